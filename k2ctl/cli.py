@@ -1,0 +1,99 @@
+"""The root command, the list of commands in the order of the help, and the one place where errors end."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from k2ctl.errors import ExitCode, K2Error
+
+
+class Entry(NamedTuple):
+    """A command: the module under `k2ctl.commands` that holds its `app`, and its line in the help."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "cost": Entry("cost", "What the platform costs a month, line by line."),
+}
+"""Commands in the order of the help. A module is imported when its command runs, not before."""
+
+
+class LazyGroup(TyperGroup):
+    """Shows every command without importing any, so that `k2ctl --help` stays quick."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = COMMANDS.get(cmd_name)
+        return TyperCommand(cmd_name, help=entry.help, rich_markup_mode=None) if entry else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        module = import_module(f"k2ctl.commands.{COMMANDS[str(name)].module}")
+        return name, typer.main.get_command(module.app), rest
+
+
+app = typer.Typer(
+    name="k2ctl",
+    cls=LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """K2: trades from Kafka to Iceberg, exactly once, queried as one table.
+
+    First steps:  k2ctl demo --quick   or   k2ctl stack up
+    """
+    if version:
+        from k2ctl import __version__
+
+        sys.stdout.write(f"k2ctl {__version__}\n")
+        raise typer.Exit
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors become a line, a hint and a code here and nowhere else."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        result = app(arguments, standalone_mode=False)
+    except K2Error as error:
+        if "--debug" in arguments:
+            raise
+        return _report(str(error), error.hint, error.exit_code)
+    except KeyboardInterrupt:
+        return _report("Interrupted.", "", ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output went away (`k2ctl … | head`): not a failure of ours.
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
+        return ExitCode.OK
+    except Exception as error:
+        shown = getattr(error, "format_message", None)
+        if shown is None:
+            raise
+        return _report(shown(), "See: k2ctl --help", ExitCode.USAGE)
+    return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _report(message: str, hint: str, code: ExitCode) -> int:
+    from k2ctl.console import err
+
+    err().print(f"k2ctl: {message}", style="red", markup=False)
+    if hint:
+        err().print(f"  {hint}", markup=False)
+    return code

@@ -1,0 +1,64 @@
+"""The exceptions that a person is meant to read: each carries an exit code and what to type next."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; scripts rely on them."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNHEALTHY = 3
+    INTERRUPTED = 130
+
+
+class K2Error(Exception):
+    """A foreseen failure: one line that says what is wrong, and `hint`, one line that says what to do."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(K2Error):
+    """The command line asks for something that does not exist."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ProfileError(UsageError):
+    """A profile, or a file it names, is not as expected: names file, line and dotted key."""
+
+
+class StackError(K2Error):
+    """The stack could not be started, reached or stopped."""
+
+    exit_code = ExitCode.UNHEALTHY
+
+
+class NotRunning(StackError):
+    """No stack is running, so there is nothing to talk to."""
+
+    def __init__(self, message: str = "No K2 stack is running.") -> None:
+        super().__init__(message, "Start one with: k2ctl stack up")
+
+
+class BrokerError(K2Error):
+    """Kafka did not do what was asked."""
+
+
+class LakeError(K2Error):
+    """The table or its catalog is not in a state that can be trusted, or cannot be reached."""
+
+
+class FencedError(LakeError):
+    """Another consumer has committed past the offsets that this one started from."""
+
+
+class CheckFailed(K2Error):
+    """A check on live figures fell short."""
+
+    exit_code = ExitCode.UNHEALTHY

@@ -1,0 +1,99 @@
+"""The state directory: where it is, what lies in it, and the endpoints that `stack up` leaves there."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from k2ctl.errors import NotRunning, StackError
+
+
+def state_dir() -> Path:
+    """`K2CTL_HOME`, else the user's state directory by the XDG rules; made with mode 0700 when missing."""
+    configured = os.environ.get("K2CTL_HOME")
+    path = Path(configured) if configured else platformdirs.user_state_path("k2ctl")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def cache_dir() -> Path:
+    """Downloads that can be fetched again (Kafka's jars); shared by every state directory of the user."""
+    path = platformdirs.user_cache_path("k2ctl")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def shipped(kind: str) -> Path:
+    """The folder `profiles` or `stack` as shipped: inside the wheel, or beside the package in a checkout."""
+    inside = Path(__file__).parent / "shipped" / kind
+    return inside if inside.is_dir() else Path(__file__).parent.parent / kind
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the running stack answers. Written by `stack up`, read by every other command.
+
+    `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id tell.
+    `processes` maps a service to its process id, for `status`, `logs` and `down`.
+    """
+
+    engine: str
+    bootstrap_servers: str
+    catalog_uri: str
+    warehouse: str
+    state_url: str = "memory://"
+    control_socket: str | None = None
+    epoch: str | None = None
+    profile: str = "laptop"
+    started_at_us: int = 0
+    processes: dict[str, int] = field(default_factory=dict)
+
+
+def _endpoints_file() -> Path:
+    return state_dir() / "endpoints.json"
+
+
+def save_endpoints(endpoints: Endpoints) -> None:
+    """Replace the endpoints in one step, so that a reader never sees half a file."""
+    write_atomically(_endpoints_file(), json.dumps(asdict(endpoints), indent=2))
+
+
+def load_endpoints() -> Endpoints | None:
+    """The endpoints that the last `stack up` left, or None; says nothing of whether the stack still lives."""
+    try:
+        raw: dict[str, Any] = json.loads(_endpoints_file().read_text())
+        known = {f.name for f in fields(Endpoints)}
+        return Endpoints(**{key: value for key, value in raw.items() if key in known})
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StackError(
+            f"{_endpoints_file()} cannot be read: {error}", "Repair it with: k2ctl stack down && k2ctl stack up"
+        ) from error
+
+
+def require_endpoints() -> Endpoints:
+    """The endpoints of the stack; `NotRunning` when there are none."""
+    endpoints = load_endpoints()
+    if endpoints is None:
+        raise NotRunning
+    return endpoints
+
+
+def forget_endpoints() -> None:
+    """The stack is down."""
+    _endpoints_file().unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that readers see the old text or the new, also across a crash; mode 0600."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,37 @@
+"""Option types that commands share: durations, counts, profile, engine, --json."""
+
+import re
+from typing import Annotated
+
+import typer
+
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$")
+_DURATION_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_COUNT = re.compile(r"^(\d+(?:\.\d+)?)\s*([kKmMgG])?$")
+_COUNT_FACTOR = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+def parse_duration(text: str | float) -> float:
+    """`15m`, `300`, `2h`, `500ms` as seconds."""
+    match = _DURATION.match(str(text).strip())
+    if not match:
+        raise typer.BadParameter(f"'{text}' is not a duration; write 15m, 300 or 2h")
+    return float(match[1]) * _DURATION_S[match[2]]
+
+
+def parse_count(text: str | int) -> int:
+    """`500000`, `500k`, `1M` as a whole number."""
+    match = _COUNT.match(str(text).strip().replace("_", "").replace(",", ""))
+    if not match:
+        raise typer.BadParameter(f"'{text}' is not a count; write 500000, 500k or 1M")
+    value = float(match[1]) * _COUNT_FACTOR.get((match[2] or "").lower(), 1)
+    if value != int(value):
+        raise typer.BadParameter(f"'{text}' is not a whole number")
+    return int(value)
+
+
+ProfileOption = Annotated[
+    str, typer.Option("--profile", metavar="NAME|PATH", help="A shipped profile by name, or a YAML file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local, docker or external.")]

@@ -1,0 +1,109 @@
+"""YAML to models, with mistakes told by file, line and dotted key."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from k2ctl.errors import ProfileError
+from k2ctl.home import shipped
+from k2ctl.profiles.model import Profile
+
+MAX_BYTES = 262_144
+"""A larger file is not a profile."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def profile_names() -> list[str]:
+    """The profiles that k2ctl ships."""
+    return sorted(path.stem for path in shipped("profiles").glob("*.yaml"))
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """A shipped profile by name, or any file by path.
+
+    Raises:
+        ProfileError: no such profile, or a mistake in it.
+    """
+    return load_model(profile_path(name_or_path), Profile)
+
+
+def profile_path(name_or_path: str) -> Path:
+    """The file behind `--profile`."""
+    by_name = shipped("profiles") / f"{name_or_path}.yaml"
+    if name_or_path in profile_names():
+        return by_name
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    raise ProfileError(
+        f"There is no profile '{name_or_path}', neither shipped nor as a file.",
+        f"Shipped profiles: {', '.join(profile_names())}. A path works too: --profile ./my.yaml",
+    )
+
+
+def load_model(path: Path, model: type[Model]) -> Model:
+    """Read `path` as YAML into `model`.
+
+    Raises:
+        ProfileError: with `file:line: dotted.key: what was expected` for the first mistake.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: cannot be read: {error}", "Name a readable YAML file.") from error
+    if len(text) > MAX_BYTES:
+        raise ProfileError(f"{path}: larger than {MAX_BYTES} bytes", "Profiles are small; is this the right file?")
+    content, lines = _parse(path, text)
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        line = _nearest_line(lines, tuple(first["loc"]))
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        got = "" if first["type"] in {"missing", "extra_forbidden"} else f" (got {_brief(first['input'])})"
+        more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+        raise ProfileError(f"{path}:{line}: {key or 'profile'}: {message}{got}{more}", "Correct that line.") from error
+
+
+def _parse(path: Path, text: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
+    """The content, and the line of every key in it. Aliases are refused: they can blow a small file up."""
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+            raise ProfileError(f"{path}: YAML aliases are not used in profiles", "Write the value out.")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ProfileError(f"{path}:{line}: {error.problem or 'not YAML'}", "Correct that line.") from error
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: not YAML: {error}", "Name a YAML file.") from error
+    lines: dict[tuple[Any, ...], int] = {(): 1}
+    _collect_lines(node, (), lines)
+    return content, lines
+
+
+def _collect_lines(node: yaml.Node | None, at: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            lines[(*at, key.value)] = key.start_mark.line + 1
+            _collect_lines(value, (*at, key.value), lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            lines[(*at, number)] = value.start_mark.line + 1
+            _collect_lines(value, (*at, number), lines)
+
+
+def _nearest_line(lines: dict[tuple[Any, ...], int], at: tuple[Any, ...]) -> int:
+    """The line of a key, or of the section that it is missing from."""
+    while at not in lines:
+        at = at[:-1]
+    return lines[at]
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,1 @@
+"""The trade, defined once: SBE template → numpy dtype → Arrow columns; topic names."""

@@ -1,0 +1,20 @@
+"""Topic names, by one rule: `market.<asset_class>.<type>.<exchange>`."""
+
+from typing import Final
+
+TELEMETRY: Final = "k2.telemetry"
+TABLE: Final = "market_data.trades"
+REFERENCE_TABLE: Final = "market_data.reference"
+
+
+def trades_topic(asset_class: str, exchange: str) -> str:
+    return f"market.{asset_class}.trades.{exchange.lower()}"
+
+
+def reference_topic(asset_class: str, exchange: str) -> str:
+    return f"market.{asset_class}.reference.{exchange.lower()}"
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Where what cannot be decoded from `topic` goes, with reason and identity in the headers."""
+    return f"{topic}.dlq"
