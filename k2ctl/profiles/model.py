@@ -76,9 +76,9 @@ class Consumer(Section):
 
 
 class Expire(Section):
-    """Which snapshots stay: every one for a while, then one a minute, then one an hour. Ages in seconds."""
+    """Which snapshots stay: the last ones by number, then one a minute, then one an hour. Ages in seconds."""
 
-    all_for_s: PositiveFloat
+    keep_last: Annotated[int, Field(ge=10, le=1000)]
     one_a_minute_for_s: PositiveFloat
     one_an_hour_for_s: PositiveFloat
 

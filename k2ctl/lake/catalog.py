@@ -1,0 +1,122 @@
+"""The catalog and the table: connect, create with K2's properties, load fresh."""
+
+import contextlib
+import logging
+import sqlite3
+from typing import Any, Final
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.io.pyarrow import pyarrow_to_schema
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.table import Table
+from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.transforms import HourTransform, IdentityTransform
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from k2ctl.errors import LakeError
+from k2ctl.home import Endpoints
+from k2ctl.schema.rows import arrow_schema
+from k2ctl.schema.topics import TABLE
+
+CATALOG_NAME: Final = "k2"
+TABLE_PROPERTIES: Final = {
+    "format-version": "2",
+    "commit.retry.num-retries": "0",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "30",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    "write.metadata.metrics.default": "full",
+    "write.metadata.metrics.column.message_id": "counts",
+    "write.parquet.compression-codec": "zstd",
+}
+
+# Two writers both trim the metadata log; the second one's "file not found" is no news.
+logging.getLogger("pyiceberg.catalog").setLevel(logging.ERROR)
+
+
+class Lake:
+    """The table of trades in its catalog. One per process and thread that commits; holds a connection pool."""
+
+    def __init__(self, catalog_uri: str, warehouse: str) -> None:
+        self.catalog_uri = catalog_uri
+        self.warehouse = warehouse
+        try:
+            self.catalog = SqlCatalog(CATALOG_NAME, uri=catalog_uri, warehouse=warehouse, pool_pre_ping="true")
+            if catalog_uri.startswith("sqlite"):
+                event.listen(self.catalog.engine, "connect", _use_write_ahead_log)
+        except (SQLAlchemyError, OSError) as error:
+            raise _unreachable(catalog_uri, error) from error
+
+    @classmethod
+    def at(cls, endpoints: Endpoints) -> "Lake":
+        """The lake of a running stack."""
+        return cls(endpoints.catalog_uri, endpoints.warehouse)
+
+    def __enter__(self) -> "Lake":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.catalog.close()
+
+    def table(self) -> Table:
+        """The table with its newest metadata.
+
+        Raises:
+            LakeError: there is no table yet, or the catalog does not answer.
+        """
+        table = self.find_table()
+        if table is None:
+            raise LakeError(f"There is no table {TABLE} yet.", "Make it with: k2ctl consume --until-caught-up")
+        return table
+
+    def find_table(self) -> Table | None:
+        """The table, or None before the first consumer has made it."""
+        try:
+            return self.catalog.load_table(TABLE)
+        except NoSuchTableError:
+            return None
+        except (SQLAlchemyError, OSError) as error:
+            raise _unreachable(self.catalog_uri, error) from error
+
+    def ensure_table(self) -> Table:
+        """The table, made when missing; another process may make it at the same moment."""
+        found = self.find_table()
+        if found is not None:
+            return found
+        schema = pyarrow_to_schema(arrow_schema())
+        timestamp, symbol = schema.find_field("timestamp").field_id, schema.find_field("symbol").field_id
+        try:
+            with contextlib.suppress(NamespaceAlreadyExistsError):
+                self.catalog.create_namespace(TABLE.rpartition(".")[0])
+            return self.catalog.create_table(
+                TABLE,
+                schema,
+                partition_spec=PartitionSpec(PartitionField(timestamp, 1000, HourTransform(), "timestamp_hour")),
+                sort_order=SortOrder(
+                    SortField(symbol, transform=IdentityTransform()),
+                    SortField(timestamp, transform=IdentityTransform()),
+                ),
+                properties=TABLE_PROPERTIES,
+            )
+        except TableAlreadyExistsError:
+            return self.table()
+        except (SQLAlchemyError, OSError) as error:
+            raise _unreachable(self.catalog_uri, error) from error
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, _: Any) -> None:
+    """Let readers pass a writer, and wait for a lock rather than fail at once."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA busy_timeout=5000")
+
+
+def _unreachable(uri: str, error: Exception) -> LakeError:
+    shown = uri if "@" not in uri else uri.partition("://")[0] + "://…@" + uri.rpartition("@")[2]
+    return LakeError(f"The catalog {shown} does not answer: {str(error).splitlines()[0]}", "See: k2ctl stack status")
