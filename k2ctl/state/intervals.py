@@ -1,0 +1,110 @@
+"""Sets of numbers per key, kept as intervals: exact, a few bytes per key while the numbers are dense.
+
+A feed numbers its messages 1, 2, 3 …, so what a key has seen is one interval, plus one for every gap that is
+still open. All keys share two sorted arrays, and a batch is tested and added with a handful of numpy calls
+whatever the number of keys in it.
+"""
+
+from typing import Final
+
+import numpy as np
+
+NUMBER_BITS: Final = 40
+"""Numbers are below 2^40: at a million a second a feed needs twelve days to get there."""
+
+_NUMBER_LIMIT: Final = np.uint64(1 << NUMBER_BITS)
+
+
+class IntervalSets:
+    """For each 64-bit key a set of numbers below 2^40."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(0, np.uint64)
+        self._codes = np.zeros(0, np.uint64)
+        # Half-open intervals [start, end), each number prefixed by its key's code; sorted and disjoint.
+        self._starts = np.zeros(0, np.uint64)
+        self._ends = np.zeros(0, np.uint64)
+
+    def __len__(self) -> int:
+        """The number of intervals: memory is 16 bytes each, and 16 per key."""
+        return len(self._starts)
+
+    @property
+    def keys(self) -> int:
+        """The number of keys."""
+        return len(self._keys)
+
+    def add(self, keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Add (key, number) pairs; returns bool[n], true where a pair was there or came earlier in this batch.
+
+        keys: uint64[n]. numbers: uint64[n], each below 2^40.
+        """
+        seen = np.zeros(len(keys), np.bool_)
+        if not len(keys):
+            return seen
+        points = self._points(keys, numbers)
+        order = np.argsort(points, kind="stable")
+        ordered = points[order]
+        first = np.ones(len(ordered), np.bool_)
+        np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+        fresh = first & ~self._covered(ordered)
+        seen[order] = ~fresh
+        self._insert(ordered[fresh])
+        return seen
+
+    def contains(self, keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """bool[n]: which (key, number) pairs are there."""
+        return self._covered(self._points(keys, numbers))
+
+    def missing(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The open gaps as (key uint64[g], first missing uint64[g], next present uint64[g])."""
+        same_key = (self._starts[1:] >> NUMBER_BITS) == (self._ends[:-1] >> NUMBER_BITS)
+        before, after = self._ends[:-1][same_key], self._starts[1:][same_key]
+        key_of_code = np.zeros(len(self._keys), np.uint64)
+        key_of_code[self._codes] = self._keys
+        mask = _NUMBER_LIMIT - np.uint64(1)
+        return key_of_code[before >> NUMBER_BITS], before & mask, after & mask
+
+    def _points(self, keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        if len(numbers) and int(numbers.max()) >= int(_NUMBER_LIMIT) - 1:
+            raise ValueError(f"a number is not below 2^{NUMBER_BITS} - 1")
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        result: np.ndarray = (self._codes_of(distinct)[inverse] << NUMBER_BITS) | numbers
+        return result
+
+    def _codes_of(self, distinct: np.ndarray) -> np.ndarray:
+        """A dense code for each key; new keys get the next ones."""
+        at = np.searchsorted(self._keys, distinct)
+        known = at < len(self._keys)
+        known[known] = self._keys[at[known]] == distinct[known]
+        new = distinct[~known]
+        if len(new):
+            codes = np.arange(len(self._keys), len(self._keys) + len(new), dtype=np.uint64)
+            keys = np.concatenate([self._keys, new])
+            order = np.argsort(keys, kind="stable")
+            self._codes = np.concatenate([self._codes, codes])[order]
+            self._keys = keys[order]
+            at = np.searchsorted(self._keys, distinct)
+        return self._codes[at]
+
+    def _covered(self, points: np.ndarray) -> np.ndarray:
+        at = np.searchsorted(self._starts, points, side="right") - 1
+        covered = at >= 0
+        covered[covered] = points[covered] < self._ends[at[covered]]
+        return covered
+
+    def _insert(self, points: np.ndarray) -> None:
+        """Add sorted, distinct, uncovered points: cut them into runs and merge those with the intervals."""
+        if not len(points):
+            return
+        breaks = np.flatnonzero(np.diff(points) != 1) + 1
+        run_starts = points[np.concatenate([[0], breaks])]
+        run_ends = points[np.concatenate([breaks, [len(points)]]) - 1] + np.uint64(1)
+        starts = np.concatenate([self._starts, run_starts])
+        ends = np.concatenate([self._ends, run_ends])
+        order = np.argsort(starts, kind="stable")
+        starts, ends = starts[order], ends[order]
+        # Disjoint already; intervals that touch become one. Keys never touch: numbers stay below 2^40 - 1.
+        joined = starts[1:] == ends[:-1]
+        self._starts = starts[np.concatenate([[True], ~joined])]
+        self._ends = ends[np.concatenate([~joined, [True]])]
