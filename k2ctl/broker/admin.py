@@ -1,0 +1,123 @@
+"""Topics and offsets of the running stack, on the embedded broker and on real Kafka alike."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import NewTopic, OffsetSpec
+
+from k2ctl.broker.clients import admin_client
+from k2ctl.broker.embedded import control
+from k2ctl.errors import BrokerError
+from k2ctl.home import Endpoints
+
+ANSWER_TIMEOUT_S: Final = 10.0
+
+
+class Watermarks(NamedTuple):
+    """The log of a partition: offsets [low, high)."""
+
+    low: int
+    high: int
+
+
+class BrokerAdmin:
+    """Asks the broker about topics and changes them. Every question has a time limit."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._admin = admin_client(endpoints)
+
+    def __enter__(self) -> "BrokerAdmin":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to give back: librdkafka closes with the last reference."""
+
+    def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
+        """Make a topic; False when there is one already. `config` means nothing to the embedded broker."""
+        if self._endpoints.control_socket:
+            return bool(control(self._endpoints.control_socket, "create_topic", name=name, partitions=partitions))
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        try:
+            self._wait(self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S)[name])
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            raise _refused(error) from error
+        return True
+
+    def delete_topic(self, name: str) -> None:
+        """Remove a topic and its records."""
+        if self._endpoints.control_socket:
+            control(self._endpoints.control_socket, "delete_topic", name=name)
+            return
+        try:
+            self._wait(self._admin.delete_topics([name], request_timeout=ANSWER_TIMEOUT_S)[name])
+        except KafkaException as error:
+            raise _refused(error) from error
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
+        """Drop the records of partitions before the given offsets, as retention does."""
+        if self._endpoints.control_socket:
+            control(self._endpoints.control_socket, "delete_records", name=topic, offsets=dict(before))
+            return
+        wanted = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
+        try:
+            for future in self._admin.delete_records(wanted, request_timeout=ANSWER_TIMEOUT_S).values():
+                self._wait(future)
+        except KafkaException as error:
+            raise _refused(error) from error
+
+    def topics(self) -> dict[str, int]:
+        """The number of partitions of every topic, internal ones left out."""
+        try:
+            listed = self._admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise _refused(error) from error
+        return {name: len(topic.partitions) for name, topic in listed.items() if not name.startswith("__")}
+
+    def watermarks(self, topic: str) -> dict[int, Watermarks]:
+        """The log of every partition, in two requests whatever their number.
+
+        Raises:
+            BrokerError: there is no such topic, or Kafka does not answer.
+        """
+        partitions = range(self._partitions(topic))
+        low = self._offsets(topic, partitions, OffsetSpec.earliest())
+        high = self._offsets(topic, partitions, OffsetSpec.latest())
+        return {partition: Watermarks(low[partition], high[partition]) for partition in partitions}
+
+    def epoch(self, topic: str) -> str:
+        """The name of this incarnation of a topic: changes when Kafka is wiped or the topic is made anew."""
+        if self._endpoints.epoch is not None:
+            return self._endpoints.epoch
+        try:
+            cluster = self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S).result(ANSWER_TIMEOUT_S)
+            described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_S)
+            return f"{cluster.cluster_id}/{self._wait(described[topic]).topic_id}"
+        except KafkaException as error:
+            raise _refused(error) from error
+
+    def _partitions(self, topic: str) -> int:
+        count = self.topics().get(topic, 0)
+        if not count:
+            raise BrokerError(f"There is no topic {topic} yet.", "Make it by loading trades: k2ctl load")
+        return count
+
+    def _offsets(self, topic: str, partitions: range, spec: OffsetSpec) -> dict[int, int]:
+        wanted = {TopicPartition(topic, partition): spec for partition in partitions}
+        try:
+            answers = self._admin.list_offsets(wanted, request_timeout=ANSWER_TIMEOUT_S)
+            return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
+        except KafkaException as error:
+            raise _refused(error) from error
+
+    @staticmethod
+    def _wait(future: Any) -> Any:
+        return future.result(ANSWER_TIMEOUT_S + 1)
+
+
+def _refused(error: KafkaException) -> BrokerError:
+    detail = error.args[0]
+    return BrokerError(f"Kafka does not do what was asked: {detail.str()}", "See: k2ctl stack status")
