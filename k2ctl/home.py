@@ -88,6 +88,29 @@ def forget_endpoints() -> None:
     _endpoints_file().unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class LastEpoch:
+    """How far an embedded Kafka had come when it was stopped: topic → partition → high watermark."""
+
+    epoch: str
+    high_watermarks: dict[str, dict[int, int]]
+
+
+def save_last_epoch(last: LastEpoch) -> None:
+    """Write down the watermarks of a Kafka that is about to go, so that what was unread can be counted as lost."""
+    write_atomically(state_dir() / "last_epoch.json", json.dumps(asdict(last)))
+
+
+def last_epoch() -> LastEpoch | None:
+    """What the last embedded Kafka left behind; None when it was killed before it could."""
+    try:
+        raw = json.loads((state_dir() / "last_epoch.json").read_text())
+        marks = {topic: {int(p): high for p, high in highs.items()} for topic, highs in raw["high_watermarks"].items()}
+        return LastEpoch(raw["epoch"], marks)
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that readers see the old text or the new, also across a crash; mode 0600."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -1,9 +1,10 @@
 """The dead-letter topic: what cannot be decoded, with reason and identity, acknowledged before anything commits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from k2ctl.broker.clients import producer_config
 from k2ctl.errors import BrokerError
@@ -11,6 +12,8 @@ from k2ctl.home import Endpoints
 from k2ctl.schema.topics import dead_letter_topic
 
 FLUSH_TIMEOUT_S: Final = 30.0
+
+Delivery = Callable[[KafkaError | None, Message], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class DeadLetters:
             failed.append(str(error))
 
         for letter in letters:
-            headers = {
+            headers: dict[str, str | bytes | None] = {
                 "k2-reason": letter.reason,
                 "k2-topic": self._source,
                 "k2-epoch": self._epoch,
@@ -57,11 +60,11 @@ class DeadLetters:
         left = self._producer.flush(FLUSH_TIMEOUT_S)
         if left or failed:
             raise BrokerError(
-                f"{left + len(failed)} dead letters were not acknowledged by {self._topic}: {(failed or ['timeout'])[0]}",
+                f"{left + len(failed)} dead letters were not acknowledged: {(failed or ['timeout'])[0]}",
                 "Nothing was committed; it is safe to start again. See: k2ctl stack status",
             )
 
-    def _produce(self, value: bytes, headers: dict[str, str], on_delivery: object) -> None:
+    def _produce(self, value: bytes, headers: dict[str, str | bytes | None], on_delivery: Delivery) -> None:
         while True:
             try:
                 self._producer.produce(self._topic, value, headers=headers, on_delivery=on_delivery)

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from k2ctl.errors import BrokerError
 from k2ctl.broker.mock_cluster import RETENTION_BYTES, MockCluster
+from k2ctl.errors import BrokerError
 
 CONTROL_TIMEOUT_S: Final = 5.0
 

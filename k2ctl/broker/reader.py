@@ -45,7 +45,7 @@ class Fetched:
     def of(messages: list[Message]) -> "Fetched":
         """Columns from librdkafka's messages, without a Python statement per message."""
         count = len(messages)
-        values = list(map(Message.value, messages))
+        values: list[Any] = list(map(Message.value, messages))
         if None in values:
             values = [value or b"" for value in values]
         return Fetched(
@@ -136,9 +136,11 @@ class Reader:
         return holes
 
     def _note(self, message: Message) -> None:
-        error = message.error()
-        if error.code() == KafkaError._AUTO_OFFSET_RESET and message.partition() in self._positions:
-            self._restart(message.partition())
+        error, partition = message.error(), message.partition()
+        if error is None:
+            return
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._positions:
+            self._restart(partition)
         elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:
             raise BrokerError(f"Kafka refused to deliver {self.topic}: {error.str()}", "See: k2ctl stack status")
 

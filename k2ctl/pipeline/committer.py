@@ -1,0 +1,76 @@
+"""Step 6: commit, off the consuming thread. At most one commit is under way."""
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from k2ctl.broker.dead_letters import DeadLetters
+from k2ctl.clock import Clock
+from k2ctl.lake.writer import Committed, TableWriter
+from k2ctl.pipeline.pending import Pending
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A commit that is over: what was handed in, what became of it, how long it took."""
+
+    pending: Pending
+    committed: Committed
+    seconds: float
+
+
+class Committer:
+    """Hands batches to the table writer on a thread of its own."""
+
+    def __init__(self, writer: TableWriter, dead_letters: DeadLetters, clock: Clock) -> None:
+        self._writer = writer
+        self._dead_letters = dead_letters
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, "k2-commit")
+        self._under_way: tuple[Pending, Future[Finished]] | None = None
+        self._durations_s: deque[float] = deque(maxlen=100)
+
+    @property
+    def busy(self) -> bool:
+        """A commit is under way or waits to be collected."""
+        return self._under_way is not None
+
+    @property
+    def in_flight(self) -> Pending | None:
+        """The batch under way."""
+        return self._under_way[0] if self._under_way else None
+
+    def submit(self, pending: Pending) -> None:
+        """Begin a commit; the previous one must have been collected."""
+        if self._under_way is not None:
+            raise RuntimeError("a commit is under way")
+        self._under_way = (pending, self._thread.submit(self._commit, pending))
+
+    def collect(self, *, wait: bool = False) -> Finished | None:
+        """The commit that has finished, if any; with `wait`, wait for the one under way. Raises what it raised."""
+        if self._under_way is None or not (wait or self._under_way[1].done()):
+            return None
+        future = self._under_way[1]
+        try:
+            finished = future.result()
+        finally:
+            self._under_way = None
+        self._durations_s.append(finished.seconds)
+        return finished
+
+    def _commit(self, pending: Pending) -> Finished:
+        """Dead letters first: an offset must not pass a record that is neither stored nor in the topic beside."""
+        started_s = self._clock.monotonic_s()
+        if pending.dead_letters:
+            self._dead_letters.publish(pending.dead_letters)
+        committed = self._writer.commit(pending.all_rows(), pending.advances())
+        return Finished(pending, committed, self._clock.monotonic_s() - started_s)
+
+    def typical_s(self) -> float:
+        """The median duration of the last commits; 0 before the first."""
+        ordered = sorted(self._durations_s)
+        return ordered[len(ordered) // 2] if ordered else 0.0
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=True)

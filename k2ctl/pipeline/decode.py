@@ -1,0 +1,53 @@
+"""Step 1: bytes to columns. What does not decode becomes a dead letter, and the rest of the batch goes on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from k2ctl.broker.dead_letters import DeadLetter
+from k2ctl.broker.reader import Fetched
+from k2ctl.pipeline.tally import Tally
+from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.schema.trade import REFERENCE, decode, invalid
+
+
+@dataclass(frozen=True)
+class DecodedBatch:
+    """The good trades of a batch of records, and the letters that the bad ones become."""
+
+    rows: Rows
+    dead_letters: list[DeadLetter]
+
+
+def decode_batch(fetched: Fetched, topic: str, epoch: str, now_us: int, tally: Tally) -> DecodedBatch:
+    """Decode n records; counts `seen`, `dead_lettered` (trades) and `undecodable` (records) in `tally`."""
+    decoded = decode(fetched.values)
+    partition, offset = fetched.partition[decoded.record], fetched.offset[decoded.record]
+    tally.add("seen", partition)
+    letters = [
+        DeadLetter(int(fetched.partition[at]), int(fetched.offset[at]), None, reason, fetched.values[at])
+        for at, reason in decoded.broken
+    ]
+    tally.add("undecodable", np.array([letter.partition for letter in letters], np.int32))
+    rows = Rows(
+        topic,
+        epoch,
+        decoded.trades,
+        partition,
+        offset,
+        decoded.index,
+        np.full(len(decoded.trades), ENRICHMENT_SKIPPED, np.int32),
+        REFERENCE.empty(0),
+    )
+    bad = invalid(decoded.trades, now_us)
+    if bad:
+        where = np.array(sorted(bad))
+        tally.add("dead_lettered", partition[where])
+        letters += [
+            DeadLetter(int(partition[at]), int(offset[at]), int(decoded.index[at]), bad[at], rows.trades[at].tobytes())
+            for at in where.tolist()
+        ]
+        good = np.ones(len(rows), np.bool_)
+        good[where] = False
+        rows = rows.take(good)
+    return DecodedBatch(rows, letters)

@@ -1,0 +1,123 @@
+"""The level of degradation: which one the signals ask for, and when a better one may be entered again.
+
+Worse at once, any number of levels; better one level at a time, and only when the signals are well below the
+level's trigger and the cooldown has passed. Design, section 5.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from k2ctl.clock import Clock
+from k2ctl.profiles.model import Degradation, Level
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What the level follows. None means unknown: it never improves the level.
+
+    lag_trades: trades not yet admitted, the minimum over the window. memory: share of this process's limit.
+    """
+
+    lag_trades: int | None
+    memory: float | None
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A change of level and its reason: which signal, its value, the threshold."""
+
+    at_us: int
+    from_level: str
+    to_level: str
+    reason: str
+
+
+class LagWindow:
+    """The minimum lag over a sliding window, so that neither a burst nor a stall of one commit is an overload."""
+
+    def __init__(self, window_s: float, clock: Clock) -> None:
+        self._window_s = window_s
+        self._clock = clock
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def add(self, lag_trades: int) -> int | None:
+        """Note a sample; returns the window's minimum, or None while the window is not filled yet."""
+        now_s = self._clock.monotonic_s()
+        while self._samples and self._samples[-1][1] >= lag_trades:
+            self._samples.pop()
+        self._samples.append((now_s, lag_trades))
+        if not hasattr(self, "_since_s"):
+            self._since_s = now_s
+        while self._samples[0][0] < now_s - self._window_s:
+            self._samples.popleft()
+        return self._samples[0][1] if now_s - self._since_s >= self._window_s else None
+
+
+class Controller:
+    """Holds the level. Pure but for the clock it is given."""
+
+    def __init__(self, policy: Degradation, levels: Sequence[Level], clock: Clock, lag_divisor: int = 1) -> None:
+        self._policy = policy
+        self._levels = tuple(levels)
+        self._clock = clock
+        self._divisor = lag_divisor
+        self._current = 0
+        self._changed_s = -policy.cooldown_s
+        self.transitions: deque[Transition] = deque(maxlen=100)
+
+    @property
+    def level(self) -> Level:
+        """The level now."""
+        return self._levels[self._current]
+
+    @property
+    def number(self) -> int:
+        """The level's number, 0 for NORMAL."""
+        return self._current
+
+    def lag_threshold(self, number: int) -> int:
+        """The lag in trades at which a level is entered, as scaled for the engine."""
+        return self._levels[number].lag // self._divisor
+
+    def cooldown_left_s(self) -> float:
+        """Seconds until a better level may be entered."""
+        return max(0.0, self._changed_s + self._policy.cooldown_s - self._clock.monotonic_s())
+
+    def update(self, signals: Signals) -> Level:
+        """Follow the signals; returns the level that holds from now on."""
+        demanded, reason = self._demanded(signals)
+        if demanded > self._current:
+            self._change(demanded, reason)
+        elif self._current and self._may_leave(signals) and not self.cooldown_left_s():
+            self._change(self._current - 1, f"{_shown(signals)}, below the exit thresholds for the cooldown")
+        return self.level
+
+    def _demanded(self, signals: Signals) -> tuple[int, str]:
+        for number in range(len(self._levels) - 1, 0, -1):
+            level = self._levels[number]
+            if signals.lag_trades is not None and signals.lag_trades >= self.lag_threshold(number):
+                return number, f"lag {signals.lag_trades:,} ≥ {self.lag_threshold(number):,} trades"
+            if signals.memory is not None and signals.memory >= level.memory:
+                return number, f"memory {signals.memory:.0%} ≥ {level.memory:.0%}"
+        return 0, ""
+
+    def _may_leave(self, signals: Signals) -> bool:
+        if signals.lag_trades is None or signals.memory is None:
+            return False
+        return (
+            signals.lag_trades < self._policy.exit_factor_lag * self.lag_threshold(self._current)
+            and signals.memory < self._policy.exit_factor_memory * self.level.memory
+        )
+
+    def _change(self, number: int, reason: str) -> None:
+        before = self.level.name
+        self._current = number
+        self._changed_s = self._clock.monotonic_s()
+        self.transitions.append(Transition(self._clock.now_us(), before, self.level.name, reason))
+
+
+def _shown(signals: Signals) -> str:
+    lag = "unknown" if signals.lag_trades is None else f"{signals.lag_trades:,} trades"
+    memory = "unknown" if signals.memory is None else f"{signals.memory:.0%}"
+    return f"lag {lag}, memory {memory}"

@@ -1,0 +1,127 @@
+"""Step 4: follow each symbol's sequence numbers; tell gaps, late arrivals and restarts.
+
+Runs after deduplication, so that a number that was covered already but comes with a new id is not a copy: the
+venue has started to count anew (RESET) if time went on, or the trade is a late one (OUT_OF_ORDER).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from k2ctl.schema.rows import codes_of
+from k2ctl.state.intervals import NUMBER_BITS, IntervalSets
+
+
+@dataclass(frozen=True)
+class SequenceCounts:
+    """Totals since the start: trades in order, late trades, restarts; and the gaps open now."""
+
+    in_order: int = 0
+    out_of_order: int = 0
+    resets: int = 0
+    untracked: int = 0
+    open_gaps: int = 0
+    missing_trades: int = 0
+
+
+class SequenceTracker:
+    """Per (exchange, symbol) and run of the venue's counter, the numbers seen. Rebuilt from the table at start."""
+
+    def __init__(self) -> None:
+        self._sets = IntervalSets()
+        self._channels: dict[bytes, int] = {}
+        # Per channel: how often its counter restarted, the highest number and the latest time of the current run.
+        self._runs = np.zeros(0, np.uint64)
+        self._highest = np.zeros(0, np.int64)
+        self._latest_us = np.zeros(0, np.int64)
+        self._in_order = self._out_of_order = self._resets = self._untracked = 0
+
+    def step(self, trades: np.ndarray) -> None:
+        """Take note of n trades (dtype `TRADE.message`), in the order of each partition."""
+        tracked = trades["source_sequence"] < np.uint64((1 << NUMBER_BITS) - 1)
+        self._untracked += int(len(trades) - tracked.sum())
+        if not tracked.any():
+            return
+        trades = trades if tracked.all() else trades[tracked]
+        self.note(
+            self._channel_numbers(trades["exchange"], trades["symbol"]),
+            trades["source_sequence"].astype(np.int64),
+            np.ascontiguousarray(trades["timestamp"]),
+        )
+
+    def note(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> None:
+        """Take note of (channel, number, time), int64[n] each, in order of arrival."""
+        order = np.argsort(channel, kind="stable")
+        channel, number, timestamp_us = channel[order], number[order], timestamp_us[order]
+        restarted = self._restarts(channel, number, timestamp_us)
+        while restarted is not None:
+            self._apply(channel[:restarted], number[:restarted], timestamp_us[:restarted])
+            self._begin_run(int(channel[restarted]))
+            channel, number, timestamp_us = channel[restarted:], number[restarted:], timestamp_us[restarted:]
+            restarted = self._restarts(channel, number, timestamp_us)
+        self._apply(channel, number, timestamp_us)
+
+    def _restarts(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> int | None:
+        """Position of the first trade with a number that its run has covered already, at a later time."""
+        if not len(channel):
+            return None
+        fresh_runs = IntervalSets()
+        repeated_here = fresh_runs.add(self._keys(channel), number.astype(np.uint64))
+        covered = repeated_here | self._sets.contains(self._keys(channel), number.astype(np.uint64))
+        covered &= timestamp_us >= self._latest_us[channel]
+        positions = np.flatnonzero(covered & (number <= self._high_before(channel, number)))
+        return int(positions[0]) if len(positions) else None
+
+    def _apply(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> None:
+        if not len(channel):
+            return
+        late = int((number < self._high_before(channel, number)).sum())
+        self._out_of_order += late
+        self._in_order += len(channel) - late
+        self._sets.add(self._keys(channel), number.astype(np.uint64))
+        np.maximum.at(self._highest, channel, number)
+        np.maximum.at(self._latest_us, channel, timestamp_us)
+
+    def _high_before(self, channel: np.ndarray, number: np.ndarray) -> np.ndarray:
+        """For trades sorted by channel: the highest number that came before each, int64[n]."""
+        lifted: np.ndarray = (channel << NUMBER_BITS) | (number + 1)
+        running = np.maximum.accumulate(lifted)
+        before = np.empty(len(number), np.int64)
+        before[0] = 0
+        before[1:] = np.where(channel[1:] == channel[:-1], running[:-1] & ((1 << NUMBER_BITS) - 1), 0)
+        return np.asarray(np.maximum(before - 1, self._highest[channel]))
+
+    def _begin_run(self, channel: int) -> None:
+        self._resets += 1
+        self._runs[channel] += np.uint64(1)
+        self._highest[channel] = -1
+        self._latest_us[channel] = np.iinfo(np.int64).min
+
+    def _keys(self, channel: np.ndarray) -> np.ndarray:
+        result: np.ndarray = (channel.astype(np.uint64) << np.uint64(32)) | self._runs[channel]
+        return result
+
+    def _channel_numbers(self, exchange: np.ndarray, symbol: np.ndarray) -> np.ndarray:
+        symbol_codes, symbols = codes_of(symbol)
+        exchange_codes, exchanges = codes_of(exchange)
+        pairs, inverse = np.unique(exchange_codes.astype(np.int64) * len(symbols) + symbol_codes, return_inverse=True)
+        numbers = np.array(
+            [self._number_of(exchanges[p // len(symbols)] + b"/" + symbols[p % len(symbols)]) for p in pairs.tolist()]
+        )
+        result: np.ndarray = numbers[inverse]
+        return result
+
+    def _number_of(self, channel: bytes) -> int:
+        number = self._channels.setdefault(channel, len(self._channels))
+        if number == len(self._runs):
+            self._runs = np.append(self._runs, np.uint64(0))
+            self._highest = np.append(self._highest, -1)
+            self._latest_us = np.append(self._latest_us, np.iinfo(np.int64).min)
+        return number
+
+    def counts(self) -> SequenceCounts:
+        """Totals, and the gaps that are open now."""
+        _, first, after = self._sets.missing()
+        return SequenceCounts(
+            self._in_order, self._out_of_order, self._resets, self._untracked, len(first), int((after - first).sum())
+        )

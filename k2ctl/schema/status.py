@@ -1,0 +1,54 @@
+"""What consumers and load generators say of themselves, every 500 ms, on `k2.telemetry`."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PartitionStatus:
+    """Offsets of one partition, in records: read up to, committed up to, and the broker's high watermark."""
+
+    partition: int
+    position: int
+    committed: int
+    high_watermark: int
+
+
+@dataclass(frozen=True)
+class ConsumerStatus:
+    """One consumer. Counts are trades unless their name says records; rates are per second.
+
+    lag_trades: not yet admitted by the pipeline (it controls the level). lag_committed_trades: not yet in the table.
+    lag_seconds: age of the oldest record that is not in the table. None means unknown.
+    counts: the terms of the accounting identity, what this process's partitions hold in the table.
+    """
+
+    id: str
+    pid: int
+    at_us: int
+    topic: str
+    epoch: str
+    level: str
+    level_number: int
+    level_reason: str
+    cooldown_left_s: float
+    lag_trades: int | None
+    lag_records: int | None
+    lag_committed_trades: int | None
+    lag_seconds: float | None
+    trades_per_record: float
+    rate_in: float
+    rate_committed: float
+    pending: int
+    counts: dict[str, int]
+    memory_bytes: int
+    memory_share: float
+    commits: int
+    commit_ms: float
+    last_commit_at_us: int
+    snapshot_id: int | None
+    sequence: dict[str, int]
+    dedup: dict[str, int]
+    partitions: list[PartitionStatus] = field(default_factory=list)
+    transitions: list[dict[str, object]] = field(default_factory=list)
+    kind: str = "consumer"
+    stopped: bool = False
