@@ -29,14 +29,15 @@ class Hole:
 class Fetched:
     """n records of one topic, in the order they came; within a partition that is the order of offsets.
 
-    values: the record values, b"" for an absent one. keys are not kept: nothing in K2 is told by them alone.
-    partition, offset: int32[n], int64[n]. timestamp_ms: int64[n], the broker's or producer's record timestamp.
+    values: the record values, b"" for an absent one. Keys are not kept: nothing in K2 is told by them alone.
+    partition, offset: int32[n], int64[n]. oldest_ms: the earliest record timestamp at the head of a partition's run
+    of records, which is the earliest of all where timestamps follow offsets; None without records.
     """
 
     values: list[bytes]
     partition: np.ndarray
     offset: np.ndarray
-    timestamp_ms: np.ndarray
+    oldest_ms: int | None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -48,18 +49,21 @@ class Fetched:
         values: list[Any] = list(map(Message.value, messages))
         if None in values:
             values = [value or b"" for value in values]
+        partition = np.fromiter(map(Message.partition, messages), np.int32, count)
+        # A timestamp costs a tuple each, so only the first record of every run of a partition is asked for its.
+        heads = [0, *(np.flatnonzero(np.diff(partition)) + 1).tolist()] if count else []
         return Fetched(
             values,
-            np.fromiter(map(Message.partition, messages), np.int32, count),
+            partition,
             np.fromiter(map(Message.offset, messages), np.int64, count),
-            np.array(list(map(Message.timestamp, messages)), np.int64).reshape(count, 2)[:, 1],
+            min((messages[at].timestamp()[1] for at in heads), default=None),
         )
 
     def where(self, mask: np.ndarray) -> "Fetched":
         """The records that a boolean mask selects."""
         kept = np.flatnonzero(mask)
         return Fetched(
-            [self.values[at] for at in kept.tolist()], self.partition[kept], self.offset[kept], self.timestamp_ms[kept]
+            [self.values[at] for at in kept.tolist()], self.partition[kept], self.offset[kept], self.oldest_ms
         )
 
 
@@ -229,5 +233,5 @@ def concatenate(parts: list[Fetched]) -> Fetched:
         [value for part in parts for value in part.values],
         np.concatenate([part.partition for part in parts] or [none.astype(np.int32)]),
         np.concatenate([part.offset for part in parts] or [none]),
-        np.concatenate([part.timestamp_ms for part in parts] or [none]),
+        min((part.oldest_ms for part in parts if part.oldest_ms is not None), default=None),
     )

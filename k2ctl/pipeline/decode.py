@@ -8,7 +8,8 @@ from k2ctl.broker.dead_letters import DeadLetter
 from k2ctl.broker.reader import Fetched
 from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.schema.trade import REFERENCE, decode, invalid
+from k2ctl.schema.trade import REFERENCE, decode
+from k2ctl.schema.validity import invalid
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from k2ctl.broker.reader import Fetched
-from k2ctl.schema.rows import NOT_IN_REFERENCE, Rows, codes_of
+from k2ctl.schema.rows import NOT_IN_REFERENCE, Rows
+from k2ctl.schema.texts import codes_of
 from k2ctl.schema.trade import REFERENCE
 
 

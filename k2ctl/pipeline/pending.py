@@ -39,8 +39,7 @@ class Pending:
         for partition in np.flatnonzero(highest >= 0).tolist():
             self.start.setdefault(partition, positions_before[partition])
             self.end[partition] = int(highest[partition]) + 1
-        oldest_ms = int(fetched.timestamp_ms.min())
-        self.oldest_ms = oldest_ms if self.oldest_ms is None else min(self.oldest_ms, oldest_ms)
+        self.oldest_ms = min((ms for ms in (self.oldest_ms, fetched.oldest_ms) if ms is not None), default=None)
 
     def note_hole(self, hole: Hole) -> None:
         """Count what retention deleted before it was read; a record there is counted as one trade."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from k2ctl.schema.rows import codes_of
+from k2ctl.schema.texts import codes_of
 from k2ctl.state.intervals import NUMBER_BITS, IntervalSets
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from k2ctl.schema.texts import codes_of, fixed_binary
 from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_SCALE, NO_SEQUENCE, REFERENCE, SIDES, TRADE
 
 NOT_IN_REFERENCE: Final = -1
@@ -180,13 +181,6 @@ def symbol_order(rows: Rows) -> np.ndarray:
     return np.lexsort((rows.trades["timestamp"], major))
 
 
-def codes_of(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fixed-width texts as (int32[n] codes, array of the distinct texts), by hashing rather than sorting."""
-    encoded = _fixed_binary(column).dictionary_encode()
-    distinct = np.frombuffer(b"".join(encoded.dictionary.to_pylist()), column.dtype)
-    return encoded.indices.to_numpy(zero_copy_only=False), distinct
-
-
 def texts(column: np.ndarray, missing: np.ndarray | None = None) -> pa.DictionaryArray:
     """Fixed-width ASCII, zero-padded, as a dictionary of strings; null where `missing`."""
     codes, distinct = codes_of(column)
@@ -206,13 +200,8 @@ def decimals(mantissas: np.ndarray, missing: np.ndarray | None = None) -> pa.Arr
     return pa.Array.from_buffers(pa.decimal128(18, DECIMAL_SCALE), len(mantissas), [validity, pa.py_buffer(words)])
 
 
-def _fixed_binary(column: np.ndarray) -> pa.Array:
-    data = np.ascontiguousarray(column)
-    return pa.Array.from_buffers(pa.binary(column.dtype.itemsize), len(column), [None, pa.py_buffer(data.tobytes())])
-
-
 def _uuids(column: np.ndarray) -> pa.Array:
-    return pa.ExtensionArray.from_storage(pa.uuid(), _fixed_binary(column))
+    return pa.ExtensionArray.from_storage(pa.uuid(), fixed_binary(column))
 
 
 def _instants(microseconds: np.ndarray) -> pa.Array:
