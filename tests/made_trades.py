@@ -1,0 +1,97 @@
+"""Trades made for tests: small, seeded, every id known; and getting them into Kafka and out of the table."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from confluent_kafka import Producer
+
+from k2ctl.broker.clients import producer_config
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.profiles import Profile, load_profile
+from k2ctl.profiles.model import Consumer
+from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.schema.trade import DECIMAL_ONE, REFERENCE, TRADE, frames
+
+SYMBOLS = np.array([f"S{number:02d}".encode() for number in range(20)])
+PARTITIONS = 4
+BASE_US = 1_700_000_000_000_000
+
+
+def make_trades(count: int, start: int = 0, session: int = 7) -> np.ndarray:
+    """`count` trades numbered from `start`: symbol by number, dense sequence per symbol, ids of (symbol, sequence)."""
+    number = np.arange(start, start + count)
+    trades = TRADE.empty(count)
+    code = number % len(SYMBOLS)
+    trades["symbol"], trades["exchange"], trades["currency"] = SYMBOLS[code], b"ASX", b"AUD"
+    trades["timestamp"] = BASE_US + number * 1000
+    trades["ingestion_timestamp"] = np.int64(1_795_000_000_000_000)
+    trades["price"] = (1000 + number % 97) * (DECIMAL_ONE // 100)
+    trades["quantity"] = (1 + number % 13) * DECIMAL_ONE
+    trades["trade_id"] = number
+    sequence = number // len(SYMBOLS) + 1
+    trades["source_sequence"] = sequence
+    ids = np.empty((count, 2), ">u8")
+    ids[:, 0], ids[:, 1] = session * 1000 + code, sequence
+    trades["message_id"] = ids.view("V16")[:, 0]
+    return trades
+
+
+def partition_of_made(trades: np.ndarray) -> np.ndarray:
+    """The partition of each made trade: by the symbol's number."""
+    return np.array([int(symbol[1:]) % PARTITIONS for symbol in trades["symbol"].tolist()], np.int32)
+
+
+def make_rows(trades: np.ndarray, offset: int = 0, topic: str = "t", epoch: str = "e") -> Rows:
+    """Made trades as rows of partition 0, one per offset."""
+    count = len(trades)
+    return Rows(
+        topic,
+        epoch,
+        trades,
+        np.zeros(count, np.int32),
+        np.arange(offset, offset + count, dtype=np.int64),
+        np.zeros(count, np.int32),
+        np.full(count, ENRICHMENT_SKIPPED, np.int32),
+        REFERENCE.empty(0),
+    )
+
+
+def produce_values(endpoints: Endpoints, topic: str, values: Iterable[tuple[int, bytes]]) -> None:
+    """(partition, value) pairs into Kafka, all acknowledged."""
+    producer = Producer(producer_config(endpoints, **{"linger.ms": 1}))
+    producer.list_topics(topic, timeout=10)
+    for partition, value in values:
+        producer.produce(topic, value, partition=partition)
+    assert producer.flush(20) == 0
+
+
+def produce_trades(endpoints: Endpoints, topic: str, trades: np.ndarray, frame: int = 1) -> None:
+    """Made trades into Kafka, each symbol's in order, `frame` to a record."""
+    partition = partition_of_made(trades)
+    for number in range(PARTITIONS):
+        values = frames(trades[partition == number], frame)
+        produce_values(endpoints, topic, ((number, value) for value in values))
+
+
+def stored_ids(endpoints: Endpoints) -> list[bytes]:
+    """The message ids in the table, sorted, as often as they are stored."""
+    with Lake.at(endpoints) as lake:
+        table = lake.find_table()
+        if table is None or table.metadata.current_snapshot() is None:
+            return []
+        column = table.scan(selected_fields=("message_id",)).to_arrow()["message_id"]
+        return sorted(value if isinstance(value, bytes) else value.bytes for value in column.to_pylist())
+
+
+def ids_of(trades: np.ndarray) -> list[bytes]:
+    """The message ids of trades, sorted."""
+    return sorted(bytes(value) for value in trades["message_id"].tolist())
+
+
+def quick_profile(**consumer: object) -> Profile:
+    """The laptop profile, committing every 50 ms."""
+    profile = load_profile("laptop")
+    changed = Consumer.model_validate({**profile.consumer.model_dump(), "commit_interval_s": 0.05, **consumer})
+    topic = profile.topic.model_copy(update={"partitions": PARTITIONS, "critical_partitions": 1})
+    return profile.model_copy(update={"consumer": changed, "topic": topic})
