@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import NewTopic, OffsetSpec
 
 from k2ctl.broker.clients import admin_client
@@ -87,6 +87,17 @@ class BrokerAdmin:
         low = self._offsets(topic, partitions, OffsetSpec.earliest())
         high = self._offsets(topic, partitions, OffsetSpec.latest())
         return {partition: Watermarks(low[partition], high[partition]) for partition in partitions}
+
+    def committed(self, topic: str, group: str) -> dict[int, int | None]:
+        """The offsets that a group committed, None where it never did. Advisory: the table holds the truth."""
+        wanted = [TopicPartition(topic, partition) for partition in range(self._partitions(topic))]
+        request = ConsumerGroupTopicPartitions(group, wanted)
+        try:
+            answer = self._admin.list_consumer_group_offsets([request], request_timeout=ANSWER_TIMEOUT_S)[group]
+            found = self._wait(answer).topic_partitions
+        except KafkaException as error:
+            raise _refused(error) from error
+        return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
 
     def epoch(self, topic: str) -> str:
         """The name of this incarnation of a topic: changes when Kafka is wiped or the topic is made anew."""

@@ -40,6 +40,8 @@ def settle_epochs(
     """
     epoch = admin.epoch(topic)
     others = progress.epochs(topic) - {epoch}
+    if rebase and _beyond_the_log(progress, admin, topic, epoch):
+        others |= {epoch}
     if others and not (rebase or endpoints.engine == "embedded"):
         raise BrokerError(
             f"The table was filled from another {topic} than this Kafka has: it was wiped or made anew.",
@@ -50,6 +52,16 @@ def settle_epochs(
         writer.retire(topic, old, records or 0)
     known = [records for records in unread.values() if records is not None]
     return Beginning(epoch, tuple(unread), sum(known), len(known) == len(unread))
+
+
+def _beyond_the_log(progress: Progress, admin: BrokerAdmin, topic: str, epoch: str) -> bool:
+    """Whether a partition ends before the table's offset: the same topic, but not the log that was read."""
+    marks = admin.watermarks(topic)
+    return any(
+        head.next_offset > marks[lane.partition].high
+        for lane, head in progress.heads.items()
+        if lane[:2] == (topic, epoch) and lane.partition in marks
+    )
 
 
 def unread_at_end(progress: Progress, topic: str, epoch: str) -> int | None:

@@ -42,7 +42,9 @@ def test_gaps_are_what_lies_between_the_numbers_of_a_key(batch: list[tuple[int, 
 def test_dense_numbers_take_one_interval_per_key() -> None:
     sets = IntervalSets()
     for start in range(0, 10_000, 100):
-        sets.add(np.repeat(np.arange(5, dtype=np.uint64), 100), np.tile(np.arange(start, start + 100, dtype=np.uint64), 5))
+        sets.add(
+            np.repeat(np.arange(5, dtype=np.uint64), 100), np.tile(np.arange(start, start + 100, dtype=np.uint64), 5)
+        )
     assert (len(sets), sets.keys) == (5, 5)
 
 

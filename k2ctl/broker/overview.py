@@ -1,0 +1,127 @@
+"""The platform at a glance, from the broker alone: what workers say of themselves, held against its offsets."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.telemetry import TelemetryReader
+from k2ctl.errors import BrokerError
+from k2ctl.home import Endpoints
+
+OFFSETS_EVERY_S: Final = 1.0
+TERMS: Final = ("seen", "stored", "duplicate", "shed", "spilled", "lost", "dead_lettered", "undecodable")
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One tick of `watch`. Lags and counts are trades unless named records; None means unknown.
+
+    level: the worst of all consumers. lag_trades: in Kafka and not in the table. lag_seconds: age of the oldest such
+    record. The terms of the accounting identity are sums over the consumers that speak. `pending` completes it.
+    """
+
+    at_us: int
+    level: str
+    level_number: int
+    level_reason: str
+    lag_trades: int | None
+    lag_records: int | None
+    lag_seconds: float | None
+    rate_loaded: float | None
+    rate_in: float
+    rate_committed: float
+    pending: int
+    seen: int
+    stored: int
+    duplicate: int
+    shed: int
+    spilled: int
+    lost: int
+    dead_lettered: int
+    undecodable: int
+    memory_share: float
+    memory_bytes: int
+    commit_ms: float
+    snapshot_age_s: float | None
+    consumers: list[dict[str, Any]] = field(default_factory=list)
+    loaders: list[dict[str, Any]] = field(default_factory=list)
+
+
+class OverviewReader:
+    """Follows telemetry and watermarks of the running stack."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._admin = BrokerAdmin(endpoints)
+        self._telemetry = TelemetryReader(endpoints)
+        self._highs: dict[str, dict[int, int]] = {}
+        self._due_s = 0.0
+
+    def poll(self, timeout_s: float = 0.1) -> Overview:
+        """The platform as it stands."""
+        statuses = list(self._telemetry.poll(timeout_s).values())
+        consumers = [status for status in statuses if status.get("kind") == "consumer"]
+        loaders = [status for status in statuses if status.get("kind") == "load"]
+        self._refresh_watermarks({str(status["topic"]) for status in consumers})
+        return overview_of(consumers, loaders, self._highs, time.time_ns() // 1000)
+
+    def _refresh_watermarks(self, topics: set[str]) -> None:
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + OFFSETS_EVERY_S
+        for topic in topics:
+            try:
+                self._highs[topic] = {p: mark.high for p, mark in self._admin.watermarks(topic).items()}
+            except BrokerError:
+                self._highs.pop(topic, None)
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._telemetry.close()
+
+
+def overview_of(
+    consumers: list[dict[str, Any]], loaders: list[dict[str, Any]], highs: dict[str, dict[int, int]], now_us: int
+) -> Overview:
+    """Aggregate statuses; `highs` are the high watermarks per topic and partition."""
+    worst = max(consumers, key=lambda status: status["level_number"], default=None)
+    records = [_behind(status, highs.get(status["topic"])) for status in consumers]
+    trades = [
+        None if behind is None else round(behind * status["trades_per_record"])
+        for status, behind in zip(consumers, records, strict=True)
+    ]
+    ages = [status["lag_seconds"] for status in consumers]
+    last_commit_us = max((status["last_commit_at_us"] for status in consumers), default=0)
+    return Overview(
+        at_us=now_us,
+        level=worst["level"] if worst else "UNKNOWN",
+        level_number=worst["level_number"] if worst else 0,
+        level_reason=worst["level_reason"] if worst else "no consumer speaks; start one with: k2ctl consume",
+        lag_trades=_total(trades),
+        lag_records=_total(records),
+        lag_seconds=None if not ages or None in ages else max(ages),
+        rate_loaded=sum(status["rate"] for status in loaders) if loaders else None,
+        rate_in=sum(status["rate_in"] for status in consumers),
+        rate_committed=sum(status["rate_committed"] for status in consumers),
+        pending=sum(status["pending"] for status in consumers),
+        memory_share=max((status["memory_share"] for status in consumers), default=0.0),
+        memory_bytes=sum(status["memory_bytes"] for status in consumers),
+        commit_ms=max((status["commit_ms"] for status in consumers), default=0.0),
+        snapshot_age_s=max(0.0, (now_us - last_commit_us) / 1e6) if last_commit_us else None,
+        consumers=consumers,
+        loaders=loaders,
+        **{term: sum(status["counts"][term] for status in consumers) for term in TERMS},
+    )
+
+
+def _behind(status: dict[str, Any], highs: dict[int, int] | None) -> int | None:
+    """Records between what a consumer has committed and the end of its partitions."""
+    if highs is None:
+        return None
+    parts = status["partitions"]
+    return sum(max(0, highs.get(part["partition"], 0) - part["committed"]) for part in parts)
+
+
+def _total(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None

@@ -1,0 +1,69 @@
+"""The sequence tracker against one that goes trade by trade."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k2ctl.pipeline.sequence import SequenceTracker
+from tests.made_trades import make_trades
+
+
+def trades_of(batch: list[tuple[int, int]]) -> np.ndarray:
+    """(symbol number, sequence) pairs as trades, one millisecond apart."""
+    trades = make_trades(len(batch))
+    trades["symbol"] = [f"X{symbol}".encode() for symbol, _ in batch]
+    trades["source_sequence"] = [sequence for _, sequence in batch]
+    return trades
+
+
+def test_dense_numbers_are_in_order_and_leave_no_gap() -> None:
+    tracker = SequenceTracker()
+    for start in range(0, 1000, 100):
+        tracker.step(make_trades(100, start))
+    counts = tracker.counts()
+    assert (counts.in_order, counts.out_of_order, counts.resets, counts.open_gaps) == (1000, 0, 0, 0)
+
+
+@given(st.lists(st.permutations(range(1, 9)), min_size=1, max_size=3))
+def test_late_arrivals_are_counted_and_close_their_gaps(orders: list[list[int]]) -> None:
+    batch = [(symbol, sequence) for symbol, order in enumerate(orders) for sequence in order]
+    tracker = SequenceTracker()
+    for pair in batch:
+        tracker.step(trades_of([pair]))
+    late, highest = 0, {}
+    for symbol, sequence in batch:
+        late += sequence < highest.get(symbol, -1)
+        highest[symbol] = max(sequence, highest.get(symbol, -1))
+    counts = tracker.counts()
+    assert (counts.out_of_order, counts.missing_trades, counts.resets) == (late, 0, 0)
+    together = SequenceTracker()
+    together.step(trades_of(batch))
+    assert together.counts() == counts
+
+
+def test_a_gap_is_open_until_it_is_filled() -> None:
+    tracker = SequenceTracker()
+    tracker.step(trades_of([(1, 1), (1, 2), (1, 6)]))
+    assert (tracker.counts().open_gaps, tracker.counts().missing_trades) == (1, 3)
+    tracker.step(trades_of([(1, 4)]))
+    assert (tracker.counts().open_gaps, tracker.counts().missing_trades) == (2, 2)
+    tracker.step(trades_of([(1, 3), (1, 5)]))
+    assert tracker.counts().open_gaps == 0
+
+
+def test_a_counter_that_starts_anew_later_is_a_reset_and_not_a_gap() -> None:
+    tracker = SequenceTracker()
+    tracker.step(trades_of([(1, n) for n in range(1, 11)]))
+    again = trades_of([(1, n) for n in range(1, 6)])
+    again["timestamp"] += 10_000_000
+    tracker.step(again)
+    counts = tracker.counts()
+    assert (counts.resets, counts.in_order, counts.out_of_order, counts.open_gaps) == (1, 15, 0, 0)
+
+
+def test_a_venue_without_numbers_is_not_tracked() -> None:
+    tracker = SequenceTracker()
+    trades = make_trades(5)
+    trades["source_sequence"] = np.iinfo(np.uint64).max
+    tracker.step(trades)
+    assert (tracker.counts().untracked, tracker.counts().in_order) == (5, 0)
