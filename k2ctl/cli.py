@@ -19,6 +19,9 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "stack": Entry("stack", "Start, inspect and stop the stack."),
+    "consume": Entry("consume", "Read trades, clean them and commit them, exactly once."),
+    "watch": Entry("watch", "Watch level, lag, rates and what becomes of the trades."),
     "cost": Entry("cost", "What the platform costs a month, line by line."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""

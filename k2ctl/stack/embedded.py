@@ -1,0 +1,70 @@
+"""The embedded engine: Kafka in one background process, catalog and warehouse as local files."""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.embedded import control
+from k2ctl.errors import BrokerError
+from k2ctl.home import Endpoints, LastEpoch, save_last_epoch, state_dir
+from k2ctl.stack.processes import start_detached, stop
+
+SOCKET_PATH_LIMIT: Final = 100
+"""A Unix socket's path has some 107 bytes."""
+
+
+def control_socket_path() -> Path:
+    """Beside the state, or in a private folder of the runtime directory when that path is too long."""
+    path = state_dir() / "kafka.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"k2ctl-{os.getuid()}"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    return runtime / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def start(base: Endpoints) -> Endpoints:
+    """Start the broker's process; `base` has the lake's places."""
+    socket_path = control_socket_path()
+    arguments = [sys.executable, "-m", "k2ctl.broker.embedded", str(socket_path)]
+    pid, line = start_detached("kafka", arguments, read_line=True)
+    ready = json.loads(line)
+    return Endpoints(
+        engine="embedded",
+        bootstrap_servers=ready["bootstrap_servers"],
+        catalog_uri=base.catalog_uri,
+        warehouse=base.warehouse,
+        control_socket=str(socket_path),
+        epoch=ready["epoch"],
+        profile=base.profile,
+        started_at_us=base.started_at_us,
+        processes={"kafka": pid},
+    )
+
+
+def shut_down(endpoints: Endpoints) -> None:
+    """Write down how far the broker has come, and end it."""
+    try:
+        _save_watermarks(endpoints)
+        if endpoints.control_socket:
+            control(endpoints.control_socket, "shutdown")
+    except BrokerError:
+        # It died before us: what it held unread cannot be counted any more, and the next start says so.
+        pass
+    stop(endpoints.processes.get("kafka", 0), "kafka")
+
+
+def _save_watermarks(endpoints: Endpoints) -> None:
+    if endpoints.epoch is None:
+        return
+    with BrokerAdmin(endpoints) as admin:
+        highs = {
+            topic: {partition: mark.high for partition, mark in admin.watermarks(topic).items()}
+            for topic in admin.topics()
+        }
+    save_last_epoch(LastEpoch(endpoints.epoch, highs))

@@ -1,0 +1,144 @@
+"""The local engine: Apache Kafka as one Java process from its published jars, and Redis beside it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from k2ctl.errors import StackError
+from k2ctl.home import Endpoints, cache_dir, shipped, state_dir
+from k2ctl.stack.processes import is_ours, last_lines, start_detached, stop
+from k2ctl.state.server import redis_answers, redis_arguments
+
+KAFKA_VERSION: Final = "4.3.1"
+FETCH_TIMEOUT_S: Final = 600
+HEAP: Final = "1g"
+
+
+def kafka_libraries(say: Callable[[str], None]) -> Path:
+    """The folder with Kafka's jars: `KAFKA_HOME/libs`, or fetched once by Maven into the cache.
+
+    Raises:
+        StackError: there is no Java, or the jars cannot be had.
+    """
+    if shutil.which("java") is None:
+        raise StackError("The local engine needs Java 17 or newer.", "Install it: apt install openjdk-17-jre-headless")
+    home = os.environ.get("KAFKA_HOME")
+    if home:
+        if not list((Path(home) / "libs").glob("kafka_*.jar")):
+            raise StackError(f"KAFKA_HOME is {home}, but there are no Kafka jars in its libs.", "Correct KAFKA_HOME.")
+        return Path(home) / "libs"
+    cached = cache_dir() / f"kafka-{KAFKA_VERSION}" / "libs"
+    if not cached.is_dir():
+        say(f"fetching Apache Kafka {KAFKA_VERSION} (54 MB, once)")
+        _fetch(cached)
+    return cached
+
+
+def _fetch(target: Path) -> None:
+    """Let Maven copy Kafka's jars into a folder beside, and move it in place when it is whole."""
+    if shutil.which("mvn") is None:
+        raise StackError("Kafka's jars are fetched by Maven, which is not there.", "Install it, or set KAFKA_HOME.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        pom = Path(folder) / "pom.xml"
+        shutil.copy(shipped("stack") / "kafka" / "pom.xml", pom)
+        command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+        try:
+            done = subprocess.run(
+                [*command, f"-DoutputDirectory={folder}/libs"],
+                capture_output=True,
+                text=True,
+                timeout=FETCH_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise StackError(f"Maven took longer than {FETCH_TIMEOUT_S} s.", "Try again, or set KAFKA_HOME.") from error
+        if done.returncode:
+            reason = next((line for line in done.stdout.splitlines() if "ERROR" in line), done.stderr[-200:])
+            raise StackError(f"Maven could not fetch Kafka: {reason}", "Check the network, or set KAFKA_HOME.")
+        if not target.is_dir():
+            (Path(folder) / "libs").rename(target)
+
+
+def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
+    """Start Kafka and Redis; their data stays in the state directory from one `up` to the next."""
+    libraries = kafka_libraries(say)
+    folder = state_dir() / "kafka"
+    configuration, port = _configure(folder)
+    class_path = f"{shipped('stack') / 'kafka'}{os.pathsep}{libraries}/*"
+    if not (folder / "data" / "meta.properties").exists():
+        _format(class_path, configuration)
+    java = ["java", f"-Xmx{HEAP}", "-XX:+UseG1GC", "-cp", class_path, "kafka.Kafka", str(configuration)]
+    kafka_pid, _ = start_detached("kafka", java)
+    try:
+        redis_port = free_port()
+        redis_folder = state_dir() / "redis"
+        redis_folder.mkdir(mode=0o700, exist_ok=True)
+        redis_pid, _ = start_detached("redis", redis_arguments(redis_port, redis_folder))
+    except BaseException:
+        stop(kafka_pid, "kafka")
+        raise
+    return replace(
+        base,
+        engine="local",
+        bootstrap_servers=f"127.0.0.1:{port}",
+        state_url=f"redis://127.0.0.1:{redis_port}/0",
+        processes={"kafka": kafka_pid, "redis": redis_pid},
+    )
+
+
+def _configure(folder: Path) -> tuple[Path, int]:
+    """Write server.properties for this start: ports are chosen anew, data stays."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    port, controller_port = free_port(), free_port()
+    template = Template((shipped("stack") / "kafka" / "server.properties").read_text())
+    configuration = folder / "server.properties"
+    configuration.write_text(template.substitute(port=port, controller_port=controller_port, data=str(folder / "data")))
+    return configuration, port
+
+
+def _format(class_path: str, configuration: Path) -> None:
+    cluster_id = uuid.uuid4().hex[:22]
+    arguments = ["format", "--standalone", "-t", cluster_id, "-c", str(configuration)]
+    done = subprocess.run(
+        ["java", "-Xmx256m", "-cp", class_path, "kafka.tools.StorageTool", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip().splitlines()
+        raise StackError(f"Kafka's storage could not be formatted: {reason[-1] if reason else ''}", "See: k2ctl doctor")
+
+
+def is_alive(endpoints: Endpoints) -> bool:
+    """Whether Kafka's process is still there."""
+    return is_ours(endpoints.processes.get("kafka", 0), "kafka")
+
+
+def check_redis(endpoints: Endpoints) -> None:
+    """Redis must answer; it starts in milliseconds, long before Kafka."""
+    if not redis_answers(endpoints.state_url):
+        raise StackError(f"Redis did not start: {last_lines('redis')}", "See: k2ctl stack logs redis")
+
+
+def shut_down(endpoints: Endpoints) -> None:
+    """End both."""
+    for service in ("kafka", "redis"):
+        stop(endpoints.processes.get(service, 0), service)
+
+
+def free_port() -> int:
+    """A TCP port on the loopback interface that nobody holds right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,50 @@
+"""Real readiness: a record goes in and comes out, a catalog lists, Redis answers. Not merely an open port."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from k2ctl.broker.probe import round_trip
+from k2ctl.errors import BrokerError, K2Error, StackError
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.state.server import redis_answers
+
+RETRY_S: Final = 0.2
+
+
+def wait_for_kafka(endpoints: Endpoints, timeout_s: float, still_alive: Callable[[], bool]) -> None:
+    """Wait until a record makes the round trip.
+
+    Raises:
+        StackError: the process ended, or time ran out.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            round_trip(endpoints, timeout_s=5.0)
+            return
+        except BrokerError as error:
+            if not still_alive():
+                raise StackError("Kafka ended while it started.", "See: k2ctl stack logs kafka") from error
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"Kafka was not ready within {timeout_s:.0f} s: {error}", "See: k2ctl stack logs kafka"
+                ) from error
+            time.sleep(RETRY_S)
+
+
+def health(endpoints: Endpoints, service: str) -> str:
+    """`healthy`, or what is wrong, for one of: kafka, redis, catalog."""
+    try:
+        if service == "kafka":
+            round_trip(endpoints, timeout_s=5.0)
+        elif service == "redis":
+            if not redis_answers(endpoints.state_url):
+                return "does not answer"
+        elif service == "catalog":
+            with Lake.at(endpoints) as lake:
+                lake.find_table()
+    except K2Error as error:
+        return str(error)
+    return "healthy"

