@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import platformdirs
 
@@ -32,12 +32,19 @@ def shipped(kind: str) -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / kind
 
 
+class ProcessId(NamedTuple):
+    """A process for as long as it lives: its number is used again, its number and start time are not."""
+
+    pid: int
+    created_s: float
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """Where the running stack answers. Written by `stack up`, read by every other command.
 
     `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id tell.
-    `processes` maps a service to its process id, for `status`, `logs` and `down`.
+    `processes` maps a service to its process, for `status`, `logs` and `down`.
     """
 
     engine: str
@@ -49,7 +56,7 @@ class Endpoints:
     epoch: str | None = None
     profile: str = "laptop"
     started_at_us: int = 0
-    processes: dict[str, int] = field(default_factory=dict)
+    processes: dict[str, "ProcessId"] = field(default_factory=dict)
 
 
 def _endpoints_file() -> Path:
@@ -66,6 +73,7 @@ def load_endpoints() -> Endpoints | None:
     try:
         raw: dict[str, Any] = json.loads(_endpoints_file().read_text())
         known = {f.name for f in fields(Endpoints)}
+        raw["processes"] = {service: ProcessId(*found) for service, found in raw.get("processes", {}).items()}
         return Endpoints(**{key: value for key, value in raw.items() if key in known})
     except FileNotFoundError:
         return None

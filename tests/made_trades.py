@@ -1,5 +1,6 @@
 """Trades made for tests: small, seeded, every id known; and getting them into Kafka and out of the table."""
 
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -25,7 +26,7 @@ def make_trades(count: int, start: int = 0, session: int = 7) -> np.ndarray:
     code = number % len(SYMBOLS)
     trades["symbol"], trades["exchange"], trades["currency"] = SYMBOLS[code], b"ASX", b"AUD"
     trades["timestamp"] = BASE_US + number * 1000
-    trades["ingestion_timestamp"] = np.int64(1_795_000_000_000_000)
+    trades["ingestion_timestamp"] = time.time_ns() // 1000
     trades["price"] = (1000 + number % 97) * (DECIMAL_ONE // 100)
     trades["quantity"] = (1 + number % 13) * DECIMAL_ONE
     trades["trade_id"] = number

@@ -119,7 +119,7 @@ def _behind(status: dict[str, Any], highs: dict[int, int] | None) -> int | None:
     if highs is None:
         return None
     parts = status["partitions"]
-    return sum(max(0, highs.get(part["partition"], 0) - part["committed"]) for part in parts)
+    return int(sum(max(0, highs.get(part["partition"], 0) - part["committed"]) for part in parts))
 
 
 def _total(values: list[int | None]) -> int | None:

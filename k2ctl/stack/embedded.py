@@ -32,7 +32,7 @@ def start(base: Endpoints) -> Endpoints:
     """Start the broker's process; `base` has the lake's places."""
     socket_path = control_socket_path()
     arguments = [sys.executable, "-m", "k2ctl.broker.embedded", str(socket_path)]
-    pid, line = start_detached("kafka", arguments, read_line=True)
+    process, line = start_detached("kafka", arguments, read_line=True)
     ready = json.loads(line)
     return Endpoints(
         engine="embedded",
@@ -43,7 +43,7 @@ def start(base: Endpoints) -> Endpoints:
         epoch=ready["epoch"],
         profile=base.profile,
         started_at_us=base.started_at_us,
-        processes={"kafka": pid},
+        processes={"kafka": process},
     )
 
 
@@ -56,7 +56,7 @@ def shut_down(endpoints: Endpoints) -> None:
     except BrokerError:
         # It died before us: what it held unread cannot be counted any more, and the next start says so.
         pass
-    stop(endpoints.processes.get("kafka", 0), "kafka")
+    stop(endpoints.processes.get("kafka"))
 
 
 def _save_watermarks(endpoints: Endpoints) -> None:

@@ -11,9 +11,9 @@ from typing import Final
 import psutil
 
 from k2ctl.errors import StackError, UsageError
-from k2ctl.home import Endpoints, forget_endpoints, load_endpoints, save_endpoints, state_dir
+from k2ctl.home import Endpoints, ProcessId, forget_endpoints, load_endpoints, save_endpoints, state_dir
 from k2ctl.stack import embedded, local
-from k2ctl.stack.processes import is_ours, log_path
+from k2ctl.stack.processes import is_alive, log_path
 from k2ctl.stack.readiness import health, wait_for_kafka
 
 ENGINES: Final = ("embedded", "local")
@@ -89,7 +89,7 @@ def _start(engine: str, profile: str, say: Callable[[str], None]) -> Endpoints:
         # Written before it is ready, so that a crash from here on leaves something that `down` can find.
         save_endpoints(endpoints)
         say("waiting until a record makes the round trip through Kafka")
-        wait_for_kafka(endpoints, KAFKA_PATIENCE_S[engine], lambda: is_ours(endpoints.processes["kafka"], "kafka"))
+        wait_for_kafka(endpoints, KAFKA_PATIENCE_S[engine], lambda: is_alive(endpoints.processes["kafka"]))
         if engine == "local":
             local.check_redis(endpoints)
     except BaseException:
@@ -131,23 +131,23 @@ def load_endpoints_or_nothing() -> Endpoints | None:
 
 def is_running(endpoints: Endpoints) -> bool:
     """Whether every process of the stack is still there."""
-    return all(is_ours(pid, service) for service, pid in endpoints.processes.items())
+    return all(map(is_alive, endpoints.processes.values()))
 
 
 def status(endpoints: Endpoints) -> list[ServiceStatus]:
     """Each service with its real health: Kafka gets a record there and back, Redis answers, the catalog opens."""
-    services = [_of_process(endpoints, service, pid) for service, pid in endpoints.processes.items()]
+    services = [_of_process(endpoints, service, process) for service, process in endpoints.processes.items()]
     catalog = ServiceStatus("catalog", "file", health(endpoints, "catalog"), endpoints.catalog_uri, None, None, None)
     return [*services, catalog]
 
 
-def _of_process(endpoints: Endpoints, service: str, pid: int) -> ServiceStatus:
+def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> ServiceStatus:
     endpoint = endpoints.bootstrap_servers if service == "kafka" else endpoints.state_url
-    if not is_ours(pid, service):
-        return ServiceStatus(service, "exited", f"process {pid} is gone", endpoint, None, None, None)
-    process = psutil.Process(pid)
-    uptime_s, memory = time.time() - process.create_time(), int(process.memory_info().rss)
-    return ServiceStatus(service, "running", health(endpoints, service), endpoint, pid, round(uptime_s, 1), memory)
+    if not is_alive(process):
+        return ServiceStatus(service, "exited", f"process {process.pid} is gone", endpoint, None, None, None)
+    uptime_s, memory = time.time() - process.created_s, int(psutil.Process(process.pid).memory_info().rss)
+    answer = health(endpoints, service)
+    return ServiceStatus(service, "running", answer, endpoint, process.pid, round(uptime_s, 1), memory)
 
 
 def log_lines(service: str, *, follow: bool) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from k2ctl.errors import StackError
 from k2ctl.home import Endpoints, cache_dir, shipped, state_dir
-from k2ctl.stack.processes import is_ours, last_lines, start_detached, stop
+from k2ctl.stack.processes import last_lines, start_detached, stop
 from k2ctl.state.server import redis_answers, redis_arguments
 
 KAFKA_VERSION: Final = "4.3.1"
@@ -77,21 +77,21 @@ def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
     if not (folder / "data" / "meta.properties").exists():
         _format(class_path, configuration)
     java = ["java", f"-Xmx{HEAP}", "-XX:+UseG1GC", "-cp", class_path, "kafka.Kafka", str(configuration)]
-    kafka_pid, _ = start_detached("kafka", java)
+    kafka, _ = start_detached("kafka", java)
     try:
         redis_port = free_port()
         redis_folder = state_dir() / "redis"
         redis_folder.mkdir(mode=0o700, exist_ok=True)
-        redis_pid, _ = start_detached("redis", redis_arguments(redis_port, redis_folder))
+        redis, _ = start_detached("redis", redis_arguments(redis_port, redis_folder))
     except BaseException:
-        stop(kafka_pid, "kafka")
+        stop(kafka)
         raise
     return replace(
         base,
         engine="local",
         bootstrap_servers=f"127.0.0.1:{port}",
         state_url=f"redis://127.0.0.1:{redis_port}/0",
-        processes={"kafka": kafka_pid, "redis": redis_pid},
+        processes={"kafka": kafka, "redis": redis},
     )
 
 
@@ -120,11 +120,6 @@ def _format(class_path: str, configuration: Path) -> None:
         raise StackError(f"Kafka's storage could not be formatted: {reason[-1] if reason else ''}", "See: k2ctl doctor")
 
 
-def is_alive(endpoints: Endpoints) -> bool:
-    """Whether Kafka's process is still there."""
-    return is_ours(endpoints.processes.get("kafka", 0), "kafka")
-
-
 def check_redis(endpoints: Endpoints) -> None:
     """Redis must answer; it starts in milliseconds, long before Kafka."""
     if not redis_answers(endpoints.state_url):
@@ -134,7 +129,7 @@ def check_redis(endpoints: Endpoints) -> None:
 def shut_down(endpoints: Endpoints) -> None:
     """End both."""
     for service in ("kafka", "redis"):
-        stop(endpoints.processes.get(service, 0), service)
+        stop(endpoints.processes.get(service))
 
 
 def free_port() -> int:

@@ -11,9 +11,12 @@ from typing import Final
 import psutil
 
 from k2ctl.errors import StackError
-from k2ctl.home import state_dir
+from k2ctl.home import ProcessId, state_dir
 
 STOP_PATIENCE_S: Final = 15.0
+
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""What this process started and has not seen end: a handle that is let go would count as forgotten."""
 
 
 def log_path(service: str) -> Path:
@@ -23,8 +26,8 @@ def log_path(service: str) -> Path:
     return folder / f"{service}.log"
 
 
-def start_detached(service: str, arguments: Sequence[str], *, read_line: bool = False) -> tuple[int, str]:
-    """Start a program in a session of its own, its output in the service's log; returns (pid, first line of stdout).
+def start_detached(service: str, arguments: Sequence[str], *, read_line: bool = False) -> tuple[ProcessId, str]:
+    """Start a program in a session of its own; returns it and its first line of stdout. The rest goes to its log.
 
     read_line: wait for one line on stdout, by which the program says that it is ready.
 
@@ -38,46 +41,55 @@ def start_detached(service: str, arguments: Sequence[str], *, read_line: bool = 
             stdout=subprocess.PIPE if read_line else log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "K2CTL_SERVICE": service},
         )
+    _children[process.pid] = process
     line = ""
     if process.stdout is not None:
         with process.stdout:
             line = process.stdout.readline().decode()
     if read_line and not line:
         raise StackError(f"{service} did not start: {last_lines(service)}", f"See: k2ctl stack logs {service}")
-    return process.pid, line
+    return _identified(process.pid, service), line
 
 
-def is_ours(pid: int, service: str) -> bool:
-    """Whether a process id still belongs to the service that was started under it; ids are used again."""
+def _identified(pid: int, service: str) -> ProcessId:
     try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get("K2CTL_SERVICE") == service
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ProcessId(pid, psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess as error:
+        raise StackError(
+            f"{service} did not start: {last_lines(service)}", f"See: k2ctl stack logs {service}"
+        ) from error
+
+
+def is_alive(process: ProcessId) -> bool:
+    """Whether this very process still runs."""
+    try:
+        found = psutil.Process(process.pid)
+        return found.create_time() == process.created_s and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
 
 
-def stop(pid: int, service: str) -> None:
-    """SIGTERM, and SIGKILL for one that does not go; does nothing when the id is not the service's any more."""
-    if not is_ours(pid, service):
+def stop(process: ProcessId | None) -> None:
+    """SIGTERM, and SIGKILL for one that does not go; does nothing to a process that only has the same number."""
+    if process is None or not is_alive(process):
         return
-    os.kill(pid, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_PATIENCE_S
-    while time.monotonic() < deadline and is_ours(pid, service):
-        _reap(pid)
+    while time.monotonic() < deadline and is_alive(process):
         time.sleep(0.05)
-    if is_ours(pid, service):
-        os.kill(pid, signal.SIGKILL)
-        _reap(pid)
+    if is_alive(process):
+        os.kill(process.pid, signal.SIGKILL)
+        while is_alive(process):
+            time.sleep(0.01)
+    _reap(process.pid)
 
 
 def _reap(pid: int) -> None:
     """Collect a child of ours; a service that another process started is not one."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        del _children[pid]
 
 
 def last_lines(service: str, count: int = 3) -> str:

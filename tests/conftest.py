@@ -1,0 +1,94 @@
+"""Real services for the tests: an embedded stack, and a local one with Apache Kafka and Redis, once per session."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from k2ctl.errors import StackError
+from k2ctl.home import Endpoints
+from k2ctl.stack import lifecycle
+
+settings.register_profile("k2ctl", deadline=None, max_examples=60)
+settings.load_profile("k2ctl")
+
+ASX = Path(__file__).parent.parent.parent / "shared" / "data" / "asx"
+"""Real trades, beside the project; not part of it."""
+
+_exchanges = itertools.count(os.getpid() % 1000 * 100)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory of the test's own."""
+    path = tmp_path / "home"
+    path.mkdir()
+    monkeypatch.setenv("K2CTL_HOME", str(path))
+    return path
+
+
+def _run_stack(engine: str, folder: Path) -> Iterator[Endpoints]:
+    before = os.environ.get("K2CTL_HOME")
+    os.environ["K2CTL_HOME"] = str(folder)
+    try:
+        endpoints = lifecycle.up(engine, "laptop", lambda _: None).endpoints
+        yield endpoints
+        os.environ["K2CTL_HOME"] = str(folder)
+        lifecycle.down(volumes=True)
+    finally:
+        os.environ.pop("K2CTL_HOME", None)
+        if before is not None:
+            os.environ["K2CTL_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def embedded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """The embedded engine, running."""
+    yield from _run_stack("embedded", tmp_path_factory.mktemp("embedded"))
+
+
+@pytest.fixture(scope="session")
+def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """Apache Kafka and Redis, running; skips with the reason, or fails where CI demands it."""
+    from k2ctl.stack.local import kafka_libraries
+
+    try:
+        kafka_libraries(lambda _: None)
+    except StackError as error:
+        if os.environ.get("K2CTL_REQUIRE_KAFKA"):
+            raise
+        pytest.skip(f"no local Kafka: {error}")
+    yield from _run_stack("local", tmp_path_factory.mktemp("local"))
+
+
+@pytest.fixture(params=["embedded", pytest.param("local", marks=pytest.mark.kafka)])
+def stack(request: pytest.FixtureRequest) -> Endpoints:
+    """Each engine in turn."""
+    running: Endpoints = request.getfixturevalue(f"{request.param}_stack")
+    return running
+
+
+@pytest.fixture
+def endpoints(stack: Endpoints, home: Path) -> Endpoints:
+    """A running Kafka with an empty lake of the test's own."""
+    lake = home / "lake"
+    lake.mkdir()
+    return replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+
+
+@pytest.fixture
+def exchange() -> str:
+    """The name of an exchange that no other test has, so that its topics are empty."""
+    return f"X{next(_exchanges)}"
+
+
+@pytest.fixture
+def asx() -> Path:
+    """The folder with the real ASX trades."""
+    if not ASX.is_dir():
+        pytest.skip(f"no ASX data at {ASX.name}: it is not part of the project")
+    return ASX

@@ -1,0 +1,297 @@
+"""Consumers that are killed, put to sleep and replaced: nothing missing, nothing twice.
+
+Consumers run in processes forked from a warmed server (multiprocessing's forkserver), so that a hundred of them
+fit into the time. A test kills them at a named point by wrapping that function in the child; the program itself
+knows nothing of it.
+"""
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Lane
+from k2ctl.lake.progress import progress_of
+from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+from k2ctl.profiles import Profile
+from k2ctl.schema.topics import dead_letter_topic, trades_topic
+from tests.made_trades import (
+    PARTITIONS,
+    ids_of,
+    make_trades,
+    produce_trades,
+    produce_values,
+    quick_profile,
+    stored_ids,
+)
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["k2ctl.pipeline.consumer", "k2ctl.query", "tests.made_trades"])
+
+# A point is a function on the way of a commit, and whether the process dies before or after it.
+POINTS = {
+    "before the dead letters are sent": ("k2ctl.broker.dead_letters", "DeadLetters.publish", "before"),
+    "after the dead letters are acknowledged": ("k2ctl.broker.dead_letters", "DeadLetters.publish", "after"),
+    "before the data files are written": ("k2ctl.lake.writer", "write_rows", "before"),
+    "after the data files are written": ("k2ctl.lake.writer", "write_rows", "after"),
+    "after the offsets are compared": ("k2ctl.lake.writer", "TableWriter._swap", "before"),
+    "before the metadata is written": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "before"),
+    "between metadata and catalog": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "after"),
+    "after the catalog's swap": ("pyiceberg.catalog.sql", "SqlCatalog.commit_table", "after"),
+    "before the group's offsets": ("k2ctl.broker.reader", "Reader.advise", "before"),
+    "after the group's offsets": ("k2ctl.broker.reader", "Reader.advise", "after"),
+}
+
+
+def die_at(point: str, call: int) -> None:
+    """Make this process kill itself at the n-th passage of a point."""
+    module_name, name, when = POINTS[point]
+    holder: Any = __import__(module_name, fromlist=["x"])
+    *path, last = name.split(".")
+    for part in path:
+        holder = getattr(holder, part)
+    original = getattr(holder, last)
+    passages = 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal passages
+        passages += 1
+        if passages == call and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*args, **kwargs)
+        if passages == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(holder, last, staticmethod(wrapped) if name == "SqlCatalog._write_metadata" else wrapped)
+
+
+def consume(endpoints: Endpoints, profile: Profile, point: str | None, call: int, caught_up: bool) -> None:
+    """A consumer's process."""
+    os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
+    if point is not None:
+        die_at(point, call)
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=caught_up)).run(threading.Event())
+
+
+def start(
+    endpoints: Endpoints, profile: Profile, point: str | None = None, call: int = 1, *, caught_up: bool = True
+) -> BaseProcess:
+    process = CONTEXT.Process(target=consume, args=(endpoints, profile, point, call, caught_up))
+    process.start()
+    return process
+
+
+def market_of_its_own(profile: Profile, name: str) -> tuple[Profile, str]:
+    """The profile with an exchange, and so a topic, that no other test has."""
+    market = profile.market.model_copy(update={"exchange": name})
+    return profile.model_copy(update={"market": market}), trades_topic(market.asset_class, name)
+
+
+@pytest.fixture
+def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, str]:
+    """A stack with an empty table and an empty topic."""
+    profile, topic = market_of_its_own(quick_profile(), exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    return endpoints, profile, topic
+
+
+def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodable: int = 0) -> None:
+    """Every trade is stored once, offsets stand at the ends, and the books balance."""
+    assert stored_ids(endpoints) == ids_of(trades)
+    with BrokerAdmin(endpoints) as admin, Lake.at(endpoints) as lake:
+        progress, marks, epoch = progress_of(lake.table()), admin.watermarks(topic), admin.epoch(topic)
+    for partition, mark in marks.items():
+        if mark.high:
+            assert progress.heads[Lane(topic, epoch, partition)].next_offset == mark.high
+    total = progress.total()
+    assert total.balanced
+    assert (total.stored, total.undecodable) == (len(trades), undecodable)
+
+
+def feed(endpoints: Endpoints, topic: str, start_number: int, count: int, *, damaged: bool = True) -> np.ndarray:
+    """New trades, some of them sent twice, and one record that cannot be decoded."""
+    trades = make_trades(count, start_number)
+    produce_trades(endpoints, topic, trades)
+    produce_trades(endpoints, topic, trades[:20])
+    if damaged:
+        produce_values(endpoints, topic, [(0, b"not a trade")])
+    return trades
+
+
+def kill_and_check(
+    platform: tuple[Endpoints, Profile, str], kills: int, kill: Callable[[int], BaseProcess], seed: int
+) -> None:
+    """Feed, kill, feed, kill …; then let one consumer finish, and check."""
+    endpoints, _, topic = platform
+    fed = []
+    for round_number in range(kills):
+        fed.append(feed(endpoints, topic, round_number * 400, 400))
+        process = kill(round_number)
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL, f"round {round_number}, seed {seed}: exit {process.exitcode}"
+    finishing = start(endpoints, platform[1])
+    finishing.join(60)
+    assert finishing.exitcode == 0
+    assert_exact(endpoints, topic, np.concatenate(fed), undecodable=kills)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_point_of_the_commit(platform: tuple[Endpoints, Profile, str], point: str) -> None:
+    endpoints, profile, _ = platform
+    kill_and_check(platform, 2, lambda n: start(endpoints, profile, point, call=1, caught_up=bool(n % 2)), seed=0)
+
+
+def kill_at_random(endpoints: Endpoints, profile: Profile, rng: random.Random) -> BaseProcess:
+    process = start(endpoints, profile, caught_up=False)
+    time.sleep(rng.uniform(0.05, 1.2))
+    os.kill(process.pid or 0, signal.SIGKILL)
+    return process
+
+
+def test_killed_at_random_moments(platform: tuple[Endpoints, Profile, str]) -> None:
+    endpoints, profile, _ = platform
+    rng = random.Random(1)
+    kill_and_check(platform, 8, lambda _: kill_at_random(endpoints, profile, rng), seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_a_hundred_times(platform: tuple[Endpoints, Profile, str]) -> None:
+    endpoints, profile, _ = platform
+    rng = random.Random(2)
+    points = list(POINTS)
+
+    def kill(round_number: int) -> BaseProcess:
+        if round_number % 2:
+            return kill_at_random(endpoints, profile, rng)
+        return start(endpoints, profile, points[(round_number // 2) % len(points)], call=1, caught_up=False)
+
+    kill_and_check(platform, 100, kill, seed=2)
+
+
+def test_a_zombie_stores_nothing_twice(platform: tuple[Endpoints, Profile, str]) -> None:
+    """One consumer is stopped with rows in its hands, another takes over, and the first wakes up."""
+    endpoints, profile, topic = platform
+    fed = [feed(endpoints, topic, 0, 2000, damaged=False)]
+    slow = profile.model_copy(
+        update={"consumer": profile.consumer.model_copy(update={"commit_interval_s": 3.0, "commit_rows": 10_000_000})}
+    )
+    zombie = start(endpoints, slow, caught_up=False)
+    time.sleep(2.0)
+    os.kill(zombie.pid or 0, signal.SIGSTOP)
+    assert stored_ids(endpoints) == []
+    other = start(endpoints, profile)
+    other.join(60)
+    assert other.exitcode == 0
+    assert_exact(endpoints, topic, fed[0])
+    os.kill(zombie.pid or 0, signal.SIGCONT)
+    zombie.join(60)
+    assert zombie.exitcode not in (0, None), "a zombie that finds itself replaced must say so"
+    assert_exact(endpoints, topic, fed[0])
+
+
+def test_two_consumers_of_the_same_partitions_store_every_trade_once(
+    platform: tuple[Endpoints, Profile, str],
+) -> None:
+    endpoints, profile, topic = platform
+    fed = feed(endpoints, topic, 0, 3000, damaged=False)
+    both = [start(endpoints, profile) for _ in range(2)]
+    for process in both:
+        process.join(60)
+    assert 0 in {process.exitcode for process in both}
+    assert_exact(endpoints, topic, fed)
+
+
+def test_what_cannot_be_decoded_is_in_the_dead_letter_topic_with_its_identity(
+    platform: tuple[Endpoints, Profile, str],
+) -> None:
+    endpoints, profile, topic = platform
+    good = make_trades(6)
+    bad = make_trades(2, start=100)
+    bad["symbol"][0] = "BÉ".encode("latin-1")
+    bad["price"][1] = -5
+    mixed = np.concatenate([good[:3], bad, good[3:]])
+    produce_values(endpoints, topic, [(1, b""), (1, mixed.tobytes()), (1, os.urandom(50)), (2, b"x" * 2000)])
+    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
+    consumer.run(threading.Event())
+    counts = consumer.counts()
+    assert stored_ids(endpoints) == ids_of(good)
+    assert (counts.stored, counts.dead_lettered, counts.undecodable, counts.balanced) == (6, 2, 3, True)
+    letters = dead_letters(endpoints, topic)
+    assert {(letter["k2-partition"], letter["k2-offset"], letter["k2-index"]) for letter in letters} == {
+        ("1", "0", ""), ("1", "2", ""), ("2", "0", ""), ("1", "1", "3"), ("1", "1", "4"),
+    }  # fmt: skip
+    assert {"empty value", "negative price of an asset class that has none"} <= {x["k2-reason"] for x in letters}
+
+
+def dead_letters(endpoints: Endpoints, topic: str) -> list[dict[str, str]]:
+    """The headers of every letter."""
+    from confluent_kafka import Consumer as KafkaConsumer
+    from confluent_kafka import TopicPartition
+
+    from k2ctl.broker.clients import consumer_config
+
+    name = dead_letter_topic(topic)
+    with BrokerAdmin(endpoints) as admin:
+        high = admin.watermarks(name)[0].high
+    reader = KafkaConsumer(consumer_config(endpoints, **{"group.id": "letters"}))
+    reader.assign([TopicPartition(name, 0, 0)])
+    letters = []
+    while len(letters) < high:
+        for message in reader.consume(high - len(letters), 5.0):
+            headers = message.headers() or []
+            letters.append({key: (value or b"").decode() for key, value in dict(headers).items()})
+    reader.close()
+    return letters
+
+
+def test_offsets_that_retention_deleted_unread_are_counted_as_lost(
+    platform: tuple[Endpoints, Profile, str],
+) -> None:
+    endpoints, profile, topic = platform
+    produce_trades(endpoints, topic, make_trades(400))
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    produce_trades(endpoints, topic, make_trades(400, start=400))
+    with BrokerAdmin(endpoints) as admin:
+        admin.delete_records(topic, {2: 150})
+    produce_trades(endpoints, topic, make_trades(40, start=800))
+    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
+    consumer.run(threading.Event())
+    counts = consumer.counts()
+    assert (counts.seen, counts.lost, counts.stored, counts.balanced) == (840, 50, 790, True)
+    assert consumer.tracker.counts().missing_trades == 50
+
+
+def test_a_kafka_that_was_wiped_is_recognised(platform: tuple[Endpoints, Profile, str]) -> None:
+    from k2ctl.errors import BrokerError
+
+    endpoints, profile, topic = platform
+    first = make_trades(100)
+    produce_trades(endpoints, topic, first)
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    with BrokerAdmin(endpoints) as admin:
+        admin.delete_topic(topic)
+        time.sleep(0.5)
+        admin.create_topic(topic, PARTITIONS)
+    # On the embedded engine a new topic is no new epoch, so the log's end gives it away there.
+    with pytest.raises(BrokerError) as raised:
+        Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
+    assert "wiped" in f"{raised.value} {raised.value.hint}"
+    second = make_trades(40, start=100)
+    produce_trades(endpoints, topic, second)
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, rebase=True)).run(threading.Event())
+    assert stored_ids(endpoints) == ids_of(np.concatenate([first, second]))
