@@ -20,8 +20,11 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "stack": Entry("stack", "Start, inspect and stop the stack."),
+    "load": Entry("load", "Load trades at an exact rate: a synthetic market, or real ones replayed."),
     "consume": Entry("consume", "Read trades, clean them and commit them, exactly once."),
     "watch": Entry("watch", "Watch level, lag, rates and what becomes of the trades."),
+    "query": Entry("query", "Query trades, from years ago to this second, as one table."),
+    "lake": Entry("lake", "State of the table; compaction and expiry."),
     "cost": Entry("cost", "What the platform costs a month, line by line."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""

@@ -1,0 +1,100 @@
+"""`k2ctl load`: trades into Kafka at an exact rate."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from k2ctl.errors import ExitCode, UsageError
+from k2ctl.options import JsonOption, ProfileOption, parse_count, parse_duration
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def load(
+    rate: Annotated[
+        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="Trades per second: 10000, 10k, 1M.")
+    ] = None,
+    ramp_to: Annotated[
+        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="Rise to this rate over the duration.")
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(parser=parse_duration, metavar="TIME", help="How long: 300, 90s, 5m.")
+    ] = None,
+    shape: Annotated[str | None, typer.Option(metavar="SHAPE", help="constant, linear, step, spike or sine.")] = None,
+    frame: Annotated[int | None, typer.Option(min=1, max=1000, help="Trades per Kafka record.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=16, help="Worker processes; chosen by rate.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="FILE|DIR", help="Real trades from ASX CSV files, not a synthetic market.")
+    ] = None,
+    speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = "max",
+    now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
+    duplicates: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of trades that is sent twice.")] = 0.0,
+    gaps: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share that is numbered and never sent.")] = 0.0,
+    out_of_order: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Share that is sent after its successor.")
+    ] = 0.0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another market than the profile's.")] = None,
+    profile: ProfileOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Load trades into Kafka at an exact rate, and say how exact it was.
+
+    Open loop: the schedule does not wait for Kafka. Where the machine cannot follow, the summary says saturated.
+
+    Example:  k2ctl load --rate 10k --ramp-to 100k --duration 60
+    """
+    import orjson
+
+    from k2ctl.commands.consume import stop_on_signals
+    from k2ctl.console import out, print_json
+    from k2ctl.home import require_endpoints
+    from k2ctl.load.generator import run_load
+    from k2ctl.load.market import Faults
+    from k2ctl.load.plan import plan_load
+    from k2ctl.panels.load import live_view, summary_table
+    from k2ctl.profiles import load_profile
+
+    endpoints = require_endpoints()
+    chosen = load_profile(profile or endpoints.profile)
+    if seed is not None:
+        chosen = chosen.model_copy(update={"market": chosen.market.model_copy(update={"seed": seed})})
+    plan = plan_load(
+        chosen,
+        rate=rate,
+        ramp_to=ramp_to,
+        duration_s=duration,
+        shape=shape,
+        frame=frame,
+        workers=workers,
+        faults=Faults(duplicates, gaps, out_of_order),
+        replay=replay,
+        speed=_speed(speed),
+        shift_to_now=now,
+    )
+    received: list[int] = []
+    with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
+        summary = run_load(plan, endpoints, stop, show)
+    if as_json:
+        print_json(orjson.dumps(asdict(summary)))
+    else:
+        out().print(summary_table(summary))
+    if summary.trades_failed:
+        raise typer.Exit(ExitCode.FAILED)
+    if received:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _speed(text: str) -> float:
+    """`1x`, `60x`, `2.5`, `max` as a factor."""
+    if text == "max":
+        return float("inf")
+    try:
+        factor = float(text.removesuffix("x"))
+    except ValueError:
+        factor = 0.0
+    if factor <= 0:
+        raise UsageError(f"'{text}' is not a speed.", "Write 1x, 60x or max.")
+    return factor

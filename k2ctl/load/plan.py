@@ -1,0 +1,78 @@
+"""What to load: checked before anything starts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from k2ctl.errors import UsageError
+from k2ctl.load.market import Faults, new_run_id
+from k2ctl.load.schedule import SHAPES, Schedule
+from k2ctl.profiles import Profile
+
+UNFRAMED_PER_WORKER = 250_000
+FRAMED_PER_WORKER = 1_200_000
+"""Trades per second that one worker process is trusted with, before a second one is started."""
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """A load. Rates are trades per second; speed is the replay's, infinite for as fast as possible."""
+
+    profile: Profile
+    schedule: Schedule
+    frame: int = 1
+    workers: int = 1
+    faults: Faults = field(default_factory=Faults)
+    run_id: str = field(default_factory=new_run_id)
+    replay: Path | None = None
+    speed: float = float("inf")
+    shift_to_now: bool = False
+
+
+def plan_load(
+    profile: Profile,
+    *,
+    rate: int | None = None,
+    ramp_to: int | None = None,
+    duration_s: float | None = None,
+    shape: str | None = None,
+    frame: int | None = None,
+    workers: int | None = None,
+    faults: Faults | None = None,
+    replay: Path | None = None,
+    speed: float = float("inf"),
+    shift_to_now: bool = False,
+) -> LoadPlan:
+    """A plan from what was said and the profile's defaults.
+
+    Raises:
+        UsageError: something does not go together.
+    """
+    base = rate or profile.load.rate
+    shape = shape or ("linear" if ramp_to else "constant")
+    if shape not in SHAPES:
+        raise UsageError(f"There is no shape '{shape}'.", f"Shapes: {', '.join(SHAPES)}")
+    if shape != "constant" and ramp_to is None:
+        raise UsageError(f"A {shape} load needs a peak.", f"Say it: --shape {shape} --ramp-to {base * 5}")
+    if ramp_to is not None and shape == "constant":
+        raise UsageError("A constant load has no peak.", "Leave --ramp-to out, or choose --shape linear")
+    peak = ramp_to or base
+    if not 0 < base <= 10_000_000 or not 0 < peak <= 10_000_000:
+        raise UsageError("A rate is between 1 and 10M trades a second.", "Example: k2ctl load --rate 10k")
+    seconds = duration_s or profile.load.duration_s
+    if not 0.1 <= seconds <= 86_400:
+        raise UsageError("A load lasts between 0.1 s and 24 h.", "Example: k2ctl load --duration 5m")
+    per_frame = frame or profile.load.frame
+    if not 1 <= per_frame <= 1000:
+        raise UsageError("A frame holds 1 to 1,000 trades.", "Example: k2ctl load --frame 100")
+    count = 1 if replay else workers or _enough_workers(max(base, peak), per_frame)
+    if not 1 <= count <= 16:
+        raise UsageError("Between 1 and 16 workers make load.", "Leave --workers out to let k2ctl choose.")
+    schedule = Schedule(shape, base, peak, seconds)  # type: ignore[arg-type]
+    return LoadPlan(
+        profile, schedule, per_frame, count, faults or Faults(), replay=replay, speed=speed, shift_to_now=shift_to_now
+    )
+
+
+def _enough_workers(rate: float, frame: int) -> int:
+    per_worker = UNFRAMED_PER_WORKER if frame < 10 else FRAMED_PER_WORKER
+    return max(1, min(16, -(-round(rate) // per_worker)))

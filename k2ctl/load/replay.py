@@ -1,0 +1,288 @@
+"""Real trades from files: ASX course-of-sales CSV, exact to the last digit, in time order.
+
+Columns, without a header: date (mm/dd/yyyy), time (Sydney local, milliseconds), price, volume, qualifiers, venue,
+buyer id. `company_info.csv` in the same folder maps a file's number to its symbol; without it the file's name is
+the symbol. Two trades that look alike in every field are two trades: each is told by its file and line.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+
+from k2ctl.errors import UsageError
+from k2ctl.load.market import Batch
+from k2ctl.profiles.universe import Universe
+from k2ctl.schema.texts import codes_of
+from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_ONE, DECIMAL_SCALE, SIDES, TRADE
+
+COLUMNS: Final = ("date", "time", "price", "volume", "qualifiers", "venue", "buyer")
+COMPANIES: Final = "company_info.csv"
+VENUE_ZONE: Final = "Australia/Sydney"
+MAX_CONDITIONS: Final = 11
+SHOWN_BROKEN_LINES: Final = 10
+
+_DATE: Final = r"^\d{2}/\d{2}/\d{4}$"
+_TIME: Final = r"^\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
+_PRICE: Final = r"^\d{1,10}(\.\d{1,8})?$"
+_VOLUME: Final = r"^\d{1,10}$"
+
+
+@dataclass(frozen=True)
+class BrokenLine:
+    """A line that is not a trade: where it is and why."""
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass
+class Replay:
+    """Trades read from files, sorted by time.
+
+    trades: structured array (dtype `TRADE.message`). broken: the first broken lines of each file, of `broken_count`.
+    """
+
+    trades: np.ndarray
+    broken: list[BrokenLine] = field(default_factory=list)
+    broken_count: int = 0
+
+
+def read_replay(path: Path, universe: Universe) -> Replay:
+    """Read a file, or every numbered or named CSV file of a folder.
+
+    Raises:
+        UsageError: nothing is there, or nothing in it is a trade.
+    """
+    files = _files(path)
+    symbols = _symbols(path if path.is_dir() else path.parent)
+    parts = [_read_file(file, symbols.get(file.stem, file.stem.upper()), universe) for file in files]
+    trades = np.concatenate([part.trades for part in parts])
+    broken = [line for part in parts for line in part.broken]
+    if not len(trades):
+        first = f" The first line: {broken[0].reason}." if broken else ""
+        raise UsageError(f"{path} holds no trades.{first}", "Expected: date,time,price,volume,qualifiers,venue,buyer")
+    trades = trades[np.argsort(trades["timestamp"], kind="stable")]
+    _number_by_symbol(trades)
+    return Replay(trades, broken, sum(part.broken_count for part in parts))
+
+
+def _number_by_symbol(trades: np.ndarray) -> None:
+    """Sequence numbers, which the files lack: 1, 2, 3 … per symbol in the order of the replay."""
+    codes, distinct = codes_of(trades["symbol"])
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes, minlength=len(distinct))
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    trades["source_sequence"][order] = np.arange(len(trades)) - first + 1
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UsageError(f"There is no file or folder {path}.", "Name a CSV file, or a folder of them, with --replay.")
+    files = sorted(file for file in path.glob("*.csv") if file.name != COMPANIES)
+    if not files:
+        raise UsageError(f"There are no CSV files in {path}.", "Name a folder with one CSV file per symbol.")
+    return files
+
+
+def _symbols(folder: Path) -> dict[str, str]:
+    companies = folder / COMPANIES
+    if not companies.is_file():
+        return {}
+    try:
+        table = csv.read_csv(companies, convert_options=csv.ConvertOptions(column_types={"company_id": pa.string()}))
+        return dict(zip(table["company_id"].to_pylist(), table["symbol"].to_pylist(), strict=True))
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise UsageError(f"{companies}: {error}", "Expected a header with company_id and symbol.") from error
+
+
+def _read_file(path: Path, symbol: str, universe: Universe) -> Replay:
+    """One file of one symbol. Ids are the file's hash and the line's number, so that a second replay is told."""
+    content = path.read_bytes()
+    table, misshapen = _parse(path, content)
+    line_numbers = np.setdiff1d(np.arange(1, len(table) + len(misshapen) + 1), [line.line for line in misshapen])
+    valid, reasons = _validate(table, symbol)
+    broken = misshapen + [
+        BrokenLine(path.name, int(line_numbers[at]), reasons[at]) for at in sorted(reasons)[:SHOWN_BROKEN_LINES]
+    ]
+    broken_count = len(misshapen) + len(reasons)
+    good, numbers = table.filter(pa.array(valid)), line_numbers[valid]
+    trades = _trades_of(good, symbol, universe)
+    ids = np.empty((len(trades), 2), ">u8")
+    ids[:, 0] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+    ids[:, 1] = numbers
+    trades["message_id"], trades["trade_id"] = ids.view("V16")[:, 0], numbers
+    return Replay(trades, sorted(broken, key=lambda line: line.line)[:SHOWN_BROKEN_LINES], broken_count)
+
+
+def _parse(path: Path, content: bytes) -> tuple[pa.Table, list[BrokenLine]]:
+    """Seven columns of text, and the lines that have another number of them."""
+    misshapen: list[BrokenLine] = []
+
+    def on_invalid_row(row: Any) -> str:
+        misshapen.append(BrokenLine(path.name, row.number, f"{row.actual_columns} columns, not {len(COLUMNS)}"))
+        return "skip"
+
+    if not content.strip():
+        return pa.table({name: pa.array([], pa.string()) for name in COLUMNS}), []
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(content),
+            # One thread, so that the number of a broken line is known.
+            read_options=csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, encoding="latin-1"),
+            parse_options=csv.ParseOptions(
+                invalid_row_handler=on_invalid_row, quote_char=False, ignore_empty_lines=False
+            ),
+            convert_options=csv.ConvertOptions(
+                column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise UsageError(f"{path}: not a CSV file of trades: {error}", "Name a CSV file with --replay.") from error
+    return table, misshapen
+
+
+def _validate(table: pa.Table, symbol: str) -> tuple[np.ndarray, dict[int, str]]:
+    """bool[n] of the lines that are trades, and for the others the reason."""
+    valid = np.ones(len(table), np.bool_)
+    reasons: dict[int, str] = {}
+    for name, pattern in (("date", _DATE), ("time", _TIME), ("price", _PRICE), ("volume", _VOLUME)):
+        matches = pc.match_substring_regex(table[name], pattern).to_numpy()
+        for at in np.flatnonzero(valid & ~matches).tolist():
+            reasons[at] = f"'{table[name][at].as_py()}' is not a {name}"
+        valid &= matches
+    long = pc.greater(pc.binary_length(_conditions(table)), MAX_CONDITIONS).to_numpy()
+    for at in np.flatnonzero(valid & long).tolist():
+        reasons[at] = f"qualifiers, venue and buyer are longer than {MAX_CONDITIONS} characters"
+    valid &= ~long
+    instants = _instants(table.filter(pa.array(valid)))
+    missing = np.flatnonzero(valid)[np.isnat(instants)]
+    for at in missing.tolist():
+        reasons[at] = f"'{table['date'][at].as_py()} {table['time'][at].as_py()}' is not a moment in Sydney"
+    valid[missing] = False
+    if not symbol.isascii() or not symbol.isprintable() or len(symbol) > 16:
+        raise UsageError(f"'{symbol}' is not a symbol.", f"Map the file's name to one in {COMPANIES}.")
+    return valid, reasons
+
+
+def _conditions(table: pa.Table) -> pa.ChunkedArray:
+    joined = pc.binary_join_element_wise(table["qualifiers"], table["venue"], table["buyer"], ";")
+    return pc.utf8_rtrim(joined, ";")
+
+
+def _instants(table: pa.Table) -> np.ndarray:
+    """datetime64[us], UTC, of Sydney dates and times; NaT where there is no such date."""
+    iso = pc.binary_join_element_wise(
+        pc.utf8_slice_codeunits(table["date"], 6, 10),
+        pc.utf8_slice_codeunits(table["date"], 0, 2),
+        pc.utf8_slice_codeunits(table["date"], 3, 5),
+        "-",
+    )
+    days = pc.strptime(iso, format="%Y-%m-%d", unit="us", error_is_null=True)
+    texts = table["time"]
+    parts = [pc.cast(pc.utf8_slice_codeunits(texts, start, start + 2), pa.int64()).to_numpy() for start in (0, 3, 6)]
+    fraction = pc.utf8_rpad(pc.utf8_slice_codeunits(texts, 9, 15), 6, "0")
+    micros = (parts[0] * 3600 + parts[1] * 60 + parts[2]) * 1_000_000 + pc.cast(fraction, pa.int64()).to_numpy()
+    possible = (parts[0] < 24) & (parts[1] < 60) & (parts[2] < 60)
+    local = days.to_numpy().astype("datetime64[us]") + micros
+    local[~possible] = np.datetime64("NaT")
+    # The hour that summer time leaves out does not exist; the one it repeats is taken as the earlier.
+    localised = pc.assume_timezone(
+        pa.array(local), str(ZoneInfo(VENUE_ZONE)), ambiguous="earliest", nonexistent="earliest"
+    )
+    return np.asarray(localised.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False))
+
+
+def _mantissas(texts: pa.ChunkedArray) -> np.ndarray:
+    """Decimal texts as int64 mantissas of scale 8, without a float on the way."""
+    whole = pc.replace_substring_regex(texts, r"\..*$", "")
+    fraction = pc.utf8_rpad(pc.replace_substring_regex(texts, r"^\d+\.?", ""), DECIMAL_SCALE, "0")
+    units = pc.cast(whole, pa.int64()).to_numpy()
+    return np.asarray(units * DECIMAL_ONE + pc.cast(fraction, pa.int64()).to_numpy())
+
+
+def _trades_of(table: pa.Table, symbol: str, universe: Universe) -> np.ndarray:
+    count = len(table)
+    trades = TRADE.empty(count)
+    if not count:
+        return trades
+    market = universe.profile.market
+    trades["symbol"], trades["exchange"], trades["currency"] = symbol.encode(), market.exchange, market.currency
+    trades["timestamp"] = _instants(table).astype(np.int64)
+    trades["price"] = _mantissas(table["price"])
+    trades["quantity"] = pc.cast(table["volume"], pa.int64()).to_numpy() * DECIMAL_ONE
+    trades["trade_conditions"] = np.array(_conditions(table).to_pylist(), dtype=f"S{MAX_CONDITIONS}")
+    trades["side"] = SIDES.index("UNKNOWN")
+    trades["asset_class"] = ASSET_CLASSES.index(market.asset_class)
+    return trades
+
+
+class ReplaySource:
+    """Hands out the trades of a replay in order, each at its partition.
+
+    last_us: shift all times so that the last trade's is this; None keeps them.
+    """
+
+    def __init__(self, replay: Replay, universe: Universe, *, last_us: int | None) -> None:
+        self._trades = replay.trades
+        if last_us is not None:
+            self._trades["timestamp"] += last_us - int(self._trades["timestamp"][-1])
+        self._partition = universe.lanes().partitions_of(self._trades["symbol"])
+        self._partitions = universe.profile.topic.partitions
+        self._at = 0
+        self.share = (0.0, 1.0)
+
+    def sample_symbol(self) -> bytes:
+        """The symbol whose acknowledgements are timed: the rarest."""
+        codes, distinct = codes_of(self._trades["symbol"])
+        return bytes(distinct[np.argmin(np.bincount(codes))])
+
+    def take(self, count: int, from_us: int, to_us: int) -> Batch:
+        """The next `count` trades, sorted by partition; their times are the file's, or shifted to now."""
+        part = slice(self._at, min(self._at + count, len(self._trades)))
+        self._at = part.stop
+        partition = self._partition[part]
+        order = np.argsort(partition, kind="stable")
+        trades = self._trades[part][order]
+        due_us = from_us + (order * ((to_us - from_us) / max(1, len(trades)))).astype(np.int64)
+        trades["ingestion_timestamp"] = due_us
+        return Batch(trades, np.bincount(partition, minlength=self._partitions))
+
+
+@dataclass(frozen=True)
+class ReplaySchedule:
+    """The file's own timing, `speed` times as fast; infinitely fast means everything is due at once."""
+
+    offsets_s: np.ndarray
+    speed: float
+
+    @classmethod
+    def of(cls, replay: Replay, speed: float) -> "ReplaySchedule":
+        """The schedule of a replay."""
+        times = replay.trades["timestamp"]
+        return cls((times - times[0]) / 1e6, speed)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds until the last trade is due."""
+        return 0.0 if np.isinf(self.speed) else float(self.offsets_s[-1]) / self.speed
+
+    @property
+    def total(self) -> int:
+        """Trades in all."""
+        return len(self.offsets_s)
+
+    def due(self, elapsed_s: float) -> float:
+        """Trades that should have been sent by then."""
+        if np.isinf(self.speed):
+            return float(self.total)
+        return float(np.searchsorted(self.offsets_s, elapsed_s * self.speed, side="right"))

@@ -1,0 +1,180 @@
+"""One worker process: paces, makes trades, sends them, and reports ten times a second."""
+
+import gc
+import math
+import signal
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
+from typing import Any, Final
+
+from k2ctl.broker.producer import BatchProducer, new_histogram
+from k2ctl.errors import K2Error
+from k2ctl.home import Endpoints
+from k2ctl.load.market import Market
+from k2ctl.load.plan import LoadPlan
+from k2ctl.load.replay import ReplaySchedule, ReplaySource, read_replay
+from k2ctl.profiles.universe import Universe
+from k2ctl.schema.topics import trades_topic
+
+TICK_S: Final = 0.01
+REPORT_EVERY_S: Final = 0.1
+CHUNK_TRADES: Final = 20_000
+"""Trades made at once: late or unpaced load comes in pieces of this size, so that memory stays bounded."""
+
+FLUSH_S: Final = 35.0
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker has done so far. per_second: trades enqueued in each second of the schedule.
+
+    latency, publish_delay: encoded HDR histograms of microseconds, in the last report only.
+    """
+
+    worker: int
+    enqueued: int
+    failed: int
+    records: int
+    acknowledged_records: int
+    wire_bytes: int
+    elapsed_s: float
+    paused_s: float
+    per_second: dict[int, int]
+    finished: bool = False
+    failure: str = ""
+    hint: str = ""
+    latency: bytes = b""
+    publish_delay: bytes = b""
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What the parent says to all workers: go (with the common start), pause, stop."""
+
+    go: Event
+    pause: Event
+    stop: Event
+    start_s: Any
+
+
+def run_worker(endpoints: Endpoints, plan: LoadPlan, number: int, signals: Signals, reports: Connection) -> None:
+    """The worker's process. Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        worker = Worker(endpoints, plan, number, signals, reports)
+        reports.send("ready")
+        signals.go.wait()
+        worker.run(signals.start_s.value)
+    except K2Error as error:
+        reports.send(WorkerReport(number, 0, 0, 0, 0, 0, 0.0, 0.0, {}, True, str(error), error.hint))
+    finally:
+        reports.close()
+
+
+class Worker:
+    """Sends what is due, on an absolute schedule: a late tick makes the next one larger, and never a lower rate."""
+
+    def __init__(
+        self, endpoints: Endpoints, plan: LoadPlan, number: int, signals: Signals, reports: Connection
+    ) -> None:
+        self._number = number
+        self._signals = signals
+        self._reports = reports
+        universe = Universe(plan.profile)
+        self._schedule: Any = plan.schedule
+        self._source: Any
+        if plan.replay is not None:
+            replay = read_replay(plan.replay, universe)
+            self._schedule = ReplaySchedule.of(replay, plan.speed)
+            # The last trade happens when it is sent, so that none lies in the future whatever the speed.
+            last_us = time.time_ns() // 1000 + round(self._schedule.duration_s * 1e6)
+            self._source = ReplaySource(replay, universe, last_us=last_us if plan.shift_to_now else None)
+        else:
+            self._source = Market(universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults)
+        market = plan.profile.market
+        topic = trades_topic(market.asset_class, market.exchange)
+        self._producer = BatchProducer(endpoints, topic, plan.frame, sample=self._source.sample_symbol())
+        self._delay = new_histogram()
+        self._made = 0
+        self._per_second: dict[int, int] = {}
+        self._paused_s = 0.0
+        self._start_s = 0.0
+        self._report_due_s = 0.0
+
+    def run(self, start_s: float) -> None:
+        """Work off the schedule, which begins at a moment of the monotonic clock that all workers share."""
+        # Collections would stop the pacing for tens of milliseconds; nothing here makes cycles.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._start_s = start_s
+        total = self._part_of(self._schedule.total)
+        last_elapsed_s = 0.0
+        while self._made < total and not self._signals.stop.is_set():
+            self._wait_while_paused()
+            elapsed_s = self._elapsed_s()
+            due = min(total, self._part_of(self._schedule.due(elapsed_s))) - self._made
+            if due > 0:
+                self._send(min(due, CHUNK_TRADES), last_elapsed_s, elapsed_s)
+            if due <= CHUNK_TRADES:
+                last_elapsed_s = elapsed_s
+                time.sleep(max(0.0, TICK_S - (self._elapsed_s() - elapsed_s)))
+            self._report_if_due()
+        self._producer.finish(FLUSH_S)
+        self._reports.send(self._report(finished=True))
+
+    def _part_of(self, trades: float) -> int:
+        """This worker's part of a number of trades; the parts of all workers add up to the whole."""
+        low, high = self._source.share
+        return int(math.floor(trades * high) - math.floor(trades * low))
+
+    def _elapsed_s(self) -> float:
+        """Seconds of the schedule that have passed; pauses do not count."""
+        return time.monotonic() - self._start_s - self._paused_s
+
+    def _wait_while_paused(self) -> None:
+        since_s = time.monotonic()
+        while self._signals.pause.is_set() and not self._signals.stop.is_set():
+            time.sleep(TICK_S)
+            self._producer.poll()
+            self._report_if_due()
+        waited_s = time.monotonic() - since_s
+        if waited_s > TICK_S:
+            self._paused_s += waited_s
+
+    def _send(self, count: int, from_s: float, to_s: float) -> None:
+        """Make and send `count` trades that were due between two moments of the schedule."""
+        wall_us = time.time_ns() // 1000 - round(self._elapsed_s() * 1e6)
+        from_us, to_us = wall_us + round(from_s * 1e6), wall_us + round(to_s * 1e6)
+        batch = self._source.take(count, from_us, to_us)
+        self._producer.send(batch.trades, batch.per_partition, to_us)
+        self._made += count
+        self._delay.record_value(min(60_000_000, max(1, time.time_ns() // 1000 - to_us)))
+        second = int(to_s)
+        self._per_second[second] = self._per_second.get(second, 0) + len(batch.trades)
+
+    def _report_if_due(self) -> None:
+        if time.monotonic() >= self._report_due_s:
+            self._report_due_s = time.monotonic() + REPORT_EVERY_S
+            self._producer.poll()
+            self._reports.send(self._report(finished=False))
+
+    def _report(self, *, finished: bool) -> WorkerReport:
+        producer = self._producer
+        return WorkerReport(
+            worker=self._number,
+            enqueued=producer.enqueued,
+            failed=producer.failed,
+            records=producer.records,
+            acknowledged_records=producer.acknowledged_records,
+            wire_bytes=producer.wire_bytes,
+            elapsed_s=self._elapsed_s(),
+            paused_s=self._paused_s,
+            per_second=dict(self._per_second),
+            finished=finished,
+            failure=producer.failure,
+            latency=producer.latency.encode() if finished else b"",
+            publish_delay=self._delay.encode() if finished else b"",
+        )

@@ -1,0 +1,93 @@
+"""The symbols of a profile's market, by rank: names, tiers, sectors, ticks, lots. The same for everybody."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from string import ascii_uppercase
+from typing import Final
+
+import numpy as np
+
+from k2ctl.profiles.model import Profile
+from k2ctl.schema.lanes import Lanes
+from k2ctl.schema.trade import DECIMAL_ONE
+
+WELL_KNOWN: Final = tuple(
+    "BHP CBA CSL NAB WBC ANZ FMG WES MQG RIO WOW TLS GMG TCL STO WDS ALL COL QBE SUN BXB NST REA JHX XRO IAG "  # noqa: SIM905
+    "ORG S32 SHL AMC MIN PLS RMD CPU ASX SCG APA MPL GPT DXS".split()
+)
+SECTORS: Final = (
+    "Materials", "Financials", "Health Care", "Energy", "Industrials", "Consumer Staples",
+    "Consumer Discretionary", "Real Estate", "Utilities", "Information Technology", "Communication Services",
+)  # fmt: skip
+PRIORITIES: Final = ("CRITICAL", "HIGH", "NORMAL", "LOW")
+"""Priority by tier: tier 1 is CRITICAL, tier 4 is LOW."""
+
+_CENT: Final = DECIMAL_ONE // 100
+
+
+@dataclass(frozen=True)
+class Universe:
+    """The symbols of a market. Arrays are by rank, the most traded first."""
+
+    profile: Profile
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        """Names: well-known codes first, then generated three-letter ones."""
+        count = self.profile.market.symbols
+        taken = set(WELL_KNOWN)
+        generated = ("".join(letters) for size in (3, 4) for letters in product(ascii_uppercase, repeat=size))
+        names = list(WELL_KNOWN[:count])
+        while len(names) < count:
+            name = next(generated)
+            if name not in taken:
+                names.append(name)
+        return names
+
+    @cached_property
+    def tiers(self) -> np.ndarray:
+        """uint8[symbols]: 1 to 4."""
+        tiers = self.profile.market.tiers
+        numbers = np.full(len(self.symbols), 3, np.uint8)
+        numbers[: tiers.critical] = 1
+        numbers[tiers.critical : tiers.critical + tiers.high] = 2
+        if tiers.low:
+            numbers[-tiers.low :] = 4
+        return numbers
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """float64[symbols]: each symbol's share of the trades, by Zipf's law; they add up to 1."""
+        weights = np.arange(1, len(self.symbols) + 1, dtype=np.float64) ** -self.profile.market.zipf_exponent
+        return np.asarray(weights / weights.sum())
+
+    @cached_property
+    def start_prices(self) -> np.ndarray:
+        """int64[symbols]: mantissas, from 0.05 to 180 dollars on the tick grid."""
+        rng = np.random.default_rng(self.profile.market.seed)
+        dollars = np.exp(rng.uniform(np.log(0.05), np.log(180.0), len(self.symbols)))
+        cents = np.maximum(5, np.round(dollars * 100)).astype(np.int64)
+        return np.asarray(cents * _CENT)
+
+    @cached_property
+    def tick_sizes(self) -> np.ndarray:
+        """int64[symbols]: mantissas: a cent from two dollars up, half a cent below, a tenth below ten cents (ASX)."""
+        prices = self.start_prices
+        sizes = np.where(prices >= 2 * DECIMAL_ONE, _CENT, _CENT // 2)
+        return np.where(prices < DECIMAL_ONE // 10, _CENT // 10, sizes)
+
+    @cached_property
+    def lot_sizes(self) -> np.ndarray:
+        """int64[symbols]: mantissas; larger lots for cheaper shares."""
+        return np.where(self.start_prices < DECIMAL_ONE, 1000, np.where(self.start_prices < 20 * DECIMAL_ONE, 100, 10))
+
+    def sector(self, rank: int) -> str:
+        """The sector of a symbol."""
+        return SECTORS[rank % len(SECTORS)]
+
+    def lanes(self) -> Lanes:
+        """The partitioner of this market's topic."""
+        topic = self.profile.topic
+        critical = [name.encode() for name, tier in zip(self.symbols, self.tiers, strict=True) if tier == 1]
+        return Lanes(topic.partitions, topic.critical_partitions, critical)
