@@ -1,0 +1,70 @@
+"""What a query returns: the rows, and the evidence of where they come from and whether they are all there are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where an answer comes from.
+
+    snapshot_id: of the lake's part; None when there is no table, or no commit, yet. committed_at_us: its commit.
+    topic, epoch: the Kafka that was read; epoch is empty when it was not.
+    boundary: partition → first offset that came from Kafka; everything before it is the lake's.
+    watermarks: partition → end of the log when the query began; everything from there on is younger than it.
+    lake_rows, tail_rows: rows of the answer per source. duplicates_removed: second copies that were dropped.
+    tail_records: records read from Kafka for this answer, of all symbols.
+    undecodable, invalid: records, and trades of the symbols asked for, that the consumer will dead-letter too.
+    lost: trades of the topic that retention deleted before a consumer read them, ever; their times are unknown.
+    more: there are older rows that the limit cut off.
+    newest_us: exchange timestamp of the newest row; None without rows. asked_at_us: when the query began.
+    missing: why the answer may lack rows; empty when it is complete.
+    last_trade_us: symbol without a row in the answer → its newest trade outside of the window.
+    files: data files that were read. stages_ms: duration of each stage.
+    """
+
+    snapshot_id: int | None
+    committed_at_us: int | None
+    topic: str
+    epoch: str
+    boundary: Mapping[int, int]
+    watermarks: Mapping[int, int]
+    lake_rows: int
+    tail_rows: int
+    duplicates_removed: int
+    tail_records: int
+    undecodable: int
+    invalid: int
+    lost: int
+    more: bool
+    newest_us: int | None
+    asked_at_us: int
+    missing: tuple[str, ...]
+    last_trade_us: Mapping[str, int]
+    files: int
+    stages_ms: Mapping[str, float]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trade that was acknowledged before the query began is in the answer, or cut by its limit."""
+        return not self.missing
+
+    @property
+    def behind_records(self) -> int:
+        """How far the lake is behind Kafka, in records: from the boundary to the watermarks."""
+        return sum(max(0, end - self.boundary.get(partition, end)) for partition, end in self.watermarks.items())
+
+    @property
+    def newest_age_s(self) -> float | None:
+        """Age of the newest row when the query began, in seconds of exchange time."""
+        return None if self.newest_us is None else (self.asked_at_us - self.newest_us) / 1e6
+
+
+@dataclass(frozen=True)
+class Answer:
+    """table: the rows as `schema.rows.arrow_schema()` says, newest first. evidence: see there."""
+
+    table: pa.Table
+    evidence: Evidence

@@ -1,0 +1,155 @@
+"""What the stream holds and the lake does not yet: read up to the watermarks, decoded as the consumer will."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from k2ctl.lake.heads import Lane, Progress
+from k2ctl.query.stream import Stream
+from k2ctl.query.window import Window
+from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.schema.texts import codes_of
+from k2ctl.schema.trade import REFERENCE, decode
+from k2ctl.schema.validity import invalid
+
+
+@dataclass(frozen=True)
+class TailLimits:
+    """How much of the stream one query may read: records of all partitions, and seconds."""
+
+    records: int = 2_000_000
+    seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is to be read: per partition the table's next offset (or the log's start) and the watermark.
+
+    holes: partition → (table's offset, log start) where retention has deleted what the table does not hold.
+    beyond: partition → (table's offset, watermark) where the log ends before the table's offset.
+    """
+
+    topic: str
+    epoch: str
+    boundary: Mapping[int, int]
+    watermarks: Mapping[int, int]
+    holes: Mapping[int, tuple[int, int]]
+    beyond: Mapping[int, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The trades that a query takes from the stream.
+
+    records: read, of all symbols. undecodable, invalid: see `Evidence`. missing: why it may lack trades.
+    symbols: all that were seen on the way. last_us: symbol asked for → its newest trade, in the window or not.
+    """
+
+    rows: Rows
+    records: int
+    undecodable: int
+    invalid: int
+    missing: tuple[str, ...]
+    symbols: frozenset[str]
+    last_us: Mapping[str, int]
+
+
+def span_of(stream: Stream, progress: Progress) -> Span:
+    """From where the pinned progress ends to where the log ends now; only lanes of the current epoch count."""
+    marks = stream.watermarks()
+    epoch = stream.epoch() if marks else ""
+    boundary: dict[int, int] = {}
+    holes: dict[int, tuple[int, int]] = {}
+    beyond: dict[int, tuple[int, int]] = {}
+    for partition, (low, high) in sorted(marks.items()):
+        head = progress.heads.get(Lane(stream.topic, epoch, partition))
+        start = low if head is None else head.next_offset
+        if start < low:
+            holes[partition] = (start, low)
+        if start > high:
+            beyond[partition] = (start, high)
+        boundary[partition] = start
+    return Span(stream.topic, epoch, boundary, {p: high for p, (_, high) in marks.items()}, holes, beyond)
+
+
+def read_tail(
+    stream: Stream, span: Span, symbols: Sequence[str] | None, window: Window, limits: TailLimits, now_us: int
+) -> Tail:
+    """Read and decode `span`, and keep the valid trades of `symbols` (None: all) in `window`."""
+    ranges = {
+        partition: (max(start, span.holes.get(partition, (0, start))[1]), span.watermarks[partition])
+        for partition, start in span.boundary.items()
+        if partition not in span.beyond
+    }
+    fetched, reached, late_holes = stream.read(ranges, limits.seconds, limits.records)
+    decoded = decode(fetched.values)
+    seen = frozenset(text.decode("ascii", "replace") for text in codes_of(decoded.trades["symbol"])[1].tolist())
+    asked = _of_symbols(decoded.trades["symbol"], symbols)
+    kept = np.flatnonzero(asked & window.holds(decoded.trades["timestamp"]))
+    trades, record = decoded.trades[kept], decoded.record[kept]
+    bad = invalid(trades, now_us)
+    rows = Rows(
+        span.topic,
+        span.epoch,
+        trades,
+        fetched.partition[record],
+        fetched.offset[record],
+        decoded.index[kept],
+        np.full(len(trades), ENRICHMENT_SKIPPED, np.int32),
+        REFERENCE.empty(0),
+    )
+    if bad:
+        rows = rows.take(np.delete(np.arange(len(rows)), list(bad)))
+    holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}
+    missing = (*_hole_reasons(holes), *_beyond_reasons(span), *_truncated(ranges, reached))
+    last_us = _last_us(decoded.trades[asked], symbols) if len(kept) < asked.sum() else {}
+    return Tail(rows, len(fetched), len(decoded.broken), len(bad), missing, seen, last_us)
+
+
+def _last_us(trades: np.ndarray, symbols: Sequence[str] | None) -> dict[str, int]:
+    """The newest timestamp of each of `symbols` among `trades`."""
+    newest: dict[str, int] = {}
+    for symbol in symbols or ():
+        times = trades["timestamp"][_of_symbols(trades["symbol"], [symbol])]
+        if len(times):
+            newest[symbol] = int(times.max())
+    return newest
+
+
+def _of_symbols(column: np.ndarray, symbols: Sequence[str] | None) -> np.ndarray:
+    if symbols is None:
+        return np.ones(len(column), np.bool_)
+    mask = np.zeros(len(column), np.bool_)
+    for symbol in symbols:
+        mask |= column == symbol.encode("utf-8")
+    return mask
+
+
+def _hole_reasons(holes: Mapping[int, tuple[int, int]]) -> tuple[str, ...]:
+    if not holes:
+        return ()
+    records = sum(first - asked for asked, first in holes.values())
+    return (f"retention deleted {records:,} records of {_partitions(holes)} before they were stored",)
+
+
+def _beyond_reasons(span: Span) -> tuple[str, ...]:
+    if not span.beyond:
+        return ()
+    return (f"{_partitions(span.beyond)}: the log ends before the offset that the table has; Kafka was wiped",)
+
+
+def _truncated(ranges: Mapping[int, tuple[int, int]], reached: Mapping[int, int]) -> tuple[str, ...]:
+    behind = {p: end - reached.get(p, start) for p, (start, end) in ranges.items() if reached.get(p, start) < end}
+    if not behind:
+        return ()
+    return (f"the tail is cut short: {sum(behind.values()):,} records of {_partitions(behind)} were not read",)
+
+
+def _partitions(numbers: Mapping[int, object]) -> str:
+    """`partition 3`, `partitions 0, 1, 2` or, of many, how many."""
+    if len(numbers) == 1:
+        return f"partition {next(iter(numbers))}"
+    if len(numbers) > 6:
+        return f"{len(numbers)} partitions"
+    return "partitions " + ", ".join(map(str, sorted(numbers)))

@@ -1,0 +1,57 @@
+"""Columns as the texts that people and scripts read: exact decimals, ISO times in UTC, canonical uuids."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from k2ctl.schema.trade import DECIMAL_ONE, DECIMAL_SCALE
+
+
+def text_column(column: pa.ChunkedArray) -> list[str | None]:
+    """Any column of `arrow_schema()` that is not a number or a truth value, as texts; null stays None."""
+    array = column.combine_chunks()
+    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    if isinstance(array, pa.UuidArray):
+        return _uuids(array)
+    if pa.types.is_decimal(array.type):
+        return _decimals(array)
+    if pa.types.is_timestamp(array.type):
+        texts: list[str | None] = pc.strftime(array.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
+        return texts
+    values: list[str | None] = array.to_pylist()
+    return values
+
+
+def _uuids(array: pa.UuidArray) -> list[str | None]:
+    text = b"".join(array.storage.to_pylist()).hex()
+    return [
+        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-{text[at + 12 : at + 16]}"
+        f"-{text[at + 16 : at + 20]}-{text[at + 20 : at + 32]}"
+        for at in range(0, len(text), 32)
+    ]
+
+
+def _decimals(array: pa.Array) -> list[str | None]:
+    """Every digit that counts and no exponent: `45.12`, `100`, `-0.00000001`.
+
+    Arrow's own cast writes small values with an exponent.
+    """
+    mantissas = _mantissas(array)
+    negative, size = mantissas < 0, np.abs(mantissas)
+    whole = pa.array(size // DECIMAL_ONE).cast(pa.string())
+    digits = pc.utf8_lpad(pa.array(size % DECIMAL_ONE).cast(pa.string()), DECIMAL_SCALE, "0")
+    joined = pc.binary_join_element_wise(whole, digits, ".")
+    trimmed = pc.utf8_rtrim(pc.utf8_rtrim(joined, "0"), ".")
+    signs = pc.if_else(pa.array(negative), "-", "")
+    texts: list[str | None] = pc.if_else(
+        array.is_valid(), pc.binary_join_element_wise(signs, trimmed, ""), pa.scalar(None, pa.string())
+    ).to_pylist()
+    return texts
+
+
+def _mantissas(array: pa.Array) -> np.ndarray:
+    """int64[n] of a decimal128 array with at most 18 digits: the low word of each 16-byte value."""
+    if not len(array):
+        return np.zeros(0, np.int64)
+    words = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
+    return words[array.offset : array.offset + len(array), 0]
