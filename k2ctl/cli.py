@@ -25,6 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "watch": Entry("watch", "Watch level, lag, rates and what becomes of the trades."),
     "query": Entry("query", "Query trades, from years ago to this second, as one table."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),
+    "demo": Entry("demo", "The platform's promise, live, with checks on live figures."),
     "cost": Entry("cost", "What the platform costs a month, line by line."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""
