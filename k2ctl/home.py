@@ -2,6 +2,9 @@
 
 import json
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +20,21 @@ def state_dir() -> Path:
     path = Path(configured) if configured else platformdirs.user_state_path("k2ctl")
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def private_home(prefix: str) -> Iterator[Path]:
+    """A state directory inside the state directory that is gone afterwards, for this process and those it starts."""
+    before = os.environ.get("K2CTL_HOME")
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=state_dir()) as folder:
+        os.environ["K2CTL_HOME"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["K2CTL_HOME"]
+            else:
+                os.environ["K2CTL_HOME"] = before
 
 
 def cache_dir() -> Path:

@@ -66,6 +66,19 @@ class BatchProducer:
         self.enqueued += len(trades)
         self.poll()
 
+    def send_all(self, trades: np.ndarray, per_partition: np.ndarray) -> None:
+        """Send trades that are sorted by partition and wait for their acknowledgement.
+
+        Raises:
+            BrokerError: some were not acknowledged.
+        """
+        self.send(trades, per_partition, time.time_ns() // 1000)
+        self.finish(60.0)
+        if self.failed:
+            raise BrokerError(
+                f"{self.failed:,} trades were not acknowledged: {self.failure}", "See: k2ctl stack status"
+            )
+
     def _send_to(self, partition: int, trades: np.ndarray, due_us: int) -> None:
         if self._sample:
             sampled = trades["symbol"] == self._sample
@@ -93,13 +106,14 @@ class BatchProducer:
     def _send_values(self, values: list[bytes], partition: int) -> None:
         for at in range(0, len(values), CHUNK_RECORDS):
             messages: list[Any] = [{"value": value} for value in values[at : at + CHUNK_RECORDS]]
-            while messages:
-                self._producer.produce_batch(self._topic, messages, partition=partition)
+            while True:
+                taken = self._producer.produce_batch(self._topic, messages, partition=partition)
+                self.records += taken
+                if taken == len(messages):
+                    break
                 refused = [message for message in messages if "_error" in message]
-                self.records += len(messages) - len(refused)
-                if refused:
-                    self._explain(refused[0]["_error"])
-                    self._producer.poll(0.05)
+                self._explain(refused[0]["_error"])
+                self._producer.poll(0.05)
                 messages = [{"value": message["value"]} for message in refused]
 
     def _explain(self, error: KafkaError) -> None:

@@ -1,21 +1,19 @@
 """The story: a ramp, a consumer, a query while data flows, a kill -9 in the middle, and the reconciliation."""
 
-import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from k2ctl.broker.overview import Overview, OverviewReader
 from k2ctl.demo.checks import Check, books_balance, complete_answer, duplicates_caught, stored_once
 from k2ctl.errors import CheckFailed, K2Error
-from k2ctl.home import Endpoints, state_dir
+from k2ctl.home import Endpoints, private_home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Counts
 from k2ctl.lake.progress import progress_of
@@ -86,7 +84,7 @@ def tell(profile: Profile, length: Length, audience: Audience) -> Told:
         K2Error: something could not be started, or ended when it should not.
     """
     started_s = time.monotonic()
-    with _private_home():
+    with private_home("demo-"):
         audience.step("Starting a stack of its own: Kafka in one process, Iceberg in a local folder")
         endpoints = lifecycle.up("embedded", profile.name, lambda _: None).endpoints
         story = _Story(endpoints, profile, length, audience)
@@ -97,21 +95,6 @@ def tell(profile: Profile, length: Length, audience: Audience) -> Told:
             lifecycle.down(volumes=True)
     story.told.seconds = time.monotonic() - started_s
     return story.told
-
-
-@contextmanager
-def _private_home() -> Iterator[None]:
-    """A state directory that is gone afterwards, for this process and those it starts."""
-    before = os.environ.get("K2CTL_HOME")
-    with tempfile.TemporaryDirectory(prefix="demo-", dir=state_dir()) as folder:
-        os.environ["K2CTL_HOME"] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["K2CTL_HOME"]
-            else:
-                os.environ["K2CTL_HOME"] = before
 
 
 class _Story:

@@ -1,0 +1,80 @@
+"""`k2ctl bench`: how fast, held against what the machine allows."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from k2ctl.options import EngineOption, JsonOption, ProfileOption
+
+if TYPE_CHECKING:
+    from k2ctl.checks.bench import Bench
+    from k2ctl.checks.figures import Figure
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Benchmarks, each in a stack of its own, as ratios to ceilings measured in the same run.\n\n"
+    "Example:  k2ctl bench consume",
+)
+
+Repeat = Annotated[int, typer.Option(min=1, max=20, help="Repetitions; the median is shown.")]
+
+
+@app.command()
+def load(
+    engine: EngineOption = "embedded",
+    repeat: Repeat = 3,
+    profile: ProfileOption = "laptop",
+    as_json: JsonOption = False,
+) -> None:
+    """Trades into Kafka: the producer against a bare produce_batch loop, the generator against its schedule.
+
+    Example:  k2ctl bench load --json
+    """
+    _run(lambda bench: bench.load(), engine, repeat, profile, as_json=as_json)
+
+
+@app.command()
+def consume(
+    engine: EngineOption = "embedded",
+    repeat: Repeat = 3,
+    profile: ProfileOption = "laptop",
+    as_json: JsonOption = False,
+) -> None:
+    """A backlog into committed rows: against bare consume() and a sorted Parquet write of the same rows.
+
+    Example:  k2ctl bench consume --engine local
+    """
+    _run(lambda bench: bench.consume(), engine, repeat, profile, as_json=as_json)
+
+
+@app.command()
+def commits(profile: ProfileOption = "laptop", as_json: JsonOption = False) -> None:
+    """A thousand commits on one table: p95 of the last hundred against p95 of the first.
+
+    Example:  k2ctl bench commits
+    """
+    _run(lambda bench: bench.commits(), "embedded", 1, profile, as_json=as_json)
+
+
+def _run(
+    benchmark: "Callable[[Bench], list[Figure]]", engine: str, repeat: int, profile: str, *, as_json: bool
+) -> None:
+    import orjson
+
+    from k2ctl.checks.bench import Bench
+    from k2ctl.console import out, print_json
+    from k2ctl.panels.bench import figures_table
+    from k2ctl.panels.stack import progress
+    from k2ctl.profiles import load_profile
+
+    with progress("k2ctl bench", quiet=as_json) as say:
+        figures = benchmark(Bench(load_profile(profile), engine, repeat, say))
+    if as_json:
+        for figure in figures:
+            print_json(orjson.dumps({**asdict(figure), "met": figure.met}))
+    else:
+        out().print(figures_table(figures))
