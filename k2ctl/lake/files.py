@@ -1,8 +1,9 @@
 """Data files: rows sorted and cut by hour, written once as Parquet, described for Iceberg without reading them back."""
 
+import contextlib
 import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -60,10 +61,21 @@ def _by_hour(rows: Rows) -> Iterator[pa.Table]:
 
 def write_file(table: Table, columns: pa.Table) -> DataFile:
     """Write one Parquet file, all of one hour, through the table's file IO; returns its Iceberg description."""
+    return write_chunks(table, columns.schema, [columns])
+
+
+def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -> DataFile:
+    """`write_file` for rows that come in chunks, all of one hour. An error on the way leaves no file behind."""
     path = f"{table.location()}/data/{uuid.uuid4()}.parquet"
     output = table.io.new_output(path)
-    with output.create() as stream, pq.ParquetWriter(stream, columns.schema, **PARQUET_OPTIONS) as writer:
-        writer.write_table(columns, row_group_size=ROW_GROUP_ROWS)
+    try:
+        with output.create() as stream, pq.ParquetWriter(stream, columns, **PARQUET_OPTIONS) as writer:
+            for chunk in chunks:
+                writer.write_table(chunk, row_group_size=ROW_GROUP_ROWS)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            table.io.delete(path)
+        raise
     footer = writer.writer.metadata
     schema = table.metadata.schema()
     statistics = data_file_statistics_from_parquet_metadata(

@@ -1,0 +1,136 @@
+"""`k2ctl lake`: the table's condition, compaction and expiry."""
+
+from typing import Annotated
+
+import typer
+
+from k2ctl.errors import UsageError
+from k2ctl.options import JsonOption, parse_duration
+
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+@app.callback()
+def lake() -> None:
+    """State of the table; compaction and expiry. A running consumer does both by itself."""
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Snapshots, files, rows, hours, how far each partition is read, and whether the books balance.
+
+    Example:  k2ctl lake status --json
+    """
+    from k2ctl.clock import SystemClock
+    from k2ctl.home import require_endpoints
+    from k2ctl.lake.catalog import Lake
+    from k2ctl.lake.condition import condition_of
+
+    with Lake.at(require_endpoints()) as opened:
+        condition = condition_of(opened, SystemClock())
+    if as_json:
+        import orjson
+
+        from k2ctl.console import print_json
+
+        print_json(orjson.dumps(condition))
+        return
+    from k2ctl.console import out
+    from k2ctl.panels.lake import condition_panel
+
+    out().print(condition_panel(condition))
+
+
+@app.command()
+def compact(
+    hour: Annotated[str | None, typer.Option("--hour", metavar="HOUR", help="Only this hour, as one file.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every hour, each as one file.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge the small files of hours that have many, or that are finished, into sorted ones. Readers see no change.
+
+    Example:  k2ctl lake compact --hour 2014-03-10T05
+    """
+    from k2ctl.lake.live import parse_hour
+
+    if hour and every:
+        raise UsageError("--hour and --all exclude each other.", "Leave one of them out.")
+    wanted = parse_hour(hour) if hour else None
+
+    from k2ctl.clock import SystemClock
+    from k2ctl.home import require_endpoints
+    from k2ctl.lake.catalog import Lake
+    from k2ctl.lake.maintenance import compact_now, whole_hours
+    from k2ctl.lake.tiers import due
+    from k2ctl.profiles import load_profile
+
+    endpoints, clock = require_endpoints(), SystemClock()
+    after_files = load_profile(endpoints.profile).lake.compact_after_files
+    with Lake.at(endpoints) as opened:
+        done = compact_now(
+            opened,
+            clock,
+            lambda files: (
+                whole_hours(files, wanted)
+                if every or wanted is not None
+                else due(files, after_files, clock.now_us() // 1000)
+            ),
+        )
+    if as_json:
+        import orjson
+
+        from k2ctl.console import print_json
+
+        print_json(orjson.dumps(done))
+        return
+    from k2ctl.console import out, say
+    from k2ctl.panels.lake import compaction_table
+
+    if done:
+        out().print(compaction_table(done))
+    else:
+        say("Nothing to compact: no hour has files that are worth merging. To merge them all: k2ctl lake compact --all")
+
+
+@app.command()
+def expire(
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="DURATION", help="Delete unreachable files of this age [profile's]."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which files would go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Drop old snapshots by the profile's rule, and delete files that no snapshot leads to any more.
+
+    Files younger than an hour (`lake.collect_after_s`) stay: a writer or a query may be about to use them.
+
+    Example:  k2ctl lake expire --dry-run
+    """
+    from k2ctl.clock import SystemClock
+    from k2ctl.home import require_endpoints
+    from k2ctl.lake.catalog import Lake
+    from k2ctl.lake.collector import collect
+    from k2ctl.lake.expiry import SnapshotRetention
+    from k2ctl.lake.maintenance import expire as expire_snapshots
+    from k2ctl.profiles import load_profile
+
+    endpoints, clock = require_endpoints(), SystemClock()
+    profile = load_profile(endpoints.profile).lake
+    age_s = profile.collect_after_s if older_than is None else parse_duration(older_than)
+    with Lake.at(endpoints) as opened:
+        retention = SnapshotRetention.from_profile(profile.expire)
+        if dry_run:
+            expired = len(retention.expired(opened.table().metadata, clock.now_us() // 1000))
+        else:
+            expired = expire_snapshots(opened, retention, clock)
+        collected = collect(opened, age_s, clock, dry_run=dry_run)
+    from k2ctl.console import out, print_json
+    from k2ctl.panels.lake import expiry_text
+
+    if as_json:
+        import orjson
+
+        print_json(orjson.dumps({"snapshots_expired": expired, "collected": collected}))
+    else:
+        out().print(expiry_text(expired, collected, age_s))

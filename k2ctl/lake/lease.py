@@ -1,0 +1,102 @@
+"""A lease in the catalog's database: one maintainer at a time, on however many machines.
+
+The catalog is the one place that every process of a platform can reach and that compares and swaps; files in an
+object store do not, and a file lock ends at the machine. The lease saves double work, no more: two compactors
+that both believe to hold it still cannot harm the table, because a swap needs every file it replaces.
+"""
+
+import os
+import socket
+import uuid
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from k2ctl.clock import Clock
+from k2ctl.errors import LakeError
+from k2ctl.lake.catalog import Lake
+
+LASTS_S: Final = 60.0
+MAINTENANCE: Final = "maintenance"
+
+_CREATE: Final = text(
+    "CREATE TABLE IF NOT EXISTS k2_leases "
+    "(name VARCHAR(255) PRIMARY KEY, owner VARCHAR(255) NOT NULL, expires_us BIGINT NOT NULL)"
+)
+_TAKE: Final = text(
+    "INSERT INTO k2_leases (name, owner, expires_us) VALUES (:name, :owner, :expires_us) "
+    "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires_us = excluded.expires_us "
+    "WHERE k2_leases.owner = excluded.owner OR k2_leases.expires_us < :now_us"
+)
+_GIVE_BACK: Final = text("DELETE FROM k2_leases WHERE name = :name AND owner = :owner")
+_HOLDER: Final = text("SELECT owner FROM k2_leases WHERE name = :name AND expires_us >= :now_us")
+
+
+class Lease:
+    """A named lease that one process at a time holds, for LASTS_S seconds unless it is renewed."""
+
+    def __init__(self, lake: Lake, clock: Clock, name: str = MAINTENANCE) -> None:
+        self._engine = lake.catalog.engine
+        self._clock = clock
+        self._name = name
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._renew_at_s = 0.0
+        self._made = False
+
+    def acquire(self) -> bool:
+        """Take the lease, or renew it; False when another holds it.
+
+        Raises:
+            LakeError: the catalog does not answer.
+        """
+        now_us = self._clock.now_us()
+        try:
+            with self._engine.begin() as connection:
+                if not self._made:
+                    connection.execute(_CREATE)
+                    self._made = True
+                taken = connection.execute(
+                    _TAKE,
+                    {
+                        "name": self._name,
+                        "owner": self.owner,
+                        "now_us": now_us,
+                        "expires_us": now_us + round(LASTS_S * 1e6),
+                    },
+                )
+        except SQLAlchemyError as error:
+            raise _unanswered(error) from error
+        self._renew_at_s = self._clock.monotonic_s() + LASTS_S / 3
+        return bool(taken.rowcount)
+
+    def keep(self) -> None:
+        """Renew the lease when a third of its time has gone; for long work, called often.
+
+        Raises:
+            LakeError: another took it meanwhile: this process was away for too long.
+        """
+        if self._clock.monotonic_s() >= self._renew_at_s and not self.acquire():
+            raise LakeError("Another process has taken over maintenance.", "Nothing to do: it goes on there.")
+
+    def release(self) -> None:
+        """Give it back; of no effect when another holds it."""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_GIVE_BACK, {"name": self._name, "owner": self.owner})
+        except SQLAlchemyError as error:
+            raise _unanswered(error) from error
+
+    def holder(self) -> str | None:
+        """Who holds it now, as host:process:…"""
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_CREATE)
+                found = connection.execute(_HOLDER, {"name": self._name, "now_us": self._clock.now_us()}).scalar()
+        except SQLAlchemyError as error:
+            raise _unanswered(error) from error
+        return str(found) if found is not None else None
+
+
+def _unanswered(error: SQLAlchemyError) -> LakeError:
+    return LakeError(f"The catalog does not answer: {str(error).splitlines()[0]}", "See: k2ctl stack status")

@@ -1,0 +1,362 @@
+"""Compaction, expiry and collection beside appenders: the table's rows and offsets never change by them."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from pyiceberg.table import Table
+
+from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.errors import LakeError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.collector import collect, orphans, reachable_names
+from k2ctl.lake.compaction import Compactor
+from k2ctl.lake.condition import condition_of
+from k2ctl.lake.expiry import SnapshotRetention
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.lease import LASTS_S, Lease
+from k2ctl.lake.live import live_files
+from k2ctl.lake.maintenance import BackgroundMaintenance, Maintainer, compact_now, expire, whole_hours
+from k2ctl.lake.pinned import pin
+from k2ctl.lake.progress import progress_of
+from k2ctl.lake.writer import TableWriter
+from k2ctl.profiles.model import Expire
+from k2ctl.profiles.model import Lake as LakeProfile
+from k2ctl.query.history import History
+from k2ctl.query.window import WHOLE_HISTORY
+from tests.made_trades import make_rows, make_trades
+
+CLOCK = SystemClock()
+KEEP_TEN = SnapshotRetention(10, 0, 0)
+PROFILE = LakeProfile(
+    expire=Expire(keep_last=10, one_a_minute_for_s=0.001, one_an_hour_for_s=0.001),
+    compact_after_files=8,
+    collect_after_s=0.001,
+)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    with open_lake(tmp_path) as opened:
+        yield opened
+
+
+def open_lake(folder: Path) -> Lake:
+    return Lake(f"sqlite:///{folder}/catalog.db", f"file://{folder}/ware house")
+
+
+class Appender:
+    """Commits made trades, 50 at a time, to a lane of its own."""
+
+    def __init__(self, lake: Lake, topic: str = "t") -> None:
+        self._writer = TableWriter(lake, CLOCK, KEEP_TEN)
+        self.topic = topic
+        self.committed = 0
+
+    def append(self, times: int = 1) -> None:
+        for _ in range(times):
+            start, end = self.committed, self.committed + 50
+            rows = make_rows(make_trades(50, start, session=hash(self.topic) % 1000), start, self.topic)
+            advance = Advance(start, end, Counts(seen=50, stored=50))
+            assert not self._writer.commit(rows, {Lane(self.topic, "e", 0): advance}).fenced
+            self.committed = end
+
+
+def rows_of(table: Table) -> pa.Table:
+    """All rows, in an order of their own."""
+    whole = table.scan().to_arrow()
+    keys = [(name, "ascending") for name in ("kafka_topic", "kafka_partition", "kafka_offset", "kafka_index")]
+    return whole.sort_by(keys)
+
+
+def compact_all(lake: Lake) -> None:
+    compact_now(lake, CLOCK, whole_hours)
+
+
+def test_a_compaction_keeps_every_row_and_the_offsets_and_sorts(lake: Lake) -> None:
+    appender = Appender(lake)
+    appender.append(12)
+    before, progress = rows_of(lake.table()), progress_of(lake.table())
+    done = compact_now(lake, CLOCK, whole_hours)
+    assert [(entry.files_before, entry.files_after, entry.rows) for entry in done] == [(12, 1, 600)]
+    table = lake.table()
+    assert rows_of(table).equals(before)
+    assert progress_of(table) == progress
+    stored = table.scan().to_arrow()
+    order = pc.sort_indices(stored, sort_keys=[("symbol", "ascending"), ("timestamp", "ascending")])
+    assert stored.take(order).equals(stored)
+    appender.append()
+    assert len(rows_of(lake.table())) == 650
+
+
+def test_a_compacted_file_is_described_like_any_other(lake: Lake) -> None:
+    Appender(lake).append(3)
+    one, *_ = live_files(lake.table())
+    compact_all(lake)
+    (merged,) = live_files(lake.table())
+    assert set(merged.file.lower_bounds or {}) == set(one.file.lower_bounds or {})
+    assert merged.file.sort_order_id == one.file.sort_order_id
+    assert merged.hour == one.hour
+    assert sum((merged.file.value_counts or {}).values()) == 3 * sum((one.file.value_counts or {}).values())
+
+
+def test_offsets_are_trusted_after_compaction_and_expiry_together(lake: Lake) -> None:
+    appender = Appender(lake)
+    for _ in range(15):
+        appender.append()
+        if appender.committed % 150 == 0:
+            compact_all(lake)
+        expire(lake, SnapshotRetention(1, 0, 0), CLOCK)
+        assert progress_of(lake.table()).total().stored == appender.committed
+    compact_all(lake)
+    expire(lake, SnapshotRetention(1, 0, 0), CLOCK)
+    assert len(lake.table().metadata.snapshots) == 1
+    assert progress_of(lake.table()).total().stored == 750
+    appender.append()
+
+
+def test_a_rollback_past_a_commit_is_recognised_and_one_past_a_compaction_is_none(lake: Lake) -> None:
+    appender = Appender(lake)
+    appender.append(4)
+    older, newest = (snapshot.snapshot_id for snapshot in lake.table().metadata.snapshots[-2:])
+    compact_all(lake)
+    lake.table().manage_snapshots().rollback_to_snapshot(newest).commit()
+    assert progress_of(lake.table()).total().stored == 200
+    lake.table().manage_snapshots().rollback_to_snapshot(older).commit()
+    with pytest.raises(LakeError, match="rolled back"):
+        progress_of(lake.table())
+    with pytest.raises(LakeError, match="rolled back"):
+        compact_all(lake)
+
+
+def test_of_two_compactors_of_the_same_files_one_wins_and_the_other_leaves_nothing(tmp_path: Path, lake: Lake) -> None:
+    Appender(lake).append(5)
+    before = rows_of(lake.table())
+    files = live_files(lake.table())
+    lease = Lease(lake, CLOCK)
+    results = [Compactor(lake, CLOCK, lease).compact(files) for _ in range(2)]
+    assert [result is not None for result in results] == [True, False]
+    assert rows_of(lake.table()).equals(before)
+    data = {path.name for path in tmp_path.rglob("*.parquet")}
+    assert data == {file.path.rpartition("/")[2] for file in [*files, *live_files(lake.table())]}
+
+
+def test_a_merge_that_loses_rows_is_thrown_away(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    Appender(lake).append(5)
+    from k2ctl.lake import merging
+
+    original = merging._sorted_chunks
+    monkeypatch.setattr(merging, "_sorted_chunks", lambda *a: (chunk.slice(1) for chunk in original(*a)))
+    snapshot = lake.table().metadata.current_snapshot_id
+    with pytest.raises(LakeError, match="249 rows for 250"):
+        compact_all(lake)
+    assert lake.table().metadata.current_snapshot_id == snapshot
+    assert orphans(lake, CLOCK) == []
+
+
+def test_a_swap_whose_answer_is_lost_is_recognised(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    Appender(lake).append(5)
+    original, calls = lake.catalog.commit_table, []
+
+    def lose_the_answer(*arguments: object) -> object:
+        calls.append(1)
+        result = original(*arguments)
+        if len(calls) == 1:
+            raise ConnectionError("the answer is lost")
+        return result
+
+    monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
+    (done,) = compact_now(lake, CLOCK, whole_hours)
+    assert (done.tries, len(calls), len(live_files(lake.table()))) == (2, 1, 1)
+    assert len(rows_of(lake.table())) == 250
+
+
+def test_a_stopped_merge_leaves_nothing_behind(lake: Lake) -> None:
+    Appender(lake).append(5)
+    stop = threading.Event()
+    stop.set()
+    assert Compactor(lake, CLOCK, Lease(lake, CLOCK), stop).compact(live_files(lake.table())) is None
+    assert orphans(lake, CLOCK) == []
+
+
+def test_a_large_hour_becomes_several_full_files(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    from k2ctl.lake import merging
+
+    Appender(lake).append(4)
+    monkeypatch.setattr(merging, "ROW_GROUP_ROWS", 40)
+    monkeypatch.setattr(merging, "FULL_FILE_ROWS", 80)
+    before = rows_of(lake.table())
+    (done,) = compact_now(lake, CLOCK, whole_hours)
+    assert done.rows == 200
+    assert done.files_after >= 2
+    assert rows_of(lake.table()).equals(before)
+
+
+def test_the_lease_is_one_owners_at_a_time_and_runs_out(lake: Lake) -> None:
+    clock = ManualClock()
+    mine, theirs = Lease(lake, clock), Lease(lake, clock)
+    assert mine.acquire()
+    assert not theirs.acquire()
+    assert mine.acquire(), "the owner renews"
+    assert theirs.holder() == mine.owner
+    with pytest.raises(LakeError, match="under way"):
+        compact_now(lake, clock, whole_hours)
+    clock.advance(LASTS_S + 1)
+    assert theirs.acquire()
+    with pytest.raises(LakeError, match="taken over"):
+        mine.keep()
+    mine.release()
+    assert mine.holder() == theirs.owner, "only the owner gives it back"
+    theirs.release()
+    assert mine.acquire()
+
+
+def test_the_collector_deletes_what_nothing_reaches_and_nothing_else(tmp_path: Path, lake: Lake) -> None:
+    Appender(lake).append(6)
+    compact_all(lake)
+    expire(lake, SnapshotRetention(1, 0, 0), CLOCK)
+    location = tmp_path / "ware house/market_data/trades"
+    outside = tmp_path / "ware house/other.parquet"
+    outside.write_bytes(b"not the table's")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_bytes(b"x")
+    (location / "data/link").symlink_to(elsewhere)
+    before, reachable = rows_of(lake.table()), reachable_names(lake.table())
+
+    assert collect(lake, 3600, CLOCK).files == 0
+    planned = collect(lake, 0, CLOCK, dry_run=True)
+    assert planned.files >= 12
+    assert collect(lake, 0, CLOCK).files == planned.files
+    on_disk = {str(path.relative_to(location)) for path in location.rglob("*") if path.is_file()}
+    assert on_disk - {"data/link"} == reachable
+    assert outside.exists()
+    assert (elsewhere / "precious").exists()
+    assert rows_of(lake.table()).equals(before)
+    assert condition_of(lake, CLOCK).orphan_files == 0
+
+
+def test_files_of_writers_on_their_way_stay(tmp_path: Path, lake: Lake) -> None:
+    Appender(lake).append(2)
+    in_flight = tmp_path / "ware house/market_data/trades/data/in-flight.parquet"
+    in_flight.write_bytes(b"soon to be committed")
+    os.utime(in_flight, (time.time() - 1800, time.time() - 1800))
+    assert collect(lake, 3600, CLOCK).young == 1
+    assert in_flight.exists()
+
+
+def test_a_maintainer_does_one_thing_a_step(lake: Lake) -> None:
+    clock = ManualClock(CLOCK.now_us())
+    maintainer = Maintainer(lake, PROFILE, clock)
+    assert maintainer.step() is None, "no table yet"
+    appender = Appender(lake)
+    appender.append(9)
+    report = maintainer.step()
+    assert report is not None
+    assert report.compaction is not None
+    assert report.compaction.files_before == 9
+    assert maintainer.step() is None
+    appender.append(3)
+    assert maintainer.step() is None, "an hour that is still written to waits for more files"
+    clock.advance(1000)
+    kinds = []
+    while (report := maintainer.step()) is not None:
+        kinds.append("compaction" if report.compaction else "collection" if report.collected else "expiry")
+    assert kinds == ["expiry", "compaction", "collection"]
+    assert len(rows_of(lake.table())) == 600
+
+
+def test_a_maintainer_yields_to_another(lake: Lake) -> None:
+    Appender(lake).append(9)
+    other = Lease(lake, CLOCK)
+    assert other.acquire()
+    assert Maintainer(lake, PROFILE, CLOCK).step() is None
+    assert len(live_files(lake.table())) == 9
+
+
+def test_background_maintenance_survives_an_unreachable_table_and_stops_at_once(tmp_path: Path) -> None:
+    with open_lake(tmp_path) as lake:
+        Appender(lake).append(9)
+    background = BackgroundMaintenance(lambda: open_lake(tmp_path), PROFILE, CLOCK, every_s=0.05)
+    for path in (tmp_path / "ware house").rglob("*.parquet"):
+        path.rename(path.with_suffix(".away"))
+    background.start()
+    _wait_until(lambda: "cannot be merged" in background.snapshot().last_error)
+    for path in (tmp_path / "ware house").rglob("*.away"):
+        path.rename(path.with_suffix(".parquet"))
+    _wait_until(lambda: background.snapshot().compactions == 1)
+    started_s = time.monotonic()
+    background.stop()
+    assert time.monotonic() - started_s < 1.0
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Path) -> None:
+    """Two appenders at four commits a second each, and everything that tidies up after them, for some seconds."""
+    stop = threading.Event()
+    lakes = [open_lake(tmp_path) for _ in range(4)]
+    appenders = [Appender(lakes[0], "t"), Appender(lakes[1], "u")]
+    failures: list[BaseException] = []
+
+    def until_stopped(work: Callable[[], None], pause_s: float) -> threading.Thread:
+        def run() -> None:
+            try:
+                while not stop.wait(pause_s):
+                    work()
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    history = History()
+
+    def read_exactly() -> None:
+        pinned = pin(lakes[3])
+        if pinned is None:
+            return
+        ids = history.newest(pinned.files(), None, WHOLE_HISTORY, None)
+        assert len(ids) == pinned.progress.total().stored == pinned.rows
+
+    maintainer = Maintainer(lakes[2], PROFILE, CLOCK)
+    compacted = []
+
+    def maintain() -> None:
+        report = maintainer.step()
+        if report is not None and report.compaction is not None:
+            compacted.append(report.compaction)
+        expire(lakes[2], KEEP_TEN, CLOCK)
+        collect(lakes[2], 3.0, CLOCK)
+
+    threads = [until_stopped(appender.append, 0.25) for appender in appenders]
+    threads += [until_stopped(maintain, 0.3), until_stopped(read_exactly, 0.05)]
+    time.sleep(9)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(compacted) >= 3
+    table = lakes[0].table()
+    stored = rows_of(table)
+    assert len(stored) == sum(appender.committed for appender in appenders)
+    for appender in appenders:
+        offsets = stored.filter(pc.equal(stored["kafka_topic"], appender.topic))["kafka_offset"].to_numpy()
+        assert np.array_equal(offsets, np.arange(appender.committed))
+        head = progress_of(table).heads[Lane(appender.topic, "e", 0)]
+        assert (head.next_offset, head.counts.stored) == (appender.committed, appender.committed)
+    assert condition_of(lakes[0], CLOCK).balanced
+    for opened in lakes:
+        opened.close()
