@@ -27,7 +27,6 @@ COMMANDS: dict[str, Entry] = {
     "lake": Entry("lake", "State of the table; compaction and expiry."),
     "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),
     "demo": Entry("demo", "The platform's promise, live, with checks on live figures."),
-    "cost": Entry("cost", "What the platform costs a month, line by line."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""
 

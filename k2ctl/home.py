@@ -114,27 +114,38 @@ def forget_endpoints() -> None:
     _endpoints_file().unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class LastEpoch:
-    """How far an embedded Kafka had come when it was stopped: topic → partition → high watermark."""
+HighWatermarks = dict[str, dict[int, int]]
+"""topic → partition → high watermark"""
 
-    epoch: str
-    high_watermarks: dict[str, dict[int, int]]
+_PAST_EPOCHS_KEPT = 100
 
 
-def save_last_epoch(last: LastEpoch) -> None:
-    """Write down the watermarks of a Kafka that is about to go, so that what was unread can be counted as lost."""
-    write_atomically(state_dir() / "last_epoch.json", json.dumps(asdict(last)))
+def _past_epochs_file() -> Path:
+    return state_dir() / "past_epochs.json"
 
 
-def last_epoch() -> LastEpoch | None:
-    """What the last embedded Kafka left behind; None when it was killed before it could."""
+def save_past_epoch(epoch: str, marks: HighWatermarks) -> None:
+    """Write down how far an embedded Kafka has come that is about to go, so that what was unread counts as lost."""
+    epochs = {**past_epochs(), epoch: marks}
+    kept = dict(list(epochs.items())[-_PAST_EPOCHS_KEPT:])
+    write_atomically(_past_epochs_file(), json.dumps(kept))
+
+
+def past_epochs() -> dict[str, HighWatermarks]:
+    """How far each embedded Kafka had come when it was stopped, oldest first; one that was killed is not in it."""
     try:
-        raw = json.loads((state_dir() / "last_epoch.json").read_text())
-        marks = {topic: {int(p): high for p, high in highs.items()} for topic, highs in raw["high_watermarks"].items()}
-        return LastEpoch(raw["epoch"], marks)
-    except (OSError, ValueError, KeyError, AttributeError):
-        return None
+        raw = json.loads(_past_epochs_file().read_text())
+        return {
+            epoch: {topic: {int(p): high for p, high in highs.items()} for topic, highs in topics.items()}
+            for epoch, topics in raw.items()
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def forget_past_epochs() -> None:
+    """The lake that they were told for is gone."""
+    _past_epochs_file().unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

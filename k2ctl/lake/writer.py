@@ -20,7 +20,7 @@ from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.files import delete_files, write_rows
-from k2ctl.lake.heads import PROPERTY, SUMMARY_COMMIT_ID, Advance, Lane, Progress
+from k2ctl.lake.heads import PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Lane, Progress
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.schema.rows import Rows
@@ -136,7 +136,7 @@ class TableWriter:
             try:
                 self._table = self._lake.table()
                 progress = progress_of(self._table)
-                if epoch not in progress.epochs(topic):
+                if Lane(topic, epoch, RETIRED_PARTITION) in progress.heads and epoch not in progress.epochs(topic):
                     return progress
                 return self._swap([], progress.retired(topic, epoch, lost), {}, commit_id)
             except CommitFailedException as error:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from k2ctl.broker.admin import BrokerAdmin, Watermarks
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints, last_epoch
-from k2ctl.lake.heads import Lane, Progress
+from k2ctl.home import Endpoints, past_epochs
+from k2ctl.lake.heads import RETIRED_PARTITION, Lane, Progress
 from k2ctl.lake.writer import TableWriter
 
 
@@ -39,7 +39,7 @@ def settle_epochs(
         BrokerError: the table was filled from another Kafka, and `rebase` was not given.
     """
     epoch = admin.epoch(topic)
-    others = progress.epochs(topic) - {epoch}
+    others = (progress.epochs(topic) | _left_behind(progress, topic)) - {epoch}
     if rebase and _beyond_the_log(progress, admin, topic, epoch):
         others |= {epoch}
     if others and not (rebase or endpoints.engine == "embedded"):
@@ -64,12 +64,21 @@ def _beyond_the_log(progress: Progress, admin: BrokerAdmin, topic: str, epoch: s
     )
 
 
+def _left_behind(progress: Progress, topic: str) -> set[str]:
+    """Epochs of the embedded engine that held records of the topic and were stopped before anybody committed any."""
+    return {
+        epoch
+        for epoch, marks in past_epochs().items()
+        if any(marks.get(topic, {}).values()) and Lane(topic, epoch, RETIRED_PARTITION) not in progress.heads
+    }
+
+
 def unread_at_end(progress: Progress, topic: str, epoch: str) -> int | None:
     """Records of a past epoch that were never committed; None when nobody wrote down how far it had come."""
-    last = last_epoch()
-    if last is None or last.epoch != epoch:
+    marks = past_epochs().get(epoch)
+    if marks is None:
         return None
-    ends = last.high_watermarks.get(topic, {})
+    ends = marks.get(topic, {})
     heads = {lane.partition: head for lane, head in progress.heads.items() if lane[:2] == (topic, epoch)}
     return sum(max(0, end - (heads[p].next_offset if p in heads else 0)) for p, end in ends.items())
 

@@ -11,8 +11,8 @@ from typing import Final
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.embedded import control
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints, LastEpoch, save_last_epoch, state_dir
-from k2ctl.stack.processes import start_detached, stop
+from k2ctl.home import Endpoints, save_past_epoch, state_dir
+from k2ctl.stack.processes import is_alive, start_detached, stop
 
 SOCKET_PATH_LIMIT: Final = 100
 """A Unix socket's path has some 107 bytes."""
@@ -48,15 +48,18 @@ def start(base: Endpoints) -> Endpoints:
 
 
 def shut_down(endpoints: Endpoints) -> None:
-    """Write down how far the broker has come, and end it."""
+    """Write down how far the broker has come, and end it. One that died takes that knowledge with it."""
+    process = endpoints.processes.get("kafka")
+    if process is None or not is_alive(process):
+        return
     try:
         _save_watermarks(endpoints)
         if endpoints.control_socket:
             control(endpoints.control_socket, "shutdown")
     except BrokerError:
-        # It died before us: what it held unread cannot be counted any more, and the next start says so.
+        # It does not answer, so what it holds unread cannot be counted; the next consumer says so.
         pass
-    stop(endpoints.processes.get("kafka"))
+    stop(process)
 
 
 def _save_watermarks(endpoints: Endpoints) -> None:
@@ -67,4 +70,4 @@ def _save_watermarks(endpoints: Endpoints) -> None:
             topic: {partition: mark.high for partition, mark in admin.watermarks(topic).items()}
             for topic in admin.topics()
         }
-    save_last_epoch(LastEpoch(endpoints.epoch, highs))
+    save_past_epoch(endpoints.epoch, highs)

@@ -11,7 +11,15 @@ from typing import Final
 import psutil
 
 from k2ctl.errors import StackError, UsageError
-from k2ctl.home import Endpoints, ProcessId, forget_endpoints, load_endpoints, save_endpoints, state_dir
+from k2ctl.home import (
+    Endpoints,
+    ProcessId,
+    forget_endpoints,
+    forget_past_epochs,
+    load_endpoints,
+    save_endpoints,
+    state_dir,
+)
 from k2ctl.stack import embedded, local
 from k2ctl.stack.processes import is_alive, log_path
 from k2ctl.stack.readiness import health, wait_for_kafka
@@ -109,8 +117,7 @@ def down(*, volumes: bool) -> Endpoints | None:
         if volumes:
             for name in ("lake", "kafka", "redis"):
                 shutil.rmtree(state_dir() / name, ignore_errors=True)
-            for leftover in ("last_epoch.json", "endpoints.json"):
-                (state_dir() / leftover).unlink(missing_ok=True)
+            forget_past_epochs()
         return endpoints
 
 

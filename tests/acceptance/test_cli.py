@@ -1,0 +1,103 @@
+"""The command line as people and scripts meet it: help, errors, exit codes."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from k2ctl.cli import COMMANDS, main
+from k2ctl.profiles.loader import profile_names
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "k2ctl", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example_and_is_in_the_readme(name: str) -> None:
+    done = run(name, "--help", COLUMNS="120")
+    assert done.returncode == 0
+    assert "Example:" in done.stdout
+    assert f"k2ctl {name}" in (ROOT / "README.md").read_text()
+
+
+def test_the_readme_names_no_command_that_is_not_there() -> None:
+    named = set(re.findall(r"k2ctl ([a-z]+)", (ROOT / "README.md").read_text()))
+    assert named - set(COMMANDS) <= {"demo"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nonsense"], 2, ["No such command", "k2ctl --help"]),
+        (["consume"], 3, ["No K2 stack is running", "k2ctl stack up"]),
+        (["watch", "--once"], 3, ["No K2 stack is running"]),
+        (["stack", "status"], 3, ["No K2 stack is running"]),
+        (["stack", "up", "--engine", "toaster"], 2, ["no engine 'toaster'", "embedded"]),
+        (["stack", "up", "--profile", "nowhere"], 2, ["no profile 'nowhere'", "laptop"]),
+        (["stack", "down", "--volumes"], 2, ["deletes the lake", "--yes"]),
+        (["load", "--rate", "many"], 2, ["'many' is not a count"]),
+        (["load", "--duration", "soon"], 2, ["'soon' is not a duration"]),
+        (["query", "recent", "BHP"], 3, ["No K2 stack is running"]),
+    ],
+)
+def test_a_mistake_is_a_line_and_a_next_step(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: list[str]
+) -> None:
+    assert main(arguments) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    for word in words:
+        assert word in " ".join(shown.err.split())
+
+
+def test_a_mistake_in_a_profile_names_file_line_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text((ROOT / "profiles" / "laptop.yaml").read_text().replace("partitions: 12", "partitions: twelve"))
+    done = run("stack", "up", "--profile", str(path))
+    assert done.returncode == 2
+    assert re.search(r"mine\.yaml:\d+: topic\.partitions: .*twelve", " ".join(done.stderr.split()))
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_shipped_profile_is_read(name: str) -> None:
+    from k2ctl.profiles import load_profile
+
+    assert load_profile(name).name == name
+
+
+def test_output_in_a_pipe_has_no_colour(tmp_path: Path) -> None:
+    done = run("stack", "up", FORCE_COLOR="", NO_COLOR="1")
+    try:
+        assert done.returncode == 0
+        assert "\x1b[" not in done.stdout + done.stderr
+    finally:
+        assert run("stack", "down").returncode == 0
+
+
+def middle_s(*arguments: str) -> float:
+    durations = []
+    for _ in range(7):
+        started_s = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+        durations.append(time.perf_counter() - started_s)
+    return sorted(durations)[3]
+
+
+def test_help_costs_little_more_than_its_two_libraries() -> None:
+    bare_s = middle_s("-c", "import typer, rich")
+    assert middle_s("-m", "k2ctl", "--help") <= 1.6 * bare_s

@@ -1,0 +1,129 @@
+"""`k2ctl stack` through its whole life, and after its death."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from k2ctl.home import load_endpoints, past_epochs
+from tests.acceptance.test_cli import run
+
+
+@pytest.fixture(autouse=True)
+def _stack_is_down_afterwards(home: Path) -> object:
+    yield
+    run("stack", "down")
+
+
+def kafka_pid() -> int:
+    endpoints = load_endpoints()
+    assert endpoints is not None
+    return endpoints.processes["kafka"].pid
+
+
+def test_up_twice_says_that_it_runs_and_changes_nothing() -> None:
+    assert "is up" in run("stack", "up").stdout
+    pid = kafka_pid()
+    again = run("stack", "up")
+    assert (again.returncode, "runs already" in again.stdout, kafka_pid()) == (0, True, pid)
+
+
+def test_status_is_healthy_and_then_gone() -> None:
+    run("stack", "up")
+    services = json.loads(run("stack", "status", "--json").stdout)
+    assert {(service["service"], service["health"]) for service in services} == {
+        ("kafka", "healthy"),
+        ("catalog", "healthy"),
+    }
+    os.kill(kafka_pid(), signal.SIGKILL)
+    dead = run("stack", "status")
+    assert (dead.returncode, "exited" in dead.stdout) == (3, True)
+
+
+def test_a_stack_that_died_is_cleared_away_and_started_anew() -> None:
+    run("stack", "up")
+    os.kill(kafka_pid(), signal.SIGKILL)
+    anew = run("stack", "up")
+    assert (anew.returncode, "had died" in anew.stdout) == (0, True)
+    assert run("stack", "status").returncode == 0
+
+
+def test_a_process_with_the_same_number_is_not_ours(home: Path) -> None:
+    run("stack", "up")
+    pid = kafka_pid()
+    run("stack", "down")
+    file = home / "endpoints.json"
+    file.write_text(json.dumps({
+        "engine": "embedded", "bootstrap_servers": "127.0.0.1:1", "catalog_uri": "sqlite://", "warehouse": "",
+        "processes": {"kafka": [os.getpid(), 1.0]},
+    }))  # fmt: skip
+    assert run("stack", "down").returncode == 0
+    assert psutil.pid_exists(os.getpid())
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_damaged_state_file_is_told_and_repaired(home: Path) -> None:
+    (home / "endpoints.json").write_text("{half")
+    told = run("watch", "--once")
+    assert (told.returncode, "k2ctl stack down" in told.stderr) == (3, True)
+    assert run("stack", "up").returncode == 0
+
+
+def test_down_keeps_the_lake_and_volumes_deletes_it(home: Path) -> None:
+    run("stack", "up")
+    run("consume", "--until-caught-up")
+    run("stack", "down")
+    assert (home / "lake" / "catalog.db").exists()
+    assert len(past_epochs()) == 1
+    run("stack", "up")
+    assert run("stack", "down", "--volumes", "--yes").returncode == 0
+    assert not (home / "lake").exists()
+
+
+def test_two_ups_at_once_make_one_stack() -> None:
+    both = [
+        subprocess.Popen([sys.executable, "-m", "k2ctl", "stack", "up"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=60) for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes[0] == 0, outputs
+    assert codes[1] in (0, 3)
+    home = os.environ["K2CTL_HOME"]
+    ours = [p for p in psutil.process_iter(["cmdline"]) if any(home in part for part in p.info["cmdline"] or [])]
+    assert len(ours) == 1
+
+
+def test_an_up_that_is_killed_in_the_middle_is_put_right_by_the_next() -> None:
+    for delay_s in (0.3, 0.6, 0.9, 1.2):
+        process = subprocess.Popen([sys.executable, "-m", "k2ctl", "stack", "up"], stdout=-3, stderr=-3)
+        try:
+            process.wait(delay_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    assert run("stack", "up").returncode == 0
+    assert run("stack", "status").returncode == 0
+
+
+def test_what_the_old_kafka_held_unread_is_reported_as_lost() -> None:
+    run("stack", "up")
+    run("consume", "--until-caught-up")
+    run("load", "--rate", "2000", "--duration", "1")
+    run("stack", "down")
+    run("stack", "up")
+    consumed = run("consume", "--until-caught-up")
+    assert "2,000 records of it were unread and are lost" in " ".join(consumed.stderr.split())
+
+
+def test_a_long_path_still_has_room_for_the_socket(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 120)
+    try:
+        assert run("stack", "up", K2CTL_HOME=str(long)).returncode == 0
+    finally:
+        assert run("stack", "down", K2CTL_HOME=str(long)).returncode == 0
