@@ -12,7 +12,10 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args
 
 @app.callback()
 def lake() -> None:
-    """State of the table; compaction and expiry. A running consumer does both by itself."""
+    """State of the table; compaction and expiry. A running consumer does both by itself.
+
+    Example:  k2ctl lake status
+    """
 
 
 @app.command()

@@ -27,7 +27,10 @@ Format = Literal["table", "json", "csv", "parquet", "arrow"]
 
 @app.callback()
 def query() -> None:
-    """Query trades, from years ago to this second, as one table."""
+    """Query trades, from years ago to this second, as one table.
+
+    Example:  k2ctl query recent BHP --window 15m
+    """
 
 
 @app.command()

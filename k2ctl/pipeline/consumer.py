@@ -20,6 +20,7 @@ from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.heads import Counts, Progress
+from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.writer import Committed, TableWriter
 from k2ctl.pipeline.committer import Committer, Finished
@@ -103,6 +104,7 @@ class Consumer:
         self.deduplicator, self.tracker, self.remembered = rebuild(
             self._lake, topic, offsets, self.clock.now_us() - window_us
         )
+        self._maintenance = BackgroundMaintenance(lambda: Lake.at(self.endpoints), profile.lake, self.clock)
         self._committer = Committer(self._writer, DeadLetters(self.endpoints, topic, self.epoch), self.clock)
         self._reader = Reader(self.endpoints, topic, GROUP)
         self._reader.assign(offsets)
@@ -124,6 +126,7 @@ class Consumer:
             FencedError: another consumer has taken over; nothing of ours was stored twice.
             LakeError, BrokerError: the table or Kafka cannot go on; what was committed stays.
         """
+        self._maintenance.start()
         try:
             while not stop.is_set():
                 self._step()
@@ -252,6 +255,7 @@ class Consumer:
             self._collect(wait=True)
 
     def _close(self) -> None:
+        self._maintenance.stop()
         self._committer.close()
         self._reader.close()
         self._lake.close()

@@ -7,7 +7,6 @@ from typing import Final
 from k2ctl.broker.probe import round_trip
 from k2ctl.errors import BrokerError, K2Error, StackError
 from k2ctl.home import Endpoints
-from k2ctl.lake.catalog import Lake
 from k2ctl.state.server import redis_answers
 
 RETRY_S: Final = 0.2
@@ -43,6 +42,8 @@ def health(endpoints: Endpoints, service: str) -> str:
             if not redis_answers(endpoints.state_url):
                 return "does not answer"
         elif service == "catalog":
+            from k2ctl.lake.catalog import Lake  # pyiceberg takes a second to import, and `up` has no use for it
+
             with Lake.at(endpoints) as lake:
                 lake.find_table()
     except K2Error as error:
