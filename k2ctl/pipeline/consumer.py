@@ -34,8 +34,8 @@ from k2ctl.profiles import Profile
 from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
 
 GROUP = "k2ctl"
-BATCH_RECORDS = 20_000
-"""Records that go through the steps together: enough to make numpy's fixed costs small."""
+BATCH_TRADES = 50_000
+"""Trades that go through the steps together, about: enough to make numpy's fixed costs small."""
 
 REFERENCE_EVERY_S = 10.0
 
@@ -156,13 +156,14 @@ class Consumer:
         """Up to a batch of records: whatever comes within a few milliseconds of the first."""
         before = self._reader.positions
         parts: list[Fetched] = []
-        count = 0
-        while count < BATCH_RECORDS:
-            part = self._reader.fetch(self.plan.profile.consumer.fetch_batch, 0.02 if not parts else 0.005)
+        left = max(100, round(BATCH_TRADES / self.trades_per_record()))
+        while left > 0:
+            wanted = min(left, self.plan.profile.consumer.fetch_batch)
+            part = self._reader.fetch(wanted, 0.02 if not parts else 0.005)
             if len(part):
                 parts.append(part)
-                count += len(part)
-            if len(part) < self.plan.profile.consumer.fetch_batch:
+                left -= len(part)
+            if len(part) < wanted:
                 break
         for hole in self._reader.holes():
             self._pending.note_hole(hole)

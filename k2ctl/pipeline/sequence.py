@@ -53,6 +53,11 @@ class SequenceTracker:
         """Take note of (channel, number, time), int64[n] each, in order of arrival."""
         order = np.argsort(channel, kind="stable")
         channel, number, timestamp_us = channel[order], number[order], timestamp_us[order]
+        if (number > self._high_before(channel, number)).all():
+            # The normal case: every number is higher than all before it, so nothing is late and nothing restarts.
+            self._in_order += len(channel)
+            self._remember(channel, number, timestamp_us)
+            return
         restarted = self._restarts(channel, number, timestamp_us)
         while restarted is not None:
             self._apply(channel[:restarted], number[:restarted], timestamp_us[:restarted])
@@ -78,9 +83,14 @@ class SequenceTracker:
         late = int((number < self._high_before(channel, number)).sum())
         self._out_of_order += late
         self._in_order += len(channel) - late
+        self._remember(channel, number, timestamp_us)
+
+    def _remember(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> None:
         self._sets.add(self._keys(channel), number.astype(np.uint64))
-        np.maximum.at(self._highest, channel, number)
-        np.maximum.at(self._latest_us, channel, timestamp_us)
+        starts = np.flatnonzero(np.append(True, np.diff(channel) != 0))
+        present = channel[starts]
+        self._highest[present] = np.maximum(self._highest[present], np.maximum.reduceat(number, starts))
+        self._latest_us[present] = np.maximum(self._latest_us[present], np.maximum.reduceat(timestamp_us, starts))
 
     def _high_before(self, channel: np.ndarray, number: np.ndarray) -> np.ndarray:
         """For trades sorted by channel: the highest number that came before each, int64[n]."""
@@ -103,6 +113,9 @@ class SequenceTracker:
 
     def _channel_numbers(self, exchange: np.ndarray, symbol: np.ndarray) -> np.ndarray:
         symbol_codes, symbols = codes_of(symbol)
+        if (exchange == exchange[0]).all():
+            own = np.array([self._number_of(exchange[0] + b"/" + name) for name in symbols.tolist()])
+            return np.asarray(own[symbol_codes])
         exchange_codes, exchanges = codes_of(exchange)
         pairs, inverse = np.unique(exchange_codes.astype(np.int64) * len(symbols) + symbol_codes, return_inverse=True)
         numbers = np.array(
