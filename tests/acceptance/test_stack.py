@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from k2ctl.home import load_endpoints, past_epochs
+from k2ctl.home import ProcessId, load_endpoints, past_epochs
+from k2ctl.stack.processes import is_alive
 from tests.acceptance.test_cli import run
 
 
@@ -20,17 +21,17 @@ def _stack_is_down_afterwards(home: Path) -> object:
     run("stack", "down")
 
 
-def kafka_pid() -> int:
+def kafka() -> ProcessId:
     endpoints = load_endpoints()
     assert endpoints is not None
-    return endpoints.processes["kafka"].pid
+    return endpoints.processes["kafka"]
 
 
 def test_up_twice_says_that_it_runs_and_changes_nothing() -> None:
     assert "is up" in run("stack", "up").stdout
-    pid = kafka_pid()
+    process = kafka()
     again = run("stack", "up")
-    assert (again.returncode, "runs already" in again.stdout, kafka_pid()) == (0, True, pid)
+    assert (again.returncode, "runs already" in again.stdout, kafka()) == (0, True, process)
 
 
 def test_status_is_healthy_and_then_gone() -> None:
@@ -40,14 +41,14 @@ def test_status_is_healthy_and_then_gone() -> None:
         ("kafka", "healthy"),
         ("catalog", "healthy"),
     }
-    os.kill(kafka_pid(), signal.SIGKILL)
+    os.kill(kafka().pid, signal.SIGKILL)
     dead = run("stack", "status")
     assert (dead.returncode, "exited" in dead.stdout) == (3, True)
 
 
 def test_a_stack_that_died_is_cleared_away_and_started_anew() -> None:
     run("stack", "up")
-    os.kill(kafka_pid(), signal.SIGKILL)
+    os.kill(kafka().pid, signal.SIGKILL)
     anew = run("stack", "up")
     assert (anew.returncode, "had died" in anew.stdout) == (0, True)
     assert run("stack", "status").returncode == 0
@@ -55,7 +56,7 @@ def test_a_stack_that_died_is_cleared_away_and_started_anew() -> None:
 
 def test_a_process_with_the_same_number_is_not_ours(home: Path) -> None:
     run("stack", "up")
-    pid = kafka_pid()
+    ours = kafka()
     run("stack", "down")
     file = home / "endpoints.json"
     file.write_text(json.dumps({
@@ -64,7 +65,7 @@ def test_a_process_with_the_same_number_is_not_ours(home: Path) -> None:
     }))  # fmt: skip
     assert run("stack", "down").returncode == 0
     assert psutil.pid_exists(os.getpid())
-    assert not psutil.pid_exists(pid)
+    assert not is_alive(ours)
 
 
 def test_a_damaged_state_file_is_told_and_repaired(home: Path) -> None:
