@@ -1,0 +1,195 @@
+"""What K2 relies on in a Kafka, the same for the embedded cluster and for Apache Kafka."""
+
+import time
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+from k2ctl.broker.admin import BrokerAdmin, Watermarks
+from k2ctl.broker.clients import consumer_config, producer_config
+from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
+from k2ctl.broker.probe import round_trip
+from k2ctl.broker.producer import publish
+from k2ctl.broker.reader import Hole, Reader, read_between
+from k2ctl.errors import BrokerError
+from k2ctl.home import Endpoints
+from k2ctl.schema.topics import dead_letter_topic
+
+
+@pytest.fixture
+def topic(stack: Endpoints, exchange: str) -> str:
+    """A topic of three partitions that no other test has."""
+    name = f"contract.{exchange.lower()}"
+    with BrokerAdmin(stack) as admin:
+        assert admin.create_topic(name, 3)
+    return name
+
+
+def produce(stack: Endpoints, topic: str, count: int, partition: int = 0, **options: object) -> None:
+    """`count` records whose values are their numbers."""
+    producer = Producer(producer_config(stack))
+    for number in range(count):
+        producer.produce(topic, str(number).encode(), partition=partition, **options)
+    assert producer.flush(20) == 0
+
+
+def read_everything(reader: Reader, count: int) -> list[bytes]:
+    values: list[bytes] = []
+    deadline = time.monotonic() + 20
+    while len(values) < count and time.monotonic() < deadline:
+        values += reader.fetch(count - len(values), 0.1).values
+    return values
+
+
+def test_a_topic_is_made_once_with_its_partitions(stack: Endpoints, topic: str) -> None:
+    with BrokerAdmin(stack) as admin:
+        assert admin.topics()[topic] == 3
+        assert admin.create_topic(topic, 3) is False
+
+
+def test_a_deleted_topic_has_no_log(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 3)
+    with BrokerAdmin(stack) as admin:
+        admin.delete_topic(topic)
+        deadline = time.monotonic() + 10
+        while topic in admin.topics() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(BrokerError, match="no topic"):
+            admin.watermarks(topic)
+
+
+def test_records_come_back_in_the_order_of_their_offsets(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 1000, partition=1)
+    with Reader(stack, topic, "contract") as reader:
+        reader.assign({1: 0})
+        assert read_everything(reader, 1000) == [str(number).encode() for number in range(1000)]
+        assert reader.positions == {1: 1000}
+        assert reader.high_watermarks() == {1: 1000}
+
+
+def test_watermarks_are_those_of_every_partition(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 5, partition=2)
+    with BrokerAdmin(stack) as admin:
+        assert admin.watermarks(topic) == {0: Watermarks(0, 0), 1: Watermarks(0, 0), 2: Watermarks(0, 5)}
+
+
+def test_keys_headers_and_timestamps_are_kept(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 1, key="BHP", headers={"k2-reason": "why"}, timestamp=1_394_409_600_123)
+    consumer = Consumer(consumer_config(stack, **{"group.id": "contract"}))
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    message = consumer.poll(20)
+    assert message is not None
+    assert (message.key(), message.headers(), message.timestamp()[1]) == (
+        b"BHP",
+        [("k2-reason", b"why")],
+        1_394_409_600_123,
+    )
+    consumer.close()
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_every_codec_round_trips(stack: Endpoints, topic: str, codec: str) -> None:
+    producer = Producer(producer_config(stack, **{"compression.type": codec}))
+    producer.produce(topic, b"x" * 10_000, partition=0)
+    assert producer.flush(20) == 0
+    fetched, _, _ = read_between(stack, topic, {0: (0, 1)}, 20, 10)
+    assert fetched.values == [b"x" * 10_000]
+
+
+def test_a_record_without_a_value_arrives_as_an_empty_one(stack: Endpoints, topic: str) -> None:
+    producer = Producer(producer_config(stack))
+    producer.produce(topic, None, key="gone", partition=0)
+    assert producer.flush(20) == 0
+    fetched, _, _ = read_between(stack, topic, {0: (0, 1)}, 20, 10)
+    assert fetched.values == [b""]
+
+
+def test_a_bounded_read_ends_at_its_end_and_says_how_far_it_came(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 100)
+    fetched, reached, holes = read_between(stack, topic, {0: (10, 60), 1: (0, 0)}, 20, 1000)
+    assert [int(value) for value in fetched.values] == list(range(10, 60))
+    assert (reached, holes) == ({0: 60, 1: 0}, [])
+    _, reached, _ = read_between(stack, topic, {0: (10, 60)}, 20, 20)
+    assert reached[0] < 60
+
+
+def test_records_that_are_gone_are_a_hole_and_reading_goes_on_behind_it(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 50)
+    with BrokerAdmin(stack) as admin:
+        admin.delete_records(topic, {0: 20})
+        assert admin.watermarks(topic)[0] == Watermarks(20, 50)
+    with Reader(stack, topic, "contract") as reader:
+        reader.assign({0: 5})
+        assert [int(value) for value in read_everything(reader, 30)] == list(range(20, 50))
+        assert reader.holes() == [Hole(0, 5, 20)]
+
+
+def test_an_offset_past_the_log_is_another_kafka_and_never_read_silently(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 5)
+    with Reader(stack, topic, "contract") as reader, pytest.raises(BrokerError, match="before offset 50"):
+        reader.assign({0: 50})
+        read_everything(reader, 1)
+
+
+def test_offsets_of_a_group_are_kept_and_seen_by_others(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 10)
+    with Reader(stack, topic, "contract-group") as reader:
+        reader.assign({0: 0})
+        read_everything(reader, 10)
+        reader.advise({0: 10})
+    with BrokerAdmin(stack) as admin:
+        deadline = time.monotonic() + 10
+        while admin.committed(topic, "contract-group")[0] is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert admin.committed(topic, "contract-group") == {0: 10, 1: None, 2: None}
+
+
+def test_an_epoch_stays_the_same_while_kafka_lives(stack: Endpoints, topic: str) -> None:
+    with BrokerAdmin(stack) as first, BrokerAdmin(stack) as second:
+        assert first.epoch(topic) == second.epoch(topic) != ""
+
+
+def test_dead_letters_carry_reason_and_identity(stack: Endpoints, topic: str) -> None:
+    with BrokerAdmin(stack) as admin:
+        admin.create_topic(dead_letter_topic(topic), 1)
+    DeadLetters(stack, topic, "epoch-1").publish([DeadLetter(2, 7, None, "empty value", b"raw")])
+    consumer = Consumer(consumer_config(stack, **{"group.id": "contract"}))
+    consumer.assign([TopicPartition(dead_letter_topic(topic), 0, 0)])
+    message = consumer.poll(20)
+    assert message is not None
+    headers = dict(message.headers() or [])
+    assert message.value() == b"raw"
+    assert (headers["k2-reason"], headers["k2-partition"], headers["k2-offset"]) == (b"empty value", b"2", b"7")
+    consumer.close()
+
+
+def test_published_records_are_acknowledged(stack: Endpoints, topic: str) -> None:
+    publish(stack, topic, [("BHP", b"reference")])
+    with BrokerAdmin(stack) as admin:
+        assert sum(mark.high for mark in admin.watermarks(topic).values()) == 1
+
+
+def test_the_probe_makes_the_round_trip(stack: Endpoints) -> None:
+    round_trip(stack, 20)
+
+
+def test_a_kafka_that_is_not_there_is_told_in_time() -> None:
+    nowhere = Endpoints("embedded", "127.0.0.1:1", "sqlite://", "")
+    started_s = time.monotonic()
+    with BrokerAdmin(nowhere) as admin, pytest.raises(BrokerError, match="does not do what was asked") as caught:
+        admin.topics()
+    assert "k2ctl stack status" in caught.value.hint
+    assert time.monotonic() - started_s < 20
+
+
+def test_an_unknown_topic_is_an_error_with_the_command_that_makes_it(stack: Endpoints, exchange: str) -> None:
+    with BrokerAdmin(stack) as admin, pytest.raises(BrokerError, match="no topic") as caught:
+        admin.watermarks(f"nothing.{exchange}")
+    assert "k2ctl load" in caught.value.hint
+
+
+def test_a_record_too_large_is_refused_where_it_is_made(stack: Endpoints, topic: str) -> None:
+    producer = Producer(producer_config(stack))
+    with pytest.raises(Exception, match=r"MSG_SIZE_TOO_LARGE|too large") as caught:
+        producer.produce(topic, b"x" * 2_000_000, partition=0)
+    assert caught.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
