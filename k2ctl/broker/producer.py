@@ -16,7 +16,8 @@ from hdrh.histogram import HdrHistogram
 from k2ctl.broker.clients import producer_config
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
-from k2ctl.schema.trade import TRADE, frames
+from k2ctl.schema.topics import WireFormat
+from k2ctl.schema.wire import CODECS
 
 CHUNK_RECORDS: Final = 5_000
 HIGHEST_US: Final = 60_000_000
@@ -31,9 +32,12 @@ def new_histogram() -> HdrHistogram:
 class BatchProducer:
     """Sends batches of trades to one topic. Counts are of trades; `records` of Kafka records."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, frame: int, sample: bytes = b"") -> None:
+    def __init__(
+        self, endpoints: Endpoints, topic: str, frame: int, sample: bytes = b"", wire_format: WireFormat = "sbe"
+    ) -> None:
         self._topic = topic
         self._frame = frame
+        self._codec = CODECS[wire_format]
         self._sample = sample
         self._wire_bytes = 0
         self.enqueued = 0
@@ -83,9 +87,9 @@ class BatchProducer:
         if self._sample:
             sampled = trades["symbol"] == self._sample
             if sampled.any():
-                self._send_sampled(frames(trades[sampled], self._frame), partition, due_us)
+                self._send_sampled(self._codec.encode(trades[sampled], self._frame), partition, due_us)
                 trades = trades[~sampled]
-        self._send_values(frames(trades, self._frame), partition)
+        self._send_values(self._codec.encode(trades, self._frame), partition)
 
     def _send_sampled(self, values: list[bytes], partition: int, due_us: int) -> None:
         def on_delivery(error: KafkaError | None, message: Message) -> None:
@@ -123,7 +127,7 @@ class BatchProducer:
 
     def _on_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self.failed += len(message.value() or b"") // TRADE.message.itemsize
+            self.failed += len(self._codec.decode([message.value() or b""]).trades)
             self.failed_records += 1
             self.failure = error.str()
 

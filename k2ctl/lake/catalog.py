@@ -8,9 +8,10 @@ from typing import Any, Final
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.io.pyarrow import pyarrow_to_schema
-from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
 from pyiceberg.transforms import HourTransform, IdentityTransform
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
@@ -76,37 +77,44 @@ class Lake:
             raise LakeError(f"There is no table {TABLE} yet.", "Make it with: k2ctl consume --until-caught-up")
         return table
 
-    def find_table(self) -> Table | None:
+    def find_table(self, name: str = TABLE) -> Table | None:
         """The table, or None before the first consumer has made it."""
         try:
-            return self.catalog.load_table(TABLE)
+            return self.catalog.load_table(name)
         except NoSuchTableError:
             return None
         except (SQLAlchemyError, OSError) as error:
             raise _unreachable(self.catalog_uri, error) from error
 
     def ensure_table(self) -> Table:
-        """The table, made when missing; another process may make it at the same moment."""
-        found = self.find_table()
-        if found is not None:
-            return found
+        """The table of trades, made when missing."""
         schema = pyarrow_to_schema(arrow_schema())
         timestamp, symbol = schema.find_field("timestamp").field_id, schema.find_field("symbol").field_id
+        order = SortOrder(
+            SortField(symbol, transform=IdentityTransform()), SortField(timestamp, transform=IdentityTransform())
+        )
+        spec = PartitionSpec(PartitionField(timestamp, 1000, HourTransform(), "timestamp_hour"))
+        return self.ensure(TABLE, schema, spec, order)
+
+    def ensure(
+        self,
+        name: str,
+        schema: Schema,
+        spec: PartitionSpec = UNPARTITIONED_PARTITION_SPEC,
+        order: SortOrder = UNSORTED_SORT_ORDER,
+    ) -> Table:
+        """A table with K2's properties, made when missing; another process may make it at the same moment."""
+        found = self.find_table(name)
+        if found is not None:
+            return found
         try:
             with contextlib.suppress(NamespaceAlreadyExistsError):
-                self.catalog.create_namespace(TABLE.rpartition(".")[0])
+                self.catalog.create_namespace(name.rpartition(".")[0])
             return self.catalog.create_table(
-                TABLE,
-                schema,
-                partition_spec=PartitionSpec(PartitionField(timestamp, 1000, HourTransform(), "timestamp_hour")),
-                sort_order=SortOrder(
-                    SortField(symbol, transform=IdentityTransform()),
-                    SortField(timestamp, transform=IdentityTransform()),
-                ),
-                properties=TABLE_PROPERTIES,
+                name, schema, partition_spec=spec, sort_order=order, properties=TABLE_PROPERTIES
             )
         except TableAlreadyExistsError:
-            return self.table()
+            return self.catalog.load_table(name)
         except (SQLAlchemyError, OSError) as error:
             raise _unreachable(self.catalog_uri, error) from error
 

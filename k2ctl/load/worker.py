@@ -95,7 +95,9 @@ class Worker:
             self._source = Market(universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults)
         market = plan.profile.market
         topic = trades_topic(market.asset_class, market.exchange)
-        self._producer = BatchProducer(endpoints, topic, plan.frame, sample=self._source.sample_symbol())
+        self._producer = BatchProducer(
+            endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.topic.format
+        )
         self._delay = new_histogram()
         self._made = 0
         self._per_second: dict[int, int] = {}

@@ -22,6 +22,7 @@ from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.heads import Counts, Progress
 from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.references import store_references
 from k2ctl.lake.writer import Committed, TableWriter
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
@@ -174,7 +175,8 @@ class Consumer:
     def _clean(self, fetched: Fetched) -> None:
         """Steps 1 to 5 of the design's section 4, in their order."""
         pending = self._pending
-        batch = decode_batch(fetched, self.topic, self.epoch, self.clock.now_us(), pending.tally)
+        wire_format = self.plan.profile.topic.format
+        batch = decode_batch(fetched, self.topic, self.epoch, self.clock.now_us(), pending.tally, wire_format)
         pending.dead_letters += batch.dead_letters
         rows = self.deduplicator.step(batch.rows, pending.tally)
         self.tracker.step(rows.trades)
@@ -195,8 +197,10 @@ class Consumer:
         fetched, reached, _ = read_between(
             self.endpoints, self._reference_topic, {0: (start, mark.high)}, timeout_s=5.0, limit_records=1_000_000
         )
-        self.references.update(fetched)
         self._reference_read_to = reached[0]
+        if len(fetched):
+            self.references.update(fetched)
+            store_references(self._lake, self.references.entries)
 
     def _submit_if_due(self) -> None:
         consumer = self.plan.profile.consumer

@@ -8,8 +8,10 @@ from k2ctl.broker.dead_letters import DeadLetter
 from k2ctl.broker.reader import Fetched
 from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.schema.trade import REFERENCE, decode
+from k2ctl.schema.topics import WireFormat
+from k2ctl.schema.trade import REFERENCE
 from k2ctl.schema.validity import invalid
+from k2ctl.schema.wire import CODECS
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,11 @@ class DecodedBatch:
     dead_letters: list[DeadLetter]
 
 
-def decode_batch(fetched: Fetched, topic: str, epoch: str, now_us: int, tally: Tally) -> DecodedBatch:
+def decode_batch(
+    fetched: Fetched, topic: str, epoch: str, now_us: int, tally: Tally, wire_format: WireFormat = "sbe"
+) -> DecodedBatch:
     """Decode n records; counts `seen`, `dead_lettered` (trades) and `undecodable` (records) in `tally`."""
-    decoded = decode(fetched.values)
+    decoded = CODECS[wire_format].decode(fetched.values)
     partition, offset = fetched.partition[decoded.record], fetched.offset[decoded.record]
     tally.add("seen", partition)
     letters = [

@@ -21,13 +21,17 @@ class ReferenceTable:
 
     def update(self, fetched: Fetched) -> None:
         """Take in records of the reference topic, oldest first; records that are not reference data are passed over."""
-        before = len(self._newest)
         for value in fetched.values:
             for entry in _entries(value):
                 self._newest[entry["symbol"]] = entry
-        if len(fetched) or before != len(self._newest):
+        if len(fetched):
             self._table = np.array(list(self._newest.values()), REFERENCE.message)
             self._position = {symbol: at for at, symbol in enumerate(self._newest)}
+
+    @property
+    def entries(self) -> np.ndarray:
+        """The newest entry of each symbol (dtype `REFERENCE.message`)."""
+        return self._table
 
     def step(self, rows: Rows) -> Rows:
         """The same rows, each pointing at its symbol's reference data."""

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from k2ctl.schema.topics import WireFormat
+
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -43,11 +45,12 @@ class Market(Section):
 
 
 class Topic(Section):
-    """The topic that trades arrive on."""
+    """The topic that trades arrive on, and how its records are written."""
 
     partitions: Annotated[int, Field(ge=1, le=1024)]
     critical_partitions: Annotated[int, Field(ge=0)]
     retention_hours: PositiveFloat
+    format: WireFormat = "sbe"
 
     @model_validator(mode="after")
     def _lanes_fit(self) -> "Topic":

@@ -63,9 +63,10 @@ class Session:
     @classmethod
     def at(cls, endpoints: Endpoints, clock: Clock | None = None, limits: TailLimits | None = None) -> "Session":
         """A session on the running stack, over the topic of its profile."""
-        market = load_profile(endpoints.profile).market
+        profile = load_profile(endpoints.profile)
+        market = profile.market
         topic = trades_topic(market.asset_class, market.exchange)
-        return cls(Lake.at(endpoints), KafkaStream(endpoints, topic), clock, limits)
+        return cls(Lake.at(endpoints), KafkaStream(endpoints, topic, profile.topic.format), clock, limits)
 
     def __enter__(self) -> "Session":
         return self

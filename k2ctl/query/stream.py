@@ -6,12 +6,14 @@ from typing import Protocol
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.reader import Fetched, Hole, read_between
 from k2ctl.home import Endpoints
+from k2ctl.schema.topics import WireFormat
 
 
 class Stream(Protocol):
     """A topic to read the tail of."""
 
     topic: str
+    wire_format: WireFormat
 
     def epoch(self) -> str:
         """The incarnation of the topic."""
@@ -31,8 +33,9 @@ class Stream(Protocol):
 class KafkaStream:
     """A topic of the running stack."""
 
-    def __init__(self, endpoints: Endpoints, topic: str) -> None:
+    def __init__(self, endpoints: Endpoints, topic: str, wire_format: WireFormat = "sbe") -> None:
         self.topic = topic
+        self.wire_format = wire_format
         self._endpoints = endpoints
         self._admin = BrokerAdmin(endpoints)
 

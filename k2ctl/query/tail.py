@@ -10,8 +10,9 @@ from k2ctl.query.stream import Stream
 from k2ctl.query.window import Window
 from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.schema.texts import codes_of
-from k2ctl.schema.trade import REFERENCE, decode
+from k2ctl.schema.trade import REFERENCE
 from k2ctl.schema.validity import invalid
+from k2ctl.schema.wire import CODECS
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def read_tail(
         if partition not in span.beyond
     }
     fetched, reached, late_holes = stream.read(ranges, limits.seconds, limits.records)
-    decoded = decode(fetched.values)
+    decoded = CODECS[stream.wire_format].decode(fetched.values)
     seen = frozenset(text.decode("ascii", "replace") for text in codes_of(decoded.trades["symbol"])[1].tolist())
     asked = _of_symbols(decoded.trades["symbol"], symbols)
     kept = np.flatnonzero(asked & window.holds(decoded.trades["timestamp"]))

@@ -1,6 +1,8 @@
-"""Topic names, by one rule: `market.<asset_class>.<type>.<exchange>`."""
+"""Topic names, by one rule: `market.<asset_class>.<type>.<exchange>`; and how a topic's records may be written."""
 
-from typing import Final
+from typing import Final, Literal
+
+WireFormat = Literal["sbe", "json"]
 
 TELEMETRY: Final = "k2.telemetry"
 TABLE: Final = "market_data.trades"

@@ -58,7 +58,7 @@ def decode(values: Sequence[bytes]) -> Decoded:
     if len(raw) and not (lengths % size).any() and lengths.all():
         trades = np.frombuffer(raw, TRADE.message)
         if _headers_match(trades, TRADE.block_length):
-            return Decoded(trades, *_positions(np.arange(len(values)), lengths // size), [])
+            return Decoded(trades, *positions(np.arange(len(values)), lengths // size), [])
     return _decode_mixed(raw, lengths)
 
 
@@ -72,7 +72,7 @@ def _headers_match(trades: np.ndarray, block_length: int) -> bool:
     )
 
 
-def _positions(records: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def positions(records: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For `counts[i]` trades in record `records[i]`: each trade's record and its index within it."""
     record = np.repeat(records, counts)
     first = np.repeat(np.cumsum(counts) - counts, counts)
@@ -92,7 +92,7 @@ def _decode_mixed(raw: bytes, lengths: np.ndarray) -> Decoded:
             good.append((number, result))
     trades = np.concatenate([frame for _, frame in good]) if good else np.zeros(0, TRADE.message)
     counts = np.array([len(frame) for _, frame in good], np.int64)
-    record, index = _positions(np.array([number for number, _ in good], np.int64), counts)
+    record, index = positions(np.array([number for number, _ in good], np.int64), counts)
     return Decoded(trades, record, index, broken)
 
 

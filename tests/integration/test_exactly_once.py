@@ -24,9 +24,12 @@ from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Lane
 from k2ctl.lake.progress import progress_of
+from k2ctl.load.generator import prepare_topics
+from k2ctl.load.plan import plan_load
 from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
 from k2ctl.profiles import Profile
-from k2ctl.schema.topics import dead_letter_topic, trades_topic
+from k2ctl.schema.json_trade import encode_json
+from k2ctl.schema.topics import REFERENCE_TABLE, dead_letter_topic, trades_topic
 from tests.made_trades import (
     PARTITIONS,
     ids_of,
@@ -236,6 +239,32 @@ def test_what_cannot_be_decoded_is_in_the_dead_letter_topic_with_its_identity(
         ("1", "0", ""), ("1", "2", ""), ("2", "0", ""), ("1", "1", "3"), ("1", "1", "4"),
     }  # fmt: skip
     assert {"empty value", "negative price of an asset class that has none"} <= {x["k2-reason"] for x in letters}
+
+
+def test_a_json_topic_is_stored_like_any_other(platform: tuple[Endpoints, Profile, str]) -> None:
+    endpoints, profile, topic = platform
+    profile = profile.model_copy(update={"topic": profile.topic.model_copy(update={"format": "json"})})
+    trades = make_trades(300)
+    values = encode_json(trades[:100], 1) + encode_json(trades[100:], 7)
+    produce_values(endpoints, topic, [(1, value) for value in [*values, b'{"symbol": 7}', b"\x00\x01"]])
+    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
+    consumer.run(threading.Event())
+    assert_exact(endpoints, topic, trades, undecodable=2)
+    assert {"exchange is missing", "symbol is not a string"} & {x["k2-reason"] for x in dead_letters(endpoints, topic)}
+
+
+def test_reference_data_is_joined_and_has_a_table_of_its_own(platform: tuple[Endpoints, Profile, str]) -> None:
+    endpoints, profile, topic = platform
+    trades = make_trades(40)
+    trades["symbol"][:20] = b"BHP"
+    produce_values(endpoints, topic, [(0, trades.tobytes())])
+    prepare_topics(plan_load(profile), endpoints)
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    with Lake.at(endpoints) as lake:
+        stored = lake.table().scan(selected_fields=("symbol", "sector", "enriched")).to_arrow()
+        reference = lake.catalog.load_table(REFERENCE_TABLE).scan().to_arrow()
+    assert len(reference) == profile.market.symbols
+    assert {row["symbol"]: (row["sector"], row["enriched"]) for row in stored.to_pylist()}["BHP"] == ("Materials", True)
 
 
 def dead_letters(endpoints: Endpoints, topic: str) -> list[dict[str, str]]:

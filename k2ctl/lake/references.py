@@ -1,0 +1,80 @@
+"""The table `market_data.reference`: the newest reference data of each symbol, replaced as a whole.
+
+It is small and derived: every writer puts the newest entry of each symbol in, so a second writer, a repeated write
+or one that lost its race change nothing that the next write does not put right.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io.pyarrow import pyarrow_to_schema
+from sqlalchemy.exc import SQLAlchemyError
+
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.expiry import SnapshotRetention
+from k2ctl.lake.files import delete_files, write_file
+from k2ctl.lake.transaction import QuickTransaction
+from k2ctl.schema.rows import decimals, texts
+from k2ctl.schema.topics import REFERENCE_TABLE
+from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_SCALE
+
+RETENTION: Final = SnapshotRetention(10, 0, 0)
+
+
+def reference_schema() -> pa.Schema:
+    """The columns of the table; each carries its Iceberg field id where Parquet looks for it."""
+    decimal = pa.decimal128(18, DECIMAL_SCALE)
+    columns = [
+        ("symbol", pa.string()),
+        ("exchange", pa.string()),
+        ("asset_class", pa.string()),
+        ("currency", pa.string()),
+        ("sector", pa.string()),
+        ("tick_size", decimal),
+        ("lot_size", decimal),
+        ("tier", pa.int32()),
+        ("timestamp", pa.timestamp("us", "UTC")),
+    ]
+    return pa.schema(
+        [
+            pa.field(name, kind, nullable=False, metadata={"PARQUET:field_id": str(number)})
+            for number, (name, kind) in enumerate(columns, 1)
+        ]
+    )
+
+
+def store_references(lake: Lake, entries: np.ndarray) -> bool:
+    """Replace the table's rows by `entries` (dtype `REFERENCE.message`); False when another writer was faster."""
+    table = lake.ensure(REFERENCE_TABLE, pyarrow_to_schema(reference_schema()))
+    file = write_file(table, _columns(entries))
+    try:
+        with QuickTransaction(table) as transaction:
+            with transaction.update_snapshot().overwrite() as overwrite:
+                for task in table.scan().plan_files():
+                    overwrite.delete_data_file(task.file)
+                overwrite.append_data_file(file)
+            RETENTION.stage(transaction, int(entries["timestamp"].max(initial=0)) // 1000)
+    except CommitFailedException:
+        delete_files(table, [file])
+        return False
+    except SQLAlchemyError:
+        return False  # it may have happened all the same, so the file stays
+    return True
+
+
+def _columns(entries: np.ndarray) -> pa.Table:
+    columns: dict[str, Any] = {
+        "symbol": texts(entries["symbol"]),
+        "exchange": texts(entries["exchange"]),
+        "asset_class": pa.array([ASSET_CLASSES[code] for code in entries["asset_class"].tolist()]),
+        "currency": texts(entries["currency"]),
+        "sector": texts(entries["sector"]),
+        "tick_size": decimals(entries["tick_size"]),
+        "lot_size": decimals(entries["lot_size"]),
+        "tier": pa.array(entries["tier"].astype(np.int32)),
+        "timestamp": pa.array(np.ascontiguousarray(entries["timestamp"])).cast(pa.timestamp("us", "UTC")),
+    }
+    schema = pa.schema([field.with_type(columns[field.name].type) for field in reference_schema()])
+    return pa.table([columns[name] for name in schema.names], schema=schema)
