@@ -19,6 +19,7 @@ from k2ctl.load.intake import RetentionGuard
 from k2ctl.load.market import reference_data
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import Replay, ReplaySchedule, read_replay
+from k2ctl.load.report import LoadReporter
 from k2ctl.load.worker import Signals, WorkerReport, run_worker
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import reference_topic, trades_topic
@@ -89,7 +90,7 @@ def run_load(
     replay = read_replay(plan.replay, Universe(plan.profile)) if plan.replay else None
     topic = prepare_topics(plan, endpoints)
     crew = Crew(plan, endpoints)
-    guard = RetentionGuard(endpoints, topic)
+    guard, reporter = RetentionGuard(endpoints, topic), LoadReporter(endpoints, topic)
     try:
         crew.begin()
         while not crew.finished:
@@ -97,9 +98,12 @@ def run_load(
                 crew.signals.stop.set()
             crew.listen()
             guard.watch(crew)
-            on_snapshot(crew.snapshot(guard.reason))
+            snapshot = crew.snapshot(guard.reason)
+            reporter.report(snapshot)
+            on_snapshot(snapshot)
     finally:
         crew.end()
+        reporter.close()
     return summarise(plan, crew, replay, interrupted=stop.is_set())
 
 

@@ -52,3 +52,19 @@ class ConsumerStatus:
     transitions: list[dict[str, object]] = field(default_factory=list)
     kind: str = "consumer"
     stopped: bool = False
+
+
+@dataclass(frozen=True)
+class LoadStatus:
+    """One load generator. Rates are trades per second, `sent` trades handed to Kafka's client so far."""
+
+    id: str
+    at_us: int
+    topic: str
+    rate: float
+    target_rate: float
+    sent: int
+    paused_s: float
+    paused_why: str
+    kind: str = "load"
+    stopped: bool = False

@@ -1,0 +1,43 @@
+"""What a load generator says of itself on `k2.telemetry`, twice a second."""
+
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
+from k2ctl.home import Endpoints
+from k2ctl.schema.status import LoadStatus
+
+if TYPE_CHECKING:
+    from k2ctl.load.generator import LoadSnapshot
+
+
+class LoadReporter:
+    """Publishes a load's status; its last word is that it has stopped."""
+
+    def __init__(self, endpoints: Endpoints, topic: str) -> None:
+        self._writer = TelemetryWriter(endpoints)
+        self._status = LoadStatus(f"load-{os.getpid()}", 0, topic, 0.0, 0.0, 0, 0.0, "")
+        self._due_s = 0.0
+
+    def report(self, snapshot: "LoadSnapshot") -> None:
+        """Publish what the load does now; cheap to call often."""
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + PUBLISH_EVERY_S
+        self._status = replace(
+            self._status,
+            at_us=time.time_ns() // 1000,
+            rate=snapshot.rate,
+            target_rate=snapshot.target_rate,
+            sent=snapshot.sent,
+            paused_s=snapshot.paused_s,
+            paused_why=snapshot.paused_why,
+        )
+        self._writer.publish(self._status)
+
+    def close(self) -> None:
+        """Say that the load has ended."""
+        self._writer.publish(replace(self._status, at_us=time.time_ns() // 1000, rate=0.0, stopped=True))
+        self._writer.close()
