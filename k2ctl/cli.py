@@ -20,7 +20,7 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "stack": Entry("stack", "Start, inspect and stop the stack."),
-    "load": Entry("load", "Load trades at an exact rate: a synthetic market, or real ones replayed."),
+    "load": Entry("load", "Load trades at an exact rate, synthetic or replayed."),
     "consume": Entry("consume", "Read trades, clean them and commit them, exactly once."),
     "watch": Entry("watch", "Watch level, lag, rates and what becomes of the trades."),
     "query": Entry("query", "Query trades, from years ago to this second, as one table."),
@@ -58,20 +58,25 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from k2ctl import __version__
+
+        sys.stdout.write(f"k2ctl {__version__}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+    ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
     """K2: trades from Kafka to Iceberg, exactly once, queried as one table.
 
     First steps:  k2ctl demo --quick   or   k2ctl stack up
     """
-    if version:
-        from k2ctl import __version__
-
-        sys.stdout.write(f"k2ctl {__version__}\n")
-        raise typer.Exit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +98,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         shown = getattr(error, "format_message", None)
         if shown is None:
             raise
+        if shown().startswith("Usage:"):
+            sys.stderr.write(shown() + "\n")
+            return ExitCode.USAGE
         return _report(shown(), "See: k2ctl --help", ExitCode.USAGE)
     return int(result) if isinstance(result, int) else ExitCode.OK
 

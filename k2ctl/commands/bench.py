@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from k2ctl.checks.figures import Figure
 
 app = typer.Typer(
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -23,7 +24,7 @@ app = typer.Typer(
 Repeat = Annotated[int, typer.Option(min=1, max=20, help="Repetitions; the median is shown.")]
 
 
-@app.command()
+@app.command(short_help="Trades into Kafka, against a bare produce loop.")
 def load(
     engine: EngineOption = "embedded",
     repeat: Repeat = 3,
@@ -37,7 +38,7 @@ def load(
     _run(lambda bench: bench.load(), engine, repeat, profile, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="A backlog into committed rows, against bare reads.")
 def consume(
     engine: EngineOption = "embedded",
     repeat: Repeat = 3,
@@ -51,7 +52,7 @@ def consume(
     _run(lambda bench: bench.consume(), engine, repeat, profile, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="A thousand commits: whether they stay quick.")
 def commits(profile: ProfileOption = "laptop", as_json: JsonOption = False) -> None:
     """A thousand commits on one table: p95 of the last hundred against p95 of the first.
 

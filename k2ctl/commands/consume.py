@@ -16,7 +16,7 @@ from k2ctl.panels.consume import live_view
 if TYPE_CHECKING:
     from k2ctl.pipeline.consumer import Consumer
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()

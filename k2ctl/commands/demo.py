@@ -8,7 +8,7 @@ import typer
 from k2ctl.errors import CheckFailed
 from k2ctl.options import JsonOption, ProfileOption
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import typer
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, parse_duration
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
 
 @app.callback()
@@ -18,7 +18,7 @@ def lake() -> None:
     """
 
 
-@app.command()
+@app.command(short_help="Snapshots, files, rows and offsets of the table.")
 def status(as_json: JsonOption = False) -> None:
     """Snapshots, files, rows, hours, how far each partition is read, and whether the books balance.
 
@@ -44,7 +44,7 @@ def status(as_json: JsonOption = False) -> None:
     out().print(condition_panel(condition))
 
 
-@app.command()
+@app.command(short_help="Merge small files into sorted ones.")
 def compact(
     hour: Annotated[str | None, typer.Option("--hour", metavar="HOUR", help="Only this hour, as one file.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every hour, each as one file.")] = False,
@@ -95,7 +95,7 @@ def compact(
         say("Nothing to compact: no hour has files that are worth merging. To merge them all: k2ctl lake compact --all")
 
 
-@app.command()
+@app.command(short_help="Drop old snapshots and unreachable files.")
 def expire(
     older_than: Annotated[
         str | None,

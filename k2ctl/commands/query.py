@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from k2ctl.query.answer import Answer
     from k2ctl.query.window import Window
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
 DEFAULT_WINDOW = "15m"
 TABLE_LIMIT = 20
@@ -33,7 +33,7 @@ def query() -> None:
     """
 
 
-@app.command()
+@app.command(short_help="The newest trades of a symbol, stored and on the way.")
 def recent(
     symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="One symbol or several.")],
     window: Annotated[

@@ -10,6 +10,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import EngineOption, JsonOption, ProfileOption
 
 app = typer.Typer(
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -17,7 +18,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(short_help="Start the stack and wait until it really works.")
 def up(engine: EngineOption = "embedded", profile: ProfileOption = "laptop", as_json: JsonOption = False) -> None:
     """Start the stack and wait until it really works; says so when it runs already.
 

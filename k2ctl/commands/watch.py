@@ -11,7 +11,7 @@ from k2ctl.options import JsonOption
 if TYPE_CHECKING:
     from k2ctl.broker.overview import Overview
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 FIRST_WORD_S = 1.5
 """How long `--once` waits for workers to speak: they do every 500 ms."""
 
