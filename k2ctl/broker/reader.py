@@ -30,14 +30,16 @@ class Fetched:
     """n records of one topic, in the order they came; within a partition that is the order of offsets.
 
     values: the record values, b"" for an absent one. Keys are not kept: nothing in K2 is told by them alone.
-    partition, offset: int32[n], int64[n]. oldest_ms: the earliest record timestamp at the head of a partition's run
-    of records, which is the earliest of all where timestamps follow offsets; None without records.
+    partition, offset: int32[n], int64[n]. oldest_ms, newest_ms: the earliest and the latest record timestamp at the
+    head of a partition's run of records, which is close to those of all where timestamps follow offsets; None without
+    records.
     """
 
     values: list[bytes]
     partition: np.ndarray
     offset: np.ndarray
     oldest_ms: int | None
+    newest_ms: int | None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -52,18 +54,24 @@ class Fetched:
         partition = np.fromiter(map(Message.partition, messages), np.int32, count)
         # A timestamp costs a tuple each, so only the first record of every run of a partition is asked for its.
         heads = [0, *(np.flatnonzero(np.diff(partition)) + 1).tolist()] if count else []
+        times = [messages[at].timestamp()[1] for at in heads]
         return Fetched(
             values,
             partition,
             np.fromiter(map(Message.offset, messages), np.int64, count),
-            min((messages[at].timestamp()[1] for at in heads), default=None),
+            min(times, default=None),
+            max(times, default=None),
         )
 
     def where(self, mask: np.ndarray) -> "Fetched":
         """The records that a boolean mask selects."""
         kept = np.flatnonzero(mask)
         return Fetched(
-            [self.values[at] for at in kept.tolist()], self.partition[kept], self.offset[kept], self.oldest_ms
+            [self.values[at] for at in kept.tolist()],
+            self.partition[kept],
+            self.offset[kept],
+            self.oldest_ms,
+            self.newest_ms,
         )
 
 
@@ -234,4 +242,5 @@ def concatenate(parts: list[Fetched]) -> Fetched:
         np.concatenate([part.partition for part in parts] or [none.astype(np.int32)]),
         np.concatenate([part.offset for part in parts] or [none]),
         min((part.oldest_ms for part in parts if part.oldest_ms is not None), default=None),
+        max((part.newest_ms for part in parts if part.newest_ms is not None), default=None),
     )

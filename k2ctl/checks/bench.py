@@ -159,7 +159,7 @@ class Bench:
                 rows = replace(_rows_of(trades, "t"), offset=np.arange(number * 1000, (number + 1) * 1000))
                 step = Advance(number * 1000, (number + 1) * 1000, Counts(seen=1000, stored=1000))
                 started_s = time.perf_counter()
-                writer.commit(rows, {Lane("t", "e", 0): step})
+                writer.commit([rows], {Lane("t", "e", 0): step})
                 durations_ms.append((time.perf_counter() - started_s) * 1000)
             lake.close()
         young, old = (float(np.percentile(durations_ms[part], 95)) for part in (slice(10, 110), slice(900, 1000)))

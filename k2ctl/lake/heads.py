@@ -10,8 +10,10 @@ from typing import Final, NamedTuple
 import orjson
 
 from k2ctl.errors import LakeError
+from k2ctl.lake.ledger import Ledger, LedgerChange
 
 PROPERTY: Final = "k2.offsets"
+NO_CHANGE: Final = LedgerChange()
 SUMMARY_COMMIT_ID: Final = "k2.commit-id"
 RETIRED_PARTITION: Final = -1
 """The partition number under which the counts of a whole epoch that is gone are kept."""
@@ -65,38 +67,59 @@ class Head:
 
 @dataclass(frozen=True)
 class Advance:
-    """What one commit does to a lane: from the offset it started at to the next one to read."""
+    """What one commit does to a lane: from the offset it started at to the next one to read.
+
+    base: the commit that moved the lane last, as far as its author knows; None to compare offsets alone. Giving back
+    what was put aside moves no offset, so two who do it are told apart by this.
+    """
 
     start: int
     end: int
     counts: Counts
+    base: str | None = None
 
 
 @dataclass(frozen=True)
 class Progress:
-    """The property as a value: every head, and the commit and sequence number it was written with."""
+    """The properties as a value: every head, the commit and sequence number they were written with, the ledger."""
 
     commit_id: str = ""
     sequence_number: int = 0
     heads: Mapping[Lane, Head] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
 
-    def advanced(self, advances: Mapping[Lane, Advance], commit_id: str, sequence_number: int) -> "Progress":
+    def advanced(
+        self,
+        advances: Mapping[Lane, Advance],
+        commit_id: str,
+        sequence_number: int,
+        change: LedgerChange = NO_CHANGE,
+    ) -> "Progress":
         """The progress after a commit."""
         heads = dict(self.heads)
         for lane, advance in advances.items():
             before = heads.get(lane)
             counts = advance.counts if before is None else before.counts + advance.counts
             heads[lane] = Head(advance.end, counts, commit_id)
-        return Progress(commit_id, sequence_number, heads)
+        return Progress(commit_id, sequence_number, heads, self.ledger.changed(change))
 
     def retired(self, topic: str, epoch: str, lost: int) -> "Progress":
-        """Fold the lanes of an epoch that is gone into one entry; `lost` trades of it were never read."""
-        total = Counts(seen=lost, lost=lost)
+        """Fold the lanes of an epoch that is gone into one entry; `lost` trades of it were never read.
+
+        What was shed is gone with its Kafka, and lost too; what was spilled is still in its files.
+        """
+        ledger, shed = self.ledger.without_epoch(topic, epoch)
+        total = Counts(seen=lost, lost=lost + shed, shed=-shed)
         heads = dict(self.heads)
         for lane in [lane for lane in heads if lane.topic == topic and lane.epoch == epoch]:
             total += heads.pop(lane).counts
         heads[Lane(topic, epoch, RETIRED_PARTITION)] = Head(0, total, self.commit_id)
-        return replace(self, heads=heads)
+        return replace(self, heads=heads, ledger=ledger)
+
+    def lane_of(self, topic: str, epoch: str, partition: int) -> Lane:
+        """Where the counts of a partition are kept: its own lane, or that of its epoch when that is gone."""
+        own, retired = Lane(topic, epoch, partition), Lane(topic, epoch, RETIRED_PARTITION)
+        return retired if own not in self.heads and retired in self.heads else own
 
     def epochs(self, topic: str) -> set[str]:
         """The epochs of a topic that are still being read."""
@@ -107,7 +130,7 @@ class Progress:
         return sum((head.counts for head in self.heads.values()), Counts())
 
     def dumps(self) -> str:
-        """The property's text."""
+        """The text of the offsets property; the ledger has its own."""
         heads = [[*lane, head.next_offset, head.commit_id, *astuple(head.counts)] for lane, head in self.heads.items()]
         document = {"commit_id": self.commit_id, "sequence_number": self.sequence_number, "heads": heads}
         return orjson.dumps(document).decode()

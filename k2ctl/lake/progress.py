@@ -1,6 +1,7 @@
-"""Reading how far the table is, from one metadata file, and refusing to trust a table that was turned back."""
+"""How far the table is and what it owes, from one metadata file; refuses to trust a table that was turned back."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from pyiceberg.table import Table
@@ -8,6 +9,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.errors import LakeError
+from k2ctl.lake.aside import ledger_of
 from k2ctl.lake.heads import PROPERTY, SUMMARY_COMMIT_ID, Progress
 
 _STOP: Final = "Look at it with: k2ctl lake status. Going on would lose or double trades."
@@ -26,7 +28,7 @@ def progress_of(table: Table) -> Progress:
         if current is not None and _has_rows(current):
             raise LakeError(f"The table holds rows but no offsets ({PROPERTY} is missing).", _STOP)
         return Progress()
-    progress = Progress.loads(text)
+    progress = replace(Progress.loads(text), ledger=ledger_of(table))
     if progress.commit_id and not _history_may_contain(metadata, progress):
         raise LakeError(
             f"The table was rolled back: its history no longer holds commit {progress.commit_id}, "

@@ -7,8 +7,9 @@ anything twice.
 
 import random
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,10 +18,12 @@ from pyiceberg.manifest import DataFile
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
+from k2ctl.lake.aside import AsideFolder, ledger_file, ledger_text
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.files import delete_files, write_rows
-from k2ctl.lake.heads import PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Lane, Progress
+from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Lane, Progress
+from k2ctl.lake.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.schema.rows import Rows
@@ -30,6 +33,9 @@ GIVE_UP_AFTER_S: Final = 60.0
 
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 2.0
+LEDGER_FILE_STAYS_S: Final = 30.0
+"""How long a ledger file stays after another took its place: a reader may just have learned its name."""
+
 EXPIRE_EVERY: Final = 20
 """Expiry rides along with every twentieth commit: it costs no commit of its own."""
 
@@ -64,9 +70,15 @@ class TableWriter:
         self._rng = rng or random.Random()
         self._table = lake.ensure_table()
         self._commits = 0
+        self._ledger_files: deque[tuple[float, str]] = deque()
 
-    def commit(self, rows: Rows, advances: Mapping[Lane, Advance]) -> Committed:
-        """Store `rows` and move the lanes of `advances`, all or nothing for each lane.
+    def commit(
+        self, batches: Sequence[Rows], advances: Mapping[Lane, Advance], change: LedgerChange = NO_CHANGE
+    ) -> Committed:
+        """Store rows, move the lanes of `advances` and change the ledger, all or nothing for each lane.
+
+        batches: rows, each batch of one topic and epoch; their lanes, and those of the ledger's entries, are among
+        `advances`. Spill files that `change` names have been written.
 
         1. Write the Parquet files; no reader sees them yet.
         2. Load the table fresh and compare every lane; drop the rows of lanes that stand elsewhere.
@@ -78,7 +90,7 @@ class TableWriter:
             LakeError: the catalog did not answer, or conflicts did not end, for GIVE_UP_AFTER_S seconds.
         """
         commit_id = str(uuid.uuid4())
-        files = write_rows(self._table, rows)
+        files = self._write(batches)
         fenced: set[Lane] = set()
         started_s, attempts = self._clock.monotonic_s(), 0
         while True:
@@ -87,18 +99,19 @@ class TableWriter:
                 self._table = self._lake.table()
                 progress = progress_of(self._table)
                 if landed(progress, advances, commit_id):
-                    return self._done(commit_id, files, rows, fenced, attempts, progress)
+                    return self._done(commit_id, files, batches, fenced, attempts, progress)
                 newly_fenced = fenced_lanes(progress, advances) - fenced
                 if newly_fenced:
                     fenced |= newly_fenced
                     advances = {lane: advance for lane, advance in advances.items() if lane not in fenced}
-                    rows = _without(rows, newly_fenced)
+                    batches = [_without(rows, newly_fenced, progress) for rows in batches]
+                    change = _unfenced(change, newly_fenced, progress)
                     delete_files(self._table, files)
-                    files = write_rows(self._table, rows)
+                    files = self._write(batches)
                 if not advances:
                     return Committed(commit_id, None, 0, tuple(sorted(fenced)), attempts, 0, progress)
-                after = self._swap(files, progress, advances, commit_id)
-                return self._done(commit_id, files, rows, fenced, attempts, after)
+                after = progress.advanced(advances, commit_id, self._next_number(), change)
+                return self._done(commit_id, files, batches, fenced, attempts, self._swap(files, after, commit_id))
             except CommitFailedException as error:
                 self._pause(attempts, started_s, error)
             except LakeError as error:
@@ -109,23 +122,37 @@ class TableWriter:
                 # Whatever the catalog's transport raises: the swap may or may not have happened. Step 2 finds out.
                 self._pause(attempts, started_s, error)
 
-    def _swap(
-        self, files: list[DataFile], progress: Progress, advances: Mapping[Lane, Advance], commit_id: str
-    ) -> Progress:
-        """One snapshot with the files, one property with the offsets, one atomic change of the table's head."""
+    def _write(self, batches: Sequence[Rows]) -> list[DataFile]:
+        return [file for rows in batches for file in write_rows(self._table, rows)]
+
+    def _next_number(self) -> int:
+        return int(self._table.metadata.next_sequence_number())
+
+    def _swap(self, files: list[DataFile], after: Progress, commit_id: str) -> Progress:
+        """One snapshot with the files, properties with offsets and ledger, one atomic change of the table's head."""
         table = self._table
-        after = progress.advanced(advances, commit_id, table.metadata.next_sequence_number())
+        ledger = self._ledger_text(after)
         with QuickTransaction(table) as transaction:
             with transaction.update_snapshot(
                 snapshot_properties={SUMMARY_COMMIT_ID: commit_id}
             ).merge_append() as append:
                 for file in files:
                     append.append_data_file(file)
-            transaction.set_properties({PROPERTY: after.dumps()})
+            transaction.set_properties({PROPERTY: after.dumps(), LEDGER_PROPERTY: ledger})
             self._commits += 1
             if self._retention is not None and self._commits % EXPIRE_EVERY == 0:
                 self._retention.stage(transaction, self._clock.now_us() // 1000)
         return after
+
+    def _ledger_text(self, after: Progress) -> str:
+        """The ledger's property. Its last files may still be read by somebody; older ones of ours are deleted."""
+        text = ledger_text(self._table, after.ledger)
+        location, now_s = ledger_file(text), self._clock.monotonic_s()
+        while self._ledger_files and self._ledger_files[0][0] < now_s - LEDGER_FILE_STAYS_S:
+            AsideFolder(self._table).delete(self._ledger_files.popleft()[1])
+        if location is not None:
+            self._ledger_files.append((now_s, location))
+        return text
 
     def retire(self, topic: str, epoch: str, lost: int) -> Progress:
         """Record that an epoch of a topic is gone, with `lost` trades of it unread; an empty append carries it."""
@@ -138,18 +165,26 @@ class TableWriter:
                 progress = progress_of(self._table)
                 if Lane(topic, epoch, RETIRED_PARTITION) in progress.heads and epoch not in progress.epochs(topic):
                     return progress
-                return self._swap([], progress.retired(topic, epoch, lost), {}, commit_id)
+                retired = progress.retired(topic, epoch, lost)
+                moved = replace(retired, commit_id=commit_id, sequence_number=self._next_number())
+                return self._swap([], moved, commit_id)
             except CommitFailedException as error:
                 self._pause(attempts, started_s, error)
 
     def _done(
-        self, commit_id: str, files: list[DataFile], rows: Rows, fenced: set[Lane], attempts: int, after: Progress
+        self,
+        commit_id: str,
+        files: list[DataFile],
+        batches: Sequence[Rows],
+        fenced: set[Lane],
+        attempts: int,
+        after: Progress,
     ) -> Committed:
         snapshot = self._table.metadata.current_snapshot()
         return Committed(
             commit_id=commit_id,
             snapshot_id=snapshot.snapshot_id if snapshot else None,
-            stored=len(rows),
+            stored=sum(map(len, batches)),
             fenced=tuple(sorted(fenced)),
             attempts=attempts,
             written_bytes=sum(file.file_size_in_bytes for file in files),
@@ -174,14 +209,22 @@ def landed(progress: Progress, advances: Mapping[Lane, Advance], commit_id: str)
 
 
 def fenced_lanes(progress: Progress, advances: Mapping[Lane, Advance]) -> set[Lane]:
-    """The lanes that the table has elsewhere than where the rows start. A lane it does not know is free."""
+    """The lanes that are not as the author of `advances` knew them. A lane that the table does not know is free."""
     return {
         lane
         for lane, advance in advances.items()
-        if (head := progress.heads.get(lane)) is not None and head.next_offset != advance.start
+        if (head := progress.heads.get(lane)) is not None
+        and (head.next_offset != advance.start or advance.base not in (None, head.commit_id))
     }
 
 
-def _without(rows: Rows, lanes: set[Lane]) -> Rows:
-    dropped = [lane.partition for lane in lanes]
+def _unfenced(change: LedgerChange, lanes: set[Lane], progress: Progress) -> LedgerChange:
+    """The part of a change that concerns other lanes."""
+    return change.where(lambda entry: progress.lane_of(entry.topic, entry.epoch, entry.partition) not in lanes)
+
+
+def _without(rows: Rows, lanes: set[Lane], progress: Progress) -> Rows:
+    """The rows whose lanes are not among `lanes`."""
+    partitions = np.unique(rows.partition).tolist()
+    dropped = [p for p in partitions if progress.lane_of(rows.topic, rows.epoch, p) in lanes]
     return rows.take(~np.isin(rows.partition, dropped))

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from k2ctl.broker.dead_letters import DeadLetters
 from k2ctl.clock import Clock
+from k2ctl.lake.heads import Progress
 from k2ctl.lake.writer import Committed, TableWriter
 from k2ctl.pipeline.pending import Pending
+from k2ctl.pipeline.spiller import Spiller
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,15 @@ class Finished:
 class Committer:
     """Hands batches to the table writer on a thread of its own."""
 
-    def __init__(self, writer: TableWriter, dead_letters: DeadLetters, clock: Clock) -> None:
+    def __init__(self, writer: TableWriter, dead_letters: DeadLetters, spiller: Spiller, clock: Clock) -> None:
         self._writer = writer
         self._dead_letters = dead_letters
+        self._spiller = spiller
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "k2-commit")
         self._under_way: tuple[Pending, Future[Finished]] | None = None
         self._durations_s: deque[float] = deque(maxlen=100)
+        self._rows_s: deque[float] = deque(maxlen=20)
 
     @property
     def busy(self) -> bool:
@@ -40,11 +44,11 @@ class Committer:
         """The batch under way."""
         return self._under_way[0] if self._under_way else None
 
-    def submit(self, pending: Pending) -> None:
-        """Begin a commit; the previous one must have been collected."""
+    def submit(self, pending: Pending, progress: Progress) -> None:
+        """Begin a commit on the table as `progress` says it stands; the previous one must have been collected."""
         if self._under_way is not None:
             raise RuntimeError("a commit is under way")
-        self._under_way = (pending, self._thread.submit(self._commit, pending))
+        self._under_way = (pending, self._thread.submit(self._commit, pending, progress))
 
     def collect(self, *, wait: bool = False) -> Finished | None:
         """The commit that has finished, if any; with `wait`, wait for the one under way. Raises what it raised."""
@@ -56,20 +60,36 @@ class Committer:
         finally:
             self._under_way = None
         self._durations_s.append(finished.seconds)
+        if finished.pending.rows:
+            self._rows_s.append(finished.pending.rows / finished.seconds)
         return finished
 
-    def _commit(self, pending: Pending) -> Finished:
-        """Dead letters first: an offset must not pass a record that is neither stored nor in the topic beside."""
+    def _commit(self, pending: Pending, progress: Progress) -> Finished:
+        """Put everything where it will be found, and only then move the offsets past it.
+
+        1. Dead letters, acknowledged by Kafka.
+        2. Spilled rows, durable on disk.
+        3. Rows, offsets, counts and ledger, in one transaction.
+        4. Spill files that nothing refers to any more are deleted.
+        """
         started_s = self._clock.monotonic_s()
         if pending.dead_letters:
             self._dead_letters.publish(pending.dead_letters)
-        committed = self._writer.commit(pending.all_rows(), pending.advances())
+        spilled = self._spiller.put_aside(pending)
+        committed = self._writer.commit(pending.batches(), pending.advances(progress), pending.change(spilled))
+        before = progress.ledger.spill_files | {entry.spill for entry in spilled if entry.spill}
+        self._spiller.delete(before - committed.progress.ledger.spill_files)
         return Finished(pending, committed, self._clock.monotonic_s() - started_s)
 
     def typical_s(self) -> float:
         """The median duration of the last commits; 0 before the first."""
         ordered = sorted(self._durations_s)
         return ordered[len(ordered) // 2] if ordered else 0.0
+
+    def expected_s(self, rows: int) -> float:
+        """How long a commit of so many rows takes, by the rate of the last ones; 0 before the first."""
+        ordered = sorted(self._rows_s)
+        return max(self.typical_s(), rows / ordered[len(ordered) // 2]) if ordered else 0.0
 
     def close(self) -> None:
         """Let the thread end."""

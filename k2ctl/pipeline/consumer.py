@@ -1,6 +1,6 @@
 """The consumer: reads, cleans and commits, until it is told to stop.
 
-Every pass of the loop takes a batch through the steps in order: decode, dedup, sequence, enrich; then collects a
+Every pass of the loop takes a batch through the steps in order: decode, admit, dedup, sequence, enrich; then collects a
 finished commit and begins the next. The commit is the last step and the only one that others can see.
 """
 
@@ -9,59 +9,82 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import psutil
+import numpy as np
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.dead_letters import DeadLetters
-from k2ctl.broker.reader import Fetched, Reader, concatenate, read_between
+from k2ctl.broker.reader import Fetched
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import FencedError
 from k2ctl.home import Endpoints
+from k2ctl.lake.aside import AsideFolder
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.heads import Counts, Progress
+from k2ctl.lake.ledger import Ledger
 from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.progress import progress_of
-from k2ctl.lake.references import store_references
 from k2ctl.lake.writer import Committed, TableWriter
+from k2ctl.pipeline.admit import ACTIONS, SHED, SPILL, Admission, mask_of
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
-from k2ctl.pipeline.enrich import ReferenceTable
+from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
 from k2ctl.pipeline.pending import Pending
+from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope
+from k2ctl.pipeline.recovery import Recovery
+from k2ctl.pipeline.reference_feed import ReferenceFeed
+from k2ctl.pipeline.retention import RetentionWatch
+from k2ctl.pipeline.spiller import Spiller
 from k2ctl.pipeline.start import Beginning, settle_epochs, starting_offsets
 from k2ctl.profiles import Profile
+from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
 
 GROUP = "k2ctl"
 BATCH_TRADES = 50_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""
 
-REFERENCE_EVERY_S = 10.0
+BUDGET_BATCH_S = 0.1
+IDLE_S = 0.005
+STOP_WITHIN_S = 1.5
+"""What a stop may take to commit what is in hand; what would take longer is left in Kafka, where it still is."""
+
+CRITICAL_FIRST_FROM = 3
+"""From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
 
 
 @dataclass
 class Totals:
-    """What this process has done since it started."""
+    """What this process has done since it started. by_priority: int64[priorities, actions], trades."""
 
     records: int = 0
     trades: int = 0
     stored: int = 0
+    given_back: int = 0
+    left_in_kafka: int = 0
     commits: int = 0
     written_bytes: int = 0
     last_commit: Committed | None = None
     last_commit_s: float = 0.0
     last_commit_at_us: int = 0
+    by_priority: np.ndarray = field(default_factory=lambda: np.zeros((len(PRIORITIES), len(ACTIONS)), np.int64))
 
 
 @dataclass
 class ConsumerPlan:
-    """How to consume. until_caught_up: end at the watermarks of the start."""
+    """How to consume.
+
+    until_caught_up: end at the watermarks of the start. backfill: read nothing new, give back all that is owed, end.
+    budget: processed trades per second at most, None for as many as the machine can.
+    """
 
     profile: Profile
     until_caught_up: bool = False
+    backfill: bool = False
     rebase: bool = False
+    budget: float | None = None
     consumer_id: str = field(default_factory=lambda: f"consumer-{os.getpid()}")
 
 
@@ -76,47 +99,68 @@ class Consumer:
         self.topic = trades_topic(market.asset_class, market.exchange)
         self._reference_topic = reference_topic(market.asset_class, market.exchange)
         self.totals = Totals()
-        self.references = ReferenceTable()
-        self._reference_read_to = 0
-        self._reference_due_s = 0.0
-        self._process = psutil.Process()
+        self.budget = Budget(plan.budget, self.clock)
+        self.memory = MemoryGauge(plan.profile.consumer.memory_limit_mb, self.clock)
+        self.slope = Slope(self.clock)
         self._open()
 
     def _open(self) -> None:
         """Connect, find out where to begin, and remember what the table remembers."""
         profile, topic = self.plan.profile, self.topic
         self._lake = Lake.at(self.endpoints)
-        retention = SnapshotRetention.from_profile(profile.lake.expire)
-        self._writer = TableWriter(self._lake, self.clock, retention)
+        self.references = ReferenceFeed(self.endpoints, self._reference_topic, self._lake, self.clock)
+        writer = TableWriter(self._lake, self.clock, SnapshotRetention.from_profile(profile.lake.expire))
         with BrokerAdmin(self.endpoints) as admin:
             admin.create_topic(topic, profile.topic.partitions)
             admin.create_topic(dead_letter_topic(topic), 1)
             admin.create_topic(self._reference_topic, 1, {"cleanup.policy": "compact"})
             self.progress: Progress = progress_of(self._lake.table())
             self.beginning: Beginning = settle_epochs(
-                self.endpoints, admin, self._writer, self.progress, topic, rebase=self.plan.rebase
+                self.endpoints, admin, writer, self.progress, topic, rebase=self.plan.rebase
             )
             self.progress = progress_of(self._lake.table())
             marks = admin.watermarks(topic)
         self.epoch = self.beginning.epoch
         offsets = starting_offsets(self.progress, topic, self.epoch, marks, marks)
         self._goal = {partition: mark.high for partition, mark in marks.items()} if self.plan.until_caught_up else None
-        window_us = round(profile.consumer.dedup_window_hours * 3600e6)
-        self.deduplicator, self.tracker, self.remembered = rebuild(
-            self._lake, topic, offsets, self.clock.now_us() - window_us
-        )
-        self._maintenance = BackgroundMaintenance(lambda: Lake.at(self.endpoints), profile.lake, self.clock)
-        self._committer = Committer(self._writer, DeadLetters(self.endpoints, topic, self.epoch), self.clock)
-        self._reader = Reader(self.endpoints, topic, GROUP)
-        self._reader.assign(offsets)
+        self._remember(offsets)
         self.committed_offsets = dict(offsets)
-        self._pending = Pending(topic, self.epoch)
+        self.reader = LaneReader(
+            self.endpoints, topic, GROUP, profile.topic.critical_partitions, {} if self.plan.backfill else offsets
+        )
+        self.pending = Pending(topic, self.epoch)
         self._last_submit_s = self.clock.monotonic_s()
-        divisor = profile.degradation.embedded_divisor if self.endpoints.engine == "embedded" else 1
-        # Levels that shed or spill are entered once what they put aside can be given back; until then SOFT is the end.
-        levels = [level for level in profile.degradation.levels if level.LOW == "process" == level.HIGH]
-        self.controller = Controller(profile.degradation, levels, self.clock, divisor)
+        self._open_degradation(writer)
+
+    def _remember(self, offsets: dict[int, int]) -> None:
+        window_us = round(self.plan.profile.consumer.dedup_window_hours * 3600e6)
+        self.deduplicator, self.tracker, self.remembered = rebuild(
+            self._lake, self.topic, offsets, self.clock.now_us() - window_us
+        )
+
+    def _open_degradation(self, writer: TableWriter) -> None:
+        """What becomes of trades under pressure, and how they come back."""
+        profile, degradation = self.plan.profile, self.plan.profile.degradation
+        self.retention = RetentionWatch(self.endpoints, self.topic, profile.topic.retention_hours, self.clock)
+        self.admission = Admission(Universe(profile), can_shed=self.retention.holds_long_enough)
+        owed = [entry.priorities for entry in self.ledger.entries]
+        self.tracker.excuse(lambda symbol: any(mask >> self.admission.priority(symbol) & 1 for mask in owed))
+        folder = AsideFolder(self._lake.table())
+        self.spiller = Spiller(folder, self.admission, degradation.aside.spill_limit_mb * 1_000_000, self.clock)
+        self.recovery = Recovery(
+            self.endpoints, self._lake, self.admission, self.deduplicator, self.epoch, profile.topic.format
+        )
+        letters = DeadLetters(self.endpoints, self.topic, self.epoch)
+        self.committer = Committer(writer, letters, self.spiller, self.clock)
+        self._maintenance = BackgroundMaintenance(lambda: Lake.at(self.endpoints), profile.lake, self.clock)
+        divisor = degradation.embedded_divisor if self.endpoints.engine == "embedded" else 1
+        self.controller = Controller(degradation, self.clock, divisor)
         self._lag_window = LagWindow(max(2.0, 2 * profile.consumer.commit_interval_s), self.clock)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is owed of this topic, as committed."""
+        return self.progress.ledger.of(self.topic)
 
     def run(self, stop: threading.Event, on_tick: Callable[[], None] | None = None) -> Totals:
         """Consume until `stop` is set or the goal is reached; ends with everything read committed.
@@ -129,95 +173,107 @@ class Consumer:
         """
         self._maintenance.start()
         try:
-            while not stop.is_set():
+            while not stop.is_set() and not self._reached_goal():
                 self._step()
                 if on_tick is not None:
                     on_tick()
-                if self._reached_goal():
-                    break
-            self.drain()
+            self._drain(hurry=stop.is_set())
         finally:
             self._close()
         return self.totals
 
     def _step(self) -> None:
         """One pass: read, clean, commit."""
-        self._refresh_references()
-        fetched = self._read()
-        if len(fetched):
-            self._clean(fetched)
+        self.references.refresh()
         self._update_level()
-        self._collect(wait=self._full())
+        full = self.pending.rows >= self.plan.profile.consumer.pending_limit_rows
+        if self.budget.exhausted or full or self.plan.backfill:
+            self.clock.sleep(IDLE_S)
+        else:
+            self._read_and_clean()
+        self._give_back()
+        self._collect()
         self._submit_if_due()
 
-    def _full(self) -> bool:
-        return self._committer.busy and self._pending.rows >= self.plan.profile.consumer.pending_limit_rows
+    def _read_and_clean(self) -> None:
+        before = self.reader.positions
+        limit = BATCH_TRADES if self.budget.per_s is None else min(BATCH_TRADES, self.budget.per_s * BUDGET_BATCH_S)
+        fetched = self.reader.fetch(
+            max(100, round(limit / self.trades_per_record())),
+            self.plan.profile.consumer.fetch_batch,
+            critical_first=self.controller.number >= CRITICAL_FIRST_FROM,
+        )
+        for hole in self.reader.holes():
+            self.pending.note_hole(hole)
+            before[hole.partition] = max(before[hole.partition], hole.first)
+        spans = self.pending.note_read(fetched, before, self.reader.oldest_critical_ms)
+        if len(fetched):
+            self._clean(fetched, spans)
 
-    def _read(self) -> Fetched:
-        """Up to a batch of records: whatever comes within a few milliseconds of the first."""
-        before = self._reader.positions
-        parts: list[Fetched] = []
-        left = max(100, round(BATCH_TRADES / self.trades_per_record()))
-        while left > 0:
-            wanted = min(left, self.plan.profile.consumer.fetch_batch)
-            part = self._reader.fetch(wanted, 0.02 if not parts else 0.005)
-            if len(part):
-                parts.append(part)
-                left -= len(part)
-            if len(part) < wanted:
-                break
-        for hole in self._reader.holes():
-            self._pending.note_hole(hole)
-        fetched = concatenate(parts)
-        self._pending.note_read(fetched, before)
-        return fetched
-
-    def _clean(self, fetched: Fetched) -> None:
+    def _clean(self, fetched: Fetched, spans: dict[int, tuple[int, int]]) -> None:
         """Steps 1 to 5 of the design's section 4, in their order."""
-        pending = self._pending
-        wire_format = self.plan.profile.topic.format
-        batch = decode_batch(fetched, self.topic, self.epoch, self.clock.now_us(), pending.tally, wire_format)
+        pending, level = self.pending, self.controller.level
+        batch = decode_batch(
+            fetched, self.topic, self.epoch, self.clock.now_us(), pending.tally, self.plan.profile.topic.format
+        )
         pending.dead_letters += batch.dead_letters
-        rows = self.deduplicator.step(batch.rows, pending.tally)
+        actions = self.admission.actions(level, spill_works=not self.spiller.trouble)
+        admitted = self.admission.step(batch.rows, actions)
+        if actions.any():
+            number, shed_mask = self.controller.number, mask_of(actions, SHED)
+            if shed_mask:
+                entries = self.admission.shed_entries(admitted.shed, spans, number, shed_mask)
+                pending.add_shed(admitted.shed, entries)
+            pending.add_spilled(admitted.spill, mask_of(actions, SPILL), number)
+            self.tracker.put_aside(admitted.shed.trades)
+            self.tracker.put_aside(admitted.spill.trades)
+        rows = self.deduplicator.step(admitted.process, pending.tally)
         self.tracker.step(rows.trades)
-        if self.controller.level.enrich:
-            rows = self.references.step(rows)
+        if level.enrich:
+            rows = self.references.table.step(rows)
         pending.add_rows(rows)
+        self.budget.spend(len(admitted.process))
         self.totals.records += len(fetched)
         self.totals.trades += len(batch.rows)
+        self.totals.by_priority += admitted.counts
 
-    def _refresh_references(self) -> None:
-        """Read what is new on the reference topic; it is small, and changes a few times a day."""
-        if self.clock.monotonic_s() < self._reference_due_s:
+    def _give_back(self) -> None:
+        """Settle a part of the ledger: at NORMAL, or when Kafka is about to delete what it holds, or when told to.
+
+        Only between commits, so that the ledger is known, and at most one part to a commit, which bounds the rate.
+        """
+        if self.committer.busy or self.pending.given_back or self.pending.shed or not self.ledger.entries:
             return
-        self._reference_due_s = self.clock.monotonic_s() + REFERENCE_EVERY_S
-        with BrokerAdmin(self.endpoints) as admin:
-            mark = admin.watermarks(self._reference_topic)[0]
-        start = max(self._reference_read_to, mark.low)
-        fetched, reached, _ = read_between(
-            self.endpoints, self._reference_topic, {0: (start, mark.high)}, timeout_s=5.0, limit_records=1_000_000
+        if not (self.plan.backfill or self.controller.number == 0 or self.retention.presses(self.ledger)):
+            return
+        consumer, aside = self.plan.profile.consumer, self.plan.profile.degradation.aside
+        part = self.recovery.next_part(
+            self.ledger, round(aside.give_back_per_s * consumer.commit_interval_s), self.clock.now_us()
         )
-        self._reference_read_to = reached[0]
-        if len(fetched):
-            self.references.update(fetched)
-            store_references(self._lake, self.references.entries)
+        if part is None:
+            return
+        if self.controller.level.enrich:
+            part = part.enriched(self.references.table.step)
+        self.pending.add_given_back(part)
+        self.tracker.give_back(sum(entry.count - (left.count if left else 0) for entry, left in part.settled))
 
     def _submit_if_due(self) -> None:
         consumer = self.plan.profile.consumer
-        if self._committer.busy or self._pending.empty:
+        if self.committer.busy or self.pending.empty:
             return
-        interval_s = max(consumer.commit_interval_s, 2 * self._committer.typical_s())
+        interval_s = max(consumer.commit_interval_s, 2 * self.committer.typical_s())
         waited_s = self.clock.monotonic_s() - self._last_submit_s
-        if waited_s >= interval_s or self._pending.rows >= consumer.commit_rows or self._reached_goal():
+        at_once = self.plan.backfill or self.pending.rows >= consumer.commit_rows or self._reached_goal()
+        if waited_s >= interval_s or at_once:
             self._submit()
 
     def _submit(self) -> None:
         self._last_submit_s = self.clock.monotonic_s()
-        pending, self._pending = self._pending, Pending(self.topic, self.epoch)
-        self._committer.submit(pending)
+        pending, self.pending = self.pending, Pending(self.topic, self.epoch)
+        self.committer.submit(pending, self.progress)
 
     def _collect(self, *, wait: bool = False) -> None:
-        finished = self._committer.collect(wait=wait)
+        finished = self.committer.collect(wait=wait)
         if finished is not None:
             self._note(finished)
 
@@ -235,90 +291,64 @@ class Consumer:
         totals = self.totals
         totals.commits += 1
         totals.stored += committed.stored
+        totals.given_back += sum(len(part.rows) for part in finished.pending.given_back)
         totals.written_bytes += committed.written_bytes
         totals.last_commit, totals.last_commit_s = committed, finished.seconds
         totals.last_commit_at_us = self.clock.now_us()
         self.committed_offsets.update(finished.pending.end)
-        self._reader.advise(finished.pending.end)
+        self.reader.advise(finished.pending.end)
 
     def _update_level(self) -> None:
-        lag = self.lag_records()
-        trades = None if lag is None else self._lag_window.add(round(lag * self.trades_per_record()))
-        self.controller.update(Signals(trades, self.memory_share()))
+        lag = self.lag_trades()
+        slope = self.slope.add(lag) if lag is not None else 0.0
+        self.controller.update(
+            Signals(
+                lag_trades=None if lag is None else self._lag_window.add(lag),
+                memory=self.memory.share(self.deduplicator.statistics()["bytes"]),
+                lag_seconds=self.reader.age_at_position_s(critical=False),
+                slope=slope,
+                trouble=self.spiller.trouble,
+            )
+        )
 
     def _reached_goal(self) -> bool:
+        if self.plan.backfill:
+            return not self.ledger.entries and self.pending.empty and not self.committer.busy
         if self._goal is None:
             return False
-        positions = self._reader.positions
+        positions = self.reader.positions
         return all(positions[partition] >= goal for partition, goal in self._goal.items())
 
-    def drain(self) -> None:
-        """Commit everything that was read."""
+    def _drain(self, *, hurry: bool) -> None:
+        """Commit everything that was read; in a hurry, what a second and a half are enough for."""
+        deadline_s = self.clock.monotonic_s() + STOP_WITHIN_S
+        if hurry:
+            self.spiller.give_up()
         self._collect(wait=True)
-        if not self._pending.empty:
-            self._submit()
-            self._collect(wait=True)
+        if self.pending.empty:
+            return
+        if hurry and self.clock.monotonic_s() + self.committer.expected_s(self.pending.rows) > deadline_s:
+            self.totals.left_in_kafka = self.pending.rows
+            return
+        self._submit()
+        self._collect(wait=True)
 
     def _close(self) -> None:
         self._maintenance.stop()
-        self._committer.close()
-        self._reader.close()
+        self.committer.close()
+        self.reader.close()
         self._lake.close()
-
-    # What a display may ask for.
-
-    @property
-    def pending_trades(self) -> int:
-        """Rows read and not yet in the table, the commit under way included."""
-        under_way = self._committer.in_flight
-        return self._pending.rows + (under_way.rows if under_way else 0)
-
-    def trades_per_record(self) -> float:
-        """The mean so far; 1 before the first record."""
-        return self.totals.trades / self.totals.records if self.totals.trades else 1.0
-
-    def positions(self) -> dict[int, int]:
-        """The offset that each partition is read from next."""
-        return self._reader.positions
-
-    def high_watermarks(self) -> dict[int, int | None]:
-        """The high watermarks that came with the last fetches; None where none came yet."""
-        return self._reader.high_watermarks()
-
-    def lag_records(self) -> int | None:
-        """Records not yet admitted, over all partitions; None while a watermark is unknown."""
-        highs = self.high_watermarks()
-        positions = self._reader.positions
-        if any(high is None for high in highs.values()):
-            return None
-        return sum(max(0, (high or 0) - positions[partition]) for partition, high in highs.items())
-
-    def memory_bytes(self) -> int:
-        """Resident memory of this process."""
-        return int(self._process.memory_info().rss)
-
-    def memory_share(self) -> float:
-        """Resident memory as a share of the profile's limit."""
-        return self.memory_bytes() / (self.plan.profile.consumer.memory_limit_mb * 1_000_000)
 
     def counts(self) -> Counts:
         """The terms of the identity, for this topic and epoch, as committed."""
         heads = [head for lane, head in self.progress.heads.items() if lane[:2] == (self.topic, self.epoch)]
         return sum((head.counts for head in heads), Counts())
 
-    def lag_seconds(self, behind_records: int | None) -> float | None:
-        """Age of the oldest record that is not in the table, by the Kafka record's timestamp; None if unknown."""
-        if behind_records is None:
-            return None
-        under_way = self._committer.in_flight
-        waiting = [pending.oldest_ms for pending in (under_way, self._pending) if pending and pending.oldest_ms]
-        if not behind_records:
-            return 0.0
-        if not waiting:
-            return None
-        return max(0.0, self.clock.now_us() / 1e6 - min(waiting) / 1e3)
+    def trades_per_record(self) -> float:
+        """The mean so far; 1 before the first record."""
+        return self.totals.trades / self.totals.records if self.totals.trades else 1.0
 
-    @property
-    def pid(self) -> int:
-        """This process."""
-        return self._process.pid
+    def lag_trades(self) -> int | None:
+        """Trades not yet admitted, over all partitions; None while a watermark is unknown."""
+        records = self.reader.lag_records()
+        return None if records is None else round(records * self.trades_per_record())

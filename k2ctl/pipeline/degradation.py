@@ -5,7 +5,6 @@ level's trigger and the cooldown has passed. Design, section 5.
 """
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from k2ctl.clock import Clock
@@ -17,10 +16,16 @@ class Signals:
     """What the level follows. None means unknown: it never improves the level.
 
     lag_trades: trades not yet admitted, the minimum over the window. memory: share of this process's limit.
+    lag_seconds: how far behind now the consumer reads; it counts where a level names a threshold for it.
+    slope: trades per second by which the lag grows; told with a reason, no threshold. trouble: why rows cannot be put
+    aside on disk, if so.
     """
 
     lag_trades: int | None
     memory: float | None
+    lag_seconds: float | None = 0.0
+    slope: float = 0.0
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class LagWindow:
     def __init__(self, window_s: float, clock: Clock) -> None:
         self._window_s = window_s
         self._clock = clock
+        self._since_s: float | None = None
         self._samples: deque[tuple[float, int]] = deque()
 
     def add(self, lag_trades: int) -> int | None:
@@ -47,7 +53,7 @@ class LagWindow:
         while self._samples and self._samples[-1][1] >= lag_trades:
             self._samples.pop()
         self._samples.append((now_s, lag_trades))
-        if not hasattr(self, "_since_s"):
+        if self._since_s is None:
             self._since_s = now_s
         while self._samples[0][0] < now_s - self._window_s:
             self._samples.popleft()
@@ -57,9 +63,9 @@ class LagWindow:
 class Controller:
     """Holds the level. Pure but for the clock it is given."""
 
-    def __init__(self, policy: Degradation, levels: Sequence[Level], clock: Clock, lag_divisor: int = 1) -> None:
+    def __init__(self, policy: Degradation, clock: Clock, lag_divisor: int = 1) -> None:
         self._policy = policy
-        self._levels = tuple(levels)
+        self._levels = policy.levels
         self._clock = clock
         self._divisor = lag_divisor
         self._current = 0
@@ -76,9 +82,18 @@ class Controller:
         """The level's number, 0 for NORMAL."""
         return self._current
 
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The whole ladder."""
+        return self._levels
+
     def lag_threshold(self, number: int) -> int:
         """The lag in trades at which a level is entered, as scaled for the engine."""
         return self._levels[number].lag // self._divisor
+
+    def exit_lag(self, number: int) -> int:
+        """The lag in trades below which a level may be left."""
+        return int(self._policy.exit_factor_lag * self.lag_threshold(number))
 
     def cooldown_left_s(self) -> float:
         """Seconds until a better level may be entered."""
@@ -94,16 +109,24 @@ class Controller:
         return self.level
 
     def _demanded(self, signals: Signals) -> tuple[int, str]:
+        if signals.trouble:
+            return len(self._levels) - 1, signals.trouble
         for number in range(len(self._levels) - 1, 0, -1):
             level = self._levels[number]
             if signals.lag_trades is not None and signals.lag_trades >= self.lag_threshold(number):
-                return number, f"lag {signals.lag_trades:,} ≥ {self.lag_threshold(number):,} trades"
+                trend = f", {signals.slope:+,.0f}/s" if signals.slope else ""
+                return number, f"lag {signals.lag_trades:,} ≥ {self.lag_threshold(number):,} trades{trend}"
             if signals.memory is not None and signals.memory >= level.memory:
                 return number, f"memory {signals.memory:.0%} ≥ {level.memory:.0%}"
+            if level.lag_seconds and signals.lag_seconds is not None and signals.lag_seconds >= level.lag_seconds:
+                return number, f"lag {signals.lag_seconds:.1f} s ≥ {level.lag_seconds:g} s"
         return 0, ""
 
     def _may_leave(self, signals: Signals) -> bool:
-        if signals.lag_trades is None or signals.memory is None:
+        if signals.lag_trades is None or signals.memory is None or signals.trouble:
+            return False
+        limit_s = self.level.lag_seconds
+        if limit_s and (signals.lag_seconds is None or signals.lag_seconds >= self._policy.exit_factor_lag * limit_s):
             return False
         return (
             signals.lag_trades < self._policy.exit_factor_lag * self.lag_threshold(self._current)

@@ -1,45 +1,75 @@
-"""What has been read and not yet committed: rows, counts, letters, and the offsets they lead to."""
+"""What has been read and not yet committed: rows, counts, letters, what is put aside, and the offsets they lead to."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from k2ctl.broker.dead_letters import DeadLetter
 from k2ctl.broker.reader import Fetched, Hole
-from k2ctl.lake.heads import Advance, Lane
+from k2ctl.lake.heads import Advance, Counts, Lane, Progress
+from k2ctl.lake.ledger import Entry, LedgerChange, Settlement
 from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import Rows
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """A part of the ledger that is settled: rows to store, and what is left of its entries.
+
+    counts: per (topic, epoch, partition), what the settlement changes; `shed` and `spilled` are negative there.
+    """
+
+    rows: Rows
+    settled: tuple[Settlement, ...]
+    counts: Mapping[Lane, Counts]
+
+    def enriched(self, step: Callable[[Rows], Rows]) -> "GivenBack":
+        """The same with reference data joined."""
+        return replace(self, rows=step(self.rows))
 
 
 @dataclass
 class Pending:
     """One commit in the making.
 
-    start, end: offsets per partition; [start, end) was read. rows: trades to store. oldest_ms: the earliest record
-    timestamp among what was read.
+    start, end: offsets per partition; [start, end) was read. oldest_ms, oldest_critical_ms: the earliest record
+    timestamp among what was read, of all and of the CRITICAL lane. rows: trades held in memory, to store or to spill.
     """
 
     topic: str
     epoch: str
     tally: Tally = field(default_factory=Tally)
     parts: list[Rows] = field(default_factory=list)
+    spilled: list[Rows] = field(default_factory=list)
+    spilled_priorities: int = 0
+    shed: list[Entry] = field(default_factory=list)
+    given_back: list[GivenBack] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     start: dict[int, int] = field(default_factory=dict)
     end: dict[int, int] = field(default_factory=dict)
     rows: int = 0
+    level: int = 0
     oldest_ms: int | None = None
+    oldest_critical_ms: int | None = None
 
-    def note_read(self, fetched: Fetched, positions_before: Mapping[int, int]) -> None:
-        """Move the ends of the partitions past what was fetched."""
+    def note_read(
+        self, fetched: Fetched, positions_before: Mapping[int, int], oldest_critical_ms: int | None
+    ) -> dict[int, tuple[int, int]]:
+        """Move the ends of the partitions past what was fetched; returns what each of them was moved over."""
         if not len(fetched):
-            return
+            return {}
         highest = np.full(int(fetched.partition.max()) + 1, -1, np.int64)
         np.maximum.at(highest, fetched.partition, fetched.offset)
+        spans = {}
         for partition in np.flatnonzero(highest >= 0).tolist():
+            spans[partition] = (positions_before[partition], int(highest[partition]) + 1)
             self.start.setdefault(partition, positions_before[partition])
             self.end[partition] = int(highest[partition]) + 1
         self.oldest_ms = min((ms for ms in (self.oldest_ms, fetched.oldest_ms) if ms is not None), default=None)
+        if self.oldest_critical_ms is None:
+            self.oldest_critical_ms = oldest_critical_ms
+        return spans
 
     def note_hole(self, hole: Hole) -> None:
         """Count what retention deleted before it was read; a record there is counted as one trade."""
@@ -56,18 +86,51 @@ class Pending:
             self.parts.append(rows)
             self.rows += len(rows)
 
+    def add_spilled(self, rows: Rows, priorities: int, level: int) -> None:
+        """Rows to put aside on disk, of the given priorities (as bits)."""
+        if len(rows):
+            self.spilled.append(rows)
+            self.spilled_priorities |= priorities
+            self.level = max(self.level, level)
+            self.rows += len(rows)
+
+    def add_shed(self, rows: Rows, entries: list[Entry]) -> None:
+        """Rows that stay in Kafka, and the ranges they are in."""
+        self.tally.add("shed", rows.partition)
+        self.shed += entries
+
+    def add_given_back(self, part: GivenBack) -> None:
+        """A settled part of the ledger."""
+        self.given_back.append(part)
+        self.rows += len(part.rows)
+
     @property
     def empty(self) -> bool:
-        """Nothing was read."""
-        return not self.end
+        """There is nothing to commit."""
+        return not self.end and not self.given_back
 
-    def all_rows(self) -> Rows:
-        """Every row to store, as one batch."""
-        return Rows.concatenate(self.parts) if self.parts else Rows.empty(self.topic, self.epoch)
+    def batches(self) -> list[Rows]:
+        """Every row to store; one batch for each epoch, because rows may be given back of one that is gone."""
+        parts = [*self.parts, *(part.rows for part in self.given_back if len(part.rows))]
+        epochs = {(rows.topic, rows.epoch) for rows in parts}
+        return [Rows.concatenate([rows for rows in parts if (rows.topic, rows.epoch) == of]) for of in sorted(epochs)]
 
-    def advances(self) -> dict[Lane, Advance]:
-        """What the commit does to each lane."""
+    def advances(self, progress: Progress) -> dict[Lane, Advance]:
+        """What the commit does to each lane, if the table stands as `progress` says."""
+        moved = {Lane(self.topic, self.epoch, p): (self.start[p], end, self.tally.of(p)) for p, end in self.end.items()}
+        for part in self.given_back:
+            for at, counts in part.counts.items():
+                lane = progress.lane_of(*at)
+                stands = progress.heads[lane].next_offset
+                start, end, before = moved.get(lane, (stands, stands, Counts()))
+                moved[lane] = (start, end, before + counts)
+        heads = progress.heads
         return {
-            Lane(self.topic, self.epoch, partition): Advance(self.start[partition], end, self.tally.of(partition))
-            for partition, end in self.end.items()
+            lane: Advance(*values, base=heads[lane].commit_id if lane in heads else None)
+            for lane, values in moved.items()
         }
+
+    def change(self, spill_entries: list[Entry]) -> LedgerChange:
+        """What the commit does to the ledger."""
+        settled = tuple(settlement for part in self.given_back for settlement in part.settled)
+        return LedgerChange((*self.shed, *spill_entries), settled)

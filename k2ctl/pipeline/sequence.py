@@ -4,6 +4,7 @@ Runs after deduplication, so that a number that was covered already but comes wi
 venue has started to count anew (RESET) if time went on, or the trade is a late one (OUT_OF_ORDER).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,10 @@ from k2ctl.state.intervals import NUMBER_BITS, IntervalSets
 
 @dataclass(frozen=True)
 class SequenceCounts:
-    """Totals since the start: trades in order, late trades, restarts; and the gaps open now."""
+    """Totals since the start: trades in order, late trades, restarts; and the gaps open now.
+
+    explained: numbers that are missing in the table because they were put aside; no gaps.
+    """
 
     in_order: int = 0
     out_of_order: int = 0
@@ -22,6 +26,7 @@ class SequenceCounts:
     untracked: int = 0
     open_gaps: int = 0
     missing_trades: int = 0
+    explained: int = 0
 
 
 class SequenceTracker:
@@ -34,20 +39,47 @@ class SequenceTracker:
         self._runs = np.zeros(0, np.uint64)
         self._highest = np.zeros(0, np.int64)
         self._latest_us = np.zeros(0, np.int64)
-        self._in_order = self._out_of_order = self._resets = self._untracked = 0
+        self._in_order = self._out_of_order = self._resets = self._untracked = self._explained = 0
 
     def step(self, trades: np.ndarray) -> None:
         """Take note of n trades (dtype `TRADE.message`), in the order of each partition."""
+        columns = self._columns(trades)
+        self._untracked += len(trades) - len(columns[0])
+        if len(columns[0]):
+            self.note(*columns)
+
+    def put_aside(self, trades: np.ndarray) -> None:
+        """Take note of trades that are shed or spilled: their numbers are missing, and it is known why."""
+        channel, number, timestamp_us = self._columns(trades)
+        if len(channel):
+            order = np.argsort(channel, kind="stable")
+            self._remember(channel[order], number[order], timestamp_us[order])
+            self._explained += len(channel)
+
+    def give_back(self, count: int) -> None:
+        """So many of the trades that were put aside are settled."""
+        self._explained = max(0, self._explained - count)
+
+    def excuse(self, is_owed: Callable[[bytes], bool]) -> None:
+        """Explain the gaps that are open now of symbols for which `is_owed`: before a restart they were put aside."""
+        owed = np.array([is_owed(channel.rpartition(b"/")[2]) for channel in self._channels], np.bool_)
+        keys, first, after = self._sets.missing()
+        for key, start, end in zip(keys.tolist(), first.tolist(), after.tolist(), strict=True):
+            if owed[key >> 32]:
+                numbers = np.arange(start, end, dtype=np.uint64)
+                self._sets.add(np.full(len(numbers), key, np.uint64), numbers)
+                self._explained += len(numbers)
+
+    def _columns(self, trades: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(channel, number, time) of the trades that have a sequence number, int64 each."""
         tracked = trades["source_sequence"] < np.uint64((1 << NUMBER_BITS) - 1)
-        self._untracked += int(len(trades) - tracked.sum())
         if not tracked.any():
-            return
+            none = np.zeros(0, np.int64)
+            return none, none, none
         trades = trades if tracked.all() else trades[tracked]
-        self.note(
-            self._channel_numbers(trades["exchange"], trades["symbol"]),
-            trades["source_sequence"].astype(np.int64),
-            np.ascontiguousarray(trades["timestamp"]),
-        )
+        channel = self._channel_numbers(trades["exchange"], trades["symbol"])
+        number, timestamp_us = trades["source_sequence"].astype(np.int64), np.ascontiguousarray(trades["timestamp"])
+        return channel, number, timestamp_us
 
     def note(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> None:
         """Take note of (channel, number, time), int64[n] each, in order of arrival."""
@@ -136,5 +168,11 @@ class SequenceTracker:
         """Totals, and the gaps that are open now."""
         _, first, after = self._sets.missing()
         return SequenceCounts(
-            self._in_order, self._out_of_order, self._resets, self._untracked, len(first), int((after - first).sum())
+            self._in_order,
+            self._out_of_order,
+            self._resets,
+            self._untracked,
+            len(first),
+            int((after - first).sum()),
+            self._explained,
         )

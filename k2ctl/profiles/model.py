@@ -100,6 +100,7 @@ class Level(Section):
     name: Literal["NORMAL", "SOFT", "GRACEFUL", "AGGRESSIVE", "CIRCUIT_BREAK"]
     lag: Annotated[int, Field(ge=0)]
     memory: Fraction
+    lag_seconds: PositiveFloat | None = None
     enrich: bool
     intake: Literal["open", "closed"]
     CRITICAL: Literal["process"]
@@ -108,9 +109,17 @@ class Level(Section):
     LOW: Action
 
 
+class Aside(Section):
+    """What is put aside. spill_limit_mb: what spill files may take on disk. give_back_per_s: records read a second."""
+
+    spill_limit_mb: PositiveInt
+    give_back_per_s: PositiveInt
+
+
 class Degradation(Section):
     """The five levels, and when they are left again. Design, section 5."""
 
+    aside: Aside
     embedded_divisor: PositiveInt
     cooldown_s: PositiveFloat
     exit_factor_lag: Annotated[float, Field(gt=0, lt=1)]

@@ -18,8 +18,12 @@ class ConsumerStatus:
     """One consumer. Counts are trades unless their name says records; rates are per second.
 
     lag_trades: not yet admitted by the pipeline (it controls the level). lag_committed_trades: not yet in the table.
-    lag_seconds: age of the oldest record that is not in the table. None means unknown.
-    counts: the terms of the accounting identity, what this process's partitions hold in the table.
+    lag_seconds: age of the oldest record that is not in the table; critical_lag_seconds: the same of CRITICAL symbols'
+    partitions. drain_s: until the lag is gone at the present rates. retention_left_s: until Kafka deletes what is still
+    needed. None means unknown, or that it will not happen.
+    counts: the terms of the accounting identity, what this process's partitions hold in the table. owed: trades put
+    aside and not given back, of any epoch. by_priority: what this process did, priority → action → trades.
+    ladder: the levels with their thresholds, as scaled for the engine.
     """
 
     id: str
@@ -46,6 +50,17 @@ class ConsumerStatus:
     commit_ms: float
     last_commit_at_us: int
     snapshot_id: int | None
+    critical_lag_seconds: float | None
+    lag_slope: float
+    drain_s: float | None
+    retention_left_s: float | None
+    intake: str
+    budget: float | None
+    owed: int
+    owed_spilled: int
+    given_back: int
+    by_priority: dict[str, dict[str, int]]
+    ladder: list[dict[str, object]]
     sequence: dict[str, int]
     dedup: dict[str, int]
     partitions: list[PartitionStatus] = field(default_factory=list)

@@ -34,7 +34,7 @@ def append(endpoints: Endpoints, commits: int, counts: Counts) -> None:
         writer = TableWriter(lake, SystemClock())
         for start in range(0, commits * 100, 100):
             rows = make_rows(make_trades(100, start), start)
-            writer.commit(rows, {Lane("t", "e", 0): Advance(start, start + 100, counts)})
+            writer.commit([rows], {Lane("t", "e", 0): Advance(start, start + 100, counts)})
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

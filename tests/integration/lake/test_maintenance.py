@@ -64,7 +64,7 @@ class Appender:
             start, end = self.committed, self.committed + 50
             rows = make_rows(make_trades(50, start, session=hash(self.topic) % 1000), start, self.topic)
             advance = Advance(start, end, Counts(seen=50, stored=50))
-            assert not self._writer.commit(rows, {Lane(self.topic, "e", 0): advance}).fenced
+            assert not self._writer.commit([rows], {Lane(self.topic, "e", 0): advance}).fenced
             self.committed = end
 
 

@@ -44,7 +44,7 @@ def trades(embedded_stack: Endpoints, home: Path) -> np.ndarray:
         admin.create_topic(TOPIC, 4)
     with Lake.at(endpoints) as lake:
         TableWriter(lake, SystemClock()).commit(
-            make_rows(made, topic="another.topic"), {Lane("another.topic", "e", 0): Advance(0, 100, Counts(100, 100))}
+            [make_rows(made, topic="another.topic")], {Lane("another.topic", "e", 0): Advance(0, 100, Counts(100, 100))}
         )
     return made
 

@@ -1,0 +1,129 @@
+"""The folder beside the table: spill files, and a ledger that has outgrown its property.
+
+It lies outside the table's location, where the collector of unreachable files does not look. Everything goes through
+the table's own file IO, so that a consumer on any machine finds it; on a local disk it is private and synced.
+"""
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlparse
+
+import orjson
+from pyiceberg.table import Table
+
+from k2ctl.errors import LakeError
+from k2ctl.lake.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
+
+SPILL: Final = "spill"
+LEDGER: Final = "ledger"
+QUARANTINE: Final = "quarantine"
+
+
+class AsideFolder:
+    """Files beside one table, named by their full location."""
+
+    def __init__(self, table: Table) -> None:
+        self._io = table.io
+        self._root = table.location().rstrip("/") + "-aside"
+
+    def write(self, kind: str, content: bytes, suffix: str) -> str:
+        """Write a new file and make it durable; returns its location.
+
+        Raises:
+            OSError: the disk is full, or the store does not answer. No half file is left behind.
+        """
+        location = f"{self._root}/{kind}/{uuid.uuid4()}.{suffix}"
+        local = _local_path(location)
+        if local is not None:
+            local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            local.parent.parent.chmod(0o700)
+        try:
+            with self._io.new_output(location).create() as stream:
+                stream.write(content)
+            if local is not None:
+                _sync(local)
+                _sync(local.parent)
+        except OSError:
+            self.delete(location)
+            raise
+        return location
+
+    def read(self, location: str) -> bytes:
+        """The whole file.
+
+        Raises:
+            OSError: it is gone or cannot be read.
+        """
+        with self._io.new_input(location).open() as stream:
+            return bytes(stream.read())
+
+    def delete(self, location: str) -> None:
+        """Remove a file; one that is gone, or cannot be removed now, is no error."""
+        try:
+            self._io.delete(location)
+        except OSError:
+            return
+
+    def quarantine(self, location: str, content: bytes) -> str:
+        """Keep a damaged file for those who want to look at it, out of the way; returns its new location."""
+        kept = self.write(QUARANTINE, content, "damaged")
+        self.delete(location)
+        return kept
+
+    def used_bytes(self) -> int:
+        """What the spill files take on a local disk; 0 elsewhere, where room is not ours to count."""
+        local = _local_path(f"{self._root}/{SPILL}")
+        if local is None or not local.is_dir():
+            return 0
+        return sum(file.stat().st_size for file in local.iterdir() if file.is_file())
+
+
+def ledger_text(table: Table, ledger: Ledger) -> str:
+    """The ledger's property; a long ledger is written to a file first, which the property then names."""
+    document = ledger.dumps()
+    if len(ledger.entries) <= INLINE_ENTRIES:
+        return document.decode()
+    location = AsideFolder(table).write(LEDGER, document, "json")
+    return orjson.dumps({"file": location, "sha256": hashlib.sha256(document).hexdigest()}).decode()
+
+
+def ledger_of(table: Table) -> Ledger:
+    """The ledger that the table's current metadata holds or names.
+
+    Raises:
+        LakeError: it is damaged, or its file cannot be read.
+    """
+    text = table.metadata.properties.get(LEDGER_PROPERTY)
+    if text is None:
+        return Ledger()
+    location = ledger_file(text)
+    if location is None:
+        return Ledger.loads(text)
+    try:
+        document = AsideFolder(table).read(location)
+    except OSError as error:
+        raise LakeError(f"The ledger's file {location} cannot be read: {error}", "See: k2ctl lake status") from error
+    if hashlib.sha256(document).hexdigest() != orjson.loads(text)["sha256"]:
+        raise LakeError(f"The ledger's file {location} is damaged.", "Restore it from a copy; nothing else is wrong.")
+    return Ledger.loads(document)
+
+
+def ledger_file(text: str) -> str | None:
+    """The file that the property names; None when the entries are in the property itself."""
+    return str(orjson.loads(text)["file"]) if text.startswith("{") else None
+
+
+def _local_path(location: str) -> Path | None:
+    parsed = urlparse(location)
+    return Path(unquote(parsed.path)) if parsed.scheme in {"file", ""} else None
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

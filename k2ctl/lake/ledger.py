@@ -1,0 +1,163 @@
+"""What was put aside and is owed: offset ranges of Kafka whose trades of some priorities are not in the table yet.
+
+Shedding is deferral. An entry says which range, which priorities, how many trades and, for a spilled range, which
+file holds them. Entries move in the same transaction as the offsets, so that nothing is put aside without a trace
+and nothing is given back twice.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, field, replace
+from typing import Final
+
+import orjson
+
+from k2ctl.errors import LakeError
+
+LEDGER_PROPERTY: Final = "k2.ledger"
+INLINE_ENTRIES: Final = 1000
+"""Past so many the ledger moves to a file beside the warehouse, and the property names the file."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Trades of one partition that were put aside.
+
+    start, end: offsets [start, end). priorities: bit p set for priority p (0 CRITICAL … 3 LOW). policy: which symbol
+    had which priority, as a digest. level: the level's number. count: trades outstanding. first_us, last_us: their
+    exchange times. spill: the file that holds them; empty when Kafka does.
+    """
+
+    topic: str
+    epoch: str
+    partition: int
+    start: int
+    end: int
+    priorities: int
+    policy: str
+    level: int
+    count: int
+    first_us: int
+    last_us: int
+    spill: str = ""
+
+    def continued_by(self, other: "Entry") -> bool:
+        """Whether `other` is the next stretch of the same range, so that one entry can stand for both."""
+        return (
+            not self.spill
+            and not other.spill
+            and self.end == other.start
+            and (self.topic, self.epoch, self.partition) == (other.topic, other.epoch, other.partition)
+            and (self.priorities, self.policy, self.level) == (other.priorities, other.policy, other.level)
+        )
+
+    def joined(self, other: "Entry") -> "Entry":
+        """This range with the one that continues it."""
+        times = [time for entry in (self, other) if entry.count for time in (entry.first_us, entry.last_us)]
+        return replace(
+            self,
+            end=other.end,
+            count=self.count + other.count,
+            first_us=min(times, default=0),
+            last_us=max(times, default=0),
+        )
+
+    def holds(self, priority: int) -> bool:
+        """Whether trades of a priority were put aside here."""
+        return bool(self.priorities >> priority & 1)
+
+
+Settlement = tuple[Entry, Entry | None]
+"""An entry, and what is left of it once a part has been given back; None when that was all."""
+
+
+@dataclass(frozen=True)
+class LedgerChange:
+    """What one commit does to the ledger: entries that it adds, and entries that it settles in part or whole."""
+
+    added: tuple[Entry, ...] = ()
+    settled: tuple[Settlement, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.settled)
+
+    def where(self, kept: Callable[[Entry], bool]) -> "LedgerChange":
+        """The part of the change that concerns some entries only."""
+        settled = tuple(settlement for settlement in self.settled if kept(settlement[0]))
+        return LedgerChange(tuple(filter(kept, self.added)), settled)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All entries, in the order in which they were put aside."""
+
+    entries: tuple[Entry, ...] = field(default_factory=tuple)
+
+    def changed(self, change: LedgerChange) -> "Ledger":
+        """The ledger after a commit.
+
+        Raises:
+            LakeError: an entry to strike is not there: somebody else has given it back.
+        """
+        if not change:
+            return self
+        left = dict(change.settled)
+        if not left.keys() <= set(self.entries):
+            raise LakeError("The ledger has changed in the meantime.", "Nothing is lost; start again: k2ctl backfill")
+        after = (left.get(entry, entry) for entry in self.entries)
+        return Ledger(tuple(merged([entry for entry in after if entry is not None], change.added)))
+
+    def without_epoch(self, topic: str, epoch: str) -> tuple["Ledger", int]:
+        """The ledger when Kafka has gone: what only Kafka held is lost; returns how many trades that are."""
+        gone = [e for e in self.entries if (e.topic, e.epoch) == (topic, epoch) and not e.spill]
+        left = tuple(entry for entry in self.entries if entry not in set(gone))
+        return Ledger(left), sum(entry.count for entry in gone)
+
+    def of(self, topic: str) -> "Ledger":
+        """The entries of one topic."""
+        return Ledger(tuple(entry for entry in self.entries if entry.topic == topic))
+
+    @property
+    def count(self) -> int:
+        """Trades outstanding."""
+        return sum(entry.count for entry in self.entries)
+
+    @property
+    def spill_files(self) -> set[str]:
+        """The files that entries name."""
+        return {entry.spill for entry in self.entries if entry.spill}
+
+    def dumps(self) -> bytes:
+        """The entries as JSON."""
+        return orjson.dumps([astuple(entry) for entry in self.entries])
+
+    @staticmethod
+    def loads(text: str | bytes) -> "Ledger":
+        """Read the entries.
+
+        Raises:
+            LakeError: they are damaged.
+        """
+        try:
+            return Ledger(tuple(Entry(*row) for row in orjson.loads(text)))
+        except (ValueError, TypeError) as error:
+            raise LakeError(
+                f"The ledger ({LEDGER_PROPERTY}) cannot be read: {error}", "Look at it with: k2ctl lake status"
+            ) from error
+
+
+def merged(entries: Iterable[Entry], added: Iterable[Entry]) -> list[Entry]:
+    """Entries with new ones behind them, adjacent ranges as one.
+
+    A new stretch in which nothing was put aside is kept only where it lengthens a range, so that the next one adjoins.
+    """
+    result = list(entries)
+    newest = {(entry.topic, entry.epoch, entry.partition): at for at, entry in enumerate(result)}
+    for entry in added:
+        lane = (entry.topic, entry.epoch, entry.partition)
+        at = newest.get(lane)
+        if at is not None and result[at].continued_by(entry):
+            result[at] = result[at].joined(entry)
+        elif entry.count:
+            newest[lane] = len(result)
+            result.append(entry)
+    return result

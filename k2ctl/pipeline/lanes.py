@@ -1,0 +1,114 @@
+"""Reading the topic in two lanes: the partitions of CRITICAL symbols first, the others with what is left.
+
+In one queue CRITICAL trades would wait behind every other that was prefetched before them.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from k2ctl.broker.reader import Fetched, Hole, Reader, concatenate
+from k2ctl.home import Endpoints
+
+FIRST_WAIT_S: Final = 0.02
+NEXT_WAIT_S: Final = 0.005
+REST_SHARE_UNDER_PRESSURE: Final = 0.1
+"""What the other lanes get of a batch at least when CRITICAL would fill it: they must be put aside, not forgotten."""
+
+
+class LaneReader:
+    """Two readers over the partitions of one topic, used as one. The first `critical` partitions are CRITICAL's."""
+
+    def __init__(self, endpoints: Endpoints, topic: str, group: str, critical: int, offsets: Mapping[int, int]) -> None:
+        parts = (
+            {p: offset for p, offset in offsets.items() if p < critical},
+            {p: offset for p, offset in offsets.items() if p >= critical},
+        )
+        self._readers: list[Reader] = []
+        for part in parts:
+            if part:
+                reader = Reader(endpoints, topic, group)
+                reader.assign(part)
+                self._readers.append(reader)
+        self._newest_ms: dict[int, int] = {}
+        self.oldest_critical_ms: int | None = None
+        """The earliest record timestamp that the last fetch brought from the CRITICAL lane, if any."""
+
+    def fetch(self, records: int, per_call: int, *, critical_first: bool) -> Fetched:
+        """Up to about `records` records: whatever comes within a few milliseconds of the first.
+
+        critical_first: the CRITICAL lane may take all but a tenth; otherwise each lane takes up to half or more.
+        """
+        if not self._readers:
+            return concatenate([])
+        if len(self._readers) == 1:
+            return self._fetch_from(self._readers[0], records, per_call, FIRST_WAIT_S)
+        first = self._fetch_from(self._readers[0], records if critical_first else records // 2, per_call, 0.0)
+        least = round(records * REST_SHARE_UNDER_PRESSURE) if critical_first else records // 2
+        self.oldest_critical_ms = first.oldest_ms
+        wait_s = NEXT_WAIT_S if len(first) else FIRST_WAIT_S
+        rest = self._fetch_from(self._readers[1], max(least, records - len(first)), per_call, wait_s)
+        return concatenate([part for part in (first, rest) if len(part)] or [first])
+
+    def _fetch_from(self, reader: Reader, records: int, per_call: int, wait_s: float) -> Fetched:
+        parts: list[Fetched] = []
+        left = max(1, records)
+        while left > 0:
+            wanted = min(left, per_call)
+            part = reader.fetch(wanted, wait_s if not parts else NEXT_WAIT_S)
+            if len(part):
+                parts.append(part)
+                left -= len(part)
+            if len(part) < wanted:
+                break
+        fetched = concatenate(parts)
+        if fetched.newest_ms is not None:
+            self._newest_ms[self._readers.index(reader)] = fetched.newest_ms
+        return fetched
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """The offset that each partition is read from next."""
+        return {p: offset for reader in self._readers for p, offset in reader.positions.items()}
+
+    def high_watermarks(self) -> dict[int, int | None]:
+        """The high watermarks that came with the last fetches; None where none came yet."""
+        return {p: high for reader in self._readers for p, high in reader.high_watermarks().items()}
+
+    def holes(self) -> list[Hole]:
+        """What retention deleted before it was read, since the last call."""
+        return [hole for reader in self._readers for hole in reader.holes()]
+
+    def lag_records(self) -> int | None:
+        """Records between the positions and the high watermarks; None while a watermark is unknown."""
+        positions, highs = self.positions, self.high_watermarks()
+        if None in highs.values():
+            return None
+        return sum(max(0, (high or 0) - positions[partition]) for partition, high in highs.items())
+
+    def age_at_position_s(self, *, critical: bool) -> float | None:
+        """How far behind now a lane reads, by the timestamp of the record it read last; 0 when it has read all.
+
+        None before the first record, or while a watermark is unknown.
+        """
+        if not self._readers:
+            return None
+        at = 0 if critical else len(self._readers) - 1
+        reader = self._readers[at]
+        positions, highs = reader.positions, reader.high_watermarks()
+        if None in highs.values():
+            return None
+        if all((high or 0) <= positions[p] for p, high in highs.items()):
+            return 0.0
+        newest_ms = self._newest_ms.get(at)
+        return None if newest_ms is None else max(0.0, time.time() - newest_ms / 1000)
+
+    def advise(self, offsets: Mapping[int, int]) -> None:
+        """Commit offsets to the Kafka group, for lag monitors; the table does not depend on it."""
+        for reader in self._readers:
+            reader.advise({p: offset for p, offset in offsets.items() if p in reader.positions})
+
+    def close(self) -> None:
+        """Leave the broker."""
+        for reader in self._readers:
+            reader.close()

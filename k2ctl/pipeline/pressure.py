@@ -1,0 +1,94 @@
+"""What presses on a consumer: its lag, its memory, its disk; and a budget, for pressure on purpose."""
+
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+import psutil
+import pyarrow as pa
+
+from k2ctl.clock import Clock
+
+SLOPE_WINDOW_S: Final = 5.0
+RELEASE_AT: Final = 0.6
+RELEASE_EVERY_S: Final = 2.0
+
+
+class MemoryGauge:
+    """Resident memory of this process, as a share of what it may take.
+
+    What the state of deduplication is planned to take is left out on both sides: it is there by intent, and putting
+    trades aside would not free it.
+    """
+
+    def __init__(self, limit_mb: int, clock: Clock) -> None:
+        self.limit_bytes = min(limit_mb * 1_000_000, _cgroup_limit())
+        self._process = psutil.Process()
+        self.pid = self._process.pid
+        self._clock = clock
+        self._released_s = 0.0
+
+    def resident_bytes(self) -> int:
+        """Resident memory now."""
+        return int(self._process.memory_info().rss)
+
+    def share(self, planned_bytes: int) -> float:
+        """Resident memory by its limit; freed pools are given back to the system before it counts as pressure."""
+        share = self._share(planned_bytes)
+        if share >= RELEASE_AT and self._clock.monotonic_s() >= self._released_s + RELEASE_EVERY_S:
+            self._released_s = self._clock.monotonic_s()
+            pa.default_memory_pool().release_unused()
+            share = self._share(planned_bytes)
+        return share
+
+    def _share(self, planned_bytes: int) -> float:
+        room = max(1, self.limit_bytes - planned_bytes)
+        return max(0.0, (self.resident_bytes() - planned_bytes) / room)
+
+
+class Slope:
+    """How fast a figure grows, over the last seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._samples: deque[tuple[float, float]] = deque()
+        self.value = 0.0
+
+    def add(self, value: float) -> float:
+        """Note a value; returns the change per second over the window, 0 in the first second."""
+        now_s = self._clock.monotonic_s()
+        if not self._samples or now_s - self._samples[-1][0] >= 0.1:
+            self._samples.append((now_s, value))
+        while self._samples[0][0] < now_s - SLOPE_WINDOW_S:
+            self._samples.popleft()
+        since_s, before = self._samples[0]
+        self.value = (value - before) / (now_s - since_s) if now_s - since_s >= 1.0 else 0.0
+        return self.value
+
+
+class Budget:
+    """A cap on processed trades per second, to show a machine under pressure. Putting aside costs nothing."""
+
+    def __init__(self, per_s: float | None, clock: Clock) -> None:
+        self.per_s = per_s
+        self._clock = clock
+        self._paid_until_s = 0.0
+
+    def spend(self, trades: int) -> None:
+        """Note that so many trades were processed."""
+        if self.per_s is not None:
+            self._paid_until_s = max(self._paid_until_s, self._clock.monotonic_s()) + trades / self.per_s
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether what was processed is not paid for yet."""
+        return self.per_s is not None and self._clock.monotonic_s() < self._paid_until_s
+
+
+def _cgroup_limit() -> int:
+    """The memory limit of this process's control group, where there is one."""
+    try:
+        text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        return int(text)
+    except (OSError, ValueError):
+        return 1 << 62

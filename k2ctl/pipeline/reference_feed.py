@@ -1,0 +1,41 @@
+"""Following the reference topic: the newest entry of each symbol, for enrichment and for a table of its own."""
+
+from typing import Final
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.reader import read_between
+from k2ctl.clock import Clock
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.references import store_references
+from k2ctl.pipeline.enrich import ReferenceTable
+
+EVERY_S: Final = 10.0
+LIMIT_RECORDS: Final = 1_000_000
+
+
+class ReferenceFeed:
+    """Reads what is new on the reference topic every few seconds; it is small, and changes a few times a day."""
+
+    def __init__(self, endpoints: Endpoints, topic: str, lake: Lake, clock: Clock) -> None:
+        self._endpoints = endpoints
+        self._topic = topic
+        self._lake = lake
+        self._clock = clock
+        self._read_to = 0
+        self._due_s = clock.monotonic_s()
+        self.table = ReferenceTable()
+
+    def refresh(self) -> None:
+        """Take in what has come since the last time; cheap to call often."""
+        if self._clock.monotonic_s() < self._due_s:
+            return
+        self._due_s = self._clock.monotonic_s() + EVERY_S
+        with BrokerAdmin(self._endpoints) as admin:
+            mark = admin.watermarks(self._topic)[0]
+        span = (max(self._read_to, mark.low), mark.high)
+        fetched, reached, _ = read_between(self._endpoints, self._topic, {0: span}, 5.0, LIMIT_RECORDS)
+        self._read_to = reached[0]
+        if len(fetched):
+            self.table.update(fetched)
+            store_references(self._lake, self.table.entries)
