@@ -23,6 +23,7 @@ COMMANDS: dict[str, Entry] = {
     "load": Entry("load", "Load trades at an exact rate, synthetic or replayed."),
     "consume": Entry("consume", "Read trades, clean them and commit them, exactly once."),
     "watch": Entry("watch", "Watch level, lag, rates and what becomes of the trades."),
+    "backfill": Entry("backfill", "Give back the trades that were put aside under pressure."),
     "query": Entry("query", "Query trades, from years ago to this second, as one table."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),
     "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),

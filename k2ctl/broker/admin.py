@@ -1,5 +1,6 @@
 """Topics and offsets of the running stack, on the embedded broker and on real Kafka alike."""
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +13,11 @@ from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 
 ANSWER_TIMEOUT_S: Final = 10.0
+_NO_LEADER_YET: Final = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
 
 
 class Watermarks(NamedTuple):
@@ -118,11 +124,16 @@ class BrokerAdmin:
 
     def _offsets(self, topic: str, partitions: range, spec: OffsetSpec) -> dict[int, int]:
         wanted = {TopicPartition(topic, partition): spec for partition in partitions}
-        try:
-            answers = self._admin.list_offsets(wanted, request_timeout=ANSWER_TIMEOUT_S)
-            return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
-        except KafkaException as error:
-            raise _refused(error) from error
+        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            try:
+                answers = self._admin.list_offsets(wanted, request_timeout=ANSWER_TIMEOUT_S)
+                return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
+            except KafkaException as error:
+                # Real Kafka needs a moment to elect the leaders of a topic that was just made.
+                if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline_s:
+                    raise _refused(error) from error
+                time.sleep(0.1)
 
     @staticmethod
     def _wait(future: Any) -> Any:

@@ -1,7 +1,7 @@
 """Records out of Kafka as columns: what was fetched, and what can no longer be."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
@@ -100,6 +100,13 @@ class Reader:
         """Read exactly these partitions, each from the given offset."""
         self._positions = dict(offsets)
         self._consumer.assign([TopicPartition(self.topic, p, offset) for p, offset in offsets.items()])
+
+    def leave(self, partitions: Collection[int]) -> None:
+        """Read no more of some partitions."""
+        if partitions:
+            self._consumer.incremental_unassign([TopicPartition(self.topic, p) for p in partitions])
+            for partition in partitions:
+                del self._positions[partition]
 
     @property
     def positions(self) -> dict[int, int]:
@@ -209,7 +216,10 @@ def read_between(
     holes: list[Hole] = []
     positions = {partition: span[0] for partition, span in wanted.items()}
     if wanted:
-        with Reader(endpoints, topic, "k2ctl-tail") as reader:
+        # Prefetch no further than the range: what lies behind it would fill memory for nothing.
+        longest = max(end - start for start, end in wanted.values())
+        prefetch = {"queued.min.messages": min(100_000, longest), "queued.max.messages.kbytes": 32_768}
+        with Reader(endpoints, topic, "k2ctl-tail", **prefetch) as reader:
             reader.assign(positions)
             while time.monotonic() < deadline and count < limit_records:
                 behind = sum(max(0, end - positions[p]) for p, (_, end) in wanted.items())
@@ -218,7 +228,9 @@ def read_between(
                 # consume() waits the whole timeout unless it can return as many as were asked for.
                 part = reader.fetch(min(5000, behind, limit_records - count), 0.005)
                 holes += reader.holes()
-                positions = reader.positions
+                positions |= reader.positions
+                # What lies behind the ends would come too, and keep the other partitions waiting.
+                reader.leave([p for p in reader.positions if positions[p] >= wanted[p][1]])
                 parts.append(part)
                 count += len(part)
     fetched = concatenate(parts)

@@ -57,7 +57,7 @@ class TelemetryReader:
         alive = {
             key: status
             for key, status in self._newest.items()
-            if status.get("at_us", 0) >= oldest_us and not status.get("stopped")
+            if isinstance(status.get("at_us"), int) and status["at_us"] >= oldest_us and not status.get("stopped")
         }
         self._newest = alive
         return dict(alive)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k2ctl.errors import ExitCode
-from k2ctl.options import JsonOption, ProfileOption
+from k2ctl.options import JsonOption, ProfileOption, parse_count
 from k2ctl.panels.consume import live_view
 
 if TYPE_CHECKING:
@@ -28,6 +28,15 @@ def consume(
     rebase: Annotated[
         bool, typer.Option("--rebase", help="Kafka was wiped on purpose: give up what it held unread, and start anew.")
     ] = False,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_count, metavar="COUNT", help="Process at most so many trades per second: pressure on purpose."
+        ),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Serve Prometheus metrics on 127.0.0.1:PORT.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read trades from Kafka, clean them and commit them to the table, exactly once.
@@ -36,17 +45,26 @@ def consume(
 
     Example:  k2ctl consume --until-caught-up
     """
-    from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
     from k2ctl.home import require_endpoints
     from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
-    from k2ctl.pipeline.report import StatusReporter
     from k2ctl.profiles import load_profile
 
     endpoints = require_endpoints()
-    plan = ConsumerPlan(load_profile(profile or endpoints.profile), until_caught_up=until_caught_up, rebase=rebase)
-    consumer = Consumer(endpoints, plan)
+    plan = ConsumerPlan(
+        load_profile(profile or endpoints.profile), until_caught_up=until_caught_up, rebase=rebase, budget=budget
+    )
+    run_consumer(Consumer(endpoints, plan), metrics_port, as_json=as_json)
+
+
+def run_consumer(consumer: "Consumer", metrics_port: int | None, *, as_json: bool) -> None:
+    """Run a consumer to its end: on screen, on `k2.telemetry` and, with a port, for Prometheus."""
+    from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
+    from k2ctl.metrics import Exporter
+    from k2ctl.pipeline.report import StatusReporter
+
     _announce(consumer)
-    telemetry, reporter = TelemetryWriter(endpoints), StatusReporter(consumer)
+    telemetry, reporter = TelemetryWriter(consumer.endpoints), StatusReporter(consumer)
+    exporter = Exporter(metrics_port) if metrics_port else None
     started_s = due_s = time.monotonic()
     received: list[int] = []
     with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
@@ -58,12 +76,16 @@ def consume(
                 status = reporter.status()
                 telemetry.publish(status)
                 show(status)
+                if exporter is not None:
+                    exporter.update(status)
 
         try:
             consumer.run(stop, on_tick)
         finally:
             telemetry.publish(reporter.final_status())
             telemetry.close()
+            if exporter is not None:
+                exporter.close()
     _summarise(consumer, time.monotonic() - started_s, as_json=as_json)
     if signal.SIGINT in received:
         raise typer.Exit(ExitCode.INTERRUPTED)
@@ -77,6 +99,10 @@ def _announce(consumer: "Consumer") -> None:
         say(f"Epoch {epoch[:8]} of {consumer.topic} is gone with its Kafka; {consumer.beginning.lost_text}.")
     if consumer.remembered:
         say(f"Remembering {consumer.remembered:,} trades that the table holds, so that none is stored twice.")
+    if consumer.budget.per_s is not None:
+        say(f"Held to {consumer.budget.per_s:,.0f} processed trades per second: pressure on purpose, not this machine.")
+    if consumer.ledger.count and not consumer.plan.backfill:
+        say(f"{consumer.ledger.count:,} trades were put aside; they are given back once the level is NORMAL.")
 
 
 @contextmanager
@@ -103,7 +129,7 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
 
     import orjson
 
-    from k2ctl.console import out, print_json
+    from k2ctl.console import out, print_json, say
     from k2ctl.panels.consume import summary
 
     totals, counts = consumer.totals, consumer.counts()
@@ -114,6 +140,9 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
             "stored": totals.stored,
             "commits": totals.commits,
             "written_bytes": totals.written_bytes,
+            "given_back": totals.given_back,
+            "owed": consumer.ledger.count,
+            "left_in_kafka": totals.left_in_kafka,
             "seconds": seconds,
             "table": asdict(counts),
             "sequence": asdict(consumer.tracker.counts()),
@@ -121,3 +150,7 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
         print_json(orjson.dumps(document))
     else:
         out().print(summary(totals, counts, consumer.tracker.counts(), seconds))
+        if totals.left_in_kafka:
+            say(f"{totals.left_in_kafka:,} trades that were read are left to Kafka, to stop in time; nothing is lost.")
+        if consumer.ledger.count:
+            say(f"{consumer.ledger.count:,} trades are put aside. Give them back with: k2ctl backfill")

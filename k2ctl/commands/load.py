@@ -37,6 +37,9 @@ def load(
         float, typer.Option(min=0.0, max=0.5, help="Share that is sent after its successor.")
     ] = 0.0,
     seed: Annotated[int | None, typer.Option(min=0, help="Another market than the profile's.")] = None,
+    ignore_intake: Annotated[
+        bool, typer.Option("--ignore-intake", help="Do not pause when a consumer closes the intake.")
+    ] = False,
     profile: ProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -73,6 +76,7 @@ def load(
         replay=replay,
         speed=_speed(speed),
         shift_to_now=now,
+        ignore_intake=ignore_intake,
     )
     received: list[int] = []
     with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:

@@ -70,6 +70,18 @@ Settlement = tuple[Entry, Entry | None]
 """An entry, and what is left of it once a part has been given back; None when that was all."""
 
 
+def in_one_step(settlements: Iterable[Settlement]) -> tuple[Settlement, ...]:
+    """Settlements in a row, of which some settle what others left, as one for each original entry."""
+    result: dict[Entry, Entry | None] = {}
+    original: dict[Entry, Entry] = {}
+    for entry, left in settlements:
+        first = original.pop(entry, entry)
+        result[first] = left
+        if left is not None:
+            original[left] = first
+    return tuple(result.items())
+
+
 @dataclass(frozen=True)
 class LedgerChange:
     """What one commit does to the ledger: entries that it adds, and entries that it settles in part or whole."""

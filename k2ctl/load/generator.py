@@ -15,7 +15,7 @@ from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import new_histogram, publish
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
-from k2ctl.load.intake import RetentionGuard
+from k2ctl.load.intake import first_reason, gates_of
 from k2ctl.load.market import reference_data
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import Replay, ReplaySchedule, read_replay
@@ -90,20 +90,23 @@ def run_load(
     replay = read_replay(plan.replay, Universe(plan.profile)) if plan.replay else None
     topic = prepare_topics(plan, endpoints)
     crew = Crew(plan, endpoints)
-    guard, reporter = RetentionGuard(endpoints, topic), LoadReporter(endpoints, topic)
+    gates, reporter = gates_of(endpoints, topic, ignore_intake=plan.ignore_intake), LoadReporter(endpoints, topic)
     try:
         crew.begin()
         while not crew.finished:
             if stop.is_set():
                 crew.signals.stop.set()
             crew.listen()
-            guard.watch(crew)
-            snapshot = crew.snapshot(guard.reason)
+            reason = first_reason(gates, crew)
+            crew.hold(reason)
+            snapshot = crew.snapshot(reason)
             reporter.report(snapshot)
             on_snapshot(snapshot)
     finally:
         crew.end()
         reporter.close()
+        for gate in gates:
+            gate.close()
     return summarise(plan, crew, replay, interrupted=stop.is_set())
 
 
@@ -168,6 +171,13 @@ class Crew:
         """
         for pipe in wait(list(self._open), 0.1):
             self._take(pipe)  # type: ignore[arg-type]
+
+    def hold(self, reason: str) -> None:
+        """Pause the workers while there is a reason to."""
+        if reason:
+            self.signals.pause.set()
+        else:
+            self.signals.pause.clear()
 
     def _take(self, pipe: Connection) -> None:
         try:

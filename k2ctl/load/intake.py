@@ -1,15 +1,14 @@
-"""When load must wait: the embedded engine keeps 5 MiB per partition and drops older data, read or not."""
+"""When load must wait: a consumer has closed the intake, or the embedded engine cannot keep more."""
 
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.mock_cluster import RETENTION_BYTES
+from k2ctl.broker.telemetry import TelemetryReader
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
-
-if TYPE_CHECKING:
-    from k2ctl.load.generator import Crew
 
 CONSUMER_GROUP: Final = "k2ctl"
 PAUSE_AT, RESUME_AT = 0.7, 0.5
@@ -22,44 +21,95 @@ CHECK_EVERY_S: Final = 0.2
 STUCK_AFTER_S: Final = 30.0
 
 
-class RetentionGuard:
-    """Pauses the workers while a partition holds too much that nobody has committed. Does nothing on real Kafka."""
+class Sent(Protocol):
+    """What a load has sent so far, by the names of `WorkerReport`."""
+
+    def total(self, name: str) -> float:
+        """The sum of one figure over the workers."""
+        ...
+
+
+class Gate(Protocol):
+    """Something that may hold a load up."""
+
+    def reason(self, sent: Sent, /) -> str:
+        """Why load must wait now; empty when it need not. Cheap to call often."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back."""
+        ...
+
+
+def first_reason(gates: Sequence[Gate], sent: Sent) -> str:
+    """What holds the load up, if anything does."""
+    return next(filter(None, [gate.reason(sent) for gate in gates]), "")
+
+
+class IntakeGate:
+    """Closed while a consumer of the topic says so on `k2.telemetry`; its word holds for five seconds.
+
+    It is cooperative: producers that do not ask are not stopped by it.
+    """
 
     def __init__(self, endpoints: Endpoints, topic: str) -> None:
-        self._admin = BrokerAdmin(endpoints) if endpoints.engine == "embedded" else None
+        self._telemetry = TelemetryReader(endpoints)
+        self._topic = topic
+        self._due_s = 0.0
+        self._reason = ""
+
+    def reason(self, _: Sent, /) -> str:
+        if time.monotonic() >= self._due_s:
+            self._due_s = time.monotonic() + CHECK_EVERY_S
+            closed = [s["id"] for s in self._telemetry.poll(0.0).values() if self._closes(s)]
+            self._reason = f"{closed[0]} has closed the intake (CIRCUIT_BREAK)" if closed else ""
+        return self._reason
+
+    def _closes(self, status: dict[str, object]) -> bool:
+        return status.get("topic") == self._topic and status.get("intake") == "closed"
+
+    def close(self) -> None:
+        self._telemetry.close()
+
+
+class RetentionGate:
+    """Closed while a partition of the embedded engine holds too much that nobody has committed.
+
+    It keeps 5 MiB per partition and drops older data, read or not.
+    """
+
+    def __init__(self, endpoints: Endpoints, topic: str) -> None:
+        self._admin = BrokerAdmin(endpoints)
         self._topic = topic
         self._due_s = 0.0
         self._progress: tuple[float, dict[int, int | None]] | None = None
-        self.reason = ""
+        self._reason = ""
 
-    def watch(self, crew: "Crew") -> None:
-        """Look at the partitions a few times a second, and pause or resume.
+    def reason(self, sent: Sent, /) -> str:
+        """Looks at the partitions a few times a second.
 
         Raises:
-            BrokerError: paused for half a minute, and nobody reads.
+            BrokerError: closed for half a minute, and nobody reads.
         """
-        if self._admin is None or time.monotonic() < self._due_s:
-            return
-        self._due_s = time.monotonic() + CHECK_EVERY_S
-        committed = self._admin.committed(self._topic, CONSUMER_GROUP)
-        fullest = self._fullest_share(committed, _bytes_per_record(crew))
-        if fullest >= PAUSE_AT:
-            crew.signals.pause.set()
-            self.reason = f"a partition holds {fullest:.0%} of its 5 MiB unread; waiting for a consumer"
-        elif fullest < RESUME_AT:
-            crew.signals.pause.clear()
-            self.reason = ""
-        self._notice_progress(committed)
+        if time.monotonic() >= self._due_s:
+            self._due_s = time.monotonic() + CHECK_EVERY_S
+            committed = self._admin.committed(self._topic, CONSUMER_GROUP)
+            fullest = self._fullest_share(committed, _bytes_per_record(sent))
+            if fullest >= PAUSE_AT:
+                self._reason = f"a partition holds {fullest:.0%} of its 5 MiB unread; waiting for a consumer"
+            elif fullest < RESUME_AT:
+                self._reason = ""
+            self._notice_progress(committed)
+        return self._reason
 
     def _fullest_share(self, committed: dict[int, int | None], record_bytes: float) -> float:
-        assert self._admin is not None  # noqa: S101
         marks = self._admin.watermarks(self._topic)
         unread = [mark.high - max(committed.get(p) or 0, mark.low) for p, mark in marks.items()]
         return max(unread, default=0) * record_bytes / RETENTION_BYTES
 
     def _notice_progress(self, committed: dict[int, int | None]) -> None:
         now_s = time.monotonic()
-        if not self.reason or self._progress is None or self._progress[1] != committed:
+        if not self._reason or self._progress is None or self._progress[1] != committed:
             self._progress = (now_s, committed)
         elif now_s - self._progress[0] > STUCK_AFTER_S:
             raise BrokerError(
@@ -67,12 +117,24 @@ class RetentionGuard:
                 "Start a consumer in another terminal: k2ctl consume",
             )
 
+    def close(self) -> None:
+        """The admin client closes with its last reference."""
 
-def _bytes_per_record(crew: "Crew") -> float:
+
+def gates_of(endpoints: Endpoints, topic: str, *, ignore_intake: bool) -> list[Gate]:
+    """What may hold up a load on this stack."""
+    makers: list[Callable[[Endpoints, str], Gate]] = []
+    if not ignore_intake:
+        makers.append(IntakeGate)
+    if endpoints.engine == "embedded":
+        makers.append(RetentionGate)
+    return [make(endpoints, topic) for make in makers]
+
+
+def _bytes_per_record(sent: Sent) -> float:
     """What a record takes in the log: as counted by the client on the wire, or uncompressed before it has."""
-    records, wire_bytes = crew.total("acknowledged_records"), crew.total("wire_bytes")
-    enqueued = crew.total("enqueued")
-    per_trade = enqueued / records if records else 1.0
+    records, wire_bytes = sent.total("acknowledged_records"), sent.total("wire_bytes")
+    per_trade = sent.total("enqueued") / records if records else 1.0
     if records and wire_bytes:
-        return float(max(wire_bytes / records, 20.0))
+        return max(wire_bytes / records, 20.0)
     return UNCOMPRESSED_RECORD_BYTES * max(1.0, per_trade)

@@ -26,6 +26,7 @@ class LoadPlan:
     replay: Path | None = None
     speed: float = float("inf")
     shift_to_now: bool = False
+    ignore_intake: bool = False
 
 
 def plan_load(
@@ -41,6 +42,7 @@ def plan_load(
     replay: Path | None = None,
     speed: float = float("inf"),
     shift_to_now: bool = False,
+    ignore_intake: bool = False,
 ) -> LoadPlan:
     """A plan from what was said and the profile's defaults.
 
@@ -69,7 +71,15 @@ def plan_load(
         raise UsageError("Between 1 and 16 workers make load.", "Leave --workers out to let k2ctl choose.")
     schedule = Schedule(shape, base, peak, seconds)  # type: ignore[arg-type]
     return LoadPlan(
-        profile, schedule, per_frame, count, faults or Faults(), replay=replay, speed=speed, shift_to_now=shift_to_now
+        profile,
+        schedule,
+        per_frame,
+        count,
+        faults or Faults(),
+        replay=replay,
+        speed=speed,
+        shift_to_now=shift_to_now,
+        ignore_intake=ignore_intake,
     )
 
 

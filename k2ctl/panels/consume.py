@@ -29,6 +29,7 @@ def status_text(status: ConsumerStatus) -> Text:
         f"  lag {lag}{age}",
         f"  in {count(status.rate_in)}/s  committed {count(status.rate_committed)}/s",
         f"  stored {status.counts['stored']:,}  pending {count(status.pending)}",
+        f"  put aside {count(status.owed)}" if status.owed else "",
         f"  commit {status.commit_ms:.0f} ms" if status.commits else "",
     )
 
@@ -45,6 +46,7 @@ def summary(totals: Totals, counts: Counts, sequence: SequenceCounts, elapsed_s:
         value = getattr(counts, name)
         style = "red" if name == "lost" and value else ""
         table.add_row(f"  {name.replace('_', '-')}", "", Text(f"{value:,}", style=style))
+    table.add_row("  given back", f"{totals.given_back:,}", "")
     table.add_row("undecodable records", "", f"{counts.undecodable:,}")
     table.add_row("commits", f"{totals.commits:,}", "")
     table.add_row("open gaps (trades missing)", f"{sequence.open_gaps:,} ({sequence.missing_trades:,})", "")

@@ -240,22 +240,18 @@ class Consumer:
     def _give_back(self) -> None:
         """Settle a part of the ledger: at NORMAL, or when Kafka is about to delete what it holds, or when told to.
 
-        Only between commits, so that the ledger is known, and at most one part to a commit, which bounds the rate.
+        Only between commits, so that the ledger is known, and so much to a commit, which bounds the rate.
         """
         if self.committer.busy or self.pending.given_back or self.pending.shed or not self.ledger.entries:
             return
         if not (self.plan.backfill or self.controller.number == 0 or self.retention.presses(self.ledger)):
             return
         consumer, aside = self.plan.profile.consumer, self.plan.profile.degradation.aside
-        part = self.recovery.next_part(
-            self.ledger, round(aside.give_back_per_s * consumer.commit_interval_s), self.clock.now_us()
-        )
-        if part is None:
-            return
-        if self.controller.level.enrich:
-            part = part.enriched(self.references.table.step)
-        self.pending.add_given_back(part)
-        self.tracker.give_back(sum(entry.count - (left.count if left else 0) for entry, left in part.settled))
+        wanted = round(aside.give_back_per_s * consumer.commit_interval_s)
+        for part in self.recovery.parts(self.ledger, wanted, self.clock.now_us()):
+            enriched = part.enriched(self.references.table.step) if self.controller.level.enrich else part
+            self.pending.add_given_back(enriched)
+            self.tracker.give_back(sum(entry.count - (left.count if left else 0) for entry, left in part.settled))
 
     def _submit_if_due(self) -> None:
         consumer = self.plan.profile.consumer

@@ -4,7 +4,7 @@ Worse at once, any number of levels; better one level at a time, and only when t
 level's trigger and the cooldown has passed. Design, section 5.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from k2ctl.clock import Clock
@@ -71,6 +71,7 @@ class Controller:
         self._current = 0
         self._changed_s = -policy.cooldown_s
         self.transitions: deque[Transition] = deque(maxlen=100)
+        self.transitions_total: Counter[str] = Counter()
 
     @property
     def level(self) -> Level:
@@ -137,6 +138,7 @@ class Controller:
         before = self.level.name
         self._current = number
         self._changed_s = self._clock.monotonic_s()
+        self.transitions_total[f"{before}>{self.level.name}"] += 1
         self.transitions.append(Transition(self._clock.now_us(), before, self.level.name, reason))
 
 

@@ -27,6 +27,7 @@ def rebuild(
         deduplicator.remember(trades["message_id"])
         tracker.step(trades)
         count += len(trades)
+    tracker.start_counting()
     return deduplicator, tracker, count
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from k2ctl.broker.dead_letters import DeadLetter
 from k2ctl.broker.reader import Fetched, Hole
 from k2ctl.lake.heads import Advance, Counts, Lane, Progress
-from k2ctl.lake.ledger import Entry, LedgerChange, Settlement
+from k2ctl.lake.ledger import Entry, LedgerChange, Settlement, in_one_step
 from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import Rows
 
@@ -18,11 +18,13 @@ class GivenBack:
     """A part of the ledger that is settled: rows to store, and what is left of its entries.
 
     counts: per (topic, epoch, partition), what the settlement changes; `shed` and `spilled` are negative there.
+    records: read from Kafka for it.
     """
 
     rows: Rows
     settled: tuple[Settlement, ...]
     counts: Mapping[Lane, Counts]
+    records: int = 0
 
     def enriched(self, step: Callable[[Rows], Rows]) -> "GivenBack":
         """The same with reference data joined."""
@@ -132,5 +134,5 @@ class Pending:
 
     def change(self, spill_entries: list[Entry]) -> LedgerChange:
         """What the commit does to the ledger."""
-        settled = tuple(settlement for part in self.given_back for settlement in part.settled)
+        settled = in_one_step(settlement for part in self.given_back for settlement in part.settled)
         return LedgerChange((*self.shed, *spill_entries), settled)

@@ -5,7 +5,7 @@ or repeating it changes nothing. Where it cannot be told by priority what was pu
 edited or a spill file is damaged, all that the table does not hold of the range is stored.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +17,7 @@ from k2ctl.lake.aside import AsideFolder
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Counts, Lane
 from k2ctl.lake.identities import identity_numbers, stored_identities
-from k2ctl.lake.ledger import Entry, Ledger
+from k2ctl.lake.ledger import Entry, Ledger, LedgerChange
 from k2ctl.lake.spill import decode_spill
 from k2ctl.pipeline.admit import Admission
 from k2ctl.pipeline.decode import decode_batch
@@ -53,15 +53,21 @@ class Recovery:
         self._epoch = epoch
         self._wire_format = wire_format
 
-    def next_part(self, ledger: Ledger, records: int, now_us: int) -> GivenBack | None:
-        """The next piece of a topic's ledger, of at most about `records` records; None when nothing is owed.
+    def parts(self, ledger: Ledger, records: int, now_us: int) -> Iterator[GivenBack]:
+        """Pieces of a topic's ledger, oldest first, of about `records` records together; none when nothing is owed.
 
         A spill file is given back whole. The rows have passed deduplication, and count as remembered from here on: so
-        the piece must be committed, or this process must end.
+        the pieces must be committed, or this process must end.
         """
-        entries = ledger.entries
-        if not entries:
-            return None
+        while records > 0 and ledger.entries:
+            part = self._next_part(ledger.entries, records, now_us)
+            if part is None:
+                return
+            yield part
+            ledger = ledger.changed(LedgerChange(settled=part.settled))
+            records -= max(len(part.rows), part.records)
+
+    def _next_part(self, entries: Sequence[Entry], records: int, now_us: int) -> GivenBack | None:
         first = entries[0]
         if first.spill:
             return self._from_spill(first.spill, [entry for entry in entries if entry.spill == first.spill])
@@ -108,7 +114,7 @@ class Recovery:
             policy = DAMAGED_AND_HOLED if not exact and entry.partition in holed else entry.policy
             left = replace(entry, start=to, policy=policy) if to < entry.end else None
             settling.append(_Settling(entry, left, found, lost=exact or policy == DAMAGED_AND_HOLED))
-        return self._settled(rows, settling)
+        return replace(self._settled(rows, settling), records=len(fetched))
 
     def _wanted(self, rows: Rows, entries: list[Entry]) -> np.ndarray:
         """bool[n]: the rows that were put aside. Where the policy has been edited since: all that are not stored."""

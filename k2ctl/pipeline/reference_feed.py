@@ -5,6 +5,7 @@ from typing import Final
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.reader import read_between
 from k2ctl.clock import Clock
+from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import store_references
@@ -31,8 +32,11 @@ class ReferenceFeed:
         if self._clock.monotonic_s() < self._due_s:
             return
         self._due_s = self._clock.monotonic_s() + EVERY_S
-        with BrokerAdmin(self._endpoints) as admin:
-            mark = admin.watermarks(self._topic)[0]
+        try:
+            with BrokerAdmin(self._endpoints) as admin:
+                mark = admin.watermarks(self._topic)[0]
+        except BrokerError:
+            return  # what is known serves on; a Kafka that stays away shows as an unknown lag
         span = (max(self._read_to, mark.low), mark.high)
         fetched, reached, _ = read_between(self._endpoints, self._topic, {0: span}, 5.0, LIMIT_RECORDS)
         self._read_to = reached[0]

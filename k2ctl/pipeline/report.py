@@ -81,6 +81,7 @@ class StatusReporter:
             dedup=consumer.deduplicator.statistics(),
             partitions=partitions,
             transitions=[asdict(transition) for transition in list(controller.transitions)[-TRANSITIONS_SHOWN:]],
+            transitions_total=dict(controller.transitions_total),
             stopped=stopped,
         )
         return self._last

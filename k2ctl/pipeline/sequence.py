@@ -48,6 +48,10 @@ class SequenceTracker:
         if len(columns[0]):
             self.note(*columns)
 
+    def start_counting(self) -> None:
+        """Begin the totals at zero: what was noted so far came from the table, not from the feed."""
+        self._in_order = self._out_of_order = self._resets = self._untracked = 0
+
     def put_aside(self, trades: np.ndarray) -> None:
         """Take note of trades that are shed or spilled: their numbers are missing, and it is known why."""
         channel, number, timestamp_us = self._columns(trades)

@@ -23,7 +23,7 @@ class ConsumerStatus:
     needed. None means unknown, or that it will not happen.
     counts: the terms of the accounting identity, what this process's partitions hold in the table. owed: trades put
     aside and not given back, of any epoch. by_priority: what this process did, priority → action → trades.
-    ladder: the levels with their thresholds, as scaled for the engine.
+    ladder: the levels with their thresholds, as scaled for the engine. transitions_total: `FROM>TO` → how often.
     """
 
     id: str
@@ -65,6 +65,7 @@ class ConsumerStatus:
     dedup: dict[str, int]
     partitions: list[PartitionStatus] = field(default_factory=list)
     transitions: list[dict[str, object]] = field(default_factory=list)
+    transitions_total: dict[str, int] = field(default_factory=dict)
     kind: str = "consumer"
     stopped: bool = False
 

@@ -1,0 +1,87 @@
+"""`k2ctl backfill`: give back what was put aside."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from k2ctl.options import JsonOption, ProfileOption
+
+if TYPE_CHECKING:
+    from k2ctl.home import Endpoints
+    from k2ctl.profiles import Profile
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def backfill(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what is owed and where it lies; change nothing.")] = (
+        False
+    ),
+    profile: ProfileOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Give back the trades that were shed or spilled under pressure: each is stored once, however often this runs.
+
+    A consumer does this by itself once its level is NORMAL; while one runs, this command watches it.
+
+    Example:  k2ctl backfill --dry-run
+    """
+    from k2ctl.commands.consume import run_consumer
+    from k2ctl.home import require_endpoints
+    from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+    from k2ctl.profiles import load_profile
+
+    endpoints = require_endpoints()
+    chosen = load_profile(profile or endpoints.profile)
+    if dry_run:
+        _show(endpoints, chosen, as_json=as_json)
+    elif not _watch_running_consumer(endpoints, chosen):
+        run_consumer(Consumer(endpoints, ConsumerPlan(chosen, backfill=True)), None, as_json=as_json)
+
+
+def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    import orjson
+
+    from k2ctl.console import out, print_json
+    from k2ctl.panels.backfill import owed_table
+    from k2ctl.pipeline.owed import owed_ranges
+
+    ranges = owed_ranges(endpoints, profile)
+    if as_json:
+        print_json(orjson.dumps([asdict(found) for found in ranges]))
+    else:
+        out().print(owed_table(ranges))
+
+
+def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
+    """Show how a running consumer gives back, until nothing is owed; False when none runs."""
+    from k2ctl.broker.telemetry import TelemetryReader
+    from k2ctl.console import err, say
+    from k2ctl.panels.backfill import progress_line
+    from k2ctl.panels.live import live
+    from k2ctl.schema.topics import trades_topic
+
+    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    telemetry = TelemetryReader(endpoints)
+    try:
+        alive = _consumers(telemetry.poll(1.5), topic)
+        if not alive:
+            return False
+        say(f"{alive[0]['id']} runs and gives back by itself; this only watches. Ctrl-C ends the watching.")
+        with live(err(), progress_line, progress_line) as show:
+            while alive and max(status["owed"] for status in alive):
+                show(alive)
+                alive = _consumers(telemetry.poll(0.5), topic)
+        say("Nothing is owed." if alive else "The consumer has ended. Go on with: k2ctl backfill")
+    except KeyboardInterrupt:
+        say("The consumer goes on.")
+    finally:
+        telemetry.close()
+    return True
+
+
+def _consumers(statuses: dict[str, dict[str, Any]], topic: str) -> list[dict[str, Any]]:
+    return [s for s in statuses.values() if s.get("kind") == "consumer" and s.get("topic") == topic]

@@ -1,0 +1,150 @@
+"""Every metric of a consumer, declared once: name, kind, meaning and labels. Dashboards are checked against this list.
+
+Names follow Prometheus' conventions; no label has unbounded values.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from k2ctl.errors import UsageError
+from k2ctl.schema.status import ConsumerStatus
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A metric: its kind (`gauge` or `counter`), what it means, and its labels."""
+
+    kind: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS: Final[dict[str, MetricInfo]] = {
+    "k2_degradation_level": MetricInfo("gauge", "Level of degradation: 0 NORMAL to 4 CIRCUIT_BREAK.", ("topic",)),
+    "k2_degradation_transitions_total": MetricInfo(
+        "counter", "Changes of the level since the start.", ("from_level", "to_level")
+    ),
+    "k2_intake_open": MetricInfo("gauge", "1 while producers may send, 0 at CIRCUIT_BREAK.", ("topic",)),
+    "k2_messages_processed_total": MetricInfo("counter", "Trades that were processed at once.", ("priority",)),
+    "k2_messages_shed_total": MetricInfo("counter", "Trades left in Kafka for later.", ("priority", "reason")),
+    "k2_messages_spilled_total": MetricInfo("counter", "Trades put aside on disk.", ("priority", "reason")),
+    "k2_trades_owed": MetricInfo("gauge", "Trades put aside and not given back yet.", ("topic",)),
+    "k2_trades_given_back_total": MetricInfo("counter", "Trades that were put aside and are in the table now."),
+    "k2_trades": MetricInfo(
+        "gauge", "The accounting identity: seen is the sum of the other terms, in trades.", ("topic", "term")
+    ),
+    "k2_undecodable_records": MetricInfo(
+        "gauge", "Records that could not be decoded; they are dead letters.", ("topic",)
+    ),
+    "k2_consumer_lag_messages": MetricInfo(
+        "gauge", "Records between the table's offset and the high watermark.", ("topic", "partition")
+    ),
+    "k2_consumer_lag_trades": MetricInfo("gauge", "Trades not yet admitted; this lag controls the level.", ("topic",)),
+    "k2_consumer_lag_seconds": MetricInfo("gauge", "Age of the oldest record that is not in the table.", ("topic",)),
+    "k2_consumer_critical_lag_seconds": MetricInfo("gauge", "The same, of CRITICAL symbols' partitions.", ("topic",)),
+    "k2_consumer_drain_seconds": MetricInfo("gauge", "Time until the lag is gone, while it shrinks.", ("topic",)),
+    "k2_retention_left_seconds": MetricInfo(
+        "gauge", "Time until Kafka's retention deletes what is still needed.", ("topic",)
+    ),
+    "k2_consumer_rate_in": MetricInfo("gauge", "Trades read per second, over five seconds.", ("topic",)),
+    "k2_consumer_rate_committed": MetricInfo("gauge", "Trades committed per second, over five seconds.", ("topic",)),
+    "k2_commits_total": MetricInfo("counter", "Commits to the table."),
+    "k2_commit_seconds": MetricInfo("gauge", "How long the last commit took."),
+    "k2_snapshot_age_seconds": MetricInfo("gauge", "Time since the last commit of this consumer."),
+    "k2_memory_bytes": MetricInfo("gauge", "Resident memory of the consumer."),
+    "k2_memory_share": MetricInfo("gauge", "Resident memory by its limit, planned state left out."),
+    "k2_open_gaps": MetricInfo("gauge", "Gaps in sequence numbers that are open now.", ("topic",)),
+    "k2_missing_trades": MetricInfo("gauge", "Sequence numbers in the open gaps.", ("topic",)),
+    "k2_explained_trades": MetricInfo("gauge", "Missing sequence numbers that were put aside.", ("topic",)),
+}
+
+_TERMS: Final = ("seen", "stored", "duplicate", "shed", "spilled", "lost", "dead_lettered")
+
+Sample = tuple[str, tuple[str, ...], float | None]
+
+
+def samples(status: ConsumerStatus) -> Iterator[Sample]:
+    """(metric, label values, value) of a status; a value of None is unknown and is left out."""
+    topic = (status.topic,)
+    yield "k2_degradation_level", topic, status.level_number
+    yield "k2_intake_open", topic, float(status.intake == "open")
+    for name, value in status.transitions_total.items():
+        before, _, after = name.partition(">")
+        yield "k2_degradation_transitions_total", (before, after), value
+    for priority, actions in status.by_priority.items():
+        yield "k2_messages_processed_total", (priority,), actions["process"]
+        yield "k2_messages_shed_total", (priority, "degradation"), actions["shed"]
+        yield "k2_messages_spilled_total", (priority, "degradation"), actions["spill"]
+    yield "k2_trades_owed", topic, status.owed
+    yield "k2_trades_given_back_total", (), status.given_back
+    for term in _TERMS:
+        yield "k2_trades", (status.topic, term), status.counts[term]
+    yield "k2_trades", (status.topic, "pending"), status.pending
+    yield "k2_undecodable_records", topic, status.counts["undecodable"]
+    for part in status.partitions:
+        behind = max(0, part.high_watermark - part.committed)
+        yield "k2_consumer_lag_messages", (status.topic, str(part.partition)), behind
+    yield "k2_consumer_lag_trades", topic, status.lag_trades
+    yield "k2_consumer_lag_seconds", topic, status.lag_seconds
+    yield "k2_consumer_critical_lag_seconds", topic, status.critical_lag_seconds
+    yield "k2_consumer_drain_seconds", topic, status.drain_s
+    yield "k2_retention_left_seconds", topic, status.retention_left_s
+    yield "k2_consumer_rate_in", topic, status.rate_in
+    yield "k2_consumer_rate_committed", topic, status.rate_committed
+    yield "k2_commits_total", (), status.commits
+    yield "k2_commit_seconds", (), status.commit_ms / 1000
+    last_us = status.last_commit_at_us
+    yield "k2_snapshot_age_seconds", (), (status.at_us - last_us) / 1e6 if last_us else None
+    yield "k2_memory_bytes", (), status.memory_bytes
+    yield "k2_memory_share", (), status.memory_share
+    yield "k2_open_gaps", topic, status.sequence["open_gaps"]
+    yield "k2_missing_trades", topic, status.sequence["missing_trades"]
+    yield "k2_explained_trades", topic, status.sequence["explained"]
+
+
+def families(found: Iterable[Sample]) -> Iterator[Metric]:
+    """Samples as Prometheus' metric families, in the order of the list above."""
+    grouped: dict[str, list[tuple[tuple[str, ...], float]]] = {}
+    for name, labels, value in found:
+        if value is not None:
+            grouped.setdefault(name, []).append((labels, value))
+    for name, info in METRICS.items():
+        kind: Any = CounterMetricFamily if info.kind == "counter" else GaugeMetricFamily
+        family = kind(name, info.meaning, labels=info.labels)
+        for labels, value in grouped.get(name, []):
+            family.add_metric(labels, value)
+        yield family
+
+
+class Exporter(Collector):
+    """Serves the newest status as Prometheus text on the loopback interface."""
+
+    def __init__(self, port: int) -> None:
+        self._status: ConsumerStatus | None = None
+        registry = CollectorRegistry()
+        registry.register(self)
+        try:
+            self._server, self._thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+        except OSError as error:
+            raise UsageError(
+                f"Port {port} cannot be used for metrics: {error.strerror}.", "Choose another: --metrics-port 9464"
+            ) from error
+
+    def update(self, status: ConsumerStatus) -> None:
+        """Serve this from now on."""
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        """Called by the server for every scrape."""
+        return families(samples(self._status)) if self._status else []
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
