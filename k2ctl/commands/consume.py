@@ -40,7 +40,7 @@ def consume(
     from k2ctl.home import require_endpoints
     from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
     from k2ctl.pipeline.report import StatusReporter
-    from k2ctl.profiles import load_profile
+    from k2ctl.profiles import load_profile, measured
 
     endpoints = require_endpoints()
     plan = ConsumerPlan(load_profile(profile or endpoints.profile), until_caught_up=until_caught_up, rebase=rebase)
@@ -48,6 +48,7 @@ def consume(
     _announce(consumer)
     telemetry, reporter = TelemetryWriter(endpoints), StatusReporter(consumer)
     started_s = due_s = time.monotonic()
+    cpu_from_s = time.process_time()
     received: list[int] = []
     with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
 
@@ -64,6 +65,9 @@ def consume(
         finally:
             telemetry.publish(reporter.final_status())
             telemetry.close()
+    totals = consumer.totals
+    put_aside, cpu_s = int(totals.by_priority[:, 1:].sum()), time.process_time() - cpu_from_s
+    measured.record_consume(totals.trades, totals.stored, totals.written_bytes, cpu_s, put_aside)
     _summarise(consumer, time.monotonic() - started_s, as_json=as_json)
     if signal.SIGINT in received:
         raise typer.Exit(ExitCode.INTERRUPTED)
