@@ -26,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "backfill": Entry("backfill", "Give back the trades that were put aside under pressure."),
     "query": Entry("query", "Query trades, from years ago to this second, as one table."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),
+    "cost": Entry("cost", "Monthly cost of a platform, line by line, with formula and source."),
     "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),
     "demo": Entry("demo", "The platform's promise, live, with checks on live figures."),
 }

@@ -1,5 +1,6 @@
 """The exceptions that a person is meant to read: each carries an exit code and what to type next."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -62,3 +63,11 @@ class CheckFailed(K2Error):
     """A check on live figures fell short."""
 
     exit_code = ExitCode.UNHEALTHY
+
+
+class Infeasible(CheckFailed):
+    """A plan that cannot work, with the reasons; it has no cost."""
+
+    def __init__(self, plan: str, reasons: Sequence[str]) -> None:
+        listed = "\n".join(f"  - {reason}" for reason in reasons)
+        super().__init__(f"{plan} cannot work:\n{listed}", "Change what the reasons name: --set key=value")

@@ -61,11 +61,13 @@ def run_consumer(consumer: "Consumer", metrics_port: int | None, *, as_json: boo
     from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
     from k2ctl.metrics import Exporter
     from k2ctl.pipeline.report import StatusReporter
+    from k2ctl.profiles import measured
 
     _announce(consumer)
     telemetry, reporter = TelemetryWriter(consumer.endpoints), StatusReporter(consumer)
     exporter = Exporter(metrics_port) if metrics_port else None
     started_s = due_s = time.monotonic()
+    cpu_from_s = time.process_time()
     received: list[int] = []
     with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
 
@@ -86,6 +88,9 @@ def run_consumer(consumer: "Consumer", metrics_port: int | None, *, as_json: boo
             telemetry.close()
             if exporter is not None:
                 exporter.close()
+    totals = consumer.totals
+    put_aside, cpu_s = int(totals.by_priority[:, 1:].sum()), time.process_time() - cpu_from_s
+    measured.record_consume(totals.trades, totals.stored, totals.written_bytes, cpu_s, put_aside)
     _summarise(consumer, time.monotonic() - started_s, as_json=as_json)
     if signal.SIGINT in received:
         raise typer.Exit(ExitCode.INTERRUPTED)

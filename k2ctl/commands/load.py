@@ -58,7 +58,7 @@ def load(
     from k2ctl.load.market import Faults
     from k2ctl.load.plan import plan_load
     from k2ctl.panels.load import live_view, summary_table
-    from k2ctl.profiles import load_profile
+    from k2ctl.profiles import load_profile, measured
 
     endpoints = require_endpoints()
     chosen = load_profile(profile or endpoints.profile)
@@ -81,6 +81,7 @@ def load(
     received: list[int] = []
     with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
         summary = run_load(plan, endpoints, stop, show)
+    measured.record_load(summary.trades_acknowledged, summary.wire_bytes)
     if as_json:
         print_json(orjson.dumps(asdict(summary)))
     else:

@@ -2,20 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from k2ctl.profiles.scale import Scale
+from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
 from k2ctl.schema.topics import WireFormat
 
-PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Action = Literal["process", "spill", "shed"]
-
-
-class Section(BaseModel):
-    """A part of a profile."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Tiers(Section):
@@ -138,7 +131,7 @@ class Degradation(Section):
 
 
 class Profile(Section):
-    """Everything that k2ctl can be told about a platform."""
+    """Everything that k2ctl can be told about a platform. scale: what it costs to run; `k2ctl cost` needs it."""
 
     name: Annotated[str, Field(min_length=1)]
     description: str
@@ -148,3 +141,4 @@ class Profile(Section):
     consumer: Consumer
     lake: Lake
     degradation: Degradation
+    scale: Scale | None = None

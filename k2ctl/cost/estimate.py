@@ -1,0 +1,127 @@
+"""What a platform costs in a month: the sum of its lines, or the reasons why it cannot work."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from k2ctl.cost.lake_lines import catalog_lines, lake_lines
+from k2ctl.cost.lines import Component, Line, Plan
+from k2ctl.cost.platform_lines import internet_lines, observability_lines, platform_lines, support_line
+from k2ctl.cost.price_book import PriceBook
+from k2ctl.cost.query_lines import query_lines
+from k2ctl.cost.sizing import size
+from k2ctl.cost.stream_lines import client_lines, kafka_lines, state_lines
+from k2ctl.errors import ProfileError
+from k2ctl.profiles.model import Profile
+from k2ctl.profiles.scale import Scale
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A month's cost in US dollars. month: since the start, None for the steady state.
+
+    payload_gb: uncompressed trades, GB of 10^9 bytes. infeasible: why it cannot work; then there are no lines.
+    """
+
+    profile: str
+    region: str
+    month: int | None
+    prices_collected: str
+    trades_per_second: float
+    trades_per_month: float
+    payload_gb: float
+    symbols: int
+    lines: tuple[Line, ...]
+    infeasible: tuple[str, ...]
+
+    @property
+    def total_monthly_usd(self) -> float:
+        """The sum of the lines."""
+        return math.fsum(line.monthly_usd or 0.0 for line in self.lines)
+
+    @property
+    def low_usd(self) -> float:
+        """Every line at its low end."""
+        return math.fsum(line.low_usd for line in self.lines)
+
+    @property
+    def high_usd(self) -> float | None:
+        """Every line at its high end; None where a price was not found."""
+        return None if self.not_found else math.fsum(line.high_usd for line in self.lines)
+
+    @property
+    def not_found(self) -> tuple[str, ...]:
+        """Lines without a price, or with one for a part only: the total is a lower bound."""
+        return tuple(line.name for line in self.lines if not line.complete and line.component != "Support")
+
+    @property
+    def usd_per_million_messages(self) -> float:
+        """US dollars per million trades; a message is a trade."""
+        return self.total_monthly_usd / (self.trades_per_month / 1e6)
+
+    @property
+    def usd_per_gb(self) -> float:
+        """US dollars per GB (10^9 bytes) of uncompressed trades ingested."""
+        return self.total_monthly_usd / self.payload_gb
+
+    @property
+    def usd_per_symbol_month(self) -> float:
+        """US dollars per symbol and month."""
+        return self.total_monthly_usd / self.symbols
+
+    def by_component(self) -> dict[Component, float]:
+        """US dollars a month by component, in the order of the lines."""
+        sums: dict[Component, list[float]] = {}
+        for line in self.lines:
+            sums.setdefault(line.component, []).append(line.monthly_usd or 0.0)
+        return {component: math.fsum(amounts) for component, amounts in sums.items()}
+
+
+def scale_of(profile: Profile) -> Scale:
+    """The profile's section `scale`.
+
+    Raises:
+        ProfileError: it has none.
+    """
+    if profile.scale is None:
+        raise ProfileError(
+            f"The profile '{profile.name}' has no section 'scale', so there is nothing to price.",
+            "Copy the section from one that has: k2ctl cost --scale 10K",
+        )
+    return profile.scale
+
+
+def estimate(profile: Profile, book: PriceBook, month: int | None = None) -> Estimate:
+    """Size the platform, then price every line of it.
+
+    Raises:
+        ProfileError: the profile says nothing of its scale.
+    """
+    scale = scale_of(profile)
+    sizing = size(profile, scale, book)
+    plan = Plan(profile, scale, sizing, book, month)
+    return Estimate(
+        profile=profile.name,
+        region=book.region,
+        month=month,
+        prices_collected=book.collected.isoformat(),
+        trades_per_second=scale.workload.average_rate,
+        trades_per_month=sizing.volumes.trades,
+        payload_gb=sizing.volumes.payload_bytes / 1e9,
+        symbols=profile.market.symbols,
+        lines=() if sizing.faults else tuple(_lines(plan)),
+        infeasible=sizing.faults,
+    )
+
+
+def _lines(plan: Plan) -> Iterator[Line]:
+    others = [
+        line
+        for make in (
+            kafka_lines, client_lines, lake_lines, catalog_lines, state_lines, query_lines,
+            internet_lines, platform_lines, observability_lines,
+        )
+        for line in make(plan)
+    ]  # fmt: skip
+    yield from others
+    yield from support_line(plan, others)

@@ -1,0 +1,157 @@
+"""The lines of what lies: the lake by tier, its requests and compaction, the catalog."""
+
+from collections.abc import Iterator
+
+from k2ctl.cost.capacity import (
+    DAYS_PER_MONTH,
+    GIB,
+    HOURS_PER_MONTH,
+    METADATA_OBJECTS_PER_COMMIT,
+    MIB,
+    vcpus,
+)
+from k2ctl.cost.lines import ASSUMED, BY_RULE, PLANNED, Line, Plan
+from k2ctl.cost.price_book import Kind, Quantity
+from k2ctl.cost.volumes import days_held, days_moved
+
+H = HOURS_PER_MONTH
+TARGET_FILE_MIB = 512
+"""What compaction makes of an hour: Iceberg's write.target-file-size-bytes. What moves between tiers are these."""
+
+
+def lake_lines(plan: Plan) -> Iterator[Line]:
+    """Storage by tier, objects that move between them, requests, compaction."""
+    retention = plan.scale.retention
+    yield _stored(plan, "lake.hot", "S3 Standard", "s3_standard", 0.0, retention.hot_days)
+    if retention.warm_days:
+        yield from _warm(plan, retention.hot_days, retention.warm_days)
+    if retention.archive_days:
+        yield from _archive(plan, retention.hot_days + retention.warm_days, retention.archive_days)
+    yield from _requests(plan)
+    yield _compaction(plan)
+
+
+def _stored(plan: Plan, name: str, where: str, kind: Kind, from_day: float, days: float) -> Line:
+    per_day_gib = plan.sizing.volumes.parquet_gib / DAYS_PER_MONTH
+    held_days = days_held(from_day, days, plan.month)
+    gib = per_day_gib * held_days
+    return plan.line(
+        name,
+        f"{days:g} days in {where}, {gib:,.0f} GiB",
+        Quantity(gib, "GiB-month"),
+        kind,
+        "trades a day × Parquet bytes a trade × days held, averaged over the month",
+        f"{per_day_gib:,.2f} GiB a day × {held_days:,.1f} days",
+        ASSUMED,
+    )
+
+
+def _objects(plan: Plan, days: float) -> float:
+    return plan.sizing.volumes.parquet_gib / DAYS_PER_MONTH * days * GIB / MIB / TARGET_FILE_MIB
+
+
+def _warm(plan: Plan, from_day: float, days: float) -> Iterator[Line]:
+    yield _stored(plan, "lake.warm", "infrequent access", "s3_warm", from_day, days)
+    held = _objects(plan, days_held(from_day, days, plan.month)) / 1000
+    yield plan.line(
+        "lake.warm_monitoring",
+        f"{held * 1000:,.0f} objects watched",
+        Quantity(held, "1k objects-month"),
+        "s3_warm_monitoring",
+        f"objects of {TARGET_FILE_MIB} MiB in the tier × monitoring",
+        f"{held:,.3f} thousand objects",
+        ASSUMED,
+    )
+    yield _moves(plan, "lake.to_warm", "s3_to_warm", from_day)
+
+
+def _archive(plan: Plan, from_day: float, days: float) -> Iterator[Line]:
+    yield _stored(plan, "lake.archive", "Glacier", "s3_archive", from_day, days)
+    yield _moves(plan, "lake.to_archive", "s3_to_archive", from_day)
+
+
+def _moves(plan: Plan, name: str, kind: Kind, from_day: float) -> Line:
+    moved = _objects(plan, days_moved(from_day, plan.month)) / 1000
+    return plan.line(
+        name,
+        f"{moved * 1000:,.0f} objects moved there",
+        Quantity(moved, "1k requests"),
+        kind,
+        f"objects of {TARGET_FILE_MIB} MiB that reach the tier's age × price of a transition",
+        f"{moved:,.3f} thousand objects",
+        ASSUMED,
+    )
+
+
+def _requests(plan: Plan) -> Iterator[Line]:
+    """A PUT per part and file, once when committed and once more per rewrite, and four per commit for metadata."""
+    volumes, files, compaction = plan.sizing.volumes, plan.sizing.files, plan.scale.compaction
+    parts = volumes.parquet_gib * GIB / MIB / compaction.part_mib
+    objects_per_commit = 1 + METADATA_OBJECTS_PER_COMMIT
+    puts = parts * (1 + compaction.rewrites) + files.commits * objects_per_commit
+    yield plan.line(
+        "lake.puts",
+        f"{puts / 1e6:,.2f} M PUTs, {files.writers} writers every {files.interval_s:g} s",
+        Quantity(puts / 1000, "1k requests"),
+        "s3_put",
+        f"parts of {compaction.part_mib:g} MiB × (1 + rewrites) + commits × (1 file + {METADATA_OBJECTS_PER_COMMIT} "
+        "of metadata)",
+        f"({parts:,.0f} × {1 + compaction.rewrites:g} + {files.commits:,.0f} × {objects_per_commit}) / 1,000",
+        BY_RULE,
+    )
+    read = parts * compaction.rewrites
+    yield plan.line(
+        "lake.gets",
+        f"{read / 1e6:,.2f} M GETs of the compaction",
+        Quantity(read / 1000, "1k requests"),
+        "s3_get",
+        "parts read by the rewrites × price of a GET",
+        f"{read:,.0f} / 1,000",
+        BY_RULE,
+    )
+
+
+def _compaction(plan: Plan) -> Line:
+    compaction, node = plan.scale.compaction, plan.scale.clients.node
+    mib = plan.sizing.volumes.parquet_gib * GIB / MIB * compaction.rewrites
+    node_hours = mib / compaction.mib_s_per_vcpu / vcpus(node) / 3600
+    return plan.line(
+        "lake.compaction",
+        f"{node_hours:,.0f} hours of {node}, {compaction.rewrites:g} rewrite",
+        Quantity(node_hours, "node-hour"),
+        "ec2",
+        f"Parquet MiB × rewrites / ({compaction.mib_s_per_vcpu:g} MiB/s × {vcpus(node)} vCPU) × price of a node-hour",
+        f"{mib:,.0f} MiB / {compaction.mib_s_per_vcpu * vcpus(node):g} MiB/s / 3,600",
+        ASSUMED,
+        item=node,
+    )
+
+
+def catalog_lines(plan: Plan) -> Iterator[Line]:
+    """PostgreSQL for the catalog: one head per table, so one instance, and its standby."""
+    catalog, instance = plan.scale.catalog, plan.sizing.catalog
+    if instance is None:
+        return
+    instances = 2 if catalog.multi_az else 1
+    where = "multi_az" if catalog.multi_az else "single_az"
+    yield plan.line(
+        "catalog.instances",
+        f"{instances} × {instance}",
+        Quantity(instances * H, "instance-hour"),
+        "rds_postgresql",
+        f"the cheapest class with {catalog.memory_gib:g} GiB × hours × price, twice for a standby in another zone",
+        f"{instances} × {H} h",
+        BY_RULE,
+        item=instance,
+        committed="discount_rds",
+    )
+    yield plan.line(
+        "catalog.storage",
+        f"{catalog.disk_gib:g} GiB",
+        Quantity(catalog.disk_gib, "GiB-month"),
+        "rds_storage",
+        "GiB × price",
+        f"{catalog.disk_gib:g} GiB",
+        PLANNED,
+        item=where,
+    )

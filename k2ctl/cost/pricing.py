@@ -1,0 +1,91 @@
+"""A question to the cost room: a price book, what-ifs and measurements, for every profile it is asked about."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from k2ctl.cost.documents import read_estimate
+from k2ctl.cost.estimate import Estimate, estimate
+from k2ctl.cost.measurement import Replaced, with_measurements
+from k2ctl.cost.price_book import PriceBook
+from k2ctl.cost.scenarios import profile_for_rate, with_settings
+from k2ctl.errors import Infeasible, UsageError
+from k2ctl.profiles import Profile, load_profile, profile_names
+from k2ctl.profiles.measured import Measured
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A profile as asked for. base: before the what-ifs; replaced: what measurements put in place of assumptions."""
+
+    base: Profile
+    profile: Profile
+    replaced: tuple[Replaced, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """settings: `key=value`; measured: None leaves the profile's assumptions."""
+
+    book: PriceBook
+    settings: Sequence[str] = ()
+    measured: Measured | None = None
+
+    def scenario(self, name: str, rate: float | None) -> Scenario:
+        """A shipped profile by name, else a bare rate in trades per second, else a file.
+
+        Raises:
+            UsageError: none of the three, or a what-if that does not fit.
+        """
+        base = _profile(name, rate)
+        replaced: tuple[Replaced, ...] = ()
+        if self.measured is not None:
+            base, replaced = with_measurements(base, self.measured, self.book)
+        return Scenario(base, with_settings(base, self.settings), replaced)
+
+    def estimate(self, profile: Profile, month: int | None = None) -> Estimate:
+        """The estimate.
+
+        Raises:
+            Infeasible: it cannot work.
+        """
+        found = estimate(profile, self.book, month)
+        if found.infeasible:
+            raise Infeasible(found.profile, found.infeasible)
+        return found
+
+    def subject(self, name: str, rate: float | None) -> Estimate:
+        """One side of a comparison, which may be one that cannot work: as `scenario`, or a saved `--json`.
+
+        Raises:
+            UsageError: none of those.
+        """
+        if name.endswith(".json"):
+            return saved_estimate(Path(name))
+        return estimate(self.scenario(name, rate).profile, self.book)
+
+
+def _profile(name: str, rate: float | None) -> Profile:
+    if name in profile_names():
+        return load_profile(name)
+    if rate is not None:
+        return profile_for_rate(rate)
+    if not Path(name).expanduser().is_file():
+        raise UsageError(
+            f"'{name}' is neither a profile, nor a rate, nor a file.",
+            f"Profiles: {', '.join(profile_names())}. A rate: 250k. A file: ./mine.yaml",
+        )
+    return load_profile(name)
+
+
+def saved_estimate(path: Path) -> Estimate:
+    """An estimate that `k2ctl cost --json` printed.
+
+    Raises:
+        UsageError: it cannot be read, or is something else.
+    """
+    try:
+        return read_estimate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: {error}", "Save one with: k2ctl cost --scale 1M --json") from error

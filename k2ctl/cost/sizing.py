@@ -1,0 +1,179 @@
+"""What the platform needs besides Kafka: clients, state, catalog, query nodes, files; and what cannot work."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from k2ctl.cost.capacity import (
+    BLOOM_BITS_PER_ID,
+    COMMIT_S_PER_WRITER,
+    GIB,
+    RDS_MEMORY_GIB,
+    REDIS_KEY_BYTES,
+    SECONDS_PER_MONTH,
+    VALKEY_MEMORY_GIB,
+    VALKEY_USABLE,
+    memory_gib,
+    vcpus,
+)
+from k2ctl.cost.kafka import KafkaPlan, demand_of
+from k2ctl.cost.kafka_check import plan_kafka
+from k2ctl.cost.price_book import PriceBook
+from k2ctl.cost.volumes import Volumes, open_hours_within, open_share, volumes_of
+from k2ctl.profiles.model import Profile
+from k2ctl.profiles.scale import Scale
+
+
+@dataclass(frozen=True)
+class ClientPlan:
+    """Nodes of one role: feed, lake_writer or projector. vcpus: needed, before whole nodes."""
+
+    role: str
+    vcpus: float
+    nodes: int
+
+
+@dataclass(frozen=True)
+class StatePlan:
+    """Valkey: needed_gib of data in `shards` × (1 + replicas) nodes."""
+
+    node: str
+    shards: int
+    nodes: int
+    needed_gib: float
+    usable_gib: float
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """Commits and objects of the lake in a month. writers: processes that commit, each on its own."""
+
+    writers: int
+    interval_s: float
+    commits: float
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """All that is rented, and why it would not work, if so."""
+
+    volumes: Volumes
+    kafka: KafkaPlan | None
+    clients: tuple[ClientPlan, ...]
+    state: StatePlan | None
+    files: FilePlan
+    catalog: str | None
+    faults: tuple[str, ...]
+
+
+def size(profile: Profile, scale: Scale, book: PriceBook) -> Sizing:
+    """Size everything by the rules; what is over a limit is a fault, told in words."""
+    volumes = volumes_of(profile, scale)
+    kafka, kafka_faults = plan_kafka(demand_of(profile, scale, volumes), book)
+    clients = client_plans(scale)
+    files = file_plan(profile, scale, volumes)
+    state, state_faults = plan_state(profile, scale, book)
+    catalog = cheapest_catalog(scale, book)
+    faults = [*kafka_faults, *state_faults, *_dedup_faults(profile, scale, clients), *_commit_faults(profile, files)]
+    if catalog is None:
+        faults.append(f"No PostgreSQL class has {scale.catalog.memory_gib:g} GiB of memory.")
+    return Sizing(volumes, kafka, clients, state, files, catalog, tuple(faults))
+
+
+def client_plans(scale: Scale) -> tuple[ClientPlan, ...]:
+    """vCPUs = rate × CPU-seconds per trade × the larger of 1 / target and the peak factor; whole nodes per role.
+
+    So a core is busy by the target at the average rate, and never more than busy at the peak. What was put aside at a
+    peak is processed a second time by the lake writers.
+    """
+    workload, clients = scale.workload, scale.clients
+    headroom = max(1 / clients.cpu_target, workload.peak_factor)
+    plans = []
+    for role, cpu_s in clients.cpu_s_per_million:
+        twice = 1 + workload.shed_share if role == "lake_writer" else 1.0
+        needed = workload.average_rate / 1e6 * cpu_s * twice * headroom
+        plans.append(ClientPlan(role, needed, max(1, math.ceil(needed / vcpus(clients.node) - 1e-9))))
+    return tuple(plans)
+
+
+def file_plan(profile: Profile, scale: Scale, volumes: Volumes) -> FilePlan:
+    """A writer per busy core. A writer commits at the interval, or sooner when `commit_rows` are together."""
+    workload = scale.workload
+    writer_cpu_s = scale.clients.cpu_s_per_million.lake_writer
+    writers = max(1, math.ceil(workload.average_rate / 1e6 * writer_cpu_s / scale.clients.cpu_target - 1e-9))
+    interval_s = min(profile.consumer.commit_interval_s, profile.consumer.commit_rows * writers / workload.average_rate)
+    commits = writers * SECONDS_PER_MONTH * open_share(workload) / interval_s
+    return FilePlan(writers, interval_s, min(commits, volumes.trades))
+
+
+def state_gib(profile: Profile, scale: Scale) -> float:
+    """Symbols × bytes each + the ids that are kept whole: of the exact window, or of the whole window as Redis keys."""
+    state, workload = scale.state, scale.workload
+    ids_bytes = workload.average_rate * state.exact_window_s * state.bytes_per_id
+    if state.dedup == "redis_keys":
+        ids_bytes = _ids_in_window(profile, scale) * REDIS_KEY_BYTES
+    return (ids_bytes + profile.market.symbols * state.bytes_per_symbol) / GIB
+
+
+def plan_state(profile: Profile, scale: Scale, book: PriceBook) -> tuple[StatePlan | None, list[str]]:
+    """The shards that the profile names, or the cheapest that hold the state in 75 % of their memory."""
+    needed_gib, state = state_gib(profile, scale), scale.state
+    if state.node is not None and state.node not in VALKEY_MEMORY_GIB:
+        return None, [f"There is no Valkey node '{state.node}'; there are {', '.join(VALKEY_MEMORY_GIB)}."]
+    plans = []
+    for node, memory in VALKEY_MEMORY_GIB.items():
+        usable_gib = memory * VALKEY_USABLE
+        shards = state.shards or max(1, math.ceil(needed_gib / usable_gib))
+        plan = StatePlan(node, shards, shards * (1 + state.replicas), needed_gib, shards * usable_gib)
+        if node == state.node:
+            return plan, list(_state_faults(plan, scale))
+        plans.append(plan)
+    return min(plans, key=lambda plan: plan.nodes * (book.ranking("valkey", plan.node) or math.inf)), []
+
+
+def _state_faults(plan: StatePlan, scale: Scale) -> Iterator[str]:
+    if plan.needed_gib > plan.usable_gib:
+        why = "every message id of the window as a key" if scale.state.dedup == "redis_keys" else "its ids and symbols"
+        yield (
+            f"This Redis needs {plan.needed_gib * GIB / 1e9:,.0f} GB for {why}; {plan.shards} × {plan.node} "
+            f"hold {plan.usable_gib * GIB / 1e9:,.0f} GB."
+        )
+
+
+def _ids_in_window(profile: Profile, scale: Scale) -> float:
+    hours = open_hours_within(scale.workload, profile.consumer.dedup_window_hours)
+    return scale.workload.average_rate * hours * 3600
+
+
+def _dedup_faults(profile: Profile, scale: Scale, clients: tuple[ClientPlan, ...]) -> Iterator[str]:
+    """Bloom chunks of the whole window lie in the lake writers' memory, half of which is left for batches."""
+    if scale.state.dedup != "bloom":
+        return
+    writer_nodes = next(plan.nodes for plan in clients if plan.role == "lake_writer")
+    needed_gib = _ids_in_window(profile, scale) * BLOOM_BITS_PER_ID / 8 / GIB
+    held_gib = writer_nodes * memory_gib(scale.clients.node) / 2
+    if needed_gib > held_gib:
+        yield (
+            f"Bloom filters of {profile.consumer.dedup_window_hours:g} hours need {needed_gib:,.0f} GiB; half the "
+            f"memory of {writer_nodes} × {scale.clients.node} is {held_gib:,.0f} GiB. Interval sets need a few bytes "
+            "a symbol."
+        )
+
+
+def _commit_faults(profile: Profile, files: FilePlan) -> Iterator[str]:
+    needed_s = files.writers * COMMIT_S_PER_WRITER
+    if files.interval_s < needed_s:
+        rows = "" if files.interval_s == profile.consumer.commit_interval_s else ", when commit_rows are together"
+        yield (
+            f"{files.writers} writers that commit every {files.interval_s:g} s{rows}: one table takes a commit in "
+            f"{COMMIT_S_PER_WRITER} s, so the interval is {needed_s:g} s at the least, or a table per topic."
+        )
+    if files.interval_s > profile.topic.retention_hours * 3600:
+        hours = profile.topic.retention_hours
+        yield f"Kafka deletes after {hours:g} hours what is committed every {files.interval_s:g} s."
+
+
+def cheapest_catalog(scale: Scale, book: PriceBook) -> str | None:
+    """The cheapest PostgreSQL class with the memory that is asked for."""
+    fits = [name for name, gib in RDS_MEMORY_GIB.items() if gib >= scale.catalog.memory_gib]
+    return min(fits, key=lambda name: book.ranking("rds_postgresql", name) or math.inf, default=None)

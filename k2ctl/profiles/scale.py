@@ -1,0 +1,189 @@
+"""What a platform is asked to carry and keep, for `k2ctl cost`: the section `scale` of a profile.
+
+Kafka's partitions and retention, the number of symbols, trades per record, the commit interval and the dedup window
+are not repeated here: they are the ones in `topic`, `market`, `load` and `consumer`, with which the platform runs.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from k2ctl.profiles.section import Amount, Count, Fraction, PositiveFloat, PositiveInt, Section
+
+Ec2Node = Annotated[str, Field(pattern=r"^[cmr][0-9][a-z]*\.([0-9]*x)?large$")]
+"""An EC2 type whose vCPUs and memory follow from its name."""
+
+
+class Workload(Section):
+    """How many trades, when, and how large. Rates: trades per second while the market is open.
+
+    trade_bytes: encoded, uncompressed. record_overhead_bytes: of a Kafka record, which holds `load.frame` trades.
+    Ratios are uncompressed to compressed bytes, parquet_ratio against trade_bytes. wire_bytes_per_trade and
+    parquet_bytes_per_trade: measured figures, in place of what the ratios give.
+    shed_share: part of all trades that is put aside at peaks and read a second time by the backfill.
+    """
+
+    average_rate: PositiveFloat
+    peak_factor: Annotated[float, Field(ge=1)]
+    peak_hours_per_day: Annotated[float, Field(ge=0, le=24)]
+    hours_per_day: Annotated[float, Field(gt=0, le=24)]
+    days_per_week: Annotated[int, Field(ge=1, le=7)]
+    trade_bytes: PositiveFloat
+    record_overhead_bytes: Amount
+    wire_ratio: Annotated[float, Field(ge=1)]
+    parquet_ratio: Annotated[float, Field(ge=1)]
+    wire_bytes_per_trade: PositiveFloat | None = None
+    parquet_bytes_per_trade: PositiveFloat | None = None
+    shed_share: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _peaks_fit_the_average(self) -> "Workload":
+        if self.peak_factor * self.peak_hours_per_day > self.hours_per_day:
+            raise ValueError("the peak hours alone are more than the day's average allows")
+        return self
+
+
+class Topology(Section):
+    """Kafka: what is rented, or, where brokers is null, what the sizing rules find cheapest.
+
+    brokers, instance and disk_gib_per_broker go together: a cluster that is there, to be checked and priced.
+    rack_aware: consumers read from the replica in their own zone (client.rack, KIP-392). disk_fill: share of the
+    provisioned disk that retention may take.
+    """
+
+    service: Literal["cheapest", "standard", "express"] = "cheapest"
+    replication: Annotated[int, Field(ge=1, le=6)]
+    zones: Annotated[int, Field(ge=2, le=3)]
+    rack_aware: bool
+    consumer_groups: Annotated[int, Field(ge=1)]
+    disk_fill: Annotated[float, Field(gt=0, le=1)]
+    brokers: PositiveInt | None = None
+    instance: str | None = None
+    disk_gib_per_broker: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _cluster_is_whole(self) -> "Topology":
+        if (self.brokers is None) != (self.instance is None):
+            raise ValueError("brokers and instance go together: both, or neither for the sizing rules to choose")
+        if self.disk_gib_per_broker is not None and self.brokers is None:
+            raise ValueError("disk_gib_per_broker needs brokers and instance")
+        return self
+
+
+class Retention(Section):
+    """Days in each tier of the lake, one after the other: S3 Standard, infrequent access, Glacier."""
+
+    hot_days: PositiveFloat
+    warm_days: Amount
+    archive_days: Amount
+
+
+class Cpu(Section):
+    """CPU-seconds per million trades, by role."""
+
+    feed: PositiveFloat
+    lake_writer: PositiveFloat
+    projector: PositiveFloat
+
+
+class Clients(Section):
+    """Feeds, lake writers and projectors on EC2. cpu_target: how busy they are at the average rate."""
+
+    node: Ec2Node
+    cpu_s_per_million: Cpu
+    cpu_target: Annotated[float, Field(gt=0, le=1)]
+
+
+class State(Section):
+    """Sequence state and the recent exact tier of the deduplication, in Valkey.
+
+    dedup: `intervals` and `bloom` live with the consumers, `redis_keys` keeps an id per trade for the whole window.
+    shards and node go together; null lets the sizing rules choose. replicas: per shard, besides the primary.
+    """
+
+    dedup: Literal["intervals", "bloom", "redis_keys"]
+    exact_window_s: Amount
+    bytes_per_id: PositiveFloat
+    bytes_per_symbol: PositiveFloat
+    replicas: Count
+    shards: PositiveInt | None = None
+    node: str | None = None
+
+    @model_validator(mode="after")
+    def _shards_have_a_node(self) -> "State":
+        if (self.shards is None) != (self.node is None):
+            raise ValueError("shards and node go together: both, or neither for the sizing rules to choose")
+        return self
+
+
+class Compaction(Section):
+    """How the lake's files are written and merged. mib_s_per_vcpu: Parquet read, sorted and written again."""
+
+    part_mib: PositiveFloat
+    rewrites: Amount
+    mib_s_per_vcpu: PositiveFloat
+
+
+class Catalog(Section):
+    """PostgreSQL for the Iceberg catalog: the cheapest class with this much memory."""
+
+    memory_gib: PositiveFloat
+    disk_gib: PositiveFloat
+    multi_az: bool
+
+
+class Query(Section):
+    """What people ask of the lake; it has nothing to do with messages per second.
+
+    cheapest: Athena until the standing Trino nodes are cheaper.
+    """
+
+    engine: Literal["cheapest", "athena", "trino"]
+    queries_per_month: Amount
+    scanned_mib_per_query: Amount
+    trino_nodes: PositiveInt
+    trino_node: Ec2Node
+    trino_disk_gib_per_node: Amount
+
+
+class Platform(Section):
+    """Kubernetes, network and what leaves for the internet."""
+
+    clusters: Count
+    nat_gateways: Count
+    load_balancers: Count
+    interface_endpoints: Count
+    internet_out_gib_per_month: Amount
+
+
+class Observability(Section):
+    """Metrics, logs and dashboards."""
+
+    series: Count
+    scrape_s: PositiveFloat
+    log_gib_per_month: Amount
+    grafana_editors: Count
+    grafana_viewers: Count
+
+
+class Terms(Section):
+    """What is agreed with the cloud."""
+
+    commitment: Literal["none", "1y_no_upfront"]
+    support: Literal["none", "business_plus"]
+
+
+class Scale(Section):
+    """The workload and what it runs on, for sizing and pricing."""
+
+    workload: Workload
+    topology: Topology
+    retention: Retention
+    clients: Clients
+    state: State
+    compaction: Compaction
+    catalog: Catalog
+    query: Query
+    platform: Platform
+    observability: Observability
+    terms: Terms

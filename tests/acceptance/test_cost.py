@@ -1,0 +1,25 @@
+"""`k2ctl cost` answers at once."""
+
+import subprocess
+import sys
+
+from tests.acceptance.test_cli import middle_s
+
+HEAVY = ("pyarrow", "pyiceberg", "confluent_kafka", "duckdb", "numpy", "redis", "docker")
+
+
+def test_an_estimate_takes_less_than_half_a_second() -> None:
+    bare_s = middle_s("-c", "import typer, rich, yaml, pydantic")
+    took_s = middle_s("-m", "k2ctl", "cost", "--scale", "1M")
+    # On a machine that is busy with something else both grow, so the ratio is asked as well, and either will do.
+    assert took_s < 0.5 or took_s < 3 * bare_s
+
+
+def test_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from k2ctl.cli import main;"
+        "main(['cost', '--measured']); main(['cost']); main(['cost', '--policy']);"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
