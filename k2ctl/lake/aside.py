@@ -20,6 +20,7 @@ from k2ctl.lake.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
 SPILL: Final = "spill"
 LEDGER: Final = "ledger"
 QUARANTINE: Final = "quarantine"
+SUFFIX: Final = "-aside"
 
 
 class AsideFolder:
@@ -27,7 +28,7 @@ class AsideFolder:
 
     def __init__(self, table: Table) -> None:
         self._io = table.io
-        self._root = table.location().rstrip("/") + "-aside"
+        self._root = table.location().rstrip("/") + SUFFIX
 
     def write(self, kind: str, content: bytes, suffix: str) -> str:
         """Write a new file and make it durable; returns its location.
@@ -109,6 +110,14 @@ def ledger_of(table: Table) -> Ledger:
     if hashlib.sha256(document).hexdigest() != orjson.loads(text)["sha256"]:
         raise LakeError(f"The ledger's file {location} is damaged.", "Restore it from a copy; nothing else is wrong.")
     return Ledger.loads(document)
+
+
+def aside_locations(table: Table) -> set[str]:
+    """The files beside the table that its current metadata refers to."""
+    text = table.metadata.properties.get(LEDGER_PROPERTY)
+    if text is None:
+        return set()
+    return ledger_of(table).spill_files | {location for location in [ledger_file(text)] if location}
 
 
 def ledger_file(text: str) -> str | None:

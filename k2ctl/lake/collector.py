@@ -15,12 +15,13 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
 from k2ctl.clock import Clock
+from k2ctl.lake.aside import QUARANTINE, SUFFIX, aside_locations
 from k2ctl.lake.catalog import Lake
 
 
 @dataclass(frozen=True)
 class Orphan:
-    """A file under the table's location that nothing refers to. name: relative to the location."""
+    """A file of the table's, or beside it, that nothing refers to. name: relative to its location."""
 
     name: str
     bytes: int
@@ -45,21 +46,24 @@ def collect(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bool = Fa
         filesystem, root = _file_system(lake.table())
         for orphan in old:
             try:
-                filesystem.delete_file(f"{root}/{orphan.name}")
+                filesystem.delete_file(_path(root, orphan.name))
             except FileNotFoundError:
                 continue
     return Collected(len(old), sum(orphan.bytes for orphan in old), len(found) - len(old), dry_run)
 
 
 def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
-    """The files that nothing refers to, of any age.
+    """The files that nothing refers to, of any age: of the table, and spill and ledger files beside it.
 
     Files are listed before the metadata is read: what is committed in between is then reachable.
     """
     now_s = clock.now_us() / 1e6
-    listed = list(_listed(lake.table(), now_s))
-    reachable = reachable_names(lake.table())
-    return [file for file in listed if file.name not in reachable]
+    listed, beside = list(_listed(lake.table(), "", now_s)), list(_listed(lake.table(), SUFFIX, now_s))
+    table = lake.table()
+    reachable = reachable_names(table)
+    owed = {location.rpartition("/")[2] for location in aside_locations(table)}
+    forgotten = [file for file in beside if file.name.rpartition("/")[2] not in owed and QUARANTINE not in file.name]
+    return [file for file in listed if file.name not in reachable] + forgotten
 
 
 def reachable_names(table: Table) -> set[str]:
@@ -85,9 +89,16 @@ def _file_system(table: Table) -> tuple[FileSystem, str]:
     return io.fs_by_scheme(scheme, netloc), path.rstrip("/")
 
 
-def _listed(table: Table, now_s: float) -> Iterator[Orphan]:
-    """Every file under the table's location. Links are not followed: what they lead to is not the table's."""
-    filesystem, root = _file_system(table)
+def _path(root: str, name: str) -> str:
+    """Where a file of a name is, given the path of the table's location."""
+    return f"{root}/{name}" if not name.startswith("../") else f"{root.rpartition('/')[0]}/{name[3:]}"
+
+
+def _listed(table: Table, suffix: str, now_s: float) -> Iterator[Orphan]:
+    """Every file under the table's location, or with a suffix the one beside it. Links are not followed."""
+    filesystem, location = _file_system(table)
+    root = location + suffix
+    inside = f"../{root.rpartition('/')[2]}/" if suffix else ""
     pending = [root]
     while pending:
         for info in filesystem.get_file_info(FileSelector(pending.pop(), allow_not_found=True)):
@@ -96,4 +107,4 @@ def _listed(table: Table, now_s: float) -> Iterator[Orphan]:
             if info.type == FileType.Directory:
                 pending.append(info.path)
             elif info.type == FileType.File and info.path.startswith(root + "/"):
-                yield Orphan(info.path.removeprefix(root + "/"), info.size, now_s - info.mtime_ns / 1e9)
+                yield Orphan(inside + info.path.removeprefix(root + "/"), info.size, now_s - info.mtime_ns / 1e9)

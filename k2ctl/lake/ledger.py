@@ -150,7 +150,10 @@ class Ledger:
             LakeError: they are damaged.
         """
         try:
-            return Ledger(tuple(Entry(*row) for row in orjson.loads(text)))
+            rows = orjson.loads(text)
+            if not isinstance(rows, list):
+                raise TypeError("not a list of entries")
+            return Ledger(tuple(Entry(*row) for row in rows))
         except (ValueError, TypeError) as error:
             raise LakeError(
                 f"The ledger ({LEDGER_PROPERTY}) cannot be read: {error}", "Look at it with: k2ctl lake status"

@@ -5,6 +5,7 @@ import threading
 from typing import Final
 
 from k2ctl.clock import Clock
+from k2ctl.errors import LakeError
 from k2ctl.lake.aside import SPILL, AsideFolder
 from k2ctl.lake.ledger import Entry
 from k2ctl.lake.spill import SUFFIX, encode_spill
@@ -39,7 +40,7 @@ class Spiller:
         """Make the spilled rows of a batch durable; returns their ledger entries and counts them.
 
         Raises:
-            OSError: the disk stays full, Kafka does not hold the rows either, and the consumer is to stop.
+            LakeError: the disk stays full, Kafka does not hold the rows either, and the consumer is to stop.
         """
         if not pending.spilled:
             return []
@@ -53,7 +54,10 @@ class Spiller:
                     self._clock.sleep(RETRY_EVERY_S)
                     continue
                 if not self._admission.can_shed:
-                    raise
+                    raise LakeError(
+                        f"Trades could not be put aside on disk: {error.strerror or error}.",
+                        "Nothing is lost: they are not committed, and Kafka has them. Make room, then: k2ctl consume",
+                    ) from error
                 file = ""
             pending.tally.add("spilled" if file else "shed", rows.partition)
             return self._admission.spill_entries(rows, pending.level, pending.spilled_priorities, file)

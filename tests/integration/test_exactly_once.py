@@ -58,9 +58,9 @@ POINTS = {
 }
 
 
-def die_at(point: str, call: int) -> None:
+def die_at(point: str, call: int, points: dict[str, tuple[str, str, str]] = POINTS) -> None:
     """Make this process kill itself at the n-th passage of a point."""
-    module_name, name, when = POINTS[point]
+    module_name, name, when = points[point]
     holder: Any = __import__(module_name, fromlist=["x"])
     *path, last = name.split(".")
     for part in path:

@@ -1,0 +1,323 @@
+"""A consumer under real pressure: levels up and down, CRITICAL flowing, everything put aside given back, once.
+
+Consumers are held to a budget, so that the tests take seconds; the lag, the levels and the trades are real.
+"""
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.producer import BatchProducer
+from k2ctl.broker.telemetry import TelemetryWriter
+from k2ctl.clock import SystemClock
+from k2ctl.errors import LakeError
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.collector import collect
+from k2ctl.lake.progress import progress_of
+from k2ctl.load.generator import run_load
+from k2ctl.load.market import Market, new_run_id
+from k2ctl.load.plan import plan_load
+from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+from k2ctl.pipeline.report import StatusReporter
+from k2ctl.profiles import Profile
+from k2ctl.profiles.universe import Universe
+from k2ctl.schema.status import ConsumerStatus
+from k2ctl.schema.topics import trades_topic
+from tests.integration.test_exactly_once import CONTEXT, die_at
+from tests.made_trades import ids_of, quick_profile, stored_ids
+
+LAGS = {"NORMAL": 0, "SOFT": 3_000, "GRACEFUL": 8_000, "AGGRESSIVE": 16_000, "CIRCUIT_BREAK": 40_000}
+BUDGET = 12_000.0
+NAMES = tuple(LAGS)
+
+
+def pressed(profile: Profile, endpoints: Endpoints, exchange: str, *, cooldown_s: float = 0.5) -> Profile:
+    """A profile with forty symbols of all priorities, low thresholds, and the exchange of the test."""
+    scale = profile.degradation.embedded_divisor if endpoints.engine == "embedded" else 1
+    levels = [level.model_copy(update={"lag": LAGS[level.name] * scale}) for level in profile.degradation.levels]
+    tiers = profile.market.tiers.model_copy(update={"critical": 2, "high": 6, "low": 16})
+    market = profile.market.model_copy(update={"exchange": exchange, "symbols": 40, "tiers": tiers})
+    degradation = profile.degradation.model_copy(update={"levels": tuple(levels), "cooldown_s": cooldown_s})
+    return profile.model_copy(update={"market": market, "degradation": degradation})
+
+
+@pytest.fixture
+def profile(endpoints: Endpoints, exchange: str) -> Profile:
+    chosen = pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic_of(chosen), chosen.topic.partitions)
+    return chosen
+
+
+def one_platform(stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile]:
+    lake = home / "lake"
+    lake.mkdir()
+    endpoints = replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    profile = pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic_of(profile), profile.topic.partitions)
+    return endpoints, profile
+
+
+def topic_of(profile: Profile) -> str:
+    return trades_topic(profile.market.asset_class, profile.market.exchange)
+
+
+def backlog(endpoints: Endpoints, profile: Profile, count: int) -> np.ndarray:
+    """Trades of the profile's market into Kafka, all acknowledged."""
+    now_us = time.time_ns() // 1000
+    batch = Market(Universe(profile), new_run_id()).take(count, now_us - 1_000_000, now_us)
+    BatchProducer(endpoints, topic_of(profile), 1).send_all(batch.trades, batch.per_partition)
+    return batch.trades
+
+
+def run_until(
+    endpoints: Endpoints,
+    profile: Profile,
+    done: Callable[[ConsumerStatus], bool],
+    *,
+    budget: float | None = BUDGET,
+    telemetry: TelemetryWriter | None = None,
+) -> tuple[list[ConsumerStatus], float]:
+    """Run a consumer until `done`; returns what it said of itself, and how long it took to stop."""
+    consumer = Consumer(endpoints, ConsumerPlan(profile, budget=budget))
+    reporter, stop, said = StatusReporter(consumer), threading.Event(), []
+    due_s = stopped_s = 0.0
+    limit_s = time.monotonic() + 60
+
+    def on_tick() -> None:
+        nonlocal due_s, stopped_s
+        if time.monotonic() < due_s:
+            return
+        due_s = time.monotonic() + 0.1
+        said.append(reporter.status())
+        assert time.monotonic() < limit_s, f"not done: {said[-1]}"
+        if telemetry is not None:
+            telemetry.publish(said[-1])
+        if done(said[-1]) and not stop.is_set():
+            stopped_s = time.monotonic()
+            stop.set()
+
+    consumer.run(stop, on_tick)
+    return said, time.monotonic() - stopped_s
+
+
+def settled(status: ConsumerStatus) -> bool:
+    """Everything has been read, stored and given back."""
+    return status.level == "NORMAL" and status.lag_committed_trades == 0 and not status.owed and not status.pending
+
+
+def assert_all_stored_once(endpoints: Endpoints, trades: np.ndarray) -> None:
+    assert stored_ids(endpoints) == ids_of(trades)
+    with Lake.at(endpoints) as lake:
+        total, ledger = progress_of(lake.table()).total(), progress_of(lake.table()).ledger
+        collect(lake, 0.0, SystemClock())  # what a killed consumer has written and not committed
+        aside = Path(lake.table().location().removeprefix("file://") + "-aside") / "spill"
+    assert total.balanced
+    assert (total.stored, total.shed, total.spilled, total.lost) == (len(trades), 0, 0, 0)
+    assert ledger.entries == ()
+    assert not aside.exists() or list(aside.iterdir()) == []
+
+
+def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
+    endpoints: Endpoints, profile: Profile
+) -> None:
+    """Load at three times what the consumer may process, with the intake open and closed by it."""
+    loaded = threading.Event()
+    telemetry = TelemetryWriter(endpoints)
+    plan = plan_load(profile, rate=36_000, duration_s=5.0)
+    summaries = []
+
+    def load() -> None:
+        summaries.append(run_load(plan, endpoints, threading.Event()))
+        loaded.set()
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    said, _ = run_until(endpoints, profile, lambda s: loaded.is_set() and settled(s), telemetry=telemetry)
+    thread.join()
+    assert {status.level for status in said} == set(NAMES)
+    moves = [(move["from_level"], move["to_level"]) for move in said[-1].transitions]
+    for upper, lower in zip(NAMES[1:], NAMES, strict=False):
+        assert (upper, lower) in moves, "left one level at a time"
+    assert max(status.owed for status in said) > 0
+    assert max(status.critical_lag_seconds or 0.0 for status in said) < 10.0
+    summary = summaries[0]
+    assert (summary.paused_s > 0) == any(status.intake == "closed" for status in said)
+    with Lake.at(endpoints) as lake:
+        rows = lake.table().scan(selected_fields=("message_id",)).to_arrow()
+        total = progress_of(lake.table()).total()
+    assert summary.trades_acknowledged == len(rows) == len(set(rows["message_id"].to_pylist())) == total.stored
+    assert total.balanced
+    assert said[-1].sequence["open_gaps"] == said[-1].sequence["explained"] == 0
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+def test_what_is_put_aside_is_explained_and_no_gap(endpoints: Endpoints, profile: Profile) -> None:
+    trades = backlog(endpoints, profile, 60_000)
+    said, _ = run_until(endpoints, profile, lambda s: s.owed > 3_000)
+    assert said[-1].sequence["open_gaps"] == 0
+    assert said[-1].sequence["explained"] > 0
+    for part in said:
+        assert part.by_priority["CRITICAL"]["shed"] == part.by_priority["CRITICAL"]["spill"] == 0
+    again, _ = run_until(endpoints, profile, settled, budget=None)
+    assert again[0].sequence["open_gaps"] == 0, "a consumer that starts anew knows what is owed"
+    assert_all_stored_once(endpoints, trades)
+
+
+@pytest.mark.parametrize("stack", ["local"], indirect=True)
+def test_it_stops_within_two_seconds_at_every_level_and_loses_nothing(endpoints: Endpoints, profile: Profile) -> None:
+    fed = []
+    for level in NAMES[1:]:
+        fed.append(backlog(endpoints, profile, 50_000))
+        _, seconds = run_until(
+            endpoints, profile, lambda s, wanted=level: NAMES.index(s.level) >= NAMES.index(wanted)
+        )  # fmt: skip
+        assert seconds < 2.0, f"{level}: {seconds:.1f} s"
+    run_until(endpoints, profile, settled, budget=None)
+    assert_all_stored_once(endpoints, np.concatenate(fed))
+
+
+@pytest.mark.parametrize("stack", ["local"], indirect=True)
+def test_backfill_gives_everything_back_and_a_second_one_nothing(endpoints: Endpoints, profile: Profile) -> None:
+    trades = backlog(endpoints, profile, 60_000)
+    run_until(endpoints, profile, lambda s: s.lag_trades == 0 and s.owed > 0)
+    first = Consumer(endpoints, ConsumerPlan(profile, backfill=True))
+    owed = first.ledger.count
+    assert first.run(threading.Event()).given_back == owed > 0
+    second = Consumer(endpoints, ConsumerPlan(profile, backfill=True))
+    assert second.run(threading.Event()).given_back == 0
+    run_until(endpoints, profile, settled, budget=None)
+    assert_all_stored_once(endpoints, trades)
+
+
+@pytest.mark.parametrize("stack", ["local"], indirect=True)
+def test_an_edited_policy_gives_back_the_same_trades(endpoints: Endpoints, profile: Profile) -> None:
+    trades = backlog(endpoints, profile, 60_000)
+    run_until(endpoints, profile, lambda s: s.lag_trades == 0 and s.owed > 0)
+    tiers = profile.market.tiers.model_copy(update={"critical": 5, "low": 1})
+    edited = profile.model_copy(update={"market": profile.market.model_copy(update={"tiers": tiers})})
+    Consumer(endpoints, ConsumerPlan(edited, backfill=True)).run(threading.Event())
+    run_until(endpoints, edited, settled, budget=None)
+    assert_all_stored_once(endpoints, trades)
+
+
+def spill_files(endpoints: Endpoints) -> list[Path]:
+    with Lake.at(endpoints) as lake:
+        folder = Path(lake.table().location().removeprefix("file://") + "-aside")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    return sorted((folder / "spill").iterdir())
+
+
+@pytest.mark.parametrize("stack", ["local"], indirect=True)
+def test_a_damaged_spill_file_is_quarantined_and_its_trades_come_from_kafka(
+    endpoints: Endpoints, profile: Profile
+) -> None:
+    trades = backlog(endpoints, profile, 60_000)
+    run_until(endpoints, profile, lambda s: s.lag_trades == 0 and s.owed_spilled > 0)
+    flipped, gone, *_ = spill_files(endpoints)
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    flipped.write_bytes(content)
+    gone.unlink()
+    Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
+    run_until(endpoints, profile, settled, budget=None)
+    assert_all_stored_once(endpoints, trades)
+    assert len(list((flipped.parent.parent / "quarantine").iterdir())) == 1
+
+
+def test_a_full_disk_is_a_level_and_nothing_is_lost(
+    endpoints: Endpoints, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit for spill files stands for the disk: both are an error of the same write."""
+    aside = profile.degradation.aside.model_copy(update={"spill_limit_mb": 1})
+    full = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"aside": aside})})
+    monkeypatch.setattr("k2ctl.lake.aside.AsideFolder.used_bytes", lambda _: 10**9)
+    trades = backlog(endpoints, profile, 60_000)
+    said: list[ConsumerStatus] = []
+    # Where Kafka does not hold what cannot be spilled, the consumer waits, and says so when it is told to stop.
+    ending = pytest.raises(LakeError, match="put aside") if endpoints.engine == "embedded" else nullcontext()
+    with ending:
+        run_until(endpoints, full, lambda s: said.append(s) or "spill failed" in s.level_reason)  # type: ignore[func-returns-value]
+    assert (said[-1].level, said[-1].intake) == ("CIRCUIT_BREAK", "closed")
+    monkeypatch.undo()
+    run_until(endpoints, profile, settled, budget=None)
+    assert_all_stored_once(endpoints, trades)
+
+
+def test_ranges_that_retention_has_deleted_are_lost_and_said(local_stack: Endpoints, home: Path, exchange: str) -> None:
+    endpoints, profile = one_platform(local_stack, home, exchange)
+    backlog(endpoints, profile, 60_000)
+    said, _ = run_until(endpoints, profile, lambda s: s.lag_trades == 0 and s.owed > s.owed_spilled)
+    shed = said[-1].owed - said[-1].owed_spilled
+    with BrokerAdmin(endpoints) as admin:
+        marks = admin.watermarks(topic_of(profile))
+        admin.delete_records(topic_of(profile), {partition: mark.high for partition, mark in marks.items()})
+    Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
+    with Lake.at(endpoints) as opened:
+        total = progress_of(opened.table()).total()
+    assert total.balanced
+    assert 0 < shed <= total.lost
+    assert total.stored + total.lost == 60_000
+
+
+KILLED_AT = {
+    "entering a level": ("k2ctl.pipeline.degradation", "Controller._change", "after"),
+    "before a spill file": ("k2ctl.lake.aside", "AsideFolder.write", "before"),
+    "after a spill file": ("k2ctl.lake.aside", "AsideFolder.write", "after"),
+    "before a commit": ("k2ctl.lake.writer", "TableWriter.commit", "before"),
+    "after a commit": ("k2ctl.lake.writer", "TableWriter.commit", "after"),
+    "having read a part of the ledger": ("k2ctl.pipeline.recovery", "Recovery._next_part", "after"),
+    "after the spill files are struck": ("k2ctl.pipeline.spiller", "Spiller.delete", "before"),
+}
+
+
+def consume_and_die(endpoints: Endpoints, profile: Profile, point: str, call: int, budget: float) -> None:
+    """A consumer's process, which kills itself at a point; the parent kills it if it does not come by."""
+    die_at(point, call, KILLED_AT)
+    Consumer(endpoints, ConsumerPlan(profile, budget=budget)).run(threading.Event())
+
+
+def kill_at_points(
+    endpoints: Endpoints, profile: Profile, kills: list[tuple[str, int, float]], patience_s: float = 8.0
+) -> None:
+    """Consumers that die at (point, passage, budget), one after the other, each with some more to do."""
+    fed = [backlog(endpoints, profile, 40_000)]
+    for point, call, budget in kills:
+        fed.append(backlog(endpoints, profile, 6_000))
+        arguments = (endpoints, profile, point, call, budget)
+        process = CONTEXT.Process(target=consume_and_die, args=arguments)
+        process.start()
+        process.join(patience_s)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        assert process.exitcode == -signal.SIGKILL, f"{point}: exit {process.exitcode}"
+    run_until(endpoints, profile, settled, budget=None)
+    assert_all_stored_once(endpoints, np.concatenate(fed))
+
+
+def test_killed_while_putting_aside_and_giving_back(embedded_stack: Endpoints, home: Path, exchange: str) -> None:
+    endpoints, profile = one_platform(embedded_stack, home, exchange)
+    points = ["after a spill file", "before a commit", "having read a part of the ledger"]
+    kill_at_points(endpoints, profile, [(point, 1, 20_000.0) for point in points])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_killed_at_every_point_of_every_level(endpoints: Endpoints, profile: Profile) -> None:
+    rng = random.Random(4)
+    budgets = [8_000.0, 30_000.0, 1e9]
+    kills = [(point, rng.randint(1, 6), rng.choice(budgets)) for point in KILLED_AT for _ in range(6)]
+    rng.shuffle(kills)
+    kill_at_points(endpoints, profile, kills)

@@ -1,0 +1,66 @@
+"""Spill files: what is damaged is noticed, and what is not damaged is kept."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k2ctl.lake import spill
+from k2ctl.lake.spill import MAGIC, decode_spill, encode_spill
+from tests.made_trades import make_rows, make_trades
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """Five frames of a hundred rows."""
+    before, spill.FRAME_ROWS = spill.FRAME_ROWS, 100  # type: ignore[misc]
+    try:
+        return encode_spill(make_rows(make_trades(500)))
+    finally:
+        spill.FRAME_ROWS = before  # type: ignore[misc]
+
+
+def test_rows_come_back_with_their_identity(content: bytes) -> None:
+    rows, intact = decode_spill(content, "t", "e")
+    expected = make_rows(make_trades(500))
+    assert intact
+    for name in ("partition", "offset", "index"):
+        assert getattr(rows, name).tolist() == getattr(expected, name).tolist()
+    assert rows.trades["message_id"].tolist() == expected.trades["message_id"].tolist()
+    assert rows.trades["price"].tolist() == expected.trades["price"].tolist()
+
+
+def test_a_torn_file_keeps_its_whole_frames(content: bytes) -> None:
+    last = content.rindex(MAGIC)
+    rows, intact = decode_spill(content[: last + 50], "t", "e")
+    assert (len(rows), intact) == (400, False)
+
+
+def test_a_flipped_frame_is_passed_over_and_its_neighbours_are_kept(content: bytes) -> None:
+    second = content.index(MAGIC, 10)
+    flipped = bytearray(content)
+    flipped[second + 200] ^= 1
+    rows, intact = decode_spill(bytes(flipped), "t", "e")
+    assert (len(rows), intact) == (400, False)
+    assert set(range(100, 200)).isdisjoint(rows.offset.tolist())
+
+
+@given(st.data())
+def test_no_damage_makes_a_wrong_row(data: st.DataObject) -> None:
+    content = encode_spill(make_rows(make_trades(40)))
+    damaged = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        damaged[at] ^= data.draw(st.integers(1, 255))
+    cut = data.draw(st.integers(0, len(content)))
+    rows, intact = decode_spill(bytes(damaged[:cut]), "t", "e")
+    good = make_rows(make_trades(40))
+    assert not intact or len(rows) in (0, 40)
+    assert np.isin(rows.trades["message_id"], good.trades["message_id"]).all()
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_raise_nothing(content: bytes) -> None:
+    rows, intact = decode_spill(content, "t", "e")
+    assert len(rows) == 0
+    assert intact == (not content)
