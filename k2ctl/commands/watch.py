@@ -1,24 +1,39 @@
 """`k2ctl watch`: the platform live."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption
 
 if TYPE_CHECKING:
-    from k2ctl.broker.overview import Overview
+    from k2ctl.broker.overview import Overview, OverviewReader
+    from k2ctl.panels.watch import History
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 FIRST_WORD_S = 1.5
 """How long `--once` waits for workers to speak: they do every 500 ms."""
 
+PICTURE_SIZE = (100, 40)
+"""Columns and lines of an exported picture, where no terminal gives them."""
+
 
 @app.command()
 def watch(
     once: Annotated[bool, typer.Option("--once", help="Print the state once and end.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every tick to a file as well, to be replayed.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Watch a recorded run again; needs no stack.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg|html", help="Write the last screen as a picture.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Watch level, lag, rates and what becomes of the trades.
@@ -27,50 +42,113 @@ def watch(
 
     Example:  k2ctl watch --once --json
     """
+    from k2ctl.panels.watch import History
+
+    if export is not None and export.suffix not in {".svg", ".html"}:
+        raise UsageError(
+            f"A picture is an .svg or an .html file, not {export.name}.", "k2ctl watch --export screen.svg"
+        )
+    history = History()
+    last: list[Overview] = []
+    with ExitStack() as stack:
+        ticks = _noted(_ticks(stack, replay, once=once, every_s=1.0 if as_json else 0.1), history, last, record, stack)
+        try:
+            if as_json:
+                _print_json(ticks)
+            elif once:
+                _print_screen(ticks, history)
+            else:
+                _follow(ticks, history)
+        except KeyboardInterrupt:
+            pass
+    if export is not None and last:
+        _export(last[0], history, export)
+
+
+def _ticks(stack: ExitStack, replay: Path | None, *, once: bool, every_s: float) -> "Iterator[Overview]":
+    """Overviews of the running stack, or of a recording; with `once` a single one."""
     from k2ctl.broker.overview import OverviewReader
+    from k2ctl.broker.recording import paced, read_recording
     from k2ctl.home import require_endpoints
 
+    if replay is not None:
+        recorded = read_recording(replay)
+        return iter(recorded[-1:]) if once else paced(recorded)
     reader = OverviewReader(require_endpoints())
-    try:
-        if once:
-            reader.poll(FIRST_WORD_S)
-            _show_once(reader.poll(), as_json=as_json)
-        elif as_json:
-            while True:
-                _show_once(reader.poll(1.0), as_json=True)
-        else:
-            _follow(reader.poll)
-    except KeyboardInterrupt:
-        return
-    finally:
-        reader.close()
+    stack.callback(reader.close)
+    if once:
+        reader.poll(FIRST_WORD_S)
+        return iter([reader.poll()])
+    return _polled(reader, every_s)
 
 
-def _show_once(overview: "Overview", *, as_json: bool) -> None:
+def _polled(reader: "OverviewReader", every_s: float) -> "Iterator[Overview]":
+    while True:
+        yield reader.poll(every_s)
+
+
+def _noted(
+    ticks: "Iterator[Overview]", history: "History", last: "list[Overview]", record: Path | None, stack: ExitStack
+) -> "Iterator[Overview]":
+    """The same ticks, on their way into the history, the record and `last`."""
     import orjson
 
-    from k2ctl.console import out, print_json
-    from k2ctl.panels.watch import History, watch_panel
-
-    if as_json:
-        print_json(orjson.dumps(overview))
-        return
-    history = History()
-    history.add(overview)
-    out().print(watch_panel(overview, history, out().width))
+    file = stack.enter_context(record.open("wb")) if record is not None else None
+    for tick in ticks:
+        if history.add(tick) and file is not None:
+            file.write(orjson.dumps(tick) + b"\n")
+            file.flush()
+        last[:] = [tick]
+        yield tick
 
 
-def _follow(poll: Callable[[float], "Overview"]) -> None:
+def _print_json(ticks: "Iterator[Overview]") -> None:
+    import orjson
+
+    from k2ctl.console import print_json
+
+    for tick in ticks:
+        print_json(orjson.dumps(tick))
+
+
+def _print_screen(ticks: "Iterator[Overview]", history: "History") -> None:
+    from k2ctl.console import out
+    from k2ctl.panels.watch import watch_screen
+
+    console = out()
+    for tick in ticks:
+        console.print(
+            watch_screen(tick, history, console.width, max(24, console.height if console.is_terminal else 24))
+        )
+
+
+def _follow(ticks: "Iterator[Overview]", history: "History") -> None:
     from k2ctl.console import out
     from k2ctl.panels.live import live
-    from k2ctl.panels.watch import History, watch_line, watch_panel
+    from k2ctl.panels.watch import watch_line, watch_screen
 
-    history, console = History(), out()
-    noted_s = 0.0
-    with live(console, lambda state: watch_panel(state, history, console.width), watch_line, screen=True) as show:
-        while True:
-            overview = poll(0.1)
-            if time.monotonic() >= noted_s + 0.5:
-                noted_s = time.monotonic()
-                history.add(overview)
-            show(overview)
+    console = out()
+    with live(
+        console, lambda tick: watch_screen(tick, history, console.width, console.height), watch_line, screen=True
+    ) as show:
+        for tick in ticks:
+            show(tick)
+
+
+def _export(tick: "Overview", history: "History", path: Path) -> None:
+    """The last screen as a picture, of the terminal's size."""
+    import io
+
+    from rich.console import Console
+
+    from k2ctl.console import out, say
+    from k2ctl.panels.watch import watch_screen
+
+    width, height = (out().width, out().height) if out().is_terminal else PICTURE_SIZE
+    canvas = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True, highlight=False)
+    canvas.print(watch_screen(tick, history, width, height))
+    if path.suffix == ".svg":
+        canvas.save_svg(str(path), title="k2ctl watch")
+    else:
+        canvas.save_html(str(path))
+    say(f"Wrote {path}.")

@@ -1,6 +1,7 @@
 """The demo's screen: the steps so far, what was checked, and the platform live below."""
 
 from types import TracebackType
+from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -11,7 +12,9 @@ from k2ctl.demo.checks import Check
 from k2ctl.demo.story import Audience, Told
 from k2ctl.panels.live import MAX_HZ
 from k2ctl.panels.style import seconds
-from k2ctl.panels.watch import History, watch_panel
+from k2ctl.panels.watch import History, watch_screen
+
+SCREEN_HEIGHT: Final = 24
 
 
 class Screen(Audience):
@@ -51,7 +54,7 @@ class Screen(Audience):
 
     def _draw(self) -> None:
         if self._live is not None and self._overview is not None:
-            self._live.update(watch_panel(self._overview, self._history, self._console.width))
+            self._live.update(watch_screen(self._overview, self._history, self._console.width, SCREEN_HEIGHT))
 
 
 def check_text(check: Check) -> Text:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from rich.text import Text
+
 LEVEL_STYLES: Final = {
     "NORMAL": "bold green",
     "SOFT": "bold cyan",
@@ -9,6 +11,16 @@ LEVEL_STYLES: Final = {
     "AGGRESSIVE": "bold dark_orange",
     "CIRCUIT_BREAK": "bold red",
 }
+
+ACTION_SIGNS: Final = {"process": ("●", "green"), "spill": ("▪", "yellow"), "shed": ("○", "dark_orange")}
+"""Priority × action as one sign and a colour; the sign alone must do where there is no colour."""
+
+
+def bar(share: float, width: int) -> Text:
+    """A share from 0 to 1 as a bar."""
+    filled = min(width, max(0, round(share * width)))
+    style = "red" if share >= 0.9 else "yellow" if share >= 0.7 else "green"
+    return Text.assemble(("█" * filled, style), ("░" * (width - filled), "dim"))
 
 
 def count(value: float) -> str:

@@ -1,8 +1,9 @@
-"""The live picture of the platform: level, lag, rates, what became of the trades."""
+"""The live picture of the platform: the ladder, the lag, what became of the trades, priority by priority."""
 
 import time
 from collections import deque
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,34 +12,52 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.broker.overview import Overview
-from k2ctl.panels.style import LEVEL_STYLES, count, seconds, size
+from k2ctl.panels.chart import LABEL_WIDTH, Threshold, log_chart
+from k2ctl.panels.style import ACTION_SIGNS, LEVEL_STYLES, bar, count, seconds, size
 
-BARS: Final = "▁▂▃▄▅▆▇█"
-HISTORY: Final = 600
+HISTORY_TICKS: Final = 2400
+TICK_S: Final = 0.5
+LADDER_HEIGHT: Final = 8
+FIGURES_HEIGHT: Final = 9
+LEAST_CHART: Final = 4
+MORE_FROM_HEIGHT: Final = 34
+WIDE_FROM: Final = 120
+RETENTION_WORTH_SAYING_S: Final = 7200.0
 
 
 class History:
-    """The lag of the last minutes, for the chart."""
+    """Lag and level of the last twenty minutes, a tick every half second."""
 
     def __init__(self) -> None:
-        self._lags: deque[int] = deque(maxlen=HISTORY)
+        self._ticks: deque[tuple[int, int | None, int]] = deque(maxlen=HISTORY_TICKS)
 
-    def add(self, overview: Overview) -> None:
-        """Note one tick."""
-        self._lags.append(overview.lag_trades or 0)
+    def add(self, overview: Overview) -> bool:
+        """Note one tick; more than one in half a second is not noted, and False returned."""
+        due = not self._ticks or overview.at_us - self._ticks[-1][0] >= TICK_S * 0.9e6
+        if due:
+            self._ticks.append((overview.at_us, overview.lag_trades, overview.level_number))
+        return due
 
-    def chart(self, width: int) -> Text:
-        """The newest `width` ticks as bars, scaled to their highest."""
-        lags = list(self._lags)[-width:]
-        top = max(lags, default=0)
-        if not top:
-            return Text("▁" * len(lags), style="green")
-        return Text("".join(BARS[min(7, lag * 8 // (top + 1))] for lag in lags), style="yellow")
+    @property
+    def lags(self) -> list[int | None]:
+        """Lags in trades, oldest first."""
+        return [lag for _, lag, _ in self._ticks]
+
+    @property
+    def levels(self) -> list[int]:
+        """Level numbers, oldest first."""
+        return [level for _, _, level in self._ticks]
 
 
-def watch_panel(overview: Overview, history: History, width: int) -> RenderableType:
-    """The whole screen, eighteen lines whatever the state, so that nothing jumps."""
-    return Group(_head(overview), _lag(overview, history, width), _flow(overview), _consumers(overview))
+def watch_screen(overview: Overview, history: History, width: int, height: int) -> RenderableType:
+    """The whole screen, always of the same height, so that nothing jumps; at least 80 × 23."""
+    roomy = height >= MORE_FROM_HEIGHT
+    extra = (11 if width >= WIDE_FROM else 14) if roomy else 0
+    chart = max(LEAST_CHART, height - LADDER_HEIGHT - FIGURES_HEIGHT - 3 - extra - 1)
+    parts: list[RenderableType] = [_ladder(overview), _lag(overview, history, width, chart), _figures(overview)]
+    if roomy:
+        parts.append(_side_by_side(_transitions(overview, extra), _consumers(overview, extra)))
+    return Group(*parts)
 
 
 def watch_line(overview: Overview) -> str:
@@ -47,49 +66,195 @@ def watch_line(overview: Overview) -> str:
     return (
         f"{clock} {overview.level} lag {_lag_text(overview)} in {count(overview.rate_in)}/s "
         f"committed {count(overview.rate_committed)}/s stored {overview.stored:,} pending {overview.pending:,} "
-        f"duplicate {overview.duplicate:,} dead-lettered {overview.dead_lettered:,} lost {overview.lost:,}"
+        f"put-aside {overview.owed:,} given-back {overview.given_back:,} duplicate {overview.duplicate:,} "
+        f"dead-lettered {overview.dead_lettered:,} lost {overview.lost:,} intake {overview.intake}"
     )
 
 
-def _head(overview: Overview) -> Panel:
-    level = Text(f" {overview.level} ", style=f"reverse {LEVEL_STYLES.get(overview.level, 'bold')}")
-    reason = overview.level_reason or "all signals are below their thresholds"
-    return Panel(Text.assemble(level, "  ", reason), title="level", title_align="left", box=box.ROUNDED, height=3)
+def _panel(content: RenderableType, title: str, height: int, style: str = "dim") -> Panel:
+    return Panel(
+        content, title=title, title_align="left", box=box.ROUNDED, height=height, border_style=style, padding=(0, 1)
+    )
 
 
-def _lag(overview: Overview, history: History, width: int) -> Panel:
-    content = Group(Text(f"{_lag_text(overview)} not in the table yet"), history.chart(max(10, width - 6)))
-    return Panel(content, title="lag, in trades", title_align="left", box=box.ROUNDED, height=4)
+def _ladder(overview: Overview) -> Panel:
+    """The five levels from the worst down, with what they mean, and why the level is what it is."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(5):
+        table.add_column(no_wrap=True)
+    for number, level in reversed(list(enumerate(overview.ladder))):
+        here = number == overview.level_number
+        style = LEVEL_STYLES[level["name"]] if here else "dim"
+        entered = f"lag ≥ {count(level['lag'])}" if number else ""
+        memory = f"mem ≥ {level['memory']:.0%}" if number else ""
+        closed = "intake closed" if level["intake"] == "closed" else ("no enrichment" if not level["enrich"] else "")
+        signs = Text(" ").join(_sign(name, level[name]) for name in ("CRITICAL", "HIGH", "NORMAL", "LOW"))
+        table.add_row(
+            Text(f"{'▶' if here else ' '} {number} {level['name']}", style=style),
+            Text(entered, style=style),
+            Text(memory, style=style),
+            signs,
+            Text(closed, style="bold red" if here and closed == "intake closed" else style),
+        )
+    style = LEVEL_STYLES.get(overview.level, "bold")
+    return _panel(Group(table, _why(overview)), f"degradation: {overview.level}", LADDER_HEIGHT, style)
+
+
+def _sign(priority: str, action: str) -> Text:
+    sign, style = ACTION_SIGNS[action]
+    return Text(f"{priority[0]}{sign}", style=style)
+
+
+def _why(overview: Overview) -> Text:
+    """Why this level, and when it will be left."""
+    if not overview.ladder:
+        return Text(overview.level_reason, style="yellow")
+    if not overview.level_number:
+        return Text("every trade is processed   ● process  ▪ spill to disk  ○ shed, left in Kafka", style="dim")
+    text = Text("why: ", style="dim", no_wrap=True, overflow="ellipsis").append(overview.level_reason, style="bold")
+    below = overview.ladder[overview.level_number]["exit_lag"]
+    wait = f", {overview.cooldown_left_s:.0f} s to wait" if overview.cooldown_left_s else ""
+    return text.append(f"; left below {count(below)}{wait}", style="dim")
+
+
+def _lag(overview: Overview, history: History, width: int, rows: int) -> Panel:
+    """The lag over time with the thresholds, and under it the level as a strip."""
+    inner = width - 4
+    style = LEVEL_STYLES.get(overview.level, "white").replace("bold ", "")
+    lines = [
+        Threshold(level["lag"], f"{number} {count(level['lag'])}", LEVEL_STYLES[level["name"]].replace("bold ", ""))
+        for number, level in enumerate(overview.ladder)
+        if number
+    ]
+    chart = log_chart(history.lags, lines, inner, rows, style)
+    strip = _strip(history.levels, overview.ladder, inner - LABEL_WIDTH)
+    return _panel(Group(*chart, strip), f"lag: {_lag_text(overview)}", rows + 3)
+
+
+def _strip(levels: Sequence[int], ladder: Sequence[dict[str, Any]], width: int) -> Text:
+    """The level of each column: the worse of its two ticks."""
+    shown = list(levels)[-width * 2 :]
+    if len(shown) % 2:
+        shown = [shown[0], *shown]
+    text = Text(" " * (width - len(shown) // 2), no_wrap=True)
+    for first, second in zip(shown[::2], shown[1::2], strict=True):
+        number = max(first, second)
+        style = LEVEL_STYLES[ladder[number]["name"]] if number < len(ladder) else "dim"
+        text.append("▁▂▄▆█"[min(number, 4)], style=style.replace("bold ", ""))
+    return text.append(" level", style="dim")
 
 
 def _lag_text(overview: Overview) -> str:
     if overview.lag_trades is None:
         return "unknown"
-    age = f", the oldest {seconds(overview.lag_seconds)} ago" if overview.lag_seconds else ""
-    return f"{overview.lag_trades:,} trades{age}"
+    text = f"{overview.lag_trades:,} trades"
+    if overview.lag_seconds:
+        text += f", {seconds(overview.lag_seconds)}"
+    if overview.critical_lag_seconds:
+        text += f" (CRITICAL {seconds(overview.critical_lag_seconds)})"
+    if overview.lag_trades and overview.drain_s:
+        text += f", gone in {seconds(overview.drain_s)}"
+    return text
 
 
-def _flow(overview: Overview) -> Panel:
-    table = Table.grid(padding=(0, 3))
-    for _ in range(4):
-        table.add_column()
+def _figures(overview: Overview) -> Table:
+    return _side_by_side(_identity(overview), _priorities(overview))
+
+
+def _side_by_side(left: RenderableType, right: RenderableType) -> Table:
+    table = Table.grid(expand=True)
+    table.add_column(ratio=9)
+    table.add_column(ratio=11)
+    table.add_row(left, right)
+    return table
+
+
+def _identity(overview: Overview) -> Panel:
+    """Where every trade is: the terms add up to what was seen."""
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    aside = overview.shed + overview.spilled
+    back = f"{count(overview.given_back)} back" if overview.given_back else ""
+    table.add_row("stored", f"{overview.stored:,}", f"{count(overview.rate_committed)}/s")
+    commit = f"in {overview.commit_ms:.0f} ms" if overview.commit_ms else ""
+    table.add_row("pending", f"{overview.pending:,}", commit)
+    table.add_row("put aside", Text(f"{aside:,}", style="yellow" if aside else ""), back)
+    table.add_row("duplicate", f"{overview.duplicate:,}", "")
+    table.add_row("dead letters", f"{overview.dead_lettered:,}", "")
+    table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")
+    gaps = f"{overview.missing_trades:,} missing" if overview.open_gaps else ""
+    table.add_row("open gaps", Text(f"{overview.open_gaps:,}", style="yellow" if overview.open_gaps else ""), gaps)
+    return _panel(table, f"of {overview.seen + overview.pending:,} trades", FIGURES_HEIGHT)
+
+
+def _priorities(overview: Overview) -> Panel:
+    """What was done with each priority since the consumers started, and what goes in and out."""
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column()
+    for _ in range(3):
+        table.add_column(justify="right")
+    table.add_column(justify="right", width=6)
+    names = (f"{ACTION_SIGNS[action][0]} {title}" for action, title in _ACTION_TITLES)
+    table.add_row("", *(Text(name, style="dim") for name in names), Text("aside", style="dim"))
+    for priority in ("CRITICAL", "HIGH", "NORMAL", "LOW"):
+        cells = overview.by_priority.get(priority, {})
+        values = [cells.get(action, 0) for action, _ in _ACTION_TITLES]
+        share = sum(values[1:]) / sum(values) if sum(values) else 0.0
+        shown = Text(f"{share:.1%}" if 0 < share < 0.1 else f"{share:.0%}", style="yellow" if share else "dim")
+        table.add_row(priority, *map(count, values), shown)
     loaded = "—" if overview.rate_loaded is None else f"{count(overview.rate_loaded)}/s"
+    rates = Text.assemble(("loaded ", "dim"), loaded, ("  read ", "dim"), f"{count(overview.rate_in)}/s")
+    if overview.retention_left_s is not None and overview.retention_left_s < RETENTION_WORTH_SAYING_S:
+        rates.append(f"  Kafka deletes in {seconds(overview.retention_left_s)}", style="bold red")
     age = "—" if overview.snapshot_age_s is None else seconds(overview.snapshot_age_s)
-    table.add_row("loaded", loaded, "stored", f"{overview.stored:,}")
-    table.add_row("read", f"{count(overview.rate_in)}/s", "duplicate", f"{overview.duplicate:,}")
-    table.add_row("committed", f"{count(overview.rate_committed)}/s", "dead-lettered", f"{overview.dead_lettered:,}")
-    lost = Text(f"{overview.lost:,}", style="bold red" if overview.lost else "")
-    table.add_row("pending", f"{overview.pending:,}", "lost", lost)
-    table.add_row("memory", f"{size(overview.memory_bytes)}, {overview.memory_share:.0%} of the limit", "snapshot", age)
-    return Panel(table, title="trades", title_align="left", box=box.ROUNDED, height=7)
+    memory = Text.assemble(
+        ("memory ", "dim"),
+        bar(overview.memory_share, 6),
+        f" {size(overview.memory_bytes)}",
+        ("  commit ", "dim"),
+        f"{age} ago",
+    )
+    title = f"held to {count(overview.budget)}/s on purpose" if overview.budget else "by priority"
+    return _panel(Group(table, rates, memory), title, FIGURES_HEIGHT)
 
 
-def _consumers(overview: Overview) -> Panel:
-    rows = [
-        f"{s['id']}  {len(s['partitions'])} partitions  {s['level']}  commit {s['commit_ms']:.0f} ms"
-        for s in overview.consumers[:2]
-    ]
-    hidden = len(overview.consumers) - len(rows)
-    text = "\n".join(rows) or "none speaks on k2.telemetry"
-    title = "consumers" if hidden <= 0 else f"consumers, {hidden} more not shown"
-    return Panel(text, title=title, title_align="left", box=box.ROUNDED, height=4)
+_ACTION_TITLES: Final = (("process", "done"), ("spill", "disk"), ("shed", "Kafka"))
+
+
+def _transitions(overview: Overview, height: int) -> Panel:
+    """The last changes of level, newest first."""
+    text = Text(overflow="ellipsis", no_wrap=True)
+    for move in reversed(overview.transitions[-(height - 2) :]):
+        clock = time.strftime("%H:%M:%S", time.gmtime(int(move["at_us"]) / 1e6))
+        text.append(f"{clock} ", style="dim").append(f"{move['to_level']:<13} ", style=LEVEL_STYLES[move["to_level"]])
+        text.append(f"{move['reason']}\n")
+    return _panel(text if overview.transitions else Text("none yet", style="dim"), "changes of level (UTC)", height)
+
+
+def _consumers(overview: Overview, height: int) -> Panel:
+    """Each consumer with its partitions, as far as there is room."""
+    lines: list[Text] = []
+    for status in overview.consumers:
+        lines.append(
+            Text.assemble(
+                (f"{status['id']} ", "bold"),
+                (status["level"], LEVEL_STYLES[status["level"]]),
+                f"  {len(status['partitions'])} partitions  commit {status['commit_ms']:.0f} ms",
+            )
+        )
+        worst = max((p["high_watermark"] - p["committed"] for p in status["partitions"]), default=0)
+        for part in status["partitions"]:
+            behind = max(0, part["high_watermark"] - part["committed"])
+            share = behind / worst if worst else 0.0
+            lines.append(
+                Text.assemble((f"{part['partition']:>4} ", "dim"), bar(share, 20), f" {count(behind)} records")
+            )
+    room = height - 2
+    if len(lines) > room:
+        lines = [
+            *lines[: room - 1],
+            Text(f"… {len(lines) - room + 1} more; all of them: k2ctl watch --json", style="dim"),
+        ]
+    return _panel(Group(*lines) if lines else Text("none speaks on k2.telemetry", style="dim"), "consumers", height)

@@ -106,7 +106,7 @@ class Controller:
         if demanded > self._current:
             self._change(demanded, reason)
         elif self._current and self._may_leave(signals) and not self.cooldown_left_s():
-            self._change(self._current - 1, f"{_shown(signals)}, below the exit thresholds for the cooldown")
+            self._change(self._current - 1, f"recovered: {_shown(signals)}")
         return self.level
 
     def _demanded(self, signals: Signals) -> tuple[int, str]:

@@ -1,0 +1,66 @@
+"""Metrics: what is declared is what is served, in Prometheus' text."""
+
+import re
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from k2ctl.errors import UsageError
+from k2ctl.metrics import METRICS, Exporter, samples
+from k2ctl.schema.status import ConsumerStatus, PartitionStatus
+
+COUNTS = {
+    "seen": 10,
+    "stored": 6,
+    "duplicate": 1,
+    "shed": 1,
+    "spilled": 1,
+    "lost": 0,
+    "dead_lettered": 1,
+    "undecodable": 2,
+}
+STATUS = ConsumerStatus(
+    id="c", pid=1, at_us=2_000_000, topic="t", epoch="e", level="SOFT", level_number=1, level_reason="",
+    lag_trades=None, cooldown_left_s=0.0, lag_records=5, lag_committed_trades=5, lag_seconds=1.5,
+    trades_per_record=1.0, rate_in=1.0,
+    rate_committed=1.0, pending=3, counts=COUNTS, memory_bytes=1, memory_share=0.1, commits=7, commit_ms=50.0,
+    last_commit_at_us=1_000_000, snapshot_id=1, critical_lag_seconds=0.5, lag_slope=0.0, drain_s=None,
+    retention_left_s=None, intake="open", budget=None, owed=2, owed_spilled=1, given_back=4,
+    by_priority={"LOW": {"process": 1, "spill": 2, "shed": 3}}, ladder=[],
+    sequence={"open_gaps": 1, "missing_trades": 2, "explained": 3}, dedup={},
+    partitions=[PartitionStatus(0, 5, 3, 9)], transitions_total={"NORMAL>SOFT": 2},
+)  # fmt: skip
+
+
+def test_every_sample_is_declared_with_its_labels() -> None:
+    found = list(samples(STATUS))
+    assert {name for name, _, _ in found} == set(METRICS)
+    for name, labels, _ in found:
+        assert len(labels) == len(METRICS[name].labels), name
+
+
+def test_names_follow_prometheus_conventions() -> None:
+    for name, info in METRICS.items():
+        assert re.fullmatch(r"k2_[a-z_]+", name)
+        assert name.endswith("_total") == (info.kind == "counter"), name
+        assert info.meaning.endswith(".")
+
+
+def test_the_exporter_serves_what_it_was_told_and_leaves_out_what_is_unknown() -> None:
+    exporter = Exporter(port := 19464)
+    try:
+        exporter.update(STATUS)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        with pytest.raises(UsageError, match="cannot be used"):
+            Exporter(port)
+    finally:
+        exporter.close()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert families["k2_consumer_lag_seconds"].samples[0].value == 1.5
+    assert families["k2_consumer_lag_messages"].samples[0].value == 6
+    assert families["k2_consumer_lag_trades"].samples == []
+    terms = {sample.labels["term"]: sample.value for sample in families["k2_trades"].samples}
+    assert terms.pop("seen") == sum(terms.values()) - terms["pending"]
+    assert families["k2_degradation_transitions"].samples[0].labels == {"from_level": "NORMAL", "to_level": "SOFT"}
