@@ -1,7 +1,7 @@
 """Topics and offsets of the running stack, on the embedded broker and on real Kafka alike."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -94,6 +94,14 @@ class BrokerAdmin:
         high = self._offsets(topic, partitions, OffsetSpec.latest())
         return {partition: Watermarks(low[partition], high[partition]) for partition in partitions}
 
+    def high_watermarks(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The ends of some partitions, in one request.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        return self._offsets(topic, partitions, OffsetSpec.latest())
+
     def committed(self, topic: str, group: str) -> dict[int, int | None]:
         """The offsets that a group committed, None where it never did. Advisory: the table holds the truth."""
         wanted = [TopicPartition(topic, partition) for partition in range(self._partitions(topic))]
@@ -122,7 +130,7 @@ class BrokerAdmin:
             raise BrokerError(f"There is no topic {topic} yet.", "Make it by loading trades: k2ctl load")
         return count
 
-    def _offsets(self, topic: str, partitions: range, spec: OffsetSpec) -> dict[int, int]:
+    def _offsets(self, topic: str, partitions: Collection[int], spec: OffsetSpec) -> dict[int, int]:
         wanted = {TopicPartition(topic, partition): spec for partition in partitions}
         deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
         while True:

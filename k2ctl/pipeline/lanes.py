@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from k2ctl.broker.reader import Fetched, Hole, Reader, concatenate
+from k2ctl.broker.watermarks import WatermarkFollower
 from k2ctl.home import Endpoints
 
 FIRST_WAIT_S: Final = 0.02
@@ -30,6 +31,7 @@ class LaneReader:
                 reader = Reader(endpoints, topic, group)
                 reader.assign(part)
                 self._readers.append(reader)
+        self._watermarks = WatermarkFollower(endpoints, topic, tuple(offsets)) if offsets else None
         self._newest_ms: dict[int, int] = {}
         self.oldest_critical_ms: int | None = None
         """The earliest record timestamp that the last fetch brought from the CRITICAL lane, if any."""
@@ -72,8 +74,12 @@ class LaneReader:
         return {p: offset for reader in self._readers for p, offset in reader.positions.items()}
 
     def high_watermarks(self) -> dict[int, int | None]:
-        """The high watermarks that came with the last fetches; None where none came yet."""
-        return {p: high for reader in self._readers for p, high in reader.high_watermarks().items()}
+        """The high watermarks, never older than five seconds; None where they are not known."""
+        asked = self._watermarks.latest() if self._watermarks else None
+        if asked is None:
+            return dict.fromkeys(self.positions)
+        fetched = {p: high for reader in self._readers for p, high in reader.high_watermarks().items()}
+        return {p: max(asked[p], fetched[p] or 0) for p in fetched}
 
     def holes(self) -> list[Hole]:
         """What retention deleted before it was read, since the last call."""
@@ -94,11 +100,10 @@ class LaneReader:
         if not self._readers:
             return None
         at = 0 if critical else len(self._readers) - 1
-        reader = self._readers[at]
-        positions, highs = reader.positions, reader.high_watermarks()
+        positions, highs = self._readers[at].positions, self.high_watermarks()
         if None in highs.values():
             return None
-        if all((high or 0) <= positions[p] for p, high in highs.items()):
+        if all((highs[p] or 0) <= position for p, position in positions.items()):
             return 0.0
         newest_ms = self._newest_ms.get(at)
         return None if newest_ms is None else max(0.0, time.time() - newest_ms / 1000)
@@ -110,5 +115,7 @@ class LaneReader:
 
     def close(self) -> None:
         """Leave the broker."""
+        if self._watermarks is not None:
+            self._watermarks.close()
         for reader in self._readers:
             reader.close()

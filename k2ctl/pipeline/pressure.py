@@ -12,6 +12,9 @@ import pyarrow as pa
 from k2ctl.clock import Clock
 
 SLOPE_WINDOW_S: Final = 5.0
+BUDGET_CREDIT_S: Final = 0.5
+"""Time that was not used, and may be made up for: reading and committing have their own rhythm."""
+
 RELEASE_AT: Final = 0.5
 RELEASE_EVERY_S: Final = 2.0
 
@@ -79,7 +82,8 @@ class Budget:
     def spend(self, trades: int) -> None:
         """Note that so many trades were processed."""
         if self.per_s is not None:
-            self._paid_until_s = max(self._paid_until_s, self._clock.monotonic_s()) + trades / self.per_s
+            earliest_s = self._clock.monotonic_s() - BUDGET_CREDIT_S
+            self._paid_until_s = max(self._paid_until_s, earliest_s) + trades / self.per_s
 
     @property
     def exhausted(self) -> bool:

@@ -1,0 +1,49 @@
+"""The ends of partitions, followed beside the reading of them.
+
+What comes with a fetch is the watermark of the last fetch; a consumer whose queue is full does not fetch, and would
+take a growing lag for a steady one.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Collection
+from typing import Final
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.errors import BrokerError
+from k2ctl.home import Endpoints
+
+EVERY_S: Final = 0.5
+KNOWN_FOR_S: Final = 5.0
+"""How long an answer counts; without a newer one the watermarks are unknown."""
+
+
+class WatermarkFollower:
+    """Asks the broker twice a second, on a thread of its own."""
+
+    def __init__(self, endpoints: Endpoints, topic: str, partitions: Collection[int]) -> None:
+        self._endpoints = endpoints
+        self._topic = topic
+        self._partitions = tuple(partitions)
+        self._known: tuple[float, dict[int, int]] = (0.0, {})
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="k2-watermarks", daemon=True)
+        self._thread.start()
+
+    def latest(self) -> dict[int, int] | None:
+        """Partition → high watermark, at most five seconds old; None when Kafka has not answered for that long."""
+        at_s, marks = self._known
+        return marks if marks and time.monotonic() - at_s < KNOWN_FOR_S else None
+
+    def _run(self) -> None:
+        with BrokerAdmin(self._endpoints) as admin:
+            while not self._stop.is_set():
+                with contextlib.suppress(BrokerError):  # no answer is told by its age
+                    self._known = (time.monotonic(), admin.high_watermarks(self._topic, self._partitions))
+                self._stop.wait(EVERY_S)
+
+    def close(self) -> None:
+        """Stop asking; a question under way is not waited for."""
+        self._stop.set()
+        self._thread.join(0.2)
