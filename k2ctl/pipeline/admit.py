@@ -1,6 +1,5 @@
 """Step 2: the level and each row's priority decide: process, spill or shed. Vectorised over the batch."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +14,6 @@ from k2ctl.schema.texts import codes_of
 
 ACTIONS: Final = ("process", "spill", "shed")
 PROCESS, SPILL, SHED = range(3)
-_NORMAL: Final = PRIORITIES.index("NORMAL")
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,9 @@ class Admission:
     """
 
     def __init__(self, universe: Universe, *, can_shed: bool) -> None:
-        self._priority = {
-            symbol.encode(): int(tier) - 1 for symbol, tier in zip(universe.symbols, universe.tiers, strict=True)
-        }
+        self.priority = universe.priority
         self.can_shed = can_shed
-        names = "".join(f"{symbol}:{tier};" for symbol, tier in zip(universe.symbols, universe.tiers, strict=True))
-        self.policy = hashlib.blake2b(names.encode(), digest_size=4).hexdigest()
+        self.policy = universe.policy
 
     def actions(self, level: Level, *, spill_works: bool = True) -> np.ndarray:
         """uint8[priorities]: what becomes of each priority at a level, here and now."""
@@ -56,10 +51,6 @@ class Admission:
         codes, distinct = codes_of(symbols)
         known = np.array([self.priority(symbol) for symbol in distinct.tolist()], np.uint8)
         return np.asarray(known[codes]) if len(symbols) else np.zeros(0, np.uint8)
-
-    def priority(self, symbol: bytes) -> int:
-        """The priority of one symbol, without its padding."""
-        return self._priority.get(symbol, _NORMAL)
 
     def step(self, rows: Rows, actions: np.ndarray) -> Admitted:
         """Divide a batch by `actions`, as `actions()` gives them."""

@@ -1,5 +1,6 @@
 """The symbols of a profile's market, by rank: names, tiers, sectors, ticks, lots. The same for everybody."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -23,6 +24,7 @@ SECTORS: Final = (
 PRIORITIES: Final = ("CRITICAL", "HIGH", "NORMAL", "LOW")
 """Priority by tier: tier 1 is CRITICAL, tier 4 is LOW."""
 
+_NORMAL: Final = PRIORITIES.index("NORMAL")
 _CENT: Final = DECIMAL_ONE // 100
 
 
@@ -81,6 +83,20 @@ class Universe:
     def lot_sizes(self) -> np.ndarray:
         """int64[symbols]: mantissas; larger lots for cheaper shares."""
         return np.where(self.start_prices < DECIMAL_ONE, 1000, np.where(self.start_prices < 20 * DECIMAL_ONE, 100, 10))
+
+    @cached_property
+    def _priorities(self) -> dict[bytes, int]:
+        return {name.encode(): int(tier) - 1 for name, tier in zip(self.symbols, self.tiers, strict=True)}
+
+    def priority(self, symbol: bytes) -> int:
+        """The priority of a symbol, as its position in `PRIORITIES`; one that is not of this market is NORMAL."""
+        return self._priorities.get(symbol, _NORMAL)
+
+    @cached_property
+    def policy(self) -> str:
+        """A digest of which symbol has which priority: changes when that does."""
+        named = "".join(f"{name.decode()}:{priority};" for name, priority in self._priorities.items())
+        return hashlib.blake2b(named.encode(), digest_size=4).hexdigest()
 
     def sector(self, rank: int) -> str:
         """The sector of a symbol."""

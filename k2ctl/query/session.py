@@ -10,12 +10,14 @@ from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import BrokerError, UsageError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Counts, Progress
+from k2ctl.lake.heads import Progress
 from k2ctl.lake.pinned import Pinned, pin
 from k2ctl.profiles import load_profile
+from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, Evidence
 from k2ctl.query.history import FilesGone, History
 from k2ctl.query.names import unknown
+from k2ctl.query.owed import owed_reasons
 from k2ctl.query.stages import Stages
 from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import Span, Tail, TailLimits, read_tail, span_of
@@ -52,12 +54,18 @@ class Session:
     """Answers queries over one lake and one topic. Not thread-safe; holds connections until `close`."""
 
     def __init__(
-        self, lake: Lake, stream: Stream, clock: Clock | None = None, limits: TailLimits | None = None
+        self,
+        lake: Lake,
+        stream: Stream,
+        clock: Clock | None = None,
+        limits: TailLimits | None = None,
+        universe: Universe | None = None,
     ) -> None:
         self._lake = lake
         self._stream = stream
         self._clock = clock or SystemClock()
         self._limits = limits or TailLimits()
+        self._universe = universe
         self._history = History()
 
     @classmethod
@@ -66,7 +74,9 @@ class Session:
         profile = load_profile(endpoints.profile)
         market = profile.market
         topic = trades_topic(market.asset_class, market.exchange)
-        return cls(Lake.at(endpoints), KafkaStream(endpoints, topic, profile.topic.format), clock, limits)
+        return cls(
+            Lake.at(endpoints), KafkaStream(endpoints, topic, profile.topic.format), clock, limits, Universe(profile)
+        )
 
     def __enter__(self) -> "Session":
         return self
@@ -121,7 +131,6 @@ class Session:
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
         pinned, span, tail = sources.pinned, sources.span, sources.tail
-        put_aside = _counts(pinned, span.topic)
         evidence = Evidence(
             snapshot_id=pinned.snapshot_id if pinned else None,
             committed_at_us=pinned.committed_at_us if pinned else None,
@@ -135,11 +144,11 @@ class Session:
             tail_records=tail.records,
             undecodable=tail.undecodable,
             invalid=tail.invalid,
-            lost=put_aside.lost,
+            lost=_lost(pinned, span.topic),
             more=cut,
             newest_us=rows.column("timestamp")[0].cast(pa.int64()).as_py() if len(rows) else None,
             asked_at_us=question.asked_at_us,
-            missing=tail.missing + _put_aside(put_aside),
+            missing=tail.missing + self._owed(sources, question),
             last_trade_us=self._silent(question, sources, rows, stages),
             files=len(files),
             stages_ms=stages.ms,
@@ -185,6 +194,12 @@ class Session:
                 return united
             fetch *= 4  # the lake itself held copies
 
+    def _owed(self, sources: _Sources, question: _Question) -> tuple[str, ...]:
+        if sources.pinned is None:
+            return ()
+        ledger = sources.pinned.progress.ledger.of(sources.span.topic)
+        return owed_reasons(ledger, question.symbols, question.window, self._universe)
+
     def _silent(self, question: _Question, sources: _Sources, rows: pa.Table, stages: Stages) -> Mapping[str, int]:
         """Symbols that were asked for and have no row, with their last trade; unknown ones are an error."""
         if question.symbols is None:
@@ -213,12 +228,7 @@ def _no_stream(topic: str) -> tuple[Span, Tail]:
     return span, Tail(Rows.empty(topic, ""), 0, 0, 0, (LAKE_ONLY,), frozenset(), {})
 
 
-def _counts(pinned: Pinned | None, topic: str) -> Counts:
-    """The counts of all lanes of a topic, of every epoch."""
+def _lost(pinned: Pinned | None, topic: str) -> int:
+    """Trades of a topic that retention deleted unread, in every epoch."""
     heads = pinned.progress.heads.items() if pinned else ()
-    return sum((head.counts for lane, head in heads if lane.topic == topic), Counts())
-
-
-def _put_aside(counts: Counts) -> tuple[str, ...]:
-    outstanding = counts.shed + counts.spilled
-    return (f"{outstanding:,} trades of the topic are put aside",) if outstanding else ()
+    return sum(head.counts.lost for lane, head in heads if lane.topic == topic)
