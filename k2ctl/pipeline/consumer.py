@@ -173,6 +173,8 @@ class Consumer:
         """
         self._maintenance.start()
         try:
+            if on_tick is not None:
+                on_tick()
             while not stop.is_set() and not self._reached_goal():
                 self._step()
                 if on_tick is not None:
