@@ -48,8 +48,8 @@ BATCH_TRADES = 50_000
 
 BUDGET_BATCH_S = 0.1
 IDLE_S = 0.005
-STOP_WITHIN_S = 1.5
-"""What a stop may take to commit what is in hand; what would take longer is left in Kafka, where it still is."""
+STOP_WITHIN_S = 1.0
+"""What a stop may take to commit what is in hand, of two seconds in all; the rest is left in Kafka, where it still is."""
 
 CRITICAL_FIRST_FROM = 3
 """From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
@@ -318,7 +318,7 @@ class Consumer:
         return all(positions[partition] >= goal for partition, goal in self._goal.items())
 
     def _drain(self, *, hurry: bool) -> None:
-        """Commit everything that was read; in a hurry, what a second and a half are enough for."""
+        """Commit everything that was read; in a hurry, what a second is enough for."""
         deadline_s = self.clock.monotonic_s() + STOP_WITHIN_S
         if hurry:
             self.spiller.give_up()
