@@ -49,7 +49,7 @@ BATCH_TRADES = 50_000
 BUDGET_BATCH_S = 0.1
 IDLE_S = 0.005
 STOP_WITHIN_S = 1.0
-"""What a stop may take to commit what is in hand, of two seconds in all; the rest is left in Kafka, where it still is."""
+"""What a stop may take, of two seconds in all, to commit what is in hand; the rest is left in Kafka."""
 
 CRITICAL_FIRST_FROM = 3
 """From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
