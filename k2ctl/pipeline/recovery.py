@@ -120,15 +120,19 @@ class Recovery:
         """bool[n]: the rows that were put aside. Where the policy has been edited since: all that are not stored."""
         wanted = np.zeros(len(rows), np.bool_)
         priority = self._admission.priorities(rows.trades["symbol"])
+        at = {entry.partition: np.flatnonzero(rows.partition == entry.partition) for entry in entries}
+        edited: dict[int, tuple[int, int]] = {}
         for entry in entries:
-            at = np.flatnonzero(rows.partition == entry.partition)
+            here = at[entry.partition]
             if entry.policy == self._admission.policy:
-                wanted[at] = entry.priorities >> priority[at] & 1
-            elif len(at):
-                offset = rows.offset[at]
-                lane = Lane(entry.topic, entry.epoch, entry.partition)
-                stored = stored_identities(self._lake.table(), lane, int(offset.min()), int(offset.max()) + 1)
-                wanted[at] = ~np.isin(identity_numbers(offset, rows.index[at]), stored)
+                wanted[here] = entry.priorities >> priority[here] & 1
+            elif len(here):
+                edited[entry.partition] = (int(rows.offset[here].min()), int(rows.offset[here].max()) + 1)
+        if edited:
+            stored = stored_identities(self._lake.table(), rows.topic, rows.epoch, edited)
+            for partition, numbers in stored.items():
+                here = at[partition]
+                wanted[here] = ~np.isin(identity_numbers(rows.offset[here], rows.index[here]), numbers)
         return wanted
 
     def _settled(self, rows: Rows, settling: list["_Settling"]) -> GivenBack:
