@@ -32,7 +32,7 @@ from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
 from k2ctl.pipeline.pending import Pending
-from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope
+from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope, release_freed
 from k2ctl.pipeline.recovery import Recovery
 from k2ctl.pipeline.reference_feed import ReferenceFeed
 from k2ctl.pipeline.retention import RetentionWatch
@@ -137,6 +137,7 @@ class Consumer:
         self.deduplicator, self.tracker, self.remembered = rebuild(
             self._lake, self.topic, offsets, self.clock.now_us() - window_us
         )
+        release_freed()
 
     def _open_degradation(self, writer: TableWriter) -> None:
         """What becomes of trades under pressure, and how they come back."""
