@@ -19,9 +19,10 @@ from k2ctl.home import Endpoints, private_home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Counts
 from k2ctl.lake.progress import progress_of
-from k2ctl.load.generator import LoadSummary, run_load
+from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import LoadPlan, plan_load
+from k2ctl.load.summary import LoadSummary
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.stack import lifecycle

@@ -4,12 +4,8 @@ Every pass of the loop takes a batch through the steps in order: decode, admit, 
 finished commit and begins the next. The commit is the last step and the only one that others can see.
 """
 
-import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import numpy as np
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.dead_letters import DeadLetters
@@ -24,22 +20,22 @@ from k2ctl.lake.heads import Counts, Progress
 from k2ctl.lake.ledger import Ledger
 from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.progress import progress_of
-from k2ctl.lake.writer import Committed, TableWriter
-from k2ctl.pipeline.admit import ACTIONS, SHED, SPILL, Admission, mask_of
+from k2ctl.lake.writer import TableWriter
+from k2ctl.pipeline.admit import SHED, SPILL, Admission, mask_of
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
 from k2ctl.pipeline.pending import Pending
+from k2ctl.pipeline.plan import ConsumerPlan, Totals
 from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope, release_freed
 from k2ctl.pipeline.recovery import Recovery
 from k2ctl.pipeline.reference_feed import ReferenceFeed
 from k2ctl.pipeline.retention import RetentionWatch
 from k2ctl.pipeline.spiller import Spiller
 from k2ctl.pipeline.start import Beginning, settle_epochs, starting_offsets
-from k2ctl.profiles import Profile
-from k2ctl.profiles.universe import PRIORITIES, Universe
+from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
 
 GROUP = "k2ctl"
@@ -53,39 +49,6 @@ STOP_WITHIN_S = 1.0
 
 CRITICAL_FIRST_FROM = 3
 """From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
-
-
-@dataclass
-class Totals:
-    """What this process has done since it started. by_priority: int64[priorities, actions], trades."""
-
-    records: int = 0
-    trades: int = 0
-    stored: int = 0
-    given_back: int = 0
-    left_in_kafka: int = 0
-    commits: int = 0
-    written_bytes: int = 0
-    last_commit: Committed | None = None
-    last_commit_s: float = 0.0
-    last_commit_at_us: int = 0
-    by_priority: np.ndarray = field(default_factory=lambda: np.zeros((len(PRIORITIES), len(ACTIONS)), np.int64))
-
-
-@dataclass
-class ConsumerPlan:
-    """How to consume.
-
-    until_caught_up: end at the watermarks of the start. backfill: read nothing new, give back all that is owed, end.
-    budget: processed trades per second at most, None for as many as the machine can.
-    """
-
-    profile: Profile
-    until_caught_up: bool = False
-    backfill: bool = False
-    rebase: bool = False
-    budget: float | None = None
-    consumer_id: str = field(default_factory=lambda: f"consumer-{os.getpid()}")
 
 
 class Consumer:

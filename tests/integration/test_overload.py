@@ -27,7 +27,8 @@ from k2ctl.lake.progress import progress_of
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.load.plan import plan_load
-from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.report import StatusReporter
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
