@@ -16,28 +16,55 @@ RECENT_COLUMNS: Final = (
 
 
 def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
-    """The rows of some partitions ingested at or after `since_us`, one table per data file, by lowest offset.
+    """The rows of some partitions ingested or traded at or after `since_us`, one table per data file, by lowest offset.
 
     Files are pruned by their statistics; the columns are `RECENT_COLUMNS`.
     """
     if table.metadata.current_snapshot() is None or not partitions:
         return
     numbers = ", ".join(map(str, sorted(partitions)))
-    wanted = f"ingestion_timestamp >= '{_instant(since_us)}' and kafka_partition in ({numbers})"
+    since = _instant(since_us)
+    wanted = f"(ingestion_timestamp >= '{since}' or timestamp >= '{since}') and kafka_partition in ({numbers})"
     tasks = list(table.scan(row_filter=wanted).plan_files())
     offset_field = table.metadata.schema().find_field("kafka_offset").field_id
+    earliest = pa.scalar(since_us, pa.timestamp("us", "UTC"))
     for task in sorted(tasks, key=lambda task: _lowest(task.file, offset_field)):
-        with table.io.new_input(task.file.file_path).open() as stream:
-            columns = pq.read_table(pa.PythonFile(stream, mode="r"), columns=list(RECENT_COLUMNS))
+        columns = _columns_of(table, task.file, topic, partitions)
         yield columns.filter(
-            pc.and_(
-                pc.and_(
-                    pc.is_in(columns["kafka_partition"], pa.array(sorted(partitions), pa.int32())),
-                    pc.equal(columns["kafka_topic"], topic),
-                ),
-                pc.greater_equal(columns["ingestion_timestamp"], pa.scalar(since_us, pa.timestamp("us", "UTC"))),
+            pc.or_(
+                pc.greater_equal(columns["ingestion_timestamp"], earliest),
+                pc.greater_equal(columns["timestamp"], earliest),
             )
         )
+
+
+def rows_stored_after(
+    table: Table, sequence_number: int, topic: str, partitions: Collection[int]
+) -> Iterator[pa.Table]:
+    """The rows of some partitions that came with commits after one, by its sequence number; one table per data file.
+
+    A file that a compaction has written since counts as new, whatever the age of its rows: too much, never too little.
+    """
+    snapshot = table.metadata.current_snapshot()
+    if snapshot is None:
+        return
+    for manifest in snapshot.manifests(table.io):
+        if (manifest.sequence_number or 0) > sequence_number:
+            for entry in manifest.fetch_manifest_entry(table.io):
+                if (entry.sequence_number or 0) > sequence_number:
+                    yield _columns_of(table, entry.data_file, topic, partitions)
+
+
+def _columns_of(table: Table, file: DataFile, topic: str, partitions: Collection[int]) -> pa.Table:
+    """The recent columns of one file, of some partitions of a topic."""
+    with table.io.new_input(file.file_path).open() as stream:
+        columns = pq.read_table(pa.PythonFile(stream, mode="r"), columns=list(RECENT_COLUMNS))
+    return columns.filter(
+        pc.and_(
+            pc.is_in(columns["kafka_partition"], pa.array(sorted(partitions), pa.int32())),
+            pc.equal(columns["kafka_topic"], topic),
+        )
+    )
 
 
 def _lowest(file: DataFile, field_id: int) -> int:

@@ -24,10 +24,14 @@ from k2ctl.lake.heads import Counts, Progress
 from k2ctl.lake.ledger import Ledger
 from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.suspects import SuspectLookup
 from k2ctl.lake.writer import Committed, TableWriter
 from k2ctl.pipeline.admit import ACTIONS, SHED, SPILL, Admission, mask_of
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
+from k2ctl.pipeline.dedup import HybridDeduplicator
+from k2ctl.pipeline.dedup_plan import plan_chunks
+from k2ctl.pipeline.dedup_saver import DedupSaver
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
@@ -102,6 +106,7 @@ class Consumer:
         self.budget = Budget(plan.budget, self.clock)
         self.memory = MemoryGauge(plan.profile.consumer.memory_limit_mb, self.clock)
         self.slope = Slope(self.clock)
+        self._chunks = plan_chunks(plan.profile.consumer)
         self._open()
 
     def _open(self) -> None:
@@ -133,10 +138,11 @@ class Consumer:
         self._open_degradation(writer)
 
     def _remember(self, offsets: dict[int, int]) -> None:
-        window_us = round(self.plan.profile.consumer.dedup_window_hours * 3600e6)
-        self.deduplicator, self.tracker, self.remembered = rebuild(
-            self._lake, self.topic, offsets, self.clock.now_us() - window_us
-        )
+        restored, self.tracker = rebuild(self._lake, self.topic, offsets, self._chunks, self.clock)
+        self.remembered = restored.rows
+        self._suspects = SuspectLookup(self._lake)
+        self.deduplicator = HybridDeduplicator(restored.memory, self._suspects, self.clock)
+        self._dedup_saver = DedupSaver(self._lake, self.topic, self._chunks, restored.progress, self.clock)
 
     def _open_degradation(self, writer: TableWriter) -> None:
         """What becomes of trades under pressure, and how they come back."""
@@ -178,6 +184,7 @@ class Consumer:
                 if on_tick is not None:
                     on_tick()
             self._drain(hurry=stop.is_set())
+            self._dedup_saver.save(self.deduplicator)
         finally:
             self._close()
         return self.totals
@@ -266,6 +273,7 @@ class Consumer:
     def _submit(self) -> None:
         self._last_submit_s = self.clock.monotonic_s()
         pending, self.pending = self.pending, Pending(self.topic, self.epoch)
+        self.deduplicator.seal()
         self.committer.submit(pending, self.progress)
 
     def _collect(self, *, wait: bool = False) -> None:
@@ -284,6 +292,9 @@ class Consumer:
                 "what this one had read of them was dropped, so nothing is stored twice.",
                 "See who it is with: k2ctl watch --once",
             )
+        self.deduplicator.publish()
+        self._dedup_saver.note_commit(committed.progress, committed.commit_id)
+        self._dedup_saver.save_if_due(self.deduplicator)
         totals = self.totals
         totals.commits += 1
         totals.stored += committed.stored
@@ -295,12 +306,12 @@ class Consumer:
         self.reader.advise(finished.pending.end)
 
     def _update_level(self) -> None:
-        lag = self.lag_trades()
+        lag, dedup = self.lag_trades(), self.deduplicator.statistics()
         slope = self.slope.add(lag) if lag is not None else 0.0
         self.controller.update(
             Signals(
                 lag_trades=None if lag is None else self._lag_window.add(lag),
-                memory=self.memory.share(self.deduplicator.statistics()["bytes"]),
+                memory=self.memory.share(dedup["bytes"], dedup["planned_bytes"]),
                 lag_seconds=self.reader.age_at_position_s(critical=False),
                 slope=slope,
                 trouble=self.spiller.trouble,
@@ -333,6 +344,7 @@ class Consumer:
         self._maintenance.stop()
         self.committer.close()
         self.reader.close()
+        self._suspects.close()
         self._lake.close()
 
     def counts(self) -> Counts:
