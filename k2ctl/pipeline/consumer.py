@@ -142,7 +142,7 @@ class Consumer:
         self.remembered = restored.rows
         self._suspects = SuspectLookup(self._lake)
         self.deduplicator = HybridDeduplicator(restored.memory, self._suspects, self.clock)
-        self._dedup_saver = DedupSaver(self._lake, self.topic, self._chunks, restored.progress, self.clock)
+        self._dedup_saver = DedupSaver(restored.folder, self.topic, self._chunks, restored.progress, self.clock)
 
     def _open_degradation(self, writer: TableWriter) -> None:
         """What becomes of trades under pressure, and how they come back."""

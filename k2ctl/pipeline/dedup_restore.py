@@ -27,9 +27,10 @@ SLICE: Final = 50_000
 
 @dataclass(frozen=True)
 class Restored:
-    """The memory, what of the table it covers, and where it came from. rows: read from the table."""
+    """The memory, what of the table it covers, and whether it was `saved` in the folder. rows: read from the table."""
 
     memory: Memory
+    folder: DedupFolder
     progress: Progress
     saved: bool
     rows: int
@@ -53,13 +54,13 @@ def restore(lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan
         memory.series.expire(now_us)
         memory.sequenced.forget(now_us - plan.window_us)
         later = rows_stored_after(table, index.sequence_number, topic, partitions)
-        return Restored(memory, progress, True, _take_in(memory, later, now_us))
+        return Restored(memory, folder, progress, True, _take_in(memory, later, now_us))
     since_us = now_us - plan.window_us
     memory = Memory.empty(plan)
     if table.metadata.current_snapshot() is not None:
         memory.series.floor_us = since_us
     count = _take_in(memory, recent_rows(table, since_us, topic, partitions), now_us)
-    return Restored(memory, progress, False, count)
+    return Restored(memory, folder, progress, False, count)
 
 
 def load(folder: DedupFolder, index: DedupIndex, plan: ChunkPlan) -> Memory | None:

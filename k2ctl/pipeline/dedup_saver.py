@@ -3,7 +3,6 @@
 from typing import Final
 
 from k2ctl.clock import Clock
-from k2ctl.lake.catalog import Lake
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.lake.heads import Lane, Progress
 from k2ctl.pipeline.dedup import HybridDeduplicator, Memory
@@ -22,8 +21,8 @@ class DedupSaver:
     progress: what the memory covers at the start.
     """
 
-    def __init__(self, lake: Lake, topic: str, plan: ChunkPlan, progress: Progress, clock: Clock) -> None:
-        self._folder = DedupFolder(lake.table())
+    def __init__(self, folder: DedupFolder, topic: str, plan: ChunkPlan, progress: Progress, clock: Clock) -> None:
+        self._folder = folder
         self._topic = topic
         self._plan = plan
         self._covered = progress
