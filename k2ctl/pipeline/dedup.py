@@ -73,6 +73,8 @@ class HybridDeduplicator:
         sequenced = words[:, 1] < SEQUENCED_BELOW
         if sequenced.all():
             return self._check_sequenced(words, now_us)
+        if not sequenced.any():
+            return self._others.check(rows, words, now_us, replays_pass=replays_pass)
         seen = np.zeros(len(words), np.bool_)
         others = rows.take(~sequenced)
         seen[~sequenced] = self._others.check(others, words[~sequenced], now_us, replays_pass=replays_pass)

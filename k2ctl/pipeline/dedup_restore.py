@@ -16,7 +16,7 @@ from k2ctl.lake.progress import progress_of
 from k2ctl.lake.recent import recent_rows, rows_stored_after
 from k2ctl.pipeline.dedup import SEQUENCED_BELOW, Memory
 from k2ctl.pipeline.dedup_saver import LIVE, STRAY
-from k2ctl.pipeline.unsequenced import later_copies
+from k2ctl.pipeline.unsequenced import sorted_ids
 from k2ctl.state.bloom import IdFilter, words_of
 from k2ctl.state.chunks import Chunk, ChunkPlan, ChunkSeries
 from k2ctl.state.intervals import IntervalSets
@@ -102,7 +102,7 @@ def take_in(memory: Memory, words: np.ndarray, times: np.ndarray, stamp_us: int,
     sequenced = words[:, 1] < SEQUENCED_BELOW
     memory.sequenced.add(words[sequenced, 0], words[sequenced, 1], now_us)
     words, times = words[~sequenced], times[~sequenced]
-    first = ~later_copies(words)
+    first = ~sorted_ids(words)[1]
     words, times = words[first], times[first]
     order = np.argsort(times, kind="stable")
     for at in range(0, len(order), SLICE):

@@ -61,16 +61,14 @@ class UnsequencedIds:
             LakeError: the lake does not answer, so suspects cannot be judged; nothing was taken in.
         """
         times = rows.trades["timestamp"].astype(np.int64)
-        seen = later_copies(words)
-        suspect = np.zeros(len(words), np.bool_)
-        suspect[~seen] = self.series.suspects(words[~seen], times[~seen])
-        at = np.flatnonzero(suspect)
+        order, seen = sorted_ids(words)
+        at = np.flatnonzero(~seen & self.series.suspects(words, times))
         held = self.pending.contains(words[at])
         seen[at[held]] = True
         self._judge(rows, seen, at[~held], replays_pass=replays_pass)
         new = ~seen
+        self.pending.add(words[order[new[order]]])
         self.series.add(words[new], times[new], now_us)
-        self.pending.add(words[new])
         self.judged.checked += len(words)
         self.judged.suspects += len(at)
         self.judged.pending += int(held.sum())
@@ -90,14 +88,13 @@ class UnsequencedIds:
         judged.cleared += int((~copies & ~replays).sum())
 
 
-def later_copies(words: np.ndarray) -> np.ndarray:
-    """bool[n]: ids (uint64[n, 2]) that came earlier in the batch."""
+def sorted_ids(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The order of ids (uint64[n, 2]) by their first half, int64[n]; and bool[n], which came earlier in the batch."""
     copies = np.zeros(len(words), np.bool_)
-    order = np.argsort(words[:, 0], kind="stable")
-    ordered = words[order]
-    if not (ordered[1:, 0] == ordered[:-1, 0]).any():
-        return copies
-    order = np.lexsort((words[:, 1], words[:, 0]))  # stable, so that the first of equals stays first
-    ordered = words[order]
-    copies[order[1:]] = (ordered[1:] == ordered[:-1]).all(axis=1)
-    return copies
+    order = np.argsort(words[:, 0])
+    first = words[order, 0]
+    if (first[1:] == first[:-1]).any():
+        order = np.lexsort((words[:, 1], words[:, 0]))  # stable, so that the first of equals stays first
+        ordered = words[order]
+        copies[order[1:]] = (ordered[1:] == ordered[:-1]).all(axis=1)
+    return order, copies
