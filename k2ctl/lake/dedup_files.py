@@ -44,7 +44,6 @@ class DedupIndex:
     saved_us: int
     window_us: int
     floor_us: int
-    middle_us: int
     sequenced: str
     chunks: tuple[SavedChunk, ...]
 

@@ -14,13 +14,16 @@ import pyarrow as pa
 from pyiceberg import expressions
 from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 
+from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.schema.rows import HOUR_US, Rows, texts
 from k2ctl.schema.texts import fixed_binary
 
-TRIES: Final = 5
-"""A compaction may take a planned file away; the next plan knows its successor."""
+GIVE_UP_AFTER_S: Final = 10.0
+"""How long is asked again: a catalog may be restarted, and a compaction take away a file that was planned."""
+
+PAUSE_S: Final = 0.1
 
 SYMBOLS_IN_PLAN: Final = 200
 """Beyond so many, pyiceberg compares a list with no statistics."""
@@ -50,32 +53,35 @@ class Stored:
 class SuspectLookup:
     """Asks one table, with a DuckDB connection of its own. Not thread-safe."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, clock: Clock) -> None:
         self._lake = lake
+        self._clock = clock
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     def find(self, rows: Rows) -> Stored:
         """What the newest snapshot holds of `rows`.
 
         Raises:
-            LakeError: the catalog or the files do not answer.
+            LakeError: the catalog or the files did not answer for GIVE_UP_AFTER_S.
         """
-        found = Stored(np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
-        if not len(rows):
-            return found
-        for left in reversed(range(TRIES)):
-            files = self._files(rows)
+        started_s = self._clock.monotonic_s()
+        while True:
             try:
-                if files:
-                    self._mark(found, rows, self._matches(rows, files))
-                return found
-            except duckdb.Error as error:
-                if left and isinstance(error, duckdb.IOException):
-                    continue
-                raise LakeError(
-                    f"Suspected copies cannot be looked up: {str(error).splitlines()[0]}", "See: k2ctl lake status"
-                ) from error
-        raise AssertionError("the last try returns or raises")
+                return self._found(rows)
+            except (duckdb.Error, OSError, LakeError) as error:
+                if self._clock.monotonic_s() - started_s >= GIVE_UP_AFTER_S:
+                    raise LakeError(
+                        f"Suspected copies cannot be looked up: {str(error).splitlines()[0]}",
+                        "Nothing is lost: what is not judged is not stored. See: k2ctl lake status",
+                    ) from error
+                self._clock.sleep(PAUSE_S)
+
+    def _found(self, rows: Rows) -> Stored:
+        found = Stored(np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
+        files = self._files(rows) if len(rows) else []
+        if files:
+            self._mark(found, rows, self._matches(rows, files))
+        return found
 
     def close(self) -> None:
         """Give the connection back."""

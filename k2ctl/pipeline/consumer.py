@@ -140,7 +140,7 @@ class Consumer:
     def _remember(self, offsets: dict[int, int]) -> None:
         restored, self.tracker = rebuild(self._lake, self.topic, offsets, self._chunks, self.clock)
         self.remembered = restored.rows
-        self._suspects = SuspectLookup(self._lake)
+        self._suspects = SuspectLookup(self._lake, self.clock)
         self.deduplicator = HybridDeduplicator(restored.memory, self._suspects, self.clock)
         self._dedup_saver = DedupSaver(restored.folder, self.topic, self._chunks, restored.progress, self.clock)
 

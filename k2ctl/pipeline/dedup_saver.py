@@ -88,7 +88,6 @@ class DedupSaver:
             saved_us=self._clock.now_us(),
             window_us=self._plan.window_us,
             floor_us=series.floor_us,
-            middle_us=series.middle_us,
             sequenced=self._folder.write(memory.sequenced.dumps()),
             chunks=tuple(chunks),
         )

@@ -8,6 +8,7 @@ everybody is tested against.
 Nothing here is a verdict. What `suspects` names may be known; what it does not name is not known.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,9 @@ from k2ctl.state.bloom import IdFilter, filter_bits
 
 STRAY_US: Final = 30_000_000
 """Farther than this from the middle of the batches, a trade goes to the chunk for strays."""
+
+MIDDLES: Final = 15
+"""Batches that tell where the crowd is: a few that are given back late do not move it."""
 
 LEAST_CHUNKS: Final = 3
 """Two open ones, and one that is closed."""
@@ -68,20 +72,17 @@ class Chunk:
 
 @dataclass
 class ChunkSeries:
-    """Chunks, oldest first. floor_us: what happened before may have been known and forgotten; ALWAYS: nothing was.
-
-    middle_us: where the crowd is in event time.
-    """
+    """Chunks, oldest first. floor_us: what happened before may have been known and forgotten; ALWAYS: nothing was."""
 
     plan: ChunkPlan
     floor_us: int = ALWAYS
-    middle_us: int = ALWAYS
     closed: list[Chunk] = field(default_factory=list)
     live: Chunk | None = None
     stray: Chunk | None = None
     forgotten: int = 0
 
     def __post_init__(self) -> None:
+        self._middles: deque[int] = deque(maxlen=MIDDLES)
         self._index()
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -121,13 +122,17 @@ class ChunkSeries:
         """Add ids, each of them once, at processing time `now_us`; opens, closes and forgets chunks as planned."""
         if not len(times):
             return
-        self.middle_us = max(self.middle_us, int(np.partition(times, len(times) // 2)[len(times) // 2]))
-        stray = np.abs(times - self.middle_us) > STRAY_US
+        stray = np.abs(times - self._crowd(times)) > STRAY_US
         if stray.any():
             self.stray = self._fill(self.stray, words[stray], times[stray], now_us)
             words, times = words[~stray], times[~stray]
         self.live = self._fill(self.live, words, times, now_us)
         self.expire(now_us)
+
+    def _crowd(self, times: np.ndarray) -> int:
+        """Where the crowd is in event time: the median of the medians of the last batches."""
+        self._middles.append(int(np.partition(times, len(times) // 2)[len(times) // 2]))
+        return sorted(self._middles)[len(self._middles) // 2]
 
     def _fill(self, chunk: Chunk | None, words: np.ndarray, times: np.ndarray, now_us: int) -> Chunk | None:
         """Add to an open chunk, and to further ones as each is full; returns the one that is open at the end."""

@@ -41,10 +41,10 @@ def test_the_lake_tells_copies_from_replays_and_from_the_new(lake: Lake) -> None
     asked["message_id"][50:] = np.frombuffer(np.random.default_rng(1).bytes(160), "V16")
     rows = make_rows(asked, offset=70)
     rows.offset[:25] += 1000
-    found = SuspectLookup(lake).find(rows)
+    found = SuspectLookup(lake, SystemClock()).find(rows)
     assert found.elsewhere.tolist() == [True] * 25 + [False] * 35
     assert found.itself.tolist() == [False] * 25 + [True] * 25 + [False] * 10
-    elsewhere = SuspectLookup(lake).find(replace(rows, epoch="another"))
+    elsewhere = SuspectLookup(lake, SystemClock()).find(replace(rows, epoch="another"))
     assert elsewhere.elsewhere.tolist() == [True] * 50 + [False] * 10
 
 
@@ -55,7 +55,7 @@ def test_suspects_of_many_hours_and_symbols_are_one_question(lake: Lake) -> None
     step = Advance(0, 500, Counts(seen=500, stored=500))
     TableWriter(lake, SystemClock()).commit([make_rows(trades)], {Lane("t", "e", 0): step})
     for some in (slice(None), slice(0, 30), slice(100, 101)):
-        assert SuspectLookup(lake).find(make_rows(trades[some], offset=9000)).elsewhere.all()
+        assert SuspectLookup(lake, SystemClock()).find(make_rows(trades[some], offset=9000)).elsewhere.all()
 
 
 def test_rows_of_later_commits_are_read(lake: Lake) -> None:
@@ -72,7 +72,7 @@ def test_the_collector_keeps_what_an_index_needs_within_the_window(lake: Lake) -
     now_us, folder = clock.now_us(), DedupFolder(lake.table())
     young, old, sequenced, forgotten = (folder.write(b"x") for _ in range(4))
     chunks = (SavedChunk(old, "closed", 0, 1, now_us - 30 * HOUR_US), SavedChunk(young, "live", 0, 1, now_us))
-    index = DedupIndex("market.a-b_c", folder.table_id, 1, {}, now_us, 24 * HOUR_US, 0, 0, sequenced, chunks)
+    index = DedupIndex("market.a-b_c", folder.table_id, 1, {}, now_us, 24 * HOUR_US, 0, sequenced, chunks)
     folder.put_index(index)
     assert folder.index("market.a-b_c") == index
     clock.advance(2 * 3600)
@@ -89,7 +89,7 @@ def test_the_collector_keeps_what_an_index_needs_within_the_window(lake: Lake) -
 def test_a_damaged_index_is_none(lake: Lake) -> None:
     commit(lake, 0, 10)
     folder = DedupFolder(lake.table())
-    index = DedupIndex("t", folder.table_id, 1, {}, 0, 1, 0, 0, "", ())
+    index = DedupIndex("t", folder.table_id, 1, {}, 0, 1, 0, "", ())
     folder.put_index(index)
     path = next(Path(lake.table().location().removeprefix("file://") + "-aside").rglob("*.json"))
     content = path.read_bytes()
