@@ -14,6 +14,7 @@ from k2ctl.pipeline.dedup import HybridDeduplicator, Memory
 from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.schema.trade import REFERENCE, TRADE
+from k2ctl.state.bloom import IdFilter
 from k2ctl.state.chunks import ChunkPlan
 
 BATCH: Final = 50_000
@@ -75,11 +76,11 @@ class DedupBench:
             Figure("dedup", case, "seen again, all of a batch", len(last) / again_s, "ids/s"),
             Figure("dedup", case, "memory of chunks", held, "bytes", goal=2e9, at_most=True),
             Figure("dedup", case, "memory an id", 8 * held / self._entries, "bits"),
-            self._false_positives(case),
+            *self._false_positives(case),
             Figure("dedup", case, "look-ups saved", 1 - statistics["suspects"] / self._entries, "share"),
             Figure("dedup", case, "queries to the lake", statistics["queries"], "queries"),
         ]
-        return [*figures, self._sequenced()]
+        return [self._one_filter(own), *figures, self._sequenced()]
 
     def _own_add(self) -> float:
         """Ids a second through the container's own `add`, one by one, in a filter of one chunk's size."""
@@ -113,18 +114,36 @@ class DedupBench:
         self._deduplicator.step(rows, tally)
         return time.perf_counter() - started_s
 
-    def _false_positives(self, case: str) -> Figure:
-        """New ids of any time that was filled: the share that is suspected."""
-        suspected, series = 0, self._memory.series
+    def _one_filter(self, own: float) -> Figure:
+        """Every id tested and set in one chunk. In the fill, times beyond a chunk's span spare most of the tests."""
+        plan = self._memory.series.plan
+        words = self._rng.integers(0, 1 << 64, (plan.ids, 2), np.uint64)
+        filled = IdFilter(plan.ids, plan.error_rate)
+        started_s = time.perf_counter()
+        for at in range(0, plan.ids, BATCH):
+            batch = words[at : at + BATCH]
+            filled.test(batch)
+            filled.add(batch)
+        rate = plan.ids / (time.perf_counter() - started_s)
+        return Figure("dedup", f"one chunk of {plan.ids:,} ids", "every id tested", rate, "ids/s", own, rate / own, 5.0)
+
+    def _false_positives(self, case: str) -> list[Figure]:
+        """New ids of any time that was filled: the share that is suspected, and how fast late trades are tested."""
+        suspected, seconds, series = 0, 0.0, self._memory.series
         for _ in range(0, PROBES, BATCH):
             words = self._rng.integers(0, 1 << 64, (BATCH, 2), np.uint64)
             times = self._start_us + self._rng.integers(0, max(1, self._time_of(self._entries)), BATCH)
+            started_s = time.perf_counter()
             suspected += int(series.suspects(words, times).sum())
+            seconds += time.perf_counter() - started_s
         rate = suspected / PROBES
-        return Figure(
-            "dedup", case, "false positives, of the rate set", rate, "share",
-            self._error_rate, rate / self._error_rate, goal=1.2, at_most=True,
-        )  # fmt: skip
+        return [
+            Figure(
+                "dedup", case, "false positives, of the rate set", rate, "share",
+                self._error_rate, rate / self._error_rate, goal=1.2, at_most=True,
+            ),
+            Figure("dedup", case, "test alone, any time of the span", PROBES / seconds, "ids/s"),
+        ]  # fmt: skip
 
     def _sequenced(self) -> Figure:
         """Ids of feed session and sequence, 500 symbols, in the order of a feed."""

@@ -20,7 +20,7 @@ from k2ctl.state.bloom import IdFilter, filter_bits
 STRAY_US: Final = 30_000_000
 """Farther than this from the middle of the batches, a trade goes to the chunk for strays."""
 
-MIDDLES: Final = 15
+MIDDLES: Final = 5
 """Batches that tell where the crowd is: a few that are given back late do not move it."""
 
 LEAST_CHUNKS: Final = 3
