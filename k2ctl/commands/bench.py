@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k2ctl.options import EngineOption, JsonOption, ProfileOption
+from k2ctl.options import EngineOption, JsonOption, ProfileOption, parse_count
 
 if TYPE_CHECKING:
     from k2ctl.checks.bench import Bench
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 
 Repeat = Annotated[int, typer.Option(min=1, max=20, help="Repetitions; the median is shown.")]
+Entries = Annotated[int, typer.Option(parser=parse_count, metavar="COUNT", help="Random ids: 1M to 1G.")]
 
 
 @app.command(short_help="Trades into Kafka, against a bare produce loop.")
@@ -61,19 +62,48 @@ def commits(profile: ProfileOption = "laptop", as_json: JsonOption = False) -> N
     _run(lambda bench: bench.commits(), "embedded", 1, profile, as_json=as_json)
 
 
+@app.command(short_help="A day of ids remembered: speed, memory, errors.")
+def dedup(
+    entries: Annotated[
+        int, typer.Option(parser=parse_count, metavar="COUNT", help="Random ids: 1M to 1G.")
+    ] = 1_000_000,
+    profile: ProfileOption = "laptop",
+    as_json: JsonOption = False,
+) -> None:
+    """Random ids into Bloom chunks, really filled: against pybloom-live's own add, and the rate of error that is set.
+
+    1G takes some ten minutes and 2 GB of memory.
+
+    Example:  k2ctl bench dedup --entries 10M
+    """
+    from k2ctl.checks.bench_dedup import DedupBench
+    from k2ctl.panels.stack import progress
+    from k2ctl.profiles import load_profile
+
+    settings = load_profile(profile).consumer.dedup
+    with progress("k2ctl bench", quiet=as_json) as say:
+        figures = DedupBench(entries, settings.chunk_ids, settings.error_rate, say).run()
+    _print(figures, as_json=as_json)
+
+
 def _run(
     benchmark: "Callable[[Bench], list[Figure]]", engine: str, repeat: int, profile: str, *, as_json: bool
 ) -> None:
-    import orjson
-
     from k2ctl.checks.bench import Bench
-    from k2ctl.console import out, print_json
-    from k2ctl.panels.bench import figures_table
     from k2ctl.panels.stack import progress
     from k2ctl.profiles import load_profile
 
     with progress("k2ctl bench", quiet=as_json) as say:
         figures = benchmark(Bench(load_profile(profile), engine, repeat, say))
+    _print(figures, as_json=as_json)
+
+
+def _print(figures: "list[Figure]", *, as_json: bool) -> None:
+    import orjson
+
+    from k2ctl.console import out, print_json
+    from k2ctl.panels.bench import figures_table
+
     if as_json:
         for figure in figures:
             print_json(orjson.dumps({**asdict(figure), "met": figure.met}))

@@ -141,7 +141,7 @@ def _state_faults(plan: StatePlan, scale: Scale) -> Iterator[str]:
 
 
 def _ids_in_window(profile: Profile, scale: Scale) -> float:
-    hours = open_hours_within(scale.workload, profile.consumer.dedup_window_hours)
+    hours = open_hours_within(scale.workload, profile.consumer.dedup.window_hours)
     return scale.workload.average_rate * hours * 3600
 
 
@@ -154,7 +154,7 @@ def _dedup_faults(profile: Profile, scale: Scale, clients: tuple[ClientPlan, ...
     held_gib = writer_nodes * memory_gib(scale.clients.node) / 2
     if needed_gib > held_gib:
         yield (
-            f"Bloom filters of {profile.consumer.dedup_window_hours:g} hours need {needed_gib:,.0f} GiB; half the "
+            f"Bloom filters of {profile.consumer.dedup.window_hours:g} hours need {needed_gib:,.0f} GiB; half the "
             f"memory of {writer_nodes} × {scale.clients.node} is {held_gib:,.0f} GiB. Interval sets need a few bytes "
             "a symbol."
         )

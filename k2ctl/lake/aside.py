@@ -19,6 +19,7 @@ from k2ctl.lake.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
 
 SPILL: Final = "spill"
 LEDGER: Final = "ledger"
+DEDUP: Final = "dedup"
 QUARANTINE: Final = "quarantine"
 SUFFIX: Final = "-aside"
 
@@ -51,6 +52,26 @@ class AsideFolder:
             self.delete(location)
             raise
         return location
+
+    def put(self, kind: str, name: str, content: bytes) -> str:
+        """Write a file of a fixed name, in place of the one before; returns its location.
+
+        Raises:
+            OSError: the disk is full, or the store does not answer. The file before is still there.
+        """
+        location = f"{self._root}/{kind}/{name}"
+        local = _local_path(location)
+        if local is None:  # an object store shows the old one or the new one, never a part
+            with self._io.new_output(location).create(overwrite=True) as stream:
+                stream.write(content)
+            return location
+        Path(str(_local_path(self.write(kind, content, "new")))).replace(local)
+        _sync(local.parent)
+        return location
+
+    def location(self, kind: str, name: str) -> str:
+        """Where a file of a fixed name is."""
+        return f"{self._root}/{kind}/{name}"
 
     def read(self, location: str) -> bytes:
         """The whole file.

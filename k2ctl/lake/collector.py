@@ -17,6 +17,7 @@ from pyiceberg.table import Table
 from k2ctl.clock import Clock
 from k2ctl.lake.aside import QUARANTINE, SUFFIX, aside_locations
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.dedup_files import live_dedup_names
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def collect(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bool = Fa
 
 
 def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
-    """The files that nothing refers to, of any age: of the table, and spill and ledger files beside it.
+    """The files that nothing refers to, of any age: of the table, and spill, ledger and dedup files beside it.
+
+    What deduplication has saved is kept for its window, and the index that names it as long as it names anything.
 
     Files are listed before the metadata is read: what is committed in between is then reachable.
     """
@@ -62,6 +65,7 @@ def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
     table = lake.table()
     reachable = reachable_names(table)
     owed = {location.rpartition("/")[2] for location in aside_locations(table)}
+    owed |= live_dedup_names(table, [file.name.rpartition("/")[2] for file in beside], clock.now_us())
     forgotten = [file for file in beside if file.name.rpartition("/")[2] not in owed and QUARANTINE not in file.name]
     return [file for file in listed if file.name not in reachable] + forgotten
 

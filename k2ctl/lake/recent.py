@@ -19,33 +19,51 @@ BATCH_ROWS: Final = 500_000
 
 
 def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
-    """The rows of some partitions ingested at or after `since_us`, in batches, files with the lowest offsets first.
+    """The rows of some partitions ingested or traded at or after `since_us`, files with the lowest offsets first.
 
-    Within a file rows come as they are stored: by symbol, and each symbol's by time. Files are pruned by their
+    They come in batches, as they are stored: by symbol, and each symbol's by time. Files are pruned by their
     statistics; the columns are `RECENT_COLUMNS`, texts dictionary-encoded.
     """
     if table.metadata.current_snapshot() is None or not partitions:
         return
     numbers = ", ".join(map(str, sorted(partitions)))
-    wanted = f"ingestion_timestamp >= '{_instant(since_us)}' and kafka_partition in ({numbers})"
+    since = _instant(since_us)
+    wanted = f"(ingestion_timestamp >= '{since}' or timestamp >= '{since}') and kafka_partition in ({numbers})"
     tasks = list(table.scan(row_filter=wanted).plan_files())
     offset_field = table.metadata.schema().find_field("kafka_offset").field_id
+    earliest = pa.scalar(since_us, pa.timestamp("us", "UTC"))
     for task in sorted(tasks, key=lambda task: _lowest(task.file, offset_field)):
-        with table.io.new_input(task.file.file_path).open() as stream:
-            file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=["symbol", "exchange"])
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(RECENT_COLUMNS)):
-                columns = pa.table(batch)
-                yield columns.filter(
-                    pc.and_(
-                        pc.and_(
-                            pc.is_in(columns["kafka_partition"], pa.array(sorted(partitions), pa.int32())),
-                            pc.equal(columns["kafka_topic"], topic),
-                        ),
-                        pc.greater_equal(
-                            columns["ingestion_timestamp"], pa.scalar(since_us, pa.timestamp("us", "UTC"))
-                        ),
-                    )
-                )
+        for columns in _batches(table, task.file, topic, partitions):
+            ingested, traded = columns["ingestion_timestamp"], columns["timestamp"]
+            yield columns.filter(pc.or_(pc.greater_equal(ingested, earliest), pc.greater_equal(traded, earliest)))
+
+
+def rows_stored_after(
+    table: Table, sequence_number: int, topic: str, partitions: Collection[int]
+) -> Iterator[pa.Table]:
+    """The rows of some partitions that came with commits after one, by its sequence number, in batches.
+
+    A file that a compaction has written since counts as new, whatever the age of its rows: too much, never too little.
+    """
+    snapshot = table.metadata.current_snapshot()
+    if snapshot is None:
+        return
+    for manifest in snapshot.manifests(table.io):
+        if (manifest.sequence_number or 0) > sequence_number:
+            for entry in manifest.fetch_manifest_entry(table.io):
+                if (entry.sequence_number or 0) > sequence_number:
+                    yield from _batches(table, entry.data_file, topic, partitions)
+
+
+def _batches(table: Table, file: DataFile, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
+    """The recent columns of one file, of some partitions of a topic; bounded, because a file may hold a whole hour."""
+    numbers = pa.array(sorted(partitions), pa.int32())
+    with table.io.new_input(file.file_path).open() as stream:
+        parquet = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=["symbol", "exchange"])
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=list(RECENT_COLUMNS)):
+            columns = pa.table(batch)
+            ours = pc.and_(pc.is_in(columns["kafka_partition"], numbers), pc.equal(columns["kafka_topic"], topic))
+            yield columns.filter(ours)
 
 
 def _lowest(file: DataFile, field_id: int) -> int:

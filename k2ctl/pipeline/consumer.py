@@ -20,10 +20,14 @@ from k2ctl.lake.heads import Counts, Lane, Progress
 from k2ctl.lake.ledger import Ledger
 from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.suspects import SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from k2ctl.pipeline.admit import SHED, SPILL, Admission, mask_of
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
+from k2ctl.pipeline.dedup import HybridDeduplicator
+from k2ctl.pipeline.dedup_plan import plan_chunks
+from k2ctl.pipeline.dedup_saver import DedupSaver
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
@@ -65,6 +69,7 @@ class Consumer:
         self.budget = Budget(plan.budget, self.clock)
         self.memory = MemoryGauge(plan.profile.consumer.memory_limit_mb, self.clock)
         self.slope = Slope(self.clock)
+        self._chunks = plan_chunks(plan.profile.consumer)
         self._open()
 
     def _open(self) -> None:
@@ -108,10 +113,11 @@ class Consumer:
         return Lane(self.topic, self.epoch, partition) in self.progress.heads
 
     def _remember(self, offsets: dict[int, int]) -> None:
-        window_us = round(self.plan.profile.consumer.dedup_window_hours * 3600e6)
-        self.deduplicator, self.tracker, self.remembered = rebuild(
-            self._lake, self.topic, offsets, self.clock.now_us() - window_us
-        )
+        restored, self.tracker = rebuild(self._lake, self.topic, offsets, self._chunks, self.clock)
+        self.remembered = restored.rows
+        self._suspects = SuspectLookup(self._lake, self.clock)
+        self.deduplicator = HybridDeduplicator(restored.memory, self._suspects, self.clock)
+        self._dedup_saver = DedupSaver(restored.folder, self.topic, self._chunks, restored.progress, self.clock)
         release_freed()
 
     def _open_degradation(self, writer: TableWriter) -> None:
@@ -156,6 +162,7 @@ class Consumer:
                 if on_tick is not None:
                     on_tick()
             self._drain(hurry=stop.is_set())
+            self._dedup_saver.save(self.deduplicator)
         finally:
             self._close()
         return self.totals
@@ -244,6 +251,7 @@ class Consumer:
     def _submit(self) -> None:
         self._last_submit_s = self.clock.monotonic_s()
         pending, self.pending = self.pending, Pending(self.topic, self.epoch)
+        self.deduplicator.seal()
         self.committer.submit(pending, self.progress)
 
     def _collect(self, *, wait: bool = False) -> None:
@@ -262,6 +270,9 @@ class Consumer:
                 "what this one had read of them was dropped, so nothing is stored twice.",
                 "See who it is with: k2ctl watch --once",
             )
+        self.deduplicator.publish()
+        self._dedup_saver.note_commit(committed.progress, committed.commit_id)
+        self._dedup_saver.save_if_due(self.deduplicator)
         totals = self.totals
         totals.commits += 1
         totals.stored += committed.stored
@@ -273,12 +284,12 @@ class Consumer:
         self.reader.advise(finished.pending.end)
 
     def _update_level(self) -> None:
-        lag = self.lag_trades()
+        lag, dedup = self.lag_trades(), self.deduplicator.statistics()
         slope = self.slope.add(lag) if lag is not None else 0.0
         self.controller.update(
             Signals(
                 lag_trades=None if lag is None else self._lag_window.add(lag),
-                memory=self.memory.share(self.deduplicator.statistics()["bytes"]),
+                memory=self.memory.share(dedup["bytes"], dedup["planned_bytes"]),
                 lag_seconds=self.reader.age_at_position_s(critical=False),
                 slope=slope,
                 trouble=self.spiller.trouble,
@@ -311,6 +322,7 @@ class Consumer:
         self._maintenance.stop()
         self.committer.close()
         self.reader.close()
+        self._suspects.close()
         self._lake.close()
 
     def counts(self) -> Counts:

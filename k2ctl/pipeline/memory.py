@@ -5,38 +5,30 @@ from collections.abc import Collection
 import numpy as np
 import pyarrow as pa
 
+from k2ctl.clock import Clock
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.recent import recent_rows
-from k2ctl.pipeline.dedup import Deduplicator
+from k2ctl.pipeline.dedup_restore import Restored, ids_of, restore
 from k2ctl.pipeline.sequence import SequenceTracker
 from k2ctl.schema.trade import NO_SEQUENCE, TRADE
+from k2ctl.state.chunks import ChunkPlan
 
 
 def rebuild(
-    lake: Lake, topic: str, partitions: Collection[int], since_us: int
-) -> tuple[Deduplicator, SequenceTracker, int]:
-    """Dedup and sequence state as if the consumer had just read the rows that the table holds.
-
-    since_us: rows ingested before it are not remembered (the dedup window). Returns the row count too.
-    """
-    deduplicator, tracker = Deduplicator(), SequenceTracker()
-    count = 0
-    for columns in recent_rows(lake.table(), since_us, topic, partitions):
-        trades = _trades_of(columns)
-        deduplicator.remember(trades["message_id"])
-        tracker.step(trades)
-        count += len(trades)
+    lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan, clock: Clock
+) -> tuple[Restored, SequenceTracker]:
+    """Dedup and sequence state as if the consumer had just read the rows that the table holds of the window."""
+    tracker = SequenceTracker()
+    for columns in recent_rows(lake.table(), clock.now_us() - plan.window_us, topic, partitions):
+        tracker.step(_trades_of(columns))
     tracker.start_counting()
-    return deduplicator, tracker, count
+    return restore(lake, topic, partitions, plan, clock), tracker
 
 
 def _trades_of(columns: pa.Table) -> np.ndarray:
     """The remembered fields of stored rows, in their order."""
     trades = TRADE.empty(len(columns))
-    ids = columns["message_id"].combine_chunks()
-    storage = ids.storage if isinstance(ids, pa.ExtensionArray) else ids
-    if len(storage):
-        trades["message_id"] = np.frombuffer(storage.buffers()[1], "V16", len(storage), storage.offset * 16)
+    trades["message_id"] = ids_of(columns["message_id"])
     for name in ("symbol", "exchange"):
         column = columns[name].combine_chunks()
         names = np.array(column.dictionary.to_pylist(), trades[name].dtype)

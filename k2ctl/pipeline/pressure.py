@@ -37,18 +37,21 @@ class MemoryGauge:
         """Resident memory now."""
         return int(self._process.memory_info().rss)
 
-    def share(self, planned_bytes: int) -> float:
-        """Resident memory by its limit; freed pools are given back to the system before it counts as pressure."""
-        share = self._share(planned_bytes)
+    def share(self, state_bytes: int, planned_bytes: int = 0) -> float:
+        """Resident memory by its limit; freed pools are given back to the system before it counts as pressure.
+
+        state_bytes: what planned state takes now. planned_bytes: what it may come to, and nobody else may have.
+        """
+        share = self._share(state_bytes, planned_bytes)
         if share >= RELEASE_AT and self._clock.monotonic_s() >= self._released_s + RELEASE_EVERY_S:
             self._released_s = self._clock.monotonic_s()
             release_freed()
-            share = self._share(planned_bytes)
+            share = self._share(state_bytes, planned_bytes)
         return share
 
-    def _share(self, planned_bytes: int) -> float:
-        room = max(1, self.limit_bytes - planned_bytes)
-        return max(0.0, (self.resident_bytes() - planned_bytes) / room)
+    def _share(self, state_bytes: int, planned_bytes: int) -> float:
+        room = max(1, self.limit_bytes - max(state_bytes, planned_bytes))
+        return max(0.0, (self.resident_bytes() - state_bytes) / room)
 
 
 class Slope:

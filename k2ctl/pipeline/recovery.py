@@ -21,7 +21,7 @@ from k2ctl.lake.ledger import Entry, Ledger, LedgerChange
 from k2ctl.lake.spill import decode_spill
 from k2ctl.pipeline.admit import Admission
 from k2ctl.pipeline.decode import decode_batch
-from k2ctl.pipeline.dedup import Deduplicator
+from k2ctl.pipeline.dedup import HybridDeduplicator
 from k2ctl.pipeline.pending import GivenBack
 from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import Rows
@@ -41,7 +41,7 @@ class Recovery:
         endpoints: Endpoints,
         lake: Lake,
         admission: Admission,
-        deduplicator: Deduplicator,
+        deduplicator: HybridDeduplicator,
         epoch: str,
         wire_format: WireFormat,
     ) -> None:
@@ -140,7 +140,7 @@ class Recovery:
 
     def _settled(self, rows: Rows, settling: list["_Settling"]) -> GivenBack:
         """Keep what nobody has sent before, and balance the books of each entry."""
-        stored = rows.take(~self._deduplicator.remember(rows.trades["message_id"]))
+        stored = rows.take(~self._deduplicator.remember(rows))
         counts: dict[Lane, Counts] = {}
         settled = []
         for part in settling:

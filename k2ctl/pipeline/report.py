@@ -34,7 +34,7 @@ class StatusReporter:
         rate_in, rate_committed = self._rates()
         partitions, behind = self._partitions()
         per_record, lag = consumer.trades_per_record(), consumer.lag_trades()
-        slope = consumer.slope.value
+        slope, dedup = consumer.slope.value, consumer.deduplicator.statistics()
         owed_since_us = min((entry.first_us for entry in ledger.entries if not entry.spill), default=None)
         lag_seconds = self._lag_seconds(behind, critical=False)
         ages = [age for age in (lag_seconds, self._age_s(owed_since_us)) if age is not None]
@@ -58,7 +58,7 @@ class StatusReporter:
             pending=sum(batch.rows for batch in (consumer.committer.in_flight, consumer.pending) if batch),
             counts=asdict(consumer.counts()),
             memory_bytes=consumer.memory.resident_bytes(),
-            memory_share=consumer.memory.share(consumer.deduplicator.statistics()["bytes"]),
+            memory_share=consumer.memory.share(dedup["bytes"], dedup["planned_bytes"]),
             commits=totals.commits,
             commit_ms=round(totals.last_commit_s * 1000, 1),
             last_commit_at_us=totals.last_commit_at_us,
@@ -78,7 +78,7 @@ class StatusReporter:
             },
             ladder=self._ladder(),
             sequence=asdict(consumer.tracker.counts()),
-            dedup=consumer.deduplicator.statistics(),
+            dedup=dedup,
             partitions=partitions,
             transitions=[asdict(transition) for transition in list(controller.transitions)[-TRANSITIONS_SHOWN:]],
             transitions_total=dict(controller.transitions_total),

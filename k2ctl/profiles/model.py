@@ -60,6 +60,20 @@ class Load(Section):
     frame: Annotated[int, Field(ge=1, le=1000)]
 
 
+class Dedup(Section):
+    """What deduplication remembers, and may take.
+
+    ids_per_s: ids that are not of a feed session and a sequence, as a consumer gets them on the mean of the window.
+    error_rate: of ids that cost a look-up in the lake for nothing. chunk_ids: ids in one Bloom chunk.
+    """
+
+    window_hours: PositiveFloat
+    ids_per_s: PositiveInt
+    error_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.001
+    chunk_ids: PositiveInt = 500_000
+    budget_mb: PositiveInt
+
+
 class Consumer(Section):
     """How a consumer fetches, holds and commits."""
 
@@ -68,7 +82,7 @@ class Consumer(Section):
     fetch_batch: Annotated[int, Field(ge=1, le=1_000_000)]
     pending_limit_rows: PositiveInt
     memory_limit_mb: PositiveInt
-    dedup_window_hours: PositiveFloat
+    dedup: Dedup
 
 
 class Expire(Section):

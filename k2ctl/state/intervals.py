@@ -5,6 +5,8 @@ still open. All keys share two sorted arrays, and a batch is tested and added wi
 whatever the number of keys in it.
 """
 
+import io
+import zlib
 from typing import Final
 
 import numpy as np
@@ -21,28 +23,35 @@ class IntervalSets:
     def __init__(self) -> None:
         self._keys = np.zeros(0, np.uint64)
         self._codes = np.zeros(0, np.uint64)
+        self._touched_us = np.zeros(0, np.int64)  # by code
         # Half-open intervals [start, end), each number prefixed by its key's code; sorted and disjoint.
         self._starts = np.zeros(0, np.uint64)
         self._ends = np.zeros(0, np.uint64)
 
     def __len__(self) -> int:
-        """The number of intervals: memory is 16 bytes each, and 16 per key."""
+        """The number of intervals: memory is 16 bytes each, and 24 per key."""
         return len(self._starts)
+
+    @property
+    def size_bytes(self) -> int:
+        """What the arrays take."""
+        arrays = (self._keys, self._codes, self._touched_us, self._starts, self._ends)
+        return sum(array.nbytes for array in arrays)
 
     @property
     def keys(self) -> int:
         """The number of keys."""
         return len(self._keys)
 
-    def add(self, keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def add(self, keys: np.ndarray, numbers: np.ndarray, now_us: int = 0) -> np.ndarray:
         """Add (key, number) pairs; returns bool[n], true where a pair was there or came earlier in this batch.
 
-        keys: uint64[n]. numbers: uint64[n], each below 2^40.
+        keys: uint64[n]. numbers: uint64[n], each below 2^40. now_us: when, for `forget`.
         """
         seen = np.zeros(len(keys), np.bool_)
         if not len(keys):
             return seen
-        points = self._points(keys, numbers)
+        points = self._points(keys, numbers, now_us)
         order = np.argsort(points, kind="stable")
         ordered = points[order]
         first = np.ones(len(ordered), np.bool_)
@@ -65,11 +74,67 @@ class IntervalSets:
         mask = _NUMBER_LIMIT - np.uint64(1)
         return key_of_code[before >> NUMBER_BITS], before & mask, after & mask
 
-    def _points(self, keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    def without(self, keys: np.ndarray, numbers: np.ndarray) -> "IntervalSets":
+        """A copy without some pairs, all of which are there, each named once."""
+        points = np.sort(self._points(keys, numbers))
+        copy = self._copied()
+        starts, ends = _runs(points)
+        # Cutting [s, e) out of an interval ends a piece at s and begins one at e; empty pieces fall away.
+        copy._starts, copy._ends = np.sort(np.append(self._starts, ends)), np.sort(np.append(self._ends, starts))
+        some = copy._starts != copy._ends
+        copy._starts, copy._ends = copy._starts[some], copy._ends[some]
+        return copy
+
+    def forget(self, before_us: int) -> None:
+        """Drop the keys that nothing was added to since `before_us`."""
+        stays = self._touched_us >= before_us
+        if stays.all():
+            return
+        code_now = np.cumsum(stays).astype(np.uint64) - np.uint64(1)
+        held = stays[self._codes]
+        self._keys, self._codes = self._keys[held], code_now[self._codes[held]]
+        self._touched_us = self._touched_us[stays]
+        kept = stays[self._starts >> NUMBER_BITS]
+        mask = _NUMBER_LIMIT - np.uint64(1)
+        codes = code_now[self._starts[kept] >> NUMBER_BITS] << NUMBER_BITS
+        self._starts, self._ends = codes | (self._starts[kept] & mask), codes | (self._ends[kept] & mask)
+
+    def dumps(self) -> bytes:
+        """The sets as a file: numpy's format, after the CRC-32 of it."""
+        sink = io.BytesIO()
+        arrays = (self._keys, self._codes, self._touched_us.astype(np.uint64), self._starts, self._ends)
+        for array in arrays:
+            np.save(sink, array, allow_pickle=False)
+        content = sink.getvalue()
+        return zlib.crc32(content).to_bytes(4, "little") + content
+
+    @classmethod
+    def loads(cls, content: bytes) -> "IntervalSets":
+        """Read `dumps` back.
+
+        Raises:
+            ValueError: the content is torn, flipped, or not such a file.
+        """
+        if len(content) < 4 or zlib.crc32(content[4:]) != int.from_bytes(content[:4], "little"):
+            raise ValueError("the checksum of the interval sets does not match")
+        source, loaded = io.BytesIO(content[4:]), cls()
+        arrays = [np.load(source, allow_pickle=False) for _ in range(5)]
+        loaded._keys, loaded._codes, touched, loaded._starts, loaded._ends = arrays
+        loaded._touched_us = touched.astype(np.int64)
+        return loaded
+
+    def _copied(self) -> "IntervalSets":
+        copy = IntervalSets()
+        copy._keys, copy._codes, copy._touched_us = self._keys.copy(), self._codes.copy(), self._touched_us.copy()
+        return copy
+
+    def _points(self, keys: np.ndarray, numbers: np.ndarray, now_us: int = 0) -> np.ndarray:
         if len(numbers) and int(numbers.max()) >= int(_NUMBER_LIMIT) - 1:
             raise ValueError(f"a number is not below 2^{NUMBER_BITS} - 1")
         distinct, inverse = np.unique(keys, return_inverse=True)
-        result: np.ndarray = (self._codes_of(distinct)[inverse] << NUMBER_BITS) | numbers
+        codes = self._codes_of(distinct)
+        self._touched_us[codes] = np.maximum(self._touched_us[codes], now_us)
+        result: np.ndarray = (codes[inverse] << NUMBER_BITS) | numbers
         return result
 
     def _codes_of(self, distinct: np.ndarray) -> np.ndarray:
@@ -80,6 +145,7 @@ class IntervalSets:
         new = distinct[~known]
         if len(new):
             codes = np.arange(len(self._keys), len(self._keys) + len(new), dtype=np.uint64)
+            self._touched_us = np.concatenate([self._touched_us, np.zeros(len(new), np.int64)])
             keys = np.concatenate([self._keys, new])
             order = np.argsort(keys, kind="stable")
             self._codes = np.concatenate([self._codes, codes])[order]
@@ -97,9 +163,7 @@ class IntervalSets:
         """Add sorted, distinct, uncovered points: cut them into runs and merge those with the intervals."""
         if not len(points):
             return
-        breaks = np.flatnonzero(np.diff(points) != 1) + 1
-        run_starts = points[np.concatenate([[0], breaks])]
-        run_ends = points[np.concatenate([breaks, [len(points)]]) - 1] + np.uint64(1)
+        run_starts, run_ends = _runs(points)
         starts = np.concatenate([self._starts, run_starts])
         ends = np.concatenate([self._ends, run_ends])
         order = np.argsort(starts, kind="stable")
@@ -108,3 +172,11 @@ class IntervalSets:
         joined = starts[1:] == ends[:-1]
         self._starts = starts[np.concatenate([[True], ~joined])]
         self._ends = ends[np.concatenate([~joined, [True]])]
+
+
+def _runs(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted, distinct points as half-open intervals of consecutive ones."""
+    if not len(points):
+        return points, points
+    breaks = np.flatnonzero(np.diff(points) != 1) + 1
+    return points[np.concatenate([[0], breaks])], points[np.concatenate([breaks, [len(points)]]) - 1] + np.uint64(1)

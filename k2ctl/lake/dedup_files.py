@@ -1,0 +1,128 @@
+"""What deduplication has saved beside the table: an index for each topic, and the files that it names.
+
+The index is replaced in one step after its files are written, so it always names whole files. It says which commits
+they cover; whoever loads it adds the rows of later ones. Nothing here is the truth: what cannot be read is made again
+from the table.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from pyiceberg.table import Table
+
+from k2ctl.lake.aside import DEDUP, AsideFolder
+
+INDEX_SUFFIX: Final = ".index.json"
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class SavedChunk:
+    """A chunk's file and what it covers: event times [first_us, last_us], last added to at stamp_us."""
+
+    file: str
+    kind: str
+    first_us: int
+    last_us: int
+    stamp_us: int
+
+
+@dataclass(frozen=True)
+class DedupIndex:
+    """One topic's.
+
+    table: the table's uuid. sequence_number: rows of commits up to this one are in the files. offsets: per
+    "epoch/partition", where these commits left Kafka; for people. sequenced: the file of the interval sets.
+    """
+
+    topic: str
+    table: str
+    sequence_number: int
+    offsets: Mapping[str, int]
+    saved_us: int
+    window_us: int
+    floor_us: int
+    sequenced: str
+    chunks: tuple[SavedChunk, ...]
+
+    @property
+    def files(self) -> set[str]:
+        """Every file that it names."""
+        return {self.sequenced, *(chunk.file for chunk in self.chunks)}
+
+    def live_files(self, now_us: int) -> set[str]:
+        """The files that are still within the window; none when all has passed."""
+        earliest = now_us - self.window_us
+        live = {chunk.file for chunk in self.chunks if chunk.stamp_us >= earliest}
+        return live | {self.sequenced} if live or self.saved_us >= earliest else set()
+
+
+class DedupFolder:
+    """The saved state of one table."""
+
+    def __init__(self, table: Table) -> None:
+        self._folder = AsideFolder(table)
+        self.table_id = str(table.metadata.table_uuid)
+
+    def write(self, content: bytes) -> str:
+        """A new file; returns its location. Raises OSError when the store does not take it."""
+        return self._folder.write(DEDUP, content, "ids")
+
+    def read(self, location: str) -> bytes:
+        """The whole file. Raises OSError when it is gone."""
+        return self._folder.read(location)
+
+    def delete(self, locations: Iterable[str]) -> None:
+        """Remove files; one that stays behind is left to the collector."""
+        for location in locations:
+            self._folder.delete(location)
+
+    def put_index(self, index: DedupIndex) -> None:
+        """Make an index the one of its topic. Raises OSError when the store does not take it."""
+        self._folder.put(DEDUP, index_name(index.topic), orjson.dumps({"version": _VERSION, **_document(index)}))
+
+    def index(self, topic: str) -> DedupIndex | None:
+        """The index of a topic; None when there is none, or none that can be read."""
+        try:
+            return parse_index(self._folder.read(self._folder.location(DEDUP, index_name(topic))))
+        except OSError:
+            return None
+
+
+def index_name(topic: str) -> str:
+    """The name of a topic's index. Kafka's own rule leaves letters, digits, dots, dashes and underscores."""
+    return topic + INDEX_SUFFIX
+
+
+def parse_index(content: bytes) -> DedupIndex | None:
+    """An index from its file; None when it is damaged or of another version."""
+    try:
+        document: dict[str, Any] = orjson.loads(content)
+        if document.pop("version") != _VERSION:
+            return None
+        chunks = tuple(SavedChunk(**chunk) for chunk in document.pop("chunks"))
+        return DedupIndex(chunks=chunks, **document)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def live_dedup_names(table: Table, names: Iterable[str], now_us: int) -> set[str]:
+    """Of files beside the table (names without folders), those that an index needs, and the indexes in use."""
+    folder, live = AsideFolder(table), set[str]()
+    for name in names:
+        if not name.endswith(INDEX_SUFFIX):
+            continue
+        try:
+            index = parse_index(folder.read(folder.location(DEDUP, name)))
+        except OSError:
+            continue
+        files = index.live_files(now_us) if index else set()
+        if files:
+            live |= {name, *(file.rpartition("/")[2] for file in files)}
+    return live
+
+
+def _document(index: DedupIndex) -> dict[str, Any]:
+    return {**vars(index), "chunks": [vars(chunk) for chunk in index.chunks]}

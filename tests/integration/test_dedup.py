@@ -1,0 +1,122 @@
+"""Random ids, sent several times, through consumers that are killed: every trade is stored once.
+
+The filters are made small on purpose, so that one new id in five is suspected, and the state is saved at every commit,
+so that consumers start from it.
+"""
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+import uuid
+from multiprocessing.process import BaseProcess
+
+import numpy as np
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.dedup_files import DedupFolder
+from k2ctl.lake.progress import progress_of
+from k2ctl.pipeline import dedup_saver
+from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+from k2ctl.profiles import Profile
+from k2ctl.schema.topics import trades_topic
+from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, quick_profile, stored_ids
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["k2ctl.pipeline.consumer", "tests.made_trades"])
+DAY_US = 86_400_000_000
+
+
+@pytest.fixture
+def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, str]:
+    """An empty topic and table, and a profile whose filters err one time in five."""
+    dedup = {"window_hours": 24, "ids_per_s": 1, "error_rate": 0.4, "chunk_ids": 300, "budget_mb": 64}
+    profile = quick_profile(dedup=dedup)
+    profile = profile.model_copy(update={"market": profile.market.model_copy(update={"exchange": exchange})})
+    topic = trades_topic(profile.market.asset_class, exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    return endpoints, profile, topic
+
+
+def random_trades(rng: random.Random, count: int, start: int = 0) -> np.ndarray:
+    """Trades of now, a tenth of them from the last two days, with random ids."""
+    trades = make_trades(count, start)
+    late = [rng.randrange(2 * DAY_US) if rng.random() < 0.1 else rng.randrange(1_000_000) for _ in range(count)]
+    trades["timestamp"] = time.time_ns() // 1000 - np.array(late)
+    ids = [uuid.UUID(int=rng.getrandbits(128), version=4).bytes for _ in range(count)]
+    trades["message_id"] = np.array(ids, "V16")
+    return trades
+
+
+def consume(endpoints: Endpoints, profile: Profile) -> None:
+    """A consumer's process; it saves at every commit."""
+    dedup_saver.SAVE_EVERY_S = 0.0  # type: ignore[misc]
+    Consumer(endpoints, ConsumerPlan(profile)).run(threading.Event())
+
+
+def start(endpoints: Endpoints, profile: Profile) -> BaseProcess:
+    process = CONTEXT.Process(target=consume, args=(endpoints, profile))
+    process.start()
+    return process
+
+
+def finish(endpoints: Endpoints, profile: Profile) -> Consumer:
+    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
+    consumer.run(threading.Event())
+    return consumer
+
+
+def test_random_ids_sent_again_are_stored_once_through_kills(platform: tuple[Endpoints, Profile, str]) -> None:
+    endpoints, profile, topic = platform
+    rng, fed = random.Random(4), np.zeros(0)
+    sent = 0
+    for round_number in range(5):
+        trades = random_trades(rng, 600, 600 * round_number)
+        fed = trades if not len(fed) else np.concatenate([fed, trades])
+        again = fed[np.array(rng.sample(range(len(fed)), 300))]
+        batch = np.concatenate([trades, again, trades[:50]])
+        produce_trades(endpoints, topic, batch, frame=7)
+        sent += len(batch)
+        process = start(endpoints, profile)
+        time.sleep(rng.uniform(0.3, 2.0))
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join(20)
+    consumer = finish(endpoints, profile)
+    assert stored_ids(endpoints) == ids_of(fed)
+    counts = consumer.counts()
+    assert (counts.seen, counts.stored, counts.duplicate, counts.balanced) == (sent, len(fed), sent - len(fed), True)
+
+
+def test_a_restart_loads_what_was_saved_and_knows_every_copy(platform: tuple[Endpoints, Profile, str]) -> None:
+    endpoints, profile, topic = platform
+    trades = random_trades(random.Random(5), 1000)
+    produce_trades(endpoints, topic, trades)
+    finish(endpoints, profile)
+    produce_trades(endpoints, topic, trades)
+    again = finish(endpoints, profile)
+    assert again.remembered == 0, "nothing was stored since, so nothing is read from the table"
+    assert again.deduplicator.statistics()["stored"] == 1000
+    assert stored_ids(endpoints) == ids_of(trades)
+
+
+def test_damaged_state_is_made_again_from_the_table(platform: tuple[Endpoints, Profile, str]) -> None:
+    endpoints, profile, topic = platform
+    trades = random_trades(random.Random(6), 1000)
+    produce_trades(endpoints, topic, trades)
+    finish(endpoints, profile)
+    with Lake.at(endpoints) as lake:
+        folder, progress = DedupFolder(lake.table()), progress_of(lake.table())
+        index = folder.index(topic)
+        assert index is not None
+        assert index.sequence_number == progress.sequence_number
+        folder.delete([index.chunks[0].file])
+    produce_trades(endpoints, topic, trades)
+    again = finish(endpoints, profile)
+    assert again.remembered > 900
+    assert stored_ids(endpoints) == ids_of(trades)
