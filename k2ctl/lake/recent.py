@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 
 RECENT_COLUMNS: Final = (
     "message_id", "exchange", "symbol", "source_sequence", "timestamp",
-    "ingestion_timestamp", "kafka_topic", "kafka_partition",
+    "ingestion_timestamp", "kafka_topic", "kafka_partition", "kafka_epoch", "kafka_offset",
 )  # fmt: skip
 
 
@@ -32,7 +32,9 @@ def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[
     offset_field = table.metadata.schema().find_field("kafka_offset").field_id
     for task in sorted(tasks, key=lambda task: _lowest(task.file, offset_field)):
         with table.io.new_input(task.file.file_path).open() as stream:
-            file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=["symbol", "exchange"])
+            file = pq.ParquetFile(
+                pa.PythonFile(stream, mode="r"), read_dictionary=["symbol", "exchange", "kafka_epoch"]
+            )
             for batch in file.iter_batches(BATCH_ROWS, columns=list(RECENT_COLUMNS)):
                 columns = pa.table(batch)
                 yield columns.filter(

@@ -16,7 +16,7 @@ from k2ctl.home import Endpoints
 from k2ctl.lake.aside import AsideFolder
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.expiry import SnapshotRetention
-from k2ctl.lake.heads import Counts, Progress
+from k2ctl.lake.heads import Counts, Lane, Progress
 from k2ctl.lake.ledger import Ledger
 from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.progress import progress_of
@@ -25,6 +25,7 @@ from k2ctl.pipeline.admit import SHED, SPILL, Admission, mask_of
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
+from k2ctl.pipeline.handover import Handover
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
 from k2ctl.pipeline.pending import Pending
@@ -33,10 +34,13 @@ from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope, release_freed
 from k2ctl.pipeline.recovery import Recovery
 from k2ctl.pipeline.reference_feed import ReferenceFeed
 from k2ctl.pipeline.retention import RetentionWatch
+from k2ctl.pipeline.sequence import SequenceTracker
 from k2ctl.pipeline.spiller import Spiller
 from k2ctl.pipeline.start import Beginning, settle_epochs, starting_offsets
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
+from k2ctl.state.opening import open_store
+from k2ctl.state.store import Fence
 
 GROUP = "k2ctl"
 BATCH_TRADES = 50_000
@@ -97,10 +101,21 @@ class Consumer:
 
     def _remember(self, offsets: dict[int, int]) -> None:
         window_us = round(self.plan.profile.consumer.dedup_window_hours * 3600e6)
-        self.deduplicator, self.tracker, self.remembered = rebuild(
-            self._lake, self.topic, offsets, self.clock.now_us() - window_us
+        since_us = self.clock.now_us() - window_us
+        self.tracker = SequenceTracker(self.clock)
+        platform = str(self._lake.table().metadata.table_uuid)
+        store = open_store(self.plan.state or self.endpoints.state_url, platform, self.topic)
+        self.handover = Handover(store, self.tracker, self.clock)
+        covered = self.handover.restore({p: self._fence(p, offset) for p, offset in offsets.items()}, since_us)
+        self.deduplicator, self.remembered = rebuild(
+            self._lake, self.topic, offsets, since_us, self.tracker, self.epoch, covered
         )
         release_freed()
+
+    def _fence(self, partition: int, offset: int) -> Fence:
+        """Where a partition stands in the table, for the state store."""
+        head = self.progress.heads.get(Lane(self.topic, self.epoch, partition))
+        return Fence(self.epoch, offset, head.commit_id if head else "")
 
     def _open_degradation(self, writer: TableWriter) -> None:
         """What becomes of trades under pressure, and how they come back."""
@@ -109,6 +124,7 @@ class Consumer:
         self.admission = Admission(Universe(profile), can_shed=self.retention.holds_long_enough)
         owed = [entry.priorities for entry in self.ledger.entries]
         self.tracker.excuse(lambda symbol: any(mask >> self.admission.priority(symbol) & 1 for mask in owed))
+        self.handover.begin()
         folder = AsideFolder(self._lake.table())
         self.spiller = Spiller(folder, self.admission, degradation.aside.spill_limit_mb * 1_000_000, self.clock)
         self.recovery = Recovery(
@@ -191,10 +207,10 @@ class Consumer:
                 entries = self.admission.shed_entries(admitted.shed, spans, number, shed_mask)
                 pending.add_shed(admitted.shed, entries)
             pending.add_spilled(admitted.spill, mask_of(actions, SPILL), number)
-            self.tracker.put_aside(admitted.shed.trades)
-            self.tracker.put_aside(admitted.spill.trades)
+            self.tracker.put_aside(admitted.shed.trades, admitted.shed.partition)
+            self.tracker.put_aside(admitted.spill.trades, admitted.spill.partition)
         rows = self.deduplicator.step(admitted.process, pending.tally)
-        self.tracker.step(rows.trades)
+        self.tracker.step(rows.trades, rows.partition)
         if level.enrich:
             rows = self.references.table.step(rows)
         pending.add_rows(rows)
@@ -232,6 +248,7 @@ class Consumer:
     def _submit(self) -> None:
         self._last_submit_s = self.clock.monotonic_s()
         pending, self.pending = self.pending, Pending(self.topic, self.epoch)
+        pending.learnt = self.handover.cut()
         self.committer.submit(pending, self.progress)
 
     def _collect(self, *, wait: bool = False) -> None:
@@ -250,6 +267,12 @@ class Consumer:
                 "what this one had read of them was dropped, so nothing is stored twice.",
                 "See who it is with: k2ctl watch --once",
             )
+        moved = {
+            lane.partition: self._fence(lane.partition, head.next_offset)
+            for lane, head in self.progress.heads.items()
+            if lane[:2] == (self.topic, self.epoch) and head.commit_id == self.progress.commit_id
+        }
+        self.handover.committed(finished.pending.learnt, moved)
         totals = self.totals
         totals.commits += 1
         totals.stored += committed.stored
@@ -298,6 +321,7 @@ class Consumer:
     def _close(self) -> None:
         self._maintenance.stop()
         self.committer.close()
+        self.handover.close()
         self.reader.close()
         self._lake.close()
 
