@@ -24,7 +24,8 @@ class GapCounts:
 class OpenGaps:
     """Per channel number its gaps, in order of their numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_GAPS) -> None:
+        self._most = most
         self._gaps: dict[int, list[Gap]] = {}
         self._given_up_gaps = self._given_up_numbers = 0
 
@@ -46,7 +47,7 @@ class OpenGaps:
             own.insert(0, gap)
         else:
             own.append(gap)
-        if len(own) > MAX_GAPS:
+        if len(own) > self._most:
             self._given_up_gaps += 1
             self._given_up_numbers += own.pop(0).missing
 

@@ -172,7 +172,9 @@ class SequenceTracker:
         """The trade at a position reveals that the numbers [start, after) are missing."""
         sent_us, now_us = int(batch.sent_us[at]), self._clock.now_us()
         opened_us = min(sent_us, now_us) if sent_us > 0 else now_us
-        self.gaps.open(channel, Gap(start, after, opened_us, int(batch.time_us[at])))
+        follows = at > 0 and batch.channel[at - 1] == channel
+        before_us = int(batch.time_us[at - 1] if follows else self.channels.latest_us[channel])
+        self.gaps.open(channel, Gap(start, after, opened_us, before_us, int(batch.time_us[at])))
         if after - start >= self._rules.large_gap:
             self._totals.large_gaps += 1
         else:

@@ -2,11 +2,11 @@
 
 Layout, with `<ns>` as `k2:{<table uuid>:<topic>}`:
 
-    <ns>:sequence:<partition>   hash   exchange/symbol → packed state (`k2ctl.state.symbols`: 40 bytes, 32 more per gap)
+    <ns>:sequence:<partition>   hash   exchange/symbol → packed state (`k2ctl.state.symbols`: 40 bytes, 40 more per gap)
                                        @fence          → epoch, offset, commit id and time of the last publication
 
 A hash is forgotten seven days after its last publication; its symbols are not forgotten one by one. Measured on Redis
-6.2 with `MEMORY USAGE`: 118 bytes a symbol without gaps (10,000 symbols: 1.2 MB), 32 more for each open gap; 9 KB for a
+6.2 with `MEMORY USAGE`: 118 bytes a symbol without gaps (10,000 symbols: 1.2 MB), 40 more for each open gap; 9 KB for a
 partition of 80 symbols.
 
 The script compares the fence before it writes. So a consumer whose partition another one has taken over writes nothing,

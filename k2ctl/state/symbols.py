@@ -1,4 +1,4 @@
-"""What is remembered of one symbol, packed: 40 bytes, and 32 for each gap that is open."""
+"""What is remembered of one symbol, packed: 40 bytes, and 40 for each gap that is open."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -23,18 +23,22 @@ SYMBOL: Final = np.dtype(
 """run: how often the counter has started anew. first, highest: numbers of this run. latest_us: the latest exchange time
 in it. seen_us: when its last trade was sent to us. All times are µs UTC."""
 
-_GAP: Final = np.dtype([("start", "<i8"), ("after", "<i8"), ("opened_us", "<i8"), ("event_us", "<i8")])
+_GAP: Final = np.dtype(
+    [("start", "<i8"), ("after", "<i8"), ("opened_us", "<i8"), ("before_us", "<i8"), ("event_us", "<i8")]
+)
 
 
 class Gap(NamedTuple):
     """Missing numbers [start, after) of a symbol's present run.
 
-    opened_us: when it was noticed; event_us: the exchange time of the trade that revealed it.
+    opened_us: when it was noticed. before_us, event_us: exchange times of the trade before it and of the one that
+    revealed it.
     """
 
     start: int
     after: int
     opened_us: int
+    before_us: int
     event_us: int
 
     @property
