@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from k2ctl.schema.texts import codes_of
+from k2ctl.schema.texts import all_alike, codes_of
 
 _LEAST: int = 64
 _NEVER_US = np.iinfo(np.int64).min
@@ -35,7 +35,7 @@ class Channels:
     def numbers_of(self, exchange: np.ndarray, symbol: np.ndarray) -> np.ndarray:
         """int64[n], the channel of each trade; new channels get the next numbers."""
         symbol_codes, symbols = codes_of(symbol)
-        if (exchange == exchange[0]).all():
+        if all_alike(exchange):
             own = self.number_all([exchange[0] + b"/" + name for name in symbols.tolist()])
             return np.asarray(own[symbol_codes])
         exchange_codes, exchanges = codes_of(exchange)

@@ -112,9 +112,9 @@ class SequenceTracker:
         order = np.argsort(channel.astype(np.uint16) if len(self.channels) < 1 << 16 else channel, kind="stable")
         batch = _Batch(
             channel[order],
-            trades["source_sequence"].astype(np.int64)[order],
-            np.ascontiguousarray(trades["timestamp"])[order],
-            np.ascontiguousarray(trades["ingestion_timestamp"])[order],
+            trades["source_sequence"][order].view(np.int64),
+            trades["timestamp"][order],
+            trades["ingestion_timestamp"][order],
         )
         starts = np.flatnonzero(np.append(True, batch.channel[1:] != batch.channel[:-1]))
         ends = np.append(starts[1:], len(batch)) - 1
