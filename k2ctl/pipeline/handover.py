@@ -44,9 +44,13 @@ class _Partition:
 
 
 class Handover:
-    """The sequence state of one consumer and its store."""
+    """The sequence state of one consumer and its store.
 
-    def __init__(self, store: StateStore, tracker: SequenceTracker, clock: Clock) -> None:
+    background: publish on a thread of its own; otherwise `publish` is to be called.
+    """
+
+    def __init__(self, store: StateStore, tracker: SequenceTracker, clock: Clock, *, background: bool = True) -> None:
+        self._background = background
         self._store = store
         self._tracker = tracker
         self._clock = clock
@@ -95,7 +99,7 @@ class Handover:
         for number, values in self.cut().items():
             if number in self._partitions:
                 self._note(self._partitions[number], values)
-        if self._store.kind != "memory":
+        if self._background and self._store.kind != "memory":
             self._thread = threading.Thread(target=self._publish_always, name="k2-state", daemon=True)
             self._thread.start()
 
@@ -151,7 +155,7 @@ class Handover:
                 self._changed.wait_for(lambda: self._closing or bool(self._due()))
                 if not self._due():
                     return
-            if self._publish():
+            if self.publish():
                 wait_s = RETRY_FIRST_S
                 continue
             with self._changed:
@@ -162,8 +166,8 @@ class Handover:
     def _due(self) -> list[int]:
         return [number for number, partition in self._partitions.items() if partition.moved and not partition.overtaken]
 
-    def _publish(self) -> bool:
-        """Bring the store to what is committed; False when it cannot be reached."""
+    def publish(self) -> bool:
+        """One round trip towards what is committed, where the store lacks it; False when it cannot be reached."""
         with self._changed:
             now_us = self._clock.now_us()
             updates = [_update(number, self._partitions[number], now_us) for number in self._due()]
