@@ -55,6 +55,10 @@ class LakeError(K2Error):
     """The table or its catalog is not in a state that can be trusted, or cannot be reached."""
 
 
+class StateError(K2Error):
+    """The state store does not answer, refuses to write, or holds what cannot be read."""
+
+
 class FencedError(LakeError):
     """Another consumer has committed past the offsets that this one started from."""
 

@@ -61,6 +61,19 @@ METRICS: Final[dict[str, MetricInfo]] = {
     "k2_open_gaps": MetricInfo("gauge", "Gaps in sequence numbers that are open now.", ("topic",)),
     "k2_missing_trades": MetricInfo("gauge", "Sequence numbers in the open gaps.", ("topic",)),
     "k2_explained_trades": MetricInfo("gauge", "Missing sequence numbers that were put aside.", ("topic",)),
+    "k2_lost_gap_trades": MetricInfo("gauge", "Sequence numbers in gaps open past the deadline.", ("topic",)),
+    "k2_out_of_order_trades_total": MetricInfo("counter", "Trades whose sequence number came late.", ("topic",)),
+    "k2_sequence_resets_total": MetricInfo("counter", "Restarts of a symbol's sequence numbers.", ("topic",)),
+    "k2_untracked_trades_total": MetricInfo("counter", "Trades of venues that give no sequence numbers.", ("topic",)),
+    "k2_unverified_symbols": MetricInfo(
+        "gauge", "Symbols followed from the middle: what came before is not known.", ("topic",)
+    ),
+    "k2_idle_symbols": MetricInfo("gauge", "Symbols without a trade for five minutes.", ("topic",)),
+    "k2_state_reduced": MetricInfo(
+        "gauge", "1 while the state store lacks what is committed, 0 otherwise.", ("topic", "store")
+    ),
+    "k2_state_behind_symbols": MetricInfo("gauge", "Symbols committed and not in the state store.", ("topic",)),
+    "k2_state_failures_total": MetricInfo("counter", "Calls of the state store that failed.", ("topic",)),
 }
 
 _TERMS: Final = ("seen", "stored", "duplicate", "shed", "spilled", "lost", "dead_lettered")
@@ -105,6 +118,23 @@ def samples(status: ConsumerStatus) -> Iterator[Sample]:
     yield "k2_open_gaps", topic, status.sequence["open_gaps"]
     yield "k2_missing_trades", topic, status.sequence["missing_trades"]
     yield "k2_explained_trades", topic, status.sequence["explained"]
+    yield from _sequence_samples(status)
+
+
+def _sequence_samples(status: ConsumerStatus) -> Iterator[Sample]:
+    """What the sequence numbers tell, and what holds of the state store."""
+    topic, sequence, state = (status.topic,), status.sequence, status.state
+    yield "k2_lost_gap_trades", topic, sequence.get("lost_trades")
+    yield "k2_out_of_order_trades_total", topic, sequence.get("out_of_order")
+    yield "k2_sequence_resets_total", topic, sequence.get("resets")
+    yield "k2_untracked_trades_total", topic, sequence.get("untracked")
+    yield "k2_unverified_symbols", topic, sequence.get("unverified")
+    yield "k2_idle_symbols", topic, sequence.get("idle_symbols")
+    if state:
+        reduced = float(state["guarantee"] == "REDUCED")
+        yield "k2_state_reduced", (status.topic, str(state["store"])), reduced
+        yield "k2_state_behind_symbols", topic, float(str(state["behind_symbols"]))
+        yield "k2_state_failures_total", topic, float(str(state["failures"]))
 
 
 def families(found: Iterable[Sample]) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ from hypothesis import settings
 from k2ctl.errors import StackError
 from k2ctl.home import Endpoints
 from k2ctl.stack import lifecycle
+from tests.redis_server import RedisServer
 
 settings.register_profile("k2ctl", deadline=None, max_examples=60)
 settings.load_profile("k2ctl")
@@ -78,6 +79,24 @@ def endpoints(stack: Endpoints, home: Path) -> Endpoints:
     lake = home / "lake"
     lake.mkdir()
     return replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for tests that leave it as it is."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def fragile_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, to be paused, killed and brought back."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = RedisServer(folder)
+    yield server
+    server.kill()
 
 
 @pytest.fixture

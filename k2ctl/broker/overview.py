@@ -22,7 +22,9 @@ class Overview:
     admitted yet, the lag that controls. lag_committed_trades: in Kafka and not in the table. lag_seconds: age of the
     oldest such record; critical_lag_seconds: of CRITICAL ones. drain_s: until the lag is gone at the present rates.
     The terms of the accounting identity are the table's, for the topics that are consumed; `pending` completes it.
-    owed: put aside and not given back. by_priority: priority → action → trades, since the consumers started.
+    state: the worst guarantee of sequence state (`k2ctl.state.guarantee`), and why it is reduced. lost_gap_trades: in
+    gaps that stayed open past the deadline. owed: put aside and not given back.
+    by_priority: priority → action → trades, since the consumers started.
     """
 
     at_us: int
@@ -67,6 +69,11 @@ class Overview:
     transitions: list[dict[str, Any]] = field(default_factory=list)
     consumers: list[dict[str, Any]] = field(default_factory=list)
     loaders: list[dict[str, Any]] = field(default_factory=list)
+    state: str = ""
+    state_why: str = ""
+    lost_gap_trades: int = 0
+    unverified_symbols: int = 0
+    untracked_trades: int = 0
 
 
 class OverviewReader:
@@ -152,8 +159,23 @@ def overview_of(
         transitions=sorted(moves, key=lambda move: move["at_us"])[-TRANSITIONS_SHOWN:],
         consumers=consumers,
         loaders=loaders,
+        state=str(_least_state(consumers).get("guarantee", "")),
+        state_why=str(_least_state(consumers).get("why", "")),
+        lost_gap_trades=_sequences(consumers, "lost_trades"),
+        unverified_symbols=_sequences(consumers, "unverified"),
+        untracked_trades=_sequences(consumers, "untracked"),
         **{term: sum(status["counts"][term] for status in tables) for term in TERMS},
     )
+
+
+def _least_state(consumers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The state of the consumer whose guarantee is reduced, else of any."""
+    states: list[dict[str, Any]] = [status.get("state") or {} for status in consumers]
+    return max(states, key=lambda state: state.get("guarantee") == "REDUCED", default={})
+
+
+def _sequences(consumers: list[dict[str, Any]], name: str) -> int:
+    return sum(status["sequence"].get(name, 0) for status in consumers)
 
 
 def _newest_of_topics(consumers: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.ceilings import bare_consume_s, bare_produce_s
 from k2ctl.broker.producer import BatchProducer
+from k2ctl.checks.bench_sequence import SequenceBench
 from k2ctl.checks.figures import Figure, against, middle
 from k2ctl.checks.made import even_profile, made_trades
 from k2ctl.clock import SystemClock
@@ -145,6 +146,10 @@ class Bench:
         if floor is not None:
             figures.append(Figure("consume", case, "absolute", middle(ours), "trades/s", goal=floor))
         return figures
+
+    def sequence(self) -> list[Figure]:
+        """Following sequence numbers, in memory and through a Redis of its own."""
+        return SequenceBench(self._profile, self._repeat, self._say).run()
 
     def commits(self) -> list[Figure]:
         """A thousand commits on one table: does the table's age slow them down?"""

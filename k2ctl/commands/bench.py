@@ -53,6 +53,15 @@ def consume(
     _run(lambda bench: bench.consume(), engine, repeat, profile, as_json=as_json)
 
 
+@app.command(short_help="Sequence checks in memory and through Redis.")
+def sequence(repeat: Repeat = 3, profile: ProfileOption = "laptop", as_json: JsonOption = False) -> None:
+    """Sequence checks: in memory against a loop over a dict, and through Redis, in batches of 1 to 10,000 trades.
+
+    Example:  k2ctl bench sequence --json
+    """
+    _run(lambda bench: bench.sequence(), "embedded", repeat, profile, as_json=as_json)
+
+
 @app.command(short_help="A thousand commits: whether they stay quick.")
 def commits(profile: ProfileOption = "laptop", as_json: JsonOption = False) -> None:
     """A thousand commits on one table: p95 of the last hundred against p95 of the first.

@@ -34,6 +34,14 @@ def consume(
             parser=parse_count, metavar="COUNT", help="Process at most so many trades per second: pressure on purpose."
         ),
     ] = None,
+    state: Annotated[
+        str,
+        typer.Option(
+            "--state",
+            metavar="memory|URL",
+            help="Keep sequence state in memory, or in a Redis at redis://HOST:PORT/0 [the stack's].",
+        ),
+    ] = "",
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Serve Prometheus metrics on 127.0.0.1:PORT.")
     ] = None,
@@ -52,7 +60,11 @@ def consume(
 
     endpoints = require_endpoints()
     plan = ConsumerPlan(
-        load_profile(profile or endpoints.profile), until_caught_up=until_caught_up, rebase=rebase, budget=budget
+        load_profile(profile or endpoints.profile),
+        until_caught_up=until_caught_up,
+        rebase=rebase,
+        budget=budget,
+        state=state,
     )
     run_consumer(Consumer(endpoints, plan), metrics_port, as_json=as_json)
 

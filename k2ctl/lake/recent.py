@@ -11,10 +11,11 @@ from pyiceberg.table import Table
 
 RECENT_COLUMNS: Final = (
     "message_id", "exchange", "symbol", "source_sequence", "timestamp",
-    "ingestion_timestamp", "kafka_topic", "kafka_partition",
+    "ingestion_timestamp", "kafka_topic", "kafka_partition", "kafka_epoch", "kafka_offset",
 )  # fmt: skip
 
 
+TEXT_COLUMNS: Final = ["symbol", "exchange", "kafka_epoch"]
 BATCH_ROWS: Final = 500_000
 
 
@@ -59,7 +60,7 @@ def _batches(table: Table, file: DataFile, topic: str, partitions: Collection[in
     """The recent columns of one file, of some partitions of a topic; bounded, because a file may hold a whole hour."""
     numbers = pa.array(sorted(partitions), pa.int32())
     with table.io.new_input(file.file_path).open() as stream:
-        parquet = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=["symbol", "exchange"])
+        parquet = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=TEXT_COLUMNS)
         for batch in parquet.iter_batches(BATCH_ROWS, columns=list(RECENT_COLUMNS)):
             columns = pa.table(batch)
             ours = pc.and_(pc.is_in(columns["kafka_partition"], numbers), pc.equal(columns["kafka_topic"], topic))

@@ -11,8 +11,9 @@ from k2ctl.lake.heads import Counts
 from k2ctl.panels.live import live
 from k2ctl.panels.style import LEVEL_STYLES, count, seconds
 from k2ctl.pipeline.plan import Totals
-from k2ctl.pipeline.sequence import SequenceCounts
+from k2ctl.pipeline.sequence_counts import SequenceCounts
 from k2ctl.schema.status import ConsumerStatus
+from k2ctl.state.guarantee import REDUCED
 
 
 def live_view(*, quiet: bool) -> AbstractContextManager[Callable[[ConsumerStatus], None]]:
@@ -31,6 +32,7 @@ def status_text(status: ConsumerStatus) -> Text:
         f"  stored {status.counts['stored']:,}  pending {count(status.pending)}",
         f"  put aside {count(status.owed)}" if status.owed else "",
         f"  commit {status.commit_ms:.0f} ms" if status.commits else "",
+        (f"  state {REDUCED}: {status.state['why']}", "yellow") if status.state.get("guarantee") == REDUCED else "",
     )
 
 
@@ -50,5 +52,11 @@ def summary(totals: Totals, counts: Counts, sequence: SequenceCounts, elapsed_s:
     table.add_row("undecodable records", "", f"{counts.undecodable:,}")
     table.add_row("commits", f"{totals.commits:,}", "")
     table.add_row("open gaps (trades missing)", f"{sequence.open_gaps:,} ({sequence.missing_trades:,})", "")
+    if sequence.lost_gaps:
+        table.add_row("lost gaps (trades missing)", f"{sequence.lost_gaps:,} ({sequence.lost_trades:,})", "")
     table.add_row("out of order, restarts", f"{sequence.out_of_order:,}, {sequence.resets:,}", "")
+    if sequence.untracked:
+        table.add_row("without a number: not tracked", f"{sequence.untracked:,}", "")
+    if sequence.unverified:
+        table.add_row("symbols followed from the middle", f"{sequence.unverified:,}", "")
     return table

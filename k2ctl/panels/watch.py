@@ -14,6 +14,7 @@ from rich.text import Text
 from k2ctl.broker.overview import Overview
 from k2ctl.panels.chart import LABEL_WIDTH, Threshold, log_chart
 from k2ctl.panels.style import ACTION_SIGNS, LEVEL_STYLES, bar, count, seconds, size
+from k2ctl.state.guarantee import REDUCED
 
 HISTORY_TICKS: Final = 2400
 TICK_S: Final = 0.5
@@ -68,6 +69,8 @@ def watch_line(overview: Overview) -> str:
         f"committed {count(overview.rate_committed)}/s stored {overview.stored:,} pending {overview.pending:,} "
         f"put-aside {overview.owed:,} given-back {overview.given_back:,} duplicate {overview.duplicate:,} "
         f"dead-lettered {overview.dead_lettered:,} lost {overview.lost:,} intake {overview.intake}"
+        + (f" state {overview.state}" if overview.state else "")
+        + (f" ({overview.state_why})" if overview.state_why else "")
     )
 
 
@@ -185,8 +188,13 @@ def _identity(overview: Overview) -> Panel:
     table.add_row("dead letters", f"{overview.dead_lettered:,}", "")
     table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")
     gaps = f"{overview.missing_trades:,} missing" if overview.open_gaps else ""
+    if overview.lost_gap_trades:
+        gaps = f"{count(overview.missing_trades + overview.lost_gap_trades)} missing"
     table.add_row("open gaps", Text(f"{overview.open_gaps:,}", style="yellow" if overview.open_gaps else ""), gaps)
-    return _panel(table, f"of {overview.seen + overview.pending:,} trades", FIGURES_HEIGHT)
+    title = f"of {overview.seen + overview.pending:,} trades"
+    if overview.state == REDUCED:
+        return _panel(table, f"{title}, state {REDUCED}", FIGURES_HEIGHT, "yellow")
+    return _panel(table, title, FIGURES_HEIGHT)
 
 
 def _priorities(overview: Overview) -> Panel:
@@ -244,6 +252,9 @@ def _consumers(overview: Overview, height: int) -> Panel:
                 f"  {len(status['partitions'])} partitions  commit {status['commit_ms']:.0f} ms",
             )
         )
+        state = status.get("state") or {}
+        if state.get("guarantee") == REDUCED:
+            lines.append(Text(f"  state {REDUCED}: {state['why']}", style="yellow", no_wrap=True, overflow="ellipsis"))
         worst = max((p["high_watermark"] - p["committed"] for p in status["partitions"]), default=0)
         for part in status["partitions"]:
             behind = max(0, part["high_watermark"] - part["committed"])

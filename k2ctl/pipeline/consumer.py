@@ -27,8 +27,10 @@ from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
 from k2ctl.pipeline.dedup import HybridDeduplicator
 from k2ctl.pipeline.dedup_plan import plan_chunks
+from k2ctl.pipeline.dedup_restore import restore
 from k2ctl.pipeline.dedup_saver import DedupSaver
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
+from k2ctl.pipeline.handover import Handover
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
 from k2ctl.pipeline.pending import Pending
@@ -37,10 +39,13 @@ from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope, release_freed
 from k2ctl.pipeline.recovery import Recovery
 from k2ctl.pipeline.reference_feed import ReferenceFeed
 from k2ctl.pipeline.retention import RetentionWatch
+from k2ctl.pipeline.sequence import SequenceTracker
 from k2ctl.pipeline.spiller import Spiller
 from k2ctl.pipeline.start import Beginning, settle_epochs, starting_offsets
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
+from k2ctl.state.opening import open_store
+from k2ctl.state.store import Fence
 
 GROUP = "k2ctl"
 BATCH_TRADES = 50_000
@@ -113,12 +118,24 @@ class Consumer:
         return Lane(self.topic, self.epoch, partition) in self.progress.heads
 
     def _remember(self, offsets: dict[int, int]) -> None:
-        restored, self.tracker = rebuild(self._lake, self.topic, offsets, self._chunks, self.clock)
+        self.tracker = SequenceTracker(self.clock)
+        platform = str(self._lake.table().metadata.table_uuid)
+        store = open_store(self.plan.state or self.endpoints.state_url, platform, self.topic)
+        self.handover = Handover(store, self.tracker, self.clock)
+        since_us = self.clock.now_us() - self._chunks.window_us
+        covered = self.handover.restore({p: self._fence(p, offset) for p, offset in offsets.items()}, since_us)
+        rebuild(self._lake, self.topic, offsets, since_us, self.tracker, self.epoch, covered)
+        restored = restore(self._lake, self.topic, offsets, self._chunks, self.clock)
         self.remembered = restored.rows
         self._suspects = SuspectLookup(self._lake, self.clock)
         self.deduplicator = HybridDeduplicator(restored.memory, self._suspects, self.clock)
         self._dedup_saver = DedupSaver(restored.folder, self.topic, self._chunks, restored.progress, self.clock)
         release_freed()
+
+    def _fence(self, partition: int, offset: int) -> Fence:
+        """Where a partition stands in the table, for the state store."""
+        head = self.progress.heads.get(Lane(self.topic, self.epoch, partition))
+        return Fence(self.epoch, offset, head.commit_id if head else "")
 
     def _open_degradation(self, writer: TableWriter) -> None:
         """What becomes of trades under pressure, and how they come back."""
@@ -127,6 +144,7 @@ class Consumer:
         self.admission = Admission(Universe(profile), can_shed=self.retention.holds_long_enough)
         owed = [entry.priorities for entry in self.ledger.entries]
         self.tracker.excuse(lambda symbol: any(mask >> self.admission.priority(symbol) & 1 for mask in owed))
+        self.handover.begin()
         folder = AsideFolder(self._lake.table())
         self.spiller = Spiller(folder, self.admission, degradation.aside.spill_limit_mb * 1_000_000, self.clock)
         self.recovery = Recovery(
@@ -210,10 +228,10 @@ class Consumer:
                 entries = self.admission.shed_entries(admitted.shed, spans, number, shed_mask)
                 pending.add_shed(admitted.shed, entries)
             pending.add_spilled(admitted.spill, mask_of(actions, SPILL), number)
-            self.tracker.put_aside(admitted.shed.trades)
-            self.tracker.put_aside(admitted.spill.trades)
+            self.tracker.put_aside(admitted.shed.trades, admitted.shed.partition)
+            self.tracker.put_aside(admitted.spill.trades, admitted.spill.partition)
         rows = self.deduplicator.step(admitted.process, pending.tally)
-        self.tracker.step(rows.trades)
+        self.tracker.step(rows.trades, rows.partition)
         if level.enrich:
             rows = self.references.table.step(rows)
         pending.add_rows(rows)
@@ -252,6 +270,7 @@ class Consumer:
         self._last_submit_s = self.clock.monotonic_s()
         pending, self.pending = self.pending, Pending(self.topic, self.epoch)
         self.deduplicator.seal()
+        pending.learnt = self.handover.cut()
         self.committer.submit(pending, self.progress)
 
     def _collect(self, *, wait: bool = False) -> None:
@@ -273,6 +292,12 @@ class Consumer:
         self.deduplicator.publish()
         self._dedup_saver.note_commit(committed.progress, committed.commit_id)
         self._dedup_saver.save_if_due(self.deduplicator)
+        moved = {
+            lane.partition: self._fence(lane.partition, head.next_offset)
+            for lane, head in self.progress.heads.items()
+            if lane[:2] == (self.topic, self.epoch) and head.commit_id == self.progress.commit_id
+        }
+        self.handover.committed(finished.pending.learnt, moved)
         totals = self.totals
         totals.commits += 1
         totals.stored += committed.stored
@@ -321,6 +346,7 @@ class Consumer:
     def _close(self) -> None:
         self._maintenance.stop()
         self.committer.close()
+        self.handover.close()
         self.reader.close()
         self._suspects.close()
         self._lake.close()

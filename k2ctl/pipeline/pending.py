@@ -9,6 +9,7 @@ from k2ctl.broker.dead_letters import DeadLetter
 from k2ctl.broker.reader import Fetched, Hole
 from k2ctl.lake.heads import Advance, Counts, Lane, Progress
 from k2ctl.lake.ledger import Entry, LedgerChange, Settlement, in_one_step
+from k2ctl.pipeline.handover import SequenceCut
 from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import Rows
 
@@ -37,6 +38,7 @@ class Pending:
 
     start, end: offsets per partition; [start, end) was read. oldest_ms, oldest_critical_ms: the earliest record
     timestamp among what was read, of all and of the CRITICAL lane. rows: trades held in memory, to store or to spill.
+    learnt: what its trades have taught the sequence tracker, to be published once they are committed.
     """
 
     topic: str
@@ -54,6 +56,7 @@ class Pending:
     level: int = 0
     oldest_ms: int | None = None
     oldest_critical_ms: int | None = None
+    learnt: SequenceCut = field(default_factory=dict)
 
     def note_read(
         self, fetched: Fetched, positions_before: Mapping[int, int], oldest_critical_ms: int | None

@@ -33,7 +33,8 @@ class ConsumerPlan:
     """How to consume.
 
     until_caught_up: end at the watermarks of the start. backfill: read nothing new, give back all that is owed, end.
-    budget: processed trades per second at most, None for as many as the machine can.
+    budget: processed trades per second at most, None for as many as the machine can. state: `memory` or the address of
+    a Redis that keeps sequence state; empty for the stack's.
     """
 
     profile: Profile
@@ -41,4 +42,5 @@ class ConsumerPlan:
     backfill: bool = False
     rebase: bool = False
     budget: float | None = None
+    state: str = ""
     consumer_id: str = field(default_factory=lambda: f"consumer-{os.getpid()}")

@@ -78,6 +78,7 @@ class StatusReporter:
             },
             ladder=self._ladder(),
             sequence=asdict(consumer.tracker.counts()),
+            state=asdict(consumer.handover.snapshot()),
             dedup=dedup,
             partitions=partitions,
             transitions=[asdict(transition) for transition in list(controller.transitions)[-TRANSITIONS_SHOWN:]],

@@ -1,7 +1,15 @@
-"""Step 4: follow each symbol's sequence numbers; tell gaps, late arrivals and restarts.
+"""Step 4: follow each symbol's sequence numbers; tell gaps, late arrivals, copies and restarts.
 
-Runs after deduplication, so that a number that was covered already but comes with a new id is not a copy: the
-venue has started to count anew (RESET) if time went on, or the trade is a late one (OUT_OF_ORDER).
+What a trade is, by its number n, its exchange time t, and the highest number h and latest time l of its channel:
+
+    OK            n = h + 1, or the channel's first trade
+    GAP           n > h + 1: numbers (h, n) are missing; large from a hundred on
+    RESET         n ≤ h and t > l, where n was there already, or t is a minute and more after l: the venue counts anew
+    OUT_OF_ORDER  n < h otherwise, and n was missing
+    DUPLICATE     n ≤ h otherwise: the number was there, under another id (the same id does not come past step 3)
+
+A gap is OPEN until it is FILLED by late arrivals, LOST when it is open for longer than the deadline (a later arrival
+still fills it), or EXPLAINED: its trades were put aside, or the venue has started to count anew.
 """
 
 from collections.abc import Callable
@@ -9,56 +17,60 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from k2ctl.schema.texts import codes_of
-from k2ctl.state.intervals import NUMBER_BITS, IntervalSets
+from k2ctl.clock import Clock, SystemClock
+from k2ctl.pipeline.channels import Channels
+from k2ctl.pipeline.open_gaps import OpenGaps
+from k2ctl.pipeline.sequence_counts import SequenceCounts, SequenceRules, Totals
+from k2ctl.state.intervals import NUMBER_BITS
+from k2ctl.state.symbols import Gap
+
+_WALK_TRADES = 1_024
 
 
 @dataclass(frozen=True)
-class SequenceCounts:
-    """Totals since the start: trades in order, late trades, restarts; and the gaps open now.
+class _Batch:
+    """n trades sorted by channel, in order of arrival within each: int64[n] columns. sent_us: when each was sent."""
 
-    explained: numbers that are missing in the table because they were put aside; no gaps.
-    """
+    channel: np.ndarray
+    number: np.ndarray
+    time_us: np.ndarray
+    sent_us: np.ndarray
 
-    in_order: int = 0
-    out_of_order: int = 0
-    resets: int = 0
-    untracked: int = 0
-    open_gaps: int = 0
-    missing_trades: int = 0
-    explained: int = 0
+    def at(self, where: np.ndarray | slice) -> "_Batch":
+        return _Batch(self.channel[where], self.number[where], self.time_us[where], self.sent_us[where])
+
+    def __len__(self) -> int:
+        return len(self.channel)
 
 
 class SequenceTracker:
-    """Per (exchange, symbol) and run of the venue's counter, the numbers seen. Rebuilt from the table at start."""
+    """Follows every (exchange, symbol), batch by batch. What it knows can be cut out and restored: `handover`."""
 
-    def __init__(self) -> None:
-        self._sets = IntervalSets()
-        self._channels: dict[bytes, int] = {}
-        # Per channel: how often its counter restarted, the highest number and the latest time of the current run.
-        self._runs = np.zeros(0, np.uint64)
-        self._highest = np.zeros(0, np.int64)
-        self._latest_us = np.zeros(0, np.int64)
-        self._in_order = self._out_of_order = self._resets = self._untracked = self._explained = 0
+    def __init__(self, clock: Clock | None = None, rules: SequenceRules | None = None) -> None:
+        self.channels = Channels()
+        self.gaps = OpenGaps()
+        self._clock = clock or SystemClock()
+        self._rules = rules or SequenceRules()
+        self._totals = Totals()
+        self._explained = 0
 
-    def step(self, trades: np.ndarray) -> None:
-        """Take note of n trades (dtype `TRADE.message`), in the order of each partition."""
-        columns = self._columns(trades)
-        self._untracked += len(trades) - len(columns[0])
-        if len(columns[0]):
-            self.note(*columns)
+    def step(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
+        """Take note of n trades (dtype `TRADE.message`), in the order of each partition.
+
+        partition: int32[n], where each was read; what is published to the state store is kept by partition.
+        """
+        self._note(trades, partition)
+
+    def put_aside(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
+        """Take note of trades that are shed or spilled: their numbers are missing, and it is known why."""
+        totals = self._totals
+        counted = (totals.in_order, totals.out_of_order, totals.duplicates)
+        self._explained += self._note(trades, partition)
+        totals.in_order, totals.out_of_order, totals.duplicates = counted
 
     def start_counting(self) -> None:
         """Begin the totals at zero: what was noted so far came from the table, not from the feed."""
-        self._in_order = self._out_of_order = self._resets = self._untracked = 0
-
-    def put_aside(self, trades: np.ndarray) -> None:
-        """Take note of trades that are shed or spilled: their numbers are missing, and it is known why."""
-        channel, number, timestamp_us = self._columns(trades)
-        if len(channel):
-            order = np.argsort(channel, kind="stable")
-            self._remember(channel[order], number[order], timestamp_us[order])
-            self._explained += len(channel)
+        self._totals = Totals(unverified=self._totals.unverified)
 
     def give_back(self, count: int) -> None:
         """So many of the trades that were put aside are settled."""
@@ -66,117 +78,173 @@ class SequenceTracker:
 
     def excuse(self, is_owed: Callable[[bytes], bool]) -> None:
         """Explain the gaps that are open now of symbols for which `is_owed`: before a restart they were put aside."""
-        owed = np.array([is_owed(channel.rpartition(b"/")[2]) for channel in self._channels], np.bool_)
-        keys, first, after = self._sets.missing()
-        for key, start, end in zip(keys.tolist(), first.tolist(), after.tolist(), strict=True):
-            if owed[key >> 32]:
-                numbers = np.arange(start, end, dtype=np.uint64)
-                self._sets.add(np.full(len(numbers), key, np.uint64), numbers)
-                self._explained += len(numbers)
-
-    def _columns(self, trades: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(channel, number, time) of the trades that have a sequence number, int64 each."""
-        tracked = trades["source_sequence"] < np.uint64((1 << NUMBER_BITS) - 1)
-        if not tracked.any():
-            none = np.zeros(0, np.int64)
-            return none, none, none
-        trades = trades if tracked.all() else trades[tracked]
-        channel = self._channel_numbers(trades["exchange"], trades["symbol"])
-        number, timestamp_us = trades["source_sequence"].astype(np.int64), np.ascontiguousarray(trades["timestamp"])
-        return channel, number, timestamp_us
-
-    def note(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> None:
-        """Take note of (channel, number, time), int64[n] each, in order of arrival."""
-        order = np.argsort(channel, kind="stable")
-        channel, number, timestamp_us = channel[order], number[order], timestamp_us[order]
-        if (number > self._high_before(channel, number)).all():
-            # The normal case: every number is higher than all before it, so nothing is late and nothing restarts.
-            self._in_order += len(channel)
-            self._remember(channel, number, timestamp_us)
-            return
-        restarted = self._restarts(channel, number, timestamp_us)
-        while restarted is not None:
-            self._apply(channel[:restarted], number[:restarted], timestamp_us[:restarted])
-            self._begin_run(int(channel[restarted]))
-            channel, number, timestamp_us = channel[restarted:], number[restarted:], timestamp_us[restarted:]
-            restarted = self._restarts(channel, number, timestamp_us)
-        self._apply(channel, number, timestamp_us)
-
-    def _restarts(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> int | None:
-        """Position of the first trade with a number that its run has covered already, at a later time."""
-        if not len(channel):
-            return None
-        fresh_runs = IntervalSets()
-        repeated_here = fresh_runs.add(self._keys(channel), number.astype(np.uint64))
-        covered = repeated_here | self._sets.contains(self._keys(channel), number.astype(np.uint64))
-        covered &= timestamp_us >= self._latest_us[channel]
-        positions = np.flatnonzero(covered & (number <= self._high_before(channel, number)))
-        return int(positions[0]) if len(positions) else None
-
-    def _apply(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> None:
-        if not len(channel):
-            return
-        late = int((number < self._high_before(channel, number)).sum())
-        self._out_of_order += late
-        self._in_order += len(channel) - late
-        self._remember(channel, number, timestamp_us)
-
-    def _remember(self, channel: np.ndarray, number: np.ndarray, timestamp_us: np.ndarray) -> None:
-        self._sets.add(self._keys(channel), number.astype(np.uint64))
-        starts = np.flatnonzero(np.append(True, np.diff(channel) != 0))
-        present = channel[starts]
-        self._highest[present] = np.maximum(self._highest[present], np.maximum.reduceat(number, starts))
-        self._latest_us[present] = np.maximum(self._latest_us[present], np.maximum.reduceat(timestamp_us, starts))
-
-    def _high_before(self, channel: np.ndarray, number: np.ndarray) -> np.ndarray:
-        """For trades sorted by channel: the highest number that came before each, int64[n]."""
-        lifted: np.ndarray = (channel << NUMBER_BITS) | (number + 1)
-        running = np.maximum.accumulate(lifted)
-        before = np.empty(len(number), np.int64)
-        before[0] = 0
-        before[1:] = np.where(channel[1:] == channel[:-1], running[:-1] & ((1 << NUMBER_BITS) - 1), 0)
-        return np.asarray(np.maximum(before - 1, self._highest[channel]))
-
-    def _begin_run(self, channel: int) -> None:
-        self._resets += 1
-        self._runs[channel] += np.uint64(1)
-        self._highest[channel] = -1
-        self._latest_us[channel] = np.iinfo(np.int64).min
-
-    def _keys(self, channel: np.ndarray) -> np.ndarray:
-        result: np.ndarray = (channel.astype(np.uint64) << np.uint64(32)) | self._runs[channel]
-        return result
-
-    def _channel_numbers(self, exchange: np.ndarray, symbol: np.ndarray) -> np.ndarray:
-        symbol_codes, symbols = codes_of(symbol)
-        if (exchange == exchange[0]).all():
-            own = np.array([self._number_of(exchange[0] + b"/" + name) for name in symbols.tolist()])
-            return np.asarray(own[symbol_codes])
-        exchange_codes, exchanges = codes_of(exchange)
-        pairs, inverse = np.unique(exchange_codes.astype(np.int64) * len(symbols) + symbol_codes, return_inverse=True)
-        numbers = np.array(
-            [self._number_of(exchanges[p // len(symbols)] + b"/" + symbols[p % len(symbols)]) for p in pairs.tolist()]
-        )
-        result: np.ndarray = numbers[inverse]
-        return result
-
-    def _number_of(self, channel: bytes) -> int:
-        number = self._channels.setdefault(channel, len(self._channels))
-        if number == len(self._runs):
-            self._runs = np.append(self._runs, np.uint64(0))
-            self._highest = np.append(self._highest, -1)
-            self._latest_us = np.append(self._latest_us, np.iinfo(np.int64).min)
-        return number
+        for channel in {channel for channel, _ in self.gaps}:
+            if is_owed(self.channels.names[channel].rpartition(b"/")[2]):
+                self._explained += self.gaps.clear(channel)
+                self.channels.dirty[channel] = True
 
     def counts(self) -> SequenceCounts:
-        """Totals, and the gaps that are open now."""
-        _, first, after = self._sets.missing()
+        """Totals, and what is open, lost and idle now."""
+        now_us, channels = self._clock.now_us(), self.channels
+        gaps = self.gaps.counts(now_us - round(self._rules.lost_after_s * 1e6))
+        idle = channels.seen_us[: len(channels)] < now_us - round(self._rules.idle_after_s * 1e6)
         return SequenceCounts(
-            self._in_order,
-            self._out_of_order,
-            self._resets,
-            self._untracked,
-            len(first),
-            int((after - first).sum()),
-            self._explained,
+            open_gaps=gaps.open_gaps,
+            missing_trades=gaps.open_numbers,
+            lost_gaps=gaps.lost_gaps,
+            lost_trades=gaps.lost_numbers,
+            explained=self._explained,
+            symbols=len(channels),
+            idle_symbols=int(idle.sum()),
+            **vars(self._totals),
         )
+
+    def _note(self, trades: np.ndarray, partition: np.ndarray | None) -> int:
+        """Take note of those that have a sequence number; returns how many."""
+        tracked = trades["source_sequence"] < np.uint64((1 << NUMBER_BITS) - 1)
+        if not tracked.all():
+            self._totals.untracked += int((~tracked).sum())
+            trades, partition = trades[tracked], None if partition is None else partition[tracked]
+        if not len(trades):
+            return 0
+        channel = self.channels.numbers_of(trades["exchange"], trades["symbol"])
+        # Stable, and by radix where the numbers fit into two bytes: four times as fast.
+        order = np.argsort(channel.astype(np.uint16) if len(self.channels) < 1 << 16 else channel, kind="stable")
+        batch = _Batch(
+            channel[order],
+            trades["source_sequence"][order].view(np.int64),
+            trades["timestamp"][order],
+            trades["ingestion_timestamp"][order],
+        )
+        starts = np.flatnonzero(np.append(True, batch.channel[1:] != batch.channel[:-1]))
+        ends = np.append(starts[1:], len(batch)) - 1
+        present = batch.channel[starts]
+        if partition is not None:
+            self.channels.partition[present] = partition[order[ends]]
+        self.channels.dirty[present] = True
+        self.channels.seen_us[present] = np.maximum(self.channels.seen_us[present], batch.sent_us[ends])
+        self._sort_out(batch, starts)
+        return len(batch)
+
+    def _sort_out(self, batch: _Batch, starts: np.ndarray) -> None:
+        """Channels in which no number falls go on together; the others one by one."""
+        before = self._high_before(batch)
+        falls = batch.number <= before
+        if not falls.any():
+            self._advance(batch, before, starts)
+            return
+        falling = np.logical_or.reduceat(falls, starts)
+        ends = np.append(starts[1:], len(batch))
+        steady = np.repeat(~falling, ends - starts)
+        if steady.any():
+            rest = batch.at(steady)
+            self._advance(rest, before[steady], np.flatnonzero(np.append(True, np.diff(rest.channel) != 0)))
+        for start, end in zip(starts[falling].tolist(), ends[falling].tolist(), strict=True):
+            self._walk(batch.at(slice(start, end)))
+
+    def _high_before(self, batch: _Batch) -> np.ndarray:
+        """For each trade the highest number of its channel that came before, int64[n]; -1 where there is none."""
+        lifted: np.ndarray = (batch.channel << NUMBER_BITS) | (batch.number + 1)
+        running = np.maximum.accumulate(lifted)
+        before = np.zeros(len(batch), np.int64)
+        same = batch.channel[1:] == batch.channel[:-1]
+        before[1:] = np.where(same, running[:-1] & ((1 << NUMBER_BITS) - 1), 0)
+        return np.asarray(np.maximum(before - 1, self.channels.highest[batch.channel]))
+
+    def _advance(self, batch: _Batch, before: np.ndarray, starts: np.ndarray) -> None:
+        """Trades of channels in which every number is higher than all before it."""
+        channels, totals = self.channels, self._totals
+        present = batch.channel[starts]
+        new = channels.highest[present] < 0
+        if new.any():
+            first = batch.number[starts[new]]
+            channels.first[present[new]] = first
+            totals.unverified += int((first > 1).sum())
+        for at in np.flatnonzero((batch.number > before + 1) & (before >= 0)).tolist():
+            self._open(int(batch.channel[at]), int(before[at]) + 1, int(batch.number[at]), batch, at)
+        channels.highest[present] = np.maximum.reduceat(batch.number, starts)
+        channels.latest_us[present] = np.maximum(
+            channels.latest_us[present], np.maximum.reduceat(batch.time_us, starts)
+        )
+        totals.in_order += len(batch)
+
+    def _open(self, channel: int, start: int, after: int, batch: _Batch, at: int) -> None:
+        """The trade at a position reveals that the numbers [start, after) are missing."""
+        sent_us, now_us = int(batch.sent_us[at]), self._clock.now_us()
+        opened_us = min(sent_us, now_us) if sent_us > 0 else now_us
+        follows = at > 0 and batch.channel[at - 1] == channel
+        before_us = int(batch.time_us[at - 1] if follows else self.channels.latest_us[channel])
+        self.gaps.open(channel, Gap(start, after, opened_us, before_us, int(batch.time_us[at])))
+        if after - start >= self._rules.large_gap:
+            self._totals.large_gaps += 1
+        else:
+            self._totals.small_gaps += 1
+
+    def _walk(self, batch: _Batch) -> None:
+        """Trades of one channel, some of which have numbers that fall."""
+        while len(batch):
+            # In bounded pieces, so that a feed that restarts at every other trade costs no square of the batch.
+            batch = batch.at(slice(self._walk_piece(batch.at(slice(_WALK_TRADES))), None))
+
+    def _walk_piece(self, batch: _Batch) -> int:
+        """As far as the first restart, or all of it; returns how many trades that are.
+
+        Only trades that jump or fall are looked at one by one; those in between need no look.
+        """
+        channel, channels = int(batch.channel[0]), self.channels
+        high = np.maximum.accumulate(np.append(channels.highest[channel], batch.number))[:-1]
+        latest = np.maximum.accumulate(np.append(channels.latest_us[channel], batch.time_us))[:-1]
+        if high[0] < 0:
+            channels.first[channel] = batch.number[0]
+            self._totals.unverified += int(batch.number[0] > 1)
+        falls = batch.number <= high
+        jumps = (batch.number > high + 1) & (high >= 0)
+        for at in np.flatnonzero(falls | jumps).tolist():
+            if jumps[at]:
+                self._open(channel, int(high[at]) + 1, int(batch.number[at]), batch, at)
+            elif self._restarts(channel, batch, at, int(latest[at])):
+                self._settle(channel, batch.at(slice(at)), falls[:at])
+                self._begin_run(channel)
+                first = batch.at(slice(at, at + 1))
+                self._advance(first, np.array([-1]), np.array([0]))
+                return int(at) + 1
+            else:
+                self._late(channel, batch, at)
+        self._settle(channel, batch, falls)
+        return len(batch)
+
+    def _restarts(self, channel: int, batch: _Batch, at: int, latest_us: int) -> bool:
+        """Whether a number that falls begins a new run: time goes on, and the number was there or time jumps."""
+        later_us = int(batch.time_us[at]) - latest_us
+        if later_us <= 0:
+            return False
+        number = int(batch.number[at])
+        there = number >= self.channels.first[channel] and not self.gaps.holds(channel, number)
+        return there or later_us >= self._rules.new_session_s * 1e6
+
+    def _late(self, channel: int, batch: _Batch, at: int) -> None:
+        """A number that falls within its run."""
+        number, first = int(batch.number[at]), int(self.channels.first[channel])
+        if number < first:
+            if number + 1 < first:
+                self._open(channel, number + 1, first, batch, at)
+            self.channels.first[channel] = number
+        elif self.gaps.holds(channel, number):
+            self._totals.filled_gaps += self.gaps.fill(channel, number)
+        else:
+            self._totals.duplicates += 1
+            return
+        self._totals.out_of_order += 1
+
+    def _settle(self, channel: int, batch: _Batch, falls: np.ndarray) -> None:
+        """Move the channel's highest number and latest time past the trades that were walked over."""
+        if len(batch):
+            channels = self.channels
+            channels.highest[channel] = max(channels.highest[channel], batch.number.max())
+            channels.latest_us[channel] = max(channels.latest_us[channel], batch.time_us.max())
+            self._totals.in_order += len(batch) - int(falls.sum())
+
+    def _begin_run(self, channel: int) -> None:
+        self._totals.resets += 1
+        self._totals.explained_by_reset += self.gaps.clear(channel)
+        self.channels.begin_run(channel)

@@ -23,6 +23,7 @@ class ConsumerStatus:
     needed. None means unknown, or that it will not happen.
     counts: the terms of the accounting identity, what this process's partitions hold in the table. owed: trades put
     aside and not given back, of any epoch. by_priority: what this process did, priority → action → trades.
+    state: where sequence state is kept, and what holds of it now (`k2ctl.state.guarantee`).
     ladder: the levels with their thresholds, as scaled for the engine. transitions_total: `FROM>TO` → how often.
     """
 
@@ -66,6 +67,7 @@ class ConsumerStatus:
     partitions: list[PartitionStatus] = field(default_factory=list)
     transitions: list[dict[str, object]] = field(default_factory=list)
     transitions_total: dict[str, int] = field(default_factory=dict)
+    state: dict[str, object] = field(default_factory=dict)
     kind: str = "consumer"
     stopped: bool = False
 

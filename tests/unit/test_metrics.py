@@ -29,6 +29,7 @@ STATUS = ConsumerStatus(
     retention_left_s=None, intake="open", budget=None, owed=2, owed_spilled=1, given_back=4,
     by_priority={"LOW": {"process": 1, "spill": 2, "shed": 3}}, ladder=[],
     sequence={"open_gaps": 1, "missing_trades": 2, "explained": 3}, dedup={},
+    state={"store": "redis", "guarantee": "REDUCED", "behind_symbols": 3, "failures": 1},
     partitions=[PartitionStatus(0, 5, 3, 9)], transitions_total={"NORMAL>SOFT": 2},
 )  # fmt: skip
 
@@ -36,6 +37,7 @@ STATUS = ConsumerStatus(
 def test_every_sample_is_declared_with_its_labels() -> None:
     found = list(samples(STATUS))
     assert {name for name, _, _ in found} == set(METRICS)
+    assert ("k2_state_reduced", ("t", "redis"), 1.0) in found
     for name, labels, _ in found:
         assert len(labels) == len(METRICS[name].labels), name
 

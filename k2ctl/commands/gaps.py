@@ -1,0 +1,64 @@
+"""`k2ctl gaps`: what is missing from the table, by symbol and day."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from k2ctl.errors import UsageError
+from k2ctl.options import JsonOption, ProfileOption, parse_duration
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def gaps(
+    symbol: Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME|DURATION", help="From this ISO time on (UTC), or so far back [all]."),
+    ] = None,
+    profile: ProfileOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """How complete the table is, in per cent by symbol and day, and what became of the trades that are missing.
+
+    A gap is OPEN for a quarter of an hour, LOST from then on, or EXPLAINED: its trades were put aside, or the venue has
+    started to count anew. Gaps that late trades have filled are none. Times are the exchange's.
+
+    Example:  k2ctl gaps --symbol BHP --since 24h
+    """
+    from dataclasses import asdict
+
+    import orjson
+
+    from k2ctl.clock import SystemClock
+    from k2ctl.console import out, print_json
+    from k2ctl.home import require_endpoints
+    from k2ctl.lake.catalog import Lake
+    from k2ctl.panels.gaps import gaps_panel
+    from k2ctl.pipeline.gaps import gap_report
+    from k2ctl.profiles import load_profile
+    from k2ctl.profiles.universe import Universe
+
+    since_us = None if since is None else parse_since(since)
+    endpoints = require_endpoints()
+    universe = Universe(load_profile(profile or endpoints.profile))
+    with Lake.at(endpoints) as lake:
+        report = gap_report(lake, SystemClock(), universe, symbol, since_us)
+    if as_json:
+        print_json(orjson.dumps(asdict(report)))
+    else:
+        out().print(gaps_panel(report))
+
+
+def parse_since(text: str) -> int:
+    """An ISO time (UTC unless it says otherwise), or a duration back from now, as µs UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return int(datetime.now(UTC).timestamp() * 1e6 - parse_duration(text) * 1e6)
+        except typer.BadParameter:
+            raise UsageError(f"'{text}' is neither a time nor a duration.", "Write 2014-03-10T05:00 or 24h.") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)

@@ -1,0 +1,94 @@
+"""The gaps of each channel's present run: opened, filled, cut in two, lost after a while, explained."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from k2ctl.state.symbols import Gap
+
+MAX_GAPS: Final = 1_000
+"""Kept for each channel; of a feed that is full of holes the oldest ones are given up as lost."""
+
+
+@dataclass(frozen=True)
+class GapCounts:
+    """Gaps and the numbers missing in them: open, and lost (open for longer than the deadline)."""
+
+    open_gaps: int = 0
+    open_numbers: int = 0
+    lost_gaps: int = 0
+    lost_numbers: int = 0
+
+
+class OpenGaps:
+    """Per channel number its gaps, in order of their numbers."""
+
+    def __init__(self, most: int = MAX_GAPS) -> None:
+        self._most = most
+        self._gaps: dict[int, list[Gap]] = {}
+        self._given_up_gaps = self._given_up_numbers = 0
+
+    def of(self, channel: int) -> list[Gap]:
+        """The gaps of a channel; do not change the list."""
+        return self._gaps.get(channel, [])
+
+    def restore(self, channel: int, gaps: list[Gap]) -> None:
+        """Replace the gaps of a channel."""
+        if gaps:
+            self._gaps[channel] = gaps
+        else:
+            self._gaps.pop(channel, None)
+
+    def open(self, channel: int, gap: Gap) -> None:
+        """A gap above all others of the channel, or below all of them."""
+        own = self._gaps.setdefault(channel, [])
+        if own and gap.start < own[0].start:
+            own.insert(0, gap)
+        else:
+            own.append(gap)
+        if len(own) > self._most:
+            self._given_up_gaps += 1
+            self._given_up_numbers += own.pop(0).missing
+
+    def holds(self, channel: int, number: int) -> bool:
+        """Whether a number is missing."""
+        return self._position(channel, number) is not None
+
+    def fill(self, channel: int, number: int) -> bool:
+        """A missing number has come; returns whether it was its gap's last."""
+        at = self._position(channel, number)
+        if at is None:
+            raise KeyError(number)
+        own = self._gaps[channel]
+        gap = own[at]
+        left = [gap._replace(after=number), gap._replace(start=number + 1)]
+        own[at : at + 1] = [part for part in left if part.missing]
+        if not own:
+            del self._gaps[channel]
+        return gap.missing == 1
+
+    def clear(self, channel: int) -> int:
+        """Forget the gaps of a channel; returns how many numbers were missing."""
+        return sum(gap.missing for gap in self._gaps.pop(channel, []))
+
+    def _position(self, channel: int, number: int) -> int | None:
+        own = self._gaps.get(channel)
+        if not own:
+            return None
+        at = bisect_right(own, number, key=lambda gap: gap.start) - 1
+        return at if at >= 0 and number < own[at].after else None
+
+    def __iter__(self) -> Iterator[tuple[int, Gap]]:
+        for channel, own in self._gaps.items():
+            for gap in own:
+                yield channel, gap
+
+    def counts(self, lost_before_us: int) -> GapCounts:
+        """Totals; gaps opened before that time are lost."""
+        gaps, numbers = [0, self._given_up_gaps], [0, self._given_up_numbers]
+        for _, gap in self:
+            lost = gap.opened_us < lost_before_us
+            gaps[lost] += 1
+            numbers[lost] += gap.missing
+        return GapCounts(gaps[0], numbers[0], gaps[1], numbers[1])

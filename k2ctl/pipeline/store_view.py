@@ -1,0 +1,65 @@
+"""The state store as people look at it: what it holds of a topic, held against where the table stands."""
+
+from dataclasses import dataclass
+
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Lane
+from k2ctl.lake.progress import progress_of
+from k2ctl.profiles import Profile
+from k2ctl.schema.topics import trades_topic
+from k2ctl.state.opening import open_store
+
+
+@dataclass(frozen=True)
+class PartitionView:
+    """A partition in the store. offset: up to which its state is true; behind: records that the table has beyond it."""
+
+    partition: int
+    symbols: int
+    bytes: int
+    expires_s: float | None
+    offset: int
+    published_at_us: int
+    behind: int
+
+
+@dataclass(frozen=True)
+class StoreView:
+    """A topic in the store. bytes: memory that its keys take there; server: Redis' own figures."""
+
+    store: str
+    namespace: str
+    topic: str
+    symbols: int
+    bytes: int
+    bytes_per_symbol: float
+    partitions: tuple[PartitionView, ...]
+    server: dict[str, object]
+
+
+def view_store(endpoints: Endpoints, profile: Profile, url: str = "") -> StoreView:
+    """Look at the store of a profile's topic; url: another than the stack's.
+
+    Raises:
+        StateError: it does not answer. LakeError: there is no table, whose uuid the keys begin with.
+    """
+    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    with Lake.at(endpoints) as lake:
+        table = lake.table()
+        platform, heads = str(table.metadata.table_uuid), progress_of(table).heads
+    store = open_store(url or endpoints.state_url, platform, topic)
+    try:
+        found = store.statistics()
+    finally:
+        store.close()
+    partitions = []
+    for part in found.partitions:
+        if part.fence is not None:
+            head = heads.get(Lane(topic, part.fence.epoch, part.partition))
+            behind = max(0, head.next_offset - part.fence.offset) if head else 0
+            where = (part.fence.offset, part.fence.at_us, behind)
+            partitions.append(PartitionView(part.partition, part.symbols, part.bytes, part.expires_s, *where))
+    each = found.bytes / found.symbols if found.symbols else 0.0
+    sizes = (found.symbols, found.bytes, round(each, 1))
+    return StoreView(found.kind, found.namespace, topic, *sizes, tuple(partitions), dict(found.server))

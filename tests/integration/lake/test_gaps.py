@@ -1,0 +1,144 @@
+"""The gap report of a table made for it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from k2ctl.clock import ManualClock
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.expiry import SnapshotRetention
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.ledger import Entry, LedgerChange
+from k2ctl.lake.writer import TableWriter
+from k2ctl.panels.gaps import gaps_panel
+from k2ctl.pipeline.gaps import GapReport, gap_report
+from k2ctl.profiles import load_profile
+from k2ctl.profiles.universe import Universe
+from k2ctl.schema.trade import NO_SEQUENCE
+from tests.made_trades import BASE_US, make_rows, make_trades
+
+DAY_US = 86_400_000_000
+CLOCK = ManualClock(time.time_ns() // 1000)
+
+
+class MadeTable:
+    """A table of the test's own, and how far it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.lake = Lake(f"sqlite:///{folder}/catalog.db", f"file://{folder}/warehouse")
+        retention = SnapshotRetention.from_profile(load_profile("laptop").lake.expire)
+        self._writer = TableWriter(self.lake, CLOCK, retention)
+        self._offset = 0
+
+    def commit(self, trades: np.ndarray, aside: tuple[Entry, ...] = ()) -> None:
+        count, end = len(trades), self._offset + len(trades)
+        shed = sum(entry.count for entry in aside)
+        step = Advance(self._offset, end, Counts(seen=count + shed, stored=count, shed=shed))
+        self._writer.commit([make_rows(trades, self._offset)], {Lane("t", "e", 0): step}, LedgerChange(aside))
+        self._offset = end
+
+    def report(self, symbol: str | None = None, since_us: int | None = None) -> GapReport:
+        return gap_report(self.lake, CLOCK, Universe(load_profile("laptop")), symbol, since_us)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[MadeTable]:
+    table = MadeTable(tmp_path)
+    yield table
+    table.lake.close()
+
+
+def without(trades: np.ndarray, symbol: bytes, *numbers: int) -> np.ndarray:
+    return trades[~((trades["symbol"] == symbol) & np.isin(trades["source_sequence"], numbers))]
+
+
+def test_a_table_without_gaps_is_complete(made: MadeTable) -> None:
+    made.commit(make_trades(200))
+    report = made.report()
+    assert (report.stored, report.missing, report.completeness_percent) == (200, 0, 100.0)
+    assert len(report.days) == 20
+    assert report.gaps == ()
+
+
+def test_gaps_are_told_by_symbol_and_day_with_completeness(made: MadeTable) -> None:
+    first, second = make_trades(200), make_trades(200, start=200)
+    second["timestamp"] += DAY_US
+    made.commit(without(first, b"S03", 4, 5))
+    made.commit(without(second, b"S03", 11, 15))  # 11 is the first of the day: the gap is of that day
+    report = made.report()
+    lacking = {day.day: (day.symbol, day.stored, day.missing, day.completeness_percent)
+               for day in report.days if day.missing}  # fmt: skip
+    assert lacking == {"2023-11-14": ("S03", 8, 2, 80.0), "2023-11-15": ("S03", 8, 2, 80.0)}
+    assert [(gap.first, gap.last, gap.state) for gap in report.gaps] == [
+        (4, 5, "OPEN"), (11, 11, "OPEN"), (15, 15, "OPEN"),
+    ]  # fmt: skip
+
+
+def test_late_trades_in_another_commit_leave_no_gap(made: MadeTable) -> None:
+    trades = make_trades(100)
+    late = (trades["symbol"] == b"S03") & (trades["source_sequence"] == 2)
+    made.commit(trades[~late])
+    assert made.report().missing == 1
+    made.commit(trades[late])
+    assert (made.report().missing, made.report().resets) == (0, 0)
+
+
+def test_a_gap_is_lost_after_a_quarter_of_an_hour(made: MadeTable) -> None:
+    trades = without(make_trades(100), b"S03", 2)
+    trades["ingestion_timestamp"] = CLOCK.now_us() - 901_000_000
+    made.commit(trades)
+    assert [gap.state for gap in made.report().gaps] == ["LOST"]
+    assert (made.report().days[3].lost, made.report().days[3].open) == (1, 0)
+
+
+def test_what_was_put_aside_and_what_a_restart_left_is_explained(made: MadeTable) -> None:
+    policy = Universe(load_profile("laptop")).policy
+    aside = Entry("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    trades = without(make_trades(100), b"S03", 2)
+    again = make_trades(20, session=8)
+    again["timestamp"] += 10 * DAY_US
+    made.commit(without(trades, b"S05", 4), (aside,))
+    made.commit(again)
+    found = {(gap.symbol, gap.first): (gap.state, gap.cause) for gap in made.report().gaps}
+    assert found == {("S03", 2): ("EXPLAINED", "reset"), ("S05", 4): ("EXPLAINED", "reset")}
+    assert made.report().resets == 20
+    early = made.report("S03")
+    assert (early.stored, early.missing) == (5, 1)
+
+
+def test_an_entry_of_the_ledger_explains_only_gaps_of_its_time(made: MadeTable) -> None:
+    policy = Universe(load_profile("laptop")).policy
+    aside = Entry("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    made.commit(without(without(make_trades(100), b"S03", 2), b"S05", 4), (aside,))
+    found = {(gap.symbol, gap.first): (gap.state, gap.cause) for gap in made.report().gaps}
+    assert found == {("S03", 2): ("EXPLAINED", "put aside"), ("S05", 4): ("OPEN", "")}
+
+
+def test_a_venue_without_numbers_is_said_and_not_tracked(made: MadeTable) -> None:
+    trades = make_trades(40)
+    silent = make_trades(10, session=9)
+    silent["exchange"], silent["source_sequence"] = b"OTC", NO_SEQUENCE
+    made.commit(np.concatenate([trades, silent]))
+    report = made.report()
+    assert (report.untracked, report.stored) == ({"OTC": 10}, 40)
+
+
+def test_what_came_before_the_time_asked_for_is_not_guessed(made: MadeTable) -> None:
+    made.commit(without(make_trades(100), b"S03", 2))
+    report = made.report(since_us=BASE_US + 40_000)
+    assert (report.missing, report.unverified_symbols) == (0, 20)
+
+
+def test_the_panel_says_it_in_words(made: MadeTable) -> None:
+    from rich.console import Console
+
+    made.commit(without(make_trades(100), b"S03", 2))
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(gaps_panel(made.report()))
+    text = console.export_text()
+    assert "99 % complete" in text
+    assert "ASX/S03" in text
+    console.file.close()

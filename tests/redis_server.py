@@ -1,0 +1,60 @@
+"""A real Redis for tests that can be paused, killed and brought back, with or without what it knew."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+from k2ctl.stack.local import free_port
+from k2ctl.state.server import redis_answers, redis_arguments
+
+
+class RedisServer:
+    """One redis-server process on a port that stays the same across restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with what its append-only file holds."""
+        arguments = redis_arguments(self.port, self.folder)
+        self._process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        limit_s = time.monotonic() + 10
+        while not redis_answers(self.url):
+            assert time.monotonic() < limit_s, "redis-server does not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart_empty(self) -> None:
+        """Kill it, and bring it back without its data."""
+        self.kill()
+        for file in self.folder.glob("appendonly*"):
+            file.unlink()
+        self.start()
+
+    def pause(self) -> None:
+        """It keeps its connections and answers nothing."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """It answers again, first what was asked meanwhile."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def client(self) -> "redis.Redis":
+        """A connection for the test's own use."""
+        return redis.Redis.from_url(self.url)
