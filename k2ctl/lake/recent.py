@@ -11,14 +11,18 @@ from pyiceberg.table import Table
 
 RECENT_COLUMNS: Final = (
     "message_id", "exchange", "symbol", "source_sequence", "timestamp",
-    "ingestion_timestamp", "kafka_topic", "kafka_partition", "kafka_offset", "kafka_index",
+    "ingestion_timestamp", "kafka_topic", "kafka_partition",
 )  # fmt: skip
 
 
-def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
-    """The rows of some partitions ingested or traded at or after `since_us`, one table per data file, by lowest offset.
+BATCH_ROWS: Final = 500_000
 
-    Files are pruned by their statistics; the columns are `RECENT_COLUMNS`.
+
+def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
+    """The rows of some partitions ingested or traded at or after `since_us`, in batches, lowest offsets first by file.
+
+    Within a file rows come as they are stored: by symbol, and each symbol's by time. Files are pruned by their
+    statistics; the columns are `RECENT_COLUMNS`, texts dictionary-encoded.
     """
     if table.metadata.current_snapshot() is None or not partitions:
         return
@@ -29,19 +33,19 @@ def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[
     offset_field = table.metadata.schema().find_field("kafka_offset").field_id
     earliest = pa.scalar(since_us, pa.timestamp("us", "UTC"))
     for task in sorted(tasks, key=lambda task: _lowest(task.file, offset_field)):
-        columns = _columns_of(table, task.file, topic, partitions)
-        yield columns.filter(
-            pc.or_(
-                pc.greater_equal(columns["ingestion_timestamp"], earliest),
-                pc.greater_equal(columns["timestamp"], earliest),
+        for columns in _columns_of(table, task.file, topic, partitions):
+            yield columns.filter(
+                pc.or_(
+                    pc.greater_equal(columns["ingestion_timestamp"], earliest),
+                    pc.greater_equal(columns["timestamp"], earliest),
+                )
             )
-        )
 
 
 def rows_stored_after(
     table: Table, sequence_number: int, topic: str, partitions: Collection[int]
 ) -> Iterator[pa.Table]:
-    """The rows of some partitions that came with commits after one, by its sequence number; one table per data file.
+    """The rows of some partitions that came with commits after one, by its sequence number, in batches.
 
     A file that a compaction has written since counts as new, whatever the age of its rows: too much, never too little.
     """
@@ -52,19 +56,21 @@ def rows_stored_after(
         if (manifest.sequence_number or 0) > sequence_number:
             for entry in manifest.fetch_manifest_entry(table.io):
                 if (entry.sequence_number or 0) > sequence_number:
-                    yield _columns_of(table, entry.data_file, topic, partitions)
+                    yield from _columns_of(table, entry.data_file, topic, partitions)
 
 
-def _columns_of(table: Table, file: DataFile, topic: str, partitions: Collection[int]) -> pa.Table:
+def _columns_of(table: Table, file: DataFile, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
     """The recent columns of one file, of some partitions of a topic."""
     with table.io.new_input(file.file_path).open() as stream:
-        columns = pq.read_table(pa.PythonFile(stream, mode="r"), columns=list(RECENT_COLUMNS))
-    return columns.filter(
-        pc.and_(
-            pc.is_in(columns["kafka_partition"], pa.array(sorted(partitions), pa.int32())),
-            pc.equal(columns["kafka_topic"], topic),
-        )
-    )
+        content = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=["symbol", "exchange"])
+        for batch in content.iter_batches(BATCH_ROWS, columns=list(RECENT_COLUMNS)):
+            columns = pa.table(batch)
+            yield columns.filter(
+                pc.and_(
+                    pc.is_in(columns["kafka_partition"], pa.array(sorted(partitions), pa.int32())),
+                    pc.equal(columns["kafka_topic"], topic),
+                )
+            )
 
 
 def _lowest(file: DataFile, field_id: int) -> int:
