@@ -120,6 +120,6 @@ class HybridDeduplicator:
             "chunks_forgotten": series.forgotten,
             "pending_ids": len(self._others.pending),
             "bytes": held,
-            "planned_bytes": series.plan.limit * series.plan.chunk_bytes,
+            "planned_bytes": series.plan.limit * series.plan.chunk_bytes + sequenced.size_bytes,
             **self._others.judged.as_dict(),
         }

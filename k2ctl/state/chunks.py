@@ -9,7 +9,6 @@ Nothing here is a verdict. What `suspects` names may be known; what it does not 
 """
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -84,11 +83,6 @@ class ChunkSeries:
     def __post_init__(self) -> None:
         self._middles: deque[int] = deque(maxlen=MIDDLES)
         self._index()
-
-    def __iter__(self) -> Iterator[Chunk]:
-        """All chunks, the open ones last."""
-        yield from self.closed
-        yield from self._open()
 
     @property
     def size_bytes(self) -> int:

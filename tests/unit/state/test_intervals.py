@@ -51,3 +51,38 @@ def test_dense_numbers_take_one_interval_per_key() -> None:
 def test_a_number_that_is_too_large_is_refused() -> None:
     with pytest.raises(ValueError, match="2\\^40"):
         IntervalSets().add(np.array([1], np.uint64), np.array([2**40], np.uint64))
+
+
+@given(pairs, st.data())
+def test_without_some_pairs_the_rest_is_there(batch: list[tuple[int, int]], data: st.DataObject) -> None:
+    sets, model = IntervalSets(), set(batch)
+    sets.add(*columns(batch))
+    gone = data.draw(st.lists(st.sampled_from(sorted(model)), unique=True) if model else st.just([]))
+    left = sets.without(*columns(gone))
+    everything = [(key, number) for key in (0, 7, 2**64 - 1) for number in range(42)]
+    assert left.contains(*columns(everything)).tolist() == [pair in model - set(gone) for pair in everything]
+    assert sets.contains(*columns(everything)).tolist() == [pair in model for pair in everything]
+
+
+@given(st.lists(st.tuples(pairs, st.integers(1, 9)), max_size=6), st.integers(0, 10))
+def test_keys_that_nobody_adds_to_are_forgotten_and_files_come_back(
+    batches: list[tuple[list[tuple[int, int]], int]], before_us: int
+) -> None:
+    sets, model, touched = IntervalSets(), set(), {}
+    for batch, now_us in batches:
+        sets.add(*columns(batch), now_us)
+        model |= set(batch)
+        touched.update({key: max(now_us, touched.get(key, 0)) for key, _ in batch})
+    sets = IntervalSets.loads(sets.dumps())
+    sets.forget(before_us)
+    kept = {(key, number) for key, number in model if touched[key] >= before_us}
+    assert sets.keys == len({key for key, _ in kept})
+    everything = [(key, number) for key in (0, 7, 2**64 - 1) for number in range(42)]
+    assert sets.add(*columns(everything)).tolist() == [pair in kept for pair in everything]
+
+
+def test_a_damaged_file_of_sets_is_refused() -> None:
+    content = IntervalSets().dumps()
+    for damaged in (b"", content[:-1], content[:-1] + b"x"):
+        with pytest.raises(ValueError, match="checksum"):
+            IntervalSets.loads(damaged)
