@@ -12,7 +12,7 @@ def store_panel(view: StoreView) -> RenderableType:
     """The store at a glance, and its partitions."""
     if view.store == "memory":
         return Text(
-            "State is kept in each consumer's memory: there is nothing to look at from outside. It is rebuilt from\n"
+            "State is kept in each consumer's memory: there is nothing to look at from outside. It is rebuilt from "
             "the table at every start. To share it: k2ctl consume --state redis://HOST:PORT/0"
         )
     parts: list[RenderableType] = [

@@ -193,7 +193,7 @@ def _identity(overview: Overview) -> Panel:
     table.add_row("open gaps", Text(f"{overview.open_gaps:,}", style="yellow" if overview.open_gaps else ""), gaps)
     title = f"of {overview.seen + overview.pending:,} trades"
     if overview.state == REDUCED:
-        return _panel(table, f"{title}, state {REDUCED}", FIGURES_HEIGHT, "yellow")
+        return _panel(table, f"state {REDUCED}; {title}", FIGURES_HEIGHT, "yellow")
     return _panel(table, title, FIGURES_HEIGHT)
 
 

@@ -24,7 +24,7 @@ from k2ctl.state.store import Fence, StateStore, Update
 
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 5.0
-CLOSE_WITHIN_S: Final = 1.5
+CLOSE_WITHIN_S: Final = 0.7
 
 SequenceCut = Mapping[int, Mapping[bytes, bytes]]
 """partition → `exchange/symbol` → packed state"""

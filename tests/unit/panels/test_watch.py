@@ -105,3 +105,16 @@ def test_a_recording_is_read_back_and_a_broken_one_names_the_line(tmp_path: Path
         read_recording(file)
     with pytest.raises(UsageError, match="cannot be read"):
         read_recording(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50)])
+def test_a_reduced_guarantee_of_the_state_store_is_seen_and_changes_no_height(width: int, height: int) -> None:
+    why = "Redis at 127.0.0.1:6379/0 does not answer in time."
+    status = {"id": "c", "level": "NORMAL", "partitions": [], "commit_ms": 1.0,
+              "state": {"guarantee": "REDUCED", "why": why}}  # fmt: skip
+    reduced = replace(made(2), state="REDUCED", state_why=why, consumers=[status])
+    screen = lines(reduced, width, height)
+    assert "state REDUCED" in "\n".join(screen)
+    assert len(screen) == len(lines(made(2), width, height))
+    assert max(map(len, screen)) <= width
+    assert f"state REDUCED ({why})" in watch_line(reduced)
