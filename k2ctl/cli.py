@@ -25,6 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "watch": Entry("watch", "Watch level, lag, rates and what becomes of the trades."),
     "backfill": Entry("backfill", "Give back the trades that were put aside under pressure."),
     "query": Entry("query", "Query trades, from years ago to this second, as one table."),
+    "api": Entry("api", "Queries over HTTP, and a live page."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),
     "cost": Entry("cost", "Monthly cost of a platform, line by line, with formula and source."),
     "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),

@@ -109,8 +109,11 @@ def pin(lake: Lake) -> Pinned | None:
         LakeError: the offsets do not belong to the snapshot, or the catalog does not answer.
     """
     table = lake.find_table()
-    if table is None:
-        return None
+    return None if table is None else pinned_of(table)
+
+
+def pinned_of(table: Table) -> Pinned:
+    """The current snapshot and offsets of loaded metadata."""
     snapshot = table.metadata.current_snapshot()
     progress = progress_of(table)
     if snapshot is None:

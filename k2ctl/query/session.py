@@ -193,10 +193,10 @@ class Session:
             with stages.timed("scan"):
                 lake = self._history.newest(files, question.symbols, question.window, fetch, question.page)
             with stages.timed("unite"):
-                united = unite(lake, tail)
+                united = _behind(question.page, unite(lake, tail))
             if fetch is None or question.limit is None or len(lake) < fetch or len(united.rows) > question.limit:
                 return united
-            fetch *= 4  # the lake itself held copies
+            fetch *= 4  # the lake itself held copies, or the page begins among many of one time
 
     def owed(self, sources: Sources, question: Question) -> tuple[str, ...]:
         """What the ledger says may be lacking; nothing of the table as it was, whose ledger is not kept."""
@@ -228,6 +228,13 @@ class Session:
                     raise unknown(symbol, known | sources.tail.symbols, sources.tail.missing, topic)
                 silent[symbol] = max(known_us)
         return silent
+
+
+def _behind(page: Page | None, united: United) -> United:
+    if page is None or page.after is None:
+        return united
+    mask = page.behind(united.rows)
+    return United(united.rows.filter(pa.array(mask)), united.from_tail[mask], united.duplicates)
 
 
 def _named(symbols: str | Sequence[str] | None) -> Sequence[str] | None:

@@ -223,7 +223,7 @@ def test_the_command_line(
     code, out, err = run("sql", "SELECT symbol, sum(price) AS total FROM trades GROUP BY 1", "--format", "json")
     assert (code, json.loads(out)) == (ExitCode.OK, [{"symbol": "BHP", "total": str(sum(range(1000, 1050)) / 100)}])
     assert "complete" in err
-    code, out, _ = run("sql", "SELECT symbol, * FROM trades")
+    code, out, _ = run("sql", "SELECT symbol, price FROM trades")
     assert (code, out.count("BHP")) == (ExitCode.OK, 20)
     code, out, err = run("sql", "DROP VIEW trades")
     assert (code, out) == (ExitCode.USAGE, "")
