@@ -16,7 +16,7 @@ from k2ctl.api.events import events_router
 from k2ctl.api.guard import Guard
 from k2ctl.api.meters import Meters
 from k2ctl.api.problems import Refused, kind_of, problem
-from k2ctl.api.routes import request_id, router
+from k2ctl.api.routes import PROBLEMS, request_id, router
 from k2ctl.api.settings import Settings
 from k2ctl.errors import K2Error
 
@@ -52,7 +52,7 @@ def _add_health(app: FastAPI, engine: Engine, meters: Meters) -> None:
         """The process answers."""
         return {"status": "ok"}
 
-    @app.get("/readyz", response_model=None, responses={503: {"description": "Not ready"}})
+    @app.get("/readyz", response_class=PlainTextResponse, responses={503: PROBLEMS[503]})
     def readyz(request: Request) -> Response:
         """Queries can be answered from memory: the catalog answers and the stream is followed."""
         found = engine.problems()

@@ -51,7 +51,7 @@ def bench_query(profile: Profile, rows: int, rate: int, queries: int, say: Say) 
         _fill(endpoints, profile, rows, now_us - HISTORY_US, now_us, say)
         with _process("consume"), _server() as port, _load(rate):
             say(f"query: {queries} windows, {rate:,} trades/s arriving")
-            served, bare, freshness = _measure(endpoints, profile, port, now_us, queries)
+            served, bare, freshness, stages = _measure(endpoints, profile, port, now_us, queries)
             cold = [_cold_s() for _ in range(COLD_RUNS)]
     case = f"{rows:,} rows, {rate:,}/s"
     p50, p95, p99 = (float(np.percentile(served, q)) for q in (50, 95, 99))
@@ -61,6 +61,10 @@ def bench_query(profile: Profile, rows: int, rate: int, queries: int, say: Say) 
         Figure("query", case, "server, p95", p95, "ms", bare95, p95 / bare95, 1.5, at_most=True),
         Figure("query", case, "server, p99", p99, "ms", goal=500.0, at_most=True),
         Figure("query", case, "server, p99, aim", p99, "ms", goal=100.0, at_most=True),
+        *(
+            Figure("query", case, f"stage {name}, p95", float(np.percentile(ms, 95)), "ms")
+            for name, ms in stages.items()
+        ),
         Figure("query", case, "newest trade's age, p99", float(np.percentile(freshness, 99)), "ms"),
         Figure("query", case, "command line, whole process", median(cold), "s", goal=2.5, at_most=True),
     ]
@@ -82,13 +86,14 @@ def _fill(endpoints: Endpoints, profile: Profile, rows: int, first_us: int, last
 
 def _measure(
     endpoints: Endpoints, profile: Profile, port: int, now_us: int, queries: int
-) -> tuple[list[float], list[float], list[float]]:
-    """Milliseconds of each question, of the bare scan of the same, and the age of the newest trade in live windows."""
+) -> tuple[list[float], list[float], list[float], dict[str, list[float]]]:
+    """Milliseconds: of each question, of the bare scan of the same, the age of the newest trade, and each stage."""
     rng = random.Random(7)
     names = Universe(profile).symbols[:100]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     scan = BareScan(endpoints)
     served, bare, ages = [], [], []
+    stages: dict[str, list[float]] = {}
     for number in range(WARM_UP + queries):
         symbol, live = rng.choice(names), number % 2 == 0
         until_us = time.time_ns() // 1000 if live else now_us - rng.randrange(HISTORY_US - WINDOW_US)
@@ -107,11 +112,13 @@ def _measure(
         evidence = answer["evidence"]
         if not evidence["complete"]:
             raise CheckFailed(f"An answer was not complete: {evidence['missing']}", "Try a lower rate: --rate 10k")
+        for stage, ms in evidence["stages_ms"].items():
+            stages.setdefault(stage, []).append(ms)
         if live and evidence["stream_rows"]:
             ages.append((evidence["asked_at_us"] - evidence["newest_us"]) / 1000)
     connection.close()
     scan.close()
-    return served, bare, ages or [0.0]
+    return served, bare, ages or [0.0], stages
 
 
 def _ask(connection: http.client.HTTPConnection, parameters: dict[str, object]) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def read_tail(
         if partition not in span.beyond
     }
     heard, reached, late_holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
-    parts = [_select(part, ranges, span, symbols, window) for part in heard]
+    met = [part for part in heard if symbols is None or not part.symbols.isdisjoint(symbols)]
+    parts = [_select(part, ranges, span, symbols, window) for part in met]
     rows = Rows.concatenate([part.rows for part in parts] or [Rows.empty(span.topic, span.epoch)])
     bad = invalid(rows.trades, now_us)
     if bad:
