@@ -50,6 +50,9 @@ def recent(
     output: OutputOption = None,
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Leave the stream out: a partial answer.")] = False,
     at: AsOfOption = None,
+    put_aside: Annotated[
+        bool, typer.Option("--include-put-aside", help="Read what was shed or spilled as well; slower.")
+    ] = False,
 ) -> None:
     """The newest trades of a symbol, newest first: what is stored and what is still on its way, each exactly once.
 
@@ -66,6 +69,8 @@ def recent(
     """
     asked, rows, moment, columns = window_of(window, since, until), limit_of(limit, form), as_of(at), _fields(fields)
     check_output(form, output)
+    if put_aside and (lake_only or moment):
+        raise UsageError("--include-put-aside needs the stream and the newest table.", "Leave the other one out.")
 
     from dataclasses import replace
 
@@ -73,7 +78,7 @@ def recent(
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints()) as session:
-        answer = session.recent(symbols, asked, rows, lake_only=lake_only, as_of=moment)
+        answer = session.recent(symbols, asked, rows, lake_only=lake_only, as_of=moment, put_aside=put_aside)
     if columns:
         answer = replace(answer, table=answer.table.select(columns))
     show(answer, form, output, trades=not columns)

@@ -39,6 +39,7 @@ class Question:
     lake_only: bool = False
     as_of: AsOf | None = None
     page: Page | None = None
+    put_aside: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Seam:
         self.clock = clock
         self._limits = limits
         self._pin = pinner or (lambda: pin(lake))
+
+    @property
+    def limits(self) -> TailLimits:
+        """How much of the stream one query may read."""
+        return self._limits
 
     def take(self, question: Question, stages: Stages) -> Sources:
         """1. Pin a snapshot and its offsets from one metadata file.

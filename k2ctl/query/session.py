@@ -13,9 +13,10 @@ from k2ctl.lake.pinned import Plan
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, evidence_of
+from k2ctl.query.aside import Aside, read_aside
 from k2ctl.query.history import FilesGone, History
 from k2ctl.query.names import unknown
-from k2ctl.query.owed import owed_reasons
+from k2ctl.query.owed import owed_entries, owed_reasons
 from k2ctl.query.page import Page
 from k2ctl.query.seam import LAKE_ONLY, AsOf, Pinner, Question, Seam, Sources
 from k2ctl.query.stages import Stages
@@ -23,6 +24,7 @@ from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import TailLimits
 from k2ctl.query.unite import United, unite
 from k2ctl.query.window import WHOLE_HISTORY, Window
+from k2ctl.schema.rows import arrow_schema
 from k2ctl.schema.topics import trades_topic
 
 __all__ = ["LAKE_ONLY", "Session"]
@@ -81,6 +83,7 @@ class Session:
         lake_only: bool = False,
         as_of: AsOf | None = None,
         page: Page | None = None,
+        put_aside: bool = False,
     ) -> Answer:
         """The trades of `symbols` (None: of all) in `window`, newest first, at most `limit`, each exactly once.
 
@@ -88,14 +91,15 @@ class Session:
         2. Read the snapshot's rows, and unite both: one row per message_id.
 
         With `lake_only` or `as_of` the stream is left out, and the answer says that it is partial. `page`: only
-        what lies behind a row that was given before, and was there when the first page was.
+        what lies behind a row that was given before, and was there when the first page was. `put_aside`: read what the
+        ledger owes as well, from spill files and Kafka; slow, and meant for when an answer has to be whole.
 
         Raises:
             UnknownSymbol: a symbol that neither side has ever seen, with the nearest names.
             BrokerError: Kafka does not answer. LakeError: the table or the catalog cannot be read.
         """
         wanted = _named(symbols)
-        question = Question(wanted, window, self._clock.now_us(), limit, lake_only, as_of, page)
+        question = Question(wanted, window, self._clock.now_us(), limit, lake_only, as_of, page, put_aside)
         stages = Stages(self._clock)
         for _ in range(_TRIES - 1):
             try:
@@ -138,7 +142,8 @@ class Session:
 
     def _recent(self, question: Question, stages: Stages) -> Answer:
         sources, plan = self._sides(question, stages)
-        united = self._united(question, sources, plan.paths, stages)
+        aside = self._aside(question, sources, stages)
+        united = self._united(question, sources, aside, plan.paths, stages)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
@@ -148,7 +153,7 @@ class Session:
             question.asked_at_us,
             plan,
             stages.ms,
-            self.owed(sources, question),
+            aside.missing if question.put_aside else self.owed(sources, question),
             lake_rows=len(rows) - from_tail,
             tail_rows=from_tail,
             duplicates_removed=united.duplicates,
@@ -184,10 +189,28 @@ class Session:
         with stages.timed("plan"):
             return sources, sources.plan(question.symbols, question.window)
 
-    def _united(self, question: Question, sources: Sources, files: list[str], stages: Stages) -> United:
+    def _aside(self, question: Question, sources: Sources, stages: Stages) -> Aside:
+        if not question.put_aside or sources.pinned is None:
+            return Aside()
+        ledger = sources.pinned.progress.ledger.of(sources.span.topic)
+        entries = owed_entries(ledger, question.symbols, question.window, self._universe)
+        with stages.timed("put aside"):
+            return read_aside(
+                entries,
+                sources.pinned,
+                self.seam.stream,
+                sources.span,
+                self.seam.limits,
+                question.symbols,
+                question.window,
+                question.asked_at_us,
+            )
+
+    def _united(self, question: Question, sources: Sources, aside: Aside, files: list[str], stages: Stages) -> United:
         """Under a limit the lake gives one row more, to see if there are, and as many as the tail may copy."""
-        rows = sources.tail.rows
-        tail = (rows if question.page is None else question.page.select(rows)).to_arrow()
+        parts = [sources.tail.rows, *aside.parts]
+        chosen = parts if question.page is None else [question.page.select(rows) for rows in parts]
+        tail = pa.concat_tables([rows.to_arrow().cast(arrow_schema()) for rows in chosen])
         fetch = None if question.limit is None else question.limit + 1 + len(tail)
         while True:
             with stages.timed("scan"):

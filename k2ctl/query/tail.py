@@ -95,7 +95,7 @@ def read_tail(
         for symbol, time_us in part.last_us.items():
             last_us[symbol] = max(time_us, last_us.get(symbol, time_us))
     records = sum(max(0, reached.get(p, start) - start) for p, (start, _) in ranges.items())
-    broken = sum(_within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in heard)
+    broken = sum(within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in heard)
     seen = frozenset[str]().union(*(part.symbols for part in heard))
     return Tail(rows, records, int(broken), len(bad), missing, seen, last_us)
 
@@ -109,9 +109,9 @@ class _Selected:
 
 
 def _select(part: Heard, ranges: Ranges, span: Span, symbols: Sequence[str] | None, window: Window) -> _Selected:
-    asked = _of_symbols(part.trades["symbol"], symbols)
+    asked = of_symbols(part.trades["symbol"], symbols)
     found = np.flatnonzero(asked)
-    found = found[_within(part.partition[found], part.offset[found], ranges)]
+    found = found[within(part.partition[found], part.offset[found], ranges)]
     trades = part.trades[found]
     held = window.holds(trades["timestamp"])
     kept = found[held]
@@ -129,7 +129,7 @@ def _select(part: Heard, ranges: Ranges, span: Span, symbols: Sequence[str] | No
     return _Selected(rows, _last_us(trades, symbols) if count < len(found) else {})
 
 
-def _within(partition: np.ndarray, offset: np.ndarray, ranges: Ranges) -> np.ndarray:
+def within(partition: np.ndarray, offset: np.ndarray, ranges: Ranges) -> np.ndarray:
     """bool[n]: which records lie in the ranges."""
     size = max([*ranges, int(partition.max(initial=0))], default=0) + 1
     first, end = np.zeros(size, np.int64), np.zeros(size, np.int64)
@@ -143,13 +143,14 @@ def _last_us(trades: np.ndarray, symbols: Sequence[str] | None) -> dict[str, int
     """The newest timestamp of each of `symbols` among `trades`."""
     newest: dict[str, int] = {}
     for symbol in symbols or ():
-        times = trades["timestamp"][_of_symbols(trades["symbol"], [symbol])]
+        times = trades["timestamp"][of_symbols(trades["symbol"], [symbol])]
         if len(times):
             newest[symbol] = int(times.max())
     return newest
 
 
-def _of_symbols(column: np.ndarray, symbols: Sequence[str] | None) -> np.ndarray:
+def of_symbols(column: np.ndarray, symbols: Sequence[str] | None) -> np.ndarray:
+    """bool[n]: which of the fixed-width texts are among `symbols`; all without any."""
     if symbols is None:
         return np.ones(len(column), np.bool_)
     mask = np.zeros(len(column), np.bool_)
