@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any, Final
@@ -40,6 +40,17 @@ COLD_RUNS: Final = 3
 _BEGIN_S: Final = 60.0
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """Milliseconds: of each answer, of the bare scan of the same, of the newest trade's age, of each stage."""
+
+    served_ms: list[float]
+    bare_ms: list[float]
+    ages_ms: list[float]
+    stages_ms: dict[str, list[float]]
+    incomplete: int
+
+
 def bench_query(profile: Profile, rows: int, rate: int, queries: int, say: Say) -> list[Figure]:
     """15-minute windows of one symbol over `rows` trades of four hours, half of them up to now, with load arriving.
 
@@ -51,9 +62,10 @@ def bench_query(profile: Profile, rows: int, rate: int, queries: int, say: Say) 
         _fill(endpoints, profile, rows, now_us - HISTORY_US, now_us, say)
         with _process("consume"), _server() as port, _load(rate):
             say(f"query: {queries} windows, {rate:,} trades/s arriving")
-            served, bare, freshness, stages = _measure(endpoints, profile, port, now_us, queries)
+            found = _measure(endpoints, profile, port, now_us, queries)
             cold = [_cold_s() for _ in range(COLD_RUNS)]
     case = f"{rows:,} rows, {rate:,}/s"
+    served, bare = found.served_ms, found.bare_ms
     p50, p95, p99 = (float(np.percentile(served, q)) for q in (50, 95, 99))
     bare95 = float(np.percentile(bare, 95))
     return [
@@ -63,9 +75,10 @@ def bench_query(profile: Profile, rows: int, rate: int, queries: int, say: Say) 
         Figure("query", case, "server, p99, aim", p99, "ms", goal=100.0, at_most=True),
         *(
             Figure("query", case, f"stage {name}, p95", float(np.percentile(ms, 95)), "ms")
-            for name, ms in stages.items()
+            for name, ms in found.stages_ms.items()
         ),
-        Figure("query", case, "newest trade's age, p99", float(np.percentile(freshness, 99)), "ms"),
+        Figure("query", case, "answers that were not complete", found.incomplete, "answers", goal=0.0, at_most=True),
+        Figure("query", case, "newest trade's age, p99", float(np.percentile(found.ages_ms, 99)), "ms"),
         Figure("query", case, "command line, whole process", median(cold), "s", goal=2.5, at_most=True),
     ]
 
@@ -84,16 +97,15 @@ def _fill(endpoints: Endpoints, profile: Profile, rows: int, first_us: int, last
             writer.commit([made], {lane: Advance(start, start + count, Counts(seen=count, stored=count))})
 
 
-def _measure(
-    endpoints: Endpoints, profile: Profile, port: int, now_us: int, queries: int
-) -> tuple[list[float], list[float], list[float], dict[str, list[float]]]:
-    """Milliseconds: of each question, of the bare scan of the same, the age of the newest trade, and each stage."""
+def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, queries: int) -> _Measured:
+    """Ask, and scan the same files, in turns."""
     rng = random.Random(7)
     names = Universe(profile).symbols[:100]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     scan = BareScan(endpoints)
     served, bare, ages = [], [], []
     stages: dict[str, list[float]] = {}
+    incomplete = 0
     for number in range(WARM_UP + queries):
         symbol, live = rng.choice(names), number % 2 == 0
         until_us = time.time_ns() // 1000 if live else now_us - rng.randrange(HISTORY_US - WINDOW_US)
@@ -110,15 +122,14 @@ def _measure(
         served.append(took_ms)
         bare.append(bare_ms)
         evidence = answer["evidence"]
-        if not evidence["complete"]:
-            raise CheckFailed(f"An answer was not complete: {evidence['missing']}", "Try a lower rate: --rate 10k")
+        incomplete += not evidence["complete"]
         for stage, ms in evidence["stages_ms"].items():
             stages.setdefault(stage, []).append(ms)
         if live and evidence["stream_rows"]:
             ages.append((evidence["asked_at_us"] - evidence["newest_us"]) / 1000)
     connection.close()
     scan.close()
-    return served, bare, ages or [0.0], stages
+    return _Measured(served, bare, ages or [0.0], stages, incomplete)
 
 
 def _ask(connection: http.client.HTTPConnection, parameters: dict[str, object]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _LAST: Final = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
-class _File:
+class KeptFile:
     """What pruning asks of a data file; an unknown bound is as wide as can be."""
 
     path: str
@@ -43,7 +43,7 @@ class _File:
 class KeptPinned(Pinned):
     """A pin whose files are in memory."""
 
-    kept: tuple[_File, ...]
+    kept: tuple[KeptFile, ...]
 
     def plan(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
@@ -63,7 +63,7 @@ class KeptPinned(Pinned):
         )
 
 
-def _may_hold(file: _File, symbol: str) -> bool:
+def _may_hold(file: KeptFile, symbol: str) -> bool:
     return file.first_symbol <= symbol and (file.last_symbol is None or symbol <= file.last_symbol)
 
 
@@ -75,7 +75,7 @@ class TableFollower:
         self._lock = threading.Lock()
         self._location = ""
         self._pinned: KeptPinned | None = None
-        self._manifests: dict[str, list[_File]] = {}
+        self._manifests: dict[str, list[KeptFile]] = {}
 
     def pin(self) -> Pinned | None:
         """The current snapshot and offsets, as `lake.pinned.pin`; the metadata is loaded only when it has moved.
@@ -112,8 +112,8 @@ class TableFollower:
     def _kept(self, table: Table) -> KeptPinned:
         pinned = pinned_of(table)
         snapshot = table.metadata.current_snapshot()
-        files: list[_File] = []
-        known: dict[str, list[_File]] = {}
+        files: list[KeptFile] = []
+        known: dict[str, list[KeptFile]] = {}
         for manifest in snapshot.manifests(table.io) if snapshot else ():
             found = self._manifests.get(manifest.manifest_path)
             known[manifest.manifest_path] = found if found is not None else _read(table, manifest)
@@ -124,7 +124,7 @@ class TableFollower:
         )
 
 
-def _read(table: Table, manifest: ManifestFile) -> list[_File]:
+def _read(table: Table, manifest: ManifestFile) -> list[KeptFile]:
     """The live files of a manifest.
 
     Raises:
@@ -144,7 +144,7 @@ def _read(table: Table, manifest: ManifestFile) -> list[_File]:
             for bounds in (lower, upper)
         ]
         files.append(
-            _File(
+            KeptFile(
                 entry.data_file.file_path,
                 entry.data_file.file_size_in_bytes,
                 _FIRST if times[0] is None else int(times[0]),

@@ -220,10 +220,12 @@ def test_the_command_line(
         shown = capsys.readouterr()
         return code, shown.out, " ".join(shown.err.split())
 
-    code, out, err = run("sql", "SELECT symbol, sum(price) AS total FROM trades GROUP BY 1", "--format", "json")
+    code, out, err = run(
+        "sql", "SELECT symbol, sum(price) AS total FROM trades WHERE symbol = 'BHP' GROUP BY 1", "--format", "json"
+    )
     assert (code, json.loads(out)) == (ExitCode.OK, [{"symbol": "BHP", "total": str(sum(range(1000, 1050)) / 100)}])
     assert "complete" in err
-    code, out, _ = run("sql", "SELECT symbol, price FROM trades")
+    code, out, _ = run("sql", "SELECT symbol, price FROM trades WHERE symbol = 'BHP'")
     assert (code, out.count("BHP")) == (ExitCode.OK, 20)
     code, out, err = run("sql", "DROP VIEW trades")
     assert (code, out) == (ExitCode.USAGE, "")
