@@ -23,7 +23,8 @@ from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.writer import TableWriter
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
-from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
 from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.schema.topics import trades_topic

@@ -29,7 +29,8 @@ def backfill(
     """
     from k2ctl.commands.consume import run_consumer
     from k2ctl.home import require_endpoints
-    from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+    from k2ctl.pipeline.consumer import Consumer
+    from k2ctl.pipeline.plan import ConsumerPlan
     from k2ctl.profiles import load_profile
 
     endpoints = require_endpoints()

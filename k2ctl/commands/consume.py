@@ -46,7 +46,8 @@ def consume(
     Example:  k2ctl consume --until-caught-up
     """
     from k2ctl.home import require_endpoints
-    from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+    from k2ctl.pipeline.consumer import Consumer
+    from k2ctl.pipeline.plan import ConsumerPlan
     from k2ctl.profiles import load_profile
 
     endpoints = require_endpoints()

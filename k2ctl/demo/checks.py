@@ -35,6 +35,13 @@ def is_dense(table: pa.Table) -> bool:
     return bool((numbers == np.arange(1, len(numbers) + 1)).all())
 
 
+def given_back(counts: Counts, returned: int, conditions: str) -> Check:
+    """Nothing of what was put aside under pressure is outstanding."""
+    owed = counts.shed + counts.spilled
+    measured = f"{returned:,} trades came back, {owed:,} are owed ({conditions})"
+    return Check("what was put aside while the consumer lagged has been given back", not owed, measured)
+
+
 def stored_once(answer: Answer, expected: int) -> Check:
     """Every trade that was produced is in the answer, once."""
     distinct = pc.count_distinct(answer.table["message_id"].combine_chunks().storage).as_py() if expected else 0

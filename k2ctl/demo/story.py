@@ -10,16 +10,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+import yaml
+
 from k2ctl.broker.overview import Overview, OverviewReader
-from k2ctl.demo.checks import Check, books_balance, complete_answer, duplicates_caught, stored_once
+from k2ctl.demo.checks import Check, books_balance, complete_answer, duplicates_caught, given_back, stored_once
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import Endpoints, private_home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Counts
 from k2ctl.lake.progress import progress_of
-from k2ctl.load.generator import LoadSummary, run_load
+from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import LoadPlan, plan_load
+from k2ctl.load.summary import LoadSummary
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.stack import lifecycle
@@ -28,6 +31,7 @@ from k2ctl.stack.processes import last_lines, log_path
 SYMBOL: Final = "BHP"
 DUPLICATES: Final = 0.01
 CATCH_UP_S: Final = 45.0
+COOLDOWN_S: Final = 3.0
 CONSUMER_SERVICE: Final = "consumer"
 
 
@@ -61,7 +65,7 @@ class Told:
         return len(self.checks) == CHECKS and all(check.held for check in self.checks)
 
 
-CHECKS: Final = 6
+CHECKS: Final = 7
 
 
 class Audience:
@@ -84,10 +88,13 @@ def tell(profile: Profile, length: Length, audience: Audience) -> Told:
         K2Error: something could not be started, or ended when it should not.
     """
     started_s = time.monotonic()
-    with private_home("demo-"):
+    with private_home("demo-") as home:
         audience.step("Starting a stack of its own: Kafka in one process, Iceberg in a local folder")
-        endpoints = lifecycle.up("embedded", profile.name, lambda _: None).endpoints
-        story = _Story(endpoints, profile, length, audience)
+        quicker = _with_cooldown(profile, COOLDOWN_S)
+        path = home / "profile.yaml"
+        path.write_text(yaml.safe_dump(quicker.model_dump(mode="json")))
+        endpoints = lifecycle.up("embedded", str(path), lambda _: None).endpoints
+        story = _Story(endpoints, quicker, length, audience)
         try:
             story.play()
         finally:
@@ -95,6 +102,11 @@ def tell(profile: Profile, length: Length, audience: Audience) -> Told:
             lifecycle.down(volumes=True)
     story.told.seconds = time.monotonic() - started_s
     return story.told
+
+
+def _with_cooldown(profile: Profile, seconds: float) -> Profile:
+    """The profile with another cooldown, so that a level is left within the time that an audience has."""
+    return profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"cooldown_s": seconds})})
 
 
 class _Story:
@@ -143,7 +155,7 @@ class _Story:
     def _start_consumer(self) -> None:
         with log_path(CONSUMER_SERVICE).open("ab") as log:
             self._consumer = subprocess.Popen(
-                [sys.executable, "-m", "k2ctl", "consume", "--profile", self._profile.name],
+                [sys.executable, "-m", "k2ctl", "consume"],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -203,11 +215,15 @@ class _Story:
         started_s = time.monotonic()
 
         def behind() -> bool:
-            return self._committed().seen < self._acknowledged() and time.monotonic() - started_s < CATCH_UP_S
+            counts = self._committed()
+            done = counts.seen >= self._acknowledged() and not counts.shed + counts.spilled
+            return not done and time.monotonic() - started_s < CATCH_UP_S
 
-        self._watch_while(behind)
-        left = self._acknowledged() - self._committed().seen
+        overview = self._watch_while(behind)
+        counts = self._committed()
+        left = self._acknowledged() - counts.seen
         took_s = time.monotonic() - started_s
+        self._check(given_back(counts, overview.given_back, f"cooldown {COOLDOWN_S:.0f} s"))
         return Check(
             "the consumer caught up after it was killed",
             left == 0,

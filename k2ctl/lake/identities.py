@@ -1,4 +1,6 @@
-"""Which trades of a Kafka range the table holds: the anti-join by which nothing is given back twice."""
+"""Which trades of Kafka ranges the table holds: the anti-join by which nothing is given back twice."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -6,33 +8,44 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
-from k2ctl.lake.heads import Lane
-
 _COLUMNS = ["kafka_topic", "kafka_epoch", "kafka_partition", "kafka_offset", "kafka_index"]
 
 
-def stored_identities(table: Table, lane: Lane, start: int, end: int) -> np.ndarray:
-    """int64[n]: `identity_numbers` of the rows from offsets [start, end) of a lane that the table holds, sorted."""
-    if table.metadata.current_snapshot() is None or start >= end:
-        return np.zeros(0, np.int64)
-    wanted = f"kafka_partition == {lane.partition} and kafka_offset >= {start} and kafka_offset < {end}"
-    found = [np.zeros(0, np.int64)]
-    for task in table.scan(row_filter=wanted).plan_files():
-        with table.io.new_input(task.file.file_path).open() as stream:
-            rows = pq.read_table(
-                pa.PythonFile(stream, mode="r"),
-                columns=_COLUMNS,
-                filters=(pc.field("kafka_partition") == lane.partition)
-                & (pc.field("kafka_offset") >= start)
-                & (pc.field("kafka_offset") < end),
-            )
-        ours = rows.filter(
-            pc.and_(pc.equal(rows["kafka_topic"], lane.topic), pc.equal(rows["kafka_epoch"], lane.epoch))
+def stored_identities(
+    table: Table, topic: str, epoch: str, ranges: Mapping[int, tuple[int, int]]
+) -> dict[int, np.ndarray]:
+    """Partition → int64[n], sorted: `identity_numbers` of the rows from its offsets [start, end) that the table holds.
+
+    Every file that may hold some is read once, whatever the number of partitions.
+    """
+    found: dict[int, list[np.ndarray]] = {partition: [] for partition in ranges}
+    if table.metadata.current_snapshot() is not None and ranges:
+        terms = (
+            f"(kafka_partition == {partition} and kafka_offset >= {start} and kafka_offset < {end})"
+            for partition, (start, end) in ranges.items()
         )
-        found.append(identity_numbers(ours["kafka_offset"].to_numpy(), ours["kafka_index"].to_numpy()))
-    return np.unique(np.concatenate(found))
+        for task in table.scan(row_filter=" or ".join(terms)).plan_files():
+            with table.io.new_input(task.file.file_path).open() as stream:
+                rows = pq.read_table(pa.PythonFile(stream, mode="r"), columns=_COLUMNS, filters=_any_of(ranges))
+            same_topic, same_epoch = pc.equal(rows["kafka_topic"], topic), pc.equal(rows["kafka_epoch"], epoch)
+            ours = rows.filter(pc.and_(same_topic, same_epoch))
+            numbers = identity_numbers(ours["kafka_offset"].to_numpy(), ours["kafka_index"].to_numpy())
+            of_partition = ours["kafka_partition"].to_numpy()
+            for partition, parts in found.items():
+                parts.append(numbers[of_partition == partition])
+    none = np.zeros(0, np.int64)
+    return {partition: np.unique(np.concatenate([none, *parts])) for partition, parts in found.items()}
 
 
 def identity_numbers(offset: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """One number for each (offset, index) of a lane; an index is below 2^16."""
+    """One number for each (offset, index) of a partition; an index is below 2^16."""
     return np.asarray((offset.astype(np.int64) << 16) | index.astype(np.int64))
+
+
+def _any_of(ranges: Mapping[int, tuple[int, int]]) -> pc.Expression:
+    """The rows of any of the ranges."""
+    wanted: pc.Expression = pc.scalar(False)
+    for partition, (start, end) in ranges.items():
+        inside = (pc.field("kafka_offset") >= start) & (pc.field("kafka_offset") < end)
+        wanted = wanted | ((pc.field("kafka_partition") == partition) & inside)
+    return wanted

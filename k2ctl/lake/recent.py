@@ -11,14 +11,18 @@ from pyiceberg.table import Table
 
 RECENT_COLUMNS: Final = (
     "message_id", "exchange", "symbol", "source_sequence", "timestamp",
-    "ingestion_timestamp", "kafka_topic", "kafka_partition", "kafka_offset", "kafka_index",
+    "ingestion_timestamp", "kafka_topic", "kafka_partition",
 )  # fmt: skip
 
 
-def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
-    """The rows of some partitions ingested at or after `since_us`, one table per data file, by lowest offset.
+BATCH_ROWS: Final = 500_000
 
-    Files are pruned by their statistics; the columns are `RECENT_COLUMNS`.
+
+def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
+    """The rows of some partitions ingested at or after `since_us`, in batches, files with the lowest offsets first.
+
+    Within a file rows come as they are stored: by symbol, and each symbol's by time. Files are pruned by their
+    statistics; the columns are `RECENT_COLUMNS`, texts dictionary-encoded.
     """
     if table.metadata.current_snapshot() is None or not partitions:
         return
@@ -28,16 +32,20 @@ def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[
     offset_field = table.metadata.schema().find_field("kafka_offset").field_id
     for task in sorted(tasks, key=lambda task: _lowest(task.file, offset_field)):
         with table.io.new_input(task.file.file_path).open() as stream:
-            columns = pq.read_table(pa.PythonFile(stream, mode="r"), columns=list(RECENT_COLUMNS))
-        yield columns.filter(
-            pc.and_(
-                pc.and_(
-                    pc.is_in(columns["kafka_partition"], pa.array(sorted(partitions), pa.int32())),
-                    pc.equal(columns["kafka_topic"], topic),
-                ),
-                pc.greater_equal(columns["ingestion_timestamp"], pa.scalar(since_us, pa.timestamp("us", "UTC"))),
-            )
-        )
+            file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=["symbol", "exchange"])
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(RECENT_COLUMNS)):
+                columns = pa.table(batch)
+                yield columns.filter(
+                    pc.and_(
+                        pc.and_(
+                            pc.is_in(columns["kafka_partition"], pa.array(sorted(partitions), pa.int32())),
+                            pc.equal(columns["kafka_topic"], topic),
+                        ),
+                        pc.greater_equal(
+                            columns["ingestion_timestamp"], pa.scalar(since_us, pa.timestamp("us", "UTC"))
+                        ),
+                    )
+                )
 
 
 def _lowest(file: DataFile, field_id: int) -> int:

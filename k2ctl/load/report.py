@@ -2,15 +2,26 @@
 
 import os
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
 from k2ctl.home import Endpoints
 from k2ctl.schema.status import LoadStatus
 
-if TYPE_CHECKING:
-    from k2ctl.load.generator import LoadSnapshot
+
+@dataclass(frozen=True)
+class LoadSnapshot:
+    """A load under way. Counts are trades; rates trades per second."""
+
+    elapsed_s: float
+    duration_s: float
+    target_rate: float
+    rate: float
+    sent: int
+    total: int
+    in_flight_records: int
+    paused_s: float
+    paused_why: str
 
 
 class LoadReporter:
@@ -21,7 +32,7 @@ class LoadReporter:
         self._status = LoadStatus(f"load-{os.getpid()}", 0, topic, 0.0, 0.0, 0, 0.0, "")
         self._due_s = 0.0
 
-    def report(self, snapshot: "LoadSnapshot") -> None:
+    def report(self, snapshot: LoadSnapshot) -> None:
         """Publish what the load does now; cheap to call often."""
         if time.monotonic() < self._due_s:
             return

@@ -4,12 +4,8 @@ Every pass of the loop takes a batch through the steps in order: decode, admit, 
 finished commit and begins the next. The commit is the last step and the only one that others can see.
 """
 
-import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import numpy as np
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.dead_letters import DeadLetters
@@ -20,26 +16,26 @@ from k2ctl.home import Endpoints
 from k2ctl.lake.aside import AsideFolder
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.expiry import SnapshotRetention
-from k2ctl.lake.heads import Counts, Progress
+from k2ctl.lake.heads import Counts, Lane, Progress
 from k2ctl.lake.ledger import Ledger
 from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.progress import progress_of
-from k2ctl.lake.writer import Committed, TableWriter
-from k2ctl.pipeline.admit import ACTIONS, SHED, SPILL, Admission, mask_of
+from k2ctl.lake.writer import TableWriter
+from k2ctl.pipeline.admit import SHED, SPILL, Admission, mask_of
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
 from k2ctl.pipeline.pending import Pending
-from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope
+from k2ctl.pipeline.plan import ConsumerPlan, Totals
+from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope, release_freed
 from k2ctl.pipeline.recovery import Recovery
 from k2ctl.pipeline.reference_feed import ReferenceFeed
 from k2ctl.pipeline.retention import RetentionWatch
 from k2ctl.pipeline.spiller import Spiller
 from k2ctl.pipeline.start import Beginning, settle_epochs, starting_offsets
-from k2ctl.profiles import Profile
-from k2ctl.profiles.universe import PRIORITIES, Universe
+from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
 
 GROUP = "k2ctl"
@@ -48,44 +44,11 @@ BATCH_TRADES = 50_000
 
 BUDGET_BATCH_S = 0.1
 IDLE_S = 0.005
-STOP_WITHIN_S = 1.5
-"""What a stop may take to commit what is in hand; what would take longer is left in Kafka, where it still is."""
+STOP_WITHIN_S = 1.0
+"""What a stop may take, of two seconds in all, to commit what is in hand; the rest is left in Kafka."""
 
 CRITICAL_FIRST_FROM = 3
 """From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
-
-
-@dataclass
-class Totals:
-    """What this process has done since it started. by_priority: int64[priorities, actions], trades."""
-
-    records: int = 0
-    trades: int = 0
-    stored: int = 0
-    given_back: int = 0
-    left_in_kafka: int = 0
-    commits: int = 0
-    written_bytes: int = 0
-    last_commit: Committed | None = None
-    last_commit_s: float = 0.0
-    last_commit_at_us: int = 0
-    by_priority: np.ndarray = field(default_factory=lambda: np.zeros((len(PRIORITIES), len(ACTIONS)), np.int64))
-
-
-@dataclass
-class ConsumerPlan:
-    """How to consume.
-
-    until_caught_up: end at the watermarks of the start. backfill: read nothing new, give back all that is owed, end.
-    budget: processed trades per second at most, None for as many as the machine can.
-    """
-
-    profile: Profile
-    until_caught_up: bool = False
-    backfill: bool = False
-    rebase: bool = False
-    budget: float | None = None
-    consumer_id: str = field(default_factory=lambda: f"consumer-{os.getpid()}")
 
 
 class Consumer:
@@ -122,21 +85,34 @@ class Consumer:
             marks = admin.watermarks(topic)
         self.epoch = self.beginning.epoch
         offsets = starting_offsets(self.progress, topic, self.epoch, marks, marks)
-        self._goal = {partition: mark.high for partition, mark in marks.items()} if self.plan.until_caught_up else None
         self._remember(offsets)
         self.committed_offsets = dict(offsets)
+        highs = {partition: mark.high for partition, mark in marks.items()}
+        self._goal = highs if self.plan.until_caught_up else None
         self.reader = LaneReader(
-            self.endpoints, topic, GROUP, profile.topic.critical_partitions, {} if self.plan.backfill else offsets
+            self.endpoints,
+            topic,
+            GROUP,
+            profile.topic.critical_partitions,
+            {} if self.plan.backfill else offsets,
+            highs,
         )
         self.pending = Pending(topic, self.epoch)
+        if not self.plan.backfill:
+            # The first commit names every partition, so that what is deleted before it is read counts as lost.
+            self.pending.note_beginnings({p: o for p, o in offsets.items() if not self._knows(p)})
         self._last_submit_s = self.clock.monotonic_s()
         self._open_degradation(writer)
+
+    def _knows(self, partition: int) -> bool:
+        return Lane(self.topic, self.epoch, partition) in self.progress.heads
 
     def _remember(self, offsets: dict[int, int]) -> None:
         window_us = round(self.plan.profile.consumer.dedup_window_hours * 3600e6)
         self.deduplicator, self.tracker, self.remembered = rebuild(
             self._lake, self.topic, offsets, self.clock.now_us() - window_us
         )
+        release_freed()
 
     def _open_degradation(self, writer: TableWriter) -> None:
         """What becomes of trades under pressure, and how they come back."""
@@ -173,6 +149,8 @@ class Consumer:
         """
         self._maintenance.start()
         try:
+            if on_tick is not None:
+                on_tick()
             while not stop.is_set() and not self._reached_goal():
                 self._step()
                 if on_tick is not None:
@@ -316,7 +294,7 @@ class Consumer:
         return all(positions[partition] >= goal for partition, goal in self._goal.items())
 
     def _drain(self, *, hurry: bool) -> None:
-        """Commit everything that was read; in a hurry, what a second and a half are enough for."""
+        """Commit everything that was read; in a hurry, what a second is enough for."""
         deadline_s = self.clock.monotonic_s() + STOP_WITHIN_S
         if hurry:
             self.spiller.give_up()

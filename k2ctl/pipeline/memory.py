@@ -4,7 +4,6 @@ from collections.abc import Collection
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.recent import recent_rows
@@ -32,21 +31,18 @@ def rebuild(
 
 
 def _trades_of(columns: pa.Table) -> np.ndarray:
-    """The remembered fields of stored rows, in the order in which they were read from Kafka."""
-    ordered = columns.take(
-        pc.sort_indices(
-            columns, sort_keys=[(n, "ascending") for n in ("kafka_partition", "kafka_offset", "kafka_index")]
-        )
-    )
-    trades = TRADE.empty(len(ordered))
-    ids = ordered["message_id"].combine_chunks()
+    """The remembered fields of stored rows, in their order."""
+    trades = TRADE.empty(len(columns))
+    ids = columns["message_id"].combine_chunks()
     storage = ids.storage if isinstance(ids, pa.ExtensionArray) else ids
     if len(storage):
         trades["message_id"] = np.frombuffer(storage.buffers()[1], "V16", len(storage), storage.offset * 16)
     for name in ("symbol", "exchange"):
-        trades[name] = ordered[name].to_numpy().astype(trades[name].dtype)
-    trades["timestamp"] = ordered["timestamp"].cast(pa.int64()).to_numpy()
-    trades["source_sequence"] = _sequences(ordered["source_sequence"])
+        column = columns[name].combine_chunks()
+        names = np.array(column.dictionary.to_pylist(), trades[name].dtype)
+        trades[name] = names[column.indices.to_numpy()] if len(names) else b""
+    trades["timestamp"] = columns["timestamp"].cast(pa.int64()).to_numpy()
+    trades["source_sequence"] = _sequences(columns["source_sequence"])
     return trades
 
 

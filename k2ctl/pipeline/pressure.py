@@ -42,7 +42,7 @@ class MemoryGauge:
         share = self._share(planned_bytes)
         if share >= RELEASE_AT and self._clock.monotonic_s() >= self._released_s + RELEASE_EVERY_S:
             self._released_s = self._clock.monotonic_s()
-            _release_freed()
+            release_freed()
             share = self._share(planned_bytes)
         return share
 
@@ -91,7 +91,7 @@ class Budget:
         return self.per_s is not None and self._clock.monotonic_s() < self._paid_until_s
 
 
-def _release_freed() -> None:
+def release_freed() -> None:
     """Give freed memory back to the system. glibc keeps it per thread: 900 MB of it after a drain, measured."""
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":

@@ -69,6 +69,9 @@ class Recovery:
 
     def _next_part(self, entries: Sequence[Entry], records: int, now_us: int) -> GivenBack | None:
         first = entries[0]
+        if first.policy != self._admission.policy:
+            # All that is not stored will be taken, so what lies in files must be stored before.
+            first = next((entry for entry in entries if entry.spill), first)
         if first.spill:
             return self._from_spill(first.spill, [entry for entry in entries if entry.spill == first.spill])
         return self._from_kafka(_heads_of_partitions(entries), records, now_us)
@@ -120,15 +123,19 @@ class Recovery:
         """bool[n]: the rows that were put aside. Where the policy has been edited since: all that are not stored."""
         wanted = np.zeros(len(rows), np.bool_)
         priority = self._admission.priorities(rows.trades["symbol"])
+        at = {entry.partition: np.flatnonzero(rows.partition == entry.partition) for entry in entries}
+        edited: dict[int, tuple[int, int]] = {}
         for entry in entries:
-            at = np.flatnonzero(rows.partition == entry.partition)
+            here = at[entry.partition]
             if entry.policy == self._admission.policy:
-                wanted[at] = entry.priorities >> priority[at] & 1
-            elif len(at):
-                offset = rows.offset[at]
-                lane = Lane(entry.topic, entry.epoch, entry.partition)
-                stored = stored_identities(self._lake.table(), lane, int(offset.min()), int(offset.max()) + 1)
-                wanted[at] = ~np.isin(identity_numbers(offset, rows.index[at]), stored)
+                wanted[here] = entry.priorities >> priority[here] & 1
+            elif len(here):
+                edited[entry.partition] = (int(rows.offset[here].min()), int(rows.offset[here].max()) + 1)
+        if edited:
+            stored = stored_identities(self._lake.table(), rows.topic, rows.epoch, edited)
+            for partition, numbers in stored.items():
+                here = at[partition]
+                wanted[here] = ~np.isin(identity_numbers(rows.offset[here], rows.index[here]), numbers)
         return wanted
 
     def _settled(self, rows: Rows, settling: list["_Settling"]) -> GivenBack:
@@ -140,8 +147,10 @@ class Recovery:
             entry = part.entry
             kept = int((stored.partition == entry.partition).sum())
             copies = 0 if part.found is None else part.found - kept
-            rest = entry.count - kept - copies
-            left = None if part.left is None else replace(part.left, count=max(0, rest))
+            rest = max(0, entry.count - kept - copies)
+            # What is stored beyond the count had been dropped as copies, of trades that have been forgotten since.
+            copies = entry.count - kept - rest
+            left = None if part.left is None else replace(part.left, count=rest)
             settled.append((entry, left))
             change = Counts(stored=kept, duplicate=copies)
             change += Counts(spilled=-entry.count) if entry.spill else Counts(shed=-entry.count)

@@ -16,7 +16,7 @@ def test_the_quick_demo_holds_and_leaves_nothing_behind(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["held"]
-    assert len(told["checks"]) == 6
+    assert len(told["checks"]) == 7
     assert time.monotonic() - started_s < 60
     assert list(home.iterdir()) == []
 

@@ -26,7 +26,8 @@ from k2ctl.lake.heads import Lane
 from k2ctl.lake.progress import progress_of
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
-from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
 from k2ctl.schema.json_trade import encode_json
 from k2ctl.schema.topics import REFERENCE_TABLE, dead_letter_topic, trades_topic

@@ -1,0 +1,98 @@
+"""What a load did, from the last reports of its workers."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hdrh.histogram import HdrHistogram
+
+from k2ctl.broker.producer import new_histogram
+from k2ctl.load.crew import Crew
+from k2ctl.load.plan import LoadPlan
+from k2ctl.load.replay import Replay, ReplaySchedule
+
+PERCENTILES: Final = (50.0, 99.0, 99.9, 100.0)
+ACCURACY_MEAN, ACCURACY_SECOND = 0.01, 0.05
+"""Further from the target than this, in the mean or in any whole second, a load calls itself saturated."""
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """What a load did. Names are for scripts; counts are trades unless they say records, latencies milliseconds.
+
+    ack_ms: from when a trade was due to its acknowledgement, sampled once per tick and worker. publish_delay_ms:
+    from when it was due until it was handed to the client library. saturated: the machine could not follow.
+    """
+
+    trades_acknowledged: int
+    records_acknowledged: int
+    trades_failed: int
+    target_rate: float
+    reached_rate: float
+    saturated: bool
+    seconds: float
+    worst_second: float
+    paused_s: float
+    wire_bytes: int
+    workers: int
+    ack_ms: dict[str, float]
+    publish_delay_ms: dict[str, float]
+    broken_lines: int = 0
+    first_broken: list[dict[str, Any]] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def summarise(plan: LoadPlan, crew: Crew, replay: Replay | None, *, interrupted: bool) -> LoadSummary:
+    """Add the workers' last reports up."""
+    sent, failed = crew.total("enqueued"), crew.total("failed")
+    schedule: Any = ReplaySchedule.of(replay, plan.speed) if replay else plan.schedule
+    elapsed_s = max(crew.elapsed_s, 1e-9) if interrupted or not schedule.duration_s else schedule.duration_s
+    seconds = min(elapsed_s, max(crew.elapsed_s, 1e-9))
+    target = schedule.total / schedule.duration_s if schedule.duration_s else 0.0
+    late_s = max(0.0, crew.elapsed_s - schedule.duration_s) if schedule.duration_s and not interrupted else 0.0
+    reached = sent / (seconds + late_s)
+    worst = worst_second(plan, crew.reports.values()) if replay is None else 0.0
+    faulty = plan.faults.duplicates or plan.faults.gaps
+    short = bool(target) and not interrupted and not faulty and reached < target * (1 - ACCURACY_MEAN)
+    return LoadSummary(
+        trades_acknowledged=sent - failed,
+        records_acknowledged=crew.total("acknowledged_records"),
+        trades_failed=failed,
+        target_rate=target,
+        reached_rate=reached,
+        saturated=short or (replay is None and not faulty and worst > ACCURACY_SECOND),
+        seconds=seconds + late_s,
+        worst_second=worst,
+        paused_s=crew.paused_s,
+        wire_bytes=crew.total("wire_bytes"),
+        workers=plan.workers,
+        ack_ms=_percentiles([report.latency for report in crew.reports.values()]),
+        publish_delay_ms=_percentiles([report.publish_delay for report in crew.reports.values()]),
+        broken_lines=replay.broken_count if replay else 0,
+        first_broken=[vars(line) for line in replay.broken] if replay else [],
+        interrupted=interrupted,
+    )
+
+
+def worst_second(plan: LoadPlan, reports: Any) -> float:
+    """The largest deviation from the schedule of any whole second, as a share of what was due in it."""
+    sent: dict[int, int] = {}
+    for report in reports:
+        for second, count in report.per_second.items():
+            sent[second] = sent.get(second, 0) + count
+    schedule, worst = plan.schedule, 0.0
+    for second in range(min(int(schedule.duration_s), max(sent, default=0))):
+        due = schedule.due(second + 1) - schedule.due(second)
+        if due >= 1:
+            worst = max(worst, abs(sent.get(second, 0) - due) / due)
+    return worst
+
+
+def _percentiles(encoded: list[bytes]) -> dict[str, float]:
+    """Milliseconds at the usual percentiles, over all workers."""
+    merged = new_histogram()
+    for text in encoded:
+        if text:
+            merged.add(HdrHistogram.decode(text))
+    if not merged.get_total_count():
+        return {}
+    return {f"p{percent:g}": merged.get_value_at_percentile(percent) / 1000 for percent in PERCENTILES}

@@ -1,0 +1,43 @@
+"""`k2ctl watch` and `k2ctl backfill` as a user types them."""
+
+import json
+from pathlib import Path
+
+import orjson
+
+from tests.acceptance.test_cli import run
+from tests.unit.panels.test_watch import made
+
+
+def test_a_recorded_run_is_watched_again_without_a_stack_and_exported_as_a_picture(tmp_path: Path) -> None:
+    recorded, picture = tmp_path / "run.jsonl", tmp_path / "screen.svg"
+    recorded.write_bytes(b"\n".join(orjson.dumps(made(level)) for level in range(5)))
+    shown = run("watch", "--replay", str(recorded), "--once", "--export", str(picture))
+    assert shown.returncode == 0
+    assert "▶ 4 CIRCUIT_BREAK" in shown.stdout
+    assert "CIRCUIT_BREAK" in picture.read_text()
+    ticks = [json.loads(line) for line in run("watch", "--replay", str(recorded), "--json").stdout.splitlines()]
+    assert [tick["level_number"] for tick in ticks] == list(range(5))
+    named = {"level", "lag_trades", "lag_seconds", "seen", "stored", "shed", "spilled", "lost", "pending"}
+    assert named <= set(ticks[0])
+
+
+def test_what_cannot_be_replayed_or_exported_is_told(tmp_path: Path) -> None:
+    missing = run("watch", "--replay", str(tmp_path / "none"))
+    assert (missing.returncode, "--record" in missing.stderr) == (2, True)
+    odd = run("watch", "--replay", str(tmp_path / "none"), "--export", "screen.jpeg")
+    assert (odd.returncode, ".svg" in odd.stderr) == (2, True)
+
+
+def test_backfill_with_nothing_owed_says_so() -> None:
+    assert run("stack", "up").returncode == 0
+    try:
+        early = run("backfill", "--dry-run")
+        assert (early.returncode, "k2ctl consume" in early.stderr) == (1, True)
+        assert run("consume", "--until-caught-up").returncode == 0
+        assert "Nothing is owed" in run("backfill", "--dry-run").stdout
+        assert json.loads(run("backfill", "--dry-run", "--json").stdout) == []
+        done = json.loads(run("backfill", "--json").stdout.splitlines()[-1])
+        assert (done["given_back"], done["owed"]) == (0, 0)
+    finally:
+        run("stack", "down")
