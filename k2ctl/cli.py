@@ -25,6 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "watch": Entry("watch", "Watch level, lag, rates and what becomes of the trades."),
     "backfill": Entry("backfill", "Give back the trades that were put aside under pressure."),
     "query": Entry("query", "Query trades, from years ago to this second, as one table."),
+    "api": Entry("api", "Queries over HTTP, and a live page."),
     "gaps": Entry("gaps", "How complete the table is, by symbol and day."),
     "state": Entry("state", "State of the store that consumers share."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),

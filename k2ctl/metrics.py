@@ -1,4 +1,4 @@
-"""Every metric of a consumer, declared once: name, kind, meaning and labels. Dashboards are checked against this list.
+"""Every metric, declared once: name, kind, meaning and labels. Dashboards are checked against this list.
 
 Names follow Prometheus' conventions; no label has unbounded values.
 """
@@ -75,6 +75,16 @@ METRICS: Final[dict[str, MetricInfo]] = {
     "k2_state_behind_symbols": MetricInfo("gauge", "Symbols committed and not in the state store.", ("topic",)),
     "k2_state_failures_total": MetricInfo("counter", "Calls of the state store that failed.", ("topic",)),
 }
+
+API_METRICS: Final[dict[str, MetricInfo]] = {
+    "k2_api_requests_total": MetricInfo("counter", "Requests answered.", ("route", "status")),
+    "k2_api_request_seconds": MetricInfo("histogram", "Time until the answer began.", ("route",)),
+    "k2_api_queries_running": MetricInfo("gauge", "Queries that hold a session."),
+    "k2_api_streams_open": MetricInfo("gauge", "Clients that follow the live events."),
+    "k2_api_tail_trades": MetricInfo("gauge", "Trades of the stream kept in memory."),
+    "k2_api_ready": MetricInfo("gauge", "1 while the catalog answers and the stream is followed."),
+}
+"""What `k2ctl api` serves of itself. A route is its template, never a path that a client made up."""
 
 _TERMS: Final = ("seen", "stored", "duplicate", "shed", "spilled", "lost", "dead_lettered")
 

@@ -53,6 +53,8 @@ class Bench:
     """The benchmarks of one run. `say` hears what is going on."""
 
     def __init__(self, profile: Profile, engine: str, repeat: int, say: Say) -> None:
+        self.profile = profile
+        self.say = say
         self._profile = even_profile(profile, PARTITIONS)
         self._engine = engine
         self._repeat = repeat
@@ -129,7 +131,7 @@ class Bench:
                 marks = admin.watermarks(topic)
             fresh = self._fresh_lake(endpoints)
             consuming.append(count / bare_consume_s(endpoints, topic, marks, profile.consumer.fetch_batch)[0])
-            writing.append(count / sorted_write_s(_rows_of(trades, topic), fresh.warehouse))
+            writing.append(count / sorted_write_s(rows_of(trades, topic), fresh.warehouse))
             consumer = Consumer(fresh, ConsumerPlan(profile, until_caught_up=True))
             started_s = time.perf_counter()
             totals = consumer.run(threading.Event())
@@ -162,7 +164,7 @@ class Bench:
             for number in range(COMMITS):
                 if number % 100 == 0:
                     self._say(f"commits: {number} of {COMMITS}")
-                rows = replace(_rows_of(trades, "t"), offset=np.arange(number * 1000, (number + 1) * 1000))
+                rows = replace(rows_of(trades, "t"), offset=np.arange(number * 1000, (number + 1) * 1000))
                 step = Advance(number * 1000, (number + 1) * 1000, Counts(seen=1000, stored=1000))
                 started_s = time.perf_counter()
                 writer.commit([rows], {Lane("t", "e", 0): step})
@@ -194,7 +196,7 @@ class Bench:
         return replace(endpoints, catalog_uri=catalog, warehouse=f"{endpoints.warehouse}-{self._topics}")
 
 
-def _rows_of(trades: np.ndarray, topic: str) -> Rows:
+def rows_of(trades: np.ndarray, topic: str) -> Rows:
     """Trades as rows, one offset after the other."""
     count = len(trades)
     zeros = np.zeros(count, np.int32)

@@ -95,6 +95,30 @@ def dedup(
     _print(figures, as_json=as_json)
 
 
+@app.command(short_help="Answers of the warm server, against DuckDB alone.")
+def query(
+    rows: Annotated[str, typer.Option("--rows", metavar="N", help="Trades in the lake, of four hours.")] = "20M",
+    rate: Annotated[str, typer.Option("--rate", metavar="N", help="Trades a second that arrive meanwhile.")] = "20k",
+    queries: Annotated[int, typer.Option("--queries", min=20, max=100_000, help="Windows asked for.")] = 400,
+    profile: ProfileOption = "laptop",
+    as_json: JsonOption = False,
+) -> None:
+    """15-minute windows of one symbol while load arrives: p50, p95, p99 of the server, DuckDB alone on the same files.
+
+    Example:  k2ctl bench query --rows 2M --rate 10k
+    """
+    from k2ctl.checks.bench_query import bench_query
+
+    wanted, arriving = parse_count(rows), parse_count(rate)
+    _run(
+        lambda bench: bench_query(bench.profile, wanted, arriving, queries, bench.say),
+        "embedded",
+        1,
+        profile,
+        as_json=as_json,
+    )
+
+
 def _run(
     benchmark: "Callable[[Bench], list[Figure]]", engine: str, repeat: int, profile: str, *, as_json: bool
 ) -> None:

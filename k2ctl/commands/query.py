@@ -1,28 +1,29 @@
 """`k2ctl query`: the lake and the stream as one table."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from k2ctl.errors import K2Error, UsageError
-from k2ctl.options import parse_count, parse_duration
-
-if TYPE_CHECKING:
-    from k2ctl.query.answer import Answer
-    from k2ctl.query.window import Window
+from k2ctl.commands.answers import (
+    TABLE_LIMIT,
+    AsOfOption,
+    FormatOption,
+    OutputOption,
+    SinceOption,
+    Symbols,
+    UntilOption,
+    WindowOption,
+    as_of,
+    check_output,
+    limit_of,
+    show,
+    window_of,
+    write_rows,
+)
+from k2ctl.errors import UsageError
+from k2ctl.options import JsonOption, parse_count, parse_duration
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
-
-DEFAULT_WINDOW = "15m"
-TABLE_LIMIT = 20
-"""Rows that the table format shows unless told otherwise; the other formats give all."""
-
-Format = Literal["table", "json", "csv", "parquet", "arrow"]
 
 
 @app.callback()
@@ -35,18 +36,23 @@ def query() -> None:
 
 @app.command(short_help="The newest trades of a symbol, stored and on the way.")
 def recent(
-    symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="One symbol or several.")],
-    window: Annotated[
-        str | None, typer.Option("--window", metavar="DURATION|all", help=f"How far back [default: {DEFAULT_WINDOW}].")
-    ] = None,
-    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this ISO time on (UTC).")] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this ISO time (UTC).")] = None,
+    symbols: Symbols,
+    window: WindowOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: Annotated[
         str | None, typer.Option("--limit", metavar="N", help=f"At most N rows [default: {TABLE_LIMIT} in a table].")
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print the rows.")] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there.")] = None,
+    fields: Annotated[
+        str | None, typer.Option("--fields", metavar="NAME,...", help="Only these columns, in this order.")
+    ] = None,
+    form: FormatOption = "table",
+    output: OutputOption = None,
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Leave the stream out: a partial answer.")] = False,
+    at: AsOfOption = None,
+    put_aside: Annotated[
+        bool, typer.Option("--include-put-aside", help="Read what was shed or spilled as well; slower.")
+    ] = False,
 ) -> None:
     """The newest trades of a symbol, newest first: what is stored and what is still on its way, each exactly once.
 
@@ -58,94 +64,146 @@ def recent(
     k2ctl query recent BHP --window 15m
 
     k2ctl query recent BHP RIO --since 2014-03-10 --until 2014-03-11 --format csv -o trades.csv
+
+    k2ctl query recent BHP --window all --as-of 2026-11-23T10:00 --fields timestamp,price,quantity
     """
-    asked = _window(window, since, until)
-    rows = _limit(limit, form)
-    if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
-        raise UsageError(
-            f"{form} is binary and stdout is a terminal.", f"Write a file: --format {form} -o trades.{form}"
-        )
-    if output is not None and form == "table":
-        raise UsageError("A table is for reading on a terminal.", "Pick a format for the file: --format csv")
+    asked, rows, moment, columns = window_of(window, since, until), limit_of(limit, form), as_of(at), _fields(fields)
+    check_output(form, output)
+    if put_aside and (lake_only or moment):
+        raise UsageError("--include-put-aside needs the stream and the newest table.", "Leave the other one out.")
+
+    from dataclasses import replace
 
     from k2ctl.home import require_endpoints
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints()) as session:
-        answer = session.recent(symbols, asked, rows, lake_only=lake_only)
-    _show(answer, form, output)
+        answer = session.recent(symbols, asked, rows, lake_only=lake_only, as_of=moment, put_aside=put_aside)
+    if columns:
+        answer = replace(answer, table=answer.table.select(columns))
+    show(answer, form, output, trades=not columns)
 
 
-def _window(window: str | None, since: str | None, until: str | None) -> "Window":
-    """What --window, --since and --until ask for, as exchange times."""
-    from k2ctl.clock import SystemClock
-    from k2ctl.query.window import WHOLE_HISTORY, Window
-
-    if since or until:
-        if window:
-            raise UsageError("--window and --since/--until exclude each other.", "Leave one of them out.")
-        asked = Window(_time(since), _time(until))
-        if asked.since_us is not None and asked.until_us is not None and asked.since_us >= asked.until_us:
-            raise UsageError("--since is not before --until.", "Exchange them?")
-        return asked
-    if window == "all":
-        return WHOLE_HISTORY
-    return Window(SystemClock().now_us() - round(parse_duration(window or DEFAULT_WINDOW) * 1e6))
-
-
-def _time(text: str | None) -> int | None:
-    """An ISO time as microseconds since the epoch; UTC unless it says otherwise."""
+def _fields(text: str | None) -> list[str]:
+    """The columns that --fields names; none for all."""
     if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"'{text}' is not an ISO time.", "Write 2014-03-10 or 2014-03-10T00:15:00.") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds
+        return []
+    from k2ctl.schema.rows import arrow_schema
+
+    names = [name.strip() for name in text.split(",")]
+    strange = [name for name in names if name not in arrow_schema().names]
+    if strange or len(set(names)) < len(names):
+        raise UsageError(
+            f"--fields: {', '.join(strange) or 'a name twice'} is not right.",
+            f"The columns are {', '.join(arrow_schema().names)}.",
+        )
+    return names
 
 
-def _limit(limit: str | None, form: Format) -> int | None:
-    if limit is None:
-        return TABLE_LIMIT if form == "table" else None
-    rows = parse_count(limit)
-    if rows < 1:
-        raise UsageError("--limit must be at least 1.", "Leave it out for all rows.")
-    return rows
+@app.command(short_help="Open, high, low, close and volume per bar.")
+def ohlcv(
+    symbols: Symbols,
+    bar: Annotated[str, typer.Option("--bar", metavar="DURATION", help="The length of a bar.")] = "1m",
+    window: WindowOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    form: FormatOption = "table",
+    output: OutputOption = None,
+    at: AsOfOption = None,
+) -> None:
+    """Bars of a symbol, oldest first, from the same lake and stream as `recent`: the last bar may still grow.
+
+    Example:  k2ctl query ohlcv BHP --bar 1m --window 1h
+    """
+    asked, moment = window_of(window, since, until), as_of(at)
+    bar_us = round(parse_duration(bar) * 1e6)
+    if bar_us < 1000:
+        raise UsageError("A bar is at least one millisecond long.", "For instance: --bar 1m")
+    check_output(form, output)
+
+    from k2ctl.home import require_endpoints
+    from k2ctl.query.session import Session
+
+    with Session.at(require_endpoints()) as session:
+        answer = session.bars(symbols, bar_us, asked, as_of=moment)
+    show(answer, form, output, trades=False)
 
 
-def _show(answer: "Answer", form: Format, output: Path | None) -> None:
-    """Rows to stdout or a file, the footer to stderr."""
+@app.command(short_help="One SELECT over trades, reference, snapshots and gaps.")
+def sql(
+    text: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT, in DuckDB's SQL.")],
+    form: FormatOption = "table",
+    output: OutputOption = None,
+    at: AsOfOption = None,
+    memory: Annotated[str, typer.Option("--memory-mb", metavar="N", help="What the query may take.")] = "1024",
+    timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="How long it may take.")] = "60",
+) -> None:
+    """One SELECT over the views trades (lake and stream, each trade once), reference, snapshots and gaps.
+
+    The query can read nothing else: no file, no network, no extension, no setting. Rows are written as they are
+    computed. The table format shows the first 20; the others give all. Trades that were put aside look like gaps
+    until they are given back; the footer says so.
+
+    Examples:
+
+    k2ctl query sql "SELECT symbol, count(*), sum(quantity) FROM trades GROUP BY symbol ORDER BY 2 DESC"
+
+    k2ctl query sql "SELECT * FROM gaps WHERE symbol = 'BHP'" --format json
+    """
+    check_output(form, output)
+    moment, limit_mb, limit_s = as_of(at), parse_count(memory), parse_duration(timeout)
+    if limit_mb < 16 or limit_s <= 0:
+        raise UsageError("A query needs 16 MB and some time.", "Leave --memory-mb and --timeout out.")
+
     from k2ctl.console import err, out
-    from k2ctl.panels.query import footer, trades_table
+    from k2ctl.home import require_endpoints
+    from k2ctl.panels.query import footer, rows_table
+    from k2ctl.query.session import Session
+    from k2ctl.query.sql import SqlLimits, first_rows
+    from k2ctl.query.sql import sql as run
 
-    if form == "table":
-        if len(answer.table):
-            out().print(trades_table(answer.table, out().width))
-    else:
-        from k2ctl.query.formats import WRITERS
-
-        with _sink(output) as sink:
-            WRITERS[form](answer.table, sink)
-    for line in footer(answer):
+    with (
+        Session.at(require_endpoints()) as session,
+        run(session, text, SqlLimits(limit_mb, limit_s), as_of=moment) as answer,
+    ):
+        if form == "table":
+            out().print(rows_table(first_rows(answer.rows, TABLE_LIMIT), out().width))
+        else:
+            write_rows(answer.rows, form, output)
+    for line in footer(answer.evidence):
         err().print(line, soft_wrap=not err().is_terminal)
 
 
-@contextmanager
-def _sink(output: Path | None) -> Iterator[IO[bytes]]:
-    """stdout, or a file that appears when it is whole."""
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    temporary = output.with_name(f".{output.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(output)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise K2Error(
-            f"{output} cannot be written: {error.strerror or error}", "Name a file that can: -o FILE"
-        ) from error
+@app.command(short_help="What a query reads, and how long each stage takes.")
+def explain(
+    symbols: Symbols,
+    window: WindowOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="At most N rows.")] = None,
+    at: AsOfOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run `recent` and show its plan instead of its rows: snapshot, boundary, files pruned and read, ms per stage.
+
+    Example:  k2ctl query explain BHP --window 15m
+    """
+    asked, moment = window_of(window, since, until), as_of(at)
+    rows = None if limit is None else limit_of(limit, "table")
+
+    from dataclasses import asdict
+
+    import orjson
+
+    from k2ctl.console import out, print_json
+    from k2ctl.home import require_endpoints
+    from k2ctl.panels.query import plan_table
+    from k2ctl.query.session import Session
+
+    with Session.at(require_endpoints()) as session:
+        answer = session.recent(symbols, asked, rows, as_of=moment)
+    if as_json:
+        document = {**asdict(answer.evidence), "complete": answer.evidence.complete, "rows": len(answer.table)}
+        print_json(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS))
+    else:
+        out().print(plan_table(answer.evidence, len(answer.table)))

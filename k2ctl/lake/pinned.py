@@ -5,17 +5,40 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import pyarrow as pa
 from pyiceberg import expressions
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import ALWAYS_TRUE, Table
 
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Progress
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.heads import SUMMARY_COMMIT_ID, Progress
+from k2ctl.lake.progress import ancestors, progress_of
+from k2ctl.schema.topics import REFERENCE_TABLE
 
 _EXPRESSIONS: Final[Any] = expressions
 """Untyped: the constructors take a column's name, which pydantic's generated signatures do not know."""
+
+_COUNTED: Final = {
+    "rows": "total-records",
+    "added_rows": "added-records",
+    "files": "total-data-files",
+    "bytes": "total-files-size",
+}
+"""Columns of `snapshots` from Iceberg's summary."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The data files that a query has to read: their paths and sizes. of_files, of_bytes: all of the snapshot."""
+
+    paths: list[str]
+    bytes: int
+    of_files: int
+    of_bytes: int
+
+
+NOTHING: Final = Plan([], 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -35,20 +58,48 @@ class Pinned:
     def files(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
     ) -> list[str]:
-        """Paths of the data files that may hold trades of `symbols` (None: any) in [since_us, until_us).
+        """Paths of the data files that may hold trades of `symbols` (None: any) in [since_us, until_us)."""
+        return self.plan(symbols, since_us, until_us).paths
+
+    def plan(
+        self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
+    ) -> Plan:
+        """The data files that may hold such trades, and how many there are in all.
 
         Raises:
             LakeError: the snapshot has delete files, which K2 never writes and this scan would not apply.
         """
-        if self.snapshot_id is None:
-            return []
+        snapshot = None if self.snapshot_id is None else self.table.snapshot_by_id(self.snapshot_id)
+        if snapshot is None:
+            return NOTHING
         tasks = list(self.table.scan(_filter(symbols, since_us, until_us), snapshot_id=self.snapshot_id).plan_files())
         if any(task.delete_files for task in tasks):
             raise LakeError(
                 "The table has delete files, which K2 does not write; their deletes would not be applied.",
                 "Rewrite the table without them (rewrite_data_files in Spark), then ask again.",
             )
-        return [task.file.file_path for task in tasks]
+        totals = snapshot.summary.additional_properties if snapshot.summary else {}
+        return Plan(
+            [task.file.file_path for task in tasks],
+            sum(task.file.file_size_in_bytes for task in tasks),
+            int(totals.get("total-data-files", len(tasks))),
+            int(totals.get("total-files-size", 0)),
+        )
+
+    def snapshots(self) -> pa.Table:
+        """The snapshots that the table still has, oldest first: id, parent, commit time, operation, rows and files."""
+        found = sorted(self.table.metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms)
+        summaries = [snapshot.summary.additional_properties if snapshot.summary else {} for snapshot in found]
+        columns = {
+            "snapshot_id": pa.array([snapshot.snapshot_id for snapshot in found], pa.int64()),
+            "parent_id": pa.array([snapshot.parent_snapshot_id for snapshot in found], pa.int64()),
+            "committed_at": pa.array([s.timestamp_ms * 1000 for s in found], pa.timestamp("us", "UTC")),
+            "operation": pa.array([s.summary.operation.value if s.summary else None for s in found], pa.string()),
+            "commit_id": pa.array([summary.get(SUMMARY_COMMIT_ID) for summary in summaries], pa.string()),
+        }
+        for name, key in _COUNTED.items():
+            columns[name] = pa.array([_number(summary.get(key)) for summary in summaries], pa.int64())
+        return pa.table(columns)
 
 
 def pin(lake: Lake) -> Pinned | None:
@@ -58,8 +109,11 @@ def pin(lake: Lake) -> Pinned | None:
         LakeError: the offsets do not belong to the snapshot, or the catalog does not answer.
     """
     table = lake.find_table()
-    if table is None:
-        return None
+    return None if table is None else pinned_of(table)
+
+
+def pinned_of(table: Table) -> Pinned:
+    """The current snapshot and offsets of loaded metadata."""
     snapshot = table.metadata.current_snapshot()
     progress = progress_of(table)
     if snapshot is None:
@@ -67,6 +121,43 @@ def pin(lake: Lake) -> Pinned | None:
     summary = snapshot.summary.additional_properties if snapshot.summary else {}
     rows = int(summary.get("total-records", "0"))
     return Pinned(table, snapshot.snapshot_id, snapshot.timestamp_ms * 1000, rows, progress)
+
+
+def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None = None) -> Pinned:
+    """The table as it was at a time, or at a snapshot; its progress is unknown, for only the newest is kept.
+
+    Raises:
+        LakeError: no snapshot of then is left, or there is none of that id.
+    """
+    table = lake.table()
+    line = list(ancestors(table.metadata))
+    if snapshot_id is not None:
+        found = next((s for s in table.metadata.snapshots if s.snapshot_id == snapshot_id), None)
+    else:
+        found = next((s for s in line if s.timestamp_ms * 1000 <= (moment_us or 0)), None)
+    if found is None:
+        oldest = datetime.fromtimestamp(line[-1].timestamp_ms / 1000, UTC).isoformat() if line else "none"
+        wanted = f"snapshot {snapshot_id}" if snapshot_id is not None else "that time"
+        raise LakeError(
+            f"The table has nothing of {wanted} any more, or never had: its oldest snapshot is of {oldest}.",
+            'See what there is: k2ctl query sql "SELECT snapshot_id, committed_at FROM snapshots"',
+        )
+    totals = found.summary.additional_properties if found.summary else {}
+    return Pinned(
+        table, found.snapshot_id, found.timestamp_ms * 1000, int(totals.get("total-records", "0")), Progress()
+    )
+
+
+def reference_files(lake: Lake) -> list[str]:
+    """Paths of the reference table's data files; none before a consumer has made it."""
+    table = lake.find_table(REFERENCE_TABLE)
+    if table is None or table.metadata.current_snapshot() is None:
+        return []
+    return [task.file.file_path for task in table.scan().plan_files()]
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _filter(symbols: Sequence[str] | None, since_us: int | None, until_us: int | None) -> BooleanExpression:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.panels.style import count, seconds
-from k2ctl.query.answer import Answer, Evidence
+from k2ctl.query.answer import Evidence
 from k2ctl.query.texts import text_column
 
 _WIDE: Final = 110
@@ -38,30 +38,82 @@ def trades_table(trades: pa.Table, width: int) -> Table:
     return table
 
 
-def footer(answer: Answer) -> list[Text]:
-    """Where the rows come from, how fresh they are, and whether they are all there are."""
-    evidence = answer.evidence
-    lines = [_rows_line(answer), *_silent_lines(evidence), _source_line(evidence)]
-    lines.append(Text("ms: " + "  ".join(f"{name} {ms:.0f}" for name, ms in evidence.stages_ms.items()), style="dim"))
+def rows_table(rows: pa.Table, width: int) -> Table:
+    """Any rows, every column as it is called, numbers to the right; columns that do not fit are counted."""
+    texts = [[_shown(value) for value in text_column(column)] for column in rows.columns]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    used = 0
+    cells: list[list[str]] = []
+    for field, column in zip(rows.schema, texts, strict=True):
+        used += max(len(field.name), *map(len, column)) + 1 if column else len(field.name) + 1
+        if used > width - 10 and cells:
+            table.add_column(f"+ {len(texts) - len(cells)} more", style="dim")
+            cells.append([""] * len(rows))
+            break
+        number = any(test(field.type) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
+        table.add_column(field.name, justify="right" if number else "left", no_wrap=True)
+        cells.append(column)
+    for row in zip(*cells, strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def plan_table(evidence: Evidence, rows: int) -> Table:
+    """What `query explain` shows."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    pruned = evidence.of_files - evidence.files
+    lines: dict[str, Text | str] = {
+        "rows": _rows_line(evidence, rows),
+        "sources": _source_line(evidence),
+        "topic": f"{evidence.topic}, epoch {evidence.epoch}" if evidence.epoch else f"{evidence.topic}, not read",
+        "boundary": "  ".join(f"{p}:{offset:,}" for p, offset in sorted(evidence.boundary.items())),
+        "watermarks": "  ".join(f"{p}:{offset:,}" for p, offset in sorted(evidence.watermarks.items())),
+        "stream": f"{evidence.tail_records:,} records of all symbols between them",
+        "files": f"{evidence.files:,} read, {pruned:,} pruned by symbol and time, of {evidence.of_files:,}",
+        "bytes": f"{evidence.file_bytes:,} in the files read, of {evidence.of_bytes:,}",
+        "ms": _stages(evidence),
+        "answer": _verdict(evidence),
+    }
+    for name, line in lines.items():
+        table.add_row(name, line)
+    return table
+
+
+def footer(evidence: Evidence, rows: int | None = None) -> list[Text]:
+    """Where the rows come from, how fresh they are, and whether they are all there are; `rows`: how many, if known."""
+    lines = [] if rows is None else [_rows_line(evidence, rows)]
+    lines += [*_silent_lines(evidence), _source_line(evidence)]
+    lines.append(Text("ms: " + _stages(evidence), style="dim"))
     left_out = _left_out(evidence)
     if left_out:
         lines.append(Text(left_out, style="yellow"))
     if evidence.lost:
         lines.append(Text(f"lost before they were read, times unknown: {evidence.lost:,} trades of the topic", "red"))
+    return [*lines, _verdict(evidence)]
+
+
+def _stages(evidence: Evidence) -> str:
+    return "  ".join(f"{name} {ms:.0f}" for name, ms in evidence.stages_ms.items())
+
+
+def _verdict(evidence: Evidence) -> Text:
     if evidence.complete:
-        lines.append(Text("complete", style="green"))
-    else:
-        lines.append(Text("incomplete: " + "; ".join(evidence.missing), style="bold red"))
-    return lines
+        return Text("complete", style="green")
+    return Text("incomplete: " + "; ".join(evidence.missing), style="bold red")
 
 
-def _rows_line(answer: Answer) -> Text:
-    evidence = answer.evidence
-    number = len(answer.table)
+def _rows_line(evidence: Evidence, number: int) -> Text:
     line = f"{number:,} row{'' if number == 1 else 's'}"
     if evidence.more:
         line += " (older ones cut by the limit)"
-    line += f": {evidence.lake_rows:,} from the lake, {evidence.tail_rows:,} from the stream"
+    unit = "" if number >= evidence.lake_rows + evidence.tail_rows else " trades"
+    line += f": {evidence.lake_rows:,}{unit} from the lake, {evidence.tail_rows:,} from the stream"
     if evidence.duplicates_removed:
         line += f", {evidence.duplicates_removed:,} second copies removed"
     if evidence.newest_age_s is not None:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from k2ctl.lake.pinned import Plan
+from k2ctl.query.seam import Sources
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -22,7 +25,8 @@ class Evidence:
     newest_us: exchange timestamp of the newest row; None without rows. asked_at_us: when the query began.
     missing: why the answer may lack rows; empty when it is complete.
     last_trade_us: symbol without a row in the answer → its newest trade outside of the window.
-    files: data files that were read. stages_ms: duration of each stage.
+    files, file_bytes: data files that were read; of_files, of_bytes: all of the snapshot, of which the rest was pruned.
+    stages_ms: duration of each stage.
     """
 
     snapshot_id: int | None
@@ -44,6 +48,9 @@ class Evidence:
     missing: tuple[str, ...]
     last_trade_us: Mapping[str, int]
     files: int
+    file_bytes: int
+    of_files: int
+    of_bytes: int
     stages_ms: Mapping[str, float]
 
     @property
@@ -62,9 +69,52 @@ class Evidence:
         return None if self.newest_us is None else (self.asked_at_us - self.newest_us) / 1e6
 
 
+def evidence_of(
+    sources: Sources,
+    asked_at_us: int,
+    plan: Plan,
+    stages_ms: Mapping[str, float],
+    owed: tuple[str, ...],
+    *,
+    lake_rows: int = 0,
+    tail_rows: int = 0,
+    duplicates_removed: int = 0,
+    more: bool = False,
+    newest_us: int | None = None,
+    last_trade_us: Mapping[str, int] | None = None,
+) -> Evidence:
+    """The evidence of an answer from both sides of the seam; `owed`: what the ledger says may be lacking."""
+    pinned, span, tail = sources.pinned, sources.span, sources.tail
+    return Evidence(
+        snapshot_id=pinned.snapshot_id if pinned else None,
+        committed_at_us=pinned.committed_at_us if pinned else None,
+        topic=span.topic,
+        epoch=span.epoch,
+        boundary=span.boundary,
+        watermarks=span.watermarks,
+        lake_rows=lake_rows,
+        tail_rows=tail_rows,
+        duplicates_removed=duplicates_removed,
+        tail_records=tail.records,
+        undecodable=tail.undecodable,
+        invalid=tail.invalid,
+        lost=sources.lost,
+        more=more,
+        newest_us=newest_us,
+        asked_at_us=asked_at_us,
+        missing=tail.missing + owed,
+        last_trade_us=last_trade_us or {},
+        files=len(plan.paths),
+        file_bytes=plan.bytes,
+        of_files=plan.of_files,
+        of_bytes=plan.of_bytes,
+        stages_ms=stages_ms,
+    )
+
+
 @dataclass(frozen=True)
 class Answer:
-    """table: the rows as `schema.rows.arrow_schema()` says, newest first. evidence: see there."""
+    """table: the rows; of trades as `schema.rows.arrow_schema()` says, newest first. evidence: see there."""
 
     table: pa.Table
     evidence: Evidence

@@ -1,17 +1,40 @@
 """The lake's side of the seam: DuckDB over the data files that Iceberg planned."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import K2Error, LakeError
+from k2ctl.query.page import Page
 from k2ctl.query.window import Window
 from k2ctl.schema.rows import arrow_schema
 
 NEWEST_FIRST = "timestamp DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
 """The order of answers. Rows of one symbol share a partition, so ties in time fall back on the order of arrival."""
+
+
+_BARS: Final = """
+    SELECT symbol, make_timestamptz((epoch_us(timestamp) // {bar}) * {bar}) AS bar_start,
+        arg_min(price, place) AS open, max(price) AS high, min(price) AS low, arg_max(price, place) AS close,
+        sum(quantity) AS volume,
+        CAST(round(sum(price::DOUBLE * quantity::DOUBLE) / nullif(sum(quantity)::DOUBLE, 0), 8) AS DECIMAL(18, 8))
+            AS vwap,
+        count(*) AS trades
+    FROM (SELECT *, (timestamp, kafka_partition, kafka_offset, kafka_index) AS place FROM ({source}))
+    GROUP BY ALL ORDER BY bar_start, symbol
+"""
+"""Trades of the same microsecond count in the order of their arrival."""
+
+
+class TooLong(K2Error):
+    """A query was ended because its time was over."""
+
+    def __init__(self) -> None:
+        super().__init__("The query took longer than it may.", "Ask for less: a shorter window, fewer symbols.")
 
 
 class FilesGone(LakeError):
@@ -25,20 +48,85 @@ class History:
         self._connection = duckdb.connect()
         self._connection.execute("SET timezone = 'UTC'")
         self._connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
+        self._connection.execute("SET parquet_metadata_cache = true")  # data files never change
 
     def close(self) -> None:
         self._connection.close()
 
-    def newest(self, files: list[str], symbols: Sequence[str] | None, window: Window, limit: int | None) -> pa.Table:
+    def interrupt(self) -> None:
+        """End the scan under way, from another thread."""
+        self._connection.interrupt()
+
+    def newest(
+        self,
+        files: list[str],
+        symbols: Sequence[str] | None,
+        window: Window,
+        limit: int | None,
+        page: Page | None = None,
+    ) -> pa.Table:
         """The newest `limit` rows (None: all) of `symbols` in `window`, newest first, as `arrow_schema()` says."""
         if not files:
             return arrow_schema().empty_table()
         condition, parameters = _condition(symbols, window)
+        if page is not None:
+            of_page, more = page.condition()
+            condition, parameters = f"{condition} AND {of_page}", {**parameters, **more}
         names = ", ".join(arrow_schema().names)
         query = f"SELECT {names} FROM read_parquet($files) WHERE {condition} ORDER BY {NEWEST_FIRST}"  # noqa: S608
         if limit is not None:
             query += f" LIMIT {int(limit)}"
         return self._read(query, {"files": files, **parameters}).cast(arrow_schema())
+
+    def fresh(self, files: list[str], tail: pa.Table) -> pa.Table:
+        """The rows of `tail` that the lake does not hold, each id once: the lowest in Kafka's order.
+
+        A copy carries the time of its trade, so only that stretch of the lake is looked through.
+        """
+        whole = tail.cast(arrow_schema())
+        if not len(whole):
+            return whole
+        columns = ", ".join(arrow_schema().names)
+        query = f"SELECT {columns} FROM tail"  # noqa: S608
+        parameters: dict[str, Any] = {}
+        if files:
+            query += (
+                " ANTI JOIN (SELECT message_id FROM read_parquet($files) WHERE timestamp BETWEEN"
+                " make_timestamptz($first) AND make_timestamptz($last)) USING (message_id)"
+            )
+            times = whole.column("timestamp").cast(pa.int64())
+            span = pc.min_max(times).as_py()
+            parameters = {"files": files, "first": span["min"], "last": span["max"]}
+        query += (
+            " QUALIFY row_number() OVER"
+            " (PARTITION BY message_id ORDER BY kafka_partition, kafka_offset, kafka_index) = 1"
+        )
+        with self._registered(whole):
+            return self._read(query, parameters).cast(arrow_schema())
+
+    def bars(self, files: list[str], fresh: pa.Table, symbols: Sequence[str], window: Window, bar_us: int) -> pa.Table:
+        """Open, high, low, close, volume, vwap and count per symbol and bar, oldest first; bars start at multiples.
+
+        fresh: rows of the stream that the lake does not hold.
+        """
+        condition, parameters = _condition(symbols, window)
+        source = "SELECT * FROM tail"
+        if files:
+            columns = ", ".join(arrow_schema().names)
+            source += f" UNION ALL SELECT {columns} FROM read_parquet($files) WHERE {condition}"  # noqa: S608
+            parameters["files"] = files
+        else:
+            parameters = {}
+        with self._registered(fresh):
+            return self._read(_BARS.format(source=source, bar=int(bar_us)), parameters)
+
+    @contextmanager
+    def _registered(self, tail: pa.Table) -> Iterator[None]:
+        self._connection.register("tail", tail)
+        try:
+            yield
+        finally:
+            self._connection.unregister("tail")
 
     def last_trade_us(self, files: list[str], symbol: str) -> int | None:
         """The newest timestamp of a symbol, or None if the files do not know it."""
@@ -58,6 +146,8 @@ class History:
     def _read(self, query: str, parameters: dict[str, Any]) -> pa.Table:
         try:
             return self._connection.sql(query, params=parameters).to_arrow_table()
+        except duckdb.InterruptException as error:
+            raise TooLong from error
         except duckdb.IOException as error:
             raise FilesGone(
                 f"A data file of the table cannot be read: {str(error).splitlines()[0]}",

@@ -7,14 +7,21 @@ from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.window import Window
 
 
-def owed_reasons(
+def owed_entries(
     ledger: Ledger, symbols: Sequence[str] | None, window: Window, universe: Universe | None
-) -> tuple[str, ...]:
-    """One reason when trades that the query asks for may be put aside; none when they cannot.
+) -> list[Entry]:
+    """The entries that may hold trades that the query asks for.
 
     ledger: the entries of the query's topic. universe: tells a symbol's priority; without it every entry counts.
     """
-    met = [entry for entry in ledger.entries if _in_window(entry, window) and _may_hold(entry, symbols, universe)]
+    return [entry for entry in ledger.entries if _in_window(entry, window) and _may_hold(entry, symbols, universe)]
+
+
+def owed_reasons(
+    ledger: Ledger, symbols: Sequence[str] | None, window: Window, universe: Universe | None
+) -> tuple[str, ...]:
+    """One reason when trades that the query asks for may be put aside; none when they cannot. Arguments as above."""
+    met = owed_entries(ledger, symbols, window, universe)
     if not met:
         return ()
     names = ", ".join(name for number, name in enumerate(PRIORITIES) if any(entry.holds(number) for entry in met))

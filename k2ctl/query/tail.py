@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from k2ctl.lake.heads import Lane, Progress
-from k2ctl.query.stream import Stream
+from k2ctl.query.stream import Heard, Ranges, Stream
 from k2ctl.query.window import Window
 from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.schema.texts import codes_of
 from k2ctl.schema.trade import REFERENCE
 from k2ctl.schema.validity import invalid
-from k2ctl.schema.wire import CODECS
 
 
 @dataclass(frozen=True)
@@ -83,42 +81,76 @@ def read_tail(
         for partition, start in span.boundary.items()
         if partition not in span.beyond
     }
-    fetched, reached, late_holes = stream.read(ranges, limits.seconds, limits.records)
-    decoded = CODECS[stream.wire_format].decode(fetched.values)
-    seen = frozenset(text.decode("ascii", "replace") for text in codes_of(decoded.trades["symbol"])[1].tolist())
-    asked = _of_symbols(decoded.trades["symbol"], symbols)
-    kept = np.flatnonzero(asked & window.holds(decoded.trades["timestamp"]))
-    trades, record = decoded.trades[kept], decoded.record[kept]
-    bad = invalid(trades, now_us)
-    rows = Rows(
-        span.topic,
-        span.epoch,
-        trades,
-        fetched.partition[record],
-        fetched.offset[record],
-        decoded.index[kept],
-        np.full(len(trades), ENRICHMENT_SKIPPED, np.int32),
-        REFERENCE.empty(0),
-    )
+    heard, reached, late_holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
+    met = [part for part in heard if symbols is None or not part.symbols.isdisjoint(symbols)]
+    parts = [_select(part, ranges, span, symbols, window) for part in met]
+    rows = Rows.concatenate([part.rows for part in parts] or [Rows.empty(span.topic, span.epoch)])
+    bad = invalid(rows.trades, now_us)
     if bad:
         rows = rows.take(np.delete(np.arange(len(rows)), list(bad)))
     holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}
     missing = (*_hole_reasons(holes), *_beyond_reasons(span), *_truncated(ranges, reached))
-    last_us = _last_us(decoded.trades[asked], symbols) if len(kept) < asked.sum() else {}
-    return Tail(rows, len(fetched), len(decoded.broken), len(bad), missing, seen, last_us)
+    last_us: dict[str, int] = {}
+    for part in parts:
+        for symbol, time_us in part.last_us.items():
+            last_us[symbol] = max(time_us, last_us.get(symbol, time_us))
+    records = sum(max(0, reached.get(p, start) - start) for p, (start, _) in ranges.items())
+    broken = sum(within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in heard)
+    seen = frozenset[str]().union(*(part.symbols for part in heard))
+    return Tail(rows, records, int(broken), len(bad), missing, seen, last_us)
+
+
+@dataclass(frozen=True)
+class _Selected:
+    """What one part of the stream gives to a query. last_us: as in `Tail`, where the window leaves something out."""
+
+    rows: Rows
+    last_us: Mapping[str, int]
+
+
+def _select(part: Heard, ranges: Ranges, span: Span, symbols: Sequence[str] | None, window: Window) -> _Selected:
+    asked = of_symbols(part.trades["symbol"], symbols)
+    found = np.flatnonzero(asked)
+    found = found[within(part.partition[found], part.offset[found], ranges)]
+    trades = part.trades[found]
+    held = window.holds(trades["timestamp"])
+    kept = found[held]
+    count = len(kept)
+    rows = Rows(
+        span.topic,
+        span.epoch,
+        trades[held],
+        part.partition[kept],
+        part.offset[kept],
+        part.index[kept],
+        np.full(count, ENRICHMENT_SKIPPED, np.int32),
+        REFERENCE.empty(0),
+    )
+    return _Selected(rows, _last_us(trades, symbols) if count < len(found) else {})
+
+
+def within(partition: np.ndarray, offset: np.ndarray, ranges: Ranges) -> np.ndarray:
+    """bool[n]: which records lie in the ranges."""
+    size = max([*ranges, int(partition.max(initial=0))], default=0) + 1
+    first, end = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    for number, (low, high) in ranges.items():
+        first[number], end[number] = low, high
+    inside: np.ndarray = (offset >= first[partition]) & (offset < end[partition])
+    return inside
 
 
 def _last_us(trades: np.ndarray, symbols: Sequence[str] | None) -> dict[str, int]:
     """The newest timestamp of each of `symbols` among `trades`."""
     newest: dict[str, int] = {}
     for symbol in symbols or ():
-        times = trades["timestamp"][_of_symbols(trades["symbol"], [symbol])]
+        times = trades["timestamp"][of_symbols(trades["symbol"], [symbol])]
         if len(times):
             newest[symbol] = int(times.max())
     return newest
 
 
-def _of_symbols(column: np.ndarray, symbols: Sequence[str] | None) -> np.ndarray:
+def of_symbols(column: np.ndarray, symbols: Sequence[str] | None) -> np.ndarray:
+    """bool[n]: which of the fixed-width texts are among `symbols`; all without any."""
     if symbols is None:
         return np.ones(len(column), np.bool_)
     mask = np.zeros(len(column), np.bool_)

@@ -1,5 +1,7 @@
 """Columns as the texts that people and scripts read: exact decimals, ISO times in UTC, canonical uuids."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,18 +10,32 @@ from k2ctl.schema.trade import DECIMAL_ONE, DECIMAL_SCALE
 
 
 def text_column(column: pa.ChunkedArray) -> list[str | None]:
-    """Any column of `arrow_schema()` that is not a number or a truth value, as texts; null stays None."""
+    """Any column that is not a number or a truth value, as texts; null stays None."""
     array = column.combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     if isinstance(array, pa.UuidArray):
         return _uuids(array)
     if pa.types.is_decimal(array.type):
-        return _decimals(array)
-    if pa.types.is_timestamp(array.type):
+        exact = array.type.bit_width == 128 and array.type.precision <= 18 and array.type.scale == DECIMAL_SCALE
+        return _decimals(array) if exact else _wide_decimals(array)
+    if pa.types.is_timestamp(array.type) and array.type.unit == "us":
         texts: list[str | None] = pc.strftime(array.cast(pa.timestamp("us")), format="%Y-%m-%dT%H:%M:%SZ").to_pylist()
         return texts
-    values: list[str | None] = array.to_pylist()
-    return values
+    values: list[Any] = array.to_pylist()
+    if _is_plain(array.type):
+        return values
+    return [None if value is None else str(value) for value in values]
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether JSON has a value for it; the computed columns of SQL may be of any type."""
+    plain = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
+    return any(test(kind) for test in plain) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind)
+
+
+def _wide_decimals(array: pa.Array) -> list[str | None]:
+    """Sums and products of prices: as exact as the others, slower."""
+    return [None if value is None else f"{value.normalize():f}" for value in array.to_pylist()]
 
 
 def _uuids(array: pa.UuidArray) -> list[str | None]:

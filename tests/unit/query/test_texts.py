@@ -44,3 +44,10 @@ def test_ids_are_canonical_uuids_also_in_a_slice() -> None:
     array = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([i.bytes for i in ids], pa.binary(16)))
     assert text_column(pa.chunked_array([array])) == [str(i) for i in ids]
     assert text_column(pa.chunked_array([array.slice(1, 1)])) == [str(ids[1])]
+
+
+def test_columns_that_sql_computes_are_texts_too() -> None:
+    wide = pa.chunked_array([pa.array([Decimal("12345678901234567890.50000000"), None], pa.decimal128(38, 8))])
+    assert text_column(wide) == ["12345678901234567890.5", None]
+    assert text_column(pa.chunked_array([pa.array([1.5, None])])) == [1.5, None]
+    assert text_column(pa.chunked_array([pa.array([[1, 2], None])])) == ["[1, 2]", None]

@@ -1,0 +1,140 @@
+"""The warm engine behind the service: metadata and tail at hand, a few sessions, the platform's state."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Final, TypeVar
+
+from k2ctl.api.problems import Refused
+from k2ctl.api.settings import Limits
+from k2ctl.broker.overview import Overview, OverviewReader
+from k2ctl.clock import SystemClock
+from k2ctl.errors import K2Error
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.follow import TableFollower
+from k2ctl.profiles import load_profile
+from k2ctl.profiles.universe import Universe
+from k2ctl.query.session import Session
+from k2ctl.query.stream import KafkaStream
+from k2ctl.query.tail import TailLimits
+from k2ctl.query.warm import WarmStream
+from k2ctl.schema.topics import trades_topic
+
+LOOK_EVERY_S: Final = 0.5
+Result = TypeVar("Result")
+
+
+class Engine:
+    """Answers from memory and data files. Thread-safe; threads and connections last until `close`."""
+
+    def __init__(self, endpoints: Endpoints, limits: Limits, topic: str | None = None) -> None:
+        profile = load_profile(endpoints.profile)
+        topic = topic or trades_topic(profile.market.asset_class, profile.market.exchange)
+        self._endpoints = endpoints
+        self._limits = limits
+        self._lake = Lake.at(endpoints)
+        self._table = TableFollower(self._lake)
+        stream = KafkaStream(endpoints, topic, profile.topic.format)
+        self.tail = WarmStream(stream, self._table.pin).start()
+        self._sessions: queue.Queue[Session] = queue.Queue()
+        self._universe = Universe(profile)
+        for _ in range(limits.queries):
+            self._sessions.put(self._session())
+        self._overview: Overview | None = None
+        self._overview_problem = "nothing was heard yet"
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="k2-overview", daemon=True)
+        self._watcher.start()
+
+    def _session(self) -> Session:
+        # A cold read, should memory not hold the tail, is kept short: the answer is then marked as cut.
+        tail = TailLimits(500_000, self._limits.seconds / 2)
+        return Session(Lake.at(self._endpoints), self.tail, SystemClock(), tail, self._universe, self._table.pin)
+
+    def close(self) -> None:
+        """End the threads and give the connections back."""
+        self._stop.set()
+        self.tail.close()
+        self._watcher.join(5.0)
+        while not self._sessions.empty():
+            self._sessions.get_nowait().close()
+        self._lake.close()
+
+    @property
+    def running(self) -> int:
+        """Queries that hold a session now."""
+        return self._limits.queries - self._sessions.qsize()
+
+    def ask(self, question: Callable[[Session], Result]) -> Result:
+        """Answer with a session of the pool, within the time limit.
+
+        Raises:
+            Refused: all sessions are busy for too long. K2Error: what the question raises.
+        """
+        with self._borrowed() as session:
+            timer = threading.Timer(self._limits.seconds, session.interrupt)
+            timer.daemon = True
+            timer.start()
+            try:
+                return question(session)
+            finally:
+                timer.cancel()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Session]:
+        try:
+            session = self._sessions.get(timeout=self._limits.waiting_s)
+        except queue.Empty:
+            raise Refused("too-many", "All queries that run at once do.", {"Retry-After": "1"}) from None
+        try:
+            yield session
+        finally:
+            self._sessions.put(session)
+
+    def problems(self) -> list[str]:
+        """Why the service is not ready; empty when it is."""
+        found = [self.tail.problem] if self.tail.problem else []
+        try:
+            self._table.pin()
+        except K2Error as error:
+            found.append(str(error))
+        return found
+
+    def overview(self) -> dict[str, Any] | None:
+        """What `k2ctl watch --json` shows; None until somebody has spoken."""
+        return None if self._overview is None else asdict(self._overview)
+
+    def status(self) -> dict[str, Any]:
+        """The service and the platform."""
+        pinned = self._table.pin()
+        return {
+            "topic": self.tail.topic,
+            "snapshot_id": None if pinned is None or pinned.snapshot_id is None else str(pinned.snapshot_id),
+            "committed_at_us": pinned.committed_at_us if pinned else None,
+            "rows": pinned.rows if pinned else 0,
+            "tail_trades": self.tail.held_trades,
+            "tail_problem": self.tail.problem,
+            "queries_running": self.running,
+            "platform": self.overview(),
+            "platform_problem": self._overview_problem,
+        }
+
+    def _watch(self) -> None:
+        """Follow telemetry; whatever goes wrong is said, and tried again."""
+        while not self._stop.is_set():
+            try:
+                reader = OverviewReader(self._endpoints)
+            except K2Error as error:
+                self._overview_problem = str(error)
+                self._stop.wait(2.0)
+                continue
+            try:
+                while not self._stop.wait(LOOK_EVERY_S):
+                    self._overview, self._overview_problem = reader.poll(0.05), ""
+            except K2Error as error:
+                self._overview_problem = str(error)
+            finally:
+                reader.close()

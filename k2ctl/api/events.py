@@ -1,0 +1,94 @@
+"""The live page and the events that it follows."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+
+from k2ctl.api.asked import SYMBOL
+from k2ctl.api.engine import Engine
+from k2ctl.api.meters import Meters
+from k2ctl.api.problems import Refused
+from k2ctl.api.settings import Limits
+from k2ctl.clock import SystemClock
+from k2ctl.errors import K2Error
+from k2ctl.query.names import UnknownSymbol
+from k2ctl.query.session import Session
+from k2ctl.query.texts import text_column
+from k2ctl.query.window import Window
+
+EVERY_S: Final = 1.0
+_SHOWN: Final = 12
+_WINDOW_US: Final = 900_000_000
+_COLUMNS: Final = ("timestamp", "symbol", "price", "quantity", "side")
+
+
+def events_router(engine: Engine, limits: Limits, meters: Meters) -> APIRouter:
+    """`GET /` and `GET /v1/events`."""
+    api = APIRouter()
+    page = files("k2ctl.api").joinpath("page.html").read_text("utf-8")
+    open_streams = 0
+
+    @api.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def live_page() -> Response:
+        return HTMLResponse(page)
+
+    @api.get("/v1/events", include_in_schema=False)
+    async def events(
+        request: Request, symbol: Annotated[str | None, Query(pattern=SYMBOL)] = None
+    ) -> StreamingResponse:
+        """Server-sent events: the platform each second, and a symbol's newest trades."""
+        if open_streams >= limits.streams:
+            raise Refused("too-many", f"{limits.streams} clients follow already.", {"Retry-After": "10"})
+        return StreamingResponse(_counted(request, symbol), media_type="text/event-stream")
+
+    async def _counted(request: Request, symbol: str | None) -> AsyncIterator[bytes]:
+        nonlocal open_streams
+        open_streams += 1
+        meters.set("k2_api_streams_open", open_streams)
+        ends_s = time.monotonic() + limits.stream_s  # the browser comes again by itself
+        try:
+            while time.monotonic() < ends_s and not await request.is_disconnected():
+                document = await run_in_threadpool(_tick, engine, symbol)
+                yield b"data: " + orjson.dumps(document) + b"\n\n"
+                await asyncio.sleep(EVERY_S)
+        finally:
+            open_streams -= 1
+            meters.set("k2_api_streams_open", open_streams)
+
+    return api
+
+
+def _tick(engine: Engine, symbol: str | None) -> dict[str, Any]:
+    """What the page shows this second."""
+    document: dict[str, Any] = {"at_us": SystemClock().now_us(), "platform": engine.overview()}
+    document["tail_trades"], document["tail_problem"] = engine.tail.held_trades, engine.tail.problem
+    if symbol:
+        document["symbol"] = symbol
+        try:
+            document |= engine.ask(lambda session: _newest(session, symbol))
+        except UnknownSymbol as error:
+            document["problem"] = f"{error} {error.hint}"
+        except (K2Error, Refused) as error:
+            document["problem"] = str(error)
+    return document
+
+
+def _newest(session: Session, symbol: str) -> dict[str, Any]:
+    window = Window(SystemClock().now_us() - _WINDOW_US)
+    answer = session.recent(symbol, window, _SHOWN)
+    columns = [text_column(answer.table.column(name)) for name in _COLUMNS]
+    return {
+        "trades": [dict(zip(_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)],
+        "complete": answer.evidence.complete,
+        "missing": list(answer.evidence.missing),
+        "lake_rows": answer.evidence.lake_rows,
+        "stream_rows": answer.evidence.tail_rows,
+        "ms": round(sum(answer.evidence.stages_ms.values()), 1),
+    }

@@ -1,0 +1,127 @@
+"""What every request passes first: its name, its key, its size, its time; and what every answer carries."""
+
+import asyncio
+import re
+import time
+import uuid
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from k2ctl.api.meters import Meters
+from k2ctl.api.problems import problem
+from k2ctl.api.settings import Settings
+
+CORRELATION: Final = "X-Correlation-ID"
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+EVENTS: Final = "/v1/events"
+_CORRELATION_TEXT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_FIXED: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+    " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
+
+class Guard:
+    """ASGI middleware around everything, so that no route can be forgotten."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, meters: Meters) -> None:
+        self._app = app
+        self._settings = settings
+        self._meters = meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = Headers(scope=scope)
+        given = headers.get(CORRELATION, "")
+        correlation = given if _CORRELATION_TEXT.fullmatch(given) else uuid.uuid4().hex
+        scope["state"] = {**scope.get("state", {}), "correlation": correlation}
+        answer = _Answer(send, correlation)
+        started_s = time.perf_counter()
+        try:
+            refused = self._refuse(scope, headers, correlation)
+            if refused is not None:
+                await refused(scope, receive, answer)
+                return
+            await self._limited(scope, self._bounded(receive), answer, correlation)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._meters.count(route, answer.status, (answer.began_s or time.perf_counter()) - started_s)
+
+    def _refuse(self, scope: Scope, headers: Headers, correlation: str) -> ASGIApp | None:
+        """The problem that a request is stopped with before anything looks at it."""
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._settings.knows_host(hosts[0]):
+            return problem("unknown-host", "The Host header does not name this service.", correlation)
+        if scope["method"] not in {"GET", "HEAD"}:
+            return problem("method-not-allowed", "Only GET and HEAD.", correlation, {"Allow": "GET, HEAD"})
+        if sum(len(name) + len(value) for name, value in headers.raw) > self._settings.limits.header_bytes:
+            return problem("too-large", "The headers are too long.", correlation)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._settings.limits.body_bytes:
+            return problem("too-large", "A request needs no body.", correlation)
+        if scope["path"] not in OPEN_PATHS and not self._settings.keys.allow(_key(headers)):
+            return problem(
+                "no-key", "Send it as: Authorization: Bearer KEY", correlation, {"WWW-Authenticate": "Bearer"}
+            )
+        return None
+
+    async def _limited(self, scope: Scope, receive: Receive, answer: "_Answer", correlation: str) -> None:
+        """Run within the time limit; an answer that has begun and cannot end is broken off, and seen to be."""
+        limits = self._settings.limits
+        limit_s = limits.stream_s + 5 if scope["path"] == EVENTS else limits.seconds + limits.waiting_s + 5
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._app(scope, receive, answer)
+        except TimeoutError:
+            if answer.status:
+                raise
+            detail = f"There was no answer within {limit_s:.0f} seconds."
+            await problem("too-long", detail, correlation)(scope, receive, answer)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """A body that says nothing of its length ends the request when it is too long."""
+        taken = 0
+
+        async def take() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            return {"type": "http.disconnect"} if taken > self._settings.limits.body_bytes else message
+
+        return take
+
+
+class _Answer:
+    """Adds the fixed headers, and remembers what was answered and when."""
+
+    def __init__(self, send: Send, correlation: str) -> None:
+        self._send = send
+        self._correlation = correlation
+        self.status = 0
+        self.began_s: float | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.began_s = message["status"], time.perf_counter()
+            headers = MutableHeaders(scope=message)
+            headers[CORRELATION] = self._correlation
+            for name, value in _FIXED.items():
+                headers.setdefault(name, value)
+            headers.setdefault("Cache-Control", "no-store")
+        await self._send(message)
+
+
+def _key(headers: Headers) -> bytes:
+    """The key that came along; never from the URL, which ends up in logs."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip().encode("utf-8", "replace") if scheme.lower() == "bearer" else b""

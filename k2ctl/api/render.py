@@ -1,0 +1,118 @@
+"""An answer as the client wants it: JSON with its evidence, or rows as CSV or an Arrow stream."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+from starlette.responses import Response, StreamingResponse
+
+from k2ctl.api.problems import Refused
+from k2ctl.query.answer import Answer, Evidence
+from k2ctl.query.formats import write_arrow, write_csv
+from k2ctl.query.texts import text_column
+
+JSON: Final = "application/json"
+CSV: Final = "text/csv"
+ARROW: Final = "application/vnd.apache.arrow.stream"
+_PART_ROWS: Final = 5_000
+
+
+def representation(accept: str) -> str:
+    """The media type to answer with; the first one of `Accept` that there is, whatever its weight.
+
+    Raises:
+        Refused: none of them is one of ours.
+    """
+    for item in accept.split(",") if accept.strip() else ["*/*"]:
+        wanted, *parameters = (part.strip().lower() for part in item.split(";"))
+        if "q=0" in parameters:
+            continue
+        if wanted in {"*/*", "application/*", JSON}:
+            return JSON
+        if wanted in {CSV, "text/*"}:
+            return CSV
+        if wanted == ARROW:
+            return ARROW
+    raise Refused("not-acceptable", f"There are {JSON}, {CSV} and {ARROW}.")
+
+
+def etag_of(*parts: object) -> str:
+    """A tag that is the same when what an answer depends on is."""
+    return '"' + hashlib.sha256(orjson.dumps(parts, default=str, option=orjson.OPT_NON_STR_KEYS)).hexdigest()[:32] + '"'
+
+
+def evidence_document(evidence: Evidence) -> dict[str, Any]:
+    """The evidence as JSON; ids are texts, for they do not fit the numbers of browsers."""
+    return {
+        "complete": evidence.complete,
+        "missing": list(evidence.missing),
+        "snapshot_id": None if evidence.snapshot_id is None else str(evidence.snapshot_id),
+        "committed_at_us": evidence.committed_at_us,
+        "topic": evidence.topic,
+        "epoch": evidence.epoch,
+        "boundary": {str(p): offset for p, offset in evidence.boundary.items()},
+        "watermarks": {str(p): offset for p, offset in evidence.watermarks.items()},
+        "lake_rows": evidence.lake_rows,
+        "stream_rows": evidence.tail_rows,
+        "behind_records": evidence.behind_records,
+        "newest_us": evidence.newest_us,
+        "asked_at_us": evidence.asked_at_us,
+        "lost": evidence.lost,
+        "last_trade_us": dict(evidence.last_trade_us),
+        "files": evidence.files,
+        "stages_ms": {name: round(ms, 2) for name, ms in evidence.stages_ms.items()},
+    }
+
+
+def rendered(answer: Answer, media: str, headers: dict[str, str], cursor: str | None = None) -> Response:
+    """The response; rows are turned into text part by part, as fast as the client takes them."""
+    evidence = answer.evidence
+    headers = {
+        **headers,
+        "Vary": "Accept",
+        "K2-Complete": str(evidence.complete).lower(),
+        "K2-Snapshot": str(evidence.snapshot_id or ""),
+        "K2-Missing": "; ".join(evidence.missing).encode("ascii", "replace").decode(),
+    }
+    if cursor:
+        headers["K2-Next-Cursor"] = cursor
+    if media == ARROW:
+        return StreamingResponse(_arrow(answer.table), headers=headers, media_type=ARROW)
+    if media == CSV:
+        return StreamingResponse(_csv(answer.table), headers=headers, media_type=CSV)
+    tail = {"next": cursor, "evidence": evidence_document(evidence)}
+    return StreamingResponse(_json(answer.table, tail), headers=headers, media_type=JSON)
+
+
+def _json(table: pa.Table, rest: dict[str, Any]) -> Iterator[bytes]:
+    names, first = table.schema.names, True
+    yield b'{"rows":['
+    for part in _parts(table):
+        records = zip(*(text_column(column) for column in part.columns), strict=True)
+        lines = b",".join(orjson.dumps(dict(zip(names, record, strict=True))) for record in records)
+        yield lines if first else b"," + lines
+        first = False
+    yield b"]," + orjson.dumps(rest)[1:]
+
+
+def _csv(table: pa.Table) -> Iterator[bytes]:
+    for number, part in enumerate([table.slice(0, 0), *_parts(table)]):
+        sink = io.BytesIO()
+        write_csv(part, sink)
+        yield sink.getvalue() if not number else sink.getvalue().partition(b"\n")[2]
+
+
+def _arrow(table: pa.Table) -> Iterator[bytes]:
+    sink = io.BytesIO()
+    write_arrow(table, sink)
+    content = sink.getbuffer()
+    for start in range(0, len(content), 65_536):
+        yield bytes(content[start : start + 65_536])
+
+
+def _parts(table: pa.Table) -> Iterator[pa.Table]:
+    for start in range(0, len(table), _PART_ROWS):
+        yield table.slice(start, _PART_ROWS)

@@ -1,0 +1,59 @@
+"""uvicorn around the application: a socket of our own, bounded connections, and an end that does not wait long."""
+
+import contextlib
+import socket as sockets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from k2ctl.api.engine import Engine
+from k2ctl.api.service import application
+from k2ctl.api.settings import Settings
+from k2ctl.errors import UsageError
+
+CONNECTIONS = 200
+
+
+@contextmanager
+def listen(settings: Settings) -> Iterator[sockets.socket]:
+    """The listening socket; port 0 takes a free one.
+
+    Raises:
+        UsageError: the port is taken, or the address is not one of this machine.
+    """
+    host = "127.0.0.1" if settings.host == "localhost" else settings.host
+    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
+    with sockets.socket(family, sockets.SOCK_STREAM) as socket:
+        socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        try:
+            socket.bind((host, settings.port))
+            socket.listen(128)
+        except OSError as error:
+            raise UsageError(
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}.", "Choose: --port 8701"
+            ) from error
+        yield socket
+
+
+def server(engine: Engine, settings: Settings) -> uvicorn.Server:
+    """A server, not started; its access log is off, for a URL may be long and the metrics count."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            application(engine, settings),
+            log_level="warning",
+            access_log=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=16_384,
+            server_header=False,
+            proxy_headers=False,
+        )
+    )
+
+
+def serve(engine: Engine, settings: Settings, socket: sockets.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    with contextlib.suppress(KeyboardInterrupt):
+        server(engine, settings).run([socket])

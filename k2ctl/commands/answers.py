@@ -1,0 +1,138 @@
+"""What the query commands share: windows and times as people write them, and where an answer goes."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from k2ctl.errors import K2Error, UsageError
+from k2ctl.options import parse_count, parse_duration
+
+if TYPE_CHECKING:
+    from k2ctl.query.answer import Answer
+    from k2ctl.query.formats import Rows
+    from k2ctl.query.seam import AsOf
+    from k2ctl.query.window import Window
+
+DEFAULT_WINDOW = "15m"
+TABLE_LIMIT = 20
+"""Rows that the table format shows unless told otherwise; the other formats give all."""
+
+Format = Literal["table", "json", "csv", "parquet", "arrow"]
+
+Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="One symbol or several.")]
+WindowOption = Annotated[
+    str | None, typer.Option("--window", metavar="DURATION|all", help=f"How far back [default: {DEFAULT_WINDOW}].")
+]
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this ISO time on (UTC).")]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this ISO time (UTC).")]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="TIME|SNAPSHOT", help="The table as it was then; the stream is left out."),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the rows.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there.")]
+
+
+def window_of(window: str | None, since: str | None, until: str | None) -> "Window":
+    """What --window, --since and --until ask for, as exchange times."""
+    from k2ctl.clock import SystemClock
+    from k2ctl.query.window import WHOLE_HISTORY, Window
+
+    if since or until:
+        if window:
+            raise UsageError("--window and --since/--until exclude each other.", "Leave one of them out.")
+        asked = Window(time_of(since), time_of(until))
+        if asked.since_us is not None and asked.until_us is not None and asked.since_us >= asked.until_us:
+            raise UsageError("--since is not before --until.", "Exchange them?")
+        return asked
+    if window == "all":
+        return WHOLE_HISTORY
+    return Window(SystemClock().now_us() - round(parse_duration(window or DEFAULT_WINDOW) * 1e6))
+
+
+def time_of(text: str | None) -> int | None:
+    """An ISO time as microseconds since the epoch; UTC unless it says otherwise."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"'{text}' is not an ISO time.", "Write 2014-03-10 or 2014-03-10T00:15:00.") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds
+
+
+def limit_of(limit: str | None, form: Format) -> int | None:
+    if limit is None:
+        return TABLE_LIMIT if form == "table" else None
+    rows = parse_count(limit)
+    if rows < 1:
+        raise UsageError("--limit must be at least 1.", "Leave it out for all rows.")
+    return rows
+
+
+def as_of(text: str | None) -> "AsOf | None":
+    """What --as-of asks for: digits name a snapshot, anything else is a time."""
+    from k2ctl.query.seam import AsOf
+
+    if text is None:
+        return None
+    if text.isdecimal() and len(text) > 8:
+        return AsOf(snapshot_id=int(text))
+    return AsOf(moment_us=time_of(text))
+
+
+def check_output(form: Format, output: Path | None) -> None:
+    """Refuse what would not be read: bytes on a terminal, a drawn table in a file."""
+    if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
+        raise UsageError(
+            f"{form} is binary and stdout is a terminal.", f"Write a file: --format {form} -o trades.{form}"
+        )
+    if output is not None and form == "table":
+        raise UsageError("A table is for reading on a terminal.", "Pick a format for the file: --format csv")
+
+
+def write_rows(rows: "Rows", form: Format, output: Path | None) -> None:
+    """Rows to stdout or a file, in one of the formats for programs."""
+    from k2ctl.query.formats import WRITERS
+
+    with _sink(output) as sink:
+        WRITERS[form](rows, sink)
+
+
+def show(answer: "Answer", form: Format, output: Path | None, *, trades: bool = True) -> None:
+    """Rows to stdout or a file, the footer to stderr; `trades` picks the columns that matter most of a trade."""
+    from k2ctl.console import err, out
+    from k2ctl.panels.query import footer, rows_table, trades_table
+
+    if form != "table":
+        write_rows(answer.table, form, output)
+    elif len(answer.table):
+        out().print(trades_table(answer.table, out().width) if trades else rows_table(answer.table, out().width))
+    for line in footer(answer.evidence, len(answer.table)):
+        err().print(line, soft_wrap=not err().is_terminal)
+
+
+@contextmanager
+def _sink(output: Path | None) -> Iterator[IO[bytes]]:
+    """stdout, or a file that appears when it is whole."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    temporary = output.with_name(f".{output.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(output)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise K2Error(
+            f"{output} cannot be written: {error.strerror or error}", "Name a file that can: -o FILE"
+        ) from error

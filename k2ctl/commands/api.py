@@ -1,0 +1,47 @@
+"""`k2ctl api`: the query engine over HTTP."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def api(
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen.")] = 8700,
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", metavar="FILE", help="Keys, one a line; mode 0600.")
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option("--name", metavar="HOST", help="A further Host name of this service.")
+    ] = None,
+) -> None:
+    """Serve queries over HTTP, with the tail of the stream kept in memory, and a live page at /.
+
+    Listens on loopback; on another address only with a key, from --key-file or K2CTL_API_KEY, which clients send as
+    "Authorization: Bearer KEY". What it offers is at /openapi.json. Ctrl-C ends it.
+
+    Example:  k2ctl api --port 8700
+    """
+    from k2ctl.api.settings import Keys, Settings
+    from k2ctl.home import require_endpoints
+
+    settings = Settings(host, port, Keys.load(key_file), tuple(name or ()))
+    settings.check()
+    endpoints = require_endpoints()
+
+    from k2ctl.api.engine import Engine
+    from k2ctl.api.server import listen, serve
+    from k2ctl.console import say
+
+    with listen(settings) as socket:
+        shown = f"[{host}]" if ":" in host else host
+        engine = Engine(endpoints, settings.limits)
+        say(f"k2ctl api on http://{shown}:{socket.getsockname()[1]}/  (Ctrl-C ends it)")
+        try:
+            serve(engine, settings, socket)
+        finally:
+            engine.close()

@@ -1,0 +1,107 @@
+"""Pages of an answer that stay exact while trades go on arriving."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from k2ctl.errors import UsageError
+from k2ctl.schema.rows import Rows
+
+_LONGEST: Final = 8192
+
+
+class Place(NamedTuple):
+    """Where a row stands in the order of answers."""
+
+    timestamp_us: int
+    partition: int
+    offset: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """The rows behind `after` (None: from the newest on) of what the first page could see.
+
+    topic, epoch, ends: the watermarks of the first page; rows of that log from there on are younger than the answer.
+    since_us: where the first page's window began, which for the others must not move on with the time.
+    """
+
+    topic: str
+    epoch: str
+    ends: Mapping[int, int]
+    after: Place | None = None
+    since_us: int | None = None
+
+    def condition(self) -> tuple[str, dict[str, Any]]:
+        """What the page could see as SQL with named parameters: with the rows of the place's own time.
+
+        Of two copies of a trade only one counts, wherever the page begins; so both sides are united before `behind`.
+        """
+        sql, parameters = "true", dict[str, Any]()
+        if self.ends:
+            size = max(self.ends) + 1
+            parameters = {"topic": self.topic, "epoch": self.epoch, "ends": [self.ends.get(p, 0) for p in range(size)]}
+            sql = (
+                "(kafka_topic <> $topic OR kafka_epoch <> $epoch"
+                " OR kafka_offset < coalesce(list_extract($ends, kafka_partition + 1), 0))"
+            )
+        if self.after is not None:
+            sql += " AND timestamp <= make_timestamptz($at)"
+            parameters["at"] = self.after.timestamp_us
+        return sql, parameters
+
+    def select(self, rows: Rows) -> Rows:
+        """The same of the stream's rows."""
+        ends = np.array([self.ends.get(p, 0) for p in range(max(self.ends, default=0) + 1)], np.int64)
+        known = rows.partition < len(ends)
+        mask = known & (rows.offset < ends[np.where(known, rows.partition, 0)])
+        if (rows.topic, rows.epoch) != (self.topic, self.epoch):
+            mask[:] = False
+        if self.after is not None:
+            mask &= rows.trades["timestamp"] <= self.after.timestamp_us
+        return rows.take(mask)
+
+    def behind(self, table: pa.Table) -> np.ndarray:
+        """bool[n]: which rows of an answer come after the place: older, or of the same time and later in the order."""
+        if self.after is None:
+            return np.ones(len(table), np.bool_)
+        timestamp = table.column("timestamp").cast(pa.int64()).to_numpy()
+        names = ("kafka_partition", "kafka_offset", "kafka_index")
+        partition, offset, index = (table.column(name).to_numpy() for name in names)
+        at = self.after
+        later = (offset < at.offset) | ((offset == at.offset) & (index < at.position))
+        later = (partition > at.partition) | ((partition == at.partition) & later)
+        behind: np.ndarray = (timestamp < at.timestamp_us) | ((timestamp == at.timestamp_us) & later)
+        return behind
+
+    def encode(self) -> str:
+        """The cursor that a client sends back."""
+        document = [self.topic, self.epoch, sorted(self.ends.items()), self.after and tuple(self.after), self.since_us]
+        return base64.urlsafe_b64encode(orjson.dumps(document)).decode().rstrip("=")
+
+    @staticmethod
+    def decode(text: str) -> "Page":
+        """Read a cursor; whatever is not one of ours is a usage error, and no more than a filter could be forged."""
+        try:
+            if len(text) > _LONGEST:
+                raise ValueError("too long")
+            topic, epoch, ends, after, since_us = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            place = None if after is None else Place(*(_whole(number) for number in after))
+            since_us = None if since_us is None else _whole(since_us)
+            page = Page(str(topic), str(epoch), {_whole(p, 65_536): _whole(end) for p, end in ends}, place, since_us)
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise UsageError("This cursor is not one of this service.", "Start again without it.") from error
+        return page
+
+
+def _whole(value: Any, limit: int = 1 << 62) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
+        raise ValueError("not a number of a cursor")
+    return value

@@ -1,0 +1,117 @@
+"""The seam itself: a snapshot, and the stream from where it ends to where the log ends, as they belong together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from k2ctl.clock import Clock
+from k2ctl.errors import BrokerError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Progress
+from k2ctl.lake.pinned import NOTHING, Pinned, Plan, pin, pin_as_of
+from k2ctl.query.page import Page
+from k2ctl.query.stages import Stages
+from k2ctl.query.stream import Stream
+from k2ctl.query.tail import Span, Tail, TailLimits, read_tail, span_of
+from k2ctl.query.window import WHOLE_HISTORY, Window
+from k2ctl.schema.rows import Rows
+
+LAKE_ONLY: Final = "the stream was not read (lake only)"
+Pinner = Callable[[], Pinned | None]
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """The table as it was: at a time, or at a snapshot; exactly one of the two."""
+
+    moment_us: int | None = None
+    snapshot_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, and when. page: the part of the answer that is wanted, and what its first part could see."""
+
+    symbols: Sequence[str] | None
+    window: Window
+    asked_at_us: int
+    limit: int | None = None
+    lake_only: bool = False
+    as_of: AsOf | None = None
+    page: Page | None = None
+    put_aside: bool = False
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Both sides of the seam."""
+
+    pinned: Pinned | None
+    span: Span
+    tail: Tail
+
+    def plan(self, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY) -> Plan:
+        """The lake's files that may hold trades of `symbols` in `window`."""
+        return self.pinned.plan(symbols, window.since_us, window.until_us) if self.pinned else NOTHING
+
+    @property
+    def lost(self) -> int:
+        """Trades of the topic that retention deleted unread, in every epoch."""
+        heads = self.pinned.progress.heads.items() if self.pinned else ()
+        return sum(head.counts.lost for lane, head in heads if lane.topic == self.span.topic)
+
+
+class Seam:
+    """Takes both sides of one lake and one topic. `pinner`: how to pin, for who keeps the metadata at hand."""
+
+    def __init__(self, lake: Lake, stream: Stream, clock: Clock, limits: TailLimits, pinner: Pinner | None) -> None:
+        self.lake = lake
+        self.stream = stream
+        self.clock = clock
+        self._limits = limits
+        self._pin = pinner or (lambda: pin(lake))
+
+    @property
+    def limits(self) -> TailLimits:
+        """How much of the stream one query may read."""
+        return self._limits
+
+    def take(self, question: Question, stages: Stages) -> Sources:
+        """1. Pin a snapshot and its offsets from one metadata file.
+        2. Take the watermarks: whatever was acknowledged before this call lies before them.
+        3. Read the stream from the offsets to the watermarks.
+
+        What retention deleted since the pin may have been stored since: then pin once more.
+        """
+        if question.as_of is not None:
+            return self._as_of(question.as_of, stages)
+        with stages.timed("pin"):
+            pinned = self._pin()
+        if question.lake_only:
+            self.lake.table()
+            return Sources(pinned, *self._no_stream(LAKE_ONLY))
+        try:
+            with stages.timed("watermarks"):
+                span = span_of(self.stream, pinned.progress if pinned else Progress())
+            if span.holes:
+                with stages.timed("pin"):
+                    pinned = self._pin()
+                with stages.timed("watermarks"):
+                    span = span_of(self.stream, pinned.progress if pinned else Progress())
+            with stages.timed("tail"):
+                tail = read_tail(
+                    self.stream, span, question.symbols, question.window, self._limits, question.asked_at_us
+                )
+        except BrokerError as error:
+            raise BrokerError(str(error), f"{error.hint}. What the lake has alone: --lake-only") from error
+        return Sources(pinned, span, tail)
+
+    def _as_of(self, as_of: AsOf, stages: Stages) -> Sources:
+        with stages.timed("pin"):
+            pinned = pin_as_of(self.lake, as_of.moment_us, as_of.snapshot_id)
+        return Sources(pinned, *self._no_stream("the table as it was then; the stream was not read"))
+
+    def _no_stream(self, reason: str) -> tuple[Span, Tail]:
+        """The stream's side of a query that leaves it out."""
+        topic = self.stream.topic
+        return Span(topic, "", {}, {}, {}, {}), Tail(Rows.empty(topic, ""), 0, 0, 0, (reason,), frozenset(), {})

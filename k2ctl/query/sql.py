@@ -1,0 +1,223 @@
+"""SQL over the one table: a DuckDB that can read the table's own files and nothing else."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from k2ctl.errors import K2Error, UsageError
+from k2ctl.lake.pinned import reference_files
+from k2ctl.lake.references import reference_schema
+from k2ctl.query.answer import Evidence, evidence_of
+from k2ctl.query.history import History, TooLong
+from k2ctl.query.seam import AsOf, Question, Sources
+from k2ctl.query.session import Session
+from k2ctl.query.stages import Stages
+from k2ctl.query.window import WHOLE_HISTORY
+from k2ctl.schema.rows import arrow_schema
+
+VIEWS: Final = ("trades", "reference", "snapshots", "gaps")
+_BATCH_ROWS: Final = 50_000
+_PARSED_BYTES: Final = 100_000
+
+_GAPS: Final = """
+    CREATE VIEW gaps AS
+    WITH ordered AS (
+        SELECT exchange, symbol, source_sequence AS number, timestamp,
+            coalesce(source_sequence = 1 AND lag(source_sequence) OVER arrival >= 1, false) AS restarts, kafka_offset,
+            kafka_index
+        FROM trades WHERE source_sequence IS NOT NULL
+        WINDOW arrival AS (PARTITION BY exchange, symbol ORDER BY timestamp, kafka_offset, kafka_index)
+    ), runs AS (
+        SELECT *, count(*) FILTER (restarts)
+            OVER (PARTITION BY exchange, symbol ORDER BY timestamp, kafka_offset, kafka_index) AS run
+        FROM ordered
+    ), steps AS (
+        SELECT exchange, symbol, run, number, timestamp,
+            lag(number) OVER by_number AS before, lag(timestamp) OVER by_number AS before_at
+        FROM runs WINDOW by_number AS (PARTITION BY exchange, symbol, run ORDER BY number)
+    )
+    SELECT exchange, symbol, run, before + 1 AS first_missing, number - 1 AS last_missing,
+        number - before - 1 AS missing, before_at AS after, timestamp AS until
+    FROM steps WHERE number > before + 1
+"""
+"""Numbers of a venue's counter that are neither in the lake nor on their way. A run ends where the counter restarts
+at 1; numbers before the first one seen of a run are not missed."""
+
+
+@dataclass(frozen=True)
+class SqlLimits:
+    """What one query may take: memory of DuckDB, and seconds until its last row."""
+
+    memory_mb: int = 1024
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class SqlAnswer:
+    """rows: to be read once, as they are computed. evidence: of the sources; rows per source are not counted."""
+
+    rows: pa.RecordBatchReader
+    evidence: Evidence
+
+
+class SqlError(UsageError):
+    """The query is not one that can be answered."""
+
+
+@contextmanager
+def sql(
+    session: Session, text: str, limits: SqlLimits | None = None, *, as_of: AsOf | None = None
+) -> Iterator[SqlAnswer]:
+    """Run one SELECT over the views `VIEWS`; rows are read within the block.
+
+    Raises:
+        SqlError: it is not a single SELECT, names what is not there, or needs what is not allowed.
+        TooLong: its time was over.
+    """
+    limits = limits or SqlLimits()
+    check(text)
+    stages = Stages(session.seam.clock)
+    question = Question(None, WHOLE_HISTORY, session.seam.clock.now_us(), as_of=as_of)
+    sources = session.seam.take(question, stages)
+    with stages.timed("plan"):
+        plan = sources.plan()
+    tables = LockedTables(sources, plan.paths, reference_files(session.seam.lake), limits)
+    timer = threading.Timer(limits.seconds, tables.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        with stages.timed("start"), _as_errors():
+            rows = tables.run(text)
+        evidence = evidence_of(
+            sources, question.asked_at_us, plan, stages.ms, session.owed(sources, question), tail_rows=tables.fresh_rows
+        )
+        with stages.timed("rows"), _as_errors():
+            yield SqlAnswer(rows, evidence)
+    finally:
+        timer.cancel()
+        tables.close()
+
+
+def first_rows(rows: pa.RecordBatchReader, count: int) -> pa.Table:
+    """As many rows as are wanted, without computing the rest."""
+    taken: list[pa.RecordBatch] = []
+    while sum(map(len, taken)) < count:
+        batch = next(iter(rows), None)
+        if batch is None:
+            break
+        taken.append(batch)
+    return pa.Table.from_batches(taken, rows.schema).slice(0, count)
+
+
+def check(text: str) -> None:
+    """Accept exactly one SELECT.
+
+    Raises:
+        SqlError: anything else.
+    """
+    if len(text) > _PARSED_BYTES:
+        raise SqlError("The query is longer than 100,000 characters.", "Ask a shorter one.")
+    with _as_errors():
+        statements = duckdb.extract_statements(text)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise SqlError("Only a single SELECT is run.", 'For instance: k2ctl query sql "SELECT count(*) FROM trades"')
+
+
+class LockedTables:
+    """The views of one query. No file but the table's own, no network, no extension, no setting can be reached."""
+
+    def __init__(self, sources: Sources, files: list[str], references: list[str], limits: SqlLimits) -> None:
+        tail = sources.tail.rows.to_arrow()
+        history = History()
+        try:
+            fresh = history.fresh(files, tail)
+        finally:
+            history.close()
+        self.fresh_rows = len(fresh)
+        self._connection = duckdb.connect()
+        self._connection.execute("SET timezone = 'UTC'")
+        self._connection.register("tail", fresh)
+        self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
+        self._connection.register("no_reference", reference_schema().empty_table())
+        self._lock([*files, *references], limits)
+        self._view("trades", "tail", files, arrow_schema().names)
+        self._view("reference", "no_reference", references, reference_schema().names)
+        self._connection.execute(_GAPS)
+
+    def _lock(self, files: list[str], limits: SqlLimits) -> None:
+        """Files are allowed by their full names; then the doors are shut, the lock itself last."""
+        settings: dict[str, Any] = {
+            "max_temp_directory_size": "0B",
+            "memory_limit": f"{limits.memory_mb}MB",
+            "allowed_paths": files,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "python_enable_replacements": False,
+            "enable_external_access": False,
+            "lock_configuration": True,
+        }
+        for name, value in settings.items():
+            self._connection.execute(f"SET {name} = {_literal(value)}")
+
+    def _view(self, name: str, given: str, files: list[str], columns: list[str]) -> None:
+        """A view over registered rows and data files, whose names no query can bind."""
+        listed = ", ".join(columns)
+        source = f"SELECT {listed} FROM {given}"  # noqa: S608
+        if files:
+            source += f" UNION ALL SELECT {listed} FROM read_parquet({_literal(files)})"  # noqa: S608
+        self._connection.execute(f"CREATE VIEW {name} AS {source}")
+
+    def run(self, text: str) -> pa.RecordBatchReader:
+        """The rows of one SELECT, as they are computed."""
+        return self._connection.sql(text).to_arrow_reader(_BATCH_ROWS)
+
+    def interrupt(self) -> None:
+        """End the query, from another thread."""
+        self._connection.interrupt()
+
+    def close(self) -> None:
+        """Forget everything."""
+        with suppress(duckdb.Error):
+            self._connection.close()
+
+
+_NO_SNAPSHOTS: Final = pa.table(
+    {"snapshot_id": pa.array([], pa.int64()), "committed_at": pa.array([], pa.timestamp("us", "UTC"))}
+)
+
+
+def _literal(value: Any) -> str:
+    """A value as DuckDB writes it; settings and views take no parameters."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+@contextmanager
+def _as_errors() -> Iterator[None]:
+    """DuckDB's errors as ours; while rows are read they come through Arrow."""
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise TooLong from error
+    except duckdb.Error as error:
+        raise _refused(error) from error
+    except (pa.ArrowException, OSError) as error:
+        if "INTERRUPT" in str(error):
+            raise TooLong from error
+        if "Error:" not in str(error):
+            raise
+        raise _refused(error) from error
+
+
+def _refused(error: Exception) -> K2Error:
+    message = str(error).splitlines()[0]
+    return SqlError(f"The query cannot be answered: {message}", f"The views are {', '.join(VIEWS)}.")

@@ -1,0 +1,233 @@
+"""The tail kept in memory: a thread follows the topic from the table's offsets, so that a query reads no Kafka."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.reader import Hole, Reader
+from k2ctl.errors import K2Error
+from k2ctl.lake.heads import Lane
+from k2ctl.query.seam import Pinner
+from k2ctl.query.stream import Heard, KafkaStream, Ranges, heard_of
+
+FETCH_RECORDS: Final = 20_000
+GRACE_S: Final = 5.0
+"""How long trades stay in memory after they were committed: for queries that pinned before that."""
+_TRIM_EVERY_S: Final = 0.5
+_WAIT_S: Final = 5.0
+_PARTS: Final = 64
+_LARGE: Final = 50_000
+"""Past so many parts the small ones become one: a query looks through each."""
+_RETRY_S: Final = 1.0
+
+
+class WarmStream:
+    """A `Stream` that answers from memory, and from Kafka for what memory does not hold. Thread-safe."""
+
+    def __init__(self, stream: KafkaStream, pinner: Pinner, limit_trades: int = 2_000_000) -> None:
+        self.topic = stream.topic
+        self._stream = stream
+        self._pin = pinner
+        self._limit = limit_trades
+        self._admin = BrokerAdmin(stream.endpoints)
+        self._changed = threading.Condition()
+        self._epoch = ""
+        self._heard: list[Heard] = []
+        self._first: dict[int, int] = {}  # per partition the offset from which on memory holds everything
+        self._next: dict[int, int] = {}  # and up to which
+        self._problem = "it has not begun"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="k2-tail", daemon=True)
+
+    def start(self) -> "WarmStream":
+        """Begin to follow."""
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """End the following."""
+        self._stop.set()
+        self._thread.join(5.0)
+
+    @property
+    def problem(self) -> str:
+        """Why the tail is not being followed; empty while it is."""
+        return self._problem
+
+    @property
+    def held_trades(self) -> int:
+        """Trades in memory."""
+        return sum(len(part.trades) for part in self._heard)
+
+    @property
+    def positions(self) -> Mapping[int, int]:
+        """Partition → the offset up to which the topic was followed."""
+        return dict(self._next)
+
+    def epoch(self) -> str:
+        return self._stream.epoch()
+
+    def watermarks(self) -> dict[int, tuple[int, int]]:
+        """As of Kafka; what retention has deleted and memory still holds can be read all the same."""
+        marks = self._stream.watermarks()
+        with self._changed:
+            return {p: (min(low, self._first.get(p, low)), high) for p, (low, high) in marks.items()}
+
+    def read(
+        self, epoch: str, ranges: Ranges, timeout_s: float, limit_records: int, /
+    ) -> tuple[Sequence[Heard], dict[int, int], list[Hole]]:
+        """From memory, once it has come as far as the ranges; else from Kafka.
+
+        Following takes some ten milliseconds, so a query that comes right behind an acknowledgement waits as long.
+        """
+        with self._changed:
+            may_come = epoch == self._epoch and not self._problem and self._covers(ranges)
+            wait_s = min(timeout_s, _WAIT_S) if may_come else 0.0
+            if self._changed.wait_for(lambda: self._reached(epoch, ranges), wait_s):
+                return list(self._heard), {p: end for p, (_, end) in ranges.items()}, []
+        return self._stream.read(epoch, ranges, timeout_s, limit_records)
+
+    def _covers(self, ranges: Ranges) -> bool:
+        """Whether memory reaches back far enough; it never will later."""
+        return all(start >= end or self._first.get(p, end) <= start for p, (start, end) in ranges.items())
+
+    def _reached(self, epoch: str, ranges: Ranges) -> bool:
+        """Whether memory holds the ranges."""
+        ends = (start >= end or self._next.get(p, 0) >= end for p, (start, end) in ranges.items())
+        return epoch == self._epoch and self._covers(ranges) and all(ends)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._follow()
+            except K2Error as error:
+                self._problem = str(error)
+            self._stop.wait(_RETRY_S)
+
+    def _follow(self) -> None:
+        """One incarnation of the topic, until it ends, is another one, or has more partitions."""
+        marks = self._stream.watermarks()
+        if not marks:
+            self._problem = f"there is no topic {self.topic} yet"
+            return
+        epoch, pinned = self._stream.epoch(), self._pin()
+        heads = pinned.progress.heads if pinned else {}
+        starts = {}
+        for partition, (low, high) in marks.items():
+            head = heads.get(Lane(self.topic, epoch, partition))
+            starts[partition] = min(max(low, head.next_offset if head else low), high)
+        with self._changed:
+            self._epoch, self._heard, self._first, self._next = epoch, [], dict(starts), dict(starts)
+        with Reader(self._stream.endpoints, self.topic, "k2ctl-api", **{"queued.min.messages": 50_000}) as reader:
+            reader.assign(starts)
+            self._problem = ""
+            trim = _Trim(self._pin, self.topic, epoch)
+            due_s = 0.0
+            while not self._stop.is_set():
+                self._take(reader)
+                if time.monotonic() >= due_s:
+                    due_s = time.monotonic() + _TRIM_EVERY_S
+                    self._forget(trim.committed())
+                    if self._stream.epoch() != epoch or self._admin.topics().get(self.topic) != len(marks):
+                        return
+
+    def _take(self, reader: Reader) -> None:
+        if self.held_trades >= self._limit:
+            self._problem = f"{self._limit:,} trades wait for their commit; more are not kept in memory"
+            self._stop.wait(0.05)
+            return
+        self._problem = ""
+        # consume() waits the whole timeout unless as many came as were asked for, so it is kept short.
+        fetched = reader.fetch(FETCH_RECORDS, 0.005)
+        holes = reader.holes()
+        if not len(fetched) and not holes:
+            return
+        heard = heard_of(fetched, self._stream.wire_format)
+        with self._changed:
+            for hole in holes:  # what came before is not whole any more
+                self._first[hole.partition] = hole.first
+            self._heard.append(heard)
+            self._next = reader.positions
+            if len(self._heard) > _PARTS:
+                large = [part for part in self._heard if len(part.trades) >= _LARGE]
+                self._heard = [*large, *merged([part for part in self._heard if len(part.trades) < _LARGE])]
+            self._changed.notify_all()
+
+    def _forget(self, committed: Mapping[int, int]) -> None:
+        """Drop what was committed a while ago."""
+        with self._changed:
+            kept = []
+            for part in self._heard:
+                limit = _of(committed, part.partition)
+                mask = part.offset >= limit
+                broken = part.broken[:, 1] >= _of(committed, part.broken[:, 0])
+                if len(mask) and mask.all():
+                    kept.append(part)
+                elif mask.any() or broken.any():
+                    kept.append(_where(part, mask, broken))
+            self._heard = kept
+            self._first = {p: max(first, committed.get(p, first)) for p, first in self._first.items()}
+
+
+class _Trim:
+    """What was committed `GRACE_S` ago, per partition."""
+
+    def __init__(self, pinner: Pinner, topic: str, epoch: str) -> None:
+        self._pin = pinner
+        self._topic = topic
+        self._epoch = epoch
+        self._past: list[tuple[float, dict[int, int]]] = []
+
+    def committed(self) -> dict[int, int]:
+        """Partition → the offset before which nothing is needed any more."""
+        pinned = self._pin()
+        heads = pinned.progress.heads.items() if pinned else ()
+        offsets = {
+            lane.partition: head.next_offset
+            for lane, head in heads
+            if (lane.topic, lane.epoch) == (self._topic, self._epoch)
+        }
+        self._past.append((time.monotonic(), offsets))
+        while len(self._past) > 1 and self._past[1][0] < time.monotonic() - GRACE_S:
+            self._past.pop(0)
+        return self._past[0][1] if self._past[0][0] < time.monotonic() - GRACE_S else {}
+
+
+def _of(offsets: Mapping[int, int], partition: np.ndarray) -> np.ndarray:
+    """int64[n]: the offset of each one's partition, 0 where there is none."""
+    limits = np.zeros(int(max(partition.max(initial=0), max(offsets, default=0))) + 1, np.int64)
+    for number, offset in offsets.items():
+        limits[number] = offset
+    found: np.ndarray = limits[partition]
+    return found
+
+
+def _where(part: Heard, mask: np.ndarray, broken: np.ndarray) -> Heard:
+    return Heard(
+        part.trades[mask],
+        part.partition[mask],
+        part.offset[mask],
+        part.index[mask],
+        part.records,
+        part.broken[broken],
+        part.symbols,
+    )
+
+
+def merged(parts: Sequence[Heard]) -> list[Heard]:
+    """Many small parts as one, so that a query looks through few."""
+    return [
+        Heard(
+            np.concatenate([part.trades for part in parts]),
+            np.concatenate([part.partition for part in parts]),
+            np.concatenate([part.offset for part in parts]),
+            np.concatenate([part.index for part in parts]),
+            sum(part.records for part in parts),
+            np.concatenate([part.broken for part in parts]),
+            frozenset[str]().union(*(part.symbols for part in parts)),
+        )
+    ]

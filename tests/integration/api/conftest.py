@@ -1,0 +1,100 @@
+"""A service over a small platform: some trades in the lake, some on their way, a server on a free port."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from k2ctl.api.engine import Engine
+from k2ctl.api.server import listen, server
+from k2ctl.api.settings import Keys, Limits, Settings
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.clock import SystemClock
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.writer import TableWriter
+from k2ctl.schema.topics import trades_topic
+from tests.made_trades import PARTITIONS, make_rows, make_trades, produce_trades
+
+STORED, WHOLE = 600, 1000
+SPAN = {"since": "2023-11-14T22:00:00Z", "until": "2023-11-15T00:00:00Z"}
+
+
+@dataclass
+class Service:
+    """A running service and what lies behind it."""
+
+    url: str
+    engine: Engine
+    endpoints: Endpoints
+    topic: str
+    client: httpx.Client
+
+    def produce(self, trades: np.ndarray) -> None:
+        produce_trades(self.endpoints, self.topic, trades)
+
+
+@contextmanager
+def serving(endpoints: Endpoints, topic: str, settings: Settings) -> Iterator[Service]:
+    """A server on a thread of its own."""
+    engine = Engine(endpoints, settings.limits, topic)
+    with listen(settings) as socket:
+        running = server(engine, settings)
+        thread = threading.Thread(target=running.run, args=([socket],))
+        thread.start()
+        url = f"http://127.0.0.1:{socket.getsockname()[1]}"
+        try:
+            with httpx.Client(base_url=url, timeout=20) as client:
+                for _ in range(200):
+                    try:
+                        if client.get("/readyz").status_code == 200:
+                            break
+                    except httpx.TransportError:
+                        pass
+                    time.sleep(0.05)
+                yield Service(url, engine, endpoints, topic, client)
+        finally:
+            running.should_exit = True
+            thread.join(10)
+            engine.close()
+
+
+def platform(stack: Endpoints, folder: Path, exchange: str) -> tuple[Endpoints, str]:
+    """600 trades in the lake; 450 to 1000 in Kafka, so that 150 are there twice."""
+    lake = folder / "lake"
+    lake.mkdir()
+    endpoints = replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    topic = trades_topic("equities", exchange)
+    made = make_trades(WHOLE)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    produce_trades(endpoints, topic, made[450:])
+    with Lake.at(endpoints) as opened:
+        TableWriter(opened, SystemClock()).commit(
+            [make_rows(made[:STORED], topic="another")], {Lane("another", "e", 0): Advance(0, STORED, Counts(600, 600))}
+        )
+    return endpoints, topic
+
+
+@pytest.fixture(scope="session")
+def service(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Shared by the tests that only ask."""
+    endpoints, topic = platform(embedded_stack, tmp_path_factory.mktemp("api"), "API1")
+    with serving(endpoints, topic, Settings(port=0)) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh(embedded_stack: Endpoints, home: Path, exchange: str) -> Iterator[Service]:
+    """A service of the test's own, with keys and small limits."""
+    endpoints, topic = platform(embedded_stack, home, exchange)
+    limits = Limits(queries=1, waiting_s=0.2, streams=1, seconds=2.0)
+    with serving(endpoints, topic, Settings(port=0, keys=Keys((b"k" * 20, b"l" * 20)), limits=limits)) as running:
+        yield running

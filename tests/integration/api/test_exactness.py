@@ -1,0 +1,141 @@
+"""Every answer of the warm engine equals what was acknowledged, while trades arrive, commits, compactions, expiries."""
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from k2ctl.api.engine import Engine
+from k2ctl.api.settings import Limits
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.clock import SystemClock
+from k2ctl.errors import BrokerError, LakeError
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.expiry import SnapshotRetention
+from k2ctl.lake.maintenance import compact_now, expire, whole_hours
+from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+from k2ctl.query.session import Session
+from k2ctl.query.window import WHOLE_HISTORY, Window
+from k2ctl.schema.topics import trades_topic
+from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, quick_profile
+
+
+class Busy:
+    """A platform with a producer, a consumer that commits every 200 ms, and housekeeping."""
+
+    def __init__(self, endpoints: Endpoints, exchange: str) -> None:
+        profile = quick_profile(commit_interval_s=0.2)
+        self.profile = profile.model_copy(update={"market": profile.market.model_copy(update={"exchange": exchange})})
+        self.endpoints = endpoints
+        self.topic = trades_topic(self.profile.market.asset_class, exchange)
+        self.begun = self.acknowledged = self.compacted = self.expired = 0
+        self.stop = threading.Event()
+        with BrokerAdmin(endpoints) as admin:
+            admin.create_topic(self.topic, PARTITIONS)
+
+    def produce(self) -> None:
+        """Trades by number, every third batch partly a second time."""
+        while not self.stop.is_set() and self.begun < 100_000:
+            start = self.begun
+            self.begun += 200
+            produce_trades(self.endpoints, self.topic, make_trades(200, start), 5)
+            if start % 600 == 0:
+                produce_trades(self.endpoints, self.topic, make_trades(50, start), 5)
+            self.acknowledged = start + 200
+
+    def keep_house(self) -> None:
+        """Compaction of everything and expiry of nearly everything, again and again."""
+        with Lake.at(self.endpoints) as lake:
+            while not self.stop.wait(0.5):
+                if lake.find_table() is not None:
+                    self.expired += expire(lake, SnapshotRetention(5, 0, 0), SystemClock())
+                    with contextlib.suppress(LakeError):  # the consumer holds the lease, and does it itself
+                        self.compacted += len(compact_now(lake, SystemClock(), whole_hours))
+
+
+@pytest.fixture
+def busy(embedded_stack: Endpoints, home: Path, exchange: str) -> Iterator[tuple[Busy, Engine]]:
+    lake = home / "lake"
+    lake.mkdir()
+    endpoints = replace(
+        embedded_stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse"
+    )
+    platform = Busy(endpoints, exchange)
+    consumer = Consumer(endpoints, ConsumerPlan(platform.profile))
+    targets = [platform.produce, platform.keep_house, lambda: consumer.run(platform.stop)]
+    threads = [threading.Thread(target=target) for target in targets]
+    for thread in threads:
+        thread.start()
+    engine = Engine(endpoints, Limits(), platform.topic)
+    yield platform, engine
+    platform.stop.set()
+    for thread in threads:
+        thread.join()
+    engine.close()
+
+
+def ask_many(platform: Busy, engine: Engine, count: int) -> int:
+    """Compare `count` answers with the oracle; returns how many had rows of both sides."""
+    rng, both = random.Random(11), 0
+    while platform.acknowledged < 2000:
+        platform.stop.wait(0.05)
+    for _ in range(count):
+        known = platform.acknowledged
+        code, first = rng.randrange(20), rng.randrange(known - 20)
+        window = rng.choice([WHOLE_HISTORY, Window(BASE_US + first * 1000)])
+        answer = engine.ask(lambda session, c=code, w=window: _ask(session, c, w))  # type: ignore[misc]
+        begun = platform.begun
+        got = answer.table.column("trade_id").to_numpy()
+        low = first if window.since_us else 0
+        expected = np.arange(low, known)
+        expected = expected[expected % 20 == code]
+        assert answer.evidence.complete, answer.evidence.missing
+        assert len(np.unique(got)) == len(got)
+        assert np.isin(expected, got).all(), "an acknowledged trade is not in the answer"
+        assert ((got >= low) & (got < begun) & (got % 20 == code)).all()
+        both += bool(answer.evidence.lake_rows and answer.evidence.tail_rows)
+    return both
+
+
+def _ask(session: Session, code: int, window: Window):  # type: ignore[no-untyped-def]
+    return session.recent(f"S{code:02d}", window)
+
+
+def test_every_warm_answer_is_exact(busy: tuple[Busy, Engine]) -> None:
+    platform, engine = busy
+    assert ask_many(platform, engine, 250) > 50
+    assert platform.expired
+
+
+@pytest.mark.slow
+def test_a_thousand_warm_answers_are_exact(busy: tuple[Busy, Engine]) -> None:
+    platform, engine = busy
+    assert ask_many(platform, engine, 1000) > 200
+    assert platform.expired
+
+
+def test_a_kafka_that_is_gone_is_an_error_and_no_empty_list(
+    embedded_stack: Endpoints, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k2ctl.broker.admin.ANSWER_TIMEOUT_S", 1.0)
+    (home / "lake").mkdir()
+    dead = replace(
+        embedded_stack,
+        bootstrap_servers="127.0.0.1:1",
+        control_socket=None,
+        catalog_uri=f"sqlite:///{home}/lake/catalog.db",
+        warehouse=f"file://{home}/lake/warehouse",
+    )
+    engine = Engine(dead, Limits(), "market.equities.trades.gone")
+    try:
+        with pytest.raises(BrokerError):
+            engine.ask(lambda session: session.recent("S01"))
+        assert engine.problems()
+    finally:
+        engine.close()

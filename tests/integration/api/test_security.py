@@ -1,0 +1,100 @@
+"""Who may ask what: keys, names, methods, sizes; and clients that are slow or go away."""
+
+import socket
+import threading
+import time
+from urllib.parse import urlparse
+
+import httpx
+import pytest
+
+from tests.integration.api.conftest import SPAN, Service
+
+KEY = {"Authorization": "Bearer " + "k" * 20}
+PATHS = ["/", "/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/status", "/v1/events", "/metrics",
+         "/openapi.json", "/nothing"]  # fmt: skip
+
+
+def test_without_a_key_only_health_is_told(fresh: Service) -> None:
+    for path in PATHS:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic " + "k" * 20}):
+            answer = fresh.client.get(path, headers=headers)
+            assert answer.status_code == 401, path
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert fresh.client.get(path, params={"key": "k" * 20}).status_code == 401
+    assert fresh.client.get("/healthz").status_code == 200
+    assert fresh.client.get("/v1/status", headers=KEY).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "MKCOL"])
+def test_nothing_can_be_changed(service: Service, method: str) -> None:
+    for path in [*PATHS, "/healthz", "/readyz"]:
+        assert service.client.request(method, path).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.com", "127.evil.com", "127.0.0.1.evil.com", "localhost.evil.com", "10.0.0.1", "[::2]", "", "0x7f.1"]
+)
+def test_another_name_is_refused(service: Service, host: str) -> None:
+    assert service.client.get("/healthz", headers={"Host": host}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:80", "127.0.0.1:9", "127.0.0.2", "[::1]:8700"])
+def test_names_of_this_machine_are_known(service: Service, host: str) -> None:
+    assert service.client.get("/healthz", headers={"Host": host}).status_code == 200
+
+
+def test_bodies_and_headers_are_bounded(service: Service) -> None:
+    assert service.client.request("GET", "/healthz", content=b"x" * 5000).status_code == 413
+    assert service.client.get("/healthz", headers={"X-Long": "x" * 100_000}).status_code >= 400
+    answer = service.client.get("/healthz", headers={"X-Correlation-ID": "a b\tc" + "x" * 100})
+    assert answer.headers["X-Correlation-ID"].isalnum()
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_a_client_that_goes_away_or_does_not_read_holds_nobody_up(fresh: Service) -> None:
+    at = urlparse(fresh.url)
+    query = f"symbol=S01&symbol=S02&since={SPAN['since']}&until={SPAN['until']}&limit=50000"
+    request = (
+        f"GET /v1/trades/recent?{query} HTTP/1.1\r\nHost: {at.netloc}\r\nAuthorization: {KEY['Authorization']}\r\n\r\n"
+    )
+    silent = []
+    for _ in range(10):
+        connection = socket.create_connection((at.hostname, at.port))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        connection.sendall(request.encode())
+        silent.append(connection)  # never reads
+    half = socket.create_connection((at.hostname, at.port))
+    half.sendall(b"GET /v1/status HTTP/1.1\r\nHost: ")  # never ends
+    for _ in range(5):
+        gone = socket.create_connection((at.hostname, at.port))
+        gone.sendall(request.encode())
+        gone.close()
+    time.sleep(0.5)
+    started_s = time.monotonic()
+    assert fresh.client.get("/v1/trades/recent", params={**SPAN, "symbol": "S03"}, headers=KEY).status_code == 200
+    assert time.monotonic() - started_s < 2
+    for connection in [*silent, half]:
+        connection.close()
+
+
+def test_queries_and_streams_at_once_are_limited(fresh: Service) -> None:
+    with httpx.Client(base_url=fresh.url, headers=KEY, timeout=10) as client:
+        with client.stream("GET", "/v1/events", params={"symbol": "S03"}) as events:
+            lines = events.iter_lines()
+            assert next(lines).startswith('data: {"at_us"')
+            assert client.get("/v1/events").status_code == 503
+        held, release = threading.Event(), threading.Event()
+
+        def hold(_: object) -> None:
+            held.set()
+            release.wait(5)
+
+        thread = threading.Thread(target=fresh.engine.ask, args=(hold,))
+        thread.start()
+        held.wait(5)
+        busy = client.get("/v1/trades/recent", params={**SPAN, "symbol": "S03"})
+        assert (busy.status_code, busy.headers["Retry-After"]) == (503, "1")
+        release.set()
+        thread.join()
+        assert client.get("/v1/trades/recent", params={**SPAN, "symbol": "S03"}).status_code == 200

@@ -1,0 +1,70 @@
+"""What was put aside is in the answer when it is asked for, from Kafka and from spill files alike."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.clock import SystemClock
+from k2ctl.home import Endpoints
+from k2ctl.lake.aside import SPILL, AsideFolder
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.ledger import Entry, LedgerChange
+from k2ctl.lake.spill import SUFFIX, encode_spill
+from k2ctl.lake.writer import TableWriter
+from k2ctl.query.session import Session
+from k2ctl.query.stream import KafkaStream
+from k2ctl.query.window import Window
+from tests.made_trades import BASE_US, PARTITIONS, make_rows, make_trades, partition_of_made, produce_trades
+
+
+@pytest.fixture
+def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
+    (home / "lake").mkdir()
+    return replace(
+        embedded_stack, catalog_uri=f"sqlite:///{home}/lake/catalog.db", warehouse=f"file://{home}/lake/warehouse"
+    )
+
+
+def test_shed_and_spilled_trades_are_read_when_asked_for(endpoints: Endpoints, exchange: str) -> None:
+    """Of 400 trades partition 0 is stored, 1 half shed, 2 spilled, 3 not read yet."""
+    topic = f"market.equities.trades.{exchange.lower()}"
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+        epoch = admin.epoch(topic)
+    made = make_trades(400)
+    produce_trades(endpoints, topic, made)
+    partition = partition_of_made(made)
+    rows = [
+        replace(make_rows(made[partition == p], 0, topic, epoch), partition=np.full(100, p, np.int32)) for p in range(4)
+    ]
+    first, last = BASE_US, BASE_US + 400_000
+    with Lake.at(endpoints) as lake:
+        table = lake.ensure_table()
+        file = AsideFolder(table).write(SPILL, encode_spill(rows[2]), SUFFIX)
+        shed = Entry(topic, epoch, 1, 50, 100, 0b1000, "policy", 2, 50, first, last)
+        spilled = Entry(topic, epoch, 2, 0, 100, 0b0100, "policy", 3, 100, first, last, file)
+        lanes = {
+            Lane(topic, epoch, 0): Advance(0, 100, Counts(100, 100)),
+            Lane(topic, epoch, 1): Advance(0, 100, Counts(100, 50, shed=50)),
+            Lane(topic, epoch, 2): Advance(0, 100, Counts(100, 0, spilled=100)),
+        }
+        stored = [rows[0], rows[1].take(np.arange(50))]
+        TableWriter(lake, SystemClock()).commit(stored, lanes, LedgerChange(added=(shed, spilled)))
+    with Session(Lake.at(endpoints), KafkaStream(endpoints, topic)) as session:
+        without = session.recent(None)
+        assert len(without.table) == 250
+        assert "150 trades" in without.evidence.missing[0]
+        whole = session.recent(None, put_aside=True)
+        assert whole.table.column("trade_id").to_pylist() == list(range(399, -1, -1))
+        assert whole.evidence.complete
+        assert Counter(whole.table.column("kafka_partition").to_pylist()) == dict.fromkeys(range(4), 100)
+        assert len(session.recent("S02", Window(BASE_US + 200_000), put_aside=True).table) == 10
+        Path(file.removeprefix("file://")).write_bytes(b"damaged")
+        damaged = session.recent(None, put_aside=True)
+        assert len(damaged.table) == 300
+        assert damaged.evidence.missing == ("a spill file cannot be read as a whole",)

@@ -1,0 +1,247 @@
+"""SQL, bars and time travel over the one table; and everything a query must not reach."""
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.cli import main
+from k2ctl.clock import SystemClock
+from k2ctl.errors import ExitCode, LakeError
+from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.references import store_references
+from k2ctl.lake.writer import TableWriter
+from k2ctl.query.formats import write_csv
+from k2ctl.query.history import TooLong
+from k2ctl.query.seam import AsOf
+from k2ctl.query.session import Session
+from k2ctl.query.sql import SqlError, SqlLimits, sql
+from k2ctl.query.stream import KafkaStream
+from k2ctl.schema.trade import REFERENCE
+from tests.made_trades import BASE_US, make_rows, make_trades, produce_trades
+
+STORED, WHOLE = 600, 1000
+
+
+@pytest.fixture
+def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
+    lake = home / "lake"
+    lake.mkdir()
+    return replace(embedded_stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+
+
+@pytest.fixture
+def session(endpoints: Endpoints, exchange: str) -> Iterator[Session]:
+    """600 trades in the lake, in two commits; the stream holds 450 to 1000, so 150 of them twice."""
+    topic = f"market.equities.trades.{exchange.lower()}"
+    made = make_trades(WHOLE)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, 4)
+    produce_trades(endpoints, topic, made[450:])
+    writer = TableWriter(Lake.at(endpoints), SystemClock())
+    for start, end in ((0, 300), (300, STORED)):
+        rows = [make_rows(made[start:end], offset=start, topic="another")]
+        writer.commit(rows, {Lane("another", "e", 0): Advance(start, end, Counts(end - start, end - start))})
+        time.sleep(0.05)
+    references = REFERENCE.empty(1)
+    references["symbol"], references["sector"], references["timestamp"] = b"S01", b"Mining", BASE_US
+    with Lake.at(endpoints) as lake:
+        assert store_references(lake, references)
+    with Session(Lake.at(endpoints), KafkaStream(endpoints, topic)) as opened:
+        yield opened
+
+
+def rows(session: Session, text: str, **options: object) -> list[dict[str, object]]:
+    with sql(session, text, **options) as answer:  # type: ignore[arg-type]
+        found: list[dict[str, object]] = answer.rows.read_all().to_pylist()
+        return found
+
+
+def test_trades_are_lake_and_stream_each_once(session: Session) -> None:
+    (found,) = rows(
+        session, "SELECT count(*) AS n, count(DISTINCT message_id) AS ids, max(trade_id) AS last FROM trades"
+    )
+    assert found == {"n": WHOLE, "ids": WHOLE, "last": WHOLE - 1}
+    with sql(session, "SELECT 1") as answer:
+        assert answer.evidence.complete
+        assert answer.evidence.tail_rows == WHOLE - STORED
+
+
+def test_reference_snapshots_and_gaps_are_tables_too(session: Session) -> None:
+    assert rows(session, "SELECT symbol, sector FROM reference") == [{"symbol": "S01", "sector": "Mining"}]
+    assert [row["rows"] for row in rows(session, "SELECT rows FROM snapshots ORDER BY committed_at")] == [300, 600]
+    assert rows(session, "SELECT * FROM gaps") == []
+
+
+def test_a_number_that_is_nowhere_is_a_gap(endpoints: Endpoints, exchange: str) -> None:
+    topic = f"market.equities.trades.{exchange.lower()}"
+    made = make_trades(200)
+    missing = (made["symbol"] == b"S03") & np.isin(made["source_sequence"], [4, 5, 8])
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, 4)
+    produce_trades(endpoints, topic, made[~missing])
+    with Session(Lake.at(endpoints), KafkaStream(endpoints, topic)) as session:
+        found = rows(session, "SELECT symbol, first_missing, last_missing, missing FROM gaps ORDER BY 2")
+    assert [tuple(row.values()) for row in found] == [("S03", 4, 5, 2), ("S03", 8, 8, 1)]
+
+
+def test_bars_come_from_the_same_seam(session: Session) -> None:
+    answer = session.bars("S04", 100_000)
+    made = make_trades(WHOLE)
+    made = made[made["symbol"] == b"S04"]
+    bars = answer.table.to_pylist()
+    assert sum(bar["trades"] for bar in bars) == len(made) == answer.evidence.lake_rows + answer.evidence.tail_rows
+    for bar in bars:
+        start_us = round(bar["bar_start"].timestamp() * 1e6)
+        inside = made[(made["timestamp"] >= start_us) & (made["timestamp"] < start_us + 100_000)]
+        assert [round(bar[k] * 10**8) for k in ("open", "high", "low", "close")] == [
+            inside["price"][0], inside["price"].max(), inside["price"].min(), inside["price"][-1],
+        ]  # fmt: skip
+        assert bar["volume"] * 10**8 == int(inside["quantity"].sum())
+        vwap = np.average(inside["price"].astype(float), weights=inside["quantity"].astype(float))
+        assert abs(float(bar["vwap"]) * 1e8 - vwap) < 1
+
+
+def test_the_table_as_it_was(session: Session) -> None:
+    first, second = (row for row in rows(session, "SELECT * FROM snapshots ORDER BY committed_at"))
+    was = session.recent(None, as_of=AsOf(snapshot_id=first["snapshot_id"]))  # type: ignore[arg-type]
+    assert len(was.table) == 300
+    assert not was.evidence.complete
+    moment_us = round(second["committed_at"].timestamp() * 1e6) - 1  # type: ignore[attr-defined]
+    assert len(session.recent(None, as_of=AsOf(moment_us=moment_us)).table) == 300
+    assert rows(session, "SELECT count(*) AS n FROM trades", as_of=AsOf(moment_us=moment_us)) == [{"n": 300}]
+    with pytest.raises(LakeError, match="oldest snapshot is of"):
+        session.recent(None, as_of=AsOf(moment_us=1))
+    with pytest.raises(LakeError, match="snapshot 77"):
+        session.recent(None, as_of=AsOf(snapshot_id=77))
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM sniff_csv('/etc/passwd')",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SELECT * FROM read_blob('/etc/passwd')",
+        "SELECT * FROM read_parquet('/tmp/*.parquet')",
+        "SELECT * FROM read_json('http://127.0.0.1:1/x')",
+        "SELECT * FROM glob('/etc/*')",
+        "SELECT getenv('HOME')",
+        "SELECT * FROM sqlite_scan('/tmp/x.db', 'y')",
+        "SELECT * FROM query('COPY trades TO ''/tmp/k2-out.csv''')",
+        "SELECT * FROM fresh",
+        "SELECT * FROM nothing",
+        "ATTACH '/tmp/k2-x.db'",
+        "COPY trades TO '/tmp/k2-out.csv'",
+        "COPY (SELECT 1) TO '/tmp/k2-out.csv'",
+        "EXPORT DATABASE '/tmp/k2-out'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET memory_limit = '9GB'",
+        "RESET lock_configuration",
+        "PRAGMA database_list",
+        "CREATE TABLE x AS SELECT 1",
+        "DROP VIEW trades",
+        "DELETE FROM trades",
+        "INSERT INTO trades SELECT * FROM trades",
+        "CALL pragma_version()",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; DROP VIEW trades",
+        "SELECT",
+        "",
+        "SELECT 1 -- " + "x" * 100_001,
+        "SELECT '\ud800'".encode("utf-8", "replace").decode() + "'",
+    ],
+)
+def test_a_query_reaches_nothing_else(session: Session, attack: str) -> None:
+    with pytest.raises(SqlError):
+        rows(session, attack)
+    assert not Path("/tmp/k2-out.csv").exists()  # noqa: S108
+
+
+def test_time_and_memory_are_limited(session: Session) -> None:
+    cross = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE (a.range * b.range) % 7 = 1"
+    started_s = time.monotonic()
+    with pytest.raises(TooLong):
+        rows(session, cross, limits=SqlLimits(seconds=0.3))
+    with pytest.raises(TooLong):  # while rows are being read
+        rows(session, "SELECT sum(hash(a.range)) OVER () FROM range(100000) a, range(100000) b",
+             limits=SqlLimits(seconds=0.5, memory_mb=8192))  # fmt: skip
+    assert time.monotonic() - started_s < 10
+    with pytest.raises(SqlError, match="Memory"):
+        rows(session, "SELECT list(range) FROM range(100000000)", limits=SqlLimits(memory_mb=64))
+
+
+def test_many_rows_are_written_as_they_come(session: Session) -> None:
+    class Counting(io.RawIOBase):
+        lines = 0
+        largest = 0
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, part: object) -> int:
+            data = bytes(part)  # type: ignore[call-overload]
+            self.lines += data.count(b"\n")
+            self.largest = max(self.largest, len(data))
+            return len(data)
+
+    sink = Counting()
+    with sql(session, "SELECT range AS n, 'x' AS x FROM range(300000)") as answer:
+        write_csv(answer.rows, sink)  # type: ignore[arg-type]
+    assert sink.lines == 300_001
+    assert sink.largest < 1_000_000
+
+
+def test_the_command_line(
+    embedded_stack: Endpoints, endpoints: Endpoints, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    save_endpoints(endpoints)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic("market.equities.trades.asx", 4)
+    made = make_trades(50)
+    made["symbol"] = b"BHP"
+    TableWriter(Lake.at(endpoints), SystemClock()).commit(
+        [make_rows(made, topic="another")], {Lane("another", "e", 0): Advance(0, 50, Counts(50, 50))}
+    )
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(["query", *arguments])
+        shown = capsys.readouterr()
+        return code, shown.out, " ".join(shown.err.split())
+
+    code, out, err = run(
+        "sql", "SELECT symbol, sum(price) AS total FROM trades WHERE symbol = 'BHP' GROUP BY 1", "--format", "json"
+    )
+    assert (code, json.loads(out)) == (ExitCode.OK, [{"symbol": "BHP", "total": str(sum(range(1000, 1050)) / 100)}])
+    assert "complete" in err
+    code, out, _ = run("sql", "SELECT symbol, price FROM trades WHERE symbol = 'BHP'")
+    assert (code, out.count("BHP")) == (ExitCode.OK, 20)
+    code, out, err = run("sql", "DROP VIEW trades")
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert "Only a single SELECT" in err
+    file = tmp_path / "bars.arrow"
+    assert run("ohlcv", "BHP", "--bar", "10ms", "--window", "all", "--format", "arrow", "-o", str(file))[0] == 0
+    with pa.ipc.open_stream(file.read_bytes()) as reader:
+        assert len(reader.read_all()) == 5
+    code, out, _ = run("recent", "BHP", "--window", "all", "--fields", "price,symbol", "--format", "csv")
+    assert out.splitlines()[0] == "price,symbol"
+    assert run("recent", "BHP", "--fields", "price,colour")[0] == ExitCode.USAGE
+    code, out, _ = run("explain", "BHP", "--window", "all", "--json")
+    assert {**json.loads(out), "stages_ms": 0}["of_files"] == 1
+    code, out, _ = run("explain", "BHP", "--window", "all")
+    assert "1 read, 0 pruned" in out
+    code, _, err = run("recent", "BHP", "--window", "all", "--as-of", "2099-01-01")
+    assert (code, "20 rows" in err, "as it was then" in err) == (ExitCode.OK, True, True)
+    assert run("recent", "BHP", "--as-of", "2001-01-01")[0] == ExitCode.FAILED
+    assert run("ohlcv", "BHP", "--bar", "0.0001")[0] == ExitCode.USAGE
