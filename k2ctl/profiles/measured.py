@@ -1,6 +1,6 @@
 """What was measured on this machine, for `k2ctl cost --measured`: `measured.json` in the state directory.
 
-`k2ctl load`, `k2ctl consume` and `k2ctl query recent` record at their end; each figure is the last one recorded, with its time.
+`k2ctl load`, `consume` and `query recent` record at their end; each figure is the last one recorded, with its time.
 """
 
 import fcntl
