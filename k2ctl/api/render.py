@@ -92,7 +92,7 @@ def _json(table: pa.Table, rest: dict[str, Any]) -> Iterator[bytes]:
     yield b'{"rows":['
     for part in _parts(table):
         records = zip(*(text_column(column) for column in part.columns), strict=True)
-        lines = b",".join(orjson.dumps(dict(zip(names, record, strict=True))) for record in records)
+        lines = orjson.dumps([dict(zip(names, record, strict=True)) for record in records])[1:-1]
         yield lines if first else b"," + lines
         first = False
     yield b"]," + orjson.dumps(rest)[1:]

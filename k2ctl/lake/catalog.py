@@ -121,8 +121,11 @@ class Lake:
 
 def _use_write_ahead_log(connection: sqlite3.Connection, _: Any) -> None:
     """Let readers pass a writer, and wait for a lock rather than fail at once."""
-    connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA busy_timeout=5000")
+    # Two that open a new file at once both want to change its mode, and SQLite fails one of them without waiting. The
+    # mode is the file's, so whoever comes first sets it for all.
+    with contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _unreachable(uri: str, error: Exception) -> LakeError:
