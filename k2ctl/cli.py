@@ -113,7 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(message: str, hint: str, code: ExitCode) -> int:
     from k2ctl.console import err
 
-    err().print(f"k2ctl: {message}", style="red", markup=False)
+    # A terminal breaks lines by itself; a path broken by us could not be copied.
+    err().print(f"k2ctl: {message}", style="red", markup=False, soft_wrap=True)
     if hint:
-        err().print(f"  {hint}", markup=False)
+        err().print(f"  {hint}", markup=False, soft_wrap=True)
     return code

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from k2ctl.lake import spill
 from k2ctl.lake.spill import MAGIC, decode_spill, encode_spill
-from tests.made_trades import make_rows, make_trades
+from k2ctl.schema.rows import Rows
+from tests.made_trades import BASE_US, make_rows, make_trades
+
+
+def rows_of(count: int) -> Rows:
+    """Made rows that are the same whenever they are made."""
+    trades = make_trades(count)
+    trades["ingestion_timestamp"] = BASE_US
+    return make_rows(trades)
 
 
 @pytest.fixture(scope="module")
@@ -15,14 +23,14 @@ def content() -> bytes:
     """Five frames of a hundred rows."""
     before, spill.FRAME_ROWS = spill.FRAME_ROWS, 100  # type: ignore[misc]
     try:
-        return encode_spill(make_rows(make_trades(500)))
+        return encode_spill(rows_of(500))
     finally:
         spill.FRAME_ROWS = before  # type: ignore[misc]
 
 
 def test_rows_come_back_with_their_identity(content: bytes) -> None:
     rows, intact = decode_spill(content, "t", "e")
-    expected = make_rows(make_trades(500))
+    expected = rows_of(500)
     assert intact
     for name in ("partition", "offset", "index"):
         assert getattr(rows, name).tolist() == getattr(expected, name).tolist()
@@ -47,14 +55,14 @@ def test_a_flipped_frame_is_passed_over_and_its_neighbours_are_kept(content: byt
 
 @given(st.data())
 def test_no_damage_makes_a_wrong_row(data: st.DataObject) -> None:
-    content = encode_spill(make_rows(make_trades(40)))
+    content = encode_spill(rows_of(40))
     damaged = bytearray(content)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(content) - 1))
         damaged[at] ^= data.draw(st.integers(1, 255))
     cut = data.draw(st.integers(0, len(content)))
     rows, intact = decode_spill(bytes(damaged[:cut]), "t", "e")
-    good = make_rows(make_trades(40))
+    good = rows_of(40)
     assert not intact or len(rows) in (0, 40)
     assert np.isin(rows.trades["message_id"], good.trades["message_id"]).all()
 
