@@ -7,7 +7,7 @@ take a growing lag for a steady one.
 import contextlib
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Final
 
 from k2ctl.broker.admin import BrokerAdmin
@@ -22,11 +22,12 @@ KNOWN_FOR_S: Final = 5.0
 class WatermarkFollower:
     """Asks the broker twice a second, on a thread of its own."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, partitions: Collection[int]) -> None:
+    def __init__(self, endpoints: Endpoints, topic: str, known: Mapping[int, int]) -> None:
+        """known: partition → high watermark, as just asked; the partitions to follow."""
         self._endpoints = endpoints
         self._topic = topic
-        self._partitions = tuple(partitions)
-        self._known: tuple[float, dict[int, int]] = (0.0, {})
+        self._partitions = tuple(known)
+        self._known: tuple[float, dict[int, int]] = (time.monotonic(), dict(known))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="k2-watermarks", daemon=True)
         self._thread.start()

@@ -89,15 +89,27 @@ class Consumer:
             marks = admin.watermarks(topic)
         self.epoch = self.beginning.epoch
         offsets = starting_offsets(self.progress, topic, self.epoch, marks, marks)
-        self._goal = {partition: mark.high for partition, mark in marks.items()} if self.plan.until_caught_up else None
         self._remember(offsets)
         self.committed_offsets = dict(offsets)
+        highs = {partition: mark.high for partition, mark in marks.items()}
+        self._goal = highs if self.plan.until_caught_up else None
         self.reader = LaneReader(
-            self.endpoints, topic, GROUP, profile.topic.critical_partitions, {} if self.plan.backfill else offsets
+            self.endpoints,
+            topic,
+            GROUP,
+            profile.topic.critical_partitions,
+            {} if self.plan.backfill else offsets,
+            highs,
         )
         self.pending = Pending(topic, self.epoch)
+        if not self.plan.backfill:
+            # The first commit names every partition, so that what is deleted before it is read counts as lost.
+            self.pending.note_beginnings({p: o for p, o in offsets.items() if not self._knows(p)})
         self._last_submit_s = self.clock.monotonic_s()
         self._open_degradation(writer)
+
+    def _knows(self, partition: int) -> bool:
+        return Lane(self.topic, self.epoch, partition) in self.progress.heads
 
     def _remember(self, offsets: dict[int, int]) -> None:
         window_us = round(self.plan.profile.consumer.dedup_window_hours * 3600e6)

@@ -20,7 +20,16 @@ REST_SHARE_UNDER_PRESSURE: Final = 0.1
 class LaneReader:
     """Two readers over the partitions of one topic, used as one. The first `critical` partitions are CRITICAL's."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, group: str, critical: int, offsets: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        topic: str,
+        group: str,
+        critical: int,
+        offsets: Mapping[int, int],
+        highs: Mapping[int, int],
+    ) -> None:
+        """offsets: where each partition is read from. highs: its high watermark, as just asked."""
         parts = (
             {p: offset for p, offset in offsets.items() if p < critical},
             {p: offset for p, offset in offsets.items() if p >= critical},
@@ -31,7 +40,7 @@ class LaneReader:
                 reader = Reader(endpoints, topic, group)
                 reader.assign(part)
                 self._readers.append(reader)
-        self._watermarks = WatermarkFollower(endpoints, topic, tuple(offsets)) if offsets else None
+        self._watermarks = WatermarkFollower(endpoints, topic, {p: highs[p] for p in offsets}) if offsets else None
         self._newest_ms: dict[int, int] = {}
         self.oldest_critical_ms: int | None = None
         """The earliest record timestamp that the last fetch brought from the CRITICAL lane, if any."""

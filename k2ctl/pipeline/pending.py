@@ -76,6 +76,11 @@ class Pending:
             self.oldest_critical_ms = oldest_critical_ms
         return spans
 
+    def note_beginnings(self, offsets: Mapping[int, int]) -> None:
+        """Partitions that the table does not know yet, and where they are read from."""
+        self.start.update(offsets)
+        self.end.update(offsets)
+
     def note_hole(self, hole: Hole) -> None:
         """Count what retention deleted before it was read; a record there is counted as one trade."""
         self.start.setdefault(hole.partition, hole.asked)

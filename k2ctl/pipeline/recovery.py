@@ -69,6 +69,9 @@ class Recovery:
 
     def _next_part(self, entries: Sequence[Entry], records: int, now_us: int) -> GivenBack | None:
         first = entries[0]
+        if first.policy != self._admission.policy:
+            # All that is not stored will be taken, so what lies in files must be stored before.
+            first = next((entry for entry in entries if entry.spill), first)
         if first.spill:
             return self._from_spill(first.spill, [entry for entry in entries if entry.spill == first.spill])
         return self._from_kafka(_heads_of_partitions(entries), records, now_us)
@@ -144,8 +147,10 @@ class Recovery:
             entry = part.entry
             kept = int((stored.partition == entry.partition).sum())
             copies = 0 if part.found is None else part.found - kept
-            rest = entry.count - kept - copies
-            left = None if part.left is None else replace(part.left, count=max(0, rest))
+            rest = max(0, entry.count - kept - copies)
+            # What is stored beyond the count had been dropped as copies, of trades that have been forgotten since.
+            copies = entry.count - kept - rest
+            left = None if part.left is None else replace(part.left, count=rest)
             settled.append((entry, left))
             change = Counts(stored=kept, duplicate=copies)
             change += Counts(spilled=-entry.count) if entry.spill else Counts(shed=-entry.count)
