@@ -160,21 +160,30 @@ class SequenceTracker:
             first = batch.number[starts[new]]
             channels.first[present[new]] = first
             totals.unverified += int((first > 1).sum())
-        for at in np.flatnonzero((batch.number > before + 1) & (before >= 0)).tolist():
-            self._open(int(batch.channel[at]), int(before[at]) + 1, int(batch.number[at]), batch, at)
+        jumps = np.flatnonzero((batch.number > before + 1) & (before >= 0))
+        segments = np.searchsorted(starts, jumps, side="right") - 1
+        ends = np.append(starts[1:], len(batch))
+        for segment in np.unique(segments).tolist():
+            own = batch.at(slice(starts[segment], ends[segment]))
+            latest = self._latest_before(own)
+            for at in (jumps[segments == segment] - starts[segment]).tolist():
+                start = int(before[starts[segment] + at]) + 1
+                self._open(int(own.channel[at]), start, int(own.number[at]), own, at, latest)
         channels.highest[present] = np.maximum.reduceat(batch.number, starts)
         channels.latest_us[present] = np.maximum(
             channels.latest_us[present], np.maximum.reduceat(batch.time_us, starts)
         )
         totals.in_order += len(batch)
 
-    def _open(self, channel: int, start: int, after: int, batch: _Batch, at: int) -> None:
-        """The trade at a position reveals that the numbers [start, after) are missing."""
+    def _latest_before(self, batch: _Batch) -> np.ndarray:
+        """For trades of one channel: the latest exchange time before each, int64[n]."""
+        return np.maximum.accumulate(np.append(self.channels.latest_us[batch.channel[0]], batch.time_us))[:-1]
+
+    def _open(self, channel: int, start: int, after: int, batch: _Batch, at: int, latest: np.ndarray) -> None:
+        """The trade at a position reveals that the numbers [start, after) are missing. latest: `_latest_before`."""
         sent_us, now_us = int(batch.sent_us[at]), self._clock.now_us()
         opened_us = min(sent_us, now_us) if sent_us > 0 else now_us
-        follows = at > 0 and batch.channel[at - 1] == channel
-        before_us = int(batch.time_us[at - 1] if follows else self.channels.latest_us[channel])
-        self.gaps.open(channel, Gap(start, after, opened_us, before_us, int(batch.time_us[at])))
+        self.gaps.open(channel, Gap(start, after, opened_us, int(latest[at]), int(batch.time_us[at])))
         if after - start >= self._rules.large_gap:
             self._totals.large_gaps += 1
         else:
@@ -193,7 +202,7 @@ class SequenceTracker:
         """
         channel, channels = int(batch.channel[0]), self.channels
         high = np.maximum.accumulate(np.append(channels.highest[channel], batch.number))[:-1]
-        latest = np.maximum.accumulate(np.append(channels.latest_us[channel], batch.time_us))[:-1]
+        latest = self._latest_before(batch)
         if high[0] < 0:
             channels.first[channel] = batch.number[0]
             self._totals.unverified += int(batch.number[0] > 1)
@@ -201,7 +210,7 @@ class SequenceTracker:
         jumps = (batch.number > high + 1) & (high >= 0)
         for at in np.flatnonzero(falls | jumps).tolist():
             if jumps[at]:
-                self._open(channel, int(high[at]) + 1, int(batch.number[at]), batch, at)
+                self._open(channel, int(high[at]) + 1, int(batch.number[at]), batch, at, latest)
             elif self._restarts(channel, batch, at, int(latest[at])):
                 self._settle(channel, batch.at(slice(at)), falls[:at])
                 self._begin_run(channel)
@@ -209,7 +218,7 @@ class SequenceTracker:
                 self._advance(first, np.array([-1]), np.array([0]))
                 return int(at) + 1
             else:
-                self._late(channel, batch, at)
+                self._late(channel, batch, at, latest)
         self._settle(channel, batch, falls)
         return len(batch)
 
@@ -222,12 +231,12 @@ class SequenceTracker:
         there = number >= self.channels.first[channel] and not self.gaps.holds(channel, number)
         return there or later_us >= self._rules.new_session_s * 1e6
 
-    def _late(self, channel: int, batch: _Batch, at: int) -> None:
+    def _late(self, channel: int, batch: _Batch, at: int, latest: np.ndarray) -> None:
         """A number that falls within its run."""
         number, first = int(batch.number[at]), int(self.channels.first[channel])
         if number < first:
             if number + 1 < first:
-                self._open(channel, number + 1, first, batch, at)
+                self._open(channel, number + 1, first, batch, at, latest)
             self.channels.first[channel] = number
         elif self.gaps.holds(channel, number):
             self._totals.filled_gaps += self.gaps.fill(channel, number)

@@ -31,8 +31,8 @@ _GAP: Final = np.dtype(
 class Gap(NamedTuple):
     """Missing numbers [start, after) of a symbol's present run.
 
-    opened_us: when it was noticed. before_us, event_us: exchange times of the trade before it and of the one that
-    revealed it.
+    opened_us: when it was noticed. before_us, event_us: the latest exchange time before it, and that of the trade
+    that revealed it.
     """
 
     start: int
