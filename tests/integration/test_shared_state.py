@@ -91,7 +91,8 @@ def test_what_the_table_no_longer_tells_the_store_does(
 ) -> None:
     """With a window of a blink, nothing is rebuilt from the table: symbols are known from the store, or not at all."""
     endpoints, profile, topic = platform
-    blink = profile.consumer.model_copy(update={"dedup_window_hours": 1e-9})
+    dedup = profile.consumer.dedup.model_copy(update={"window_hours": 1e-9})
+    blink = profile.consumer.model_copy(update={"dedup": dedup})
     profile = profile.model_copy(update={"consumer": blink})
     produce_trades(endpoints, topic, feed(0))
     run(endpoints, profile, redis_server.url)
