@@ -30,7 +30,7 @@ from k2ctl.pipeline.dedup_plan import plan_chunks
 from k2ctl.pipeline.dedup_restore import restore
 from k2ctl.pipeline.dedup_saver import DedupSaver
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
-from k2ctl.pipeline.handover import Handover
+from k2ctl.pipeline.handover import Handover, fences_at, fences_moved
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.memory import rebuild
 from k2ctl.pipeline.pending import Pending
@@ -45,7 +45,6 @@ from k2ctl.pipeline.start import Beginning, settle_epochs, starting_offsets
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
 from k2ctl.state.opening import open_store
-from k2ctl.state.store import Fence
 
 GROUP = "k2ctl"
 BATCH_TRADES = 50_000
@@ -123,7 +122,7 @@ class Consumer:
         store = open_store(self.plan.state or self.endpoints.state_url, platform, self.topic)
         self.handover = Handover(store, self.tracker, self.clock)
         since_us = self.clock.now_us() - self._chunks.window_us
-        covered = self.handover.restore({p: self._fence(p, offset) for p, offset in offsets.items()}, since_us)
+        covered = self.handover.restore(fences_at(self.progress, self.topic, self.epoch, offsets), since_us)
         rebuild(self._lake, self.topic, offsets, since_us, self.tracker, self.epoch, covered)
         restored = restore(self._lake, self.topic, offsets, self._chunks, self.clock)
         self.remembered = restored.rows
@@ -131,11 +130,6 @@ class Consumer:
         self.deduplicator = HybridDeduplicator(restored.memory, self._suspects, self.clock)
         self._dedup_saver = DedupSaver(restored.folder, self.topic, self._chunks, restored.progress, self.clock)
         release_freed()
-
-    def _fence(self, partition: int, offset: int) -> Fence:
-        """Where a partition stands in the table, for the state store."""
-        head = self.progress.heads.get(Lane(self.topic, self.epoch, partition))
-        return Fence(self.epoch, offset, head.commit_id if head else "")
 
     def _open_degradation(self, writer: TableWriter) -> None:
         """What becomes of trades under pressure, and how they come back."""
@@ -292,12 +286,7 @@ class Consumer:
         self.deduplicator.publish()
         self._dedup_saver.note_commit(committed.progress, committed.commit_id)
         self._dedup_saver.save_if_due(self.deduplicator)
-        moved = {
-            lane.partition: self._fence(lane.partition, head.next_offset)
-            for lane, head in self.progress.heads.items()
-            if lane[:2] == (self.topic, self.epoch) and head.commit_id == self.progress.commit_id
-        }
-        self.handover.committed(finished.pending.learnt, moved)
+        self.handover.committed(finished.pending.learnt, fences_moved(self.progress, self.topic, self.epoch))
         totals = self.totals
         totals.commits += 1
         totals.stored += committed.stored

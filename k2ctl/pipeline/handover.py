@@ -17,6 +17,7 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.errors import StateError
+from k2ctl.lake.heads import Lane, Progress
 from k2ctl.pipeline.sequence import SequenceTracker
 from k2ctl.pipeline.symbol_state import cut, restore
 from k2ctl.state.guarantee import OWN, REDUCED, SHARED, HandoverStatus
@@ -231,3 +232,18 @@ def _serves(found: Fence, head: Fence, since_us: int) -> bool:
     if found.same_commit(head):
         return True
     return found.epoch == head.epoch and found.offset < head.offset and found.at_us >= since_us
+
+
+def fences_at(progress: Progress, topic: str, epoch: str, offsets: Mapping[int, int]) -> dict[int, Fence]:
+    """Where partitions stand that are read from the given offsets; one that the table does not know has no commit."""
+    heads = {partition: progress.heads.get(Lane(topic, epoch, partition)) for partition in offsets}
+    return {p: Fence(epoch, offsets[p], head.commit_id if head else "") for p, head in heads.items()}
+
+
+def fences_moved(progress: Progress, topic: str, epoch: str) -> dict[int, Fence]:
+    """The partitions that the last commit has moved, and where they stand now."""
+    return {
+        lane.partition: Fence(epoch, head.next_offset, head.commit_id)
+        for lane, head in progress.heads.items()
+        if lane[:2] == (topic, epoch) and head.commit_id == progress.commit_id
+    }
