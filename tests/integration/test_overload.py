@@ -227,6 +227,8 @@ def test_an_edited_policy_gives_back_the_same_trades(endpoints: Endpoints, profi
 def spill_files(endpoints: Endpoints) -> list[Path]:
     with Lake.at(endpoints) as lake:
         folder = Path(lake.table().location().removeprefix("file://") + "-aside")
+    if not (folder / "spill").exists():
+        return []
     assert folder.stat().st_mode & 0o777 == 0o700
     return sorted((folder / "spill").iterdir())
 
@@ -236,7 +238,7 @@ def test_a_damaged_spill_file_is_quarantined_and_its_trades_come_from_kafka(
     endpoints: Endpoints, profile: Profile
 ) -> None:
     trades = backlog(endpoints, profile, 60_000)
-    run_until(endpoints, profile, lambda s: s.owed_spilled > 1_000)
+    run_until(endpoints, profile, lambda _: len(spill_files(endpoints)) >= 2)
     flipped, gone, *_ = spill_files(endpoints)
     content = bytearray(flipped.read_bytes())
     content[len(content) // 2] ^= 0xFF
