@@ -237,7 +237,7 @@ def spill_files(endpoints: Endpoints) -> list[Path]:
 def test_a_damaged_spill_file_is_quarantined_and_its_trades_come_from_kafka(
     endpoints: Endpoints, profile: Profile
 ) -> None:
-    trades = backlog(endpoints, profile, 60_000)
+    trades = backlog(endpoints, profile, 150_000)
     run_until(endpoints, profile, lambda _: len(spill_files(endpoints)) >= 2)
     flipped, gone, *_ = spill_files(endpoints)
     content = bytearray(flipped.read_bytes())
