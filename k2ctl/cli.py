@@ -29,7 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "gaps": Entry("gaps", "How complete the table is, by symbol and day."),
     "state": Entry("state", "State of the store that consumers share."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),
-    "cost": Entry("cost", "Monthly cost of a platform, line by line, with formula and source."),
+    "cost": Entry("cost", "Monthly cost of a platform, line by line, with sources."),
     "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),
     "demo": Entry("demo", "The platform's promise, live, with checks on live figures."),
 }
