@@ -1,5 +1,6 @@
 """`k2ctl bench`: rates as ratios to stripped ceilings measured in the same run, on a stack of its own."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -161,6 +162,8 @@ class Bench:
             writer = TableWriter(lake, SystemClock(), retention)
             trades, _ = made_trades(self._profile, 1_000)
             durations_ms = []
+            gc.collect()
+            gc.freeze()  # as the consumer does
             for number in range(COMMITS):
                 if number % 100 == 0:
                     self._say(f"commits: {number} of {COMMITS}")
@@ -169,6 +172,7 @@ class Bench:
                 started_s = time.perf_counter()
                 writer.commit([rows], {Lane("t", "e", 0): step})
                 durations_ms.append((time.perf_counter() - started_s) * 1000)
+            gc.unfreeze()
             lake.close()
         young, old = (float(np.percentile(durations_ms[part], 95)) for part in (slice(10, 110), slice(900, 1000)))
         return [
