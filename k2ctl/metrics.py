@@ -5,19 +5,20 @@ Names follow Prometheus' conventions; no label has unbounded values.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from k2ctl.errors import UsageError
-from k2ctl.schema.status import ConsumerStatus
+from k2ctl.schema.status import ConsumerStatus, Durations
 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A metric: its kind (`gauge` or `counter`), what it means, and its labels."""
+    """A metric: its kind (`gauge`, `counter` or `histogram`), what it means, and its labels."""
 
     kind: str
     meaning: str
@@ -26,6 +27,9 @@ class MetricInfo:
 
 METRICS: Final[dict[str, MetricInfo]] = {
     "k2_degradation_level": MetricInfo("gauge", "Level of degradation: 0 NORMAL to 4 CIRCUIT_BREAK.", ("topic",)),
+    "k2_degradation_threshold_trades": MetricInfo(
+        "gauge", "Lag at which a level is entered, by the policy and the engine.", ("topic", "level")
+    ),
     "k2_degradation_transitions_total": MetricInfo(
         "counter", "Changes of the level since the start.", ("from_level", "to_level")
     ),
@@ -54,8 +58,12 @@ METRICS: Final[dict[str, MetricInfo]] = {
     "k2_consumer_rate_in": MetricInfo("gauge", "Trades read per second, over five seconds.", ("topic",)),
     "k2_consumer_rate_committed": MetricInfo("gauge", "Trades committed per second, over five seconds.", ("topic",)),
     "k2_commits_total": MetricInfo("counter", "Commits to the table."),
-    "k2_commit_seconds": MetricInfo("gauge", "How long the last commit took."),
+    "k2_commit_seconds": MetricInfo("histogram", "How long a commit took, spill files and dead letters included."),
     "k2_snapshot_age_seconds": MetricInfo("gauge", "Time since the last commit of this consumer."),
+    "k2_compactions_total": MetricInfo("counter", "Merges of small files by this consumer."),
+    "k2_files_merged_total": MetricInfo("counter", "Small files that became larger ones."),
+    "k2_snapshots_expired_total": MetricInfo("counter", "Old snapshots that were dropped."),
+    "k2_files_collected_total": MetricInfo("counter", "Unreachable files that were deleted."),
     "k2_memory_bytes": MetricInfo("gauge", "Resident memory of the consumer."),
     "k2_memory_share": MetricInfo("gauge", "Resident memory by its limit, planned state left out."),
     "k2_open_gaps": MetricInfo("gauge", "Gaps in sequence numbers that are open now.", ("topic",)),
@@ -79,16 +87,24 @@ METRICS: Final[dict[str, MetricInfo]] = {
 API_METRICS: Final[dict[str, MetricInfo]] = {
     "k2_api_requests_total": MetricInfo("counter", "Requests answered.", ("route", "status")),
     "k2_api_request_seconds": MetricInfo("histogram", "Time until the answer began.", ("route",)),
+    "k2_api_answers_total": MetricInfo(
+        "counter", "Answers with rows, by whether they were whole.", ("route", "complete")
+    ),
     "k2_api_queries_running": MetricInfo("gauge", "Queries that hold a session."),
     "k2_api_streams_open": MetricInfo("gauge", "Clients that follow the live events."),
     "k2_api_tail_trades": MetricInfo("gauge", "Trades of the stream kept in memory."),
     "k2_api_ready": MetricInfo("gauge", "1 while the catalog answers and the stream is followed."),
+    "k2_lake_rows": MetricInfo("gauge", "Rows of the table's current snapshot."),
+    "k2_lake_files": MetricInfo("gauge", "Data files of the current snapshot."),
+    "k2_lake_bytes": MetricInfo("gauge", "Bytes of these files."),
+    "k2_lake_snapshots": MetricInfo("gauge", "Snapshots that the table keeps."),
+    "k2_lake_snapshot_age_seconds": MetricInfo("gauge", "Time since the table's last commit, whoever made it."),
 }
-"""What `k2ctl api` serves of itself. A route is its template, never a path that a client made up."""
+"""What `k2ctl api` serves of itself and of the table. A route is its template, never a path that a client made up."""
 
 _TERMS: Final = ("seen", "stored", "duplicate", "shed", "spilled", "lost", "dead_lettered")
 
-Sample = tuple[str, tuple[str, ...], float | None]
+Sample = tuple[str, tuple[str, ...], float | Durations | None]
 
 
 def samples(status: ConsumerStatus) -> Iterator[Sample]:
@@ -96,6 +112,8 @@ def samples(status: ConsumerStatus) -> Iterator[Sample]:
     topic = (status.topic,)
     yield "k2_degradation_level", topic, status.level_number
     yield "k2_intake_open", topic, float(status.intake == "open")
+    for level in status.ladder[1:]:
+        yield "k2_degradation_threshold_trades", (status.topic, str(level["name"])), float(str(level["lag"]))
     for name, value in status.transitions_total.items():
         before, _, after = name.partition(">")
         yield "k2_degradation_transitions_total", (before, after), value
@@ -120,9 +138,10 @@ def samples(status: ConsumerStatus) -> Iterator[Sample]:
     yield "k2_consumer_rate_in", topic, status.rate_in
     yield "k2_consumer_rate_committed", topic, status.rate_committed
     yield "k2_commits_total", (), status.commits
-    yield "k2_commit_seconds", (), status.commit_ms / 1000
+    yield "k2_commit_seconds", (), status.commit_times
     last_us = status.last_commit_at_us
     yield "k2_snapshot_age_seconds", (), (status.at_us - last_us) / 1e6 if last_us else None
+    yield from ((f"k2_{name}_total", (), count) for name, count in status.maintenance.items())
     yield "k2_memory_bytes", (), status.memory_bytes
     yield "k2_memory_share", (), status.memory_share
     yield "k2_open_gaps", topic, status.sequence["open_gaps"]
@@ -149,30 +168,46 @@ def _sequence_samples(status: ConsumerStatus) -> Iterator[Sample]:
 
 def families(found: Iterable[Sample]) -> Iterator[Metric]:
     """Samples as Prometheus' metric families, in the order of the list above."""
-    grouped: dict[str, list[tuple[tuple[str, ...], float]]] = {}
+    grouped: dict[str, list[tuple[tuple[str, ...], float | Durations]]] = {}
     for name, labels, value in found:
         if value is not None:
             grouped.setdefault(name, []).append((labels, value))
     for name, info in METRICS.items():
-        kind: Any = CounterMetricFamily if info.kind == "counter" else GaugeMetricFamily
-        family = kind(name, info.meaning, labels=info.labels)
+        family: Any = _FAMILIES[info.kind](name, info.meaning, labels=info.labels)
         for labels, value in grouped.get(name, []):
-            family.add_metric(labels, value)
+            if isinstance(value, Durations):
+                family.add_metric(labels, _cumulative(value), value.total_s)
+            else:
+                family.add_metric(labels, value)
         yield family
 
 
-class Exporter(Collector):
-    """Serves the newest status as Prometheus text on the loopback interface."""
+_FAMILIES: Final[dict[str, Any]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
 
-    def __init__(self, port: int) -> None:
+
+def _cumulative(durations: Durations) -> list[tuple[str, float]]:
+    """As Prometheus wants a histogram: per bound how many were not longer."""
+    bounds = [*map(str, durations.bounds_s), "+Inf"]
+    return list(zip(bounds, accumulate(durations.counts), strict=True))
+
+
+class Exporter(Collector):
+    """Serves the newest status as Prometheus text; on an address that others reach, to whoever asks."""
+
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self._status: ConsumerStatus | None = None
         registry = CollectorRegistry()
         registry.register(self)
         try:
-            self._server, self._thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+            self._server, self._thread = start_http_server(port, addr=address, registry=registry)
         except OSError as error:
             raise UsageError(
-                f"Port {port} cannot be used for metrics: {error.strerror}.", "Choose another: --metrics-port 9464"
+                f"{address}:{port} cannot be used for metrics: {error.strerror}.",
+                "Choose another: --metrics-port 9464 --metrics-address 127.0.0.1",
             ) from error
 
     def update(self, status: ConsumerStatus) -> None:

@@ -1,5 +1,6 @@
 """The warm engine behind the service: metadata and tail at hand, a few sessions, the platform's state."""
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -102,6 +103,23 @@ class Engine:
         except K2Error as error:
             found.append(str(error))
         return found
+
+    def table_figures(self) -> dict[str, float]:
+        """Rows, files, bytes, snapshots and age of the table as it is known; NaN before there is one."""
+        try:
+            pinned = self._table.pin()
+        except K2Error:
+            pinned = None
+        if pinned is None or pinned.committed_at_us is None:
+            return dict.fromkeys(("rows", "files", "bytes", "snapshots", "snapshot_age_seconds"), math.nan)
+        whole = pinned.plan()
+        return {
+            "rows": pinned.rows,
+            "files": whole.of_files,
+            "bytes": whole.of_bytes,
+            "snapshots": len(pinned.table.metadata.snapshots),
+            "snapshot_age_seconds": max(0.0, (SystemClock().now_us() - pinned.committed_at_us) / 1e6),
+        }
 
     def overview(self) -> dict[str, Any] | None:
         """What `k2ctl watch --json` shows; None until somebody has spoken."""

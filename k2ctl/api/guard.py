@@ -55,7 +55,8 @@ class Guard:
             await self._limited(scope, self._bounded(receive), answer, correlation)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            self._meters.count(route, answer.status, (answer.began_s or time.perf_counter()) - started_s)
+            seconds = (answer.began_s or time.perf_counter()) - started_s
+            self._meters.count(route, answer.status, seconds, answer.complete)
 
     def _refuse(self, scope: Scope, headers: Headers, correlation: str) -> ASGIApp | None:
         """The problem that a request is stopped with before anything looks at it."""
@@ -108,6 +109,7 @@ class _Answer:
         self._send = send
         self._correlation = correlation
         self.status = 0
+        self.complete = ""
         self.began_s: float | None = None
 
     async def __call__(self, message: Message) -> None:
@@ -115,6 +117,7 @@ class _Answer:
             self.status, self.began_s = message["status"], time.perf_counter()
             headers = MutableHeaders(scope=message)
             headers[CORRELATION] = self._correlation
+            self.complete = headers.get("K2-Complete", "")
             for name, value in _FIXED.items():
                 headers.setdefault(name, value)
             headers.setdefault("Cache-Control", "no-store")

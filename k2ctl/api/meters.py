@@ -20,14 +20,18 @@ class Meters:
         self._seconds = Histogram(
             "k2_api_request_seconds", info.meaning, info.labels, buckets=_BUCKETS, registry=self._registry
         )
+        info = API_METRICS["k2_api_answers_total"]
+        self._answers = Counter("k2_api_answers", info.meaning, info.labels, registry=self._registry)
         self._gauges = {
             name: Gauge(name, info.meaning, registry=self._registry)
             for name, info in API_METRICS.items()
             if info.kind == "gauge"
         }
 
-    def count(self, route: str, status: int, seconds: float) -> None:
-        """One request; `status` 0 when the client went away before the answer began."""
+    def count(self, route: str, status: int, seconds: float, complete: str = "") -> None:
+        """One request; `status` 0 when the client went away before the answer began, `complete` as its header says."""
+        if complete:
+            self._answers.labels(route, complete).inc()
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 

@@ -66,6 +66,8 @@ def _add_health(app: FastAPI, engine: Engine, meters: Meters) -> None:
         meters.set("k2_api_queries_running", engine.running)
         meters.set("k2_api_tail_trades", engine.tail.held_trades)
         meters.set("k2_api_ready", float(not engine.problems()))
+        for name, value in engine.table_figures().items():
+            meters.set(f"k2_lake_{name}", value)
         return Response(meters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -38,7 +38,7 @@ def backfill(
     if dry_run:
         _show(endpoints, chosen, as_json=as_json)
     elif not _watch_running_consumer(endpoints, chosen):
-        run_consumer(Consumer(endpoints, ConsumerPlan(chosen, backfill=True)), None, as_json=as_json)
+        run_consumer(Consumer(endpoints, ConsumerPlan(chosen, backfill=True)), as_json=as_json)
 
 
 def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:

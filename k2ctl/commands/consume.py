@@ -14,6 +14,7 @@ from k2ctl.options import JsonOption, ProfileOption, parse_count
 from k2ctl.panels.consume import live_view
 
 if TYPE_CHECKING:
+    from k2ctl.metrics import Exporter
     from k2ctl.pipeline.consumer import Consumer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -43,8 +44,14 @@ def consume(
         ),
     ] = "",
     metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Serve Prometheus metrics on 127.0.0.1:PORT.")
+        int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Serve Prometheus metrics on this port.")
     ] = None,
+    metrics_address: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Where to serve them; on another address than loopback anyone there can read them."
+        ),
+    ] = "127.0.0.1",
     as_json: JsonOption = False,
 ) -> None:
     """Read trades from Kafka, clean them and commit them to the table, exactly once.
@@ -54,6 +61,7 @@ def consume(
     Example:  k2ctl consume --until-caught-up
     """
     from k2ctl.home import require_endpoints
+    from k2ctl.metrics import Exporter
     from k2ctl.pipeline.consumer import Consumer
     from k2ctl.pipeline.plan import ConsumerPlan
     from k2ctl.profiles import load_profile
@@ -66,19 +74,18 @@ def consume(
         budget=budget,
         state=state,
     )
-    run_consumer(Consumer(endpoints, plan), metrics_port, as_json=as_json)
+    exporter = Exporter(metrics_port, metrics_address) if metrics_port else None
+    run_consumer(Consumer(endpoints, plan), exporter, as_json=as_json)
 
 
-def run_consumer(consumer: "Consumer", metrics_port: int | None, *, as_json: bool) -> None:
-    """Run a consumer to its end: on screen, on `k2.telemetry` and, with a port, for Prometheus."""
+def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as_json: bool) -> None:
+    """Run a consumer to its end: on screen, on `k2.telemetry` and, with an exporter, for Prometheus."""
     from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
-    from k2ctl.metrics import Exporter
     from k2ctl.pipeline.report import StatusReporter
     from k2ctl.profiles import measured
 
     _announce(consumer)
     telemetry, reporter = TelemetryWriter(consumer.endpoints), StatusReporter(consumer)
-    exporter = Exporter(metrics_port) if metrics_port else None
     started_s = due_s = time.monotonic()
     cpu_from_s = time.process_time()
     received: list[int] = []

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from pyiceberg.exceptions import CommitFailedException
@@ -135,6 +135,10 @@ class MaintenanceTotals:
     snapshots_expired: int = 0
     files_collected: int = 0
     last_error: str = ""
+
+    def counts(self) -> dict[str, int]:
+        """The totals by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "last_error"}
 
     def plus(self, report: MaintenanceReport | None) -> "MaintenanceTotals":
         """The totals after one more step."""

@@ -147,7 +147,7 @@ class Consumer:
         )
         letters = DeadLetters(self.endpoints, self.topic, self.epoch)
         self.committer = Committer(writer, letters, self.spiller, self.clock)
-        self._maintenance = BackgroundMaintenance(lambda: Lake.at(self.endpoints), profile.lake, self.clock)
+        self.maintenance = BackgroundMaintenance(lambda: Lake.at(self.endpoints), profile.lake, self.clock)
         divisor = degradation.embedded_divisor if self.endpoints.engine == "embedded" else 1
         self.controller = Controller(degradation, self.clock, divisor)
         self._lag_window = LagWindow(max(2.0, 2 * profile.consumer.commit_interval_s), self.clock)
@@ -166,7 +166,7 @@ class Consumer:
             FencedError: another consumer has taken over; nothing of ours was stored twice.
             LakeError, BrokerError: the table or Kafka cannot go on; what was committed stays.
         """
-        self._maintenance.start()
+        self.maintenance.start()
         # A full collection goes over all that was imported: 110 ms in the middle of a commit, measured.
         gc.collect()
         gc.freeze()
@@ -298,6 +298,7 @@ class Consumer:
         totals.given_back += sum(len(part.rows) for part in finished.pending.given_back)
         totals.written_bytes += committed.written_bytes
         totals.last_commit, totals.last_commit_s = committed, finished.seconds
+        totals.commit_times = totals.commit_times.plus(finished.seconds)
         totals.last_commit_at_us = self.clock.now_us()
         self.committed_offsets.update(finished.pending.end)
         self.reader.advise(finished.pending.end)
@@ -338,7 +339,7 @@ class Consumer:
         self._collect(wait=True)
 
     def _close(self) -> None:
-        self._maintenance.stop()
+        self.maintenance.stop()
         self.committer.close()
         self.handover.close()
         self.reader.close()

@@ -9,6 +9,7 @@ from k2ctl.lake.writer import Committed
 from k2ctl.pipeline.admit import ACTIONS
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES
+from k2ctl.schema.status import Durations
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Totals:
     last_commit: Committed | None = None
     last_commit_s: float = 0.0
     last_commit_at_us: int = 0
+    commit_times: Durations = field(default_factory=Durations)
     by_priority: np.ndarray = field(default_factory=lambda: np.zeros((len(PRIORITIES), len(ACTIONS)), np.int64))
 
 

@@ -83,6 +83,8 @@ class StatusReporter:
             partitions=partitions,
             transitions=[asdict(transition) for transition in list(controller.transitions)[-TRANSITIONS_SHOWN:]],
             transitions_total=dict(controller.transitions_total),
+            commit_times=totals.commit_times,
+            maintenance=consumer.maintenance.snapshot().counts(),
             stopped=stopped,
         )
         return self._last

@@ -1,6 +1,25 @@
 """What consumers and load generators say of themselves, every 500 ms, on `k2.telemetry`."""
 
-from dataclasses import dataclass, field
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+COMMIT_BOUNDS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How long something took, each time. counts: how often up to each bound, and last beyond all; total_s: the sum."""
+
+    bounds_s: tuple[float, ...] = COMMIT_BOUNDS_S
+    counts: tuple[int, ...] = (0,) * (len(COMMIT_BOUNDS_S) + 1)
+    total_s: float = 0.0
+
+    def plus(self, seconds: float) -> "Durations":
+        """With one more."""
+        place = bisect_left(self.bounds_s, seconds)
+        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
+        return replace(self, counts=counts, total_s=self.total_s + seconds)
 
 
 @dataclass(frozen=True)
@@ -23,6 +42,7 @@ class ConsumerStatus:
     needed. None means unknown, or that it will not happen.
     counts: the terms of the accounting identity, what this process's partitions hold in the table. owed: trades put
     aside and not given back, of any epoch. by_priority: what this process did, priority → action → trades.
+    commit_times: how long this process's commits took. maintenance: what it did for the table, name → how often.
     state: where sequence state is kept, and what holds of it now (`k2ctl.state.guarantee`).
     ladder: the levels with their thresholds, as scaled for the engine. transitions_total: `FROM>TO` → how often.
     """
@@ -68,6 +88,8 @@ class ConsumerStatus:
     transitions: list[dict[str, object]] = field(default_factory=list)
     transitions_total: dict[str, int] = field(default_factory=dict)
     state: dict[str, object] = field(default_factory=dict)
+    commit_times: Durations = field(default_factory=Durations)
+    maintenance: dict[str, int] = field(default_factory=dict)
     kind: str = "consumer"
     stopped: bool = False
 

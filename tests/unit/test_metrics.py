@@ -7,8 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from k2ctl.errors import UsageError
+from k2ctl.lake.maintenance import MaintenanceTotals
 from k2ctl.metrics import METRICS, Exporter, samples
-from k2ctl.schema.status import ConsumerStatus, PartitionStatus
+from k2ctl.schema.status import ConsumerStatus, Durations, PartitionStatus
 
 COUNTS = {
     "seen": 10,
@@ -27,10 +28,12 @@ STATUS = ConsumerStatus(
     rate_committed=1.0, pending=3, counts=COUNTS, memory_bytes=1, memory_share=0.1, commits=7, commit_ms=50.0,
     last_commit_at_us=1_000_000, snapshot_id=1, critical_lag_seconds=0.5, lag_slope=0.0, drain_s=None,
     retention_left_s=None, intake="open", budget=None, owed=2, owed_spilled=1, given_back=4,
-    by_priority={"LOW": {"process": 1, "spill": 2, "shed": 3}}, ladder=[],
+    by_priority={"LOW": {"process": 1, "spill": 2, "shed": 3}},
+    ladder=[{"name": "NORMAL", "lag": 0}, {"name": "SOFT", "lag": 2_000}],
     sequence={"open_gaps": 1, "missing_trades": 2, "explained": 3}, dedup={},
     state={"store": "redis", "guarantee": "REDUCED", "behind_symbols": 3, "failures": 1},
     partitions=[PartitionStatus(0, 5, 3, 9)], transitions_total={"NORMAL>SOFT": 2},
+    commit_times=Durations().plus(0.05).plus(0.3).plus(60), maintenance=MaintenanceTotals(compactions=2).counts(),
 )  # fmt: skip
 
 
@@ -57,6 +60,8 @@ def test_the_exporter_serves_what_it_was_told_and_leaves_out_what_is_unknown() -
             text = answer.read().decode()
         with pytest.raises(UsageError, match="cannot be used"):
             Exporter(port)
+        with pytest.raises(UsageError, match=r"192\.0\.2\.1:19465 cannot be used"):
+            Exporter(19465, "192.0.2.1")
     finally:
         exporter.close()
     families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -65,4 +70,7 @@ def test_the_exporter_serves_what_it_was_told_and_leaves_out_what_is_unknown() -
     assert families["k2_consumer_lag_trades"].samples == []
     terms = {sample.labels["term"]: sample.value for sample in families["k2_trades"].samples}
     assert terms.pop("seen") == sum(terms.values()) - terms["pending"]
+    commits = {s.labels.get("le"): s.value for s in families["k2_commit_seconds"].samples if "bucket" in s.name}
+    assert (commits["0.025"], commits["0.05"], commits["0.5"], commits["10.0"], commits["+Inf"]) == (0, 1, 2, 2, 3)
+    assert families["k2_degradation_threshold_trades"].samples[0].labels == {"topic": "t", "level": "SOFT"}
     assert families["k2_degradation_transitions"].samples[0].labels == {"from_level": "NORMAL", "to_level": "SOFT"}

@@ -51,7 +51,10 @@ def test_bars_symbols_gaps_and_status(service: Service) -> None:
     assert (status["rows"], status["tail_trades"], status["tail_problem"]) == (600, 550, "")
     metrics = service.client.get("/metrics").text
     assert 'k2_api_requests_total{route="/v1/symbols",status="200"}' in metrics
+    assert 'k2_api_answers_total{complete="true",route="/v1/symbols"}' in metrics
     assert "k2_api_ready 1.0" in metrics
+    assert "k2_lake_rows 600.0" in metrics
+    assert "k2_lake_snapshots 1.0" in metrics
     assert service.client.get("/healthz").json() == {"status": "ok"}
     assert "EventSource" in service.client.get("/").text
 
