@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import platformdirs
 
@@ -57,24 +58,46 @@ class ProcessId(NamedTuple):
     created_s: float
 
 
+HIDDEN: Final = "…"
+_SECRET: Final = re.compile("secret|token|password|key-id")
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown: `postgresql://k2:…@host/catalog`."""
+    return re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", rf"\1:{HIDDEN}@", url)
+
+
 @dataclass(frozen=True)
 class Endpoints:
     """Where the running stack answers. Written by `stack up`, read by every other command.
 
     `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id tell.
-    `processes` maps a service to its process, for `status`, `logs` and `down`.
+    `processes` maps a service to its process, for `status`, `logs` and `down`. `storage` holds what Iceberg's file IO
+    needs to reach the warehouse (`s3.endpoint`, `s3.access-key-id`, `s3.secret-access-key`, `s3.region`,
+    `s3.force-virtual-addressing`); empty for local files. What may hold a password stays out of the repr.
     """
 
     engine: str
     bootstrap_servers: str
-    catalog_uri: str
+    catalog_uri: str = field(repr=False)
     warehouse: str
-    state_url: str = "memory://"
+    state_url: str = field(default="memory://", repr=False)
     control_socket: str | None = None
     epoch: str | None = None
     profile: str = "laptop"
     started_at_us: int = 0
     processes: dict[str, "ProcessId"] = field(default_factory=dict)
+    storage: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def shown(self) -> "Endpoints":
+        """The same for people's eyes and scripts' logs: without passwords and keys."""
+        storage = {name: HIDDEN if _SECRET.search(name) else value for name, value in self.storage.items()}
+        return replace(
+            self,
+            catalog_uri=without_password(self.catalog_uri),
+            state_url=without_password(self.state_url),
+            storage=storage,
+        )
 
 
 def _endpoints_file() -> Path:

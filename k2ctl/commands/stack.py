@@ -35,7 +35,7 @@ def up(engine: EngineOption = "embedded", profile: ProfileOption = "laptop", as_
     with progress("k2ctl stack up", quiet=as_json) as say:
         result = start(engine, profile, say)
     if as_json:
-        print_json(orjson.dumps(result.endpoints))
+        print_json(orjson.dumps(result.endpoints.shown()))
     else:
         out().print(up_panel(result))
 

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import sqlite3
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from pyiceberg.catalog.sql import SqlCatalog
@@ -17,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.errors import LakeError
-from k2ctl.home import Endpoints
+from k2ctl.home import Endpoints, without_password
 from k2ctl.schema.rows import arrow_schema
 from k2ctl.schema.topics import TABLE
 
@@ -39,13 +41,18 @@ logging.getLogger("pyiceberg.catalog").setLevel(logging.ERROR)
 
 
 class Lake:
-    """The table of trades in its catalog. One per process and thread that commits; holds a connection pool."""
+    """The table of trades in its catalog. One per process and thread that commits; holds a connection pool.
 
-    def __init__(self, catalog_uri: str, warehouse: str) -> None:
+    storage: properties of the file IO that reaches the warehouse, such as `s3.endpoint`; empty for local files.
+    """
+
+    def __init__(self, catalog_uri: str, warehouse: str, storage: Mapping[str, str] = MappingProxyType({})) -> None:
         self.catalog_uri = catalog_uri
         self.warehouse = warehouse
+        self.storage = dict(storage)
+        properties = {**self.storage, "uri": catalog_uri, "warehouse": warehouse, "pool_pre_ping": "true"}
         try:
-            self.catalog = SqlCatalog(CATALOG_NAME, uri=catalog_uri, warehouse=warehouse, pool_pre_ping="true")
+            self.catalog = SqlCatalog(CATALOG_NAME, **properties)
             if catalog_uri.startswith("sqlite"):
                 event.listen(self.catalog.engine, "connect", _use_write_ahead_log)
         except (SQLAlchemyError, OSError) as error:
@@ -54,7 +61,7 @@ class Lake:
     @classmethod
     def at(cls, endpoints: Endpoints) -> "Lake":
         """The lake of a running stack."""
-        return cls(endpoints.catalog_uri, endpoints.warehouse)
+        return cls(endpoints.catalog_uri, endpoints.warehouse, endpoints.storage)
 
     def __enter__(self) -> "Lake":
         return self
@@ -129,5 +136,6 @@ def _use_write_ahead_log(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _unreachable(uri: str, error: Exception) -> LakeError:
-    shown = uri if "@" not in uri else uri.partition("://")[0] + "://…@" + uri.rpartition("@")[2]
-    return LakeError(f"The catalog {shown} does not answer: {str(error).splitlines()[0]}", "See: k2ctl stack status")
+    return LakeError(
+        f"The catalog {without_password(uri)} does not answer: {str(error).splitlines()[0]}", "See: k2ctl stack status"
+    )

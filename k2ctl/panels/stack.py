@@ -29,7 +29,7 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], Non
 
 def up_panel(result: Up) -> RenderableType:
     """The endpoints, and what to type next."""
-    endpoints = result.endpoints
+    endpoints = result.endpoints.shown()
     if result.already_running:
         title = f"The {endpoints.engine} stack runs already."
     else:

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -34,15 +35,11 @@ def start(base: Endpoints) -> Endpoints:
     arguments = [sys.executable, "-m", "k2ctl.broker.embedded", str(socket_path)]
     process, line = start_detached("kafka", arguments, read_line=True)
     ready = json.loads(line)
-    return Endpoints(
-        engine="embedded",
+    return replace(
+        base,
         bootstrap_servers=ready["bootstrap_servers"],
-        catalog_uri=base.catalog_uri,
-        warehouse=base.warehouse,
         control_socket=str(socket_path),
         epoch=ready["epoch"],
-        profile=base.profile,
-        started_at_us=base.started_at_us,
         processes={"kafka": process},
     )
 

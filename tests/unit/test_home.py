@@ -1,0 +1,46 @@
+"""The endpoints as they are kept, and as they are shown."""
+
+import pytest
+
+from k2ctl.home import Endpoints, load_endpoints, save_endpoints, without_password
+
+MADE = Endpoints(
+    engine="external",
+    bootstrap_servers="kafka:9092",
+    catalog_uri="postgresql+psycopg://k2:hush-catalog@db:5432/k2",
+    warehouse="s3://k2/warehouse",
+    state_url="redis://:hush-state@redis:6379/0",
+    storage={
+        "s3.endpoint": "http://s3:7070",
+        "s3.access-key-id": "hush-id",
+        "s3.secret-access-key": "hush-key",
+        "s3.session-token": "hush-token",
+        "s3.region": "us-east-1",
+    },
+)
+
+
+def test_endpoints_with_an_object_store_are_read_back_as_they_were_saved() -> None:
+    save_endpoints(MADE)
+    assert load_endpoints() == MADE
+
+
+def test_no_secret_is_in_the_repr_nor_in_what_is_shown() -> None:
+    shown = str(vars(MADE.shown()))
+    for text in (repr(MADE), repr(MADE.shown()), shown):
+        assert "hush" not in text
+    assert "http://s3:7070" in shown
+    assert "postgresql+psycopg://k2:…@db:5432/k2" in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:////home/me/catalog.db", "sqlite:////home/me/catalog.db"),
+        ("redis://:p@ss@redis:6379/0", "redis://:…@redis:6379/0"),
+        ("postgresql://k2@db/k2", "postgresql://k2@db/k2"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_only_the_password_of_a_url_is_hidden(url: str, expected: str) -> None:
+    assert without_password(url) == expected
