@@ -3,6 +3,7 @@
 Names follow Prometheus' conventions; no label has unbounded values.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -26,6 +27,7 @@ class MetricInfo:
 
 
 METRICS: Final[dict[str, MetricInfo]] = {
+    "k2_status_age_seconds": MetricInfo("gauge", "Age of these figures: high when the consumer's loop stands still."),
     "k2_degradation_level": MetricInfo("gauge", "Level of degradation: 0 NORMAL to 4 CIRCUIT_BREAK.", ("topic",)),
     "k2_degradation_threshold_trades": MetricInfo(
         "gauge", "Lag at which a level is entered, by the policy and the engine.", ("topic", "level")
@@ -107,9 +109,10 @@ _TERMS: Final = ("seen", "stored", "duplicate", "shed", "spilled", "lost", "dead
 Sample = tuple[str, tuple[str, ...], float | Durations | None]
 
 
-def samples(status: ConsumerStatus) -> Iterator[Sample]:
-    """(metric, label values, value) of a status; a value of None is unknown and is left out."""
+def samples(status: ConsumerStatus, age_s: float = 0.0) -> Iterator[Sample]:
+    """(metric, label values, value) of a status of this age; a value of None is unknown and is left out."""
     topic = (status.topic,)
+    yield "k2_status_age_seconds", (), age_s
     yield "k2_degradation_level", topic, status.level_number
     yield "k2_intake_open", topic, float(status.intake == "open")
     for level in status.ladder[1:]:
@@ -200,6 +203,7 @@ class Exporter(Collector):
 
     def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self._status: ConsumerStatus | None = None
+        self._updated_s = 0.0
         registry = CollectorRegistry()
         registry.register(self)
         try:
@@ -212,11 +216,11 @@ class Exporter(Collector):
 
     def update(self, status: ConsumerStatus) -> None:
         """Serve this from now on."""
-        self._status = status
+        self._status, self._updated_s = status, time.monotonic()
 
     def collect(self) -> Iterable[Metric]:
         """Called by the server for every scrape."""
-        return families(samples(self._status)) if self._status else []
+        return families(samples(self._status, time.monotonic() - self._updated_s)) if self._status else []
 
     def close(self) -> None:
         """Stop serving."""
