@@ -101,7 +101,9 @@ class Endpoints:
 
 
 def _endpoints_file() -> Path:
-    return state_dir() / "endpoints.json"
+    """`K2CTL_ENDPOINTS` names it where another process wrote it: in a container, as a secret. Else the state's own."""
+    configured = os.environ.get("K2CTL_ENDPOINTS")
+    return Path(configured) if configured else state_dir() / "endpoints.json"
 
 
 def save_endpoints(endpoints: Endpoints) -> None:

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from string import Template
 from typing import Final
 
 from k2ctl.errors import StackError
@@ -20,6 +19,13 @@ from k2ctl.state.server import redis_answers, redis_arguments
 KAFKA_VERSION: Final = "4.3.1"
 FETCH_TIMEOUT_S: Final = 600
 HEAP: Final = "1g"
+OWN_SETTINGS: Final = """\
+controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+"""
 
 
 def kafka_libraries(say: Callable[[str], None]) -> Path:
@@ -99,9 +105,10 @@ def _configure(folder: Path) -> tuple[Path, int]:
     """Write server.properties for this start: ports are chosen anew, data stays."""
     folder.mkdir(mode=0o700, exist_ok=True)
     port, controller_port = free_port(), free_port()
-    template = Template((shipped("stack") / "kafka" / "server.properties").read_text())
+    shared = (shipped("stack") / "kafka" / "server.properties").read_text()
     configuration = folder / "server.properties"
-    configuration.write_text(template.substitute(port=port, controller_port=controller_port, data=str(folder / "data")))
+    own = OWN_SETTINGS.format(port=port, controller_port=controller_port, data=folder / "data")
+    configuration.write_text(shared + own)
     return configuration, port
 
 

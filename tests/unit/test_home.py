@@ -1,5 +1,7 @@
 """The endpoints as they are kept, and as they are shown."""
 
+from pathlib import Path
+
 import pytest
 
 from k2ctl.home import Endpoints, load_endpoints, save_endpoints, without_password
@@ -44,3 +46,20 @@ def test_no_secret_is_in_the_repr_nor_in_what_is_shown() -> None:
 )
 def test_only_the_password_of_a_url_is_hidden(url: str, expected: str) -> None:
     assert without_password(url) == expected
+
+
+def test_a_named_file_of_endpoints_goes_before_that_of_the_state_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "secret"
+    save_endpoints(Endpoints("embedded", "127.0.0.1:1", "sqlite:///x", "file:///x"))
+    monkeypatch.setenv("K2CTL_ENDPOINTS", str(elsewhere))
+    assert load_endpoints() is None
+    save_endpoints(Endpoints("docker", "kafka:29092", "postgresql://x", "s3://x"))
+    inside = load_endpoints()
+    assert inside is not None
+    assert inside.bootstrap_servers == "kafka:29092"
+    monkeypatch.delenv("K2CTL_ENDPOINTS")
+    own = load_endpoints()
+    assert own is not None
+    assert own.bootstrap_servers == "127.0.0.1:1"
