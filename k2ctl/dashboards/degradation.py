@@ -1,0 +1,281 @@
+"""The dashboard of consumers under pressure: how far behind, what is put aside, what became of every trade."""
+
+from typing import Final
+
+from k2ctl.dashboards.grafana import (
+    LEVEL_COLOURS,
+    LOG,
+    STACKED,
+    Dashboard,
+    Panel,
+    Query,
+    Variable,
+    coloured,
+    dashed,
+)
+
+TOPIC: Final = 'topic=~"$topic"'
+INSTANCE: Final = 'instance=~"$instance"'
+RATE: Final = "[$__rate_interval]"
+
+LEVELS: Final = {str(number): (name, colour) for number, (name, colour) in enumerate(LEVEL_COLOURS.items())}
+LEVEL_STEPS: Final = tuple(
+    (float(number) if number else None, colour) for number, colour in enumerate(LEVEL_COLOURS.values())
+)
+INTAKE: Final = {"1": ("open", "green"), "0": ("closed", "red")}
+STATE: Final = {"1": ("REDUCED", "orange"), "0": ("whole", "green")}
+NONE_IS_GOOD: Final = ((None, "green"), (1.0, "red"))
+TERMS: Final = {
+    "stored": "green",
+    "duplicate": "blue",
+    "shed": "orange",
+    "spilled": "yellow",
+    "dead_lettered": "purple",
+    "lost": "red",
+    "pending": "light-blue",
+}
+
+_NOW: Final = (
+    Panel(
+        "Level",
+        "The worst level of any consumer.",
+        [Query(f"max(k2_degradation_level{{{TOPIC}, {INSTANCE}}})")],
+        kind="stat",
+        width=4,
+        height=4,
+        steps=LEVEL_STEPS,
+        states=LEVELS,
+        options={"graphMode": "none"},
+    ),
+    Panel(
+        "Behind",
+        "Age of the oldest trade that is not in the table.",
+        [Query(f"max(k2_consumer_lag_seconds{{{TOPIC}, {INSTANCE}}})")],
+        kind="stat",
+        width=4,
+        height=4,
+        unit="s",
+        steps=((None, "green"), (5.0, "yellow"), (30.0, "red")),
+    ),
+    Panel(
+        "Put aside, not given back",
+        "Trades that were shed or spilled and are not in the table yet.",
+        [Query(f"sum(k2_trades_owed{{{TOPIC}, {INSTANCE}}})")],
+        kind="stat",
+        width=4,
+        height=4,
+        steps=((None, "green"), (1.0, "yellow")),
+    ),
+    Panel(
+        "Open gaps",
+        "Gaps in the venues' sequence numbers that nothing explains.",
+        [Query(f"sum(k2_open_gaps{{{TOPIC}, {INSTANCE}}})")],
+        kind="stat",
+        width=4,
+        height=4,
+        steps=((None, "green"), (1.0, "yellow")),
+    ),
+    Panel(
+        "Lost",
+        "Trades that Kafka deleted before they were read. Nothing brings them back.",
+        [Query(f'sum(k2_trades{{{TOPIC}, {INSTANCE}, term="lost"}})')],
+        kind="stat",
+        width=4,
+        height=4,
+        steps=NONE_IS_GOOD,
+    ),
+    Panel(
+        "Until Kafka deletes",
+        "Time until retention deletes what is still needed. Empty where retention is not by time (embedded engine).",
+        [Query(f"min(k2_retention_left_seconds{{{TOPIC}, {INSTANCE}}})")],
+        kind="stat",
+        width=4,
+        height=4,
+        unit="s",
+        steps=((None, "red"), (1_800.0, "yellow"), (7_200.0, "green")),
+    ),
+)
+
+_LEVEL: Final = (
+    Panel(
+        "Level of each consumer",
+        "Worse at once, better one level at a time. Below: whether producers may send.",
+        [
+            Query(f"k2_degradation_level{{{TOPIC}, {INSTANCE}}}", "{{instance}}"),
+        ],
+        kind="state-timeline",
+        width=24,
+        height=5,
+        steps=LEVEL_STEPS,
+        states=LEVELS,
+    ),
+    Panel(
+        "Lag in trades, and where levels begin",
+        "Trades that are not yet admitted: this lag controls the level. Dashed: the policy's thresholds, as the engine "
+        "scales them.",
+        [
+            Query(f"k2_consumer_lag_trades{{{TOPIC}, {INSTANCE}}}", "{{instance}}"),
+            Query(f"max by (level) (k2_degradation_threshold_trades{{{TOPIC}, {INSTANCE}}})", "{{level}}"),
+        ],
+        custom={**LOG, "axisSoftMin": 1},
+        styles={name: dashed(colour) for name, colour in LEVEL_COLOURS.items() if name != "NORMAL"},
+    ),
+    Panel(
+        "Lag in seconds",
+        "Age of the oldest record that is not in the table; of CRITICAL symbols it must stay small.",
+        [
+            Query(f"max(k2_consumer_lag_seconds{{{TOPIC}, {INSTANCE}}})", "all"),
+            Query(f"max(k2_consumer_critical_lag_seconds{{{TOPIC}, {INSTANCE}}})", "CRITICAL"),
+            Query(f"max(k2_consumer_drain_seconds{{{TOPIC}, {INSTANCE}}})", "until it is gone"),
+        ],
+        unit="s",
+        steps=((None, "transparent"), (30.0, "red")),
+        styles={"CRITICAL": coloured("red"), "all": coloured("blue"), "until it is gone": dashed("text")},
+    ),
+)
+
+_ASIDE: Final = (
+    Panel(
+        "Put aside, by priority",
+        "Trades a second that were left in Kafka (shed) or written to files (spilled). CRITICAL is never among them.",
+        [
+            Query(f"sum by (priority) (rate(k2_messages_shed_total{{{INSTANCE}}}{RATE}))", "shed {{priority}}"),
+            Query(f"sum by (priority) (rate(k2_messages_spilled_total{{{INSTANCE}}}{RATE}))", "spilled {{priority}}"),
+        ],
+        unit="cps",
+        custom=STACKED,
+    ),
+    Panel(
+        "Put aside against given back",
+        "Trades a second in and out, and what is owed (right axis): it must come back to nothing.",
+        [
+            Query(
+                f"sum(rate(k2_messages_shed_total{{{INSTANCE}}}{RATE}))"
+                f" + sum(rate(k2_messages_spilled_total{{{INSTANCE}}}{RATE}))",
+                "put aside",
+            ),
+            Query(f"sum(rate(k2_trades_given_back_total{{{INSTANCE}}}{RATE}))", "given back"),
+            Query(f"sum(k2_trades_owed{{{TOPIC}, {INSTANCE}}})", "owed"),
+        ],
+        unit="cps",
+        styles={
+            "put aside": coloured("orange"),
+            "given back": coloured("green"),
+            "owed": {**dashed("yellow"), "unit": "short", "custom.axisPlacement": "right"},
+        },
+    ),
+    Panel(
+        "Trades a second",
+        "Read from Kafka and stored in the table; by priority what was processed at once.",
+        [
+            Query(f"sum(k2_consumer_rate_in{{{TOPIC}, {INSTANCE}}})", "read"),
+            Query(f"sum(k2_consumer_rate_committed{{{TOPIC}, {INSTANCE}}})", "stored"),
+            Query(f"sum by (priority) (rate(k2_messages_processed_total{{{INSTANCE}}}{RATE}))", "{{priority}}"),
+        ],
+        unit="cps",
+    ),
+    Panel(
+        "Commit latency",
+        "From handing a batch over until it is in the table, spill files and dead letters included.",
+        [
+            Query(
+                f"histogram_quantile({q}, sum by (le) (rate(k2_commit_seconds_bucket{{{INSTANCE}}}{RATE})))",
+                f"p{q * 100:.0f}",
+            )
+            for q in (0.5, 0.95, 0.99)
+        ]
+        + [Query(f"max(k2_snapshot_age_seconds{{{INSTANCE}}})", "since the last commit")],
+        unit="s",
+        styles={"since the last commit": dashed("text")},
+    ),
+)
+
+_TRUTH: Final = (
+    Panel(
+        "Where every trade is",
+        "The accounting identity: the terms add up to what was seen and what is pending. Lost and dead letters stay.",
+        [
+            Query(f'sum by (term) (k2_trades{{{TOPIC}, {INSTANCE}, term!="seen"}})', "{{term}}"),
+        ],
+        custom=STACKED,
+        styles={term: coloured(colour) for term, colour in TERMS.items()},
+    ),
+    Panel(
+        "Gaps",
+        "Missing sequence numbers: in open gaps, put aside (explained), and given up.",
+        [
+            Query(f"sum(k2_open_gaps{{{TOPIC}, {INSTANCE}}})", "open gaps"),
+            Query(f"sum(k2_missing_trades{{{TOPIC}, {INSTANCE}}})", "missing"),
+            Query(f"sum(k2_explained_trades{{{TOPIC}, {INSTANCE}}})", "explained"),
+            Query(f"sum(k2_lost_gap_trades{{{TOPIC}, {INSTANCE}}})", "given up"),
+        ],
+        styles={"missing": coloured("red"), "explained": coloured("yellow"), "given up": coloured("dark-red")},
+    ),
+    Panel(
+        "Duplicates and dead letters",
+        "Copies that were dropped, trades that were late in their sequence, and what could not be decoded.",
+        [
+            Query(f'sum(k2_trades{{{TOPIC}, {INSTANCE}, term="duplicate"}})', "duplicates"),
+            Query(f'sum(k2_trades{{{TOPIC}, {INSTANCE}, term="dead_lettered"}})', "dead letters, trades"),
+            Query(f"sum(k2_undecodable_records{{{TOPIC}, {INSTANCE}}})", "dead letters, records"),
+            Query(f"sum(k2_out_of_order_trades_total{{{TOPIC}, {INSTANCE}}})", "out of order"),
+            Query(f"sum(k2_sequence_resets_total{{{TOPIC}, {INSTANCE}}})", "restarts of a counter"),
+        ],
+        width=8,
+    ),
+    Panel(
+        "Memory",
+        "Of each consumer, and its share of the limit (right axis), where 70 % is SOFT.",
+        [
+            Query(f"k2_memory_bytes{{{INSTANCE}}}", "{{instance}}"),
+            Query(f"max(k2_memory_share{{{INSTANCE}}})", "share"),
+        ],
+        width=8,
+        unit="bytes",
+        styles={
+            "share": {**dashed("red"), "unit": "percentunit", "custom.axisPlacement": "right", "min": 0, "max": 1},
+        },
+    ),
+    Panel(
+        "Records waiting, by partition",
+        "Between the table's offset and the end of each partition. One that stands out is skewed, or stuck.",
+        [Query(f"sum by (partition) (k2_consumer_lag_messages{{{TOPIC}, {INSTANCE}}})", "{{partition}}")],
+        width=8,
+        custom=STACKED,
+    ),
+    Panel(
+        "Intake",
+        "Closed at CIRCUIT_BREAK: k2ctl load, and whoever asks, waits.",
+        [Query(f"min by (topic) (k2_intake_open{{{TOPIC}, {INSTANCE}}})", "{{topic}}")],
+        kind="state-timeline",
+        width=8,
+        height=5,
+        states=INTAKE,
+    ),
+    Panel(
+        "State store",
+        "REDUCED: who takes a partition over rebuilds from the table what the store lacks.",
+        [Query(f"k2_state_reduced{{{TOPIC}, {INSTANCE}}}", "{{store}} {{instance}}")],
+        kind="state-timeline",
+        width=8,
+        height=5,
+        states=STATE,
+    ),
+    Panel(
+        "Alerts",
+        "Pending and firing; each has its section in the README.",
+        [Query("max by (alertname, alertstate) (ALERTS)", "{{alertname}} {{alertstate}}")],
+        kind="state-timeline",
+        width=8,
+        height=5,
+        states={"1": ("●", "red")},
+    ),
+)
+
+DEGRADATION: Final = Dashboard(
+    "k2-degradation",
+    "K2: degradation",
+    "How far consumers are behind, at which level, what they put aside and gave back, and where every trade is.",
+    (*_NOW, *_LEVEL, *_ASIDE, *_TRUTH),
+    (Variable("topic", "k2_degradation_level", "topic"), Variable("instance", "k2_degradation_level", "instance")),
+)
