@@ -1,0 +1,132 @@
+"""From a Compose file to a `Project`: safe YAML, variables, every key checked, names that must exist, no circles."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import ValidationError
+
+from k2ctl.errors import UsageError
+from k2ctl.stack.compose.interpolation import interpolate
+from k2ctl.stack.compose.model import Project, Service
+
+SIZE_LIMIT_BYTES: Final = 1 << 20
+NODE_LIMIT: Final = 20_000
+"""Aliases can make a kilobyte of YAML mean a gigabyte; a real stack has some hundreds of nodes."""
+
+
+def read_project(path: Path, variables: Mapping[str, str]) -> Project:
+    """Read a Compose file.
+
+    Raises:
+        UsageError: names the file, and the service and key that are wrong.
+    """
+    tree = _tree(path)
+    kept = {key: value for key, value in tree.items() if not str(key).startswith("x-")}
+    resolved = interpolate(kept, variables, path.name)
+    try:
+        project = Project.model_validate(_absolute(resolved, path.parent.resolve()))
+    except ValidationError as error:
+        raise _wrong(path, error) from error
+    _check_names(path, project)
+    return project
+
+
+def _tree(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > SIZE_LIMIT_BYTES:
+            raise UsageError(f"{path} is larger than {SIZE_LIMIT_BYTES >> 20} MiB.", "A Compose file is meant.")
+        tree = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "See: k2ctl doctor") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}", "Correct it.") from error
+    if not isinstance(tree, dict):
+        raise UsageError(f"{path} is not a Compose file.", "It needs the keys name and services.")
+    _count_nodes(path, tree)
+    return tree
+
+
+def _count_nodes(path: Path, tree: Any) -> None:
+    count, waiting = 0, [tree]
+    while waiting:
+        node = waiting.pop()
+        count += 1
+        if count > NODE_LIMIT:
+            raise UsageError(f"{path} unfolds to more than {NODE_LIMIT:,} values.", "Use fewer aliases.")
+        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+
+
+def _absolute(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths are meant from the file's own folder, wherever the command is typed."""
+    for service in _mappings(tree.get("services")):
+        service["volumes"] = [_absolute_mount(entry, folder) for entry in service.get("volumes") or []]
+        build = service.get("build")
+        if isinstance(build, dict) and "context" in build:
+            build["context"] = str((folder / str(build["context"])).resolve())
+    for secret in _mappings(tree.get("secrets")):
+        if "file" in secret:
+            secret["file"] = str((folder / str(secret["file"])).resolve())
+    return tree
+
+
+def _mappings(node: Any) -> list[dict[str, Any]]:
+    return [entry for entry in node.values() if isinstance(entry, dict)] if isinstance(node, dict) else []
+
+
+def _absolute_mount(entry: Any, folder: Path) -> Any:
+    if isinstance(entry, str) and entry.startswith("."):
+        source, _, rest = entry.partition(":")
+        return f"{(folder / source).resolve()}:{rest}"
+    return entry
+
+
+def _wrong(path: Path, error: ValidationError) -> UsageError:
+    """The first problem, as file, service and key."""
+    problem = error.errors()[0]
+    place = [str(part) for part in problem["loc"]]
+    if place[0] == "services" and len(place) > 1:
+        where = f"service {place[1]}" + (f", key {'.'.join(place[2:])}" if len(place) > 2 else "")
+    else:
+        where = f"key {'.'.join(place)}"
+    if problem["type"] == "extra_forbidden":
+        return UsageError(
+            f"{path}: {where}: k2ctl does not implement this key.",
+            "Remove it: to ignore it would start another stack than the file describes.",
+        )
+    return UsageError(f"{path}: {where}: {problem['msg'].removeprefix('Value error, ')}", "Correct it.")
+
+
+def _check_names(path: Path, project: Project) -> None:
+    known_networks = {*project.networks, "default"}
+    for name, service in project.services.items():
+        for kind, used, known in (
+            ("service", service.depends_on, project.services),
+            ("volume", [mount.source for mount in service.volumes if mount.named], project.volumes),
+            ("network", service.networks, known_networks),
+            ("secret", service.secrets, project.secrets),
+        ):
+            for entry in used:
+                if entry not in known:
+                    raise UsageError(f"{path}: service {name}: there is no {kind} '{entry}'.", "Declare it.")
+        _check_health(path, name, service, project)
+    _check_circles(path, project)
+
+
+def _check_health(path: Path, name: str, service: Service, project: Project) -> None:
+    for needed, condition in service.depends_on.items():
+        if condition == "service_healthy" and project.services[needed].healthcheck is None:
+            raise UsageError(
+                f"{path}: service {name}: waits for {needed} to be healthy, which has no healthcheck.",
+                f"Give {needed} a healthcheck.",
+            )
+
+
+def _check_circles(path: Path, project: Project) -> None:
+    left = set(project.services)
+    while left:
+        ready = {name for name in left if not set(project.services[name].depends_on) & left}
+        if not ready:
+            raise UsageError(f"{path}: these services wait for each other: {', '.join(sorted(left))}.", "Break it.")
+        left -= ready

@@ -1,0 +1,148 @@
+"""The instance of the docker engine that belongs to a state directory: its id, ports and secrets.
+
+Everything here is written before anything is created, so that whatever dies in between, the next `up` or `down`
+knows by the id in the labels what is its own.
+"""
+
+import json
+import os
+import re
+import secrets
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from k2ctl.errors import StackError, UsageError
+from k2ctl.home import shipped, state_dir, write_atomically
+
+CONTAINER_USER_OF_ROOT: Final = 10001
+"""Servers run as the user who runs k2ctl; for root as this one, since PostgreSQL refuses to be root."""
+
+_PORT_VARIABLE = re.compile(r"\$\{K2_([A-Z0-9_]+)_PORT\b(?::-(\d+))?")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Who we are to Docker.
+
+    id: the value of the label `io.k2ctl.instance` on all that is ours.
+    project: the prefix of container, volume and network names.
+    ports: name → port, as chosen by `--port`; the others are the file's.
+    active: containers may be there; False once `down` has removed them all.
+    """
+
+    id: str
+    project: str
+    ports: dict[str, int] = field(default_factory=dict)
+    active: bool = False
+
+
+def folder() -> Path:
+    """What the docker engine keeps in the state directory, mode 0700."""
+    path = state_dir() / "docker"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def secrets_dir() -> Path:
+    """The secret files; they are mounted into the containers one by one."""
+    path = folder() / "secrets"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def load_instance() -> Instance | None:
+    """The instance of this state directory, or None before the first `up`.
+
+    Raises:
+        StackError: the file is damaged; what carries which label can no longer be told.
+    """
+    path = state_dir() / "docker" / "instance.json"
+    try:
+        return Instance(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise StackError(
+            f"{path} cannot be read: {error}",
+            "See what is there: docker ps -a --filter label=io.k2ctl.instance; remove it, then that file.",
+        ) from error
+
+
+def new_instance(project: str) -> Instance:
+    """An instance with an id of its own; nothing is written yet."""
+    return Instance(id=str(uuid.uuid4()), project=project)
+
+
+def save_instance(instance: Instance) -> None:
+    """Write it down, durably."""
+    write_atomically(folder() / "instance.json", json.dumps(asdict(instance), indent=2))
+
+
+def port_names(compose_text: str) -> dict[str, int]:
+    """The ports that a Compose file lets one choose, by the name in `K2_<NAME>_PORT`, with their defaults."""
+    found = _PORT_VARIABLE.findall(compose_text)
+    return {name.lower().replace("_", "-"): int(default or 0) for name, default in found}
+
+
+def choose_ports(instance: Instance, wanted: Mapping[str, int | None], compose_text: str) -> Instance:
+    """The instance with the ports that `--port` asks for; None is any free one, the name `auto` means all of them.
+
+    Raises:
+        UsageError: there is no port of that name.
+    """
+    known = port_names(compose_text)
+    for name in wanted:
+        if name not in known and name != "auto":
+            raise UsageError(f"There is no port '{name}'.", f"There are: {', '.join(known)}; or: --port auto")
+    ports = dict(instance.ports)
+    if "auto" in wanted:
+        ports |= {name: free_port() for name in known if name not in ports}
+    ports |= {name: port or ports.get(name) or free_port() for name, port in wanted.items() if name != "auto"}
+    return replace(instance, ports=ports)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def container_user() -> tuple[int, int]:
+    """uid and gid of every server: ours, so that it can read our 0600 files; never root's."""
+    uid, gid = os.getuid(), os.getgid()
+    return (CONTAINER_USER_OF_ROOT, CONTAINER_USER_OF_ROOT) if uid == 0 else (uid, gid)
+
+
+def variables(instance: Instance) -> dict[str, str]:
+    """What a Compose file may refer to: the environment, and over it what the instance has fixed."""
+    uid, gid = container_user()
+    ports = {f"K2_{name.upper().replace('-', '_')}_PORT": str(port) for name, port in instance.ports.items()}
+    own = {"K2_PROJECT": instance.project, "K2_UID": str(uid), "K2_GID": str(gid), "K2_SECRETS_DIR": str(secrets_dir())}
+    return {**os.environ, **own, **ports}
+
+
+def ensure_secret(path: Path) -> str:
+    """The secret in a file, made from 32 random bytes when there is none."""
+    if not path.exists():
+        write_secret(path, secrets.token_urlsafe(32))
+    return path.read_text().strip()
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, and let the containers' user be the owner."""
+    if path.exists() and path.read_text() == text:
+        return
+    write_atomically(path, text)
+    if os.getuid() == 0:
+        os.chown(path, *container_user())
+
+
+def compose_file() -> Path:
+    """The shipped Compose file, or the one that `K2CTL_COMPOSE_FILE` names."""
+    configured = os.environ.get("K2CTL_COMPOSE_FILE")
+    return Path(configured).expanduser().resolve() if configured else shipped("stack") / "compose.yaml"
