@@ -5,7 +5,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -124,6 +124,14 @@ def load_endpoints() -> Endpoints | None:
         raise StackError(
             f"{_endpoints_file()} cannot be read: {error}", "Repair it with: k2ctl stack down && k2ctl stack up"
         ) from error
+
+
+def load_endpoints_or_nothing() -> Endpoints | None:
+    """The endpoints, or None; a damaged file is removed, since whoever asks is about to put things right."""
+    with suppress(StackError):
+        return load_endpoints()
+    forget_endpoints()
+    return None
 
 
 def require_endpoints() -> Endpoints:

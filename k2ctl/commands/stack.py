@@ -1,13 +1,13 @@
-"""`k2ctl stack`: up, status, logs, down."""
+"""`k2ctl stack`: up, status, logs, render, down."""
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import EngineOption, JsonOption, ProfileOption
+from k2ctl.options import EngineOption, JsonOption, ProfileOption, parse_duration
 
 app = typer.Typer(
     add_completion=False,
@@ -19,25 +19,54 @@ app = typer.Typer(
 
 
 @app.command(short_help="Start the stack and wait until it really works.")
-def up(engine: EngineOption = "embedded", profile: ProfileOption = "laptop", as_json: JsonOption = False) -> None:
+def up(
+    engine: EngineOption = "embedded",
+    profile: ProfileOption = "laptop",
+    service: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this service and what it needs; may be repeated.")
+    ] = None,
+    port: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PORT", help="kafka=19092, kafka=auto, or auto for free ports; may be repeated."),
+    ] = None,
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long it may take.")] = "180s",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every service works.")] = True,
+    build: Annotated[bool, typer.Option("--build", help="Build the images that are made from this project.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Start the stack and wait until it really works; says so when it runs already.
 
-    Example:  k2ctl stack up
+    Options from --service to --build are for the docker engine.
+
+    Example:  k2ctl stack up --engine docker --port kafka=19092
     """
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.panels.stack import progress, up_panel
+    from k2ctl.panels.stack import service_progress, up_panel
     from k2ctl.profiles import load_profile
+    from k2ctl.stack.engine import Wanted
     from k2ctl.stack.lifecycle import up as start
 
     load_profile(profile)
-    with progress("k2ctl stack up", quiet=as_json) as say:
-        result = start(engine, profile, say)
+    ports = dict(map(_parse_port, port or []))
+    wanted = Wanted(tuple(service or []), ports, parse_duration(timeout), wait, build)
+    with service_progress(f"k2ctl stack up --engine {engine}", quiet=as_json) as report:
+        result = start(engine, profile, report, wanted)
     if as_json:
         print_json(orjson.dumps(result.endpoints.shown()))
     else:
         out().print(up_panel(result))
+
+
+def _parse_port(text: str) -> tuple[str, int | None]:
+    """`kafka=19092`, `kafka=auto` or `auto` as a name and a port, None for any free one."""
+    name, _, port = text.partition("=")
+    if port in ("auto", "") and (port or name == "auto"):
+        return name, None
+    if not (port.isdecimal() and 0 < int(port) < 65536):
+        raise typer.BadParameter(f"'{text}' is no port; write kafka=19092, kafka=auto or auto")
+    return name, int(port)
 
 
 @app.command()
@@ -49,23 +78,23 @@ def status(as_json: JsonOption = False) -> None:
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.home import require_endpoints
+    from k2ctl.home import load_endpoints, without_password
     from k2ctl.panels.stack import status_table
     from k2ctl.stack.lifecycle import status as ask
 
-    endpoints = require_endpoints()
-    services = ask(endpoints)
+    services = ask()
     if as_json:
-        print_json(orjson.dumps([asdict(service) for service in services]))
+        shown = [replace(service, endpoint=without_password(service.endpoint)) for service in services]
+        print_json(orjson.dumps([asdict(service) for service in shown]))
     else:
-        out().print(status_table(endpoints, services))
-    if any(service.health != "healthy" for service in services):
+        out().print(status_table(load_endpoints(), services))
+    if not services or not all(service.fine for service in services):
         raise typer.Exit(ExitCode.UNHEALTHY)
 
 
 @app.command()
 def logs(
-    service: Annotated[str, typer.Argument(help="kafka or redis.")] = "kafka",
+    service: Annotated[str, typer.Argument(help="kafka, redis, …; see: k2ctl stack status")] = "kafka",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new lines come.")] = False,
 ) -> None:
     """The log of a service.
@@ -80,28 +109,41 @@ def logs(
 
 
 @app.command()
+def render() -> None:
+    """The Compose file of the docker engine with every variable, path and port resolved; holds no secret.
+
+    Example:  k2ctl stack render > resolved.yaml
+    """
+    from k2ctl.console import out
+    from k2ctl.stack.compose.render import render as to_yaml
+    from k2ctl.stack.docker.engine import resolved
+
+    out().file.write(to_yaml(resolved()))
+
+
+@app.command()
 def down(
-    volumes: Annotated[bool, typer.Option("--volumes", help="Delete the lake and Kafka's data too.")] = False,
+    volumes: Annotated[bool, typer.Option("--volumes", help="Delete the lake and all other data too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Stop the stack; the lake stays unless --volumes is given.
+    """Stop the stack; the data stays unless --volumes is given. What is not its own is left alone.
 
     Example:  k2ctl stack down
     """
     from k2ctl.console import say
     from k2ctl.home import state_dir
-    from k2ctl.panels.stack import progress
+    from k2ctl.panels.stack import service_progress
     from k2ctl.stack.lifecycle import down as stop
 
     if volumes and not yes:
         if not sys.stdin.isatty():
             raise UsageError("--volumes deletes the lake.", "Say that it is meant: k2ctl stack down --volumes --yes")
-        typer.confirm(f"Delete the lake and all data in {state_dir()}?", abort=True)
-    with progress("k2ctl stack down") as note:
-        note("stopping")
-        stopped = stop(volumes=volumes)
+        typer.confirm(f"Delete the lake and all data of the stack of {state_dir()}?", abort=True)
+    with service_progress("k2ctl stack down") as report:
+        stopped = stop(volumes=volumes, report=report)
     if stopped is None:
         say("Nothing was running." + (" All data is deleted." if volumes else ""))
     else:
-        kept = "all data is deleted" if volumes else f"the lake stays in {state_dir()}"
-        say(f"The {stopped.engine} stack is down; {kept}.")
+        where = "in its volumes" if stopped == "docker" else f"in {state_dir()}"
+        kept = "all data is deleted" if volumes else f"the lake stays {where}"
+        say(f"The {stopped} stack is down; {kept}.")

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Final
 
 from k2ctl.errors import StackError, UsageError
 from k2ctl.home import shipped, state_dir, write_atomically
+from k2ctl.stack.local import free_port
 
 CONTAINER_USER_OF_ROOT: Final = 10001
 """Servers run as the user who runs k2ctl; for root as this one, since PostgreSQL refuses to be root."""
@@ -29,7 +29,7 @@ class Instance:
     """Who we are to Docker.
 
     id: the value of the label `io.k2ctl.instance` on all that is ours.
-    project: the prefix of container, volume and network names.
+    project: the prefix of container, volume and network names; empty until it is chosen.
     ports: name → port, as chosen by `--port`; the others are the file's.
     active: containers may be there; False once `down` has removed them all.
     """
@@ -72,9 +72,9 @@ def load_instance() -> Instance | None:
         ) from error
 
 
-def new_instance(project: str) -> Instance:
-    """An instance with an id of its own; nothing is written yet."""
-    return Instance(id=str(uuid.uuid4()), project=project)
+def new_instance() -> Instance:
+    """An instance with an id of its own, still without a name; nothing is written yet."""
+    return Instance(id=str(uuid.uuid4()), project="")
 
 
 def save_instance(instance: Instance) -> None:
@@ -105,13 +105,6 @@ def choose_ports(instance: Instance, wanted: Mapping[str, int | None], compose_t
     return replace(instance, ports=ports)
 
 
-def free_port() -> int:
-    """A port on loopback that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def container_user() -> tuple[int, int]:
     """uid and gid of every server: ours, so that it can read our 0600 files; never root's."""
     uid, gid = os.getuid(), os.getgid()
@@ -122,8 +115,9 @@ def variables(instance: Instance) -> dict[str, str]:
     """What a Compose file may refer to: the environment, and over it what the instance has fixed."""
     uid, gid = container_user()
     ports = {f"K2_{name.upper().replace('-', '_')}_PORT": str(port) for name, port in instance.ports.items()}
-    own = {"K2_PROJECT": instance.project, "K2_UID": str(uid), "K2_GID": str(gid), "K2_SECRETS_DIR": str(secrets_dir())}
-    return {**os.environ, **own, **ports}
+    own = {"K2_UID": str(uid), "K2_GID": str(gid), "K2_SECRETS_DIR": str(secrets_dir())}
+    named = {"K2_PROJECT": instance.project} if instance.project else {}
+    return {**os.environ, **own, **named, **ports}
 
 
 def ensure_secret(path: Path) -> str:

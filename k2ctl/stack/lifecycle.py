@@ -1,61 +1,21 @@
-"""`stack up`, `status`, `down`: one stack per state directory, started and stopped under a lock."""
+"""`stack up`, `status`, `logs`, `down`: one stack per state directory, started and stopped under a lock."""
 
 import fcntl
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-import psutil
+from k2ctl.errors import NotRunning, StackError, UsageError
+from k2ctl.home import load_endpoints_or_nothing, state_dir
+from k2ctl.stack.docker.engine import DockerEngine
+from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
+from k2ctl.stack.processes_engine import EMBEDDED, LOCAL
 
-from k2ctl.errors import StackError, UsageError
-from k2ctl.home import (
-    Endpoints,
-    ProcessId,
-    forget_endpoints,
-    forget_past_epochs,
-    load_endpoints,
-    save_endpoints,
-    state_dir,
-)
-from k2ctl.stack import embedded, local
-from k2ctl.stack.processes import is_alive, log_path
-from k2ctl.stack.readiness import health, wait_for_kafka
-
-ENGINES: Final = ("embedded", "local")
-KAFKA_PATIENCE_S: Final = {"embedded": 10.0, "local": 60.0}
+ENGINES: Final[dict[str, Engine]] = {"embedded": EMBEDDED, "local": LOCAL, "docker": DockerEngine()}
 
 
-@dataclass(frozen=True)
-class Up:
-    """What `up` did: the endpoints, whether they were there before, and what was found dead."""
-
-    endpoints: Endpoints
-    already_running: bool
-    repaired: bool
-    seconds: float
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """One service of the stack. state: running, exited or file; health: healthy, or what is wrong."""
-
-    service: str
-    state: str
-    health: str
-    endpoint: str
-    pid: int | None
-    uptime_s: float | None
-    memory_bytes: int | None
-
-
-def up(engine: str, profile: str, say: Callable[[str], None]) -> Up:
+def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None) -> Up:
     """Start the stack, or find that it runs already.
-
-    `say` hears what is being done. A stack whose processes have died is cleared away and started anew; the lake
-    and, on the local engine, Kafka's data are found again.
 
     Raises:
         StackError, UsageError: with what to do next.
@@ -64,97 +24,35 @@ def up(engine: str, profile: str, say: Callable[[str], None]) -> Up:
         raise UsageError(
             f"There is no engine '{engine}' here.", f"This version has: {', '.join(ENGINES)}. Try: k2ctl stack up"
         )
-    started_s = time.monotonic()
     with _lock():
-        existing, repaired = load_endpoints_or_nothing(), False
-        if existing is not None:
-            if is_running(existing):
-                if existing.engine != engine:
-                    raise StackError(f"The {existing.engine} engine runs already.", "Stop it first: k2ctl stack down")
-                return Up(existing, True, False, time.monotonic() - started_s)
-            say("clearing away a stack that died")
-            _stop(existing)
-            forget_endpoints()
-            repaired = True
-        endpoints = _start(engine, profile, say)
-        return Up(endpoints, False, repaired, time.monotonic() - started_s)
+        load_endpoints_or_nothing()
+        running = _running()
+        if running is not None and running.name != engine:
+            raise StackError(f"The {running.name} engine runs already.", "Stop it first: k2ctl stack down")
+        return ENGINES[engine].up(profile, wanted or Wanted(), report)
 
 
-def _start(engine: str, profile: str, say: Callable[[str], None]) -> Endpoints:
-    lake = state_dir() / "lake"
-    lake.mkdir(mode=0o700, exist_ok=True)
-    base = Endpoints(
-        engine=engine,
-        bootstrap_servers="",
-        catalog_uri=f"sqlite:///{lake}/catalog.db",
-        warehouse=f"file://{lake}/warehouse",
-        profile=profile,
-        started_at_us=time.time_ns() // 1000,
-    )
-    say(f"starting the {engine} engine")
-    endpoints = embedded.start(base) if engine == "embedded" else local.start(base, say)
-    try:
-        # Written before it is ready, so that a crash from here on leaves something that `down` can find.
-        save_endpoints(endpoints)
-        say("waiting until a record makes the round trip through Kafka")
-        wait_for_kafka(endpoints, KAFKA_PATIENCE_S[engine], lambda: is_alive(endpoints.processes["kafka"]))
-        if engine == "local":
-            local.check_redis(endpoints)
-    except BaseException:
-        _stop(endpoints)
-        forget_endpoints()
-        raise
-    return endpoints
-
-
-def down(*, volumes: bool) -> Endpoints | None:
-    """Stop the stack; with `volumes` delete the lake and Kafka's data too. None when nothing was running."""
+def down(*, volumes: bool, report: Report = lambda _: None) -> str | None:
+    """Stop the stack, with `volumes` delete its data; the engine's name, None when nothing was running."""
     with _lock():
-        endpoints = load_endpoints_or_nothing()
-        if endpoints is not None:
-            _stop(endpoints)
-            forget_endpoints()
+        load_endpoints_or_nothing()
+        running = _running()
+        if running is not None:
+            running.down(volumes=volumes, report=report)
         if volumes:
-            for name in ("lake", "kafka", "redis"):
-                shutil.rmtree(state_dir() / name, ignore_errors=True)
-            forget_past_epochs()
-        return endpoints
+            for engine in ENGINES.values():
+                if engine is not running:
+                    engine.down(volumes=True, report=report)
+        return running.name if running else None
 
 
-def _stop(endpoints: Endpoints) -> None:
-    if endpoints.engine == "embedded":
-        embedded.shut_down(endpoints)
-    else:
-        local.shut_down(endpoints)
+def status() -> list[ServiceStatus]:
+    """Each service of the running stack with its real health.
 
-
-def load_endpoints_or_nothing() -> Endpoints | None:
-    """The endpoints, or None; a damaged file is none, since whoever asks is about to put things right."""
-    with suppress(StackError):
-        return load_endpoints()
-    forget_endpoints()
-    return None
-
-
-def is_running(endpoints: Endpoints) -> bool:
-    """Whether every process of the stack is still there."""
-    return all(map(is_alive, endpoints.processes.values()))
-
-
-def status(endpoints: Endpoints) -> list[ServiceStatus]:
-    """Each service with its real health: Kafka gets a record there and back, Redis answers, the catalog opens."""
-    services = [_of_process(endpoints, service, process) for service, process in endpoints.processes.items()]
-    catalog = ServiceStatus("catalog", "file", health(endpoints, "catalog"), endpoints.catalog_uri, None, None, None)
-    return [*services, catalog]
-
-
-def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> ServiceStatus:
-    endpoint = endpoints.bootstrap_servers if service == "kafka" else endpoints.state_url
-    if not is_alive(process):
-        return ServiceStatus(service, "exited", f"process {process.pid} is gone", endpoint, None, None, None)
-    uptime_s, memory = time.time() - process.created_s, int(psutil.Process(process.pid).memory_info().rss)
-    answer = health(endpoints, service)
-    return ServiceStatus(service, "running", answer, endpoint, process.pid, round(uptime_s, 1), memory)
+    Raises:
+        NotRunning: there is none.
+    """
+    return _require().status()
 
 
 def log_lines(service: str, *, follow: bool) -> Iterator[str]:
@@ -163,19 +61,24 @@ def log_lines(service: str, *, follow: bool) -> Iterator[str]:
     Raises:
         UsageError: the service has no log.
     """
-    path = log_path(service)
-    if not path.exists():
-        known = sorted(log.stem for log in path.parent.glob("*.log"))
-        raise UsageError(f"There is no log of '{service}'.", f"There are: {', '.join(known) or 'none yet'}")
-    with path.open(errors="replace") as file:
-        while True:
-            line = file.readline()
-            if line:
-                yield line.rstrip("\n")
-            elif not follow:
-                return
-            else:
-                time.sleep(0.2)
+    return (_running() or EMBEDDED).log_lines(service, follow=follow)
+
+
+def running_engine() -> str | None:
+    """The name of the engine that is up, wholly or half."""
+    running = _running()
+    return running.name if running else None
+
+
+def _running() -> Engine | None:
+    return next((engine for engine in ENGINES.values() if engine.is_up()), None)
+
+
+def _require() -> Engine:
+    running = _running()
+    if running is None:
+        raise NotRunning
+    return running
 
 
 @contextmanager

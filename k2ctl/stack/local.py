@@ -28,8 +28,8 @@ log.dirs={data}
 """
 
 
-def kafka_libraries(say: Callable[[str], None]) -> Path:
-    """The folder with Kafka's jars: `KAFKA_HOME/libs`, or fetched once by Maven into the cache.
+def kafka_source() -> str:
+    """Where Kafka's jars would come from: a folder that has them, or Maven.
 
     Raises:
         StackError: there is no Java, or the jars cannot be had.
@@ -40,7 +40,22 @@ def kafka_libraries(say: Callable[[str], None]) -> Path:
     if home:
         if not list((Path(home) / "libs").glob("kafka_*.jar")):
             raise StackError(f"KAFKA_HOME is {home}, but there are no Kafka jars in its libs.", "Correct KAFKA_HOME.")
-        return Path(home) / "libs"
+        return str(Path(home) / "libs")
+    cached = cache_dir() / f"kafka-{KAFKA_VERSION}" / "libs"
+    if not cached.is_dir() and shutil.which("mvn") is None:
+        raise StackError("Kafka's jars are fetched by Maven, which is not there.", "Install it, or set KAFKA_HOME.")
+    return str(cached) if cached.is_dir() else "Maven, once"
+
+
+def kafka_libraries(say: Callable[[str], None]) -> Path:
+    """The folder with Kafka's jars: `KAFKA_HOME/libs`, or fetched once by Maven into the cache.
+
+    Raises:
+        StackError: there is no Java, or the jars cannot be had.
+    """
+    source = kafka_source()
+    if os.environ.get("KAFKA_HOME"):
+        return Path(source)
     cached = cache_dir() / f"kafka-{KAFKA_VERSION}" / "libs"
     if not cached.is_dir():
         say(f"fetching Apache Kafka {KAFKA_VERSION} (54 MB, once)")
@@ -50,8 +65,6 @@ def kafka_libraries(say: Callable[[str], None]) -> Path:
 
 def _fetch(target: Path) -> None:
     """Let Maven copy Kafka's jars into a folder beside, and move it in place when it is whole."""
-    if shutil.which("mvn") is None:
-        raise StackError("Kafka's jars are fetched by Maven, which is not there.", "Install it, or set KAFKA_HOME.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         pom = Path(folder) / "pom.xml"

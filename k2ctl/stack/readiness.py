@@ -33,19 +33,32 @@ def wait_for_kafka(endpoints: Endpoints, timeout_s: float, still_alive: Callable
             time.sleep(RETRY_S)
 
 
-def health(endpoints: Endpoints, service: str) -> str:
-    """`healthy`, or what is wrong, for one of: kafka, redis, catalog."""
-    try:
-        if service == "kafka":
-            round_trip(endpoints, timeout_s=5.0)
-        elif service == "redis":
-            if not redis_answers(endpoints.state_url):
-                return "does not answer"
-        elif service == "catalog":
-            from k2ctl.lake.catalog import Lake  # pyiceberg takes a second to import, and `up` has no use for it
+def try_for_real(endpoints: Endpoints, service: str, *, thorough: bool = True) -> None:
+    """Use a service as k2ctl uses it: kafka, redis, catalog or postgres, object-store; others have nothing to try.
 
-            with Lake.at(endpoints) as lake:
-                lake.find_table()
+    thorough: also those that need pyiceberg, which takes a second or two to import.
+
+    Raises:
+        K2Error: what did not work.
+    """
+    if service == "kafka":
+        round_trip(endpoints, timeout_s=5.0)
+    elif service == "redis":
+        if not redis_answers(endpoints.state_url):
+            raise StackError("Redis does not answer PING.", "See: k2ctl stack logs redis")
+    elif thorough and service in ("catalog", "postgres", "object-store"):
+        from k2ctl.lake import probe  # pyiceberg takes a second to import
+
+        if service == "object-store":
+            probe.object_round_trip(endpoints)
+        else:
+            probe.list_catalog(endpoints)
+
+
+def health(endpoints: Endpoints, service: str) -> str:
+    """`healthy`, or what is wrong, for a service that `try_for_real` knows."""
+    try:
+        try_for_real(endpoints, service)
     except K2Error as error:
         return str(error)
     return "healthy"

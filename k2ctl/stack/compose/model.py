@@ -102,7 +102,7 @@ class Project(_Strict):
     secrets: dict[str, SecretFile] = {}
 
     def with_dependencies(self, names: tuple[str, ...]) -> dict[str, Service]:
-        """The named services and all that they need, as the file orders them; all but those of a profile without names."""
+        """The named services and what they need, in the file's order; without names, all that have no profile."""
         wanted: set[str] = set()
         waiting = list(names) or [name for name, service in self.services.items() if not service.profiles]
         while waiting:

@@ -1,0 +1,49 @@
+"""Does the lake's storage work: an object put, got back and deleted; a catalog that lists its namespaces."""
+
+import uuid
+
+from pyiceberg.io import load_file_io
+from sqlalchemy.exc import SQLAlchemyError
+
+from k2ctl.errors import LakeError
+from k2ctl.home import Endpoints, without_password
+from k2ctl.lake.catalog import Lake
+
+
+def object_round_trip(endpoints: Endpoints) -> None:
+    """Put an object beside the warehouse, get it, delete it.
+
+    Raises:
+        LakeError: it did not come back as it was.
+    """
+    location = f"{endpoints.warehouse}/.probe/{uuid.uuid4().hex}"
+    word = uuid.uuid4().bytes
+    try:
+        files = load_file_io(endpoints.storage, endpoints.warehouse)
+        with files.new_output(location).create() as stream:
+            stream.write(word)
+        with files.new_input(location).open() as stream:
+            got = stream.read()
+        files.delete(location)
+    except (OSError, ValueError) as error:
+        raise LakeError(
+            f"The object store took and gave no object: {str(error).splitlines()[0]}", "See: k2ctl stack status"
+        ) from error
+    if got != word:
+        raise LakeError("The object store gave back another object than it took.", "See: k2ctl stack status")
+
+
+def list_catalog(endpoints: Endpoints) -> list[str]:
+    """The namespaces of the catalog.
+
+    Raises:
+        LakeError: it does not answer.
+    """
+    try:
+        with Lake.at(endpoints) as lake:
+            return [".".join(namespace) for namespace in lake.catalog.list_namespaces()]
+    except (SQLAlchemyError, OSError) as error:
+        raise LakeError(
+            f"The catalog {without_password(endpoints.catalog_uri)} does not list: {str(error).splitlines()[0]}",
+            "See: k2ctl stack status",
+        ) from error

@@ -1,0 +1,133 @@
+"""The connection to Docker, its errors as ours, and the labels by which we know what is our own."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from k2ctl.errors import StackError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+PROJECT: Final = "com.docker.compose.project"
+SERVICE: Final = "com.docker.compose.service"
+NUMBER: Final = "com.docker.compose.container-number"
+CONFIG_HASH: Final = "com.docker.compose.config-hash"
+ONE_OFF: Final = "com.docker.compose.oneoff"
+INSTANCE: Final = "io.k2ctl.instance"
+WAVE: Final = "io.k2ctl.wave"
+"""How many waves of services come before: `down` goes backwards, and needs no file to know it."""
+
+TIMEOUT_S: Final = 30
+_EXITED: Final = re.compile(r"^Exited \((\d+)\)")
+_HEALTH: Final = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)")
+
+
+def docker_address() -> str:
+    """Where Docker listens: `DOCKER_HOST`, else what the user's current Docker context says."""
+    configured = os.environ.get("DOCKER_HOST")
+    if configured:
+        return configured
+    from docker.context import ContextAPI
+
+    context = ContextAPI.get_current_context()
+    return str(context.Host) if context is not None and context.Host else "unix:///var/run/docker.sock"
+
+
+@contextmanager
+def docker_client(timeout_s: float = TIMEOUT_S) -> Iterator["APIClient"]:
+    """A client of the engine; whatever goes wrong inside is a `StackError` that says so.
+
+    Raises:
+        StackError: Docker does not answer, or refuses.
+    """
+    import docker
+    import requests
+    from docker.errors import APIError, DockerException
+    from docker.utils import kwargs_from_env
+
+    address = docker_address()
+    tls = {"tls": kwargs_from_env()["tls"]} if "DOCKER_HOST" in os.environ and "tls" in kwargs_from_env() else {}
+    try:
+        client = docker.APIClient(base_url=address, version="auto", timeout=int(timeout_s), **tls)
+    except (DockerException, requests.RequestException) as error:
+        raise no_engine(address, error) from error
+    try:
+        yield client
+    except APIError as error:
+        raise StackError(f"Docker refused: {error.explanation or error}", "See: k2ctl doctor") from error
+    except (DockerException, requests.RequestException) as error:
+        raise StackError(
+            f"Docker at {address} stopped answering: {_reason(error)}",
+            "When it runs again: k2ctl stack up --engine docker (it goes on where it was).",
+        ) from error
+    finally:
+        client.close()
+
+
+def no_engine(address: str, error: Exception) -> StackError:
+    """Docker is not there, or not for this user."""
+    if "Permission denied" in str(error) or "PermissionError" in str(error):
+        return StackError(
+            f"Docker at {address} does not let this user in.", "Join its group: sudo usermod -aG docker $USER"
+        )
+    return StackError(
+        f"Docker does not answer at {address}: {_reason(error)}",
+        "Start it (sudo systemctl start docker), or use another engine: k2ctl stack up",
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The innermost words of a chain of connection errors."""
+    words = re.findall(r"(No such file or directory|Connection refused|Connection reset|[Tt]imed? ?out)", str(error))
+    return words[-1] if words else type(error).__name__
+
+
+@dataclass(frozen=True)
+class Container:
+    """One of our containers, as Docker lists it. health: starting, healthy, unhealthy, or empty without a test."""
+
+    id: str
+    name: str
+    service: str
+    number: int
+    state: str
+    health: str
+    exit_code: int | None
+    config_hash: str
+    image_id: str
+    wave: int
+    created_s: int
+
+
+def our_containers(client: "APIClient", instance_id: str) -> list[Container]:
+    """All containers with our label, living or dead, in one request."""
+    found = client.containers(all=True, filters={"label": f"{INSTANCE}={instance_id}"})
+    return sorted((_container(entry) for entry in found), key=lambda one: (one.wave, one.service, one.number))
+
+
+def _container(entry: dict[str, Any]) -> Container:
+    labels, status = entry["Labels"], entry["Status"]
+    exited, health = _EXITED.match(status), _HEALTH.search(status)
+    return Container(
+        id=entry["Id"],
+        name=entry["Names"][0].lstrip("/") if entry["Names"] else entry["Id"][:12],
+        service=labels.get(SERVICE, ""),
+        number=int(labels.get(NUMBER, 1)),
+        state=entry["State"],
+        health=health[1] if health else "",
+        exit_code=int(exited[1]) if exited else None,
+        config_hash=labels.get(CONFIG_HASH, ""),
+        image_id=entry["ImageID"],
+        wave=int(labels.get(WAVE, 0)),
+        created_s=entry["Created"],
+    )
+
+
+def last_log_lines(client: "APIClient", container_id: str, count: int = 8) -> list[str]:
+    """The end of a container's log."""
+    raw: bytes = client.logs(container_id, stdout=True, stderr=True, tail=count)
+    return raw.decode(errors="replace").splitlines()[-count:]

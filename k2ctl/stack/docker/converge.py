@@ -1,0 +1,164 @@
+"""From what is there to what the file says, in dependency order, changing only what has to change."""
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from k2ctl.errors import StackError
+from k2ctl.stack.compose.model import Project
+from k2ctl.stack.compose.render import config_hash
+from k2ctl.stack.docker.client import Container, our_containers
+from k2ctl.stack.docker.create import create_container, ensure_networks, ensure_volumes
+from k2ctl.stack.docker.images import build, image_id, pull
+from k2ctl.stack.docker.watching import Probe, Watch
+from k2ctl.stack.engine import Report, Wanted
+from k2ctl.stack.instance import Instance
+from k2ctl.stack.progress import Event, Phase
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+POLL_S: Final = 0.15
+
+
+class Convergence:
+    """One `up`: what shall be there, and what it has changed so far, in order."""
+
+    def __init__(
+        self, client: "APIClient", instance: Instance, project: Project, wanted: Wanted, report: Report
+    ) -> None:
+        self.changed: list[str] = []
+        self._client = client
+        self._instance = instance
+        self._project = project
+        self._wanted = wanted
+        self._report = report
+        self._services = project.with_dependencies(wanted.services)
+        self._one_shots = project.one_shots()
+
+    def run(self, probe: Probe) -> None:
+        """Do it, in this order: images, networks and volumes, then each service once what it needs is there.
+
+        Raises:
+            StackError: something did not come up; what did stays, so that it can be looked at.
+        """
+        for name in self._services:
+            self._report(Event(Phase.WAITING, name))
+        image_ids = self._ensure_images()
+        ensure_networks(self._client, self._instance, self._project, set(self._services))
+        ensure_volumes(self._client, self._instance, self._project, set(self._services))
+        self._remove_what_the_file_no_longer_has()
+        watch = Watch(self._client, self._services, self._one_shots, probe, self._report)
+        try:
+            self._start_in_order(image_ids, watch)
+        finally:
+            watch.close()
+
+    def _start_in_order(self, image_ids: dict[str, str], watch: Watch) -> None:
+        deadline_s = time.monotonic() + self._wanted.timeout_s
+        waiting = list(self._services)
+        while True:
+            found = self._look()
+            for name in [name for name in waiting if self._may_start(name, found, watch)]:
+                self._make_current(name, found.get(name), image_ids[name])
+                waiting.remove(name)
+            if not waiting and not self._wanted.wait:
+                return
+            watch.observe({name: one for name, one in self._look().items() if name not in waiting}, self.changed)
+            if len(watch.settled) == len(self._services):
+                return
+            if time.monotonic() > deadline_s:
+                raise self._late(watch, waiting)
+            time.sleep(POLL_S)
+
+    def _late(self, watch: Watch, waiting: list[str]) -> StackError:
+        found, what = self._look(), f"was not ready within {self._wanted.timeout_s:.0f} s"
+        late = [name for name in self._services if name not in watch.settled and name not in waiting]
+        if late and late[0] in found:
+            return watch.failure(late[0], found[late[0]], what)
+        return StackError(f"{' and '.join(late or waiting)} {what}.", "Give it longer: --timeout 5m")
+
+    def _ensure_images(self) -> dict[str, str]:
+        """name → image id, after pulling what is missing and building what was asked for."""
+        ids: dict[str, str] = {}
+        for name, service in self._services.items():
+            if self._wanted.build and service.build:
+                build(self._client, name, service, self._report)
+            found = image_id(self._client, service.image)
+            if found is None:
+                pull(self._client, name, service, self._report)
+                found = image_id(self._client, service.image)
+            ids[name] = found or ""
+        return ids
+
+    def _look(self) -> dict[str, Container]:
+        return {one.service: one for one in our_containers(self._client, self._instance.id) if one.number == 1}
+
+    def _remove_what_the_file_no_longer_has(self) -> None:
+        for one in our_containers(self._client, self._instance.id):
+            if one.service not in self._project.services:
+                self._report(Event(Phase.STOP, one.service, "no longer in the file"))
+                remove(self._client, one, 10)
+
+    def _may_start(self, name: str, found: dict[str, Container], watch: Watch) -> bool:
+        """Whether what it needs is there; of one that runs once, the run of this `up` counts."""
+        needs = self._services[name].depends_on.items()
+        return all(
+            (needed in watch.settled or needed not in self._one_shots)
+            and needed in found
+            and _meets(found[needed], condition)
+            for needed, condition in needs
+        )
+
+    def _make_current(self, name: str, one: Container | None, image: str) -> None:
+        """Keep, wake, or make the container anew."""
+        same = one is not None and one.image_id == image and one.config_hash == config_hash(self._project, name)
+        if one is not None and (not same or self._must_run_again(name)):
+            self._report(Event(Phase.STOP, name, "changed"))
+            remove(self._client, one, round(self._project.services[name].stop_grace_period))
+            one = None
+        if one is None:
+            self._report(Event(Phase.CREATE, name))
+            identity = create_container(self._client, self._instance, self._project, name)
+            self._start(name, identity)
+        elif one.state == "paused":
+            self._client.unpause(one.id)
+            self.changed.append(name)
+        elif one.state != "running" and not (name in self._one_shots and one.exit_code == 0):
+            self._start(name, one.id)
+
+    def _must_run_again(self, name: str) -> bool:
+        """A one-shot prepares what others use; what it needs itself and was made anew has to be prepared anew."""
+        return name in self._one_shots and bool(set(self._services[name].depends_on) & set(self.changed))
+
+    def _start(self, name: str, identity: str) -> None:
+        from docker.errors import APIError
+
+        self._report(Event(Phase.START, name))
+        self.changed.append(name)
+        try:
+            self._client.start(identity)
+        except APIError as error:
+            self._report(Event(Phase.FAILED, name))
+            raise StackError(
+                f"{name} cannot be started: {error.explanation or error}", "See what holds it: k2ctl doctor"
+            ) from error
+
+
+def _meets(one: Container, condition: str) -> bool:
+    if condition == "service_completed_successfully":
+        return one.state == "exited" and one.exit_code == 0
+    return one.state == "running" and (condition == "service_started" or one.health == "healthy")
+
+
+def remove(client: "APIClient", one: Container, grace_s: int) -> None:
+    """Stop a container in its own time and remove it with its nameless volumes; one that is gone is fine."""
+    from docker.errors import NotFound
+
+    try:
+        if one.state in ("running", "restarting", "paused"):
+            if one.state == "paused":
+                client.unpause(one.id)
+            client.stop(one.id, timeout=grace_s)
+        client.remove_container(one.id, v=True, force=True)
+    except NotFound:
+        return

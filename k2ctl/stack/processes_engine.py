@@ -1,0 +1,164 @@
+"""Engines whose services are processes of this machine: embedded and local."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+from k2ctl.errors import UsageError
+from k2ctl.home import (
+    Endpoints,
+    ProcessId,
+    forget_endpoints,
+    forget_past_epochs,
+    load_endpoints,
+    save_endpoints,
+    state_dir,
+)
+from k2ctl.stack import embedded, local
+from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
+from k2ctl.stack.processes import is_alive, log_path
+from k2ctl.stack.progress import note
+from k2ctl.stack.readiness import health, wait_for_kafka
+
+DATA_FOLDERS: Final = ("lake", "kafka", "redis")
+
+
+@dataclass(frozen=True)
+class ProcessEngine:
+    """An engine of background processes; what differs is how they start and end.
+
+    start: takes the lake's places and starts the processes. check: raises when a service beside Kafka does not answer.
+    """
+
+    name: str
+    start: Callable[[Endpoints, Callable[[str], None]], Endpoints]
+    shut_down: Callable[[Endpoints], None]
+    check: Callable[[Endpoints], None]
+    kafka_patience_s: float
+
+    def up(self, profile: str, wanted: Wanted, report: Report) -> Up:
+        """See `Engine`. Processes that have died are cleared away and started anew; data is found again."""
+        if wanted.asks_for_containers():
+            raise UsageError(
+                f"--service, --port, --build and --no-wait mean nothing to the {self.name} engine.",
+                "They are for: k2ctl stack up --engine docker",
+            )
+        started_s = time.monotonic()
+        existing, repaired = self._endpoints(), False
+        if existing is not None:
+            if all(map(is_alive, existing.processes.values())):
+                return Up(existing, True, False, time.monotonic() - started_s)
+            report(note("clearing away a stack that died"))
+            self.shut_down(existing)
+            forget_endpoints()
+            repaired = True
+        endpoints = self._start(profile, report)
+        return Up(endpoints, False, repaired, time.monotonic() - started_s, tuple(endpoints.processes))
+
+    def _start(self, profile: str, report: Report) -> Endpoints:
+        lake = state_dir() / "lake"
+        lake.mkdir(mode=0o700, exist_ok=True)
+        base = Endpoints(
+            engine=self.name,
+            bootstrap_servers="",
+            catalog_uri=f"sqlite:///{lake}/catalog.db",
+            warehouse=f"file://{lake}/warehouse",
+            profile=profile,
+            started_at_us=time.time_ns() // 1000,
+        )
+        report(note(f"starting the {self.name} engine"))
+        endpoints = self.start(base, lambda what: report(note(what)))
+        try:
+            # Written before it is ready, so that a crash from here on leaves something that `down` can find.
+            save_endpoints(endpoints)
+            report(note("waiting until a record makes the round trip through Kafka"))
+            wait_for_kafka(endpoints, self.kafka_patience_s, lambda: is_alive(endpoints.processes["kafka"]))
+            self.check(endpoints)
+        except BaseException:
+            self.shut_down(endpoints)
+            forget_endpoints()
+            raise
+        return endpoints
+
+    def down(self, *, volumes: bool, report: Report) -> bool:
+        """See `Engine`. The lake and Kafka's data are the volumes."""
+        endpoints = self._endpoints()
+        if endpoints is not None:
+            report(note("stopping"))
+            self.shut_down(endpoints)
+            forget_endpoints()
+        if volumes:
+            for name in DATA_FOLDERS:
+                shutil.rmtree(state_dir() / name, ignore_errors=True)
+            forget_past_epochs()
+        return endpoints is not None
+
+    def is_up(self) -> bool:
+        """See `Engine`."""
+        return self._endpoints() is not None
+
+    def _endpoints(self) -> Endpoints | None:
+        endpoints = load_endpoints()
+        return endpoints if endpoints is not None and endpoints.engine == self.name else None
+
+    def status(self) -> list[ServiceStatus]:
+        """Kafka gets a record there and back, Redis answers, the catalog opens."""
+        endpoints = self._endpoints()
+        if endpoints is None:
+            return []
+        services = [_of_process(endpoints, service, process) for service, process in endpoints.processes.items()]
+        return [*services, ServiceStatus("catalog", "file", health(endpoints, "catalog"), endpoints.catalog_uri)]
+
+    def log_lines(self, service: str, *, follow: bool) -> Iterator[str]:
+        """See `Engine`."""
+        path = log_path(service)
+        if not path.exists():
+            known = sorted(log.stem for log in path.parent.glob("*.log"))
+            raise UsageError(f"There is no log of '{service}'.", f"There are: {', '.join(known) or 'none yet'}")
+        with path.open(errors="replace") as file:
+            while True:
+                line = file.readline()
+                if line:
+                    yield line.rstrip("\n")
+                elif not follow:
+                    return
+                else:
+                    time.sleep(0.2)
+
+
+def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> ServiceStatus:
+    endpoint = endpoints.bootstrap_servers if service == "kafka" else endpoints.state_url
+    if not is_alive(process):
+        return ServiceStatus(service, "exited", f"process {process.pid} is gone", endpoint)
+    found = psutil.Process(process.pid)
+    uptime_s, used_s = time.time() - process.created_s, sum(found.cpu_times()[:2])
+    return ServiceStatus(
+        service,
+        "running",
+        health(endpoints, service),
+        endpoint,
+        process.pid,
+        round(uptime_s, 1),
+        int(found.memory_info().rss),
+        round(used_s / max(uptime_s, 0.1), 3),
+    )
+
+
+EMBEDDED: Final = ProcessEngine(
+    name="embedded",
+    start=lambda base, _: embedded.start(base),
+    shut_down=embedded.shut_down,
+    check=lambda _: None,
+    kafka_patience_s=10.0,
+)
+LOCAL: Final = ProcessEngine(
+    name="local",
+    start=local.start,
+    shut_down=local.shut_down,
+    check=local.check_redis,
+    kafka_patience_s=60.0,
+)
