@@ -25,6 +25,9 @@ def up(
     service: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this service and what it needs; may be repeated.")
     ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="All but this service; may be repeated.")
+    ] = None,
     port: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=PORT", help="kafka=19092, kafka=auto, or auto for free ports; may be repeated."),
@@ -50,7 +53,7 @@ def up(
 
     load_profile(profile)
     ports = dict(map(_parse_port, port or []))
-    wanted = Wanted(tuple(service or []), ports, parse_duration(timeout), wait, build)
+    wanted = Wanted(tuple(service or []), tuple(without or []), ports, parse_duration(timeout), wait, build)
     with service_progress(f"k2ctl stack up --engine {engine}", quiet=as_json) as report:
         result = start(engine, profile, report, wanted)
     if as_json:

@@ -13,9 +13,14 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """How `up` shall go about it. ports: name → port, None for any free one; the name `auto` means all of them."""
+    """How `up` shall go about it.
+
+    services: these and what they need; all when empty. without: not these.
+    ports: name → port, None for any free one; the name `auto` means all of them.
+    """
 
     services: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     ports: Mapping[str, int | None] = field(default_factory=dict)
     timeout_s: float = 180.0
     wait: bool = True
@@ -23,7 +28,7 @@ class Wanted:
 
     def asks_for_containers(self) -> bool:
         """Whether it says anything that only an engine of containers can do."""
-        return bool(self.services or self.ports or self.build or not self.wait)
+        return bool(self.services or self.without or self.ports or self.build or not self.wait)
 
 
 @dataclass(frozen=True)

@@ -101,10 +101,11 @@ class Project(_Strict):
     networks: dict[str, Nothing | None] = {}
     secrets: dict[str, SecretFile] = {}
 
-    def with_dependencies(self, names: tuple[str, ...]) -> dict[str, Service]:
+    def chosen(self, names: tuple[str, ...] = (), without: tuple[str, ...] = ()) -> dict[str, Service]:
         """The named services and what they need, in the file's order; without names, all that have no profile."""
         wanted: set[str] = set()
-        waiting = list(names) or [name for name, service in self.services.items() if not service.profiles]
+        usual = [name for name, service in self.services.items() if not service.profiles and name not in without]
+        waiting = list(names) or usual
         while waiting:
             name = waiting.pop()
             if name not in wanted:

@@ -32,7 +32,7 @@ class Convergence:
         self._project = project
         self._wanted = wanted
         self._report = report
-        self._services = project.with_dependencies(wanted.services)
+        self._services = project.chosen(wanted.services, wanted.without)
         self._one_shots = project.one_shots()
 
     def run(self, probe: Probe) -> None:

@@ -166,6 +166,9 @@ def _is_free(client: "APIClient", project: str) -> bool:
 
 
 def _refuse_unknown(project: Project, wanted: Wanted) -> None:
-    for name in wanted.services:
+    for name in (*wanted.services, *wanted.without):
         if name not in project.services:
             raise UsageError(f"There is no service '{name}'.", f"There are: {', '.join(project.services)}")
+    for name in wanted.without:
+        if name in project.chosen(wanted.services, wanted.without):
+            raise UsageError(f"{name} cannot be left out: others need it.", "See depends_on in: k2ctl stack render")

@@ -36,10 +36,10 @@ def pull(client: "APIClient", name: str, service: Service, report: Report) -> No
         report(Event(Phase.PULL, name, service.image))
         for line in client.pull(service.image, stream=True, decode=True):
             if "error" in line:
-                raise _cannot_be_had(service, line["error"])
+                raise _cannot_be_had(name, service, line["error"])
             report(Event(Phase.PULL, name, service.image, pulled_share(layers, line)))
     except APIError as error:
-        raise _cannot_be_had(service, error.explanation or str(error)) from error
+        raise _cannot_be_had(name, service, error.explanation or str(error)) from error
 
 
 def pulled_share(layers: dict[str, tuple[int, int]], line: dict[str, Any]) -> float | None:
@@ -54,11 +54,11 @@ def pulled_share(layers: dict[str, tuple[int, int]], line: dict[str, Any]) -> fl
     return sum(current for current, _ in layers.values()) / whole if whole else None
 
 
-def _cannot_be_had(service: Service, reason: str) -> StackError:
+def _cannot_be_had(name: str, service: Service, reason: str) -> StackError:
     help_ = (
         "Build it: k2ctl stack up --engine docker --build"
         if service.build
-        else f"Check the network, or bring it: docker save {service.image} on a machine that has it, docker load here."
+        else f"Bring it (docker save {service.image} on a machine that has it, docker load here), or: --without {name}"
     )
     return StackError(f"The image {service.image} is not here and cannot be pulled: {' '.join(reason.split())}", help_)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def examine(client: "APIClient", instance: Instance, project: Project, wanted: Wanted) -> list[Check]:
     """Every check of this engine; some 50 ms."""
-    names = set(project.with_dependencies(wanted.services))
+    names = set(project.chosen(wanted.services, wanted.without))
     limits = sum(project.services[name].mem_limit or 0 for name in names)
     return [
         _engine(client),

@@ -138,8 +138,8 @@ def test_the_hash_changes_with_what_the_container_gets_and_with_nothing_else(fol
 def test_services_come_after_what_they_need(folder: Path) -> None:
     project = read(folder)
     assert project.waves(set(project.services)) == [["one"], ["two"]]
-    assert list(project.with_dependencies(())) == ["one"]
-    assert list(project.with_dependencies(("two",))) == ["one", "two"]
+    assert list(project.chosen()) == ["one"]
+    assert list(project.chosen(("two",))) == ["one", "two"]
 
 
 @given(st.text())
