@@ -12,7 +12,13 @@ QUIET: Final = logging.getLogger("k2ctl.kafka")
 QUIET.addHandler(logging.NullHandler())
 QUIET.propagate = False
 
-ADVISORY_SESSION_MS: Final = 6000
+SESSION_S: Final = 6.0
+"""With the default of 45 s a killed member's partitions waited 44 to 70 s."""
+
+
+def session_timeout_s(endpoints: Endpoints) -> float:
+    """How long a member of a group may be silent before its partitions go to others."""
+    return 1.0 if endpoints.engine == "embedded" else SESSION_S
 
 
 def _common(endpoints: Endpoints) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def consumer_config(endpoints: Endpoints, **overrides: Any) -> dict[str, Any]:
         "fetch.wait.max.ms": 10,
         "fetch.queue.backoff.ms": 5,
         "fetch.error.backoff.ms": 50,
-        "session.timeout.ms": 1000 if endpoints.engine == "embedded" else ADVISORY_SESSION_MS,
+        "session.timeout.ms": round(session_timeout_s(endpoints) * 1000),
         "heartbeat.interval.ms": 200 if endpoints.engine == "embedded" else 2000,
         **overrides,
     }

@@ -179,9 +179,9 @@ def _sequences(consumers: list[dict[str, Any]], name: str) -> int:
 
 
 def _newest_of_topics(consumers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One status for each topic: what they say of the table they all say alike, the newest best."""
+    """One status for each topic: of what they say of the table, all its partitions, the latest commit's is true."""
     newest: dict[str, dict[str, Any]] = {}
-    for status in sorted(consumers, key=lambda status: int(status["at_us"])):
+    for status in sorted(consumers, key=lambda status: (int(status.get("table_sequence", 0)), int(status["at_us"]))):
         newest[status["topic"]] = status
     return list(newest.values())
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from k2ctl.broker.clients import ADVISORY_SESSION_MS, QUIET
+from k2ctl.broker.clients import QUIET, SESSION_S
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 
@@ -49,7 +49,7 @@ class PlainConsumer:
                 "logger": QUIET,
                 "enable.auto.commit": True,
                 "auto.offset.reset": "earliest",
-                "session.timeout.ms": ADVISORY_SESSION_MS,
+                "session.timeout.ms": round(SESSION_S * 1000),
             }
         )
         self._consumer.subscribe([topic])

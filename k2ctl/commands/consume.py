@@ -52,6 +52,12 @@ def consume(
             metavar="ADDRESS", help="Where to serve them; on another address than loopback anyone there can read them."
         ),
     ] = "127.0.0.1",
+    group: Annotated[
+        bool, typer.Option("--group", help="Share the topic with other consumers that are started so, on any machine.")
+    ] = False,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="In a group: come back under this name, and to the same partitions.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Read trades from Kafka, clean them and commit them to the table, exactly once.
@@ -63,7 +69,7 @@ def consume(
     from k2ctl.home import require_endpoints
     from k2ctl.metrics import Exporter
     from k2ctl.pipeline.consumer import Consumer
-    from k2ctl.pipeline.plan import ConsumerPlan
+    from k2ctl.pipeline.plan import ConsumerPlan, unique_id
     from k2ctl.profiles import load_profile
 
     endpoints = require_endpoints()
@@ -73,6 +79,9 @@ def consume(
         rebase=rebase,
         budget=budget,
         state=state,
+        group=group,
+        named=bool(name),
+        consumer_id=name or unique_id(),
     )
     exporter = Exporter(metrics_port, metrics_address) if metrics_port else None
     run_consumer(Consumer(endpoints, plan), exporter, as_json=as_json)
@@ -122,8 +131,8 @@ def _announce(consumer: "Consumer") -> None:
 
     for epoch in consumer.beginning.retired:
         say(f"Epoch {epoch[:8]} of {consumer.topic} is gone with its Kafka; {consumer.beginning.lost_text}.")
-    if consumer.remembered:
-        say(f"Remembering {consumer.remembered:,} trades that the table holds, so that none is stored twice.")
+    if consumer.share.remembered:
+        say(f"Remembering {consumer.share.remembered:,} trades that the table holds, so that none is stored twice.")
     if consumer.budget.per_s is not None:
         say(f"Held to {consumer.budget.per_s:,.0f} processed trades per second: pressure on purpose, not this machine.")
     if consumer.ledger.count and not consumer.plan.backfill:
@@ -170,11 +179,11 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
             "left_in_kafka": totals.left_in_kafka,
             "seconds": seconds,
             "table": asdict(counts),
-            "sequence": asdict(consumer.tracker.counts()),
+            "sequence": asdict(consumer.share.tracker.counts()),
         }
         print_json(orjson.dumps(document))
     else:
-        out().print(summary(totals, counts, consumer.tracker.counts(), seconds))
+        out().print(summary(totals, counts, consumer.share.tracker.counts(), seconds))
         if totals.left_in_kafka:
             say(f"{totals.left_in_kafka:,} trades that were read are left to Kafka, to stop in time; nothing is lost.")
         if consumer.ledger.count:

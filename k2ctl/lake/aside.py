@@ -8,10 +8,12 @@ import hashlib
 import os
 import uuid
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote, urlparse
 
 import orjson
+from pyarrow.fs import FileSelector, FileType
+from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
 from k2ctl.errors import LakeError
@@ -68,6 +70,17 @@ class AsideFolder:
         Path(str(_local_path(self.write(kind, content, "new")))).replace(local)
         _sync(local.parent)
         return location
+
+    def names(self, kind: str) -> list[str]:
+        """The names of all files of a kind.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        io = cast(PyArrowFileIO, self._io)
+        scheme, netloc, path = io.parse_location(f"{self._root}/{kind}", io.properties)
+        listed = io.fs_by_scheme(scheme, netloc).get_file_info(FileSelector(path, allow_not_found=True))
+        return [info.base_name for info in listed if info.type == FileType.File]
 
     def location(self, kind: str, name: str) -> str:
         """Where a file of a fixed name is."""

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,7 +17,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
 from pyiceberg.transforms import HourTransform, IdentityTransform
 from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints, without_password
@@ -24,6 +25,8 @@ from k2ctl.schema.rows import arrow_schema
 from k2ctl.schema.topics import TABLE
 
 CATALOG_NAME: Final = "k2"
+OPEN_TRIES: Final = 3
+OPEN_PAUSE_S: Final = 0.05
 TABLE_PROPERTIES: Final = {
     "format-version": "2",
     "commit.retry.num-retries": "0",
@@ -52,7 +55,7 @@ class Lake:
         self.storage = dict(storage)
         properties = {**self.storage, "uri": catalog_uri, "warehouse": warehouse, "pool_pre_ping": "true"}
         try:
-            self.catalog = SqlCatalog(CATALOG_NAME, **properties)
+            self.catalog = _opened(properties)
             if catalog_uri.startswith("sqlite"):
                 event.listen(self.catalog.engine, "connect", _use_write_ahead_log)
         except (SQLAlchemyError, OSError) as error:
@@ -115,7 +118,7 @@ class Lake:
         if found is not None:
             return found
         try:
-            with contextlib.suppress(NamespaceAlreadyExistsError):
+            with contextlib.suppress(NamespaceAlreadyExistsError, IntegrityError):
                 self.catalog.create_namespace(name.rpartition(".")[0])
             return self.catalog.create_table(
                 name, schema, partition_spec=spec, sort_order=order, properties=TABLE_PROPERTIES
@@ -124,6 +127,16 @@ class Lake:
             return self.catalog.load_table(name)
         except (SQLAlchemyError, OSError) as error:
             raise _unreachable(self.catalog_uri, error) from error
+
+
+def _opened(properties: Mapping[str, str]) -> SqlCatalog:
+    """The catalog, with its own tables. Of several that make them at one moment all but one fail, and look again."""
+    for _ in range(OPEN_TRIES - 1):
+        try:
+            return SqlCatalog(CATALOG_NAME, **properties)
+        except (OperationalError, ProgrammingError, IntegrityError):
+            time.sleep(OPEN_PAUSE_S)
+    return SqlCatalog(CATALOG_NAME, **properties)
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, _: Any) -> None:

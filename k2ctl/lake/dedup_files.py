@@ -1,4 +1,4 @@
-"""What deduplication has saved beside the table: an index for each topic, and the files that it names.
+"""What deduplication has saved beside the table: an index of each topic, or of each member of its group, and its files.
 
 The index is replaced in one step after its files are written, so it always names whole files. It says which commits
 they cover; whoever loads it adds the rows of later ones. Nothing here is the truth: what cannot be read is made again
@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 from k2ctl.lake.aside import DEDUP, AsideFolder
 
 INDEX_SUFFIX: Final = ".index.json"
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,10 @@ class SavedChunk:
 
 @dataclass(frozen=True)
 class DedupIndex:
-    """One topic's.
+    """One consumer's memory of a topic.
 
-    table: the table's uuid. sequence_number: rows of commits up to this one are in the files. offsets: per
+    member: who of a group saved it; empty for one that reads alone. partitions: those whose rows it covers; None for
+    all. table: the table's uuid. sequence_number: rows of commits up to this one are in the files. offsets: per
     "epoch/partition", where these commits left Kafka; for people. sequenced: the file of the interval sets.
     """
 
@@ -46,6 +47,8 @@ class DedupIndex:
     floor_us: int
     sequenced: str
     chunks: tuple[SavedChunk, ...]
+    member: str = ""
+    partitions: tuple[int, ...] | None = None
 
     @property
     def files(self) -> set[str]:
@@ -81,19 +84,37 @@ class DedupFolder:
 
     def put_index(self, index: DedupIndex) -> None:
         """Make an index the one of its topic. Raises OSError when the store does not take it."""
-        self._folder.put(DEDUP, index_name(index.topic), orjson.dumps({"version": _VERSION, **_document(index)}))
+        name = index_name(index.topic, index.member)
+        self._folder.put(DEDUP, name, orjson.dumps({"version": _VERSION, **_document(index)}))
 
-    def index(self, topic: str) -> DedupIndex | None:
-        """The index of a topic; None when there is none, or none that can be read."""
+    def index(self, topic: str, member: str = "") -> DedupIndex | None:
+        """The index of a topic, or of a member of its group; None when there is none, or none that can be read."""
+        return self._index(index_name(topic, member))
+
+    def indexes(self, topic: str) -> list[DedupIndex]:
+        """Every index of a topic that can be read, the newest commits first.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        ours = [name for name in self._folder.names(DEDUP) if _is_of(name, topic)]
+        found = [index for index in map(self._index, ours) if index is not None]
+        return sorted(found, key=lambda index: index.sequence_number, reverse=True)
+
+    def _index(self, name: str) -> DedupIndex | None:
         try:
-            return parse_index(self._folder.read(self._folder.location(DEDUP, index_name(topic))))
+            return parse_index(self._folder.read(self._folder.location(DEDUP, name)))
         except OSError:
             return None
 
 
-def index_name(topic: str) -> str:
-    """The name of a topic's index. Kafka's own rule leaves letters, digits, dots, dashes and underscores."""
-    return topic + INDEX_SUFFIX
+def index_name(topic: str, member: str = "") -> str:
+    """The name of an index. Kafka's own rule leaves topics letters, digits, dots, dashes and underscores."""
+    return topic + (f"@{member}" if member else "") + INDEX_SUFFIX
+
+
+def _is_of(name: str, topic: str) -> bool:
+    return name.endswith(INDEX_SUFFIX) and name.removesuffix(INDEX_SUFFIX).partition("@")[0] == topic
 
 
 def parse_index(content: bytes) -> DedupIndex | None:
@@ -103,7 +124,8 @@ def parse_index(content: bytes) -> DedupIndex | None:
         if document.pop("version") != _VERSION:
             return None
         chunks = tuple(SavedChunk(**chunk) for chunk in document.pop("chunks"))
-        return DedupIndex(chunks=chunks, **document)
+        partitions = document.pop("partitions")
+        return DedupIndex(chunks=chunks, partitions=None if partitions is None else tuple(partitions), **document)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
+from sqlalchemy.exc import OperationalError
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
@@ -168,7 +169,7 @@ class TableWriter:
                 retired = progress.retired(topic, epoch, lost)
                 moved = replace(retired, commit_id=commit_id, sequence_number=self._next_number())
                 return self._swap([], moved, commit_id)
-            except CommitFailedException as error:
+            except (CommitFailedException, OperationalError) as error:
                 self._pause(attempts, started_s, error)
 
     def _done(

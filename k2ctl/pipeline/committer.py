@@ -1,6 +1,7 @@
 """Step 6: commit, off the consuming thread. At most one commit is under way."""
 
 from collections import deque
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -50,15 +51,13 @@ class Committer:
             raise RuntimeError("a commit is under way")
         self._under_way = (pending, self._thread.submit(self._commit, pending, progress))
 
-    def collect(self, *, wait: bool = False) -> Finished | None:
-        """The commit that has finished, if any; with `wait`, wait for the one under way. Raises what it raised."""
-        if self._under_way is None or not (wait or self._under_way[1].done()):
+    def collect(self, *, wait_s: float | None = 0.0) -> Finished | None:
+        """The commit that has finished, if any, after waiting so long for it; None for ever. Raises what it raised."""
+        if self._under_way is None or not futures.wait([self._under_way[1]], wait_s).done:
             return None
         future = self._under_way[1]
-        try:
-            finished = future.result()
-        finally:
-            self._under_way = None
+        self._under_way = None
+        finished = future.result()
         self._durations_s.append(finished.seconds)
         if finished.pending.rows:
             self._rows_s.append(finished.pending.rows / finished.seconds)

@@ -37,6 +37,11 @@ class Memory:
         """Nothing was ever seen."""
         return cls(ChunkSeries(plan))
 
+    def absorb(self, other: "Memory") -> None:
+        """Remember all that another does."""
+        self.series.absorb(other.series)
+        self.sequenced.absorb(other.sequenced)
+
 
 class HybridDeduplicator:
     """Remembers message ids; one per consumer, fed in the order of the partitions, on the consumer's thread."""

@@ -31,7 +31,7 @@ LOADERS: Final = 8
 
 @dataclass(frozen=True)
 class Restored:
-    """The memory, what of the table it covers, and whether it was `saved` in the folder. rows: read from the table."""
+    """The memory, what of the table it covers, and whether all was `saved` in the folder. rows: read from the table."""
 
     memory: Memory
     folder: DedupFolder
@@ -41,9 +41,11 @@ class Restored:
 
 
 def restore(lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan, clock: Clock) -> Restored:
-    """Remember what the table holds of the window.
+    """Remember what the table holds of the window, of some partitions.
 
-    Saved state is used only as a whole: with one file missing or damaged, the table is read instead.
+    Each partition's newest saved state, whoever saved it, and the rows stored since; the table's window where nothing
+    usable was saved. Saved state is used only as a whole: with one file missing or damaged, another is looked for.
+    What was saved may hold more than these partitions: that, too, is in the table.
 
     Raises:
         LakeError: the table cannot be read.
@@ -51,20 +53,32 @@ def restore(lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan
     table = lake.table()
     progress, now_us = progress_of(table), clock.now_us()
     folder = DedupFolder(table)
-    index = folder.index(topic)
-    usable = index and index.table == folder.table_id and index.sequence_number <= progress.sequence_number
-    memory = load(folder, index, plan) if index is not None and usable else None
-    if index is not None and memory is not None:
-        memory.series.expire(now_us)
-        memory.sequenced.forget(now_us - plan.window_us)
-        later = rows_stored_after(table, index.sequence_number, topic, partitions)
-        return Restored(memory, folder, progress, True, _take_in(memory, later, now_us))
-    since_us = now_us - plan.window_us
-    memory = Memory.empty(plan)
-    if table.metadata.current_snapshot() is not None:
-        memory.series.floor_us = since_us
-    count = _take_in(memory, recent_rows(table, since_us, topic, partitions), now_us)
-    return Restored(memory, folder, progress, False, count)
+    memory, unsaved, rows = Memory.empty(plan), set(partitions), 0
+    for index in _usable(folder, topic, progress, now_us - plan.window_us):
+        covered = unsaved if index.partitions is None else unsaved & set(index.partitions)
+        loaded = load(folder, index, plan) if covered else None
+        if loaded is None:
+            continue
+        loaded.series.expire(now_us)
+        loaded.sequenced.forget(now_us - plan.window_us)
+        memory.absorb(loaded)
+        rows += _take_in(memory, rows_stored_after(table, index.sequence_number, topic, covered), now_us)
+        unsaved -= covered
+    if unsaved:
+        since_us = now_us - plan.window_us
+        if table.metadata.current_snapshot() is not None:
+            memory.series.floor_us = max(memory.series.floor_us, since_us)
+        rows += _take_in(memory, recent_rows(table, since_us, topic, unsaved), now_us)
+    return Restored(memory, folder, progress, not unsaved, rows)
+
+
+def _usable(folder: DedupFolder, topic: str, progress: Progress, since_us: int) -> list[DedupIndex]:
+    """The indexes of this very table's past that are in the window, the newest first; none if they cannot be listed."""
+    try:
+        found = [index for index in folder.indexes(topic) if index.saved_us >= since_us]
+    except OSError:
+        return []
+    return [i for i in found if i.table == folder.table_id and i.sequence_number <= progress.sequence_number]
 
 
 def load(folder: DedupFolder, index: DedupIndex, plan: ChunkPlan) -> Memory | None:

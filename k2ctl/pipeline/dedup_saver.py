@@ -1,5 +1,6 @@
 """Saving what deduplication remembers: closed chunks once, open ones and interval sets every minute."""
 
+from collections.abc import Collection
 from typing import Final
 
 from k2ctl.clock import Clock
@@ -18,14 +19,26 @@ CLOSED: Final = "closed"
 class DedupSaver:
     """Saves the memory of one topic's consumer. A failing store is noted in `trouble`, and tried again at the next.
 
-    progress: what the memory covers at the start.
+    progress: what the memory covers at the start. member, partitions: who of a group this is, and whose rows it
+    remembers; alone it remembers all.
     """
 
-    def __init__(self, folder: DedupFolder, topic: str, plan: ChunkPlan, progress: Progress, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: DedupFolder,
+        topic: str,
+        plan: ChunkPlan,
+        progress: Progress,
+        clock: Clock,
+        member: str = "",
+        partitions: Collection[int] | None = None,
+    ) -> None:
         self._folder = folder
         self._topic = topic
         self._plan = plan
         self._covered = progress
+        self._member = member
+        self._partitions = None if partitions is None else tuple(sorted(partitions))
         self._alone = True
         self._clock = clock
         self._due_s = clock.monotonic_s() + SAVE_EVERY_S
@@ -57,7 +70,8 @@ class DedupSaver:
 
         1. The files that the new index will name, each durable.
         2. The index, in one step.
-        3. Files that neither it nor the one before names are deleted: a reader may be on its way with that one.
+        3. Files that neither it nor the one before names are deleted: a reader may be on its way with that one. In a
+           group other indexes may name them too, so there they are left to the collector.
         """
         self._due_s = self._clock.monotonic_s() + SAVE_EVERY_S
         try:
@@ -67,7 +81,8 @@ class DedupSaver:
             self.trouble = str(error)
             return
         self.trouble = ""
-        self._folder.delete(self._retired - index.files)
+        if not self._member:
+            self._folder.delete(self._retired - index.files)
         self._retired, self._named = self._named, index.files
 
     def _written(self, memory: Memory) -> DedupIndex:
@@ -90,6 +105,8 @@ class DedupSaver:
             floor_us=series.floor_us,
             sequenced=self._folder.write(memory.sequenced.dumps()),
             chunks=tuple(chunks),
+            member=self._member,
+            partitions=self._partitions,
         )
 
     def _saved(self, chunk: Chunk, kind: str) -> SavedChunk:
@@ -98,4 +115,8 @@ class DedupSaver:
         return SavedChunk(chunk.name, kind, chunk.first_us, chunk.last_us, chunk.stamp_us)
 
     def _lanes(self, progress: Progress) -> list[tuple[Lane, str]]:
-        return [(lane, head.commit_id) for lane, head in progress.heads.items() if lane.topic == self._topic]
+        return [
+            (lane, head.commit_id)
+            for lane, head in progress.heads.items()
+            if lane.topic == self._topic and (self._partitions is None or lane.partition in self._partitions)
+        ]

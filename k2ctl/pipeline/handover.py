@@ -240,10 +240,10 @@ def fences_at(progress: Progress, topic: str, epoch: str, offsets: Mapping[int, 
     return {p: Fence(epoch, offsets[p], head.commit_id if head else "") for p, head in heads.items()}
 
 
-def fences_moved(progress: Progress, topic: str, epoch: str) -> dict[int, Fence]:
-    """The partitions that the last commit has moved, and where they stand now."""
+def fences_moved(progress: Progress, topic: str, epoch: str, commit_id: str) -> dict[int, Fence]:
+    """The partitions that a commit has moved and nobody since, and where they stand now."""
     return {
         lane.partition: Fence(epoch, head.next_offset, head.commit_id)
         for lane, head in progress.heads.items()
-        if lane[:2] == (topic, epoch) and head.commit_id == progress.commit_id
+        if lane[:2] == (topic, epoch) and head.commit_id == commit_id
     }

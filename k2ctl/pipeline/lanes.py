@@ -41,6 +41,7 @@ class LaneReader:
                 reader.assign(part)
                 self._readers.append(reader)
         self._watermarks = WatermarkFollower(endpoints, topic, {p: highs[p] for p in offsets}) if offsets else None
+        self._has_critical = bool(parts[0])
         self._newest_ms: dict[int, int] = {}
         self.oldest_critical_ms: int | None = None
         """The earliest record timestamp that the last fetch brought from the CRITICAL lane, if any."""
@@ -53,7 +54,9 @@ class LaneReader:
         if not self._readers:
             return concatenate([])
         if len(self._readers) == 1:
-            return self._fetch_from(self._readers[0], records, per_call, FIRST_WAIT_S)
+            fetched = self._fetch_from(self._readers[0], records, per_call, FIRST_WAIT_S)
+            self.oldest_critical_ms = fetched.oldest_ms if self._has_critical else None
+            return fetched
         first = self._fetch_from(self._readers[0], records if critical_first else records // 2, per_call, 0.0)
         least = round(records * REST_SHARE_UNDER_PRESSURE) if critical_first else records // 2
         self.oldest_critical_ms = first.oldest_ms
@@ -108,6 +111,8 @@ class LaneReader:
         """
         if not self._readers:
             return None
+        if critical and not self._has_critical:
+            return 0.0
         at = 0 if critical else len(self._readers) - 1
         positions, highs = self._readers[at].positions, self.high_watermarks()
         if None in highs.values():

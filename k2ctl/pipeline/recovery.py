@@ -85,6 +85,8 @@ class Recovery:
             rows, intact = decode_spill(content, topic, epoch)
         except OSError:
             rows, intact = Rows.empty(topic, epoch), False
+        # What is of other partitions is given back by whoever holds those.
+        rows = rows.take(np.isin(rows.partition, [entry.partition for entry in entries]))
         if content and not intact:
             self._folder.quarantine(file, content)
         settling = []

@@ -34,7 +34,7 @@ class StatusReporter:
         rate_in, rate_committed = self._rates()
         partitions, behind = self._partitions()
         per_record, lag = consumer.trades_per_record(), consumer.lag_trades()
-        slope, dedup = consumer.slope.value, consumer.deduplicator.statistics()
+        slope, dedup = consumer.slope.value, consumer.share.deduplicator.statistics()
         owed_since_us = min((entry.first_us for entry in ledger.entries if not entry.spill), default=None)
         lag_seconds = self._lag_seconds(behind, critical=False)
         ages = [age for age in (lag_seconds, self._age_s(owed_since_us)) if age is not None]
@@ -49,13 +49,13 @@ class StatusReporter:
             level_reason=controller.transitions[-1].reason if controller.transitions else "",
             cooldown_left_s=round(controller.cooldown_left_s(), 1) if controller.number else 0.0,
             lag_trades=lag,
-            lag_records=consumer.reader.lag_records(),
+            lag_records=consumer.share.reader.lag_records(),
             lag_committed_trades=None if behind is None else round(behind * per_record),
             lag_seconds=lag_seconds,
             trades_per_record=round(per_record, 2),
             rate_in=rate_in,
             rate_committed=rate_committed,
-            pending=sum(batch.rows for batch in (consumer.committer.in_flight, consumer.pending) if batch),
+            pending=sum(batch.rows for batch in (consumer.committer.in_flight, consumer.share.pending) if batch),
             counts=asdict(consumer.counts()),
             memory_bytes=consumer.memory.resident_bytes(),
             memory_share=consumer.memory.share(dedup["bytes"], dedup["planned_bytes"]),
@@ -77,14 +77,18 @@ class StatusReporter:
                 for priority, row in zip(PRIORITIES, totals.by_priority.tolist(), strict=True)
             },
             ladder=self._ladder(),
-            sequence=asdict(consumer.tracker.counts()),
-            state=asdict(consumer.handover.snapshot()),
+            sequence=asdict(consumer.share.tracker.counts()),
+            state=asdict(consumer.share.handover.snapshot()),
             dedup=dedup,
             partitions=partitions,
             transitions=[asdict(transition) for transition in list(controller.transitions)[-TRANSITIONS_SHOWN:]],
             transitions_total=dict(controller.transitions_total),
             commit_times=totals.commit_times,
             maintenance=consumer.maintenance.snapshot().counts(),
+            table_sequence=consumer.share.progress.sequence_number,
+            shares_opened=consumer.holding.opened,
+            stood_still_s=round(consumer.holding.still_s, 3),
+            fenced_commits=totals.fenced,
             stopped=stopped,
         )
         return self._last
@@ -92,9 +96,9 @@ class StatusReporter:
     def _partitions(self) -> tuple[list[PartitionStatus], int | None]:
         """Each partition's offsets, and the records between commit and watermark; None while a watermark is unknown."""
         consumer = self._consumer
-        highs, positions = consumer.reader.high_watermarks(), consumer.reader.positions
+        highs, positions = consumer.share.reader.high_watermarks(), consumer.share.reader.positions
         partitions = [
-            PartitionStatus(p, positions[p], consumer.committed_offsets.get(p, positions[p]), high or 0)
+            PartitionStatus(p, positions[p], consumer.share.committed_offsets.get(p, positions[p]), high or 0)
             for p, high in sorted(highs.items())
         ]
         if None in highs.values():
@@ -106,10 +110,10 @@ class StatusReporter:
         if behind_records is None:
             return None
         consumer = self._consumer
-        batches = [batch for batch in (consumer.committer.in_flight, consumer.pending) if batch]
+        batches = [batch for batch in (consumer.committer.in_flight, consumer.share.pending) if batch]
         oldest = [batch.oldest_critical_ms if critical else batch.oldest_ms for batch in batches]
         waiting = [self._age_s(ms * 1000) for ms in oldest if ms is not None]
-        unread = consumer.reader.age_at_position_s(critical=critical)
+        unread = consumer.share.reader.age_at_position_s(critical=critical)
         ages = [age for age in (*waiting, unread) if age is not None]
         return max(ages) if ages else None
 

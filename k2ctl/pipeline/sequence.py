@@ -13,7 +13,7 @@ still fills it), or EXPLAINED: its trades were put aside, or the venue has start
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -71,6 +71,10 @@ class SequenceTracker:
     def start_counting(self) -> None:
         """Begin the totals at zero: what was noted so far came from the table, not from the feed."""
         self._totals = Totals(unverified=self._totals.unverified)
+
+    def count_on(self, before: "SequenceTracker") -> None:
+        """Begin the totals where another's stand: the same consumer's, of the partitions that it held before."""
+        self._totals = replace(before._totals, unverified=self._totals.unverified)
 
     def give_back(self, count: int) -> None:
         """So many of the trades that were put aside are settled."""

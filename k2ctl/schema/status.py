@@ -44,6 +44,9 @@ class ConsumerStatus:
     aside and not given back, of any epoch. by_priority: what this process did, priority → action → trades.
     commit_times: how long this process's commits took. maintenance: what it did for the table, name → how often.
     state: where sequence state is kept, and what holds of it now (`k2ctl.state.guarantee`).
+    table_sequence: of the commit after which the table stood as `counts` and `owed` say. In a group: shares_opened, how
+    often the share of the topic was taken over anew; stood_still_s, how long the last time; fenced_commits, those of
+    which others had moved a part.
     ladder: the levels with their thresholds, as scaled for the engine. transitions_total: `FROM>TO` → how often.
     """
 
@@ -90,6 +93,10 @@ class ConsumerStatus:
     state: dict[str, object] = field(default_factory=dict)
     commit_times: Durations = field(default_factory=Durations)
     maintenance: dict[str, int] = field(default_factory=dict)
+    table_sequence: int = 0
+    shares_opened: int = 0
+    stood_still_s: float = 0.0
+    fenced_commits: int = 0
     kind: str = "consumer"
     stopped: bool = False
 

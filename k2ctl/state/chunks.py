@@ -144,6 +144,24 @@ class ChunkSeries:
                 chunk = None
         return chunk
 
+    def absorb(self, other: "ChunkSeries") -> None:
+        """Take over another's chunks: they are closed here, unless this series has none of the kind."""
+        known = {chunk.name for chunk in (*self.closed, *self._open()) if chunk.name}
+        self.closed += [chunk for chunk in other.closed if chunk.name not in known]
+        for chunk in (other.live, other.stray):
+            if chunk is None or chunk.name in known:
+                continue
+            if chunk is other.live and self.live is None:
+                self.live = chunk
+            elif chunk is other.stray and self.stray is None:
+                self.stray = chunk
+            else:
+                self.closed.append(chunk)
+        self.closed.sort(key=lambda chunk: chunk.stamp_us)
+        self.floor_us = max(self.floor_us, other.floor_us)
+        self.forgotten += other.forgotten
+        self._index()
+
     def expire(self, now_us: int) -> None:
         """Forget the closed chunks that are older than the window, and the oldest of what is over the limit.
 

@@ -85,6 +85,25 @@ class IntervalSets:
         copy._starts, copy._ends = copy._starts[some], copy._ends[some]
         return copy
 
+    def absorb(self, other: "IntervalSets") -> None:
+        """Add all that another holds."""
+        codes = self._codes_of(other._keys)
+        self._touched_us[codes] = np.maximum(self._touched_us[codes], other._touched_us[other._codes])
+        code_here = np.zeros(len(codes), np.uint64)
+        code_here[other._codes] = codes
+        mask = _NUMBER_LIMIT - np.uint64(1)
+        prefix = code_here[other._starts >> NUMBER_BITS] << NUMBER_BITS
+        starts = np.concatenate([self._starts, prefix | (other._starts & mask)])
+        ends = np.concatenate([self._ends, prefix | (other._ends & mask)])
+        if not len(starts):
+            return
+        order = np.argsort(starts, kind="stable")
+        starts, reach = starts[order], np.maximum.accumulate(ends[order])
+        # Those that overlap or touch become one. Keys never touch: numbers stay below 2^40 - 1.
+        apart = starts[1:] > reach[:-1]
+        self._starts = starts[np.concatenate([[True], apart])]
+        self._ends = reach[np.concatenate([apart, [True]])]
+
     def forget(self, before_us: int) -> None:
         """Drop the keys that nothing was added to since `before_us`."""
         stays = self._touched_us >= before_us

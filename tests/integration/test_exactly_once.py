@@ -303,7 +303,7 @@ def test_offsets_that_retention_deleted_unread_are_counted_as_lost(
     consumer.run(threading.Event())
     counts = consumer.counts()
     assert (counts.seen, counts.lost, counts.stored, counts.balanced) == (840, 50, 790, True)
-    assert consumer.tracker.counts().missing_trades == 50
+    assert consumer.share.tracker.counts().missing_trades == 50
 
 
 def test_a_kafka_that_was_wiped_is_recognised(platform: tuple[Endpoints, Profile, str]) -> None:

@@ -1,0 +1,98 @@
+"""What a consumer works on for as long as it lives: the table, the topic and its epoch, the policy."""
+
+from dataclasses import dataclass
+
+from k2ctl.broker.admin import BrokerAdmin, Watermarks
+from k2ctl.clock import Clock
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.expiry import SnapshotRetention
+from k2ctl.lake.heads import Progress
+from k2ctl.lake.progress import progress_of
+from k2ctl.lake.writer import TableWriter
+from k2ctl.pipeline.admit import Admission
+from k2ctl.pipeline.dedup_plan import plan_chunks
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.pipeline.retention import RetentionWatch
+from k2ctl.pipeline.start import Beginning, settle_epochs
+from k2ctl.profiles.universe import Universe
+from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
+from k2ctl.state.chunks import ChunkPlan
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Opened once. table_id: the table's uuid. chunks: what deduplication may take of memory."""
+
+    endpoints: Endpoints
+    plan: ConsumerPlan
+    clock: Clock
+    topic: str
+    lake: Lake
+    table_id: str
+    writer: TableWriter
+    beginning: Beginning
+    chunks: ChunkPlan
+    retention: RetentionWatch
+    admission: Admission
+
+    @property
+    def epoch(self) -> str:
+        """The topic's incarnation."""
+        return self.beginning.epoch
+
+    def progress(self) -> Progress:
+        """How far the table is now.
+
+        Raises:
+            LakeError: it does not answer, or cannot be trusted.
+        """
+        return progress_of(self.lake.table())
+
+    def watermarks(self) -> dict[int, Watermarks]:
+        """Both ends of every partition of the topic.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        with BrokerAdmin(self.endpoints) as admin:
+            return admin.watermarks(self.topic)
+
+
+def reference_topic_of(plan: ConsumerPlan) -> str:
+    """Where reference data of the plan's market arrives."""
+    market = plan.profile.market
+    return reference_topic(market.asset_class, market.exchange)
+
+
+def open_platform(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock) -> Platform:
+    """Make the topics and the table where they are missing, and close the books of epochs that are gone.
+
+    Raises:
+        ProfileError: the plan does not fit into memory. BrokerError, LakeError: Kafka or the table cannot be used, or
+        the one was not filled from the other.
+    """
+    profile, chunks = plan.profile, plan_chunks(plan.profile.consumer)
+    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    lake = Lake.at(endpoints)
+    writer = TableWriter(lake, clock, SnapshotRetention.from_profile(profile.lake.expire))
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, profile.topic.partitions)
+        admin.create_topic(dead_letter_topic(topic), 1)
+        admin.create_topic(reference_topic_of(plan), 1, {"cleanup.policy": "compact"})
+        table = lake.table()
+        beginning = settle_epochs(endpoints, admin, writer, progress_of(table), topic, rebase=plan.rebase)
+    retention = RetentionWatch(endpoints, topic, profile.topic.retention_hours, clock)
+    return Platform(
+        endpoints,
+        plan,
+        clock,
+        topic,
+        lake,
+        str(table.metadata.table_uuid),
+        writer,
+        beginning,
+        chunks,
+        retention,
+        Admission(Universe(profile), can_shed=retention.holds_long_enough),
+    )

@@ -1,0 +1,195 @@
+"""Several consumers share a topic: killed, asleep, joining and leaving under load, every trade is stored once."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.clients import session_timeout_s
+from k2ctl.broker.telemetry import TelemetryReader, TelemetryWriter
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.progress import progress_of
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.pipeline.report import StatusReporter
+from k2ctl.profiles import Profile
+from tests.integration.test_exactly_once import CONTEXT, assert_exact, market_of_its_own
+from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
+
+TAKE_OVER_S = 2.0
+"""What a take-over may take beyond the session's timeout."""
+
+
+def consume_in_group(endpoints: Endpoints, profile: Profile, name: str, state: str) -> None:
+    """A member's process: until SIGTERM."""
+    os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    plan = ConsumerPlan(profile, group=True, named=True, consumer_id=name, state=state)
+    consumer, telemetry = Consumer(endpoints, plan), TelemetryWriter(endpoints)
+    reporter, due_s = StatusReporter(consumer), 0.0
+
+    def on_tick() -> None:
+        nonlocal due_s
+        if time.monotonic() >= due_s:
+            due_s = time.monotonic() + 0.1
+            telemetry.publish(reporter.status())
+
+    consumer.run(stop, on_tick)
+    telemetry.publish(reporter.final_status())
+    telemetry.close()
+
+
+class Group:
+    """The members of a test's topic, what they say, and the trades that are fed to them all the while."""
+
+    def __init__(self, endpoints: Endpoints, exchange: str) -> None:
+        self.endpoints = endpoints
+        self.profile, self.topic = market_of_its_own(quick_profile(), exchange)
+        self.state = ""
+        with BrokerAdmin(endpoints) as admin:
+            admin.create_topic(self.topic, PARTITIONS)
+        self.telemetry = TelemetryReader(endpoints)
+        self.members: dict[str, BaseProcess] = {}
+        self._fed = 0
+        self._stop = threading.Event()
+        self._feeder = threading.Thread(target=self._feed)
+        self._feeder.start()
+
+    def _feed(self) -> None:
+        while not self._stop.wait(0.05):
+            trades = make_trades(200, self._fed)
+            produce_trades(self.endpoints, self.topic, trades, frame=5)
+            if self._fed % 600 == 0:
+                produce_trades(self.endpoints, self.topic, trades[:40], frame=5)
+            self._fed += 200
+
+    def start(self, name: str) -> None:
+        """A member of that name, new or again."""
+        arguments = (self.endpoints, self.profile, name, self.state)
+        self.members[name] = CONTEXT.Process(target=consume_in_group, args=arguments)
+        self.members[name].start()
+
+    def signal(self, name: str, number: int) -> None:
+        os.kill(self.members[name].pid or 0, number)
+
+    def end(self, name: str) -> None:
+        """SIGTERM, and a clean end."""
+        self.signal(name, signal.SIGTERM)
+        self.members[name].join(30)
+        assert self.members.pop(name).exitcode == 0
+
+    def kill(self, name: str) -> None:
+        self.signal(name, signal.SIGKILL)
+        self.members.pop(name).join(10)
+
+    def shares(self) -> dict[str, set[int]]:
+        """Member → the partitions that it says it holds."""
+        said = self.telemetry.poll(0.05)
+        return {
+            name: {part["partition"] for part in said[name]["partitions"]}
+            for name in self.members
+            if name in said and said[name]["topic"] == self.topic
+        }
+
+    def until_shared(self, *names: str, within_s: float = 40.0) -> None:
+        """Wait until these members, and no others, hold all partitions, each once."""
+
+        def shared() -> bool:
+            held = {name: parts for name, parts in self.shares().items() if parts}
+            return set(held) == set(names) and sorted(p for parts in held.values() for p in parts) == [
+                *range(PARTITIONS)
+            ]
+
+        until(shared, within_s, lambda: f"{names} should share all partitions: {self.shares()}")
+
+    def offsets(self) -> dict[int, int]:
+        """The table's next offset of each partition."""
+        with Lake.at(self.endpoints) as lake:
+            heads = progress_of(lake.table()).heads
+        return {lane.partition: head.next_offset for lane, head in heads.items() if lane.topic == self.topic}
+
+    def until_all_move(self, within_s: float) -> float:
+        """Wait until every partition has come further in the table; returns how long that took."""
+        before, started_s = self.offsets(), time.monotonic()
+        until(lambda: all(self.offsets().get(p, 0) > before.get(p, 0) for p in range(PARTITIONS)), within_s)
+        return time.monotonic() - started_s
+
+    def settle(self) -> None:
+        """Feed no more, wait until everything is stored, end the members, and check the books."""
+        self._stop.set()
+        self._feeder.join()
+        with BrokerAdmin(self.endpoints) as admin:
+            ends = {p: mark.high for p, mark in admin.watermarks(self.topic).items()}
+        until(lambda: self.offsets() == ends, 60, lambda: f"the table is at {self.offsets()}, Kafka at {ends}")
+        for name in list(self.members):
+            self.end(name)
+        assert_exact(self.endpoints, self.topic, make_trades(self._fed))
+
+    def close(self) -> None:
+        self._stop.set()
+        self._feeder.join()
+        self.telemetry.close()
+        for process in self.members.values():
+            with suppress(ProcessLookupError):
+                os.kill(process.pid or 0, signal.SIGKILL)
+            process.join(10)
+
+
+def until(met: Callable[[], bool], within_s: float, why: Callable[[], Any] = lambda: "") -> None:
+    limit_s = time.monotonic() + within_s
+    while not met():
+        assert time.monotonic() < limit_s, why()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def group(endpoints: Endpoints, exchange: str) -> Iterator[Group]:
+    made = Group(endpoints, exchange)
+    yield made
+    made.close()
+
+
+def test_members_join_leave_and_are_killed_under_load(group: Group) -> None:
+    group.start("one")
+    group.until_shared("one")
+    group.start("two")
+    group.until_shared("one", "two")
+    assert min(len(parts) for parts in group.shares().values()) == PARTITIONS // 2
+    group.start("three")
+    group.until_shared("one", "two", "three")
+    group.until_all_move(30)
+    group.kill("two")
+    taken_over_s = group.until_all_move(30)
+    assert taken_over_s < session_timeout_s(group.endpoints) + TAKE_OVER_S
+    group.start("two")
+    group.until_shared("one", "two", "three")
+    group.end("three")
+    group.end("one")
+    group.until_shared("two")
+    group.until_all_move(30)
+    group.settle()
+
+
+def test_a_member_that_slept_past_its_session_stores_nothing_twice(group: Group) -> None:
+    group.start("awake")
+    group.start("asleep")
+    group.until_shared("awake", "asleep")
+    group.until_all_move(30)
+    group.signal("asleep", signal.SIGSTOP)
+    until(lambda: group.shares().get("awake") == {*range(PARTITIONS)}, 30, group.shares)
+    group.until_all_move(30)
+    group.signal("asleep", signal.SIGCONT)
+    group.until_shared("awake", "asleep")
+    group.until_all_move(30)
+    assert group.members["asleep"].is_alive()
+    group.settle()
