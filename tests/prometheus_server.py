@@ -50,14 +50,15 @@ class PrometheusServer:
         )
         self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
         limit_s = time.monotonic() + 30
-        while not self._ready():
+        while not self._scrapes(len(targets)):
             assert self._process.poll() is None, "Prometheus has ended"
-            assert time.monotonic() < limit_s, "Prometheus does not start"
-            time.sleep(0.05)
+            assert time.monotonic() < limit_s, "Prometheus does not scrape"
+            time.sleep(0.1)
 
-    def _ready(self) -> bool:
+    def _scrapes(self, targets: int) -> bool:
+        """Whether it has tried every target, which begins five seconds after its start."""
         try:
-            return self._client.get("/-/ready").status_code == 200
+            return self._client.get("/-/ready").status_code == 200 and len(self.query("up")) == targets
         except httpx.TransportError:
             return False
 

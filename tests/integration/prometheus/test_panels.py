@@ -1,0 +1,160 @@
+"""Every panel's question, asked of a real Prometheus that scrapes a consumer under pressure and the query service."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from k2ctl.api.settings import Settings
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.producer import BatchProducer
+from k2ctl.dashboards.files import DASHBOARDS
+from k2ctl.home import Endpoints, shipped
+from k2ctl.load.market import Market, new_run_id
+from k2ctl.metrics import Exporter
+from k2ctl.profiles.universe import Universe
+from k2ctl.stack.local import free_port
+from tests.integration.api.conftest import Service, serving
+from tests.integration.test_overload import pressed, run_until, settled, topic_of
+from tests.made_trades import produce_values, quick_profile
+from tests.prometheus_server import PrometheusServer
+
+EMPTY_BY_NATURE = {'min(k2_retention_left_seconds{topic=~"$topic", instance=~"$instance"})'}
+"""The embedded engine keeps records by size, not by time."""
+
+VARIABLES = {"$topic": ".*", "$instance": ".*", "$__rate_interval": "3s", "$__range": "60s"}
+QUESTIONS = {
+    (board.uid, panel.title, query.expression)
+    for board in DASHBOARDS
+    for panel in board.panels
+    for query in panel.queries
+    if query.expression not in EMPTY_BY_NATURE
+}
+PENDING = {"K2DegradationSevere", "K2GapsOpen", "K2DeadLetters"}
+
+
+def asked(expression: str) -> str:
+    """The expression with Grafana's variables filled in."""
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    return expression
+
+
+@dataclass
+class Observed:
+    """What Prometheus has answered in the course of the run."""
+
+    prometheus: PrometheusServer
+    unanswered: set[tuple[str, str, str]]
+    alerts: dict[str, set[str]]
+
+    def look(self) -> None:
+        """Ask all that has no answer yet; a value that is no number is none."""
+        for question in sorted(self.unanswered):
+            found = self.prometheus.query(asked(question[2]))
+            if any(not math.isnan(float(series["value"][1])) for series in found):
+                self.unanswered.discard(question)
+        for series in self.prometheus.query("ALERTS"):
+            labels = series["metric"]
+            self.alerts.setdefault(labels["alertname"], set()).add(labels["alertstate"])
+
+    def value(self, expression: str) -> float:
+        """The only value of an expression."""
+        (series,) = self.prometheus.query(expression)
+        return float(series["value"][1])
+
+
+def load_with_trouble(endpoints: Endpoints, market: Market, topic: str) -> None:
+    """60,000 trades, of which 300 never come and 500 come twice, and a record that is no trade."""
+    producer, now_us = BatchProducer(endpoints, topic, 1), time.time_ns() // 1000
+    first, missing, last = (market.take(count, now_us - 1_000_000, now_us) for count in (30_000, 300, 30_000))
+    again = market.take(500, now_us - 1_000_000, now_us)
+    assert len(missing.trades) == 300
+    for batch in (first, last, again, again):
+        producer.send_all(batch.trades, batch.per_partition)
+    produce_values(endpoints, topic, [(0, b"not a trade")])
+
+
+@pytest.fixture(scope="module")
+def observed(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """A consumer held to a budget goes through its levels and back, while the service is asked; Prometheus looks on."""
+    folder = tmp_path_factory.mktemp("observed")
+    (folder / "lake").mkdir()
+    endpoints = replace(
+        embedded_stack, catalog_uri=f"sqlite:///{folder}/lake/catalog.db", warehouse=f"file://{folder}/lake/warehouse"
+    )
+    profile = pressed(quick_profile(commit_interval_s=0.2), endpoints, "PROM1")
+    topic = topic_of(profile)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, profile.topic.partitions)
+    load_with_trouble(endpoints, Market(Universe(profile), new_run_id()), topic)
+    exporter = Exporter(port := free_port())
+    with serving(endpoints, topic, Settings(port=0)) as service:
+        targets = {"k2-consumer": f"127.0.0.1:{port}", "k2-api": service.url.removeprefix("http://")}
+        prometheus = PrometheusServer(folder, shipped("stack") / "prometheus" / "rules.yml", targets)
+        found = Observed(prometheus, set(QUESTIONS), {})
+        try:
+            consume_and_look(endpoints, profile, exporter, service, found)
+            yield found
+        finally:
+            prometheus.stop()
+            exporter.close()
+
+
+def consume_and_look(
+    endpoints: Endpoints, profile: object, exporter: Exporter, service: Service, found: Observed
+) -> None:
+    """Consume in the background; ask the service and Prometheus until everything is stored and given back."""
+    consumer = threading.Thread(
+        target=run_until, args=(endpoints, profile, settled), kwargs={"telemetry": _Into(exporter)}
+    )
+    consumer.start()
+    symbols: list[dict[str, str]] = []
+    while consumer.is_alive():
+        symbols = symbols or service.client.get("/v1/symbols").json()["rows"]
+        if symbols:
+            service.client.get("/v1/trades/recent", params={"symbol": symbols[0]["symbol"]})
+        found.look()
+    consumer.join()
+    time.sleep(0.5)  # one more scrape
+    found.look()
+
+
+@dataclass
+class _Into:
+    """Gives to the exporter what a consumer says of itself."""
+
+    exporter: Exporter
+
+    def publish(self, status: object) -> None:
+        self.exporter.update(status)  # type: ignore[arg-type]
+
+
+def test_every_panel_has_data(observed: Observed) -> None:
+    assert observed.unanswered == set()
+    for expression in EMPTY_BY_NATURE:
+        assert observed.prometheus.query(asked(expression)) == []
+
+
+def test_the_figures_are_those_of_what_happened(observed: Observed) -> None:
+    assert observed.value('sum(k2_trades{term="stored"})') == 60_500
+    assert observed.value('sum(k2_trades{term="duplicate"})') == 500
+    assert observed.value("sum(k2_undecodable_records)") == 1
+    assert observed.value("sum(k2_missing_trades)") == 300
+    assert observed.value("sum(k2_trades_owed)") == 0
+    put_aside = observed.value("sum(k2_messages_shed_total) + sum(k2_messages_spilled_total)")
+    assert observed.value("sum(k2_trades_given_back_total)") == put_aside > 1_000
+    assert observed.value("max_over_time(k2_degradation_level[5m])") >= 3
+    assert observed.value("k2_degradation_level") == 0
+    assert observed.value("max(k2_lake_rows)") == 60_500
+
+
+def test_the_rules_load_and_the_alerts_of_what_happened_are_pending(observed: Observed) -> None:
+    rules = [rule for group in observed.prometheus.get("/api/v1/rules")["groups"] for rule in group["rules"]]
+    assert len(rules) > 15
+    assert {rule["health"] for rule in rules} == {"ok"}, [rule.get("lastError") for rule in rules]
+    assert set(observed.alerts) >= PENDING
+    assert "K2BooksUnbalanced" not in observed.alerts
