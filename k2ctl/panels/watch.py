@@ -91,6 +91,8 @@ def _ladder(overview: Overview) -> Panel:
         entered = f"lag ≥ {count(level['lag'])}" if number else ""
         memory = f"mem ≥ {level['memory']:.0%}" if number else ""
         closed = "intake closed" if level["intake"] == "closed" else ("no enrichment" if not level["enrich"] else "")
+        if here and closed == "intake closed" and overview.intake == "open":
+            closed = "intake open again"
         signs = Text(" ").join(_sign(name, level[name]) for name in ("CRITICAL", "HIGH", "NORMAL", "LOW"))
         table.add_row(
             Text(f"{'▶' if here else ' '} {number} {level['name']}", style=style),
@@ -187,7 +189,7 @@ def _identity(overview: Overview) -> Panel:
     table.add_row("duplicate", f"{overview.duplicate:,}", "")
     table.add_row("dead letters", f"{overview.dead_lettered:,}", "")
     table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")
-    gaps = f"{overview.missing_trades:,} missing" if overview.open_gaps else ""
+    gaps = f"{count(overview.missing_trades)} missing" if overview.open_gaps else ""
     if overview.lost_gap_trades:
         gaps = f"{count(overview.missing_trades + overview.lost_gap_trades)} missing"
     table.add_row("open gaps", Text(f"{overview.open_gaps:,}", style="yellow" if overview.open_gaps else ""), gaps)
@@ -215,14 +217,14 @@ def _priorities(overview: Overview) -> Panel:
     loaded = "—" if overview.rate_loaded is None else f"{count(overview.rate_loaded)}/s"
     rates = Text.assemble(("loaded ", "dim"), loaded, ("  read ", "dim"), f"{count(overview.rate_in)}/s")
     if overview.retention_left_s is not None and overview.retention_left_s < RETENTION_WORTH_SAYING_S:
-        rates.append(f"  Kafka deletes in {seconds(overview.retention_left_s)}", style="bold red")
-    age = "—" if overview.snapshot_age_s is None else seconds(overview.snapshot_age_s)
+        rates = Text(f"Kafka deletes unread in {seconds(overview.retention_left_s)}", style="bold red")
+    age = "none yet" if overview.snapshot_age_s is None else f"{seconds(overview.snapshot_age_s)} ago"
     memory = Text.assemble(
         ("memory ", "dim"),
         bar(overview.memory_share, 6),
         f" {size(overview.memory_bytes)}",
         ("  commit ", "dim"),
-        f"{age} ago",
+        age,
     )
     title = f"held to {count(overview.budget)}/s on purpose" if overview.budget else "by priority"
     return _panel(Group(table, rates, memory), title, FIGURES_HEIGHT)

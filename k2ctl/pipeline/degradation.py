@@ -6,6 +6,7 @@ level's trigger and the cooldown has passed. Design, section 5.
 
 from collections import Counter, deque
 from dataclasses import dataclass
+from typing import Literal
 
 from k2ctl.clock import Clock
 from k2ctl.profiles.model import Degradation, Level
@@ -70,6 +71,7 @@ class Controller:
         self._divisor = lag_divisor
         self._current = 0
         self._changed_s = -policy.cooldown_s
+        self._intake_closed = False
         self.transitions: deque[Transition] = deque(maxlen=100)
         self.transitions_total: Counter[str] = Counter()
 
@@ -82,6 +84,11 @@ class Controller:
     def number(self) -> int:
         """The level's number, 0 for NORMAL."""
         return self._current
+
+    @property
+    def intake(self) -> Literal["open", "closed"]:
+        """Whether producers may send: at most as closed as the level's policy says."""
+        return "closed" if self._intake_closed else "open"
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -107,7 +114,21 @@ class Controller:
             self._change(demanded, reason)
         elif self._current and self._may_leave(signals) and not self.cooldown_left_s():
             self._change(self._current - 1, f"recovered: {_shown(signals)}")
+        self._update_intake(demanded, signals)
         return self.level
+
+    def _update_intake(self, demanded: int, signals: Signals) -> None:
+        """Closed where the level is entered, open again where it could be left: the cooldown is not waited for.
+
+        Producers have nothing to gain from waiting while the lag is small, and the level goes on protecting what
+        matters. Between the two thresholds the intake stays as it is, so it does not flap.
+        """
+        if self.level.intake == "open":
+            self._intake_closed = False
+        elif demanded >= self._current:
+            self._intake_closed = True
+        elif self._may_leave(signals):
+            self._intake_closed = False
 
     def _demanded(self, signals: Signals) -> tuple[int, str]:
         if signals.trouble:

@@ -67,7 +67,7 @@ class StatusReporter:
             lag_slope=round(slope),
             drain_s=round(lag / -slope, 1) if lag and slope < 0 else None,
             retention_left_s=consumer.retention.left_s(max(ages, default=None)),
-            intake=controller.level.intake,
+            intake=controller.intake,
             budget=consumer.budget.per_s,
             owed=ledger.count,
             owed_spilled=sum(entry.count for entry in ledger.entries if entry.spill),

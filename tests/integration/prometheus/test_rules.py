@@ -57,7 +57,7 @@ CASES = [
         {of("k2_degradation_level", LANE): "3x3 2x40"},
         "t is at level 4 of 4",
         "For a minute c:9464 has been at level 4: trades below CRITICAL and HIGH are put "
-        "aside, and the intake is closed.",
+        "aside, and producers are told to wait while the lag is large.",
     ),
     Case(
         "K2LagHigh",

@@ -118,3 +118,15 @@ def test_a_reduced_guarantee_of_the_state_store_is_seen_and_changes_no_height(wi
     assert len(screen) == len(lines(made(2), width, height))
     assert max(map(len, screen)) <= width
     assert f"state REDUCED ({why})" in watch_line(reduced)
+
+
+def test_before_the_first_commit_it_says_so() -> None:
+    screen = "\n".join(lines(replace(made(0), snapshot_age_s=None), 80, 24))
+    assert "commit none yet" in screen
+    assert "Kafka deletes unread in 30.0 s" in screen
+    assert "commit 12.0 s ago" in "\n".join(lines(replace(made(0), snapshot_age_s=12.0), 80, 24))
+
+
+def test_an_intake_that_is_open_again_is_not_shown_as_closed() -> None:
+    assert "intake closed" in "\n".join(lines(made(4), 80, 24))
+    assert "intake open again" in "\n".join(lines(replace(made(4), intake="open"), 80, 24))

@@ -48,6 +48,8 @@ class Ladder(RuleBasedStateMachine):
         assert after >= before - 1, "better one level at a time"
         if lag is None or memory is None:
             assert after >= before, "what is unknown improves nothing"
+        if demanded == 4:
+            assert self.controller.intake == "closed"
 
     @rule(share=st.floats(0, 1))
     def noise_between_exit_and_entry_changes_nothing(self, share: float) -> None:
@@ -55,8 +57,11 @@ class Ladder(RuleBasedStateMachine):
         low = POLICY.exit_factor_lag * THRESHOLDS[number]
         high = THRESHOLDS[number + 1] if number < 4 else 10_000_000
         lag = int(low + 1 + share * (high - low - 2))
+        intake = self.controller.intake
         if number and lag < high:
             assert self.update(Signals(lag, 0.1)) == (number, number)
+            if not (number == 4 and lag >= THRESHOLDS[4]):
+                assert self.controller.intake == intake, "between the thresholds the intake does not flap"
 
     @rule(seconds=st.floats(0.01, 60))
     def time_passes(self, seconds: float) -> None:
@@ -69,6 +74,10 @@ class Ladder(RuleBasedStateMachine):
     @invariant()
     def critical_trades_are_never_put_aside(self) -> None:
         assert self.controller.level.CRITICAL == "process"
+
+    @invariant()
+    def the_intake_is_closed_only_where_the_policy_says_so(self) -> None:
+        assert self.controller.intake in {"open", self.controller.level.intake}
 
     def teardown(self) -> None:
         """Every level can be left."""
@@ -95,6 +104,28 @@ def test_a_reason_names_signal_value_threshold_and_trend() -> None:
     assert controller.transitions[-1].reason == "lag 600,000 ≥ 500,000 trades, +12,500/s"
     controller.update(Signals(0, 0.93))
     assert controller.transitions[-1].reason == "memory 93% ≥ 90%"
+
+
+def test_the_intake_opens_when_the_lag_is_small_though_the_level_cools_down() -> None:
+    clock = ManualClock()
+    controller = Controller(POLICY, clock)
+    seen = []
+    for lag, memory in [(5_000_000, 0.1), (2_500_000, 0.1), (2_499_999, 0.1), (4_999_999, 0.1), (5_000_000, 0.1)]:
+        controller.update(Signals(lag, memory))
+        seen.append((controller.level.name, controller.intake))
+        clock.advance(1.0)
+    assert seen == [("CIRCUIT_BREAK", intake) for intake in ("closed", "closed", "open", "open", "closed")]
+    assert controller.transitions_total == {"NORMAL>CIRCUIT_BREAK": 1}
+
+
+@pytest.mark.parametrize(
+    "unclear", [Signals(None, 0.1), Signals(0, None), Signals(0, 0.9), Signals(0, 0.1, trouble="spill failed")]
+)
+def test_the_intake_stays_closed_while_something_is_unknown_or_wrong(unclear: Signals) -> None:
+    controller = Controller(POLICY, ManualClock())
+    controller.update(Signals(5_000_000, 0.1))
+    controller.update(unclear)
+    assert controller.intake == "closed"
 
 
 def test_seconds_of_lag_count_where_a_level_names_them() -> None:
