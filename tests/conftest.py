@@ -2,9 +2,10 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,8 @@ from hypothesis import settings
 from k2ctl.errors import StackError
 from k2ctl.home import Endpoints
 from k2ctl.stack import lifecycle
+from tests.object_store import ObjectStore
+from tests.postgres_server import Missing, PostgresServer
 from tests.redis_server import RedisServer
 
 settings.register_profile("k2ctl", deadline=None, max_examples=60)
@@ -97,6 +100,51 @@ def fragile_redis(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(folder)
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL for tests that leave it running; each takes a database of its own."""
+    server = _or_skip("K2CTL_REQUIRE_POSTGRES", lambda: PostgresServer(tmp_path_factory.mktemp("postgres")))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def fragile_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, to be stopped and brought back."""
+    server = _or_skip("K2CTL_REQUIRE_POSTGRES", lambda: PostgresServer(tmp_path_factory.mktemp("postgres")))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An S3 store for tests that leave it running; each takes a prefix of its own."""
+    store = _or_skip("K2CTL_REQUIRE_S3", lambda: ObjectStore(tmp_path_factory.mktemp("objects")))
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def fragile_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """An S3 store of the test's own, to be stopped and brought back."""
+    store = _or_skip("K2CTL_REQUIRE_S3", lambda: ObjectStore(tmp_path_factory.mktemp("objects")))
+    yield store
+    store.stop()
+
+
+Service = TypeVar("Service")
+
+
+def _or_skip(variable: str, start: Callable[[], Service]) -> Service:
+    """Start a service; skip with the reason where its programs are not there, or fail where CI demands it."""
+    try:
+        return start()
+    except Missing as error:
+        if os.environ.get(variable):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -26,6 +26,10 @@ QUARANTINE: Final = "quarantine"
 SUFFIX: Final = "-aside"
 
 
+class Unanswered(OSError):
+    """The object store cannot be asked: nothing is known of the file, which may well be whole."""
+
+
 class AsideFolder:
     """Files beside one table, named by their full location."""
 
@@ -45,7 +49,7 @@ class AsideFolder:
             local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             local.parent.parent.chmod(0o700)
         try:
-            with self._io.new_output(location).create() as stream:
+            with self._io.new_output(location).create(overwrite=True) as stream:
                 stream.write(content)
             if local is not None:
                 _sync(local)
@@ -90,10 +94,18 @@ class AsideFolder:
         """The whole file.
 
         Raises:
+            Unanswered: the object store cannot be asked now.
             OSError: it is gone or cannot be read.
         """
-        with self._io.new_input(location).open() as stream:
-            return bytes(stream.read())
+        try:
+            with self._io.new_input(location).open() as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if _local_path(location) is None:
+                raise Unanswered(str(error)) from error
+            raise
 
     def delete(self, location: str) -> None:
         """Remove a file; one that is gone, or cannot be removed now, is no error."""

@@ -1,15 +1,15 @@
 """The catalog and the table: connect, create with K2's properties, load fresh."""
 
-import contextlib
 import logging
 import sqlite3
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, Final
 
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import SqlCatalog, SqlCatalogBaseTable
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.io import PY_IO_IMPL, FileIO, load_file_io
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -21,12 +21,11 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 
 from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints, without_password
+from k2ctl.lake.storage import IO_CLASS
 from k2ctl.schema.rows import arrow_schema
 from k2ctl.schema.topics import TABLE
 
 CATALOG_NAME: Final = "k2"
-OPEN_TRIES: Final = 3
-OPEN_PAUSE_S: Final = 0.05
 TABLE_PROPERTIES: Final = {
     "format-version": "2",
     "commit.retry.num-retries": "0",
@@ -53,13 +52,21 @@ class Lake:
         self.catalog_uri = catalog_uri
         self.warehouse = warehouse
         self.storage = dict(storage)
-        properties = {**self.storage, "uri": catalog_uri, "warehouse": warehouse, "pool_pre_ping": "true"}
+        properties = {
+            **self.storage,
+            PY_IO_IMPL: IO_CLASS,
+            "uri": catalog_uri,
+            "warehouse": warehouse,
+            "pool_pre_ping": "true",
+            "init_catalog_tables": "false",  # they are made here, so that many may open a new catalog at once
+        }
         try:
-            self.catalog = _opened(properties)
+            self.catalog = SqlCatalog(CATALOG_NAME, **properties)
             if catalog_uri.startswith("sqlite"):
                 event.listen(self.catalog.engine, "connect", _use_write_ahead_log)
+            _make_tables(self.catalog)
         except (SQLAlchemyError, OSError) as error:
-            raise _unreachable(catalog_uri, error) from error
+            raise self._unanswered(error) from error
 
     @classmethod
     def at(cls, endpoints: Endpoints) -> "Lake":
@@ -75,6 +82,10 @@ class Lake:
     def close(self) -> None:
         """Give the connections back."""
         self.catalog.close()
+
+    def file_io(self) -> FileIO:
+        """What reaches the warehouse: the file IO of every table of this lake."""
+        return load_file_io(dict(self.catalog.properties), self.warehouse)
 
     def table(self) -> Table:
         """The table with its newest metadata.
@@ -94,7 +105,22 @@ class Lake:
         except NoSuchTableError:
             return None
         except (SQLAlchemyError, OSError) as error:
-            raise _unreachable(self.catalog_uri, error) from error
+            raise self._unanswered(error) from error
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A block in which a catalog or a warehouse that does not answer is a `LakeError` that says which."""
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            raise self._unanswered(error) from error
+
+    def _unanswered(self, error: Exception) -> LakeError:
+        said = str(error).splitlines()[0]
+        if isinstance(error, OSError):
+            return LakeError(f"The warehouse {self.warehouse} does not answer: {said}", "See: k2ctl stack status")
+        uri = without_password(self.catalog_uri)
+        return LakeError(f"The catalog {uri} does not answer: {said}", "See: k2ctl stack status")
 
     def ensure_table(self) -> Table:
         """The table of trades, made when missing."""
@@ -117,26 +143,30 @@ class Lake:
         found = self.find_table(name)
         if found is not None:
             return found
-        try:
-            with contextlib.suppress(NamespaceAlreadyExistsError, IntegrityError):
+        with self.answering():
+            # Two that make it at once: the second one's row is refused, by us or by the database.
+            with suppress(NamespaceAlreadyExistsError, IntegrityError):
                 self.catalog.create_namespace(name.rpartition(".")[0])
-            return self.catalog.create_table(
-                name, schema, partition_spec=spec, sort_order=order, properties=TABLE_PROPERTIES
-            )
-        except TableAlreadyExistsError:
-            return self.catalog.load_table(name)
-        except (SQLAlchemyError, OSError) as error:
-            raise _unreachable(self.catalog_uri, error) from error
+            try:
+                return self.catalog.create_table(
+                    name, schema, partition_spec=spec, sort_order=order, properties=TABLE_PROPERTIES
+                )
+            except TableAlreadyExistsError:
+                return self.catalog.load_table(name)
 
 
-def _opened(properties: Mapping[str, str]) -> SqlCatalog:
-    """The catalog, with its own tables. Of several that make them at one moment all but one fail, and look again."""
-    for _ in range(OPEN_TRIES - 1):
+def _make_tables(catalog: SqlCatalog) -> None:
+    """The catalog's own tables, where missing. Of two that make one at once the second fails, and finds it then."""
+    for _ in SqlCatalogBaseTable.metadata.tables:
         try:
-            return SqlCatalog(CATALOG_NAME, **properties)
-        except (OperationalError, ProgrammingError, IntegrityError):
-            time.sleep(OPEN_PAUSE_S)
-    return SqlCatalog(CATALOG_NAME, **properties)
+            catalog.create_tables()
+            return
+        except (IntegrityError, ProgrammingError):
+            continue
+        except OperationalError as error:
+            if "already exists" not in str(error):
+                raise
+    catalog.create_tables()
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, _: Any) -> None:
@@ -144,11 +174,5 @@ def _use_write_ahead_log(connection: sqlite3.Connection, _: Any) -> None:
     connection.execute("PRAGMA busy_timeout=5000")
     # Two that open a new file at once both want to change its mode, and SQLite fails one of them without waiting. The
     # mode is the file's, so whoever comes first sets it for all.
-    with contextlib.suppress(sqlite3.OperationalError):
+    with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _unreachable(uri: str, error: Exception) -> LakeError:
-    return LakeError(
-        f"The catalog {without_password(uri)} does not answer: {str(error).splitlines()[0]}", "See: k2ctl stack status"
-    )

@@ -79,7 +79,7 @@ class Compactor:
         """
         started_s = self._clock.monotonic_s()
         try:
-            merged = merge(self._lake.table(), [file.path for file in files], self._between_chunks)
+            merged = merge(self._lake, self._lake.table(), [file.path for file in files], self._between_chunks)
         except Interrupted:
             return None
         merged_s = self._clock.monotonic_s()

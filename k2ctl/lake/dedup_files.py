@@ -138,7 +138,7 @@ def live_dedup_names(table: Table, names: Iterable[str], now_us: int) -> set[str
             continue
         try:
             index = parse_index(folder.read(folder.location(DEDUP, name)))
-        except OSError:
+        except FileNotFoundError:
             continue
         files = index.live_files(now_us) if index else set()
         if files:

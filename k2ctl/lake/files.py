@@ -66,10 +66,10 @@ def write_file(table: Table, columns: pa.Table) -> DataFile:
 
 def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -> DataFile:
     """`write_file` for rows that come in chunks, all of one hour. An error on the way leaves no file behind."""
-    path = f"{table.location()}/data/{uuid.uuid4()}.parquet"
+    path = f"{table.location()}/data/{uuid.uuid4()}.parquet"  # of its own, so whether it exists is not asked
     output = table.io.new_output(path)
     try:
-        with output.create() as stream, pq.ParquetWriter(stream, columns, **PARQUET_OPTIONS) as writer:
+        with output.create(overwrite=True) as stream, pq.ParquetWriter(stream, columns, **PARQUET_OPTIONS) as writer:
             for chunk in chunks:
                 writer.write_table(chunk, row_group_size=ROW_GROUP_ROWS)
     except BaseException:

@@ -8,10 +8,11 @@ that both believe to hold it still cannot harm the table, because a swap needs e
 import os
 import socket
 import uuid
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
@@ -52,10 +53,8 @@ class Lease:
         """
         now_us = self._clock.now_us()
         try:
+            self._make()
             with self._engine.begin() as connection:
-                if not self._made:
-                    connection.execute(_CREATE)
-                    self._made = True
                 taken = connection.execute(
                     _TAKE,
                     {
@@ -69,6 +68,13 @@ class Lease:
             raise _unanswered(error) from error
         self._renew_at_s = self._clock.monotonic_s() + LASTS_S / 3
         return bool(taken.rowcount)
+
+    def _make(self) -> None:
+        """The table of leases. PostgreSQL fails one of two that make it at once, in spite of IF NOT EXISTS."""
+        if not self._made:
+            with suppress(IntegrityError, ProgrammingError), self._engine.begin() as connection:
+                connection.execute(_CREATE)
+            self._made = True
 
     def keep(self) -> None:
         """Renew the lease when a third of its time has gone; for long work, called often.
@@ -88,10 +94,14 @@ class Lease:
             raise _unanswered(error) from error
 
     def holder(self) -> str | None:
-        """Who holds it now, as host:process:…"""
+        """Who holds it now, as host:process:…; None when nobody does.
+
+        Raises:
+            LakeError: the catalog does not answer.
+        """
         try:
+            self._make()
             with self._engine.begin() as connection:
-                connection.execute(_CREATE)
                 found = connection.execute(_HOLDER, {"name": self._name, "now_us": self._clock.now_us()}).scalar()
         except SQLAlchemyError as error:
             raise _unanswered(error) from error

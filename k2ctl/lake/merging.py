@@ -12,7 +12,9 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from k2ctl.errors import LakeError
+from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, write_chunks
+from k2ctl.lake.scan import open_duckdb, unreadable
 from k2ctl.lake.tiers import FULL_FILE_ROWS
 from k2ctl.schema.rows import arrow_schema
 
@@ -24,7 +26,7 @@ class Interrupted(Exception):
     """The merge was told to stop; nothing is left behind."""
 
 
-def merge(table: Table, paths: Sequence[str], on_chunk: Callable[[], None]) -> list[DataFile]:
+def merge(lake: Lake, table: Table, paths: Sequence[str], on_chunk: Callable[[], None]) -> list[DataFile]:
     """Write the rows of `paths`, all of one hour, as one sorted file, or several full ones, and check them.
 
     Nothing is committed. on_chunk is called for every chunk of rows; what it raises ends the merge.
@@ -34,7 +36,7 @@ def merge(table: Table, paths: Sequence[str], on_chunk: Callable[[], None]) -> l
     """
     written: list[DataFile] = []
     try:
-        with _duckdb() as connection:
+        with _duckdb(lake) as connection:
             before = footprint(connection, paths)
             for chunks in _files_worth(_sorted_chunks(connection, paths, on_chunk)):
                 written.append(write_chunks(table, arrow_schema(), chunks))
@@ -59,19 +61,17 @@ def footprint(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> tu
 
 
 @contextmanager
-def _duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
+def _duckdb(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that takes one core and little memory: the consumer works beside it."""
     with tempfile.TemporaryDirectory(prefix="k2-merge-") as folder:
-        connection = duckdb.connect(
-            config={"threads": 1, "memory_limit": f"{MEMORY_LIMIT_MB}MB", "temp_directory": folder}
-        )
+        config = {"threads": 1, "memory_limit": f"{MEMORY_LIMIT_MB}MB", "temp_directory": folder}
+        connection = open_duckdb(lake, config)
         try:
-            connection.execute("SET timezone = 'UTC'")
             connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
             yield connection
         except duckdb.Error as error:
             raise LakeError(
-                f"Files of the table cannot be merged: {str(error).splitlines()[0]}",
+                f"Files of the table cannot be merged: {unreadable(error) or str(error).splitlines()[0]}",
                 "The table is as it was. Look at it with: k2ctl lake status",
             ) from error
         finally:

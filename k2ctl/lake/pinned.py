@@ -8,7 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 from pyiceberg import expressions
 from pyiceberg.expressions import BooleanExpression
-from pyiceberg.table import ALWAYS_TRUE, Table
+from pyiceberg.table import ALWAYS_TRUE, FileScanTask, Table
 
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
@@ -72,7 +72,7 @@ class Pinned:
         snapshot = None if self.snapshot_id is None else self.table.snapshot_by_id(self.snapshot_id)
         if snapshot is None:
             return NOTHING
-        tasks = list(self.table.scan(_filter(symbols, since_us, until_us), snapshot_id=self.snapshot_id).plan_files())
+        tasks = self._tasks(_filter(symbols, since_us, until_us))
         if any(task.delete_files for task in tasks):
             raise LakeError(
                 "The table has delete files, which K2 does not write; their deletes would not be applied.",
@@ -85,6 +85,12 @@ class Pinned:
             int(totals.get("total-data-files", len(tasks))),
             int(totals.get("total-files-size", 0)),
         )
+
+    def _tasks(self, wanted: BooleanExpression) -> list[FileScanTask]:
+        try:
+            return list(self.table.scan(wanted, snapshot_id=self.snapshot_id).plan_files())
+        except OSError as error:
+            raise LakeError(f"The table's manifests cannot be read: {error}", "See: k2ctl stack status") from error
 
     def snapshots(self) -> pa.Table:
         """The snapshots that the table still has, oldest first: id, parent, commit time, operation, rows and files."""

@@ -12,6 +12,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from sqlalchemy.exc import SQLAlchemyError
 
+from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.files import delete_files, write_file
@@ -46,9 +47,12 @@ def reference_schema() -> pa.Schema:
 
 
 def store_references(lake: Lake, entries: np.ndarray) -> bool:
-    """Replace the table's rows by `entries` (dtype `REFERENCE.message`); False when another writer was faster."""
-    table = lake.ensure(REFERENCE_TABLE, pyarrow_to_schema(reference_schema()))
-    file = write_file(table, _columns(entries))
+    """Replace the table's rows by `entries` (dtype `REFERENCE.message`); False when it could not."""
+    try:
+        table = lake.ensure(REFERENCE_TABLE, pyarrow_to_schema(reference_schema()))
+        file = write_file(table, _columns(entries))
+    except (LakeError, OSError):
+        return False
     try:
         with QuickTransaction(table) as transaction:
             with transaction.update_snapshot().overwrite() as overwrite:
@@ -59,7 +63,7 @@ def store_references(lake: Lake, entries: np.ndarray) -> bool:
     except CommitFailedException:
         delete_files(table, [file])
         return False
-    except SQLAlchemyError:
+    except (SQLAlchemyError, OSError):
         return False  # it may have happened all the same, so the file stays
     return True
 

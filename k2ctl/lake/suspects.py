@@ -17,11 +17,12 @@ from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.scan import open_duckdb, unreadable
 from k2ctl.schema.rows import HOUR_US, Rows, texts
 from k2ctl.schema.texts import fixed_binary
 
-GIVE_UP_AFTER_S: Final = 10.0
-"""How long is asked again: a catalog may be restarted, and a compaction take away a file that was planned."""
+GIVE_UP_AFTER_S: Final = 60.0
+"""How long is asked again: a catalog or a store may be restarted, a compaction take away a file that was planned."""
 
 PAUSE_S: Final = 0.1
 
@@ -71,7 +72,7 @@ class SuspectLookup:
             except (duckdb.Error, OSError, LakeError) as error:
                 if self._clock.monotonic_s() - started_s >= GIVE_UP_AFTER_S:
                     raise LakeError(
-                        f"Suspected copies cannot be looked up: {str(error).splitlines()[0]}",
+                        f"Suspected copies cannot be looked up: {unreadable(error) or str(error).splitlines()[0]}",
                         "Nothing is lost: what is not judged is not stored. See: k2ctl lake status",
                     ) from error
                 self._clock.sleep(PAUSE_S)
@@ -96,8 +97,7 @@ class SuspectLookup:
 
     def _matches(self, rows: Rows, files: list[str]) -> pa.Table:
         if self._connection is None:
-            self._connection = duckdb.connect()
-            self._connection.execute("SET timezone = 'UTC'")
+            self._connection = open_duckdb(self._lake)
         times = rows.trades["timestamp"].astype(np.int64)
         suspects = pa.table(
             {

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
@@ -60,7 +60,10 @@ class Committed:
 
 
 class TableWriter:
-    """Commits batches to the table. Not thread-safe: one writer per committing thread."""
+    """Commits batches to the table. Not thread-safe: one writer per committing thread.
+
+    trouble: what the catalog or the store said last, while a commit is tried again because of it; else empty.
+    """
 
     def __init__(
         self, lake: Lake, clock: Clock, retention: SnapshotRetention | None = None, rng: random.Random | None = None
@@ -71,6 +74,7 @@ class TableWriter:
         self._rng = rng or random.Random()
         self._table = lake.ensure_table()
         self._commits = 0
+        self.trouble = ""
         self._ledger_files: deque[tuple[float, str]] = deque()
 
     def commit(
@@ -81,36 +85,38 @@ class TableWriter:
         batches: rows, each batch of one topic and epoch; their lanes, and those of the ledger's entries, are among
         `advances`. Spill files that `change` names have been written.
 
-        1. Write the Parquet files; no reader sees them yet.
+        1. Write the Parquet files; no reader sees them yet. While the store does not answer: pause, and again.
         2. Load the table fresh and compare every lane; drop the rows of lanes that stand elsewhere.
         3. Swap the metadata: files, offsets and counts become visible in one step.
         4. On a conflict, or when the answer is lost: pause, and again from 2. A commit that did land is
            recognised by its id at the lane's head.
 
         Raises:
-            LakeError: the catalog did not answer, or conflicts did not end, for GIVE_UP_AFTER_S seconds.
+            LakeError: catalog or store did not answer, or conflicts did not end, for GIVE_UP_AFTER_S seconds.
         """
         commit_id = str(uuid.uuid4())
-        files = self._write(batches)
-        fenced: set[Lane] = set()
         started_s, attempts = self._clock.monotonic_s(), 0
+        files: list[DataFile] | None = self._written(batches, started_s)
+        fenced: set[Lane] = set()
         while True:
             attempts += 1
             try:
                 self._table = self._lake.table()
                 progress = progress_of(self._table)
                 if landed(progress, advances, commit_id):
-                    return self._done(commit_id, files, batches, fenced, attempts, progress)
+                    return self._done(commit_id, files or [], batches, fenced, attempts, progress)
                 newly_fenced = fenced_lanes(progress, advances) - fenced
                 if newly_fenced:
                     fenced |= newly_fenced
                     advances = {lane: advance for lane, advance in advances.items() if lane not in fenced}
                     batches = [_without(rows, newly_fenced, progress) for rows in batches]
                     change = _unfenced(change, newly_fenced, progress)
-                    delete_files(self._table, files)
-                    files = self._write(batches)
+                    delete_files(self._table, files or [])
+                    files = None
                 if not advances:
                     return Committed(commit_id, None, 0, tuple(sorted(fenced)), attempts, 0, progress)
+                if files is None:
+                    files = self._write(batches)
                 after = progress.advanced(advances, commit_id, self._next_number(), change)
                 return self._done(commit_id, files, batches, fenced, attempts, self._swap(files, after, commit_id))
             except CommitFailedException as error:
@@ -121,6 +127,16 @@ class TableWriter:
                 self._pause(attempts, started_s, error)
             except Exception as error:
                 # Whatever the catalog's transport raises: the swap may or may not have happened. Step 2 finds out.
+                self._pause(attempts, started_s, error)
+
+    def _written(self, batches: Sequence[Rows], started_s: float) -> list[DataFile]:
+        """Step 1. What an attempt that failed half-way leaves behind is the collector's."""
+        attempts = 0
+        while True:
+            try:
+                return self._write(batches)
+            except OSError as error:
+                attempts += 1
                 self._pause(attempts, started_s, error)
 
     def _write(self, batches: Sequence[Rows]) -> list[DataFile]:
@@ -169,8 +185,8 @@ class TableWriter:
                 retired = progress.retired(topic, epoch, lost)
                 moved = replace(retired, commit_id=commit_id, sequence_number=self._next_number())
                 return self._swap([], moved, commit_id)
-            except (CommitFailedException, OperationalError) as error:
-                self._pause(attempts, started_s, error)
+            except (CommitFailedException, SQLAlchemyError, OSError) as error:
+                self._pause(attempts, started_s, error)  # it may have happened: the next round finds out
 
     def _done(
         self,
@@ -181,6 +197,7 @@ class TableWriter:
         attempts: int,
         after: Progress,
     ) -> Committed:
+        self.trouble = ""
         snapshot = self._table.metadata.current_snapshot()
         return Committed(
             commit_id=commit_id,
@@ -198,6 +215,8 @@ class TableWriter:
                 f"The commit did not go through in {GIVE_UP_AFTER_S:.0f} s and {attempts} tries: {error}",
                 "Nothing is lost: the offsets have not moved. See: k2ctl stack status",
             ) from error
+        if not isinstance(error, CommitFailedException):
+            self.trouble = str(error).splitlines()[0]
         longest_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(attempts, 10))
         self._clock.sleep(self._rng.uniform(0, longest_s))
 

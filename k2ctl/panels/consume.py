@@ -32,6 +32,7 @@ def status_text(status: ConsumerStatus) -> Text:
         f"  stored {status.counts['stored']:,}  pending {count(status.pending)}",
         f"  put aside {count(status.owed)}" if status.owed else "",
         f"  commit {status.commit_ms:.0f} ms" if status.commits else "",
+        (f"  waiting: {status.waiting}", "yellow") if status.waiting else "",
         (f"  state {REDUCED}: {status.state['why']}", "yellow") if status.state.get("guarantee") == REDUCED else "",
     )
 

@@ -41,6 +41,11 @@ class Committer:
         return self._under_way is not None
 
     @property
+    def trouble(self) -> str:
+        """What catalog or store said last, while the commit is tried again because of it; else empty."""
+        return self._writer.trouble
+
+    @property
     def in_flight(self) -> Pending | None:
         """The batch under way."""
         return self._under_way[0] if self._under_way else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from k2ctl.broker.reader import read_between
 from k2ctl.home import Endpoints
-from k2ctl.lake.aside import AsideFolder
+from k2ctl.lake.aside import AsideFolder, Unanswered
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Counts, Lane
 from k2ctl.lake.identities import identity_numbers, stored_identities
@@ -76,13 +76,18 @@ class Recovery:
             return self._from_spill(first.spill, [entry for entry in entries if entry.spill == first.spill])
         return self._from_kafka(_heads_of_partitions(entries), records, now_us)
 
-    def _from_spill(self, file: str, entries: list[Entry]) -> GivenBack:
-        """All rows of a file. What is damaged is looked for in Kafka next; the file is kept for inspection."""
+    def _from_spill(self, file: str, entries: list[Entry]) -> GivenBack | None:
+        """All rows of a file; None when the store cannot be asked now.
+
+        What is damaged is looked for in Kafka next; the file is kept for inspection.
+        """
         topic, epoch = entries[0].topic, entries[0].epoch
         content = b""
         try:
             content = self._folder.read(file)
             rows, intact = decode_spill(content, topic, epoch)
+        except Unanswered:
+            return None
         except OSError:
             rows, intact = Rows.empty(topic, epoch), False
         # What is of other partitions is given back by whoever holds those.

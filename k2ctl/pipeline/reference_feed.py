@@ -24,6 +24,7 @@ class ReferenceFeed:
         self._lake = lake
         self._clock = clock
         self._read_to = 0
+        self._unstored = False
         self._due_s = clock.monotonic_s()
         self.table = ReferenceTable()
 
@@ -42,4 +43,6 @@ class ReferenceFeed:
         self._read_to = reached[0]
         if len(fetched):
             self.table.update(fetched)
-            store_references(self._lake, self.table.entries)
+            self._unstored = True
+        if self._unstored:
+            self._unstored = not store_references(self._lake, self.table.entries)

@@ -89,6 +89,7 @@ class StatusReporter:
             shares_opened=consumer.holding.opened,
             stood_still_s=round(consumer.holding.still_s, 3),
             fenced_commits=totals.fenced,
+            waiting=consumer.committer.trouble,
             stopped=stopped,
         )
         return self._last

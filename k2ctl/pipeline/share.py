@@ -55,7 +55,8 @@ class Share:
         if not plan.backfill:
             # The first commit names every partition, so that what is deleted before it is read counts as lost.
             self.pending.note_beginnings({p: o for p, o in self.offsets.items() if not self._knows(p)})
-        self._remember()
+        with platform.lake.answering():
+            self._remember()
         self.reader = LaneReader(
             platform.endpoints,
             topic,

@@ -16,7 +16,7 @@ class BareScan:
     def __init__(self, endpoints: Endpoints) -> None:
         with Lake.at(endpoints) as lake:
             self._pinned = pin(lake)
-        self._history = History()
+            self._history = History(lake)
 
     def seconds(self, symbols: Sequence[str], window: Window, limit: int) -> float:
         """How long the newest `limit` rows take."""

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.errors import K2Error, LakeError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.scan import open_duckdb, unreadable
 from k2ctl.query.page import Page
 from k2ctl.query.window import Window
 from k2ctl.schema.rows import arrow_schema
@@ -42,11 +44,10 @@ class FilesGone(LakeError):
 
 
 class History:
-    """A DuckDB connection for reading data files. Not thread-safe."""
+    """A DuckDB connection for reading a lake's data files. Not thread-safe."""
 
-    def __init__(self) -> None:
-        self._connection = duckdb.connect()
-        self._connection.execute("SET timezone = 'UTC'")
+    def __init__(self, lake: Lake) -> None:
+        self._connection = open_duckdb(lake)
         self._connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
         self._connection.execute("SET parquet_metadata_cache = true")  # data files never change
 
@@ -148,12 +149,13 @@ class History:
             return self._connection.sql(query, params=parameters).to_arrow_table()
         except duckdb.InterruptException as error:
             raise TooLong from error
-        except duckdb.IOException as error:
-            raise FilesGone(
-                f"A data file of the table cannot be read: {str(error).splitlines()[0]}",
-                "Ask again; if that does not help: k2ctl lake status",
-            ) from error
         except duckdb.Error as error:
+            reason = unreadable(error)
+            if reason:
+                raise FilesGone(
+                    f"A data file of the table cannot be read: {reason}",
+                    "Ask again; if that does not help: k2ctl lake status",
+                ) from error
             raise LakeError(
                 f"The table's files cannot be scanned: {str(error).splitlines()[0]}",
                 "Look at it with: k2ctl lake status",

@@ -47,7 +47,7 @@ class Session:
         self._clock = clock or SystemClock()
         self.seam = Seam(lake, stream, self._clock, limits or TailLimits(), pinner)
         self._universe = universe
-        self._history = History()
+        self._history = History(lake)
 
     @classmethod
     def at(cls, endpoints: Endpoints, clock: Clock | None = None, limits: TailLimits | None = None) -> "Session":

@@ -9,9 +9,11 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from k2ctl.errors import K2Error, UsageError
+from k2ctl.errors import K2Error, LakeError, UsageError
+from k2ctl.lake.catalog import Lake
 from k2ctl.lake.pinned import reference_files
 from k2ctl.lake.references import reference_schema
+from k2ctl.lake.scan import open_duckdb, unreadable
 from k2ctl.query.answer import Evidence, evidence_of
 from k2ctl.query.history import History, TooLong
 from k2ctl.query.seam import AsOf, Question, Sources
@@ -86,7 +88,7 @@ def sql(
     sources = session.seam.take(question, stages)
     with stages.timed("plan"):
         plan = sources.plan()
-    tables = LockedTables(sources, plan.paths, reference_files(session.seam.lake), limits)
+    tables = LockedTables(session.seam.lake, sources, plan.paths, limits)
     timer = threading.Timer(limits.seconds, tables.interrupt)
     timer.daemon = True
     timer.start()
@@ -131,16 +133,15 @@ def check(text: str) -> None:
 class LockedTables:
     """The views of one query. No file but the table's own, no network, no extension, no setting can be reached."""
 
-    def __init__(self, sources: Sources, files: list[str], references: list[str], limits: SqlLimits) -> None:
-        tail = sources.tail.rows.to_arrow()
-        history = History()
+    def __init__(self, lake: Lake, sources: Sources, files: list[str], limits: SqlLimits) -> None:
+        tail, references = sources.tail.rows.to_arrow(), reference_files(lake)
+        history = History(lake)
         try:
             fresh = history.fresh(files, tail)
         finally:
             history.close()
         self.fresh_rows = len(fresh)
-        self._connection = duckdb.connect()
-        self._connection.execute("SET timezone = 'UTC'")
+        self._connection = open_duckdb(lake)
         self._connection.register("tail", fresh)
         self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
         self._connection.register("no_reference", reference_schema().empty_table())
@@ -219,5 +220,8 @@ def _as_errors() -> Iterator[None]:
 
 
 def _refused(error: Exception) -> K2Error:
+    reason = unreadable(error)
+    if reason:
+        return LakeError(f"A data file of the table cannot be read: {reason}", "Ask again, or see: k2ctl lake status")
     message = str(error).splitlines()[0]
     return SqlError(f"The query cannot be answered: {message}", f"The views are {', '.join(VIEWS)}.")

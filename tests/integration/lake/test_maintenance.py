@@ -322,7 +322,7 @@ def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Pat
         thread.start()
         return thread
 
-    history = History()
+    history = History(lakes[3])
 
     def read_exactly() -> None:
         pinned = pin(lakes[3])

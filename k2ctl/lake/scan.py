@@ -1,0 +1,114 @@
+"""DuckDB over the table's data files, wherever they lie.
+
+Local files DuckDB reads by itself. From an object store it reads through the table's own file IO: its extension for S3
+would have to be downloaded, and would be a second way in beside the one that the lake is given. So the same SQL, with
+the same pruning of columns and row groups, runs on both. Measured on 2.4 M rows in 41 files on one machine, 15 minutes
+of one symbol: 20 ms local; from the store 70 ms at first, then 20 ms from DuckDB's cache of file parts; as an Arrow
+dataset 160 to 250 ms each time.
+"""
+
+import re
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlparse
+
+import duckdb
+from fsspec import AbstractFileSystem
+from pyarrow import NativeFile
+from pyiceberg.io import FileIO
+
+from k2ctl.lake.catalog import Lake
+
+_UNCHANGED: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Data files never change, so what DuckDB has kept of them is always good."""
+
+_SIZES_KEPT: Final = 65_536
+_RAISED: Final = re.compile(r"^(?:OSError|FileNotFoundError|PermissionError): (.+)$", re.MULTILINE)
+
+
+def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) -> duckdb.DuckDBPyConnection:
+    """A connection that can read the lake's files, in UTC."""
+    connection = duckdb.connect(config=dict(config))
+    connection.execute("SET timezone = 'UTC'")
+    scheme = urlparse(lake.warehouse).scheme
+    if scheme not in {"", "file"}:
+        connection.register_filesystem(_StoredFiles(scheme, lake.file_io()))
+    return connection
+
+
+def unreadable(error: Exception) -> str:
+    """What kept DuckDB from reading a file, in one line; empty when it failed for another reason.
+
+    What our file system raises comes back from DuckDB as the text of a traceback.
+    """
+    raised = _RAISED.findall(str(error))
+    if raised:
+        return str(raised[-1])
+    return str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else ""
+
+
+class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
+    """What DuckDB asks of a file system, to read files that it is told by their full location. Thread-safe."""
+
+    cachable = False
+
+    def __init__(self, scheme: str, io: FileIO) -> None:
+        super().__init__()
+        self.protocol = scheme
+        self._io = io
+        self._size = lru_cache(_SIZES_KEPT)(lambda path: len(io.new_input(path)))
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        """No patterns: the file itself."""
+        return [path]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return {"name": path, "size": self._size(path), "type": "file"}
+
+    def modified(self, path: str) -> datetime:  # noqa: ARG002
+        return _UNCHANGED
+
+    def open(self, path: str, mode: str = "rb", **_: Any) -> "_StoredFile":
+        if mode != "rb":
+            raise PermissionError(f"{path} is only read")
+        return _StoredFile(self._io, path, self._size(path))
+
+
+class _StoredFile:
+    """An open file. Each thread has a position of its own, and nothing is asked of the store before the first read."""
+
+    def __init__(self, io: FileIO, path: str, size: int) -> None:
+        self._io = io
+        self._path = path
+        self.size = size
+        self._lock = threading.Lock()
+        self._stream: NativeFile | None = None
+        self._position = threading.local()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._position.at = offset + {0: 0, 1: self.tell(), 2: self.size}[whence]
+        return int(self._position.at)
+
+    def tell(self) -> int:
+        return getattr(self._position, "at", 0)
+
+    def read(self, count: int = -1) -> bytes:
+        at = self.tell()
+        wanted = self.size - at if count < 0 else min(count, self.size - at)
+        content: bytes = self._opened().read_at(wanted, at)
+        self._position.at = at + len(content)
+        return content
+
+    def _opened(self) -> NativeFile:
+        with self._lock:
+            if self._stream is None:
+                self._stream = self._io.new_input(self._path).open()
+            return self._stream
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()

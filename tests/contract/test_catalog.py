@@ -1,0 +1,203 @@
+"""What the lake asks of a catalog, on SQLite and on PostgreSQL: the same promises, the same tests."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from pyiceberg.exceptions import CommitFailedException
+from sqlalchemy.exc import OperationalError
+
+from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.errors import LakeError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.collector import collect
+from k2ctl.lake.expiry import SnapshotRetention
+from k2ctl.lake.follow import TableFollower
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.lease import LASTS_S, Lease
+from k2ctl.lake.live import live_files
+from k2ctl.lake.maintenance import compact_now, whole_hours
+from k2ctl.lake.pinned import pin
+from k2ctl.lake.progress import progress_of
+from k2ctl.lake.transaction import QuickTransaction
+from k2ctl.lake.writer import Committed, TableWriter
+from tests.made_trades import make_rows, make_trades
+
+CLOCK = SystemClock()
+Opener = Callable[[], Lake]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def open_lake(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Opener]:
+    """Opens the same catalog again and again, as other processes would."""
+    if request.param == "sqlite":
+        uri = f"sqlite:///{tmp_path}/catalog.db"
+    else:
+        uri = request.getfixturevalue("postgres_server").database()
+    opened: list[Lake] = []
+
+    def open_again() -> Lake:
+        opened.append(Lake(uri, f"file://{tmp_path}/warehouse"))
+        return opened[-1]
+
+    yield open_again
+    for lake in opened:
+        lake.close()
+
+
+@pytest.fixture
+def lake(open_lake: Opener) -> Lake:
+    return open_lake()
+
+
+def commit(writer: TableWriter, start: int, count: int = 50, partition: int = 0, lane_start: int | None = None) -> Any:
+    """Made trades from `start` on, as rows of a lane that begins where they do."""
+    rows = make_rows(make_trades(count, start + partition * 1_000_000), start)
+    rows.partition[:] = partition
+    begin = start if lane_start is None else lane_start
+    advance = Advance(begin, start + count, Counts(seen=count, stored=count))
+    return writer.commit([rows], {Lane("t", "e", partition): advance})
+
+
+def offsets_of(lake: Lake) -> list[tuple[int, int]]:
+    table = lake.table().scan(selected_fields=("kafka_partition", "kafka_offset")).to_arrow()
+    return sorted(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
+
+
+def test_there_is_no_table_until_somebody_makes_it(lake: Lake) -> None:
+    assert lake.find_table() is None
+    with pytest.raises(LakeError, match="no table"):
+        lake.table()
+
+
+def test_eight_that_open_and_make_it_at_once_have_one_table(open_lake: Opener) -> None:
+    start = threading.Barrier(8)
+
+    def make() -> str:
+        start.wait()
+        return str(open_lake().ensure_table().metadata.table_uuid)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: make(), range(8)))) == 1
+
+
+def test_what_one_has_committed_another_reads(open_lake: Opener) -> None:
+    done: Committed = commit(TableWriter(open_lake(), CLOCK), 0)
+    other = open_lake()
+    assert done.stored == 50
+    assert offsets_of(other) == [(0, offset) for offset in range(50)]
+    assert progress_of(other.table()).heads[Lane("t", "e", 0)].next_offset == 50
+
+
+def test_a_swap_of_a_table_that_has_moved_on_is_refused(open_lake: Opener) -> None:
+    commit(TableWriter(open_lake(), CLOCK), 0)
+    stale = open_lake().table()
+    commit(TableWriter(open_lake(), CLOCK), 50)
+    with pytest.raises(CommitFailedException), QuickTransaction(stale) as transaction:
+        transaction.update_snapshot().merge_append().commit()
+    assert len(offsets_of(open_lake())) == 100
+
+
+def test_a_writer_that_was_overtaken_stores_nothing_twice(open_lake: Opener) -> None:
+    zombie = TableWriter(open_lake(), CLOCK)
+    commit(zombie, 0)
+    commit(TableWriter(open_lake(), CLOCK), 50)
+    assert commit(zombie, 60, 90, lane_start=50).fenced == (Lane("t", "e", 0),)
+    assert offsets_of(open_lake()) == [(0, offset) for offset in range(100)]
+
+
+def test_writers_at_once_lose_no_row_and_double_none(open_lake: Opener) -> None:
+    open_lake().ensure_table()
+
+    def write(partition: int) -> None:
+        writer = TableWriter(open_lake(), CLOCK)
+        for start in range(0, 250, 50):
+            assert not commit(writer, start, partition=partition).fenced
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    assert offsets_of(open_lake()) == [(partition, offset) for partition in range(3) for offset in range(250)]
+
+
+@pytest.mark.parametrize("landed", [True, False], ids=["after the swap", "before the swap"])
+def test_a_commit_whose_answer_is_lost_is_stored_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, landed: bool
+) -> None:
+    writer = TableWriter(lake, CLOCK)
+    real, lost = lake.catalog.commit_table, []
+
+    def lose_the_answer(*arguments: Any) -> Any:
+        if lost:
+            return real(*arguments)
+        lost.append(True)
+        if landed:
+            real(*arguments)
+        raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+    monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
+    done = commit(writer, 0)
+    assert lost
+    assert done.attempts == 2
+    assert offsets_of(lake) == [(0, offset) for offset in range(50)]
+
+
+def test_a_follower_sees_each_commit_and_asks_for_no_more(open_lake: Opener) -> None:
+    writer, follower = TableWriter(open_lake(), CLOCK), TableFollower(open_lake())
+    commit(writer, 0)
+    first = follower.pin()
+    assert first is not None
+    assert follower.pin() is first
+    commit(writer, 50)
+    second = follower.pin()
+    assert second is not None
+    assert (first.rows, second.rows) == (50, 100)
+
+
+def test_expiry_compaction_and_collection_leave_every_row(open_lake: Opener) -> None:
+    lake = open_lake()
+    writer = TableWriter(lake, CLOCK, SnapshotRetention(3, 0, 0))
+    for start in range(0, 1050, 50):
+        commit(writer, start)
+    assert len(lake.table().metadata.snapshots) < 10
+    assert compact_now(lake, CLOCK, whole_hours)
+    assert len(live_files(lake.table())) == 1
+    collect(lake, 0.0, CLOCK)
+    assert offsets_of(open_lake()) == [(0, offset) for offset in range(1050)]
+    pinned = pin(open_lake())
+    assert pinned is not None
+    assert pinned.progress.total().stored == pinned.rows == 1050
+
+
+def test_one_holds_the_lease_until_it_gives_it_back_or_its_time_is_over(open_lake: Opener) -> None:
+    clock = ManualClock()
+    first, second = Lease(open_lake(), clock), Lease(open_lake(), clock)
+    assert first.acquire()
+    assert not second.acquire()
+    assert second.holder() == first.owner
+    first.release()
+    assert second.acquire()
+    clock.advance(LASTS_S + 1)
+    assert second.holder() is None
+    assert first.acquire()
+
+
+def test_of_eight_that_ask_at_once_one_gets_the_lease(open_lake: Opener) -> None:
+    lakes = [open_lake() for _ in range(8)]
+    start = threading.Barrier(8)
+
+    def ask(lake: Lake) -> bool:
+        start.wait()
+        return Lease(lake, CLOCK).acquire()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, lakes)) == 1
+
+
+def test_a_catalog_that_cannot_be_had_is_named_without_its_password(tmp_path: Any) -> None:
+    nowhere = "postgresql+psycopg://k2:hush@127.0.0.1:1/lake"
+    for uri in (nowhere, f"sqlite:///{tmp_path}/no/such/folder/catalog.db"):
+        with pytest.raises(LakeError, match="does not answer") as raised:
+            Lake(uri, f"file://{tmp_path}/warehouse")
+        assert "hush" not in str(raised.value)

@@ -1,0 +1,223 @@
+"""What the lake asks of a warehouse, on local files and on an S3 store: the same promises, the same tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.lake.aside import DEDUP, SPILL, AsideFolder
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.collector import collect, orphans
+from k2ctl.lake.dedup_files import DedupFolder, DedupIndex
+from k2ctl.lake.expiry import SnapshotRetention
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.ledger import INLINE_ENTRIES, Entry, LedgerChange
+from k2ctl.lake.live import live_files
+from k2ctl.lake.maintenance import compact_now, whole_hours
+from k2ctl.lake.pinned import pin
+from k2ctl.lake.progress import progress_of
+from k2ctl.lake.recent import recent_rows
+from k2ctl.lake.scan import open_duckdb
+from k2ctl.lake.spill import SUFFIX, decode_spill, encode_spill
+from k2ctl.lake.suspects import SuspectLookup
+from k2ctl.lake.writer import TableWriter
+from k2ctl.query.history import FilesGone, History
+from k2ctl.query.window import WHOLE_HISTORY, Window
+from tests.made_trades import BASE_US, make_rows, make_trades
+from tests.object_store import ObjectStore
+
+CLOCK = SystemClock()
+HOUR_S = 3600.0
+
+
+@pytest.fixture(params=["local", "s3"])
+def open_lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Lake]]:
+    """Opens the same warehouse again and again, as other processes would."""
+    if request.param == "local":
+        warehouse, storage = f"file://{tmp_path}/ware house", {}
+    else:
+        store = request.getfixturevalue("object_store")
+        warehouse, storage = store.folder(), store.storage
+    opened: list[Lake] = []
+
+    def open_again() -> Lake:
+        opened.append(Lake(f"sqlite:///{tmp_path}/catalog.db", warehouse, storage))
+        return opened[-1]
+
+    yield open_again
+    for lake in opened:
+        lake.close()
+
+
+@pytest.fixture
+def lake(open_lake: Callable[[], Lake]) -> Lake:
+    made = open_lake()
+    made.ensure_table()
+    return made
+
+
+@pytest.fixture
+def folder(lake: Lake) -> AsideFolder:
+    return AsideFolder(lake.table())
+
+
+def fill(lake: Lake, commits: int, each: int = 50) -> None:
+    """Made trades, so many to a commit, in one lane; of the snapshots the last three stay."""
+    writer = TableWriter(lake, CLOCK, SnapshotRetention(3, 0, 0))
+    for start in range(0, commits * each, each):
+        advance = Advance(start, start + each, Counts(seen=each, stored=each))
+        writer.commit([make_rows(make_trades(each, start), start)], {Lane("t", "e", 0): advance})
+
+
+def test_what_was_written_is_read_back_and_each_file_has_a_name_of_its_own(folder: AsideFolder) -> None:
+    first, second = folder.write(SPILL, b"one", SUFFIX), folder.write(SPILL, b"two", SUFFIX)
+    assert first != second
+    assert (folder.read(first), folder.read(second)) == (b"one", b"two")
+
+
+def test_a_file_of_many_parts_is_whole(folder: AsideFolder) -> None:
+    content = np.random.default_rng(1).bytes(25_000_000)
+    assert folder.read(folder.write(SPILL, content, SUFFIX)) == content
+
+
+def test_a_file_of_a_fixed_name_is_replaced(folder: AsideFolder) -> None:
+    assert folder.put(DEDUP, "index", b"old and longer") == folder.put(DEDUP, "index", b"new")
+    assert folder.read(folder.location(DEDUP, "index")) == b"new"
+
+
+def test_a_file_that_is_not_there_cannot_be_read_and_can_be_deleted(folder: AsideFolder) -> None:
+    location = folder.write(SPILL, b"short-lived", SUFFIX)
+    folder.delete(location)
+    folder.delete(location)
+    with pytest.raises(FileNotFoundError):
+        folder.read(location)
+
+
+def test_spilled_trades_come_back_from_another_process(lake: Lake, open_lake: Callable[[], Lake]) -> None:
+    rows = make_rows(make_trades(25_000))
+    location = AsideFolder(lake.table()).write(SPILL, encode_spill(rows), SUFFIX)
+    back, intact = decode_spill(AsideFolder(open_lake().table()).read(location), "t", "e")
+    assert intact
+    assert (back.trades == rows.trades).all()
+
+
+def test_a_ledger_that_has_outgrown_its_property_is_read_by_another(lake: Lake, open_lake: Callable[[], Lake]) -> None:
+    count = INLINE_ENTRIES + 1
+    added = tuple(Entry("t", "e", 0, 2 * n, 2 * n + 1, 8, "p", 2, 1, 0, 0) for n in range(count))
+    advance = Advance(0, 2 * count, Counts(seen=count, shed=count))
+    TableWriter(lake, CLOCK).commit([], {Lane("t", "e", 0): advance}, LedgerChange(added))
+    assert progress_of(open_lake().table()).ledger.entries == added
+
+
+def test_dedup_state_is_found_by_its_index(lake: Lake, open_lake: Callable[[], Lake]) -> None:
+    mine, others = DedupFolder(lake.table()), DedupFolder(open_lake().table())
+    assert others.index("t") is None
+    sets = mine.write(b"sets")
+    index = DedupIndex("t", mine.table_id, 1, {}, CLOCK.now_us(), 10**12, 0, sets, ())
+    mine.put_index(index)
+    assert others.index("t") == index
+    assert collect(lake, 0.0, CLOCK).files == 0
+    assert others.read(sets) == b"sets"
+
+
+def test_the_collector_takes_what_nothing_refers_to_once_it_is_old(lake: Lake, folder: AsideFolder) -> None:
+    fill(lake, 21)
+    compact_now(lake, CLOCK, whole_hours)
+    fill_after = progress_of(lake.table()).total().stored
+    folder.write(SPILL, b"owed by nobody", SUFFIX)
+    found = orphans(lake, CLOCK)
+    assert len(found) > 12  # what led to expired snapshots, and the spill file
+    assert all(0 <= orphan.age_s < 600 and orphan.bytes >= 0 for orphan in found)
+    assert collect(lake, HOUR_S, CLOCK).files == 0
+    later = ManualClock(CLOCK.now_us() + 2 * int(HOUR_S * 1e6))
+    assert collect(lake, HOUR_S, later).files == len(found)
+    assert orphans(lake, CLOCK) == []
+    assert lake.table().scan().to_arrow().num_rows == fill_after
+
+
+def test_a_merge_keeps_every_row_in_one_sorted_file(lake: Lake) -> None:
+    fill(lake, 10)
+    before = lake.table().scan().to_arrow().sort_by([("kafka_offset", "ascending")])
+    assert [compaction.files_before for compaction in compact_now(lake, CLOCK, whole_hours)] == [10]
+    after = lake.table().scan().to_arrow()
+    assert len(live_files(lake.table())) == 1
+    assert after["symbol"].to_pylist() == sorted(after["symbol"].to_pylist())
+    assert after.sort_by([("kafka_offset", "ascending")]).equals(before)
+
+
+def test_a_query_reads_its_window_and_nothing_else(lake: Lake) -> None:
+    fill(lake, 4, 1000)
+    pinned = pin(lake)
+    assert pinned is not None
+    window = Window(BASE_US + 500_000, BASE_US + 2_500_000)
+    history = History(lake)
+    for _ in range(2):  # the second time from what DuckDB keeps
+        rows = history.newest(pinned.files(["S03"], window.since_us, window.until_us), ["S03"], window, None)
+        numbers = sorted(rows["trade_id"].to_pylist())
+        assert numbers == [number for number in range(500, 2500) if number % 20 == 3]
+    assert len(history.newest(pinned.files(), None, WHOLE_HISTORY, None)) == 4000
+    history.close()
+
+
+def test_copies_are_recognised_by_what_the_table_holds(lake: Lake) -> None:
+    fill(lake, 2, 500)
+    again = make_rows(make_trades(700, 500), offset=5000)
+    found = SuspectLookup(lake, CLOCK).find(again)
+    assert found.elsewhere.tolist() == [True] * 500 + [False] * 200
+    rows = list(recent_rows(lake.table(), 0, "t", [0]))
+    assert sum(map(len, rows)) == 1000
+
+
+def test_a_data_file_that_is_gone_is_said_to_be(lake: Lake) -> None:
+    fill(lake, 2)
+    pinned = pin(lake)
+    assert pinned is not None
+    files = pinned.files()
+    lake.file_io().delete(files[1])
+    history = History(lake)
+    with pytest.raises(FilesGone):
+        history.newest(files, None, WHOLE_HISTORY, None)
+    history.close()
+
+
+def test_what_was_written_by_halves_leaves_nothing_behind(lake: Lake) -> None:
+    from k2ctl.lake.files import write_chunks
+    from k2ctl.schema.rows import arrow_schema
+
+    def broken() -> Iterator[pa.Table]:
+        yield make_rows(make_trades(50)).to_arrow().cast(arrow_schema())
+        raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_chunks(lake.table(), arrow_schema(), broken())
+    assert orphans(lake, CLOCK) == []
+
+
+def test_a_locked_connection_reads_the_files_it_was_given_and_no_other(lake: Lake) -> None:
+    fill(lake, 2)
+    pinned = pin(lake)
+    assert pinned is not None
+    given, other = pinned.files()
+    connection = open_duckdb(lake)
+    for name, value in (("allowed_paths", [given]), ("enable_external_access", False), ("lock_configuration", True)):
+        connection.execute(f"SET {name} = {value if isinstance(value, list) else str(value).lower()}")
+    assert connection.sql("SELECT count(*) FROM read_parquet(?)", params=[[given]]).fetchall() == [(50,)]
+    for path in (other, given.rsplit("/", 1)[0] + "/*.parquet", "/etc/passwd"):
+        for function in ("read_parquet", "read_blob", "glob"):
+            with pytest.raises(duckdb.PermissionException):
+                connection.sql(f"SELECT * FROM {function}('{path}')").fetchall()
+    connection.close()
+
+
+def test_nothing_is_written_to_a_store_through_duckdb(object_store: ObjectStore, tmp_path: Path) -> None:
+    with Lake(f"sqlite:///{tmp_path}/catalog.db", object_store.folder(), object_store.storage) as lake:
+        location = lake.ensure_table().location() + "/data/x.parquet"
+        connection = open_duckdb(lake)
+        with pytest.raises((duckdb.Error, PermissionError)):
+            connection.execute(f"COPY (SELECT 1) TO '{location}'")
+        connection.close()
+        assert orphans(lake, CLOCK) == []

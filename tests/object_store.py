@@ -1,0 +1,124 @@
+"""A real S3 store for tests: the Versity gateway over a folder, that can be stopped and brought back."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+from pyarrow.fs import S3FileSystem
+
+from k2ctl.home import cache_dir
+from k2ctl.stack.local import free_port
+from tests.postgres_server import Missing
+
+VERSION: Final = "v1.8.0"
+ACCESS_KEY: Final = "k2-tests"
+SECRET_KEY: Final = "between-tests"  # noqa: S105 - of a store that lives as long as the test
+REGION: Final = "us-east-1"
+BUCKET: Final = "lakehouse"
+
+
+def gateway_program() -> Path:
+    """`versitygw` on PATH, or built once into the cache.
+
+    Raises:
+        Missing: it is not there, and Go is not, or cannot build it.
+    """
+    on_path = shutil.which("versitygw")
+    if on_path is not None:
+        return Path(on_path)
+    built = cache_dir() / f"versitygw-{VERSION}" / "versitygw"
+    if built.exists():
+        return built
+    if shutil.which("go") is None:
+        raise Missing("versitygw is not on PATH, and there is no Go to build it")
+    built.parent.mkdir(parents=True, exist_ok=True)
+    command = ["go", "install", f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"]
+    done = subprocess.run(
+        command, env={**os.environ, "GOBIN": str(built.parent)}, capture_output=True, text=True, timeout=600
+    )
+    if done.returncode:
+        raise Missing(f"versitygw cannot be built: {done.stderr.strip().splitlines()[-1]}")
+    return built
+
+
+class ObjectStore:
+    """One gateway process on a port that stays the same across restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._program = gateway_program()
+        self._root = folder / "objects"
+        (self._root / BUCKET).mkdir(parents=True)
+        self._meta = folder / "meta"  # beside the objects: not every file system has extended attributes
+        self._meta.mkdir()
+        self._folders = 0
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def storage(self) -> dict[str, str]:
+        """What Iceberg's file IO needs to reach it."""
+        return {
+            "s3.endpoint": f"http://127.0.0.1:{self.port}",
+            "s3.access-key-id": ACCESS_KEY,
+            "s3.secret-access-key": SECRET_KEY,
+            "s3.region": REGION,
+            "s3.force-virtual-addressing": "False",
+        }
+
+    def start(self) -> None:
+        """Start it, with what its folder holds."""
+        self._process = subprocess.Popen(
+            [self._program, "--port", f"127.0.0.1:{self.port}", "--quiet",
+             "posix", "--sidecar", self._meta, self._root],
+            env={**os.environ, "ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        limit_s = time.monotonic() + 20
+        while not self._answers():
+            assert time.monotonic() < limit_s, "versitygw does not start"
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=2).close()
+        except urllib.error.HTTPError:
+            return True  # it refuses strangers
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """kill -9: connections are refused from now on."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """It takes connections and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """It answers again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def folder(self) -> str:
+        """A location that no other test has."""
+        self._folders += 1
+        return f"s3://{BUCKET}/test-{self._folders}"
+
+    def client(self) -> S3FileSystem:
+        """A connection for the test's own use."""
+        return S3FileSystem(
+            access_key=ACCESS_KEY, secret_key=SECRET_KEY, region=REGION, endpoint_override=self.storage["s3.endpoint"]
+        )

@@ -1,0 +1,115 @@
+"""A real PostgreSQL for tests, from the machine's own programs, that can be stopped in the middle and brought back."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+from k2ctl.stack.local import free_port
+
+_DEBIAN: Final = Path("/usr/lib/postgresql")
+_SETTINGS: Final = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "32MB"}
+PASSWORD: Final = "between-tests"  # noqa: S105 - of a server that lives as long as the test
+
+
+class Missing(Exception):
+    """A service's programs are not on this machine."""
+
+
+def postgres_programs() -> Path:
+    """The folder with `initdb` and `postgres`: on PATH, or where Debian has them.
+
+    Raises:
+        Missing: there is no PostgreSQL here.
+    """
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        return Path(on_path).parent
+    versions = sorted(_DEBIAN.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if not versions:
+        raise Missing("PostgreSQL is not installed (apt install postgresql)")
+    return versions[-1].parent
+
+
+class PostgresServer:
+    """One PostgreSQL process on a port that stays the same across restarts; each test has a database of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._programs = postgres_programs()
+        self._data = folder / "data"
+        self._log = folder / "postgres.log"
+        self.port = free_port()
+        self._databases = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._account = _unprivileged(folder)
+        self._run("initdb", "-D", str(self._data), "-U", "k2", "-A", "scram-sha-256", "-N", "--pwfile", _secret(folder))
+        self.start()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60, **self._account)
+
+    def start(self) -> None:
+        """Start it, with what its files hold, and wait until it takes connections."""
+        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._account)
+        limit_s = time.monotonic() + 20
+        while not self._answers():
+            assert time.monotonic() < limit_s, self._log.read_text()[-1000:]
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self._dsn("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End it at once, as a restart of its container does: connections break in the middle of what they do."""
+        if self._process is not None:
+            self._process.send_signal(3)  # SIGQUIT: PostgreSQL's immediate shutdown takes its children along
+            self._process.wait(20)
+            self._process = None
+
+    def restart(self, between: Callable[[], None] = lambda: None) -> None:
+        """Stop it and start it again."""
+        self.stop()
+        between()
+        self.start()
+
+    def database(self) -> str:
+        """The SQLAlchemy URL of a new, empty database."""
+        self._databases += 1
+        name = f"lake{self._databases}"
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"postgresql+psycopg://k2:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    def _dsn(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self.port} user=k2 password={PASSWORD} dbname={database}"
+
+
+def _secret(folder: Path) -> str:
+    path = folder / "password"
+    path.write_text(PASSWORD)
+    return str(path)
+
+
+def _unprivileged(folder: Path) -> dict[str, object]:
+    """PostgreSQL refuses to run as root: then it runs as nobody, who has to reach its folder."""
+    if os.geteuid() != 0:
+        return {}
+    shutil.chown(folder, 65534, 65534)
+    parent = folder.parent
+    while parent != parent.parent and parent.stat().st_mode & 0o001 == 0:
+        parent.chmod(parent.stat().st_mode | 0o001)
+        parent = parent.parent
+    return {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
