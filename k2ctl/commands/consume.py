@@ -4,12 +4,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k2ctl.errors import ExitCode
+from k2ctl.commands import fleet
+from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count
 from k2ctl.panels.consume import live_view
 
@@ -17,11 +18,17 @@ if TYPE_CHECKING:
     from k2ctl.metrics import Exporter
     from k2ctl.pipeline.consumer import Consumer
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
+)
+app.command()(fleet.status)
+app.command()(fleet.stop)
+app.command()(fleet.scale)
 
 
-@app.command()
+@app.callback()
 def consume(
+    context: typer.Context,
     profile: ProfileOption = "",
     until_caught_up: Annotated[
         bool, typer.Option("--until-caught-up", help="End when everything that is there now is committed.")
@@ -58,19 +65,31 @@ def consume(
     name: Annotated[
         str, typer.Option(metavar="NAME", help="In a group: come back under this name, and to the same partitions.")
     ] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background; they share the topic.")] = False,
+    replicas: Annotated[int, typer.Option(min=1, metavar="N", help="With --detach: start so many more.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Read trades from Kafka, clean them and commit them to the table, exactly once.
 
-    Runs until Ctrl-C; what was read by then is committed first.
+    Runs until Ctrl-C; what was read by then is committed first. In the background: --detach, status, stop, scale.
 
-    Example:  k2ctl consume --until-caught-up
+    Example:  k2ctl consume --detach --replicas 2
     """
+    if context.invoked_subcommand is not None:
+        return
+    if detach:
+        _refuse_alone({"--rebase": rebase, "--until-caught-up": until_caught_up, "--name": bool(name)})
+        options = {"--profile": profile, "--budget": budget, "--state": state, "--metrics-port": metrics_port}
+        fleet.detach(replicas, [str(part) for o, v in options.items() if v for part in (o, v)], as_json=as_json)
+        return
+    if replicas > 1:
+        raise UsageError("Several consumers run in the background.", f"k2ctl consume --detach --replicas {replicas}")
     from k2ctl.home import require_endpoints
     from k2ctl.metrics import Exporter
     from k2ctl.pipeline.consumer import Consumer
     from k2ctl.pipeline.plan import ConsumerPlan, unique_id
     from k2ctl.profiles import load_profile
+    from k2ctl.stack.replicas import registered
 
     endpoints = require_endpoints()
     plan = ConsumerPlan(
@@ -84,7 +103,21 @@ def consume(
         consumer_id=name or unique_id(),
     )
     exporter = Exporter(metrics_port, metrics_address) if metrics_port else None
-    run_consumer(Consumer(endpoints, plan), exporter, as_json=as_json)
+    with registered(name) if name else nullcontext() as done:
+        consumer = Consumer(endpoints, plan)
+        try:
+            run_consumer(consumer, exporter, as_json=as_json)
+        finally:
+            if done is not None:
+                totals = consumer.totals
+                done({key: getattr(totals, key) for key in ("trades", "stored", "commits", "left_in_kafka")})
+
+
+def _refuse_alone(given: dict[str, bool]) -> None:
+    """What only one consumer in the foreground can be told."""
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{option} is not for consumers in the background.", f"First: k2ctl consume {option}")
 
 
 def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.processes import is_alive, log_path
 from k2ctl.stack.progress import note
 from k2ctl.stack.readiness import health, wait_for_kafka
+from k2ctl.stack.replicas import records, stop_processes
 
 DATA_FOLDERS: Final = ("lake", "kafka", "redis")
 
@@ -53,6 +54,7 @@ class ProcessEngine:
             if all(map(is_alive, existing.processes.values())):
                 return Up(existing, True, False, time.monotonic() - started_s)
             report(note("clearing away a stack that died"))
+            stop_processes([record.name for record in records()])
             self.shut_down(existing)
             forget_endpoints()
             repaired = True
@@ -89,6 +91,8 @@ class ProcessEngine:
         endpoints = self._endpoints()
         if endpoints is not None:
             report(note("stopping"))
+            # While Kafka and the catalog are there, so that what consumers have read is committed first.
+            stop_processes([record.name for record in records()])
             self.shut_down(endpoints)
             forget_endpoints()
         if volumes:

@@ -1,0 +1,187 @@
+"""The consumers of a stack that run in the background: processes or, on the docker engine, containers.
+
+Started, listed, stopped and scaled in one way; `consumer-N` is a consumer's name in its group, its status and its log.
+"""
+
+import fcntl
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+
+from k2ctl.broker.telemetry import TelemetryReader
+from k2ctl.errors import StackError, UsageError
+from k2ctl.home import Endpoints, state_dir, write_atomically
+from k2ctl.stack import consumers as containers
+from k2ctl.stack import replicas
+
+PREFIX: Final = "consumer-"
+FIRST_WORD_S: Final = 1.5
+"""How long a look waits for consumers to speak: they do every 500 ms."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One consumer. state: running, starting (it has not spoken yet) or exited.
+
+    pid or container: what it runs as. What it said last, None while it has not: its level, partitions, lag in trades,
+    and trades read per second. done: what it did, of a process that has ended by itself.
+    """
+
+    name: str
+    state: str
+    pid: int | None = None
+    container: str | None = None
+    started_at_us: int | None = None
+    level: str | None = None
+    partitions: tuple[int, ...] = ()
+    lag_trades: int | None = None
+    rate_in: float | None = None
+    done: dict[str, int] | None = None
+
+
+def members(endpoints: Endpoints) -> list[Member]:
+    """Every consumer in the background, with nothing of what it says."""
+    if endpoints.engine == "docker":
+        return [
+            Member(f"{PREFIX}{one.number}", one.state, container=one.name, started_at_us=one.started_at_us)
+            for one in containers.list_consumers()
+        ]
+    return [
+        Member(r.name, "running" if r.alive else "exited", r.process.pid, None, r.started_at_us, done=r.done)
+        for r in replicas.records()
+    ]
+
+
+def look(endpoints: Endpoints, wait_s: float = FIRST_WORD_S) -> list[Member]:
+    """Every consumer in the background, with what it says of itself.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+    """
+    found = members(endpoints)
+    if not any(member.state == "running" for member in found):
+        return found
+    telemetry = TelemetryReader(endpoints)
+    try:
+        said = telemetry.poll(wait_s)
+    finally:
+        telemetry.close()
+    return [_speaking(member, said.get(member.name)) for member in found]
+
+
+def _speaking(member: Member, status: dict[str, Any] | None) -> Member:
+    if member.state != "running":
+        return member
+    if status is None:
+        return replace(member, state="starting")
+    return replace(
+        member,
+        level=status["level"],
+        partitions=tuple(part["partition"] for part in status["partitions"]),
+        lag_trades=status["lag_trades"],
+        rate_in=status["rate_in"],
+    )
+
+
+def start(endpoints: Endpoints, count: int, arguments: Sequence[str] | None = None) -> list[str]:
+    """Start `count` more, under the lowest free numbers; returns their names.
+
+    arguments: those of `k2ctl consume`; None for those of the last start.
+
+    Raises:
+        StackError: one does not start; those that run go on.
+    """
+    with _one_at_a_time():
+        if arguments is None:
+            arguments = _last_arguments()
+        write_atomically(_arguments_file(), orjson.dumps(list(arguments)).decode())
+        taken = {member.name for member in members(endpoints) if member.state == "running"}
+        names = [name for n in range(1, len(taken) + count + 1) if (name := f"{PREFIX}{n}") not in taken][:count]
+        if endpoints.engine != "docker":
+            replicas.start_processes(names, arguments)
+            return names
+        for name in names:
+            _clear_container(name)
+            containers.start_consumers(1, ["--group", "--name", name, *arguments])
+        return names
+
+
+def _clear_container(name: str) -> None:
+    """Remove one that has ended, so that its number is free."""
+    ended = [one.name for one in containers.list_consumers() if f"{PREFIX}{one.number}" == name]
+    if ended:
+        containers.stop_consumers(ended)
+
+
+def stop(endpoints: Endpoints, names: Collection[str]) -> list[Member]:
+    """Let them commit and end; returns them as they ended.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = {member.name: member for member in members(endpoints)}
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise UsageError(f"There is no consumer '{unknown[0]}'.", f"There are: {', '.join(known) or 'none'}")
+    if endpoints.engine == "docker":
+        containers.stop_consumers([known[name].container or name for name in names])
+        return [replace(known[name], state="exited") for name in names]
+    return [replace(known[r.name], state="exited", done=r.done) for r in replicas.stop_processes(names)]
+
+
+def scale(endpoints: Endpoints, count: int) -> tuple[list[str], list[Member]]:
+    """Have `count` of them run: start more, or end those with the highest numbers; returns who did either."""
+    found = members(endpoints)
+    running = [member.name for member in found if member.state == "running"]
+    dead = [member.name for member in found if member.state != "running"]
+    if count < len(running):
+        return [], stop(endpoints, [*running[count:], *dead])
+    return (start(endpoints, count - len(running)) if count > len(running) else []), []
+
+
+def until_shared(endpoints: Endpoints, names: Collection[str], within_s: float, say: Callable[[str], None]) -> bool:
+    """Wait until these consumers hold a share each, and no partition is held twice; False when that takes too long.
+
+    Raises:
+        StackError: one of them has ended.
+    """
+    telemetry = TelemetryReader(endpoints)
+    try:
+        for _ in range(round(within_s / 0.25)):
+            said = telemetry.poll(0.25)
+            ended = [member.name for member in members(endpoints) if member.name in names and member.state == "exited"]
+            if ended:
+                raise StackError(f"{ended[0]} has ended.", f"See: k2ctl stack logs {ended[0]}")
+            held = [part["partition"] for name in said if name.startswith(PREFIX) for part in said[name]["partitions"]]
+            speaking = [name for name in names if name in said]
+            say(f"{len(speaking)} of {len(names)} speak, {len(set(held))} partitions are held")
+            if len(speaking) == len(names) and held and len(held) == len(set(held)):
+                return True
+        return False
+    finally:
+        telemetry.close()
+
+
+def _arguments_file() -> Any:
+    return state_dir() / "consumers.arguments"
+
+
+def _last_arguments() -> list[str]:
+    try:
+        return [str(argument) for argument in orjson.loads(_arguments_file().read_bytes())]
+    except (OSError, ValueError):
+        return []
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two that start consumers do not take the same numbers."""
+    with (state_dir() / "consumers.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError("Another k2ctl is starting consumers right now.", "Wait: k2ctl consume status") from error
+        yield

@@ -1,0 +1,171 @@
+"""Consumers as background processes of this machine, each under a name.
+
+A consumer takes its name by a lock that the kernel gives back when it dies, and writes down itself who it is. So none
+runs unnoticed, wherever whoever started it was killed; and one that was killed is seen as that.
+"""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from k2ctl.errors import StackError, UsageError
+from k2ctl.home import ProcessId, state_dir, write_atomically
+from k2ctl.stack.processes import STOP_PATIENCE_S, is_alive, last_lines, start_detached
+
+REGISTER_WITHIN_S: Final = 60.0
+"""How long a process may take from its start until it has written down who it is."""
+
+METRICS_PORT: Final = "--metrics-port"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A consumer as it wrote itself down. done: what it did, by name; None until it has ended by itself."""
+
+    name: str
+    process: ProcessId
+    started_at_us: int
+    done: dict[str, int] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return is_alive(self.process)
+
+
+@contextmanager
+def registered(name: str) -> Iterator[Callable[[Mapping[str, int]], None]]:
+    """Holds a name while the block runs; yields what takes down, at its end, what was done.
+
+    Raises:
+        UsageError: this cannot be a name. StackError: a consumer of that name runs already.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"'{name}' cannot be a consumer's name.", "Use letters, digits, dots and dashes.")
+    with (_folder() / f"{name}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StackError(f"A consumer named {name} runs already.", "See: k2ctl consume status") from error
+        process = ProcessId(os.getpid(), psutil.Process().create_time())
+        record = Record(name, process, time.time_ns() // 1000)
+        _write(record)
+        yield lambda done: _write(replace(record, done=dict(done)))
+
+
+def records() -> list[Record]:
+    """Every consumer that was written down, also one that has ended, by name."""
+    found = (_read(path) for path in sorted(_folder().glob("*.json")))
+    return sorted((record for record in found if record is not None), key=lambda record: _by_number(record.name))
+
+
+def start_processes(names: Sequence[str], arguments: Sequence[str]) -> None:
+    """Start consumers in the background, and wait until each has written itself down.
+
+    arguments: of `k2ctl consume`; with a port for metrics, the second consumer takes the next one, and so on.
+
+    Raises:
+        StackError: one ended before that, or takes too long; those that run go on.
+    """
+    started = {}
+    for name in names:
+        command = [
+            sys.executable,
+            "-m",
+            "k2ctl",
+            "consume",
+            "--group",
+            "--name",
+            name,
+            *_with_own_port(name, arguments),
+        ]
+        started[name], _ = start_detached(name, command)
+    limit_s = time.monotonic() + REGISTER_WITHIN_S
+    for name, process in started.items():
+        while not _is_registered(name, process):
+            if not is_alive(process) or time.monotonic() > limit_s:
+                raise StackError(f"{name} did not start: {last_lines(name)}", f"See: k2ctl stack logs {name}")
+            time.sleep(0.05)
+
+
+def stop_processes(names: Collection[str], patience_s: float = STOP_PATIENCE_S) -> list[Record]:
+    """Let consumers commit and end, all at once; SIGKILL for one that does not. Returns their last records.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = {record.name: record for record in records()}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"There is no consumer '{unknown[0]}'.", f"There are: {', '.join(known) or 'none'}")
+    for name in names:
+        _signal(known[name], signal.SIGTERM)
+    limit_s = time.monotonic() + patience_s
+    while any(known[name].alive for name in names) and time.monotonic() < limit_s:
+        time.sleep(0.02)
+    for name in names:
+        _signal(known[name], signal.SIGKILL)
+    ended = [_read(_path(name)) or known[name] for name in names]
+    for name in names:
+        _path(name).unlink(missing_ok=True)
+    return ended
+
+
+def _signal(record: Record, number: int) -> None:
+    if record.alive:
+        with suppress(ProcessLookupError):
+            os.kill(record.process.pid, number)
+
+
+def _with_own_port(name: str, arguments: Sequence[str]) -> list[str]:
+    own = list(arguments)
+    if METRICS_PORT in own:
+        at = own.index(METRICS_PORT) + 1
+        own[at] = str(int(own[at]) + max(0, _by_number(name)[1] - 1))
+    return own
+
+
+def _is_registered(name: str, process: ProcessId) -> bool:
+    record = _read(_path(name))
+    return record is not None and record.process.pid == process.pid
+
+
+def _folder() -> Path:
+    folder = state_dir() / "consumers"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _path(name: str) -> Path:
+    return _folder() / f"{name}.json"
+
+
+def _write(record: Record) -> None:
+    write_atomically(_path(record.name), json.dumps(asdict(record)))
+
+
+def _read(path: Path) -> Record | None:
+    """The record in a file; None when it is gone, or none of ours."""
+    try:
+        raw: dict[str, Any] = json.loads(path.read_bytes())
+        return Record(**{**raw, "process": ProcessId(*raw["process"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _by_number(name: str) -> tuple[str, int]:
+    """consumer-10 comes after consumer-9."""
+    head, _, tail = name.rpartition("-")
+    return (head, int(tail)) if tail.isdecimal() else (name, 0)
