@@ -22,8 +22,10 @@ from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.report import StatusReporter
 from k2ctl.profiles import Profile
+from k2ctl.state.guarantee import SHARED
 from tests.integration.test_exactly_once import CONTEXT, assert_exact, market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
+from tests.redis_server import RedisServer
 
 TAKE_OVER_S = 2.0
 """What a take-over may take beyond the session's timeout."""
@@ -192,4 +194,27 @@ def test_a_member_that_slept_past_its_session_stores_nothing_twice(group: Group)
     group.until_shared("awake", "asleep")
     group.until_all_move(30)
     assert group.members["asleep"].is_alive()
+    group.settle()
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+def test_what_a_member_knew_of_sequences_goes_on_at_the_next(group: Group, redis_server: RedisServer) -> None:
+    """The feed has no gap and no restart, and nobody tells of one, through a kill, a leaving and two joinings."""
+    group.state = redis_server.url
+    group.start("one")
+    group.start("two")
+    group.until_shared("one", "two")
+    group.until_all_move(30)
+    group.kill("one")
+    group.until_all_move(30)
+    group.start("one")
+    group.until_shared("one", "two")
+    group.end("two")
+    group.until_shared("one")
+    group.until_all_move(30)
+    said = group.telemetry.poll(1.0)["one"]
+    told = ("open_gaps", "missing_trades", "resets", "duplicates", "out_of_order", "unverified", "lost_gaps")
+    assert {name: said["sequence"][name] for name in told} == dict.fromkeys(told, 0)
+    assert (said["sequence"]["symbols"], said["state"]["guarantee"]) == (20, SHARED)
+    assert said["shares_opened"] >= 2
     group.settle()

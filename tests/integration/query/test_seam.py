@@ -1,7 +1,8 @@
 """Lake and stream as one table: every answer is checked against what is known to be in Kafka."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -276,10 +277,15 @@ class Feeder:
 
 
 def test_every_answer_is_exact_while_trades_are_produced_and_committed(busy: tuple[Platform, Feeder]) -> None:
-    platform, feeder = busy
+    ask_and_check(*busy, 120)
+
+
+def ask_and_check(platform: Platform, feeder: Feeder, queries: int, between: Callable[[int], object] = id) -> None:
+    """Ask all and one symbol in turn; every answer holds what was acknowledged before it, each trade once."""
     both_sides = 0
     with platform.session() as session:
-        for number in range(120):
+        for number in range(queries):
+            between(number)
             acknowledged = feeder.acknowledged
             symbol, code = (None, 0) if number % 3 else ("S07", 7)
             if symbol and not acknowledged:
@@ -293,4 +299,51 @@ def test_every_answer_is_exact_while_trades_are_produced_and_committed(busy: tup
             assert max(got, default=-1) < begun
             assert answer.evidence.complete, answer.evidence.missing
             both_sides += bool(answer.evidence.lake_rows and answer.evidence.tail_rows)
-    assert both_sides > 20, "the test must meet the seam"
+    assert both_sides > queries // 6, "the test must meet the seam"
+
+
+def test_every_answer_is_exact_while_consumers_share_the_topic_out_anew(embedded: Platform) -> None:
+    """Two share the topic; one of them leaves in the middle, and comes back."""
+    feeder, stop = Feeder(embedded), threading.Event()
+    members = [Member(embedded) for _ in range(2)]
+    feeding = threading.Thread(target=feeder.run, args=(stop,))
+    feeding.start()
+    for member in members:
+        member.until_it_holds(PARTITIONS // 2)
+
+    def between(number: int) -> None:
+        if number == 40:
+            members[0].leave()
+        elif number == 80:
+            members[1].until_it_holds(PARTITIONS)
+            members[0] = Member(embedded)
+
+    try:
+        ask_and_check(embedded, feeder, 120, between)
+        members[0].until_it_holds(PARTITIONS // 2)
+    finally:
+        stop.set()
+        feeding.join()
+        for member in members:
+            member.leave()
+
+
+class Member:
+    """A consumer in a group, on a thread."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._stop = threading.Event()
+        plan = ConsumerPlan(platform.profile, group=True, consumer_id=f"member-{id(self)}")
+        self._consumer = Consumer(platform.endpoints, plan)
+        self._thread = threading.Thread(target=self._consumer.run, args=(self._stop,))
+        self._thread.start()
+
+    def until_it_holds(self, partitions: int) -> None:
+        limit_s = time.monotonic() + 30
+        while len(self._consumer.share.partitions) != partitions or not self._consumer.holding.firm:
+            assert time.monotonic() < limit_s, self._consumer.share.partitions
+            time.sleep(0.02)
+
+    def leave(self) -> None:
+        self._stop.set()
+        self._thread.join()

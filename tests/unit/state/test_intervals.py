@@ -86,3 +86,20 @@ def test_a_damaged_file_of_sets_is_refused() -> None:
     for damaged in (b"", content[:-1], content[:-1] + b"x"):
         with pytest.raises(ValueError, match="checksum"):
             IntervalSets.loads(damaged)
+
+
+@given(st.lists(pairs, max_size=4), st.lists(pairs, max_size=4))
+def test_one_that_absorbs_another_holds_what_either_held(
+    first: list[list[tuple[int, int]]], second: list[list[tuple[int, int]]]
+) -> None:
+    ours, theirs = IntervalSets(), IntervalSets()
+    for sets, batches in ((ours, first), (theirs, second)):
+        for batch in batches:
+            sets.add(*columns(batch), 5)
+    ours.absorb(theirs)
+    model = {pair for batch in (*first, *second) for pair in batch}
+    everything = [(key, number) for key in (0, 7, 2**64 - 1, 5) for number in range(42)]
+    assert ours.contains(*columns(everything)).tolist() == [pair in model for pair in everything]
+    assert len(ours) == len({(k, n) for k, n in model if (k, n - 1) not in model}), "intervals that touch are one"
+    ours.forget(6)
+    assert not ours.contains(*columns(everything)).any()
