@@ -81,7 +81,7 @@ class ObjectStore:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        limit_s = time.monotonic() + 20
+        limit_s = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < limit_s, "versitygw does not start"
             time.sleep(0.02)

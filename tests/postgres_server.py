@@ -13,7 +13,7 @@ import psycopg
 from k2ctl.stack.local import free_port
 
 _DEBIAN: Final = Path("/usr/lib/postgresql")
-_SETTINGS: Final = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "32MB"}
+_SETTINGS: Final = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
 PASSWORD: Final = "between-tests"  # noqa: S105 - of a server that lives as long as the test
 
 
@@ -52,7 +52,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=60, **self._account)
+        subprocess.run(command, check=True, capture_output=True, timeout=180, **self._account)
 
     def start(self) -> None:
         """Start it, with what its files hold, and wait until it takes connections."""
@@ -60,7 +60,7 @@ class PostgresServer:
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._account)
-        limit_s = time.monotonic() + 20
+        limit_s = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < limit_s, self._log.read_text()[-1000:]
             time.sleep(0.02)

@@ -1,0 +1,177 @@
+"""The whole way with the lake where it is in earnest: the catalog on PostgreSQL, the warehouse in an S3 store."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.clock import SystemClock
+from k2ctl.home import Endpoints
+from k2ctl.lake.aside import SPILL
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.collector import orphans
+from k2ctl.lake.progress import progress_of
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.pipeline.report import StatusReporter
+from k2ctl.profiles import Profile
+from k2ctl.query.session import Session
+from k2ctl.query.stream import KafkaStream
+from k2ctl.schema.status import ConsumerStatus
+from tests.integration.test_exactly_once import CONTEXT, market_of_its_own
+from tests.integration.test_overload import backlog, pressed, run_until, settled, topic_of
+from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, produce_values, quick_profile, stored_ids
+from tests.object_store import ObjectStore
+from tests.postgres_server import PostgresServer
+
+
+def placed(stack: Endpoints, postgres: PostgresServer, store: ObjectStore) -> Endpoints:
+    return replace(stack, catalog_uri=postgres.database(), warehouse=store.folder(), storage=store.storage)
+
+
+def consume(endpoints: Endpoints, profile: Profile, home: str) -> None:
+    """A consumer's process, held to a budget so that it is still at work when it is killed."""
+    os.environ["K2CTL_HOME"] = home
+    Consumer(endpoints, ConsumerPlan(profile, budget=6_000.0)).run(threading.Event())
+
+
+def assert_stored_once(endpoints: Endpoints, trades: np.ndarray) -> None:
+    """Every trade is in the table once, the books balance, and nothing is owed."""
+    assert stored_ids(endpoints) == ids_of(trades)
+    with Lake.at(endpoints) as lake:
+        progress = progress_of(lake.table())
+    assert progress.total().balanced
+    assert (progress.total().stored, progress.total().lost) == (len(trades), 0)
+    assert progress.ledger.entries == ()
+
+
+def test_trades_put_aside_sent_twice_and_read_by_a_consumer_that_is_killed_are_stored_once(
+    embedded_stack: Endpoints, postgres_server: PostgresServer, object_store: ObjectStore, exchange: str, home: Path
+) -> None:
+    endpoints = placed(embedded_stack, postgres_server, object_store)
+    profile = pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic_of(profile), profile.topic.partitions)
+    trades = backlog(endpoints, profile, 45_000)
+    process = CONTEXT.Process(target=consume, args=(endpoints, profile, str(home)))
+    process.start()
+    try:
+        _until(lambda: _spilled(endpoints) > 0, 40)
+    finally:
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+    with Session(Lake.at(endpoints), KafkaStream(endpoints, topic_of(profile))) as session:
+        whole = session.recent(None, put_aside=True)
+    assert whole.evidence.complete
+    assert len(whole.table) == len(trades)
+
+    symbol = trades["symbol"][0]
+    again = trades[trades["symbol"] == symbol][:200]
+    said, _ = run_until(endpoints, profile, settled)
+    assert any(status.owed_spilled for status in said)
+    produce_values(endpoints, topic_of(profile), ((0, trade.tobytes()) for trade in again))
+    run_until(endpoints, profile, lambda status: settled(status) and status.counts["duplicate"] == len(again))
+    assert_stored_once(endpoints, trades)
+    with Lake.at(endpoints) as lake:
+        assert not any(f"/{SPILL}/" in orphan.name and orphan.age_s > 60 for orphan in orphans(lake, SystemClock()))
+
+
+def _spilled(endpoints: Endpoints) -> int:
+    with Lake.at(endpoints) as lake:
+        table = lake.find_table()
+        return 0 if table is None else len(progress_of(table).ledger.spill_files)
+
+
+def _until(true: Callable[[], bool], seconds: float) -> None:
+    limit_s = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit_s
+        time.sleep(0.1)
+
+
+class RunningConsumer:
+    """A consumer on a thread of the test, and what it says of itself."""
+
+    def __init__(self, endpoints: Endpoints, profile: Profile) -> None:
+        self._consumer = Consumer(endpoints, ConsumerPlan(profile))
+        self._reporter = StatusReporter(self._consumer)
+        self._stop = threading.Event()
+        self.said: list[ConsumerStatus] = []
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._consumer.run(self._stop, self._tick)
+        except BaseException as error:
+            self.error = error
+
+    def _tick(self) -> None:
+        if not self.said or self._consumer.clock.now_us() - self.said[-1].at_us > 50_000:
+            self.said.append(self._reporter.status())
+
+    def stored(self, count: int) -> bool:
+        assert self.error is None, self.error
+        return bool(self.said) and self.said[-1].counts["stored"] >= count
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(90)
+        assert self.error is None, self.error
+
+
+@contextmanager
+def consuming(endpoints: Endpoints, exchange: str) -> Iterator[tuple[RunningConsumer, str]]:
+    profile, topic = market_of_its_own(quick_profile(), exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    running = RunningConsumer(endpoints, profile)
+    try:
+        yield running, topic
+    finally:
+        running.stop()
+
+
+def test_a_restart_of_postgresql_in_the_middle_of_commits_neither_loses_nor_doubles(
+    embedded_stack: Endpoints, fragile_postgres: PostgresServer, object_store: ObjectStore, exchange: str
+) -> None:
+    endpoints = placed(embedded_stack, fragile_postgres, object_store)
+    trades = make_trades(6_000)
+    with consuming(endpoints, exchange) as (consumer, topic):
+        for number in range(6):
+            produce_trades(endpoints, topic, trades[number * 1000 : (number + 1) * 1000])
+            if number % 2:
+                fragile_postgres.restart(lambda: time.sleep(0.7))
+        _until(lambda: consumer.stored(len(trades)), 60)
+    assert_stored_once(endpoints, trades)
+
+
+@pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_store_that_is_gone_is_waited_for_said_and_loses_nothing(
+    embedded_stack: Endpoints, postgres_server: PostgresServer, fragile_store: ObjectStore, exchange: str, gone_s: int
+) -> None:
+    endpoints = placed(embedded_stack, postgres_server, fragile_store)
+    trades = make_trades(3_000)
+    with consuming(endpoints, exchange) as (consumer, topic):
+        produce_trades(endpoints, topic, trades[:1000])
+        _until(lambda: consumer.stored(1000), 30)
+        fragile_store.stop()
+        produce_trades(endpoints, topic, trades[1000:2000])
+        _until(lambda: bool(consumer.said[-1].waiting), 20)
+        time.sleep(gone_s)
+        assert not consumer.stored(1001)
+        assert consumer.said[-1].lag_committed_trades == 1000
+        fragile_store.start()
+        produce_trades(endpoints, topic, trades[2000:])
+        _until(lambda: consumer.stored(len(trades)), 60)
+        _until(lambda: not consumer.said[-1].waiting, 5)
+    assert_stored_once(endpoints, trades)
