@@ -12,7 +12,9 @@ from k2ctl.dashboards.grafana import (
     Variable,
     coloured,
     dashed,
+    on_the_right,
 )
+from k2ctl.profiles.universe import PRIORITIES
 
 TOPIC: Final = 'topic=~"$topic"'
 INSTANCE: Final = 'instance=~"$instance"'
@@ -25,6 +27,7 @@ LEVEL_STEPS: Final = tuple(
 INTAKE: Final = {"1": ("open", "green"), "0": ("closed", "red")}
 STATE: Final = {"1": ("REDUCED", "orange"), "0": ("whole", "green")}
 NONE_IS_GOOD: Final = ((None, "green"), (1.0, "red"))
+PRIORITY_COLOURS: Final = dict(zip(PRIORITIES, ("red", "orange", "yellow", "blue"), strict=True))
 TERMS: Final = {
     "stored": "green",
     "duplicate": "blue",
@@ -99,7 +102,7 @@ _NOW: Final = (
 _LEVEL: Final = (
     Panel(
         "Level of each consumer",
-        "Worse at once, better one level at a time. Below: whether producers may send.",
+        "Worse at once, better one level at a time. Whether producers may send is shown further below.",
         [
             Query(f"k2_degradation_level{{{TOPIC}, {INSTANCE}}}", "{{instance}}"),
         ],
@@ -122,7 +125,8 @@ _LEVEL: Final = (
     ),
     Panel(
         "Lag in seconds",
-        "Age of the oldest record that is not in the table; of CRITICAL symbols it must stay small.",
+        "Age of the oldest record that is not in the table; of CRITICAL symbols it must stay small. On the right: "
+        "until the lag is gone, while it shrinks.",
         [
             Query(f"max(k2_consumer_lag_seconds{{{TOPIC}, {INSTANCE}}})", "all"),
             Query(f"max(k2_consumer_critical_lag_seconds{{{TOPIC}, {INSTANCE}}})", "CRITICAL"),
@@ -130,7 +134,7 @@ _LEVEL: Final = (
         ],
         unit="s",
         steps=((None, "transparent"), (30.0, "red")),
-        styles={"CRITICAL": coloured("red"), "all": coloured("blue"), "until it is gone": dashed("text")},
+        styles={"CRITICAL": coloured("red"), "all": coloured("blue"), "until it is gone": on_the_right("text", "s")},
     ),
 )
 
@@ -144,6 +148,11 @@ _ASIDE: Final = (
         ],
         unit="cps",
         custom=STACKED,
+        styles={
+            f"{action} {priority}": coloured(f"{shade}{colour}")
+            for action, shade in (("shed", "light-"), ("spilled", "dark-"))
+            for priority, colour in PRIORITY_COLOURS.items()
+        },
     ),
     Panel(
         "Put aside against given back",
@@ -161,7 +170,7 @@ _ASIDE: Final = (
         styles={
             "put aside": coloured("orange"),
             "given back": coloured("green"),
-            "owed": {**dashed("yellow"), "unit": "short", "custom.axisPlacement": "right"},
+            "owed": on_the_right("yellow"),
         },
     ),
     Panel(
@@ -183,17 +192,17 @@ _ASIDE: Final = (
                 f"p{q * 100:.0f}",
             )
             for q in (0.5, 0.95, 0.99)
-        ]
-        + [Query(f"max(k2_snapshot_age_seconds{{{INSTANCE}}})", "since the last commit")],
+        ],
         unit="s",
-        styles={"since the last commit": dashed("text")},
+        styles={"p50": coloured("green"), "p95": coloured("yellow"), "p99": coloured("orange")},
     ),
 )
 
 _TRUTH: Final = (
     Panel(
         "Where every trade is",
-        "The accounting identity: the terms add up to what was seen and what is pending. Lost and dead letters stay.",
+        "The accounting identity: the terms add up to what was seen and what is pending. Trades on their way back are "
+        "pending and still put aside until their commit.",
         [
             Query(f'sum by (term) (k2_trades{{{TOPIC}, {INSTANCE}, term!="seen"}})', "{{term}}"),
         ],
@@ -202,14 +211,14 @@ _TRUTH: Final = (
     ),
     Panel(
         "Gaps",
-        "Missing sequence numbers: in open gaps, put aside (explained), and given up.",
+        "Missing sequence numbers: in open gaps, given up, and (right axis) explained, for they were put aside.",
         [
             Query(f"sum(k2_open_gaps{{{TOPIC}, {INSTANCE}}})", "open gaps"),
             Query(f"sum(k2_missing_trades{{{TOPIC}, {INSTANCE}}})", "missing"),
             Query(f"sum(k2_explained_trades{{{TOPIC}, {INSTANCE}}})", "explained"),
             Query(f"sum(k2_lost_gap_trades{{{TOPIC}, {INSTANCE}}})", "given up"),
         ],
-        styles={"missing": coloured("red"), "explained": coloured("yellow"), "given up": coloured("dark-red")},
+        styles={"missing": coloured("red"), "explained": on_the_right("yellow"), "given up": coloured("dark-red")},
     ),
     Panel(
         "Duplicates and dead letters",
@@ -233,7 +242,7 @@ _TRUTH: Final = (
         width=8,
         unit="bytes",
         styles={
-            "share": {**dashed("red"), "unit": "percentunit", "custom.axisPlacement": "right", "min": 0, "max": 1},
+            "share": {**on_the_right("red", "percentunit"), "min": 0, "max": 1},
         },
     ),
     Panel(

@@ -157,6 +157,11 @@ def dashed(colour: str) -> dict[str, Any]:
     }
 
 
+def on_the_right(colour: str, unit: str = "short") -> dict[str, Any]:
+    """The style of a series of another size or unit: dashed, with an axis of its own."""
+    return {**dashed(colour), "unit": unit, "custom.axisPlacement": "right"}
+
+
 def coloured(colour: str) -> dict[str, Any]:
     """The style of a series that has a colour of its own."""
     return {"color": {"mode": "fixed", "fixedColor": colour}}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from k2ctl.dashboards.grafana import Dashboard, Panel, Query, Variable, coloured, dashed
+from k2ctl.dashboards.grafana import Dashboard, Panel, Query, Variable, coloured, on_the_right
 
 INSTANCE: Final = 'instance=~"$instance"'
 ROUTES: Final = f'{INSTANCE}, route=~"/v1/.*"'
@@ -164,7 +164,7 @@ _TABLE: Final = (
             Query("sum(k2_files_collected_total)", "files deleted"),
             Query("sum(rate(k2_commits_total[$__rate_interval]))", "commits a second"),
         ],
-        styles={"commits a second": {**dashed("text"), "unit": "cps", "custom.axisPlacement": "right"}},
+        styles={"commits a second": on_the_right("text", "cps")},
     ),
 )
 
