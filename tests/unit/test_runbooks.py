@@ -41,7 +41,8 @@ def test_every_runbook_says_what_to_type_in_a_few_lines() -> None:
 def test_a_command_in_a_runbook_exists_with_its_options(line: str) -> None:
     _, name, *words = line.split()
     command: Any = typer.main.get_command(import_module(f"k2ctl.commands.{COMMANDS[name].module}").app)
-    if hasattr(command, "commands"):
+    if words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
+    assert getattr(command, "invoke_without_command", True), "it wants a subcommand"
     known = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in words if word.startswith("-")} <= known
