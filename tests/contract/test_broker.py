@@ -1,6 +1,7 @@
 """What K2 relies on in a Kafka, the same for the embedded cluster and for Apache Kafka."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -8,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from k2ctl.broker.admin import BrokerAdmin, Watermarks
 from k2ctl.broker.clients import consumer_config, producer_config
 from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
+from k2ctl.broker.membership import Membership
 from k2ctl.broker.probe import round_trip
 from k2ctl.broker.producer import publish
 from k2ctl.broker.reader import Hole, Reader, read_between
@@ -194,3 +196,34 @@ def test_a_record_too_large_is_refused_where_it_is_made(stack: Endpoints, topic:
     with pytest.raises(Exception, match=r"MSG_SIZE_TOO_LARGE|too large") as caught:
         producer.produce(topic, b"x" * 2_000_000, partition=0)
     assert caught.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
+
+
+def test_a_member_that_got_nothing_asks_again_and_one_that_leaves_gives_back(stack: Endpoints, topic: str) -> None:
+    """One member more than partitions: the idle one joins anew, and nobody loses a partition by it for good."""
+    with BrokerAdmin(stack) as admin:
+        everything = frozenset(admin.watermarks(topic))
+    members = [Membership(stack, topic, f"{topic}-group", "", lambda: None) for _ in range(len(everything) + 1)]
+    for member in members:
+        member._patience_s = 4.0
+
+    def poll_until(met: Callable[[], bool]) -> None:
+        limit_s = time.monotonic() + 40
+        while not met():
+            assert time.monotonic() < limit_s, [member.partitions for member in members]
+            for member in members:
+                member.poll()
+            time.sleep(0.01)
+
+    def shared() -> bool:
+        held = [p for member in members if member.settled for p in member.partitions]
+        return sorted(held) == sorted(everything)
+
+    poll_until(lambda: shared() and all(member.settled for member in members))
+    poll_until(lambda: any(member._patience_s == 8.0 for member in members))
+    poll_until(lambda: shared() and all(member.settled for member in members))
+    busy = next(member for member in members if member.partitions)
+    members.remove(busy)
+    busy.close()
+    poll_until(lambda: shared() and all(member.partitions for member in members))
+    for member in members:
+        member.close()
