@@ -10,6 +10,8 @@ import gc
 import threading
 from collections.abc import Callable
 
+import numpy as np
+
 from k2ctl.broker.dead_letters import DeadLetters
 from k2ctl.broker.reader import Fetched
 from k2ctl.clock import Clock, SystemClock
@@ -21,7 +23,7 @@ from k2ctl.lake.heads import Counts
 from k2ctl.lake.ledger import Ledger
 from k2ctl.lake.maintenance import BackgroundMaintenance
 from k2ctl.lake.writer import Committed
-from k2ctl.pipeline.admit import SHED, SPILL, mask_of
+from k2ctl.pipeline.admit import SHED, SPILL, Admitted, mask_of
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
 from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
@@ -34,6 +36,7 @@ from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope
 from k2ctl.pipeline.reference_feed import ReferenceFeed
 from k2ctl.pipeline.share import Share
 from k2ctl.pipeline.spiller import Spiller
+from k2ctl.pipeline.step_times import StepTimes
 
 BATCH_TRADES = 50_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""
@@ -58,6 +61,7 @@ class Consumer:
         self.plan = plan
         self.clock = clock or SystemClock()
         self.totals = Totals()
+        self.steps = StepTimes(self.clock)
         self.budget = Budget(plan.budget, self.clock)
         self.memory = MemoryGauge(plan.profile.consumer.memory_limit_mb, self.clock)
         self.slope = Slope(self.clock)
@@ -155,30 +159,39 @@ class Consumer:
 
     def _clean(self, fetched: Fetched, spans: dict[int, tuple[int, int]]) -> None:
         """Steps 1 to 5 of the design's section 4, in their order."""
-        share, pending, level = self.share, self.share.pending, self.controller.level
-        batch = decode_batch(
-            fetched, self.topic, self.epoch, self.clock.now_us(), pending.tally, self.plan.profile.topic.format
-        )
+        share, pending, level, timed = self.share, self.share.pending, self.controller.level, self.steps.timed
+        with timed("decode"):
+            batch = decode_batch(
+                fetched, self.topic, self.epoch, self.clock.now_us(), pending.tally, self.plan.profile.topic.format
+            )
         pending.dead_letters += batch.dead_letters
-        actions = self.admission.actions(level, spill_works=not self.spiller.trouble)
-        admitted = self.admission.step(batch.rows, actions)
-        if actions.any():
-            number, shed_mask = self.controller.number, mask_of(actions, SHED)
-            if shed_mask:
-                entries = self.admission.shed_entries(admitted.shed, spans, number, shed_mask)
-                pending.add_shed(admitted.shed, entries)
-            pending.add_spilled(admitted.spill, mask_of(actions, SPILL), number)
-            share.tracker.put_aside(admitted.shed.trades, admitted.shed.partition)
-            share.tracker.put_aside(admitted.spill.trades, admitted.spill.partition)
-        rows = share.deduplicator.step(admitted.process, pending.tally)
-        share.tracker.step(rows.trades, rows.partition)
+        with timed("admit"):
+            actions = self.admission.actions(level, spill_works=not self.spiller.trouble)
+            admitted = self.admission.step(batch.rows, actions)
+            if actions.any():
+                self._put_aside(admitted, actions, spans)
+        with timed("dedup"):
+            rows = share.deduplicator.step(admitted.process, pending.tally)
+        with timed("sequence"):
+            share.tracker.step(rows.trades, rows.partition)
         if level.enrich:
-            rows = self.references.table.step(rows)
+            with timed("enrich"):
+                rows = self.references.table.step(rows)
         pending.add_rows(rows)
         self.budget.spend(len(admitted.process))
         self.totals.records += len(fetched)
         self.totals.trades += len(batch.rows)
         self.totals.by_priority += admitted.counts
+
+    def _put_aside(self, admitted: Admitted, actions: np.ndarray, spans: dict[int, tuple[int, int]]) -> None:
+        """What the level does not process goes into the pending ledger: shed trades as ranges, spilled ones as rows."""
+        share, number, shed_mask = self.share, self.controller.number, mask_of(actions, SHED)
+        if shed_mask:
+            entries = self.admission.shed_entries(admitted.shed, spans, number, shed_mask)
+            share.pending.add_shed(admitted.shed, entries)
+        share.pending.add_spilled(admitted.spill, mask_of(actions, SPILL), number)
+        share.tracker.put_aside(admitted.shed.trades, admitted.shed.partition)
+        share.tracker.put_aside(admitted.spill.trades, admitted.spill.partition)
 
     def _give_back(self) -> None:
         """Settle a part of the ledger: at NORMAL, or when Kafka is about to delete what it holds, or when told to.
@@ -228,6 +241,7 @@ class Consumer:
     def _note(self, finished: Finished) -> None:
         """Take note of a commit: progress, totals, and the advisory offsets in Kafka's group."""
         committed, share = finished.committed, self.share
+        self.steps.seconds["commit"] += finished.seconds
         share.progress = committed.progress
         if committed.fenced:
             self._fenced(committed)
