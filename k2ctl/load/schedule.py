@@ -43,8 +43,13 @@ class Schedule:
         return self.rate
 
     def due(self, elapsed_s: float) -> float:
-        """Trades that should have been sent by then: the integral of the rate, exactly."""
-        elapsed_s = min(max(0.0, elapsed_s), self.duration_s)
+        """Trades that should have been sent by then: the integral of the rate; at the end not less than `total`."""
+        if elapsed_s >= self.duration_s:
+            # A sum that falls short by a rounding error would leave the last trade waiting for ever.
+            return max(float(self.total), self._integral(self.duration_s))
+        return self._integral(max(0.0, elapsed_s))
+
+    def _integral(self, elapsed_s: float) -> float:
         share, rise = elapsed_s / self.duration_s, self.peak - self.rate
         base = self.rate * elapsed_s
         if self.shape == "linear":
@@ -63,4 +68,4 @@ class Schedule:
     @property
     def total(self) -> int:
         """Trades in all."""
-        return round(self.due(self.duration_s))
+        return round(self._integral(self.duration_s))

@@ -1,31 +1,54 @@
-"""The demo's screen: the steps so far, what was checked, and the platform live below."""
+"""The demo's screen: what is to be seen and why, the platform live, and below what begins and what was asserted."""
 
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.panel import Panel
 from rich.text import Text
 
-from k2ctl.broker.overview import Overview
 from k2ctl.demo.checks import Check
-from k2ctl.demo.story import Audience, Told
+from k2ctl.demo.story import ACTS
+from k2ctl.demo.told import ActTold, Audience, Exhibit, Tick, Told
+from k2ctl.panels.duel import duel_view
+from k2ctl.panels.exhibits import exhibit_lines, exhibit_panel
 from k2ctl.panels.live import MAX_HZ
+from k2ctl.panels.picture import save_picture
 from k2ctl.panels.style import seconds
-from k2ctl.panels.watch import History, watch_screen
+from k2ctl.panels.watch import History, pressure_view
 
-SCREEN_HEIGHT: Final = 24
+HEADER_HEIGHT: Final = 4
+SAID_LINES: Final = 4
+PICTURE_SIZE: Final = (96, 30)
 
 
 class Screen(Audience):
-    """Shows the story: in place on a terminal, line by line elsewhere."""
+    """Shows the story: on a terminal the whole of it, elsewhere line by line.
 
-    def __init__(self, console: Console) -> None:
+    pictures: a folder for the moments that are worth one. wait: called when an act has ended; a presenter's Enter.
+    """
+
+    def __init__(
+        self, console: Console, pictures: Path | None = None, wait: Callable[[], object] | None = None
+    ) -> None:
         self._console = console
+        self._pictures = pictures
+        self._wait = wait
+        self._act: ActTold | None = None
         self._history = History()
-        self._overview: Overview | None = None
-        self._step = ""
-        self._live = Live(console=console, refresh_per_second=MAX_HZ, transient=True) if console.is_terminal else None
+        self._tick: Tick | None = None
+        self._exhibit: Exhibit | None = None
+        self._said: deque[Text] = deque(maxlen=SAID_LINES)
+        self._live = (
+            Live(console=console, get_renderable=self._fitted, refresh_per_second=MAX_HZ, screen=True)
+            if console.is_terminal
+            else None
+        )
 
     def __enter__(self) -> "Screen":
         if self._live is not None:
@@ -38,23 +61,97 @@ class Screen(Audience):
         if self._live is not None:
             self._live.stop()
 
+    def begins(self, act: ActTold) -> None:
+        self._act, self._tick, self._exhibit, self._history = act, None, None, History()
+        self._said.clear()
+        if self._live is None:
+            self._print(Text(f"\n{title_of(act)}"), Text(act.billing.headline))
+
     def step(self, text: str) -> None:
-        self._step = text
-        self._console.print(Text(f"• {text}"))
-        self._draw()
+        self._exhibit = None
+        self._say(Text(f"• {text}"))
+
+    def show(self, exhibit: Exhibit) -> None:
+        self._exhibit = exhibit
+        if self._live is None:
+            self._print(*map(Text, exhibit_lines(exhibit)))
 
     def check(self, check: Check) -> None:
-        self._console.print(check_text(check))
-        self._draw()
+        self._say(check_text(check))
 
-    def tick(self, overview: Overview) -> None:
-        self._overview = overview
-        self._history.add(overview)
-        self._draw()
+    def tick(self, tick: Tick) -> None:
+        self._tick = tick
+        self._history.add(tick.overview)
 
-    def _draw(self) -> None:
-        if self._live is not None and self._overview is not None:
-            self._live.update(watch_screen(self._overview, self._history, self._console.width, SCREEN_HEIGHT))
+    def moment(self, name: str) -> None:
+        if self._pictures is not None:
+            save_picture(self.view(*PICTURE_SIZE), PICTURE_SIZE, self._pictures / f"{name}.svg", "k2ctl demo")
+
+    def ends(self, act: ActTold) -> None:
+        if self._wait is not None and act.billing.number:
+            self._say(Text("Press Enter to go on.", style="bold"))
+            self._wait()
+
+    def _say(self, text: Text) -> None:
+        self._said.append(text)
+        if self._live is None:
+            self._print(text)
+
+    def _print(self, *lines: Text) -> None:
+        for line in lines:
+            self._console.print(line, soft_wrap=True, highlight=False)
+
+    def _fitted(self) -> RenderableType:
+        return self.view(self._console.width, self._console.height - 1)
+
+    def view(self, width: int, height: int) -> RenderableType:
+        """The screen as it stands, in `height` lines; 80 × 23 is the least."""
+        said = self._said_text(width)
+        body = height - HEADER_HEIGHT - len(said)
+        return Group(self._header(), self._body(width, body), *said)
+
+    def _header(self) -> Panel:
+        act = self._act
+        title = title_of(act) if act else "k2ctl demo"
+        headline = act.billing.headline if act else "Starting a stack of its own, which is gone afterwards."
+        return Panel(
+            Text(headline),
+            title=Text(title, style="bold"),
+            title_align="left",
+            box=box.HEAVY,
+            height=HEADER_HEIGHT,
+            border_style="cyan",
+            padding=(0, 1),
+        )
+
+    def _body(self, width: int, height: int) -> RenderableType:
+        if self._exhibit is not None:
+            return _padded(exhibit_panel(self._exhibit), height, self._console, width)
+        if self._tick is None or self._act is None:
+            return Group(*[Text("")] * height)
+        if self._act.billing.number == 1:
+            return duel_view(self._tick, self._act.samples, width, height)
+        return pressure_view(self._tick.overview, self._history, width, height)
+
+    def _said_text(self, width: int) -> list[Text]:
+        """The last lines said, as many as fit; the newest whole."""
+        lines = [line for text in self._said for line in text.wrap(self._console, width - 2)]
+        return [*lines[-SAID_LINES:], *[Text("")] * max(0, SAID_LINES - len(lines))]
+
+
+def _padded(content: RenderableType, height: int, console: Console, width: int) -> RenderableType:
+    """Content in exactly `height` lines, so that nothing jumps."""
+    options = console.options.update_dimensions(width, height)
+    lines = len(console.render_lines(content, options.update(height=None), pad=False))
+    return Group(content, *[Text("")] * max(0, height - lines))
+
+
+def title_of(act: ActTold) -> str:
+    """Which act this is."""
+    number = act.billing.number
+    return (
+        f"K2 demo · act {number} of {len(ACTS)} · {act.billing.title}" if number else f"K2 demo · {act.billing.title}"
+    )
 
 
 def check_text(check: Check) -> Text:
@@ -63,23 +160,18 @@ def check_text(check: Check) -> Text:
     return Text.assemble((f"  {mark} {check.claim}", style), (f": {check.measured}", ""))
 
 
-def verdict(told: Told) -> RenderableType:
-    """How the story ended."""
+def verdict(told: Told, *, recall: bool) -> RenderableType:
+    """How the story ended; with `recall` each act's assertions once more, for their screen is gone."""
+    lines: list[RenderableType] = []
+    for act in told.acts if recall else ():
+        lines.append(Text(f"{act.billing.title}, {seconds(act.seconds)}", style="bold"))
+        lines += map(check_text, act.checks)
     count = len(told.checks)
     if told.held:
-        headline = Text(f"All {count} checks held, in {seconds(told.seconds)}.", style="bold green")
+        lines.append(Text(f"All {count} checks held, in {seconds(told.seconds)}.", style="bold green"))
     else:
         failed = sum(not check.held for check in told.checks)
-        headline = Text(f"{failed} of {count} checks did not hold.", style="bold red")
-    lines: list[RenderableType] = [headline]
-    if told.load is not None:
-        load = told.load
-        saturated = "; this machine could not follow the schedule (saturated)" if load.saturated else ""
-        lines.append(
-            Text(
-                f"Load: {load.trades_acknowledged:,} trades at {load.reached_rate:,.0f}/s in the mean{saturated}; "
-                f"99 % acknowledged within {load.ack_ms.get('p99', 0):.0f} ms of being due."
-            )
-        )
+        lines.append(Text(f"{failed} of {count} checks did not hold.", style="bold red"))
+    lines.append(Text("K2 is L3: analytics, research, compliance; not execution (L1), not in-memory risk (L2)."))
     lines.append(Text("Next:  k2ctl stack up   then   k2ctl load --rate 10k   and   k2ctl consume"))
     return Group(*lines)

@@ -61,6 +61,14 @@ def watch_screen(overview: Overview, history: History, width: int, height: int) 
     return Group(*parts)
 
 
+def pressure_view(overview: Overview, history: History, width: int, height: int) -> RenderableType:
+    """Ladder and lag alone, in `height` lines of which 15 are the least; with the figures where there is room."""
+    figures = height >= LADDER_HEIGHT + FIGURES_HEIGHT + LEAST_CHART + 3
+    chart = height - LADDER_HEIGHT - (FIGURES_HEIGHT if figures else 0) - 3
+    parts: list[RenderableType] = [_ladder(overview), _lag(overview, history, width, max(LEAST_CHART, chart))]
+    return Group(*parts, _figures(overview)) if figures else Group(*parts)
+
+
 def watch_line(overview: Overview) -> str:
     """One line, for logs and pipes."""
     clock = time.strftime("%H:%M:%S", time.gmtime(overview.at_us / 1e6))

@@ -25,10 +25,12 @@ import psutil
 
 from k2ctl.broker.plain import PlainConsumer
 from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
+from k2ctl.clock import SystemClock
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints, require_endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.plain import PlainTable
+from k2ctl.pipeline.pressure import Budget
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.schema.topics import WireFormat, trades_topic
 from k2ctl.schema.trade import DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE
@@ -37,6 +39,8 @@ KIND: Final = "naive"
 GROUP: Final = "naive"
 QUIET_S: Final = 3.0
 """Nothing read for so long, and nothing waiting, is caught up."""
+
+BUDGET_PAUSE_S: Final = 0.002
 
 Row = dict[str, Any]
 
@@ -117,8 +121,9 @@ PARSERS: Final[dict[WireFormat, Callable[[bytes], Iterable[Row]]]] = {"json": pa
 class NaiveConsumer:
     """Reads one topic record by record into a table of its own, and says how far behind it is."""
 
-    def __init__(self, endpoints: Endpoints, profile: Profile) -> None:
+    def __init__(self, endpoints: Endpoints, profile: Profile, budget: float | None = None) -> None:
         self._endpoints = endpoints
+        self._budget = Budget(budget, SystemClock())
         self._topic = trades_topic(profile.market.asset_class, profile.market.exchange)
         self._parse = PARSERS[profile.topic.format]
         self._lanes = range(profile.topic.critical_partitions)
@@ -142,7 +147,10 @@ class NaiveConsumer:
             table = PlainTable(lake)
             append_at_s = say_at_s = time.monotonic()
             while not stop.is_set():
-                self._take(consumer.next_value(0.1))
+                if self._budget.exhausted:
+                    time.sleep(BUDGET_PAUSE_S)
+                else:
+                    self._take(consumer.next_value(0.1))
                 now_s = time.monotonic()
                 if now_s >= append_at_s:
                     self._append(table)
@@ -172,6 +180,7 @@ class NaiveConsumer:
 
     def _handle(self, row: Row) -> None:
         self._trades += 1
+        self._budget.spend(1)
         if row["message_id"] in self._seen:
             self._duplicates += 1
             return
@@ -225,13 +234,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m k2ctl.pipeline.naive", description=__doc__.partition("\n")[0])
     parser.add_argument("--profile", default="", help="name or file; the stack's own when left out")
     parser.add_argument("--until-caught-up", action="store_true", help="end when nothing waits in Kafka")
+    parser.add_argument("--budget", type=float, help="handle at most so many trades per second: pressure on purpose")
     arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
         endpoints = require_endpoints()
-        consumer = NaiveConsumer(endpoints, load_profile(arguments.profile or endpoints.profile))
+        consumer = NaiveConsumer(endpoints, load_profile(arguments.profile or endpoints.profile), arguments.budget)
         status = consumer.run(stop, until_caught_up=arguments.until_caught_up)
     except K2Error as error:
         sys.stderr.write(f"naive: {error}\n  {error.hint}\n")

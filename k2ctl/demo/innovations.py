@@ -1,0 +1,153 @@
+"""Act 3, the innovations: overload by the ladder, up and down, with a kill, copies and a gap in the middle of it."""
+
+from typing import Final
+
+import pyarrow.compute as pc
+
+from k2ctl.demo.checks import (
+    Check,
+    caught_up,
+    complete_answer,
+    critical_never_aside,
+    gaps_found,
+    given_back,
+    honest_answer,
+    ladder_climbed,
+    ladder_descended,
+)
+from k2ctl.demo.stage import SYMBOL, Stage
+from k2ctl.demo.told import Billing, Facts, Tick
+from k2ctl.profiles.universe import PRIORITIES, Universe
+from k2ctl.query.gaps import gaps_of
+from k2ctl.query.session import Session
+from k2ctl.query.window import Window
+
+BILLING: Final = Billing(
+    3,
+    "The innovations",
+    "Twice the trades it may process. Level by level it puts aside what matters least; CRITICAL "
+    "trades flow on. All of it comes back.",
+    (
+        "The consumer is held to a budget, on purpose. Trades, lag, levels and commits are real.",
+        "Five levels, one policy table. Worse at once; better one level at a time, after a cooldown (short here; 30 s "
+        "in production).",
+        "Nothing is thrown away. What is put aside stands in a ledger that moves with the offsets, in one transaction.",
+        "kill -9: the next consumer asks the table where to go on. Meanwhile queries stay complete, from Kafka.",
+        "A query says when it cannot be complete, and why. It never returns less in silence.",
+    ),
+)
+
+BUDGET: Final = 20_000
+RATE: Final = 45_000
+DUPLICATES: Final = 0.01
+GONE_S: Final = 5.0
+"""How long the killed consumer stays away: until its last word is too old to be shown."""
+
+FAULTY_RATE, FAULTY_GAPS = 4_000, 0.003
+
+
+def play(stage: Stage) -> None:
+    """Up the ladder, kill -9, down again; then a feed with holes."""
+    seen = Seen()
+    stage.step("C H N L below: CRITICAL, HIGH, NORMAL, LOW symbols.  ● processed  ▪ put on disk  ○ left in Kafka")
+    stage.step(f"A consumer that may process {BUDGET:,} trades a second meets {RATE:,}; 1 in 100 is sent twice")
+    stage.start_consumer(BUDGET)
+    stage.watch(lambda tick: bool(tick.overview.consumers), 30)
+    window = stage.start_load(stage.plan(RATE, stage.tempo.last(45, 16), duplicates=DUPLICATES))
+    stage.watch(lambda tick: seen.note(tick) or "CIRCUIT_BREAK" in seen.levels)
+    stage.moment("act-3")
+    stage.step("CIRCUIT_BREAK: the intake is closed, and the load waits. What do queries say now?")
+    _ask_in_the_middle(stage, window)
+    hold_s = stage.tempo.last(20, 1)
+    stage.watch(lambda tick: seen.note(tick) or tick.sample.at_s > 30 + hold_s, hold_s)
+    _kill_and_return(stage, seen, window)
+    stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
+    stage.finish_load()
+    stage.step("The load has ended: down again, one level at a time, and everything put aside is given back")
+    done = stage.watch(lambda tick: seen.note(tick) or _settled(stage, tick))
+    stage.watch(lambda tick: seen.note(tick), 1.0)
+    stage.check(ladder_climbed(seen.levels))
+    stage.check(ladder_descended(seen.moves))
+    stage.check(critical_never_aside(seen.critical_aside, seen.aside))
+    counts = stage.counts()
+    stage.check(given_back(counts, seen.returned, f"cooldown {stage.tempo.cooldown_s:.0f} s"))
+    stage.check(caught_up(stage.acknowledged - counts.seen, done))
+    _faulty_feed(stage)
+    stage.stop_player()
+
+
+class Seen:
+    """What was seen on the way. levels: by name; moves: (from, to). Counts are trades."""
+
+    def __init__(self) -> None:
+        self.levels: set[str] = set()
+        self.moves: dict[int, tuple[str, str]] = {}
+        self.critical_aside = self.aside = self.returned = 0
+
+    def note(self, tick: Tick) -> bool:
+        """Take a tick in. Always False."""
+        overview = tick.overview
+        for move in overview.transitions:
+            self.moves[int(move["at_us"])] = (str(move["from_level"]), str(move["to_level"]))
+            self.levels |= {str(move["from_level"]), str(move["to_level"])}
+        by_priority = overview.by_priority
+        critical = by_priority.get("CRITICAL", {})
+        self.critical_aside = max(self.critical_aside, critical.get("spill", 0) + critical.get("shed", 0))
+        self.aside = max(self.aside, sum(cell.get("spill", 0) + cell.get("shed", 0) for cell in by_priority.values()))
+        self.returned = max(self.returned, overview.given_back)
+        return False
+
+
+def _ask_in_the_middle(stage: Stage, window: Window) -> None:
+    """A symbol that is never put aside, and one that is."""
+    stage.check(
+        complete_answer(f"at CIRCUIT_BREAK a query of {SYMBOL} (CRITICAL) is complete", stage.query(SYMBOL, window))
+    )
+    universe = Universe(stage.profile)
+    low = next(
+        name
+        for name in reversed(universe.symbols[: -stage.profile.market.tiers.low // 2])
+        if universe.priority(name.encode()) == PRIORITIES.index("LOW")
+    )
+    stage.check(honest_answer(low, stage.query(low, window), stage.query(low, window, put_aside=True)))
+
+
+def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> None:
+    stage.step("kill -9 of the consumer, in the middle of its work")
+    stage.kill_consumer()
+    stage.check(
+        complete_answer(f"a query of {SYMBOL} is complete while the consumer is dead", stage.query(SYMBOL, window))
+    )
+    stage.watch_for(GONE_S)
+    stage.step("A new consumer starts; the table knows where to go on")
+    stage.start_consumer(BUDGET)
+    stage.watch(lambda tick: seen.note(tick) or bool(tick.overview.consumers), 30)
+
+
+def _settled(stage: Stage, tick: Tick) -> bool:
+    overview = tick.overview
+    quiet = bool(overview.consumers) and overview.level == "NORMAL" and not overview.owed and not overview.pending
+    return quiet and overview.lag_committed_trades == 0 and stage.counts().seen >= stage.acknowledged
+
+
+def _faulty_feed(stage: Stage) -> None:
+    """Numbers that never come: the table shows the holes."""
+    stage.step("Another feed, with holes: some trades are numbered and never sent")
+    window = stage.start_load(stage.plan(FAULTY_RATE, stage.tempo.last(5, 2), gaps=FAULTY_GAPS))
+    sent = stage.finish_load()
+    caught = stage.watch(lambda _: stage.counts().seen >= stage.acknowledged)
+    with Session.at(stage.endpoints) as session:
+        found = gaps_of(session, Universe(stage.profile).symbols, window, 100_000)
+    missing = pc.sum(found.table["missing"]).as_py() or 0
+    first = found.table.to_pylist()[:4]
+    stage.show(
+        Facts(
+            "k2ctl gaps",
+            tuple(
+                (gap["symbol"], f"{gap['missing']} missing: {gap['first_missing']:,} to {gap['last_missing']:,}")
+                for gap in first
+            ),
+            f"{len(found.table)} gaps in all. A number after a symbol's last trade cannot be missed yet.",
+        )
+    )
+    stage.check(gaps_found(missing, sent.withheld) if caught else Check("the gaps were found", False, "not caught up"))

@@ -1,0 +1,261 @@
+"""The stage of the demo: a stack of its own, the processes that an act puts on it, and what it reads from them."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import yaml
+
+from k2ctl.broker.overview import OverviewReader
+from k2ctl.broker.telemetry import TelemetryReader
+from k2ctl.demo.checks import Check
+from k2ctl.demo.players import LoadPlayer, Player, Sent
+from k2ctl.demo.tempo import WAIT_AT_MOST_S, Tempo
+from k2ctl.demo.told import ActTold, Audience, Exhibit, Sample, Tick, Told
+from k2ctl.demo.warden import PREFIX, clear_leftovers, watched
+from k2ctl.errors import K2Error
+from k2ctl.home import Endpoints, private_home
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Counts
+from k2ctl.lake.progress import progress_of
+from k2ctl.load.market import Faults
+from k2ctl.load.plan import LoadPlan, plan_load
+from k2ctl.profiles import Profile
+from k2ctl.query.answer import Answer
+from k2ctl.query.session import Session
+from k2ctl.query.window import Window
+from k2ctl.stack import lifecycle
+
+SYMBOL: Final = "BHP"
+SAMPLE_EVERY_S: Final = 0.5
+CONSUMER: Final = "consumer"
+NAIVE: Final = "naive consumer"
+
+
+@contextmanager
+def stage(profile: Profile, engine: str, tempo: Tempo, audience: Audience) -> Iterator["Stage"]:
+    """A stage on a stack of its own, which is gone afterwards, however it ends.
+
+    Raises:
+        K2Error: the stack could not be started.
+    """
+    clear_leftovers()
+    with private_home(PREFIX) as home, watched(home):
+        adapted = for_the_stage(profile, engine, tempo)
+        path = home / "profile.yaml"
+        path.write_text(yaml.safe_dump(adapted.model_dump(mode="json")))
+        endpoints = lifecycle.up(engine, str(path), audience.step).endpoints
+        built = Stage(endpoints, adapted, tempo, audience)
+        try:
+            yield built
+        finally:
+            built.end()
+            lifecycle.down(volumes=True)
+
+
+def for_the_stage(profile: Profile, engine: str, tempo: Tempo) -> Profile:
+    """The profile with a cooldown and thresholds that fit an audience's patience; on every engine the same ones."""
+    degradation = profile.degradation
+    divisor = 1 if engine == "embedded" else degradation.embedded_divisor
+    levels = tuple(level.model_copy(update={"lag": level.lag // divisor}) for level in degradation.levels)
+    changed = degradation.model_copy(update={"cooldown_s": tempo.cooldown_s, "levels": levels})
+    return profile.model_copy(update={"degradation": changed})
+
+
+class Stage:
+    """What acts are played on. Everything told here is recorded, and shown to the audience."""
+
+    def __init__(self, endpoints: Endpoints, profile: Profile, tempo: Tempo, audience: Audience) -> None:
+        self.endpoints = endpoints
+        self.profile = profile
+        self.tempo = tempo
+        self.told = Told(endpoints.engine, thresholds=_thresholds(profile, endpoints.engine))
+        self.sent: list[Sent] = []
+        self._audience = audience
+        self._overview = OverviewReader(endpoints)
+        self._telemetry = TelemetryReader(endpoints)
+        self._players: dict[str, Player] = {}
+        self._load: LoadPlayer | None = None
+        self._began_s = time.monotonic()
+        self._sampled_s = 0.0
+
+    @property
+    def unhurried(self) -> Profile:
+        """The profile with a ladder out of reach, for what is measured without any trade being put aside."""
+        degradation = self.profile.degradation
+        levels = tuple(level.model_copy(update={"lag": level.lag * 1_000_000}) for level in degradation.levels)
+        return self.profile.model_copy(update={"degradation": degradation.model_copy(update={"levels": levels})})
+
+    @property
+    def act(self) -> ActTold:
+        """The act that is being played."""
+        return self.told.acts[-1]
+
+    @contextmanager
+    def playing(self, act: ActTold) -> Iterator[None]:
+        """An act; when it is over, nothing of it runs any more."""
+        self.told.acts.append(act)
+        self._began_s, self._sampled_s = time.monotonic(), 0.0
+        self._audience.begins(act)
+        try:
+            yield
+        finally:
+            self._clear()
+            act.seconds = time.monotonic() - self._began_s
+        self._audience.ends(act)
+
+    def step(self, text: str) -> None:
+        """Say what begins."""
+        self.act.steps.append(text)
+        self._audience.step(text)
+
+    def show(self, exhibit: Exhibit, read_s: float = 8.0) -> None:
+        """Show what was read, for as long as it takes to look at it."""
+        self.act.exhibits.append(exhibit)
+        self._audience.show(exhibit)
+        time.sleep(self.tempo.read(read_s))
+
+    def check(self, check: Check) -> None:
+        """Assert."""
+        self.act.checks.append(check)
+        self._audience.check(check)
+
+    def moment(self, name: str) -> None:
+        """What is on the screen now is worth a picture."""
+        self._audience.moment(name)
+
+    def start_consumer(self, budget: int | None = None) -> None:
+        """Put a consumer on; with a budget it processes at most so many trades a second, on purpose."""
+        held = ("--budget", str(budget)) if budget else ()
+        self._players[CONSUMER] = Player(CONSUMER, "k2ctl", "consume", *held)
+
+    def start_naive(self, budget: int) -> None:
+        """Put the naive consumer on, held to the same budget."""
+        self._players[NAIVE] = Player(NAIVE, "k2ctl.pipeline.naive", "--budget", str(budget))
+
+    def kill_consumer(self) -> None:
+        """kill -9."""
+        player = self._players.pop(CONSUMER)
+        player.require_running()
+        player.kill()
+
+    def stop_player(self, name: str = CONSUMER) -> None:
+        """End one in an orderly way."""
+        self._players.pop(name).stop()
+
+    def catch_up(self) -> None:
+        """Run a consumer until everything that is in Kafka now is in the table."""
+        player = self._players[CONSUMER] = Player(CONSUMER, "k2ctl", "consume", "--until-caught-up")
+        player.finish(WAIT_AT_MOST_S)
+        del self._players[CONSUMER]
+
+    def plan(self, rate: int, duration_s: float, **more: Any) -> LoadPlan:
+        """A load of the stage's market. more: as `plan_load`; `duplicates`, `gaps`: shares of trades."""
+        faults = Faults(more.pop("duplicates", 0.0), more.pop("gaps", 0.0))
+        return plan_load(self.profile, rate=rate, duration_s=duration_s, faults=faults, **more)
+
+    def start_load(self, plan: LoadPlan) -> Window:
+        """Begin a load; returns the window that its trades lie in."""
+        began_us = time.time_ns() // 1000
+        self._load = LoadPlayer(plan, self.endpoints)
+        return Window(since_us=began_us)
+
+    def finish_load(self) -> Sent:
+        """Watch until the load has ended."""
+        self.watch(lambda _: not self.loading, limit_s=600)
+        if self._load is None:
+            raise RuntimeError("no load was started")
+        self.sent.append(self._load.sent())
+        self._load = None
+        return self.sent[-1]
+
+    @property
+    def loading(self) -> bool:
+        """Whether a load is under way."""
+        return self._load is not None and self._load.running
+
+    def raise_load_error(self) -> None:
+        """Raises: what ended the load, if something did."""
+        if self._load is not None:
+            self._load.raise_error()
+
+    def watch(self, done: Callable[[Tick], bool], limit_s: float = WAIT_AT_MOST_S) -> bool:
+        """Show the platform until `done`; returns False when `limit_s` was over first."""
+        deadline_s = time.monotonic() + limit_s
+        while time.monotonic() < deadline_s:
+            for player in self._players.values():
+                player.require_running()
+            self.raise_load_error()
+            if done(self._tick()):
+                return True
+        return False
+
+    def watch_for(self, seconds: float) -> None:
+        """Show the platform for a while."""
+        until_s = time.monotonic() + seconds
+        self.watch(lambda _: time.monotonic() >= until_s, seconds + 1)
+
+    def _tick(self) -> Tick:
+        overview = self._overview.poll(0.1)
+        naive = self._naive()
+        critical = naive and naive.get("critical_lag_seconds")
+        at_s = time.monotonic() - self._began_s
+        sample = Sample(
+            round(at_s, 2),
+            overview.level_number,
+            overview.lag_trades,
+            overview.lag_seconds,
+            overview.critical_lag_seconds,
+            float(str(critical)) if critical is not None and naive else None,
+        )
+        if at_s - self._sampled_s >= SAMPLE_EVERY_S:
+            self._sampled_s = at_s
+            self.act.samples.append(sample)
+        tick = Tick(overview, sample, naive)
+        self._audience.tick(tick)
+        return tick
+
+    def _naive(self) -> dict[str, object] | None:
+        if NAIVE not in self._players:
+            return None
+        statuses = self._telemetry.poll(0.0).values()
+        return next((status for status in statuses if status.get("kind") == "naive"), None)
+
+    def query(self, symbol: str | None, window: Window, limit: int | None = None, *, put_aside: bool = False) -> Answer:
+        """Ask the platform, as `k2ctl query recent` does."""
+        with Session.at(self.endpoints) as session:
+            return session.recent(symbol, window, limit, put_aside=put_aside)
+
+    def counts(self) -> Counts:
+        """What became of the trades, by the table."""
+        with Lake.at(self.endpoints) as lake:
+            table = lake.find_table()
+            return Counts() if table is None else progress_of(table).total()
+
+    @property
+    def acknowledged(self) -> int:
+        """What Kafka has acknowledged of the loads that have ended, in trades."""
+        return sum(sent.acknowledged for sent in self.sent)
+
+    def _clear(self) -> None:
+        """End the act's processes."""
+        if self._load is not None:
+            self._load.end()
+            self._load = None
+        for player in self._players.values():
+            player.kill()
+        self._players.clear()
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        self._clear()
+        with suppress(K2Error):
+            self._overview.close()
+        with suppress(K2Error):
+            self._telemetry.close()
+
+
+def _thresholds(profile: Profile, engine: str) -> tuple[tuple[str, int], ...]:
+    divisor = profile.degradation.embedded_divisor if engine == "embedded" else 1
+    return tuple((level.name, level.lag // divisor) for level in profile.degradation.levels)
