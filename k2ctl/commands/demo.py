@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,10 +56,8 @@ def demo(
     if pause and not sys.stdin.isatty():
         raise UsageError("--pause waits for Enter, and there is no terminal.", "Leave it out: k2ctl demo --pace 2")
     acts = chosen(act or [])
-    with (
-        _terminated_like_interrupted(),
-        Screen(err() if as_json else out(), screens, input if pause else None) as screen,
-    ):
+    wait = input if pause else None
+    with _leaving() as leave, Screen(err() if as_json else out(), leave, screens, wait) as screen:
         told = tell(load_profile(profile), engine, acts, Tempo(quick, pace), screen)
     if as_json:
         print_json(orjson.dumps({"held": told.held, "checks": told.checks, **asdict(told)}))
@@ -69,14 +68,20 @@ def demo(
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: with everything cleared away."""
+def _leaving() -> Iterator[threading.Event]:
+    """SIGTERM ends the demo as Ctrl-C does, with everything cleared away.
+
+    The event says that one came: Python drops an exception that a signal raises within a destructor.
+    """
+    leave = threading.Event()
 
     def on_signal(*_: object) -> None:
+        leave.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, on_signal)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield leave
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -53,7 +53,7 @@ def play(stage: Stage) -> None:
     stage.step(f"A consumer that may process {BUDGET:,} trades a second meets {RATE:,}; 1 in 100 is sent twice")
     stage.start_consumer(BUDGET)
     stage.watch(lambda tick: bool(tick.overview.consumers), 30)
-    window = stage.start_load(stage.plan(RATE, stage.tempo.last(45, 16), duplicates=DUPLICATES))
+    window = stage.start_load(stage.plan(RATE, stage.tempo.last(45, 9), duplicates=DUPLICATES))
     stage.watch(lambda tick: seen.note(tick) or "CIRCUIT_BREAK" in seen.levels)
     stage.moment("act-3")
     stage.step("CIRCUIT_BREAK: the intake is closed, and the load waits. What do queries say now?")

@@ -24,7 +24,7 @@ BILLING: Final = Billing(
 
 BUDGET: Final = 20_000
 QUIET_RATE, BURST_RATE = 5_000, 45_000
-FULL_S, QUICK_S = 50.0, 20.0
+FULL_S, QUICK_S = 50.0, 15.0
 """Of the load; the middle fifth of it is the burst."""
 
 
@@ -42,7 +42,7 @@ def play(stage: Stage) -> None:
     stage.watch(lambda tick: worst.note(tick, stage) or not stage.loading, 600)
     stage.finish_load()
     stage.step("The load has ended; how long until the naive one has caught up with the CRITICAL trades?")
-    stage.watch(lambda tick: worst.note(tick, stage) or worst.settled(tick), stage.tempo.last(30, 6))
+    stage.watch(lambda tick: worst.note(tick, stage) or worst.settled(tick), stage.tempo.last(30, 3))
     stage.show(
         Facts(
             "the same burst, the same capacity",

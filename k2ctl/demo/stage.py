@@ -45,7 +45,8 @@ def stage(profile: Profile, engine: str, tempo: Tempo, audience: Audience) -> It
         adapted = for_the_stage(profile, engine, tempo)
         path = home / "profile.yaml"
         path.write_text(yaml.safe_dump(adapted.model_dump(mode="json")))
-        endpoints = lifecycle.up(engine, str(path), audience.step).endpoints
+        audience.step(f"Starting a stack of its own, {engine}; it is gone afterwards")
+        endpoints = lifecycle.up(engine, str(path), lambda _: None).endpoints
         built = Stage(endpoints, adapted, tempo, audience)
         try:
             yield built

@@ -1,5 +1,6 @@
 """The demo's screen: what is to be seen and why, the platform live, and below what begins and what was asserted."""
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -30,13 +31,18 @@ PICTURE_SIZE: Final = (96, 30)
 class Screen(Audience):
     """Shows the story: on a terminal the whole of it, elsewhere line by line.
 
-    pictures: a folder for the moments that are worth one. wait: called when an act has ended; a presenter's Enter.
+    leave: set when the audience leaves; the next word to it raises KeyboardInterrupt. pictures: a folder for the moments that are worth one. wait: called when an act has ended; a presenter's Enter.
     """
 
     def __init__(
-        self, console: Console, pictures: Path | None = None, wait: Callable[[], object] | None = None
+        self,
+        console: Console,
+        leave: threading.Event,
+        pictures: Path | None = None,
+        wait: Callable[[], object] | None = None,
     ) -> None:
         self._console = console
+        self._leave = leave
         self._pictures = pictures
         self._wait = wait
         self._act: ActTold | None = None
@@ -80,6 +86,7 @@ class Screen(Audience):
         self._say(check_text(check))
 
     def tick(self, tick: Tick) -> None:
+        self._stay()
         self._tick = tick
         self._history.add(tick.overview)
 
@@ -92,7 +99,12 @@ class Screen(Audience):
             self._say(Text("Press Enter to go on.", style="bold"))
             self._wait()
 
+    def _stay(self) -> None:
+        if self._leave.is_set():
+            raise KeyboardInterrupt
+
     def _say(self, text: Text) -> None:
+        self._stay()
         self._said.append(text)
         if self._live is None:
             self._print(text)
