@@ -67,6 +67,21 @@ def demo(
         raise CheckFailed("The demo's figures do not add up.", "See which check failed above, and: k2ctl demo --quick")
 
 
+@app.command()
+def notes() -> None:
+    """Talking points for a presenter, act by act.
+
+    Example:  k2ctl demo notes
+    """
+    from k2ctl.console import out
+    from k2ctl.demo.story import ACTS, FINALE
+
+    for act in (*ACTS, FINALE):
+        out().print(f"{act.billing.title}: {act.billing.headline}", style="bold", markup=False)
+        for point in act.billing.notes:
+            out().print(f"  • {point}", markup=False)
+
+
 @contextmanager
 def _leaving() -> Iterator[threading.Event]:
     """SIGTERM ends the demo as Ctrl-C does, with everything cleared away.

@@ -31,7 +31,8 @@ PICTURE_SIZE: Final = (96, 30)
 class Screen(Audience):
     """Shows the story: on a terminal the whole of it, elsewhere line by line.
 
-    leave: set when the audience leaves; the next word to it raises KeyboardInterrupt. pictures: a folder for the moments that are worth one. wait: called when an act has ended; a presenter's Enter.
+    leave: set when the audience leaves; the next word to it raises KeyboardInterrupt. pictures: a folder for the
+    moments that are worth one. wait: called when an act has ended; a presenter's Enter.
     """
 
     def __init__(

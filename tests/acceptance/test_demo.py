@@ -60,6 +60,12 @@ def test_a_demo_that_is_ended_leaves_nothing_running(home: Path, number: int, af
     assert list(home.iterdir()) == []
 
 
+def test_the_notes_name_every_act() -> None:
+    said = run("demo", "notes").stdout
+    for title in ("The problem", "The architecture", "The innovations", "Scale and cost"):
+        assert title in said
+
+
 def processes_under(home: Path) -> list[str]:
     """Command lines of the processes whose state directory is `home`, or lies in it."""
     found = []
