@@ -68,7 +68,10 @@ def evidence_document(evidence: Evidence) -> dict[str, Any]:
 
 
 def rendered(answer: Answer, media: str, headers: dict[str, str], cursor: str | None = None) -> Response:
-    """The response; rows are turned into text part by part, as fast as the client takes them."""
+    """The response; many rows are turned into text part by part, as fast as the client takes them.
+
+    Few are turned at once, on the thread that has them: each part costs a change of threads.
+    """
     evidence = answer.evidence
     headers = {
         **headers,
@@ -79,12 +82,18 @@ def rendered(answer: Answer, media: str, headers: dict[str, str], cursor: str | 
     }
     if cursor:
         headers["K2-Next-Cursor"] = cursor
+    parts = _content(answer, media, cursor)
+    if len(answer.table) <= _PART_ROWS:
+        return Response(b"".join(parts), headers=headers, media_type=media)
+    return StreamingResponse(parts, headers=headers, media_type=media)
+
+
+def _content(answer: Answer, media: str, cursor: str | None) -> Iterator[bytes]:
     if media == ARROW:
-        return StreamingResponse(_arrow(answer.table), headers=headers, media_type=ARROW)
+        return _arrow(answer.table)
     if media == CSV:
-        return StreamingResponse(_csv(answer.table), headers=headers, media_type=CSV)
-    tail = {"next": cursor, "evidence": evidence_document(evidence)}
-    return StreamingResponse(_json(answer.table, tail), headers=headers, media_type=JSON)
+        return _csv(answer.table)
+    return _json(answer.table, {"next": cursor, "evidence": evidence_document(answer.evidence)})
 
 
 def _json(table: pa.Table, rest: dict[str, Any]) -> Iterator[bytes]:
