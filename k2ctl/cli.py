@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "state": Entry("state", "State of the store that consumers share."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),
     "cost": Entry("cost", "Monthly cost of a platform, line by line, with sources."),
+    "verify": Entry("verify", "What Kafka acknowledged is what is stored."),
     "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),
     "demo": Entry("demo", "The platform's promise, live, with checks on live figures."),
 }

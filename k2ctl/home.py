@@ -147,6 +147,19 @@ def forget_endpoints() -> None:
     _endpoints_file().unlink(missing_ok=True)
 
 
+def truth_dir() -> Path:
+    """Where loads write down what Kafka acknowledged; made when missing."""
+    path = state_dir() / "truth"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def forget_truth() -> None:
+    """The lake that it was written for is gone."""
+    for path in truth_dir().iterdir():
+        path.unlink(missing_ok=True)
+
+
 HighWatermarks = dict[str, dict[int, int]]
 """topic → partition → high watermark"""
 

@@ -45,6 +45,7 @@ class BatchProducer:
         self.failed = 0
         self.failed_records = 0
         self.failure = ""
+        self._failed: list[np.ndarray] = []
         self.latency = new_histogram()
         config = {"on_delivery": self._on_failure, "stats_cb": self._on_statistics, "statistics.interval.ms": 250}
         self._producer = Producer(producer_config(endpoints, **config))
@@ -127,9 +128,16 @@ class BatchProducer:
 
     def _on_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self.failed += len(self._codec.decode([message.value() or b""]).trades)
+            trades = self._codec.decode([message.value() or b""]).trades
+            self._failed.append(trades)
+            self.failed += len(trades)
             self.failed_records += 1
             self.failure = error.str()
+
+    def take_failed(self) -> list[np.ndarray]:
+        """The trades whose delivery failed since the last call: Kafka may have them or not."""
+        failed, self._failed = self._failed, []
+        return failed
 
     def _on_statistics(self, document: str) -> None:
         self._wire_bytes = int(orjson.loads(document).get("tx_bytes", 0))

@@ -74,6 +74,10 @@ class Market:
         self._constants["exchange"], self._constants["currency"] = market.exchange, market.currency
         self._constants["asset_class"] = ASSET_CLASSES.index(market.asset_class)
 
+    def sessions(self) -> dict[int, bytes]:
+        """Every feed session that trades may come from, with its symbol."""
+        return dict(zip(self._sessions.tolist(), self._symbols.tolist(), strict=True))
+
     def sample_symbol(self) -> bytes:
         """The symbol whose acknowledgements are timed: one in about two hundred trades."""
         weights = np.bincount(self._draws, minlength=len(self._symbols)) / DRAWS

@@ -19,6 +19,7 @@ import pyarrow.csv as csv
 from k2ctl.errors import UsageError
 from k2ctl.load.market import Batch
 from k2ctl.profiles.universe import Universe
+from k2ctl.schema.checksum import sessions_and_numbers
 from k2ctl.schema.texts import codes_of
 from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_ONE, DECIMAL_SCALE, SIDES, TRADE
 
@@ -240,6 +241,12 @@ class ReplaySource:
         self._partitions = universe.profile.topic.partitions
         self._at = 0
         self.share = (0.0, 1.0)
+
+    def sessions(self) -> dict[int, bytes]:
+        """The files, by the hash that is the first half of their trades' ids, with their symbols."""
+        session, _ = sessions_and_numbers(self._trades)
+        names, first = np.unique(session, return_index=True)
+        return dict(zip(names.tolist(), self._trades["symbol"][first].tolist(), strict=True))
 
     def sample_symbol(self) -> bytes:
         """The symbol whose acknowledgements are timed: the rarest."""

@@ -9,12 +9,14 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any, Final
 
+from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import BatchProducer, new_histogram
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
 from k2ctl.load.market import Market
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import ReplaySchedule, ReplaySource, read_replay
+from k2ctl.load.truth import Run, TruthRecorder
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import trades_topic
 
@@ -98,6 +100,19 @@ class Worker:
         self._producer = BatchProducer(
             endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.topic.format
         )
+        run = Run(
+            plan.run_id,
+            number,
+            topic,
+            BrokerAdmin(endpoints).epoch(topic),
+            plan.profile.topic.format,
+            time.time_ns() // 1000,
+            0,
+            0,
+            finished=False,
+        )
+        self._truth = TruthRecorder(run, self._source.sessions())
+        self._frame = plan.frame
         self._delay = new_histogram()
         self._made = 0
         self._per_second: dict[int, int] = {}
@@ -125,6 +140,8 @@ class Worker:
                 time.sleep(max(0.0, TICK_S - (self._elapsed_s() - elapsed_s)))
             self._report_if_due()
         self._producer.finish(FLUSH_S)
+        self._note_failures()
+        self._truth.finish(self._producer.enqueued, self._producer.enqueued - self._producer.failed)
         self._reports.send(self._report(finished=True))
 
     def _part_of(self, trades: float) -> int:
@@ -151,6 +168,7 @@ class Worker:
         wall_us = time.time_ns() // 1000 - round(self._elapsed_s() * 1e6)
         from_us, to_us = wall_us + round(from_s * 1e6), wall_us + round(to_s * 1e6)
         batch = self._source.take(count, from_us, to_us)
+        self._truth.add(batch.trades)
         self._producer.send(batch.trades, batch.per_partition, to_us)
         self._made += count
         self._delay.record_value(min(60_000_000, max(1, time.time_ns() // 1000 - to_us)))
@@ -162,6 +180,14 @@ class Worker:
             self._report_due_s = time.monotonic() + REPORT_EVERY_S
             self._producer.poll()
             self._reports.send(self._report(finished=False))
+            self._note_failures()
+            in_flight = self._producer.in_flight_records * self._frame
+            sure = max(0, self._producer.enqueued - self._producer.failed - in_flight)
+            self._truth.save_if_due(self._producer.enqueued, sure)
+
+    def _note_failures(self) -> None:
+        for trades in self._producer.take_failed():
+            self._truth.fail(trades)
 
     def _report(self, *, finished: bool) -> WorkerReport:
         producer = self._producer

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from k2ctl.errors import NotRunning, StackError, UsageError
-from k2ctl.home import load_endpoints_or_nothing, state_dir
+from k2ctl.home import forget_truth, load_endpoints_or_nothing, state_dir
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.processes_engine import EMBEDDED, LOCAL
@@ -43,6 +43,7 @@ def down(*, volumes: bool, report: Report = lambda _: None) -> str | None:
             for engine in ENGINES.values():
                 if engine is not running:
                     engine.down(volumes=True, report=report)
+            forget_truth()
         return running.name if running else None
 
 

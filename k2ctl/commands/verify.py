@@ -1,0 +1,47 @@
+"""`k2ctl verify`: what was acknowledged is what is stored."""
+
+from typing import Annotated
+
+import typer
+
+from k2ctl.options import JsonOption
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def verify(
+    all_epochs: Annotated[
+        bool, typer.Option("--all-epochs", help="Also what was sent to earlier Kafkas of this state directory.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove that the table and the tail hold exactly what Kafka acknowledged to k2ctl load; exit code 3 if not.
+
+    Missing, duplicated, altered, out of order, put aside and dead-lettered trades are listed by symbol and sequence
+    number. Trades of other producers are counted, and are no error.
+
+    Example:  k2ctl verify
+    """
+    from dataclasses import asdict
+
+    import orjson
+
+    from k2ctl.checks.verify import failed
+    from k2ctl.checks.verify import verify as hold_to_truth
+    from k2ctl.console import out, print_json
+    from k2ctl.home import require_endpoints
+    from k2ctl.panels.stack import progress
+    from k2ctl.panels.verify import verify_panel
+
+    endpoints = require_endpoints()
+    with progress("k2ctl verify", quiet=as_json) as say:
+        results = hold_to_truth(endpoints, say, every_epoch=all_epochs)
+    if as_json:
+        for result in results:
+            print_json(orjson.dumps({**asdict(result), "holds": result.holds}))
+    else:
+        out().print(verify_panel(results))
+    error = failed(results)
+    if error is not None:
+        raise error

@@ -1,0 +1,188 @@
+"""`verify` on a real stack: green when all is well, and it names what was done to the table behind its back."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.producer import BatchProducer
+from k2ctl.checks.verify import Verified, failed, verify
+from k2ctl.errors import CheckFailed
+from k2ctl.home import Endpoints, truth_dir
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.pinned import pin
+from k2ctl.load.generator import run_load
+from k2ctl.load.market import Faults
+from k2ctl.load.plan import plan_load
+from k2ctl.load.truth import read, write
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.profiles import Profile
+from k2ctl.schema.topics import trades_topic
+from tests.made_trades import make_trades, quick_profile
+
+FAULTS = Faults(duplicates=0.02, gaps=0.02, out_of_order=0.02)
+
+
+@pytest.fixture
+def profile(exchange: str) -> Profile:
+    quick = quick_profile()
+    return quick.model_copy(update={"market": quick.market.model_copy(update={"exchange": exchange})})
+
+
+def loaded(endpoints: Endpoints, profile: Profile, *, workers: int = 1, frame: int = 1) -> int:
+    plan = plan_load(profile, rate=4000, duration_s=1.0, faults=FAULTS, workers=workers, frame=frame)
+    return run_load(plan, endpoints, threading.Event()).trades_acknowledged
+
+
+def consumed(endpoints: Endpoints, profile: Profile) -> None:
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+
+
+def only(endpoints: Endpoints) -> Verified:
+    (result,) = verify(endpoints, lambda _: None)
+    return result
+
+
+def rewrite(endpoints: Endpoints, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change the rows of the table, as somebody with access to its files could: all go into the first of them."""
+    with Lake.at(endpoints) as lake:
+        pinned = pin(lake)
+        assert pinned is not None
+        paths = [path.removeprefix("file://") for path in pinned.files()]
+    rows = pa.concat_tables([pq.read_table(path) for path in paths])
+    for number, part in enumerate([change(rows), *[rows.slice(0, 0)] * (len(paths) - 1)]):
+        pq.write_table(part, paths[number])
+
+
+@pytest.mark.parametrize(("frame", "workers"), [(1, 1), (9, 2)])
+def test_what_was_acknowledged_is_found_in_the_tail_and_then_in_the_table(
+    endpoints: Endpoints, profile: Profile, frame: int, workers: int
+) -> None:
+    sent = loaded(endpoints, profile, frame=frame, workers=workers)
+    before = only(endpoints)
+    assert (before.holds, before.in_lake, before.acknowledged) == (True, 0, sent)
+    assert before.in_tail == before.expected == sent - before.copies
+    assert before.copies > 20
+    consumed(endpoints, profile)
+    after = only(endpoints)
+    assert (after.holds, after.in_lake, after.in_tail) == (True, before.expected, 0)
+    assert failed([after]) is None
+
+
+def test_a_deleted_an_altered_and_a_doubled_row_are_named(embedded_stack: Endpoints, home: Path, exchange: str) -> None:
+    """All three at once, each of a symbol of its own; and nothing else is blamed."""
+    profile = quick_profile()
+    profile = profile.model_copy(update={"market": profile.market.model_copy(update={"exchange": exchange})})
+    endpoints = with_lake(embedded_stack, home)
+    loaded(endpoints, profile)
+    consumed(endpoints, profile)
+    touched: dict[str, int] = {}
+
+    def tamper(rows: pa.Table) -> pa.Table:
+        at = {name: pc.index(rows["symbol"], name).as_py() for name in ("BHP", "CBA", "CSL")}
+        touched.update({name: rows["source_sequence"][place].as_py() for name, place in at.items()})
+        one = np.zeros(len(rows), np.bool_)
+        one[at["CBA"]] = True
+        price = pc.if_else(pa.array(one), pa.scalar(Decimal("0.01"), rows["price"].type), rows["price"])
+        changed = rows.set_column(rows.schema.get_field_index("price"), rows.schema.field("price"), price)
+        kept = np.delete(np.arange(len(rows)), at["BHP"])
+        return changed.take(pa.array(np.append(kept, at["CSL"])))
+
+    rewrite(endpoints, tamper)
+    result = only(endpoints)
+    found = {finding.fault: finding for finding in result.findings}
+    assert set(found) == {"missing", "altered", "duplicated"}
+    for fault, name in (("missing", "BHP"), ("duplicated", "CSL")):
+        assert (found[fault].symbol, found[fault].first, found[fault].last) == (name, touched[name], touched[name])
+    assert found["altered"].symbol == "CBA"
+    assert found["altered"].first <= touched["CBA"] <= found["altered"].last
+    error = failed([result])
+    assert error is not None
+    assert error.exit_code == 3
+
+
+def test_trades_that_changed_places_are_out_of_order(embedded_stack: Endpoints, home: Path, exchange: str) -> None:
+    profile = quick_profile()
+    profile = profile.model_copy(update={"market": profile.market.model_copy(update={"exchange": exchange})})
+    endpoints = with_lake(embedded_stack, home)
+    loaded(endpoints, profile)
+    consumed(endpoints, profile)
+
+    def swap(rows: pa.Table) -> pa.Table:
+        ordered = rows.sort_by([("symbol", "ascending"), ("kafka_offset", "ascending")])
+        first = pc.index(ordered["symbol"], "BHP").as_py()
+        places = ordered["kafka_offset"].to_numpy().copy()
+        places[first], places[first + 40] = places[first + 40], places[first]
+        at = ordered.schema.get_field_index("kafka_offset")
+        return ordered.set_column(at, ordered.schema.field("kafka_offset"), pa.array(places))
+
+    rewrite(endpoints, swap)
+    result = only(endpoints)
+    assert {(finding.fault, finding.symbol) for finding in result.findings} == {("out of order", "BHP")}
+
+
+def test_trades_of_others_are_counted_and_are_no_error(embedded_stack: Endpoints, home: Path, profile: Profile) -> None:
+    endpoints = with_lake(embedded_stack, home)
+    loaded(endpoints, profile)
+    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    BatchProducer(endpoints, topic, 1).send_all(make_trades(30), np.array([30, 0, 0, 0]))
+    result = only(endpoints)
+    assert (result.holds, result.foreign) == (True, 30)
+
+
+def test_a_load_that_was_killed_is_held_to_what_it_had_acknowledged(
+    embedded_stack: Endpoints, home: Path, profile: Profile
+) -> None:
+    endpoints = with_lake(embedded_stack, home)
+    loaded(endpoints, profile)
+    consumed(endpoints, profile)
+    (path,) = truth_dir().iterdir()
+    truth = read(path)
+    run = replace(truth.run, finished=False, acknowledged=truth.run.acknowledged - 100)
+    write(path, replace(truth, run=run), durable=False)
+    assert only(endpoints).holds
+    rewrite(endpoints, lambda rows: rows.filter(pc.not_equal(rows["symbol"], "BHP")))
+    result = only(endpoints)
+    assert not result.holds
+    assert result.too_few > 100, "no number of BHP is known to be lost, but fewer are there than acknowledged"
+
+
+def test_without_a_recorded_load_it_says_so(embedded_stack: Endpoints, home: Path) -> None:
+    with pytest.raises(CheckFailed, match="No load has been recorded"):
+        verify(embedded_stack, lambda _: None)
+
+
+def test_a_replay_is_held_to_its_files(endpoints: Endpoints, profile: Profile, asx: Path) -> None:
+    """Twice the same file: the second time every trade is a copy, which the consumer drops."""
+    small = asx / "7181.csv"
+    for _ in range(2):
+        run_load(plan_load(profile, replay=small), endpoints, threading.Event())
+    consumed(endpoints, profile)
+    result = only(endpoints)
+    assert result.holds, result.findings
+    assert result.acknowledged == 2 * result.expected == 2 * result.in_lake > 0
+
+
+def with_lake(stack: Endpoints, home: Path) -> Endpoints:
+    """The running Kafka with an empty lake of the test's own."""
+    lake = home / "lake"
+    lake.mkdir()
+    return replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+
+
+def test_the_topic_of_a_load_is_still_known(embedded_stack: Endpoints, profile: Profile) -> None:
+    """A record of a topic that is gone is of an earlier Kafka, and no traceback."""
+    loaded(embedded_stack, profile)
+    with BrokerAdmin(embedded_stack) as admin:
+        admin.delete_topic(trades_topic(profile.market.asset_class, profile.market.exchange))
+    with pytest.raises(CheckFailed, match="earlier"):
+        verify(embedded_stack, lambda _: None)
