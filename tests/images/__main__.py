@@ -1,4 +1,4 @@
-"""`python -m tests.images`: build what is missing of the local images."""
+"""`python -m tests.images`: build what is missing of the local images, and Docker Compose for the test of its file."""
 
 import sys
 import time
@@ -6,7 +6,8 @@ import time
 import docker
 from docker.errors import DockerException
 
-from tests.images.build import CannotBuild, build_all
+from tests.images.build import build_all
+from tests.images.programs import CannotBuild, compose
 
 
 def main() -> int:
@@ -18,6 +19,7 @@ def main() -> int:
 
     try:
         built = build_all(docker.from_env(timeout=600), say)
+        compose(say)
     except (CannotBuild, DockerException) as error:
         say(str(error))
         return 1

@@ -9,7 +9,6 @@ import hashlib
 import io
 import os
 import shutil
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -21,8 +20,8 @@ import docker
 import yaml
 from docker.errors import ImageNotFound
 
-from k2ctl.home import cache_dir
 from k2ctl.stack.local import KAFKA_VERSION, kafka_libraries
+from tests.images.programs import CannotBuild, run, versitygw
 
 ROOT: Final = Path(__file__).parent.parent.parent
 HERE: Final = Path(__file__).parent
@@ -37,16 +36,12 @@ SERVICES: Final = ("redis", "postgres", "object-store", "prometheus", "kafka")
 Say = Callable[[str], None]
 
 
-class CannotBuild(Exception):
-    """What is missing, in a line."""
-
-
 @dataclass(frozen=True)
 class Recipe:
     """One image: its name, what its content is made of (the key of the cache), and the files for its Dockerfile."""
 
     name: str
-    dockerfile: Path
+    dockerfile: Path | None
     inputs: tuple[str, ...]
     context: Callable[[Say], dict[str, Path]] = field(default=lambda _: {})
     arguments: dict[str, str] = field(default_factory=dict)
@@ -54,7 +49,8 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Of everything that the image is made of."""
-        text = "\n".join([self.name, self.dockerfile.read_text(), *self.inputs])
+        dockerfile = self.dockerfile.read_text() if self.dockerfile else ""
+        text = "\n".join([self.name, dockerfile, *self.inputs])
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -75,7 +71,7 @@ def recipes() -> list[Recipe]:
     contexts = {"kafka": _kafka_files, "object-store": _object_store_files(images["object-store"])}
     versions = {"kafka": KAFKA_VERSION, "object-store": images["object-store"]}
     return [
-        Recipe(BASE, HERE / "build.py", (SUITE, MIRROR)),
+        Recipe(BASE, None, (SUITE, MIRROR)),
         *(
             Recipe(
                 images[service],
@@ -104,10 +100,10 @@ def _build(client: docker.DockerClient, recipe: Recipe, say: Say) -> bool:
     except ImageNotFound:
         pass
     say(f"building {recipe.name}")
-    if recipe.name == BASE:
+    if recipe.dockerfile is None:
         _import_base(client, recipe, say)
     else:
-        _run_dockerfile(client, recipe, say)
+        _run_dockerfile(client, recipe, recipe.dockerfile, say)
     return True
 
 
@@ -118,20 +114,20 @@ def _import_base(client: docker.DockerClient, recipe: Recipe, say: Say) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "root"
         say(f"fetching Debian {SUITE}")
-        _run(["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, str(root), MIRROR])
+        run(["debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, str(root), MIRROR])
         shutil.copy(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
         for package in (root / "var" / "cache" / "apt" / "archives").glob("*.deb"):
             package.unlink()
         archive = Path(folder) / "root.tar"
-        _run(["tar", "-C", str(root), "-cf", str(archive), "."])
+        run(["tar", "-C", str(root), "-cf", str(archive), "."])
         repository, _, tag = BASE.partition(":")
         changes = [f'LABEL {key}="{value}"' for key, value in _labels(recipe).items()]
         with archive.open("rb") as file:
             client.api.import_image_from_data(file, repository=repository, tag=tag, changes=changes)
 
 
-def _run_dockerfile(client: docker.DockerClient, recipe: Recipe, say: Say) -> None:
-    files = {"Dockerfile": recipe.dockerfile, **recipe.context(say)}
+def _run_dockerfile(client: docker.DockerClient, recipe: Recipe, dockerfile: Path, say: Say) -> None:
+    files = {"Dockerfile": dockerfile, **recipe.context(say)}
     with tempfile.TemporaryFile() as archive:
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name, path in files.items():
@@ -178,20 +174,7 @@ def _kafka_files(say: Say) -> dict[str, Path]:
 
 
 def _object_store_files(image: str) -> Callable[[Say], dict[str, Path]]:
-    version = image.partition(":")[2]
-
-    def fetch(say: Say) -> dict[str, Path]:
-        folder = cache_dir() / f"versitygw-{version}"
-        if not (folder / "versitygw").exists():
-            if shutil.which("go") is None:
-                raise CannotBuild("The object store is built by go install. Install Go 1.25 or newer.")
-            say(f"building versitygw {version} (two minutes, once)")
-            folder.mkdir(exist_ok=True)
-            environment = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"}
-            _run(["go", "install", f"github.com/versity/versitygw/cmd/versitygw@{version}"], environment)
-        return {"versitygw": folder / "versitygw"}
-
-    return fetch
+    return lambda say: {"versitygw": versitygw(image.partition(":")[2], say)}
 
 
 def _project_files() -> list[tuple[str, Path]]:
@@ -204,9 +187,3 @@ def _project_files() -> list[tuple[str, Path]]:
         if path.is_file() and "__pycache__" not in path.parts and "secrets" not in path.parts
     ]
     return [(str(path.relative_to(ROOT)), path) for path in [*single, *folders]]
-
-
-def _run(command: list[str], environment: dict[str, str] | None = None) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise CannotBuild(f"{command[0]} failed: {(done.stderr or done.stdout)[-500:]}")
