@@ -13,6 +13,8 @@ from hypothesis import settings
 from k2ctl.errors import StackError
 from k2ctl.home import Endpoints
 from k2ctl.stack import lifecycle
+from k2ctl.stack.engine import Wanted
+from tests import docker_engine
 from tests.object_store import ObjectStore
 from tests.postgres_server import Missing, PostgresServer
 from tests.redis_server import RedisServer
@@ -35,11 +37,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def _run_stack(engine: str, folder: Path) -> Iterator[Endpoints]:
+def _run_stack(engine: str, folder: Path, wanted: Wanted | None = None) -> Iterator[Endpoints]:
     before = os.environ.get("K2CTL_HOME")
     os.environ["K2CTL_HOME"] = str(folder)
     try:
-        endpoints = lifecycle.up(engine, "laptop", lambda _: None).endpoints
+        endpoints = lifecycle.up(engine, "laptop", lambda _: None, wanted).endpoints
         yield endpoints
         os.environ["K2CTL_HOME"] = str(folder)
         lifecycle.down(volumes=True)
@@ -67,6 +69,18 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]
             raise
         pytest.skip(f"no local Kafka: {error}")
     yield from _run_stack("local", tmp_path_factory.mktemp("local"))
+
+
+@pytest.fixture(scope="session")
+def docker_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """The whole stack of `stack/compose.yaml` but Grafana, on free ports; skips with the reason where no Docker is."""
+    docker_engine.connect()
+    os.environ["K2_PROJECT"] = docker_engine.project_name()
+    try:
+        wanted = Wanted(without=(docker_engine.NOT_TO_BE_HAD,), ports={"auto": None})
+        yield from _run_stack("docker", tmp_path_factory.mktemp("docker"), wanted)
+    finally:
+        del os.environ["K2_PROJECT"]
 
 
 @pytest.fixture(params=["embedded", pytest.param("local", marks=pytest.mark.kafka)])

@@ -27,6 +27,7 @@ class Convergence:
         self, client: "APIClient", instance: Instance, project: Project, wanted: Wanted, report: Report
     ) -> None:
         self.changed: list[str] = []
+        self._woken: set[str] = set()
         self._client = client
         self._instance = instance
         self._project = project
@@ -63,7 +64,9 @@ class Convergence:
                 waiting.remove(name)
             if not waiting and not self._wanted.wait:
                 return
-            watch.observe({name: one for name, one in self._look().items() if name not in waiting}, self.changed)
+            watch.observe(
+                {name: one for name, one in self._look().items() if name not in waiting}, self.changed, self._woken
+            )
             if len(watch.settled) == len(self._services):
                 return
             if time.monotonic() > deadline_s:
@@ -123,6 +126,7 @@ class Convergence:
         elif one.state == "paused":
             self._client.unpause(one.id)
             self.changed.append(name)
+            self._woken.add(name)
         elif one.state != "running" and not (name in self._one_shots and one.exit_code == 0):
             self._start(name, one.id)
 

@@ -40,8 +40,10 @@ class Watch:
         """Wait for no probe any more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def observe(self, found: dict[str, Container], changed: list[str]) -> None:
+    def observe(self, found: dict[str, Container], changed: list[str], woken: set[str]) -> None:
         """Look at all that are not settled yet, and report each.
+
+        woken: were paused; until their next health test they count as what they were before, not as failed.
 
         Raises:
             StackError: one cannot become ready any more.
@@ -55,7 +57,8 @@ class Watch:
             elif one.state == "running" and one.health in ("", "healthy") and name not in self._one_shots:
                 self._try(name, one, changed)
             else:
-                self._report(Event(Phase.START, name, self._on_its_way(name, one, changed)))
+                fresh = name in changed and name not in woken
+                self._report(Event(Phase.START, name, self._on_its_way(name, one, fresh)))
 
     def _try(self, name: str, one: Container, changed: list[str]) -> None:
         if name not in self._probing:
@@ -76,8 +79,8 @@ class Watch:
         self.settled.add(name)
         self._report(Event(phase, name, "" if name in changed else "unchanged"))
 
-    def _on_its_way(self, name: str, one: Container, changed: list[str]) -> str:
-        """What to show of one that is not ready; raises when it never will be."""
+    def _on_its_way(self, name: str, one: Container, fresh: bool) -> str:
+        """What to show of one that is not ready; raises when it never will be. fresh: this `up` started it."""
         ended = one.state in ("exited", "dead")
         if ended and (name in self._one_shots or self._services[name].restart in ("no", "on-failure")):
             raise self.failure(name, one, f"ended with exit code {one.exit_code}")
@@ -86,7 +89,7 @@ class Watch:
             if crashes >= CRASHES_BEFORE_GIVING_UP:
                 raise self.failure(name, one, f"ended {crashes} times")
             return f"ended, is started again ({crashes})"
-        if one.health == "unhealthy" and name in changed:
+        if one.health == "unhealthy" and fresh:
             raise self.failure(name, one, "is not healthy")
         return f"health: {one.health}" if one.health else one.state
 
