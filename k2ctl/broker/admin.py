@@ -102,6 +102,20 @@ class BrokerAdmin:
         """
         return self._offsets(topic, partitions, OffsetSpec.latest())
 
+    def ends(self, topic: str, partitions: Collection[int]) -> tuple[int, dict[int, int]]:
+        """How many partitions a topic has now, and the ends of those that are known; both asked at the same time.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions}
+        try:
+            answers = self._admin.list_offsets(wanted, request_timeout=ANSWER_TIMEOUT_S) if wanted else {}
+            count = self.topics().get(topic, 0)
+            return count, {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
+        except KafkaException as error:
+            raise _refused(error) from error
+
     def committed(self, topic: str, group: str) -> dict[int, int | None]:
         """The offsets that a group committed, None where it never did. Advisory: the table holds the truth."""
         wanted = [TopicPartition(topic, partition) for partition in range(self._partitions(topic))]

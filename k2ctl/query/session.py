@@ -22,14 +22,15 @@ from k2ctl.query.seam import LAKE_ONLY, AsOf, Pinner, Question, Seam, Sources
 from k2ctl.query.stages import Stages
 from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import TailLimits
-from k2ctl.query.unite import United, unite
+from k2ctl.query.unite import United, newest_of, unite
 from k2ctl.query.window import WHOLE_HISTORY, Window
-from k2ctl.schema.rows import arrow_schema
 from k2ctl.schema.topics import trades_topic
 
 __all__ = ["LAKE_ONLY", "Session"]
 
 _TRIES: Final = 3
+_SPARE: Final = 64
+"""Rows of each side beyond the limit: of one time with the last one, or copies of others."""
 
 
 class Session:
@@ -207,19 +208,20 @@ class Session:
             )
 
     def _united(self, question: Question, sources: Sources, aside: Aside, files: list[str], stages: Stages) -> United:
-        """Under a limit the lake gives one row more, to see if there are, and as many as the tail may copy."""
+        """Under a limit only the newest of both sides are read and united, and more where that was not enough."""
         parts = [sources.tail.rows, *aside.parts]
-        chosen = parts if question.page is None else [question.page.select(rows) for rows in parts]
-        tail = pa.concat_tables([rows.to_arrow().cast(arrow_schema()) for rows in chosen])
-        fetch = None if question.limit is None else question.limit + 1 + len(tail)
+        tails = parts if question.page is None else [question.page.select(rows) for rows in parts]
+        count = None if question.limit is None else question.limit + 1 + _SPARE
         while True:
             with stages.timed("scan"):
-                lake = self._history.newest(files, question.symbols, question.window, fetch, question.page)
+                lake = self._history.newest(files, question.symbols, question.window, count, question.page)
             with stages.timed("unite"):
-                united = _behind(question.page, unite(lake, tail))
-            if fetch is None or question.limit is None or len(lake) < fetch or len(united.rows) > question.limit:
+                sides = newest_of(lake, tails, count)
+                united = _behind(question.page, unite(lake, sides.tail))
+                enough = question.limit is None or sides.whole or sides.sure(united) > question.limit
+            if enough or count is None:
                 return united
-            fetch *= 4  # the lake itself held copies, or the page begins among many of one time
+            count *= 4  # copies, or many trades of one time
 
     def owed(self, sources: Sources, question: Question) -> tuple[str, ...]:
         """What the ledger says may be lacking; nothing of the table as it was, whose ledger is not kept."""

@@ -82,7 +82,7 @@ def read_tail(
         if partition not in span.beyond
     }
     heard, reached, late_holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
-    met = [part for part in heard if symbols is None or not part.symbols.isdisjoint(symbols)]
+    met = [part for part in heard if symbols is None or not set(symbols).isdisjoint(part.symbols)]
     parts = [_select(part, ranges, span, symbols, window) for part in met]
     rows = Rows.concatenate([part.rows for part in parts] or [Rows.empty(span.topic, span.epoch)])
     bad = invalid(rows.trades, now_us)
@@ -109,8 +109,7 @@ class _Selected:
 
 
 def _select(part: Heard, ranges: Ranges, span: Span, symbols: Sequence[str] | None, window: Window) -> _Selected:
-    asked = of_symbols(part.trades["symbol"], symbols)
-    found = np.flatnonzero(asked)
+    found = part.of(symbols)
     found = found[within(part.partition[found], part.offset[found], ranges)]
     trades = part.trades[found]
     held = window.holds(trades["timestamp"])

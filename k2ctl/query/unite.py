@@ -1,11 +1,12 @@
 """Lake rows and tail rows as one table: every trade once, newest first."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.schema.rows import arrow_schema
+from k2ctl.schema.rows import Rows, arrow_schema
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,46 @@ def unite(lake: pa.Table, tail: pa.Table) -> United:
     newest_first = np.lexsort((-index[kept], -offset[kept], partition[kept], -_timestamps(whole)[kept]))
     chosen = kept[newest_first]
     return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen))
+
+
+@dataclass(frozen=True)
+class Newest:
+    """The tail's part of an answer that has a limit, and from when on both sides have given all that they hold.
+
+    tail: as `arrow_schema()` says. whole_from_us: the first time of which nothing was left out; None if nothing was.
+    """
+
+    tail: pa.Table
+    whole_from_us: int | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was left out."""
+        return self.whole_from_us is None
+
+    def sure(self, united: United) -> int:
+        """How many of the first rows are the newest, whatever was left out: a copy has the time of its trade."""
+        if self.whole_from_us is None:
+            return len(united.rows)
+        return int((_timestamps(united.rows) >= self.whole_from_us).sum())
+
+
+def newest_of(lake: pa.Table, tails: Sequence[Rows], count: int | None) -> Newest:
+    """What of the tails can be among the newest `count` rows (None: all). lake: its newest `count` rows, in order.
+
+    Of a symbol that trades a lot the tail is much longer than an answer, and most of its time goes into turning rows
+    into Arrow; so it is cut before that.
+    """
+    from_us: int | None = None
+    if count is not None and len(lake) == count:
+        from_us = int(_timestamps(lake.slice(count - 1))[0]) + 1  # of the last row's time there may be more
+    times = np.concatenate([rows.trades["timestamp"] for rows in tails])
+    if count is not None and len(times) > count:
+        latest_us = int(np.partition(times, len(times) - count)[len(times) - count])
+        from_us = latest_us if from_us is None else max(from_us, latest_us)
+    if from_us is not None:
+        tails = [rows.take(rows.trades["timestamp"] >= from_us) for rows in tails]
+    return Newest(pa.concat_tables([rows.to_arrow().cast(arrow_schema()) for rows in tails]), from_us)
 
 
 def _id_words(table: pa.Table) -> np.ndarray:

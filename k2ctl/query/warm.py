@@ -12,7 +12,7 @@ from k2ctl.broker.reader import Hole, Reader
 from k2ctl.errors import K2Error
 from k2ctl.lake.heads import Lane
 from k2ctl.query.seam import Pinner
-from k2ctl.query.stream import Heard, KafkaStream, Ranges, heard_of
+from k2ctl.query.stream import Heard, KafkaStream, Ranges, heard_of, symbols_of
 
 FETCH_RECORDS: Final = 20_000
 GRACE_S: Final = 5.0
@@ -37,7 +37,8 @@ class WarmStream:
         self._changed = threading.Condition()
         self._epoch = ""
         self._heard: list[Heard] = []
-        self._first: dict[int, int] = {}  # per partition the offset from which on memory holds everything
+        self._low: dict[int, int] = {}  # per partition where the log began when it was last looked at
+        self._first: dict[int, int] = {}  # the offset from which on memory holds everything
         self._next: dict[int, int] = {}  # and up to which
         self._problem = "it has not begun"
         self._stop = threading.Event()
@@ -72,10 +73,17 @@ class WarmStream:
         return self._stream.epoch()
 
     def watermarks(self) -> dict[int, tuple[int, int]]:
-        """As of Kafka; what retention has deleted and memory still holds can be read all the same."""
-        marks = self._stream.watermarks()
+        """The ends are Kafka's as of now, and so is the number of partitions.
+
+        What retention has deleted and memory still holds can be read all the same. Where the log begins was asked a
+        moment ago: what was deleted since shows as a hole when it is read.
+        """
         with self._changed:
-            return {p: (min(low, self._first.get(p, low)), high) for p, (low, high) in marks.items()}
+            lows = {p: min(low, self._first.get(p, low)) for p, low in self._low.items()}
+        count, highs = self._admin.ends(self.topic, lows)
+        if count != len(lows):
+            return self._stream.watermarks()
+        return {partition: (lows[partition], high) for partition, high in highs.items()}
 
     def read(
         self, epoch: str, ranges: Ranges, timeout_s: float, limit_records: int, /
@@ -122,6 +130,7 @@ class WarmStream:
             starts[partition] = min(max(low, head.next_offset if head else low), high)
         with self._changed:
             self._epoch, self._heard, self._first, self._next = epoch, [], dict(starts), dict(starts)
+            self._low = {partition: low for partition, (low, _) in marks.items()}
         with Reader(self._stream.endpoints, self.topic, "k2ctl-api", **{"queued.min.messages": 50_000}) as reader:
             reader.assign(starts)
             self._problem = ""
@@ -132,8 +141,10 @@ class WarmStream:
                 if time.monotonic() >= due_s:
                     due_s = time.monotonic() + _TRIM_EVERY_S
                     self._forget(trim.committed())
-                    if self._stream.epoch() != epoch or self._admin.topics().get(self.topic) != len(marks):
+                    now = self._stream.watermarks()
+                    if self._stream.epoch() != epoch or len(now) != len(marks):
                         return
+                    self._low = {partition: low for partition, (low, _) in now.items()}
 
     def _take(self, reader: Reader) -> None:
         if self.held_trades >= self._limit:
@@ -214,20 +225,24 @@ def _where(part: Heard, mask: np.ndarray, broken: np.ndarray) -> Heard:
         part.index[mask],
         part.records,
         part.broken[broken],
+        part.codes[mask],
         part.symbols,
     )
 
 
 def merged(parts: Sequence[Heard]) -> list[Heard]:
     """Many small parts as one, so that a query looks through few."""
+    if not parts:
+        return []
+    trades = np.concatenate([part.trades for part in parts])
     return [
         Heard(
-            np.concatenate([part.trades for part in parts]),
+            trades,
             np.concatenate([part.partition for part in parts]),
             np.concatenate([part.offset for part in parts]),
             np.concatenate([part.index for part in parts]),
             sum(part.records for part in parts),
             np.concatenate([part.broken for part in parts]),
-            frozenset[str]().union(*(part.symbols for part in parts)),
+            *symbols_of(trades),
         )
     ]

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
 
-from k2ctl.query.unite import unite
+from k2ctl.query.unite import newest_of, unite
 from k2ctl.schema.rows import Rows, arrow_schema
 from tests.made_trades import make_rows, make_trades
 
@@ -51,3 +53,43 @@ def test_nothing_and_nothing_is_an_empty_table_of_the_right_columns() -> None:
     united = unite(arrow_schema().empty_table(), Rows.empty("t", "e").to_arrow())
     assert united.rows.schema.names == arrow_schema().names
     assert len(united.rows) == 0
+
+
+def made(ids: list[int], times: list[int], offset: int) -> Rows:
+    """Trades with the given numbers as ids; a copy has the time of its trade."""
+    trades = make_trades(len(times))[ids] if ids else make_trades(0)
+    trades["timestamp"] = np.array(times, np.int64)[ids] if ids else []
+    return make_rows(trades, offset=offset)
+
+
+@given(
+    times=st.lists(st.integers(1_000, 1_012), min_size=1, max_size=20),
+    data=st.data(),
+    limit=st.integers(1, 8),
+    count=st.integers(1, 24),
+)
+def test_what_is_cut_before_it_is_united_never_changes_the_newest_rows(
+    times: list[int], data: st.DataObject, limit: int, count: int
+) -> None:
+    one = st.integers(0, len(times) - 1)
+    in_lake, in_tail = (data.draw(st.lists(one, max_size=30)) for _ in range(2))
+    lake, tail = made(in_lake, times, 0), made(in_tail, times, 1_000)
+    at = data.draw(st.integers(0, len(tail)))
+    tails = [tail.take(np.arange(at)), tail.take(np.arange(at, len(tail)))]
+    order = np.lexsort((-lake.offset, lake.partition, -lake.trades["timestamp"].astype(np.int64)))
+    newest = table_of(lake.take(order[:count]))
+    sides = newest_of(newest, tails, count)
+    united = unite(newest, sides.tail)
+    everything = unite(table_of(lake), table_of(tail))
+    if sides.whole or sides.sure(united) > limit:
+        assert united.rows.slice(0, limit).equals(everything.rows.slice(0, limit))
+    if count >= len(lake) + 1 and count >= len(tail):
+        assert sides.whole
+
+
+def test_a_cut_that_leaves_enough_is_sure_of_it() -> None:
+    lake, tail = made(list(range(50)), list(range(100)), 0), made(list(range(50, 100)), list(range(100)), 1_000)
+    newest = table_of(lake.take(np.arange(49, 29, -1)))
+    sides = newest_of(newest, [tail], 20)
+    assert not sides.whole
+    assert sides.sure(unite(newest, sides.tail)) == len(sides.tail) == 20
