@@ -5,21 +5,21 @@ that slept, or believes too long that a partition is its own, stores nothing twi
 partitions out by number, so that every member has its share of the CRITICAL ones, which come first.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, TopicPartition
 
-from k2ctl.broker.clients import consumer_config, session_timeout_s
+from k2ctl.broker.clients import consumer_config
 from k2ctl.errors import BrokerError, FencedError
 from k2ctl.home import Endpoints
 
 AWAY_AFTER_S: Final = 120.0
 """A member whose loop stands still for so long has left: longer than a commit is retried."""
 
-PATIENCE_SESSIONS: Final = 10
-"""Session timeouts to wait for a share. The embedded engine's group was seen once to leave a member out for good."""
+EMBEDDED_AWAY_AFTER_S: Final = 10.0
+"""The embedded engine forgets to answer who joins while the group is being told its shares; librdkafka asks again
+once this and three seconds are over."""
 
 
 class Membership:
@@ -39,20 +39,14 @@ class Membership:
         config: dict[str, Any] = {
             "group.id": group,
             "partition.assignment.strategy": "roundrobin",
-            "max.poll.interval.ms": round(AWAY_AFTER_S * 1000),
+            "max.poll.interval.ms": round(1000 * (EMBEDDED_AWAY_AFTER_S if endpoints.control_socket else AWAY_AFTER_S)),
             "queued.min.messages": 1,
             "queued.max.messages.kbytes": 64,
         }
         if name:
             config["group.instance.id"] = name
-        self._topic = topic
         self._consumer = Consumer(consumer_config(endpoints, **config))
-        self._subscribe()
-        self._patience_s = PATIENCE_SESSIONS * session_timeout_s(endpoints)
-        self._idle_since_s = time.monotonic()
-
-    def _subscribe(self) -> None:
-        self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self) -> None:
         """Take part in the group.
@@ -62,7 +56,6 @@ class Membership:
             Whatever `let_go` raises.
         """
         message = self._consumer.poll(0)
-        self._ask_again()
         error = message.error() if isinstance(message, Message) else None
         if error is None:
             return
@@ -73,17 +66,6 @@ class Membership:
             )
         if error.code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.INVALID_SESSION_TIMEOUT):
             raise BrokerError(f"Kafka does not let this consumer into its group: {error.str()}", "See: k2ctl doctor")
-
-    def _ask_again(self) -> None:
-        """Join anew when the group has given nothing for long, ever less often: there may be nothing to give."""
-        now_s = time.monotonic()
-        if self.partitions and self.settled:
-            self._idle_since_s = now_s
-        elif now_s - self._idle_since_s > self._patience_s:
-            self._idle_since_s, self._patience_s = now_s, 2 * self._patience_s
-            self._consumer.unsubscribe()
-            self.partitions, self.settled = frozenset(), False
-            self._subscribe()
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The group wants an assignment; reading is done elsewhere, so here it is paused, at the end.
