@@ -117,19 +117,19 @@ def fragile_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL for tests that leave it running; each takes a database of its own."""
-    server = _or_skip("K2CTL_REQUIRE_POSTGRES", lambda: PostgresServer(tmp_path_factory.mktemp("postgres")))
+    server = _or_skip("K2CTL_REQUIRE_POSTGRES", PostgresServer)
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture
-def fragile_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def fragile_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL of the test's own, to be stopped and brought back."""
-    server = _or_skip("K2CTL_REQUIRE_POSTGRES", lambda: PostgresServer(tmp_path_factory.mktemp("postgres")))
+    server = _or_skip("K2CTL_REQUIRE_POSTGRES", PostgresServer)
     yield server
-    server.stop()
+    server.close()
 
 
 @pytest.fixture(scope="session")

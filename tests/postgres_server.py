@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,10 +38,15 @@ def postgres_programs() -> Path:
 
 
 class PostgresServer:
-    """One PostgreSQL process on a port that stays the same across restarts; each test has a database of its own."""
+    """One PostgreSQL process on a port that stays the same across restarts; each test has a database of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Its folder is not one of pytest's, which closes those to other users again whenever a second pytest begins.
+    """
+
+    def __init__(self) -> None:
         self._programs = postgres_programs()
+        self._folder = tempfile.TemporaryDirectory(prefix="k2ctl-postgres-", ignore_cleanup_errors=True)
+        folder = Path(self._folder.name)
         self._data = folder / "data"
         self._log = folder / "postgres.log"
         self.port = free_port()
@@ -79,6 +85,11 @@ class PostgresServer:
             self._process.wait(20)
             self._process = None
 
+    def close(self) -> None:
+        """End it and delete its data."""
+        self.stop()
+        self._folder.cleanup()
+
     def restart(self, between: Callable[[], None] = lambda: None) -> None:
         """Stop it and start it again."""
         self.stop()
@@ -104,12 +115,8 @@ def _secret(folder: Path) -> str:
 
 
 def _unprivileged(folder: Path) -> dict[str, object]:
-    """PostgreSQL refuses to run as root: then it runs as nobody, who has to reach its folder."""
+    """PostgreSQL refuses to run as root: then it runs as nobody, whose folder it is."""
     if os.geteuid() != 0:
         return {}
     shutil.chown(folder, 65534, 65534)
-    parent = folder.parent
-    while parent != parent.parent and parent.stat().st_mode & 0o001 == 0:
-        parent.chmod(parent.stat().st_mode | 0o001)
-        parent = parent.parent
     return {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}

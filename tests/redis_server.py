@@ -1,6 +1,7 @@
 """A real Redis for tests that can be paused, killed and brought back, with or without what it knew."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -41,8 +42,11 @@ class RedisServer:
     def restart_empty(self) -> None:
         """Kill it, and bring it back without its data."""
         self.kill()
-        for file in self.folder.glob("appendonly*"):
-            file.unlink()
+        for kept in self.folder.glob("appendonly*"):  # a file of Redis 6, a folder of Redis 7
+            if kept.is_dir():
+                shutil.rmtree(kept)
+            else:
+                kept.unlink()
         self.start()
 
     def pause(self) -> None:

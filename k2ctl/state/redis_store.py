@@ -181,8 +181,8 @@ class RedisStateStore:
             raise StateError(f"Redis at {self._shown} does not answer in time.", "See: k2ctl stack status") from error
         except (redis.RedisError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if "OOM" in reason:
-                # From within a script it comes as a plain error.
+            if isinstance(error, redis.OutOfMemoryError) or "OOM" in reason:
+                # Redis 6 tells it from within a script as a plain error.
                 reason = "out of memory, it refuses to write; raise its maxmemory"
             raise StateError(f"Redis at {self._shown}: {reason}", "See: k2ctl stack status") from error
 
