@@ -99,6 +99,7 @@ def dedup(
 def query(
     rows: Annotated[str, typer.Option("--rows", metavar="N", help="Trades in the lake, of four hours.")] = "20M",
     rate: Annotated[str, typer.Option("--rate", metavar="N", help="Trades a second that arrive meanwhile.")] = "20k",
+    frame: Annotated[int, typer.Option(min=1, max=1000, help="Of these, trades to a record.")] = 1,
     queries: Annotated[int, typer.Option("--queries", min=20, max=100_000, help="Windows asked for.")] = 400,
     profile: ProfileOption = "laptop",
     as_json: JsonOption = False,
@@ -111,7 +112,7 @@ def query(
 
     wanted, arriving = parse_count(rows), parse_count(rate)
     _run(
-        lambda bench: bench_query(bench.profile, wanted, arriving, queries, bench.say),
+        lambda bench: bench_query(bench.profile, wanted, arriving, frame, queries, bench.say),
         "embedded",
         1,
         profile,
