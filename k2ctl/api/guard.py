@@ -14,7 +14,9 @@ from k2ctl.api.problems import problem
 from k2ctl.api.settings import Settings
 
 CORRELATION: Final = "X-Correlation-ID"
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz"})
+"""What needs no key: health, and the page, which holds no data and asks for the key that it follows the events with."""
+
 EVENTS: Final = "/v1/events"
 _CORRELATION_TEXT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FIXED: Final = {

@@ -15,14 +15,15 @@ PATHS = ["/", "/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/
          "/openapi.json", "/nothing"]  # fmt: skip
 
 
-def test_without_a_key_only_health_is_told(fresh: Service) -> None:
-    for path in PATHS:
+def test_without_a_key_only_health_and_the_empty_page_are_given(fresh: Service) -> None:
+    for path in PATHS[1:]:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic " + "k" * 20}):
             answer = fresh.client.get(path, headers=headers)
             assert answer.status_code == 401, path
             assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert fresh.client.get(path, params={"key": "k" * 20}).status_code == 401
     assert fresh.client.get("/healthz").status_code == 200
+    assert fresh.client.get("/").status_code == 200
     assert fresh.client.get("/v1/status", headers=KEY).status_code == 200
 
 

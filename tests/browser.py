@@ -1,0 +1,108 @@
+"""A real headless Chromium, driven over a pipe by its own protocol: no port is opened, nothing is downloaded."""
+
+import base64
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+    " --no-first-run --remote-debugging-pipe --window-size=1100,1000"
+)
+
+
+class Page:
+    """One tab. heard: the events of the protocol, in the order in which they came."""
+
+    def __init__(self, commands: int, answers: int) -> None:
+        self._commands = commands
+        self._answers = answers
+        self._buffer = b""
+        self._number = 0
+        self._tab = ""
+        self.heard: list[dict[str, Any]] = []
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self._tab = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for room in ("Page", "Runtime", "Log", "Network"):
+            self.ask(f"{room}.enable")
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command, and its result."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if self._tab:
+            message["sessionId"] = self._tab
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
+            self.heard.append(answer)
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            part = os.read(self._answers, 1 << 20)
+            assert part, "the browser ended"
+            self._buffer += part
+        message, _, self._buffer = self._buffer.partition(b"\0")
+        document: dict[str, Any] = json.loads(message)
+        return document
+
+    def value(self, script: str) -> Any:
+        """What an expression has as its value in the page."""
+        return self.ask("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+    def until(self, script: str, timeout_s: float = 20.0) -> None:
+        """Wait until an expression is true in the page."""
+        ends_s = time.monotonic() + timeout_s
+        while not self.value(script):
+            assert time.monotonic() < ends_s, f"{script}: {self.value('document.body.innerText')}"
+            time.sleep(0.1)
+
+    def type(self, selector: str, text: str) -> None:
+        """Type into a field, and Enter."""
+        self.value(f"document.querySelector('{selector}').select()")
+        self.ask("Input.insertText", text=text)
+        for kind in ("keyDown", "keyUp"):
+            self.ask(
+                "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+            )
+
+    def screenshot(self, file: Path) -> None:
+        """The whole page as a PNG."""
+        image = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        file.write_bytes(base64.b64decode(image))
+
+
+@contextmanager
+def browser(folder: Path) -> Iterator[Page]:
+    """A browser of its own with an empty profile in `folder`; skips where there is none."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed")
+    theirs, commands = os.pipe()
+    answers, ours = os.pipe()
+    far = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 50) for descriptor in (theirs, ours)]
+    start = f'exec "$0" {_QUIET} --user-data-dir="$1" 3<&{far[0]} 4>&{far[1]}'
+    with (folder / "chromium.log").open("wb") as log:
+        process = subprocess.Popen(["bash", "-c", start, program, str(folder / "profile")], pass_fds=far, stderr=log)
+    for descriptor in (theirs, ours, *far):
+        os.close(descriptor)
+    try:
+        yield Page(commands, answers)
+    finally:
+        process.terminate()
+        process.wait(10)
+        os.close(commands)
+        os.close(answers)
