@@ -79,9 +79,11 @@ class WarmStream:
         moment ago: what was deleted since shows as a hole when it is read.
         """
         with self._changed:
+            epoch = self._epoch
             lows = {p: min(low, self._first.get(p, low)) for p, low in self._low.items()}
         count, highs = self._admin.ends(self.topic, lows)
-        if count != len(lows):
+        # Of a topic that was made anew, the old beginning would leave out, unsaid, what lies before it.
+        if count != len(lows) or (any(lows.values()) and self._stream.epoch() != epoch):
             return self._stream.watermarks()
         return {partition: (lows[partition], high) for partition, high in highs.items()}
 
