@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "cost": Entry("cost", "Monthly cost of a platform, line by line, with sources."),
     "verify": Entry("verify", "What Kafka acknowledged is what is stored."),
     "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),
+    "doctor": Entry("doctor", "What is wrong with this machine, the stack or the lake, and what helps."),
     "demo": Entry("demo", "The platform's promise, live, with checks on live figures."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""

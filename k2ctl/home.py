@@ -16,10 +16,19 @@ from k2ctl.errors import NotRunning, StackError
 
 
 def state_dir() -> Path:
-    """`K2CTL_HOME`, else the user's state directory by the XDG rules; made with mode 0700 when missing."""
+    """`K2CTL_HOME`, else the user's state directory by the XDG rules; made with mode 0700 when missing.
+
+    Raises:
+        StackError: it cannot be made.
+    """
     configured = os.environ.get("K2CTL_HOME")
     path = Path(configured) if configured else platformdirs.user_state_path("k2ctl")
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StackError(
+            f"The state directory {path} cannot be made: {error.strerror}", "Choose another: export K2CTL_HOME=~/k2ctl"
+        ) from error
     return path
 
 

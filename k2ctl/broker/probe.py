@@ -1,9 +1,10 @@
 """Does Kafka work: one record produced and read back."""
 
+import time
 import uuid
 from typing import Final
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.clients import producer_config
@@ -12,6 +13,8 @@ from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 
 PROBE_TOPIC: Final = "k2.probe"
+CLOCK_TOPIC: Final = "k2.clock"
+"""Its records carry the time at which the broker appended them, not the producer's."""
 
 
 def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
@@ -37,3 +40,32 @@ def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
     fetched, _, _ = read_between(endpoints, PROBE_TOPIC, {0: (before, after)}, timeout_s, limit_records=1000)
     if word not in fetched.values:
         raise BrokerError("Kafka did not give a record back in time.", "See: k2ctl stack logs kafka")
+
+
+def clock_ahead_s(endpoints: Endpoints, timeout_s: float) -> float | None:
+    """How far Kafka's clock is ahead of this machine's, exact to half a round trip; None where it gives no time.
+
+    Raises:
+        BrokerError: no record was acknowledged in time.
+    """
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(CLOCK_TOPIC, 1, {"retention.ms": "60000", "message.timestamp.type": "LogAppendTime"})
+    acknowledged: list[tuple[Message, float]] = []
+    producer = Producer(producer_config(endpoints, **{"linger.ms": 0, "delivery.report.only.error": False}))
+
+    def ask() -> tuple[Message, float, float]:
+        sent_s = time.time()
+        producer.produce(
+            CLOCK_TOPIC, b"?", partition=0, on_delivery=lambda _, message: acknowledged.append((message, time.time()))
+        )
+        if producer.flush(timeout_s) or acknowledged[-1][0].error():
+            raise BrokerError("Kafka acknowledged no record in time.", "See: k2ctl stack logs kafka")
+        return acknowledged[-1][0], sent_s, acknowledged[-1][1]
+
+    try:
+        ask()  # the first one waits for the connection
+        message, sent_s, back_s = ask()
+    except KafkaException as error:
+        raise BrokerError(f"Kafka took no record: {error}", "See: k2ctl stack logs kafka") from error
+    kind, appended_ms = message.timestamp()
+    return appended_ms / 1e3 - (sent_s + back_s) / 2 if kind == TIMESTAMP_LOG_APPEND_TIME else None

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +17,8 @@ from k2ctl.panels.consume import live_view
 if TYPE_CHECKING:
     from k2ctl.metrics import Exporter
     from k2ctl.pipeline.consumer import Consumer
+
+LOOPBACK: Final = "127.0.0.1"
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
@@ -58,7 +60,7 @@ def consume(
         typer.Option(
             metavar="ADDRESS", help="Where to serve them; on another address than loopback anyone there can read them."
         ),
-    ] = "127.0.0.1",
+    ] = LOOPBACK,
     group: Annotated[
         bool, typer.Option("--group", help="Share the topic with other consumers that are started so, on any machine.")
     ] = False,
@@ -79,7 +81,14 @@ def consume(
         return
     if detach:
         _refuse_alone({"--rebase": rebase, "--until-caught-up": until_caught_up, "--name": bool(name)})
-        options = {"--profile": profile, "--budget": budget, "--state": state, "--metrics-port": metrics_port}
+        options: dict[str, object] = {
+            "--profile": profile,
+            "--budget": budget,
+            "--state": state,
+            "--metrics-port": metrics_port,
+        }
+        if metrics_port and metrics_address != LOOPBACK:
+            options["--metrics-address"] = metrics_address
         fleet.detach(replicas, [str(part) for o, v in options.items() if v for part in (o, v)], as_json=as_json)
         return
     if replicas > 1:

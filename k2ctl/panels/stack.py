@@ -55,14 +55,20 @@ def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[E
 
         yield print_line
         return
-    with live(err(), board_panel, lambda board: board.note) as show:
+    try:
+        with live(err(), board_panel, lambda board: board.note) as show:
 
-        def draw(event: Event) -> None:
-            nonlocal board
-            board = board.after(event, time.monotonic() - started_s)
-            show(board)
+            def draw(event: Event) -> None:
+                nonlocal board
+                board = board.after(event, time.monotonic() - started_s)
+                show(board)
 
-        yield draw
+            yield draw
+    except BaseException:
+        # The live view is gone by now; how far each service came stays above the error.
+        if board.rows:
+            err().print(board_panel(board))
+        raise
 
 
 def board_panel(board: Board) -> RenderableType:
@@ -126,11 +132,33 @@ def up_panel(result: Up) -> RenderableType:
         ("state", endpoints.state_url),
     ):
         if value:
-            table.add_row(Text.assemble((f"  {name:<10}", "dim"), value, overflow="fold"))
+            table.add_row(Text.assemble((f"  {name:<11}", "dim"), value, overflow="fold"))
+    for service, url in result.web.items():
+        _add_web(table, service, url, result.secrets)
+    if result.left_out:
+        back = f"k2ctl stack up --engine docker --service {result.left_out[0]}"
+        table.add_row(
+            Text(f"  Left out, also next time: {', '.join(result.left_out)}. Bring it back: {back}", style="dim")
+        )
     if endpoints.engine == "embedded":
         table.add_row(Text("  This Kafka is for trying and testing: 5 MiB per partition, in memory.", style="dim"))
     table.add_row(Text("Next:  k2ctl load --rate 10k --duration 30   and   k2ctl consume"))
     return table
+
+
+_WEB: Final = {
+    "prometheus": ("Prometheus", "", ""),
+    "grafana": ("Grafana", "/d/k2-degradation", "user admin, password in {}/grafana_password"),
+    "api": ("API", "", "key in {}/api_key"),
+}
+"""service → name, page, how to get in; the folder of the secrets is filled in."""
+
+
+def _add_web(table: Table, service: str, url: str, secrets: str) -> None:
+    name, page, how = _WEB.get(service, (service, "", ""))
+    table.add_row(Text.assemble((f"  {name:<11}", "dim"), f"{url}{page}", overflow="fold"))
+    if how:
+        table.add_row(Text(f"  {'':<11}{how.format(secrets)}", style="dim", overflow="fold"))
 
 
 def status_table(endpoints: Endpoints | None, services: list[ServiceStatus]) -> Table:

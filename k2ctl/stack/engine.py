@@ -35,7 +35,8 @@ class Wanted:
 class Up:
     """What `up` did: the endpoints, whether they were there before, and what was found dead.
 
-    changed: the services that were created, recreated or started, where the engine tells.
+    changed: the services that were created, recreated or started, where the engine tells. web: service → URL of those
+    that answer browsers; secrets: the folder with their passwords. left_out: by `--without`, now or before.
     """
 
     endpoints: Endpoints
@@ -43,6 +44,9 @@ class Up:
     repaired: bool
     seconds: float
     changed: tuple[str, ...] = ()
+    web: Mapping[str, str] = field(default_factory=dict)
+    secrets: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

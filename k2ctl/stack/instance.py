@@ -32,12 +32,14 @@ class Instance:
     project: the prefix of container, volume and network names; empty until it is chosen.
     ports: name → port, as chosen by `--port`; the others are the file's.
     active: containers may be there; False once `down` has removed them all.
+    without: services left out, until one is named with `--service`.
     """
 
     id: str
     project: str
     ports: dict[str, int] = field(default_factory=dict)
     active: bool = False
+    without: tuple[str, ...] = ()
 
 
 def folder() -> Path:
@@ -62,10 +64,11 @@ def load_instance() -> Instance | None:
     """
     path = state_dir() / "docker" / "instance.json"
     try:
-        return Instance(**json.loads(path.read_text()))
+        raw = json.loads(path.read_text())
+        return Instance(**{**raw, "without": tuple(raw.get("without", ()))})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise StackError(
             f"{path} cannot be read: {error}",
             "See what is there: docker ps -a --filter label=io.k2ctl.instance; remove it, then that file.",

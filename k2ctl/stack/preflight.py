@@ -14,6 +14,7 @@ from typing import Final
 
 import psutil
 
+from k2ctl.broker.mock_cluster import library_path
 from k2ctl.errors import K2Error, StackError
 from k2ctl.home import load_endpoints, state_dir
 from k2ctl.stack.local import kafka_source
@@ -26,10 +27,10 @@ MEMORY_WANTED_BYTES: Final = 1_000_000_000
 
 
 class Verdict(StrEnum):
-    """What a check comes to. A warning stops nothing."""
+    """What a check comes to. A note is good to know and stops nothing."""
 
     OK = "ok"
-    WARNING = "warning"
+    NOTE = "note"
     WRONG = "wrong"
 
 
@@ -59,7 +60,7 @@ def disk() -> Check:
     found = f"{free / 1e9:.1f} GB free for {state_dir()}"
     if free >= DISK_WANTED_BYTES:
         return ok("disk", found)
-    verdict = Verdict.WRONG if free < DISK_NEEDED_BYTES else Verdict.WARNING
+    verdict = Verdict.WRONG if free < DISK_NEEDED_BYTES else Verdict.NOTE
     return Check("disk", verdict, found, "Make room, or put the state elsewhere: export K2CTL_HOME=/larger/disk")
 
 
@@ -69,7 +70,7 @@ def memory(needed_bytes: int = 0) -> Check:
     found = f"{available / 1e9:.1f} GB available, {wanted / 1e9:.1f} GB may be taken"
     if available >= wanted:
         return ok("memory", found)
-    return Check("memory", Verdict.WARNING, found, "Give the machine more, or end what is not needed.")
+    return Check("memory", Verdict.NOTE, found, "Give the machine more, or end what is not needed.")
 
 
 @dataclass(frozen=True)
@@ -129,18 +130,22 @@ def python() -> Check:
     """The interpreter, and whether it may write byte-code, without which every command starts half a second later."""
     found = f"Python {platform.python_version()} at {sys.executable}"
     if sys.dont_write_bytecode:
-        return Check("python", Verdict.WARNING, f"{found}, writes no byte-code", "unset PYTHONDONTWRITEBYTECODE")
+        return Check("python", Verdict.NOTE, f"{found}, writes no byte-code", "unset PYTHONDONTWRITEBYTECODE")
     return ok("python", found)
 
 
 def state_directory() -> Check:
     """Only its owner may read it: there are passwords in it."""
-    path, mode = state_dir(), stat.S_IMODE(state_dir().stat().st_mode)
+    try:
+        path = state_dir()
+    except StackError as error:
+        return wrong("state directory", error)
+    mode = stat.S_IMODE(path.stat().st_mode)
     found = f"{path}, mode {mode:04o}"
     if not os.access(path, os.W_OK):
         return Check("state directory", Verdict.WRONG, f"{found}, cannot be written", f"sudo chown -R $USER {path}")
     if mode & 0o077:
-        return Check("state directory", Verdict.WARNING, f"{found}, open to others", f"chmod 700 {path}")
+        return Check("state directory", Verdict.NOTE, f"{found}, open to others", f"chmod 700 {path}")
     return ok("state directory", found)
 
 
@@ -150,7 +155,15 @@ def local_engine() -> Check:
         found = f"{kafka_source()}; {redis_server_binary()}"
         return ok("engine local", found)
     except StackError as error:
-        return Check("engine local", Verdict.WARNING, str(error), error.hint)
+        return wrong("engine local", error)
+
+
+def embedded_engine() -> Check:
+    """What `--engine embedded` needs: the librdkafka that confluent-kafka's wheel carries."""
+    try:
+        return ok("engine embedded", library_path().name)
+    except StackError as error:
+        return wrong("engine embedded", error)
 
 
 def endpoints_file() -> Check:

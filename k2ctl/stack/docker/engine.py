@@ -12,7 +12,7 @@ from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints, forget_endpoints, load_endpoints, save_endpoints, state_dir
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.compose.reading import read_project
-from k2ctl.stack.docker.addresses import ensure_secrets
+from k2ctl.stack.docker.addresses import ensure_secrets, from_here
 from k2ctl.stack.docker.client import INSTANCE, PROJECT, Container, docker_client, our_containers
 from k2ctl.stack.docker.converge import Convergence, remove
 from k2ctl.stack.docker.figures import status_of
@@ -25,6 +25,7 @@ from k2ctl.stack.instance import (
     load_instance,
     new_instance,
     save_instance,
+    secrets_dir,
     variables,
 )
 from k2ctl.stack.progress import Event, Phase, note
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 STOPS_AT_ONCE: Final = 8
 GRACE_S: Final = 30
+WEB: Final = ("prometheus", "grafana", "api")
+"""Services that answer browsers."""
 
 
 def read_stack(instance: Instance) -> Project:
@@ -63,6 +66,8 @@ class DockerEngine:
             instance = self._instance(client, wanted)
             project = read_stack(instance)
             _refuse_unknown(project, wanted)
+            instance = replace(instance, without=_left_out(instance, project, wanted))
+            wanted = replace(wanted, without=instance.without)
             refuse(examine(client, instance, project, wanted))
             # Who we are is on disk before the first thing is created: a kill from here on leaves what `down` can find.
             save_instance(replace(instance, active=True))
@@ -73,8 +78,18 @@ class DockerEngine:
             changed = convergence.changed
             convergence.run(lambda name: try_for_real(endpoints, name, thorough=name in changed))
             save_endpoints(endpoints)
+            web = _web(project, our_containers(client, instance.id))
         repaired = before is not None and bool(changed)
-        return Up(endpoints, not changed, repaired, time.monotonic() - started_s, tuple(changed))
+        return Up(
+            endpoints,
+            not changed,
+            repaired,
+            time.monotonic() - started_s,
+            tuple(changed),
+            web,
+            str(secrets_dir()),
+            instance.without,
+        )
 
     def _instance(self, client: "APIClient", wanted: Wanted) -> Instance:
         file = compose_file()
@@ -141,6 +156,13 @@ class DockerEngine:
                 yield rest.decode(errors="replace")
 
 
+def _web(project: Project, containers: list[Container]) -> dict[str, str]:
+    """service → URL of those with a page that run."""
+    address = from_here(project)
+    running = {one.service for one in containers if one.state == "running"}
+    return {name: f"http://{address(name)}" for name in WEB if name in running and address(name)}
+
+
 def remove_containers(client: "APIClient", containers: list[Container], report: Report) -> None:
     """Stop and remove containers, those of the same wave at once, what needs others before what it needs."""
 
@@ -163,6 +185,13 @@ def _is_free(client: "APIClient", project: str) -> bool:
     names += [network["Name"] for network in client.networks()]
     alike = any(name.startswith((f"{project}-", f"{project}_")) for name in names)
     return not (alike or client.containers(all=True, filters=label) or client.networks(filters=label))
+
+
+def _left_out(instance: Instance, project: Project, wanted: Wanted) -> tuple[str, ...]:
+    """What `--without` says now and said before; naming a service brings it back, and what it needs."""
+    back = set(project.chosen(wanted.services)) if wanted.services else set()
+    before = [name for name in instance.without if name in project.services and name not in back]
+    return tuple(dict.fromkeys((*before, *wanted.without)))
 
 
 def _refuse_unknown(project: Project, wanted: Wanted) -> None:

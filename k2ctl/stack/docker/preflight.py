@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from k2ctl.errors import StackError
 from k2ctl.stack import preflight
 from k2ctl.stack.compose.model import Project
-from k2ctl.stack.docker.client import our_containers
+from k2ctl.stack.docker.client import docker_address, our_containers
 from k2ctl.stack.docker.images import image_id
 from k2ctl.stack.engine import Wanted
 from k2ctl.stack.instance import Instance, compose_file, port_names
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
 
 
 def examine(client: "APIClient", instance: Instance, project: Project, wanted: Wanted) -> list[Check]:
-    """Every check of this engine; some 50 ms."""
+    """Every check that `up` makes; some 50 ms."""
+    limits = memory_limits(project, wanted)
+    return [preflight.disk(), preflight.memory(limits), *engine_checks(client, instance, project, wanted)]
+
+
+def engine_checks(client: "APIClient", instance: Instance, project: Project, wanted: Wanted) -> list[Check]:
+    """Those that are this engine's alone: Docker, ports, images."""
     names = set(project.chosen(wanted.services, wanted.without))
-    limits = sum(project.services[name].mem_limit or 0 for name in names)
-    return [
-        _engine(client),
-        preflight.disk(),
-        preflight.memory(limits),
-        *_ports(client, instance, project, names),
-        *_images(client, project, names),
-    ]
+    return [_engine(client), *_ports(client, instance, project, names), *_images(client, project, names)]
+
+
+def memory_limits(project: Project, wanted: Wanted) -> int:
+    """Bytes that the wanted services may take together."""
+    chosen = project.chosen(wanted.services, wanted.without).values()
+    return sum(service.mem_limit or 0 for service in chosen)
 
 
 def refuse(checks: Sequence[Check]) -> None:
@@ -43,7 +48,7 @@ def refuse(checks: Sequence[Check]) -> None:
 
 def _engine(client: "APIClient") -> Check:
     version = client.version()
-    return preflight.ok("docker", f"Docker {version['Version']} at {client.base_url.replace('http+docker', 'unix')}")
+    return preflight.ok("engine docker", f"Docker {version['Version']} at {docker_address()}")
 
 
 def _ports(client: "APIClient", instance: Instance, project: Project, names: set[str]) -> list[Check]:
@@ -80,4 +85,4 @@ def _images(client: "APIClient", project: Project, names: set[str]) -> list[Chec
     missing = sorted(image for image in images if image_id(client, image) is None)
     if not missing:
         return [preflight.ok("images", f"{len(images)} there")]
-    return [Check("images", Verdict.WARNING, f"not here yet: {', '.join(missing)}", "`up` pulls them.")]
+    return [Check("images", Verdict.NOTE, f"not here yet: {', '.join(missing)}", "`up` pulls them.")]

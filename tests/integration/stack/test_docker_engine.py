@@ -304,6 +304,15 @@ def test_one_service_comes_with_what_it_needs_and_unknown_ones_are_refused(clien
         up(without=("web",))
 
 
+def test_what_is_left_out_stays_out_until_it_is_named() -> None:
+    assert up(without=("other",)).left_out == ("other",)
+    again = up()
+    assert (again.changed, again.left_out) == ((), ("other",))
+    back = up(services=("other",))
+    assert (back.changed, back.left_out) == (("other",), ())
+    assert up().changed == ()
+
+
 def test_no_secret_is_seen_in_inspect_and_its_file_is_ours_alone(client: docker.DockerClient) -> None:
     up()
     path = secrets_dir() / "word"

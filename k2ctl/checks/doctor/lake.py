@@ -1,0 +1,51 @@
+"""Does the lake open, do its books balance, are the spill files there."""
+
+from typing import TYPE_CHECKING
+
+from k2ctl.home import Endpoints
+from k2ctl.stack.preflight import Check, Verdict, ok
+
+if TYPE_CHECKING:
+    from k2ctl.lake.books import Books
+
+
+def lake_checks(endpoints: Endpoints) -> list[Check]:
+    """Read the table's books.
+
+    Raises:
+        LakeError: catalog or warehouse do not answer, or the table cannot be trusted.
+    """
+    from k2ctl.lake.books import read_books  # pyiceberg takes a second to import
+    from k2ctl.lake.catalog import Lake
+
+    with Lake.at(endpoints) as lake:
+        books = read_books(lake)
+    return [ok("lake", "no table yet; the first consumer makes it")] if books is None else judge(books)
+
+
+def judge(books: "Books") -> list[Check]:
+    """What the books come to."""
+    total = books.total
+    found = [ok("lake", f"{books.rows:,} rows")]
+    if books.balanced:
+        found.append(ok("books", f"seen {total.seen:,} is the sum of its parts in every partition"))
+    else:
+        where = ", ".join(books.unbalanced) or f"{total.stored:,} counted as stored, {books.rows:,} rows in the table"
+        found.append(Check("books", Verdict.WRONG, f"do not balance: {where}", "k2ctl lake status, then: k2ctl verify"))
+    if total.lost:
+        found.append(Check("lost", Verdict.NOTE, f"Kafka deleted {total.lost:,} trades unread", "k2ctl lake status"))
+    if books.owed:
+        found.append(Check("put aside", Verdict.NOTE, f"{books.owed:,} trades wait", "k2ctl backfill"))
+    return found + _spills(books)
+
+
+def _spills(books: "Books") -> list[Check]:
+    missing, forgotten = len(books.missing_spills), len(books.forgotten_spills)
+    if missing:
+        what = f"{missing} of the ledger's are not there, first {books.missing_spills[0]}"
+        help_ = "k2ctl backfill: reads from Kafka what it still holds, and counts the rest as lost"
+        return [Check("spill files", Verdict.WRONG, what, help_)]
+    if forgotten:
+        what = f"{forgotten} that the ledger does not name; a consumer may be about to"
+        return [Check("spill files", Verdict.NOTE, what, "k2ctl lake expire (deletes those older than an hour)")]
+    return [ok("spill files", "each is there, and none is forgotten")]
