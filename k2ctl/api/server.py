@@ -34,6 +34,11 @@ def listen(settings: Settings) -> Iterator[sockets.socket]:
     family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
     with sockets.socket(family, sockets.SOCK_STREAM) as socket:
         socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        if hasattr(sockets, "TCP_USER_TIMEOUT"):
+            # Connections inherit it. A close waits for what was sent to be taken; from a client that never does,
+            # only the kernel takes the connection back.
+            silent_ms = round(settings.limits.seconds * 1000)
+            socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, silent_ms)
         try:
             socket.bind((host, settings.port))
             socket.listen(128)

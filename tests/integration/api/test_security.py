@@ -1,14 +1,19 @@
 """Who may ask what: keys, names, methods, sizes; and clients that are slow or go away."""
 
+import contextlib
 import socket
 import threading
 import time
+from pathlib import Path
 from urllib.parse import urlparse
 
 import httpx
 import pytest
 
-from tests.integration.api.conftest import SPAN, Service
+from k2ctl.api.settings import Limits, Settings
+from k2ctl.home import Endpoints
+from tests.integration.api.conftest import SPAN, WHOLE, Service, platform, serving
+from tests.made_trades import make_trades, produce_trades
 
 KEY = {"Authorization": "Bearer " + "k" * 20}
 PATHS = ["/", "/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/status", "/v1/events", "/metrics",
@@ -77,6 +82,45 @@ def test_a_client_that_goes_away_or_does_not_read_holds_nobody_up(fresh: Service
     assert time.monotonic() - started_s < 2
     for connection in [*silent, half]:
         connection.close()
+
+
+def test_answers_that_nobody_takes_hold_no_query_and_are_broken_off(
+    embedded_stack: Endpoints, home: Path, exchange: str
+) -> None:
+    endpoints, topic = platform(embedded_stack, home, exchange)
+    many = make_trades(40_000, start=WHOLE)
+    many["symbol"] = b"S01"
+    produce_trades(endpoints, topic, many, 100)
+    limits = Limits(queries=1, seconds=2.0, waiting_s=30.0)  # far above what a client that takes nothing may have
+    with serving(endpoints, topic, Settings(port=0, limits=limits)) as running:
+        at = urlparse(running.url)
+        query = f"symbol=S01&since={SPAN['since']}&until={SPAN['until']}&limit=40000"
+        silent = []
+        for _ in range(5):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((at.hostname, at.port))
+            connection.settimeout(20)
+            connection.sendall(f"GET /v1/trades/recent?{query} HTTP/1.1\r\nHost: {at.netloc}\r\n\r\n".encode())
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            silent.append(connection)  # and takes no more; a whole answer is larger than what lies between them
+        started_s = time.monotonic()
+        assert running.client.get("/v1/trades/recent", params={**SPAN, "symbol": "S03"}).status_code == 200
+        assert time.monotonic() - started_s < 1
+        assert running.engine.running == 0
+        time.sleep(limits.seconds + 3)
+        for connection in silent:
+            assert not _rest(connection).endswith(b"\r\n0\r\n\r\n")
+            connection.close()
+
+
+def _rest(connection: socket.socket) -> bytes:
+    """The last bytes that a connection still gives."""
+    last = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(1 << 20):
+            last = (last + part)[-16:]
+    return last
 
 
 def test_queries_and_streams_at_once_are_limited(fresh: Service) -> None:
