@@ -28,7 +28,6 @@ BLOCK: Final = 1024
 
 SAVE_EVERY_S: Final = 1.0
 SAVE_SHARE: Final = 1 / 60
-RUNS_KEPT: Final = 1000
 SUFFIX: Final = ".truth"
 
 INTERVAL: Final = np.dtype([("session", "u8"), ("low", "u8"), ("high", "u8"), ("sum", "u8", 2)])
@@ -201,15 +200,5 @@ def read(path: Path) -> Truth:
 
 def recorded() -> Iterator[Truth]:
     """What all loads of this state directory wrote down, oldest first."""
-    for path in _files():
+    for path in sorted(truth_dir().glob(f"*{SUFFIX}")):
         yield read(path)
-
-
-def forget_oldest() -> None:
-    """Keep the newest thousand."""
-    for path in _files()[:-RUNS_KEPT]:
-        path.unlink(missing_ok=True)
-
-
-def _files() -> list[Path]:
-    return sorted(truth_dir().glob(f"*{SUFFIX}"))
