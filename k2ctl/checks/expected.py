@@ -140,11 +140,15 @@ class Slots:
         return np.asarray(self._base[at] + (number - self._low[at]).astype(np.int64))
 
     def take(self, placed: Placed, source: int) -> None:
-        """Trades from one source; the first showing of each counts, in the order of the calls."""
+        """Trades from one source; the first showing of each counts, in the order of the calls.
+
+        Foreign is what no load sent, neither of this pass nor of another.
+        """
         session, number = sessions_and_numbers(placed.trades)
         at = np.minimum(np.searchsorted(self._names, session), max(0, len(self._names) - 1))
         known = self._names[at] == session if len(self._names) else np.zeros(len(session), np.bool_)
-        self.foreign += int((~known).sum())
+        if source in (IN_LAKE, IN_TAIL):
+            self.foreign += int((~np.isin(session[~known], self._sessions.sent["session"])).sum())
         inside = known & (number >= self._low[at]) & (number <= self._high[at])
         self._note_outside(at[known & ~inside], number[known & ~inside])
         slots = self._base[at[inside]] + (number[inside] - self._low[at[inside]]).astype(np.int64)
@@ -213,9 +217,9 @@ class Slots:
 
     def altered(self) -> tuple[list[Interval], int]:
         """Intervals whose trades are all there and are not what was sent; and the trades that could not be compared."""
-        there = (self.found != 0).astype(np.int64)
-        counted = np.append(0, np.cumsum(there))
-        present = counted[self._starts + self._lengths] - counted[self._starts]
+        # Where intervals of two replays overlap, trades count for the later: the earlier then lacks some.
+        there = np.flatnonzero((self.found != 0) & (self.expected != NEVER_SENT))
+        present = np.bincount(np.searchsorted(self._starts, there, side="right") - 1, minlength=len(self._starts))
         sums = self._intervals["sum"].copy()
         absent = self.found[self._failed_slots] == 0
         owner = np.searchsorted(self._starts, self._failed_slots[absent], side="right") - 1

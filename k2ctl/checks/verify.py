@@ -144,16 +144,17 @@ class _Topic:
     def verified(self) -> Verified:
         """The comparison, pass by pass."""
         result, passes = self._result, list(self._sessions.passes())
-        found, matched = 0, 0
+        found = 0
         for number, chosen in enumerate(passes):
             slots = Slots(self._sessions, chosen)
-            symbols = None if len(passes) == 1 else self._symbols(chosen)
+            # The first pass reads every symbol, and so sees what others sent.
+            symbols = None if number == 0 else self._symbols(chosen)
             part = f", part {number + 1} of {len(passes)}" if len(passes) > 1 else ""
             self._fill(slots, symbols, part)
             self._compare(slots)
             found += self._of_unfinished(slots)
-            matched += slots.foreign
-        result.foreign = matched if len(passes) == 1 else 0
+            if number == 0:
+                result.foreign = slots.foreign
         if self._bound:
             copies = int(self._sessions.sent["copies"][self._sessions.unfinished].sum())
             result.too_few = max(0, self._bound - copies - found)
@@ -168,16 +169,13 @@ class _Topic:
         if self._pinned is not None:
             for placed in stored_trades(self._pinned, self._topic, symbols):
                 slots.take(placed, IN_LAKE)
-        foreign = slots.foreign
         self._say(f"reading what Kafka holds and the table does not{part}")
         for placed in self._from_kafka(self._topic, self._tail()):
             slots.take(placed, IN_TAIL)
-        foreign, slots.foreign = slots.foreign, foreign
         for placed in self._aside():
             slots.take(placed, ASIDE)
         for placed in self._dead():
             slots.take(placed, DEAD)
-        slots.foreign = foreign
 
     def _tail(self) -> Ranges:
         heads = self._pinned.progress.heads if self._pinned else {}

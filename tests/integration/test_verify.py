@@ -14,18 +14,23 @@ import pytest
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import BatchProducer
+from k2ctl.checks import expected
+from k2ctl.checks.expected import IN_TAIL, Interval, Sessions, Slots
 from k2ctl.checks.verify import Verified, failed, verify
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints, truth_dir
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.pinned import pin
+from k2ctl.lake.whole import Placed
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
-from k2ctl.load.truth import read, write
+from k2ctl.load.truth import FAILED, INTERVAL, SENT, Run, Truth, read, write
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
+from k2ctl.schema.checksum import checksums, sessions_and_numbers
+from k2ctl.schema.stored import trades_of
 from k2ctl.schema.topics import trades_topic
 from tests.made_trades import make_trades, quick_profile
 
@@ -137,6 +142,80 @@ def test_trades_of_others_are_counted_and_are_no_error(embedded_stack: Endpoints
     BatchProducer(endpoints, topic, 1).send_all(make_trades(30), np.array([30, 0, 0, 0]))
     result = only(endpoints)
     assert (result.holds, result.foreign) == (True, 30)
+
+
+def test_in_several_passes_it_finds_the_same_and_counts_others_once(
+    embedded_stack: Endpoints, home: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoints = with_lake(embedded_stack, home)
+    loaded(endpoints, profile)
+    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    BatchProducer(endpoints, topic, 1).send_all(make_trades(30), np.array([30, 0, 0, 0]))
+    consumed(endpoints, profile)
+    at_once = only(endpoints)
+    monkeypatch.setattr(expected, "SLOTS_A_PASS", 500)
+    said: list[str] = []
+    (in_parts,) = verify(endpoints, said.append)
+    assert "part 3 of" in " ".join(said)
+    assert at_once.foreign == 30
+    assert in_parts == at_once
+
+
+def test_what_failed_and_is_not_there_is_uncertain_and_no_fault(
+    embedded_stack: Endpoints, home: Path, profile: Profile
+) -> None:
+    """Its neighbours are still compared: the sum of their stretch is taken without it."""
+    endpoints = with_lake(embedded_stack, home)
+    loaded(endpoints, profile)
+    consumed(endpoints, profile)
+    gone: list[pa.Table] = []
+
+    def lose(rows: pa.Table) -> pa.Table:
+        at = pc.index(rows["symbol"], "BHP").as_py()
+        gone.append(rows.slice(at, 1))
+        return rows.take(pa.array(np.delete(np.arange(len(rows)), at)))
+
+    rewrite(endpoints, lose)
+    assert only(endpoints).faults["missing"] == 1
+    note_as_failed(trades_of(gone[0].combine_chunks().to_batches()[0]))
+    result = only(endpoints)
+    assert (result.holds, result.uncertain, result.uncompared) == (True, 1, 0)
+
+
+def note_as_failed(trades: np.ndarray) -> None:
+    """As a load does when Kafka does not confirm a delivery."""
+    (path,) = truth_dir().iterdir()
+    truth = read(path)
+    failures = np.empty(len(trades), FAILED)
+    failures["session"], failures["number"] = sessions_and_numbers(trades)
+    failures["sum"] = checksums(trades)
+    write(path, replace(truth, failed=failures), durable=False)
+
+
+def test_replays_that_overlap_in_part_are_never_called_altered() -> None:
+    """Numbers 1 to 6 of one run, 4 to 9 of another: what only the first sent cannot be compared, and that is said."""
+    trades = make_trades(9 * 20)[::20]
+    truths = [Truth(RUN, sent_of(part), interval_of(part), np.zeros(0, FAILED)) for part in (trades[:6], trades[3:])]
+    sessions = Sessions.of(truths)
+    altered = []
+    for change in (0, 1):
+        trades["price"][7] += change
+        slots = Slots(sessions, np.arange(1))
+        slots.take(Placed(trades, np.arange(9)), IN_TAIL)
+        altered.append(slots.altered())
+    assert altered == [([], 3), ([Interval("S00", 4, 9, 6)], 3)]
+
+
+RUN = Run("run", 0, "topic", "epoch", "sbe", 0, 6, 6, finished=True)
+
+
+def sent_of(trades: np.ndarray) -> np.ndarray:
+    return np.array([(sessions_and_numbers(trades)[0][0], b"S00", 0, 0)], SENT)
+
+
+def interval_of(trades: np.ndarray) -> np.ndarray:
+    session, number = sessions_and_numbers(trades)
+    return np.array([(session[0], number[0], number[-1], checksums(trades).sum(axis=0))], INTERVAL)
 
 
 def test_a_load_that_was_killed_is_held_to_what_it_had_acknowledged(
