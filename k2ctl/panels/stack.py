@@ -136,10 +136,8 @@ def up_panel(result: Up) -> RenderableType:
     for service, url in result.web.items():
         _add_web(table, service, url, result.secrets)
     if result.left_out:
-        back = f"k2ctl stack up --engine docker --service {result.left_out[0]}"
-        table.add_row(
-            Text(f"  Left out, also next time: {', '.join(result.left_out)}. Bring it back: {back}", style="dim")
-        )
+        table.add_row(Text(f"  {'left out':<11}{', '.join(result.left_out)}; it comes back with", style="dim"))
+        table.add_row(Text(f"  {'':<11}k2ctl stack up --engine docker --service {result.left_out[0]}", style="dim"))
     if endpoints.engine == "embedded":
         table.add_row(Text("  This Kafka is for trying and testing: 5 MiB per partition, in memory.", style="dim"))
     table.add_row(Text("Next:  k2ctl load --rate 10k --duration 30   and   k2ctl consume"))

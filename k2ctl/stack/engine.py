@@ -95,8 +95,8 @@ class Engine(Protocol):
         """Whether there is something of ours that `down` has not ended, living or dead."""
         ...
 
-    def status(self) -> list[ServiceStatus]:
-        """Every service with its real health."""
+    def status(self, *, figures: bool = True) -> list[ServiceStatus]:
+        """Every service with its real health; figures: also CPU and memory, where measuring them takes seconds."""
         ...
 
     def log_lines(self, service: str, *, follow: bool) -> Iterator[str]:

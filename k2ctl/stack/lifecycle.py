@@ -47,13 +47,13 @@ def down(*, volumes: bool, report: Report = lambda _: None) -> str | None:
         return running.name if running else None
 
 
-def status() -> list[ServiceStatus]:
-    """Each service of the running stack with its real health.
+def status(*, figures: bool = True) -> list[ServiceStatus]:
+    """Each service of the running stack with its real health; figures: also CPU and memory.
 
     Raises:
         NotRunning: there is none.
     """
-    return _require().status()
+    return _require().status(figures=figures)
 
 
 def log_lines(service: str, *, follow: bool) -> Iterator[str]:

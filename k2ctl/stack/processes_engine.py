@@ -109,7 +109,7 @@ class ProcessEngine:
         endpoints = load_endpoints()
         return endpoints if endpoints is not None and endpoints.engine == self.name else None
 
-    def status(self) -> list[ServiceStatus]:
+    def status(self, *, figures: bool = True) -> list[ServiceStatus]:  # noqa: ARG002 - they cost nothing here
         """Kafka gets a record there and back, Redis answers, the catalog opens."""
         endpoints = self._endpoints()
         if endpoints is None:

@@ -34,7 +34,7 @@ def service_checks(engine: str, services: list[ServiceStatus]) -> list[Check]:
 
 def running_services() -> list[ServiceStatus]:
     """The services of what is up; none when nothing is."""
-    return status() if running_engine() else []
+    return status(figures=False) if running_engine() else []
 
 
 def _service(engine: str, one: ServiceStatus) -> Check:

@@ -131,13 +131,13 @@ class DockerEngine:
         endpoints = load_endpoints()
         return endpoints if endpoints is not None and endpoints.engine == self.name else None
 
-    def status(self) -> list[ServiceStatus]:
+    def status(self, *, figures: bool = True) -> list[ServiceStatus]:
         """See `Engine`. CPU is measured over a moment; what Docker calls healthy is also tried for real."""
         instance = load_instance()
         if instance is None:
             return []
         with docker_client() as client:
-            return status_of(client, our_containers(client, instance.id), self._endpoints())
+            return status_of(client, our_containers(client, instance.id), self._endpoints(), figures=figures)
 
     def log_lines(self, service: str, *, follow: bool) -> Iterator[str]:
         """See `Engine`. A name of a container works too, for services with several."""

@@ -17,15 +17,17 @@ SAMPLE_S = 0.5
 """How long CPU is measured."""
 
 
-def status_of(client: "APIClient", containers: list[Container], endpoints: Endpoints | None) -> list[ServiceStatus]:
+def status_of(
+    client: "APIClient", containers: list[Container], endpoints: Endpoints | None, *, figures: bool = True
+) -> list[ServiceStatus]:
     """One entry per container; endpoints: of a stack that became ready, so that its services are tried for real."""
     if not containers:
         return []
     with ThreadPoolExecutor(max_workers=len(containers)) as pool:
-        return list(pool.map(lambda one: _status(client, one, endpoints), containers))
+        return list(pool.map(lambda one: _status(client, one, endpoints, figures), containers))
 
 
-def _status(client: "APIClient", one: Container, endpoints: Endpoints | None) -> ServiceStatus:
+def _status(client: "APIClient", one: Container, endpoints: Endpoints | None, figures: bool) -> ServiceStatus:
     details = client.inspect_container(one.id)
     name = one.service if one.number == 1 else f"{one.service}-{one.number}"
     endpoint = ", ".join(_published(details))
@@ -33,7 +35,7 @@ def _status(client: "APIClient", one: Container, endpoints: Endpoints | None) ->
         done = one.state == "exited" and one.exit_code == 0 and details["HostConfig"]["RestartPolicy"]["Name"] == "no"
         what = "done" if done else f"{one.state}, exit code {one.exit_code}"
         return ServiceStatus(name, one.state, what, endpoint)
-    memory_bytes, cpu_share = _figures(client, one.id)
+    memory_bytes, cpu_share = _figures(client, one.id) if figures else (None, None)
     return ServiceStatus(
         name,
         one.state,
