@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "lake": Entry("lake", "State of the table; compaction and expiry."),
     "cost": Entry("cost", "Monthly cost of a platform, line by line, with sources."),
     "verify": Entry("verify", "What Kafka acknowledged is what is stored."),
+    "validate": Entry("validate", "Every target of the platform, measured now."),
     "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),
     "doctor": Entry("doctor", "What is wrong with this machine, the stack or the lake, and what helps."),
     "demo": Entry("demo", "The platform's promise, live, with checks on live figures."),

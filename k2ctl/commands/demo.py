@@ -57,7 +57,7 @@ def demo(
         raise UsageError("--pause waits for Enter, and there is no terminal.", "Leave it out: k2ctl demo --pace 2")
     acts = chosen(act or [])
     wait = input if pause else None
-    with _leaving() as leave, Screen(err() if as_json else out(), leave, screens, wait) as screen:
+    with leaving() as leave, Screen(err() if as_json else out(), leave, screens, wait) as screen:
         told = tell(load_profile(profile), engine, acts, Tempo(quick, pace), screen)
     if as_json:
         print_json(orjson.dumps({"held": told.held, "checks": told.checks, **asdict(told)}))
@@ -83,8 +83,8 @@ def notes() -> None:
 
 
 @contextmanager
-def _leaving() -> Iterator[threading.Event]:
-    """SIGTERM ends the demo as Ctrl-C does, with everything cleared away.
+def leaving() -> Iterator[threading.Event]:
+    """SIGTERM ends the block as Ctrl-C does, with everything cleared away.
 
     The event says that one came: Python drops an exception that a signal raises within a destructor.
     """

@@ -64,7 +64,7 @@ def play(stage: Stage) -> None:
     stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
     stage.finish_load()
     stage.step("The load has ended: down again, one level at a time, and everything put aside is given back")
-    done = stage.watch(lambda tick: seen.note(tick) or _settled(stage, tick))
+    done = stage.watch(lambda tick: seen.note(tick) or settled(stage, tick))
     stage.watch(lambda tick: seen.note(tick), 1.0)
     stage.check(ladder_climbed(seen.levels))
     stage.check(ladder_descended(seen.moves))
@@ -124,7 +124,8 @@ def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> None:
     stage.watch(lambda tick: seen.note(tick) or bool(tick.overview.consumers), 30)
 
 
-def _settled(stage: Stage, tick: Tick) -> bool:
+def settled(stage: Stage, tick: Tick) -> bool:
+    """Back at NORMAL, with everything that was acknowledged in the table and nothing owed."""
     overview = tick.overview
     quiet = bool(overview.consumers) and overview.level == "NORMAL" and not overview.owed and not overview.pending
     return quiet and overview.lag_committed_trades == 0 and stage.counts().seen >= stage.acknowledged
