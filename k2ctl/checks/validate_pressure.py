@@ -4,11 +4,11 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
+from k2ctl.checks.proof import prove
 from k2ctl.checks.targets import Ground, Results, Step, Target
-from k2ctl.checks.verify import FAULTS, Verified, verify
-from k2ctl.demo.checks import Check, books_balance, given_back, ladder_climbed, ladder_descended
+from k2ctl.demo.checks import books_balance, given_back, ladder_climbed, ladder_descended
 from k2ctl.demo.innovations import BUDGET, RATE, Seen, settled
-from k2ctl.demo.stage import Stage, stage
+from k2ctl.demo.stage import stage
 from k2ctl.demo.tempo import Tempo
 from k2ctl.demo.told import ActTold, Audience, Billing
 
@@ -45,13 +45,13 @@ def measure_ladder(ground: Ground, wanted: Sequence[Target]) -> Results:
         built.finish_load()
         built.watch(lambda tick: seen.note(tick) or settled(built, tick), CLIMB_AT_MOST_S)
         built.watch(lambda tick: seen.note(tick), 1.0)
-        counts = built.counts()
+        counts = built.readings.counts()
         checks = (
             ladder_climbed(seen.levels),
             ladder_descended(seen.moves),
-            given_back(counts, seen.returned, f"{seen.aside:,} had been put aside"),
+            given_back(counts, seen.total.aside, seen.total.returned, f"cooldown {LIVE.cooldown_s:.0f} s"),
             books_balance(counts, built.acknowledged),
-            _verified(built),
+            prove(built.endpoints),
         )
         yield from (target.judged(check.held, check.measured) for target, check in zip(wanted, checks, strict=True))
 
@@ -83,30 +83,17 @@ def measure_kills(ground: Ground, wanted: Sequence[Target]) -> Results:
         for number in range(kills):
             ground.say(f"kill -9, {number + 1} of {kills}")
             built.watch_for(chance.uniform(2.0, 4.8))
-            stored = built.counts().stored
+            stored = built.readings.counts().stored
             built.kill_consumer()
             built.start_consumer()
         in_the_middle = built.loading and stored > 0
         ground.say("kill: the last consumer catches up")
         built.finish_load()
         built.watch(lambda tick: settled(built, tick), CLIMB_AT_MOST_S)
-        check = _verified(built)
+        check = prove(built.endpoints)
         measured = f"{check.measured}; {stored:,} stored at the last kill"
         measured += "" if in_the_middle else ", which did not hit a consumer at work"
         yield wanted[0].judged(check.held and in_the_middle, measured)
-
-
-def _verified(built: Stage) -> Check:
-    """`k2ctl verify`, on the stage."""
-    results = verify(built.endpoints, lambda _: None)
-    return Check("verify holds", bool(results) and all(result.holds for result in results), _said(results))
-
-
-def _said(results: Sequence[Verified]) -> str:
-    there = sum(result.in_lake + result.in_tail for result in results)
-    faults = [(sum(result.faults[name] for result in results), name) for name in FAULTS]
-    found = ", ".join(f"{count:,} {name}" for count, name in faults if count)
-    return f"{sum(result.acknowledged for result in results):,} acknowledged, {there:,} there; {found or 'no fault'}"
 
 
 def _act(title: str) -> ActTold:

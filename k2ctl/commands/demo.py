@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from k2ctl.errors import CheckFailed, UsageError
 from k2ctl.options import JsonOption, ProfileOption
+
+NOTES_EVERY_S: Final = 0.3
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -30,6 +32,9 @@ def demo(
     screens: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Save each act's best moment as an SVG picture.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write curves, figures and assertions as one page.")
+    ] = None,
     engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")] = "embedded",
     profile: ProfileOption = "laptop",
     as_json: JsonOption = False,
@@ -47,18 +52,27 @@ def demo(
 
     import orjson
 
+    from k2ctl.checks.proof import prove
     from k2ctl.console import err, out, print_json
     from k2ctl.demo.story import chosen, tell
     from k2ctl.demo.tempo import Tempo
     from k2ctl.panels.demo import Screen, verdict
+    from k2ctl.panels.report import report_page
     from k2ctl.profiles import load_profile
 
     if pause and not sys.stdin.isatty():
         raise UsageError("--pause waits for Enter, and there is no terminal.", "Leave it out: k2ctl demo --pace 2")
+    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
+        raise UsageError(
+            f"No file can be written at {report}.", "Name one in a folder that is there: k2ctl demo --report demo.html"
+        )
     acts = chosen(act or [])
     wait = input if pause else None
     with leaving() as leave, Screen(err() if as_json else out(), leave, screens, wait) as screen:
-        told = tell(load_profile(profile), engine, acts, Tempo(quick, pace), screen)
+        told = tell(load_profile(profile), engine, acts, Tempo(quick, pace), screen, prove)
+    if report is not None:
+        report.write_text(report_page(told), encoding="utf-8")
+        err().print(f"The report: {report}", markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json(orjson.dumps({"held": told.held, "checks": told.checks, **asdict(told)}))
     else:
@@ -69,17 +83,35 @@ def demo(
 
 @app.command()
 def notes() -> None:
-    """Talking points for a presenter, act by act.
+    """Talking points for a presenter: while a demo runs those of its act, live; else of all acts.
 
     Example:  k2ctl demo notes
     """
-    from k2ctl.console import out
-    from k2ctl.demo.story import ACTS, FINALE
+    import time
 
-    for act in (*ACTS, FINALE):
-        out().print(f"{act.billing.title}: {act.billing.headline}", style="bold", markup=False)
-        for point in act.billing.notes:
-            out().print(f"  • {point}", markup=False)
+    from k2ctl.console import out
+    from k2ctl.demo.cue import take
+    from k2ctl.demo.story import ACTS, FINALE
+    from k2ctl.panels.live import live
+    from k2ctl.panels.notes import act_of, notes_lines, notes_view
+
+    def say(number: int) -> None:
+        for line in () if (act := act_of(number)) is None else notes_lines(act):
+            out().print(line, markup=False, highlight=False, soft_wrap=not out().is_terminal)
+
+    number, said = take(), None
+    if number is None:
+        for act in (*ACTS, FINALE):
+            say(act.billing.number)
+        return
+    with live(out(), notes_view, lambda _: "", quiet=not out().is_terminal, screen=True) as show:
+        while number is not None:
+            show(number)
+            if number != said and not out().is_terminal:
+                say(number)
+            said = number
+            time.sleep(NOTES_EVERY_S)
+            number = take()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, Final
 from k2ctl.broker.reader import read_between
 from k2ctl.demo.checks import complete_answer, offset_is_past, same_trade, stayed_complete
 from k2ctl.demo.stage import SYMBOL, Stage
+from k2ctl.demo.terms import unhurried
 from k2ctl.demo.told import Bars, Billing, Facts, Grid
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
@@ -44,14 +45,14 @@ def play(stage: Stage) -> None:
     stage.step(f"{ROWS_BEFORE:,} trades into Kafka; no consumer runs yet")
     window = stage.start_load(stage.plan(ROWS_BEFORE // 2, 2.0))
     stage.finish_load()
-    before = stage.query(SYMBOL, window, 1)
+    before = stage.readings.query(SYMBOL, window, 1)
     trade = before.table.to_pylist()[0]
     _in_kafka(stage, trade)
     stage.step("A consumer takes all of them through the pipeline, as one batch")
     _through_the_pipeline(stage)
     _committed(stage, trade)
     stage.step("The same question, before and after the commit")
-    after = stage.query(SYMBOL, window, 1)
+    after = stage.readings.query(SYMBOL, window, 1)
     stage.show(seam_grid(trade, before, after), 14)
     stage.moment("act-2")
     stage.check(same_trade(trade, after.table.to_pylist()[0], before.evidence, after.evidence))
@@ -103,7 +104,7 @@ def hex_lines(value: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def _through_the_pipeline(stage: Stage) -> None:
-    consumer = Consumer(stage.endpoints, ConsumerPlan(stage.unhurried, until_caught_up=True))
+    consumer = Consumer(stage.endpoints, ConsumerPlan(unhurried(stage.profile), until_caught_up=True))
     totals = consumer.run(threading.Event())
     seconds = consumer.steps.seconds
     stage.show(

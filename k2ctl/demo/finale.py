@@ -14,6 +14,7 @@ BILLING: Final = Billing(
     "Everything that was loaded, against everything that the table holds. The sum has to be exact.",
     (
         "Kafka's acknowledgements on one side, the table on the other. The sum has to be exact.",
+        "`k2ctl verify` holds every trade to what was sent, by number and checksum: missing, doubled, altered.",
         "Produced is what the load counted, acknowledged what Kafka confirmed, stored what a query finds.",
     ),
 )
@@ -30,7 +31,7 @@ def play(stage: Stage) -> None:
         missing = answer.evidence.missing
     rows, distinct = row.values()
     produced = sum(sent.distinct for sent in stage.sent)
-    counts = stage.counts()
+    counts = stage.readings.counts()
     stage.told.trades = stage.acknowledged
     stage.check(stored_once(rows, distinct, produced, missing))
     stage.check(duplicates_caught(counts, stage.acknowledged - produced))

@@ -1,6 +1,6 @@
 """Act 3, the innovations: overload by the ladder, up and down, with a kill, copies and a gap in the middle of it."""
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow.compute as pc
 
@@ -68,40 +68,70 @@ def play(stage: Stage) -> None:
     stage.watch(lambda tick: seen.note(tick), 1.0)
     stage.check(ladder_climbed(seen.levels))
     stage.check(ladder_descended(seen.moves))
-    stage.check(critical_never_aside(seen.critical_aside, seen.aside))
-    counts = stage.counts()
-    stage.check(given_back(counts, seen.returned, f"cooldown {stage.tempo.cooldown_s:.0f} s"))
+    counts, aside = stage.readings.counts(), seen.total
+    stage.check(critical_never_aside(aside.critical, aside.aside))
+    stage.check(given_back(counts, aside.aside, aside.returned, f"cooldown {stage.tempo.cooldown_s:.0f} s"))
     stage.check(caught_up(stage.acknowledged - counts.seen, done))
     _faulty_feed(stage)
     stage.stop_player()
 
 
+class Aside(NamedTuple):
+    """Of one consumer since it started, in trades: put aside, of that CRITICAL ones, and given back."""
+
+    aside: int = 0
+    critical: int = 0
+    returned: int = 0
+
+
 class Seen:
-    """What was seen on the way. levels: by name; moves: (from, to). Counts are trades."""
+    """What was seen on the way. levels: by name; moves: (from, to)."""
 
     def __init__(self) -> None:
         self.levels: set[str] = set()
         self.moves: dict[int, tuple[str, str]] = {}
-        self.critical_aside = self.aside = self.returned = 0
+        self._of: dict[str, Aside] = {}
+        self._before_the_kill = Aside()
+        self._killed: set[str] = set()
 
     def note(self, tick: Tick) -> bool:
         """Take a tick in. Always False."""
-        overview = tick.overview
-        for move in overview.transitions:
+        for move in tick.overview.transitions:
             self.moves[int(move["at_us"])] = (str(move["from_level"]), str(move["to_level"]))
             self.levels |= {str(move["from_level"]), str(move["to_level"])}
-        by_priority = overview.by_priority
-        critical = by_priority.get("CRITICAL", {})
-        self.critical_aside = max(self.critical_aside, critical.get("spill", 0) + critical.get("shed", 0))
-        self.aside = max(self.aside, sum(cell.get("spill", 0) + cell.get("shed", 0) for cell in by_priority.values()))
-        self.returned = max(self.returned, overview.given_back)
+        for status in tick.overview.consumers:
+            self.take_status(status)
         return False
+
+    def take_status(self, status: dict[str, Any]) -> None:
+        """What a consumer says of itself; what a killed one said last does not count any more."""
+        if status["id"] not in self._killed:
+            self._of[status["id"]] = _aside_of(status)
+
+    def killed(self, owed: int) -> None:
+        """Of a killed consumer counts what it committed, which the table knows; the next one does the rest again."""
+        total = self.total
+        self._killed |= self._of.keys()
+        self._of.clear()
+        self._before_the_kill = Aside(owed + total.returned, total.critical, total.returned)
+
+    @property
+    def total(self) -> Aside:
+        """Of all consumers together."""
+        return Aside(*map(sum, zip(self._before_the_kill, *self._of.values(), strict=True)))
+
+
+def _aside_of(status: dict[str, Any]) -> Aside:
+    by_priority = {name: cell["spill"] + cell["shed"] for name, cell in status["by_priority"].items()}
+    return Aside(sum(by_priority.values()), by_priority["CRITICAL"], status["given_back"])
 
 
 def _ask_in_the_middle(stage: Stage, window: Window) -> None:
     """A symbol that is never put aside, and one that is."""
     stage.check(
-        complete_answer(f"at CIRCUIT_BREAK a query of {SYMBOL} (CRITICAL) is complete", stage.query(SYMBOL, window))
+        complete_answer(
+            f"at CIRCUIT_BREAK a query of {SYMBOL} (CRITICAL) is complete", stage.readings.query(SYMBOL, window)
+        )
     )
     universe = Universe(stage.profile)
     low = next(
@@ -109,14 +139,20 @@ def _ask_in_the_middle(stage: Stage, window: Window) -> None:
         for name in reversed(universe.symbols[: -stage.profile.market.tiers.low // 2])
         if universe.priority(name.encode()) == PRIORITIES.index("LOW")
     )
-    stage.check(honest_answer(low, stage.query(low, window), stage.query(low, window, put_aside=True)))
+    stage.check(
+        honest_answer(low, stage.readings.query(low, window), stage.readings.query(low, window, put_aside=True))
+    )
 
 
 def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> None:
     stage.step("kill -9 of the consumer, in the middle of its work")
     stage.kill_consumer()
+    left = stage.readings.counts()
+    seen.killed(left.shed + left.spilled)
     stage.check(
-        complete_answer(f"a query of {SYMBOL} is complete while the consumer is dead", stage.query(SYMBOL, window))
+        complete_answer(
+            f"a query of {SYMBOL} is complete while the consumer is dead", stage.readings.query(SYMBOL, window)
+        )
     )
     stage.watch_for(GONE_S)
     stage.step("A new consumer starts; the table knows where to go on")
@@ -128,7 +164,7 @@ def settled(stage: Stage, tick: Tick) -> bool:
     """Back at NORMAL, with everything that was acknowledged in the table and nothing owed."""
     overview = tick.overview
     quiet = bool(overview.consumers) and overview.level == "NORMAL" and not overview.owed and not overview.pending
-    return quiet and overview.lag_committed_trades == 0 and stage.counts().seen >= stage.acknowledged
+    return quiet and overview.lag_committed_trades == 0 and stage.readings.counts().seen >= stage.acknowledged
 
 
 def _faulty_feed(stage: Stage) -> None:
@@ -136,7 +172,7 @@ def _faulty_feed(stage: Stage) -> None:
     stage.step("Another feed, with holes: some trades are numbered and never sent")
     window = stage.start_load(stage.plan(FAULTY_RATE, stage.tempo.last(5, 2), gaps=FAULTY_GAPS))
     sent = stage.finish_load()
-    caught = stage.watch(lambda _: stage.counts().seen >= stage.acknowledged)
+    caught = stage.watch(lambda _: stage.readings.counts().seen >= stage.acknowledged)
     with Session.at(stage.endpoints) as session:
         found = gaps_of(session, Universe(stage.profile).symbols, window, 100_000)
     missing = pc.sum(found.table["missing"]).as_py() or 0

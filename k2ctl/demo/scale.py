@@ -13,6 +13,7 @@ from k2ctl.cost.price_book import PriceBook, load_book
 from k2ctl.cost.pricing import Pricing
 from k2ctl.demo.checks import costed, drained
 from k2ctl.demo.stage import Stage
+from k2ctl.demo.terms import unhurried
 from k2ctl.demo.told import Bars, Billing, Facts, Grid
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
@@ -86,7 +87,7 @@ def _drain(stage: Stage, number: int) -> Drain:
     sent = stage.finish_load()
     measured.record_load(sent.acknowledged, sent.summary.wire_bytes)
     stage.step("One consumer, as fast as it can")
-    consumer = Consumer(stage.endpoints, ConsumerPlan(stage.unhurried, until_caught_up=True))
+    consumer = Consumer(stage.endpoints, ConsumerPlan(unhurried(stage.profile), until_caught_up=True))
     started_s, cpu_from_s = time.monotonic(), time.process_time()
     totals = consumer.run(threading.Event())
     drain = Drain(totals.trades, time.monotonic() - started_s, time.process_time() - cpu_from_s)

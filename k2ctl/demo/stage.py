@@ -1,29 +1,24 @@
-"""The stage of the demo: a stack of its own, the processes that an act puts on it, and what it reads from them."""
+"""The stage of the demo: a stack of its own, the processes that an act puts on it, and what is told of them."""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
 
 import yaml
 
-from k2ctl.broker.overview import OverviewReader
-from k2ctl.broker.telemetry import TelemetryReader
 from k2ctl.demo.checks import Check
+from k2ctl.demo.cue import give
 from k2ctl.demo.players import LoadPlayer, Player, Sent
+from k2ctl.demo.readings import Readings
 from k2ctl.demo.tempo import WAIT_AT_MOST_S, Tempo
-from k2ctl.demo.told import ActTold, Audience, Exhibit, Sample, Tick, Told
+from k2ctl.demo.terms import for_the_stage, thresholds_of
+from k2ctl.demo.told import ActTold, Audience, Exhibit, Tick, Told
 from k2ctl.demo.warden import PREFIX, clear_leftovers, watched
-from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints, private_home
-from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Counts
-from k2ctl.lake.progress import progress_of
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import LoadPlan, plan_load
 from k2ctl.profiles import Profile
-from k2ctl.query.answer import Answer
-from k2ctl.query.session import Session
 from k2ctl.query.window import Window
 from k2ctl.stack import lifecycle
 
@@ -55,15 +50,6 @@ def stage(profile: Profile, engine: str, tempo: Tempo, audience: Audience) -> It
             lifecycle.down(volumes=True)
 
 
-def for_the_stage(profile: Profile, engine: str, tempo: Tempo) -> Profile:
-    """The profile with a cooldown and thresholds that fit an audience's patience; on every engine the same ones."""
-    degradation = profile.degradation
-    divisor = 1 if engine == "embedded" else degradation.embedded_divisor
-    levels = tuple(level.model_copy(update={"lag": level.lag // divisor}) for level in degradation.levels)
-    changed = degradation.model_copy(update={"cooldown_s": tempo.cooldown_s, "levels": levels})
-    return profile.model_copy(update={"degradation": changed})
-
-
 class Stage:
     """What acts are played on. Everything told here is recorded, and shown to the audience."""
 
@@ -71,22 +57,14 @@ class Stage:
         self.endpoints = endpoints
         self.profile = profile
         self.tempo = tempo
-        self.told = Told(endpoints.engine, thresholds=_thresholds(profile, endpoints.engine))
+        self.told = Told(endpoints.engine, thresholds=thresholds_of(profile, endpoints.engine))
         self.sent: list[Sent] = []
         self._audience = audience
-        self._overview = OverviewReader(endpoints)
-        self._telemetry = TelemetryReader(endpoints)
+        self.readings = Readings(endpoints)
         self._players: dict[str, Player] = {}
         self._load: LoadPlayer | None = None
         self._began_s = time.monotonic()
         self._sampled_s = 0.0
-
-    @property
-    def unhurried(self) -> Profile:
-        """The profile with a ladder out of reach, for what is measured without any trade being put aside."""
-        degradation = self.profile.degradation
-        levels = tuple(level.model_copy(update={"lag": level.lag * 1_000_000}) for level in degradation.levels)
-        return self.profile.model_copy(update={"degradation": degradation.model_copy(update={"levels": levels})})
 
     @property
     def act(self) -> ActTold:
@@ -98,6 +76,7 @@ class Stage:
         """An act; when it is over, nothing of it runs any more."""
         self.told.acts.append(act)
         self._began_s, self._sampled_s = time.monotonic(), 0.0
+        give(act.billing.number)
         self._audience.begins(act)
         try:
             yield
@@ -198,41 +177,13 @@ class Stage:
         self.watch(lambda _: time.monotonic() >= until_s, seconds + 1)
 
     def _tick(self) -> Tick:
-        overview = self._overview.poll(0.1)
-        naive = self._naive()
-        critical = naive and naive.get("critical_lag_seconds")
         at_s = time.monotonic() - self._began_s
-        sample = Sample(
-            round(at_s, 2),
-            overview.level_number,
-            overview.lag_trades,
-            overview.lag_seconds,
-            overview.critical_lag_seconds,
-            float(str(critical)) if critical is not None and naive else None,
-        )
+        tick = self.readings.tick(at_s, naive=NAIVE in self._players)
         if at_s - self._sampled_s >= SAMPLE_EVERY_S:
             self._sampled_s = at_s
-            self.act.samples.append(sample)
-        tick = Tick(overview, sample, naive)
+            self.act.samples.append(tick.sample)
         self._audience.tick(tick)
         return tick
-
-    def _naive(self) -> dict[str, object] | None:
-        if NAIVE not in self._players:
-            return None
-        statuses = self._telemetry.poll(0.0).values()
-        return next((status for status in statuses if status.get("kind") == "naive"), None)
-
-    def query(self, symbol: str | None, window: Window, limit: int | None = None, *, put_aside: bool = False) -> Answer:
-        """Ask the platform, as `k2ctl query recent` does."""
-        with Session.at(self.endpoints) as session:
-            return session.recent(symbol, window, limit, put_aside=put_aside)
-
-    def counts(self) -> Counts:
-        """What became of the trades, by the table."""
-        with Lake.at(self.endpoints) as lake:
-            table = lake.find_table()
-            return Counts() if table is None else progress_of(table).total()
 
     @property
     def acknowledged(self) -> int:
@@ -251,12 +202,4 @@ class Stage:
     def end(self) -> None:
         """Leave nothing running."""
         self._clear()
-        with suppress(K2Error):
-            self._overview.close()
-        with suppress(K2Error):
-            self._telemetry.close()
-
-
-def _thresholds(profile: Profile, engine: str) -> tuple[tuple[str, int], ...]:
-    divisor = profile.degradation.embedded_divisor if engine == "embedded" else 1
-    return tuple((level.name, level.lag // divisor) for level in profile.degradation.levels)
+        self.readings.close()

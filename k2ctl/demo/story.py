@@ -2,14 +2,20 @@
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from k2ctl.demo import architecture, finale, innovations, problem, scale
+from k2ctl.demo.checks import Check
+from k2ctl.demo.machine import machine_facts
 from k2ctl.demo.stage import Stage, stage
 from k2ctl.demo.tempo import Tempo
 from k2ctl.demo.told import ActTold, Audience, Billing, Told
 from k2ctl.errors import UsageError
+from k2ctl.home import Endpoints
 from k2ctl.profiles import Profile
+
+Prove = Callable[[Endpoints], Check]
 
 ENGINES: Final = ("embedded", "local", "docker")
 
@@ -37,8 +43,10 @@ def chosen(numbers: Sequence[int]) -> tuple[Act, ...]:
     return tuple(act for act in ACTS if not numbers or act.billing.number in numbers)
 
 
-def tell(profile: Profile, engine: str, acts: Sequence[Act], tempo: Tempo, audience: Audience) -> Told:
+def tell(profile: Profile, engine: str, acts: Sequence[Act], tempo: Tempo, audience: Audience, prove: Prove) -> Told:
     """Play acts, and reconcile at the end, on a stack of its own that is gone afterwards, however it ends.
+
+    prove: holds what the stack has to what was sent; `k2ctl.checks.proof.prove`.
 
     Raises:
         UsageError: there is no such engine.
@@ -48,9 +56,13 @@ def tell(profile: Profile, engine: str, acts: Sequence[Act], tempo: Tempo, audie
         raise UsageError(f"The demo does not run on '{engine}'.", f"Engines: {', '.join(ENGINES)}")
     started_s = time.monotonic()
     with stage(profile, engine, tempo, audience) as built:
+        built.told.began = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        built.told.machine = machine_facts()
         for act in (*acts, FINALE):
             with built.playing(ActTold(act.billing)):
                 act.play(built)
+                if act is FINALE:
+                    built.check(prove(built.endpoints))
         built.told.finished = True
     built.told.seconds = time.monotonic() - started_s
     return built.told

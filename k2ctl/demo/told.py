@@ -93,7 +93,10 @@ class ActTold:
 
 @dataclass
 class Told:
-    """The demo as it came out. thresholds: the lag at which each level is entered, in trades."""
+    """The demo as it came out. thresholds: the lag at which each level is entered, in trades.
+
+    began: date and time, UTC. machine: what it was measured on.
+    """
 
     engine: str
     acts: list[ActTold] = field(default_factory=list)
@@ -101,6 +104,8 @@ class Told:
     trades: int = 0
     seconds: float = 0.0
     finished: bool = False
+    began: str = ""
+    machine: tuple[tuple[str, str], ...] = ()
 
     @property
     def checks(self) -> list[Check]:

@@ -59,6 +59,12 @@ def clear_leftovers() -> int:
     return len(left)
 
 
+def running() -> Path | None:
+    """The folder of the demo that runs in this state directory, the newest of several."""
+    held = [folder for folder in state_dir().glob(f"{PREFIX}*") if folder.is_dir() and _is_held(folder / LOCK)]
+    return max(held, key=lambda folder: folder.stat().st_ctime, default=None)
+
+
 def clear(folder: Path) -> None:
     """End everything that runs in `folder`, and delete it."""
     end_all(folder)

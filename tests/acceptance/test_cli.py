@@ -15,12 +15,12 @@ from k2ctl.profiles.loader import profile_names
 ROOT = Path(__file__).parent.parent.parent
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, within_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "k2ctl", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=within_s,
         check=False,
         env={**os.environ, **environment},
     )

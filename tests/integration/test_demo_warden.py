@@ -1,0 +1,59 @@
+"""Whatever becomes of a demo, its folder and its processes go with it."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from k2ctl.demo import cue, warden
+from k2ctl.home import private_home
+
+
+def sleeper(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], env={**os.environ, "K2CTL_HOME": str(folder)}
+    )
+
+
+def test_what_runs_in_a_folder_ends_with_it_and_nothing_else_does(home: Path) -> None:
+    folder = home / "demo-left"
+    folder.mkdir()
+    inside, outside = sleeper(folder), sleeper(home)
+    try:
+        time.sleep(0.3)
+        warden.clear(folder)
+        inside.wait(5)
+        assert outside.poll() is None
+        assert not folder.exists()
+    finally:
+        for process in (inside, outside):
+            process.kill()
+            process.wait()
+
+
+def test_leftovers_are_cleared_and_a_demo_that_runs_is_not(home: Path) -> None:
+    (home / "demo-dead").mkdir()
+    (home / "demo-dead" / warden.LOCK).touch()
+    (home / "demo-beginning").mkdir()
+    with private_home(warden.PREFIX) as folder, warden.watched(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("K2CTL_HOME", str(home))
+        assert warden.clear_leftovers() == 1
+        assert not (home / "demo-dead").exists()
+        assert (home / "demo-beginning").is_dir()
+        assert folder.is_dir()
+
+
+def test_the_notes_follow_a_demo_while_it_lives(home: Path) -> None:
+    assert cue.take() is None
+    with private_home(warden.PREFIX) as folder, warden.watched(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("K2CTL_HOME", str(home))
+            assert cue.take() == cue.STARTING
+        cue.give(3)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("K2CTL_HOME", str(home))
+            assert cue.take() == 3
+    assert cue.take() is None

@@ -1,0 +1,72 @@
+"""What the demo asserts turns red for every way in which it can be wrong."""
+
+import pytest
+
+from k2ctl.demo.checks import (
+    Check,
+    books_balance,
+    caught_up,
+    critical_flowed,
+    critical_never_aside,
+    duplicates_caught,
+    gaps_found,
+    given_back,
+    ladder_climbed,
+    ladder_descended,
+    naive_waited,
+    offset_is_past,
+    stored_once,
+)
+from k2ctl.lake.heads import Counts
+
+WHOLE = Counts(seen=110, stored=100, duplicate=10)
+DOWN = {
+    1: ("CIRCUIT_BREAK", "AGGRESSIVE"),
+    2: ("AGGRESSIVE", "GRACEFUL"),
+    3: ("GRACEFUL", "SOFT"),
+    4: ("SOFT", "NORMAL"),
+}
+
+
+@pytest.mark.parametrize(
+    ("check", "held"),
+    [
+        (naive_waited(2.0), True),
+        (naive_waited(1.9), False),
+        (critical_flowed(1.0, 2.0), True),
+        (critical_flowed(2.0, 2.0), False),
+        (offset_is_past(7, 8), True),
+        (offset_is_past(7, 7), False),
+        (given_back(WHOLE, 50, 45, ""), True),
+        (given_back(WHOLE, 50, 51, ""), False),
+        (given_back(WHOLE, 50, 39, ""), False),
+        (given_back(Counts(seen=110, stored=99, duplicate=10, shed=1), 50, 49, ""), False),
+        (stored_once(5, 5, 5, ()), True),
+        (stored_once(6, 5, 5, ()), False),
+        (stored_once(5, 5, 6, ()), False),
+        (stored_once(0, 0, 0, ()), False),
+        (stored_once(5, 5, 5, ("Kafka is gone",)), False),
+        (duplicates_caught(WHOLE, 10), True),
+        (duplicates_caught(WHOLE, 11), False),
+        (books_balance(WHOLE, 110), True),
+        (books_balance(WHOLE, 111), False),
+        (books_balance(Counts(seen=110, stored=100), 110), False),
+        (ladder_climbed(["SOFT", "NORMAL", "GRACEFUL", "AGGRESSIVE", "CIRCUIT_BREAK"]), True),
+        (ladder_climbed(["SOFT", "NORMAL", "GRACEFUL", "CIRCUIT_BREAK"]), False),
+        (ladder_descended(DOWN), True),
+        (ladder_descended({1: ("AGGRESSIVE", "SOFT"), 2: ("SOFT", "NORMAL")}), False),
+        (ladder_descended({1: DOWN[1]}), False),
+        (ladder_descended({}), False),
+        (critical_never_aside(0, 5), True),
+        (critical_never_aside(1, 5), False),
+        (critical_never_aside(0, 0), False),
+        (caught_up(0, settled=True), True),
+        (caught_up(1, settled=True), False),
+        (caught_up(0, settled=False), False),
+        (gaps_found(3, 4), True),
+        (gaps_found(5, 4), False),
+        (gaps_found(0, 4), False),
+    ],
+)
+def test_a_check_holds_only_when_its_figures_do(check: Check, held: bool) -> None:
+    assert check.held == held

@@ -1,0 +1,39 @@
+"""The demo holds when it came to its end and every act asserted something that held."""
+
+from k2ctl.demo.checks import Check
+from k2ctl.demo.innovations import Seen
+from k2ctl.demo.told import ActTold, Billing, Told
+
+GREEN, RED = Check("claim", True, "1"), Check("claim", False, "0")
+
+
+def told(*acts: list[Check], finished: bool = True) -> Told:
+    billing = Billing(1, "An act", "What is to be seen.", ("A note.",))
+    return Told("embedded", [ActTold(billing, checks=checks) for checks in acts], finished=finished)
+
+
+def test_every_act_has_to_assert_something_that_holds() -> None:
+    assert told([GREEN], [GREEN, GREEN]).held
+    assert not told([GREEN], [GREEN, RED]).held
+    assert not told([GREEN], []).held
+
+
+def test_a_demo_that_was_cut_short_does_not_hold() -> None:
+    assert not told([GREEN], finished=False).held
+
+
+def test_what_a_killed_consumer_did_is_counted_by_the_table() -> None:
+    """It had put 90 aside; 70 of them are in the ledger, so its successor puts the other 20 aside again."""
+    seen = Seen()
+    seen.take_status(status("first", 90, 0))
+    seen.killed(70)
+    seen.take_status(status("first", 90, 0))
+    seen.take_status(status("second", 20, 40))
+    seen.take_status(status("second", 50, 120))
+    assert seen.total == (120, 0, 120)
+
+
+def status(name: str, aside: int, returned: int) -> dict[str, object]:
+    cells = {priority: {"process": 5, "spill": 0, "shed": 0} for priority in ("CRITICAL", "HIGH", "NORMAL", "LOW")}
+    cells["LOW"]["shed"] = aside
+    return {"id": name, "by_priority": cells, "given_back": returned}
