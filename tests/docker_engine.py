@@ -91,6 +91,22 @@ def ours(client: docker.DockerClient, instance: str) -> dict[str, "docker.models
     return {one.labels["com.docker.compose.service"]: one for one in found}
 
 
+def of_project(client: docker.DockerClient, project: str, service: str) -> "docker.models.containers.Container":
+    """The container of a service of the stack with this project's name."""
+    labels = [f"com.docker.compose.project={project}", f"com.docker.compose.service={service}"]
+    (found,) = client.containers.list(all=True, filters={"label": labels})
+    return found
+
+
+def left_of(client: docker.DockerClient, label: str) -> list[str]:
+    """The names of the containers, networks and volumes that carry a label."""
+    filters = {"label": label}
+    containers = client.containers.list(all=True, filters=filters)
+    return [
+        one.name for one in (*containers, *client.networks.list(filters=filters), *client.volumes.list(filters=filters))
+    ]
+
+
 def remove_all(client: docker.DockerClient, label: str) -> None:
     """Whatever a test left with a label."""
     for one in client.containers.list(all=True, filters={"label": label}):

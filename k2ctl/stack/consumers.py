@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from k2ctl.errors import NotRunning, StackError, UsageError
-from k2ctl.stack.docker.client import Container, docker_client, last_log_lines, our_containers
+from k2ctl.stack.docker.client import CONSUMER, Container, docker_client, last_log_lines, our_containers
 from k2ctl.stack.docker.create import create_container, ensure_networks, ensure_volumes
 from k2ctl.stack.docker.engine import read_stack, remove_containers
 from k2ctl.stack.docker.images import image_id
@@ -15,8 +15,6 @@ from k2ctl.stack.instance import Instance, load_instance
 
 if TYPE_CHECKING:
     from docker import APIClient
-
-SERVICE: Final = "consumer"
 
 
 @dataclass(frozen=True)
@@ -38,15 +36,17 @@ def start_consumers(count: int, arguments: Sequence[str]) -> list[ConsumerContai
     """
     with _our_docker() as (client, instance):
         project = read_stack(instance)
-        image = project.services[SERVICE].image
+        image = project.services[CONSUMER].image
         if image_id(client, image) is None:
             raise StackError(f"The image {image} is not here.", "Build it: k2ctl stack up --engine docker --build")
-        ensure_networks(client, instance, project, {SERVICE})
-        ensure_volumes(client, instance, project, {SERVICE})
+        ensure_networks(client, instance, project, {CONSUMER})
+        ensure_volumes(client, instance, project, {CONSUMER})
         taken = {one.number for one in _consumers(client, instance)}
         numbers = [number for number in range(1, len(taken) + count + 1) if number not in taken][:count]
         for number in numbers:
-            made = create_container(client, instance, project, SERVICE, number=number, extra_arguments=tuple(arguments))
+            made = create_container(
+                client, instance, project, CONSUMER, number=number, extra_arguments=tuple(arguments)
+            )
             client.start(made)
         return [_shown(client, one) for one in _consumers(client, instance) if one.number in numbers]
 
@@ -86,7 +86,7 @@ def _named(found: dict[str, Container], name: str) -> Container:
 
 
 def _consumers(client: "APIClient", instance: Instance) -> list[Container]:
-    return [one for one in our_containers(client, instance.id) if one.service == SERVICE]
+    return [one for one in our_containers(client, instance.id) if one.service == CONSUMER]
 
 
 def _shown(client: "APIClient", one: Container) -> ConsumerContainer:

@@ -21,6 +21,9 @@ INSTANCE: Final = "io.k2ctl.instance"
 WAVE: Final = "io.k2ctl.wave"
 """How many waves of services come before: `down` goes backwards, and needs no file to know it."""
 
+CONSUMER: Final = "consumer"
+"""The service of which there are numbered copies: `consumer-1`, `consumer-2`, …"""
+
 TIMEOUT_S: Final = 30
 _EXITED: Final = re.compile(r"^Exited \((\d+)\)")
 _HEALTH: Final = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)")
@@ -101,6 +104,11 @@ class Container:
     image_id: str
     wave: int
     created_s: int
+
+    @property
+    def title(self) -> str:
+        """What people call it: the service, or for one of several its number too."""
+        return f"{self.service}-{self.number}" if self.service == CONSUMER or self.number > 1 else self.service
 
 
 def our_containers(client: "APIClient", instance_id: str) -> list[Container]:

@@ -140,13 +140,13 @@ class DockerEngine:
             return status_of(client, our_containers(client, instance.id), self._endpoints(), figures=figures)
 
     def log_lines(self, service: str, *, follow: bool) -> Iterator[str]:
-        """See `Engine`. A name of a container works too, for services with several."""
+        """See `Engine`. `consumer-2` is the second consumer; a container's name works too."""
         instance = load_instance()
         with docker_client() as client:
             ours = our_containers(client, instance.id) if instance else []
-            found = next((one for one in ours if service in (one.service, one.name)), None)
+            found = next((one for one in ours if service in (one.service, one.title, one.name)), None)
             if found is None:
-                known = ", ".join(dict.fromkeys(one.service for one in ours))
+                known = ", ".join(dict.fromkeys(one.title for one in ours))
                 raise UsageError(f"There is no service '{service}'.", f"There are: {known or 'none yet'}")
             rest = b""
             for chunk in client.logs(found.id, stdout=True, stderr=True, stream=True, follow=follow):

@@ -29,15 +29,14 @@ def status_of(
 
 def _status(client: "APIClient", one: Container, endpoints: Endpoints | None, figures: bool) -> ServiceStatus:
     details = client.inspect_container(one.id)
-    name = one.service if one.number == 1 else f"{one.service}-{one.number}"
     endpoint = ", ".join(_published(details))
     if one.state != "running":
         done = one.state == "exited" and one.exit_code == 0 and details["HostConfig"]["RestartPolicy"]["Name"] == "no"
         what = "done" if done else f"{one.state}, exit code {one.exit_code}"
-        return ServiceStatus(name, one.state, what, endpoint)
+        return ServiceStatus(one.title, one.state, what, endpoint)
     memory_bytes, cpu_share = _figures(client, one.id) if figures else (None, None)
     return ServiceStatus(
-        name,
+        one.title,
         one.state,
         _health(one, details, endpoints),
         endpoint,
