@@ -13,6 +13,7 @@ from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import BatchProducer, new_histogram
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
+from k2ctl.load.intake import LOOK_AFTER_TRADES, UnreadGuard
 from k2ctl.load.market import Market
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import ReplaySchedule, ReplaySource, read_replay
@@ -100,6 +101,10 @@ class Worker:
         self._producer = BatchProducer(
             endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.topic.format
         )
+        self._guard: UnreadGuard | None = None
+        self._chunk = CHUNK_TRADES
+        if endpoints.engine == "embedded":
+            self._guard, self._chunk = UnreadGuard(endpoints, topic, plan.workers), LOOK_AFTER_TRADES
         run = Run(
             plan.run_id,
             number,
@@ -115,6 +120,7 @@ class Worker:
         self._frame = plan.frame
         self._delay = new_histogram()
         self._made = 0
+        self._newest_to_one = 0
         self._per_second: dict[int, int] = {}
         self._paused_s = 0.0
         self._start_s = 0.0
@@ -134,8 +140,8 @@ class Worker:
             elapsed_s = self._elapsed_s()
             due = min(total, self._part_of(self._schedule.due(elapsed_s))) - self._made
             if due > 0:
-                self._send(min(due, CHUNK_TRADES), last_elapsed_s, elapsed_s)
-            if due <= CHUNK_TRADES:
+                self._send(min(due, self._chunk), last_elapsed_s, elapsed_s)
+            if due <= self._chunk:
                 last_elapsed_s = elapsed_s
                 time.sleep(max(0.0, TICK_S - (self._elapsed_s() - elapsed_s)))
             self._report_if_due()
@@ -154,14 +160,23 @@ class Worker:
         return time.monotonic() - self._start_s - self._paused_s
 
     def _wait_while_paused(self) -> None:
-        since_s = time.monotonic()
-        while self._signals.pause.is_set() and not self._signals.stop.is_set():
+        since_s, sent = time.monotonic(), self._newest_to_one
+        self._newest_to_one = 0
+        while not self._signals.stop.is_set() and (self._signals.pause.is_set() or self._no_room(sent)):
+            sent = 0
             time.sleep(TICK_S)
             self._producer.poll()
             self._report_if_due()
         waited_s = time.monotonic() - since_s
         if waited_s > TICK_S:
             self._paused_s += waited_s
+
+    def _no_room(self, sent_to_one_partition: int) -> bool:
+        return self._guard is not None and self._guard.must_wait(self, sent_to_one_partition)
+
+    def total(self, name: str) -> float:
+        """A figure of this worker alone, by the name that its report has for it."""
+        return float(getattr(self._producer, name))
 
     def _send(self, count: int, from_s: float, to_s: float) -> None:
         """Make and send `count` trades that were due between two moments of the schedule."""
@@ -170,6 +185,7 @@ class Worker:
         batch = self._source.take(count, from_us, to_us)
         self._truth.add(batch.trades)
         self._producer.send(batch.trades, batch.per_partition, to_us)
+        self._newest_to_one = int(batch.per_partition.max(initial=0))
         self._made += count
         self._delay.record_value(min(60_000_000, max(1, time.time_ns() // 1000 - to_us)))
         second = int(to_s)

@@ -68,6 +68,18 @@ def test_the_embedded_engine_is_not_overrun_when_nobody_reads(
     assert len(read_all(embedded_stack, profile)) > 10_000
 
 
+def test_a_replay_at_full_speed_waits_before_the_embedded_engine_drops_what_nobody_has_read(
+    embedded_stack: Endpoints, profile: Profile, asx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k2ctl.load.intake.STUCK_AFTER_S", 2.0)
+    with pytest.raises(BrokerError):
+        run_load(plan_load(profile, replay=asx), embedded_stack, threading.Event())
+    with BrokerAdmin(embedded_stack) as admin:
+        marks = admin.watermarks(trades_topic(profile.market.asset_class, profile.market.exchange))
+    assert sum(mark.high for mark in marks.values()) > 20_000
+    assert all(mark.low == 0 for mark in marks.values())
+
+
 def test_a_topic_of_another_size_is_refused(embedded_stack: Endpoints, profile: Profile) -> None:
     with BrokerAdmin(embedded_stack) as admin:
         admin.create_topic(trades_topic(profile.market.asset_class, profile.market.exchange), 3)
