@@ -20,7 +20,8 @@ def doctor(
 ) -> None:
     """Look for what is wrong with this machine, the stack and its lake, and say what helps; exit code 3 if anything is.
 
-    What an engine lacks that is not in use is a note, and no failure. Nothing is changed.
+    What an engine lacks that is not in use is a note, and no failure. Nothing of yours
+    is changed: it writes records to topics of its own, and puts and deletes one object.
 
     Example:  k2ctl doctor --engine docker
     """
