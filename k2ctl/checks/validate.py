@@ -1,5 +1,6 @@
 """`k2ctl validate`: every target of the platform, measured now. What falls short is said with its figure."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -31,13 +32,18 @@ Done = Callable[[Step, Sequence[Result], float], None]
 
 @dataclass
 class Validation:
-    """One run. results: one for each target of the chosen steps, in their order; seconds: of the whole run."""
+    """One run. results: one for each target of the chosen steps, in their order; seconds: of the whole run.
+
+    others_load: the load average of the last minute when it began, from everything else on so many `cpus`.
+    """
 
     engine: str
     full: bool
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
     interrupted: bool = False
+    cpus: int = 1
+    others_load: float = 0.0
 
     def count(self, verdict: Verdict) -> int:
         """How many targets ended so."""
@@ -72,7 +78,8 @@ def validate(steps: Sequence[Step], ground: Ground, done: Done = lambda *_: None
     """
     if ground.engine not in ENGINES:
         raise UsageError(f"'{ground.engine}' cannot be validated.", f"Engines: {', '.join(ENGINES)}")
-    found, started_s = Validation(ground.engine, ground.full), time.monotonic()
+    started_s = time.monotonic()
+    found = Validation(ground.engine, ground.full, cpus=os.cpu_count() or 1, others_load=os.getloadavg()[0])
     try:
         for step in steps:
             ground.say(step.title)

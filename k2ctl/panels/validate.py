@@ -72,6 +72,8 @@ def verdict_line(found: Validation) -> Text:
     ]
     size = "full" if found.full else "quick"
     ended = "; interrupted" if found.interrupted else ""
+    if found.others_load > found.cpus / 2:
+        ended += f"; the machine was busy when it began: load average {found.others_load:.1f} on {found.cpus} cores"
     return Text(f"{', '.join(parts)}; {found.engine}, {size}, {seconds(found.seconds)}{ended}", style=style)
 
 

@@ -13,7 +13,7 @@ from k2ctl.checks.validate_load import best_second
 from k2ctl.checks.validate_whole import TESTS, measure_tests
 from k2ctl.errors import BrokerError, ExitCode, UsageError
 from k2ctl.load.report import LoadSnapshot
-from k2ctl.panels.validate import step_line, validate_panel
+from k2ctl.panels.validate import step_line, validate_panel, verdict_line
 from k2ctl.profiles import load_profile
 
 GROUND = Ground(load_profile("laptop"), "embedded", full=False, say=lambda _: None)
@@ -173,3 +173,10 @@ def test_a_steps_line_has_the_sign_of_its_worst_target() -> None:
     step = made_step("one", falling_short)
     line = step_line(step, validate([step], GROUND).results, 31.0)
     assert line.plain.split() == ["✗", "one", "1", "of", "2", "31.0", "s", "measuring", "one"]
+
+
+def test_a_machine_that_was_busy_before_is_said_to_have_been() -> None:
+    quiet, busy = Validation("embedded", False, cpus=2, others_load=0.4), Validation("embedded", False, cpus=2)
+    busy.others_load = 9.3
+    assert "busy" not in verdict_line(quiet).plain
+    assert verdict_line(busy).plain.endswith("the machine was busy when it began: load average 9.3 on 2 cores")
