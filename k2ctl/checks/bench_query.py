@@ -20,8 +20,9 @@ import orjson
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import BatchProducer
-from k2ctl.checks.bench import Say, bench_stack, rows_of
+from k2ctl.checks.bench import Say, bench_stack
 from k2ctl.checks.figures import Figure
+from k2ctl.checks.made import rows_of
 from k2ctl.clock import SystemClock
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.checks.figures import Figure, against, middle
+from k2ctl.checks.figures import Figure, against, measured, middle
 from k2ctl.clock import SystemClock
 from k2ctl.home import private_home
 from k2ctl.load.market import Market, new_run_id
@@ -68,29 +68,35 @@ class SequenceBench:
             ours.append(total / _seconds(lambda: _follow(tracker, batches)))  # noqa: B023
             loops.append(total / _seconds(lambda: _dict_loop(batches)))  # noqa: B023
         goal = MEMORY_GOAL if size >= 10_000 else None
-        return [against("sequence", f"memory, {size:,}", "checks", middle(ours), "trades/s", middle(loops), goal)]
+        return [against("sequence", f"memory, {size:,}", "checks", ours, "trades/s", loops, goal)]
 
     def _redis(self, url: str) -> list[Figure]:
         figures, rates = [], {}
         for size in BATCHES:
             self._say(f"sequence: Redis, batches of {size:,}")
-            milliseconds = middle([self._published_ms(url, size) for _ in range(self._repeat)])
-            pipelined = middle([self._pipelined_ms(url, size) for _ in range(self._repeat)])
-            rates[size] = size / milliseconds * 1000
+            milliseconds = [self._published_ms(url, size) for _ in range(self._repeat)]
+            pipelined = [self._pipelined_ms(url, size) for _ in range(self._repeat)]
+            rates[size] = size / middle(milliseconds) * 1000
             case = f"Redis, {size:,}"
             floor = FLOOR_MS if size == 10_000 else None
             goal = GOAL_MS if size == 10_000 else None
             figures += [
-                Figure("sequence", case, "per batch, floor", milliseconds, "ms", goal=floor, at_most=True),
-                Figure("sequence", case, "per batch, goal", milliseconds, "ms", goal=goal, at_most=True),
-                Figure("sequence", f"{case}, pipelined", "per batch", pipelined, "ms", goal=goal, at_most=True),
+                measured("sequence", case, "per batch, floor", milliseconds, "ms", floor, at_most=True),
+                measured("sequence", case, "per batch, goal", milliseconds, "ms", goal, at_most=True),
+                measured("sequence", f"{case}, pipelined", "per batch", pipelined, "ms", goal, at_most=True),
             ]
         largest = max(BATCHES)
-        cold = middle([self._taken_over_ms(url, largest) for _ in range(self._repeat)])
+        cold = [self._taken_over_ms(url, largest) for _ in range(self._repeat)]
         figures += [
-            Figure("sequence", f"Redis, {largest:,}, read first", "per batch", cold, "ms", goal=FLOOR_MS, at_most=True),
+            measured("sequence", f"Redis, {largest:,}, read first", "per batch", cold, "ms", FLOOR_MS, at_most=True),
             against(
-                "sequence", f"Redis, {largest:,} to 1", "checks", rates[largest], "trades/s", rates[1], ONE_BY_ONE_GOAL
+                "sequence",
+                f"Redis, {largest:,} to 1",
+                "checks",
+                [rates[largest]],
+                "trades/s",
+                [rates[1]],
+                ONE_BY_ONE_GOAL,
             ),
         ]
         return [figure for figure in figures if figure.goal is not None or "floor" not in figure.metric]

@@ -11,6 +11,8 @@ import numpy as np
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
+from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.schema.trade import REFERENCE
 
 
 def even_profile(profile: Profile, partitions: int) -> Profile:
@@ -25,3 +27,11 @@ def made_trades(profile: Profile, count: int) -> tuple[np.ndarray, np.ndarray]:
     now_us = time.time_ns() // 1000
     batch = Market(Universe(profile), new_run_id()).take(count, now_us - 60_000_000, now_us)
     return batch.trades, batch.per_partition
+
+
+def rows_of(trades: np.ndarray, topic: str) -> Rows:
+    """Trades as rows, one offset after the other."""
+    count = len(trades)
+    zeros = np.zeros(count, np.int32)
+    skipped = np.full(count, ENRICHMENT_SKIPPED, np.int32)
+    return Rows(topic, "e", trades, zeros, np.arange(count, dtype=np.int64), zeros, skipped, REFERENCE.empty(0))

@@ -52,7 +52,8 @@ class NaiveStatus:
     lag_records: high watermarks − what was handled; critical_lag_records: of the lanes of CRITICAL symbols.
     lag_seconds, critical_lag_seconds: age of the last handled record of the partition that is furthest behind.
     skipped_records: offsets that were jumped over without a word, because Kafka no longer had them.
-    stored: rows in its table; pending: in memory. cpu_s: processor time so far. None means unknown.
+    stored: rows in its table; pending: in memory. cpu_s: processor time so far. handled_s: from the start to the last
+    record that was read. None means unknown.
     """
 
     id: str
@@ -74,6 +75,7 @@ class NaiveStatus:
     memory_bytes: int
     cpu_s: float
     elapsed_s: float
+    handled_s: float
     kind: str = KIND
     stopped: bool = False
 
@@ -225,6 +227,7 @@ class NaiveConsumer:
             memory_bytes=process.memory_info().rss,
             cpu_s=sum(process.cpu_times()[:2]),
             elapsed_s=now_s - self._started_s,
+            handled_s=self._heard_s - self._started_s,
             stopped=stopped,
         )
 

@@ -1,0 +1,15 @@
+"""Benchmarks, made small, on a stack of their own."""
+
+from k2ctl.checks.bench import Bench
+from k2ctl.checks.sizes import Sizes
+from k2ctl.profiles import load_profile
+
+
+def test_the_naive_way_and_ours_take_the_same_backlog() -> None:
+    sizes = Sizes(naive=4_000, repeat=1, warm_ups=0)
+    figures = Bench(load_profile("laptop"), "embedded", 1, lambda _: None, sizes).naive()
+    assert len(figures) == 8
+    assert all(figure.value > 0 for figure in figures)
+    assert {figure.unit for figure in figures} == {"trades/s", "trades/CPU s"}
+    held = [figure for figure in figures if figure.ratio is not None]
+    assert [figure.metric for figure in held] == ["k2ctl, against naive JSON", "k2ctl, against naive SBE"] * 2
