@@ -1,0 +1,203 @@
+"""Faults of the real services under load: afterwards what Kafka acknowledged is stored once, and the books balance."""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.checks.verify import verify
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.progress import Progress, progress_of
+from k2ctl.load.generator import run_load
+from k2ctl.load.market import Faults
+from k2ctl.load.plan import plan_load
+from k2ctl.load.summary import LoadSummary
+from k2ctl.state.guarantee import REDUCED, SHARED
+from tests import docker_engine
+from tests.integration.test_exactly_once import market_of_its_own
+from tests.integration.test_real_lake import RunningConsumer
+from tests.made_trades import PARTITIONS, quick_profile
+
+RATE = 1500
+SETTLED_WITHIN_S = 90.0
+
+
+def until(met: Callable[[], bool], within_s: float = 60.0, why: Callable[[], Any] = lambda: "") -> None:
+    limit_s = time.monotonic() + within_s
+    while not met():
+        assert time.monotonic() < limit_s, why()
+        time.sleep(0.1)
+
+
+def lake_of_its_own(stack: Endpoints) -> Endpoints:
+    """The stack with an empty catalog database and an empty folder of the object store."""
+    name = f"lake{secrets.token_hex(4)}"
+    uri = stack.catalog_uri.replace("+psycopg", "")
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return replace(
+        stack, catalog_uri=stack.catalog_uri.rpartition("/")[0] + f"/{name}", warehouse=f"{stack.warehouse}/{name}"
+    )
+
+
+def progress_at(endpoints: Endpoints) -> Progress:
+    with Lake.at(endpoints) as lake:
+        return progress_of(lake.table())
+
+
+class UnderLoad:
+    """A topic and a lake of the test's own, a consumer, and a real load with copies that goes on until it is told."""
+
+    def __init__(self, endpoints: Endpoints, exchange: str) -> None:
+        self.endpoints = endpoints
+        self.profile, self.topic = market_of_its_own(quick_profile(commit_interval_s=0.2), exchange)
+        with BrokerAdmin(endpoints) as admin:
+            admin.create_topic(self.topic, PARTITIONS)
+        self.consumer = RunningConsumer(endpoints, self.profile)
+        self._stop = threading.Event()
+        self._summary: list[LoadSummary] = []
+        self._load = threading.Thread(target=self._run)
+        self._load.start()
+
+    def _run(self) -> None:
+        plan = plan_load(
+            self.profile, rate=RATE, duration_s=300, workers=1, faults=Faults(duplicates=0.02, gaps=0.0, out_of_order=0)
+        )
+        self._summary.append(run_load(plan, self.endpoints, self._stop))
+
+    @property
+    def stored(self) -> int:
+        return self.consumer.said[-1].counts["stored"] if self.consumer.said else 0
+
+    @property
+    def guarantee(self) -> object:
+        return self.consumer.said[-1].state["guarantee"]
+
+    def goes_on(self, within_s: float = SETTLED_WITHIN_S) -> None:
+        """Wait until a second of trades more is stored."""
+        before = self.stored
+        until(lambda: self.consumer.stored(before + RATE), within_s, lambda: self.consumer.said[-1:])
+
+    def settle(self) -> None:
+        """End the load, wait until all is stored, and hold the table to what Kafka acknowledged."""
+        self._stop.set()
+        self._load.join(120)
+        (summary,) = self._summary
+        with BrokerAdmin(self.endpoints) as admin:
+            ends = sum(mark.high for mark in admin.watermarks(self.topic).values())
+        until(lambda: self.consumer.said[-1].counts["seen"] >= ends, SETTLED_WITHIN_S, lambda: self.consumer.said[-1])
+        self.consumer.stop()
+        total = progress_at(self.endpoints).total()
+        (verified,) = verify(self.endpoints, lambda _: None)
+        assert verified.holds, verified
+        assert (verified.in_tail, verified.acknowledged) == (0, summary.trades_acknowledged)
+        assert (total.balanced, total.lost, total.seen) == (True, 0, ends)
+        assert total.stored >= verified.expected > 0
+        assert total.duplicate >= verified.copies > 0
+
+    def close(self) -> None:
+        self._stop.set()
+        self._load.join(120)
+        self.consumer.stop()
+
+
+@pytest.fixture
+def load(docker_stack: Endpoints, exchange: str) -> Iterator[UnderLoad]:
+    """Trades that arrive and are stored on the real stack."""
+    under = UnderLoad(lake_of_its_own(docker_stack), exchange)
+    try:
+        under.goes_on()
+        yield under
+    finally:
+        for name in ("kafka", "redis", "postgres", "object-store"):
+            mend(service(name))
+        under.close()
+
+
+def mend(container: Any) -> None:
+    """Running again, for the tests that follow one that failed."""
+    if container.status == "paused":
+        container.unpause()
+    elif container.status != "running":
+        container.start()
+
+
+def service(name: str) -> Any:
+    """The container of a service of the session's stack."""
+    return docker_engine.of_project(docker_engine.connect(), os.environ["K2_PROJECT"], name)
+
+
+def test_kafka_restarted_under_load(load: UnderLoad) -> None:
+    service("kafka").restart(timeout=30)
+    load.goes_on()
+    load.settle()
+
+
+@pytest.mark.parametrize("paused_s", [8, pytest.param(60, marks=pytest.mark.slow)])
+def test_kafka_that_does_not_answer_for_a_while(load: UnderLoad, paused_s: int) -> None:
+    kafka = service("kafka")
+    kafka.pause()
+    time.sleep(paused_s)
+    kafka.unpause()
+    load.goes_on()
+    load.settle()
+
+
+def test_redis_killed_is_told_and_made_good(load: UnderLoad) -> None:
+    until(lambda: load.guarantee == SHARED)
+    server = service("redis")
+    server.kill()
+    until(lambda: load.guarantee == REDUCED, 30, lambda: load.consumer.said[-1].state)
+    load.goes_on()
+    server.start()
+    until(lambda: load.guarantee == SHARED, 60, lambda: load.consumer.said[-1].state)
+    load.settle()
+
+
+def test_redis_that_does_not_answer_holds_nobody_up(load: UnderLoad) -> None:
+    server = service("redis")
+    server.pause()
+    until(lambda: load.guarantee == REDUCED, 30, lambda: load.consumer.said[-1].state)
+    load.goes_on(30)
+    server.unpause()
+    until(lambda: load.guarantee == SHARED, 60, lambda: load.consumer.said[-1].state)
+    load.settle()
+
+
+def test_redis_emptied_is_filled_again(load: UnderLoad) -> None:
+    until(lambda: load.guarantee == SHARED)
+    before = load.consumer.said[-1].state["rebuilt_partitions"]
+    with redis.Redis.from_url(load.endpoints.state_url) as server:
+        server.flushall()
+        load.goes_on()
+        until(lambda: server.dbsize() > 0, 30)
+    until(lambda: load.guarantee == SHARED, 60, lambda: load.consumer.said[-1].state)
+    assert load.consumer.said[-1].state["rebuilt_partitions"] > before  # type: ignore[operator]
+    load.settle()
+
+
+def test_postgresql_restarted_in_the_middle_of_commits(load: UnderLoad) -> None:
+    service("postgres").restart(timeout=20)
+    load.goes_on()
+    load.settle()
+
+
+@pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=pytest.mark.slow)])
+def test_an_object_store_that_is_gone_is_waited_for(load: UnderLoad, gone_s: int) -> None:
+    store = service("object-store")
+    store.stop(timeout=10)
+    until(lambda: bool(load.consumer.said[-1].waiting), 30)
+    time.sleep(gone_s)
+    store.start()
+    load.goes_on()
+    assert not load.consumer.said[-1].waiting
+    load.settle()
