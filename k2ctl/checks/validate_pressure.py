@@ -78,11 +78,11 @@ def measure_kills(ground: Ground, wanted: Sequence[Target]) -> Results:
     with stage(ground.profile, ground.engine, LIVE, _Teller(ground)) as built, built.playing(_act("kill -9")):
         built.start_consumer()
         built.watch(lambda tick: bool(tick.overview.consumers), 30)
-        built.start_load(built.plan(KILL_RATE, 5.0 * kills, duplicates=0.01))
+        built.start_load(built.plan(KILL_RATE, 7.0 * kills, duplicates=0.01))
         stored = 0
         for number in range(kills):
             ground.say(f"kill -9, {number + 1} of {kills}")
-            built.watch_for(chance.uniform(2.0, 4.8))
+            built.watch_for(chance.uniform(2.0, 4.5))
             stored = built.readings.counts().stored
             built.kill_consumer()
             built.start_consumer()
