@@ -61,8 +61,15 @@ def play(stage: Stage) -> None:
     hold_s = stage.tempo.last(20, 1)
     stage.watch(lambda tick: seen.note(tick) or tick.sample.at_s > 30 + hold_s, hold_s)
     _kill_and_return(stage, seen, window)
+    before = set(seen.moves)
     stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
     stage.finish_load()
+    if not seen.moves.keys() - before:
+        # The load was all but over: whoever comes down the ladder has to have been up.
+        stage.step(f"Another burst of {RATE:,} trades a second, for the new consumer to climb")
+        stage.start_load(stage.plan(RATE, stage.tempo.last(15, 9)))
+        stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
+        stage.finish_load()
     stage.step("The load has ended: down again, one level at a time, and everything put aside is given back")
     done = stage.watch(lambda tick: seen.note(tick) or settled(stage, tick))
     stage.watch(lambda tick: seen.note(tick), 1.0)
