@@ -1,5 +1,6 @@
 """What a consumer works on for as long as it lives: the table, the topic and its epoch, the policy."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from k2ctl.broker.admin import BrokerAdmin, Watermarks
@@ -72,9 +73,18 @@ def open_platform(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock) -> Pla
         ProfileError: the plan does not fit into memory. BrokerError, LakeError: Kafka or the table cannot be used, or
         the one was not filled from the other.
     """
+    lake = Lake.at(endpoints)
+    with ExitStack() as refused:
+        refused.callback(lake.close)
+        opened = _open(endpoints, plan, clock, lake)
+        refused.pop_all()
+    return opened
+
+
+def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) -> Platform:
+    """See `open_platform`."""
     profile, chunks = plan.profile, plan_chunks(plan.profile.consumer)
     topic = trades_topic(profile.market.asset_class, profile.market.exchange)
-    lake = Lake.at(endpoints)
     writer = TableWriter(lake, clock, SnapshotRetention.from_profile(profile.lake.expire))
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, profile.topic.partitions)

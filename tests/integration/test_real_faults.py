@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ import redis
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.checks.verify import verify
+from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.progress import Progress, progress_of
@@ -21,6 +23,10 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
 from k2ctl.load.summary import LoadSummary
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.stack import lifecycle
+from k2ctl.stack.engine import Wanted
 from k2ctl.state.guarantee import REDUCED, SHARED
 from tests import docker_engine
 from tests.integration.test_exactly_once import market_of_its_own
@@ -201,3 +207,44 @@ def test_an_object_store_that_is_gone_is_waited_for(load: UnderLoad, gone_s: int
     load.goes_on()
     assert not load.consumer.said[-1].waiting
     load.settle()
+
+
+def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_when_told(
+    home: Path, exchange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = docker_engine.connect()
+    project = docker_engine.project_name()
+    monkeypatch.setenv("K2_PROJECT", project)
+    wanted = Wanted(("kafka", "redis", "postgres", "object-store"), ports={"auto": None})
+    try:
+        before = load_and_settle(lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints, exchange)
+        lifecycle.down(volumes=False)
+        client.volumes.get(f"{project}_kafka").remove()
+        endpoints = lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints
+        profile, topic = market_of_its_own(quick_profile(), exchange)
+        with BrokerAdmin(endpoints) as admin:
+            admin.create_topic(topic, PARTITIONS)
+        with pytest.raises(BrokerError) as told:
+            Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+        assert "--rebase" in told.value.hint
+        assert progress_at(endpoints).total() == before
+        Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, rebase=True)).run(threading.Event())
+        load_and_settle(endpoints, exchange)
+        after = progress_at(endpoints).total()
+        assert (after.balanced, after.lost) == (True, 0)
+        assert after.stored > before.stored
+    finally:
+        lifecycle.down(volumes=True)
+
+
+def load_and_settle(endpoints: Endpoints, exchange: str) -> Any:
+    """Two seconds of load, stored; returns the table's counts."""
+    profile, topic = market_of_its_own(quick_profile(), exchange)
+    with BrokerAdmin(endpoints) as admin:
+        if topic not in admin.topics():
+            admin.create_topic(topic, PARTITIONS)
+    run_load(plan_load(profile, rate=RATE, duration_s=2, workers=1), endpoints, threading.Event())
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    (verified,) = verify(endpoints, lambda _: None)
+    assert (verified.holds, verified.in_tail) == (True, 0)
+    return progress_at(endpoints).total()
