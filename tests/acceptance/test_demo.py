@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.home import require_endpoints
 from tests.acceptance.test_cli import run
 
 
@@ -113,7 +115,11 @@ def test_ctrl_c_ends_a_load_with_its_summary(home: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    time.sleep(4)
+    with BrokerAdmin(require_endpoints()) as admin:
+        topic = "market.equities.trades.asx"
+        while topic not in admin.topics() or not any(mark.high for mark in admin.watermarks(topic).values()):
+            time.sleep(0.1)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     run("stack", "down")
