@@ -25,8 +25,9 @@ def figures_table(figures: list[Figure]) -> Table:
 
 
 def figures_markdown(results: Results) -> str:
-    """A line that says when, where and with what, and a table with a row per figure."""
-    rows = [HEADINGS, ("---", "---", *["---:"] * 5), *(_cells(figure) for figure in results.figures)]
+    """A line that says when, where and with what, and a table of what has a goal or something to compare with."""
+    told = [figure for figure in results.figures if figure.goal is not None or figure.ratio is not None]
+    rows = [HEADINGS, ("---", "---", *["---:"] * 5), *map(_cells, told)]
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"{machine_line(results)}\n\n{table}"
 
