@@ -108,7 +108,9 @@ class UnderLoad:
         assert (verified.in_tail, verified.acknowledged) == (0, summary.trades_acknowledged)
         assert (total.balanced, total.lost, total.seen) == (True, 0, ends)
         assert total.stored >= verified.expected > 0
-        assert total.duplicate >= verified.copies > 0
+        assert total.duplicate > 0
+        if not summary.trades_failed:  # `copies` are those that were sent; what Kafka did not take cannot be one
+            assert total.duplicate >= verified.copies
 
     def close(self) -> None:
         self._stop.set()
