@@ -40,6 +40,8 @@ class BatchProducer:
         self._codec = CODECS[wire_format]
         self._sample = sample
         self._wire_bytes = 0
+        self.wire_records = 0
+        """Records that Kafka had confirmed when `wire_bytes` were counted, which is up to a quarter second ago."""
         self.enqueued = 0
         self.records = 0
         self.failed = 0
@@ -141,6 +143,7 @@ class BatchProducer:
 
     def _on_statistics(self, document: str) -> None:
         self._wire_bytes = int(orjson.loads(document).get("tx_bytes", 0))
+        self.wire_records = self.acknowledged_records
 
     @property
     def wire_bytes(self) -> int:

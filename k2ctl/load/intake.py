@@ -166,8 +166,8 @@ def _most_unread(admin: BrokerAdmin, topic: str, committed: dict[int, int | None
 
 def _bytes_per_record(sent: Sent) -> float:
     """What a record takes in the log: as counted by the client on the wire, or uncompressed before it has."""
-    records, wire_bytes = sent.total("acknowledged_records"), sent.total("wire_bytes")
-    per_trade = sent.total("enqueued") / records if records else 1.0
-    if records and wire_bytes:
-        return max(wire_bytes / records, 20.0)
+    acknowledged, counted = sent.total("acknowledged_records"), sent.total("wire_records")
+    per_trade = sent.total("enqueued") / acknowledged if acknowledged else 1.0
+    if counted:
+        return max(sent.total("wire_bytes") / counted, 20.0)
     return UNCOMPRESSED_RECORD_BYTES * max(1.0, per_trade)

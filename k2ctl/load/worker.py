@@ -42,6 +42,7 @@ class WorkerReport:
     records: int
     acknowledged_records: int
     wire_bytes: int
+    wire_records: int
     elapsed_s: float
     paused_s: float
     per_second: dict[int, int]
@@ -71,7 +72,7 @@ def run_worker(endpoints: Endpoints, plan: LoadPlan, number: int, signals: Signa
         signals.go.wait()
         worker.run(signals.start_s.value)
     except K2Error as error:
-        reports.send(WorkerReport(number, 0, 0, 0, 0, 0, 0.0, 0.0, {}, True, str(error), error.hint))
+        reports.send(WorkerReport(number, 0, 0, 0, 0, 0, 0, 0.0, 0.0, {}, True, str(error), error.hint))
     finally:
         reports.close()
 
@@ -214,6 +215,7 @@ class Worker:
             records=producer.records,
             acknowledged_records=producer.acknowledged_records,
             wire_bytes=producer.wire_bytes,
+            wire_records=producer.wire_records,
             elapsed_s=self._elapsed_s(),
             paused_s=self._paused_s,
             per_second=dict(self._per_second),
