@@ -53,7 +53,15 @@ ROWS: dict[int | str, dict[str, Any]] = {
 def router(engine: Engine, limits: Limits) -> APIRouter:
     """The endpoints over one engine."""
     api = APIRouter(prefix="/v1", responses=PROBLEMS)
+    _add_trades(api, engine, limits)
+    _add_bars(api, engine, limits)
+    _add_symbols(api, engine)
+    _add_gaps(api, engine, limits)
+    _add_status(api, engine)
+    return api
 
+
+def _add_trades(api: APIRouter, engine: Engine, limits: Limits) -> None:
     @api.get("/trades/recent", responses=ROWS, response_class=Response)
     def trades_recent(
         symbols: Symbols,
@@ -87,6 +95,8 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
             headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
         return rendered(answer, media, headers, _next(answer, page, asked))
 
+
+def _add_bars(api: APIRouter, engine: Engine, limits: Limits) -> None:
     @api.get("/ohlcv", responses=ROWS, response_class=Response)
     def ohlcv(
         symbols: Symbols,
@@ -105,6 +115,8 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
             raise Refused("invalid-request", f"That would be more than {_BARS_MOST:,} bars.")
         return rendered(engine.ask(lambda session: session.bars(symbols, bar_us, span)), media, {})
 
+
+def _add_symbols(api: APIRouter, engine: Engine) -> None:
     @api.get("/symbols", responses=ROWS, response_class=Response)
     def symbols_known(accept: Accept = "*/*", if_none_match: Known = "") -> Response:
         """All symbols that were ever seen, by name."""
@@ -115,6 +127,8 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
             return Response(status_code=304, headers={"ETag": tag, "Vary": "Accept"})
         return rendered(answer, media, {"ETag": tag, "Cache-Control": "private, no-cache"})
 
+
+def _add_gaps(api: APIRouter, engine: Engine, limits: Limits) -> None:
     @api.get("/gaps", responses=ROWS, response_class=Response)
     def gaps(
         symbols: Symbols,
@@ -130,12 +144,12 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
         answer = engine.ask(lambda session: gaps_of(session, symbols, span, limit))
         return rendered(answer, media, {})
 
+
+def _add_status(api: APIRouter, engine: Engine) -> None:
     @api.get("/status", response_model=None)
     def status() -> dict[str, Any]:
         """The service, and the platform as `k2ctl watch --json` shows it."""
         return engine.status()
-
-    return api
 
 
 def _of_page(page: Page, window: Window, limits: Limits) -> Window:
