@@ -1,7 +1,6 @@
 """Lake and stream as one table: every answer is checked against what is known to be in Kafka."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from k2ctl.query.stream import KafkaStream
 from k2ctl.query.tail import TailLimits
 from k2ctl.query.window import Window
 from k2ctl.schema.topics import trades_topic
+from tests.group_member import Member
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
 
 HOUR_US = 3_600_000_000
@@ -305,7 +305,7 @@ def ask_and_check(platform: Platform, feeder: Feeder, queries: int, between: Cal
 def test_every_answer_is_exact_while_consumers_share_the_topic_out_anew(embedded: Platform) -> None:
     """Two share the topic; one of them leaves in the middle, and comes back."""
     feeder, stop = Feeder(embedded), threading.Event()
-    members = [Member(embedded) for _ in range(2)]
+    members = [Member(embedded.endpoints, embedded.profile) for _ in range(2)]
     feeding = threading.Thread(target=feeder.run, args=(stop,))
     feeding.start()
     for member in members:
@@ -316,7 +316,7 @@ def test_every_answer_is_exact_while_consumers_share_the_topic_out_anew(embedded
             members[0].leave()
         elif number == 80:
             members[1].until_it_holds(PARTITIONS)
-            members[0] = Member(embedded)
+            members[0] = Member(embedded.endpoints, embedded.profile)
 
     try:
         ask_and_check(embedded, feeder, 120, between)
@@ -326,24 +326,3 @@ def test_every_answer_is_exact_while_consumers_share_the_topic_out_anew(embedded
         feeding.join()
         for member in members:
             member.leave()
-
-
-class Member:
-    """A consumer in a group, on a thread."""
-
-    def __init__(self, platform: Platform) -> None:
-        self._stop = threading.Event()
-        plan = ConsumerPlan(platform.profile, group=True, consumer_id=f"member-{id(self)}")
-        self._consumer = Consumer(platform.endpoints, plan)
-        self._thread = threading.Thread(target=self._consumer.run, args=(self._stop,))
-        self._thread.start()
-
-    def until_it_holds(self, partitions: int) -> None:
-        limit_s = time.monotonic() + 30
-        while len(self._consumer.share.partitions) != partitions or not self._consumer.holding.firm:
-            assert time.monotonic() < limit_s, self._consumer.share.partitions
-            time.sleep(0.02)
-
-    def leave(self) -> None:
-        self._stop.set()
-        self._thread.join()
