@@ -182,10 +182,21 @@ class BackgroundMaintenance:
         return self._totals
 
     def _run(self) -> None:
-        with self._open_lake() as lake:
-            maintainer = Maintainer(lake, self._profile, self._clock, self._stop)
-            while not self._stop.wait(self._every_s):
-                try:
-                    self._totals = self._totals.plus(maintainer.step())
-                except Exception as error:  # the consumer goes on, whatever happens here
-                    self._totals = replace(self._totals, last_error=f"{type(error).__name__}: {error}")
+        while not self._stop.wait(self._every_s):
+            try:
+                with self._open_lake() as lake:
+                    self._maintain(Maintainer(lake, self._profile, self._clock, self._stop))
+            except Exception as error:  # the catalog was away when it was opened; the consumer goes on
+                self._note(error)
+
+    def _maintain(self, maintainer: Maintainer) -> None:
+        """One step at a time, until the end."""
+        while not self._stop.is_set():
+            try:
+                self._totals = self._totals.plus(maintainer.step())
+            except Exception as error:  # the consumer goes on, whatever happens here
+                self._note(error)
+            self._stop.wait(self._every_s)
+
+    def _note(self, error: Exception) -> None:
+        self._totals = replace(self._totals, last_error=f"{type(error).__name__}: {error}")

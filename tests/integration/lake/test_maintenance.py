@@ -360,3 +360,18 @@ def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Pat
     assert condition_of(lakes[0], CLOCK).balanced
     for opened in lakes:
         opened.close()
+
+
+def test_background_maintenance_begins_when_the_catalog_is_back(tmp_path: Path) -> None:
+    asked = []
+
+    def open_late() -> Lake:
+        asked.append(len(asked))
+        if len(asked) < 3:
+            raise LakeError("The catalog does not answer", "k2ctl stack status")
+        return open_lake(tmp_path)
+
+    background = BackgroundMaintenance(open_late, PROFILE, CLOCK, every_s=0.02)
+    background.start()
+    _wait_until(lambda: len(asked) == 3 and not background.snapshot().last_error)
+    background.stop()
