@@ -15,7 +15,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.follow import TableFollower
+from k2ctl.lake.reading.follow import TableFollower
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session

@@ -48,7 +48,7 @@ def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
 
     from k2ctl.console import out, print_json
     from k2ctl.panels.backfill import owed_table
-    from k2ctl.pipeline.owed import owed_ranges
+    from k2ctl.pipeline.aside.owed import owed_ranges
 
     ranges = owed_ranges(endpoints, profile)
     if as_json:

@@ -12,10 +12,10 @@ from k2ctl.errors import UsageError
 from k2ctl.options import EngineOption, JsonOption, ProfileOption, parse_count
 
 if TYPE_CHECKING:
-    from k2ctl.checks.bench import Bench
-    from k2ctl.checks.figures import Figure
-    from k2ctl.checks.results import Results
-    from k2ctl.checks.sizes import Sizes
+    from k2ctl.checks.bench.figures import Figure
+    from k2ctl.checks.bench.results import Results
+    from k2ctl.checks.bench.sizes import Sizes
+    from k2ctl.checks.bench.suite import Bench
 
 app = typer.Typer(
     add_completion=False,
@@ -149,7 +149,7 @@ def query(
 
     Example:  k2ctl bench query --rows 2M --rate 10k
     """
-    from k2ctl.checks.bench_query import bench_query
+    from k2ctl.checks.bench.query import bench_query
 
     wanted, arriving = parse_count(rows), parse_count(rate)
     _run(
@@ -180,7 +180,7 @@ def naive(
 
     Example:  k2ctl bench naive --trades 100k
     """
-    from k2ctl.checks.sizes import NORMAL
+    from k2ctl.checks.bench.sizes import NORMAL
 
     sizes = replace(NORMAL, naive=parse_count(trades))
     _run(
@@ -205,7 +205,7 @@ def all_benchmarks(
 
     Example:  k2ctl bench all --quick --compare results.json
     """
-    from k2ctl.checks.sizes import FULL, NORMAL, QUICK
+    from k2ctl.checks.bench.sizes import FULL, NORMAL, QUICK
 
     if quick and full:
         raise UsageError("--quick and --full exclude each other.", "Example: k2ctl bench all --quick")
@@ -218,7 +218,7 @@ def all_benchmarks(
 
 
 def _all(bench: "Bench", sizes: "Sizes") -> "list[Figure]":
-    from k2ctl.checks.bench_query import bench_query
+    from k2ctl.checks.bench.query import bench_query
 
     return [
         *bench.load(),
@@ -232,7 +232,7 @@ def _all(bench: "Bench", sizes: "Sizes") -> "list[Figure]":
 
 
 def _dedup(bench: "Bench", entries: int) -> "list[Figure]":
-    from k2ctl.checks.bench_dedup import DedupBench
+    from k2ctl.checks.bench.dedup import DedupBench
 
     settings = bench.profile.consumer.dedup
     return DedupBench(entries, settings.chunk_ids, settings.error_rate, bench.say).run()
@@ -251,10 +251,10 @@ def _run(
     as_json: bool,
 ) -> None:
     """Run, keep the results, show them, and hold them to those of before."""
-    from k2ctl.checks.bench import Bench
-    from k2ctl.checks.machine import this_machine
-    from k2ctl.checks.results import Results, read, save
-    from k2ctl.checks.sizes import NORMAL
+    from k2ctl.checks.bench.machine import this_machine
+    from k2ctl.checks.bench.results import Results, read, save
+    from k2ctl.checks.bench.sizes import NORMAL
+    from k2ctl.checks.bench.suite import Bench
     from k2ctl.console import err
     from k2ctl.panels.bench import busy_warning
     from k2ctl.panels.stack import progress
@@ -293,7 +293,7 @@ def _show(results: "Results", *, markdown: bool, as_json: bool) -> None:
 def _hold_against(before: "Results", after: "Results", *, as_json: bool) -> None:
     import orjson
 
-    from k2ctl.checks.results import compare, regressions
+    from k2ctl.checks.bench.results import compare, regressions
     from k2ctl.console import err, out, print_json
     from k2ctl.panels.bench import comparison_table
 

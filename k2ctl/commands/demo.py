@@ -52,7 +52,7 @@ def demo(
 
     import orjson
 
-    from k2ctl.checks.proof import prove
+    from k2ctl.checks.verify.proof import prove
     from k2ctl.console import err, out, print_json
     from k2ctl.demo.story import chosen, tell
     from k2ctl.demo.tempo import Tempo

@@ -27,7 +27,7 @@ def status(as_json: JsonOption = False) -> None:
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
     from k2ctl.lake.catalog import Lake
-    from k2ctl.lake.condition import condition_of
+    from k2ctl.lake.upkeep.condition import condition_of
 
     with Lake.at(require_endpoints()) as opened:
         condition = condition_of(opened, SystemClock())
@@ -54,7 +54,7 @@ def compact(
 
     Example:  k2ctl lake compact --hour 2014-03-10T05
     """
-    from k2ctl.lake.live import parse_hour
+    from k2ctl.lake.upkeep.live import parse_hour
 
     if hour and every:
         raise UsageError("--hour and --all exclude each other.", "Leave one of them out.")
@@ -63,8 +63,8 @@ def compact(
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
     from k2ctl.lake.catalog import Lake
-    from k2ctl.lake.maintenance import compact_now, whole_hours
-    from k2ctl.lake.tiers import due
+    from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
+    from k2ctl.lake.upkeep.tiers import due
     from k2ctl.profiles import load_profile
 
     endpoints, clock = require_endpoints(), SystemClock()
@@ -113,9 +113,9 @@ def expire(
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
     from k2ctl.lake.catalog import Lake
-    from k2ctl.lake.collector import collect
-    from k2ctl.lake.expiry import SnapshotRetention
-    from k2ctl.lake.maintenance import expire as expire_snapshots
+    from k2ctl.lake.upkeep.collector import collect
+    from k2ctl.lake.upkeep.expiry import SnapshotRetention
+    from k2ctl.lake.upkeep.maintenance import expire as expire_snapshots
     from k2ctl.profiles import load_profile
 
     endpoints, clock = require_endpoints(), SystemClock()

@@ -40,9 +40,9 @@ def validate(
 
     import orjson
 
-    from k2ctl.checks.targets import Ground
-    from k2ctl.checks.validate import chosen, failed
-    from k2ctl.checks.validate import validate as measure
+    from k2ctl.checks.validate.targets import Ground
+    from k2ctl.checks.validate.validation import chosen, failed
+    from k2ctl.checks.validate.validation import validate as measure
     from k2ctl.commands.demo import leaving
     from k2ctl.console import err, out, print_json
     from k2ctl.panels.stack import progress

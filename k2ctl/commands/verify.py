@@ -27,8 +27,8 @@ def verify(
 
     import orjson
 
-    from k2ctl.checks.verify import failed
-    from k2ctl.checks.verify import verify as hold_to_truth
+    from k2ctl.checks.verify.verification import failed
+    from k2ctl.checks.verify.verification import verify as hold_to_truth
     from k2ctl.console import out, print_json
     from k2ctl.home import require_endpoints
     from k2ctl.panels.stack import progress

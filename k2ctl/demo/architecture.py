@@ -13,7 +13,7 @@ from k2ctl.demo.told import Bars, Billing, Facts, Grid
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Lane
-from k2ctl.lake.pinned import pin
+from k2ctl.lake.reading.pinned import pin
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.query.answer import Answer

@@ -46,7 +46,7 @@ def chosen(numbers: Sequence[int]) -> tuple[Act, ...]:
 def tell(profile: Profile, engine: str, acts: Sequence[Act], tempo: Tempo, audience: Audience, prove: Prove) -> Told:
     """Play acts, and reconcile at the end, on a stack of its own that is gone afterwards, however it ends.
 
-    prove: holds what the stack has to what was sent; `k2ctl.checks.proof.prove`.
+    prove: holds what the stack has to what was sent; `k2ctl.checks.verify.proof.prove`.
 
     Raises:
         UsageError: there is no such engine.

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from pyiceberg.table import Table
 
-from k2ctl.lake.aside import DEDUP, AsideFolder
+from k2ctl.lake.aside.folder import DEDUP, AsideFolder
 
 INDEX_SUFFIX: Final = ".index.json"
 _VERSION: Final = 2

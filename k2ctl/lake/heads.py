@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from k2ctl.errors import LakeError
-from k2ctl.lake.ledger import Ledger, LedgerChange
+from k2ctl.lake.aside.ledger import Ledger, LedgerChange
 
 PROPERTY: Final = "k2.offsets"
 NO_CHANGE: Final = LedgerChange()

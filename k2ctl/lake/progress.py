@@ -9,7 +9,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.errors import LakeError
-from k2ctl.lake.aside import ledger_of
+from k2ctl.lake.aside.folder import ledger_of
 from k2ctl.lake.heads import PROPERTY, SUMMARY_COMMIT_ID, Progress
 
 _STOP: Final = "Look at it with: k2ctl lake status. Going on would lose or double trades."

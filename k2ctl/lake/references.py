@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.files import delete_files, write_file
 from k2ctl.lake.transaction import QuickTransaction
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.schema.rows import decimals, texts
 from k2ctl.schema.topics import REFERENCE_TABLE
 from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_SCALE

@@ -19,14 +19,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
-from k2ctl.lake.aside import AsideFolder, ledger_file, ledger_text
+from k2ctl.lake.aside.folder import AsideFolder, ledger_file, ledger_text
+from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.files import delete_files, write_rows
 from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Lane, Progress
-from k2ctl.lake.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.transaction import QuickTransaction
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.schema.rows import Rows
 
 GIVE_UP_AFTER_S: Final = 60.0

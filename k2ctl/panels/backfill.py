@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.panels.style import count
-from k2ctl.pipeline.owed import OwedRange
+from k2ctl.pipeline.aside.owed import OwedRange
 
 
 def owed_table(ranges: Sequence[OwedRange]) -> Table | Text:

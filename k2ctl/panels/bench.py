@@ -3,9 +3,9 @@
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.checks.figures import Figure
-from k2ctl.checks.machine import Machine
-from k2ctl.checks.results import Compared, Results
+from k2ctl.checks.bench.figures import Figure
+from k2ctl.checks.bench.machine import Machine
+from k2ctl.checks.bench.results import Compared, Results
 from k2ctl.panels.style import seconds, size
 
 HEADINGS = ("benchmark", "measured", "value", "spread", "against", "ratio", "goal")

@@ -7,9 +7,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.lake.collector import Collected
-from k2ctl.lake.compaction import Compaction
-from k2ctl.lake.condition import HourCondition, LakeCondition, LaneCondition
+from k2ctl.lake.upkeep.collector import Collected
+from k2ctl.lake.upkeep.compaction import Compaction
+from k2ctl.lake.upkeep.condition import HourCondition, LakeCondition, LaneCondition
 from k2ctl.panels.style import count, seconds, size
 
 _HOURS_SHOWN: Final = 12

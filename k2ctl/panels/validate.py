@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.checks.targets import Result, Step, Verdict
-from k2ctl.checks.validate import Validation
+from k2ctl.checks.validate.targets import Result, Step, Verdict
+from k2ctl.checks.validate.validation import Validation
 from k2ctl.panels.style import seconds
 
 WIDE: Final = 140

@@ -9,8 +9,8 @@ from k2ctl.broker.dead_letters import DeadLetters
 from k2ctl.clock import Clock
 from k2ctl.lake.heads import Progress
 from k2ctl.lake.writer import Committed, TableWriter
+from k2ctl.pipeline.aside.spiller import Spiller
 from k2ctl.pipeline.pending import Pending
-from k2ctl.pipeline.spiller import Spiller
 
 
 @dataclass(frozen=True)

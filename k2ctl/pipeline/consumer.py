@@ -17,25 +17,25 @@ from k2ctl.broker.reader import Fetched
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import FencedError
 from k2ctl.home import Endpoints
-from k2ctl.lake.aside import AsideFolder
+from k2ctl.lake.aside.folder import AsideFolder
+from k2ctl.lake.aside.ledger import Ledger
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Counts
-from k2ctl.lake.ledger import Ledger
-from k2ctl.lake.maintenance import BackgroundMaintenance
+from k2ctl.lake.upkeep.maintenance import BackgroundMaintenance
 from k2ctl.lake.writer import Committed
-from k2ctl.pipeline.admit import SHED, SPILL, Admitted, mask_of
+from k2ctl.pipeline.aside.spiller import Spiller
 from k2ctl.pipeline.committer import Committer, Finished
 from k2ctl.pipeline.decode import decode_batch
-from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
-from k2ctl.pipeline.handover import fences_moved
+from k2ctl.pipeline.degradation.admit import SHED, SPILL, Admitted, mask_of
+from k2ctl.pipeline.degradation.controller import Controller, LagWindow, Signals
+from k2ctl.pipeline.degradation.pressure import Budget, MemoryGauge, Slope
 from k2ctl.pipeline.holding import Holding
 from k2ctl.pipeline.pending import Pending
 from k2ctl.pipeline.plan import ConsumerPlan, Totals
 from k2ctl.pipeline.platform import open_platform, reference_topic_of
-from k2ctl.pipeline.pressure import Budget, MemoryGauge, Slope
 from k2ctl.pipeline.reference_feed import ReferenceFeed
+from k2ctl.pipeline.sequence.handover import fences_moved
 from k2ctl.pipeline.share import Share
-from k2ctl.pipeline.spiller import Spiller
 from k2ctl.pipeline.step_times import StepTimes
 
 BATCH_TRADES = 50_000

@@ -30,7 +30,7 @@ from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints, require_endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.plain import PlainTable
-from k2ctl.pipeline.pressure import Budget
+from k2ctl.pipeline.degradation.pressure import Budget
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.schema.topics import WireFormat, trades_topic
 from k2ctl.schema.trade import DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE

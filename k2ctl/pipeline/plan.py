@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from k2ctl.lake.writer import Committed
-from k2ctl.pipeline.admit import ACTIONS
+from k2ctl.pipeline.degradation.admit import ACTIONS
 from k2ctl.pipeline.pending import Pending
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES

@@ -7,14 +7,14 @@ from k2ctl.broker.admin import BrokerAdmin, Watermarks
 from k2ctl.clock import Clock
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.heads import Progress
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
-from k2ctl.pipeline.admit import Admission
-from k2ctl.pipeline.dedup_plan import plan_chunks
+from k2ctl.pipeline.aside.retention import RetentionWatch
+from k2ctl.pipeline.dedup.plan import plan_chunks
+from k2ctl.pipeline.degradation.admit import Admission
 from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.pipeline.retention import RetentionWatch
 from k2ctl.pipeline.start import Beginning, settle_epochs
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic

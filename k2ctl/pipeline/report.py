@@ -4,8 +4,8 @@ from collections import deque
 from dataclasses import asdict, replace
 from typing import Final
 
-from k2ctl.pipeline.admit import ACTIONS
 from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.degradation.admit import ACTIONS
 from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.schema.status import ConsumerStatus, PartitionStatus
 

@@ -7,20 +7,20 @@ as a whole: nothing that was read and not stored outlives it, so whoever reads t
 from collections.abc import Collection, Mapping
 from typing import Final
 
+from k2ctl.lake.aside.ledger import Ledger
 from k2ctl.lake.heads import Lane, Progress
-from k2ctl.lake.ledger import Ledger
-from k2ctl.lake.suspects import SuspectLookup
-from k2ctl.pipeline.dedup import HybridDeduplicator
-from k2ctl.pipeline.dedup_restore import restore
-from k2ctl.pipeline.dedup_saver import DedupSaver
-from k2ctl.pipeline.handover import Handover, fences_at
+from k2ctl.lake.reading.suspects import SuspectLookup
+from k2ctl.pipeline.aside.recovery import Recovery
+from k2ctl.pipeline.dedup.deduplicator import HybridDeduplicator
+from k2ctl.pipeline.dedup.restore import restore
+from k2ctl.pipeline.dedup.saver import DedupSaver
+from k2ctl.pipeline.degradation.pressure import release_freed
 from k2ctl.pipeline.lanes import LaneReader
-from k2ctl.pipeline.memory import rebuild
 from k2ctl.pipeline.pending import Pending
 from k2ctl.pipeline.platform import Platform
-from k2ctl.pipeline.pressure import release_freed
-from k2ctl.pipeline.recovery import Recovery
-from k2ctl.pipeline.sequence import SequenceTracker
+from k2ctl.pipeline.sequence.handover import Handover, fences_at
+from k2ctl.pipeline.sequence.rebuilding import rebuild
+from k2ctl.pipeline.sequence.tracker import SequenceTracker
 from k2ctl.pipeline.start import starting_offsets
 from k2ctl.state.opening import open_store
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from k2ctl.lake.pinned import Plan
+from k2ctl.lake.reading.pinned import Plan
 from k2ctl.query.seam import Sources
 
 

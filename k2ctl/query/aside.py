@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from k2ctl.lake.ledger import Entry
-from k2ctl.lake.pinned import Pinned
-from k2ctl.lake.spilled import spilled_rows
+from k2ctl.lake.aside.ledger import Entry
+from k2ctl.lake.aside.spilled import spilled_rows
+from k2ctl.lake.reading.pinned import Pinned
 from k2ctl.query.stream import Heard, Stream
 from k2ctl.query.tail import Span, TailLimits, of_symbols, within
 from k2ctl.query.window import Window

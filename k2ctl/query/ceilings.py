@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.pinned import pin
+from k2ctl.lake.reading.pinned import pin
 from k2ctl.query.history import History
 from k2ctl.query.window import Window
 

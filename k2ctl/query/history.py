@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from k2ctl.errors import K2Error, LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.scan import open_duckdb, unreadable
+from k2ctl.lake.reading.scan import open_duckdb, unreadable
 from k2ctl.query.page import Page
 from k2ctl.query.window import Window
 from k2ctl.schema.rows import arrow_schema

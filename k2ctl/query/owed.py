@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from k2ctl.lake.ledger import Entry, Ledger
+from k2ctl.lake.aside.ledger import Entry, Ledger
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.window import Window
 

@@ -8,7 +8,7 @@ from k2ctl.clock import Clock
 from k2ctl.errors import BrokerError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Progress
-from k2ctl.lake.pinned import NOTHING, Pinned, Plan, pin, pin_as_of
+from k2ctl.lake.reading.pinned import NOTHING, Pinned, Plan, pin, pin_as_of
 from k2ctl.query.page import Page
 from k2ctl.query.stages import Stages
 from k2ctl.query.stream import Stream

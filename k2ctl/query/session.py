@@ -9,7 +9,7 @@ from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.pinned import Plan
+from k2ctl.lake.reading.pinned import Plan
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, evidence_of

@@ -14,8 +14,8 @@ import orjson
 from k2ctl.broker.telemetry import TelemetryReader
 from k2ctl.errors import StackError, UsageError
 from k2ctl.home import Endpoints, state_dir, write_atomically
-from k2ctl.stack import consumers as containers
 from k2ctl.stack import replicas
+from k2ctl.stack.docker import consumers as containers
 
 PREFIX: Final = "consumer-"
 FIRST_WORD_S: Final = 1.5

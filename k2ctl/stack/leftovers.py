@@ -7,8 +7,8 @@ import psutil
 
 from k2ctl.home import Endpoints, state_dir
 from k2ctl.stack.docker.client import docker_client, our_containers
+from k2ctl.stack.docker.instance import load_instance
 from k2ctl.stack.embedded import control_socket_path
-from k2ctl.stack.instance import load_instance
 
 DOCKER_PATIENCE_S: Final = 2.0
 

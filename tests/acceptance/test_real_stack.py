@@ -15,7 +15,7 @@ from k2ctl.home import load_endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.progress import progress_of
 from k2ctl.stack import fleet
-from k2ctl.stack.instance import load_instance
+from k2ctl.stack.docker.instance import load_instance
 from tests import docker_engine
 from tests.acceptance.test_cli import run
 

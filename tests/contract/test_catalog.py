@@ -12,16 +12,16 @@ from sqlalchemy.exc import OperationalError
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.collector import collect
-from k2ctl.lake.expiry import SnapshotRetention
-from k2ctl.lake.follow import TableFollower
 from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.lease import LASTS_S, Lease
-from k2ctl.lake.live import live_files
-from k2ctl.lake.maintenance import compact_now, whole_hours
-from k2ctl.lake.pinned import pin
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.reading.follow import TableFollower
+from k2ctl.lake.reading.pinned import pin
 from k2ctl.lake.transaction import QuickTransaction
+from k2ctl.lake.upkeep.collector import collect
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
+from k2ctl.lake.upkeep.lease import LASTS_S, Lease
+from k2ctl.lake.upkeep.live import live_files
+from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
 

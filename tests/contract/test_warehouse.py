@@ -9,21 +9,21 @@ import pyarrow as pa
 import pytest
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.lake.aside import DEDUP, SPILL, AsideFolder
+from k2ctl.lake.aside.folder import DEDUP, SPILL, AsideFolder
+from k2ctl.lake.aside.ledger import INLINE_ENTRIES, Entry, LedgerChange
+from k2ctl.lake.aside.spill import SUFFIX, decode_spill, encode_spill
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.collector import collect, orphans
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex
-from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.ledger import INLINE_ENTRIES, Entry, LedgerChange
-from k2ctl.lake.live import live_files
-from k2ctl.lake.maintenance import compact_now, whole_hours
-from k2ctl.lake.pinned import pin
 from k2ctl.lake.progress import progress_of
-from k2ctl.lake.recent import recent_rows
-from k2ctl.lake.scan import open_duckdb
-from k2ctl.lake.spill import SUFFIX, decode_spill, encode_spill
-from k2ctl.lake.suspects import SuspectLookup
+from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.reading.recent import recent_rows
+from k2ctl.lake.reading.scan import open_duckdb
+from k2ctl.lake.reading.suspects import SuspectLookup
+from k2ctl.lake.upkeep.collector import collect, orphans
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
+from k2ctl.lake.upkeep.live import live_files
+from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import FilesGone, History
 from k2ctl.query.window import WHOLE_HISTORY, Window

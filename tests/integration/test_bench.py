@@ -1,7 +1,7 @@
 """Benchmarks, made small, on a stack of their own."""
 
-from k2ctl.checks.bench import Bench
-from k2ctl.checks.sizes import Sizes
+from k2ctl.checks.bench.sizes import Sizes
+from k2ctl.checks.bench.suite import Bench
 from k2ctl.profiles import load_profile
 
 

@@ -22,8 +22,8 @@ from k2ctl.clock import SystemClock
 from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.collector import collect
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.upkeep.collector import collect
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.load.plan import plan_load
@@ -256,7 +256,7 @@ def test_a_full_disk_is_a_level_and_nothing_is_lost(
     """The limit for spill files stands for the disk: both are an error of the same write."""
     aside = profile.degradation.aside.model_copy(update={"spill_limit_mb": 1})
     full = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"aside": aside})})
-    monkeypatch.setattr("k2ctl.lake.aside.AsideFolder.used_bytes", lambda _: 10**9)
+    monkeypatch.setattr("k2ctl.lake.aside.folder.AsideFolder.used_bytes", lambda _: 10**9)
     trades = backlog(endpoints, profile, 60_000)
     said: list[ConsumerStatus] = []
     # Where Kafka does not hold what cannot be spilled, the consumer waits, and says so when it is told to stop.
@@ -287,13 +287,13 @@ def test_ranges_that_retention_has_deleted_are_lost_and_said(local_stack: Endpoi
 
 
 KILLED_AT = {
-    "entering a level": ("k2ctl.pipeline.degradation", "Controller._change", "after"),
-    "before a spill file": ("k2ctl.lake.aside", "AsideFolder.write", "before"),
-    "after a spill file": ("k2ctl.lake.aside", "AsideFolder.write", "after"),
+    "entering a level": ("k2ctl.pipeline.degradation.controller", "Controller._change", "after"),
+    "before a spill file": ("k2ctl.lake.aside.folder", "AsideFolder.write", "before"),
+    "after a spill file": ("k2ctl.lake.aside.folder", "AsideFolder.write", "after"),
     "before a commit": ("k2ctl.lake.writer", "TableWriter.commit", "before"),
     "after a commit": ("k2ctl.lake.writer", "TableWriter.commit", "after"),
-    "having read a part of the ledger": ("k2ctl.pipeline.recovery", "Recovery._next_part", "after"),
-    "after the spill files are struck": ("k2ctl.pipeline.spiller", "Spiller.delete", "before"),
+    "having read a part of the ledger": ("k2ctl.pipeline.aside.recovery", "Recovery._next_part", "after"),
+    "after the spill files are struck": ("k2ctl.pipeline.aside.spiller", "Spiller.delete", "before"),
 }
 
 

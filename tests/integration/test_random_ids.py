@@ -21,8 +21,8 @@ from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.dedup_files import DedupFolder
 from k2ctl.lake.progress import progress_of
-from k2ctl.pipeline import dedup_saver
 from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
+from k2ctl.pipeline.dedup import saver
 from k2ctl.profiles import Profile
 from k2ctl.schema.topics import trades_topic
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, quick_profile, stored_ids
@@ -56,7 +56,7 @@ def random_trades(rng: random.Random, count: int, start: int = 0) -> np.ndarray:
 
 def consume(endpoints: Endpoints, profile: Profile) -> None:
     """A consumer's process; it saves at every commit."""
-    dedup_saver.SAVE_EVERY_S = 0.0  # type: ignore[misc]
+    saver.SAVE_EVERY_S = 0.0  # type: ignore[misc]
     Consumer(endpoints, ConsumerPlan(profile)).run(threading.Event())
 
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.checks.verify import verify
+from k2ctl.checks.verify.verification import verify
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake

@@ -15,10 +15,10 @@ import pytest
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import SystemClock
 from k2ctl.home import Endpoints
-from k2ctl.lake.aside import SPILL
+from k2ctl.lake.aside.folder import SPILL
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.collector import orphans
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.upkeep.collector import orphans
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.report import StatusReporter

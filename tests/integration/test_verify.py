@@ -14,14 +14,14 @@ import pytest
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import BatchProducer
-from k2ctl.checks import expected
-from k2ctl.checks.expected import IN_TAIL, Interval, Sessions, Slots
-from k2ctl.checks.verify import Verified, failed, verify
+from k2ctl.checks.verify import expected
+from k2ctl.checks.verify.expected import IN_TAIL, Interval, Sessions, Slots
+from k2ctl.checks.verify.verification import Verified, failed, verify
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints, truth_dir
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.pinned import pin
-from k2ctl.lake.whole import Placed
+from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.reading.whole import Placed
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load

@@ -6,7 +6,7 @@ from k2ctl.home import Endpoints
 from k2ctl.stack.preflight import Check, Verdict, ok
 
 if TYPE_CHECKING:
-    from k2ctl.lake.books import Books
+    from k2ctl.lake.upkeep.books import Books
 
 
 def lake_checks(endpoints: Endpoints) -> list[Check]:
@@ -15,8 +15,8 @@ def lake_checks(endpoints: Endpoints) -> list[Check]:
     Raises:
         LakeError: catalog or warehouse do not answer, or the table cannot be trusted.
     """
-    from k2ctl.lake.books import read_books  # pyiceberg takes a second to import
     from k2ctl.lake.catalog import Lake
+    from k2ctl.lake.upkeep.books import read_books  # pyiceberg takes a second to import
 
     with Lake.at(endpoints) as lake:
         books = read_books(lake)

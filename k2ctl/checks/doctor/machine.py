@@ -7,9 +7,9 @@ from k2ctl.errors import K2Error
 from k2ctl.stack import preflight
 from k2ctl.stack.docker.client import docker_client
 from k2ctl.stack.docker.engine import resolved
+from k2ctl.stack.docker.instance import load_instance, new_instance
 from k2ctl.stack.docker.preflight import engine_checks, memory_limits
 from k2ctl.stack.engine import Wanted
-from k2ctl.stack.instance import load_instance, new_instance
 from k2ctl.stack.leftovers import DOCKER_PATIENCE_S
 from k2ctl.stack.preflight import Check, Verdict, wrong
 

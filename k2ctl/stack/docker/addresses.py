@@ -9,7 +9,7 @@ import orjson
 
 from k2ctl.home import Endpoints
 from k2ctl.stack.compose.model import Project
-from k2ctl.stack.instance import ensure_secret, write_secret
+from k2ctl.stack.docker.instance import ensure_secret, write_secret
 
 INSIDE_PORTS: Final = {"kafka": 29092, "redis": 6379, "postgres": 5432, "object-store": 7070}
 """Kafka tells clients where to go on: inside the network that is another listener than outside."""

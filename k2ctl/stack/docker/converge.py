@@ -9,9 +9,9 @@ from k2ctl.stack.compose.render import config_hash
 from k2ctl.stack.docker.client import Container, our_containers
 from k2ctl.stack.docker.create import create_container, ensure_networks, ensure_volumes
 from k2ctl.stack.docker.images import build, image_id, pull
+from k2ctl.stack.docker.instance import Instance
 from k2ctl.stack.docker.watching import Probe, Watch
 from k2ctl.stack.engine import Report, Wanted
-from k2ctl.stack.instance import Instance
 from k2ctl.stack.progress import Event, Phase
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from k2ctl.errors import StackError
 from k2ctl.stack.compose.model import Healthcheck, Project, Service
 from k2ctl.stack.compose.render import config_hash
 from k2ctl.stack.docker.client import CONFIG_HASH, INSTANCE, NUMBER, ONE_OFF, PROJECT, SERVICE, WAVE
-from k2ctl.stack.instance import Instance
+from k2ctl.stack.docker.instance import Instance
 
 if TYPE_CHECKING:
     from docker import APIClient

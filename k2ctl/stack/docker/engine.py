@@ -16,9 +16,7 @@ from k2ctl.stack.docker.addresses import ensure_secrets, from_here
 from k2ctl.stack.docker.client import INSTANCE, PROJECT, Container, docker_client, our_containers
 from k2ctl.stack.docker.converge import Convergence, remove
 from k2ctl.stack.docker.figures import status_of
-from k2ctl.stack.docker.preflight import examine, refuse
-from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
-from k2ctl.stack.instance import (
+from k2ctl.stack.docker.instance import (
     Instance,
     choose_ports,
     compose_file,
@@ -28,6 +26,8 @@ from k2ctl.stack.instance import (
     secrets_dir,
     variables,
 )
+from k2ctl.stack.docker.preflight import examine, refuse
+from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.progress import Event, Phase, note
 from k2ctl.stack.readiness import try_for_real
 

@@ -8,8 +8,8 @@ from k2ctl.stack import preflight
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.docker.client import docker_address, our_containers
 from k2ctl.stack.docker.images import image_id
+from k2ctl.stack.docker.instance import Instance, compose_file, port_names
 from k2ctl.stack.engine import Wanted
-from k2ctl.stack.instance import Instance, compose_file, port_names
 from k2ctl.stack.preflight import Check, Published, Verdict
 
 if TYPE_CHECKING:

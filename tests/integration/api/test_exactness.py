@@ -17,8 +17,8 @@ from k2ctl.clock import SystemClock
 from k2ctl.errors import BrokerError, LakeError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.expiry import SnapshotRetention
-from k2ctl.lake.maintenance import compact_now, expire, whole_hours
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
+from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
 from k2ctl.query.session import Session
 from k2ctl.query.window import WHOLE_HISTORY, Window
 from k2ctl.schema.topics import trades_topic

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import ManualClock
+from k2ctl.lake.aside.ledger import Entry, LedgerChange
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.ledger import Entry, LedgerChange
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.panels.gaps import gaps_panel
-from k2ctl.pipeline.gaps import GapReport, gap_report
+from k2ctl.pipeline.sequence.gap_report import GapReport, gap_report
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.trade import NO_SEQUENCE

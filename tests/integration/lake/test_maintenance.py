@@ -15,16 +15,16 @@ from pyiceberg.table import Table
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.collector import collect, orphans, reachable_names
-from k2ctl.lake.compaction import Compactor
-from k2ctl.lake.condition import condition_of
-from k2ctl.lake.expiry import SnapshotRetention
 from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.lease import LASTS_S, Lease
-from k2ctl.lake.live import live_files
-from k2ctl.lake.maintenance import BackgroundMaintenance, Maintainer, compact_now, expire, whole_hours
-from k2ctl.lake.pinned import pin
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.upkeep.collector import collect, orphans, reachable_names
+from k2ctl.lake.upkeep.compaction import Compactor
+from k2ctl.lake.upkeep.condition import condition_of
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
+from k2ctl.lake.upkeep.lease import LASTS_S, Lease
+from k2ctl.lake.upkeep.live import live_files
+from k2ctl.lake.upkeep.maintenance import BackgroundMaintenance, Maintainer, compact_now, expire, whole_hours
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.model import Expire
 from k2ctl.profiles.model import Lake as LakeProfile
@@ -149,7 +149,7 @@ def test_of_two_compactors_of_the_same_files_one_wins_and_the_other_leaves_nothi
 
 def test_a_merge_that_loses_rows_is_thrown_away(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     Appender(lake).append(5)
-    from k2ctl.lake import merging
+    from k2ctl.lake.upkeep import merging
 
     original = merging._sorted_chunks
     monkeypatch.setattr(merging, "_sorted_chunks", lambda *a: (chunk.slice(1) for chunk in original(*a)))
@@ -186,7 +186,7 @@ def test_a_stopped_merge_leaves_nothing_behind(lake: Lake) -> None:
 
 
 def test_a_large_hour_becomes_several_full_files(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from k2ctl.lake import merging
+    from k2ctl.lake.upkeep import merging
 
     Appender(lake).append(4)
     monkeypatch.setattr(merging, "ROW_GROUP_ROWS", 40)

@@ -21,7 +21,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.home import Endpoints, cache_dir
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.maintenance import compact_now, whole_hours
+from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql

@@ -10,11 +10,11 @@ import pytest
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import SystemClock
 from k2ctl.home import Endpoints
-from k2ctl.lake.aside import SPILL, AsideFolder
+from k2ctl.lake.aside.folder import SPILL, AsideFolder
+from k2ctl.lake.aside.ledger import Entry, LedgerChange
+from k2ctl.lake.aside.spill import SUFFIX, encode_spill
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.ledger import Entry, LedgerChange
-from k2ctl.lake.spill import SUFFIX, encode_spill
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream

@@ -13,7 +13,7 @@ from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.errors import BrokerError, LakeError, UsageError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.pinned import pin
+from k2ctl.lake.reading.pinned import pin
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile

@@ -18,8 +18,8 @@ from k2ctl.cli import main
 from k2ctl.errors import StackError, UsageError
 from k2ctl.home import load_endpoints
 from k2ctl.stack import lifecycle
+from k2ctl.stack.docker.instance import free_port, load_instance, secrets_dir
 from k2ctl.stack.engine import Up, Wanted
-from k2ctl.stack.instance import free_port, load_instance, secrets_dir
 from k2ctl.stack.progress import Event, Phase
 from tests import docker_engine
 from tests.docker_engine import DockerProxy

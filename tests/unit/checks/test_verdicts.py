@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from k2ctl.checks.targets import Absent, Ground, Results, Step, Target, Verdict
-from k2ctl.checks.validate import STEPS, Validation, chosen, failed, validate
-from k2ctl.checks.validate_load import best_second
-from k2ctl.checks.validate_whole import TESTS, measure_tests
+from k2ctl.checks.validate.load import best_second
+from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target, Verdict
+from k2ctl.checks.validate.validation import STEPS, Validation, chosen, failed, validate
+from k2ctl.checks.validate.whole import TESTS, measure_tests
 from k2ctl.errors import BrokerError, ExitCode, UsageError
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.panels.validate import step_line, validate_panel, verdict_line

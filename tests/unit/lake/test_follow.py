@@ -5,8 +5,8 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.lake.follow import KeptFile, KeptPinned
 from k2ctl.lake.heads import Progress
+from k2ctl.lake.reading.follow import KeptFile, KeptPinned
 
 names = st.text("ABC", min_size=1, max_size=3)
 times = st.integers(0, 50)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.lake import spill
-from k2ctl.lake.spill import MAGIC, decode_spill, encode_spill
+from k2ctl.lake.aside import spill
+from k2ctl.lake.aside.spill import MAGIC, decode_spill, encode_spill
 from k2ctl.schema.rows import Rows
 from tests.made_trades import BASE_US, make_rows, make_trades
 

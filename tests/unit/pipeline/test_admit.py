@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from k2ctl.pipeline.admit import ACTIONS, SHED, SPILL, Admission, by_partition, mask_of
+from k2ctl.pipeline.degradation.admit import ACTIONS, SHED, SPILL, Admission, by_partition, mask_of
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.schema.rows import Rows

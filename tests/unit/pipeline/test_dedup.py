@@ -17,11 +17,11 @@ from k2ctl.clock import ManualClock
 from k2ctl.errors import ProfileError
 from k2ctl.lake.dedup_files import DedupIndex
 from k2ctl.lake.heads import Counts, Head, Lane, Progress
-from k2ctl.lake.suspects import Stored
-from k2ctl.pipeline.dedup import HybridDeduplicator, Memory
-from k2ctl.pipeline.dedup_plan import plan_chunks
-from k2ctl.pipeline.dedup_restore import load, take_in
-from k2ctl.pipeline.dedup_saver import DedupSaver
+from k2ctl.lake.reading.suspects import Stored
+from k2ctl.pipeline.dedup.deduplicator import HybridDeduplicator, Memory
+from k2ctl.pipeline.dedup.plan import plan_chunks
+from k2ctl.pipeline.dedup.restore import load, take_in
+from k2ctl.pipeline.dedup.saver import DedupSaver
 from k2ctl.pipeline.tally import Tally
 from k2ctl.profiles import load_profile
 from k2ctl.schema.rows import Rows

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from k2ctl.clock import ManualClock
-from k2ctl.pipeline.degradation import Controller, LagWindow, Signals
+from k2ctl.pipeline.degradation.controller import Controller, LagWindow, Signals
 from k2ctl.profiles import load_profile
 
 POLICY = load_profile("laptop").degradation

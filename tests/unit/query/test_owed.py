@@ -2,7 +2,7 @@
 
 import pytest
 
-from k2ctl.lake.ledger import Entry, Ledger
+from k2ctl.lake.aside.ledger import Entry, Ledger
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.owed import owed_reasons

@@ -1,0 +1,1 @@
+"""Benchmarks: rates beside the ceilings of the same run."""

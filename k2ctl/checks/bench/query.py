@@ -1,0 +1,255 @@
+"""`k2ctl bench query`: how long answers take, in the warm server and on the command line, while load arrives."""
+
+import http.client
+import random
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import numpy as np
+import orjson
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.producer import BatchProducer
+from k2ctl.checks.bench.figures import Figure
+from k2ctl.checks.bench.made import rows_of
+from k2ctl.checks.bench.suite import Say, bench_stack
+from k2ctl.clock import SystemClock
+from k2ctl.errors import CheckFailed
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.writer import TableWriter
+from k2ctl.load.market import Market, new_run_id
+from k2ctl.profiles import Profile
+from k2ctl.profiles.universe import Universe
+from k2ctl.query.ceilings import BareScan
+from k2ctl.query.window import Window
+from k2ctl.schema.topics import trades_topic
+
+WINDOW_US: Final = 900_000_000
+HISTORY_US: Final = 4 * 3_600_000_000
+COMMIT_ROWS: Final = 500_000
+LIMIT: Final = 1_000
+WARM_UP: Final = 20
+COLD_RUNS: Final = 3
+VISIBLE_TRADES: Final = 100
+_BEGIN_S: Final = 60.0
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Milliseconds: of each answer, of the bare scan of the same, of the newest trade's age, of each stage.
+
+    arrived_per_s: trades that came into Kafka meanwhile, a second.
+    """
+
+    served_ms: list[float]
+    bare_ms: list[float]
+    ages_ms: list[float]
+    stages_ms: dict[str, list[float]]
+    incomplete: int
+    arrived_per_s: float
+
+
+def bench_query(profile: Profile, rows: int, rate: int, frame: int, queries: int, say: Say) -> list[Figure]:
+    """15-minute windows of one symbol over `rows` trades of four hours, half of them up to now, with load arriving.
+
+    rate: trades per second, `frame` of them in a record.
+
+    The server is a process of its own and is asked over HTTP, one question at a time; DuckDB alone on the same files
+    is measured in between, so that a noisy moment of the machine hits both alike.
+    """
+    with bench_stack("embedded", profile) as endpoints:
+        now_us = time.time_ns() // 1000
+        _fill(endpoints, profile, rows, now_us - HISTORY_US, now_us, say)
+        with _process("consume"), _server() as port, _load(rate, frame):
+            say(f"query: {queries} windows, {rate:,} trades/s arriving")
+            found = _measure(endpoints, profile, port, now_us, frame, queries)
+            say(f"query: {VISIBLE_TRADES} trades sent, and asked for as soon as they are acknowledged")
+            visible_ms = _visible_ms(endpoints, profile, port)
+            cold = [_cold_s() for _ in range(COLD_RUNS)]
+    case = f"{rows:,} rows, {rate:,}/s, frame {frame}"
+    served, bare = found.served_ms, found.bare_ms
+    p50, p95, p99 = (float(np.percentile(served, q)) for q in (50, 95, 99))
+    bare95, visible99 = float(np.percentile(bare, 95)), float(np.percentile(visible_ms, 99))
+    return [
+        Figure("query", case, "server, p50", p50, "ms", float(np.percentile(bare, 50))),
+        Figure("query", case, "server, p95", p95, "ms", bare95, p95 / bare95, 1.5, at_most=True),
+        Figure("query", case, "server, p99", p99, "ms", goal=500.0, at_most=True),
+        Figure("query", case, "server, p99, aim", p99, "ms", goal=100.0, at_most=True),
+        *(
+            Figure("query", case, f"stage {name}, p95", float(np.percentile(ms, 95)), "ms")
+            for name, ms in found.stages_ms.items()
+        ),
+        Figure("query", case, "answers that were not complete", found.incomplete, "answers", goal=0.0, at_most=True),
+        Figure("query", case, "newest trade's age, p99", float(np.percentile(found.ages_ms, 99)), "ms"),
+        Figure(
+            "query",
+            case,
+            "acknowledged to visible, p99",
+            visible99,
+            "ms",
+            goal=1000.0,
+            at_most=True,
+        ),
+        Figure("query", case, "trades that arrived", found.arrived_per_s, "trades/s", goal=0.95 * rate),
+        Figure("query", case, "command line, whole process", median(cold), "s", goal=2.5, at_most=True),
+    ]
+
+
+def _fill(endpoints: Endpoints, profile: Profile, rows: int, first_us: int, last_us: int, say: Say) -> None:
+    """Trades of the profile's market into the table, evenly over the time."""
+    market, lane = Market(Universe(profile), new_run_id()), Lane("history", "bench", 0)
+    with Lake.at(endpoints) as lake:
+        writer = TableWriter(lake, SystemClock())
+        for start in range(0, rows, COMMIT_ROWS):
+            count = min(COMMIT_ROWS, rows - start)
+            say(f"query: {start:,} of {rows:,} rows written")
+            times = [first_us + (last_us - first_us) * at // rows for at in (start, start + count)]
+            made = rows_of(market.take(count, times[0], times[1]).trades, lane.topic)
+            made = replace(made, epoch=lane.epoch, offset=np.arange(start, start + count, dtype=np.int64))
+            writer.commit([made], {lane: Advance(start, start + count, Counts(seen=count, stored=count))})
+
+
+def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, frame: int, queries: int) -> _Measured:
+    """Ask, and scan the same files, in turns."""
+    rng = random.Random(7)
+    names = Universe(profile).symbols[:100]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    scan = BareScan(endpoints)
+    served, bare, ages = [], [], []
+    stages: dict[str, list[float]] = {}
+    incomplete = 0
+    before, began_s = _records(endpoints, profile), time.monotonic()
+    for number in range(WARM_UP + queries):
+        symbol, live = rng.choice(names), number % 2 == 0
+        until_us = time.time_ns() // 1000 if live else now_us - rng.randrange(HISTORY_US - WINDOW_US)
+        window = Window(until_us - WINDOW_US, None if live else until_us)
+        parameters = {"symbol": symbol, "limit": LIMIT, "since": _iso(until_us - WINDOW_US)}
+        if not live:
+            parameters["until"] = _iso(until_us)
+        started_s = time.perf_counter()
+        answer = _ask(connection, parameters)
+        took_ms = (time.perf_counter() - started_s) * 1000
+        bare_ms = scan.seconds([symbol], window, LIMIT) * 1000
+        if number < WARM_UP:
+            continue
+        served.append(took_ms)
+        bare.append(bare_ms)
+        evidence = answer["evidence"]
+        incomplete += not evidence["complete"]
+        for stage, ms in evidence["stages_ms"].items():
+            stages.setdefault(stage, []).append(ms)
+        if live and evidence["stream_rows"]:
+            ages.append((evidence["asked_at_us"] - evidence["newest_us"]) / 1000)
+    arrived = (_records(endpoints, profile) - before) * frame / (time.monotonic() - began_s)
+    connection.close()
+    scan.close()
+    return _Measured(served, bare, ages or [0.0], stages, incomplete, arrived)
+
+
+def _records(endpoints: Endpoints, profile: Profile) -> int:
+    """Records of the topic, ever."""
+    with BrokerAdmin(endpoints) as admin:
+        return sum(mark.high for mark in admin.watermarks(_topic(profile)).values())
+
+
+def _topic(profile: Profile) -> str:
+    return trades_topic(profile.market.asset_class, profile.market.exchange)
+
+
+def _visible_ms(endpoints: Endpoints, profile: Profile, port: int) -> list[float]:
+    """From a trade's acknowledgement to the end of the first answer that has it, one trade after the other."""
+    market = Market(Universe(profile), new_run_id())
+    producer = BatchProducer(endpoints, _topic(profile), frame=1)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    found = []
+    for _ in range(VISIBLE_TRADES):
+        now_us = time.time_ns() // 1000
+        batch = market.take(1, now_us, now_us)
+        producer.send_all(batch.trades, batch.per_partition)
+        acknowledged_s = time.perf_counter()
+        wanted = str(uuid.UUID(bytes=bytes(batch.trades["message_id"][0])))
+        parameters = {"symbol": batch.trades["symbol"][0].decode(), "limit": LIMIT, "window": "1m"}
+        while all(row["message_id"] != wanted for row in _ask(connection, parameters)["rows"]):
+            if time.perf_counter() - acknowledged_s > 30:
+                raise CheckFailed("A trade that was acknowledged 30 s ago is in no answer.", "k2ctl watch --once")
+        found.append((time.perf_counter() - acknowledged_s) * 1000)
+    connection.close()
+    return found
+
+
+def _ask(connection: http.client.HTTPConnection, parameters: dict[str, object]) -> dict[str, Any]:
+    connection.request("GET", "/v1/trades/recent?" + urlencode(parameters))
+    response = connection.getresponse()
+    content = response.read()
+    if response.status != 200:
+        raise CheckFailed(f"The server answered {response.status}: {content[:200]!r}", "k2ctl bench query --rate 10k")
+    document: dict[str, Any] = orjson.loads(content)
+    return document
+
+
+def _cold_s() -> float:
+    started_s = time.perf_counter()
+    command = [sys.executable, "-m", "k2ctl", "query", "recent", "BHP", "--limit", "20", "--format", "csv"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return time.perf_counter() - started_s
+
+
+@contextmanager
+def _process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A k2ctl process for as long as the block runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "k2ctl", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def _server() -> Iterator[int]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    with _process("api", "--port", str(port)) as process:
+        ends_s = time.monotonic() + _BEGIN_S
+        while True:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+                connection.request("GET", "/healthz")
+                if connection.getresponse().status == 200:
+                    break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > ends_s:
+                    raise CheckFailed("The server did not begin.", "See what it says: k2ctl api") from None
+            time.sleep(0.1)
+        yield port
+
+
+@contextmanager
+def _load(rate: int, frame: int) -> Iterator[None]:
+    """Load that arrives until the block ends; it is given four seconds to begin."""
+    with _process("load", "--rate", str(rate), "--frame", str(frame), "--duration", "3600"):
+        time.sleep(4.0)
+        yield
+
+
+def _iso(moment_us: int) -> str:
+    return datetime.fromtimestamp(moment_us / 1e6, UTC).isoformat()

@@ -1,0 +1,122 @@
+"""The results of a benchmark as a file, and two of them beside each other."""
+
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import orjson
+
+from k2ctl.checks.bench.figures import Figure
+from k2ctl.checks.bench.machine import Machine
+from k2ctl.errors import CheckFailed, UsageError
+from k2ctl.home import state_dir, write_atomically
+
+SMALLEST_BAND: Final = 0.05
+"""Less than this is never a regression: a run that lies that close to another says nothing."""
+
+Verdict = Literal["worse", "better", "same"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run: what it ran on, what was asked for, how long it took, and its figures."""
+
+    machine: Machine
+    asked: str
+    seconds: float
+    figures: list[Figure]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure of two runs. change: (after − before) / before; band: how much of that is noise, as a share."""
+
+    before: Figure
+    after: Figure
+    change: float
+    band: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Worse or better only beyond the noise."""
+        if abs(self.change) <= self.band:
+            return "same"
+        return "worse" if (self.change > 0) == self.after.lower_is_better else "better"
+
+
+def save(results: Results) -> Path:
+    """Write a run into the state directory, as `results/bench-<time>.json`."""
+    folder = state_dir() / "results"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    moment = datetime.fromisoformat(results.machine.started).strftime("%Y%m%dT%H%M%SZ")
+    path = folder / f"bench-{moment}.json"
+    number = 1
+    while path.exists():
+        number += 1
+        path = folder / f"bench-{moment}-{number}.json"
+    write_atomically(path, orjson.dumps(asdict(results), option=orjson.OPT_INDENT_2).decode())
+    return path
+
+
+def read(path: Path) -> Results:
+    """A run that `save` has written.
+
+    Raises:
+        UsageError: there is no such file, or it is not one.
+    """
+    try:
+        raw: dict[str, Any] = orjson.loads(path.read_bytes())
+        figures = [Figure(**_known(Figure, figure)) for figure in raw["figures"]]
+        return Results(Machine(**_known(Machine, raw["machine"])), raw["asked"], raw["seconds"], figures)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(
+            f"{path} holds no results of k2ctl bench: {error}",
+            f"They lie in {state_dir() / 'results'}; make some: k2ctl bench all --quick",
+        ) from error
+
+
+def compare(before: Results, after: Results) -> list[Compared]:
+    """What both have measured, in the order of the second; on unlike machines only ratios.
+
+    The noise of a figure is half of each run's spread. One that was measured once gets the median spread of its run.
+    """
+    alike = before.machine.is_like(after.machine)
+    known = {_name(figure): figure for figure in before.figures}
+    usual = [_usual_spread(results) for results in (before, after)]
+    found = []
+    for figure in after.figures:
+        old = known.get(_name(figure))
+        if old is None or figure.lower_is_better is None or not old.measured:
+            continue
+        if not alike and figure.ratio is None:
+            continue
+        spreads = [one.spread or common for one, common in zip((old, figure), usual, strict=True)]
+        band = max(SMALLEST_BAND, sum(spreads) / 2)
+        found.append(Compared(old, figure, (figure.measured - old.measured) / abs(old.measured), band))
+    return found
+
+
+def regressions(compared: list[Compared]) -> CheckFailed | None:
+    """The error that a run ends with that has become worse."""
+    worse = [pair.after for pair in compared if pair.verdict == "worse"]
+    if not worse:
+        return None
+    return CheckFailed(
+        f"{len(worse)} of {len(compared)} figures are worse than before, beyond the noise.",
+        f"Run it again on a quiet machine: k2ctl bench {worse[0].benchmark} --compare FILE",
+    )
+
+
+def _usual_spread(results: Results) -> float:
+    spreads = sorted(figure.spread for figure in results.figures if figure.spread is not None)
+    return spreads[len(spreads) // 2] if spreads else 0.0
+
+
+def _name(figure: Figure) -> tuple[str, str, str]:
+    return figure.benchmark, figure.case, figure.metric
+
+
+def _known(kind: type, raw: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in raw.items() if name in names}

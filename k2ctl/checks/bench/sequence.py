@@ -1,0 +1,193 @@
+"""`k2ctl bench sequence`: following sequence numbers, in memory and through Redis, batch size by batch size.
+
+A check through Redis is what the consumer does with a trade: the tracker judges it, what it has learnt is cut, and the
+store takes it, fenced, before the next batch. Pipelined, ten batches are cut before the first answer is waited for.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from k2ctl.checks.bench.figures import Figure, against, measured, middle
+from k2ctl.clock import SystemClock
+from k2ctl.home import private_home
+from k2ctl.load.market import Market, new_run_id
+from k2ctl.pipeline.sequence.symbol_state import cut, restore
+from k2ctl.pipeline.sequence.tracker import SequenceTracker
+from k2ctl.profiles import Profile
+from k2ctl.profiles.universe import Universe
+from k2ctl.state.redis_store import RedisStateStore
+from k2ctl.state.server import private_redis
+from k2ctl.state.store import Fence, Update
+
+BATCHES: Final = {1: 300, 100: 100, 1_000: 50, 10_000: 20}
+"""Trades in a batch → batches that are measured."""
+
+PIPELINED: Final = 10
+FLOOR_MS: Final = 100.0
+GOAL_MS: Final = 15.0
+MEMORY_GOAL: Final = 2.5
+ONE_BY_ONE_GOAL: Final = 10.0
+
+Batch = tuple[np.ndarray, np.ndarray]
+"""Trades, and the partition of each: int32[n]."""
+
+
+class SequenceBench:
+    """The figures of one run; each is the median of `repeat` runs."""
+
+    def __init__(self, profile: Profile, repeat: int, say: Callable[[str], None]) -> None:
+        self._universe = Universe(profile)
+        self._repeat = repeat
+        self._say = say
+
+    def run(self) -> list[Figure]:
+        """Memory first, then Redis."""
+        figures = [figure for size in BATCHES for figure in self._memory(size)]
+        with private_home("bench-") as home, private_redis(home) as url:
+            figures += self._redis(url)
+        return figures
+
+    def _batches(self, size: int, count: int) -> list[Batch]:
+        """Batches of a market, one after the other: every symbol's numbers go on from batch to batch."""
+        market, now_us = Market(self._universe, new_run_id()), time.time_ns() // 1000
+        made = [market.take(size, now_us + n * 1000, now_us + n * 1000 + 999) for n in range(count)]
+        numbers = np.arange(self._universe.profile.topic.partitions, dtype=np.int32)
+        return [(batch.trades, np.repeat(numbers, batch.per_partition)) for batch in made]
+
+    def _memory(self, size: int) -> list[Figure]:
+        """The tracker against a loop over a dict, trade by trade."""
+        ours, loops = [], []
+        for run in range(self._repeat):
+            self._say(f"sequence: memory, batches of {size:,}, run {run + 1} of {self._repeat}")
+            batches = self._batches(size, BATCHES[size])
+            tracker, total = SequenceTracker(SystemClock()), size * len(batches)
+            ours.append(total / _seconds(lambda: _follow(tracker, batches)))  # noqa: B023
+            loops.append(total / _seconds(lambda: _dict_loop(batches)))  # noqa: B023
+        goal = MEMORY_GOAL if size >= 10_000 else None
+        return [against("sequence", f"memory, {size:,}", "checks", ours, "trades/s", loops, goal)]
+
+    def _redis(self, url: str) -> list[Figure]:
+        figures, rates = [], {}
+        for size in BATCHES:
+            self._say(f"sequence: Redis, batches of {size:,}")
+            milliseconds = [self._published_ms(url, size) for _ in range(self._repeat)]
+            pipelined = [self._pipelined_ms(url, size) for _ in range(self._repeat)]
+            rates[size] = size / middle(milliseconds) * 1000
+            case = f"Redis, {size:,}"
+            floor = FLOOR_MS if size == 10_000 else None
+            goal = GOAL_MS if size == 10_000 else None
+            figures += [
+                measured("sequence", case, "per batch, floor", milliseconds, "ms", floor, at_most=True),
+                measured("sequence", case, "per batch, goal", milliseconds, "ms", goal, at_most=True),
+                measured("sequence", f"{case}, pipelined", "per batch", pipelined, "ms", goal, at_most=True),
+            ]
+        largest = max(BATCHES)
+        cold = [self._taken_over_ms(url, largest) for _ in range(self._repeat)]
+        figures += [
+            measured("sequence", f"Redis, {largest:,}, read first", "per batch", cold, "ms", FLOOR_MS, at_most=True),
+            against(
+                "sequence",
+                f"Redis, {largest:,} to 1",
+                "checks",
+                [rates[largest]],
+                "trades/s",
+                [rates[1]],
+                ONE_BY_ONE_GOAL,
+            ),
+        ]
+        return [figure for figure in figures if figure.goal is not None or "floor" not in figure.metric]
+
+    def _published_ms(self, url: str, size: int) -> float:
+        """Median of a batch: check, cut, publish, wait."""
+        publisher = _Publisher(url)
+        spent = [
+            _seconds(lambda: publisher.publish(publisher.check(batch))) * 1000  # noqa: B023
+            for batch in self._batches(size, BATCHES[size])
+        ]
+        publisher.store.close()
+        return middle(spent)
+
+    def _pipelined_ms(self, url: str, size: int) -> float:
+        """Mean of a batch, ten of them in a round trip."""
+        publisher, batches = _Publisher(url), self._batches(size, BATCHES[size])
+        groups = [batches[start : start + PIPELINED] for start in range(0, len(batches), PIPELINED)]
+        spent = _seconds(
+            lambda: [publisher.store.publish_pipelined([publisher.check(batch) for batch in group]) for group in groups]
+        )
+        publisher.store.close()
+        return spent * 1000 / len(batches)
+
+    def _taken_over_ms(self, url: str, size: int) -> float:
+        """Median of a batch of which nothing is known yet: read the state of its symbols, check, cut, publish."""
+        publisher, spent = _Publisher(url), []
+        for batch in self._batches(size, BATCHES[size]):
+            publisher.tracker = SequenceTracker(SystemClock())
+            spent.append(_seconds(lambda: publisher.take_over(batch)) * 1000)  # noqa: B023
+        publisher.store.close()
+        return middle(spent)
+
+
+class _Publisher:
+    """A tracker with a store of its own in Redis."""
+
+    def __init__(self, url: str) -> None:
+        self.tracker = SequenceTracker(SystemClock())
+        self.store = RedisStateStore(url, uuid.uuid4().hex, "bench")
+        self._bases: dict[int, Fence] = {}
+
+    def check(self, batch: Batch) -> list[Update]:
+        """Judge the trades, and cut what was learnt."""
+        self.tracker.step(*batch)
+        updates = []
+        for partition, values in cut(self.tracker).items():
+            base = self._bases.get(partition)
+            fence = Fence("e", base.offset + 1 if base else 1, "commit")
+            updates.append(Update(partition, base, fence, values))
+            self._bases[partition] = fence
+        return updates
+
+    def publish(self, updates: list[Update]) -> None:
+        if self.store.publish(updates):
+            raise AssertionError("a publication of our own was refused")
+
+    def take_over(self, batch: Batch) -> None:
+        trades, partition = batch
+        names: dict[int, list[bytes]] = {}
+        symbols, first = np.unique(trades["symbol"], return_index=True)
+        for symbol, at in zip(symbols.tolist(), first.tolist(), strict=True):
+            names.setdefault(int(partition[at]), []).append(trades["exchange"][at] + b"/" + symbol)
+        for number, values in self.store.read(names).items():
+            known = {name: value for name, value in zip(names[number], values, strict=True) if value is not None}
+            restore(self.tracker, number, known)
+        self.publish(self.check(batch))
+
+
+def _follow(tracker: SequenceTracker, batches: list[Batch]) -> None:
+    for batch in batches:
+        tracker.step(*batch)
+
+
+def _dict_loop(batches: list[Batch]) -> int:
+    """The normal case and no more: the highest number of each exchange and symbol, and the time, to tell a restart."""
+    known: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+    odd = 0
+    for trades, _ in batches:
+        names = ("exchange", "symbol", "source_sequence", "timestamp")
+        columns = zip(*(trades[name].tolist() for name in names), strict=True)
+        for exchange, symbol, number, time_us in columns:
+            key = (exchange, symbol)
+            before = known.get(key)
+            if before is not None and (number != before[0] + 1 or time_us < before[1]):
+                odd += 1
+            known[key] = (number, time_us)
+    return odd
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started_s = time.perf_counter()
+    work()
+    return time.perf_counter() - started_s

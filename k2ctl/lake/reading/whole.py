@@ -1,0 +1,44 @@
+"""Every row of a snapshot as trades, batch by batch, each with its place in Kafka: to be held to what was sent."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from k2ctl.lake.reading.pinned import Pinned
+from k2ctl.schema.stored import TRADE_COLUMNS, trades_of
+
+BATCH_ROWS: Final = 200_000
+_COLUMNS: Final = [*TRADE_COLUMNS, "kafka_topic", "kafka_offset", "kafka_index"]
+_TEXTS: Final = ["symbol", "exchange", "asset_class", "currency", "side", "trade_conditions", "kafka_topic"]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """n trades (dtype `TRADE.message`) and int64[n], a number that grows with the place in the partition's log."""
+
+    trades: np.ndarray
+    place: np.ndarray
+
+
+def places_of(offset: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """int64[n] from offsets and positions within the record; a frame holds fewer than 2^16 trades."""
+    return np.asarray((offset.astype(np.int64) << 16) | index.astype(np.int64))
+
+
+def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> Iterator[Placed]:
+    """The rows of a topic, of some symbols (None: all); some 400 bytes a row of one batch are in memory at once."""
+    for path in pinned.files(symbols):
+        with pinned.table.io.new_input(path).open() as stream:
+            file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=_TEXTS)
+            for batch in file.iter_batches(BATCH_ROWS, columns=_COLUMNS):
+                wanted = pc.equal(batch["kafka_topic"], topic)
+                if symbols is not None:
+                    wanted = pc.and_(wanted, pc.is_in(batch["symbol"], pa.array(list(symbols))))
+                rows = batch.filter(wanted)
+                places = places_of(rows["kafka_offset"].to_numpy(), rows["kafka_index"].to_numpy())
+                yield Placed(trades_of(rows), places)

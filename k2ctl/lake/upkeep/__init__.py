@@ -1,0 +1,1 @@
+"""Keeping the table young and clean, and telling how it is."""

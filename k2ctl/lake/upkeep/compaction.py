@@ -1,0 +1,162 @@
+"""Compaction: an hour's many small files become one sorted file, while appenders go on committing.
+
+The files are written first, at leisure. Then a short swap on fresh metadata replaces exactly the files that were
+read: pyiceberg's own `Table.overwrite` plans and writes inside the race and lost 9 of 9 against an appender.
+"""
+
+import random
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.manifest import DataFile
+from pyiceberg.table.metadata import TableMetadata
+
+from k2ctl.clock import Clock
+from k2ctl.errors import LakeError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.files import delete_files
+from k2ctl.lake.progress import ancestors, progress_of
+from k2ctl.lake.transaction import QuickTransaction
+from k2ctl.lake.upkeep.lease import Lease
+from k2ctl.lake.upkeep.live import LiveFile, hour_name
+from k2ctl.lake.upkeep.merging import Interrupted, merge
+
+SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
+SWAP_TRIES: Final = 60
+_LONGEST_PAUSE_S: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What a compaction did to an hour. tries: how often the swap was attempted beside appenders."""
+
+    hour: str
+    files_before: int
+    files_after: int
+    rows: int
+    bytes_before: int
+    bytes_after: int
+    tries: int
+    seconds: float
+    swap_seconds: float
+
+
+class Compactor:
+    """Merges files of one hour. The caller holds the lease."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        clock: Clock,
+        lease: Lease,
+        stop: threading.Event | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._lake = lake
+        self._clock = clock
+        self._lease = lease
+        self._stop = stop or threading.Event()
+        self._rng = rng or random.Random()
+
+    def compact(self, files: Sequence[LiveFile]) -> Compaction | None:
+        """Merge `files`, all of one hour, into one.
+
+        1. Write the merged file and check it against what was read; no reader sees it yet.
+        2. Load the table fresh; every replaced file must still be live.
+        3. Swap: one snapshot that deletes exactly those and adds the merged one. Offsets stay as they are.
+        4. On a conflict, or when the answer is lost: pause, and again from 2. A swap that did land is recognised
+           by its id.
+
+        Returns None when it was stopped, or another compactor was first; then nothing has changed.
+
+        Raises:
+            LakeError: the files cannot be read or the catalog does not answer, or appenders won every one of
+                SWAP_TRIES races.
+        """
+        started_s = self._clock.monotonic_s()
+        try:
+            merged = merge(self._lake, self._lake.table(), [file.path for file in files], self._between_chunks)
+        except Interrupted:
+            return None
+        merged_s = self._clock.monotonic_s()
+        tries = self._swap([file.file for file in files], merged)
+        if not tries:
+            return None
+        ended_s = self._clock.monotonic_s()
+        return Compaction(
+            hour=hour_name(files[0].hour),
+            files_before=len(files),
+            files_after=len(merged),
+            rows=sum(file.record_count for file in merged),
+            bytes_before=sum(file.bytes for file in files),
+            bytes_after=sum(file.file_size_in_bytes for file in merged),
+            tries=tries,
+            seconds=ended_s - started_s,
+            swap_seconds=ended_s - merged_s,
+        )
+
+    def _between_chunks(self) -> None:
+        if self._stop.is_set():
+            raise Interrupted
+        self._lease.keep()
+
+    def _swap(self, old: list[DataFile], new: list[DataFile]) -> int:
+        """Steps 2 to 4; returns the number of tries, 0 when the files are not to be replaced any more."""
+        compaction_id = str(uuid.uuid4())
+        uncertain = False
+        last: Exception | None = None
+        for attempt in range(1, SWAP_TRIES + 1):
+            if self._stop.is_set():
+                break
+            try:
+                table = self._lake.table()
+                if uncertain and _has_landed(table.metadata, compaction_id):
+                    return attempt
+                progress_of(table)  # a table that was turned back is not to be built upon
+                with (
+                    QuickTransaction(table) as transaction,
+                    transaction.update_snapshot(
+                        snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id}
+                    ).overwrite() as overwrite,
+                ):
+                    for file in old:
+                        overwrite.delete_data_file(file)
+                    for file in new:
+                        overwrite.append_data_file(file)
+                return attempt
+            except CommitFailedException as error:
+                last = error
+            except ValidationException:
+                break  # a file is not live any more: another compactor was first
+            except LakeError as error:
+                if error.__cause__ is None:
+                    raise
+                last = error
+            except Exception as error:
+                # The swap may or may not have happened; the next round finds out.
+                uncertain, last = True, error
+            self._clock.sleep(self._rng.uniform(0, min(_LONGEST_PAUSE_S, 0.02 * attempt)))
+        else:
+            self._give_up(new, uncertain=uncertain)
+            raise LakeError(
+                f"Compaction lost {SWAP_TRIES} races against appenders: {last}", "It is tried again later."
+            ) from last
+        self._give_up(new, uncertain=uncertain)
+        return 0
+
+    def _give_up(self, new: list[DataFile], *, uncertain: bool) -> None:
+        """Remove the merged files; after an unknown outcome the table may have them, and the collector decides."""
+        if not uncertain:
+            delete_files(self._lake.table(), new)
+
+
+def _has_landed(metadata: TableMetadata, compaction_id: str) -> bool:
+    return any(
+        snapshot.summary is not None
+        and snapshot.summary.additional_properties.get(SUMMARY_COMPACTION_ID) == compaction_id
+        for snapshot in ancestors(metadata)
+    )

@@ -1,0 +1,103 @@
+"""The table's condition: how many snapshots, files and rows, how far it has read, and whether the books balance."""
+
+from dataclasses import dataclass
+
+from k2ctl.clock import Clock
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import RETIRED_PARTITION, Counts
+from k2ctl.lake.progress import progress_of
+from k2ctl.lake.upkeep.collector import orphans
+from k2ctl.lake.upkeep.lease import Lease
+from k2ctl.lake.upkeep.live import by_hour, hour_name, live_files
+
+
+@dataclass(frozen=True)
+class HourCondition:
+    """An hour of the table, `2014-03-10T05` in UTC."""
+
+    hour: str
+    files: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LaneCondition:
+    """A lane's head. partition: None for the sum of a whole epoch that is gone."""
+
+    topic: str
+    epoch: str
+    partition: int | None
+    next_offset: int
+    counts: Counts
+    balanced: bool
+
+
+@dataclass(frozen=True)
+class LakeCondition:
+    """The state of the table at one snapshot.
+
+    balanced: the accounting identity holds in every lane, and the rows stored by all lanes are the rows that the
+    table holds. orphan_files, orphan_bytes: on disk, but no snapshot leads there. maintained_by: who holds the
+    maintenance lease.
+    """
+
+    location: str
+    snapshot_id: int | None
+    snapshot_age_s: float | None
+    snapshots: int
+    files: int
+    rows: int
+    bytes: int
+    hours: tuple[HourCondition, ...]
+    lanes: tuple[LaneCondition, ...]
+    total: Counts
+    balanced: bool
+    orphan_files: int
+    orphan_bytes: int
+    maintained_by: str | None
+
+
+def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
+    """Look at the table.
+
+    Raises:
+        LakeError: there is no table, or its offsets cannot be trusted.
+    """
+    table = lake.table()
+    metadata, progress = table.metadata, progress_of(table)
+    snapshot = metadata.current_snapshot()
+    files = live_files(table)
+    hours = tuple(
+        HourCondition(hour_name(hour), len(members), sum(f.rows for f in members), sum(f.bytes for f in members))
+        for hour, members in by_hour(files).items()
+    )
+    lanes = tuple(
+        LaneCondition(
+            lane.topic,
+            lane.epoch,
+            None if lane.partition == RETIRED_PARTITION else lane.partition,
+            head.next_offset,
+            head.counts,
+            head.counts.balanced,
+        )
+        for lane, head in sorted(progress.heads.items())
+    )
+    total, rows = progress.total(), sum(hour.rows for hour in hours)
+    found = orphans(lake, clock)
+    return LakeCondition(
+        location=table.location(),
+        snapshot_id=snapshot.snapshot_id if snapshot else None,
+        snapshot_age_s=max(0.0, clock.now_us() / 1e6 - snapshot.timestamp_ms / 1e3) if snapshot else None,
+        snapshots=len(metadata.snapshots),
+        files=len(files),
+        rows=rows,
+        bytes=sum(file.bytes for file in files),
+        hours=hours,
+        lanes=lanes,
+        total=total,
+        balanced=all(lane.balanced for lane in lanes) and total.stored == rows,
+        orphan_files=len(found),
+        orphan_bytes=sum(orphan.bytes for orphan in found),
+        maintained_by=Lease(lake, clock).holder(),
+    )

@@ -1,0 +1,99 @@
+"""Several sorted files of an hour as one: the same rows in the order of (symbol, timestamp), in bounded memory."""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+
+from k2ctl.errors import LakeError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, write_chunks
+from k2ctl.lake.reading.scan import open_duckdb, unreadable
+from k2ctl.lake.upkeep.tiers import FULL_FILE_ROWS
+from k2ctl.schema.rows import arrow_schema
+
+MEMORY_LIMIT_MB: Final = 512
+"""What a merge may hold; beyond it DuckDB sorts on disk."""
+
+
+class Interrupted(Exception):
+    """The merge was told to stop; nothing is left behind."""
+
+
+def merge(lake: Lake, table: Table, paths: Sequence[str], on_chunk: Callable[[], None]) -> list[DataFile]:
+    """Write the rows of `paths`, all of one hour, as one sorted file, or several full ones, and check them.
+
+    Nothing is committed. on_chunk is called for every chunk of rows; what it raises ends the merge.
+
+    Raises:
+        LakeError: a file cannot be read, or what was written is not what was read.
+    """
+    written: list[DataFile] = []
+    try:
+        with _duckdb(lake) as connection:
+            before = footprint(connection, paths)
+            for chunks in _files_worth(_sorted_chunks(connection, paths, on_chunk)):
+                written.append(write_chunks(table, arrow_schema(), chunks))
+            after = footprint(connection, [file.file_path for file in written])
+        if before != after:
+            raise LakeError(
+                f"A merge of {len(paths)} files wrote {after[0]:,} rows for {before[0]:,}; it was thrown away.",
+                "The table is as it was. This is a bug of k2ctl: please report it.",
+            )
+    except BaseException:
+        delete_files(table, written)
+        raise
+    return written
+
+
+def footprint(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> tuple[int, int, int]:
+    """Rows, sum of the Kafka offsets, and sum of a hash over every column of every row: equal for equal rows."""
+    columns = ", ".join(arrow_schema().names)
+    query = f"SELECT count(*), sum(kafka_offset), sum(hash({columns})) FROM read_parquet($paths)"  # noqa: S608
+    rows, offsets, hashes = connection.execute(query, {"paths": list(paths)}).fetchall()[0]
+    return rows, int(offsets or 0), int(hashes or 0)
+
+
+@contextmanager
+def _duckdb(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that takes one core and little memory: the consumer works beside it."""
+    with tempfile.TemporaryDirectory(prefix="k2-merge-") as folder:
+        config = {"threads": 1, "memory_limit": f"{MEMORY_LIMIT_MB}MB", "temp_directory": folder}
+        connection = open_duckdb(lake, config)
+        try:
+            connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
+            yield connection
+        except duckdb.Error as error:
+            raise LakeError(
+                f"Files of the table cannot be merged: {unreadable(error) or str(error).splitlines()[0]}",
+                "The table is as it was. Look at it with: k2ctl lake status",
+            ) from error
+        finally:
+            connection.close()
+
+
+def _sorted_chunks(
+    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], on_chunk: Callable[[], None]
+) -> Iterator[pa.Table]:
+    """The rows in order, a row group at a time; ties in (symbol, timestamp) keep Kafka's order."""
+    query = (
+        f"SELECT {', '.join(arrow_schema().names)} FROM read_parquet($paths) "  # noqa: S608
+        "ORDER BY symbol, timestamp, kafka_partition, kafka_offset, kafka_index"
+    )
+    parameters: dict[str, Any] = {"paths": list(paths)}
+    for batch in connection.sql(query, params=parameters).to_arrow_reader(ROW_GROUP_ROWS):
+        on_chunk()
+        yield pa.Table.from_batches([batch]).cast(arrow_schema())
+
+
+def _files_worth(chunks: Iterator[pa.Table]) -> Iterator[Iterator[pa.Table]]:
+    """The chunks as one run per output file, each to be used up before the next."""
+    per_file = FULL_FILE_ROWS // ROW_GROUP_ROWS
+    for first in chunks:
+        yield itertools.chain([first], itertools.islice(chunks, per_file - 1))

@@ -1,0 +1,263 @@
+"""Step 4: follow each symbol's sequence numbers; tell gaps, late arrivals, copies and restarts.
+
+What a trade is, by its number n, its exchange time t, and the highest number h and latest time l of its channel:
+
+    OK            n = h + 1, or the channel's first trade
+    GAP           n > h + 1: numbers (h, n) are missing; large from a hundred on
+    RESET         n ≤ h and t > l, where n was there already, or t is a minute and more after l: the venue counts anew
+    OUT_OF_ORDER  n < h otherwise, and n was missing
+    DUPLICATE     n ≤ h otherwise: the number was there, under another id (the same id does not come past step 3)
+
+A gap is OPEN until it is FILLED by late arrivals, LOST when it is open for longer than the deadline (a later arrival
+still fills it), or EXPLAINED: its trades were put aside, or the venue has started to count anew.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from k2ctl.clock import Clock, SystemClock
+from k2ctl.pipeline.sequence.channels import Channels
+from k2ctl.pipeline.sequence.counts import SequenceCounts, SequenceRules, Totals
+from k2ctl.pipeline.sequence.open_gaps import OpenGaps
+from k2ctl.state.intervals import NUMBER_BITS
+from k2ctl.state.symbols import Gap
+
+_WALK_TRADES = 1_024
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """n trades sorted by channel, in order of arrival within each: int64[n] columns. sent_us: when each was sent."""
+
+    channel: np.ndarray
+    number: np.ndarray
+    time_us: np.ndarray
+    sent_us: np.ndarray
+
+    def at(self, where: np.ndarray | slice) -> "_Batch":
+        return _Batch(self.channel[where], self.number[where], self.time_us[where], self.sent_us[where])
+
+    def __len__(self) -> int:
+        return len(self.channel)
+
+
+class SequenceTracker:
+    """Follows every (exchange, symbol), batch by batch. What it knows can be cut out and restored: `handover`."""
+
+    def __init__(self, clock: Clock | None = None, rules: SequenceRules | None = None) -> None:
+        self.channels = Channels()
+        self.gaps = OpenGaps()
+        self._clock = clock or SystemClock()
+        self._rules = rules or SequenceRules()
+        self._totals = Totals()
+        self._explained = 0
+
+    def step(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
+        """Take note of n trades (dtype `TRADE.message`), in the order of each partition.
+
+        partition: int32[n], where each was read; what is published to the state store is kept by partition.
+        """
+        self._note(trades, partition)
+
+    def put_aside(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
+        """Take note of trades that are shed or spilled: their numbers are missing, and it is known why."""
+        totals = self._totals
+        counted = (totals.in_order, totals.out_of_order, totals.duplicates)
+        self._explained += self._note(trades, partition)
+        totals.in_order, totals.out_of_order, totals.duplicates = counted
+
+    def start_counting(self) -> None:
+        """Begin the totals at zero: what was noted so far came from the table, not from the feed."""
+        self._totals = Totals(unverified=self._totals.unverified)
+
+    def count_on(self, before: "SequenceTracker") -> None:
+        """Begin the totals where another's stand: the same consumer's, of the partitions that it held before."""
+        self._totals = replace(before._totals, unverified=self._totals.unverified)
+
+    def give_back(self, count: int) -> None:
+        """So many of the trades that were put aside are settled."""
+        self._explained = max(0, self._explained - count)
+
+    def excuse(self, is_owed: Callable[[bytes], bool]) -> None:
+        """Explain the gaps that are open now of symbols for which `is_owed`: before a restart they were put aside."""
+        for channel in {channel for channel, _ in self.gaps}:
+            if is_owed(self.channels.names[channel].rpartition(b"/")[2]):
+                self._explained += self.gaps.clear(channel)
+                self.channels.dirty[channel] = True
+
+    def counts(self) -> SequenceCounts:
+        """Totals, and what is open, lost and idle now."""
+        now_us, channels = self._clock.now_us(), self.channels
+        gaps = self.gaps.counts(now_us - round(self._rules.lost_after_s * 1e6))
+        idle = channels.seen_us[: len(channels)] < now_us - round(self._rules.idle_after_s * 1e6)
+        return SequenceCounts(
+            open_gaps=gaps.open_gaps,
+            missing_trades=gaps.open_numbers,
+            lost_gaps=gaps.lost_gaps,
+            lost_trades=gaps.lost_numbers,
+            explained=self._explained,
+            symbols=len(channels),
+            idle_symbols=int(idle.sum()),
+            **vars(self._totals),
+        )
+
+    def _note(self, trades: np.ndarray, partition: np.ndarray | None) -> int:
+        """Take note of those that have a sequence number; returns how many."""
+        tracked = trades["source_sequence"] < np.uint64((1 << NUMBER_BITS) - 1)
+        if not tracked.all():
+            self._totals.untracked += int((~tracked).sum())
+            trades, partition = trades[tracked], None if partition is None else partition[tracked]
+        if not len(trades):
+            return 0
+        channel = self.channels.numbers_of(trades["exchange"], trades["symbol"])
+        # Stable, and by radix where the numbers fit into two bytes: four times as fast.
+        order = np.argsort(channel.astype(np.uint16) if len(self.channels) < 1 << 16 else channel, kind="stable")
+        batch = _Batch(
+            channel[order],
+            trades["source_sequence"][order].view(np.int64),
+            trades["timestamp"][order],
+            trades["ingestion_timestamp"][order],
+        )
+        starts = np.flatnonzero(np.append(True, batch.channel[1:] != batch.channel[:-1]))
+        ends = np.append(starts[1:], len(batch)) - 1
+        present = batch.channel[starts]
+        if partition is not None:
+            self.channels.partition[present] = partition[order[ends]]
+        self.channels.dirty[present] = True
+        self.channels.seen_us[present] = np.maximum(self.channels.seen_us[present], batch.sent_us[ends])
+        self._sort_out(batch, starts)
+        return len(batch)
+
+    def _sort_out(self, batch: _Batch, starts: np.ndarray) -> None:
+        """Channels in which no number falls go on together; the others one by one."""
+        before = self._high_before(batch)
+        falls = batch.number <= before
+        if not falls.any():
+            self._advance(batch, before, starts)
+            return
+        falling = np.logical_or.reduceat(falls, starts)
+        ends = np.append(starts[1:], len(batch))
+        steady = np.repeat(~falling, ends - starts)
+        if steady.any():
+            rest = batch.at(steady)
+            self._advance(rest, before[steady], np.flatnonzero(np.append(True, np.diff(rest.channel) != 0)))
+        for start, end in zip(starts[falling].tolist(), ends[falling].tolist(), strict=True):
+            self._walk(batch.at(slice(start, end)))
+
+    def _high_before(self, batch: _Batch) -> np.ndarray:
+        """For each trade the highest number of its channel that came before, int64[n]; -1 where there is none."""
+        lifted: np.ndarray = (batch.channel << NUMBER_BITS) | (batch.number + 1)
+        running = np.maximum.accumulate(lifted)
+        before = np.zeros(len(batch), np.int64)
+        same = batch.channel[1:] == batch.channel[:-1]
+        before[1:] = np.where(same, running[:-1] & ((1 << NUMBER_BITS) - 1), 0)
+        return np.asarray(np.maximum(before - 1, self.channels.highest[batch.channel]))
+
+    def _advance(self, batch: _Batch, before: np.ndarray, starts: np.ndarray) -> None:
+        """Trades of channels in which every number is higher than all before it."""
+        channels, totals = self.channels, self._totals
+        present = batch.channel[starts]
+        new = channels.highest[present] < 0
+        if new.any():
+            first = batch.number[starts[new]]
+            channels.first[present[new]] = first
+            totals.unverified += int((first > 1).sum())
+        jumps = np.flatnonzero((batch.number > before + 1) & (before >= 0))
+        segments = np.searchsorted(starts, jumps, side="right") - 1
+        ends = np.append(starts[1:], len(batch))
+        for segment in np.unique(segments).tolist():
+            own = batch.at(slice(starts[segment], ends[segment]))
+            latest = self._latest_before(own)
+            for at in (jumps[segments == segment] - starts[segment]).tolist():
+                start = int(before[starts[segment] + at]) + 1
+                self._open(int(own.channel[at]), start, int(own.number[at]), own, at, latest)
+        channels.highest[present] = np.maximum.reduceat(batch.number, starts)
+        channels.latest_us[present] = np.maximum(
+            channels.latest_us[present], np.maximum.reduceat(batch.time_us, starts)
+        )
+        totals.in_order += len(batch)
+
+    def _latest_before(self, batch: _Batch) -> np.ndarray:
+        """For trades of one channel: the latest exchange time before each, int64[n]."""
+        return np.maximum.accumulate(np.append(self.channels.latest_us[batch.channel[0]], batch.time_us))[:-1]
+
+    def _open(self, channel: int, start: int, after: int, batch: _Batch, at: int, latest: np.ndarray) -> None:
+        """The trade at a position reveals that the numbers [start, after) are missing. latest: `_latest_before`."""
+        sent_us, now_us = int(batch.sent_us[at]), self._clock.now_us()
+        opened_us = min(sent_us, now_us) if sent_us > 0 else now_us
+        self.gaps.open(channel, Gap(start, after, opened_us, int(latest[at]), int(batch.time_us[at])))
+        if after - start >= self._rules.large_gap:
+            self._totals.large_gaps += 1
+        else:
+            self._totals.small_gaps += 1
+
+    def _walk(self, batch: _Batch) -> None:
+        """Trades of one channel, some of which have numbers that fall."""
+        while len(batch):
+            # In bounded pieces, so that a feed that restarts at every other trade costs no square of the batch.
+            batch = batch.at(slice(self._walk_piece(batch.at(slice(_WALK_TRADES))), None))
+
+    def _walk_piece(self, batch: _Batch) -> int:
+        """As far as the first restart, or all of it; returns how many trades that are.
+
+        Only trades that jump or fall are looked at one by one; those in between need no look.
+        """
+        channel, channels = int(batch.channel[0]), self.channels
+        high = np.maximum.accumulate(np.append(channels.highest[channel], batch.number))[:-1]
+        latest = self._latest_before(batch)
+        if high[0] < 0:
+            channels.first[channel] = batch.number[0]
+            self._totals.unverified += int(batch.number[0] > 1)
+        falls = batch.number <= high
+        jumps = (batch.number > high + 1) & (high >= 0)
+        for at in np.flatnonzero(falls | jumps).tolist():
+            if jumps[at]:
+                self._open(channel, int(high[at]) + 1, int(batch.number[at]), batch, at, latest)
+            elif self._restarts(channel, batch, at, int(latest[at])):
+                self._settle(channel, batch.at(slice(at)), falls[:at])
+                self._begin_run(channel)
+                first = batch.at(slice(at, at + 1))
+                self._advance(first, np.array([-1]), np.array([0]))
+                return int(at) + 1
+            else:
+                self._late(channel, batch, at, latest)
+        self._settle(channel, batch, falls)
+        return len(batch)
+
+    def _restarts(self, channel: int, batch: _Batch, at: int, latest_us: int) -> bool:
+        """Whether a number that falls begins a new run: time goes on, and the number was there or time jumps."""
+        later_us = int(batch.time_us[at]) - latest_us
+        if later_us <= 0:
+            return False
+        number = int(batch.number[at])
+        there = number >= self.channels.first[channel] and not self.gaps.holds(channel, number)
+        return there or later_us >= self._rules.new_session_s * 1e6
+
+    def _late(self, channel: int, batch: _Batch, at: int, latest: np.ndarray) -> None:
+        """A number that falls within its run."""
+        number, first = int(batch.number[at]), int(self.channels.first[channel])
+        if number < first:
+            if number + 1 < first:
+                self._open(channel, number + 1, first, batch, at, latest)
+            self.channels.first[channel] = number
+        elif self.gaps.holds(channel, number):
+            self._totals.filled_gaps += self.gaps.fill(channel, number)
+        else:
+            self._totals.duplicates += 1
+            return
+        self._totals.out_of_order += 1
+
+    def _settle(self, channel: int, batch: _Batch, falls: np.ndarray) -> None:
+        """Move the channel's highest number and latest time past the trades that were walked over."""
+        if len(batch):
+            channels = self.channels
+            channels.highest[channel] = max(channels.highest[channel], batch.number.max())
+            channels.latest_us[channel] = max(channels.latest_us[channel], batch.time_us.max())
+            self._totals.in_order += len(batch) - int(falls.sum())
+
+    def _begin_run(self, channel: int) -> None:
+        self._totals.resets += 1
+        self._totals.explained_by_reset += self.gaps.clear(channel)
+        self.channels.begin_run(channel)
