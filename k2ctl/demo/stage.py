@@ -41,7 +41,7 @@ def stage(profile: Profile, engine: str, tempo: Tempo, audience: Audience) -> It
         path = home / "profile.yaml"
         path.write_text(yaml.safe_dump(adapted.model_dump(mode="json")))
         audience.step(f"Starting a stack of its own, {engine}; it is gone afterwards")
-        endpoints = lifecycle.up(engine, str(path), lambda _: None).endpoints
+        endpoints = lifecycle.up_beside(engine, str(path))
         built = Stage(endpoints, adapted, tempo, audience)
         try:
             yield built

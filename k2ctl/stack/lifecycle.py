@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from typing import Final
 
 from k2ctl.errors import NotRunning, StackError, UsageError
-from k2ctl.home import forget_truth, load_endpoints_or_nothing, state_dir
+from k2ctl.home import Endpoints, forget_truth, load_endpoints_or_nothing, state_dir
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.processes_engine import EMBEDDED, LOCAL
 
 ENGINES: Final[dict[str, Engine]] = {"embedded": EMBEDDED, "local": LOCAL, "docker": DockerEngine()}
+
+BESIDE_OTHERS: Final = Wanted(services=("kafka", "redis", "postgres", "object-store"), ports={"auto": None})
 
 
 def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None) -> Up:
@@ -30,6 +32,15 @@ def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None) 
         if running is not None and running.name != engine:
             raise StackError(f"The {running.name} engine runs already.", "Stop it first: k2ctl stack down")
         return ENGINES[engine].up(profile, wanted or Wanted(), report)
+
+
+def up_beside(engine: str, profile: str) -> Endpoints:
+    """Start a stack that gets along with others of the machine: what trades need, containers on any free ports.
+
+    Raises:
+        StackError, UsageError: with what to do next.
+    """
+    return up(engine, profile, lambda _: None, BESIDE_OTHERS if engine == "docker" else None).endpoints
 
 
 def down(*, volumes: bool, report: Report = lambda _: None) -> str | None:

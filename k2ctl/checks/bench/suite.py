@@ -31,22 +31,18 @@ from k2ctl.profiles import Profile
 from k2ctl.schema.topics import trades_topic
 from k2ctl.schema.trade import TRADE, frames
 from k2ctl.stack import lifecycle
-from k2ctl.stack.engine import Wanted
 
 Say = Callable[[str], None]
 
 PARTITIONS: Final = 64
-CONTAINERS: Final = Wanted(services=("kafka", "redis", "postgres", "object-store"), ports={"auto": None})
-"""What benchmarks need of the docker engine, on any free ports."""
 
 
 @contextmanager
 def bench_stack(engine: str, profile: Profile) -> Iterator[Endpoints]:
     """A stack in a state directory of its own, gone afterwards."""
     with private_home("bench-"):
-        wanted = CONTAINERS if engine == "docker" else None
         try:
-            yield lifecycle.up(engine, profile.name, lambda _: None, wanted).endpoints
+            yield lifecycle.up_beside(engine, profile.name)
         finally:
             lifecycle.down(volumes=True)
 
