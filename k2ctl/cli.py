@@ -1,7 +1,10 @@
 """The root command, the list of commands in the order of the help, and the one place where errors end."""
 
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -90,18 +93,27 @@ def root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors become a line, a hint and a code here and nowhere else."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
     try:
-        result = app(arguments, standalone_mode=False)
+        with _sigterm_as_ctrl_c():
+            result = app(arguments, standalone_mode=False)
+            sys.stdout.flush()
     except K2Error as error:
-        if "--debug" in arguments:
+        if debug:
             raise
         return _report(str(error), error.hint, error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return _report("Interrupted.", "", ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output went away (`k2ctl … | head`): not a failure of ours.
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
-        return ExitCode.OK
+        # Whoever read our output went away (`k2ctl … | head`). Typer and Rich end so too, by themselves.
+        _drop_output()
+        return ExitCode.FAILED
+    except OSError as error:
+        _drop_output()
+        if debug:
+            raise
+        # A full disk, a folder that is not there, a file that may not be written.
+        return _report(f"{error.filename or 'Output'}: {error.strerror or error}.", _WHERE, ExitCode.FAILED)
     except Exception as error:
         shown = getattr(error, "format_message", None)
         if shown is None:
@@ -111,6 +123,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ExitCode.USAGE
         return _report(shown(), "See: k2ctl --help", ExitCode.USAGE)
     return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _drop_output() -> None:
+    """What is still to be written to stdout goes nowhere, so that Python does not complain of it at its end."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+_WHERE = "Where in the program: the same command as k2ctl --debug …"
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """So that a command that is told to go clears away what it started; those that end in their own way say how."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(message: str, hint: str, code: ExitCode) -> int:

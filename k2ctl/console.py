@@ -24,8 +24,8 @@ def err() -> "Console":
 
 
 def say(message: str) -> None:
-    """One line of talk."""
-    err().print(message)
+    """One line of talk. A terminal breaks lines by itself; a path broken by us could not be copied."""
+    err().print(message, markup=False, soft_wrap=True)
 
 
 def print_json(line: str | bytes) -> None:

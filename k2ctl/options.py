@@ -1,14 +1,17 @@
 """Option types that commands share: durations, counts, profile, engine, --json."""
 
 import re
+from decimal import Decimal
 from typing import Annotated
 
 import typer
 
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$")
 _DURATION_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST_S = 100 * 365.25 * 86400.0
 _COUNT = re.compile(r"^(\d+(?:\.\d+)?)\s*([kKmMgG])?$")
 _COUNT_FACTOR = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+LARGEST_COUNT = 10**12
 
 
 def parse_duration(text: str | float) -> float:
@@ -16,7 +19,10 @@ def parse_duration(text: str | float) -> float:
     match = _DURATION.match(str(text).strip())
     if not match:
         raise typer.BadParameter(f"'{text}' is not a duration; write 15m, 300 or 2h")
-    return float(match[1]) * _DURATION_S[match[2]]
+    duration_s = float(match[1]) * _DURATION_S[match[2]]
+    if duration_s > LONGEST_S:
+        raise typer.BadParameter(f"'{text}' is longer than a hundred years")
+    return duration_s
 
 
 def parse_count(text: str | int) -> int:
@@ -24,9 +30,11 @@ def parse_count(text: str | int) -> int:
     match = _COUNT.match(str(text).strip().replace("_", "").replace(",", ""))
     if not match:
         raise typer.BadParameter(f"'{text}' is not a count; write 500000, 500k or 1M")
-    value = float(match[1]) * _COUNT_FACTOR.get((match[2] or "").lower(), 1)
+    value = Decimal(match[1]) * _COUNT_FACTOR.get((match[2] or "").lower(), 1)
     if value != int(value):
         raise typer.BadParameter(f"'{text}' is not a whole number")
+    if value > LARGEST_COUNT:
+        raise typer.BadParameter(f"'{text}' is more than {LARGEST_COUNT:,}")
     return int(value)
 
 
@@ -34,4 +42,4 @@ ProfileOption = Annotated[
     str, typer.Option("--profile", metavar="NAME|PATH", help="A shipped profile by name, or a YAML file.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local, docker or external.")]
+EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")]

@@ -22,6 +22,8 @@ DEFAULT_WINDOW = "15m"
 TABLE_LIMIT = 20
 """Rows that the table format shows unless told otherwise; the other formats give all."""
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+
 Format = Literal["table", "json", "csv", "parquet", "arrow"]
 
 Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="One symbol or several.")]
@@ -46,7 +48,7 @@ def window_of(window: str | None, since: str | None, until: str | None) -> "Wind
     if since or until:
         if window:
             raise UsageError("--window and --since/--until exclude each other.", "Leave one of them out.")
-        asked = Window(time_of(since), time_of(until))
+        asked = Window(*(None if text is None else time_of(text) for text in (since, until)))
         if asked.since_us is not None and asked.until_us is not None and asked.since_us >= asked.until_us:
             raise UsageError("--since is not before --until.", "Exchange them?")
         return asked
@@ -55,16 +57,20 @@ def window_of(window: str | None, since: str | None, until: str | None) -> "Wind
     return Window(SystemClock().now_us() - round(parse_duration(window or DEFAULT_WINDOW) * 1e6))
 
 
-def time_of(text: str | None) -> int | None:
-    """An ISO time as microseconds since the epoch; UTC unless it says otherwise."""
-    if text is None:
-        return None
+def time_of(text: str) -> int:
+    """An ISO time as microseconds since the epoch; UTC unless it says otherwise.
+
+    Raises:
+        UsageError: it is none, or lies outside of what the table's timestamps can hold.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"'{text}' is not an ISO time.", "Write 2014-03-10 or 2014-03-10T00:15:00.") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since_epoch = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    if not EARLIEST <= moment < LATEST:
+        raise UsageError(f"'{text}' is not between 1970 and 2262.", "Write 2014-03-10 or 2014-03-10T00:15:00.")
+    since_epoch = moment - EARLIEST
     return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds
 
 

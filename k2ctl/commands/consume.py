@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from k2ctl.pipeline.consumer import Consumer
 
 LOOPBACK: Final = "127.0.0.1"
+EXAMPLE_METRICS: Final = "k2ctl consume --metrics-port 9464"
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
@@ -79,6 +80,10 @@ def consume(
     """
     if context.invoked_subcommand is not None:
         return
+    if budget == 0:
+        raise UsageError("Nothing would be processed.", "A budget is at least 1 trade a second: --budget 50k")
+    if metrics_address != LOOPBACK and metrics_port is None:
+        raise UsageError("--metrics-address needs --metrics-port.", f"{EXAMPLE_METRICS} --metrics-address ADDRESS")
     if detach:
         _refuse_alone({"--rebase": rebase, "--until-caught-up": until_caught_up, "--name": bool(name)})
         options: dict[str, object] = {
@@ -91,6 +96,8 @@ def consume(
             options["--metrics-address"] = metrics_address
         fleet.detach(replicas, [str(part) for o, v in options.items() if v for part in (o, v)], as_json=as_json)
         return
+    if name and not group:
+        raise UsageError("--name is for a consumer in a group.", f"k2ctl consume --group --name {name}")
     if replicas > 1:
         raise UsageError("Several consumers run in the background.", f"k2ctl consume --detach --replicas {replicas}")
     from k2ctl.home import require_endpoints

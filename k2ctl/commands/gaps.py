@@ -1,10 +1,10 @@
 """`k2ctl gaps`: what is missing from the table, by symbol and day."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from k2ctl.commands.answers import time_of
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_duration
 
@@ -54,11 +54,12 @@ def gaps(
 
 def parse_since(text: str) -> int:
     """An ISO time (UTC unless it says otherwise), or a duration back from now, as µs UTC."""
+    from k2ctl.clock import SystemClock
+
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        return time_of(text)
+    except UsageError:
         try:
-            return int(datetime.now(UTC).timestamp() * 1e6 - parse_duration(text) * 1e6)
+            return SystemClock().now_us() - round(parse_duration(text) * 1e6)
         except typer.BadParameter:
             raise UsageError(f"'{text}' is neither a time nor a duration.", "Write 2014-03-10T05:00 or 24h.") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)

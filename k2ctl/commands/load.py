@@ -1,13 +1,16 @@
 """`k2ctl load`: trades into Kafka at an exact rate."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count, parse_duration
+
+MAX_SPEED: Final = "max"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -29,7 +32,7 @@ def load(
     replay: Annotated[
         Path | None, typer.Option(metavar="FILE|DIR", help="Real trades from ASX CSV files, not a synthetic market.")
     ] = None,
-    speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = "max",
+    speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
     now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
     duplicates: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of trades that is sent twice.")] = 0.0,
     gaps: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share that is numbered and never sent.")] = 0.0,
@@ -49,6 +52,15 @@ def load(
 
     Example:  k2ctl load --rate 10k --ramp-to 100k --duration 60
     """
+    _check_replay(
+        replay,
+        {"--speed": speed != MAX_SPEED, "--now": now},
+        {
+            "--rate": rate, "--ramp-to": ramp_to, "--duration": duration, "--shape": shape, "--workers": workers,
+            "--seed": seed, "--duplicates": duplicates or None, "--gaps": gaps or None,
+            "--out-of-order": out_of_order or None,
+        },
+    )  # fmt: skip
     import orjson
 
     from k2ctl.commands.consume import stop_on_signals
@@ -92,9 +104,23 @@ def load(
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
+def _check_replay(replay: Path | None, for_a_replay: Mapping[str, bool], for_a_market: Mapping[str, object]) -> None:
+    """Raises:
+    UsageError: something was said that would be ignored.
+    """
+    if replay is None:
+        said = [option for option, is_said in for_a_replay.items() if is_said]
+        what, hint = "a replay", "Say of what: k2ctl load --replay FILE"
+    else:
+        said = [option for option, value in for_a_market.items() if value is not None]
+        what, hint = "a synthetic market", "A replay has its own trades and times: k2ctl load --replay FILE --speed 60x"
+    if said:
+        raise UsageError(f"{said[0]} is for {what}.", hint)
+
+
 def _speed(text: str) -> float:
     """`1x`, `60x`, `2.5`, `max` as a factor."""
-    if text == "max":
+    if text == MAX_SPEED:
         return float("inf")
     try:
         factor = float(text.removesuffix("x"))

@@ -141,7 +141,9 @@ def down(
     if volumes and not yes:
         if not sys.stdin.isatty():
             raise UsageError("--volumes deletes the lake.", "Say that it is meant: k2ctl stack down --volumes --yes")
-        typer.confirm(f"Delete the lake and all data of the stack of {state_dir()}?", abort=True)
+        if not typer.confirm(f"Delete the lake and all data of the stack of {state_dir()}?", err=True):
+            say("Nothing was stopped or deleted.")
+            raise typer.Exit(ExitCode.FAILED)
     with service_progress("k2ctl stack down") as report:
         stopped = stop(volumes=volumes, report=report)
     if stopped is None:

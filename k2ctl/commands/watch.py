@@ -48,6 +48,9 @@ def watch(
         raise UsageError(
             f"A picture is an .svg or an .html file, not {export.name}.", "k2ctl watch --export screen.svg"
         )
+    for written in (export, record):
+        if written is not None and (written.is_dir() or not written.absolute().parent.is_dir()):
+            raise UsageError(f"No file can be written at {written}.", "Name one in a folder that is there.")
     history = History()
     last: list[Overview] = []
     with ExitStack() as stack:

@@ -49,18 +49,18 @@ def plan_load(
     Raises:
         UsageError: something does not go together.
     """
-    base = rate or profile.load.rate
-    shape = shape or ("linear" if ramp_to else "constant")
+    base = profile.load.rate if rate is None else rate
+    shape = shape or ("constant" if ramp_to is None else "linear")
     if shape not in SHAPES:
         raise UsageError(f"There is no shape '{shape}'.", f"Shapes: {', '.join(SHAPES)}")
     if shape != "constant" and ramp_to is None:
         raise UsageError(f"A {shape} load needs a peak.", f"Say it: --shape {shape} --ramp-to {base * 5}")
     if ramp_to is not None and shape == "constant":
         raise UsageError("A constant load has no peak.", "Leave --ramp-to out, or choose --shape linear")
-    peak = ramp_to or base
+    peak = base if ramp_to is None else ramp_to
     if not 0 < base <= 10_000_000 or not 0 < peak <= 10_000_000:
         raise UsageError("A rate is between 1 and 10M trades a second.", "Example: k2ctl load --rate 10k")
-    seconds = duration_s or profile.load.duration_s
+    seconds = profile.load.duration_s if duration_s is None else duration_s
     if not 0.1 <= seconds <= 86_400:
         raise UsageError("A load lasts between 0.1 s and 24 h.", "Example: k2ctl load --duration 5m")
     per_frame = frame or profile.load.frame

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -88,6 +89,50 @@ def test_output_in_a_pipe_has_no_colour(tmp_path: Path) -> None:
         assert "\x1b[" not in done.stdout + done.stderr
     finally:
         assert run("stack", "down").returncode == 0
+
+
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["cost", "--csv"], ["cost", "--json"], ["cost"]])
+def test_a_reader_that_goes_away_is_no_trouble(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "k2ctl", *arguments], stdout=writer, stderr=subprocess.PIPE, env=BUFFERED, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["cost", "--csv"], ["cost", "--json"], ["cost"]])
+def test_a_full_disk_is_said_in_a_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "k2ctl", *arguments],
+            stdout=full, stderr=subprocess.PIPE, env=BUFFERED, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("k2ctl: Output: No space left on device.")
+    assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"n\n", 1), (b"\x04", 130), (b"\x03", 130)])
+def test_a_question_that_is_not_answered_with_yes_deletes_nothing(home: Path, typed: bytes, code: int) -> None:
+    (home / "lake").mkdir()
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(sys.executable, [sys.executable, "-m", "k2ctl", "stack", "down", "--volumes"])  # noqa: S606
+    said = b""
+    while not said.endswith(b"[y/N]: "):
+        said += os.read(terminal, 1024)
+    time.sleep(0.3)  # Python misses a Ctrl-C of the moment before it begins to read
+    os.write(terminal, typed)
+    _, status = os.waitpid(process, 0)
+    said += os.read(terminal, 4096)
+    assert os.waitstatus_to_exitcode(status) == code
+    assert b"Traceback" not in said
+    assert (home / "lake").is_dir()
 
 
 def quickest_s(*commands: list[str]) -> list[float]:

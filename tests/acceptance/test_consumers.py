@@ -115,7 +115,7 @@ def test_what_cannot_be_is_said_with_the_next_command(capsys: pytest.CaptureFixt
         (["--detach", "--rebase"], "--rebase"),
         (["stop"], "--all"),
         (["stop", "consumer-9"], "consumer-9"),
-        (["--name", "../x"], "letters"),
+        (["--group", "--name", "../x"], "letters"),
     ):
         assert main(["consume", *arguments]) == ExitCode.USAGE
         assert said in capsys.readouterr().err
