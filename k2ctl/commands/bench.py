@@ -1,278 +1,178 @@
 """`k2ctl bench`: how fast, held against what the machine allows."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from k2ctl.errors import UsageError
-from k2ctl.options import EngineOption, JsonOption, ProfileOption, parse_count
+from k2ctl.options import JsonOption, ProfileOption, parse_count
 
 if TYPE_CHECKING:
-    from k2ctl.checks.bench.figures import Figure
     from k2ctl.checks.bench.results import Results
     from k2ctl.checks.bench.sizes import Sizes
-    from k2ctl.checks.bench.suite import Bench
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Benchmarks, each in a stack of its own, as ratios to ceilings measured in the same run.\n\n"
-    "Example:  k2ctl bench consume",
-)
+BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
+    "load": ("--engine", "--repeat"),
+    "consume": ("--engine", "--repeat"),
+    "naive": ("--engine", "--repeat", "--trades"),
+    "commits": (),
+    "sequence": ("--repeat",),
+    "dedup": ("--entries",),
+    "query": ("--rows", "--rate", "--frame", "--queries"),
+}
+"""In the order in which they run → the options that mean something to it, beside those for all of them."""
 
-Repeat = Annotated[int, typer.Option(min=1, max=20, help="Repetitions; the median is shown.")]
-Compare = Annotated[
-    Path | None,
-    typer.Option(
-        "--compare", metavar="FILE", help="Results of before; exit code 3 when it is worse, beyond the noise."
-    ),
-]
-Markdown = Annotated[bool, typer.Option("--markdown", help="A table for a README on stdout.")]
+ALONE_ROWS: Final = 20_000_000
+"""Of `bench query` by itself: as many as the goal speaks of. Among others it takes fewer."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-@app.command(short_help="Trades into Kafka, against a bare produce loop.")
-def load(
-    engine: EngineOption = "embedded",
-    repeat: Repeat = 3,
-    profile: ProfileOption = "laptop",
-    compare: Compare = None,
-    markdown: Markdown = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Trades into Kafka: the producer against a bare produce_batch loop, the generator against its schedule.
-
-    Example:  k2ctl bench load --json
-    """
-    _run("load", lambda bench: bench.load(), engine, repeat, profile, compare, markdown=markdown, as_json=as_json)
-
-
-@app.command(short_help="A backlog into committed rows, against bare reads.")
-def consume(
-    engine: EngineOption = "embedded",
-    repeat: Repeat = 3,
-    profile: ProfileOption = "laptop",
-    compare: Compare = None,
-    markdown: Markdown = False,
-    as_json: JsonOption = False,
-) -> None:
-    """A backlog into committed rows: against bare consume() and a sorted Parquet write of the same rows.
-
-    Example:  k2ctl bench consume --engine local
-    """
-    _run("consume", lambda bench: bench.consume(), engine, repeat, profile, compare, markdown=markdown, as_json=as_json)
-
-
-@app.command(short_help="Sequence checks in memory and through Redis.")
-def sequence(
-    repeat: Repeat = 3,
-    profile: ProfileOption = "laptop",
-    compare: Compare = None,
-    markdown: Markdown = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Sequence checks: in memory against a loop over a dict, and through Redis, in batches of 1 to 10,000 trades.
-
-    Example:  k2ctl bench sequence --json
-    """
-    _run(
-        "sequence",
-        lambda bench: bench.sequence(),
-        "embedded",
-        repeat,
-        profile,
-        compare,
-        markdown=markdown,
-        as_json=as_json,
-    )
-
-
-@app.command(short_help="A thousand commits: whether they stay quick.")
-def commits(
-    profile: ProfileOption = "laptop",
-    compare: Compare = None,
-    markdown: Markdown = False,
-    as_json: JsonOption = False,
-) -> None:
-    """A thousand commits on one table: p95 of the last hundred against p95 of the first.
-
-    Example:  k2ctl bench commits
-    """
-    _run("commits", lambda bench: bench.commits(), "embedded", 1, profile, compare, markdown=markdown, as_json=as_json)
-
-
-@app.command(short_help="A day of ids remembered: speed, memory, errors.")
-def dedup(
-    entries: Annotated[
-        int, typer.Option(parser=parse_count, metavar="COUNT", help="Random ids: 1M to 1G.")
-    ] = 1_000_000,
-    profile: ProfileOption = "laptop",
-    compare: Compare = None,
-    markdown: Markdown = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Random ids into Bloom chunks, really filled: against pybloom-live's own add, and the rate of error that is set.
-
-    1G takes some ten minutes and 2 GB of memory.
-
-    Example:  k2ctl bench dedup --entries 10M
-    """
-    _run(
-        "dedup",
-        lambda bench: _dedup(bench, entries),
-        "embedded",
-        1,
-        profile,
-        compare,
-        markdown=markdown,
-        as_json=as_json,
-    )
-
-
-@app.command(short_help="Answers of the warm server, against DuckDB alone.")
-def query(
-    rows: Annotated[str, typer.Option("--rows", metavar="N", help="Trades in the lake, of four hours.")] = "20M",
-    rate: Annotated[str, typer.Option("--rate", metavar="N", help="Trades a second that arrive meanwhile.")] = "20k",
-    frame: Annotated[int, typer.Option(min=1, max=1000, help="Of these, trades to a record.")] = 1,
-    queries: Annotated[int, typer.Option("--queries", min=20, max=100_000, help="Windows asked for.")] = 400,
-    profile: ProfileOption = "laptop",
-    compare: Compare = None,
-    markdown: Markdown = False,
-    as_json: JsonOption = False,
-) -> None:
-    """15-minute windows of one symbol while load arrives: p50, p95, p99 of the server, DuckDB alone on the same files.
-
-    Example:  k2ctl bench query --rows 2M --rate 10k
-    """
-    from k2ctl.checks.bench.query import bench_query
-
-    wanted, arriving = parse_count(rows), parse_count(rate)
-    _run(
-        "query",
-        lambda bench: bench_query(bench.profile, wanted, arriving, frame, queries, bench.say),
-        "embedded",
-        1,
-        profile,
-        compare,
-        markdown=markdown,
-        as_json=as_json,
-    )
-
-
-@app.command(short_help="The same backlog the naive way, and k2ctl's.")
-def naive(
-    engine: EngineOption = "embedded",
-    repeat: Repeat = 3,
-    trades: Annotated[str, typer.Option("--trades", metavar="N", help="The backlog.")] = "300k",
-    profile: ProfileOption = "laptop",
-    compare: Compare = None,
-    markdown: Markdown = False,
-    as_json: JsonOption = False,
-) -> None:
-    """One backlog through a consumer that takes record by record, from JSON and from SBE, and through k2ctl's.
-
-    Trades a second, and a second of processor time: what one core does.
-
-    Example:  k2ctl bench naive --trades 100k
-    """
-    from k2ctl.checks.bench.sizes import NORMAL
-
-    sizes = replace(NORMAL, naive=parse_count(trades))
-    _run(
-        "naive", lambda bench: bench.naive(), engine, repeat, profile, compare, sizes, markdown=markdown,
-        as_json=as_json,
-    )  # fmt: skip
-
-
-@app.command("all", short_help="All of them in turn; --quick, --full.")
-def all_benchmarks(
+@app.command(no_args_is_help=True)
+def bench(
+    names: Annotated[list[str], typer.Argument(metavar="all|NAME...", help=f"{', '.join(BENCHMARKS)}; or all.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small: a few minutes, to compare with itself.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Large: for figures that are published.")] = False,
-    engine: EngineOption = "embedded",
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="embedded, local or docker [embedded].")
+    ] = None,
+    repeat: Annotated[
+        int | None, typer.Option(min=1, max=20, help="Repetitions; the median is shown [3; quick 2, full 5].")
+    ] = None,
+    trades: Annotated[
+        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="naive: the backlog [300k].")
+    ] = None,
+    entries: Annotated[
+        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="dedup: random ids, 1M to 1G [1M].")
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(parser=parse_count, metavar="COUNT", help="query: trades in the lake, of four hours [20M]."),
+    ] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(parser=parse_count, metavar="COUNT", help="query: trades a second that arrive meanwhile [20k]."),
+    ] = None,
+    frame: Annotated[int | None, typer.Option(min=1, max=1000, help="query: of these, trades to a record [1].")] = None,
+    queries: Annotated[int | None, typer.Option(min=20, max=100_000, help="query: windows asked for [400].")] = None,
     profile: ProfileOption = "laptop",
-    compare: Compare = None,
-    markdown: Markdown = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Results of before; exit code 3 when it is worse, beyond the noise."),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="A table for a README on stdout.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Every benchmark in turn, with warm-up and repetitions: medians, spreads, and the ceilings of the same run.
+    """Benchmarks, each in a stack of its own, as ratios to ceilings measured in the same run.
 
-    The engine is that of load, consume and naive; the others need none, or the embedded one.
+    \b
+    load      trades into Kafka, against a bare produce_batch loop
+    consume   a backlog into committed rows, against bare reads and writes
+    naive     one backlog record by record, and through k2ctl's consumer
+    commits   a thousand on one table: the last hundred against the first
+    sequence  checks in memory, against a loop over a dict, and through Redis
+    dedup     random ids into Bloom chunks, against pybloom-live's own add;
+              1G takes some ten minutes and 2 GB of memory
+    query     15-minute windows of one symbol while load arrives: the server,
+              against DuckDB alone on the same files
+
+    Example:  k2ctl bench consume --engine local
 
     Example:  k2ctl bench all --quick --compare results.json
     """
-    from k2ctl.checks.bench.sizes import FULL, NORMAL, QUICK
-
     if quick and full:
         raise UsageError("--quick and --full exclude each other.", "Example: k2ctl bench all --quick")
-    sizes = QUICK if quick else FULL if full else NORMAL
-    name = "all --quick" if quick else "all --full" if full else "all"
-    _run(
-        name, lambda bench: _all(bench, sizes), engine, sizes.repeat, profile, compare, sizes, markdown=markdown,
-        as_json=as_json,
-    )  # fmt: skip
+    if markdown and as_json:
+        raise UsageError("--markdown and --json exclude each other.", "Ask for one at a time.")
+    given = {"--engine": engine, "--repeat": repeat, "--trades": trades, "--entries": entries, "--rows": rows,
+             "--rate": rate, "--frame": frame, "--queries": queries}  # fmt: skip
+    said = {option: value for option, value in given.items() if value is not None}
+    chosen = _chosen(names, said)
+    size = "--quick" if quick else "--full" if full else ""
+    asked = _asked(chosen, size, profile, said)
+    before = None
+    if compare is not None:
+        from k2ctl.checks.bench.results import read
+
+        before = read(compare)
+    results = _run(asked, chosen, _sizes(chosen, size, said), engine or "embedded", profile, quiet=as_json)
+    _show(results, markdown=markdown, as_json=as_json)
+    _keep(results)
+    if before is not None:
+        _hold_against(before, results, as_json=as_json)
 
 
-def _all(bench: "Bench", sizes: "Sizes") -> "list[Figure]":
-    from k2ctl.checks.bench.query import bench_query
+def _chosen(names: Sequence[str], said: Mapping[str, object]) -> list[str]:
+    """The benchmarks by name, in their own order.
 
-    return [
-        *bench.load(),
-        *bench.consume(),
-        *bench.naive(),
-        *bench.commits(),
-        *bench.sequence(),
-        *_dedup(bench, sizes.dedup),
-        *bench_query(bench.profile, sizes.query_rows, sizes.query_rate, 1, sizes.queries, bench.say),
-    ]
+    Raises:
+        UsageError: there is none of that name, or none of them takes what was said.
+    """
+    known = ", ".join(BENCHMARKS)
+    for name in names:
+        if name != "all" and name not in BENCHMARKS:
+            raise UsageError(f"There is no benchmark '{name}'.", f"There are: {known}; or all.")
+    chosen = [name for name in BENCHMARKS if name in names or "all" in names]
+    for option, value in said.items():
+        takers = [name for name in BENCHMARKS if option in BENCHMARKS[name]]
+        if not set(takers) & set(chosen):
+            raise UsageError(f"{option} is not for {' and '.join(chosen)}.", f"It is for: {', '.join(takers)}")
+        if value == 0:
+            raise UsageError(f"{option} is at least 1.", f"Example: k2ctl bench {takers[0]} {option} 1M")
+    return chosen
 
 
-def _dedup(bench: "Bench", entries: int) -> "list[Figure]":
-    from k2ctl.checks.bench.dedup import DedupBench
+def _asked(chosen: Sequence[str], size: str, profile: str, said: Mapping[str, object]) -> str:
+    """What to type after `k2ctl bench` for the same run again."""
+    words = ["all"] if len(chosen) == len(BENCHMARKS) else list(chosen)
+    words += [size] if size else []
+    if any("--engine" in BENCHMARKS[name] for name in chosen):
+        said = {"--engine": "embedded", **said}
+    words += [f"{option} {value}" for option, value in {**said, "--profile": profile}.items()]
+    return " ".join(words)
 
-    settings = bench.profile.consumer.dedup
-    return DedupBench(entries, settings.chunk_ids, settings.error_rate, bench.say).run()
+
+def _sizes(chosen: Sequence[str], size: str, said: Mapping[str, object]) -> "Sizes":
+    from k2ctl.checks.bench.sizes import FULL, NORMAL, QUICK
+
+    base = {"--quick": QUICK, "--full": FULL, "": NORMAL}[size]
+    if list(chosen) == ["query"] and not size:
+        base = replace(base, query_rows=ALONE_ROWS)
+    fields = {"--repeat": "repeat", "--trades": "naive", "--entries": "dedup", "--rows": "query_rows",
+              "--rate": "query_rate", "--frame": "query_frame", "--queries": "queries"}  # fmt: skip
+    changes: dict[str, Any] = {fields[option]: value for option, value in said.items() if option in fields}
+    return replace(base, **changes)
 
 
-def _run(
-    name: str,
-    benchmark: "Callable[[Bench], list[Figure]]",
-    engine: str,
-    repeat: int,
-    profile: str,
-    compare: Path | None,
-    sizes: "Sizes | None" = None,
-    *,
-    markdown: bool,
-    as_json: bool,
-) -> None:
-    """Run, keep the results, show them, and hold them to those of before."""
+def _run(asked: str, chosen: Sequence[str], sizes: "Sizes", engine: str, profile: str, *, quiet: bool) -> "Results":
+    from k2ctl.checks.bench.benchmarks import run
     from k2ctl.checks.bench.machine import this_machine
-    from k2ctl.checks.bench.results import Results, read, save
-    from k2ctl.checks.bench.sizes import NORMAL
+    from k2ctl.checks.bench.results import Results
     from k2ctl.checks.bench.suite import Bench
     from k2ctl.console import err
     from k2ctl.panels.bench import busy_warning
     from k2ctl.panels.stack import progress
     from k2ctl.profiles import load_profile
 
-    before = read(compare) if compare else None
     machine, started_s = this_machine(), time.monotonic()
     if machine.busy:
         err().print(busy_warning(machine))
-    with progress("k2ctl bench", quiet=as_json) as say:
-        figures = benchmark(Bench(load_profile(profile), engine, repeat, say, sizes or NORMAL))
-    asked = f"{name} --engine {engine} --profile {profile}"
-    results = Results(machine, asked, time.monotonic() - started_s, figures)
+    with progress("k2ctl bench", quiet=quiet) as say:
+        bench = Bench(load_profile(profile), engine, sizes.repeat, say, sizes)
+        figures = run(chosen, bench, sizes)
+    return Results(machine, asked, time.monotonic() - started_s, figures)
+
+
+def _keep(results: "Results") -> None:
+    from k2ctl.checks.bench.results import save
+    from k2ctl.console import say
+
     path = save(results)
-    _show(results, markdown=markdown, as_json=as_json)
-    err().print(f"Kept in {path}; later: k2ctl bench {name} --compare {path}", markup=False, soft_wrap=True)
-    if before is not None:
-        _hold_against(before, results, as_json=as_json)
+    say(f"Kept in {path}; later: k2ctl bench {results.asked} --compare {path}")
 
 
 def _show(results: "Results", *, markdown: bool, as_json: bool) -> None:

@@ -11,12 +11,14 @@ from typing import Final
 
 import psutil
 
+import k2ctl
+
 LIBRARIES: Final = ("confluent-kafka", "numpy", "pyarrow", "pyiceberg", "duckdb", "redis")
 BUSY_SHARE: Final = 0.3
 """Above so much load for each core, others take part of what is measured."""
 
 _CPU_FACTS: Final = Path("/proc/cpuinfo")
-_CHECKOUT: Final = Path(__file__).parent.parent.parent
+_CHECKOUT: Final = Path(k2ctl.__file__).parent.parent
 
 
 @dataclass(frozen=True)

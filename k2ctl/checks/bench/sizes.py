@@ -6,7 +6,10 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Sizes:
-    """Trades, ids, rows and runs. queries: windows asked for; query_rate: trades a second that arrive meanwhile."""
+    """Trades, ids, rows and runs.
+
+    queries: windows asked for. query_rate: trades a second that arrive meanwhile, query_frame of them in a record.
+    """
 
     produce: int = 1_000_000
     produce_framed: int = 4_000_000
@@ -18,6 +21,7 @@ class Sizes:
     dedup: int = 1_000_000
     query_rows: int = 2_000_000
     query_rate: int = 20_000
+    query_frame: int = 1
     queries: int = 400
     repeat: int = 3
     warm_ups: int = 1

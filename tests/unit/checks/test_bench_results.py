@@ -1,6 +1,7 @@
 """Benchmarks kept, compared and printed."""
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from k2ctl.checks.bench.results import Results, compare, read, regressions, save
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.panels.bench import HEADINGS, figures_markdown, machine_line
 
-README = (Path(__file__).parent.parent.parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent.parent.parent
+README = (ROOT / "README.md").read_text()
 MACHINE = Machine("2026-11-24T14:00:00+00:00", "Xeon", 2, 24_000_000_000, "Linux 6", "3.11.2", {}, 0.1, "0.1.0", "abc")
 
 
@@ -102,6 +104,14 @@ def test_the_machine_is_named_and_says_when_it_is_busy() -> None:
     assert re.match(r"\d+\.\d+", machine.libraries["pyarrow"])
     assert replace(machine, load_average=machine.cores).busy
     assert not replace(machine, load_average=0.0).busy
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
+def test_the_commit_of_the_checkout_is_noted() -> None:
+    head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    commit = this_machine().commit
+    assert commit is not None
+    assert head.stdout.startswith(commit.removesuffix("+"))
 
 
 def test_the_table_in_the_readme_has_the_shape_of_the_renderer() -> None:
