@@ -16,6 +16,9 @@ PROBE_TOPIC: Final = "k2.probe"
 CLOCK_TOPIC: Final = "k2.clock"
 """Its records carry the time at which the broker appended them, not the producer's."""
 
+AT_ONCE: Final = {"linger.ms": 0, "enable.idempotence": False}
+"""An idempotent client waits half a second for its producer id before it sends; a probe sent twice does no harm."""
+
 
 def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
     """Produce a record to `k2.probe` and read it back.
@@ -28,7 +31,7 @@ def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
         admin.create_topic(PROBE_TOPIC, 1, {"retention.ms": "60000"})
         before = admin.watermarks(PROBE_TOPIC)[0].high
         word = uuid.uuid4().bytes
-        producer = Producer(producer_config(endpoints, **{"linger.ms": 0}))
+        producer = Producer(producer_config(endpoints, **AT_ONCE))
         try:
             producer.produce(PROBE_TOPIC, word, partition=0)
             left = producer.flush(timeout_s)
@@ -51,7 +54,7 @@ def clock_ahead_s(endpoints: Endpoints, timeout_s: float) -> float | None:
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(CLOCK_TOPIC, 1, {"retention.ms": "60000", "message.timestamp.type": "LogAppendTime"})
     acknowledged: list[tuple[Message, float]] = []
-    producer = Producer(producer_config(endpoints, **{"linger.ms": 0, "delivery.report.only.error": False}))
+    producer = Producer(producer_config(endpoints, **AT_ONCE, **{"delivery.report.only.error": False}))
 
     def ask() -> tuple[Message, float, float]:
         sent_s = time.time()

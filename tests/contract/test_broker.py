@@ -223,3 +223,13 @@ def test_a_group_gives_every_partition_out_and_one_that_leaves_gives_back(stack:
     poll_until(lambda: shared() and all(member.partitions for member in members))
     for member in members:
         member.close()
+def test_a_probe_waits_for_nothing_but_kafka(stack: Endpoints) -> None:
+    def seconds() -> float:
+        started_s = time.monotonic()
+        round_trip(stack, 20)
+        return time.monotonic() - started_s
+
+    round_trip(stack, 20)  # makes the topic
+    assert min(seconds() for _ in range(5)) < 0.4
+
+
