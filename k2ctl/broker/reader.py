@@ -14,6 +14,8 @@ from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 
 ANSWER_TIMEOUT_S: Final = 10.0
+AT_ENDS: Final = {"enable.partition.eof": True}
+"""Have the client say where a log ends: behind the last record there may be marks, which are never delivered."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Reader:
 
     The group is used for advisory offsets only. Reading before the log's start is never silent: the hole is
     reported by `holes()` and reading goes on at the first record that is left.
+
+    With `AT_ENDS`, positions also pass what a log holds beside records, such as the end of a transaction.
     """
 
     def __init__(self, endpoints: Endpoints, topic: str, group: str, **overrides: Any) -> None:
@@ -124,9 +128,13 @@ class Reader:
     def fetch(self, count: int, timeout_s: float) -> Fetched:
         """Up to `count` records, waiting at most `timeout_s` for them."""
         messages = self._consumer.consume(count, timeout_s)
+        ends: list[Message] = []
         if any(map(Message.error, messages)):
             for message in messages:
-                if message.error() is not None:
+                error = message.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    ends.append(message)
+                elif error is not None:
                     self._note(message)
             messages = [message for message in messages if message.error() is None]
         fetched = Fetched.of(messages)
@@ -135,7 +143,13 @@ class Reader:
             last = np.flatnonzero(np.append(np.diff(fetched.partition) != 0, True))
             for partition, offset in zip(fetched.partition[last].tolist(), fetched.offset[last].tolist(), strict=True):
                 self._positions[partition] = max(offset + 1, self._positions[partition])
+        for end in ends:  # behind the records that came with it
+            self._pass_to(end.partition(), end.offset())
         return fetched
+
+    def _pass_to(self, partition: int | None, offset: int | None) -> None:
+        if partition in self._positions and offset is not None:
+            self._positions[partition] = max(offset, self._positions[partition])
 
     def _expected(self, fetched: Fetched) -> Fetched:
         """Drop what was queued before a new assignment and is behind, or outside of, it."""
@@ -160,7 +174,7 @@ class Reader:
             return
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._positions:
             self._restart(partition)
-        elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:
+        elif not error.retriable():
             raise BrokerError(f"Kafka refused to deliver {self.topic}: {error.str()}", "See: k2ctl stack status")
 
     def _restart(self, partition: int) -> None:
@@ -219,7 +233,7 @@ def read_between(
         # Prefetch no further than the range: what lies behind it would fill memory for nothing.
         longest = max(end - start for start, end in wanted.values())
         prefetch = {"queued.min.messages": min(100_000, longest), "queued.max.messages.kbytes": 32_768}
-        with Reader(endpoints, topic, "k2ctl-tail", **prefetch) as reader:
+        with Reader(endpoints, topic, "k2ctl-tail", **prefetch, **AT_ENDS) as reader:
             reader.assign(positions)
             while time.monotonic() < deadline and count < limit_records:
                 behind = sum(max(0, end - positions[p]) for p, (_, end) in wanted.items())

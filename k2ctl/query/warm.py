@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.reader import Hole, Reader
+from k2ctl.broker.reader import AT_ENDS, Hole, Reader
 from k2ctl.errors import K2Error
 from k2ctl.lake.heads import Lane
 from k2ctl.query.seam import Pinner
@@ -133,7 +133,8 @@ class WarmStream:
         with self._changed:
             self._epoch, self._heard, self._first, self._next = epoch, [], dict(starts), dict(starts)
             self._low = {partition: low for partition, (low, _) in marks.items()}
-        with Reader(self._stream.endpoints, self.topic, "k2ctl-api", **{"queued.min.messages": 50_000}) as reader:
+        settings = {"queued.min.messages": 50_000, **AT_ENDS}
+        with Reader(self._stream.endpoints, self.topic, "k2ctl-api", **settings) as reader:
             reader.assign(starts)
             self._problem = ""
             trim = _Trim(self._pin, self.topic, epoch)
@@ -157,7 +158,7 @@ class WarmStream:
         # consume() waits the whole timeout unless as many came as were asked for, so it is kept short.
         fetched = reader.fetch(FETCH_RECORDS, 0.005)
         holes = reader.holes()
-        if not len(fetched) and not holes:
+        if not len(fetched) and not holes and reader.positions == self._next:
             return
         heard = heard_of(fetched, self._stream.wire_format)
         with self._changed:

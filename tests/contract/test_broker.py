@@ -116,6 +116,25 @@ def test_a_bounded_read_ends_at_its_end_and_says_how_far_it_came(stack: Endpoint
 
 
 def test_records_that_are_gone_are_a_hole_and_reading_goes_on_behind_it(stack: Endpoints, topic: str) -> None:
+def test_a_bounded_read_ends_behind_a_transaction_too(stack: Endpoints, topic: str) -> None:
+    config = producer_config(stack, **{"enable.idempotence": True, "transactional.id": topic})
+    producer = Producer(config)
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic, b"paid", partition=0)
+    producer.commit_transaction(20)
+    with BrokerAdmin(stack) as admin:
+        deadline_s = time.monotonic() + 10
+        # The mark of its end comes a moment after the commit; the embedded cluster writes none.
+        while admin.watermarks(topic)[0].high < 2 and stack.engine != "embedded" and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        end = admin.watermarks(topic)[0].high
+    started_s = time.monotonic()
+    fetched, reached, holes = read_between(stack, topic, {0: (0, end)}, 20.0, 1000)
+    assert (fetched.values, reached, holes) == ([b"paid"], {0: end}, [])
+    assert time.monotonic() - started_s < 10
+
+
     produce(stack, topic, 50)
     with BrokerAdmin(stack) as admin:
         admin.delete_records(topic, {0: 20})
