@@ -12,6 +12,10 @@ from k2ctl.home import Endpoints
 from k2ctl.schema.topics import dead_letter_topic
 
 FLUSH_TIMEOUT_S: Final = 30.0
+LARGEST_BYTES: Final = 5_000_000
+"""More than Kafka takes in one record, so that it is Kafka who refuses: the client's own limit is 1 MB."""
+
+CUT_BYTES: Final = 900_000
 
 Delivery = Callable[[KafkaError | None, Message], None]
 
@@ -28,13 +32,16 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """Publishes to `<topic>.dlq`. A crash may publish a letter twice; its identity headers tell."""
+    """Publishes to `<topic>.dlq`. A crash may publish a letter twice; its identity headers tell.
+
+    A value that Kafka finds too large with its headers is published cut to `CUT_BYTES`; `k2-bytes` has its whole size.
+    """
 
     def __init__(self, endpoints: Endpoints, topic: str, epoch: str) -> None:
         self._source = topic
         self._epoch = epoch
         self._topic = dead_letter_topic(topic)
-        self._producer = Producer(producer_config(endpoints, **{"delivery.report.only.error": True}))
+        self._producer = Producer(producer_config(endpoints, **{"message.max.bytes": LARGEST_BYTES}))
 
     def publish(self, letters: list[DeadLetter]) -> None:
         """Publish and wait until every letter is acknowledged.
@@ -42,31 +49,49 @@ class DeadLetters:
         Raises:
             BrokerError: one was not; nothing may be committed then.
         """
-        failed: list[str] = []
+        too_large = self._publish(letters, None)
+        refused = self._publish(too_large, CUT_BYTES)
+        if refused:
+            raise BrokerError(
+                f"{self._topic} takes no records of {CUT_BYTES:,} bytes.",
+                "Raise its max.message.bytes. Nothing was committed; it is safe to start again.",
+            )
 
-        def on_delivery(error: object, _: object) -> None:
-            failed.append(str(error))
+    def _publish(self, letters: list[DeadLetter], limit_bytes: int | None) -> list[DeadLetter]:
+        """Publish the first `limit_bytes` of each; returns those that are too large."""
+        failed: list[str] = []
+        too_large: list[DeadLetter] = []
 
         for letter in letters:
-            headers: dict[str, str | bytes | None] = {
-                "k2-reason": letter.reason,
-                "k2-topic": self._source,
-                "k2-epoch": self._epoch,
-                "k2-partition": str(letter.partition),
-                "k2-offset": str(letter.offset),
-                "k2-index": "" if letter.index is None else str(letter.index),
-            }
-            self._produce(letter.value, headers, on_delivery)
+
+            def on_delivery(error: KafkaError | None, _: Message, letter: DeadLetter = letter) -> None:
+                if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    too_large.append(letter)
+                elif error is not None:
+                    failed.append(str(error))
+
+            self._produce(letter, limit_bytes, on_delivery)
         left = self._producer.flush(FLUSH_TIMEOUT_S)
         if left or failed:
             raise BrokerError(
                 f"{left + len(failed)} dead letters were not acknowledged: {(failed or ['timeout'])[0]}",
                 "Nothing was committed; it is safe to start again. See: k2ctl stack status",
             )
+        return too_large
 
-    def _produce(self, value: bytes, headers: dict[str, str | bytes | None], on_delivery: Delivery) -> None:
+    def _produce(self, letter: DeadLetter, limit_bytes: int | None, on_delivery: Delivery) -> None:
+        headers: dict[str, str | bytes | None] = {
+            "k2-reason": letter.reason,
+            "k2-topic": self._source,
+            "k2-epoch": self._epoch,
+            "k2-partition": str(letter.partition),
+            "k2-offset": str(letter.offset),
+            "k2-index": "" if letter.index is None else str(letter.index),
+            "k2-bytes": str(len(letter.value)),
+        }
         while True:
             try:
+                value = letter.value[:limit_bytes]
                 self._producer.produce(self._topic, value, headers=headers, on_delivery=on_delivery)
                 return
             except BufferError:

@@ -1,5 +1,6 @@
 """What K2 relies on in a Kafka, the same for the embedded cluster and for Apache Kafka."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -115,7 +116,6 @@ def test_a_bounded_read_ends_at_its_end_and_says_how_far_it_came(stack: Endpoint
     assert reached[0] < 60
 
 
-def test_records_that_are_gone_are_a_hole_and_reading_goes_on_behind_it(stack: Endpoints, topic: str) -> None:
 def test_a_bounded_read_ends_behind_a_transaction_too(stack: Endpoints, topic: str) -> None:
     config = producer_config(stack, **{"enable.idempotence": True, "transactional.id": topic})
     producer = Producer(config)
