@@ -132,7 +132,7 @@ class BrokerAdmin:
         if self._endpoints.epoch is not None:
             return self._endpoints.epoch
         try:
-            cluster = self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S).result(ANSWER_TIMEOUT_S)
+            cluster = self._wait(self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S))
             described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_S)
             return f"{cluster.cluster_id}/{self._wait(described[topic]).topic_id}"
         except KafkaException as error:
@@ -159,7 +159,10 @@ class BrokerAdmin:
 
     @staticmethod
     def _wait(future: Any) -> Any:
-        return future.result(ANSWER_TIMEOUT_S + 1)
+        try:
+            return future.result(ANSWER_TIMEOUT_S + 1)
+        except TimeoutError as error:  # librdkafka's own limit has not been heard of, as after a long standstill
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
 
 
 def _refused(error: KafkaException) -> BrokerError:

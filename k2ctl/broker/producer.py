@@ -179,8 +179,16 @@ def publish(endpoints: Endpoints, topic: str, values: list[tuple[str, bytes]]) -
     Raises:
         BrokerError: one was not.
     """
+    failed: list[str] = []
     producer = Producer(producer_config(endpoints))
-    for key, value in values:
-        producer.produce(topic, value, key=key)
-    if producer.flush(30.0):
-        raise BrokerError(f"Kafka did not acknowledge the records of {topic}.", "See: k2ctl stack status")
+    try:
+        for key, value in values:
+            producer.produce(topic, value, key=key, on_delivery=lambda error, _: failed.append(str(error)))
+    except KafkaException as error:
+        raise BrokerError(f"{topic}: {error.args[0].str()}", "See: k2ctl stack status") from error
+    left = producer.flush(30.0)
+    if left or failed:
+        raise BrokerError(
+            f"{left + len(failed)} records of {topic} were not acknowledged: {(failed or ['timeout'])[0]}",
+            "See: k2ctl stack status",
+        )

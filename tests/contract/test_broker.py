@@ -135,6 +135,7 @@ def test_a_bounded_read_ends_behind_a_transaction_too(stack: Endpoints, topic: s
     assert time.monotonic() - started_s < 10
 
 
+def test_records_that_are_gone_are_a_hole_and_reading_goes_on_behind_it(stack: Endpoints, topic: str) -> None:
     produce(stack, topic, 50)
     with BrokerAdmin(stack) as admin:
         admin.delete_records(topic, {0: 20})
@@ -185,14 +186,52 @@ def test_dead_letters_carry_reason_and_identity(stack: Endpoints, topic: str) ->
     consumer.close()
 
 
+@pytest.mark.parametrize("size", [2_000_000, 4_190_000])
+def test_a_dead_letter_of_any_size_is_published(stack: Endpoints, topic: str, size: int) -> None:
+    """Kafka takes records of 4 MiB; what cannot be copied whole is cut, and says so."""
+    with BrokerAdmin(stack) as admin:
+        admin.create_topic(dead_letter_topic(topic), 1)
+    value = os.urandom(size)
+    letters = DeadLetters(stack, topic, "epoch-1")
+    letters.publish([DeadLetter(2, 7, None, "not a trade", b"small"), DeadLetter(2, 8, None, "not a trade", value)])
+    consumer = Consumer(consumer_config(stack, **{"group.id": "contract"}))
+    consumer.assign([TopicPartition(dead_letter_topic(topic), 0, 0)])
+    messages = [consumer.poll(20), consumer.poll(20)]
+    consumer.close()
+    found = {dict(m.headers() or [])["k2-offset"]: m for m in messages if m is not None}
+    assert found[b"7"].value() == b"small"
+    kept, whole = found[b"8"].value() or b"", dict(found[b"8"].headers() or [])["k2-bytes"]
+    assert (whole, value.startswith(kept), len(kept) >= 900_000) == (str(size).encode(), True, True)
+
+
 def test_published_records_are_acknowledged(stack: Endpoints, topic: str) -> None:
     publish(stack, topic, [("BHP", b"reference")])
     with BrokerAdmin(stack) as admin:
         assert sum(mark.high for mark in admin.watermarks(topic).values()) == 1
 
 
+def test_published_records_that_are_refused_are_an_error(local_stack: Endpoints, exchange: str) -> None:
+    topic = f"narrow.{exchange.lower()}"
+    with BrokerAdmin(local_stack) as admin:
+        admin.create_topic(topic, 1, {"max.message.bytes": "1000"})
+    with pytest.raises(BrokerError, match=r"1 records of narrow.* were not acknowledged: .*too large"):
+        publish(local_stack, topic, [("BHP", os.urandom(5000))])
+    with pytest.raises(BrokerError, match="too large"):
+        publish(local_stack, topic, [("BHP", os.urandom(2_000_000))])
+
+
 def test_the_probe_makes_the_round_trip(stack: Endpoints) -> None:
     round_trip(stack, 20)
+
+
+def test_a_probe_waits_for_nothing_but_kafka(stack: Endpoints) -> None:
+    def seconds() -> float:
+        started_s = time.monotonic()
+        round_trip(stack, 20)
+        return time.monotonic() - started_s
+
+    round_trip(stack, 20)  # makes the topic
+    assert min(seconds() for _ in range(5)) < 0.4
 
 
 def test_a_kafka_that_is_not_there_is_told_in_time() -> None:
@@ -242,13 +281,3 @@ def test_a_group_gives_every_partition_out_and_one_that_leaves_gives_back(stack:
     poll_until(lambda: shared() and all(member.partitions for member in members))
     for member in members:
         member.close()
-def test_a_probe_waits_for_nothing_but_kafka(stack: Endpoints) -> None:
-    def seconds() -> float:
-        started_s = time.monotonic()
-        round_trip(stack, 20)
-        return time.monotonic() - started_s
-
-    round_trip(stack, 20)  # makes the topic
-    assert min(seconds() for _ in range(5)) < 0.4
-
-
