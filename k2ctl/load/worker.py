@@ -2,6 +2,7 @@
 
 import gc
 import math
+import multiprocessing
 import signal
 import time
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ CHUNK_TRADES: Final = 20_000
 """Trades made at once: late or unpaced load comes in pieces of this size, so that memory stays bounded."""
 
 FLUSH_S: Final = 35.0
+PARENT_EVERY_S: Final = 1.0
+"""How often a worker that waits for its start looks whether it still has a parent."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,13 @@ def run_worker(endpoints: Endpoints, plan: LoadPlan, number: int, signals: Signa
     try:
         worker = Worker(endpoints, plan, number, signals, reports)
         reports.send("ready")
-        signals.go.wait()
+        parent = multiprocessing.parent_process()
+        while not signals.go.wait(PARENT_EVERY_S):
+            if parent is not None and not parent.is_alive():
+                return
         worker.run(signals.start_s.value)
+    except BrokenPipeError:
+        return  # whoever started this load was killed
     except K2Error as error:
         reports.send(WorkerReport(number, 0, 0, 0, 0, 0, 0, 0.0, 0.0, {}, True, str(error), error.hint))
     finally:

@@ -1,15 +1,19 @@
 """Load against a real broker: what is acknowledged is there, in order, at the rate that was asked for."""
 
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.reader import read_between
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
+from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile, load_profile
@@ -78,6 +82,34 @@ def test_a_replay_at_full_speed_waits_before_the_embedded_engine_drops_what_nobo
         marks = admin.watermarks(trades_topic(profile.market.asset_class, profile.market.exchange))
     assert sum(mark.high for mark in marks.values()) > 20_000
     assert all(mark.low == 0 for mark in marks.values())
+
+
+def test_workers_whose_parent_is_killed_end_by_themselves(embedded_stack: Endpoints, home: Path) -> None:
+    save_endpoints(embedded_stack)
+    script = """
+import os, sys
+from k2ctl.home import require_endpoints
+from k2ctl.load.crew import Crew
+from k2ctl.load.generator import prepare_topics
+from k2ctl.load.plan import plan_load
+from k2ctl.profiles import load_profile
+if __name__ == "__main__":
+    plan = plan_load(load_profile("laptop"), rate=100, workers=2)
+    prepare_topics(plan, require_endpoints())
+    crew = Crew(plan, require_endpoints())
+    for pipe in crew._pipes:
+        pipe.poll(60)
+    print(*[process.pid for process in crew._processes], flush=True)
+    os.kill(os.getpid(), 9)
+"""
+    (home / "parent.py").write_text(script)
+    done = subprocess.run([sys.executable, home / "parent.py"], capture_output=True, text=True, check=False, timeout=90)
+    workers = [int(word) for word in done.stdout.split()]
+    assert len(workers) == 2, done.stderr
+    limit_s = time.monotonic() + 20
+    while any(map(psutil.pid_exists, workers)):
+        assert time.monotonic() < limit_s
+        time.sleep(0.1)
 
 
 def test_a_topic_of_another_size_is_refused(embedded_stack: Endpoints, profile: Profile) -> None:
