@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import publish
+from k2ctl.broker.topics import make_topics
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 from k2ctl.load.crew import Crew
@@ -16,7 +18,6 @@ from k2ctl.load.replay import read_replay
 from k2ctl.load.report import LoadReporter, LoadSnapshot
 from k2ctl.load.summary import LoadSummary, summarise
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.topics import reference_topic, trades_topic
 
 
 def run_load(
@@ -35,9 +36,14 @@ def run_load(
     """
     replay = read_replay(plan.replay, Universe(plan.profile)) if plan.replay else None
     topic = prepare_topics(plan, endpoints)
-    crew = Crew(plan, endpoints)
-    gates, reporter = gates_of(endpoints, topic, ignore_intake=plan.ignore_intake), LoadReporter(endpoints, topic)
-    try:
+    with ExitStack() as opened:
+        gates = gates_of(endpoints, topic, ignore_intake=plan.ignore_intake)
+        for gate in gates:
+            opened.callback(gate.close)
+        reporter = LoadReporter(endpoints, topic)
+        opened.callback(reporter.close)
+        crew = Crew(plan, endpoints)
+        opened.callback(crew.end)
         crew.begin()
         while not crew.finished:
             if stop.is_set():
@@ -48,23 +54,13 @@ def run_load(
             snapshot = crew.snapshot(reason)
             reporter.report(snapshot)
             on_snapshot(snapshot)
-    finally:
-        crew.end()
-        reporter.close()
-        for gate in gates:
-            gate.close()
     return summarise(plan, crew, replay, interrupted=stop.is_set())
 
 
 def prepare_topics(plan: LoadPlan, endpoints: Endpoints) -> str:
     """Make the topics when they are missing, and publish the reference data; returns the topic of the trades."""
-    market = plan.profile.market
-    topic = trades_topic(market.asset_class, market.exchange)
-    reference = reference_topic(market.asset_class, market.exchange)
     with BrokerAdmin(endpoints) as admin:
-        retention_ms = str(round(plan.profile.topic.retention_hours * 3_600_000))
-        admin.create_topic(topic, plan.profile.topic.partitions, {"retention.ms": retention_ms})
-        admin.create_topic(reference, 1, {"cleanup.policy": "compact"})
+        topic, reference = make_topics(admin, plan.profile)
         partitions = admin.topics().get(topic, 0)
     if partitions != plan.profile.topic.partitions:
         raise BrokerError(

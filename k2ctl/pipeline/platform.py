@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from k2ctl.broker.admin import BrokerAdmin, Watermarks
+from k2ctl.broker.topics import make_topics
 from k2ctl.clock import Clock
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
@@ -17,7 +18,7 @@ from k2ctl.pipeline.degradation.admit import Admission
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.start import Beginning, settle_epochs
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.topics import dead_letter_topic, reference_topic, trades_topic
+from k2ctl.schema.topics import reference_topic
 from k2ctl.state.chunks import ChunkPlan
 
 
@@ -84,12 +85,9 @@ def open_platform(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock) -> Pla
 def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) -> Platform:
     """See `open_platform`."""
     profile, chunks = plan.profile, plan_chunks(plan.profile.consumer)
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
     writer = TableWriter(lake, clock, SnapshotRetention.from_profile(profile.lake.expire))
     with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, profile.topic.partitions)
-        admin.create_topic(dead_letter_topic(topic), 1)
-        admin.create_topic(reference_topic_of(plan), 1, {"cleanup.policy": "compact"})
+        topic, _ = make_topics(admin, profile)
         table = lake.table()
         beginning = settle_epochs(endpoints, admin, writer, progress_of(table), topic, rebase=plan.rebase)
     retention = RetentionWatch(endpoints, topic, profile.topic.retention_hours, clock)

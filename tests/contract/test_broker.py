@@ -6,16 +6,19 @@ from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import ConfigResource
 
 from k2ctl.broker.admin import BrokerAdmin, Watermarks
-from k2ctl.broker.clients import consumer_config, producer_config
+from k2ctl.broker.clients import admin_client, consumer_config, producer_config
 from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
 from k2ctl.broker.membership import Membership
 from k2ctl.broker.probe import round_trip
 from k2ctl.broker.producer import publish
 from k2ctl.broker.reader import Hole, Reader, read_between
+from k2ctl.broker.topics import make_topics
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
+from k2ctl.profiles import load_profile
 from k2ctl.schema.topics import dead_letter_topic
 
 
@@ -48,6 +51,19 @@ def test_a_topic_is_made_once_with_its_partitions(stack: Endpoints, topic: str) 
     with BrokerAdmin(stack) as admin:
         assert admin.topics()[topic] == 3
         assert admin.create_topic(topic, 3) is False
+
+
+def test_trades_are_kept_for_as_long_as_the_profile_says(local_stack: Endpoints, exchange: str) -> None:
+    laptop = load_profile("laptop")
+    market = laptop.market.model_copy(update={"exchange": exchange})
+    topic = laptop.topic.model_copy(update={"retention_hours": 2.0})
+    with BrokerAdmin(local_stack) as admin:
+        trades, _ = make_topics(admin, laptop.model_copy(update={"market": market, "topic": topic}))
+        assert admin.topics()[trades] == topic.partitions
+    resource = ConfigResource(ConfigResource.Type.TOPIC, trades)
+    admin_of_configs = admin_client(local_stack)
+    config = admin_of_configs.describe_configs([resource])[resource].result(20)
+    assert config["retention.ms"].value == "7200000"
 
 
 def test_a_deleted_topic_has_no_log(stack: Endpoints, topic: str) -> None:
