@@ -75,13 +75,10 @@ def recent(
     from dataclasses import replace
 
     from k2ctl.home import require_endpoints
-    from k2ctl.profiles import measured
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints()) as session:
         answer = session.recent(symbols, asked, rows, lake_only=lake_only, as_of=moment, put_aside=put_aside)
-    if answer.evidence.file_bytes:
-        measured.record(query_bytes=answer.evidence.file_bytes)
     if columns:
         answer = replace(answer, table=answer.table.select(columns))
     show(answer, form, output, trades=not columns)

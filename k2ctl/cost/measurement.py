@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from k2ctl.cost.capacity import MIB
 from k2ctl.cost.estimate import scale_of
 from k2ctl.cost.levers import total, total_with
 from k2ctl.cost.price_book import PriceBook
@@ -18,7 +17,6 @@ _KEYS: Final = {
     "parquet_bytes_per_trade": "workload.parquet_bytes_per_trade",
     "cpu_s_per_million_trades": "clients.cpu_s_per_million.lake_writer",
     "shed_share": "workload.shed_share",
-    "query_bytes": "query.scanned_mib_per_query",
 }
 
 
@@ -44,7 +42,6 @@ def with_measurements(profile: Profile, measured: Measured, book: PriceBook) -> 
         value = getattr(measured, figure)
         if value is None:
             continue
-        value = value / MIB if figure == "query_bytes" else value
         assumed = _assumed(profile, figure, key)
         alone_usd = total_with(profile, book, key, value)
         usd = None if alone_usd is None or base_usd is None else alone_usd - base_usd

@@ -22,7 +22,6 @@ _FIGURES = {
     "parquet_bytes_per_trade": "Parquet bytes per trade",
     "cpu_s_per_million_trades": "lake writer, CPU-seconds per million trades",
     "shed_share": "share put aside",
-    "query_bytes": "MiB scanned per query",
 }
 
 

@@ -1,6 +1,7 @@
 """What was measured on this machine, for `k2ctl cost --measured`: `measured.json` in the state directory.
 
-`k2ctl load`, `consume` and `query recent` record at their end; each figure is the last one recorded, with its time.
+`k2ctl load` and `consume` record at their end; each figure is the last one recorded, with its time. Only what a trade
+costs is recorded: what a query scans depends on the size of the table, and a small one says nothing of a large one.
 """
 
 import fcntl
@@ -23,14 +24,13 @@ class Measured:
     """The last figures of each kind; None was never measured.
 
     wire_bytes_per_trade: sent by the producers, protocol included. parquet_bytes_per_trade: written files / rows.
-    cpu_s_per_million_trades: of the consumer's process. shed_share: put aside / seen. query_bytes: scanned per query.
+    cpu_s_per_million_trades: of the consumer's process. shed_share: put aside / seen.
     """
 
     wire_bytes_per_trade: float | None = None
     parquet_bytes_per_trade: float | None = None
     cpu_s_per_million_trades: float | None = None
     shed_share: float | None = None
-    query_bytes: float | None = None
 
 
 FIGURES: Final = tuple(f.name for f in fields(Measured))

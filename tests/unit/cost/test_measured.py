@@ -54,14 +54,13 @@ def test_a_record_that_is_not_one_is_told(home: Path, text: str) -> None:
 
 
 def test_measured_figures_take_the_place_of_assumptions_and_say_what_each_does() -> None:
-    figures = Measured(40.0, 13.0, 2.5, 0.01, 2**20 * 5.0)
+    figures = Measured(40.0, 13.0, 2.5, 0.01)
     profile, replaced = with_measurements(load_profile("1M"), figures, BOOK)
     assert [(each.figure, each.assumed, each.measured) for each in replaced] == [
         ("wire_bytes_per_trade", 100.0, 40.0),
         ("parquet_bytes_per_trade", 20.0, 13.0),
         ("cpu_s_per_million_trades", 10.0, 2.5),
         ("shed_share", 0.0, 0.01),
-        ("query_bytes", 10_240.0, 5.0),
     ]
     base_usd = estimate(load_profile("1M"), BOOK).total_monthly_usd
     alone = with_settings(load_profile("1M"), ["workload.wire_bytes_per_trade=40"])
