@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -20,6 +20,8 @@ class Entry(NamedTuple):
     module: str
     help: str
 
+
+NAME: Final = "k2ctl"
 
 COMMANDS: dict[str, Entry] = {
     "stack": Entry("stack", "Start, inspect and stop the stack."),
@@ -59,7 +61,7 @@ class LazyGroup(TyperGroup):
 
 
 app = typer.Typer(
-    name="k2ctl",
+    name=NAME,
     cls=LazyGroup,
     add_completion=False,
     no_args_is_help=True,
@@ -96,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         with _sigterm_as_ctrl_c():
-            result = app(arguments, standalone_mode=False)
+            result = app(arguments, prog_name=NAME, standalone_mode=False)
             sys.stdout.flush()
     except K2Error as error:
         if debug:
@@ -121,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if shown().startswith("Usage:"):
             sys.stderr.write(shown() + "\n")
             return ExitCode.USAGE
-        return _report(shown(), "See: k2ctl --help", ExitCode.USAGE)
+        context = getattr(error, "ctx", None)
+        return _report(shown(), f"See: {getattr(context, 'command_path', NAME)} --help", ExitCode.USAGE)
     return int(result) if isinstance(result, int) else ExitCode.OK
 
 

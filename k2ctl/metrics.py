@@ -211,7 +211,7 @@ class Exporter(Collector):
         except OSError as error:
             raise UsageError(
                 f"{address}:{port} cannot be used for metrics: {error.strerror}.",
-                "Choose another: --metrics-port 9464 --metrics-address 127.0.0.1",
+                f"Choose another: --metrics-port {port % 65535 + 1}, or --metrics-address 127.0.0.1",
             ) from error
 
     def update(self, status: ConsumerStatus) -> None:

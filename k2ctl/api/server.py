@@ -44,7 +44,8 @@ def listen(settings: Settings) -> Iterator[sockets.socket]:
             socket.listen(128)
         except OSError as error:
             raise UsageError(
-                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}.", "Choose: --port 8701"
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}.",
+                f"Choose another: --port {settings.port % 65535 + 1}, or --host 127.0.0.1",
             ) from error
         yield socket
 

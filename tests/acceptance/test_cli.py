@@ -51,8 +51,10 @@ def test_the_readme_names_no_command_that_is_not_there() -> None:
         (["stack", "up", "--engine", "toaster"], 2, ["no engine 'toaster'", "embedded"]),
         (["stack", "up", "--profile", "nowhere"], 2, ["no profile 'nowhere'", "laptop"]),
         (["stack", "down", "--volumes"], 2, ["deletes the lake", "--yes"]),
-        (["load", "--rate", "many"], 2, ["'many' is not a count"]),
+        (["load", "--rate", "many"], 2, ["'many' is not a count", "k2ctl load --help"]),
         (["load", "--duration", "soon"], 2, ["'soon' is not a duration"]),
+        (["query", "recnt"], 2, ["Did you mean 'recent'", "k2ctl query --help"]),
+        (["query", "recent", "BHP", "--window", "15x"], 2, ["'15x' is not a duration", "k2ctl query recent --help"]),
         (["query", "recent", "BHP"], 3, ["No K2 stack is running"]),
     ],
 )

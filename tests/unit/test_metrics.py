@@ -58,8 +58,9 @@ def test_the_exporter_serves_what_it_was_told_and_leaves_out_what_is_unknown() -
         exporter.update(STATUS)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             text = answer.read().decode()
-        with pytest.raises(UsageError, match="cannot be used"):
+        with pytest.raises(UsageError, match="cannot be used") as busy:
             Exporter(port)
+        assert "--metrics-port 19465" in busy.value.hint
         with pytest.raises(UsageError, match=r"192\.0\.2\.1:19465 cannot be used"):
             Exporter(19465, "192.0.2.1")
     finally:
