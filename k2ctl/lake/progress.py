@@ -55,6 +55,11 @@ def _history_may_contain(metadata: TableMetadata, progress: Progress) -> bool:
     return metadata.current_snapshot() is not None
 
 
+def is_in_history(table: Table, commit_id: str) -> bool:
+    """Whether the table was built upon a K2 commit, as far as its snapshots have not expired."""
+    return any(commit_id_of(snapshot) == commit_id for snapshot in ancestors(table.metadata))
+
+
 def ancestors(metadata: TableMetadata) -> Iterator[Snapshot]:
     """The current snapshot and its ancestors, newest first, as far as they have not expired."""
     by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}

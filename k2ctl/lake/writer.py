@@ -24,7 +24,7 @@ from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import delete_files, write_rows
 from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Lane, Progress
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.progress import is_in_history, progress_of
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.schema.rows import Rows
@@ -89,7 +89,7 @@ class TableWriter:
         2. Load the table fresh and compare every lane; drop the rows of lanes that stand elsewhere.
         3. Swap the metadata: files, offsets and counts become visible in one step.
         4. On a conflict, or when the answer is lost: pause, and again from 2. A commit that did land is
-           recognised by its id at the lane's head.
+           recognised by its id: at the lanes' heads or, where others have gone on from there, in the history.
 
         Raises:
             LakeError: catalog or store did not answer, or conflicts did not end, for GIVE_UP_AFTER_S seconds.
@@ -98,12 +98,13 @@ class TableWriter:
         started_s, attempts = self._clock.monotonic_s(), 0
         files: list[DataFile] | None = self._written(batches, started_s)
         fenced: set[Lane] = set()
+        uncertain = False
         while True:
             attempts += 1
             try:
                 self._table = self._lake.table()
                 progress = progress_of(self._table)
-                if landed(progress, advances, commit_id):
+                if landed(progress, advances, commit_id) or (uncertain and is_in_history(self._table, commit_id)):
                     return self._done(commit_id, files or [], batches, fenced, attempts, progress)
                 newly_fenced = fenced_lanes(progress, advances) - fenced
                 if newly_fenced:
@@ -111,7 +112,8 @@ class TableWriter:
                     advances = {lane: advance for lane, advance in advances.items() if lane not in fenced}
                     batches = [_without(rows, newly_fenced, progress) for rows in batches]
                     change = _unfenced(change, newly_fenced, progress)
-                    delete_files(self._table, files or [])
+                    if not uncertain:  # else a snapshot may hold them, and the collector decides
+                        delete_files(self._table, files or [])
                     files = None
                 if not advances:
                     return Committed(commit_id, None, 0, tuple(sorted(fenced)), attempts, 0, progress)
@@ -127,6 +129,7 @@ class TableWriter:
                 self._pause(attempts, started_s, error)
             except Exception as error:
                 # Whatever the catalog's transport raises: the swap may or may not have happened. Step 2 finds out.
+                uncertain = True
                 self._pause(attempts, started_s, error)
 
     def _written(self, batches: Sequence[Rows], started_s: float) -> list[DataFile]:

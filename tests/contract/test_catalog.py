@@ -21,7 +21,7 @@ from k2ctl.lake.upkeep.collector import collect
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.lake.upkeep.lease import LASTS_S, Lease
 from k2ctl.lake.upkeep.live import live_files
-from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
+from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
 
@@ -141,6 +141,30 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(
     assert lost
     assert done.attempts == 2
     assert offsets_of(lake) == [(0, offset) for offset in range(50)]
+
+
+@pytest.mark.parametrize("expired", [False, True], ids=["in the history", "expired since"])
+def test_a_commit_whose_answer_is_lost_stays_whole_when_others_have_gone_on_from_it(
+    open_lake: Opener, monkeypatch: pytest.MonkeyPatch, expired: bool
+) -> None:
+    lake, other = open_lake(), TableWriter(open_lake(), CLOCK)
+    writer = TableWriter(lake, CLOCK)
+    real, lost = lake.catalog.commit_table, []
+
+    def lose_the_answer(*arguments: Any) -> Any:
+        answer = real(*arguments)
+        if not lost:
+            lost.append(True)
+            commit(other, 50)
+            if expired:
+                expire(open_lake(), SnapshotRetention(1, 0, 0), CLOCK)
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+        return answer
+
+    monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
+    done = commit(writer, 0)
+    assert (done.stored, done.fenced) == ((0, (Lane("t", "e", 0),)) if expired else (50, ()))
+    assert offsets_of(lake) == [(0, offset) for offset in range(100)]
 
 
 def test_a_follower_sees_each_commit_and_asks_for_no_more(open_lake: Opener) -> None:
