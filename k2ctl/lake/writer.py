@@ -75,7 +75,8 @@ class TableWriter:
         self._table = lake.ensure_table()
         self._commits = 0
         self.trouble = ""
-        self._ledger_files: deque[tuple[float, str]] = deque()
+        self._ledger_files: list[str] = []
+        self._replaced: deque[tuple[float, str]] = deque()
 
     def commit(
         self, batches: Sequence[Rows], advances: Mapping[Lane, Advance], change: LedgerChange = NO_CHANGE
@@ -162,17 +163,24 @@ class TableWriter:
             self._commits += 1
             if self._retention is not None and self._commits % EXPIRE_EVERY == 0:
                 self._retention.stage(transaction, self._clock.now_us() // 1000)
+        self._replace_ledger_files(ledger_file(ledger))
         return after
 
     def _ledger_text(self, after: Progress) -> str:
-        """The ledger's property. Its last files may still be read by somebody; older ones of ours are deleted."""
+        """The ledger's property. A file that it names may come into use as soon as the swap is tried."""
         text = ledger_text(self._table, after.ledger)
-        location, now_s = ledger_file(text), self._clock.monotonic_s()
-        while self._ledger_files and self._ledger_files[0][0] < now_s - LEDGER_FILE_STAYS_S:
-            AsideFolder(self._table).delete(self._ledger_files.popleft()[1])
+        location = ledger_file(text)
         if location is not None:
-            self._ledger_files.append((now_s, location))
+            self._ledger_files.append(location)
         return text
+
+    def _replace_ledger_files(self, current: str | None) -> None:
+        """The table names `current` now: our others were replaced, and those that were so long ago are deleted."""
+        now_s = self._clock.monotonic_s()
+        self._replaced += [(now_s, file) for file in self._ledger_files if file != current]
+        self._ledger_files = [] if current is None else [current]
+        while self._replaced and self._replaced[0][0] < now_s - LEDGER_FILE_STAYS_S:
+            AsideFolder(self._table).delete(self._replaced.popleft()[1])
 
     def retire(self, topic: str, epoch: str, lost: int) -> Progress:
         """Record that an epoch of a topic is gone, with `lost` trades of it unread; an empty append carries it."""

@@ -7,9 +7,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyiceberg.exceptions import CommitFailedException
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.lake.aside.folder import DEDUP, SPILL, AsideFolder
+from k2ctl.lake.aside.folder import DEDUP, LEDGER, SPILL, AsideFolder, ledger_of
 from k2ctl.lake.aside.ledger import INLINE_ENTRIES, Entry, LedgerChange
 from k2ctl.lake.aside.spill import SUFFIX, decode_spill, encode_spill
 from k2ctl.lake.catalog import Lake
@@ -24,7 +25,7 @@ from k2ctl.lake.upkeep.collector import collect, orphans
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.lake.upkeep.live import live_files
 from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
-from k2ctl.lake.writer import TableWriter
+from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter
 from k2ctl.query.history import FilesGone, History
 from k2ctl.query.window import WHOLE_HISTORY, Window
 from tests.made_trades import BASE_US, make_rows, make_trades
@@ -111,6 +112,29 @@ def test_a_ledger_that_has_outgrown_its_property_is_read_by_another(lake: Lake, 
     advance = Advance(0, 2 * count, Counts(seen=count, shed=count))
     TableWriter(lake, CLOCK).commit([], {Lane("t", "e", 0): advance}, LedgerChange(added))
     assert progress_of(open_lake().table()).ledger.entries == added
+
+
+def test_the_ledgers_file_stays_until_the_table_names_another(
+    lake: Lake, open_lake: Callable[[], Lake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, count = ManualClock(), INLINE_ENTRIES + 1
+    writer, lane = TableWriter(lake, clock), Lane("t", "e", 0)
+    added = tuple(Entry("t", "e", 0, 2 * n, 2 * n + 1, 8, "p", 2, 1, 0, 0) for n in range(count))
+    writer.commit([], {lane: Advance(0, 2 * count, Counts(seen=count, shed=count))}, LedgerChange(added))
+    named_by_a_reader = lake.table()
+
+    def conflict(*_: object) -> None:
+        monkeypatch.undo()
+        raise CommitFailedException("another was first")
+
+    clock.advance(LEDGER_FILE_STAYS_S + 1)
+    monkeypatch.setattr(lake.catalog, "commit_table", conflict)
+    writer.commit([], {lane: Advance(2 * count, 2 * count + 1, Counts())})
+    assert progress_of(open_lake().table()).ledger.entries == added
+    assert ledger_of(named_by_a_reader).entries == added, "it may just have learned the name"
+    clock.advance(LEDGER_FILE_STAYS_S + 1)
+    writer.commit([], {lane: Advance(2 * count + 1, 2 * count + 2, Counts())})
+    assert len(AsideFolder(lake.table()).names(LEDGER)) == 2, "the one in use, and the one before"
 
 
 def test_dedup_state_is_found_by_its_index(lake: Lake, open_lake: Callable[[], Lake]) -> None:
