@@ -23,7 +23,7 @@ from k2ctl.lake.aside.folder import AsideFolder, ledger_file, ledger_text
 from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import delete_files, write_rows
-from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Lane, Progress
+from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Head, Lane, Progress
 from k2ctl.lake.progress import is_in_history, progress_of
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
@@ -240,22 +240,28 @@ def landed(progress: Progress, advances: Mapping[Lane, Advance], commit_id: str)
 
 
 def fenced_lanes(progress: Progress, advances: Mapping[Lane, Advance]) -> set[Lane]:
-    """The lanes that are not as the author of `advances` knew them. A lane that the table does not know is free."""
-    return {
-        lane
-        for lane, advance in advances.items()
-        if (head := progress.heads.get(lane)) is not None
-        and (head.next_offset != advance.start or advance.base not in (None, head.commit_id))
-    }
+    """The lanes that are not as the author of `advances` knew them; one that nobody has known yet is free."""
+    return {lane for lane, advance in advances.items() if not _stands_as_known(progress.heads.get(lane), advance)}
+
+
+def _stands_as_known(head: Head | None, advance: Advance) -> bool:
+    if head is None:
+        return advance.base is None  # else its epoch was retired, and what was unread of it counted as lost
+    return head.next_offset == advance.start and advance.base in (None, head.commit_id)
 
 
 def _unfenced(change: LedgerChange, lanes: set[Lane], progress: Progress) -> LedgerChange:
     """The part of a change that concerns other lanes."""
-    return change.where(lambda entry: progress.lane_of(entry.topic, entry.epoch, entry.partition) not in lanes)
+    return change.where(lambda entry: not _counts_in(lanes, progress, entry.topic, entry.epoch, entry.partition))
 
 
 def _without(rows: Rows, lanes: set[Lane], progress: Progress) -> Rows:
     """The rows whose lanes are not among `lanes`."""
     partitions = np.unique(rows.partition).tolist()
-    dropped = [p for p in partitions if progress.lane_of(rows.topic, rows.epoch, p) in lanes]
+    dropped = [p for p in partitions if _counts_in(lanes, progress, rows.topic, rows.epoch, p)]
     return rows.take(~np.isin(rows.partition, dropped))
+
+
+def _counts_in(lanes: set[Lane], progress: Progress, topic: str, epoch: str, partition: int) -> bool:
+    """Whether a partition is counted in one of the lanes: its own, or that of its epoch when that is gone."""
+    return not lanes.isdisjoint({Lane(topic, epoch, partition), progress.lane_of(topic, epoch, partition)})

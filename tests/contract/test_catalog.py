@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.heads import RETIRED_PARTITION, Advance, Counts, Lane
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.reading.follow import TableFollower
 from k2ctl.lake.reading.pinned import pin
@@ -106,6 +106,19 @@ def test_a_writer_that_was_overtaken_stores_nothing_twice(open_lake: Opener) -> 
     commit(TableWriter(open_lake(), CLOCK), 50)
     assert commit(zombie, 60, 90, lane_start=50).fenced == (Lane("t", "e", 0),)
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(100)]
+
+
+def test_rows_of_an_epoch_that_was_retired_meanwhile_are_dropped(open_lake: Opener) -> None:
+    """A zombie on a Kafka that is gone; what it gives back of a still older one is its own to give."""
+    zombie, lane, older = TableWriter(open_lake(), CLOCK), Lane("t", "e", 0), Lane("t", "older", RETIRED_PARTITION)
+    known = commit(zombie, 0).progress.heads[lane].commit_id
+    other = TableWriter(open_lake(), CLOCK)
+    other.retire("t", "older", 7)
+    other.retire("t", "e", 50)
+    late = {lane: Advance(50, 100, Counts(seen=50, stored=50), base=known), older: Advance(0, 0, Counts())}
+    assert zombie.commit([make_rows(make_trades(50, 50), 50)], late).fenced == (lane,)
+    assert offsets_of(open_lake()) == [(0, offset) for offset in range(50)]
+    assert progress_of(open_lake().table()).total() == Counts(seen=107, stored=50, lost=57)
 
 
 def test_writers_at_once_lose_no_row_and_double_none(open_lake: Opener) -> None:

@@ -36,6 +36,14 @@ def test_a_lane_that_stands_elsewhere_is_fenced_and_an_unknown_one_is_free() -> 
     assert fenced_lanes(progress, {known: Advance(5, 9, Counts())}) == set()
 
 
+def test_a_lane_that_is_gone_is_not_free_to_whoever_knew_it() -> None:
+    lane = Lane("t", "old", 0)
+    progress = Progress("c", 1, {lane: Head(5, Counts(), "c")})
+    after = progress.retired("t", "old", lost=3)
+    assert fenced_lanes(after, {lane: Advance(5, 8, Counts(seen=3, stored=3), base="c")}) == {lane}
+    assert fenced_lanes(after, {lane: Advance(0, 8, Counts(seen=8, stored=8))}) == set(), "it is read anew"
+
+
 def test_a_commit_that_landed_is_recognised_by_its_id_at_the_lane() -> None:
     lane = Lane("t", "e", 0)
     progress = Progress("later", 3, {lane: Head(9, Counts(), "mine")})
