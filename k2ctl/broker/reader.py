@@ -127,24 +127,18 @@ class Reader:
 
     def fetch(self, count: int, timeout_s: float) -> Fetched:
         """Up to `count` records, waiting at most `timeout_s` for them."""
-        messages = self._consumer.consume(count, timeout_s)
-        ends: list[Message] = []
+        messages, refused = self._consumer.consume(count, timeout_s), list[Message]()
         if any(map(Message.error, messages)):
-            for message in messages:
-                error = message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    ends.append(message)
-                elif error is not None:
-                    self._note(message)
+            refused = [message for message in messages if message.error() is not None]
             messages = [message for message in messages if message.error() is None]
-        fetched = Fetched.of(messages)
-        fetched = self._expected(fetched)
+        fetched = self._expected(Fetched.of(messages))
         if len(fetched):
             last = np.flatnonzero(np.append(np.diff(fetched.partition) != 0, True))
             for partition, offset in zip(fetched.partition[last].tolist(), fetched.offset[last].tolist(), strict=True):
                 self._positions[partition] = max(offset + 1, self._positions[partition])
-        for end in ends:  # behind the records that came with it
-            self._pass_to(end.partition(), end.offset())
+        # Behind the records that came with it: what was fetched before a partition stopped is no part of the hole.
+        for message in refused:
+            self._note(message)
         return fetched
 
     def _pass_to(self, partition: int | None, offset: int | None) -> None:
@@ -172,7 +166,9 @@ class Reader:
         error, partition = message.error(), message.partition()
         if error is None:
             return
-        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._positions:
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._pass_to(partition, message.offset())
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._positions:
             self._restart(partition)
         elif not error.retriable():
             raise BrokerError(f"Kafka refused to deliver {self.topic}: {error.str()}", "See: k2ctl stack status")

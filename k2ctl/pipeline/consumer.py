@@ -150,10 +150,7 @@ class Consumer:
             self.plan.profile.consumer.fetch_batch,
             critical_first=self.controller.number >= CRITICAL_FIRST_FROM,
         )
-        for hole in share.reader.holes():
-            share.pending.note_hole(hole)
-            before[hole.partition] = max(before[hole.partition], hole.first)
-        spans = share.pending.note_read(fetched, before, share.reader.oldest_critical_ms)
+        spans = share.pending.note_read(fetched, before, share.reader.holes(), share.reader.oldest_critical_ms)
         if len(fetched):
             self._clean(fetched, spans)
 

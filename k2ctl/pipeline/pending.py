@@ -1,6 +1,6 @@
 """What has been read and not yet committed: rows, counts, letters, what is put aside, and the offsets they lead to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -59,32 +59,40 @@ class Pending:
     learnt: SequenceCut = field(default_factory=dict)
 
     def note_read(
-        self, fetched: Fetched, positions_before: Mapping[int, int], oldest_critical_ms: int | None
+        self,
+        fetched: Fetched,
+        positions_before: Mapping[int, int],
+        holes: Sequence[Hole],
+        oldest_critical_ms: int | None,
     ) -> dict[int, tuple[int, int]]:
-        """Move the ends of the partitions past what was fetched; returns what each of them was moved over."""
-        if not len(fetched):
-            return {}
-        highest = np.full(int(fetched.partition.max()) + 1, -1, np.int64)
-        np.maximum.at(highest, fetched.partition, fetched.offset)
-        spans = {}
-        for partition in np.flatnonzero(highest >= 0).tolist():
-            spans[partition] = (positions_before[partition], int(highest[partition]) + 1)
+        """Move the ends of the partitions past what was fetched, and past the holes that were met.
+
+        A hole may lie before, behind or between the records. Returns what the records of each partition span.
+        """
+        read = _ends(fetched)
+        ends = dict(read)
+        for hole in holes:
+            ends[hole.partition] = max(hole.first, ends.get(hole.partition, 0))
+            self._count_lost(hole)
+        for partition, end in ends.items():
             self.start.setdefault(partition, positions_before[partition])
-            self.end[partition] = int(highest[partition]) + 1
+            self.end[partition] = end
         self.oldest_ms = min((ms for ms in (self.oldest_ms, fetched.oldest_ms) if ms is not None), default=None)
         if self.oldest_critical_ms is None:
             self.oldest_critical_ms = oldest_critical_ms
-        return spans
+        holed = {hole.partition for hole in holes}
+        return {
+            partition: (_first(fetched, partition) if partition in holed else positions_before[partition], end)
+            for partition, end in read.items()
+        }
 
     def note_beginnings(self, offsets: Mapping[int, int]) -> None:
         """Partitions that the table does not know yet, and where they are read from."""
         self.start.update(offsets)
         self.end.update(offsets)
 
-    def note_hole(self, hole: Hole) -> None:
+    def _count_lost(self, hole: Hole) -> None:
         """Count what retention deleted before it was read; a record there is counted as one trade."""
-        self.start.setdefault(hole.partition, hole.asked)
-        self.end[hole.partition] = max(hole.first, self.end.get(hole.partition, 0))
         where, amount = np.array([hole.partition], np.int32), np.array([hole.first - hole.asked])
         self.tally.add("seen", where, amount)
         self.tally.add("lost", where, amount)
@@ -144,3 +152,16 @@ class Pending:
         """What the commit does to the ledger."""
         settled = in_one_step(settlement for part in self.given_back for settlement in part.settled)
         return LedgerChange((*self.shed, *spill_entries), settled)
+
+
+def _ends(fetched: Fetched) -> dict[int, int]:
+    """For each partition of which records came, the offset after the last."""
+    if not len(fetched):
+        return {}
+    highest = np.full(int(fetched.partition.max()) + 1, -1, np.int64)
+    np.maximum.at(highest, fetched.partition, fetched.offset)
+    return {partition: int(highest[partition]) + 1 for partition in np.flatnonzero(highest >= 0).tolist()}
+
+
+def _first(fetched: Fetched, partition: int) -> int:
+    return int(fetched.offset[fetched.partition == partition].min())

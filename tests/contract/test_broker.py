@@ -162,6 +162,25 @@ def test_records_that_are_gone_are_a_hole_and_reading_goes_on_behind_it(stack: E
         assert reader.holes() == [Hole(0, 5, 20)]
 
 
+def test_what_came_before_a_hole_is_not_part_of_it(stack: Endpoints, topic: str) -> None:
+    """A record was fetched already when retention took what follows it: both are handed over at once."""
+    for _ in range(10):
+        produce(stack, topic, 1, key=os.urandom(900))  # a message set each, of which one is fetched at a time
+    little = {"queued.min.messages": 1, "fetch.message.max.bytes": 1000}
+    with Reader(stack, topic, "contract", **little) as reader, BrokerAdmin(stack) as admin:
+        reader.assign({0: 0})
+        read_everything(reader, 1)
+        time.sleep(0.5)
+        admin.delete_records(topic, {0: 8})
+        fetched = reader.fetch(100, 3.0)
+        after = 1 + len(fetched)
+        assert 1 < after < 8
+        assert fetched.offset.tolist() == list(range(1, after))
+        assert reader.holes() == [Hole(0, after, 8)]
+        assert len(read_everything(reader, 2)) == 2
+        assert reader.positions == {0: 10}
+
+
 def test_an_offset_past_the_log_is_another_kafka_and_never_read_silently(stack: Endpoints, topic: str) -> None:
     produce(stack, topic, 5)
     with Reader(stack, topic, "contract") as reader:
