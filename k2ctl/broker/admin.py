@@ -41,17 +41,28 @@ class BrokerAdmin:
         """Nothing to give back: librdkafka closes with the last reference."""
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
-        """Make a topic; False when there is one already. `config` means nothing to the embedded broker."""
+        """Make a topic, known to the broker on return; False when there is one already.
+
+        `config` means nothing to the embedded broker.
+        """
         if self._endpoints.control_socket:
             return bool(control(self._endpoints.control_socket, "create_topic", name=name, partitions=partitions))
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        made = True
         try:
             self._wait(self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S)[name])
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                return False
-            raise _refused(error) from error
-        return True
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise _refused(error) from error
+            made = False
+        self._await_topic(name)
+        return made
+
+    def _await_topic(self, name: str) -> None:
+        """Real Kafka answers when its controller has made a topic; its brokers learn of it a moment later."""
+        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while not self.topics().get(name) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic and its records."""

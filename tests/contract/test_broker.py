@@ -66,6 +66,15 @@ def test_trades_are_kept_for_as_long_as_the_profile_says(local_stack: Endpoints,
     assert config["retention.ms"].value == "7200000"
 
 
+def test_a_topic_that_was_made_is_there_at_once_with_all_its_partitions(stack: Endpoints, exchange: str) -> None:
+    with BrokerAdmin(stack) as admin:
+        for number in range(10):
+            name = f"contract.{exchange.lower()}.{number}"
+            assert admin.create_topic(name, 64)
+            assert admin.topics()[name] == 64
+            admin.delete_topic(name)
+
+
 def test_a_deleted_topic_has_no_log(stack: Endpoints, topic: str) -> None:
     produce(stack, topic, 3)
     with BrokerAdmin(stack) as admin:
