@@ -18,6 +18,7 @@ from k2ctl.state.server import redis_answers, redis_arguments
 
 KAFKA_VERSION: Final = "4.3.1"
 FETCH_TIMEOUT_S: Final = 600
+FORMAT_TIMEOUT_S: Final = 120
 HEAP: Final = "1g"
 OWN_SETTINGS: Final = """\
 controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
@@ -128,13 +129,18 @@ def _configure(folder: Path) -> tuple[Path, int]:
 def _format(class_path: str, configuration: Path) -> None:
     cluster_id = uuid.uuid4().hex[:22]
     arguments = ["format", "--standalone", "-t", cluster_id, "-c", str(configuration)]
-    done = subprocess.run(
-        ["java", "-Xmx256m", "-cp", class_path, "kafka.tools.StorageTool", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            ["java", "-Xmx256m", "-cp", class_path, "kafka.tools.StorageTool", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=FORMAT_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StackError(
+            f"Kafka's storage was not formatted within {FORMAT_TIMEOUT_S} s.", "See: k2ctl doctor"
+        ) from error
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()
         raise StackError(f"Kafka's storage could not be formatted: {reason[-1] if reason else ''}", "See: k2ctl doctor")

@@ -8,6 +8,7 @@ import socket
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -115,7 +116,8 @@ def _listener(port: int) -> psutil.Process | None:
         return None
     for found in connections:
         if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr[1] == port and found.pid:
-            return psutil.Process(found.pid)
+            with suppress(psutil.NoSuchProcess):  # it ended just now
+                return psutil.Process(found.pid)
     return None
 
 

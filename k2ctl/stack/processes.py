@@ -1,10 +1,12 @@
 """Background processes of the stack: started detached, recognised later, stopped for good."""
 
 import os
+import select
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,8 @@ from k2ctl.errors import StackError
 from k2ctl.home import ProcessId, state_dir
 
 STOP_PATIENCE_S: Final = 15.0
+SPEAKS_WITHIN_S: Final = 30.0
+"""How long a program may take until it says that it is ready."""
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """What this process started and has not seen end: a handle that is let go would count as forgotten."""
@@ -32,7 +36,7 @@ def start_detached(service: str, arguments: Sequence[str], *, read_line: bool = 
     read_line: wait for one line on stdout, by which the program says that it is ready.
 
     Raises:
-        StackError: it ended before it said so.
+        StackError: it ended before it said so, or took too long; it is ended then, as on Ctrl-C.
     """
     with log_path(service).open("ab") as log:
         process = subprocess.Popen(
@@ -42,23 +46,25 @@ def start_detached(service: str, arguments: Sequence[str], *, read_line: bool = 
             stderr=log,
             start_new_session=True,
         )
-    _children[process.pid] = process
-    line = ""
-    if process.stdout is not None:
-        with process.stdout:
-            line = process.stdout.readline().decode()
-    if read_line and not line:
-        raise StackError(f"{service} did not start: {last_lines(service)}", f"See: k2ctl stack logs {service}")
-    return _identified(process.pid, service), line
-
-
-def _identified(pid: int, service: str) -> ProcessId:
     try:
-        return ProcessId(pid, psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess as error:
-        raise StackError(
-            f"{service} did not start: {last_lines(service)}", f"See: k2ctl stack logs {service}"
-        ) from error
+        line = _first_line(process)
+        if read_line and not line:
+            raise StackError(f"{service} did not start: {last_lines(service)}", f"See: k2ctl stack logs {service}")
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    _children[process.pid] = process
+    return ProcessId(process.pid, psutil.Process(process.pid).create_time()), line  # not reaped, so still to be found
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    """What it says first; empty when it says nothing in time, or has no pipe to say it through."""
+    if process.stdout is None:
+        return ""
+    with process.stdout as pipe:
+        spoken, _, _ = select.select([pipe], [], [], SPEAKS_WITHIN_S)
+        return pipe.readline().decode() if spoken else ""
 
 
 def is_alive(process: ProcessId) -> bool:
@@ -74,14 +80,14 @@ def stop(process: ProcessId | None) -> None:
     """SIGTERM, and SIGKILL for one that does not go; does nothing to a process that only has the same number."""
     if process is None or not is_alive(process):
         return
-    os.kill(process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_PATIENCE_S
-    while time.monotonic() < deadline and is_alive(process):
-        time.sleep(0.05)
-    if is_alive(process):
-        os.kill(process.pid, signal.SIGKILL)
-        while is_alive(process):
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):  # it ended just now
+            os.kill(process.pid, number)
+        deadline_s = time.monotonic() + STOP_PATIENCE_S
+        while time.monotonic() < deadline_s and is_alive(process):
             time.sleep(0.01)
+        if not is_alive(process):
+            break
     _reap(process.pid)
 
 
