@@ -5,19 +5,39 @@ from typing import Any, Final
 
 import psutil
 
-from k2ctl.home import Endpoints, state_dir
+from k2ctl.home import Endpoints, ProcessId, state_dir
 from k2ctl.stack.docker.client import docker_client, our_containers
 from k2ctl.stack.docker.instance import load_instance
 from k2ctl.stack.embedded import control_socket_path
+from k2ctl.stack.engine import Report
+from k2ctl.stack.processes import stop
+from k2ctl.stack.progress import note
+from k2ctl.stack.replicas import records, stop_processes
 
 DOCKER_PATIENCE_S: Final = 2.0
 
 
-def leftover_processes(endpoints: Endpoints | None) -> list[tuple[str, int]]:
-    """Service and process number of each server of this state directory that the endpoints do not name."""
+def leftover_processes(endpoints: Endpoints | None) -> list[tuple[str, ProcessId]]:
+    """Each server of this state directory that the endpoints do not name, with its service."""
     known = {process.pid for process in endpoints.processes.values()} if endpoints else set()
-    servers = ((_service(one.info), one.pid) for one in psutil.process_iter(["cmdline", "cwd"]))
-    return [(service, pid) for service, pid in servers if service and pid not in known]
+    running = psutil.process_iter(["cmdline", "cwd", "create_time"])
+    servers = ((_service(one.info), ProcessId(one.pid, one.info["create_time"])) for one in running)
+    return [(service, process) for service, process in servers if service and process.pid not in known]
+
+
+def end_leftovers(report: Report) -> bool:
+    """End servers and consumers of a stack that is down and did not take them along; False when there were none.
+
+    An `up` that was killed leaves them, and endpoints that were damaged.
+    """
+    consumers, servers = [record.name for record in records() if record.alive], leftover_processes(None)
+    if not consumers and not servers:
+        return False
+    report(note("ending what a stack has left behind"))
+    stop_processes(consumers)
+    for _, process in servers:
+        stop(process)
+    return True
 
 
 def _service(process: dict[str, Any]) -> str:

@@ -50,10 +50,12 @@ def down(*, volumes: bool, report: Report = lambda _: None) -> str | None:
         running = _running()
         if running is not None:
             running.down(volumes=volumes, report=report)
+        if volumes or running is None:
+            # One that is not up may have left something behind, such as an `up` that was killed.
+            others = [engine for engine in ENGINES.values() if engine is not running]
+            ended = [engine for engine in others if engine.down(volumes=volumes, report=report)]
+            running = running or next(iter(ended), None)
         if volumes:
-            for engine in ENGINES.values():
-                if engine is not running:
-                    engine.down(volumes=True, report=report)
             forget_truth()
         return running.name if running else None
 

@@ -20,6 +20,7 @@ from k2ctl.home import (
 )
 from k2ctl.stack import embedded, local
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
+from k2ctl.stack.leftovers import end_leftovers
 from k2ctl.stack.processes import is_alive, log_path
 from k2ctl.stack.progress import note
 from k2ctl.stack.readiness import health, wait_for_kafka
@@ -58,6 +59,7 @@ class ProcessEngine:
             self.shut_down(existing)
             forget_endpoints()
             repaired = True
+        repaired |= end_leftovers(report)
         endpoints = self._start(profile, report)
         return Up(endpoints, False, repaired, time.monotonic() - started_s, tuple(endpoints.processes))
 
@@ -95,11 +97,12 @@ class ProcessEngine:
             stop_processes([record.name for record in records()])
             self.shut_down(endpoints)
             forget_endpoints()
+        ended = end_leftovers(report)
         if volumes:
             for name in DATA_FOLDERS:
                 shutil.rmtree(state_dir() / name, ignore_errors=True)
             forget_past_epochs()
-        return endpoints is not None
+        return endpoints is not None or ended
 
     def is_up(self) -> bool:
         """See `Engine`."""
@@ -136,10 +139,15 @@ class ProcessEngine:
 
 def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> ServiceStatus:
     endpoint = endpoints.bootstrap_servers if service == "kafka" else endpoints.state_url
+    gone = ServiceStatus(service, "exited", f"process {process.pid} is gone", endpoint)
     if not is_alive(process):
-        return ServiceStatus(service, "exited", f"process {process.pid} is gone", endpoint)
-    found = psutil.Process(process.pid)
-    uptime_s, used_s = time.time() - process.created_s, sum(found.cpu_times()[:2])
+        return gone
+    try:
+        found = psutil.Process(process.pid)
+        used_s, memory_bytes = sum(found.cpu_times()[:2]), int(found.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return gone
+    uptime_s = time.time() - process.created_s
     return ServiceStatus(
         service,
         "running",
@@ -147,7 +155,7 @@ def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> Servi
         endpoint,
         process.pid,
         round(uptime_s, 1),
-        int(found.memory_info().rss),
+        memory_bytes,
         round(used_s / max(uptime_s, 0.1), 3),
     )
 

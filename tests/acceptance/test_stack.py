@@ -27,6 +27,12 @@ def kafka() -> ProcessId:
     return endpoints.processes["kafka"]
 
 
+def servers_of(home: Path) -> list[int]:
+    """Embedded Kafkas of a state directory."""
+    found = psutil.process_iter(["cmdline"])
+    return [one.pid for one in found if str(home / "kafka.sock") in (one.info["cmdline"] or [])]
+
+
 def test_up_twice_says_that_it_runs_and_changes_nothing() -> None:
     assert "is up" in run("stack", "up").stdout
     process = kafka()
@@ -73,6 +79,31 @@ def test_a_damaged_state_file_is_told_and_repaired(home: Path) -> None:
     told = run("watch", "--once")
     assert (told.returncode, "k2ctl stack down" in told.stderr) == (3, True)
     assert run("stack", "up").returncode == 0
+
+
+@pytest.mark.parametrize("then", ["up", "down"])
+def test_a_stack_whose_endpoints_were_damaged_leaves_no_process_behind(home: Path, then: str) -> None:
+    run("stack", "up")
+    run("load", "--rate", "1k", "--duration", "1")
+    run("consume", "--detach")
+    server = kafka()
+    consumer = json.loads((home / "consumers" / "consumer-1.json").read_text())["process"]
+    (home / "endpoints.json").write_text("{half")
+    assert run("stack", then).returncode == 0
+    assert not is_alive(server)
+    assert not is_alive(ProcessId(*consumer))
+    assert len(servers_of(home)) == (then == "up")
+
+
+@pytest.mark.parametrize("then", ["up", "down"])
+def test_a_server_of_an_up_that_was_killed_before_it_wrote_it_down_is_ended(home: Path, then: str) -> None:
+    command = [sys.executable, "-m", "k2ctl.broker.embedded", str(home / "kafka.sock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        assert run("stack", then).returncode == 0
+        assert server.wait(10) == 0
+    assert len(servers_of(home)) == (then == "up")
 
 
 def test_down_keeps_the_lake_and_volumes_deletes_it(home: Path) -> None:

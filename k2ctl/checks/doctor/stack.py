@@ -52,7 +52,7 @@ def leftovers(endpoints: Endpoints | None) -> list[Check]:
     """Servers and containers of this state directory that no stack knows."""
     found = [
         _wrong(f"leftover {service}", f"process {pid} is of this state directory, and no stack knows it", f"kill {pid}")
-        for service, pid in leftover_processes(endpoints)
+        for service, (pid, _) in leftover_processes(endpoints)
     ]
     containers = leftover_containers()
     if containers:
