@@ -1,6 +1,8 @@
 """`k2ctl load`: trades into Kafka at an exact rate."""
 
-from collections.abc import Mapping
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -91,7 +93,7 @@ def load(
         ignore_intake=ignore_intake,
     )
     received: list[int] = []
-    with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
+    with _beside_others(), stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
         summary = run_load(plan, endpoints, stop, show)
     measured.record_load(summary.trades_acknowledged, summary.wire_bytes)
     if as_json:
@@ -116,6 +118,20 @@ def _check_replay(replay: Path | None, for_a_replay: Mapping[str, bool], for_a_m
         what, hint = "a synthetic market", "A replay has its own trades and times: k2ctl load --replay FILE --speed 60x"
     if said:
         raise UsageError(f"{said[0]} is for {what}.", hint)
+
+
+@contextmanager
+def _beside_others() -> Iterator[None]:
+    """Says so where another load runs: each market numbers the same symbols of the same venue from 1 on."""
+    from k2ctl.console import say
+    from k2ctl.home import state_dir
+
+    with (state_dir() / "load.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another load runs. Both number the same symbols: watch and gaps will tell of gaps, verify will not.")
+        yield
 
 
 def _speed(text: str) -> float:

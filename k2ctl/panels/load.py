@@ -10,9 +10,9 @@ from k2ctl.console import err
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.load.summary import LoadSummary
 from k2ctl.panels.live import live
-from k2ctl.panels.style import count, seconds, size
+from k2ctl.panels.style import count, counted, seconds, size
 
-BAR_WIDTH = 20
+BAR_WIDTH = 12
 
 
 def live_view(*, quiet: bool) -> AbstractContextManager[Callable[[LoadSnapshot], None]]:
@@ -21,8 +21,8 @@ def live_view(*, quiet: bool) -> AbstractContextManager[Callable[[LoadSnapshot],
 
 
 def progress_text(snapshot: LoadSnapshot) -> Text:
-    """One line: how far, how fast, and whether it waits."""
-    text = Text(no_wrap=True)
+    """How far, how fast, and whether it waits: one line of 80 columns, and what it waits for on the next ones."""
+    text = Text()
     if snapshot.duration_s:
         filled = min(BAR_WIDTH, round(BAR_WIDTH * snapshot.elapsed_s / snapshot.duration_s))
         text.append("█" * filled, style="green").append("░" * (BAR_WIDTH - filled), style="dim")
@@ -31,7 +31,7 @@ def progress_text(snapshot: LoadSnapshot) -> Text:
         text.append(f"replaying for {seconds(snapshot.elapsed_s)}")
     target = f" of {count(snapshot.target_rate)}/s" if snapshot.target_rate else ""
     text.append(f"  {count(snapshot.rate)}/s{target}  sent {snapshot.sent:,}")
-    text.append(f"  in flight {count(snapshot.in_flight_records)} records")
+    text.append(f"  in flight {count(snapshot.in_flight_records)}")
     if snapshot.paused_why:
         text.append(f"  PAUSED: {snapshot.paused_why}", style="yellow")
     return text
@@ -50,15 +50,15 @@ def summary_table(summary: LoadSummary) -> Table:
         table.add_row("target rate", f"{summary.target_rate:,.0f} trades/s")
     table.add_row("reached rate", f"{summary.reached_rate:,.0f} trades/s")
     table.add_row("in", seconds(summary.seconds))
+    if summary.paused_s:
+        table.add_row("and paused, for a consumer", seconds(summary.paused_s))
     if summary.worst_second:
         table.add_row("worst second, off by", f"{summary.worst_second:.1%}")
-    if summary.paused_s:
-        table.add_row("paused", seconds(summary.paused_s))
-    for name, figures in (("acknowledged after", summary.ack_ms), ("publish delay", summary.publish_delay_ms)):
+    for name, figures in (("acknowledged after", summary.ack_ms), ("handed over after", summary.publish_delay_ms)):
         if figures:
             shown = ", ".join(f"{key} {value:.1f} ms" for key, value in figures.items())
             table.add_row(name, shown.replace("p100", "max"))
-    table.add_row("on the wire", f"{size(summary.wire_bytes)}, {summary.workers} worker(s)")
+    table.add_row("on the wire", f"{size(summary.wire_bytes)}, {counted(summary.workers, 'worker')}")
     if summary.broken_lines:
         table.add_row("broken lines, left out", Text(f"{summary.broken_lines:,}", style="yellow"))
         for line in summary.first_broken:

@@ -32,6 +32,11 @@ def count(value: float) -> str:
     return f"{value / 1e9:.3g}G"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 file, 2,000 files."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def seconds(value: float) -> str:
     """A duration: 340 ms, 4.2 s, 3 min 20 s, 2 h 5 min."""
     if value < 1:
