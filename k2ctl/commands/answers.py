@@ -37,6 +37,7 @@ AsOfOption = Annotated[
     typer.Option("--as-of", metavar="TIME|SNAPSHOT", help="The table as it was then; the stream is left out."),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the rows.")]
+JsonFormatOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there.")]
 
 
@@ -92,6 +93,13 @@ def as_of(text: str | None) -> "AsOf | None":
     if text.isdecimal() and len(text) > 8:
         return AsOf(snapshot_id=int(text))
     return AsOf(moment_us=time_of(text))
+
+
+def format_of(form: Format, as_json: bool) -> Format:
+    """What --format and --json ask for together."""
+    if as_json and form not in ("table", "json"):
+        raise UsageError(f"--json and --format {form} exclude each other.", "Leave one of them out.")
+    return "json" if as_json else form
 
 
 def check_output(form: Format, output: Path | None) -> None:

@@ -8,6 +8,7 @@ from k2ctl.commands.answers import (
     TABLE_LIMIT,
     AsOfOption,
     FormatOption,
+    JsonFormatOption,
     OutputOption,
     SinceOption,
     Symbols,
@@ -15,6 +16,7 @@ from k2ctl.commands.answers import (
     WindowOption,
     as_of,
     check_output,
+    format_of,
     limit_of,
     show,
     window_of,
@@ -47,6 +49,7 @@ def recent(
         str | None, typer.Option("--fields", metavar="NAME,...", help="Only these columns, in this order.")
     ] = None,
     form: FormatOption = "table",
+    as_json: JsonFormatOption = False,
     output: OutputOption = None,
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Leave the stream out: a partial answer.")] = False,
     at: AsOfOption = None,
@@ -67,6 +70,7 @@ def recent(
 
     k2ctl query recent BHP --window all --as-of 2026-11-23T10:00 --fields timestamp,price,quantity
     """
+    form = format_of(form, as_json)
     asked, rows, moment, columns = window_of(window, since, until), limit_of(limit, form), as_of(at), _fields(fields)
     check_output(form, output)
     if put_aside and (lake_only or moment):
@@ -108,6 +112,7 @@ def ohlcv(
     since: SinceOption = None,
     until: UntilOption = None,
     form: FormatOption = "table",
+    as_json: JsonFormatOption = False,
     output: OutputOption = None,
     at: AsOfOption = None,
 ) -> None:
@@ -115,7 +120,7 @@ def ohlcv(
 
     Example:  k2ctl query ohlcv BHP --bar 1m --window 1h
     """
-    asked, moment = window_of(window, since, until), as_of(at)
+    form, asked, moment = format_of(form, as_json), window_of(window, since, until), as_of(at)
     bar_us = round(parse_duration(bar) * 1e6)
     if bar_us < 1000:
         raise UsageError("A bar is at least one millisecond long.", "For instance: --bar 1m")
@@ -133,6 +138,7 @@ def ohlcv(
 def sql(
     text: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT, in DuckDB's SQL.")],
     form: FormatOption = "table",
+    as_json: JsonFormatOption = False,
     output: OutputOption = None,
     at: AsOfOption = None,
     memory: Annotated[str, typer.Option("--memory-mb", metavar="N", help="What the query may take.")] = "1024",
@@ -150,6 +156,7 @@ def sql(
 
     k2ctl query sql "SELECT * FROM gaps WHERE symbol = 'BHP'" --format json
     """
+    form = format_of(form, as_json)
     check_output(form, output)
     moment, limit_mb, limit_s = as_of(at), parse_count(memory), parse_duration(timeout)
     if limit_mb < 16 or limit_s <= 0:

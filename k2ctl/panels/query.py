@@ -8,7 +8,7 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.panels.style import count, seconds
+from k2ctl.panels.style import count, counted, seconds
 from k2ctl.query.answer import Evidence
 from k2ctl.query.texts import text_column
 
@@ -40,7 +40,7 @@ def trades_table(trades: pa.Table, width: int) -> Table:
 
 def rows_table(rows: pa.Table, width: int) -> Table:
     """Any rows, every column as it is called, numbers to the right; columns that do not fit are counted."""
-    texts = [[_shown(value) for value in text_column(column)] for column in rows.columns]
+    texts = [_shown(column) for column in rows.columns]
     table = Table(box=None, pad_edge=False, header_style="bold")
     used = 0
     cells: list[list[str]] = []
@@ -58,8 +58,10 @@ def rows_table(rows: pa.Table, width: int) -> Table:
     return table
 
 
-def _shown(value: object) -> str:
-    return "" if value is None else str(value)
+def _shown(column: pa.ChunkedArray) -> list[str]:
+    values = text_column(column)
+    aligned = _aligned(values) if pa.types.is_decimal(column.type) else values
+    return ["" if value is None else str(value) for value in aligned]
 
 
 def plan_table(evidence: Evidence, rows: int) -> Table:
@@ -109,7 +111,7 @@ def _verdict(evidence: Evidence) -> Text:
 
 
 def _rows_line(evidence: Evidence, number: int) -> Text:
-    line = f"{number:,} row{'' if number == 1 else 's'}"
+    line = counted(number, "row")
     if evidence.more:
         line += " (older ones cut by the limit)"
     unit = "" if number >= evidence.lake_rows + evidence.tail_rows else " trades"

@@ -55,6 +55,8 @@ def test_the_readme_names_no_command_that_is_not_there() -> None:
         (["load", "--duration", "soon"], 2, ["'soon' is not a duration"]),
         (["query", "recnt"], 2, ["Did you mean 'recent'", "k2ctl query --help"]),
         (["query", "recent", "BHP", "--window", "15x"], 2, ["'15x' is not a duration", "k2ctl query recent --help"]),
+        (["query", "recent", "BHP", "--json", "--format", "csv"], 2, ["--json and --format csv exclude each other"]),
+        (["query", "recent", "BHP", "--json"], 3, ["No K2 stack is running"]),
         (["query", "recent", "BHP"], 3, ["No K2 stack is running"]),
     ],
 )
