@@ -25,6 +25,8 @@ def api(
     "Authorization: Bearer KEY". What it offers is at /openapi.json. Ctrl-C ends it.
 
     Example:  k2ctl api --port 8700
+
+    and then  curl "http://127.0.0.1:8700/v1/trades/recent?symbol=BHP&limit=3"
     """
     from k2ctl.api.settings import Keys, Settings
     from k2ctl.home import require_endpoints

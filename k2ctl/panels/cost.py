@@ -58,7 +58,8 @@ def estimate_panel(
 
 def _title(found: Estimate) -> Text:
     when = "steady state" if found.month is None else f"month {found.month}"
-    title = Text(f"{found.profile}: {count(found.trades_per_second)} trades/s", style="bold")
+    rate = f"{count(found.trades_per_second)} trades/s"
+    title = Text(rate if found.profile.endswith("/s") else f"{found.profile}: {rate}", style="bold")
     return title.append(f"  {found.region}, {when}, list prices of {found.prices_collected}", style="dim")
 
 

@@ -10,9 +10,9 @@ from k2ctl.cost.compare import Comparison, Difference, MonthCost
 from k2ctl.cost.documents import comparison_sheet
 from k2ctl.cost.levers import Swing
 from k2ctl.cost.policy import PolicyCost
-from k2ctl.panels.style import count
+from k2ctl.panels.style import count, counted
 
-TORNADO_HALF = 14
+TORNADO_HALF = 7
 CURVE_WIDTH = 40
 
 
@@ -132,7 +132,7 @@ def policy_panel(found: PolicyCost) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    everything, shedding = f"{found.everything_nodes} nodes", f"{found.shedding_nodes} nodes"
+    everything, shedding = (counted(nodes, "node") for nodes in (found.everything_nodes, found.shedding_nodes))
     table.add_row(f"process everything at peak: lake writers, {everything}", _whole(found.everything_usd))
     table.add_row(f"put aside at peak, catch up later: lake writers, {shedding}", _whole(found.shedding_nodes_usd))
     table.add_row("  spilled files: requests and hours of storage", _whole(found.spill_usd))

@@ -26,7 +26,7 @@ def gaps_panel(report: GapReport) -> RenderableType:
 
 def _verdict(report: GapReport) -> Text:
     if not report.days:
-        return Text("The table holds no trade with a sequence number there.", style="yellow")
+        return Text("The table holds no numbered trade there; see how --symbol is spelt, and --since.", style="yellow")
     text = f"{report.completeness_percent:g} % complete: {report.stored:,} trades stored, {report.missing:,} missing"
     return Text(text, style="bold yellow" if report.missing else "bold green")
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from k2ctl.lake.upkeep.collector import Collected
 from k2ctl.lake.upkeep.compaction import Compaction
 from k2ctl.lake.upkeep.condition import HourCondition, LakeCondition, LaneCondition
-from k2ctl.panels.style import count, seconds, size
+from k2ctl.panels.style import count, counted, seconds, size
 
 _HOURS_SHOWN: Final = 12
 
@@ -29,10 +29,11 @@ def condition_panel(condition: LakeCondition) -> Group:
 def _headline(condition: LakeCondition) -> list[Text]:
     age = "" if condition.snapshot_age_s is None else f", the newest {seconds(condition.snapshot_age_s)} old"
     per_row = f", {condition.bytes / condition.rows:.1f} bytes a row" if condition.rows else ""
+    files, orphans = counted(condition.files, "file"), counted(condition.orphan_files, "file")
     lines = [
-        Text(f"{condition.rows:,} rows in {condition.files:,} files, {size(condition.bytes)}{per_row}", style="bold"),
-        Text(f"{condition.snapshots:,} snapshots{age}"),
-        Text(f"{condition.orphan_files:,} files on disk that no snapshot leads to, {size(condition.orphan_bytes)}"),
+        Text(f"{condition.rows:,} rows in {files}, {size(condition.bytes)}{per_row}", style="bold"),
+        Text(f"{counted(condition.snapshots, 'snapshot')}{age}"),
+        Text(f"{orphans} on disk that no snapshot leads to, {size(condition.orphan_bytes)}"),
     ]
     if condition.maintained_by:
         lines.append(Text(f"maintenance under way: {condition.maintained_by}"))

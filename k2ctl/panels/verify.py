@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.checks.verify.verification import Verified
+from k2ctl.panels.style import counted
 
 ROWS_SHOWN: Final = 20
 
@@ -41,11 +42,14 @@ def _verdict(result: Verified) -> Text:
 def _figures(result: Verified) -> Text:
     lines = [
         f"  {result.in_lake:,} in the table, {result.in_tail:,} in Kafka behind it, {result.symbols:,} symbols, "
-        f"{result.runs:,} load{'s' if result.runs != 1 else ''}",
+        f"{counted(result.runs, 'load')}",
         f"  {result.acknowledged:,} acknowledged, of which {result.copies:,} copies sent on purpose",
     ]
+    if result.of_unfinished and result.expected:
+        lines.append(f"  {result.of_unfinished:,} more are there of loads that run or were killed, without a hole")
     if result.unfinished:
-        lines.append(f"  {result.unfinished} load workers did not end: what they sent last may be there or not")
+        workers = counted(result.unfinished, "load worker")
+        lines.append(f"  {workers} did not end: what was sent last may be there or not")
     if result.uncertain:
         lines.append(f"  {result.uncertain:,} deliveries were never confirmed, and are not there")
     if result.foreign:
