@@ -177,7 +177,9 @@ def caught_up(left: int, settled: bool) -> Check:
 def gaps_found(missing: int, withheld: int) -> Check:
     """The holes that were made are found; one at the end of a symbol's numbers cannot be."""
     claim = "the holes in a feed are found, from the table alone"
-    return Check(claim, 0 < missing <= withheld, f"{withheld:,} trades were never sent, {missing:,} are missed")
+    found = f"{withheld:,} trades were never sent, {missing:,} are missed"
+    last = "; what comes after a symbol's last trade cannot be" if missing < withheld else ""
+    return Check(claim, 0 < missing <= withheld, found + last)
 
 
 def drained(rate: float, per_core: float) -> Check:

@@ -49,7 +49,7 @@ FAULTY_RATE, FAULTY_GAPS = 4_000, 0.003
 def play(stage: Stage) -> None:
     """Up the ladder, kill -9, down again; then a feed with holes."""
     seen = Seen()
-    stage.step("C H N L below: CRITICAL, HIGH, NORMAL, LOW symbols.  ● processed  ▪ put on disk  ○ left in Kafka")
+    stage.step("C H N L: CRITICAL to LOW symbols.  ● processed  ▪ put on disk  ○ left in Kafka")
     stage.step(f"A consumer that may process {BUDGET:,} trades a second meets {RATE:,}; 1 in 100 is sent twice")
     stage.start_consumer(BUDGET)
     stage.watch(lambda tick: bool(tick.overview.consumers), 30)

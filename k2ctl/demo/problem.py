@@ -30,7 +30,7 @@ FULL_S, QUICK_S = 50.0, 15.0
 
 def play(stage: Stage) -> None:
     """Both on the same load; what is compared is the age of the oldest CRITICAL trade."""
-    stage.step(f"Two consumers start. Each may process {BUDGET:,} trades a second: pressure on purpose, for both alike")
+    stage.step(f"Two consumers start; each may process {BUDGET:,} trades a second, on purpose")
     stage.start_naive(BUDGET)
     stage.start_consumer(BUDGET)
     stage.watch(lambda tick: tick.naive is not None and bool(tick.overview.consumers), 30)

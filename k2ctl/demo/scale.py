@@ -82,7 +82,7 @@ def play(stage: Stage) -> None:
 
 
 def _drain(stage: Stage, number: int) -> Drain:
-    stage.step(f"{BACKLOG:,} trades into Kafka, while nobody reads ({number})")
+    stage.step(f"Drain {number}: {BACKLOG:,} trades into Kafka, while nobody reads")
     stage.start_load(stage.plan(BACKLOG_RATE, BACKLOG / BACKLOG_RATE, frame=10))
     sent = stage.finish_load()
     measured.record_load(sent.acknowledged, sent.summary.wire_bytes)

@@ -195,11 +195,11 @@ def _identity(overview: Overview) -> Panel:
     table.add_row("pending", f"{overview.pending:,}", commit)
     table.add_row("put aside", Text(f"{aside:,}", style="yellow" if aside else ""), back)
     table.add_row("duplicate", f"{overview.duplicate:,}", "")
-    table.add_row("dead letters", f"{overview.dead_lettered:,}", "")
+    table.add_row("dead", f"{overview.dead_lettered:,}", "")
     table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")
-    gaps = f"{count(overview.missing_trades)} missing" if overview.open_gaps else ""
+    gaps = f"{count(overview.missing_trades)} trades" if overview.open_gaps else ""
     if overview.lost_gap_trades:
-        gaps = f"{count(overview.missing_trades + overview.lost_gap_trades)} missing"
+        gaps = f"{count(overview.missing_trades + overview.lost_gap_trades)} trades"
     table.add_row("open gaps", Text(f"{overview.open_gaps:,}", style="yellow" if overview.open_gaps else ""), gaps)
     title = f"of {overview.seen + overview.pending:,} trades"
     if overview.state == REDUCED:
