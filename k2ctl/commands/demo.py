@@ -89,26 +89,27 @@ def notes() -> None:
     """
     import time
 
-    from k2ctl.console import out
+    from k2ctl.console import out, say
     from k2ctl.demo.cue import take
     from k2ctl.demo.story import ACTS, FINALE
     from k2ctl.panels.live import live
     from k2ctl.panels.notes import act_of, notes_lines, notes_view
 
-    def say(number: int) -> None:
+    def print_act(number: int) -> None:
         for line in () if (act := act_of(number)) is None else notes_lines(act):
             out().print(line, markup=False, highlight=False, soft_wrap=not out().is_terminal)
 
     number, said = take(), None
     if number is None:
+        say("No demo runs here, so these are the notes of all acts. Beside one they follow it: k2ctl demo")
         for act in (*ACTS, FINALE):
-            say(act.billing.number)
+            print_act(act.billing.number)
         return
     with live(out(), notes_view, lambda _: "", quiet=not out().is_terminal, screen=True) as show:
         while number is not None:
             show(number)
             if number != said and not out().is_terminal:
-                say(number)
+                print_act(number)
             said = number
             time.sleep(NOTES_EVERY_S)
             number = take()

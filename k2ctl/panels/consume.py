@@ -42,7 +42,7 @@ def summary(totals: Totals, counts: Counts, sequence: SequenceCounts, elapsed_s:
     table = Table(title=f"Consumed for {seconds(elapsed_s)}", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     table.add_column("this run", justify="right")
-    table.add_column("table, this epoch", justify="right")
+    table.add_column("since this Kafka began", justify="right")
     table.add_row("trades seen", f"{totals.trades:,}", f"{counts.seen:,}")
     table.add_row("  stored", f"{totals.stored:,}", f"{counts.stored:,}")
     for name in ("duplicate", "dead_lettered", "shed", "spilled", "lost"):

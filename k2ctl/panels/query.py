@@ -13,6 +13,8 @@ from k2ctl.query.answer import Evidence
 from k2ctl.query.texts import text_column
 
 _WIDE: Final = 110
+_GAP: Final = 2
+"""What lies between two columns of a table without a box."""
 
 
 def trades_table(trades: pa.Table, width: int) -> Table:
@@ -45,9 +47,9 @@ def rows_table(rows: pa.Table, width: int) -> Table:
     used = 0
     cells: list[list[str]] = []
     for field, column in zip(rows.schema, texts, strict=True):
-        used += max(len(field.name), *map(len, column)) + 1 if column else len(field.name) + 1
+        used += max(map(len, (field.name, *column))) + _GAP
         if used > width - 10 and cells:
-            table.add_column(f"+ {len(texts) - len(cells)} more", style="dim")
+            table.add_column(f"+ {len(texts) - len(cells)} more", style="dim", no_wrap=True)
             cells.append([""] * len(rows))
             break
         number = any(test(field.type) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
