@@ -8,19 +8,21 @@ and `trade_conditions` may be missing. About ten times slower than SBE.
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import orjson
 
-from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE, Decoded, positions
+from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_ONE, DECIMAL_SCALE, NO_SEQUENCE, SIDES, TRADE, Decoded, positions
 
 _TEXT_BYTES: Final = {
     name: TRADE.message[name].itemsize for name in ("symbol", "exchange", "currency", "trade_conditions")
 }
-_MANTISSA_LIMIT: Final = 10**18
+_SMALLEST: Final = Decimal(1) / DECIMAL_ONE
+_EXACT: Final = Context(prec=18, traps=[Inexact, InvalidOperation])
+"""What does not fit into 18 digits, or not exactly, is an error."""
 _SEQUENCE_LIMIT: Final = 1 << 63
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -109,13 +111,16 @@ def _mantissa(name: str, value: object) -> int:
         raise TypeError(f"{name} is not a decimal")
     try:
         # repr of a float is the shortest decimal that means it: the digits that its sender wrote.
-        scaled = Decimal(value if isinstance(value, str | int) else repr(value)) * DECIMAL_ONE
-        mantissa = int(scaled)
-    except (InvalidOperation, ValueError, OverflowError) as error:
+        decimal = Decimal(value if isinstance(value, str | int) else repr(value))
+    except (InvalidOperation, ValueError) as error:
         raise ValueError(f"{name} is not a decimal") from error
-    if mantissa != scaled or abs(mantissa) >= _MANTISSA_LIMIT:
-        raise ValueError(f"{name} has more than 8 decimal places or 18 digits")
-    return mantissa
+    if not decimal.is_finite():
+        raise ValueError(f"{name} is not a decimal")
+    try:
+        # Never as an int before it is known to be small: 1e999999 has nine bytes, and a million digits.
+        return int(decimal.quantize(_SMALLEST, context=_EXACT).scaleb(DECIMAL_SCALE, context=_EXACT))
+    except ArithmeticError as error:
+        raise ValueError(f"{name} has more than 8 decimal places or 18 digits") from error
 
 
 def _microseconds(name: str, value: object) -> int:

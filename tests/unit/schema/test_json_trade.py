@@ -1,6 +1,7 @@
 """JSON trades: the same trades as SBE's, and a clear reason for everything else."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -62,6 +63,11 @@ def test_a_number_is_the_decimal_that_its_digits_say(price: str) -> None:
         ({"price": "NaN"}, "price is not a decimal"),
         ({"price": 1e300}, "18 digits"),
         ({"price": True}, "price is not a decimal"),
+        ({"price": "Infinity"}, "price is not a decimal"),
+        ({"price": "1e999999999"}, "18 digits"),
+        ({"price": "1e-999999999"}, "more than 8 decimal places"),
+        ({"price": "1.0000000000000000000000000000000000000000001"}, "more than 8 decimal places"),
+        ({"price": "10000000000"}, "18 digits"),
         ({"trade_id": -1}, "trade_id is not a whole number"),
         ({"side": "LONG"}, "side is none of"),
         ({"side": []}, "unhashable"),
@@ -77,6 +83,18 @@ def test_a_bad_field_is_named(change: dict[str, object], reason: str) -> None:
     decoded = decode_json([json.dumps({**TRADE, **change}).encode()])
     assert len(decoded.trades) == 0
     assert reason in decoded.broken[0][1]
+
+
+def test_the_largest_decimal_is_exact() -> None:
+    (trade,) = decode_json([json.dumps({**TRADE, "price": "9999999999.99999999"}).encode()]).trades
+    assert trade["price"] == 10**18 - 1
+
+
+def test_a_short_text_that_means_a_million_digits_costs_nothing() -> None:
+    value = json.dumps({**TRADE, "price": "1e900000", "quantity": "-1e999999"}).encode()
+    started_s = time.process_time()
+    assert "18 digits" in decode_json([value]).broken[0][1]
+    assert time.process_time() - started_s < 1
 
 
 def test_a_missing_field_is_named() -> None:
