@@ -19,14 +19,12 @@ _SHORTEST_KEY: Final = 16
 class Limits:
     """Bounds of one request, and of all at once.
 
-    rows: of one page. window_s: between since and until. symbols: in one request. seconds: until an answer is whole,
+    default_rows: of one page. window_s: between since and until. seconds: until an answer is whole,
     slow readers included. body_bytes, header_bytes: of a request; none needs a body. queries, streams: at once.
     """
 
-    rows: int = 50_000
     default_rows: int = 1_000
     window_s: float = 31 * 86_400.0
-    symbols: int = 20
     seconds: float = 10.0
     body_bytes: int = 4_096
     header_bytes: int = 32_768

@@ -57,7 +57,7 @@ class WarmStream:
     @property
     def problem(self) -> str:
         """Why the tail is not being followed; empty while it is."""
-        return self._problem
+        return self._problem if self._thread.is_alive() else "nobody follows it"
 
     @property
     def held_trades(self) -> int:
@@ -95,7 +95,7 @@ class WarmStream:
         Following takes some ten milliseconds, so a query that comes right behind an acknowledgement waits as long.
         """
         with self._changed:
-            may_come = epoch == self._epoch and not self._problem and self._covers(ranges)
+            may_come = epoch == self._epoch and not self.problem and self._covers(ranges)
             wait_s = min(timeout_s, _WAIT_S) if may_come else 0.0
             if self._changed.wait_for(lambda: self._reached(epoch, ranges), wait_s):
                 return list(self._heard), {p: end for p, (_, end) in ranges.items()}, []

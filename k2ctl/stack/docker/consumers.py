@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from k2ctl.errors import NotRunning, StackError, UsageError
-from k2ctl.stack.docker.client import CONSUMER, Container, docker_client, last_log_lines, our_containers
+from k2ctl.stack.docker.client import CONSUMER, Container, docker_client, our_containers
 from k2ctl.stack.docker.create import create_container, ensure_networks, ensure_volumes
 from k2ctl.stack.docker.engine import read_stack, remove_containers
 from k2ctl.stack.docker.images import image_id
@@ -66,17 +66,6 @@ def stop_consumers(names: Sequence[str]) -> None:
     with _our_docker() as (client, instance):
         found = {one.name: one for one in _consumers(client, instance)}
         remove_containers(client, [_named(found, name) for name in names], lambda _: None)
-
-
-def consumer_log(name: str, lines: int = 20) -> str:
-    """The end of the log of one consumer.
-
-    Raises:
-        UsageError: there is no consumer of that name.
-    """
-    with _our_docker() as (client, instance):
-        found = {one.name: one for one in _consumers(client, instance)}
-        return "\n".join(last_log_lines(client, _named(found, name).id, lines))
 
 
 def _named(found: dict[str, Container], name: str) -> Container:

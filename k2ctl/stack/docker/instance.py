@@ -123,19 +123,16 @@ def variables(instance: Instance) -> dict[str, str]:
     return {**os.environ, **own, **named, **ports}
 
 
-def ensure_secret(path: Path) -> str:
-    """The secret in a file, made from 32 random bytes when there is none."""
-    if not path.exists():
-        write_secret(path, secrets.token_urlsafe(32))
-    return path.read_text().strip()
+def ensure_secret(path: Path) -> None:
+    """Make the secret of a file from 32 random bytes when there is none."""
+    write_secret(path, path.read_text() if path.exists() else secrets.token_urlsafe(32))
 
 
 def write_secret(path: Path, text: str) -> None:
     """Write a file that its owner alone can read, and let the containers' user be the owner."""
-    if path.exists() and path.read_text() == text:
-        return
-    write_atomically(path, text)
-    if os.getuid() == 0:
+    if not (path.exists() and path.read_text() == text):
+        write_atomically(path, text)
+    if os.getuid() == 0:  # every time: an `up` may have been killed between the two
         os.chown(path, *container_user())
 
 

@@ -241,3 +241,22 @@ def test_partitions_that_were_added_are_in_the_answer_at_once(begin: Begin) -> N
     until(lambda: following.held_trades == 15)
     assert asked(following) == (list(range(15)), ())
     assert stream.cold == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_tail_whose_thread_has_ended_is_told_and_waited_for_no_more(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(10)
+    following, stream = begin(log)
+    until(lambda: following.held_trades == 10)
+
+    def unforeseen(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(ScriptedReader, "fetch", unforeseen)
+    until(lambda: following.problem == "nobody follows it")
+    log.records[0] = list(frames(make_trades(30), 1))
+    started_s = time.monotonic()
+    assert asked(following) == (list(range(30)), ())
+    assert (stream.cold, time.monotonic() - started_s < warm._WAIT_S) == (1, True)
