@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 POLL_S: Final = 0.15
+LEAVING_GRACE_S: Final = 10
 
 
 class Convergence:
@@ -47,7 +48,7 @@ class Convergence:
         image_ids = self._ensure_images()
         ensure_networks(self._client, self._instance, self._project, set(self._services))
         ensure_volumes(self._client, self._instance, self._project, set(self._services))
-        self._remove_what_the_file_no_longer_has()
+        self._remove_what_shall_not_be()
         watch = Watch(self._client, self._services, self._one_shots, probe, self._report)
         try:
             self._start_in_order(image_ids, watch)
@@ -96,11 +97,12 @@ class Convergence:
     def _look(self) -> dict[str, Container]:
         return {one.service: one for one in our_containers(self._client, self._instance.id) if one.number == 1}
 
-    def _remove_what_the_file_no_longer_has(self) -> None:
+    def _remove_what_shall_not_be(self) -> None:
         for one in our_containers(self._client, self._instance.id):
-            if one.service not in self._project.services:
-                self._report(Event(Phase.STOP, one.service, "no longer in the file"))
-                remove(self._client, one, 10)
+            gone = one.service not in self._project.services
+            if gone or one.service in self._wanted.without:
+                self._report(Event(Phase.STOP, one.service, "no longer in the file" if gone else "left out"))
+                remove(self._client, one, LEAVING_GRACE_S)
 
     def _may_start(self, name: str, found: dict[str, Container], watch: Watch) -> bool:
         """Whether what it needs is there; of one that runs once, the run of this `up` counts."""

@@ -313,6 +313,14 @@ def test_what_is_left_out_stays_out_until_it_is_named() -> None:
     assert up().changed == ()
 
 
+def test_what_is_left_out_while_it_runs_goes(client: docker.DockerClient) -> None:
+    up()
+    assert "other" in containers(client)
+    assert up(without=("other",)).left_out == ("other",)
+    assert "other" not in containers(client)
+    assert "web" in containers(client)
+
+
 def test_no_secret_is_seen_in_inspect_and_its_file_is_ours_alone(client: docker.DockerClient) -> None:
     up()
     path = secrets_dir() / "word"
