@@ -42,18 +42,21 @@ class Engine:
         self.tail = WarmStream(stream, self._table.pin).start()
         self._sessions: queue.Queue[Session] = queue.Queue()
         self._universe = Universe(profile)
-        for _ in range(limits.queries):
-            self._sessions.put(self._session())
+        first = self._session()
+        self._sessions.put(first)
+        for _ in range(limits.queries - 1):
+            self._sessions.put(self._session(first))
         self._overview: Overview | None = None
         self._overview_problem = "nothing was heard yet"
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="k2-overview", daemon=True)
         self._watcher.start()
 
-    def _session(self) -> Session:
+    def _session(self, beside: Session | None = None) -> Session:
         # A cold read, should memory not hold the tail, is kept short: the answer is then marked as cut.
         tail = TailLimits(500_000, self._limits.seconds / 2)
-        return Session(Lake.at(self._endpoints), self.tail, SystemClock(), tail, self._universe, self._table.pin)
+        lake = Lake.at(self._endpoints)
+        return Session(lake, self.tail, SystemClock(), tail, self._universe, self._table.pin, beside)
 
     def close(self) -> None:
         """End the threads and give the connections back."""

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from k2ctl.api.problems import Refused
 from k2ctl.query.answer import Answer, Evidence
 from k2ctl.query.formats import write_arrow, write_csv
-from k2ctl.query.texts import text_column
+from k2ctl.query.objects import json_objects
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
@@ -97,13 +97,9 @@ def _content(answer: Answer, media: str, cursor: str | None) -> Iterator[bytes]:
 
 
 def _json(table: pa.Table, rest: dict[str, Any]) -> Iterator[bytes]:
-    names, first = table.schema.names, True
     yield b'{"rows":['
-    for part in _parts(table):
-        records = zip(*(text_column(column) for column in part.columns), strict=True)
-        lines = orjson.dumps([dict(zip(names, record, strict=True)) for record in records])[1:-1]
-        yield lines if first else b"," + lines
-        first = False
+    for number, part in enumerate(_parts(table)):
+        yield (b"," if number else b"") + json_objects(part, b",")
     yield b"]," + orjson.dumps(rest)[1:]
 
 

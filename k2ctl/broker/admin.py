@@ -13,11 +13,12 @@ from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 
 ANSWER_TIMEOUT_S: Final = 10.0
-_NO_LEADER_YET: Final = {
+NO_LEADER_YET: Final = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
+"""Real Kafka needs a moment to elect the leaders of a topic that was just made, or whose broker has gone."""
 
 
 class Watermarks(NamedTuple):
@@ -53,7 +54,7 @@ class BrokerAdmin:
             self._wait(self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S)[name])
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise _refused(error) from error
+                raise refused(error) from error
             made = False
         self._await_topic(name)
         return made
@@ -72,7 +73,7 @@ class BrokerAdmin:
         try:
             self._wait(self._admin.delete_topics([name], request_timeout=ANSWER_TIMEOUT_S)[name])
         except KafkaException as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Drop the records of partitions before the given offsets, as retention does."""
@@ -84,14 +85,14 @@ class BrokerAdmin:
             for future in self._admin.delete_records(wanted, request_timeout=ANSWER_TIMEOUT_S).values():
                 self._wait(future)
         except KafkaException as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
     def topics(self) -> dict[str, int]:
         """The number of partitions of every topic, internal ones left out."""
         try:
             listed = self._admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
         except KafkaException as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         return {name: len(topic.partitions) for name, topic in listed.items() if not name.startswith("__")}
 
     def watermarks(self, topic: str) -> dict[int, Watermarks]:
@@ -113,20 +114,6 @@ class BrokerAdmin:
         """
         return self._offsets(topic, partitions, OffsetSpec.latest())
 
-    def ends(self, topic: str, partitions: Collection[int]) -> tuple[int, dict[int, int]]:
-        """How many partitions a topic has now, and the ends of those that are known; both asked at the same time.
-
-        Raises:
-            BrokerError: Kafka does not answer.
-        """
-        wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in partitions}
-        try:
-            answers = self._admin.list_offsets(wanted, request_timeout=ANSWER_TIMEOUT_S) if wanted else {}
-            count = self.topics().get(topic, 0)
-            return count, {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
-        except KafkaException as error:
-            raise _refused(error) from error
-
     def committed(self, topic: str, group: str) -> dict[int, int | None]:
         """The offsets that a group committed, None where it never did. Advisory: the table holds the truth."""
         wanted = [TopicPartition(topic, partition) for partition in range(self._partitions(topic))]
@@ -135,7 +122,7 @@ class BrokerAdmin:
             answer = self._admin.list_consumer_group_offsets([request], request_timeout=ANSWER_TIMEOUT_S)[group]
             found = self._wait(answer).topic_partitions
         except KafkaException as error:
-            raise _refused(error) from error
+            raise refused(error) from error
         return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
 
     def epoch(self, topic: str) -> str:
@@ -143,11 +130,11 @@ class BrokerAdmin:
         if self._endpoints.epoch is not None:
             return self._endpoints.epoch
         try:
-            cluster = self._wait(self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S))
+            cluster = self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)
             described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_S)
-            return f"{cluster.cluster_id}/{self._wait(described[topic]).topic_id}"
+            return f"{self._wait(cluster).cluster_id}/{self._wait(described[topic]).topic_id}"
         except KafkaException as error:
-            raise _refused(error) from error
+            raise refused(error) from error
 
     def _partitions(self, topic: str) -> int:
         count = self.topics().get(topic, 0)
@@ -163,9 +150,8 @@ class BrokerAdmin:
                 answers = self._admin.list_offsets(wanted, request_timeout=ANSWER_TIMEOUT_S)
                 return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
             except KafkaException as error:
-                # Real Kafka needs a moment to elect the leaders of a topic that was just made.
-                if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline_s:
-                    raise _refused(error) from error
+                if error.args[0].code() not in NO_LEADER_YET or time.monotonic() > deadline_s:
+                    raise refused(error) from error
                 time.sleep(0.1)
 
     @staticmethod
@@ -176,6 +162,7 @@ class BrokerAdmin:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
 
 
-def _refused(error: KafkaException) -> BrokerError:
+def refused(error: KafkaException) -> BrokerError:
+    """What librdkafka says, as our error."""
     detail = error.args[0]
     return BrokerError(f"Kafka does not do what was asked: {detail.str()}", "See: k2ctl stack status")

@@ -22,7 +22,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "commits": (),
     "sequence": ("--repeat",),
     "dedup": ("--entries",),
-    "query": ("--rows", "--rate", "--frame", "--queries"),
+    "query": ("--engine", "--rows", "--rate", "--frame", "--queries"),
 }
 """In the order in which they run → the options that mean something to it, beside those for all of them."""
 

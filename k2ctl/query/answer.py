@@ -26,7 +26,7 @@ class Evidence:
     missing: why the answer may lack rows; empty when it is complete.
     last_trade_us: symbol without a row in the answer → its newest trade outside of the window.
     files, file_bytes: data files that were read; of_files, of_bytes: all of the snapshot, of which the rest was pruned.
-    stages_ms: duration of each stage.
+    stages_ms: duration of each stage; the scan runs beside the watermarks and the tail, and so they add up to more.
     """
 
     snapshot_id: int | None

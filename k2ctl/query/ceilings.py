@@ -5,26 +5,32 @@ from collections.abc import Sequence
 
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.reading.follow import TableFollower
 from k2ctl.query.history import History
+from k2ctl.query.seam import planned
 from k2ctl.query.window import Window
 
 
 class BareScan:
-    """DuckDB over planned files; planning and the stream are left out. Not thread-safe."""
+    """DuckDB over planned files: the same columns and rows as a query reads there, on a warm connection.
+
+    The files are those of the newest snapshot each time, for a query's are: consumers add files, and compaction
+    replaces them. Pinning, planning and the stream are left out. Not thread-safe.
+    """
 
     def __init__(self, endpoints: Endpoints) -> None:
-        with Lake.at(endpoints) as lake:
-            self._pinned = pin(lake)
-            self._history = History(lake)
+        self._lake = Lake.at(endpoints)
+        self._table = TableFollower(self._lake)
+        self._history = History(self._lake)
 
     def seconds(self, symbols: Sequence[str], window: Window, limit: int) -> float:
         """How long the newest `limit` rows take."""
-        files = self._pinned.files(symbols, window.since_us, window.until_us) if self._pinned else []
+        files = planned(self._table.pin(), symbols, window).paths
         started_s = time.perf_counter()
         self._history.newest(files, symbols, window, limit)
         return time.perf_counter() - started_s
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connections back."""
         self._history.close()
+        self._lake.close()

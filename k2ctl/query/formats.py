@@ -9,10 +9,10 @@ import io
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Final, TypeAlias
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from k2ctl.query.objects import json_objects
 from k2ctl.query.texts import text_column
 
 BINARY: Final = ("parquet", "arrow")
@@ -38,13 +38,12 @@ def _records(rows: Rows) -> Iterator[list[tuple[Any, ...]]]:
 
 def write_json(rows: Rows, sink: IO[bytes]) -> None:
     """A list of objects, one line each."""
-    names, first = rows.schema.names, True
+    first = True
     sink.write(b"[")
-    for records in _records(rows):
-        for record in records:
-            sink.write(b"\n" if first else b",\n")
-            sink.write(orjson.dumps(dict(zip(names, record, strict=True))))
-            first = False
+    for part in _parts(rows):
+        sink.write(b"\n" if first else b",\n")
+        sink.write(json_objects(part, b",\n"))
+        first = False
     sink.write(b"]\n" if first else b"\n]\n")
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from k2ctl.errors import K2Error, LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.scan import open_duckdb, unreadable
+from k2ctl.lake.reading.scan import another, open_duckdb, unreadable
 from k2ctl.query.page import Page
 from k2ctl.query.window import Window
 from k2ctl.schema.rows import arrow_schema
@@ -44,10 +44,15 @@ class FilesGone(LakeError):
 
 
 class History:
-    """A DuckDB connection for reading a lake's data files. Not thread-safe."""
+    """A DuckDB connection for reading a lake's data files. Not thread-safe.
 
-    def __init__(self, lake: Lake) -> None:
-        self._connection = open_duckdb(lake)
+    beside: one of the same lake, to share its threads and what it has kept of files.
+    """
+
+    def __init__(self, lake: Lake, beside: "History | None" = None) -> None:
+        self._connection: duckdb.DuckDBPyConnection = (
+            open_duckdb(lake) if beside is None else another(beside._connection)
+        )
         self._connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
         self._connection.execute("SET parquet_metadata_cache = true")  # data files never change
 

@@ -52,13 +52,18 @@ class Sources:
 
     def plan(self, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY) -> Plan:
         """The lake's files that may hold trades of `symbols` in `window`."""
-        return self.pinned.plan(symbols, window.since_us, window.until_us) if self.pinned else NOTHING
+        return planned(self.pinned, symbols, window)
 
     @property
     def lost(self) -> int:
         """Trades of the topic that retention deleted unread, in every epoch."""
         heads = self.pinned.progress.heads.items() if self.pinned else ()
         return sum(head.counts.lost for lane, head in heads if lane.topic == self.span.topic)
+
+
+def planned(pinned: Pinned | None, symbols: Sequence[str] | None, window: Window) -> Plan:
+    """The files of a snapshot, if there is one, that may hold trades of `symbols` in `window`."""
+    return pinned.plan(symbols, window.since_us, window.until_us) if pinned else NOTHING
 
 
 class Seam:
@@ -77,16 +82,24 @@ class Seam:
         return self._limits
 
     def take(self, question: Question, stages: Stages) -> Sources:
-        """1. Pin a snapshot and its offsets from one metadata file.
-        2. Take the watermarks: whatever was acknowledged before this call lies before them.
+        """Both sides: `pin`, then `beside`."""
+        return self.beside(self.pin(question, stages), question, stages)
+
+    def pin(self, question: Question, stages: Stages) -> Pinned | None:
+        """1. Pin a snapshot and its offsets from one metadata file. What it holds is fixed from here on."""
+        with stages.timed("pin"):
+            if question.as_of is not None:
+                return pin_as_of(self.lake, question.as_of.moment_us, question.as_of.snapshot_id)
+            return self._pin()
+
+    def beside(self, pinned: Pinned | None, question: Question, stages: Stages) -> Sources:
+        """2. Take the watermarks: whatever was acknowledged before this call lies before them.
         3. Read the stream from the offsets to the watermarks.
 
         What retention deleted since the pin may have been stored since: then pin once more.
         """
         if question.as_of is not None:
-            return self._as_of(question.as_of, stages)
-        with stages.timed("pin"):
-            pinned = self._pin()
+            return Sources(pinned, *self._no_stream("the table as it was then; the stream was not read"))
         if question.lake_only:
             self.lake.table()
             return Sources(pinned, *self._no_stream(LAKE_ONLY))
@@ -94,8 +107,7 @@ class Seam:
             with stages.timed("watermarks"):
                 span = span_of(self.stream, pinned.progress if pinned else Progress())
             if span.holes:
-                with stages.timed("pin"):
-                    pinned = self._pin()
+                pinned = self.pin(question, stages)
                 with stages.timed("watermarks"):
                     span = span_of(self.stream, pinned.progress if pinned else Progress())
             with stages.timed("tail"):
@@ -105,11 +117,6 @@ class Seam:
         except BrokerError as error:
             raise BrokerError(str(error), f"{error.hint}. What the lake has alone: --lake-only") from error
         return Sources(pinned, span, tail)
-
-    def _as_of(self, as_of: AsOf, stages: Stages) -> Sources:
-        with stages.timed("pin"):
-            pinned = pin_as_of(self.lake, as_of.moment_us, as_of.snapshot_id)
-        return Sources(pinned, *self._no_stream("the table as it was then; the stream was not read"))
 
     def _no_stream(self, reason: str) -> tuple[Span, Tail]:
         """The stream's side of a query that leaves it out."""

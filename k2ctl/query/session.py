@@ -1,6 +1,7 @@
 """One table over the lake and the stream, without a guess about time anywhere: what queries are asked of."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.pinned import Plan
+from k2ctl.lake.reading.pinned import Pinned, Plan
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, evidence_of
@@ -18,7 +19,7 @@ from k2ctl.query.history import FilesGone, History
 from k2ctl.query.names import unknown
 from k2ctl.query.owed import owed_entries, owed_reasons
 from k2ctl.query.page import Page
-from k2ctl.query.seam import LAKE_ONLY, AsOf, Pinner, Question, Seam, Sources
+from k2ctl.query.seam import LAKE_ONLY, AsOf, Pinner, Question, Seam, Sources, planned
 from k2ctl.query.stages import Stages
 from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import TailLimits
@@ -34,7 +35,10 @@ _SPARE: Final = 64
 
 
 class Session:
-    """Answers queries over one lake and one topic. Not thread-safe; holds connections until `close`."""
+    """Answers queries over one lake and one topic. Not thread-safe; holds connections until `close`.
+
+    beside: a session of the same lake for another thread, whose DuckDB both then share.
+    """
 
     def __init__(
         self,
@@ -44,11 +48,13 @@ class Session:
         limits: TailLimits | None = None,
         universe: Universe | None = None,
         pinner: Pinner | None = None,
+        beside: "Session | None" = None,
     ) -> None:
         self._clock = clock or SystemClock()
         self.seam = Seam(lake, stream, self._clock, limits or TailLimits(), pinner)
         self._universe = universe
-        self._history = History(lake)
+        self._history: History = History(lake, beside._history if beside else None)
+        self._scans = ThreadPoolExecutor(1, "k2-scan")
 
     @classmethod
     def at(cls, endpoints: Endpoints, clock: Clock | None = None, limits: TailLimits | None = None) -> "Session":
@@ -68,6 +74,7 @@ class Session:
 
     def close(self) -> None:
         """Give the connections back."""
+        self._scans.shutdown()
         self._history.close()
         self.seam.lake.close()
 
@@ -88,8 +95,8 @@ class Session:
     ) -> Answer:
         """The trades of `symbols` (None: of all) in `window`, newest first, at most `limit`, each exactly once.
 
-        1. Take both sides of the seam, see `Seam.take`.
-        2. Read the snapshot's rows, and unite both: one row per message_id.
+        1. Take both sides of the seam, see `Seam.take`, and read the snapshot's rows meanwhile.
+        2. Unite both: one row per message_id.
 
         With `lake_only` or `as_of` the stream is left out, and the answer says that it is partial. `page`: only
         what lies behind a row that was given before, and was there when the first page was. `put_aside`: read what the
@@ -142,9 +149,9 @@ class Session:
         return Answer(table, evidence)
 
     def _recent(self, question: Question, stages: Stages) -> Answer:
-        sources, plan = self._sides(question, stages)
+        sources, plan, lake = self._sides_and_rows(question, stages)
         aside = self._aside(question, sources, stages)
-        united = self._united(question, sources, aside, plan.paths, stages)
+        united = self._united(question, sources, aside, plan.paths, lake, stages)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
@@ -187,8 +194,32 @@ class Session:
 
     def _sides(self, question: Question, stages: Stages) -> tuple[Sources, Plan]:
         sources = self.seam.take(question, stages)
+        return sources, self._plan(sources.pinned, question, stages)
+
+    def _sides_and_rows(self, question: Question, stages: Stages) -> tuple[Sources, Plan, pa.Table]:
+        """Both sides, and the lake's newest rows: the pinned files are scanned while the stream is read."""
+        pinned = self.seam.pin(question, stages)
+        plan = self._plan(pinned, question, stages)
+        scan = self._scans.submit(self._newest, plan.paths, question, _first_count(question), stages)
+        try:
+            sources = self.seam.beside(pinned, question, stages)
+        except BaseException:
+            self.interrupt()
+            raise
+        finally:
+            wait([scan])  # its connection is the next query's
+        if sources.pinned is not pinned:
+            plan = self._plan(sources.pinned, question, stages)
+            return sources, plan, self._newest(plan.paths, question, _first_count(question), stages)
+        return sources, plan, scan.result()
+
+    def _plan(self, pinned: Pinned | None, question: Question, stages: Stages) -> Plan:
         with stages.timed("plan"):
-            return sources, sources.plan(question.symbols, question.window)
+            return planned(pinned, question.symbols, question.window)
+
+    def _newest(self, files: list[str], question: Question, count: int | None, stages: Stages) -> pa.Table:
+        with stages.timed("scan"):
+            return self._history.newest(files, question.symbols, question.window, count, question.page)
 
     def _aside(self, question: Question, sources: Sources, stages: Stages) -> Aside:
         if not question.put_aside or sources.pinned is None:
@@ -207,14 +238,14 @@ class Session:
                 question.asked_at_us,
             )
 
-    def _united(self, question: Question, sources: Sources, aside: Aside, files: list[str], stages: Stages) -> United:
+    def _united(
+        self, question: Question, sources: Sources, aside: Aside, files: list[str], lake: pa.Table, stages: Stages
+    ) -> United:
         """Under a limit only the newest of both sides are read and united, and more where that was not enough."""
         parts = [sources.tail.rows, *aside.parts]
         tails = parts if question.page is None else [question.page.select(rows) for rows in parts]
-        count = None if question.limit is None else question.limit + 1 + _SPARE
+        count = _first_count(question)
         while True:
-            with stages.timed("scan"):
-                lake = self._history.newest(files, question.symbols, question.window, count, question.page)
             with stages.timed("unite"):
                 sides = newest_of(lake, tails, count)
                 united = _behind(question.page, unite(lake, sides.tail))
@@ -222,6 +253,7 @@ class Session:
             if enough or count is None:
                 return united
             count *= 4  # copies, or many trades of one time
+            lake = self._newest(files, question, count, stages)
 
     def owed(self, sources: Sources, question: Question) -> tuple[str, ...]:
         """What the ledger says may be lacking; nothing of the table as it was, whose ledger is not kept."""
@@ -253,6 +285,11 @@ class Session:
                     raise unknown(symbol, known | sources.tail.symbols, sources.tail.missing, topic)
                 silent[symbol] = max(known_us)
         return silent
+
+
+def _first_count(question: Question) -> int | None:
+    """How many rows of each side are looked at first; None: all."""
+    return None if question.limit is None else question.limit + 1 + _SPARE
 
 
 def _behind(page: Page | None, united: United) -> United:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.ends import LogEnds
 from k2ctl.broker.reader import AT_ENDS, Hole, Reader
 from k2ctl.errors import K2Error
 from k2ctl.lake.heads import Lane
@@ -33,7 +33,7 @@ class WarmStream:
         self._stream = stream
         self._pin = pinner
         self._limit = limit_trades
-        self._admin = BrokerAdmin(stream.endpoints)
+        self._ends = LogEnds(stream.endpoints)
         self._changed = threading.Condition()
         self._epoch = ""
         self._heard: list[Heard] = []
@@ -81,7 +81,7 @@ class WarmStream:
         with self._changed:
             epoch = self._epoch
             lows = {p: min(low, self._first.get(p, low)) for p, low in self._low.items()}
-        count, highs = self._admin.ends(self.topic, lows)
+        count, highs = self._ends.of(self.topic, lows)
         # Of a topic that was made anew, the old beginning would leave out, unsaid, what lies before it.
         if count != len(lows) or (any(lows.values()) and self._stream.epoch() != epoch):
             return self._stream.watermarks()

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -11,6 +12,7 @@ from confluent_kafka.admin import ConfigResource
 from k2ctl.broker.admin import BrokerAdmin, Watermarks
 from k2ctl.broker.clients import admin_client, consumer_config, producer_config
 from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
+from k2ctl.broker.ends import LogEnds
 from k2ctl.broker.membership import Membership
 from k2ctl.broker.probe import round_trip
 from k2ctl.broker.producer import publish
@@ -99,6 +101,22 @@ def test_watermarks_are_those_of_every_partition(stack: Endpoints, topic: str) -
     produce(stack, topic, 5, partition=2)
     with BrokerAdmin(stack) as admin:
         assert admin.watermarks(topic) == {0: Watermarks(0, 0), 1: Watermarks(0, 0), 2: Watermarks(0, 5)}
+
+
+def test_the_ends_are_behind_whatever_was_acknowledged(stack: Endpoints, topic: str) -> None:
+    ends = LogEnds(stack)
+    assert ends.of(topic, range(3)) == (3, {0: 0, 1: 0, 2: 0})
+    for count in range(1, 31):
+        produce(stack, topic, 1, partition=count % 3)
+        assert sum(ends.of(topic, range(3))[1].values()) == count
+    assert ends.of(topic, [2]) == (3, {2: 10})
+    assert ends.of("nowhere", [0]) == (0, {})
+
+
+def test_the_ends_of_a_kafka_that_is_gone_are_an_error(stack: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("k2ctl.broker.ends.ANSWER_TIMEOUT_S", 1.0)
+    with pytest.raises(BrokerError):
+        LogEnds(replace(stack, bootstrap_servers="127.0.0.1:1")).of("t", [0])
 
 
 def test_keys_headers_and_timestamps_are_kept(stack: Endpoints, topic: str) -> None:

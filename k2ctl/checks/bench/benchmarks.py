@@ -21,7 +21,9 @@ def _dedup(bench: Bench, sizes: Sizes) -> list[Figure]:
 
 
 def _query(bench: Bench, sizes: Sizes) -> list[Figure]:
-    return bench_query(bench.profile, sizes.query_rows, sizes.query_rate, sizes.query_frame, sizes.queries, bench.say)
+    return bench_query(
+        bench.engine, bench.profile, sizes.query_rows, sizes.query_rate, sizes.query_frame, sizes.queries, bench.say
+    )
 
 
 _BY_NAME: Final[dict[str, Callable[[Bench, Sizes], list[Figure]]]] = {

@@ -54,7 +54,7 @@ class Bench:
         self.profile = profile
         self.say = say
         self._profile = even_profile(profile, PARTITIONS)
-        self._engine = engine
+        self.engine = engine
         self._repeat = repeat
         self._sizes = sizes
         self._topics = self._bench_topics = 0
@@ -62,7 +62,7 @@ class Bench:
     def load(self) -> list[Figure]:
         """Handing trades to Kafka: against a bare loop, Kafka's own tool, and the schedule."""
         sizes = self._sizes
-        with bench_stack(self._engine, self._profile) as endpoints:
+        with bench_stack(self.engine, self._profile) as endpoints:
             unframed = self._produce(endpoints, 1, sizes.produce, 0.8, tool_goal=0.6)
             framed = self._produce(endpoints, 100, sizes.produce_framed, None, tool_goal=1.0)
             figures = [*unframed, *framed]
@@ -121,7 +121,7 @@ class Bench:
     def consume(self) -> list[Figure]:
         """A backlog into committed rows, against consuming alone and writing alone."""
         sizes = self._sizes
-        with bench_stack(self._engine, self._profile) as endpoints:
+        with bench_stack(self.engine, self._profile) as endpoints:
             return [
                 figure
                 for frame, count, floor in ((1, sizes.drain, 200_000.0), (100, sizes.drain_framed, None))
@@ -171,7 +171,7 @@ class Bench:
     def naive(self) -> list[Figure]:
         """The same backlog through the naive consumer, from JSON and from SBE, and through k2ctl's."""
         trades = self._sizes.naive
-        with bench_stack(self._engine, self._profile) as endpoints:
+        with bench_stack(self.engine, self._profile) as endpoints:
             columns = self._repeated(lambda: self._naive_once(endpoints, trades), f"naive: {trades:,} trades")
         return naive_figures(columns, trades)
 

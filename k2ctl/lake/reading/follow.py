@@ -16,7 +16,6 @@ from pyiceberg.table import Table
 from pyiceberg.types import TimestamptzType
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
@@ -102,8 +101,8 @@ class TableFollower:
             IcebergTables.table_name == name,
         )
         try:
-            with Session(self._lake.catalog.engine) as session:
-                return session.scalar(wanted)
+            with self._lake.catalog.engine.connect() as connection:
+                return connection.scalar(wanted)
         except SQLAlchemyError as error:
             raise LakeError(
                 f"The catalog does not answer: {str(error).splitlines()[0]}", "k2ctl stack status"

@@ -32,11 +32,20 @@ _RAISED: Final = re.compile(r"^(?:OSError|FileNotFoundError|PermissionError): (.
 
 def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) -> duckdb.DuckDBPyConnection:
     """A connection that can read the lake's files, in UTC."""
-    connection = duckdb.connect(config=dict(config))
-    connection.execute("SET timezone = 'UTC'")
+    connection = _in_utc(duckdb.connect(config=dict(config)))
     scheme = urlparse(lake.warehouse).scheme
     if scheme not in {"", "file"}:
         connection.register_filesystem(_StoredFiles(scheme, lake.file_io()))
+    return connection
+
+
+def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A second connection to the same database: for another thread, with the same file systems and caches."""
+    return _in_utc(connection.cursor())
+
+
+def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    connection.execute("SET timezone = 'UTC'")
     return connection
 
 

@@ -43,15 +43,11 @@ class Log:
         return Fetched(values, np.full(len(values), partition, np.int32), offset, None, None)
 
 
-class ScriptedAdmin:
+class ScriptedEnds:
     def __init__(self, log: Log) -> None:
         self._log = log
 
-    def topics(self) -> dict[str, int]:
-        self._log.answers()
-        return {"t": len(self._log.records)}
-
-    def ends(self, _: str, partitions: Mapping[int, int]) -> tuple[int, dict[int, int]]:
+    def of(self, _: str, partitions: Mapping[int, int]) -> tuple[int, dict[int, int]]:
         self._log.answers()
         known = {partition: self._log.high(partition) for partition in partitions if partition in self._log.records}
         return len(self._log.records), known
@@ -125,7 +121,7 @@ Begin = Callable[..., tuple[WarmStream, ScriptedStream]]
 @pytest.fixture
 def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
     """Follow a log; ended with the test."""
-    monkeypatch.setattr(warm, "BrokerAdmin", ScriptedAdmin)
+    monkeypatch.setattr(warm, "LogEnds", ScriptedEnds)
     monkeypatch.setattr(warm, "Reader", ScriptedReader)
     begun: list[WarmStream] = []
 
