@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import psutil
 import psycopg
 
 from k2ctl.stack.local import free_port
@@ -84,6 +85,21 @@ class PostgresServer:
             self._process.send_signal(3)  # SIGQUIT: PostgreSQL's immediate shutdown takes its children along
             self._process.wait(20)
             self._process = None
+
+    def pause(self) -> None:
+        """Let it hang, with all its connections: it takes what is sent and answers nothing."""
+        for process in self._all():
+            process.suspend()
+
+    def resume(self) -> None:
+        """Let it go on where it was."""
+        for process in self._all():
+            process.resume()
+
+    def _all(self) -> list[psutil.Process]:
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        return [server, *server.children(recursive=True)]
 
     def close(self) -> None:
         """End it and delete its data."""

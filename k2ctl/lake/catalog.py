@@ -62,9 +62,7 @@ class Lake:
             "init_catalog_tables": "false",  # they are made here, so that many may open a new catalog at once
         }
         try:
-            self.catalog = SqlCatalog(CATALOG_NAME, **properties)
-            if catalog_uri.startswith("sqlite"):
-                event.listen(self.catalog.engine, "connect", _use_write_ahead_log)
+            self.catalog = _Catalog(CATALOG_NAME, **properties)
             _make_tables(self.catalog)
         except (SQLAlchemyError, OSError) as error:
             raise self._unanswered(error) from error
@@ -154,6 +152,19 @@ class Lake:
                 )
             except TableAlreadyExistsError:
                 return self.catalog.load_table(name)
+
+
+class _Catalog(SqlCatalog):
+    """pyiceberg's catalog in a database, whose connections are set up before the first one is made."""
+
+    def _init_catalog(self) -> None:
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", _use_write_ahead_log)
+        elif self.engine.dialect.driver == "psycopg":
+            from k2ctl.lake.postgres import bound_waits
+
+            bound_waits(self.engine)
+        super()._init_catalog()
 
 
 def _make_tables(catalog: SqlCatalog) -> None:

@@ -1,12 +1,14 @@
 """What the lake asks of a catalog, on SQLite and on PostgreSQL: the same promises, the same tests."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from pyiceberg.exceptions import CommitFailedException
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from k2ctl.clock import ManualClock, SystemClock
@@ -24,6 +26,7 @@ from k2ctl.lake.upkeep.live import live_files
 from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
+from tests.postgres_server import PostgresServer
 
 CLOCK = SystemClock()
 Opener = Callable[[], Lake]
@@ -178,6 +181,36 @@ def test_a_commit_whose_answer_is_lost_stays_whole_when_others_have_gone_on_from
     done = commit(writer, 0)
     assert (done.stored, done.fenced) == ((0, (Lane("t", "e", 0),)) if expired else (50, ()))
     assert offsets_of(lake) == [(0, offset) for offset in range(100)]
+
+
+@pytest.mark.parametrize("moment", ["begin", "commit"])
+def test_a_database_that_hangs_is_asked_again_and_what_it_did_meanwhile_is_found(
+    fragile_postgres: PostgresServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """It hangs before the swap, and between the swap's statement and its COMMIT, which it then carries out."""
+    monkeypatch.setattr("k2ctl.lake.postgres.ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr("k2ctl.lake.postgres.CONNECT_WITHIN_S", 2)
+    with Lake(fragile_postgres.database(), f"file://{tmp_path}/warehouse") as lake:
+        writer, hung = TableWriter(lake, CLOCK), threading.Event()
+
+        def hang(connection: Any) -> None:
+            if not hung.is_set() and threading.current_thread() is thread:
+                fragile_postgres.pause()
+                hung.set()
+
+        event.listen(lake.catalog.engine, moment, hang)
+        done: list[Committed] = []
+        thread = threading.Thread(target=lambda: done.append(commit(writer, 0)))
+        thread.start()
+        assert hung.wait(10)
+        limit_s = time.monotonic() + 10
+        while not writer.trouble and time.monotonic() < limit_s:
+            time.sleep(0.05)
+        fragile_postgres.resume()
+        thread.join(30)
+        assert done[0].stored == 50
+        assert done[0].attempts > 1
+        assert offsets_of(lake) == [(0, offset) for offset in range(50)]
 
 
 def test_a_follower_sees_each_commit_and_asks_for_no_more(open_lake: Opener) -> None:
