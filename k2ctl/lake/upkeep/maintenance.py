@@ -58,7 +58,8 @@ class Maintainer:
         if self._lake.find_table() is None or not self._lease.acquire():
             return None
         try:
-            return self._expiry() or self._compaction() or self._collection()
+            # Compaction last: a busy table always has something to merge, and what has a time of its own would wait.
+            return self._expiry() or self._collection() or self._compaction()
         finally:
             self._lease.release()
 
@@ -70,10 +71,17 @@ class Maintainer:
         return MaintenanceReport(expired=expired) if expired else None
 
     def _compaction(self) -> MaintenanceReport | None:
-        files = live_files(self._lake.table())
+        """One hour's; one that fails keeps no other from it, and is told when there is none."""
+        files, failed = live_files(self._lake.table()), None
         for chosen in due(files, self._profile.compact_after_files, self._clock.now_us() // 1000):
-            done = self._compactor.compact(chosen)
+            try:
+                done = self._compactor.compact(chosen)
+            except LakeError as error:
+                failed = failed or error
+                continue
             return MaintenanceReport(compaction=done) if done else None
+        if failed is not None:
+            raise failed
         return None
 
     def _collection(self) -> MaintenanceReport | None:

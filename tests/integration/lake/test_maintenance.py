@@ -24,7 +24,14 @@ from k2ctl.lake.upkeep.condition import condition_of
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.lake.upkeep.lease import LASTS_S, Lease
 from k2ctl.lake.upkeep.live import live_files
-from k2ctl.lake.upkeep.maintenance import BackgroundMaintenance, Maintainer, compact_now, expire, whole_hours
+from k2ctl.lake.upkeep.maintenance import (
+    COLLECT_EVERY_S,
+    BackgroundMaintenance,
+    Maintainer,
+    compact_now,
+    expire,
+    whole_hours,
+)
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.model import Expire
 from k2ctl.profiles.model import Lake as LakeProfile
@@ -268,8 +275,39 @@ def test_a_maintainer_does_one_thing_a_step(lake: Lake) -> None:
     kinds = []
     while (report := maintainer.step()) is not None:
         kinds.append("compaction" if report.compaction else "collection" if report.collected else "expiry")
-    assert kinds == ["expiry", "compaction", "collection"]
+    assert kinds == ["expiry", "collection", "compaction"]
     assert len(rows_of(lake.table())) == 600
+
+
+def test_garbage_is_collected_though_there_is_always_something_to_merge(lake: Lake) -> None:
+    clock = ManualClock(CLOCK.now_us())
+    appender, maintainer, reports = Appender(lake), Maintainer(lake, PROFILE, clock), []
+    for _ in range(3):
+        appender.append(PROFILE.compact_after_files)
+        clock.advance(COLLECT_EVERY_S / 2)
+        expire(lake, KEEP_TEN, clock)
+        reports.append(maintainer.step())
+    assert any(report and report.collected for report in reports)
+
+
+def test_an_hour_that_cannot_be_merged_keeps_no_other_from_it(lake: Lake) -> None:
+    appender = Appender(lake)
+    appender.append(10)
+    broken = live_files(lake.table())[0]
+    Path(broken.path.removeprefix("file://")).write_bytes(b"not Parquet")
+    writer = TableWriter(lake, CLOCK)
+    for number in range(8):
+        trades = make_trades(50, number * 50, session=5)
+        trades["timestamp"] += 3_600_000_000
+        advance = Advance(number * 50, number * 50 + 50, Counts(seen=50, stored=50))
+        writer.commit([make_rows(trades, number * 50, "later")], {Lane("later", "e", 0): advance})
+    maintainer = Maintainer(lake, PROFILE, CLOCK)
+    report = maintainer.step()
+    assert report is not None
+    assert report.compaction is not None
+    assert report.compaction.files_before == 8
+    with pytest.raises(LakeError, match="cannot be merged"):
+        maintainer.step()
 
 
 def test_a_maintainer_yields_to_another(lake: Lake) -> None:
