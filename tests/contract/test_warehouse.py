@@ -10,7 +10,7 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.lake.aside.folder import DEDUP, LEDGER, SPILL, AsideFolder, ledger_of
+from k2ctl.lake.aside.folder import DEDUP, LEDGER, QUARANTINE, SPILL, AsideFolder, ledger_of
 from k2ctl.lake.aside.ledger import INLINE_ENTRIES, Entry, LedgerChange
 from k2ctl.lake.aside.spill import SUFFIX, decode_spill, encode_spill
 from k2ctl.lake.catalog import Lake
@@ -96,6 +96,25 @@ def test_a_file_that_is_not_there_cannot_be_read_and_can_be_deleted(folder: Asid
     folder.delete(location)
     with pytest.raises(FileNotFoundError):
         folder.read(location)
+
+
+def test_what_spill_files_take_is_counted_on_a_disk_of_our_own(folder: AsideFolder) -> None:
+    local = "file:" in folder.location(SPILL, "")
+    assert folder.used_bytes() == 0
+    folder.write(SPILL, b"x" * 300, SUFFIX)
+    folder.write(SPILL, b"x" * 200, SUFFIX)
+    folder.write(DEDUP, b"x" * 100, "ids")
+    assert folder.used_bytes() == (500 if local else 0)
+
+
+def test_a_damaged_file_is_copied_once_and_stays_while_the_ledger_names_it(folder: AsideFolder) -> None:
+    """Its good frames may be all that there is of their trades, until they are committed."""
+    location = folder.write(SPILL, b"half good", SUFFIX)
+    for _ in range(2):
+        folder.quarantine(location, b"half good")
+    assert folder.read(location) == b"half good"
+    (kept,) = folder.names(QUARANTINE)
+    assert folder.read(folder.location(QUARANTINE, kept)) == b"half good"
 
 
 def test_spilled_trades_come_back_from_another_process(lake: Lake, open_lake: Callable[[], Lake]) -> None:

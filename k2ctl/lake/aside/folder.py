@@ -12,7 +12,7 @@ from typing import Final, cast
 from urllib.parse import unquote, urlparse
 
 import orjson
-from pyarrow.fs import FileSelector, FileType
+from pyarrow.fs import FileInfo, FileSelector, FileType
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
@@ -81,10 +81,14 @@ class AsideFolder:
         Raises:
             OSError: the store does not answer.
         """
+        return [info.base_name for info in self._listed(kind)]
+
+    def _listed(self, kind: str) -> list[FileInfo]:
+        """The files of a kind; one that somebody deletes meanwhile may be missing."""
         io = cast(PyArrowFileIO, self._io)
         scheme, netloc, path = io.parse_location(f"{self._root}/{kind}", io.properties)
-        listed = io.fs_by_scheme(scheme, netloc).get_file_info(FileSelector(path, allow_not_found=True))
-        return [info.base_name for info in listed if info.type == FileType.File]
+        found = io.fs_by_scheme(scheme, netloc).get_file_info(FileSelector(path, allow_not_found=True))
+        return [info for info in found if info.type == FileType.File]
 
     def location(self, kind: str, name: str) -> str:
         """Where a file of a fixed name is."""
@@ -114,18 +118,19 @@ class AsideFolder:
         except OSError:
             return
 
-    def quarantine(self, location: str, content: bytes) -> str:
-        """Keep a damaged file for those who want to look at it, out of the way; returns its new location."""
-        kept = self.write(QUARANTINE, content, "damaged")
-        self.delete(location)
-        return kept
+    def quarantine(self, location: str, content: bytes) -> None:
+        """Keep a copy of a damaged file for those who want to look at it; the file itself goes when it is given back.
+
+        Raises:
+            OSError: the disk is full, or the store does not answer.
+        """
+        self.put(QUARANTINE, location.rpartition("/")[2], content)
 
     def used_bytes(self) -> int:
         """What the spill files take on a local disk; 0 elsewhere, where room is not ours to count."""
-        local = _local_path(f"{self._root}/{SPILL}")
-        if local is None or not local.is_dir():
+        if _local_path(self._root) is None:
             return 0
-        return sum(file.stat().st_size for file in local.iterdir() if file.is_file())
+        return sum(info.size for info in self._listed(SPILL))
 
 
 def ledger_text(table: Table, ledger: Ledger) -> str:

@@ -79,7 +79,7 @@ class Recovery:
     def _from_spill(self, file: str, entries: list[Entry]) -> GivenBack | None:
         """All rows of a file; None when the store cannot be asked now.
 
-        What is damaged is looked for in Kafka next; the file is kept for inspection.
+        What is damaged is looked for in Kafka next; a copy of the file is kept for inspection.
         """
         topic, epoch = entries[0].topic, entries[0].epoch
         content = b""
@@ -90,10 +90,13 @@ class Recovery:
             return None
         except OSError:
             rows, intact = Rows.empty(topic, epoch), False
+        if content and not intact:
+            try:
+                self._folder.quarantine(file, content)
+            except OSError:
+                return None
         # What is of other partitions is given back by whoever holds those.
         rows = rows.take(np.isin(rows.partition, [entry.partition for entry in entries]))
-        if content and not intact:
-            self._folder.quarantine(file, content)
         settling = []
         for entry in entries:
             found = int((rows.partition == entry.partition).sum())
