@@ -22,6 +22,7 @@ from k2ctl.schema.wire import CODECS
 CHUNK_RECORDS: Final = 5_000
 HIGHEST_US: Final = 60_000_000
 """Latencies up to a minute are told apart; what takes longer counts as a minute."""
+STATISTICS_MS: Final = 250
 
 
 def new_histogram() -> HdrHistogram:
@@ -40,6 +41,7 @@ class BatchProducer:
         self._codec = CODECS[wire_format]
         self._sample = sample
         self._wire_bytes = 0
+        self._statistics = 0
         self.wire_records = 0
         """Records that Kafka had confirmed when `wire_bytes` were counted, which is up to a quarter second ago."""
         self.enqueued = 0
@@ -49,7 +51,11 @@ class BatchProducer:
         self.failure = ""
         self._failed: list[np.ndarray] = []
         self.latency = new_histogram()
-        config = {"on_delivery": self._on_failure, "stats_cb": self._on_statistics, "statistics.interval.ms": 250}
+        config = {
+            "on_delivery": self._on_failure,
+            "stats_cb": self._on_statistics,
+            "statistics.interval.ms": STATISTICS_MS,
+        }
         self._producer = Producer(producer_config(endpoints, **config))
         self._sampler = Producer(producer_config(endpoints, **{"delivery.report.only.error": False}))
         # Before the partitions are known librdkafka may let later records overtake the first ones.
@@ -142,6 +148,7 @@ class BatchProducer:
         return failed
 
     def _on_statistics(self, document: str) -> None:
+        self._statistics += 1
         self._wire_bytes = int(orjson.loads(document).get("tx_bytes", 0))
         self.wire_records = self.acknowledged_records
 
@@ -164,6 +171,13 @@ class BatchProducer:
         """Serve callbacks."""
         self._producer.poll(0)
         self._sampler.poll(0)
+
+    def count_up(self) -> None:
+        """Wait for librdkafka's next statistics, so that `wire_bytes` are those of everything that was finished."""
+        self._producer.poll(0)
+        seen, latest_s = self._statistics, time.monotonic() + 4 * STATISTICS_MS / 1000
+        while self._statistics == seen and time.monotonic() < latest_s:
+            self._producer.poll(STATISTICS_MS / 1000)
 
     def finish(self, timeout_s: float) -> None:
         """Wait until everything is acknowledged, for at most `timeout_s`; what is not by then has failed."""

@@ -155,9 +155,11 @@ class Worker:
                 time.sleep(max(0.0, TICK_S - (self._elapsed_s() - elapsed_s)))
             self._report_if_due()
         self._producer.finish(FLUSH_S)
+        elapsed_s = self._elapsed_s()
         self._note_failures()
         self._truth.finish(self._producer.enqueued, self._producer.enqueued - self._producer.failed)
-        self._reports.send(self._report(finished=True))
+        self._producer.count_up()
+        self._reports.send(self._report(elapsed_s, finished=True))
 
     def _part_of(self, trades: float) -> int:
         """This worker's part of a number of trades; the parts of all workers add up to the whole."""
@@ -204,7 +206,7 @@ class Worker:
         if time.monotonic() >= self._report_due_s:
             self._report_due_s = time.monotonic() + REPORT_EVERY_S
             self._producer.poll()
-            self._reports.send(self._report(finished=False))
+            self._reports.send(self._report(self._elapsed_s(), finished=False))
             self._note_failures()
             in_flight = self._producer.in_flight_records * self._frame
             sure = max(0, self._producer.enqueued - self._producer.failed - in_flight)
@@ -214,7 +216,7 @@ class Worker:
         for trades in self._producer.take_failed():
             self._truth.fail(trades)
 
-    def _report(self, *, finished: bool) -> WorkerReport:
+    def _report(self, elapsed_s: float, *, finished: bool) -> WorkerReport:
         producer = self._producer
         return WorkerReport(
             worker=self._number,
@@ -224,7 +226,7 @@ class Worker:
             acknowledged_records=producer.acknowledged_records,
             wire_bytes=producer.wire_bytes,
             wire_records=producer.wire_records,
-            elapsed_s=self._elapsed_s(),
+            elapsed_s=elapsed_s,
             paused_s=self._paused_s,
             per_second=dict(self._per_second),
             finished=finished,

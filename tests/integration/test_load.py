@@ -16,6 +16,7 @@ from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
+from k2ctl.load.report import LoadSnapshot
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.schema.topics import trades_topic
 from k2ctl.schema.trade import decode
@@ -54,9 +55,12 @@ def test_what_is_acknowledged_is_in_kafka_each_symbol_in_order(
 
 def test_a_load_that_is_stopped_keeps_what_it_has_sent(embedded_stack: Endpoints, profile: Profile) -> None:
     stop = threading.Event()
-    timer = threading.Timer(2.0, stop.set)
-    timer.start()
-    summary = run_load(plan_load(profile, rate=5000, duration_s=60.0), embedded_stack, stop)
+
+    def stop_once_under_way(snapshot: LoadSnapshot) -> None:
+        if snapshot.sent > 1000:
+            stop.set()
+
+    summary = run_load(plan_load(profile, rate=5000, duration_s=60.0), embedded_stack, stop, stop_once_under_way)
     assert summary.interrupted
     assert 0 < summary.trades_acknowledged < 100_000
     assert len(read_all(embedded_stack, profile)) == summary.trades_acknowledged
@@ -92,6 +96,7 @@ from k2ctl.home import require_endpoints
 from k2ctl.load.crew import Crew
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
+from k2ctl.load.report import LoadSnapshot
 from k2ctl.profiles import load_profile
 if __name__ == "__main__":
     plan = plan_load(load_profile("laptop"), rate=100, workers=2)
@@ -128,3 +133,11 @@ def test_the_real_trades_arrive_whole(endpoints: Endpoints, profile: Profile, as
     names, counts = np.unique(trades["symbol"], return_counts=True)
     found = dict(zip(names.tolist(), counts.tolist(), strict=True))
     assert found == {b"BHP": 91_631, b"RIO": 108_671, b"DVN": 232, b"MWR": 11}
+
+
+def test_the_bytes_of_a_load_that_is_over_at_once_are_all_counted(embedded_stack: Endpoints, profile: Profile) -> None:
+    short = run_load(plan_load(profile, rate=100_000, duration_s=0.1), embedded_stack, threading.Event())
+    long = run_load(plan_load(profile, rate=10_000, duration_s=1.0), embedded_stack, threading.Event())
+    assert short.trades_acknowledged == long.trades_acknowledged == 10_000
+    assert short.seconds < 0.25
+    assert short.wire_bytes == pytest.approx(long.wire_bytes, rel=0.5)

@@ -142,7 +142,9 @@ def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None 
     else:
         found = next((s for s in line if s.timestamp_ms * 1000 <= (moment_us or 0)), None)
     if found is None:
-        oldest = datetime.fromtimestamp(line[-1].timestamp_ms / 1000, UTC).isoformat() if line else "none"
+        oldest = (
+            f"{datetime.fromtimestamp(line[-1].timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC" if line else "none"
+        )
         wanted = f"snapshot {snapshot_id}" if snapshot_id is not None else "that time"
         raise LakeError(
             f"The table has nothing of {wanted} any more, or never had: its oldest snapshot is of {oldest}.",
