@@ -92,9 +92,11 @@ def naive_waited(naive_s: float) -> Check:
     return Check(claim, naive_s >= NAIVE_WAITS_S, f"they were up to {naive_s:.1f} s late")
 
 
-def critical_flowed(ours_s: float, naive_s: float) -> Check:
-    """At the same load and the same capacity, CRITICAL trades waited less."""
+def critical_flowed(ours_s: float | None, naive_s: float) -> Check:
+    """At the same load and the same capacity, CRITICAL trades waited less. ours_s: None when K2 told of none."""
     claim = "K2's CRITICAL trades waited less, on the same load with the same capacity"
+    if ours_s is None:
+        return Check(claim, False, "K2's consumer never said how long they wait")
     return Check(claim, ours_s < naive_s, f"{ours_s:.1f} s until stored, against {naive_s:.1f} s until read")
 
 
@@ -163,7 +165,7 @@ def honest_answer(symbol: str, answer: Answer, with_aside: Answer) -> Check:
     whole = with_aside.evidence.complete and is_dense(with_aside.table)
     return Check(
         f"a query of {symbol} (LOW) says what it lacks, and has all of it on request",
-        marked and whole,
+        marked and whole and len(with_aside.table) > 0,
         f"{len(answer.table):,} rows: {said}; {len(with_aside.table):,} with what is put aside",
     )
 
@@ -182,10 +184,12 @@ def gaps_found(missing: int, withheld: int) -> Check:
     return Check(claim, 0 < missing <= withheld, found + last)
 
 
-def drained(rate: float, per_core: float) -> Check:
-    """The drain was measured."""
+def drained(rate: float, per_core: float, counts: Counts, acknowledged: int) -> Check:
+    """What Kafka acknowledged is in the table, whole."""
     claim = "a backlog was drained, and every trade of it stored"
-    return Check(claim, rate > 0 and per_core > 0, f"{rate:,.0f} trades/s, {per_core:,.0f} a second of one core")
+    figures = f"{rate:,.0f} trades/s, {per_core:,.0f} a second of one core"
+    missing = acknowledged - counts.stored - counts.duplicate
+    return Check(claim, missing == 0 < counts.stored, figures + (f"; {missing:,} are not there" if missing else ""))
 
 
 def costed(estimates: Sequence[Estimate]) -> Check:

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-from k2ctl.errors import CheckFailed, K2Error
+from k2ctl.errors import CheckFailed, ExitCode
 from k2ctl.home import Endpoints
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import LoadPlan
@@ -45,13 +45,14 @@ class Player:
         self._process.wait()
 
     def stop(self) -> None:
-        """Ctrl-C: it commits what it has in hand, and ends."""
+        """Ctrl-C: it commits what it has in hand, and ends.
+
+        Raises:
+            CheckFailed: it did not end, or with an error.
+        """
         self.require_running()
         self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(STOP_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        self._wait(STOP_PATIENCE_S, ExitCode.OK, ExitCode.INTERRUPTED)
 
     def finish(self, patience_s: float) -> None:
         """Wait until it ends by itself.
@@ -59,11 +60,14 @@ class Player:
         Raises:
             CheckFailed: it did not, or with an error.
         """
+        self._wait(patience_s, ExitCode.OK)
+
+    def _wait(self, patience_s: float, *good: ExitCode) -> None:
         try:
             code = self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
             code = None
-        if code != 0:
+        if code not in good:
             self.kill()
             raise CheckFailed(f"The {self._name} did not finish: {last_lines(self._name)}", "Try: k2ctl demo --quick")
 
@@ -85,15 +89,15 @@ class LoadPlayer:
         self.plan = plan
         self._stop = threading.Event()
         self._summary: LoadSummary | None = None
-        self._error: K2Error | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, args=(endpoints,), daemon=True)
         self._thread.start()
 
     def _run(self, endpoints: Endpoints) -> None:
         try:
             self._summary = run_load(self.plan, endpoints, self._stop)
-        except K2Error as error:
-            self._error = error
+        except Exception as error:
+            self._error = error  # raised where the load is watched
 
     @property
     def running(self) -> bool:

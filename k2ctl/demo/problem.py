@@ -48,7 +48,7 @@ def play(stage: Stage) -> None:
             "the same burst, the same capacity",
             (
                 ("CRITICAL trades waited, naive", f"up to {worst.naive_s:.1f} s"),
-                ("CRITICAL trades waited, K2", f"up to {worst.ours_s:.1f} s, until they were in the table"),
+                ("CRITICAL trades waited, K2", f"up to {worst.ours_s or 0.0:.1f} s, until they were in the table"),
                 ("K2's worst level", worst.level),
             ),
             "The naive figure is kind to it: it ends when a trade is read, not when it is stored.",
@@ -61,19 +61,22 @@ def play(stage: Stage) -> None:
 
 
 class Worst:
-    """The worst that both have shown so far: ages of CRITICAL trades in seconds."""
+    """The worst that both have shown so far: ages of CRITICAL trades in seconds. ours_s: None until one was told."""
 
     def __init__(self) -> None:
-        self.naive_s = self.ours_s = 0.0
+        self.naive_s = 0.0
+        self.ours_s: float | None = None
         self.level = "NORMAL"
         self._number = 0
 
     def note(self, tick: Tick, stage: Stage) -> bool:
         """Take a tick in; the picture is taken where the naive one is at its worst. Always False."""
-        naive_s, ours_s = tick.sample.naive_critical_s or 0.0, tick.sample.critical_s or 0.0
+        naive_s, ours_s = tick.sample.naive_critical_s or 0.0, tick.sample.critical_s
         if naive_s > max(self.naive_s, 2.0):
             stage.moment("act-1")
-        self.naive_s, self.ours_s = max(self.naive_s, naive_s), max(self.ours_s, ours_s)
+        self.naive_s = max(self.naive_s, naive_s)
+        if ours_s is not None:
+            self.ours_s = max(self.ours_s or 0.0, ours_s)
         if tick.overview.level_number > self._number:
             self._number, self.level = tick.overview.level_number, tick.overview.level
         return False

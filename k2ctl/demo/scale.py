@@ -70,7 +70,7 @@ def play(stage: Stage) -> None:
         ),
         10,
     )
-    stage.check(drained(statistics.median(rates), per_core))
+    stage.check(drained(statistics.median(rates), per_core, stage.readings.counts(), stage.acknowledged))
     book = load_book()
     stage.show(_core(per_core, book), 10)
     stage.step("Three platforms, priced with what was just measured instead of what the profiles assume")

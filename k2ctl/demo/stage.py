@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import yaml
-
 from k2ctl.demo.checks import Check
 from k2ctl.demo.cue import give
 from k2ctl.demo.players import LoadPlayer, Player, Sent
@@ -18,7 +16,7 @@ from k2ctl.demo.warden import PREFIX, clear_leftovers, watched
 from k2ctl.home import Endpoints, private_home
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import LoadPlan, plan_load
-from k2ctl.profiles import Profile
+from k2ctl.profiles import Profile, save_profile
 from k2ctl.query.window import Window
 from k2ctl.stack import lifecycle
 
@@ -38,10 +36,8 @@ def stage(profile: Profile, engine: str, tempo: Tempo, audience: Audience) -> It
     clear_leftovers()
     with private_home(PREFIX) as home, watched(home):
         adapted = for_the_stage(profile, engine, tempo)
-        path = home / "profile.yaml"
-        path.write_text(yaml.safe_dump(adapted.model_dump(mode="json")))
         audience.step(f"Starting a stack of its own, {engine}; it is gone afterwards")
-        endpoints = lifecycle.up_beside(engine, str(path))
+        endpoints = lifecycle.up_beside(engine, str(save_profile(adapted, home)))
         built = Stage(endpoints, adapted, tempo, audience)
         try:
             yield built

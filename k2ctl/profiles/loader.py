@@ -33,6 +33,13 @@ def load_profile(name_or_path: str) -> Profile:
     return load_model(profile_path(name_or_path), Profile)
 
 
+def save_profile(profile: Profile, folder: Path) -> Path:
+    """Write a profile that was changed by a program, so that other processes can load it."""
+    path = folder / "profile.yaml"
+    path.write_text(yaml.safe_dump(profile.model_dump(mode="json")), encoding="utf-8")
+    return path
+
+
 def profile_path(name_or_path: str) -> Path:
     """The file behind `--profile`."""
     by_name = shipped("profiles") / f"{name_or_path}.yaml"

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from k2ctl.broker.telemetry import TelemetryReader
 from k2ctl.home import Endpoints, save_endpoints
@@ -18,7 +17,7 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
 from k2ctl.pipeline.naive import NaiveConsumer, parse_json, parse_sbe
-from k2ctl.profiles import Profile, load_profile
+from k2ctl.profiles import Profile, load_profile, save_profile
 from k2ctl.schema.json_trade import encode_json
 from k2ctl.schema.topics import TABLE, WireFormat
 from k2ctl.schema.trade import frames
@@ -58,8 +57,7 @@ def test_it_runs_as_a_process_and_publishes_its_real_lag(
     endpoints = in_home(embedded_stack, home)
     save_endpoints(endpoints)
     profile = profile_of(exchange, "sbe")
-    path = tmp_path / "profile.yaml"
-    path.write_text(yaml.safe_dump(profile.model_dump(mode="json")))
+    path = save_profile(profile, tmp_path)
     run_load(plan_load(profile, rate=2000, duration_s=1.0), endpoints, threading.Event())
     command = [sys.executable, "-m", "k2ctl.pipeline.naive", "--until-caught-up", "--profile", str(path)]
     telemetry, heard = TelemetryReader(endpoints), []

@@ -20,6 +20,7 @@ from k2ctl.checks.bench.naive import alone, naive_figures, send_backlog, through
 from k2ctl.checks.bench.sequence import SequenceBench
 from k2ctl.checks.bench.sizes import NORMAL, Sizes
 from k2ctl.checks.bench.truth import truth_figure
+from k2ctl.demo.warden import watched
 from k2ctl.home import Endpoints, private_home, state_dir
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.ceilings import sorted_write_s
@@ -27,7 +28,7 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.profiles import Profile
+from k2ctl.profiles import Profile, save_profile
 from k2ctl.schema.topics import trades_topic
 from k2ctl.schema.trade import TRADE, frames
 from k2ctl.stack import lifecycle
@@ -39,10 +40,10 @@ PARTITIONS: Final = 64
 
 @contextmanager
 def bench_stack(engine: str, profile: Profile) -> Iterator[Endpoints]:
-    """A stack in a state directory of its own, gone afterwards."""
-    with private_home("bench-"):
+    """A stack in a state directory of its own, gone afterwards, also when this process is killed."""
+    with private_home("bench-") as home, watched(home):
         try:
-            yield lifecycle.up_beside(engine, profile.name)
+            yield lifecycle.up_beside(engine, str(save_profile(profile, home)))
         finally:
             lifecycle.down(volumes=True)
 
