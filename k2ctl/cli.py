@@ -3,8 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from k2ctl.errors import ExitCode, K2Error
+from k2ctl.signals import interrupt, on_signals
 
 
 class Entry(NamedTuple):
@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
-        with _sigterm_as_ctrl_c():
+        # A command that is told to go clears away what it started; those that end in their own way say how.
+        with on_signals(interrupt, signal.SIGTERM):
             result = app(arguments, prog_name=NAME, standalone_mode=False)
             sys.stdout.flush()
     except K2Error as error:
@@ -135,20 +136,6 @@ def _drop_output() -> None:
 
 
 _WHERE = "Where in the program: the same command as k2ctl --debug …"
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """So that a command that is told to go clears away what it started; those that end in their own way say how."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _report(message: str, hint: str, code: ExitCode) -> int:

@@ -12,11 +12,11 @@ from typing import Final
 
 from pyarrow.fs import S3FileSystem
 
-from k2ctl.home import cache_dir
 from k2ctl.stack.local import free_port
+from tests.images.build import pinned
+from tests.images.programs import CannotBuild, versitygw
 from tests.postgres_server import Missing
 
-VERSION: Final = "v1.8.0"
 ACCESS_KEY: Final = "k2-tests"
 SECRET_KEY: Final = "between-tests"  # noqa: S105 - of a store that lives as long as the test
 REGION: Final = "us-east-1"
@@ -24,7 +24,7 @@ BUCKET: Final = "lakehouse"
 
 
 def gateway_program() -> Path:
-    """`versitygw` on PATH, or built once into the cache.
+    """`versitygw` on PATH, or the one of the stack's image, built once into the cache.
 
     Raises:
         Missing: it is not there, and Go is not, or cannot build it.
@@ -32,19 +32,10 @@ def gateway_program() -> Path:
     on_path = shutil.which("versitygw")
     if on_path is not None:
         return Path(on_path)
-    built = cache_dir() / f"versitygw-{VERSION}" / "versitygw"
-    if built.exists():
-        return built
-    if shutil.which("go") is None:
-        raise Missing("versitygw is not on PATH, and there is no Go to build it")
-    built.parent.mkdir(parents=True, exist_ok=True)
-    command = ["go", "install", f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"]
-    done = subprocess.run(
-        command, env={**os.environ, "GOBIN": str(built.parent)}, capture_output=True, text=True, timeout=600
-    )
-    if done.returncode:
-        raise Missing(f"versitygw cannot be built: {done.stderr.strip().splitlines()[-1]}")
-    return built
+    try:
+        return versitygw(pinned()["object-store"].partition(":")[2], lambda _: None)
+    except CannotBuild as error:
+        raise Missing(str(error)) from error
 
 
 class ObjectStore:

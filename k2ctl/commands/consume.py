@@ -13,6 +13,7 @@ from k2ctl.commands import fleet
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count
 from k2ctl.panels.consume import live_view
+from k2ctl.signals import interrupt, on_signals
 
 if TYPE_CHECKING:
     from k2ctl.metrics import Exporter
@@ -195,16 +196,12 @@ def stop_on_signals(received: list[int]) -> Iterator[threading.Event]:
 
     def on_signal(number: int, _: object) -> None:
         if received:
-            raise KeyboardInterrupt
+            interrupt()
         received.append(number)
         stop.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_signals(on_signal, signal.SIGINT, signal.SIGTERM):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:

@@ -11,7 +11,8 @@ from typing import Annotated, Final
 import typer
 
 from k2ctl.errors import CheckFailed, UsageError
-from k2ctl.options import JsonOption, ProfileOption
+from k2ctl.options import EngineOption, JsonOption, ProfileOption
+from k2ctl.signals import interrupt, on_signals
 
 NOTES_EVERY_S: Final = 0.3
 
@@ -35,7 +36,7 @@ def demo(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write curves, figures and assertions as one page.")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")] = "embedded",
+    engine: EngineOption = "embedded",
     profile: ProfileOption = "laptop",
     as_json: JsonOption = False,
 ) -> None:
@@ -125,11 +126,7 @@ def leaving() -> Iterator[threading.Event]:
 
     def on_signal(*_: object) -> None:
         leave.set()
-        raise KeyboardInterrupt
+        interrupt()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with on_signals(on_signal, signal.SIGINT, signal.SIGTERM):
         yield leave
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

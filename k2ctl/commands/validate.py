@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import JsonOption
+from k2ctl.options import EngineOption, JsonOption
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -24,7 +24,7 @@ def validate(
             help="load, ladder, kill, sequence, dedup, query, cost, demo or tests; repeatable.",
         ),
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")] = "embedded",
+    engine: EngineOption = "embedded",
     as_json: JsonOption = False,
 ) -> None:
     """Measure every target of the platform on this machine, each in a stack of its own; exit code 3 if one falls short.

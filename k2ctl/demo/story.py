@@ -14,10 +14,9 @@ from k2ctl.demo.told import ActTold, Audience, Billing, Told
 from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints
 from k2ctl.profiles import Profile
+from k2ctl.stack.lifecycle import ENGINES
 
 Prove = Callable[[Endpoints], Check]
-
-ENGINES: Final = ("embedded", "local", "docker")
 
 
 class Act(NamedTuple):

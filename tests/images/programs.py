@@ -59,7 +59,7 @@ def _once(folder: str, name: str, build: Callable[[Path], None], say: Callable[[
         if shutil.which("go") is None:
             raise CannotBuild(f"{name} is built by Go, which is not there. Install Go 1.25 or newer.")
         say(f"building {folder} (two minutes, once)")
-        cached.parent.mkdir(exist_ok=True)
+        cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cached.parent) as beside:
             build(Path(beside) / name)
             (Path(beside) / name).rename(cached)

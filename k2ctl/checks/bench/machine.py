@@ -12,12 +12,12 @@ from typing import Final
 import psutil
 
 import k2ctl
+from k2ctl.demo.machine import processor
 
 LIBRARIES: Final = ("confluent-kafka", "numpy", "pyarrow", "pyiceberg", "duckdb", "redis")
 BUSY_SHARE: Final = 0.3
 """Above so much load for each core, others take part of what is measured."""
 
-_CPU_FACTS: Final = Path("/proc/cpuinfo")
 _CHECKOUT: Final = Path(k2ctl.__file__).parent.parent
 
 
@@ -53,7 +53,7 @@ def this_machine() -> Machine:
     """The facts, now."""
     return Machine(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        cpu=_cpu(),
+        cpu=processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.release()}",
@@ -63,14 +63,6 @@ def this_machine() -> Machine:
         k2ctl=version("k2ctl"),
         commit=_commit(),
     )
-
-
-def _cpu() -> str:
-    if _CPU_FACTS.exists():
-        for line in _CPU_FACTS.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

@@ -6,12 +6,12 @@ from typing import Final
 
 from k2ctl.checks.doctor import stack
 from k2ctl.checks.doctor.lake import lake_checks
-from k2ctl.checks.doctor.machine import ENGINES, engine_requirements, machine_checks
+from k2ctl.checks.doctor.machine import engine_requirements, machine_checks
 from k2ctl.errors import K2Error, StackError, UsageError
 from k2ctl.home import Endpoints, load_endpoints
 from k2ctl.stack import preflight
 from k2ctl.stack.engine import ServiceStatus
-from k2ctl.stack.lifecycle import running_engine
+from k2ctl.stack.lifecycle import ENGINES, running_engine
 from k2ctl.stack.preflight import Check, Verdict, wrong
 
 KAFKA: Final = ("kafka",)
@@ -33,7 +33,7 @@ def examine(engine: str = "") -> list[Check]:
         running, endpoints = running_engine(), load_endpoints()
     except StackError:
         running, endpoints = None, None  # `endpoints_file` says why
-    judged = engine or running or ENGINES[0]
+    judged = engine or running or "embedded"
     with ThreadPoolExecutor() as pool:
         parts = [
             pool.submit(machine_checks, judged),

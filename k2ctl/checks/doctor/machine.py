@@ -13,8 +13,6 @@ from k2ctl.stack.engine import Wanted
 from k2ctl.stack.leftovers import DOCKER_PATIENCE_S
 from k2ctl.stack.preflight import Check, Verdict, wrong
 
-ENGINES: Final = ("embedded", "local", "docker")
-
 
 def machine_checks(judged: str) -> list[Check]:
     """Python, the state directory, room on disk and in memory; judged: the engine that shall fit."""
@@ -31,8 +29,8 @@ def machine_checks(judged: str) -> list[Check]:
 def engine_requirements(judged: str, *, alone: bool) -> list[Check]:
     """What each engine needs. What one lacks that is not judged is a note; alone: leave those out."""
     found: list[Check] = []
-    for name in ENGINES:
-        checks = _CHECKS[name]() if name == judged or not alone else []
+    for name, check in _CHECKS.items():
+        checks = check() if name == judged or not alone else []
         found += checks if name == judged else [_as_note(check) for check in checks]
     return found
 

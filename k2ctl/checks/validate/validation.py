@@ -10,8 +10,7 @@ from typing import Final
 from k2ctl.checks.validate import figures, load, pressure, whole
 from k2ctl.checks.validate.targets import Absent, Ground, Result, Results, Step, Target, Verdict
 from k2ctl.errors import CheckFailed, StackError, UsageError
-
-ENGINES: Final = ("embedded", "local", "docker")
+from k2ctl.stack.lifecycle import ENGINES
 
 STEPS: Final = (
     load.STEP,
