@@ -48,6 +48,13 @@ def lines(overview: Overview, width: int, height: int, color: str | None = None)
     return captured.get().rstrip("\n").split("\n")
 
 
+def test_where_nobody_tells_what_is_stored_none_is_not_said() -> None:
+    screen = "\n".join(lines(overview_of([], [], {}, 1_700_000_000_000_000), 80, 24))
+    assert "k2ctl lake status" in screen
+    assert "of 0 trades" not in screen
+    assert "stored  " not in screen
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (160, 50), (200, 60)])
 def test_the_screen_has_one_height_whatever_happens_and_never_wraps(width: int, height: int) -> None:
     heights = set()
