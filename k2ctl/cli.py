@@ -142,7 +142,7 @@ def _report(message: str, hint: str, code: ExitCode) -> int:
     from k2ctl.console import err
 
     # A terminal breaks lines by itself; a path broken by us could not be copied.
-    err().print(f"k2ctl: {message}", style="red", markup=False, soft_wrap=True)
+    err().print(f"k2ctl: {message}", style="red", soft_wrap=True)
     if hint:
-        err().print(f"  {hint}", markup=False, soft_wrap=True)
+        err().print(f"  {hint}", soft_wrap=True)
     return code

@@ -9,10 +9,13 @@ if TYPE_CHECKING:
 
 @cache
 def out() -> "Console":
-    """Data, for people on a terminal and for pipes. Colour only on a terminal, never with `NO_COLOR`."""
+    """Data, for people on a terminal and for pipes. Colour only on a terminal, never with `NO_COLOR`.
+
+    Text is shown as it is: a path or a trade with square brackets is no markup.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=False)
+    return Console(highlight=False, markup=False)
 
 
 @cache
@@ -20,12 +23,12 @@ def err() -> "Console":
     """Progress and prose."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def say(message: str) -> None:
     """One line of talk. A terminal breaks lines by itself; a path broken by us could not be copied."""
-    err().print(message, markup=False, soft_wrap=True)
+    err().print(message, soft_wrap=True)
 
 
 def print_json(line: str | bytes) -> None:

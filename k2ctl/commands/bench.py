@@ -185,7 +185,7 @@ def _show(results: "Results", *, markdown: bool, as_json: bool) -> None:
         for figure in results.figures:
             print_json(orjson.dumps({**asdict(figure), "met": figure.met}))
     elif markdown:
-        out().print(figures_markdown(results), markup=False, soft_wrap=True)
+        out().print(figures_markdown(results), soft_wrap=True)
     else:
         out().print(figures_table(results.figures))
 

@@ -73,7 +73,7 @@ def demo(
         told = tell(load_profile(profile), engine, acts, Tempo(quick, pace), screen, prove)
     if report is not None:
         report.write_text(report_page(told), encoding="utf-8")
-        err().print(f"The report: {report}", markup=False, highlight=False, soft_wrap=True)
+        err().print(f"The report: {report}", soft_wrap=True)
     if as_json:
         print_json(orjson.dumps({"held": told.held, "checks": told.checks, **asdict(told)}))
     else:
@@ -98,7 +98,7 @@ def notes() -> None:
 
     def print_act(number: int) -> None:
         for line in () if (act := act_of(number)) is None else notes_lines(act):
-            out().print(line, markup=False, highlight=False, soft_wrap=not out().is_terminal)
+            out().print(line, soft_wrap=not out().is_terminal)
 
     number, said = take(), None
     if number is None:

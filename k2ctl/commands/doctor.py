@@ -43,6 +43,6 @@ def doctor(
         out().print(checks_panel(checks))
     else:
         for line in check_lines(checks):
-            out().print(line, markup=False, soft_wrap=True)
+            out().print(line, soft_wrap=True)
     if any(check.verdict is Verdict.WRONG for check in checks):
         raise typer.Exit(ExitCode.UNHEALTHY)

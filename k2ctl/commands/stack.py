@@ -108,7 +108,7 @@ def logs(
     from k2ctl.stack.lifecycle import log_lines
 
     for line in log_lines(service, follow=follow):
-        out().print(line, markup=False, soft_wrap=True)
+        out().print(line, soft_wrap=True)
 
 
 @app.command()

@@ -140,18 +140,10 @@ def _follow(ticks: "Iterator[Overview]", history: "History") -> None:
 
 def _export(tick: "Overview", history: "History", path: Path) -> None:
     """The last screen as a picture, of the terminal's size."""
-    import io
-
-    from rich.console import Console
-
     from k2ctl.console import out, say
+    from k2ctl.panels.picture import save_picture
     from k2ctl.panels.watch import watch_screen
 
-    width, height = (out().width, out().height) if out().is_terminal else PICTURE_SIZE
-    canvas = Console(record=True, width=width, height=height, file=io.StringIO(), force_terminal=True, highlight=False)
-    canvas.print(watch_screen(tick, history, width, height))
-    if path.suffix == ".svg":
-        canvas.save_svg(str(path), title="k2ctl watch")
-    else:
-        canvas.save_html(str(path))
+    size = (out().width, out().height) if out().is_terminal else PICTURE_SIZE
+    save_picture(watch_screen(tick, history, *size), size, path, "k2ctl watch")
     say(f"Wrote {path}.")

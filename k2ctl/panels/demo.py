@@ -112,7 +112,7 @@ class Screen(Audience):
 
     def _print(self, *lines: Text) -> None:
         for line in lines:
-            self._console.print(line, soft_wrap=True, highlight=False)
+            self._console.print(line, soft_wrap=True)
 
     def _fitted(self) -> RenderableType:
         return self.view(self._console.width, self._console.height - 1)

@@ -34,7 +34,7 @@ def live(
             nonlocal due_s
             if time.monotonic() >= due_s:
                 due_s = time.monotonic() + LINE_EVERY_S
-                console.print(line(state), markup=False, soft_wrap=True)
+                console.print(line(state), soft_wrap=True)
 
         yield print_line
         return

@@ -51,7 +51,7 @@ def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[E
             board = board.after(event, time.monotonic() - started_s)
             line = changed_line(before, event, board.elapsed_s)
             if line:
-                err().print(line, markup=False, soft_wrap=True)
+                err().print(line, soft_wrap=True)
 
         yield print_line
         return

@@ -185,7 +185,7 @@ def _side_by_side(left: RenderableType, right: RenderableType) -> Table:
 def _identity(overview: Overview) -> Panel:
     """Where every trade is: the terms add up to what was seen. Nothing rather than 0 while nobody tells."""
     if not overview.ladder:
-        return _panel(Text("What is stored: k2ctl lake status", style="dim"), "of trades unknown", FIGURES_HEIGHT)
+        return _panel(Text("Stored: k2ctl lake status", style="dim"), "of trades unknown", FIGURES_HEIGHT)
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
