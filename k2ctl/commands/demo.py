@@ -67,6 +67,8 @@ def demo(
         raise UsageError(
             f"No file can be written at {report}.", "Name one in a folder that is there: k2ctl demo --report demo.html"
         )
+    if screens is not None and screens.exists() and not screens.is_dir():
+        raise UsageError(f"{screens} is not a folder.", "Name one, or one that is to be made: k2ctl demo --screens DIR")
     acts = chosen(act or [])
     wait = input if pause else None
     with leaving() as leave, Screen(err() if as_json else out(), leave, screens, wait) as screen:

@@ -59,6 +59,7 @@ def stop(
 
     Example:  k2ctl consume stop consumer-2
     """
+    from k2ctl.console import say
     from k2ctl.home import require_endpoints
     from k2ctl.stack import fleet
 
@@ -66,6 +67,8 @@ def stop(
     if bool(names) == every:
         raise UsageError("Say which: names, or --all.", "See who runs: k2ctl consume status")
     chosen = list(names) if names else [member.name for member in fleet.members(endpoints)]
+    if not chosen and not as_json:
+        say("No consumer runs in the background.")
     _tell_ended(fleet.stop(endpoints, chosen), as_json=as_json)
 
 

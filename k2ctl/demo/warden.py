@@ -53,7 +53,7 @@ def watched(folder: Path) -> Iterator[None]:
 
 def clear_leftovers() -> int:
     """End what demos left that were killed together with their warden; returns how many there were."""
-    left = [folder for folder in state_dir().glob(f"{PREFIX}*") if folder.is_dir() and not _is_held(folder / LOCK)]
+    left = [folder for folder in _folders() if not _is_held(folder)]
     for folder in left:
         clear(folder)
     return len(left)
@@ -61,8 +61,8 @@ def clear_leftovers() -> int:
 
 def running() -> Path | None:
     """The folder of the demo that runs in this state directory, the newest of several."""
-    held = [folder for folder in state_dir().glob(f"{PREFIX}*") if folder.is_dir() and _is_held(folder / LOCK)]
-    return max(held, key=lambda folder: folder.stat().st_ctime, default=None)
+    held = [folder for folder in _folders() if _is_held(folder)]
+    return max(held, key=_changed_s, default=None)
 
 
 def clear(folder: Path) -> None:
@@ -103,16 +103,28 @@ def _processes_in(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _is_held(lock: Path) -> bool:
-    """Whether a demo that lives holds the lock."""
+def _folders() -> list[Path]:
+    return [folder for folder in state_dir().glob(f"{PREFIX}*") if folder.is_dir()]
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a demo that lives holds the folder's lock."""
     try:
-        with lock.open() as file:
+        with (folder / LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except FileNotFoundError:
-        return time.time() - lock.parent.stat().st_mtime < LOCKED_WITHIN_S
+        return time.time() - _changed_s(folder) < LOCKED_WITHIN_S
     return False
+
+
+def _changed_s(folder: Path) -> float:
+    """When something was last put into the folder; 0 for one that is gone by now."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def main(folder: Path) -> None:

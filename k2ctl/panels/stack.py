@@ -6,17 +6,19 @@ from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Group, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from k2ctl.console import err
 from k2ctl.home import Endpoints, without_password
-from k2ctl.panels.live import live
+from k2ctl.panels.live import MAX_HZ
 from k2ctl.panels.style import bar, seconds, size
 from k2ctl.stack.engine import ServiceStatus, Up
 from k2ctl.stack.progress import SETTLED, Board, Event, Phase, Row, note
 
 BAR_WIDTH: Final = 10
+CLOCK_HZ: Final = 1
 _SIGNS: Final = {
     Phase.WAITING: ("·", "dim"),
     Phase.HEALTHY: ("✓", "green"),
@@ -38,7 +40,7 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], Non
 @contextmanager
 def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[Event], None]]:
     """Yields `report(event)`: one live row per service on a terminal, a line per change of phase elsewhere."""
-    started_s = time.monotonic()
+    started_s, due_s = time.monotonic(), 0.0
     board = Board(title)
     if quiet:
         yield lambda _: None
@@ -56,12 +58,18 @@ def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[E
         yield print_line
         return
     try:
-        with live(err(), board_panel, lambda board: board.note) as show:
+        # By itself as well, for the clock: between two events a minute can pass.
+        with Live(
+            console=err(), get_renderable=lambda: board_panel(board.at(time.monotonic() - started_s)),
+            refresh_per_second=CLOCK_HZ, transient=True,
+        ) as view:  # fmt: skip
 
             def draw(event: Event) -> None:
-                nonlocal board
+                nonlocal board, due_s
                 board = board.after(event, time.monotonic() - started_s)
-                show(board)
+                if time.monotonic() >= due_s:
+                    due_s = time.monotonic() + 1 / MAX_HZ
+                    view.refresh()
 
             yield draw
     except BaseException:

@@ -71,3 +71,7 @@ class Board:
         settled = before is not None and before.event.phase in SETTLED and event.phase in SETTLED
         last_s = before.last_s if before is not None and settled else elapsed_s
         return replace(self, rows={**self.rows, event.service: Row(event, first_s, last_s)}, elapsed_s=elapsed_s)
+
+    def at(self, elapsed_s: float) -> "Board":
+        """The board later on, with nothing new heard."""
+        return replace(self, elapsed_s=elapsed_s)

@@ -44,6 +44,7 @@ def test_leftovers_are_cleared_and_a_demo_that_runs_is_not(home: Path) -> None:
         assert not (home / "demo-dead").exists()
         assert (home / "demo-beginning").is_dir()
         assert folder.is_dir()
+    assert not warden._is_held(home / "demo-gone-meanwhile")
 
 
 def test_the_notes_follow_a_demo_while_it_lives(home: Path) -> None:
