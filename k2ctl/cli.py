@@ -116,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         # A full disk, a folder that is not there, a file that may not be written.
-        return _report(f"{error.filename or 'Output'}: {error.strerror or error}.", _WHERE, ExitCode.FAILED)
+        where = f"{error.filename}: " if error.filename else ""
+        return _report(f"{where}{error.strerror or error}.", _WHERE, ExitCode.FAILED)
     except Exception as error:
         shown = getattr(error, "format_message", None)
         if shown is None:

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 CURVE_MONTHS_MOST = 120
+DEFAULT_SCALE = "1M"
 
 
 @app.command()
 def cost(
     scale: Annotated[
-        str, typer.Option("--scale", metavar="10K|1M|10M|PATH|RATE", help="A profile, or a bare rate such as 250k.")
-    ] = "1M",
+        str | None,
+        typer.Option("--scale", metavar="10K|1M|10M|PATH|RATE", help="A profile, or a bare rate such as 250k [1M]."),
+    ] = None,
     compare: Annotated[str, typer.Option(metavar="A,B,C", help="Profiles or rates side by side.")] = "",
     diff: Annotated[
         tuple[str, str] | None, typer.Option(metavar="A B", help="Line against line; a saved --json works too.")
@@ -54,8 +56,10 @@ def cost(
     from k2ctl.cost.pricing import Pricing
 
     asked = {"--compare": compare, "--diff": diff, "--sensitivity": sensitivity, "--explain": explain,
-             "--months": months, "--policy": policy}  # fmt: skip
+             "--months": months, "--policy": policy, "--lines": lines}  # fmt: skip
     _at_most_one([name for name, value in asked.items() if value])
+    several = {"--scale": scale, "--compare": compare, "--diff": diff}
+    _at_most_one([name for name, value in several.items() if value])
     _at_most_one([name for name, on in (("--json", as_json), ("--csv", as_csv), ("--markdown", as_markdown)) if on])
     pricing = Pricing(_book(region, prices), settings or (), _measured() if measured else None)
     if compare:
@@ -64,6 +68,7 @@ def cost(
     elif diff:
         view = views.difference_view(*(pricing.subject(name, _rate(name)) for name in diff))
     else:
+        scale = scale or DEFAULT_SCALE
         scenario = pricing.scenario(scale, _rate(scale))
         _refuse_infeasible(pricing, scenario, as_json=as_json)
         if sensitivity:

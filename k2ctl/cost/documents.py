@@ -16,11 +16,12 @@ from k2ctl.errors import UsageError
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of texts. right: columns of numbers."""
+    """A table of texts. right: columns of numbers; bold: rows that stand out where text can."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: frozenset[int] = frozenset()
+    bold: frozenset[int] = frozenset()
 
     def csv(self) -> str:
         """As CSV, with a header."""
@@ -33,7 +34,10 @@ class Sheet:
     def markdown(self) -> str:
         """As a Markdown table."""
         rule = tuple("---:" if index in self.right else "---" for index in range(len(self.columns)))
-        lines = [self.columns, rule, *self.rows]
+        rows = (
+            tuple(f"**{cell}**" for cell in row) if number in self.bold else row for number, row in enumerate(self.rows)
+        )
+        lines = [self.columns, rule, *rows]
         return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in lines)
 
 
@@ -107,13 +111,14 @@ def comparison_sheet(comparison: Comparison) -> Sheet:
     rows = [(row.component, *(_component_text(row, index) for index in range(len(found)))) for row in comparison.rows]
     rows = [tuple("" if index and found[index - 1].infeasible else cell for index, cell in enumerate(r)) for r in rows]
     rows += [
-        ("**Total, USD a month**", *(f"**{_total(each)}**" for each in found)),
+        ("Total, USD a month", *(_total(each) for each in found)),
         _row("Low to high", found, _range),
         _row("USD per million messages", found, lambda each: f"{_at_least(each)}{each.usd_per_million_messages:.4f}"),
         _row("USD per GB of trades", found, lambda each: f"{_at_least(each)}{each.usd_per_gb:.4f}"),
         _row("USD per symbol and month", found, lambda each: f"{_at_least(each)}{each.usd_per_symbol_month:.2f}"),
     ]
-    return Sheet(("", *(each.profile for each in found)), tuple(rows), frozenset(range(1, len(found) + 1)))
+    columns, total = ("", *(each.profile for each in found)), frozenset([len(comparison.rows)])
+    return Sheet(columns, tuple(rows), frozenset(range(1, len(found) + 1)), total)
 
 
 def _component_text(row: ComponentRow, index: int) -> str:

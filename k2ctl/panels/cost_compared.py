@@ -23,9 +23,8 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     table.add_column("USD a month")
     for name in sheet.columns[1:]:
         table.add_column(name, justify="right")
-    for row in sheet.rows:
-        bold = row[0].startswith("**")
-        table.add_row(*(cell.strip("*") for cell in row), style="bold" if bold else None)
+    for number, row in enumerate(sheet.rows):
+        table.add_row(*row, style="bold" if number in sheet.bold else None)
     reasons = [
         Text(f"{each.profile} cannot work: {reason}", style="red")
         for each in comparison.estimates

@@ -117,7 +117,7 @@ def test_a_full_disk_is_said_in_a_line(arguments: list[str]) -> None:
             stdout=full, stderr=subprocess.PIPE, env=BUFFERED, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.startswith("k2ctl: Output: No space left on device.")
+    assert done.stderr.startswith("k2ctl: No space left on device.")
     assert len(done.stderr.splitlines()) == 2
 
 

@@ -75,6 +75,7 @@ def test_every_view_comes_in_every_form(capsys: pytest.CaptureFixture[str], view
     assert json.loads(shown(capsys, *view, "--json"))
     header, *rows = shown(capsys, *view, "--csv").splitlines()
     assert rows
+    assert not any("**" in row for row in rows), "a sign of Markdown"
     assert header.count(",")
     markdown = shown(capsys, *view, "--markdown").splitlines()
     assert set(markdown[1]) <= set("|-: ")
