@@ -78,16 +78,16 @@ def is_alive(process: ProcessId) -> bool:
 
 def stop(process: ProcessId | None) -> None:
     """SIGTERM, and SIGKILL for one that does not go; does nothing to a process that only has the same number."""
-    if process is None or not is_alive(process):
+    if process is None:
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
+        if not is_alive(process):
+            break
         with suppress(ProcessLookupError):  # it ended just now
             os.kill(process.pid, number)
         deadline_s = time.monotonic() + STOP_PATIENCE_S
         while time.monotonic() < deadline_s and is_alive(process):
             time.sleep(0.01)
-        if not is_alive(process):
-            break
     _reap(process.pid)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -35,9 +36,17 @@ def test_one_that_is_given_up_while_it_starts_is_ended(monkeypatch: pytest.Monke
     assert ours("given-up") == []
 
 
+def test_one_that_has_ended_by_itself_is_collected_when_it_is_stopped() -> None:
+    process, _ = start_detached("brief", [sys.executable, "-c", ""])
+    while processes.is_alive(process):
+        time.sleep(0.01)
+    stop(process)
+    assert not psutil.pid_exists(process.pid)
+
+
 def test_one_that_ends_while_it_is_being_stopped_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    looks: Iterator[bool] = iter([True, False, False])
+    looks: Iterator[bool] = iter([True, False, False])  # before the signal, while it is waited for, before SIGKILL
     monkeypatch.setattr(processes, "is_alive", lambda _: next(looks))
     stop(ProcessId(gone.pid, 0.0))
