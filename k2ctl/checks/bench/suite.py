@@ -19,7 +19,7 @@ from k2ctl.checks.bench.made import even_profile, made_trades, rows_of
 from k2ctl.checks.bench.naive import alone, naive_figures, send_backlog, through_k2ctl, through_naive
 from k2ctl.checks.bench.sequence import SequenceBench
 from k2ctl.checks.bench.sizes import NORMAL, Sizes
-from k2ctl.checks.bench.truth import truth_figure
+from k2ctl.checks.bench.truth import truth_figures
 from k2ctl.demo.warden import watched
 from k2ctl.home import Endpoints, private_home, state_dir
 from k2ctl.lake.catalog import Lake
@@ -67,7 +67,7 @@ class Bench:
             unframed = self._produce(endpoints, 1, sizes.produce, 0.8, tool_goal=0.6)
             framed = self._produce(endpoints, 100, sizes.produce_framed, None, tool_goal=1.0)
             figures = [*unframed, *framed]
-            figures += [self._truth(endpoints, frame, sizes.truth) for frame in (1, 100)]
+            figures += [figure for frame in (1, 100) for figure in self._truth(endpoints, frame, sizes.truth)]
             figures += self._generate(endpoints)
         one, many = unframed[0], framed[0]
         ratio = Figure("load", "frame 100 to frame 1", "produce", many.value / one.value, "×", goal=5.0)
@@ -101,8 +101,8 @@ class Bench:
         producer.finish(60)
         return time.perf_counter() - started_s
 
-    def _truth(self, endpoints: Endpoints, frame: int, count: int) -> Figure:
-        return truth_figure(
+    def _truth(self, endpoints: Endpoints, frame: int, count: int) -> list[Figure]:
+        return truth_figures(
             endpoints, self._profile, lambda: self._new_topic(endpoints), frame, count, self._repeat,
             self._sizes.warm_ups, self.say,
         )  # fmt: skip
