@@ -14,9 +14,11 @@ import pytest
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import BatchProducer
-from k2ctl.checks.verify import expected
-from k2ctl.checks.verify.expected import IN_TAIL, Interval, Sessions, Slots
-from k2ctl.checks.verify.verification import Verified, failed, verify
+from k2ctl.checks.verify import sessions as sessions_module
+from k2ctl.checks.verify.sessions import Sessions
+from k2ctl.checks.verify.slots import IN_TAIL, Interval, Slots
+from k2ctl.checks.verify.verdict import Verified, failed
+from k2ctl.checks.verify.verification import verify
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints, truth_dir
 from k2ctl.lake.catalog import Lake
@@ -153,7 +155,7 @@ def test_in_several_passes_it_finds_the_same_and_counts_others_once(
     BatchProducer(endpoints, topic, 1).send_all(make_trades(30), np.array([30, 0, 0, 0]))
     consumed(endpoints, profile)
     at_once = only(endpoints)
-    monkeypatch.setattr(expected, "SLOTS_A_PASS", 500)
+    monkeypatch.setattr(sessions_module, "SLOTS_A_PASS", 500)
     said: list[str] = []
     (in_parts,) = verify(endpoints, said.append)
     assert "part 3 of" in " ".join(said)
@@ -196,7 +198,7 @@ def test_replays_that_overlap_in_part_are_never_called_altered() -> None:
     """Numbers 1 to 6 of one run, 4 to 9 of another: what only the first sent cannot be compared, and that is said."""
     trades = make_trades(9 * 20)[::20]
     truths = [Truth(RUN, sent_of(part), interval_of(part), np.zeros(0, FAILED)) for part in (trades[:6], trades[3:])]
-    sessions = Sessions.of(truths)
+    sessions = Sessions.of(truths, np.zeros(0, np.uint64))
     altered = []
     for change in (0, 1):
         trades["price"][7] += change
@@ -215,7 +217,7 @@ def sent_of(trades: np.ndarray) -> np.ndarray:
 
 def interval_of(trades: np.ndarray) -> np.ndarray:
     session, number = sessions_and_numbers(trades)
-    return np.array([(session[0], number[0], number[-1], checksums(trades).sum(axis=0))], INTERVAL)
+    return np.array([(session[0], number[0], number[-1], checksums(trades).sum())], INTERVAL)
 
 
 def test_a_load_that_was_killed_is_held_to_what_it_had_acknowledged(

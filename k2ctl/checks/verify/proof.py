@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from k2ctl.checks.verify.verification import FAULTS, Verified, verify
+from k2ctl.checks.verify.verdict import FAULTS, Verified
+from k2ctl.checks.verify.verification import verify
 from k2ctl.demo.checks import Check
 from k2ctl.home import Endpoints
 

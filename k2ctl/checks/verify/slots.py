@@ -1,22 +1,23 @@
-"""What must be found: every run's intervals, laid out as one slot for each number, and what was found in each slot."""
+"""A slot for each number that was sent: what it is to hold, and what was found."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from k2ctl.checks.verify.sessions import Sessions
 from k2ctl.lake.reading.whole import Placed
-from k2ctl.load.truth import SENT, Truth, joined
+from k2ctl.load.truth import breaks_of
 from k2ctl.schema.checksum import checksums, sessions_and_numbers
 
-NEVER_SENT, ACKNOWLEDGED, UNCERTAIN = 0, 1, 2
+NEVER_SENT: Final = 0
+ACKNOWLEDGED: Final = 1
+UNCERTAIN: Final = 2
 """What a slot is to hold: nothing; a trade; a trade perhaps, because its delivery failed or its load was killed."""
 
 IN_LAKE, IN_TAIL, ASIDE, DEAD = 1, 2, 4, 8
 
-SLOTS_A_PASS: Final = 16_000_000
-"""Some 10 bytes each are in memory at once."""
+NOWHERE: Final = -1
+"""The place of a trade whose place in Kafka is not known: its order is not compared."""
 
 
 class Interval(NamedTuple):
@@ -26,71 +27,6 @@ class Interval(NamedTuple):
     first: int
     last: int
     trades: int
-
-
-@dataclass(frozen=True)
-class Sessions:
-    """What all runs of a topic sent, by session. unfinished: bool[n], sent by a load that did not end.
-
-    sent: dtype SENT, sorted by session, copies and backwards added up. low, high: uint64[n], the numbers sent.
-    """
-
-    sent: np.ndarray
-    unfinished: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    intervals: np.ndarray
-    failed: np.ndarray
-
-    @staticmethod
-    def of(truths: Sequence[Truth]) -> "Sessions":
-        """Several runs together. A session that was sent twice, a replayed file, is expected once."""
-        sent = np.concatenate([truth.sessions for truth in truths] or [np.zeros(0, SENT)])
-        names, first, code = np.unique(sent["session"], return_index=True, return_inverse=True)
-        together = sent[first]
-        for column in ("copies", "backwards"):
-            together[column] = 0
-            np.add.at(together[column], code, sent[column])
-        unfinished = np.zeros(len(names), np.bool_)
-        for truth in truths:
-            if not truth.run.finished:
-                unfinished[np.searchsorted(names, truth.sessions["session"])] = True
-        intervals = _united([truth.intervals for truth in truths])
-        low, high = np.full(len(names), np.iinfo(np.uint64).max, np.uint64), np.zeros(len(names), np.uint64)
-        owner = np.searchsorted(names, intervals["session"])
-        np.minimum.at(low, owner, intervals["low"])
-        np.maximum.at(high, owner, intervals["high"])
-        low = np.minimum(low, high)
-        failed = np.concatenate([truth.failed for truth in truths])
-        failed = failed[np.unique(failed[["session", "number"]], return_index=True)[1]]
-        return Sessions(together, unfinished, low, high, intervals, failed)
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """int64[n]: numbers from the lowest to the highest that was sent."""
-        return np.asarray((self.high - self.low).astype(np.int64) + 1)
-
-    def passes(self) -> Iterator[np.ndarray]:
-        """Positions of sessions, in groups that fit in memory."""
-        ends = np.cumsum(self.sizes)
-        for number in range(int(ends[-1] // SLOTS_A_PASS) + 1 if len(ends) else 0):
-            chosen = np.flatnonzero((ends - 1) // SLOTS_A_PASS == number)
-            if len(chosen):
-                yield chosen
-
-
-def _united(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Intervals of all runs; where a later run repeats one, the longer of the two stands."""
-    every = np.concatenate(parts)
-    lengths = every["high"] - every["low"]
-    ordered = every[np.lexsort((-lengths.astype(np.int64), every["low"], every["session"]))]
-    keep, session, covered = np.ones(len(ordered), np.bool_), -1, -1
-    for at, (name, high) in enumerate(zip(ordered["session"].tolist(), ordered["high"].tolist(), strict=True)):
-        if name != session:
-            session, covered = name, -1
-        keep[at] = high > covered
-        covered = max(covered, high)
-    return joined(ordered[keep])
 
 
 class Slots:
@@ -106,25 +42,22 @@ class Slots:
         self.expected = np.zeros(total, np.uint8)
         self.found = np.zeros(total, np.uint8)
         self.doubled = np.zeros(total, np.bool_)
-        self._place = np.full(total, -1, np.int64)
+        self._place = np.full(total, NOWHERE, np.int64)
         mine = np.isin(sessions.intervals["session"], self._names)
         self._intervals = sessions.intervals[mine]
         self._starts = self._slots_of(self._intervals["session"], self._intervals["low"])
         self._lengths = (self._intervals["high"] - self._intervals["low"]).astype(np.int64) + 1
-        self._sums = np.zeros((len(self._intervals), 2), np.uint64)
+        self._sums = np.zeros(len(self._intervals), np.uint64)
         self._expect()
         self.foreign = self.unexpected = self.beyond = 0
         self.unexpected_of: dict[str, tuple[int, int, int]] = {}
 
     def _expect(self) -> None:
-        marks = np.zeros(len(self.expected) + 1, np.int32)
-        np.add.at(marks, self._starts, 1)
-        np.add.at(marks, self._starts + self._lengths, -1)
-        sent = np.cumsum(marks[:-1]) > 0
-        self.expected[sent] = ACKNOWLEDGED
+        for start, length in zip(self._starts.tolist(), self._lengths.tolist(), strict=True):
+            self.expected[start : start + length] = ACKNOWLEDGED
         for at in np.flatnonzero(self._sessions.unfinished[self._chosen]).tolist():
-            part = self._part(at)
-            self.expected[part][self.expected[part] == ACKNOWLEDGED] = UNCERTAIN
+            part = self.expected[self._part(at)]
+            part[part == ACKNOWLEDGED] = UNCERTAIN
         failed = self._sessions.failed
         self._failed = failed[np.isin(failed["session"], self._names)]
         self._failed_slots = self._slots_of(self._failed["session"], self._failed["number"])
@@ -144,27 +77,65 @@ class Slots:
 
         Foreign is what no load sent, neither of this pass nor of another.
         """
-        session, number = sessions_and_numbers(placed.trades)
-        at = np.minimum(np.searchsorted(self._names, session), max(0, len(self._names) - 1))
-        known = self._names[at] == session if len(self._names) else np.zeros(len(session), np.bool_)
-        if source in (IN_LAKE, IN_TAIL):
-            self.foreign += int((~np.isin(session[~known], self._sessions.sent["session"])).sum())
+        trades, place = placed.trades, placed.place
+        if not len(trades) or not len(self._names):
+            return
+        session, number = sessions_and_numbers(trades)
+        at, known = self._positions(session)
+        if source in (IN_LAKE, IN_TAIL) and not known.all():
+            self.foreign += int((~np.isin(session[~known], self._sessions.ours)).sum())
         inside = known & (number >= self._low[at]) & (number <= self._high[at])
-        self._note_outside(at[known & ~inside], number[known & ~inside])
-        slots = self._base[at[inside]] + (number[inside] - self._low[at[inside]]).astype(np.int64)
+        if not inside.all():
+            self._note_outside(at[known & ~inside], number[known & ~inside])
+            # numpy takes records by position many times faster than by mask.
+            trades, place, at, number = (part.take(np.flatnonzero(inside)) for part in (trades, place, at, number))
+        slots = self._base[at] + (number - self._low[at]).astype(np.int64)
         surprise = self.expected[slots] == NEVER_SENT
-        self._surprised(at[inside][surprise], number[inside][surprise])
-        fresh, first = np.unique(slots, return_index=True)
+        if surprise.any():
+            self._surprised(at[surprise], number[surprise])
+        first = self._first_showings(slots, source)
+        if first is not None:
+            trades, place, slots, surprise = (part.take(first) for part in (trades, place, slots, surprise))
+        self.found[slots], self._place[slots] = source, place
+        if surprise.any():
+            trades, slots = (part.take(np.flatnonzero(~surprise)) for part in (trades, slots))
+        self._add_up(trades, slots)
+
+    def _positions(self, session: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int64[n] and bool[n]: where each session is among those of this pass, and whether it is one of them."""
+        heads = np.append(0, np.flatnonzero(session[1:] != session[:-1]) + 1)
+        at = np.minimum(np.searchsorted(self._names, session[heads]), len(self._names) - 1)
+        known = self._names[at] == session[heads]
+        lengths = np.diff(np.append(heads, len(session)))
+        return np.repeat(at, lengths), np.repeat(known, lengths)
+
+    def _first_showings(self, slots: np.ndarray, source: int) -> np.ndarray | None:
+        """Which trades are the first in their slot, and None for all; in the table, others make it doubled."""
+        # Of two in one slot the later overwrites the earlier's number. Whoever calls fills in the places.
+        numbers = np.arange(len(slots))
+        empty = self.found[slots] == 0
+        before = self._place[slots]
+        self._place[slots] = numbers
+        if empty.all() and (self._place[slots] == numbers).all():
+            return None
+        self._place[slots] = before
+        distinct, first = np.unique(slots, return_index=True)
         if source == IN_LAKE:
-            self.doubled[fresh[self.found[fresh] != 0]] = True
-            self.doubled[slots[np.setdiff1d(np.arange(len(slots)), first)]] = True
-        new = self.found[fresh] == 0
-        fresh, first = fresh[new], first[new]
-        self.found[fresh] = source
-        self._place[fresh] = placed.place[inside][first]
-        wanted = self.expected[fresh] != NEVER_SENT
-        owner = np.searchsorted(self._starts, fresh[wanted], side="right") - 1
-        np.add.at(self._sums, owner, checksums(placed.trades[inside][first[wanted]]))
+            self.doubled[distinct[self.found[distinct] != 0]] = True
+            self.doubled[slots[np.setdiff1d(numbers, first)]] = True
+        return np.asarray(first[self.found[distinct] == 0])
+
+    def _add_up(self, trades: np.ndarray, slots: np.ndarray) -> None:
+        """Checksums, to the interval that each trade belongs to."""
+        if not len(trades):
+            return
+        starts = np.append(0, breaks_of(*sessions_and_numbers(trades)))
+        ends = np.append(starts[1:], len(slots)) - 1
+        owner, owner_of_last = (np.searchsorted(self._starts, slots[of], side="right") - 1 for of in (starts, ends))
+        if (owner == owner_of_last).all():
+            np.add.at(self._sums, owner, np.add.reduceat(checksums(trades), starts))
+        else:
+            np.add.at(self._sums, np.searchsorted(self._starts, slots, side="right") - 1, checksums(trades))
 
     def _note_outside(self, at: np.ndarray, number: np.ndarray) -> None:
         """Numbers past the span: of a load that was killed they were sent after its last word; else they are wrong."""
@@ -183,9 +154,10 @@ class Slots:
                 count + len(numbers),
             )
 
-    def of_unfinished(self) -> np.ndarray:
-        """bool[slots]: of a session that a killed load sent."""
-        return np.asarray(np.repeat(self._sessions.unfinished[self._chosen], self._sessions.sizes[self._chosen]))
+    def of_unfinished(self) -> int:
+        """Trades of killed loads that are somewhere."""
+        parts = (self._part(at) for at in np.flatnonzero(self._sessions.unfinished[self._chosen]).tolist())
+        return self.beyond + sum(int(np.count_nonzero(self.found[part])) for part in parts)
 
     def symbol(self, at: int) -> str:
         """The symbol of a session of this pass."""
@@ -218,8 +190,8 @@ class Slots:
     def altered(self) -> tuple[list[Interval], int]:
         """Intervals whose trades are all there and are not what was sent; and the trades that could not be compared."""
         # Where intervals of two replays overlap, trades count for the later: the earlier then lacks some.
-        there = np.flatnonzero((self.found != 0) & (self.expected != NEVER_SENT))
-        present = np.bincount(np.searchsorted(self._starts, there, side="right") - 1, minlength=len(self._starts))
+        there = (self.found != 0) & (self.expected != NEVER_SENT)
+        present = np.add.reduceat(there, self._starts, dtype=np.int64) if len(self._starts) else self._lengths
         sums = self._intervals["sum"].copy()
         absent = self.found[self._failed_slots] == 0
         owner = np.searchsorted(self._starts, self._failed_slots[absent], side="right") - 1
@@ -227,7 +199,7 @@ class Slots:
         due = self._lengths.copy()
         np.subtract.at(due, owner, 1)
         whole = present == due
-        wrong = np.flatnonzero(whole & (sums != self._sums).any(axis=1))
+        wrong = np.flatnonzero(whole & (sums != self._sums))
         at = np.searchsorted(self._names, self._intervals["session"][wrong])
         columns = (at.tolist(), self._intervals["low"][wrong].tolist(), self._intervals["high"][wrong].tolist())
         found = [Interval(self.symbol(s), low, high, high - low + 1) for s, low, high in zip(*columns, strict=True)]

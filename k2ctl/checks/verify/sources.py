@@ -1,0 +1,82 @@
+"""Where trades of a topic may be, pinned at one moment: the table, Kafka behind it, what is put aside, dead letters."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.reader import read_between
+from k2ctl.checks.verify.slots import ASIDE, DEAD, IN_LAKE, IN_TAIL, NOWHERE
+from k2ctl.home import Endpoints
+from k2ctl.lake.aside.spilled import spilled_rows
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Lane
+from k2ctl.lake.reading.pinned import Pinned, pin
+from k2ctl.lake.reading.whole import Placed, places_of, stored_trades
+from k2ctl.schema.topics import WireFormat, dead_letter_topic
+from k2ctl.schema.wire import CODECS
+
+Ranges = dict[int, tuple[int, int]]
+
+READ_RECORDS: Final = 200_000
+READ_TIMEOUT_S: Final = 30.0
+
+
+class Sources:
+    """One topic's sides. epoch: the incarnation of Kafka that runs now."""
+
+    def __init__(self, endpoints: Endpoints, lake: Lake, topic: str, epoch: str, wire_format: WireFormat) -> None:
+        self._endpoints, self.topic, self.epoch, self._format = endpoints, topic, epoch, wire_format
+        self._pinned = pin(lake)
+        self._marks = self._marks_of(topic)
+        self._letters = self._marks_of(dead_letter_topic(topic))
+
+    def _marks_of(self, topic: str) -> Ranges:
+        """(low, high) of each partition; none where the topic is not there."""
+        with BrokerAdmin(self._endpoints) as admin:
+            if topic not in admin.topics():
+                return {}
+            return {partition: (mark.low, mark.high) for partition, mark in admin.watermarks(topic).items()}
+
+    def trades(self, symbols: list[str] | None) -> Iterator[tuple[int, Placed]]:
+        """All trades with their source; of some symbols (None: all) where that spares reading."""
+        if self._pinned is not None:
+            yield from ((IN_LAKE, placed) for placed in stored_trades(self._pinned, self.topic, symbols))
+        yield from ((IN_TAIL, placed) for placed in self._from_kafka(self.topic, self._tail()))
+        if self._pinned is not None:
+            yield from ((ASIDE, placed) for placed in self._aside(self._pinned))
+        for placed in self._from_kafka(dead_letter_topic(self.topic), self._letters):
+            # Where a letter lies says nothing of where its trade lay.
+            yield DEAD, Placed(placed.trades, np.full(len(placed.trades), NOWHERE))
+
+    def _tail(self) -> Ranges:
+        heads = self._pinned.progress.heads if self._pinned else {}
+        found = {}
+        for partition, (low, high) in self._marks.items():
+            head = heads.get(Lane(self.topic, self.epoch, partition))
+            found[partition] = (max(low, head.next_offset if head else low), high)
+        return found
+
+    def _from_kafka(self, topic: str, ranges: Ranges) -> Iterator[Placed]:
+        """The trades of offset ranges, some hundred thousand records at a time; stops where Kafka gives no more."""
+        left = {partition: span for partition, span in ranges.items() if span[0] < span[1]}
+        while left:
+            fetched, reached, _ = read_between(self._endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS)
+            decoded = CODECS[self._format].decode(fetched.values)
+            yield Placed(decoded.trades, places_of(fetched.offset[decoded.record], decoded.index))
+            moved = any(reached[partition] > span[0] for partition, span in left.items())
+            left = {p: (reached[p], end) for p, (_, end) in left.items() if moved and reached[p] < end}
+
+    def _aside(self, pinned: Pinned) -> Iterator[Placed]:
+        """What is owed: from spill files, and from the ranges that Kafka keeps."""
+        entries = pinned.progress.ledger.of(self.topic).entries
+        for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
+            rows, _ = spilled_rows(pinned, file, self.topic, epoch)
+            yield Placed(rows.trades, places_of(rows.offset, rows.index))
+        for entry in entries:
+            low, high = self._marks.get(entry.partition, (0, 0))
+            if not entry.spill and entry.epoch == self.epoch:
+                yield from self._from_kafka(
+                    self.topic, {entry.partition: (max(low, entry.start), min(high, entry.end))}
+                )

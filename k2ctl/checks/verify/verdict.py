@@ -1,0 +1,85 @@
+"""What `k2ctl verify` found of one topic, and the error that it ends in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from k2ctl.checks.verify.slots import Interval
+from k2ctl.errors import CheckFailed
+from k2ctl.schema.topics import dead_letter_topic
+
+FINDINGS_KEPT: Final = 1000
+FAULTS: Final = ("missing", "duplicated", "altered", "out of order", "unexpected", "put aside", "dead-lettered")
+"""What `verify` lists, the worst first. Put aside is owed and not lost: `k2ctl backfill` gives it back."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Numbers first to last of a symbol, and what is wrong with so many trades of them.
+
+    An alteration is found by the checksum of a stretch: at least one of its trades is not what was sent.
+    """
+
+    fault: str
+    symbol: str
+    first: int
+    last: int
+    trades: int
+
+
+@dataclass
+class Verified:
+    """One topic. Counts are trades; faults: fault → trades, and `findings` the first thousand stretches of them.
+
+    acknowledged: by Kafka to all loads, copies too; of loads that were killed at least so many. expected: each once.
+    copies: sent twice on purpose. uncertain: failed or unacknowledged deliveries that are not there. foreign: of other
+    producers. of_unfinished: there, of loads that run or were killed; too_few: by how many they miss what they had
+    acknowledged. uncompared: there, but within a stretch that lacks others, so that its checksum tells nothing.
+    """
+
+    topic: str
+    epoch: str
+    runs: int
+    unfinished: int
+    symbols: int = 0
+    acknowledged: int = 0
+    expected: int = 0
+    copies: int = 0
+    in_lake: int = 0
+    in_tail: int = 0
+    uncertain: int = 0
+    foreign: int = 0
+    uncompared: int = 0
+    too_few: int = 0
+    of_unfinished: int = 0
+    faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Everything that was acknowledged is there, once, as it was sent, and nothing else of these loads."""
+        return not any(self.faults.values()) and not self.too_few
+
+    def note(self, fault: str, stretches: Sequence[Interval]) -> None:
+        """Count a fault and keep its stretches."""
+        self.faults[fault] += sum(stretch.trades for stretch in stretches)
+        self.findings += [Finding(fault, *stretch) for stretch in stretches[: FINDINGS_KEPT - len(self.findings)]]
+
+
+def failed(results: Sequence[Verified]) -> CheckFailed | None:
+    """The error that the results end in, if they do; of several faults, the worst decides what is to be done."""
+    if all(result.holds for result in results):
+        return None
+    count = {fault: sum(result.faults[fault] for result in results) for fault in FAULTS}
+    owed, dead = count.pop("put aside"), count.pop("dead-lettered")
+    if any(count.values()) or any(result.too_few for result in results):
+        return CheckFailed(
+            "The table and the tail do not hold exactly what was acknowledged.", "What is affected: k2ctl verify --json"
+        )
+    if owed:
+        return CheckFailed(f"{owed:,} trades are put aside and not in the table yet.", "Give them back: k2ctl backfill")
+    topic = next(result.topic for result in results if result.faults["dead-lettered"])
+    return CheckFailed(
+        f"{dead:,} trades were refused as impossible, and are dead letters.",
+        f"Their reasons: kcat -Ce -t {dead_letter_topic(topic)} -f '%h\\n' -b, and the brokers of k2ctl stack status",
+    )

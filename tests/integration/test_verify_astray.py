@@ -1,0 +1,183 @@
+"""`verify` names what is neither in the table nor in the tail: put aside, refused, of a Kafka that is gone, cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from k2ctl.checks.verify.verdict import Verified, failed
+from k2ctl.checks.verify.verification import verify
+from k2ctl.errors import CheckFailed, ExitCode
+from k2ctl.home import Endpoints, truth_dir
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.progress import progress_of
+from k2ctl.load.generator import run_load
+from k2ctl.load.plan import plan_load
+from k2ctl.load.truth import read
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.profiles import Profile, load_profile
+from k2ctl.stack import lifecycle
+from tests.integration.test_overload import pressed, run_until, topic_of
+from tests.integration.test_verify import consumed, loaded, only, rewrite
+from tests.made_trades import quick_profile
+
+
+@pytest.fixture
+def profile(endpoints: Endpoints, exchange: str) -> Profile:
+    return pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)
+
+
+@pytest.fixture
+def own_stack(home: Path) -> Iterator[Endpoints]:
+    """An embedded stack that a test may stop."""
+    yield lifecycle.up("embedded", "laptop", lambda _: None).endpoints
+    lifecycle.down(volumes=True)
+
+
+def numbers_of(result: Verified, fault: str) -> set[tuple[str, int]]:
+    return {
+        (found.symbol, number)
+        for found in result.findings
+        if found.fault == fault
+        for number in range(found.first, found.last + 1)
+    }
+
+
+def stored_numbers(endpoints: Endpoints) -> set[tuple[str, int]]:
+    with Lake.at(endpoints) as lake:
+        rows = lake.table().scan(selected_fields=("symbol", "source_sequence")).to_arrow()
+    return set(zip(rows["symbol"].to_pylist(), rows["source_sequence"].to_pylist(), strict=True))
+
+
+def test_what_is_put_aside_is_named_until_backfill_has_given_it_back(endpoints: Endpoints, profile: Profile) -> None:
+    """Spilled to files on both engines; on real Kafka shed, too: then it lies in Kafka before the offsets."""
+    sheds = endpoints.engine != "embedded"
+    plan = plan_load(profile, rate=90_000 if sheds else 45_000, duration_s=1.0)
+    sent = run_load(plan, endpoints, threading.Event()).trades_acknowledged
+    run_until(endpoints, profile, lambda s: s.owed_spilled > 500 and (s.owed > s.owed_spilled + 500) == sheds)
+    with Lake.at(endpoints) as lake:
+        ledger = progress_of(lake.table()).ledger
+    assert {bool(entry.spill) for entry in ledger.entries} == {True, not sheds}
+    result = only(endpoints)
+    assert {fault for fault, count in result.faults.items() if count} == {"put aside"}
+    aside = numbers_of(result, "put aside")
+    assert len(aside) == result.faults["put aside"] == ledger.count
+    assert not aside & stored_numbers(endpoints)
+    assert result.in_lake + result.in_tail + len(aside) == sent
+    error = failed([result])
+    assert error is not None
+    assert (error.exit_code, error.hint) == (ExitCode.UNHEALTHY, "Give them back: k2ctl backfill")
+    assert f"{len(aside):,} trades are put aside" in str(error)
+    Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
+    after = only(endpoints)
+    assert (after.holds, after.in_lake + after.in_tail) == (True, sent)
+    assert aside <= stored_numbers(endpoints)
+
+
+def test_what_was_refused_is_named_by_symbol_and_number(endpoints: Endpoints, profile: Profile, tmp_path: Path) -> None:
+    """Trades of the year 2099, from a file that is replayed with its own times."""
+    lines = [f"03/10/{2099 if at in (3, 4, 8) else 2014},10:0{at}:00.000,1.25,100,,ASX,7" for at in range(1, 10)]
+    (tmp_path / "BHP.csv").write_text("\n".join(lines) + "\n")
+    run_load(plan_load(profile, replay=tmp_path / "BHP.csv"), endpoints, threading.Event())
+    assert only(endpoints).holds, "nobody has looked at them yet"
+    consumed(endpoints, profile)
+    result = only(endpoints)
+    assert {fault for fault, count in result.faults.items() if count} == {"dead-lettered"}
+    assert numbers_of(result, "dead-lettered") == {("BHP", 3), ("BHP", 4), ("BHP", 8)}
+    assert result.in_lake == 6
+    error = failed([result])
+    assert error is not None
+    assert str(error).startswith("3 trades were refused")
+    assert f"{topic_of(profile)}.dlq" in error.hint
+
+
+def test_of_a_kafka_that_is_gone_the_stored_is_found_and_the_unread_is_missing(
+    own_stack: Endpoints, exchange: str
+) -> None:
+    profile = pressed(quick_profile(), own_stack, exchange)
+    stored = loaded(own_stack, profile)
+    consumed(own_stack, profile)
+    unread = loaded(own_stack, profile)
+    assert only(own_stack).holds
+    lifecycle.down(volumes=False)
+    endpoints = lifecycle.up("embedded", "laptop", lambda _: None).endpoints
+    with pytest.raises(CheckFailed, match="2 were sent to an earlier one: k2ctl verify --all-epochs"):
+        only(endpoints)
+    again = loaded(endpoints, profile)
+    consumed(endpoints, profile)
+    now = only(endpoints)
+    assert (now.holds, now.acknowledged, now.in_lake) == (True, again, now.expected)
+    assert (now.expected, now.foreign) == (again - now.copies, 0), "what was sent before the down is no stranger's"
+    (whole,) = verify(endpoints, lambda _: None, every_epoch=True)
+    assert whole.acknowledged == stored + unread + again
+    assert {fault for fault, count in whole.faults.items() if count} == {"missing"}
+    assert whole.in_lake == whole.expected - whole.faults["missing"]
+    (gone,) = (truth for truth in map(read, sorted(truth_dir().iterdir())[1:2]))
+    assert whole.faults["missing"] == unread - int(gone.sessions["copies"].sum())
+
+
+def test_a_load_that_is_killed_is_held_to_its_last_word(own_stack: Endpoints) -> None:
+    """`kill -9` of the generator and its worker in the middle of a load, and then of trades in the table."""
+    arguments = ["load", "--rate", "5k", "--duration", "60"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "k2ctl", *arguments], start_new_session=True, stdout=-3, stderr=-3
+    )
+    wait_for_last_word(5_000)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    in_kafka = only(own_stack)
+    assert (in_kafka.holds, in_kafka.unfinished, in_kafka.expected) == (True, 1, 0)
+    assert 0 < in_kafka.acknowledged <= in_kafka.of_unfinished
+    consumed(own_stack, load_profile("laptop"))
+    stored = only(own_stack)
+    assert (stored.holds, stored.of_unfinished, stored.in_tail) == (True, in_kafka.of_unfinished, 0)
+    low, high = 100, 104
+    rewrite(own_stack, lambda rows: rows.filter(pa.array((sequence_of(rows) < low) | (sequence_of(rows) > high))))
+    holed = only(own_stack)
+    assert holed.too_few == 0
+    assert holed.faults["missing"] > 0
+    assert {number for _, number in numbers_of(holed, "missing")} == set(range(low, high + 1))
+    rewrite(own_stack, lambda rows: rows.filter(pa.array(sequence_of(rows) < low)))
+    short = only(own_stack)
+    kept = len(stored_numbers(own_stack))
+    assert (short.faults["missing"], short.too_few) == (0, stored.acknowledged - kept), (
+        "cut off at the end of each symbol"
+    )
+    assert failed([short]) is not None
+
+
+def sequence_of(rows: pa.Table) -> np.ndarray:
+    return np.asarray(rows["source_sequence"].to_numpy())
+
+
+def wait_for_last_word(acknowledged: int) -> None:
+    """Until the load that runs has written down that so many trades were acknowledged."""
+    limit_s = time.monotonic() + 30
+    while time.monotonic() < limit_s:
+        if any(read(path).run.acknowledged >= acknowledged for path in truth_dir().glob("*.truth")):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the load has written nothing down")
+
+
+def test_a_verify_while_a_load_runs_holds_at_every_moment(endpoints: Endpoints, profile: Profile) -> None:
+    plan = plan_load(profile, rate=5_000, duration_s=4.0)
+    load = threading.Thread(target=run_load, args=(plan, endpoints, threading.Event()))
+    load.start()
+    wait_for_last_word(1_000)
+    seen = []
+    while load.is_alive():
+        seen.append(only(endpoints))
+    load.join()
+    assert all(result.holds for result in seen), [result.findings for result in seen if not result.holds]
+    assert any(result.unfinished for result in seen)
+    assert only(endpoints).expected == 20_000

@@ -1,0 +1,161 @@
+"""What a load writes down: intervals with sums, whatever the batches were; and files that are whole or refused."""
+
+import json
+import zlib
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k2ctl.errors import CheckFailed, K2Error
+from k2ctl.home import truth_dir
+from k2ctl.load import truth as module
+from k2ctl.load.truth import BLOCK, MAGIC, Run, Truth, TruthRecorder, joined, read, recorded
+from k2ctl.schema.checksum import checksums, sessions_and_numbers
+from tests.made_trades import SYMBOLS, make_trades
+
+RUN = Run("run", 0, "topic", "epoch", "sbe", 0, 0, 0, finished=False)
+
+
+def recorder_of(trades: np.ndarray) -> TruthRecorder:
+    return TruthRecorder(RUN, dict.fromkeys(np.unique(sessions_and_numbers(trades)[0]).tolist(), b"S00"))
+
+
+def written(recorder: TruthRecorder) -> Truth:
+    recorder.finish(0, 0)
+    (truth,) = recorded()
+    return truth
+
+
+def in_symbol_order(trades: np.ndarray) -> np.ndarray:
+    return trades[np.argsort(trades["symbol"], kind="stable")]
+
+
+@pytest.mark.parametrize("settle_after", [1, 3, 1000])
+@pytest.mark.parametrize("size", [7, 640, 50_000])
+def test_however_trades_come_in_batches_the_intervals_say_the_same(
+    size: int, settle_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLE_AFTER", settle_after)
+    trades = make_trades(50_000)
+    recorder = recorder_of(trades)
+    for at in range(0, len(trades), size):
+        recorder.add(in_symbol_order(trades[at : at + size]))
+        if at == size * 2:
+            recorder.save_if_due(0, 0)
+    found = joined(written(recorder).intervals)
+    session, number = sessions_and_numbers(trades)
+    expected = [
+        (name, low, high, int(checksums(trades[(session == name) & (number >= low) & (number <= high)]).sum()))
+        for name in np.unique(session).tolist()
+        for low, high in ((1, BLOCK - 1), (BLOCK, 2 * BLOCK - 1), (2 * BLOCK, 2500))
+    ]
+    assert found.tolist() == [tuple(np.array(row, np.uint64).tolist()) for row in expected]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["next", "skip", "copy", "swap"])), max_size=80), st.data()
+)
+def test_faults_are_counted_and_every_number_that_was_sent_is_in_an_interval(
+    moves: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    """Held to a model that goes through the trades one by one."""
+    numbers = dict.fromkeys(range(4), 1)
+    sent: list[tuple[int, int]] = []
+    for symbol, move in moves:
+        at = numbers[symbol]
+        new = {"next": [at], "skip": [at + 1], "copy": [at, at], "swap": [at + 1, at]}[move]
+        sent += [(symbol, number) for number in new]
+        numbers[symbol] = max(new) + 1
+    made = make_trades(4000)
+    trades = np.array([made[symbol + (number - 1) * len(SYMBOLS)] for symbol, number in sent], made.dtype)
+    recorder = recorder_of(make_trades(4))
+    at = 0
+    while at < len(trades):
+        step = data.draw(st.integers(1, 30))
+        # A copy follows its trade in the same batch.
+        while at + step < len(trades) and sent[at + step] == sent[at + step - 1]:
+            step += 1
+        recorder.add(in_symbol_order(trades[at : at + step]))
+        at += step
+    truth = written(recorder)
+    for path in truth_dir().iterdir():
+        path.unlink()
+    of_symbol = {symbol: [number for name, number in sent if name == symbol] for symbol in range(4)}
+    pairs = {symbol: list(pairwise(of)) for symbol, of in of_symbol.items()}
+    assert truth.sessions["copies"].tolist() == [sum(a == b for a, b in pairs[s]) for s in range(4)]
+    assert truth.sessions["backwards"].tolist() == [sum(b < a for a, b in pairs[s]) for s in range(4)]
+    inside = sorted(
+        (int(row["session"]) - 7000, number)
+        for row in truth.intervals
+        for number in range(int(row["low"]), int(row["high"]) + 1)
+    )
+    assert inside == sorted(set(sent))
+    once = np.unique(trades["trade_id"], return_index=True)[1]
+    assert int(truth.intervals["sum"].sum()) == int(checksums(trades[once]).sum())
+
+
+def test_a_load_that_sent_nothing_writes_that_down() -> None:
+    truth = written(recorder_of(make_trades(20)))
+    assert (len(truth.sessions), len(truth.intervals), len(truth.failed)) == (20, 0, 0)
+
+
+def recorded_file(trades: int = 20) -> Path:
+    made = make_trades(trades)
+    recorder = recorder_of(made)
+    recorder.add(in_symbol_order(made))
+    recorder.fail(made[:3])
+    recorder.finish(trades, trades - 3)
+    (path,) = truth_dir().iterdir()
+    return path
+
+
+def test_a_byte_that_was_changed_or_is_gone_anywhere_is_told_with_the_file_and_what_to_do() -> None:
+    path = recorded_file()
+    content = path.read_bytes()
+    changes = [content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :] for at in range(len(content))]
+    for changed in [*changes, *(content[:at] for at in range(0, len(content), 7))]:
+        path.write_bytes(changed)
+        with pytest.raises(CheckFailed, match=f"damaged.*{path.name}") as told:
+            read(path)
+        assert str(path) in told.value.hint
+    path.write_bytes(content)
+    assert read(path).run.acknowledged == 17
+
+
+def test_what_another_version_wrote_is_refused_and_not_taken_for_altered() -> None:
+    path = recorded_file()
+    content = path.read_bytes()
+    head, arrays = content[len(MAGIC) + 4 :].split(b"\n", 1)
+    body = json.dumps({**json.loads(head), "label": "of old"}).encode() + b"\n" + arrays
+    path.write_bytes(MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
+    with pytest.raises(CheckFailed, match="another version"):
+        read(path)
+    np.savez(path.with_suffix(".npz"), run=np.zeros(3))
+    path.with_suffix(".npz").replace(path)
+    with pytest.raises(CheckFailed, match="another version"):
+        read(path)
+
+
+def test_a_write_that_was_cut_off_leaves_the_file_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_trades(100)
+    recorder = recorder_of(made)
+    recorder.add(in_symbol_order(made))
+    recorder.save_if_due(100, 50)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    recorder.add(in_symbol_order(make_trades(100, 100)))
+    with pytest.raises(K2Error, match="No space left") as told:
+        recorder.finish(200, 200)
+    assert "load again" in told.value.hint
+    (truth,) = recorded()
+    assert (truth.run.finished, truth.run.acknowledged) == (False, 50)
+    assert len(truth.failed) == 0
+    assert replace(truth.run, sent=0, acknowledged=0) == RUN
