@@ -15,10 +15,11 @@ import pytest
 
 from k2ctl.checks.verify.verdict import Verified, failed
 from k2ctl.checks.verify.verification import verify
-from k2ctl.errors import CheckFailed, ExitCode
+from k2ctl.errors import CheckFailed, ExitCode, LakeError
 from k2ctl.home import Endpoints, truth_dir
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.progress import progress_of
+from k2ctl.lake.reading.pinned import pin
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.load.truth import read
@@ -26,7 +27,7 @@ from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.stack import lifecycle
-from tests.integration.test_overload import pressed, run_until, topic_of
+from tests.integration.test_overload import pressed, run_until, spill_files, topic_of
 from tests.integration.test_verify import consumed, loaded, only, rewrite
 from tests.made_trades import quick_profile
 
@@ -81,6 +82,35 @@ def test_what_is_put_aside_is_named_until_backfill_has_given_it_back(endpoints: 
     after = only(endpoints)
     assert (after.holds, after.in_lake + after.in_tail) == (True, sent)
     assert aside <= stored_numbers(endpoints)
+
+
+@pytest.mark.parametrize("stack", ["local"], indirect=True)
+def test_what_lies_in_a_damaged_spill_file_is_found_in_kafka(endpoints: Endpoints, profile: Profile) -> None:
+    sent = run_load(plan_load(profile, rate=90_000, duration_s=1.0), endpoints, threading.Event()).trades_acknowledged
+    run_until(endpoints, profile, lambda s: s.owed_spilled > 500)
+    flipped, *_ = spill_files(endpoints)
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    flipped.write_bytes(content)
+    result = only(endpoints)
+    assert {fault for fault, count in result.faults.items() if count} == {"put aside"}
+    assert result.in_lake + result.in_tail + result.faults["put aside"] == sent
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+def test_a_data_file_that_is_damaged_or_gone_is_named(endpoints: Endpoints, profile: Profile) -> None:
+    loaded(endpoints, profile)
+    consumed(endpoints, profile)
+    with Lake.at(endpoints) as lake:
+        pinned = pin(lake)
+    assert pinned is not None
+    path = Path(pinned.files()[0].removeprefix("file://"))
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(LakeError, match=f"cannot be read: .*{path.name}"):
+        only(endpoints)
+    path.unlink()
+    with pytest.raises(LakeError, match=f"cannot be read: .*{path.name}"):
+        only(endpoints)
 
 
 def test_what_was_refused_is_named_by_symbol_and_number(endpoints: Endpoints, profile: Profile, tmp_path: Path) -> None:

@@ -69,14 +69,16 @@ class Sources:
             left = {p: (reached[p], end) for p, (_, end) in left.items() if moved and reached[p] < end}
 
     def _aside(self, pinned: Pinned) -> Iterator[Placed]:
-        """What is owed: from spill files, and from the ranges that Kafka keeps."""
-        entries = pinned.progress.ledger.of(self.topic).entries
+        """What is owed: from spill files, and from Kafka what was shed or lies in a file that is damaged."""
+        entries, damaged = pinned.progress.ledger.of(self.topic).entries, {""}
         for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
-            rows, _ = spilled_rows(pinned, file, self.topic, epoch)
+            rows, intact = spilled_rows(pinned, file, self.topic, epoch)
+            if not intact:
+                damaged.add(file)
             yield Placed(rows.trades, places_of(rows.offset, rows.index))
         for entry in entries:
             low, high = self._marks.get(entry.partition, (0, 0))
-            if not entry.spill and entry.epoch == self.epoch:
+            if entry.spill in damaged and entry.epoch == self.epoch:
                 yield from self._from_kafka(
                     self.topic, {entry.partition: (max(low, entry.start), min(high, entry.end))}
                 )

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from k2ctl.errors import LakeError
 from k2ctl.lake.reading.pinned import Pinned
 from k2ctl.schema.stored import TRADE_COLUMNS, trades_of
 
@@ -31,14 +32,25 @@ def places_of(offset: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> Iterator[Placed]:
-    """The rows of a topic, of some symbols (None: all); some 400 bytes a row of one batch are in memory at once."""
+    """The rows of a topic, of some symbols (None: all); some 400 bytes a row of one batch are in memory at once.
+
+    Raises:
+        LakeError: a data file is gone or damaged.
+    """
     for path in pinned.files(symbols):
+        for batch in _batches(pinned, path):
+            wanted = pc.equal(batch["kafka_topic"], topic)
+            if symbols is not None:
+                wanted = pc.and_(wanted, pc.is_in(batch["symbol"], pa.array(list(symbols))))
+            rows = batch.filter(wanted)
+            places = places_of(rows["kafka_offset"].to_numpy(), rows["kafka_index"].to_numpy())
+            yield Placed(trades_of(rows), places)
+
+
+def _batches(pinned: Pinned, path: str) -> Iterator[pa.RecordBatch]:
+    try:
         with pinned.table.io.new_input(path).open() as stream:
             file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=_TEXTS)
-            for batch in file.iter_batches(BATCH_ROWS, columns=_COLUMNS):
-                wanted = pc.equal(batch["kafka_topic"], topic)
-                if symbols is not None:
-                    wanted = pc.and_(wanted, pc.is_in(batch["symbol"], pa.array(list(symbols))))
-                rows = batch.filter(wanted)
-                places = places_of(rows["kafka_offset"].to_numpy(), rows["kafka_index"].to_numpy())
-                yield Placed(trades_of(rows), places)
+            yield from file.iter_batches(BATCH_ROWS, columns=_COLUMNS)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise LakeError(f"A data file of the table cannot be read: {path}: {error}", "See: k2ctl doctor") from error
