@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
+from k2ctl.api.deadlines import Deadlines
 from k2ctl.api.problems import Refused
 from k2ctl.api.settings import Limits
 from k2ctl.broker.overview import Overview, OverviewReader
@@ -40,6 +41,7 @@ class Engine:
         self._table = TableFollower(self._lake)
         stream = KafkaStream(endpoints, topic, profile.topic.format)
         self.tail = WarmStream(stream, self._table.pin).start()
+        self._deadlines = Deadlines()
         self._sessions: queue.Queue[Session] = queue.Queue()
         self._universe = Universe(profile)
         first = self._session()
@@ -62,6 +64,7 @@ class Engine:
         """End the threads and give the connections back."""
         self._stop.set()
         self.tail.close()
+        self._deadlines.close()
         self._watcher.join(5.0)
         while not self._sessions.empty():
             self._sessions.get_nowait().close()
@@ -78,14 +81,8 @@ class Engine:
         Raises:
             Refused: all sessions are busy for too long. K2Error: what the question raises.
         """
-        with self._borrowed() as session:
-            timer = threading.Timer(self._limits.seconds, session.interrupt)
-            timer.daemon = True
-            timer.start()
-            try:
-                return question(session)
-            finally:
-                timer.cancel()
+        with self._borrowed() as session, self._deadlines.within(self._limits.seconds, session.interrupt):
+            return question(session)
 
     @contextmanager
     def _borrowed(self) -> Iterator[Session]:
