@@ -63,6 +63,11 @@ class FencedError(LakeError):
     """Another consumer has committed past the offsets that this one started from."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line; its type where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 class CheckFailed(K2Error):
     """A check on live figures fell short."""
 

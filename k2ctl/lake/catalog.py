@@ -19,7 +19,7 @@ from pyiceberg.transforms import HourTransform, IdentityTransform
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.home import Endpoints, without_password
 from k2ctl.lake.storage import IO_CLASS
 from k2ctl.schema.rows import arrow_schema
@@ -115,7 +115,7 @@ class Lake:
             raise self._unanswered(error) from error
 
     def _unanswered(self, error: Exception) -> LakeError:
-        said = str(error).splitlines()[0]
+        said = first_line(error)
         if isinstance(error, OSError):
             return LakeError(f"The warehouse {self.warehouse} does not answer: {said}", "See: k2ctl stack status")
         uri = without_password(self.catalog_uri)

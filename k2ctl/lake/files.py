@@ -44,10 +44,18 @@ ROW_GROUP_ROWS: Final = 131_072
 
 
 def write_rows(table: Table, rows: Rows) -> list[DataFile]:
-    """Write `rows` as one file per hour of `timestamp`, each sorted by symbol and time. Nothing is committed."""
-    if not len(rows):
-        return []
-    return [write_file(table, part) for part in _by_hour(rows)]
+    """Write `rows` as one file per hour of `timestamp`, each sorted by symbol and time. Nothing is committed.
+
+    An error on the way leaves no file behind: on a full disk every new try would add some.
+    """
+    files: list[DataFile] = []
+    try:
+        for part in _by_hour(rows) if len(rows) else ():
+            files.append(write_file(table, part))
+    except BaseException:
+        delete_files(table, files)
+        raise
+    return files
 
 
 def _by_hour(rows: Rows) -> Iterator[pa.Table]:

@@ -5,7 +5,7 @@ import uuid
 from pyiceberg.io import load_file_io
 from sqlalchemy.exc import SQLAlchemyError
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.home import Endpoints, without_password
 from k2ctl.lake.catalog import Lake
 
@@ -27,7 +27,7 @@ def object_round_trip(endpoints: Endpoints) -> None:
         files.delete(location)
     except (OSError, ValueError) as error:
         raise LakeError(
-            f"The object store took and gave no object: {str(error).splitlines()[0]}", "See: k2ctl stack status"
+            f"The object store took and gave no object: {first_line(error)}", "See: k2ctl stack status"
         ) from error
     if got != word:
         raise LakeError("The object store gave back another object than it took.", "See: k2ctl stack status")
@@ -44,6 +44,6 @@ def list_catalog(endpoints: Endpoints) -> list[str]:
             return [".".join(namespace) for namespace in lake.catalog.list_namespaces()]
     except (SQLAlchemyError, OSError) as error:
         raise LakeError(
-            f"The catalog {without_password(endpoints.catalog_uri)} does not list: {str(error).splitlines()[0]}",
+            f"The catalog {without_password(endpoints.catalog_uri)} does not list: {first_line(error)}",
             "See: k2ctl stack status",
         ) from error

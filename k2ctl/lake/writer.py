@@ -18,7 +18,7 @@ from pyiceberg.manifest import DataFile
 from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.clock import Clock
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.aside.folder import AsideFolder, ledger_file, ledger_text
 from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.catalog import Lake
@@ -227,7 +227,7 @@ class TableWriter:
                 "Nothing is lost: the offsets have not moved. See: k2ctl stack status",
             ) from error
         if not isinstance(error, CommitFailedException):
-            self.trouble = str(error).splitlines()[0]
+            self.trouble = first_line(error)
         longest_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(attempts, 10))
         self._clock.sleep(self._rng.uniform(0, longest_s))
 

@@ -24,7 +24,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from k2ctl.errors import StateError
+from k2ctl.errors import StateError, first_line
 from k2ctl.state.store import Fence, PartitionState, PartitionStatistics, StoreStatistics, Update, namespace_of
 
 TIMEOUT_S: Final = 0.5
@@ -180,7 +180,7 @@ class RedisStateStore:
         except redis.TimeoutError as error:
             raise StateError(f"Redis at {self._shown} does not answer in time.", "See: k2ctl stack status") from error
         except (redis.RedisError, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             if isinstance(error, redis.OutOfMemoryError) or "OOM" in reason:
                 # Redis 6 tells it from within a script as a plain error.
                 reason = "out of memory, it refuses to write; raise its maxmemory"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -237,6 +238,28 @@ def test_what_was_written_by_halves_leaves_nothing_behind(lake: Lake) -> None:
 
     with pytest.raises(RuntimeError, match="stopped"):
         write_chunks(lake.table(), arrow_schema(), broken())
+    assert orphans(lake, CLOCK) == []
+
+
+def test_a_commit_that_finds_the_disk_full_leaves_no_file_of_its_tries(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from k2ctl.lake import files
+
+    write, tries = files.write_file, []
+
+    def full_at_the_second(*arguments: Any) -> Any:
+        tries.append(1)
+        if len(tries) in (2, 4):
+            raise OSError()  # not every error says something
+        return write(*arguments)
+
+    monkeypatch.setattr(files, "write_file", full_at_the_second)
+    rows = make_rows(make_trades(100))
+    rows.trades["timestamp"][50:] += 3_600_000_000
+    writer = TableWriter(lake, ManualClock())
+    done = writer.commit([rows], {Lane("t", "e", 0): Advance(0, 100, Counts(seen=100, stored=100))})
+    assert (done.stored, len(tries)) == (100, 6)
     assert orphans(lake, CLOCK) == []
 
 

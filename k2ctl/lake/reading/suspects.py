@@ -15,7 +15,7 @@ from pyiceberg import expressions
 from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 
 from k2ctl.clock import Clock
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
 from k2ctl.schema.rows import HOUR_US, Rows, texts
@@ -72,7 +72,7 @@ class SuspectLookup:
             except (duckdb.Error, OSError, LakeError) as error:
                 if self._clock.monotonic_s() - started_s >= GIVE_UP_AFTER_S:
                     raise LakeError(
-                        f"Suspected copies cannot be looked up: {unreadable(error) or str(error).splitlines()[0]}",
+                        f"Suspected copies cannot be looked up: {unreadable(error) or first_line(error)}",
                         "Nothing is lost: what is not judged is not stored. See: k2ctl lake status",
                     ) from error
                 self._clock.sleep(PAUSE_S)

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from k2ctl.clock import Clock
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 
 LASTS_S: Final = 60.0
@@ -109,4 +109,4 @@ class Lease:
 
 
 def _unanswered(error: SQLAlchemyError) -> LakeError:
-    return LakeError(f"The catalog does not answer: {str(error).splitlines()[0]}", "See: k2ctl stack status")
+    return LakeError(f"The catalog does not answer: {first_line(error)}", "See: k2ctl stack status")

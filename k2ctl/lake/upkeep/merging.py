@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, write_chunks
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
@@ -71,7 +71,7 @@ def _duckdb(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
         except duckdb.Error as error:
             raise LakeError(
-                f"Files of the table cannot be merged: {unreadable(error) or str(error).splitlines()[0]}",
+                f"Files of the table cannot be merged: {unreadable(error) or first_line(error)}",
                 "The table is as it was. Look at it with: k2ctl lake status",
             ) from error
         finally:
