@@ -46,7 +46,7 @@ def reference_schema() -> pa.Schema:
     )
 
 
-def store_references(lake: Lake, entries: np.ndarray) -> bool:
+def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
     """Replace the table's rows by `entries` (dtype `REFERENCE.message`); False when it could not."""
     try:
         table = lake.ensure(REFERENCE_TABLE, pyarrow_to_schema(reference_schema()))
@@ -59,7 +59,7 @@ def store_references(lake: Lake, entries: np.ndarray) -> bool:
                 for task in table.scan().plan_files():
                     overwrite.delete_data_file(task.file)
                 overwrite.append_data_file(file)
-            RETENTION.stage(transaction, int(entries["timestamp"].max(initial=0)) // 1000)
+            RETENTION.stage(transaction, now_us // 1000)
     except CommitFailedException:
         delete_files(table, [file])
         return False

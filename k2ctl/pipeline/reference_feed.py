@@ -36,13 +36,16 @@ class ReferenceFeed:
         try:
             with BrokerAdmin(self._endpoints) as admin:
                 mark = admin.watermarks(self._topic)[0]
+            # Past the end of a topic that was made anew, all of it is new.
+            start = mark.low if self._read_to > mark.high else max(self._read_to, mark.low)
+            fetched, reached, _ = read_between(
+                self._endpoints, self._topic, {0: (start, mark.high)}, 5.0, LIMIT_RECORDS
+            )
         except BrokerError:
             return  # what is known serves on; a Kafka that stays away shows as an unknown lag
-        span = (max(self._read_to, mark.low), mark.high)
-        fetched, reached, _ = read_between(self._endpoints, self._topic, {0: span}, 5.0, LIMIT_RECORDS)
         self._read_to = reached[0]
         if len(fetched):
             self.table.update(fetched)
             self._unstored = True
         if self._unstored:
-            self._unstored = not store_references(self._lake, self.table.entries)
+            self._unstored = not store_references(self._lake, self.table.entries, self._clock.now_us())

@@ -55,7 +55,7 @@ def session(endpoints: Endpoints, exchange: str) -> Iterator[Session]:
     references = REFERENCE.empty(1)
     references["symbol"], references["sector"], references["timestamp"] = b"S01", b"Mining", BASE_US
     with Lake.at(endpoints) as lake:
-        assert store_references(lake, references)
+        assert store_references(lake, references, time.time_ns() // 1000)
     with Session(Lake.at(endpoints), KafkaStream(endpoints, topic)) as opened:
         yield opened
 
