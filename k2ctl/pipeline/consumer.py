@@ -129,7 +129,7 @@ class Consumer:
         self.references.refresh()
         self.holding.follow()
         self._update_level()
-        full = self.share.pending.rows >= self.plan.profile.consumer.pending_limit_rows
+        full = self.share.pending.held >= self.plan.profile.consumer.pending_limit_rows
         idle = self.plan.backfill or not self.share.partitions or not self.holding.firm
         if idle or full or self.budget.exhausted:
             self.clock.sleep(IDLE_S)
@@ -218,7 +218,7 @@ class Consumer:
             return
         interval_s = max(self._commit_interval_s(), 2 * self.committer.typical_s())
         waited_s = self.clock.monotonic_s() - self._last_submit_s
-        full = pending.rows >= self.plan.profile.consumer.commit_rows
+        full = pending.held >= self.plan.profile.consumer.commit_rows
         if waited_s >= interval_s or full or self.plan.backfill or self._reached_goal():
             self._submit()
 

@@ -123,6 +123,11 @@ class Pending:
         self.rows += len(part.rows)
 
     @property
+    def held(self) -> int:
+        """What is in memory: rows, and dead letters."""
+        return self.rows + len(self.dead_letters)
+
+    @property
     def empty(self) -> bool:
         """There is nothing to commit."""
         return not self.end and not self.given_back

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Lane
@@ -240,6 +241,34 @@ def test_what_cannot_be_decoded_is_in_the_dead_letter_topic_with_its_identity(
         ("1", "0", ""), ("1", "2", ""), ("2", "0", ""), ("1", "1", "3"), ("1", "1", "4"),
     }  # fmt: skip
     assert {"empty value", "negative price of an asset class that has none"} <= {x["k2-reason"] for x in letters}
+
+
+def test_dead_letters_that_kafka_is_slow_to_take_are_not_heaped_up(
+    platform: tuple[Endpoints, Profile, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoints, profile, topic = platform
+    profile = profile.model_copy(
+        update={"consumer": profile.consumer.model_copy(update={"pending_limit_rows": 1000, "commit_rows": 500})}
+    )
+    produce_values(endpoints, topic, [(number % PARTITIONS, b"not a trade") for number in range(10_000)])
+    monkeypatch.setattr("k2ctl.pipeline.consumer.BATCH_TRADES", 200)
+    taken, publish, held = threading.Event(), DeadLetters.publish, [0]
+
+    def slow(letters: DeadLetters, batch: list[DeadLetter]) -> None:
+        assert taken.wait(30)
+        publish(letters, batch)
+
+    monkeypatch.setattr(DeadLetters, "publish", slow)
+    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
+
+    def look() -> None:
+        held.append(len(consumer.share.pending.dead_letters))
+        if len(held) > 200:
+            taken.set()
+
+    consumer.run(threading.Event(), look)
+    assert 1000 <= max(held) <= 1500
+    assert consumer.counts().undecodable == 10_000
 
 
 def test_a_json_topic_is_stored_like_any_other(platform: tuple[Endpoints, Profile, str]) -> None:
