@@ -33,7 +33,7 @@ def progress_of(table: Table) -> Progress:
         raise LakeError(
             f"The table was rolled back: its history no longer holds commit {progress.commit_id}, "
             "but its offsets are from there.",
-            "Bring the snapshot back, or accept the older state with: k2ctl consume --rebase",
+            "Make its last snapshot the current one again, for instance with Spark's set_current_snapshot.",
         )
     return progress
 
