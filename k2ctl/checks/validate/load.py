@@ -78,7 +78,7 @@ def best_second(snapshots: Sequence[LoadSnapshot]) -> float:
     """Trades a second over the best stretch of at least a second; 0 when there is none."""
     best, first = 0.0, 0
     for last in snapshots:
-        while last.elapsed_s - snapshots[first + 1].elapsed_s >= 1.0:
+        while first + 1 < len(snapshots) and last.elapsed_s - snapshots[first + 1].elapsed_s >= 1.0:
             first += 1
         span_s = last.elapsed_s - snapshots[first].elapsed_s
         if span_s >= 1.0:
