@@ -51,6 +51,7 @@ class Screen(Audience):
         self._tick: Tick | None = None
         self._exhibit: Exhibit | None = None
         self._said: deque[Text] = deque(maxlen=SAID_LINES)
+        self._heard = False
         self._live = (
             Live(console=console, get_renderable=self._fitted, refresh_per_second=MAX_HZ, screen=True)
             if console.is_terminal
@@ -71,6 +72,7 @@ class Screen(Audience):
     def begins(self, act: ActTold) -> None:
         self._act, self._tick, self._exhibit, self._history = act, None, None, History()
         self._said.clear()
+        self._heard = False
         if self._live is None:
             self._print(Text(f"\n{title_of(act)}"), Text(act.billing.headline))
 
@@ -89,6 +91,7 @@ class Screen(Audience):
     def tick(self, tick: Tick) -> None:
         self._stay()
         self._tick = tick
+        self._heard = self._heard or bool(tick.overview.ladder)
         self._history.add(tick.overview)
 
     def moment(self, name: str) -> None:
@@ -141,15 +144,22 @@ class Screen(Audience):
         if self._exhibit is not None:
             return _padded(exhibit_panel(self._exhibit), height, self._console, width)
         if self._tick is None or self._act is None:
-            return Group(*[Text("")] * height)
+            return _blank(height)
         if self._act.billing.number == 1:
             return duel_view(self._tick, self._act.samples, width, height)
+        if not self._heard:
+            # Before an act's first consumer there is no level; later its silence is part of the story.
+            return _blank(height)
         return pressure_view(self._tick.overview, self._history, width, height)
 
     def _said_text(self, width: int) -> list[Text]:
         """The last lines said, as many as fit; the newest whole."""
         lines = [line for text in self._said for line in text.wrap(self._console, width - 2)]
         return [*lines[-SAID_LINES:], *[Text("")] * max(0, SAID_LINES - len(lines))]
+
+
+def _blank(height: int) -> Group:
+    return Group(*[Text("")] * height)
 
 
 def _padded(content: RenderableType, height: int, console: Console, width: int) -> RenderableType:
