@@ -56,11 +56,6 @@ class Holding:
         group = self._membership
         return group is None or (group.settled and not self._stale and group.partitions == self.share.partitions)
 
-    @property
-    def settled(self) -> bool:
-        """Whether the group has given us a share at least once, and is not sharing out anew."""
-        return self._membership is None or self._membership.settled
-
     def spoil(self) -> None:
         """What the share remembers holds rows that were dropped: it is not to be used any more."""
         self._note_standing_still()

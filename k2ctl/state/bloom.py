@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 from pybloom_live import BloomFilter
 
-ID_BYTES: Final = 16
 _ODD_1: Final = np.uint64(0x9E3779B97F4A7C15)
 _ODD_2: Final = np.uint64(0xD6E8FEB86659FD93)
 _ODD_3: Final = np.uint64(0xBF58476D1CE4E5B9)

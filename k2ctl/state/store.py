@@ -6,11 +6,9 @@ that only `k2ctl.state.symbols` reads. Values and fence move together or not at 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from k2ctl.errors import StateError
-
-MEMORY_URL: Final = "memory://"
 
 
 class Fence(NamedTuple):

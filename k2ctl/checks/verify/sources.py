@@ -9,11 +9,12 @@ from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.reader import read_between
 from k2ctl.checks.verify.slots import ASIDE, DEAD, IN_LAKE, IN_TAIL, NOWHERE
 from k2ctl.home import Endpoints
+from k2ctl.lake.aside.identities import identity_numbers
 from k2ctl.lake.aside.spilled import spilled_rows
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Lane
 from k2ctl.lake.reading.pinned import Pinned, pin
-from k2ctl.lake.reading.whole import Placed, places_of, stored_trades
+from k2ctl.lake.reading.whole import Placed, stored_trades
 from k2ctl.schema.topics import WireFormat, dead_letter_topic
 from k2ctl.schema.wire import CODECS
 
@@ -64,7 +65,7 @@ class Sources:
         while left:
             fetched, reached, _ = read_between(self._endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS)
             decoded = CODECS[self._format].decode(fetched.values)
-            yield Placed(decoded.trades, places_of(fetched.offset[decoded.record], decoded.index))
+            yield Placed(decoded.trades, identity_numbers(fetched.offset[decoded.record], decoded.index))
             moved = any(reached[partition] > span[0] for partition, span in left.items())
             left = {p: (reached[p], end) for p, (_, end) in left.items() if moved and reached[p] < end}
 
@@ -75,7 +76,7 @@ class Sources:
             rows, intact = spilled_rows(pinned, file, self.topic, epoch)
             if not intact:
                 damaged.add(file)
-            yield Placed(rows.trades, places_of(rows.offset, rows.index))
+            yield Placed(rows.trades, identity_numbers(rows.offset, rows.index))
         for entry in entries:
             low, high = self._marks.get(entry.partition, (0, 0))
             if entry.spill in damaged and entry.epoch == self.epoch:

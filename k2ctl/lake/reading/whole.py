@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from k2ctl.errors import LakeError
+from k2ctl.lake.aside.identities import identity_numbers
 from k2ctl.lake.reading.pinned import Pinned
 from k2ctl.schema.stored import TRADE_COLUMNS, trades_of
 
@@ -26,11 +27,6 @@ class Placed:
     place: np.ndarray
 
 
-def places_of(offset: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """int64[n] from offsets and positions within the record; a frame holds fewer than 2^16 trades."""
-    return np.asarray((offset.astype(np.int64) << 16) | index.astype(np.int64))
-
-
 def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> Iterator[Placed]:
     """The rows of a topic, of some symbols (None: all); some 400 bytes a row of one batch are in memory at once.
 
@@ -43,7 +39,7 @@ def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> 
             if symbols is not None:
                 wanted = pc.and_(wanted, pc.is_in(batch["symbol"], pa.array(list(symbols))))
             rows = batch.filter(wanted)
-            places = places_of(rows["kafka_offset"].to_numpy(), rows["kafka_index"].to_numpy())
+            places = identity_numbers(rows["kafka_offset"].to_numpy(), rows["kafka_index"].to_numpy())
             yield Placed(trades_of(rows), places)
 
 

@@ -8,7 +8,7 @@ the pending, and what a chunk holds is only suspected, and looked up.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import numpy as np
@@ -126,5 +126,5 @@ class HybridDeduplicator:
             "pending_ids": len(self._others.pending),
             "bytes": held,
             "planned_bytes": series.plan.limit * series.plan.chunk_bytes + sequenced.size_bytes,
-            **self._others.judged.as_dict(),
+            **asdict(self._others.judged),
         }

@@ -1,6 +1,6 @@
 """Ids without a sequence (random uuids): suspected by Bloom chunks, judged by what is pending and what is stored."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -32,10 +32,6 @@ class Judged:
     cleared: int = 0
     replays: int = 0
     queries: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """By name, for the status."""
-        return asdict(self)
 
 
 class UnsequencedIds:
