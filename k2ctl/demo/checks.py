@@ -176,12 +176,11 @@ def caught_up(left: int, settled: bool) -> Check:
     return Check(claim, settled and left == 0, f"{left:,} trades are left")
 
 
-def gaps_found(missing: int, withheld: int) -> Check:
-    """The holes that were made are found; one at the end of a symbol's numbers cannot be."""
+def gaps_found(missing: int, holes: int, withheld: int) -> Check:
+    """The holes that were made are found, all of them and no other; what comes after a symbol's last trade is none."""
     claim = "the holes in a feed are found, from the table alone"
-    found = f"{withheld:,} trades were never sent, {missing:,} are missed"
-    last = "; what comes after a symbol's last trade cannot be" if missing < withheld else ""
-    return Check(claim, 0 < missing <= withheld, found + last)
+    made = f"{withheld:,} trades were never sent, {holes:,} of them between two that were"
+    return Check(claim, 0 < missing == holes, f"{made}; {missing:,} are missed")
 
 
 def drained(rate: float, per_core: float, counts: Counts, acknowledged: int) -> Check:

@@ -194,4 +194,8 @@ def _faulty_feed(stage: Stage) -> None:
             f"{len(found.table)} gaps in all. A number after a symbol's last trade cannot be missed yet.",
         )
     )
-    stage.check(gaps_found(missing, sent.withheld) if caught else Check("the gaps were found", False, "not caught up"))
+    stage.check(
+        gaps_found(missing, sent.holes, sent.withheld)
+        if caught
+        else Check("the gaps were found", False, "not caught up")
+    )

@@ -12,6 +12,7 @@ from k2ctl.home import Endpoints
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.summary import LoadSummary
+from k2ctl.load.truth import recorded
 from k2ctl.stack.processes import last_lines, log_path
 
 STOP_PATIENCE_S: Final = 30.0
@@ -74,11 +75,15 @@ class Player:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a load sent. distinct: different trades; the rest are retransmissions. withheld: numbered and never sent."""
+    """What a load sent. distinct: different trades; the rest are retransmissions.
+
+    withheld: numbered and never sent. holes: those of them that lie between two trades of their symbol that were sent.
+    """
 
     acknowledged: int
     distinct: int
     withheld: int
+    holes: int
     summary: LoadSummary
 
 
@@ -120,5 +125,6 @@ class LoadPlayer:
             raise self._error or CheckFailed("The load has not ended.", "Try: k2ctl demo --quick")
         acknowledged, planned = self._summary.trades_acknowledged, self.plan.schedule.total
         if self.plan.faults.gaps:
-            return Sent(acknowledged, acknowledged, planned - acknowledged, self._summary)
-        return Sent(acknowledged, planned, 0, self._summary)
+            holes = sum(truth.holes for truth in recorded() if truth.run.run_id == self.plan.run_id)
+            return Sent(acknowledged, acknowledged, planned - acknowledged, holes, self._summary)
+        return Sent(acknowledged, planned, 0, 0, self._summary)

@@ -70,6 +70,13 @@ class Truth:
     intervals: np.ndarray
     failed: np.ndarray
 
+    @property
+    def holes(self) -> int:
+        """Trades that were numbered and not sent, each between two of its session that were."""
+        ordered = joined(self.intervals)
+        same = ordered["session"][1:] == ordered["session"][:-1]
+        return int((ordered["low"][1:] - ordered["high"][:-1] - np.uint64(1))[same].sum())
+
 
 class TruthRecorder:
     """Adds up what one worker sends. `sessions`: all that it may send, with their symbols."""

@@ -68,9 +68,10 @@ DOWN = {
         (caught_up(0, settled=True), True),
         (caught_up(1, settled=True), False),
         (caught_up(0, settled=False), False),
-        (gaps_found(3, 4), True),
-        (gaps_found(5, 4), False),
-        (gaps_found(0, 4), False),
+        (gaps_found(3, 3, 4), True),
+        (gaps_found(2, 3, 4), False),
+        (gaps_found(4, 3, 4), False),
+        (gaps_found(0, 0, 4), False),
     ],
 )
 def test_a_check_holds_only_when_its_figures_do(check: Check, held: bool) -> None:

@@ -159,3 +159,13 @@ def test_a_write_that_was_cut_off_leaves_the_file_before_it(monkeypatch: pytest.
     assert (truth.run.finished, truth.run.acknowledged) == (False, 50)
     assert len(truth.failed) == 0
     assert replace(truth.run, sent=0, acknowledged=0) == RUN
+
+
+def test_holes_are_the_numbers_between_two_that_were_sent() -> None:
+    trades = make_trades(50_000)
+    _, number = sessions_and_numbers(trades)
+    kept = trades[~np.isin(number, [1, 40, 41, 1024, number.max()])]
+    recorder = recorder_of(trades)
+    recorder.add(in_symbol_order(kept))
+    sessions = len(np.unique(sessions_and_numbers(trades)[0]))
+    assert written(recorder).holes == 3 * sessions
