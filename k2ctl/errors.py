@@ -51,6 +51,10 @@ class BrokerError(K2Error):
     """Kafka did not do what was asked."""
 
 
+class NotAllowed(BrokerError):
+    """Kafka answers, and this user may not do what was asked."""
+
+
 class LakeError(K2Error):
     """The table or its catalog is not in a state that can be trusted, or cannot be reached."""
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -68,12 +68,26 @@ class ProcessId(NamedTuple):
 
 
 HIDDEN: Final = "…"
-_SECRET: Final = re.compile("secret|token|password|key-id")
+_SECRET: Final = re.compile(r"secret|session-token|password|passphrase|key-id|key\.pem|bearer\.config")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting of that name holds what nobody else may see."""
+    return _SECRET.search(name) is not None
+
+
+def _without_secrets(settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: HIDDEN if is_secret(name) else value for name, value in settings.items()}
 
 
 def without_password(url: str) -> str:
     """A URL as it may be shown: `postgresql://k2:…@host/catalog`."""
-    return re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", rf"\1:{HIDDEN}@", url)
+    bare = re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", rf"\1:{HIDDEN}@", url)
+    return re.sub(
+        r"([?&])([^=&#]+)=[^&#]*",
+        lambda found: f"{found[1]}{found[2]}={HIDDEN}" if is_secret(found[2]) else found[0],
+        bare,
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,8 @@ class Endpoints:
     `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id tell.
     `processes` maps a service to its process, for `status`, `logs` and `down`. `storage` holds what Iceberg's file IO
     needs to reach the warehouse (`s3.endpoint`, `s3.access-key-id`, `s3.secret-access-key`, `s3.region`,
-    `s3.force-virtual-addressing`); empty for local files. What may hold a password stays out of the repr.
+    `s3.force-virtual-addressing`); empty for local files. `kafka` holds what librdkafka's clients need to reach Kafka
+    (`security.protocol`, `sasl.password`, …); empty for plain text. What may hold a password stays out of the repr.
     """
 
     engine: str
@@ -97,15 +112,16 @@ class Endpoints:
     started_at_us: int = 0
     processes: dict[str, "ProcessId"] = field(default_factory=dict)
     storage: dict[str, str] = field(default_factory=dict, repr=False)
+    kafka: dict[str, str] = field(default_factory=dict, repr=False)
 
     def shown(self) -> "Endpoints":
         """The same for people's eyes and scripts' logs: without passwords and keys."""
-        storage = {name: HIDDEN if _SECRET.search(name) else value for name, value in self.storage.items()}
         return replace(
             self,
             catalog_uri=without_password(self.catalog_uri),
             state_url=without_password(self.state_url),
-            storage=storage,
+            storage=_without_secrets(self.storage),
+            kafka=_without_secrets(self.kafka),
         )
 
 

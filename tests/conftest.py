@@ -15,6 +15,7 @@ from k2ctl.home import Endpoints
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
 from tests import docker_engine
+from tests.kafka_server import KafkaServer
 from tests.object_store import ObjectStore
 from tests.postgres_server import Missing, PostgresServer
 from tests.redis_server import RedisServer
@@ -96,6 +97,14 @@ def endpoints(stack: Endpoints, home: Path) -> Endpoints:
     lake = home / "lake"
     lake.mkdir()
     return replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+
+
+@pytest.fixture(scope="session")
+def guarded_kafka() -> Iterator[KafkaServer]:
+    """Somebody else's Apache Kafka, which takes only users with a password."""
+    server = _or_skip("K2CTL_REQUIRE_KAFKA", KafkaServer)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Topics and offsets of the running stack, on the embedded broker and on real Kafka alike."""
 
 import time
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -9,7 +10,7 @@ from confluent_kafka.admin import NewTopic, OffsetSpec
 
 from k2ctl.broker.clients import admin_client
 from k2ctl.broker.embedded import control
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, NotAllowed
 from k2ctl.home import Endpoints
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -19,6 +20,9 @@ NO_LEADER_YET: Final = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 """Real Kafka needs a moment to elect the leaders of a topic that was just made, or whose broker has gone."""
+_NOT_ALLOWED: Final = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+_UNREACHED: Final = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN}
+"""The client could not reach Kafka; why, its connections know."""
 
 
 class Watermarks(NamedTuple):
@@ -33,7 +37,14 @@ class BrokerAdmin:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._admin = admin_client(endpoints)
+        self._heard: deque[KafkaError] = deque(maxlen=8)
+        try:
+            self._admin = admin_client(endpoints, self._heard.append)
+        except KafkaException as error:
+            raise BrokerError(
+                f"Kafka's client does not take these settings: {error.args[0].str()}",
+                "Correct `external.kafka.properties` in the profile, then: k2ctl stack up",
+            ) from error
 
     def __enter__(self) -> "BrokerAdmin":
         return self
@@ -42,19 +53,21 @@ class BrokerAdmin:
         """Nothing to give back: librdkafka closes with the last reference."""
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
-        """Make a topic, known to the broker on return; False when there is one already.
+        """Make a topic, known to the broker on return, with as many copies as Kafka makes by itself.
 
-        `config` means nothing to the embedded broker.
+        False when there is one already. `config` means nothing to the embedded broker.
         """
         if self._endpoints.control_socket:
             return bool(control(self._endpoints.control_socket, "create_topic", name=name, partitions=partitions))
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        topic = NewTopic(name, num_partitions=partitions, config=dict(config or {}))
         made = True
         try:
             self._wait(self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S)[name])
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise refused(error) from error
+            code = error.args[0].code()
+            # Kafka asks first who may make a topic, and only then whether it is there.
+            if code != KafkaError.TOPIC_ALREADY_EXISTS and not (code in _NOT_ALLOWED and name in self.topics()):
+                raise self._refused(error) from error
             made = False
         self._await_topic(name)
         return made
@@ -73,7 +86,7 @@ class BrokerAdmin:
         try:
             self._wait(self._admin.delete_topics([name], request_timeout=ANSWER_TIMEOUT_S)[name])
         except KafkaException as error:
-            raise refused(error) from error
+            raise self._refused(error) from error
 
     def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
         """Drop the records of partitions before the given offsets, as retention does."""
@@ -85,14 +98,14 @@ class BrokerAdmin:
             for future in self._admin.delete_records(wanted, request_timeout=ANSWER_TIMEOUT_S).values():
                 self._wait(future)
         except KafkaException as error:
-            raise refused(error) from error
+            raise self._refused(error) from error
 
     def topics(self) -> dict[str, int]:
         """The number of partitions of every topic, internal ones left out."""
         try:
             listed = self._admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
         except KafkaException as error:
-            raise refused(error) from error
+            raise self._refused(error) from error
         return {name: len(topic.partitions) for name, topic in listed.items() if not name.startswith("__")}
 
     def watermarks(self, topic: str) -> dict[int, Watermarks]:
@@ -122,7 +135,7 @@ class BrokerAdmin:
             answer = self._admin.list_consumer_group_offsets([request], request_timeout=ANSWER_TIMEOUT_S)[group]
             found = self._wait(answer).topic_partitions
         except KafkaException as error:
-            raise refused(error) from error
+            raise self._refused(error) from error
         return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
 
     def epoch(self, topic: str) -> str:
@@ -134,7 +147,7 @@ class BrokerAdmin:
             described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_S)
             return f"{self._wait(cluster).cluster_id}/{self._wait(described[topic]).topic_id}"
         except KafkaException as error:
-            raise refused(error) from error
+            raise self._refused(error) from error
 
     def _partitions(self, topic: str) -> int:
         count = self.topics().get(topic, 0)
@@ -151,7 +164,7 @@ class BrokerAdmin:
                 return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
             except KafkaException as error:
                 if error.args[0].code() not in NO_LEADER_YET or time.monotonic() > deadline_s:
-                    raise refused(error) from error
+                    raise self._refused(error) from error
                 time.sleep(0.1)
 
     @staticmethod
@@ -161,8 +174,21 @@ class BrokerAdmin:
         except TimeoutError as error:  # librdkafka's own limit has not been heard of, as after a long standstill
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
 
+    def _refused(self, error: KafkaException) -> BrokerError:
+        """What Kafka said, or what became of the connections to it."""
+        return refused(error, self._failed_connections() if error.args[0].code() in _UNREACHED else "")
 
-def refused(error: KafkaException) -> BrokerError:
+    def _failed_connections(self) -> str:
+        self._admin.poll(0.1)
+        heard = [one.str() for one in self._heard if one.code() != KafkaError._ALL_BROKERS_DOWN]
+        told = dict.fromkeys(text.partition(" (after ")[0] for text in heard)
+        if not told and self._endpoints.engine == "external":
+            return " (nothing came back; the listener may want another security.protocol)"
+        return f" ({'; '.join(told)})" if told else ""
+
+
+def refused(error: KafkaException, reasons: str = "") -> BrokerError:
     """What librdkafka says, as our error."""
     detail = error.args[0]
-    return BrokerError(f"Kafka does not do what was asked: {detail.str()}", "See: k2ctl stack status")
+    kind = NotAllowed if detail.code() in _NOT_ALLOWED else BrokerError
+    return kind(f"Kafka does not do what was asked: {detail.str()}{reasons}", "See: k2ctl stack status")

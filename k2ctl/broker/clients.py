@@ -1,8 +1,10 @@
 """Settings of the Kafka clients, measured rather than guessed, in one place."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
 from k2ctl.home import Endpoints
@@ -23,6 +25,7 @@ def session_timeout_s(endpoints: Endpoints) -> float:
 
 def _common(endpoints: Endpoints) -> dict[str, Any]:
     return {
+        **endpoints.kafka,
         "bootstrap.servers": endpoints.bootstrap_servers,
         "client.id": "k2ctl",
         "logger": QUIET,
@@ -77,6 +80,11 @@ def consumer_config(endpoints: Endpoints, **overrides: Any) -> dict[str, Any]:
     }
 
 
-def admin_client(endpoints: Endpoints) -> AdminClient:
-    """A client for topics and offsets."""
-    return AdminClient(_common(endpoints))
+def admin_client(endpoints: Endpoints, on_error: Callable[[KafkaError], object]) -> AdminClient:
+    """A client for topics and offsets. on_error: hears, when the client is polled, of connections that failed.
+
+    Raises:
+        KafkaException: the clients do not take the endpoints' settings.
+    """
+    settings: dict[str, Any] = {**_common(endpoints), "error_cb": on_error}
+    return AdminClient(settings)

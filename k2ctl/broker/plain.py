@@ -43,6 +43,7 @@ class PlainConsumer:
         self.skipped_records = 0
         self._consumer = Consumer(
             {
+                **endpoints.kafka,
                 "bootstrap.servers": endpoints.bootstrap_servers,
                 "client.id": group,
                 "group.id": group,

@@ -4,9 +4,9 @@ import time
 import uuid
 from typing import Final
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.admin import BrokerAdmin, refused
 from k2ctl.broker.clients import producer_config
 from k2ctl.broker.reader import read_between
 from k2ctl.errors import BrokerError
@@ -24,6 +24,7 @@ def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
     """Produce a record to `k2.probe` and read it back.
 
     Raises:
+        NotAllowed: this user may not use that topic.
         BrokerError: it did not come back in time.
     """
     with BrokerAdmin(endpoints) as admin:
@@ -32,13 +33,16 @@ def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
         before = admin.watermarks(PROBE_TOPIC)[0].high
         word = uuid.uuid4().bytes
         producer = Producer(producer_config(endpoints, **AT_ONCE))
+        told: list[KafkaError | None] = []
         try:
-            producer.produce(PROBE_TOPIC, word, partition=0)
+            producer.produce(PROBE_TOPIC, word, partition=0, on_delivery=lambda error, _: told.append(error))
             left = producer.flush(timeout_s)
         except KafkaException as error:
             raise BrokerError(f"Kafka took no record: {error}", "See: k2ctl stack logs kafka") from error
         if left:
             raise BrokerError("Kafka acknowledged no record in time.", "See: k2ctl stack logs kafka")
+        if told and told[0] is not None:
+            raise refused(KafkaException(told[0]))
         after = admin.watermarks(PROBE_TOPIC)[0].high
     fetched, _, _ = read_between(endpoints, PROBE_TOPIC, {0: (before, after)}, timeout_s, limit_records=1000)
     if word not in fetched.values:

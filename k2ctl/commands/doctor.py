@@ -14,7 +14,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def doctor(
     engine: Annotated[
         str,
-        typer.Option(metavar="NAME", help="Judge this machine for one engine: embedded, local or docker [what is up]."),
+        typer.Option(
+            metavar="NAME", help="Judge this machine for one engine: embedded, local, docker or external [what is up]."
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import EngineOption, JsonOption, ProfileOption, parse_duration
+from k2ctl.options import JsonOption, ProfileOption, parse_duration
 
 app = typer.Typer(
     add_completion=False,
@@ -20,7 +20,9 @@ app = typer.Typer(
 
 @app.command(short_help="Start the stack and wait until it really works.")
 def up(
-    engine: EngineOption = "embedded",
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="embedded, local, docker or external.")
+    ] = "embedded",
     profile: ProfileOption = "laptop",
     service: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this service and what it needs; may be repeated.")
@@ -39,7 +41,8 @@ def up(
 ) -> None:
     """Start the stack and wait until it really works; says so when it runs already.
 
-    Options from --service to --build are for the docker engine.
+    Options from --service to --build are for the docker engine. The external engine starts nothing: it tries the
+    services that the profile's section `external` names, and leaves their addresses to every other command.
 
     Example:  k2ctl stack up --engine docker --port kafka=19092
     """
@@ -129,25 +132,32 @@ def down(
     volumes: Annotated[bool, typer.Option("--volumes", help="Delete the lake and all other data too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Stop the stack; the data stays unless --volumes is given. What is not its own is left alone.
+    """Stop the stack; the data stays unless --volumes is given. What is not its own is left alone, with --volumes too.
 
     Example:  k2ctl stack down
     """
     from k2ctl.console import say
-    from k2ctl.home import state_dir
+    from k2ctl.home import load_endpoints_or_nothing, state_dir
     from k2ctl.panels.stack import service_progress
     from k2ctl.stack.lifecycle import down as stop
 
     if volumes and not yes:
+        found = load_endpoints_or_nothing()
+        external = found is not None and found.engine == "external"
+        what = "what this machine knows of its loads" if external else "the lake"
         if not sys.stdin.isatty():
-            raise UsageError("--volumes deletes the lake.", "Say that it is meant: k2ctl stack down --volumes --yes")
-        if not typer.confirm(f"Delete the lake and all data of the stack of {state_dir()}?", err=True):
+            raise UsageError(f"--volumes deletes {what}.", "Say that it is meant: k2ctl stack down --volumes --yes")
+        more = ", and nothing that others run" if external else f" and all data of the stack of {state_dir()}"
+        if not typer.confirm(f"Delete {what}{more}?", err=True):
             say("Nothing was stopped or deleted.")
             raise typer.Exit(ExitCode.FAILED)
     with service_progress("k2ctl stack down") as report:
         stopped = stop(volumes=volumes, report=report)
     if stopped is None:
         say("Nothing was running." + (" All data is deleted." if volumes else ""))
+    elif stopped == "external":
+        deleted = "The records of this machine's loads are deleted. " if volumes else ""
+        say(f"The endpoints are forgotten. {deleted}What others run was not touched.")
     else:
         where = "in its volumes" if stopped == "docker" else f"in {state_dir()}"
         kept = "all data is deleted" if volumes else f"the lake stays {where}"

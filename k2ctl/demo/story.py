@@ -14,7 +14,7 @@ from k2ctl.demo.told import ActTold, Audience, Billing, Told
 from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints
 from k2ctl.profiles import Profile
-from k2ctl.stack.lifecycle import ENGINES
+from k2ctl.stack.lifecycle import OWN_STACKS
 
 Prove = Callable[[Endpoints], Check]
 
@@ -51,8 +51,10 @@ def tell(profile: Profile, engine: str, acts: Sequence[Act], tempo: Tempo, audie
         UsageError: there is no such engine.
         K2Error: something could not be started, or ended when it should not.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"The demo does not run on '{engine}'.", f"Engines: {', '.join(ENGINES)}")
+    if engine not in OWN_STACKS:
+        raise UsageError(
+            f"The demo does not run on '{engine}': it takes a stack of its own.", f"Engines: {', '.join(OWN_STACKS)}"
+        )
     started_s = time.monotonic()
     with stage(profile, engine, tempo, audience) as built:
         built.told.began = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"

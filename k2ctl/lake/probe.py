@@ -11,7 +11,7 @@ from k2ctl.lake.catalog import Lake
 
 
 def object_round_trip(endpoints: Endpoints) -> None:
-    """Put an object beside the warehouse, get it, delete it.
+    """Put an object into the warehouse, get it, delete it.
 
     Raises:
         LakeError: it did not come back as it was.
@@ -27,10 +27,13 @@ def object_round_trip(endpoints: Endpoints) -> None:
         files.delete(location)
     except (OSError, ValueError) as error:
         raise LakeError(
-            f"The object store took and gave no object: {first_line(error)}", "See: k2ctl stack status"
+            f"The warehouse {endpoints.warehouse} took and gave no object: {first_line(error)}",
+            "See: k2ctl stack status",
         ) from error
     if got != word:
-        raise LakeError("The object store gave back another object than it took.", "See: k2ctl stack status")
+        raise LakeError(
+            f"The warehouse {endpoints.warehouse} gave back another object than it took.", "See: k2ctl stack status"
+        )
 
 
 def list_catalog(endpoints: Endpoints) -> list[str]:

@@ -123,7 +123,12 @@ def changed_line(before: Board, event: Event, elapsed_s: float) -> str:
 def up_panel(result: Up) -> RenderableType:
     """The endpoints, and what to type next."""
     endpoints = result.endpoints.shown()
-    if result.already_running:
+    if endpoints.engine == "external":
+        same = ", as before" if result.already_running else ""
+        title = (
+            f"Every service of the external platform works{same}, after {seconds(result.seconds)}; nothing was started."
+        )
+    elif result.already_running:
         title = f"The {endpoints.engine} stack runs already; nothing changed, {seconds(result.seconds)}."
     elif result.repaired and endpoints.engine == "docker":
         title = f"The docker stack is up after {seconds(result.seconds)}; changed: {', '.join(result.changed)}."
@@ -134,6 +139,7 @@ def up_panel(result: Up) -> RenderableType:
     table.add_row(Text(title, style="bold green"))
     for name, value in (
         ("Kafka", endpoints.bootstrap_servers),
+        ("as", endpoints.kafka.get("security.protocol", "")),
         ("catalog", endpoints.catalog_uri),
         ("warehouse", endpoints.warehouse),
         ("objects", endpoints.storage.get("s3.endpoint", "")),

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
+from k2ctl.profiles.external import EXAMPLE, External, References
 from k2ctl.profiles.model import Profile
 
 MAX_BYTES = 262_144
@@ -33,6 +34,23 @@ def load_profile(name_or_path: str) -> Profile:
     return load_model(profile_path(name_or_path), Profile)
 
 
+def load_external(name_or_path: str) -> External:
+    """The section `external` of a profile, with the secrets that it refers to.
+
+    Raises:
+        ProfileError: there is no such section, a mistake in it, or a reference to nothing.
+    """
+    path = profile_path(name_or_path)
+    found = load_model(path, Profile, References(path.parent)).external
+    if found is None:
+        raise ProfileError(
+            f"{path}: there is no section `external`, which says where the services are that others run. A whole "
+            f"profile with one:\n\n{EXAMPLE}",
+            "Write it to a file: k2ctl stack up --engine external --profile ./prod.yaml",
+        )
+    return found
+
+
 def save_profile(profile: Profile, folder: Path) -> Path:
     """Write a profile that was changed by a program, so that other processes can load it."""
     path = folder / "profile.yaml"
@@ -54,8 +72,8 @@ def profile_path(name_or_path: str) -> Path:
     )
 
 
-def load_model(path: Path, model: type[Model]) -> Model:
-    """Read `path` as YAML into `model`.
+def load_model(path: Path, model: type[Model], context: object = None) -> Model:
+    """Read `path` as YAML into `model`; context: for the model's validators.
 
     Raises:
         ProfileError: with `file:line: dotted.key: what was expected` for the first mistake.
@@ -67,17 +85,39 @@ def load_model(path: Path, model: type[Model]) -> Model:
     if len(text) > MAX_BYTES:
         raise ProfileError(f"{path}: larger than {MAX_BYTES} bytes", "Profiles are small; is this the right file?")
     content, lines = _parse(path, text)
+    if model is Profile and isinstance(content, dict) and "base" in content:
+        content = _upon_its_base(path, content, lines)
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context=context)
     except ValidationError as error:
         # An unknown key tells more than what is missing because of it.
         first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         line = _nearest_line(lines, tuple(first["loc"]))
         message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        got = "" if first["type"] in {"missing", "extra_forbidden"} else f" (got {_brief(first['input'])})"
+        untold = first["type"] in {"missing", "extra_forbidden"} or first["loc"][:1] == ("external",)
+        got = "" if untold else f" (got {_brief(first['input'])})"  # what is wrong in `external` may be a secret
         more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
         raise ProfileError(f"{path}:{line}: {key or 'profile'}: {message}{got}{more}", "Correct that line.") from error
+
+
+def _upon_its_base(path: Path, content: dict[str, Any], lines: dict[tuple[Any, ...], int]) -> Any:
+    """What a profile says, upon the shipped one that it names as its base."""
+    own = {key: value for key, value in content.items() if key != "base"}
+    if content["base"] not in profile_names():
+        raise ProfileError(
+            f"{path}:{lines[('base',)]}: base: not a shipped profile (got {_brief(content['base'])})",
+            f"Shipped profiles: {', '.join(profile_names())}",
+        )
+    base = profile_path(content["base"])
+    return _merged(_parse(base, base.read_text(encoding="utf-8"))[0], own)
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Sections key by key; anything else as a whole."""
+    if not isinstance(base, dict) or not isinstance(own, dict):
+        return own
+    return {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
 
 
 def _parse(path: Path, text: str) -> tuple[Any, dict[tuple[Any, ...], int]]:

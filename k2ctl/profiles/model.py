@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from k2ctl.profiles.external import External
 from k2ctl.profiles.scale import Scale
 from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
 from k2ctl.schema.topics import WireFormat
@@ -145,7 +146,10 @@ class Degradation(Section):
 
 
 class Profile(Section):
-    """Everything that k2ctl can be told about a platform. scale: what it costs to run; `k2ctl cost` needs it."""
+    """Everything that k2ctl can be told about a platform.
+
+    scale: what it costs to run; `k2ctl cost` needs it. external: where it is; `stack up --engine external` needs it.
+    """
 
     name: Annotated[str, Field(min_length=1)]
     description: str
@@ -156,3 +160,4 @@ class Profile(Section):
     lake: Lake
     degradation: Degradation
     scale: Scale | None = None
+    external: External | None = None

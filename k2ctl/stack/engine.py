@@ -1,9 +1,10 @@
-"""What an engine is: one protocol, behind which embedded, local and docker look alike."""
+"""What an engine is: one protocol, behind which embedded, local, docker and external look alike."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints
 from k2ctl.stack.progress import Event
 
@@ -26,9 +27,15 @@ class Wanted:
     wait: bool = True
     build: bool = False
 
-    def asks_for_containers(self) -> bool:
-        """Whether it says anything that only an engine of containers can do."""
-        return bool(self.services or self.without or self.ports or self.build or not self.wait)
+    def refuse_containers(self, engine: str) -> None:
+        """Raises:
+        UsageError: it says something that only an engine of containers can do.
+        """
+        if self.services or self.without or self.ports or self.build or not self.wait:
+            raise UsageError(
+                f"--service, --port, --build and --no-wait mean nothing to the {engine} engine.",
+                "They are for: k2ctl stack up --engine docker",
+            )
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Up:
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One service of the stack. state: running, exited or file; health: healthy, done, or what is wrong.
+    """One service of the stack. state: running, exited, file or external; health: healthy, done, or what is wrong.
 
     cpu_share: of one core, so 2.0 is two cores busy.
     """

@@ -9,9 +9,18 @@ from k2ctl.errors import NotRunning, StackError, UsageError
 from k2ctl.home import Endpoints, forget_truth, load_endpoints_or_nothing, state_dir
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
+from k2ctl.stack.external import EXTERNAL
 from k2ctl.stack.processes_engine import EMBEDDED, LOCAL
 
-ENGINES: Final[dict[str, Engine]] = {"embedded": EMBEDDED, "local": LOCAL, "docker": DockerEngine()}
+ENGINES: Final[dict[str, Engine]] = {
+    "embedded": EMBEDDED,
+    "local": LOCAL,
+    "docker": DockerEngine(),
+    "external": EXTERNAL,
+}
+
+OWN_STACKS: Final = tuple(name for name, engine in ENGINES.items() if engine is not EXTERNAL)
+"""Engines for what makes a stack of its own and deletes it: the demo, `validate`, benchmarks."""
 
 BESIDE_OTHERS: Final = Wanted(services=("kafka", "redis", "postgres", "object-store"), ports={"auto": None})
 
@@ -44,13 +53,16 @@ def up_beside(engine: str, profile: str) -> Endpoints:
 
 
 def down(*, volumes: bool, report: Report = lambda _: None) -> str | None:
-    """Stop the stack, with `volumes` delete its data; the engine's name, None when nothing was running."""
+    """Stop the stack, with `volumes` delete its data; the engine's name, None when nothing was running.
+
+    Of the external engine that is what is written here of the loads, and no lake: also none that another engine left.
+    """
     with _lock():
         load_endpoints_or_nothing()
         running = _running()
         if running is not None:
             running.down(volumes=volumes, report=report)
-        if volumes or running is None:
+        if running is None or (volumes and running is not EXTERNAL):
             # One that is not up may have left something behind, such as an `up` that was killed.
             others = [engine for engine in ENGINES.values() if engine is not running]
             ended = [engine for engine in others if engine.down(volumes=volumes, report=report)]

@@ -5,14 +5,14 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from k2ctl.errors import StackError
+from k2ctl.errors import StackError, UsageError
 from k2ctl.home import ProcessId, state_dir
 
 STOP_PATIENCE_S: Final = 15.0
@@ -96,6 +96,27 @@ def _reap(pid: int) -> None:
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
         del _children[pid]
+
+
+def log_lines(service: str, *, follow: bool) -> Iterator[str]:
+    """The log of a service of this machine; with `follow`, for ever.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = log_path(service)
+    if not path.exists():
+        known = sorted(log.stem for log in path.parent.glob("*.log"))
+        raise UsageError(f"There is no log of '{service}'.", f"There are: {', '.join(known) or 'none yet'}")
+    with path.open(errors="replace") as file:
+        while True:
+            line = file.readline()
+            if line:
+                yield line.rstrip("\n")
+            elif not follow:
+                return
+            else:
+                time.sleep(0.2)
 
 
 def last_lines(service: str, count: int = 3) -> str:

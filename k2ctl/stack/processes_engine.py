@@ -8,7 +8,6 @@ from typing import Final
 
 import psutil
 
-from k2ctl.errors import UsageError
 from k2ctl.home import (
     Endpoints,
     ProcessId,
@@ -21,7 +20,7 @@ from k2ctl.home import (
 from k2ctl.stack import embedded, local
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.leftovers import end_leftovers
-from k2ctl.stack.processes import is_alive, log_path
+from k2ctl.stack.processes import is_alive, log_lines
 from k2ctl.stack.progress import note
 from k2ctl.stack.readiness import health, wait_for_kafka
 from k2ctl.stack.replicas import records, stop_processes
@@ -44,11 +43,7 @@ class ProcessEngine:
 
     def up(self, profile: str, wanted: Wanted, report: Report) -> Up:
         """See `Engine`. Processes that have died are cleared away and started anew; data is found again."""
-        if wanted.asks_for_containers():
-            raise UsageError(
-                f"--service, --port, --build and --no-wait mean nothing to the {self.name} engine.",
-                "They are for: k2ctl stack up --engine docker",
-            )
+        wanted.refuse_containers(self.name)
         started_s = time.monotonic()
         existing, repaired = self._endpoints(), False
         if existing is not None:
@@ -122,19 +117,7 @@ class ProcessEngine:
 
     def log_lines(self, service: str, *, follow: bool) -> Iterator[str]:
         """See `Engine`."""
-        path = log_path(service)
-        if not path.exists():
-            known = sorted(log.stem for log in path.parent.glob("*.log"))
-            raise UsageError(f"There is no log of '{service}'.", f"There are: {', '.join(known) or 'none yet'}")
-        with path.open(errors="replace") as file:
-            while True:
-                line = file.readline()
-                if line:
-                    yield line.rstrip("\n")
-                elif not follow:
-                    return
-                else:
-                    time.sleep(0.2)
+        return log_lines(service, follow=follow)
 
 
 def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> ServiceStatus:

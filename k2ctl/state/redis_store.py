@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from k2ctl.errors import StateError, first_line
+from k2ctl.home import without_password
 from k2ctl.state.store import Fence, PartitionState, PartitionStatistics, StoreStatistics, Update, namespace_of
 
 TIMEOUT_S: Final = 0.5
@@ -86,7 +87,9 @@ class RedisStateStore:
                 protocol=2,
             )
         except ValueError as error:
-            raise StateError(f"'{url}' is no address of a Redis: {error}", "Write it as redis://HOST:PORT/0") from error
+            raise StateError(
+                f"'{without_password(url)}' is no address of a Redis: {error}", "Write it as redis://HOST:PORT/0"
+            ) from error
         self._shown = url.rpartition("@")[2].removeprefix("redis://")
 
     @property

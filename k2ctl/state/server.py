@@ -11,7 +11,8 @@ from typing import Final
 
 import redis
 
-from k2ctl.errors import StackError
+from k2ctl.errors import StackError, StateError, first_line
+from k2ctl.home import without_password
 
 ANSWER_TIMEOUT_S: Final = 2.0
 START_TIMEOUT_S: Final = 10.0
@@ -51,15 +52,34 @@ def redis_arguments(port: int, folder: Path) -> list[str]:
     ]
 
 
-def redis_answers(url: str) -> bool:
-    """Whether a Redis answers PING within two seconds."""
-    client = redis.Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT_S, socket_connect_timeout=ANSWER_TIMEOUT_S)
+def ping(url: str) -> None:
+    """Ask a Redis whether it is there, and wait for two seconds at most.
+
+    Raises:
+        StateError: what it, or the way to it, said instead.
+    """
+    shown = without_password(url)
     try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
+        client = redis.Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT_S, socket_connect_timeout=ANSWER_TIMEOUT_S)
+    except ValueError as error:
+        raise StateError(f"{shown} is no address of a Redis: {error}", "Write it as redis://HOST:PORT/0") from error
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        raise StateError(
+            f"Redis at {shown} does not answer PING: {first_line(error)}", "See: k2ctl stack logs redis"
+        ) from error
     finally:
         client.close()
+
+
+def redis_answers(url: str) -> bool:
+    """Whether a Redis answers PING within two seconds."""
+    try:
+        ping(url)
+    except StateError:
+        return False
+    return True
 
 
 @contextmanager

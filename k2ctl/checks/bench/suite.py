@@ -21,6 +21,7 @@ from k2ctl.checks.bench.sequence import SequenceBench
 from k2ctl.checks.bench.sizes import NORMAL, Sizes
 from k2ctl.checks.bench.truth import truth_figures
 from k2ctl.demo.warden import watched
+from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints, private_home, state_dir
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.ceilings import sorted_write_s
@@ -40,7 +41,16 @@ PARTITIONS: Final = 64
 
 @contextmanager
 def bench_stack(engine: str, profile: Profile) -> Iterator[Endpoints]:
-    """A stack in a state directory of its own, gone afterwards, also when this process is killed."""
+    """A stack in a state directory of its own, gone afterwards, also when this process is killed.
+
+    Raises:
+        UsageError: the engine runs no stack of its own.
+    """
+    if engine not in lifecycle.OWN_STACKS:
+        raise UsageError(
+            f"Benchmarks do not run on '{engine}': they take a stack of their own.",
+            f"Engines: {', '.join(lifecycle.OWN_STACKS)}",
+        )
     with private_home("bench-") as home, watched(home):
         try:
             yield lifecycle.up_beside(engine, str(save_profile(profile, home)))

@@ -15,7 +15,7 @@ from k2ctl.stack.lifecycle import ENGINES, running_engine
 from k2ctl.stack.preflight import Check, Verdict, wrong
 
 KAFKA: Final = ("kafka",)
-LAKE: Final = ("catalog", "postgres", "object-store")
+LAKE: Final = ("catalog", "postgres", "warehouse", "object-store")
 
 
 def examine(engine: str = "") -> list[Check]:

@@ -11,7 +11,7 @@ from k2ctl.stack.docker.instance import load_instance, new_instance
 from k2ctl.stack.docker.preflight import engine_checks, memory_limits
 from k2ctl.stack.engine import Wanted
 from k2ctl.stack.leftovers import DOCKER_PATIENCE_S
-from k2ctl.stack.preflight import Check, Verdict, wrong
+from k2ctl.stack.preflight import Check, Verdict, ok, wrong
 
 
 def machine_checks(judged: str) -> list[Check]:
@@ -59,8 +59,13 @@ def _docker() -> list[Check]:
     return [check if check.name == "engine docker" else replace(check, name=f"docker {check.name}") for check in checks]
 
 
+def _external() -> list[Check]:
+    return [ok("engine external", "starts nothing here; its services are tried when it is up")]
+
+
 _CHECKS: Final = {
     "embedded": lambda: [preflight.embedded_engine()],
     "local": lambda: [preflight.local_engine()],
     "docker": _docker,
+    "external": _external,
 }

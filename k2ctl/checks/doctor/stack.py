@@ -3,7 +3,7 @@
 from typing import Final
 
 from k2ctl.broker.probe import clock_ahead_s
-from k2ctl.home import Endpoints
+from k2ctl.home import Endpoints, without_password
 from k2ctl.stack import fleet, replicas
 from k2ctl.stack.engine import ServiceStatus
 from k2ctl.stack.leftovers import leftover_containers, leftover_processes
@@ -43,6 +43,10 @@ def _service(engine: str, one: ServiceStatus) -> Check:
         return ok(name, one.health)
     if one.health == "starting":
         return _note(name, "starting", "k2ctl stack status")
+    if one.state == "external":
+        return _wrong(
+            name, one.health.splitlines()[0], f"It is run by others, at {without_password(one.endpoint)}: ask them"
+        )
     logs = "" if one.service == "catalog" else f"k2ctl stack logs {one.service}; then: "
     found = one.health if one.state in ("running", "file") else f"{one.state}: {one.health}"
     return _wrong(name, found.splitlines()[0], f"{logs}k2ctl stack up --engine {engine}")

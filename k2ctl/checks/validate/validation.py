@@ -10,7 +10,7 @@ from typing import Final
 from k2ctl.checks.validate import figures, load, pressure, whole
 from k2ctl.checks.validate.targets import Absent, Ground, Result, Results, Step, Target, Verdict
 from k2ctl.errors import CheckFailed, StackError, UsageError
-from k2ctl.stack.lifecycle import ENGINES
+from k2ctl.stack.lifecycle import OWN_STACKS
 
 STEPS: Final = (
     load.STEP,
@@ -75,8 +75,10 @@ def validate(steps: Sequence[Step], ground: Ground, done: Done = lambda *_: None
     Raises:
         UsageError: there is no such engine.
     """
-    if ground.engine not in ENGINES:
-        raise UsageError(f"'{ground.engine}' cannot be validated.", f"Engines: {', '.join(ENGINES)}")
+    if ground.engine not in OWN_STACKS:
+        raise UsageError(
+            f"'{ground.engine}' cannot be validated: it takes stacks of its own.", f"Engines: {', '.join(OWN_STACKS)}"
+        )
     started_s = time.monotonic()
     found = Validation(ground.engine, ground.full, cpus=os.cpu_count() or 1, others_load=os.getloadavg()[0])
     try:

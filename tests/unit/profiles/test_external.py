@@ -1,0 +1,132 @@
+"""The section `external`, and profiles that say only what differs: mistakes by line and key, secrets by reference."""
+
+from pathlib import Path
+
+import pyiceberg.io
+import pytest
+
+from k2ctl.errors import ProfileError
+from k2ctl.profiles import load_external, load_profile
+from k2ctl.profiles.external import EXAMPLE, STORAGE
+from k2ctl.stack.external import EXTERNAL
+
+README = Path(__file__).parent.parent.parent.parent / "README.md"
+VALUES = {"REDIS_PASSWORD": "a/b@c", "CATALOG_PASSWORD": "hush-db", "AWS_ACCESS_KEY_ID": "hush-id"}
+
+
+@pytest.fixture
+def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The example, with every secret in its place."""
+    for name, value in VALUES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush-key")
+    (tmp_path / "kafka_password").write_text("hush kafka\n")
+    path = tmp_path / "prod.yaml"
+    path.write_text(EXAMPLE.replace("/run/secrets/", ""))
+    return path
+
+
+def test_the_readme_shows_the_example() -> None:
+    assert f"```yaml\n{EXAMPLE}```\n" in README.read_text()
+
+
+def test_secrets_are_looked_up_for_the_engine_and_stay_references_elsewhere(profile: Path) -> None:
+    found = load_external(str(profile))
+    assert found.kafka.properties["sasl.password"] == "hush kafka"
+    assert found.state == "redis://:a%2Fb%40c@redis:6379/0"
+    assert found.catalog == "postgresql+psycopg://k2:hush-db@db:5432/k2"
+    assert found.storage["s3.secret-access-key"] == "hush-key"
+    assert "hush" not in repr(found)
+    plain = load_profile(str(profile)).external
+    assert plain is not None
+    assert plain.kafka.properties["sasl.password"] == "${file:kafka_password}"
+
+
+@pytest.mark.parametrize(
+    ("was", "written", "line", "told"),
+    [
+        (
+            "${file:kafka_password}",
+            "hush",
+            10,
+            "external.kafka.properties.sasl.password: a secret stands in no profile",
+        ),
+        ("${env:AWS_ACCESS_KEY_ID}", "hush", 16, "external.storage.s3.access-key-id: a secret stands in no profile"),
+        ("${env:REDIS_PASSWORD}", "hush", 11, "external.state: .*a password stands in no profile"),
+        ("${env:REDIS_PASSWORD}", "hush${env:X}", 11, "external.state: .*a password stands in no profile"),
+        ("@db:5432/k2", "@db/k2?sslpassword=hush", 12, "external.catalog: .*a password stands in no profile"),
+        ("env:REDIS_PASSWORD", "env:REDIS_HUSH", 11, "external.state: .*the environment has no REDIS_HUSH"),
+        (
+            "file:kafka_password",
+            "file:gone",
+            10,
+            "external.kafka.properties.sasl.password: .*/gone cannot be read: No such file",
+        ),
+        ("env:REDIS_PASSWORD", "vault:hush", 11, "external.state: .*write"),
+        (
+            "k2\n      sasl.pass",
+            "${vault:hush}\n      sasl.pass",
+            9,
+            "external.kafka.properties.sasl.username: .*this is no reference",
+        ),
+        ("sasl.username", "acks", 9, "external.kafka.properties.acks: .*k2ctl decides on this itself"),
+        ("s3.region", "s3.regio", 15, "external.storage.s3.regio: .*no such property; there are .*s3.region"),
+        ("postgresql+psycopg:", "postgresql:", 12, "external.catalog: .*write postgresql.psycopg://"),
+        ("s3://lakehouse", "gs://lakehouse", 13, "external.warehouse: .*write s3://"),
+        ("s3://lakehouse", "file:///lakehouse", 3, "external: .*means nothing to local files"),
+        ("kafka-1:9093,", "kafka-1,", 5, "external.kafka.bootstrap_servers: .*write HOST:PORT"),
+        ("  warehouse:", "  warehose:", 13, "external.warehose: unknown key"),
+        ("base: laptop", "base: desktop", 1, "base: not a shipped profile .got 'desktop'."),
+        (
+            "name: prod",
+            "topic: {partitions: 2, critical_partitions: 2}",
+            2,
+            "topic: .*must leave at least one partition",
+        ),
+    ],
+)
+def test_a_mistake_is_told_by_line_and_key_and_tells_no_secret(
+    profile: Path, was: str, written: str, line: int, told: str
+) -> None:
+    text = profile.read_text()
+    assert was in text
+    profile.write_text(text.replace(was, written, 1))
+    with pytest.raises(ProfileError, match=rf"prod\.yaml:{line}: {told}") as caught:
+        load_external(str(profile))
+    shown = str(caught.value)
+    assert "hush" not in shown.replace("REDIS_HUSH", "")
+    assert not any(value in shown for value in VALUES.values())
+
+
+def test_without_the_section_the_error_shows_one() -> None:
+    with pytest.raises(ProfileError, match="no section `external`") as caught:
+        load_external("laptop")
+    assert EXAMPLE in str(caught.value)
+
+
+def test_a_profile_upon_a_base_says_only_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: laptop\nname: mine\nmarket: {exchange: NYSE}\n")
+    mine, base = load_profile(str(path)), load_profile("laptop")
+    assert (mine.name, mine.market.exchange, mine.market.symbols) == ("mine", "NYSE", base.market.symbols)
+    assert mine.degradation == base.degradation
+
+
+def test_every_storage_property_is_one_of_pyicebergs() -> None:
+    assert {value for name, value in vars(pyiceberg.io).items() if name.startswith("S3_")} >= STORAGE
+
+
+def test_the_endpoints_show_no_secret_and_find_the_profile_from_everywhere(
+    profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from k2ctl.stack import external
+
+    monkeypatch.setattr(external, "try_for_real", lambda *_: None)
+    monkeypatch.chdir(profile.parent)
+    made = EXTERNAL.up("prod.yaml", external.Wanted(), lambda _: None).endpoints
+    assert made.kafka["sasl.password"] == "hush kafka"
+    assert made.profile == str(profile)
+    assert made.catalog_uri.endswith("/k2?connect_timeout=10")
+    for text in (repr(made), str(vars(made.shown()))):
+        assert "hush" not in text
+        assert "a%2Fb" not in text
