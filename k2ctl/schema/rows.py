@@ -17,6 +17,8 @@ from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_SCALE, NO_SEQUENCE, REFERE
 NOT_IN_REFERENCE: Final = -1
 ENRICHMENT_SKIPPED: Final = -2
 HOUR_US: Final = 3_600_000_000
+_WHOLE: Final = np.dtype((np.void, TRADE.message.itemsize))
+"""A trade as so many bytes: numpy copies it as one piece, where it would copy the trade field by field."""
 
 
 @cache
@@ -83,14 +85,16 @@ class Rows:
 
     def take(self, selection: np.ndarray) -> "Rows":
         """The rows that a boolean mask or an array of positions selects."""
+        # `take` copies a trade in one piece, where indexing copies it field by field: ten times as slow.
+        positions = np.flatnonzero(selection) if selection.dtype == np.bool_ else selection
         return Rows(
             self.topic,
             self.epoch,
-            self.trades[selection],
-            self.partition[selection],
-            self.offset[selection],
-            self.index[selection],
-            self.reference[selection],
+            self.trades.take(positions),
+            self.partition.take(positions),
+            self.offset.take(positions),
+            self.index.take(positions),
+            self.reference.take(positions),
             self.references,
         )
 
@@ -109,7 +113,7 @@ class Rows:
         return Rows(
             parts[0].topic,
             parts[0].epoch,
-            np.concatenate([part.trades for part in parts]),
+            np.concatenate([part.trades.view(_WHOLE) for part in parts]).view(TRADE.message),
             np.concatenate([part.partition for part in parts]),
             np.concatenate([part.offset for part in parts]),
             np.concatenate([part.index for part in parts]),
@@ -172,13 +176,24 @@ def _joined_references(parts: Sequence[Rows]) -> tuple[np.ndarray, list[np.ndarr
 
 
 def symbol_order(rows: Rows) -> np.ndarray:
-    """int64[n]: the order of (hour, symbol, timestamp) that files of the table are sorted by."""
+    """int64[n]: the order of (hour, symbol, timestamp) that files of the table are sorted by; equals stay in order.
+
+    A symbol's trades mostly come in order of time, and then sorting by hour and symbol is all there is to do.
+    """
     codes, names = codes_of(rows.trades["symbol"])
     rank = np.empty(len(names), np.int64)
     rank[np.argsort(names)] = np.arange(len(names))
-    hours = rows.trades["timestamp"] // HOUR_US
+    time_us = np.ascontiguousarray(rows.trades["timestamp"])
+    hours = time_us // HOUR_US
     major = (hours - hours.min(initial=0)) * max(1, len(names)) + rank[codes]
-    return np.lexsort((rows.trades["timestamp"], major))
+    # numpy sorts numbers of up to two bytes by radix, seven times as fast.
+    major = major.astype(np.min_scalar_type(major.max(initial=0)))
+    order = np.argsort(major, kind="stable")
+    falls = np.diff(time_us[order]) < 0
+    if (falls & (np.diff(major[order]) == 0)).any():
+        by_time = np.argsort(time_us, kind="stable")
+        order = by_time[np.argsort(major[by_time], kind="stable")]
+    return order
 
 
 def texts(column: np.ndarray, missing: np.ndarray | None = None) -> pa.DictionaryArray:

@@ -4,14 +4,17 @@ import numpy as np
 import pyarrow as pa
 
 _WORD = np.dtype(np.uint64)
+_SAMPLES = 64
 
 
 def codes_of(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fixed-width texts as (int32[n] codes, array of the distinct texts), by hashing rather than sorting.
 
     Texts of up to eight bytes, which symbols are, are hashed as numbers: six times as fast, and nothing is copied but
-    those eight bytes.
+    those eight bytes. One text over and over, which exchange and currency of a topic are, is not hashed at all.
     """
+    if all_alike(column[:: 1 + len(column) // _SAMPLES]) and all_alike(column):
+        return np.zeros(len(column), np.int32), column[:1]
     words = _words(column)
     if words is not None and not words[:, 1:].any():
         encoded = pa.array(np.ascontiguousarray(words[:, 0])).dictionary_encode()
@@ -24,7 +27,9 @@ def codes_of(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def all_alike(column: np.ndarray) -> bool:
-    """Whether all of a non-empty column's fixed-width texts are the same."""
+    """Whether a column's fixed-width texts are all the same; False without any."""
+    if not len(column):
+        return False
     words = _words(column)
     compared = column if words is None else words
     return bool((compared == compared[0]).all())
@@ -33,7 +38,9 @@ def all_alike(column: np.ndarray) -> bool:
 def fixed_binary(column: np.ndarray) -> pa.Array:
     """A column of fixed-width bytes as Arrow's fixed-size binary."""
     data = np.ascontiguousarray(column)
-    return pa.Array.from_buffers(pa.binary(column.dtype.itemsize), len(column), [None, pa.py_buffer(data.tobytes())])
+    return pa.Array.from_buffers(
+        pa.binary(column.dtype.itemsize), len(column), [None, pa.py_buffer(data.view(np.uint8))]
+    )
 
 
 def _words(column: np.ndarray) -> np.ndarray | None:
