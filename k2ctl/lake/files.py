@@ -50,21 +50,32 @@ def write_rows(table: Table, rows: Rows) -> list[DataFile]:
     """
     files: list[DataFile] = []
     try:
-        for part in _by_hour(rows) if len(rows) else ():
-            files.append(write_file(table, part))
+        for order in _by_hour(rows):
+            groups = row_groups(rows, order)
+            first = next(groups)
+            files.append(write_chunks(table, first.schema, itertools.chain([first], groups)))
     except BaseException:
         delete_files(table, files)
         raise
     return files
 
 
-def _by_hour(rows: Rows) -> Iterator[pa.Table]:
-    ordered = rows.take(symbol_order(rows))
-    hours = ordered.trades["timestamp"] // HOUR_US
-    edges = [0, *(np.flatnonzero(np.diff(hours)) + 1).tolist(), len(ordered)]
-    whole = ordered.to_arrow()
-    for start, end in itertools.pairwise(edges):
-        yield whole.slice(start, end - start)
+def _by_hour(rows: Rows) -> Iterator[np.ndarray]:
+    """The positions of each hour's rows, sorted by symbol and time."""
+    order = symbol_order(rows)
+    hours = rows.trades["timestamp"][order] // HOUR_US
+    edges = np.flatnonzero(np.diff(hours)) + 1
+    return (positions for positions in np.split(order, edges) if len(positions))
+
+
+def row_groups(rows: Rows, order: np.ndarray) -> Iterator[pa.Table]:
+    """The rows at some positions, a row group at a time.
+
+    The memory of one serves the next. Taken whole, a commit would hold three copies of itself, all in new memory, and
+    a sixth of its processor time would go into getting that.
+    """
+    for start in range(0, len(order), ROW_GROUP_ROWS):
+        yield rows.take(order[start : start + ROW_GROUP_ROWS]).to_arrow()
 
 
 def write_file(table: Table, columns: pa.Table) -> DataFile:

@@ -246,7 +246,7 @@ def test_a_commit_that_finds_the_disk_full_leaves_no_file_of_its_tries(
 ) -> None:
     from k2ctl.lake import files
 
-    write, tries = files.write_file, []
+    write, tries = files.write_chunks, []
 
     def full_at_the_second(*arguments: Any) -> Any:
         tries.append(1)
@@ -254,7 +254,7 @@ def test_a_commit_that_finds_the_disk_full_leaves_no_file_of_its_tries(
             raise OSError()  # not every error says something
         return write(*arguments)
 
-    monkeypatch.setattr(files, "write_file", full_at_the_second)
+    monkeypatch.setattr(files, "write_chunks", full_at_the_second)
     rows = make_rows(make_trades(100))
     rows.trades["timestamp"][50:] += 3_600_000_000
     writer = TableWriter(lake, ManualClock())
