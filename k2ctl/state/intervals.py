@@ -11,9 +11,12 @@ from typing import Final
 
 import numpy as np
 
+from k2ctl.schema.texts import codes_of
+
 NUMBER_BITS: Final = 40
 """Numbers are below 2^40: at a million a second a feed needs twelve days to get there."""
 
+_KEY_BYTES: Final = np.dtype("V8")
 _NUMBER_LIMIT: Final = np.uint64(1 << NUMBER_BITS)
 
 
@@ -150,10 +153,10 @@ class IntervalSets:
     def _points(self, keys: np.ndarray, numbers: np.ndarray, now_us: int = 0) -> np.ndarray:
         if len(numbers) and int(numbers.max()) >= int(_NUMBER_LIMIT) - 1:
             raise ValueError(f"a number is not below 2^{NUMBER_BITS} - 1")
-        distinct, inverse = np.unique(keys, return_inverse=True)
-        codes = self._codes_of(distinct)
+        which, distinct = codes_of(np.ascontiguousarray(keys).view(_KEY_BYTES))
+        codes = self._codes_of(distinct.view(np.uint64))
         self._touched_us[codes] = np.maximum(self._touched_us[codes], now_us)
-        result: np.ndarray = (codes[inverse] << NUMBER_BITS) | numbers
+        result: np.ndarray = (codes[which] << NUMBER_BITS) | numbers
         return result
 
     def _codes_of(self, distinct: np.ndarray) -> np.ndarray:
