@@ -41,6 +41,9 @@ from k2ctl.pipeline.step_times import StepTimes
 BATCH_TRADES = 50_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""
 
+LEAST_BATCH_RECORDS = 100
+"""Also the first batch: until it is there nobody knows how many trades a record holds, and it may be a thousand."""
+
 BUDGET_BATCH_S = 0.1
 IDLE_S = 0.005
 STOP_WITHIN_S = 1.0
@@ -69,6 +72,7 @@ class Consumer:
         self.topic, self.epoch, self.beginning = self._platform.topic, self._platform.epoch, self._platform.beginning
         self.retention, self.admission = self._platform.retention, self._platform.admission
         self.references = ReferenceFeed(endpoints, reference_topic_of(plan), self._platform.lake, self.clock)
+        self._batch_records = LEAST_BATCH_RECORDS
         self._open_degradation()
         self.holding = Holding(self._platform, self._let_go, lambda: self._collect(wait_s=None))
         self._goal = self.share.highs if plan.until_caught_up else None
@@ -144,9 +148,8 @@ class Consumer:
     def _read_and_clean(self) -> None:
         share = self.share
         before = share.reader.positions
-        limit = BATCH_TRADES if self.budget.per_s is None else min(BATCH_TRADES, self.budget.per_s * BUDGET_BATCH_S)
         fetched = share.reader.fetch(
-            max(100, round(limit / self.trades_per_record())),
+            self._batch_records,
             self.plan.profile.consumer.fetch_batch,
             critical_first=self.controller.number >= CRITICAL_FIRST_FROM,
         )
@@ -176,6 +179,8 @@ class Consumer:
                 rows = self.references.table.step(rows)
         pending.add_rows(rows)
         self.budget.spend(len(admitted.process))
+        limit = BATCH_TRADES if self.budget.per_s is None else min(BATCH_TRADES, self.budget.per_s * BUDGET_BATCH_S)
+        self._batch_records = max(LEAST_BATCH_RECORDS, round(limit * len(fetched) / max(1, len(batch.rows))))
         self.totals.records += len(fetched)
         self.totals.trades += len(batch.rows)
         self.totals.by_priority += admitted.counts

@@ -13,6 +13,9 @@ from k2ctl.home import Endpoints
 
 FIRST_WAIT_S: Final = 0.02
 NEXT_WAIT_S: Final = 0.005
+LANE_BYTES: Final = 64 << 20
+"""A lane's fetch ends behind this: a producer may turn from one trade to a record to a thousand at any time."""
+
 REST_SHARE_UNDER_PRESSURE: Final = 0.1
 """What the other lanes get of a batch at least when CRITICAL would fill it: they must be put aside, not forgotten."""
 
@@ -66,13 +69,14 @@ class LaneReader:
 
     def _fetch_from(self, reader: Reader, records: int, per_call: int, wait_s: float) -> Fetched:
         parts: list[Fetched] = []
-        left = max(1, records)
-        while left > 0:
+        left, size = max(1, records), 0
+        while left > 0 and size < LANE_BYTES:
             wanted = min(left, per_call)
             part = reader.fetch(wanted, wait_s if not parts else NEXT_WAIT_S)
             if len(part):
                 parts.append(part)
                 left -= len(part)
+                size += sum(map(len, part.values))
             if len(part) < wanted:
                 break
         fetched = concatenate(parts)

@@ -1,0 +1,62 @@
+"""How much goes through the steps together, whatever a record holds."""
+
+import threading
+
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.reader import Fetched
+from k2ctl.home import Endpoints
+from k2ctl.pipeline import lanes
+from k2ctl.pipeline.consumer import BATCH_TRADES, Consumer
+from k2ctl.pipeline.lanes import LaneReader
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.schema.topics import trades_topic
+from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
+
+
+def topic_of(endpoints: Endpoints, exchange: str) -> str:
+    topic = trades_topic("equities", exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    return topic
+
+
+def test_a_backlog_of_full_records_is_cleaned_in_small_batches_from_the_first_on(
+    endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = quick_profile()
+    profile = profile.model_copy(update={"market": profile.market.model_copy(update={"exchange": exchange})})
+    trades = make_trades(150_000)
+    produce_trades(endpoints, topic_of(endpoints, exchange), trades, frame=300)
+    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
+    sizes: list[int] = []
+    clean = consumer._clean
+
+    def noted(fetched: Fetched, spans: dict[int, tuple[int, int]]) -> None:
+        before = consumer.totals.trades
+        clean(fetched, spans)
+        sizes.append(consumer.totals.trades - before)
+
+    monkeypatch.setattr(consumer, "_clean", noted)
+    assert consumer.run(threading.Event()).stored == len(trades)
+    assert max(sizes) <= 1.1 * BATCH_TRADES
+
+
+def test_a_fetch_ends_when_records_turn_out_to_be_large(
+    endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "LANE_BYTES", 200_000)
+    topic = topic_of(endpoints, exchange)
+    produce_trades(endpoints, topic, make_trades(20_000), frame=100)
+    marks = dict.fromkeys(range(PARTITIONS), 50)
+    reader = LaneReader(endpoints, topic, "test", 0, dict.fromkeys(range(PARTITIONS), 0), marks)
+    sizes, records = [], 0
+    try:
+        while records < 200:
+            fetched = reader.fetch(10_000, 5, critical_first=False)
+            records += len(fetched)
+            sizes.append(sum(map(len, fetched.values)))
+    finally:
+        reader.close()
+    assert max(sizes) <= 200_000 + 5 * 100 * make_trades(1).nbytes
