@@ -13,3 +13,14 @@ def test_the_naive_way_and_ours_take_the_same_backlog() -> None:
     assert {figure.unit for figure in figures} == {"trades/s", "trades/CPU s"}
     held = [figure for figure in figures if figure.ratio is not None]
     assert [figure.metric for figure in held] == ["k2ctl, against naive JSON", "k2ctl, against naive SBE"] * 2
+
+
+def test_a_drain_is_held_against_reading_and_writing_alone() -> None:
+    sizes = Sizes(drain=4_000, drain_framed=4_000, repeat=1, warm_ups=0)
+    figures = Bench(load_profile("laptop"), "embedded", 1, lambda _: None, sizes).consume()
+    assert all(figure.value > 0 for figure in figures)
+    for case in ("frame 1", "frame 100"):
+        ours, reading, writing = [figure for figure in figures if figure.case == case][:3]
+        assert ours.ceiling is not None
+        assert 1 / ours.ceiling - (1 / reading.value + 1 / writing.value) < 1e-12
+        assert ours.ratio == ours.value / ours.ceiling

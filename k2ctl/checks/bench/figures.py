@@ -83,9 +83,10 @@ def against(
     ceilings: Sequence[float],
     goal: float | None,
 ) -> Figure:
-    """A figure of several repetitions, held against the median of what its ceiling reached in theirs."""
+    """A figure of several repetitions, each held against what its ceiling reached in the same one; medians of all."""
     value, ceiling = middle(values), middle(ceilings)
-    return Figure(benchmark, case, metric, value, unit, ceiling, value / ceiling, goal, False, *_range(values))
+    ratio = middle([ours / its for ours, its in zip(values, ceilings, strict=True)])
+    return Figure(benchmark, case, metric, value, unit, ceiling, ratio, goal, False, *_range(values))
 
 
 def middle(values: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.schema.rows import ENRICHMENT_SKIPPED, NOT_IN_REFERENCE, Rows
 from k2ctl.schema.trade import REFERENCE
 
 
@@ -35,3 +35,15 @@ def rows_of(trades: np.ndarray, topic: str) -> Rows:
     zeros = np.zeros(count, np.int32)
     skipped = np.full(count, ENRICHMENT_SKIPPED, np.int32)
     return Rows(topic, "e", trades, zeros, np.arange(count, dtype=np.int64), zeros, skipped, REFERENCE.empty(0))
+
+
+def rows_as_read(trades: np.ndarray, per_partition: np.ndarray, topic: str, frame: int) -> Rows:
+    """Trades, sorted by partition, as a consumer has them after its steps: `frame` to a record, partitions in turns."""
+    within = np.concatenate([np.arange(count) for count in per_partition.tolist()])
+    order = np.argsort(within // frame, kind="stable")
+    partition = np.repeat(np.arange(len(per_partition), dtype=np.int32), per_partition)
+    looked_up = np.full(len(trades), NOT_IN_REFERENCE, np.int32)
+    rows = Rows(
+        topic, "e", trades, partition, within // frame, (within % frame).astype(np.int32), looked_up, REFERENCE.empty(0)
+    )
+    return rows.take(order)

@@ -10,27 +10,24 @@ from typing import Final
 import numpy as np
 
 from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.ceilings import bare_consume_s, bare_produce_s
+from k2ctl.broker.ceilings import bare_produce_s
 from k2ctl.broker.producer import BatchProducer
 from k2ctl.checks.bench.commits import bench_commits
-from k2ctl.checks.bench.figures import CEILING, Figure, against, measured, repeated
+from k2ctl.checks.bench.drain import drain_figures, drain_once
+from k2ctl.checks.bench.figures import Figure, against, repeated
 from k2ctl.checks.bench.kafka_tools import KafkaTools, beside
-from k2ctl.checks.bench.made import even_profile, made_trades, rows_of
+from k2ctl.checks.bench.made import even_profile, made_trades
 from k2ctl.checks.bench.naive import alone, naive_figures, send_backlog, through_k2ctl, through_naive
 from k2ctl.checks.bench.sequence import SequenceBench
 from k2ctl.checks.bench.sizes import NORMAL, Sizes
 from k2ctl.checks.bench.truth import truth_figures
 from k2ctl.demo.warden import watched
 from k2ctl.errors import UsageError
-from k2ctl.home import Endpoints, private_home, state_dir
+from k2ctl.home import Endpoints, private_home
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.ceilings import sorted_write_s
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile, save_profile
-from k2ctl.schema.topics import trades_topic
 from k2ctl.schema.trade import TRADE, frames
 from k2ctl.stack import lifecycle
 
@@ -140,44 +137,12 @@ class Bench:
             ]
 
     def _drain(self, endpoints: Endpoints, frame: int, count: int, floor: float | None) -> list[Figure]:
-        tools = KafkaTools.at(endpoints)
         columns = self._repeated(
-            lambda: self._drain_once(endpoints, frame, count, tools), f"consume: {count:,} trades, frame {frame}"
+            lambda: drain_once(endpoints, self._fresh_lake(endpoints), self._profile_of_its_own(), frame, count),
+            f"consume: {count:,} trades, frame {frame}",
         )
-        ours, consuming, writing, *by_tool = columns
-        case = f"frame {frame}"
-        ceilings = [1 / (1 / read + 1 / write) for read, write in zip(consuming, writing, strict=True)]
-        figure = against("consume", case, "to committed rows", ours, "trades/s", ceilings, 0.7)
-        figures = [
-            figure,
-            *(beside(figure, "kafka-consumer-perf-test", rates, None) for rates in by_tool),
-            measured("consume", case, f"{CEILING}bare consume and join", consuming, "trades/s"),
-            measured("consume", case, f"{CEILING}sorted Parquet write", writing, "trades/s"),
-        ]
-        return [*figures, _absolute(figure, floor)] if floor is not None else figures
-
-    def _drain_once(self, endpoints: Endpoints, frame: int, count: int, tools: KafkaTools | None) -> list[float]:
-        """Trades a second: k2ctl's, bare consuming, bare writing, and Kafka's own tool (its records × the frame)."""
-        profile = self._profile_of_its_own()
-        topic = trades_topic(profile.market.asset_class, profile.market.exchange)
-        trades, per_partition = made_trades(profile, count)
-        with BrokerAdmin(endpoints) as admin:
-            admin.create_topic(topic, PARTITIONS)
-            BatchProducer(endpoints, topic, frame).send_all(trades, per_partition)
-            marks = admin.watermarks(topic)
-        fresh = self._fresh_lake(endpoints)
-        consuming = count / bare_consume_s(endpoints, topic, marks, profile.consumer.fetch_batch)[0]
-        writing = count / sorted_write_s(rows_of(trades, topic), f"file://{state_dir()}/ceiling")
-        consumer = Consumer(fresh, ConsumerPlan(profile, until_caught_up=True))
-        started_s = time.perf_counter()
-        totals = consumer.run(threading.Event())
-        rates = [totals.stored / (time.perf_counter() - started_s), consuming, writing]
-        if tools is not None:
-            records = sum(mark.high - mark.low for mark in marks.values())
-            rates.append(tools.consume(topic, records) * count / records)
-        with BrokerAdmin(endpoints) as admin:
-            admin.delete_topic(topic)
-        return rates
+        figures = drain_figures(columns, frame)
+        return [*figures, _absolute(figures[0], floor)] if floor is not None else figures
 
     def naive(self) -> list[Figure]:
         """The same backlog through the naive consumer, from JSON and from SBE, and through k2ctl's."""
