@@ -80,7 +80,7 @@ def consumer_config(endpoints: Endpoints, **overrides: Any) -> dict[str, Any]:
     }
 
 
-def admin_client(endpoints: Endpoints, on_error: Callable[[KafkaError], object]) -> AdminClient:
+def admin_client(endpoints: Endpoints, on_error: Callable[[KafkaError], object] = lambda _: None) -> AdminClient:
     """A client for topics and offsets. on_error: hears, when the client is polled, of connections that failed.
 
     Raises:
