@@ -98,7 +98,9 @@ def _processes_in(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get("K2CTL_HOME") == str(folder):
+            ours = process.pid != os.getpid() and process.environ().get("K2CTL_HOME") == str(folder)
+            # The tracker of whoever started load's workers outlives them: it ends with that process, by itself.
+            if ours and "multiprocessing.resource_tracker" not in " ".join(process.cmdline()):
                 found.append(process)
     return found
 

@@ -34,6 +34,22 @@ def test_what_runs_in_a_folder_ends_with_it_and_nothing_else_does(home: Path) ->
             process.wait()
 
 
+TRACKED = """
+from multiprocessing.resource_tracker import ensure_running
+from k2ctl.demo import warden
+from k2ctl.home import private_home
+with private_home(warden.PREFIX) as folder, warden.watched(folder):
+    ensure_running()
+ensure_running()
+"""
+
+
+def test_whoever_played_can_start_workers_again(home: Path) -> None:
+    """Python warns of a tracker that was killed."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", TRACKED], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_leftovers_are_cleared_and_a_demo_that_runs_is_not(home: Path) -> None:
     (home / "demo-dead").mkdir()
     (home / "demo-dead" / warden.LOCK).touch()
