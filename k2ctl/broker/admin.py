@@ -1,12 +1,13 @@
 """Topics and offsets of the running stack, on the embedded broker and on real Kafka alike."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import NewTopic, OffsetSpec
+from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec
 
 from k2ctl.broker.clients import admin_client
 from k2ctl.broker.embedded import control
@@ -99,6 +100,23 @@ class BrokerAdmin:
                 self._wait(future)
         except KafkaException as error:
             raise self._refused(error) from error
+
+    def retention_s(self, topic: str) -> float | None:
+        """For how long a topic keeps a record, `inf` for ever; None where Kafka does not tell.
+
+        The embedded broker does not, nor does one whose configuration this user may not see.
+        """
+        if self._endpoints.control_socket:
+            return None
+        asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        try:
+            answer = self._wait(self._admin.describe_configs([asked], request_timeout=ANSWER_TIMEOUT_S)[asked])
+        except KafkaException as error:
+            if error.args[0].code() in _NOT_ALLOWED:
+                return None
+            raise self._refused(error) from error
+        kept_ms = int(answer["retention.ms"].value)
+        return kept_ms / 1000 if kept_ms >= 0 else math.inf
 
     def topics(self) -> dict[str, int]:
         """The number of partitions of every topic, internal ones left out."""

@@ -88,9 +88,12 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     writer = TableWriter(lake, clock, SnapshotRetention.from_profile(profile.lake.expire))
     with BrokerAdmin(endpoints) as admin:
         topic, _ = make_topics(admin, profile)
+        kept_s = admin.retention_s(topic)
         table = lake.table()
         beginning = settle_epochs(endpoints, admin, writer, progress_of(table), topic, rebase=plan.rebase)
-    retention = RetentionWatch(endpoints, topic, profile.topic.retention_hours, clock)
+    retention = RetentionWatch(
+        endpoints, topic, profile.topic.retention_hours * 3600 if kept_s is None else kept_s, clock
+    )
     return Platform(
         endpoints,
         plan,

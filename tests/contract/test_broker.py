@@ -1,5 +1,6 @@
 """What K2 relies on in a Kafka, the same for the embedded cluster and for Apache Kafka."""
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -7,10 +8,9 @@ from dataclasses import replace
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import ConfigResource
 
 from k2ctl.broker.admin import BrokerAdmin, Watermarks
-from k2ctl.broker.clients import admin_client, consumer_config, producer_config
+from k2ctl.broker.clients import consumer_config, producer_config
 from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
 from k2ctl.broker.ends import LogEnds
 from k2ctl.broker.membership import Membership
@@ -62,10 +62,21 @@ def test_trades_are_kept_for_as_long_as_the_profile_says(local_stack: Endpoints,
     with BrokerAdmin(local_stack) as admin:
         trades, _ = make_topics(admin, laptop.model_copy(update={"market": market, "topic": topic}))
         assert admin.topics()[trades] == topic.partitions
-    resource = ConfigResource(ConfigResource.Type.TOPIC, trades)
-    admin_of_configs = admin_client(local_stack)
-    config = admin_of_configs.describe_configs([resource])[resource].result(20)
-    assert config["retention.ms"].value == "7200000"
+        assert admin.retention_s(trades) == 7200
+
+
+def test_a_topic_that_keeps_its_records_for_ever_says_so(local_stack: Endpoints, exchange: str) -> None:
+    name = f"contract.{exchange.lower()}"
+    with BrokerAdmin(local_stack) as admin:
+        admin.create_topic(name, 1, {"retention.ms": "-1"})
+        assert admin.retention_s(name) == math.inf
+
+
+def test_the_embedded_broker_does_not_say_how_long_it_keeps_records(embedded_stack: Endpoints, exchange: str) -> None:
+    name = f"contract.{exchange.lower()}"
+    with BrokerAdmin(embedded_stack) as admin:
+        admin.create_topic(name, 1)
+        assert admin.retention_s(name) is None
 
 
 def test_a_topic_that_was_made_is_there_at_once_with_all_its_partitions(stack: Endpoints, exchange: str) -> None:

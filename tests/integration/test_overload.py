@@ -287,6 +287,23 @@ def test_ranges_that_retention_has_deleted_are_lost_and_said(local_stack: Endpoi
     assert total.stored + total.lost == 60_000
 
 
+def test_a_topic_of_others_that_keeps_less_than_an_hour_is_no_place_to_leave_trades_in(
+    local_stack: Endpoints, home: Path, exchange: str
+) -> None:
+    """What the topic says counts, not what the profile would have made it with."""
+    with BrokerAdmin(local_stack) as admin:
+        topic = trades_topic("equities", exchange)
+        admin.create_topic(topic, quick_profile().topic.partitions, {"retention.ms": str(30 * 60_000)})
+        assert admin.retention_s(topic) == 1800
+    endpoints, profile = one_platform(local_stack, home, exchange)
+    assert profile.topic.retention_hours >= 1
+    trades = backlog(endpoints, profile, 60_000)
+    said, _ = run_until(endpoints, profile, lambda s: s.by_priority["LOW"]["spill"] > 0)
+    assert said[-1].by_priority["LOW"]["shed"] == 0
+    run_until(endpoints, profile, settled, budget=None)
+    assert_all_stored_once(endpoints, trades)
+
+
 KILLED_AT = {
     "entering a level": ("k2ctl.pipeline.degradation.controller", "Controller._change", "after"),
     "before a spill file": ("k2ctl.lake.aside.folder", "AsideFolder.write", "before"),

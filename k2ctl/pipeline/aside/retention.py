@@ -1,5 +1,6 @@
 """How long Kafka will still hold what is owed, so that deferring a trade never becomes losing it."""
 
+import math
 from typing import Final
 
 from k2ctl.broker.admin import BrokerAdmin, Watermarks
@@ -17,12 +18,12 @@ PRESSES_BELOW: Final = 0.2
 
 
 class RetentionWatch:
-    """Looks at the log starts of one topic, while Kafka holds something that is owed."""
+    """Looks at the log starts of one topic, while Kafka holds something that is owed. retention_s: the topic's own."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, retention_hours: float, clock: Clock) -> None:
+    def __init__(self, endpoints: Endpoints, topic: str, retention_s: float, clock: Clock) -> None:
         self._endpoints = endpoints
         self._topic = topic
-        self._retention_s = retention_hours * 3600
+        self._retention_s = retention_s
         self._clock = clock
         self._due_s = 0.0
         self._marks: dict[int, Watermarks] = {}
@@ -56,6 +57,6 @@ class RetentionWatch:
 
     def left_s(self, oldest_age_s: float | None) -> float | None:
         """Seconds until retention by time deletes the oldest record that is still needed; None if unknown."""
-        if oldest_age_s is None or self._endpoints.engine == "embedded":
+        if oldest_age_s is None or self._endpoints.engine == "embedded" or math.isinf(self._retention_s):
             return None
         return max(0.0, self._retention_s - oldest_age_s)
