@@ -127,17 +127,18 @@ class Reader:
 
     def fetch(self, count: int, timeout_s: float) -> Fetched:
         """Up to `count` records, waiting at most `timeout_s` for them."""
-        messages, refused = self._consumer.consume(count, timeout_s), list[Message]()
-        if any(map(Message.error, messages)):
-            refused = [message for message in messages if message.error() is not None]
-            messages = [message for message in messages if message.error() is None]
+        messages, told = self._consumer.consume(count, timeout_s), list[Message]()
+        errors = list(map(Message.error, messages))
+        if any(errors):
+            told = [message for message, error in zip(messages, errors, strict=True) if error]
+            messages = [message for message, error in zip(messages, errors, strict=True) if not error]
         fetched = self._expected(Fetched.of(messages))
         if len(fetched):
             last = np.flatnonzero(np.append(np.diff(fetched.partition) != 0, True))
             for partition, offset in zip(fetched.partition[last].tolist(), fetched.offset[last].tolist(), strict=True):
                 self._positions[partition] = max(offset + 1, self._positions[partition])
         # Behind the records that came with it: what was fetched before a partition stopped is no part of the hole.
-        for message in refused:
+        for message in told:
             self._note(message)
         return fetched
 

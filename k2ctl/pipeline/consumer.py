@@ -153,7 +153,9 @@ class Consumer:
             self.plan.profile.consumer.fetch_batch,
             critical_first=self.controller.number >= CRITICAL_FIRST_FROM,
         )
-        spans = share.pending.note_read(fetched, before, share.reader.holes(), share.reader.oldest_critical_ms)
+        spans = share.pending.note_read(
+            fetched, before, share.reader.positions, share.reader.holes(), share.reader.oldest_critical_ms
+        )
         if len(fetched):
             self._clean(fetched, spans)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from k2ctl.broker.reader import Fetched, Hole, Reader, concatenate
+from k2ctl.broker.reader import AT_ENDS, Fetched, Hole, Reader, concatenate
 from k2ctl.broker.watermarks import WatermarkFollower
 from k2ctl.home import Endpoints
 
@@ -40,7 +40,7 @@ class LaneReader:
         self._readers: list[Reader] = []
         for part in parts:
             if part:
-                reader = Reader(endpoints, topic, group)
+                reader = Reader(endpoints, topic, group, **AT_ENDS)
                 reader.assign(part)
                 self._readers.append(reader)
         self._watermarks = WatermarkFollower(endpoints, topic, {p: highs[p] for p in offsets}) if offsets else None
@@ -86,7 +86,7 @@ class LaneReader:
 
     @property
     def positions(self) -> dict[int, int]:
-        """The offset that each partition is read from next."""
+        """The offset that each partition is read from next; also behind what the log holds beside records."""
         return {p: offset for reader in self._readers for p, offset in reader.positions.items()}
 
     def high_watermarks(self) -> dict[int, int | None]:

@@ -1,6 +1,6 @@
 """What has been read and not yet committed: rows, counts, letters, what is put aside, and the offsets they lead to."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -61,30 +61,28 @@ class Pending:
     def note_read(
         self,
         fetched: Fetched,
-        positions_before: Mapping[int, int],
+        before: Mapping[int, int],
+        after: Mapping[int, int],
         holes: Sequence[Hole],
         oldest_critical_ms: int | None,
     ) -> dict[int, tuple[int, int]]:
-        """Move the ends of the partitions past what was fetched, and past the holes that were met.
+        """Move the ends of the partitions as far as they were read, which may be past more than records.
 
-        A hole may lie before, behind or between the records. Returns what the records of each partition span.
+        before, after: positions around the fetch. Offsets that were passed and brought no record are a hole, which may
+        lie before, behind or between the records, or never held a trade: marks of transactions, what was aborted or
+        compacted. Returns what was read of each partition, without holes.
         """
-        read = _ends(fetched)
-        ends = dict(read)
-        for hole in holes:
-            ends[hole.partition] = max(hole.first, ends.get(hole.partition, 0))
-            self._count_lost(hole)
-        for partition, end in ends.items():
-            self.start.setdefault(partition, positions_before[partition])
+        moved = {partition: (before[partition], end) for partition, end in after.items() if end != before[partition]}
+        for partition, (start, end) in moved.items():
+            self.start.setdefault(partition, start)
             self.end[partition] = end
+        for hole in holes:
+            self._count_lost(hole)
+            moved.pop(hole.partition, None)
         self.oldest_ms = min((ms for ms in (self.oldest_ms, fetched.oldest_ms) if ms is not None), default=None)
         if self.oldest_critical_ms is None:
             self.oldest_critical_ms = oldest_critical_ms
-        holed = {hole.partition for hole in holes}
-        return {
-            partition: (_first(fetched, partition) if partition in holed else positions_before[partition], end)
-            for partition, end in read.items()
-        }
+        return moved | _spans(fetched, {hole.partition for hole in holes})
 
     def note_beginnings(self, offsets: Mapping[int, int]) -> None:
         """Partitions that the table does not know yet, and where they are read from."""
@@ -159,14 +157,7 @@ class Pending:
         return LedgerChange((*self.shed, *spill_entries), settled)
 
 
-def _ends(fetched: Fetched) -> dict[int, int]:
-    """For each partition of which records came, the offset after the last."""
-    if not len(fetched):
-        return {}
-    highest = np.full(int(fetched.partition.max()) + 1, -1, np.int64)
-    np.maximum.at(highest, fetched.partition, fetched.offset)
-    return {partition: int(highest[partition]) + 1 for partition in np.flatnonzero(highest >= 0).tolist()}
-
-
-def _first(fetched: Fetched, partition: int) -> int:
-    return int(fetched.offset[fetched.partition == partition].min())
+def _spans(fetched: Fetched, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
+    """From the first to behind the last record of those of some partitions of which records came."""
+    offsets = {partition: fetched.offset[fetched.partition == partition] for partition in partitions}
+    return {partition: (int(some.min()), int(some.max()) + 1) for partition, some in offsets.items() if len(some)}

@@ -1,0 +1,157 @@
+"""A topic that a transactional producer fills: the marks of its transactions take offsets, and are never delivered."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from confluent_kafka import Producer
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.clients import producer_config
+from k2ctl.errors import K2Error
+from k2ctl.home import Endpoints
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.profiles import Profile
+from k2ctl.schema.topics import trades_topic
+from k2ctl.schema.trade import frames
+from tests.made_trades import PARTITIONS, ids_of, make_trades, partition_of_made, quick_profile, stored_ids
+
+pytestmark = [pytest.mark.kafka, pytest.mark.parametrize("stack", ["local"], indirect=True)]
+
+WITHIN_S = 20.0
+
+
+class Paying:
+    """A transactional producer of made trades."""
+
+    def __init__(self, endpoints: Endpoints, topic: str) -> None:
+        self._topic = topic
+        self._producer = Producer(producer_config(endpoints, **{"transactional.id": topic, "linger.ms": 1}))
+        self._producer.init_transactions(WITHIN_S)
+
+    def send(self, trades: np.ndarray, *, commit: bool = True) -> None:
+        """One transaction, into every partition; or one that is aborted behind its records."""
+        self._producer.begin_transaction()
+        partition = partition_of_made(trades)
+        for number in range(PARTITIONS):
+            for value in frames(trades[partition == number], 1):
+                self._producer.produce(self._topic, value, partition=number)
+        assert self._producer.flush(WITHIN_S) == 0
+        if commit:
+            self._producer.commit_transaction(WITHIN_S)
+        else:
+            self._producer.abort_transaction(WITHIN_S)
+
+
+@pytest.fixture
+def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, str]:
+    """Apache Kafka with an empty table and an empty topic."""
+    profile = quick_profile()
+    market = profile.market.model_copy(update={"exchange": exchange})
+    topic = trades_topic(market.asset_class, exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    return endpoints, profile.model_copy(update={"market": market}), topic
+
+
+def await_ends(endpoints: Endpoints, topic: str, offsets: int) -> None:
+    """Wait for the marks, which come a moment after the commit: each partition holds so many offsets then."""
+    with BrokerAdmin(endpoints) as admin:
+        deadline_s = time.monotonic() + WITHIN_S
+        while {mark.high for mark in admin.watermarks(topic).values()} != {offsets}:
+            assert time.monotonic() < deadline_s, admin.watermarks(topic)
+            time.sleep(0.02)
+
+
+def catch_up(endpoints: Endpoints, profile: Profile) -> Consumer:
+    """One that reads up to the ends; told to stop when that takes too long, which shows in its lag."""
+    consumer, stop = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)), threading.Event()
+    timer = threading.Timer(WITHIN_S, stop.set)
+    timer.start()
+    consumer.run(stop)
+    timer.cancel()
+    assert not stop.is_set(), "it did not catch up"
+    return consumer
+
+
+def assert_all_is_told(consumer: Consumer, trades: np.ndarray, ends: int) -> None:
+    """Every trade is stored once and counted once; the table stands at the ends; an offset that never comes is none."""
+    assert stored_ids(consumer.endpoints) == ids_of(trades)
+    assert consumer.share.committed_offsets == dict.fromkeys(range(PARTITIONS), ends)
+    counts = consumer.counts()
+    assert counts.balanced
+    assert (counts.seen, counts.stored, counts.lost) == (len(trades), len(trades), 0)
+    assert consumer.totals.fenced == 0
+
+
+def test_a_consumer_catches_up_with_transactions_and_goes_on_where_it_ended(
+    platform: tuple[Endpoints, Profile, str],
+) -> None:
+    endpoints, profile, topic = platform
+    paying, trades = Paying(endpoints, topic), make_trades(800)
+    paying.send(trades[:400])
+    await_ends(endpoints, topic, 101)
+    assert_all_is_told(catch_up(endpoints, profile), trades[:400], 101)
+    paying.send(trades[400:])
+    await_ends(endpoints, topic, 202)
+    assert_all_is_told(catch_up(endpoints, profile), trades, 202)
+
+
+def test_a_transaction_that_was_aborted_is_passed_and_counts_for_nothing(
+    platform: tuple[Endpoints, Profile, str],
+) -> None:
+    endpoints, profile, topic = platform
+    paying, trades = Paying(endpoints, topic), make_trades(1200)
+    paying.send(trades[:400])
+    paying.send(trades[400:800], commit=False)
+    await_ends(endpoints, topic, 202)
+    assert_all_is_told(catch_up(endpoints, profile), trades[:400], 202)
+    paying.send(trades[400:800], commit=False)
+    paying.send(trades[800:])
+    await_ends(endpoints, topic, 404)
+    assert_all_is_told(catch_up(endpoints, profile), np.concatenate([trades[:400], trades[800:]]), 404)
+
+
+@pytest.fixture
+def running(platform: tuple[Endpoints, Profile, str]) -> Iterator[Consumer]:
+    """A consumer that goes on until the test ends."""
+    consumer, stop = Consumer(platform[0], ConsumerPlan(platform[1])), threading.Event()
+    failed: list[K2Error] = []
+
+    def run() -> None:
+        try:
+            consumer.run(stop)
+        except K2Error as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield consumer
+    stop.set()
+    thread.join(WITHIN_S)
+    assert not failed
+
+
+def test_each_commit_begins_where_the_last_ended_though_a_mark_lies_between(
+    platform: tuple[Endpoints, Profile, str], running: Consumer
+) -> None:
+    """Were the two an offset apart, the table would refuse the second, and its trades be dropped."""
+    endpoints, _, topic = platform
+    paying, trades, rounds = Paying(endpoints, topic), make_trades(800), 10
+    for number in range(rounds):
+        paying.send(trades[number * 80 : (number + 1) * 80])
+        end = (number + 1) * 21
+        deadline_s = time.monotonic() + WITHIN_S
+        # Odd rounds follow at once, in the middle of a commit; even ones when the mark has been committed.
+        while number % 2 == 0 and set(running.share.committed_offsets.values()) != {end}:
+            assert time.monotonic() < deadline_s, running.share.committed_offsets
+            time.sleep(0.01)
+    await_ends(endpoints, topic, rounds * 21)
+    while set(running.share.committed_offsets.values()) != {rounds * 21}:
+        assert time.monotonic() < deadline_s, running.share.committed_offsets
+        time.sleep(0.01)
+    assert running.lag_trades() == 0
+    assert_all_is_told(running, trades, rounds * 21)
