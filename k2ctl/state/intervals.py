@@ -11,17 +11,21 @@ from typing import Final
 
 import numpy as np
 
+from k2ctl.errors import StateError
 from k2ctl.schema.texts import codes_of
 
 NUMBER_BITS: Final = 40
 """Numbers are below 2^40: at a million a second a feed needs twelve days to get there."""
+
+KEY_LIMIT: Final = 1 << (64 - NUMBER_BITS)
+"""A key's code has the bits that its numbers leave: 16.8 million feed sessions in a day."""
 
 _KEY_BYTES: Final = np.dtype("V8")
 _NUMBER_LIMIT: Final = np.uint64(1 << NUMBER_BITS)
 
 
 class IntervalSets:
-    """For each 64-bit key a set of numbers below 2^40."""
+    """For each 64-bit key a set of numbers below 2^40. Of more than KEY_LIMIT keys, none is taken in: StateError."""
 
     def __init__(self) -> None:
         self._keys = np.zeros(0, np.uint64)
@@ -165,6 +169,11 @@ class IntervalSets:
         known = at < len(self._keys)
         known[known] = self._keys[at[known]] == distinct[known]
         new = distinct[~known]
+        if len(self._keys) + len(new) > KEY_LIMIT:
+            raise StateError(
+                f"More than {KEY_LIMIT:,} feed sessions in a deduplication window: they cannot be told apart.",
+                "The first eight bytes of message_id name the session, and should stay the same while it lasts.",
+            )
         if len(new):
             codes = np.arange(len(self._keys), len(self._keys) + len(new), dtype=np.uint64)
             self._touched_us = np.concatenate([self._touched_us, np.zeros(len(new), np.int64)])

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.errors import StateError
+from k2ctl.state import intervals
 from k2ctl.state.intervals import IntervalSets
 
 pairs = st.lists(st.tuples(st.sampled_from([0, 7, 2**64 - 1]), st.integers(0, 40)), max_size=60)
@@ -51,6 +53,19 @@ def test_dense_numbers_take_one_interval_per_key() -> None:
 def test_a_number_that_is_too_large_is_refused() -> None:
     with pytest.raises(ValueError, match="2\\^40"):
         IntervalSets().add(np.array([1], np.uint64), np.array([2**40], np.uint64))
+
+
+def test_more_keys_than_there_are_codes_are_refused_and_never_taken_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "KEY_LIMIT", 4)
+    sets = IntervalSets()
+    numbers = np.zeros(4, np.uint64)
+    assert not sets.add(np.arange(4, dtype=np.uint64), numbers).any()
+    for take_in in (sets.add, sets.contains):
+        with pytest.raises(StateError, match="feed sessions"):
+            take_in(np.array([9], np.uint64), numbers[:1])
+    assert sets.add(np.arange(4, dtype=np.uint64), numbers).all(), "those that are known go on"
+    sets.forget(1)
+    assert not sets.add(np.arange(9, 13, dtype=np.uint64), numbers).any(), "those that were forgotten made room"
 
 
 @given(pairs, st.data())
