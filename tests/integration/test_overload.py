@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from k2ctl.lake.upkeep.collector import collect
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.load.plan import plan_load
+from k2ctl.pipeline.aside import recovery
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.report import StatusReporter
@@ -220,6 +222,29 @@ def test_an_edited_policy_gives_back_the_same_trades(endpoints: Endpoints, profi
         assert counts.duplicate == counts.lost == 0
         assert min(counts.shed, counts.spilled) >= 0
         assert counts.shed + counts.spilled == consumer.ledger.count
+    run_until(endpoints, profile, settled, budget=None)
+    assert_all_stored_once(endpoints, trades)
+
+
+@pytest.mark.parametrize("stack", ["local"], indirect=True)
+def test_an_edited_policy_waits_for_a_store_that_is_away(
+    endpoints: Endpoints, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trades = backlog(endpoints, profile, 60_000)
+    run_until(endpoints, profile, lambda s: s.owed > 5_000 and s.owed_spilled > 0)
+    tiers = profile.market.tiers.model_copy(update={"critical": 5, "low": 1})
+    edited = profile.model_copy(update={"market": profile.market.model_copy(update={"tiers": tiers})})
+    asked, to_fail = recovery.stored_identities, iter([True] * 3)
+
+    def away_at_first(*of: Any) -> dict[int, np.ndarray]:
+        if next(to_fail, False):
+            raise OSError("the store is away")
+        return asked(*of)
+
+    monkeypatch.setattr(recovery, "stored_identities", away_at_first)
+    consumer = Consumer(endpoints, ConsumerPlan(edited, backfill=True))
+    assert consumer.run(threading.Event()).given_back > 0
+    assert not next(to_fail, False), "it was asked again"
     run_until(endpoints, profile, settled, budget=None)
     assert_all_stored_once(endpoints, trades)
 

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.broker.reader import read_between
+from k2ctl.errors import LakeError, first_line
 from k2ctl.home import Endpoints
 from k2ctl.lake.aside.folder import AsideFolder, Unanswered
 from k2ctl.lake.aside.identities import identity_numbers, stored_identities
@@ -28,6 +29,9 @@ from k2ctl.schema.rows import Rows
 from k2ctl.schema.topics import WireFormat
 
 READ_TIMEOUT_S: Final = 10.0
+GIVE_UP_AFTER_US: Final = 60_000_000
+"""How long the table's files are asked for again, as a commit is: a store may be restarted, a compaction take one."""
+
 DAMAGED: Final = "damaged"
 DAMAGED_AND_HOLED: Final = "damaged, and Kafka has a hole"
 """In place of a policy: ranges of a spill file that could not be read, so that priorities alone do not tell."""
@@ -52,12 +56,16 @@ class Recovery:
         self._deduplicator = deduplicator
         self._epoch = epoch
         self._wire_format = wire_format
+        self._refused_since_us: int | None = None
 
     def parts(self, ledger: Ledger, records: int, now_us: int) -> Iterator[GivenBack]:
         """Pieces of a topic's ledger, oldest first, of about `records` records together; none when nothing is owed.
 
         A spill file is given back whole. The rows have passed deduplication, and count as remembered from here on: so
         the pieces must be committed, or this process must end.
+
+        Raises:
+            LakeError: what the table holds could not be read for GIVE_UP_AFTER_US.
         """
         while records > 0 and ledger.entries:
             part = self._next_part(ledger.entries, records, now_us)
@@ -106,7 +114,10 @@ class Recovery:
         return self._settled(rows, settling)
 
     def _from_kafka(self, entries: list[Entry], records: int, now_us: int) -> GivenBack | None:
-        """The beginnings of ranges, one of each partition, read again from Kafka; None when Kafka gives nothing now."""
+        """The beginnings of ranges, one of each partition, read again from Kafka.
+
+        None when Kafka gives nothing now, or the store does not say what the table holds of them.
+        """
         topic = entries[0].topic
         if entries[0].epoch != self._epoch:
             gone = [_Settling(entry, None, 0, lost=True) for entry in entries]
@@ -118,7 +129,12 @@ class Recovery:
             return None
         # What was invalid then is invalid now, and was counted then.
         rows = decode_batch(fetched, topic, self._epoch, now_us, Tally(), self._wire_format).rows
-        rows = rows.take(self._wanted(rows, entries))
+        try:
+            rows = rows.take(self._wanted(rows, entries))
+        except OSError as error:
+            self._note_refused(error, now_us)
+            return None
+        self._refused_since_us = None
         holed = {hole.partition for hole in holes}
         settling = []
         for entry in entries:
@@ -128,6 +144,16 @@ class Recovery:
             left = replace(entry, start=to, policy=policy) if to < entry.end else None
             settling.append(_Settling(entry, left, found, lost=exact or policy == DAMAGED_AND_HOLED))
         return replace(self._settled(rows, settling), records=len(fetched))
+
+    def _note_refused(self, error: OSError, now_us: int) -> None:
+        """Nothing was taken in, so the same piece may be tried again; but not for ever."""
+        if self._refused_since_us is None:
+            self._refused_since_us = now_us
+        if now_us - self._refused_since_us >= GIVE_UP_AFTER_US:
+            raise LakeError(
+                f"What the table holds of the ranges to give back cannot be read: {first_line(error)}",
+                "Nothing is lost: they stay in the ledger. See: k2ctl lake status",
+            ) from error
 
     def _wanted(self, rows: Rows, entries: list[Entry]) -> np.ndarray:
         """bool[n]: the rows that were put aside. Where the policy has been edited since: all that are not stored."""
