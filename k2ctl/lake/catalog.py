@@ -159,7 +159,7 @@ class _Catalog(SqlCatalog):
 
     def _init_catalog(self) -> None:
         if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _use_write_ahead_log)
+            event.listen(self.engine, "connect", _set_up_sqlite)
         elif self.engine.dialect.driver == "psycopg":
             from k2ctl.lake.postgres import bound_waits
 
@@ -181,9 +181,12 @@ def _make_tables(catalog: SqlCatalog) -> None:
     catalog.create_tables()
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection, _: Any) -> None:
-    """Let readers pass a writer, and wait for a lock rather than fail at once."""
+def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    """Let readers pass a writer, wait for a lock rather than fail at once, and have each commit on the disk."""
     connection.execute("PRAGMA busy_timeout=5000")
+    # With NORMAL a power cut takes the last commits, rows and offsets together. But files that those had replaced are
+    # deleted by then: spill files that were given back, old metadata. The table would lead to files that are gone.
+    connection.execute("PRAGMA synchronous=FULL")
     # Two that open a new file at once both want to change its mode, and SQLite fails one of them without waiting. The
     # mode is the file's, so whoever comes first sets it for all.
     with suppress(sqlite3.OperationalError):

@@ -5,7 +5,6 @@ the table's own file IO, so that a consumer on any machine finds it; on a local 
 """
 
 import hashlib
-import os
 import uuid
 from pathlib import Path
 from typing import Final, cast
@@ -18,6 +17,7 @@ from pyiceberg.table import Table
 
 from k2ctl.errors import LakeError
 from k2ctl.lake.aside.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
+from k2ctl.lake.storage import make_folder, sync_folder
 
 SPILL: Final = "spill"
 LEDGER: Final = "ledger"
@@ -46,14 +46,11 @@ class AsideFolder:
         location = f"{self._root}/{kind}/{uuid.uuid4()}.{suffix}"
         local = _local_path(location)
         if local is not None:
-            local.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(local.parent, 0o700)
             local.parent.parent.chmod(0o700)
         try:
             with self._io.new_output(location).create(overwrite=True) as stream:
                 stream.write(content)
-            if local is not None:
-                _sync(local)
-                _sync(local.parent)
         except OSError:
             self.delete(location)
             raise
@@ -72,7 +69,7 @@ class AsideFolder:
                 stream.write(content)
             return location
         Path(str(_local_path(self.write(kind, content, "new")))).replace(local)
-        _sync(local.parent)
+        sync_folder(local.parent)
         return location
 
     def names(self, kind: str) -> list[str]:
@@ -179,11 +176,3 @@ def ledger_file(text: str) -> str | None:
 def _local_path(location: str) -> Path | None:
     parsed = urlparse(location)
     return Path(unquote(parsed.path)) if parsed.scheme in {"file", ""} else None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
