@@ -13,12 +13,12 @@ from k2ctl.lake.upkeep.live import LiveFile, by_hour, live_files
 from k2ctl.schema.rows import HOUR_US
 
 SEQUENCED_COLUMNS: Final = (
-    "exchange", "symbol", "source_sequence", "timestamp", "ingestion_timestamp", "kafka_partition",
+    "exchange", "symbol", "source_sequence", "timestamp", "ingestion_timestamp", "kafka_topic", "kafka_partition",
 )  # fmt: skip
 
 
 def sequenced_rows(table: Table, symbol: str | None = None, since_us: int | None = None) -> Iterator[pa.Table]:
-    """The rows of each hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`.
+    """The rows of each hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`, the topic dictionary-encoded.
 
     symbol, since_us: only those of a symbol, and at or after an exchange time. An hour's columns are in memory at once:
     some 50 bytes a row.
@@ -26,7 +26,7 @@ def sequenced_rows(table: Table, symbol: str | None = None, since_us: int | None
     for hour, files in by_hour(live_files(table)).items():
         if since_us is not None and (hour + 1) * HOUR_US <= since_us:
             continue
-        rows = pa.concat_tables([_read(table, file, symbol) for file in files])
+        rows = pa.concat_tables([_read(table, file, symbol) for file in files]).unify_dictionaries()
         if since_us is not None:
             rows = rows.filter(pc.greater_equal(rows["timestamp"], pa.scalar(since_us, pa.timestamp("us", "UTC"))))
         if len(rows):
@@ -39,5 +39,6 @@ def _read(table: Table, file: LiveFile, symbol: str | None) -> pa.Table:
         return pq.read_table(
             pa.PythonFile(stream, mode="r"),
             columns=list(SEQUENCED_COLUMNS),
+            read_dictionary=["kafka_topic"],
             filters=None if symbol is None else pc.field("symbol") == symbol,
         )

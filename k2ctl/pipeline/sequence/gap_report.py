@@ -98,12 +98,16 @@ class _Recorded(OpenGaps):
 
 
 class _Feed:
-    """The table's numbers through a tracker, and how many each symbol has on each day."""
+    """The table's numbers through a tracker, and how many each symbol has on each day.
+
+    topic: by channel, where it was read last.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.tracker = SequenceTracker(clock)
         self.gaps = self.tracker.gaps = _Recorded()
         self.stored: dict[tuple[int, int], int] = {}
+        self.topic: dict[int, str] = {}
         self.untracked: dict[str, int] = {}
 
     def add(self, rows: pa.Table) -> None:
@@ -119,7 +123,11 @@ class _Feed:
             channel = self.tracker.channels.numbers_of(trades["exchange"], trades["symbol"])
             # Files hold one hour each, and so one day.
             day = int(trades["timestamp"][0]) // _DAY_US
+            topics = part["kafka_topic"].combine_chunks()
+            last = np.zeros(len(self.tracker.channels), np.int64)
+            last[channel] = topics.indices.to_numpy()
             for number in np.flatnonzero(counts := np.bincount(channel)).tolist():
+                self.topic[number] = topics.dictionary[last[number]].as_py()
                 self.stored[number, day] = self.stored.get((number, day), 0) + int(counts[number])
 
 
@@ -182,11 +190,11 @@ def _found(feed: _Feed, channel: int, gap: Gap, state: GapState, cause: str) -> 
 
 
 def _put_aside(ledger: Ledger, feed: _Feed, channel: int, gap: Gap, universe: Universe | None) -> bool:
-    """Whether an entry of the symbol's partition and priority holds trades between those on both sides of the gap."""
-    partition = int(feed.tracker.channels.partition[channel])
+    """Whether an entry of the symbol's lane and priority holds trades between those on both sides of the gap."""
+    lane = (feed.topic[channel], int(feed.tracker.channels.partition[channel]))
     symbol = _names(feed, channel)[1].encode()
     return any(
-        entry.partition == partition
+        (entry.topic, entry.partition) == lane
         and entry.first_us <= gap.event_us
         and entry.last_us >= gap.before_us
         and (universe is None or entry.policy != universe.policy or entry.holds(universe.priority(symbol)))

@@ -117,6 +117,13 @@ def test_an_entry_of_the_ledger_explains_only_gaps_of_its_time(made: MadeTable) 
     assert found == {("S03", 2): ("EXPLAINED", "put aside"), ("S05", 4): ("OPEN", "")}
 
 
+def test_an_entry_of_another_topic_explains_no_gap(made: MadeTable) -> None:
+    policy = Universe(load_profile("laptop")).policy
+    aside = Entry("other", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    made.commit(without(make_trades(100), b"S03", 2), (aside,))
+    assert [(gap.symbol, gap.state) for gap in made.report().gaps] == [("S03", "OPEN")]
+
+
 def test_a_venue_without_numbers_is_said_and_not_tracked(made: MadeTable) -> None:
     trades = make_trades(40)
     silent = make_trades(10, session=9)
