@@ -103,8 +103,8 @@ def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
         try:
             with QuickTransaction(lake.table()) as transaction:
                 return retention.stage(transaction, clock.now_us() // 1000)
-        except (CommitFailedException, SQLAlchemyError) as error:
-            last = error
+        except (CommitFailedException, SQLAlchemyError, ValueError) as error:
+            last = error  # a ValueError: of a snapshot that a consumer's own expiry has dropped meanwhile
             clock.sleep(0.05)
     raise LakeError(f"Expiry did not go through in {_EXPIRY_TRIES} tries: {last}", "Try again: k2ctl lake expire")
 

@@ -184,6 +184,24 @@ def test_a_swap_whose_answer_is_lost_is_recognised(lake: Lake, monkeypatch: pyte
     assert len(rows_of(lake.table())) == 250
 
 
+def test_an_expiry_that_another_was_quicker_with_drops_what_is_left(
+    tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Appender(lake).append(5)
+    original, quicker = lake.catalog.commit_table, []
+
+    def come_second(*arguments: object) -> object:
+        if not quicker:
+            with open_lake(tmp_path) as other:
+                quicker.append(expire(other, SnapshotRetention(3, 0, 0), CLOCK))
+        return original(*arguments)
+
+    monkeypatch.setattr(lake.catalog, "commit_table", come_second)
+    assert expire(lake, SnapshotRetention(2, 0, 0), CLOCK) == 1
+    assert quicker == [2]
+    assert len(lake.table().metadata.snapshots) == 2
+
+
 def test_a_stopped_merge_leaves_nothing_behind(lake: Lake) -> None:
     Appender(lake).append(5)
     stop = threading.Event()
