@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
+from k2ctl.lake.reading.filters import delete_files_found
 from k2ctl.lake.reading.pinned import Pinned, Plan, pinned_of
 from k2ctl.schema.topics import TABLE
 
@@ -130,10 +131,7 @@ def _read(table: Table, manifest: ManifestFile) -> list[KeptFile]:
         LakeError: it holds deletes, which K2 never writes.
     """
     if manifest.content != ManifestContent.DATA:
-        raise LakeError(
-            "The table has delete files, which K2 does not write; their deletes would not be applied.",
-            "Rewrite the table without them (rewrite_data_files in Spark), then ask again.",
-        )
+        raise delete_files_found()
     symbol, timestamp = (table.metadata.schema().find_field(name) for name in ("symbol", "timestamp"))
     files = []
     for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):

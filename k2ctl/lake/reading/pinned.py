@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Final
 
 import pyarrow as pa
-from pyiceberg import expressions
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import ALWAYS_TRUE, FileScanTask, Table
 
@@ -14,10 +13,8 @@ from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import SUMMARY_COMMIT_ID, Progress
 from k2ctl.lake.progress import ancestors, progress_of
+from k2ctl.lake.reading.filters import EXPRESSIONS, delete_files_found, instant
 from k2ctl.schema.topics import REFERENCE_TABLE
-
-_EXPRESSIONS: Final[Any] = expressions
-"""Untyped: the constructors take a column's name, which pydantic's generated signatures do not know."""
 
 _COUNTED: Final = {
     "rows": "total-records",
@@ -74,10 +71,7 @@ class Pinned:
             return NOTHING
         tasks = self._tasks(_filter(symbols, since_us, until_us))
         if any(task.delete_files for task in tasks):
-            raise LakeError(
-                "The table has delete files, which K2 does not write; their deletes would not be applied.",
-                "Rewrite the table without them (rewrite_data_files in Spark), then ask again.",
-            )
+            raise delete_files_found()
         totals = snapshot.summary.additional_properties if snapshot.summary else {}
         return Plan(
             [task.file.file_path for task in tasks],
@@ -172,13 +166,9 @@ def _filter(symbols: Sequence[str] | None, since_us: int | None, until_us: int |
     """What Iceberg prunes partitions and files by. Files are read with the exact filter afterwards."""
     wanted: BooleanExpression = ALWAYS_TRUE
     if symbols is not None:
-        wanted = _EXPRESSIONS.And(wanted, _EXPRESSIONS.In("symbol", list(symbols)))
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.In("symbol", list(symbols)))
     if since_us is not None:
-        wanted = _EXPRESSIONS.And(wanted, _EXPRESSIONS.GreaterThanOrEqual("timestamp", _instant(since_us)))
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.GreaterThanOrEqual("timestamp", instant(since_us)))
     if until_us is not None:
-        wanted = _EXPRESSIONS.And(wanted, _EXPRESSIONS.LessThan("timestamp", _instant(until_us)))
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.LessThan("timestamp", instant(until_us)))
     return wanted
-
-
-def _instant(microseconds: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)).isoformat()

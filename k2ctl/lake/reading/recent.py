@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
+from k2ctl.lake.reading.filters import instant
+
 RECENT_COLUMNS: Final = (
     "message_id", "exchange", "symbol", "source_sequence", "timestamp",
     "ingestion_timestamp", "kafka_topic", "kafka_partition", "kafka_epoch", "kafka_offset",
@@ -28,7 +30,7 @@ def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[
     if table.metadata.current_snapshot() is None or not partitions:
         return
     numbers = ", ".join(map(str, sorted(partitions)))
-    since = _instant(since_us)
+    since = instant(since_us)
     wanted = f"(ingestion_timestamp >= '{since}' or timestamp >= '{since}') and kafka_partition in ({numbers})"
     tasks = list(table.scan(row_filter=wanted).plan_files())
     offset_field = table.metadata.schema().find_field("kafka_offset").field_id
@@ -70,7 +72,3 @@ def _batches(table: Table, file: DataFile, topic: str, partitions: Collection[in
 def _lowest(file: DataFile, field_id: int) -> int:
     bounds = file.lower_bounds or {}
     return int.from_bytes(bounds.get(field_id, b""), "little", signed=True)
-
-
-def _instant(microseconds: int) -> str:
-    return str(pa.scalar(microseconds, pa.timestamp("us", "UTC")).as_py().isoformat())

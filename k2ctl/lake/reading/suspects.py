@@ -6,17 +6,17 @@ ids are compared inside. Symbol and time count as parts of the trade: a copy wit
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from pyiceberg import expressions
 from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.reading.filters import EXPRESSIONS, instant
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
 from k2ctl.schema.rows import HOUR_US, Rows, texts
 from k2ctl.schema.texts import fixed_binary
@@ -31,7 +31,6 @@ SYMBOLS_IN_PLAN: Final = 200
 
 RANGES_IN_PLAN: Final = 24
 
-_EXPRESSIONS: Final[Any] = expressions
 _QUERY: Final = """
     SELECT s.at AS at, f.kafka_topic AS topic, f.kafka_epoch AS epoch, f.kafka_partition AS partition,
            f.kafka_offset AS offset, f.kafka_index AS index
@@ -130,15 +129,15 @@ def _bounds(trades: np.ndarray) -> BooleanExpression:
     """What the files are pruned by: the hours that the trades are in, and their symbols if they are few."""
     wanted: BooleanExpression = AlwaysFalse()
     for since_us, until_us in _hour_ranges(trades["timestamp"]):
-        within = _EXPRESSIONS.And(
-            _EXPRESSIONS.GreaterThanOrEqual("timestamp", _instant(since_us)),
-            _EXPRESSIONS.LessThan("timestamp", _instant(until_us)),
+        within = EXPRESSIONS.And(
+            EXPRESSIONS.GreaterThanOrEqual("timestamp", instant(since_us)),
+            EXPRESSIONS.LessThan("timestamp", instant(until_us)),
         )
-        wanted = _EXPRESSIONS.Or(wanted, within)
+        wanted = EXPRESSIONS.Or(wanted, within)
     symbols = np.unique(trades["symbol"])
     if len(symbols) <= SYMBOLS_IN_PLAN:
         names = [symbol.decode("ascii", "replace") for symbol in symbols.tolist()]
-        wanted = _EXPRESSIONS.And(wanted, _EXPRESSIONS.In("symbol", names))
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.In("symbol", names))
     return wanted
 
 
@@ -150,7 +149,3 @@ def _hour_ranges(times: np.ndarray) -> Iterator[tuple[int, int]]:
         breaks = breaks[:0]
     for part in np.split(hours, breaks):
         yield int(part[0]) * HOUR_US, (int(part[-1]) + 1) * HOUR_US
-
-
-def _instant(microseconds: int) -> str:
-    return str(pa.scalar(microseconds, pa.timestamp("us", "UTC")).as_py().isoformat())

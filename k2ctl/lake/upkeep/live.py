@@ -9,7 +9,8 @@ from typing import Final
 from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import Table
 
-from k2ctl.errors import LakeError, UsageError
+from k2ctl.errors import UsageError
+from k2ctl.lake.reading.filters import delete_files_found
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR: Final = timedelta(hours=1)
@@ -54,10 +55,7 @@ def live_files(table: Table) -> list[LiveFile]:
     found = []
     for manifest in snapshot.manifests(table.io):
         if manifest.content != ManifestContent.DATA:
-            raise LakeError(
-                "The table has delete files, which K2 does not write.",
-                "Rewrite the table without them (rewrite_data_files in Spark).",
-            )
+            raise delete_files_found()
         for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
             added_ms = times.get(entry.snapshot_id) if entry.snapshot_id is not None else None
             found.append(LiveFile(entry.data_file, entry.data_file.partition[0], added_ms))
