@@ -82,6 +82,9 @@ class Holding:
         self._finish()
         before = self.share
         before.release()
+        # Each may take all of the plan's memory, so the one is gone before the other is there.
+        before.forget()
+        self._stale = True
         try:
             share = Share(self._platform, membership.partitions)
         except (BrokerError, LakeError):
@@ -89,7 +92,6 @@ class Holding:
                 self._failing_since_s = clock.monotonic_s()
             if clock.monotonic_s() - self._failing_since_s > OPEN_WITHIN_S:
                 raise
-            self._stale = True
             return
         self._failing_since_s = None
         share.tracker.count_on(before.tracker)

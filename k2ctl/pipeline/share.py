@@ -11,7 +11,7 @@ from k2ctl.lake.aside.ledger import Ledger
 from k2ctl.lake.heads import Lane, Progress
 from k2ctl.lake.reading.suspects import SuspectLookup
 from k2ctl.pipeline.aside.recovery import Recovery
-from k2ctl.pipeline.dedup.deduplicator import HybridDeduplicator
+from k2ctl.pipeline.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.pipeline.dedup.restore import restore
 from k2ctl.pipeline.dedup.saver import DedupSaver
 from k2ctl.pipeline.degradation.pressure import release_freed
@@ -86,13 +86,22 @@ class Share:
         self.deduplicator = HybridDeduplicator(restored.memory, self.suspects, clock)
         who = () if self.alone else (plan.consumer_id, self.partitions)
         self.dedup_saver = DedupSaver(restored.folder, topic, platform.chunks, restored.progress, clock, *who)
-        self.recovery = Recovery(
-            platform.endpoints, lake, platform.admission, self.deduplicator, epoch, plan.profile.topic.format
-        )
+        self.recovery = self._recovery()
         owed = [entry.priorities for entry in self.owed(self.progress).entries]
         self.tracker.excuse(lambda symbol: any(mask >> platform.admission.priority(symbol) & 1 for mask in owed))
         self.handover.begin()
         release_freed()
+
+    def _recovery(self) -> Recovery:
+        platform = self._platform
+        return Recovery(
+            platform.endpoints,
+            platform.lake,
+            platform.admission,
+            self.deduplicator,
+            platform.epoch,
+            platform.plan.profile.topic.format,
+        )
 
     @property
     def consumers(self) -> int:
@@ -113,6 +122,11 @@ class Share:
     def release(self) -> None:
         """Publish what is left of sequence state, if that is quick: whoever follows goes on from it."""
         self.handover.close()
+
+    def forget(self) -> None:
+        """Give back the memory of what was seen, before another share takes as much; this one must not read on."""
+        self.deduplicator = HybridDeduplicator(Memory.empty(self._platform.chunks), self.suspects, self._platform.clock)
+        self.recovery = self._recovery()
 
     def close(self) -> None:
         """Read no more."""

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
@@ -18,9 +19,12 @@ from k2ctl.broker.telemetry import TelemetryReader, TelemetryWriter
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.progress import progress_of
+from k2ctl.pipeline import holding
 from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.dedup.deduplicator import HybridDeduplicator
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.report import StatusReporter
+from k2ctl.pipeline.share import Share
 from k2ctl.profiles import Profile
 from k2ctl.state.guarantee import SHARED
 from tests.integration.test_exactly_once import CONTEXT, assert_exact, market_of_its_own
@@ -218,3 +222,33 @@ def test_what_a_member_knew_of_sequences_goes_on_at_the_next(group: Group, redis
     assert (said["sequence"]["symbols"], said["state"]["guarantee"]) == (20, SHARED)
     assert said["shares_opened"] >= 2
     group.settle()
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+def test_what_a_share_remembers_is_gone_before_the_next_one_is_opened(
+    endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may take as much memory as the plan allows, and there is room for one."""
+    profile, topic = market_of_its_own(quick_profile(), exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    consumer, stop = Consumer(endpoints, ConsumerPlan(profile, group=True, consumer_id="one")), threading.Event()
+    remembered: list[weakref.ref[HybridDeduplicator]] = []
+    left: list[bool] = []
+
+    def opened(*of: Any) -> Share:
+        left.append(remembered[-1]() is not None)
+        return Share(*of)
+
+    def on_tick() -> None:
+        assert time.monotonic() < limit_s
+        if consumer.holding.firm and not left:
+            remembered.append(weakref.ref(consumer.share.deduplicator))
+            monkeypatch.setattr(holding, "Share", opened)
+            consumer.holding.spoil()
+        elif consumer.holding.firm:
+            stop.set()
+
+    limit_s = time.monotonic() + 30
+    consumer.run(stop, on_tick)
+    assert left == [False]
