@@ -1,6 +1,7 @@
 """What a consumer remembers of sequences, rebuilt from what the table holds."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,8 @@ from k2ctl.lake.reading.recent import recent_rows
 from k2ctl.pipeline.dedup.restore import ids_of
 from k2ctl.pipeline.sequence.tracker import SequenceTracker
 from k2ctl.schema.trade import NO_SEQUENCE, TRADE
+
+TOGETHER_ROWS: Final = 1_000_000
 
 
 def rebuild(
@@ -27,9 +30,30 @@ def rebuild(
     since_us: rows from before it are not remembered. covered: per partition the offset of `epoch` up to which the
     tracker knows the rows already, from the state store.
     """
-    for columns in recent_rows(lake.table(), since_us, topic, partitions):
+    for columns in _in_time_order(recent_rows(lake.table(), since_us, topic, partitions)):
         note_stored(tracker, _trades_of(columns), columns, epoch, covered or {})
     tracker.start_counting()
+
+
+def _in_time_order(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of several files in the order of time, some `TOGETHER_ROWS` at once.
+
+    A commit holds parts of partitions, and so no order of the files gives every symbol its trades in their own: where
+    the later ones came first, the earlier ones would look like trades from before the symbol was followed.
+    """
+    held: list[pa.Table] = []
+    for columns in tables:
+        held.append(columns)
+        if sum(map(len, held)) >= TOGETHER_ROWS:
+            yield _sorted(held)
+            held = []
+    if held:
+        yield _sorted(held)
+
+
+def _sorted(tables: list[pa.Table]) -> pa.Table:
+    rows = pa.concat_tables(tables).unify_dictionaries()
+    return rows.sort_by([("timestamp", "ascending"), ("kafka_offset", "ascending")])
 
 
 def note_stored(
