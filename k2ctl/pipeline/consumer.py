@@ -182,7 +182,9 @@ class Consumer:
         pending.add_rows(rows)
         self.budget.spend(len(admitted.process))
         limit = BATCH_TRADES if self.budget.per_s is None else min(BATCH_TRADES, self.budget.per_s * BUDGET_BATCH_S)
-        self._batch_records = max(LEAST_BATCH_RECORDS, round(limit * len(fetched) / max(1, len(batch.rows))))
+        # A record in which nothing can be decoded weighs like one that holds a trade.
+        share_of_records = len(fetched) / max(len(fetched), len(batch.rows))
+        self._batch_records = max(LEAST_BATCH_RECORDS, round(limit * share_of_records))
         self.totals.records += len(fetched)
         self.totals.trades += len(batch.rows)
         self.totals.by_priority += admitted.counts
