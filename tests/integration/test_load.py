@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import yaml
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.reader import read_between
@@ -88,10 +89,13 @@ def test_a_replay_at_full_speed_waits_before_the_embedded_engine_drops_what_nobo
     assert all(mark.low == 0 for mark in marks.values())
 
 
-def test_workers_whose_parent_is_killed_end_by_themselves(embedded_stack: Endpoints, home: Path) -> None:
+def test_workers_whose_parent_is_killed_end_by_themselves(
+    embedded_stack: Endpoints, profile: Profile, home: Path
+) -> None:
     save_endpoints(embedded_stack)
+    (home / "profile.yaml").write_text(yaml.safe_dump(profile.model_dump(mode="json")))
     script = """
-import os, sys
+import os
 from k2ctl.home import require_endpoints
 from k2ctl.load.crew import Crew
 from k2ctl.load.generator import prepare_topics
@@ -99,7 +103,7 @@ from k2ctl.load.plan import plan_load
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.profiles import load_profile
 if __name__ == "__main__":
-    plan = plan_load(load_profile("laptop"), rate=100, workers=2)
+    plan = plan_load(load_profile(os.environ["K2CTL_HOME"] + "/profile.yaml"), rate=100, workers=2)
     prepare_topics(plan, require_endpoints())
     crew = Crew(plan, require_endpoints())
     for pipe in crew._pipes:
