@@ -1,5 +1,6 @@
 """Act 3, the innovations: overload by the ladder, up and down, with a kill, copies and a gap in the middle of it."""
 
+import time
 from typing import Any, Final, NamedTuple
 
 import pyarrow.compute as pc
@@ -60,11 +61,10 @@ def play(stage: Stage) -> None:
     _ask_in_the_middle(stage, window)
     hold_s = stage.tempo.last(20, 1)
     stage.watch(lambda tick: seen.note(tick) or tick.sample.at_s > 30 + hold_s, hold_s)
-    _kill_and_return(stage, seen, window)
-    before = set(seen.moves)
+    returned_us = _kill_and_return(stage, seen, window)
     stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
     stage.finish_load()
-    if not seen.moves.keys() - before:
+    if not any(at_us > returned_us for at_us in seen.moves):
         # The load was all but over: whoever comes down the ladder has to have been up.
         stage.step(f"Another burst of {RATE:,} trades a second, for the new consumer to climb")
         stage.start_load(stage.plan(RATE, stage.tempo.last(15, 9)))
@@ -151,7 +151,8 @@ def _ask_in_the_middle(stage: Stage, window: Window) -> None:
     )
 
 
-def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> None:
+def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> int:
+    """Returns the moment at which another consumer began, µs UTC: the killed one's last words may be heard later."""
     stage.step("kill -9 of the consumer, in the middle of its work")
     stage.kill_consumer()
     left = stage.readings.counts()
@@ -163,8 +164,10 @@ def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> None:
     )
     stage.watch_for(GONE_S)
     stage.step("A new consumer starts; the table knows where to go on")
+    returned_us = time.time_ns() // 1000
     stage.start_consumer(BUDGET)
     stage.watch(lambda tick: seen.note(tick) or bool(tick.overview.consumers), 30)
+    return returned_us
 
 
 def settled(stage: Stage, tick: Tick) -> bool:
