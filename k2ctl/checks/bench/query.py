@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import numpy as np
 import orjson
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import BatchProducer
+from k2ctl.broker.telemetry import TelemetryReader
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.made import rows_of
 from k2ctl.checks.bench.suite import Say, bench_stack
@@ -50,7 +50,7 @@ _BEGIN_S: Final = 60.0
 class _Measured:
     """Milliseconds: of each answer, of the bare scan of the same, of the newest trade's age, of each stage.
 
-    arrived_per_s: trades that came into Kafka meanwhile, a second.
+    arrived_per_s: trades that the load sent meanwhile, a second.
     """
 
     served_ms: list[float]
@@ -76,7 +76,7 @@ def bench_query(
         _fill(endpoints, profile, rows, now_us - HISTORY_US, now_us, say)
         with _process("consume"), _server() as port, _load(rate, frame):
             say(f"query: {queries} windows, {rate:,} trades/s arriving")
-            found = _measure(endpoints, profile, port, now_us, frame, queries)
+            found = _measure(endpoints, profile, port, now_us, queries)
             say(f"query: {VISIBLE_TRADES} trades sent, and asked for as soon as they are acknowledged")
             visible_ms = _visible_ms(endpoints, profile, port)
             cold = [_cold_s() for _ in range(COLD_RUNS)]
@@ -124,7 +124,7 @@ def _fill(endpoints: Endpoints, profile: Profile, rows: int, first_us: int, last
             writer.commit([made], {lane: Advance(start, start + count, Counts(seen=count, stored=count))})
 
 
-def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, frame: int, queries: int) -> _Measured:
+def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, queries: int) -> _Measured:
     """Ask, and scan the same files, in turns."""
     rng = random.Random(7)
     names = Universe(profile).symbols[:100]
@@ -133,7 +133,8 @@ def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, fra
     served, bare, ages = [], [], []
     stages: dict[str, list[float]] = {}
     incomplete = 0
-    before, began_s = _records(endpoints, profile), time.monotonic()
+    arrivals = TelemetryReader(endpoints)
+    first = _sent(arrivals)
     for number in range(WARM_UP + queries):
         symbol, live = rng.choice(names), number % 2 == 0
         until_us = time.time_ns() // 1000 if live else now_us - rng.randrange(HISTORY_US - WINDOW_US)
@@ -158,16 +159,23 @@ def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, fra
             stages.setdefault(stage, []).append(ms)
         if live and evidence["stream_rows"]:
             ages.append((evidence["asked_at_us"] - evidence["newest_us"]) / 1000)
-    arrived = (_records(endpoints, profile) - before) * frame / (time.monotonic() - began_s)
+    last = _sent(arrivals)
+    arrived = (last.trades - first.trades) / max(1e-6, (last.at_us - first.at_us) / 1e6)
+    arrivals.close()
     connection.close()
     scan.close()
     return _Measured(served, bare, ages or [0.0], stages, incomplete, arrived)
 
 
-def _records(endpoints: Endpoints, profile: Profile) -> int:
-    """Records of the topic, ever."""
-    with BrokerAdmin(endpoints) as admin:
-        return sum(mark.high for mark in admin.watermarks(_topic(profile)).values())
+class _Sent(NamedTuple):
+    at_us: int
+    trades: int
+
+
+def _sent(telemetry: TelemetryReader) -> _Sent:
+    """What the load says that it has sent; records do not tell, for of a slow symbol none is full."""
+    said = [status for status in telemetry.poll(1.0).values() if status["kind"] == "load"]
+    return max((_Sent(status["at_us"], status["sent"]) for status in said), default=_Sent(0, 0))
 
 
 def _topic(profile: Profile) -> str:
