@@ -79,9 +79,17 @@ class TableWriter:
         self._replaced: deque[tuple[float, str]] = deque()
 
     def commit(
-        self, batches: Sequence[Rows], advances: Mapping[Lane, Advance], change: LedgerChange = NO_CHANGE
+        self,
+        batches: Sequence[Rows],
+        advances: Mapping[Lane, Advance],
+        change: LedgerChange = NO_CHANGE,
+        *,
+        whole: bool = False,
     ) -> Committed:
         """Store rows, move the lanes of `advances` and change the ledger, all or nothing for each lane.
+
+        whole: nothing at all where one lane is fenced. Of two who each take every lane for their own, one goes on then;
+        with a part of the other's rows in its way, it would be fenced in turn.
 
         batches: rows, each batch of one topic and epoch; their lanes, and those of the ledger's entries, are among
         `advances`. Spill files that `change` names have been written.
@@ -108,6 +116,10 @@ class TableWriter:
                 if landed(progress, advances, commit_id) or (uncertain and is_in_history(self._table, commit_id)):
                     return self._done(commit_id, files or [], batches, fenced, attempts, progress)
                 newly_fenced = fenced_lanes(progress, advances) - fenced
+                if newly_fenced and whole:
+                    if not uncertain:
+                        delete_files(self._table, files or [])
+                    return Committed(commit_id, None, 0, tuple(sorted(newly_fenced)), attempts, 0, progress)
                 if newly_fenced:
                     fenced |= newly_fenced
                     advances = {lane: advance for lane, advance in advances.items() if lane not in fenced}

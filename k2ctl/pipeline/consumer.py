@@ -237,7 +237,7 @@ class Consumer:
         pending, share.pending = share.pending, Pending(self.topic, self.epoch)
         share.deduplicator.seal()
         pending.learnt = share.handover.cut()
-        self.committer.submit(pending, share.progress)
+        self.committer.submit(pending, share.progress, whole=share.alone)
 
     def _collect(self, *, wait_s: float | None = 0.0) -> None:
         finished = self.committer.collect(wait_s=wait_s)
