@@ -111,6 +111,20 @@ def test_a_writer_that_was_overtaken_stores_nothing_twice(open_lake: Opener) -> 
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(100)]
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_of_a_commit_that_is_partly_overtaken_the_rest_is_stored_unless_it_is_to_be_whole(
+    open_lake: Opener, whole: bool
+) -> None:
+    late = TableWriter(open_lake(), CLOCK)
+    commit(TableWriter(open_lake(), CLOCK), 0)
+    advances = {Lane("t", "e", partition): Advance(0, 50, Counts(seen=50, stored=50)) for partition in (0, 1)}
+    rows = make_rows(make_trades(100))
+    rows.partition[50:], rows.offset[50:] = 1, rows.offset[:50]
+    assert late.commit([rows], advances, whole=whole).fenced == (Lane("t", "e", 0),)
+    untouched = [(0, offset) for offset in range(50)]
+    assert offsets_of(open_lake()) == untouched + ([] if whole else [(1, offset) for offset in range(50)])
+
+
 def test_rows_of_an_epoch_that_was_retired_meanwhile_are_dropped(open_lake: Opener) -> None:
     """A zombie on a Kafka that is gone; what it gives back of a still older one is its own to give."""
     zombie, lane, older = TableWriter(open_lake(), CLOCK), Lane("t", "e", 0), Lane("t", "older", RETIRED_PARTITION)
