@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_ONE, DECIMAL_SCALE, NO_SEQUENCE, SIDES, TRADE, Decoded, positions
+from k2ctl.schema.validity import NUMBER_MOST, above_limit
 
 _TEXT_BYTES: Final = {
     name: TRADE.message[name].itemsize for name in ("symbol", "exchange", "currency", "trade_conditions")
@@ -23,7 +24,6 @@ _TEXT_BYTES: Final = {
 _SMALLEST: Final = Decimal(1) / DECIMAL_ONE
 _EXACT: Final = Context(prec=18, traps=[Inexact, InvalidOperation])
 """What does not fit into 18 digits, or not exactly, is an error."""
-_SEQUENCE_LIMIT: Final = 1 << 63
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -100,7 +100,9 @@ def _text(name: str, value: object, size: int) -> bytes:
 
 
 def _whole(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _SEQUENCE_LIMIT:
+    if isinstance(value, int | float) and value > NUMBER_MOST:
+        raise ValueError(above_limit(name, value))
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name} is not a whole number from 0 to 2^63 − 1")
     return value
 
@@ -125,6 +127,8 @@ def _mantissa(name: str, value: object) -> int:
 
 def _microseconds(name: str, value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
+        if value > NUMBER_MOST:
+            raise ValueError(above_limit(name, value))
         return value
     if not isinstance(value, str):
         raise TypeError(f"{name} is neither microseconds nor ISO 8601")

@@ -5,10 +5,13 @@ from typing import Final
 import numpy as np
 
 from k2ctl.schema.texts import codes_of
-from k2ctl.schema.trade import ASSET_CLASSES, SIDES
+from k2ctl.schema.trade import ASSET_CLASSES, NO_SEQUENCE, SIDES
 
 MANTISSA_LIMIT: Final = 10**18
 """Prices and quantities have 18 digits: the mantissa's absolute value stays below this."""
+
+NUMBER_MOST: Final = (1 << 63) - 1
+"""The wire's numbers are unsigned, and the table's signed: of the same 64 bits, the table holds the lower half."""
 
 FUTURE_TOLERANCE_US: Final = 300_000_000
 """A trade stamped more than five minutes ahead of the clock is dead-lettered (design, section 7)."""
@@ -27,6 +30,9 @@ _REASONS: Final = (
     "price or quantity has more than 18 digits",
     "ingestion_timestamp is before 1970 or more than 5 minutes ahead of the clock",
 )
+_LARGEST: Final = {12: "trade_id", 13: "source_sequence"}
+"""The checks of unsigned fields that the table stores as signed ones, by their codes."""
+
 _NEGATIVE_PRICES: Final = np.array([name in {"futures", "options"} for name in ASSET_CLASSES])
 
 
@@ -49,11 +55,23 @@ def invalid(trades: np.ndarray, now_us: int) -> dict[int, str]:
         (9, quantity < 0),
         (10, (price <= -MANTISSA_LIMIT) | (price >= MANTISSA_LIMIT) | (quantity >= MANTISSA_LIMIT)),
         (11, (trades["ingestion_timestamp"] < 0) | (trades["ingestion_timestamp"] > latest_us)),
+        (12, trades["trade_id"] > NUMBER_MOST),
+        (13, (trades["source_sequence"] > NUMBER_MOST) & (trades["source_sequence"] != NO_SEQUENCE)),
     ]
     for code, failed in checks:
         if failed.any():
             reason[failed & (reason == 0)] = code
-    return {int(at): _REASONS[reason[at]] for at in np.flatnonzero(reason)}
+    return {int(at): _reason(int(reason[at]), trades[at]) for at in np.flatnonzero(reason)}
+
+
+def _reason(code: int, trade: np.void) -> str:
+    name = _LARGEST.get(code)
+    return _REASONS[code] if name is None else above_limit(name, int(trade[name]))
+
+
+def above_limit(name: str, value: float) -> str:
+    """The reason of a field whose number the table cannot hold. value: a float where JSON has more than 64 bits."""
+    return f"{name} is {value}, above {NUMBER_MOST} (2^63 − 1)"
 
 
 def _printable(texts: np.ndarray, *, required: bool = False) -> np.ndarray:

@@ -77,6 +77,10 @@ def test_a_number_is_the_decimal_that_its_digits_say(price: str) -> None:
         ({"timestamp": 1.5}, "neither microseconds"),
         ({"timestamp": 10**30}, "neither microseconds"),
         ({"source_sequence": "1"}, "source_sequence is not a whole number"),
+        ({"trade_id": 2**63}, "trade_id is 9223372036854775808, above 9223372036854775807"),
+        ({"trade_id": 2**64}, "above 9223372036854775807"),
+        ({"source_sequence": 2**64 - 1}, "source_sequence is 18446744073709551615, above 9223372036854775807"),
+        ({"timestamp": 2**63}, "timestamp is 9223372036854775808, above 9223372036854775807"),
     ],
 )
 def test_a_bad_field_is_named(change: dict[str, object], reason: str) -> None:

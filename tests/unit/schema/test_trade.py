@@ -110,3 +110,17 @@ def test_a_future_may_have_a_negative_price() -> None:
     trades = make_trades(1)
     trades["price"], trades["asset_class"] = -3_763_000_000, 2
     assert invalid(trades, NOW_US) == {}
+
+
+@pytest.mark.parametrize("field", ["trade_id", "source_sequence"])
+def test_a_number_over_the_table_s_limit_is_told_with_its_field_value_and_limit(field: str) -> None:
+    trades = make_trades(3)
+    trades[field][:2] = 2**63 - 1, 2**63
+    limit = "above 9223372036854775807 (2^63 − 1)"
+    assert invalid(trades, NOW_US) == {1: f"{field} is 9223372036854775808, {limit}"}
+
+
+def test_no_sequence_number_is_not_one_over_the_limit() -> None:
+    trades = make_trades(1)
+    trades["source_sequence"] = NO_SEQUENCE
+    assert invalid(trades, NOW_US) == {}

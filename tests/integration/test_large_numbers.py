@@ -1,0 +1,50 @@
+"""Numbers at the edge of what the table holds: the wire's are unsigned, the table's signed."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.reader import read_between
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.schema.topics import WireFormat, dead_letter_topic, trades_topic
+from k2ctl.schema.wire import CODECS
+from tests.made_trades import PARTITIONS, make_trades, produce_values, quick_profile
+
+LARGEST = 2**63 - 1
+
+
+def consume(endpoints: Endpoints, exchange: str, trades: np.ndarray, wire_format: WireFormat) -> str:
+    """One record a trade, consumed; returns the topic."""
+    profile = quick_profile()
+    market = profile.market.model_copy(update={"exchange": exchange})
+    topics = profile.topic.model_copy(update={"format": wire_format})
+    topic = trades_topic("equities", exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    produce_values(endpoints, topic, ((0, value) for value in CODECS[wire_format].encode(trades, 1)))
+    changed = profile.model_copy(update={"market": market, "topic": topics})
+    Consumer(endpoints, ConsumerPlan(changed, until_caught_up=True)).run(threading.Event())
+    return topic
+
+
+def stored(endpoints: Endpoints, field: str) -> list[int]:
+    with Lake.at(endpoints) as lake:
+        return sorted(lake.table().scan(selected_fields=(field,)).to_arrow()[field].to_pylist())
+
+
+@pytest.mark.parametrize("wire_format", ["sbe", "json"])
+@pytest.mark.parametrize("field", ["trade_id", "source_sequence"])
+def test_the_largest_number_is_stored_as_it_is_and_the_next_one_is_a_dead_letter(
+    endpoints: Endpoints, exchange: str, field: str, wire_format: WireFormat
+) -> None:
+    trades = make_trades(3)
+    trades[field] = [5, LARGEST, LARGEST + 1]
+    topic = consume(endpoints, exchange, trades, wire_format)
+    assert stored(endpoints, field) == [5, LARGEST]
+    letters, _, _ = read_between(endpoints, dead_letter_topic(topic), {0: (0, 1)}, 10.0, 10)
+    assert len(letters) == 1
