@@ -37,9 +37,9 @@ def gaps(
     from k2ctl.home import require_endpoints
     from k2ctl.lake.catalog import Lake
     from k2ctl.panels.gaps import gaps_panel
-    from k2ctl.pipeline.sequence.gap_report import gap_report
     from k2ctl.profiles import load_profile
     from k2ctl.profiles.universe import Universe
+    from k2ctl.sequence.gap_report import gap_report
 
     since_us = None if since is None else parse_since(since)
     endpoints = require_endpoints()

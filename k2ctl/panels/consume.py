@@ -11,8 +11,8 @@ from k2ctl.lake.heads import Counts
 from k2ctl.panels.live import live
 from k2ctl.panels.style import LEVEL_STYLES, count, seconds
 from k2ctl.pipeline.plan import Totals
-from k2ctl.pipeline.sequence.counts import SequenceCounts
 from k2ctl.schema.status import ConsumerStatus
+from k2ctl.sequence.counts import SequenceCounts
 from k2ctl.state.guarantee import REDUCED
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.panels.style import count
-from k2ctl.pipeline.sequence.gap_report import GapReport, SymbolDay, incomplete
+from k2ctl.sequence.gap_report import GapReport, SymbolDay, incomplete
 
 ROWS_SHOWN: Final = 40
 

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.panels.style import seconds, size
-from k2ctl.pipeline.sequence.store_view import StoreView
+from k2ctl.sequence.store_view import StoreView
 
 
 def store_panel(view: StoreView) -> RenderableType:

@@ -34,9 +34,9 @@ from k2ctl.pipeline.pending import Pending
 from k2ctl.pipeline.plan import ConsumerPlan, Totals
 from k2ctl.pipeline.platform import open_platform, reference_topic_of
 from k2ctl.pipeline.reference_feed import ReferenceFeed
-from k2ctl.pipeline.sequence.handover import fences_moved
 from k2ctl.pipeline.share import Share
 from k2ctl.pipeline.step_times import StepTimes
+from k2ctl.sequence.handover import fences_moved
 
 BATCH_TRADES = 50_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""

@@ -9,9 +9,9 @@ from k2ctl.broker.dead_letters import DeadLetter
 from k2ctl.broker.reader import Fetched, Hole
 from k2ctl.lake.aside.ledger import Entry, LedgerChange, Settlement, in_one_step
 from k2ctl.lake.heads import Advance, Counts, Lane, Progress
-from k2ctl.pipeline.sequence.handover import SequenceCut
 from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import Rows
+from k2ctl.sequence.handover import SequenceCut
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from k2ctl.pipeline.degradation.pressure import release_freed
 from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.pending import Pending
 from k2ctl.pipeline.platform import Platform
-from k2ctl.pipeline.sequence.handover import Handover, fences_at
-from k2ctl.pipeline.sequence.rebuilding import rebuild
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
 from k2ctl.pipeline.start import starting_offsets
+from k2ctl.sequence.handover import Handover, fences_at
+from k2ctl.sequence.rebuilding import rebuild
+from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.state.opening import open_store
 
 GROUP: Final = "k2ctl"

@@ -18,7 +18,7 @@ def trades_of(batch: pa.RecordBatch) -> np.ndarray:
     trades = TRADE.empty(len(batch))
     if not len(batch):
         return trades
-    trades["message_id"] = _bytes(batch["message_id"])
+    trades["message_id"] = ids_of(batch["message_id"])
     trades["trade_id"] = batch["trade_id"].to_numpy(zero_copy_only=False)
     for name in ("timestamp", "ingestion_timestamp"):
         trades[name] = batch[name].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False)
@@ -36,8 +36,12 @@ def trades_of(batch: pa.RecordBatch) -> np.ndarray:
     return trades
 
 
-def _bytes(column: pa.Array) -> np.ndarray:
-    """Sixteen bytes each, from a uuid or a fixed-size binary column."""
+def ids_of(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """The message ids of a column of uuids or of fixed-size binaries, V16[n]."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if not len(column):
+        return np.zeros(0, "V16")
     storage = column.storage if isinstance(column, pa.ExtensionArray) else column
     raw = np.frombuffer(storage.buffers()[1], "V16")
     return raw[storage.offset : storage.offset + len(storage)]

@@ -16,9 +16,9 @@ from k2ctl.home import Endpoints
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.report import StatusReporter
-from k2ctl.pipeline.sequence.counts import SequenceCounts
-from k2ctl.pipeline.sequence.store_view import view_store
 from k2ctl.profiles import Profile
+from k2ctl.sequence.counts import SequenceCounts
+from k2ctl.sequence.store_view import view_store
 from k2ctl.state.guarantee import OWN, REDUCED, SHARED
 from tests.integration.test_exactly_once import CONTEXT, assert_exact, die_at, market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import SystemClock
-from k2ctl.pipeline.sequence.handover import Handover, SequenceCut
-from k2ctl.pipeline.sequence.symbol_state import cut
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
+from k2ctl.sequence.handover import Handover, SequenceCut
+from k2ctl.sequence.symbol_state import cut
+from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.state.guarantee import REDUCED, SHARED
 from k2ctl.state.redis_store import RedisStateStore
 from k2ctl.state.store import Fence

@@ -15,10 +15,10 @@ from k2ctl.checks.bench.figures import Figure, against, measured, middle
 from k2ctl.clock import SystemClock
 from k2ctl.home import private_home
 from k2ctl.load.market import Market, new_run_id
-from k2ctl.pipeline.sequence.symbol_state import cut, restore
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
+from k2ctl.sequence.symbol_state import cut, restore
+from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.state.redis_store import RedisStateStore
 from k2ctl.state.server import private_redis
 from k2ctl.state.store import Fence, Update

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from k2ctl.clock import Clock
 from k2ctl.lake.catalog import Lake
@@ -18,6 +17,7 @@ from k2ctl.lake.reading.recent import recent_rows, rows_stored_after
 from k2ctl.pipeline.dedup.deduplicator import SEQUENCED_BELOW, Memory
 from k2ctl.pipeline.dedup.saver import LIVE, STRAY
 from k2ctl.pipeline.dedup.unsequenced import sorted_ids
+from k2ctl.schema.stored import ids_of
 from k2ctl.state.bloom import IdFilter, words_of
 from k2ctl.state.chunks import Chunk, ChunkPlan, ChunkSeries
 from k2ctl.state.intervals import IntervalSets
@@ -127,12 +127,3 @@ def take_in(memory: Memory, words: np.ndarray, times: np.ndarray, stamp_us: int,
     for at in range(0, len(order), SLICE):
         part = order[at : at + SLICE]
         memory.series.add(words[part], times[part], stamp_us)
-
-
-def ids_of(column: pa.ChunkedArray) -> NDArray[np.void]:
-    """The message ids of a column of uuids, V16[n]."""
-    ids = column.combine_chunks()
-    storage = ids.storage if isinstance(ids, pa.ExtensionArray) else ids
-    if not len(storage):
-        return np.zeros(0, "V16")
-    return np.frombuffer(storage.buffers()[1], "V16", len(storage), storage.offset * 16)

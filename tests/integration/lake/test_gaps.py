@@ -14,10 +14,10 @@ from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.panels.gaps import gaps_panel
-from k2ctl.pipeline.sequence.gap_report import GapReport, gap_report
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.trade import NO_SEQUENCE
+from k2ctl.sequence.gap_report import GapReport, gap_report
 from tests.made_trades import BASE_US, make_rows, make_trades
 
 DAY_US = 86_400_000_000

@@ -18,8 +18,8 @@ from typing import Final
 from k2ctl.clock import Clock
 from k2ctl.errors import StateError
 from k2ctl.lake.heads import Lane, Progress
-from k2ctl.pipeline.sequence.symbol_state import cut, restore
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
+from k2ctl.sequence.symbol_state import cut, restore
+from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.state.guarantee import OWN, REDUCED, SHARED, HandoverStatus
 from k2ctl.state.store import Fence, StateStore, Update
 

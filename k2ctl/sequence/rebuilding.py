@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.recent import recent_rows
-from k2ctl.pipeline.dedup.restore import ids_of
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
+from k2ctl.schema.stored import ids_of
 from k2ctl.schema.trade import NO_SEQUENCE, TRADE
+from k2ctl.sequence.tracker import SequenceTracker
 
 TOGETHER_ROWS: Final = 1_000_000
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
+from k2ctl.sequence.tracker import SequenceTracker
 from tests.made_trades import make_trades
 
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from k2ctl.clock import Clock, SystemClock
-from k2ctl.pipeline.sequence.channels import Channels
-from k2ctl.pipeline.sequence.counts import SequenceCounts, SequenceRules, Totals
-from k2ctl.pipeline.sequence.open_gaps import OpenGaps
+from k2ctl.sequence.channels import Channels
+from k2ctl.sequence.counts import SequenceCounts, SequenceRules, Totals
+from k2ctl.sequence.open_gaps import OpenGaps
 from k2ctl.state.intervals import NUMBER_BITS
 from k2ctl.state.symbols import Gap
 

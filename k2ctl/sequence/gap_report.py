@@ -18,11 +18,11 @@ from k2ctl.lake.aside.ledger import Ledger
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.reading.sequenced import sequenced_rows
-from k2ctl.pipeline.sequence.counts import SequenceRules
-from k2ctl.pipeline.sequence.open_gaps import OpenGaps
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.trade import TRADE
+from k2ctl.sequence.counts import SequenceRules
+from k2ctl.sequence.open_gaps import OpenGaps
+from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.state.symbols import Gap
 
 GapState = Literal["OPEN", "LOST", "EXPLAINED"]

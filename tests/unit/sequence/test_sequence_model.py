@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.clock import ManualClock
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
+from k2ctl.sequence.tracker import SequenceTracker
 from tests.made_trades import BASE_US, make_trades
 
 MINUTE_US = 60_000_000

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from k2ctl.pipeline.sequence.tracker import SequenceTracker
+from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.state.symbols import SYMBOL, pack, unpack
 
 _COLUMNS = ("run", "first", "highest", "latest_us", "seen_us")
