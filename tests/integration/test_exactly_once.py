@@ -23,7 +23,6 @@ from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Lane
 from k2ctl.lake.progress import progress_of
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
@@ -41,6 +40,7 @@ from tests.made_trades import (
     quick_profile,
     stored_ids,
 )
+from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["k2ctl.pipeline.consumer", "k2ctl.query", "tests.made_trades"])
@@ -118,10 +118,8 @@ def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodab
     """Every trade is stored once, offsets stand at the ends, and the books balance."""
     assert stored_ids(endpoints) == ids_of(trades)
     with BrokerAdmin(endpoints) as admin, Lake.at(endpoints) as lake:
-        progress, marks, epoch = progress_of(lake.table()), admin.watermarks(topic), admin.epoch(topic)
-    for partition, mark in marks.items():
-        if mark.high:
-            assert progress.heads[Lane(topic, epoch, partition)].next_offset == mark.high
+        progress, epoch = progress_of(lake.table()), admin.epoch(topic)
+    assert_read_to_the_end(Sources.of(endpoints), topic, epoch)
     total = progress.total()
     assert total.balanced
     assert (total.stored, total.undecodable) == (len(trades), undecodable)
@@ -152,6 +150,7 @@ def kill_and_check(
     finishing.join(60)
     assert finishing.exitcode == 0
     assert_exact(endpoints, topic, np.concatenate(fed), undecodable=kills)
+    assert assert_stored_once(Sources.of(endpoints), topic) == 20 * kills
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -32,6 +32,7 @@ from tests import docker_engine
 from tests.integration.test_exactly_once import market_of_its_own
 from tests.integration.test_real_lake import RunningConsumer
 from tests.made_trades import PARTITIONS, quick_profile
+from tests.support.independent_reader import Sources, assert_stored_once
 
 RATE = 1500
 SETTLED_WITHIN_S = 90.0
@@ -109,6 +110,8 @@ class UnderLoad:
         assert (total.balanced, total.lost, total.seen) == (True, 0, ends)
         assert total.stored >= verified.expected > 0
         assert total.duplicate > 0
+        copies = assert_stored_once(Sources.of(self.endpoints), self.topic)
+        assert total.duplicate == copies
         if not summary.trades_failed:  # `copies` are those that were sent; what Kafka did not take cannot be one
             assert total.duplicate >= verified.copies
 

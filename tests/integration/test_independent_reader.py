@@ -1,0 +1,86 @@
+"""The oracle of the fault tests finds what is missing, doubled and altered, and shares no code with what it judges."""
+
+import ast
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.files import write_file
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.schema.rows import arrow_schema
+from tests.integration.test_exactly_once import market_of_its_own
+from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
+from tests.support import independent_reader
+from tests.support.independent_reader import Sources, assert_stored_once
+
+
+@pytest.fixture
+def stored(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, str]:
+    """Forty trades, three of them sent twice, in the table."""
+    profile, topic = market_of_its_own(quick_profile(), exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    trades = make_trades(40)
+    produce_trades(endpoints, topic, trades, frame=7)
+    produce_trades(endpoints, topic, trades[:3])
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    return endpoints, topic
+
+
+def replace_rows(endpoints: Endpoints, rows: pa.Table) -> None:
+    """Commit other rows, all of one hour, in the place of those in the table."""
+    with Lake.at(endpoints) as lake:
+        table = lake.table()
+        with table.transaction() as transaction, transaction.update_snapshot().overwrite() as snapshot:
+            for task in table.scan().plan_files():
+                snapshot.delete_data_file(task.file)
+            snapshot.append_data_file(write_file(table, rows))
+
+
+def rows_of(endpoints: Endpoints) -> pa.Table:
+    with Lake.at(endpoints) as lake:
+        return lake.table().scan().to_arrow().cast(arrow_schema())
+
+
+def test_what_is_all_there_is_found_so_and_copies_are_counted(stored: tuple[Endpoints, str]) -> None:
+    assert assert_stored_once(Sources.of(stored[0]), stored[1]) == 3
+
+
+def test_a_missing_row_is_found(stored: tuple[Endpoints, str]) -> None:
+    replace_rows(stored[0], rows_of(stored[0]).slice(1))
+    with pytest.raises(AssertionError, match="1 of 40 trades are missing"):
+        assert_stored_once(Sources.of(stored[0]), stored[1])
+
+
+def test_a_doubled_row_is_found(stored: tuple[Endpoints, str]) -> None:
+    rows = rows_of(stored[0])
+    replace_rows(stored[0], pa.concat_tables([rows, rows.slice(5, 1)]))
+    with pytest.raises(AssertionError, match="1 trades are stored more than once"):
+        assert_stored_once(Sources.of(stored[0]), stored[1])
+
+
+@pytest.mark.parametrize("column", ["price", "quantity", "ingestion_timestamp", "trade_id", "source_sequence"])
+def test_an_altered_value_is_found(stored: tuple[Endpoints, str], column: str) -> None:
+    rows = rows_of(stored[0])
+    values = rows[column].to_pylist()
+    values[7] += timedelta(microseconds=1) if column == "ingestion_timestamp" else 1
+    altered = rows.set_column(
+        rows.schema.get_field_index(column), rows.schema.field(column), pa.array(values, rows.schema.field(column).type)
+    )
+    replace_rows(stored[0], altered)
+    with pytest.raises(AssertionError, match="differs"):
+        assert_stored_once(Sources.of(stored[0]), stored[1])
+
+
+def test_it_imports_nothing_of_k2ctl() -> None:
+    tree = ast.parse(Path(independent_reader.__file__).read_text())
+    names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    assert not [name for name in names if name.startswith(("k2ctl", "tests"))]

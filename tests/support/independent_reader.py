@@ -1,0 +1,205 @@
+"""What Kafka and the table hold, read without k2ctl: confluent-kafka, pyiceberg and the documented formats alone.
+
+An oracle that shares code with what it judges agrees with its mistakes. So nothing of `k2ctl` is imported here: the
+wire format is unpacked field by field from its document (`stack/schemas/trade.xml`), the checkpoint is read as JSON.
+"""
+
+import json
+import struct
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
+
+TRADES = "market_data.trades"
+_BLOCK = struct.Struct("<4H16sQqqqqQ16s8s11s3sBB")
+"""Message header (block length, template, schema, version), then the block of a trade of version 1."""
+
+_BLOCK_LENGTH = 104
+_NO_SEQUENCE = 2**64 - 1
+_SIDES = {0: "BUY", 1: "SELL", 2: "SELL_SHORT", 3: "UNKNOWN"}
+_ASSET_CLASSES = {0: "equities", 1: "crypto", 2: "futures", 3: "options"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Identity(NamedTuple):
+    """What two copies of a trade have in common."""
+
+    message_id: uuid.UUID
+    symbol: str
+    exchange: str
+    timestamp: datetime
+
+
+class Place(NamedTuple):
+    """Where in Kafka a trade stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How to reach Kafka and the table: librdkafka's settings, and pyiceberg's properties of catalog and file IO."""
+
+    kafka: Mapping[str, str]
+    catalog: Mapping[str, str]
+
+    @classmethod
+    def of(cls, endpoints: Any) -> "Sources":
+        """From what `stack up` wrote: any object with its fields."""
+        return cls(
+            {**endpoints.kafka, "bootstrap.servers": endpoints.bootstrap_servers},
+            {**endpoints.storage, "uri": endpoints.catalog_uri, "warehouse": endpoints.warehouse},
+        )
+
+    def table(self) -> Table | None:
+        """The table with its newest metadata, or None."""
+        catalog = SqlCatalog("k2", **self.catalog)
+        try:
+            return catalog.load_table(TRADES)
+        except NoSuchTableError:
+            return None
+        finally:
+            catalog.engine.dispose()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every row of the current snapshot, in no order."""
+        table = self.table()
+        if table is None or table.current_snapshot() is None:
+            return []
+        stored: pa.Table = table.scan().to_arrow()
+        return stored.to_pylist()
+
+    def next_offsets(self) -> dict[tuple[str, str, int], int]:
+        """(topic, epoch, partition) → the next offset to read, as the table's property says."""
+        table = self.table()
+        text = table.properties.get("k2.offsets") if table is not None else None
+        heads = json.loads(text)["heads"] if text else []
+        return {(topic, epoch, partition): following for topic, epoch, partition, following, *_ in heads}
+
+    def records(self, topic: str) -> Iterable[tuple[int, int, bytes]]:
+        """(partition, offset, value) of every record that Kafka still holds."""
+        reader = Consumer({**self.kafka, "group.id": "independent", "enable.auto.commit": False})
+        try:
+            partitions = reader.list_topics(topic, 10).topics[topic].partitions
+            ends = {}
+            for number in partitions:
+                low, high = reader.get_watermark_offsets(TopicPartition(topic, number), 10)
+                if low < high:
+                    ends[number] = (low, high)
+            for number, (low, high) in ends.items():
+                reader.assign([TopicPartition(topic, number, low)])
+                yield from ((number, offset, value) for offset, value in _read(reader, high))
+        finally:
+            reader.close()
+
+
+def _read(reader: Consumer, high: int) -> Iterable[tuple[int, bytes]]:
+    """(offset, value) of the assigned partition up to `high`; marks of transactions take offsets and are no records."""
+    while True:
+        (position,) = reader.position(reader.assignment())
+        if position.offset >= high:
+            return
+        for message in reader.consume(1000, 0.2):
+            if message.error() is None:
+                yield message.offset() or 0, message.value() or b""
+            else:
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+
+
+def trades_of(value: bytes) -> list[dict[str, Any]]:
+    """The trades of one SBE record, in its order, by the names of the table's columns."""
+    trades, position = [], 0
+    while position < len(value):
+        length, template, schema, _ = struct.unpack_from("<4H", value, position)
+        assert (template, schema) == (1, 7202), f"template {template} of schema {schema}"
+        assert length >= _BLOCK_LENGTH, length
+        trades.append(_trade(_BLOCK.unpack_from(value, position)))
+        position += 8 + length
+    return trades
+
+
+def _trade(found: tuple[Any, ...]) -> dict[str, Any]:
+    _, _, _, _, message_id, trade_id, timestamp, ingested, price, quantity, sequence, *texts, asset_class, side = found
+    symbol, exchange, conditions, currency = (text.rstrip(b"\0").decode() for text in texts)
+    return {
+        "message_id": uuid.UUID(bytes=message_id),
+        "trade_id": trade_id,
+        "symbol": symbol,
+        "exchange": exchange,
+        "asset_class": _ASSET_CLASSES[asset_class],
+        "timestamp": _EPOCH + timedelta(microseconds=timestamp),
+        "ingestion_timestamp": _EPOCH + timedelta(microseconds=ingested),
+        "price": Decimal(price).scaleb(-8),
+        "quantity": Decimal(quantity).scaleb(-8),
+        "currency": currency,
+        "side": _SIDES[side],
+        "trade_conditions": conditions,
+        "source_sequence": None if sequence == _NO_SEQUENCE else sequence,
+    }
+
+
+def identity_of(row: Mapping[str, Any]) -> Identity:
+    """The identity of a stored row or of a trade from Kafka."""
+    return Identity(*(row[name] for name in Identity._fields))
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    """Where in Kafka a stored row comes from."""
+    return Place(*(row[f"kafka_{name}"] for name in Place._fields))
+
+
+def assert_stored_once(sources: Sources, topic: str) -> int:
+    """Every trade that Kafka holds is in the table exactly once, as one of its copies was sent, and nothing else is.
+
+    For topics of which Kafka has deleted nothing and nothing is deferred; records that are no trades are passed over.
+    Returns how many copies Kafka holds beside the trades.
+    """
+    sent: dict[Place, dict[str, Any]] = {}
+    for partition, offset, value in sources.records(topic):
+        for index, trade in enumerate(_whole(value)):
+            sent[Place(topic, partition, offset, index)] = trade
+    wanted = {identity_of(trade) for trade in sent.values()}
+    stored = [row for row in sources.rows() if row["kafka_topic"] == topic]
+    often = [identity for identity, count in Counter(map(identity_of, stored)).items() if count > 1]
+    assert not often, f"{len(often)} trades are stored more than once, such as {often[0]}"
+    missing = wanted - set(map(identity_of, stored))
+    assert not missing, f"{len(missing)} of {len(wanted)} trades are missing, such as {min(missing)}"
+    for row in stored:
+        trade = sent.get(place_of(row))
+        assert trade is not None, f"nothing that was sent stands where a row comes from: {row}"
+        altered = {name: (value, row[name]) for name, value in trade.items() if row[name] != value}
+        assert not altered, f"{identity_of(row)} differs (sent, stored): {altered}"
+    return len(sent) - len(wanted)
+
+
+def _whole(value: bytes) -> list[dict[str, Any]]:
+    try:
+        return trades_of(value)
+    except (AssertionError, struct.error, UnicodeDecodeError, KeyError):
+        return []
+
+
+def assert_read_to_the_end(sources: Sources, topic: str, epoch: str) -> None:
+    """The table's checkpoint stands at the end of every partition that holds records."""
+    following = sources.next_offsets()
+    reader = Consumer({**sources.kafka, "group.id": "independent"})
+    try:
+        for number in reader.list_topics(topic, 10).topics[topic].partitions:
+            _, high = reader.get_watermark_offsets(TopicPartition(topic, number), 10)
+            if high:
+                assert following.get((topic, epoch, number)) == high, f"partition {number}"
+    finally:
+        reader.close()
