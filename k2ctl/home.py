@@ -1,5 +1,6 @@
 """The state directory: where it is, what lies in it, and the endpoints that `stack up` leaves there."""
 
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,10 @@ from typing import Any, Final, NamedTuple
 import platformdirs
 
 from k2ctl.errors import NotRunning, StackError
+from k2ctl.private import make_private, private_folder, unchanged_by_others
+
+SOCKET_PATH_LIMIT: Final = 100
+"""A Unix socket's path has some 107 bytes."""
 
 
 def state_dir() -> Path:
@@ -24,7 +29,7 @@ def state_dir() -> Path:
     configured = os.environ.get("K2CTL_HOME")
     path = Path(configured) if configured else platformdirs.user_state_path("k2ctl")
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path)
     except OSError as error:
         raise StackError(
             f"The state directory {path} cannot be made: {error.strerror}", "Choose another: export K2CTL_HOME=~/k2ctl"
@@ -47,11 +52,34 @@ def private_home(prefix: str) -> Iterator[Path]:
                 os.environ["K2CTL_HOME"] = before
 
 
+def socket_path(name: str) -> Path:
+    """Where a Unix socket lies: in the state directory, or in a folder of the user's own where that path is too long.
+
+    Raises:
+        StackError: another user can change what lies there.
+    """
+    path = unchanged_by_others(state_dir()).absolute() / name
+    if _fits(path):
+        return path
+    short = f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+    for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir(), "/tmp"):  # noqa: S108  checked
+        folder = Path(base) / f"k2ctl-{os.geteuid()}"
+        if folder.is_absolute() and folder.parent.is_dir() and _fits(folder / short):
+            return private_folder(folder) / short
+    raise StackError(f"{path} is too long for a socket.", "Choose a shorter one: export K2CTL_HOME=~/k2ctl")
+
+
+def _fits(path: Path) -> bool:
+    return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
+
+
 def cache_dir() -> Path:
-    """Downloads that can be fetched again (Kafka's jars); shared by every state directory of the user."""
-    path = platformdirs.user_cache_path("k2ctl")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    """Downloads that can be fetched again (Kafka's jars); shared by every state directory of the user.
+
+    Raises:
+        StackError: others can change what lies there, and it would be run.
+    """
+    return unchanged_by_others(platformdirs.user_cache_path("k2ctl"))
 
 
 def shipped(kind: str) -> Path:
@@ -222,7 +250,7 @@ def forget_past_epochs() -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that readers see the old text or the new, also across a crash; mode 0600."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()

@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 
 from k2ctl.stack.local import free_port
-from k2ctl.state.server import redis_answers, redis_arguments
+from k2ctl.state.server import redis_answers, redis_server_binary, redis_settings
 
 
 class RedisServer:
@@ -25,7 +25,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, with what its append-only file holds."""
-        arguments = redis_arguments(self.port, self.folder)
+        where = ["--bind", "127.0.0.1", "--port", str(self.port)]
+        arguments = [redis_server_binary(), *where, *redis_settings(self.folder)]
         self._process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         limit_s = time.monotonic() + 10
         while not redis_answers(self.url):

@@ -8,6 +8,7 @@ A request on the socket is one line of JSON, `{"do": "create_topic", …}`; so i
 """
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -33,8 +34,11 @@ class ControlServer:
         self._stopped = threading.Event()
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
-        path.chmod(0o600)
+        before = os.umask(0o177)  # a socket that is closed to others only afterwards is open for a moment
+        try:
+            self._socket.bind(str(path))
+        finally:
+            os.umask(before)
         self._socket.listen()
         self._path = path
         self._actions: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -43,6 +43,8 @@ def api(
         shown = f"[{host}]" if ":" in host else host
         engine = Engine(endpoints, settings.limits)
         say(f"k2ctl api on http://{shown}:{socket.getsockname()[1]}/  (Ctrl-C ends it)")
+        if not settings.keys:
+            say("There is no key: every user of this machine can read the trades. To change that: --key-file FILE")
         try:
             serve(engine, settings, socket)
         finally:

@@ -154,8 +154,18 @@ def up_panel(result: Up) -> RenderableType:
         table.add_row(Text(f"  {'':<11}k2ctl stack up --engine docker --service {result.left_out[0]}", style="dim"))
     if endpoints.engine == "embedded":
         table.add_row(Text("  This Kafka is for trying and testing: 5 MiB per partition, in memory.", style="dim"))
+    if endpoints.engine in _OPEN:
+        table.add_row(Text(f"  {_OPEN[endpoints.engine]}", style="dim"))
     table.add_row(Text("Next:  k2ctl load --rate 10k --duration 30   and   k2ctl consume"))
     return table
+
+
+_OPEN: Final = {
+    "embedded": "Every user of this machine can read and write this Kafka, at its port; nothing else is open to them.",
+    "local": "Every user of this machine can read and write this Kafka, at its ports; nothing else is open to them.",
+    "docker": "Every user of this machine can read and write this Kafka and read Prometheus; the rest has passwords.",
+}
+"""engine → what others on this machine can reach; from elsewhere nothing can be reached."""
 
 
 _WEB: Final = {

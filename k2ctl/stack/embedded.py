@@ -1,44 +1,32 @@
 """The embedded engine: Kafka in one background process, catalog and warehouse as local files."""
 
-import hashlib
 import json
-import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.embedded import control
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints, save_past_epoch, state_dir
+from k2ctl.home import Endpoints, save_past_epoch, socket_path
 from k2ctl.stack.processes import is_alive, start_detached, stop
-
-SOCKET_PATH_LIMIT: Final = 100
-"""A Unix socket's path has some 107 bytes."""
 
 
 def control_socket_path() -> Path:
-    """Beside the state, or in a private folder of the runtime directory when that path is too long."""
-    path = state_dir() / "kafka.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
-        return path
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"k2ctl-{os.getuid()}"
-    runtime.mkdir(mode=0o700, exist_ok=True)
-    return runtime / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+    """Where the broker's process is asked for what its wire protocol lacks."""
+    return socket_path("kafka.sock")
 
 
 def start(base: Endpoints) -> Endpoints:
     """Start the broker's process; `base` has the lake's places."""
-    socket_path = control_socket_path()
-    arguments = [sys.executable, "-m", "k2ctl.broker.embedded", str(socket_path)]
+    control_socket = str(control_socket_path())
+    arguments = [sys.executable, "-m", "k2ctl.broker.embedded", control_socket]
     process, line = start_detached("kafka", arguments, read_line=True)
     ready = json.loads(line)
     return replace(
         base,
         bootstrap_servers=ready["bootstrap_servers"],
-        control_socket=str(socket_path),
+        control_socket=control_socket,
         epoch=ready["epoch"],
         processes={"kafka": process},
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from k2ctl.errors import NotRunning, StackError, UsageError
 from k2ctl.home import Endpoints, forget_truth, load_endpoints_or_nothing, state_dir
+from k2ctl.private import unchanged_by_others
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.external import EXTERNAL
@@ -38,6 +39,8 @@ def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None) 
     with _lock():
         load_endpoints_or_nothing()
         running = _running()
+        if engine in OWN_STACKS:
+            unchanged_by_others(state_dir())
         if running is not None and running.name != engine:
             raise StackError(f"The {running.name} engine runs already.", "Stop it first: k2ctl stack down")
         return ENGINES[engine].up(profile, wanted or Wanted(), report)

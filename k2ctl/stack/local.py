@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from k2ctl.errors import StackError
-from k2ctl.home import Endpoints, cache_dir, shipped, state_dir
+from k2ctl.home import Endpoints, cache_dir, shipped, socket_path, state_dir
 from k2ctl.stack.processes import last_lines, start_detached, stop
-from k2ctl.state.server import redis_answers, redis_arguments
+from k2ctl.state.server import private_arguments, redis_answers, socket_url
 
 KAFKA_VERSION: Final = "4.3.1"
 FETCH_TIMEOUT_S: Final = 600
@@ -96,13 +96,16 @@ def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
     class_path = f"{shipped('stack') / 'kafka'}{os.pathsep}{libraries}/*"
     if not (folder / "data" / "meta.properties").exists():
         _format(class_path, configuration)
-    java = ["java", f"-Xmx{HEAP}", "-XX:+UseG1GC", "-cp", class_path, "kafka.Kafka", str(configuration)]
+    # Libraries for compression are unpacked there and loaded: not among the temporary files of everybody.
+    unpacked = folder / "unpacked"
+    unpacked.mkdir(mode=0o700, exist_ok=True)
+    options = [f"-Xmx{HEAP}", "-XX:+UseG1GC", f"-Djava.io.tmpdir={unpacked.absolute()}"]
+    java = ["java", *options, "-cp", class_path, "kafka.Kafka", str(configuration)]
     kafka, _ = start_detached("kafka", java)
     try:
-        redis_port = free_port()
-        redis_folder = state_dir() / "redis"
+        redis_socket, redis_folder = socket_path("redis.sock"), state_dir() / "redis"
         redis_folder.mkdir(mode=0o700, exist_ok=True)
-        redis, _ = start_detached("redis", redis_arguments(redis_port, redis_folder))
+        redis, _ = start_detached("redis", private_arguments(redis_socket, redis_folder))
     except BaseException:
         stop(kafka)
         raise
@@ -110,7 +113,7 @@ def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
         base,
         engine="local",
         bootstrap_servers=f"127.0.0.1:{port}",
-        state_url=f"redis://127.0.0.1:{redis_port}/0",
+        state_url=socket_url(redis_socket),
         processes={"kafka": kafka, "redis": redis},
     )
 

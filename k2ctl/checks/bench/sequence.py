@@ -47,7 +47,7 @@ class SequenceBench:
     def run(self) -> list[Figure]:
         """Memory first, then Redis."""
         figures = [figure for size in BATCHES for figure in self._memory(size)]
-        with private_home("bench-") as home, private_redis(home) as url:
+        with private_home("bench-"), private_redis() as url:
             figures += self._redis(url)
         return figures
 

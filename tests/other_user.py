@@ -1,0 +1,58 @@
+"""What another user of this machine can do: the same interpreter, as `nobody`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOBODY = 65_534
+_BECOME = f"""
+import os, socket, sys
+os.setgroups([])
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+"""
+"""The interpreter may lie where that user cannot go, so it becomes the user when it has started."""
+
+
+def as_nobody(code: str, *arguments: object) -> str:
+    """Run Python code as another user; what it printed. Skips where this one may not become another."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can try what another user can do")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"{_BECOME}{code}", *map(str, arguments)],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+CONNECT = """
+try:
+    socket.socket(socket.AF_UNIX).connect(sys.argv[1])
+    print("connected")
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+READ = """
+for path in sys.argv[1:]:
+    try:
+        print(os.listdir(path) if os.path.isdir(path) else open(path).read())
+    except PermissionError:
+        pass
+"""
+
+
+def reachable(path: Path) -> Path:
+    """The path, with every folder above it that a test has made open to everybody."""
+    for folder in path.parents:
+        if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):  # noqa: S108
+            folder.chmod(folder.stat().st_mode | 0o055)
+    return path
