@@ -59,6 +59,10 @@ class LakeError(K2Error):
     """The table or its catalog is not in a state that can be trusted, or cannot be reached."""
 
 
+class LakeUnanswered(LakeError):
+    """The catalog or the warehouse does not answer now; the same may work when it is asked again."""
+
+
 class StateError(K2Error):
     """The state store does not answer, refuses to write, or holds what cannot be read."""
 

@@ -1,11 +1,17 @@
 """`k2ctl lake`: the table's condition, compaction and expiry."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, parse_duration
+
+if TYPE_CHECKING:
+    from k2ctl.home import Endpoints
+    from k2ctl.lake.catalog import Lake
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -18,6 +24,15 @@ def lake() -> None:
     """
 
 
+@contextmanager
+def _opened(endpoints: "Endpoints") -> Iterator["Lake"]:
+    """The lake of the stack; a catalog or a warehouse that fails on the way is one clear line."""
+    from k2ctl.lake.catalog import Lake
+
+    with Lake.at(endpoints) as opened, opened.answering():
+        yield opened
+
+
 @app.command(short_help="Snapshots, files, rows and offsets of the table.")
 def status(as_json: JsonOption = False) -> None:
     """Snapshots, files, rows, hours, how far each partition is read, and whether the books balance.
@@ -26,10 +41,9 @@ def status(as_json: JsonOption = False) -> None:
     """
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
-    from k2ctl.lake.catalog import Lake
     from k2ctl.lake.upkeep.condition import condition_of
 
-    with Lake.at(require_endpoints()) as opened:
+    with _opened(require_endpoints()) as opened:
         condition = condition_of(opened, SystemClock())
     if as_json:
         import orjson
@@ -62,14 +76,13 @@ def compact(
 
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
-    from k2ctl.lake.catalog import Lake
     from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
     from k2ctl.lake.upkeep.tiers import due
     from k2ctl.profiles import load_profile
 
     endpoints, clock = require_endpoints(), SystemClock()
     after_files = load_profile(endpoints.profile).lake.compact_after_files
-    with Lake.at(endpoints) as opened:
+    with _opened(endpoints) as opened:
         done = compact_now(
             opened,
             clock,
@@ -112,7 +125,6 @@ def expire(
     """
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
-    from k2ctl.lake.catalog import Lake
     from k2ctl.lake.upkeep.collector import collect
     from k2ctl.lake.upkeep.expiry import SnapshotRetention
     from k2ctl.lake.upkeep.maintenance import expire as expire_snapshots
@@ -121,7 +133,7 @@ def expire(
     endpoints, clock = require_endpoints(), SystemClock()
     profile = load_profile(endpoints.profile).lake
     age_s = profile.collect_after_s if older_than is None else parse_duration(older_than)
-    with Lake.at(endpoints) as opened:
+    with _opened(endpoints) as opened:
         retention = SnapshotRetention.from_profile(profile.expire)
         if dry_run:
             expired = len(retention.expired(opened.table().metadata, clock.now_us() // 1000))

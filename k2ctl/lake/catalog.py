@@ -1,5 +1,6 @@
 """The catalog and the table: connect, create with K2's properties, load fresh."""
 
+import errno
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from pyiceberg.transforms import HourTransform, IdentityTransform
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from k2ctl.errors import LakeError, first_line
+from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.home import Endpoints, without_password
 from k2ctl.lake.storage import IO_CLASS
 from k2ctl.schema.rows import arrow_schema
@@ -38,6 +39,9 @@ TABLE_PROPERTIES: Final = {
     "write.parquet.compression-codec": "zstd",
     "read.parquet.vectorization.enabled": "false",  # Spark's vectorised reader does not know our delta encodings
 }
+
+_REFUSED: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
+"""What a disk says that answers well enough: it is full, read-only, another's, or not there."""
 
 # Two writers both trim the metadata log; the second one's "file not found" is no news.
 logging.getLogger("pyiceberg.catalog").setLevel(logging.ERROR)
@@ -114,12 +118,13 @@ class Lake:
         except (SQLAlchemyError, OSError) as error:
             raise self._unanswered(error) from error
 
-    def _unanswered(self, error: Exception) -> LakeError:
+    def _unanswered(self, error: Exception) -> LakeUnanswered:
         said = first_line(error)
         if isinstance(error, OSError):
-            return LakeError(f"The warehouse {self.warehouse} does not answer: {said}", "See: k2ctl stack status")
+            state = "cannot be used" if error.errno in _REFUSED else "does not answer"
+            return LakeUnanswered(f"The warehouse {self.warehouse} {state}: {said}", "See: k2ctl stack status")
         uri = without_password(self.catalog_uri)
-        return LakeError(f"The catalog {uri} does not answer: {said}", "See: k2ctl stack status")
+        return LakeUnanswered(f"The catalog {uri} does not answer: {said}", "See: k2ctl stack status")
 
     def ensure_table(self) -> Table:
         """The table of trades, made when missing."""

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import pyarrow_to_schema
-from sqlalchemy.exc import SQLAlchemyError
 
+from k2ctl.clock import SystemClock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
@@ -48,23 +49,26 @@ def reference_schema() -> pa.Schema:
 
 def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
     """Replace the table's rows by `entries` (dtype `REFERENCE.message`); False when it could not."""
-    try:
+
+    def once(_: Try) -> None:
         table = lake.ensure(REFERENCE_TABLE, pyarrow_to_schema(reference_schema()))
         file = write_file(table, _columns(entries))
-    except (LakeError, OSError):
-        return False
+        try:
+            with QuickTransaction(table) as transaction:
+                with transaction.update_snapshot().overwrite() as overwrite:
+                    for task in table.scan().plan_files():
+                        overwrite.delete_data_file(task.file)
+                    overwrite.append_data_file(file)
+                RETENTION.stage(transaction, now_us // 1000)
+        except CommitFailedException:
+            delete_files(table, [file])
+            raise
+
     try:
-        with QuickTransaction(table) as transaction:
-            with transaction.update_snapshot().overwrite() as overwrite:
-                for task in table.scan().plan_files():
-                    overwrite.delete_data_file(task.file)
-                overwrite.append_data_file(file)
-            RETENTION.stage(transaction, now_us // 1000)
-    except CommitFailedException:
-        delete_files(table, [file])
+        # Once: the consumer waits meanwhile, and comes again in a few seconds.
+        commit_optimistically(once, what="Reference data", hint="", clock=SystemClock(), within_s=0.0)
+    except LakeError:
         return False
-    except (SQLAlchemyError, OSError):
-        return False  # it may have happened all the same, so the file stays
     return True
 
 

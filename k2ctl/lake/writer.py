@@ -8,20 +8,19 @@ anything twice.
 import random
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.manifest import DataFile
-from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.clock import Clock
-from k2ctl.errors import LakeError, first_line
+from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.aside.folder import AsideFolder, ledger_file, ledger_text
 from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.commit import Done, Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_rows
 from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Head, Lane, Progress
 from k2ctl.lake.progress import is_in_history, progress_of
@@ -29,11 +28,7 @@ from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.schema.rows import Rows
 
-GIVE_UP_AFTER_S: Final = 60.0
-"""How long a commit is retried, conflicts and unreachable catalogs together."""
-
-_FIRST_PAUSE_S: Final = 0.02
-_LONGEST_PAUSE_S: Final = 2.0
+_STATUS: Final = "See: k2ctl stack status"
 LEDGER_FILE_STAYS_S: Final = 30.0
 """How long a ledger file stays after another took its place: a reader may just have learned its name."""
 
@@ -94,69 +89,63 @@ class TableWriter:
         batches: rows, each batch of one topic and epoch; their lanes, and those of the ledger's entries, are among
         `advances`. Spill files that `change` names have been written.
 
-        1. Write the Parquet files; no reader sees them yet. While the store does not answer: pause, and again.
+        1. Write the Parquet files; no reader sees them yet.
         2. Load the table fresh and compare every lane; drop the rows of lanes that stand elsewhere.
         3. Swap the metadata: files, offsets and counts become visible in one step.
-        4. On a conflict, or when the answer is lost: pause, and again from 2. A commit that did land is
+        4. On a conflict, or while catalog or store do not answer: pause, and again. A commit that did land is
            recognised by its id: at the lanes' heads or, where others have gone on from there, in the history.
 
         Raises:
-            LakeError: catalog or store did not answer, or conflicts did not end, for GIVE_UP_AFTER_S seconds.
+            LakeError: catalog or store did not answer, or conflicts did not end, for `commit.GIVE_UP_AFTER_S`.
         """
         commit_id = str(uuid.uuid4())
-        started_s, attempts = self._clock.monotonic_s(), 0
-        files: list[DataFile] | None = self._written(batches, started_s)
-        fenced: set[Lane] = set()
-        uncertain = False
-        while True:
-            attempts += 1
-            try:
-                self._table = self._lake.table()
-                progress = progress_of(self._table)
-                if landed(progress, advances, commit_id) or (uncertain and is_in_history(self._table, commit_id)):
-                    return self._done(commit_id, files or [], batches, fenced, attempts, progress)
-                newly_fenced = fenced_lanes(progress, advances) - fenced
-                if newly_fenced and whole:
-                    if not uncertain:
-                        delete_files(self._table, files or [])
-                    return Committed(commit_id, None, 0, tuple(sorted(newly_fenced)), attempts, 0, progress)
-                if newly_fenced:
-                    fenced |= newly_fenced
-                    advances = {lane: advance for lane, advance in advances.items() if lane not in fenced}
-                    batches = [_without(rows, newly_fenced, progress) for rows in batches]
-                    change = _unfenced(change, newly_fenced, progress)
-                    if not uncertain:  # else a snapshot may hold them, and the collector decides
-                        delete_files(self._table, files or [])
-                    files = None
-                if not advances:
-                    return Committed(commit_id, None, 0, tuple(sorted(fenced)), attempts, 0, progress)
-                if files is None:
-                    files = self._write(batches)
-                after = progress.advanced(advances, commit_id, self._next_number(), change)
-                return self._done(commit_id, files, batches, fenced, attempts, self._swap(files, after, commit_id))
-            except CommitFailedException as error:
-                self._pause(attempts, started_s, error)
-            except LakeError as error:
-                if error.__cause__ is None:
-                    raise
-                self._pause(attempts, started_s, error)
-            except Exception as error:
-                # Whatever the catalog's transport raises: the swap may or may not have happened. Step 2 finds out.
-                uncertain = True
-                self._pause(attempts, started_s, error)
+        offer = _Offer(list(batches), dict(advances), change)
+        return self._through(lambda one: self._commit_once(offer, commit_id, one, whole=whole))
 
-    def _written(self, batches: Sequence[Rows], started_s: float) -> list[DataFile]:
-        """Step 1. What an attempt that failed half-way leaves behind is the collector's."""
-        attempts = 0
-        while True:
+    def _through(self, attempt: Callable[[Try], Done]) -> Done:
+        """What `attempt` comes to, once it has gone through."""
+        done = commit_optimistically(
+            attempt,
+            what="The commit",
+            hint="Nothing is lost: the offsets have not moved. See: k2ctl stack status",
+            clock=self._clock,
+            rng=self._rng,
+            on_trouble=self._note_trouble,
+        )
+        self.trouble = ""
+        return done
+
+    def _note_trouble(self, said: str) -> None:
+        self.trouble = said
+
+    def _commit_once(self, offer: "_Offer", commit_id: str, one: Try, *, whole: bool) -> Committed:
+        """Steps 1 to 3, once."""
+        self._written(offer)
+        self._table = self._lake.table()
+        progress = progress_of(self._table)
+        if landed(progress, offer.advances, commit_id) or (one.uncertain and is_in_history(self._table, commit_id)):
+            return self._done(commit_id, offer, one.number, progress)
+        fenced = fenced_lanes(progress, offer.advances)
+        if fenced and not one.uncertain:  # else a snapshot may hold them, and the collector decides
+            delete_files(self._table, offer.files or [])
+        if fenced and whole:
+            return Committed(commit_id, None, 0, tuple(sorted(fenced)), one.number, 0, progress)
+        if fenced:
+            offer.drop(fenced, progress)
+        if not offer.advances:
+            return Committed(commit_id, None, 0, tuple(sorted(offer.fenced)), one.number, 0, progress)
+        files = self._written(offer)
+        after = progress.advanced(offer.advances, commit_id, self._next_number(), offer.change)
+        return self._done(commit_id, offer, one.number, self._swap(files, after, commit_id))
+
+    def _written(self, offer: "_Offer") -> list[DataFile]:
+        """Its files, written where they are not yet. What a write that failed half-way leaves is the collector's."""
+        if offer.files is None:
             try:
-                return self._write(batches)
+                offer.files = [file for rows in offer.batches for file in write_rows(self._table, rows)]
             except OSError as error:
-                attempts += 1
-                self._pause(attempts, started_s, error)
-
-    def _write(self, batches: Sequence[Rows]) -> list[DataFile]:
-        return [file for rows in batches for file in write_rows(self._table, rows)]
+                raise LakeUnanswered(f"The warehouse takes no files: {first_line(error)}", _STATUS) from error
+        return offer.files
 
     def _next_number(self) -> int:
         return int(self._table.metadata.next_sequence_number())
@@ -196,56 +185,53 @@ class TableWriter:
 
     def retire(self, topic: str, epoch: str, lost: int) -> Progress:
         """Record that an epoch of a topic is gone, with `lost` trades of it unread; an empty append carries it."""
-        started_s, attempts = self._clock.monotonic_s(), 0
         commit_id = str(uuid.uuid4())
-        while True:
-            attempts += 1
-            try:
-                self._table = self._lake.table()
-                progress = progress_of(self._table)
-                if Lane(topic, epoch, RETIRED_PARTITION) in progress.heads and epoch not in progress.epochs(topic):
-                    return progress
-                retired = progress.retired(topic, epoch, lost)
-                moved = replace(retired, commit_id=commit_id, sequence_number=self._next_number())
-                return self._swap([], moved, commit_id)
-            except (CommitFailedException, SQLAlchemyError, OSError) as error:
-                self._pause(attempts, started_s, error)  # it may have happened: the next round finds out
 
-    def _done(
-        self,
-        commit_id: str,
-        files: list[DataFile],
-        batches: Sequence[Rows],
-        fenced: set[Lane],
-        attempts: int,
-        after: Progress,
-    ) -> Committed:
-        self.trouble = ""
-        snapshot = self._table.metadata.current_snapshot()
+        def once(_: Try) -> Progress:
+            self._table = self._lake.table()
+            progress = progress_of(self._table)
+            if Lane(topic, epoch, RETIRED_PARTITION) in progress.heads and epoch not in progress.epochs(topic):
+                return progress  # by others, or by an earlier try whose answer was lost
+            retired = progress.retired(topic, epoch, lost)
+            moved = replace(retired, commit_id=commit_id, sequence_number=self._next_number())
+            return self._swap([], moved, commit_id)
+
+        return self._through(once)
+
+    def _done(self, commit_id: str, offer: "_Offer", attempts: int, after: Progress) -> Committed:
+        snapshot, files = self._table.metadata.current_snapshot(), offer.files or []
         return Committed(
             commit_id=commit_id,
             snapshot_id=snapshot.snapshot_id if snapshot else None,
-            stored=sum(map(len, batches)),
-            fenced=tuple(sorted(fenced)),
+            stored=sum(map(len, offer.batches)),
+            fenced=tuple(sorted(offer.fenced)),
             attempts=attempts,
             written_bytes=sum(file.file_size_in_bytes for file in files),
             progress=after,
         )
 
-    def _pause(self, attempts: int, started_s: float, error: Exception) -> None:
-        if self._clock.monotonic_s() - started_s > GIVE_UP_AFTER_S:
-            raise LakeError(
-                f"The commit did not go through in {GIVE_UP_AFTER_S:.0f} s and {attempts} tries: {error}",
-                "Nothing is lost: the offsets have not moved. See: k2ctl stack status",
-            ) from error
-        if not isinstance(error, CommitFailedException):
-            self.trouble = first_line(error)
-        longest_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(attempts, 10))
-        self._clock.sleep(self._rng.uniform(0, longest_s))
+
+@dataclass
+class _Offer:
+    """What a commit still offers to the table: lanes that turn out to be fenced leave it. files: None until written."""
+
+    batches: list[Rows]
+    advances: dict[Lane, Advance]
+    change: LedgerChange
+    files: list[DataFile] | None = None
+    fenced: set[Lane] = field(default_factory=set)
+
+    def drop(self, lanes: set[Lane], progress: Progress) -> None:
+        """Go on without some lanes; the files held their rows too."""
+        self.fenced |= lanes
+        self.advances = {lane: advance for lane, advance in self.advances.items() if lane not in lanes}
+        self.batches = [_without(rows, lanes, progress) for rows in self.batches]
+        self.change = _unfenced(self.change, lanes, progress)
+        self.files = None
 
 
 def landed(progress: Progress, advances: Mapping[Lane, Advance], commit_id: str) -> bool:
-    """Whether a commit of this id has moved its lanes already, though nobody said so."""
+    """True if this commit succeeded although its response was lost."""
     return any(
         head is not None and head.commit_id == commit_id for head in (progress.heads.get(lane) for lane in advances)
     )

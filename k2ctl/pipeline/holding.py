@@ -15,7 +15,7 @@ from typing import Final
 
 from k2ctl.broker.clients import session_timeout_s
 from k2ctl.broker.membership import Membership
-from k2ctl.errors import BrokerError, LakeError
+from k2ctl.errors import BrokerError, LakeUnanswered
 from k2ctl.pipeline.platform import Platform
 from k2ctl.pipeline.share import Share
 
@@ -87,7 +87,7 @@ class Holding:
         self._stale = True
         try:
             share = Share(self._platform, membership.partitions)
-        except (BrokerError, LakeError):
+        except (BrokerError, LakeUnanswered):
             if self._failing_since_s is None:
                 self._failing_since_s = clock.monotonic_s()
             if clock.monotonic_s() - self._failing_since_s > OPEN_WITHIN_S:

@@ -173,6 +173,32 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(
     assert offsets_of(lake) == [(0, offset) for offset in range(50)]
 
 
+@pytest.mark.parametrize("landed", [True, False], ids=["after the swap", "before the swap"])
+def test_an_epoch_is_retired_once_when_the_catalog_stumbles(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, landed: bool
+) -> None:
+    writer = TableWriter(lake, CLOCK)
+    commit(writer, 0)
+    real_commit, real_load, stumbles = lake.catalog.commit_table, lake.catalog.load_table, iter([True, True])
+
+    def stumble(*_: Any) -> Any:
+        raise OperationalError("SELECT", {}, Exception("server closed the connection unexpectedly"))
+
+    def load(*arguments: Any) -> Any:
+        return stumble() if next(stumbles, False) else real_load(*arguments)
+
+    def swap(*arguments: Any) -> Any:
+        monkeypatch.setattr(lake.catalog, "commit_table", real_commit)
+        if landed:
+            real_commit(*arguments)
+        return stumble()
+
+    monkeypatch.setattr(lake.catalog, "load_table", load)
+    monkeypatch.setattr(lake.catalog, "commit_table", swap)
+    assert writer.retire("t", "e", 7).total() == Counts(seen=57, stored=50, lost=7)
+    assert progress_of(lake.table()).total() == Counts(seen=57, stored=50, lost=7)
+
+
 @pytest.mark.parametrize("expired", [False, True], ids=["in the history", "expired since"])
 def test_a_commit_whose_answer_is_lost_stays_whole_when_others_have_gone_on_from_it(
     open_lake: Opener, monkeypatch: pytest.MonkeyPatch, expired: bool

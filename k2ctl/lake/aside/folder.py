@@ -15,7 +15,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileType
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, LakeUnanswered
 from k2ctl.lake.aside.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
 from k2ctl.lake.storage import make_folder, sync_folder
 
@@ -154,7 +154,9 @@ def ledger_of(table: Table) -> Ledger:
     try:
         document = AsideFolder(table).read(location)
     except OSError as error:
-        raise LakeError(f"The ledger's file {location} cannot be read: {error}", "See: k2ctl lake status") from error
+        raise LakeUnanswered(
+            f"The ledger's file {location} cannot be read: {error}", "See: k2ctl lake status"
+        ) from error
     if hashlib.sha256(document).hexdigest() != orjson.loads(text)["sha256"]:
         raise LakeError(f"The ledger's file {location} is damaged.", "Restore it from a copy; nothing else is wrong.")
     return Ledger.loads(document)

@@ -17,7 +17,7 @@ from pyiceberg.types import TimestamptzType
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.reading.filters import delete_files_found
 from k2ctl.lake.reading.pinned import Pinned, Plan, pinned_of
@@ -105,8 +105,8 @@ class TableFollower:
             with self._lake.catalog.engine.connect() as connection:
                 return connection.scalar(wanted)
         except SQLAlchemyError as error:
-            raise LakeError(
-                f"The catalog does not answer: {str(error).splitlines()[0]}", "k2ctl stack status"
+            raise LakeUnanswered(
+                f"The catalog does not answer: {first_line(error)}", "See: k2ctl stack status"
             ) from error
 
     def _kept(self, table: Table) -> KeptPinned:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import ALWAYS_TRUE, FileScanTask, Table
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, LakeUnanswered
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import SUMMARY_COMMIT_ID, Progress
 from k2ctl.lake.progress import ancestors, progress_of
@@ -84,7 +84,7 @@ class Pinned:
         try:
             return list(self.table.scan(wanted, snapshot_id=self.snapshot_id).plan_files())
         except OSError as error:
-            raise LakeError(f"The table's manifests cannot be read: {error}", "See: k2ctl stack status") from error
+            raise LakeUnanswered(f"The table's manifests cannot be read: {error}", "See: k2ctl stack status") from error
 
     def snapshots(self) -> pa.Table:
         """The snapshots that the table still has, oldest first: id, parent, commit time, operation, rows and files."""

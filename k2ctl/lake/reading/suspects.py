@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 
 from k2ctl.clock import Clock
-from k2ctl.errors import LakeError, first_line
+from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.filters import EXPRESSIONS, instant
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
@@ -25,6 +25,9 @@ GIVE_UP_AFTER_S: Final = 60.0
 """How long is asked again: a catalog or a store may be restarted, a compaction take away a file that was planned."""
 
 PAUSE_S: Final = 0.1
+
+_AGAIN: Final = (duckdb.IOException, duckdb.HTTPException, OSError, LakeUnanswered)
+"""What may come out otherwise when it is asked again."""
 
 SYMBOLS_IN_PLAN: Final = 200
 """Beyond so many, pyiceberg compares a list with no statistics."""
@@ -68,7 +71,7 @@ class SuspectLookup:
         while True:
             try:
                 return self._found(rows)
-            except (duckdb.Error, OSError, LakeError) as error:
+            except _AGAIN as error:
                 if self._clock.monotonic_s() - started_s >= GIVE_UP_AFTER_S:
                     raise LakeError(
                         f"Suspected copies cannot be looked up: {unreadable(error) or first_line(error)}",

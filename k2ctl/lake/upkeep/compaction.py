@@ -8,16 +8,18 @@ import random
 import threading
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.exceptions import ValidationException
 from pyiceberg.manifest import DataFile
 from pyiceberg.table.metadata import TableMetadata
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files
 from k2ctl.lake.progress import ancestors, progress_of
 from k2ctl.lake.transaction import QuickTransaction
@@ -26,8 +28,6 @@ from k2ctl.lake.upkeep.live import LiveFile, hour_name
 from k2ctl.lake.upkeep.merging import Interrupted, merge
 
 SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
-SWAP_TRIES: Final = 60
-_LONGEST_PAUSE_S: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ class Compactor:
         Returns None when it was stopped, or another compactor was first; then nothing has changed.
 
         Raises:
-            LakeError: the files cannot be read or the catalog does not answer, or appenders won every one of
-                SWAP_TRIES races.
+            LakeError: the files cannot be read or the catalog does not answer, or appenders won every race.
         """
         started_s = self._clock.monotonic_s()
         try:
-            merged = merge(self._lake, self._lake.table(), [file.path for file in files], self._between_chunks)
+            with self._lake.answering():
+                merged = merge(self._lake, self._lake.table(), [file.path for file in files], self._between_chunks)
         except Interrupted:
             return None
         merged_s = self._clock.monotonic_s()
@@ -106,52 +106,42 @@ class Compactor:
 
     def _swap(self, old: list[DataFile], new: list[DataFile]) -> int:
         """Steps 2 to 4; returns the number of tries, 0 when the files are not to be replaced any more."""
-        compaction_id = str(uuid.uuid4())
-        uncertain = False
-        last: Exception | None = None
-        for attempt in range(1, SWAP_TRIES + 1):
-            if self._stop.is_set():
-                break
-            try:
-                table = self._lake.table()
-                if uncertain and _has_landed(table.metadata, compaction_id):
-                    return attempt
-                progress_of(table)  # a table that was turned back is not to be built upon
-                with (
-                    QuickTransaction(table) as transaction,
-                    transaction.update_snapshot(
-                        snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id}
-                    ).overwrite() as overwrite,
-                ):
-                    for file in old:
-                        overwrite.delete_data_file(file)
-                    for file in new:
-                        overwrite.append_data_file(file)
-                return attempt
-            except CommitFailedException as error:
-                last = error
-            except ValidationException:
-                break  # a file is not live any more: another compactor was first
-            except LakeError as error:
-                if error.__cause__ is None:
-                    raise
-                last = error
-            except Exception as error:
-                # The swap may or may not have happened; the next round finds out.
-                uncertain, last = True, error
-            self._clock.sleep(self._rng.uniform(0, min(_LONGEST_PAUSE_S, 0.02 * attempt)))
-        else:
-            self._give_up(new, uncertain=uncertain)
-            raise LakeError(
-                f"Compaction lost {SWAP_TRIES} races against appenders: {last}", "It is tried again later."
-            ) from last
-        self._give_up(new, uncertain=uncertain)
-        return 0
+        compaction_id, last = str(uuid.uuid4()), Try(1, uncertain=False)
 
-    def _give_up(self, new: list[DataFile], *, uncertain: bool) -> None:
-        """Remove the merged files; after an unknown outcome the table may have them, and the collector decides."""
-        if not uncertain:
-            delete_files(self._lake.table(), new)
+        def once(one: Try) -> int:
+            nonlocal last
+            last = one
+            if self._stop.is_set():
+                raise Interrupted
+            table = self._lake.table()
+            if one.uncertain and _has_landed(table.metadata, compaction_id):
+                return one.number
+            progress_of(table)  # a table that was turned back is not to be built upon
+            with (
+                QuickTransaction(table) as transaction,
+                transaction.update_snapshot(
+                    snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id}
+                ).overwrite() as overwrite,
+            ):
+                for file in old:
+                    overwrite.delete_data_file(file)
+                for file in new:
+                    overwrite.append_data_file(file)
+            return one.number
+
+        try:
+            return commit_optimistically(
+                once,
+                what="The swap of a compaction",
+                hint="The table is as it was; a running consumer tries again.",
+                clock=self._clock,
+                rng=self._rng,
+            )
+        except (Interrupted, ValidationException):  # a file is not live any more: another compactor was first
+            if not last.uncertain:  # else the table may have the merged files, and the collector decides
+                with suppress(LakeError):
+                    delete_files(self._lake.table(), new)
+            return 0
 
 
 def _has_landed(metadata: TableMetadata, compaction_id: str) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from k2ctl.clock import Clock
-from k2ctl.errors import LakeError, first_line
+from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
 
 LASTS_S: Final = 60.0
@@ -108,5 +108,5 @@ class Lease:
         return str(found) if found is not None else None
 
 
-def _unanswered(error: SQLAlchemyError) -> LakeError:
-    return LakeError(f"The catalog does not answer: {first_line(error)}", "See: k2ctl stack status")
+def _unanswered(error: SQLAlchemyError) -> LakeUnanswered:
+    return LakeUnanswered(f"The catalog does not answer: {first_line(error)}", "See: k2ctl stack status")

@@ -6,11 +6,12 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from pyiceberg.exceptions import CommitFailedException
-from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.commit import Try, commit_optimistically
+from k2ctl.lake.progress import progress_of
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.collector import Collected, collect
 from k2ctl.lake.upkeep.compaction import Compaction, Compactor
@@ -25,7 +26,6 @@ STEP_EVERY_S: Final = 5.0
 
 EXPIRE_EVERY_S: Final = 60.0
 COLLECT_EVERY_S: Final = 600.0
-_EXPIRY_TRIES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,17 @@ def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
     Raises:
         LakeError: appenders won every race, or the catalog does not answer.
     """
-    last: Exception | None = None
-    for _ in range(_EXPIRY_TRIES):
+
+    def once(_: Try) -> int:
+        table = lake.table()
+        progress_of(table)  # the snapshots that lead back to its offsets stay
         try:
-            with QuickTransaction(lake.table()) as transaction:
+            with QuickTransaction(table) as transaction:
                 return retention.stage(transaction, clock.now_us() // 1000)
-        except (CommitFailedException, SQLAlchemyError, ValueError) as error:
-            last = error  # a ValueError: of a snapshot that a consumer's own expiry has dropped meanwhile
-            clock.sleep(0.05)
-    raise LakeError(f"Expiry did not go through in {_EXPIRY_TRIES} tries: {last}", "Try again: k2ctl lake expire")
+        except ValueError as error:
+            raise CommitFailedException("A consumer's own expiry has dropped one of the snapshots.") from error
+
+    return commit_optimistically(once, what="Expiry", hint="Try again: k2ctl lake expire", clock=clock)
 
 
 def compact_now(

@@ -1,5 +1,6 @@
 """Compaction, expiry and collection beside appenders: the table's rows and offsets never change by them."""
 
+import errno
 import os
 import threading
 import time
@@ -182,6 +183,18 @@ def test_a_swap_whose_answer_is_lost_is_recognised(lake: Lake, monkeypatch: pyte
     (done,) = compact_now(lake, CLOCK, whole_hours)
     assert (done.tries, len(calls), len(live_files(lake.table()))) == (2, 1, 1)
     assert len(rows_of(lake.table())) == 250
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_merge_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    Appender(lake).append(5)
+    from k2ctl.lake.upkeep import merging
+
+    def full(*_: object) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(merging, "write_chunks", full)
+    with pytest.raises(LakeError, match=r"The warehouse .* cannot be used: .*No space left"):
+        compact_all(lake)
 
 
 def test_an_expiry_that_another_was_quicker_with_drops_what_is_left(

@@ -1,0 +1,84 @@
+"""The loop of every commit: what is tried again, what is not, and for how long."""
+
+import random
+
+import pytest
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from sqlalchemy.exc import OperationalError
+
+from k2ctl.clock import ManualClock
+from k2ctl.errors import LakeError, LakeUnanswered
+from k2ctl.lake.commit import LONGEST_PAUSE_S, Try, commit_optimistically
+
+LOST = OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+
+class Attempts:
+    """Raises what it was given, one after the other, then succeeds; keeps what it was told of each try."""
+
+    def __init__(self, *errors: Exception, always: Exception | None = None) -> None:
+        self.errors = list(errors)
+        self.always = always
+        self.tries: list[Try] = []
+
+    def __call__(self, one: Try) -> str:
+        self.tries.append(one)
+        if self.errors:
+            raise self.errors.pop(0)
+        if self.always is not None:
+            raise self.always
+        return "done"
+
+
+def run(attempts: Attempts, clock: ManualClock | None = None, heard: list[str] | None = None) -> str:
+    return commit_optimistically(
+        attempts,
+        what="The trial",
+        hint="Nothing.",
+        clock=clock or ManualClock(),
+        rng=random.Random(7),
+        on_trouble=(heard if heard is not None else []).append,
+    )
+
+
+def test_a_conflict_is_tried_again_and_is_certain() -> None:
+    attempts, heard = Attempts(CommitFailedException("another was first")), list[str]()
+    assert run(attempts, heard=heard) == "done"
+    assert attempts.tries == [Try(1, False), Try(2, False)]
+    assert heard == []
+
+
+@pytest.mark.parametrize("error", [LOST, ConnectionError("reset")], ids=["catalog", "warehouse"])
+def test_after_a_lost_answer_every_further_try_knows_of_it(error: Exception) -> None:
+    attempts, heard = Attempts(error, CommitFailedException("another was first")), list[str]()
+    assert run(attempts, heard=heard) == "done"
+    assert [one.uncertain for one in attempts.tries] == [False, True, True]
+    assert len(heard) == 1
+
+
+def test_a_catalog_that_could_not_even_be_asked_leaves_nothing_uncertain() -> None:
+    attempts = Attempts(LakeUnanswered("The catalog does not answer"))
+    assert run(attempts) == "done"
+    assert attempts.tries[-1] == Try(2, False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [LakeError("rolled back"), ValidationException("files"), KeyError("column"), ValueError("schema")],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_would_come_out_the_same_again_ends_it_at_once(error: Exception) -> None:
+    attempts = Attempts(always=error)
+    with pytest.raises(type(error)):
+        run(attempts)
+    assert len(attempts.tries) == 1
+
+
+@pytest.mark.parametrize("error", [LOST, CommitFailedException("first"), LakeUnanswered("away")])
+def test_it_gives_up_after_a_minute_and_says_why(error: Exception) -> None:
+    clock, attempts = ManualClock(), Attempts(always=error)
+    with pytest.raises(LakeError, match=r"The trial did not go through in 60 s and \d+ tries: ") as told:
+        run(attempts, clock)
+    assert told.value.hint == "Nothing."
+    assert 60.0 <= clock.monotonic_s() <= 60.0 + LONGEST_PAUSE_S
+    assert 30 < len(attempts.tries) < 300
