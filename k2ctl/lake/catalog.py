@@ -22,6 +22,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.home import Endpoints, without_password
+from k2ctl.lake.opened import check_readable, damaged
 from k2ctl.lake.storage import IO_CLASS
 from k2ctl.schema.rows import arrow_schema
 from k2ctl.schema.topics import TABLE
@@ -102,13 +103,21 @@ class Lake:
         return table
 
     def find_table(self, name: str = TABLE) -> Table | None:
-        """The table, or None before the first consumer has made it."""
+        """The table, or None before the first consumer has made it.
+
+        Raises:
+            LakeError: the catalog does not answer, the metadata is damaged, or the table is not as k2ctl reads it.
+        """
         try:
-            return self.catalog.load_table(name)
+            table = self.catalog.load_table(name)
         except NoSuchTableError:
             return None
         except (SQLAlchemyError, OSError) as error:
             raise self._unanswered(error) from error
+        except Exception as error:  # whatever the parsers of JSON and of the metadata raise
+            raise damaged(f"The metadata file of the table {name}", error) from error
+        check_readable(name, table)
+        return table
 
     @contextmanager
     def answering(self) -> Iterator[None]:

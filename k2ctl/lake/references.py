@@ -18,33 +18,12 @@ from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
+from k2ctl.schema.reference import reference_schema
 from k2ctl.schema.rows import decimals, texts
 from k2ctl.schema.topics import REFERENCE_TABLE
-from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_SCALE
+from k2ctl.schema.trade import ASSET_CLASSES
 
 RETENTION: Final = SnapshotRetention(10, 0, 0)
-
-
-def reference_schema() -> pa.Schema:
-    """The columns of the table; each carries its Iceberg field id where Parquet looks for it."""
-    decimal = pa.decimal128(18, DECIMAL_SCALE)
-    columns = [
-        ("symbol", pa.string()),
-        ("exchange", pa.string()),
-        ("asset_class", pa.string()),
-        ("currency", pa.string()),
-        ("sector", pa.string()),
-        ("tick_size", decimal),
-        ("lot_size", decimal),
-        ("tier", pa.int32()),
-        ("timestamp", pa.timestamp("us", "UTC")),
-    ]
-    return pa.schema(
-        [
-            pa.field(name, kind, nullable=False, metadata={"PARQUET:field_id": str(number)})
-            for number, (name, kind) in enumerate(columns, 1)
-        ]
-    )
 
 
 def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:

@@ -13,13 +13,13 @@ from k2ctl.errors import K2Error, LakeError, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.pinned import reference_files
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
-from k2ctl.lake.references import reference_schema
 from k2ctl.query.answer import Evidence, evidence_of
 from k2ctl.query.history import History, TooLong
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
 from k2ctl.query.stages import Stages
 from k2ctl.query.window import WHOLE_HISTORY
+from k2ctl.schema.reference import reference_schema
 from k2ctl.schema.rows import arrow_schema
 
 VIEWS: Final = ("trades", "reference", "snapshots", "gaps")

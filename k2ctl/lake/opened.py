@@ -1,0 +1,181 @@
+"""What other programs have made of a table, held against what k2ctl reads and writes: the check of every opening.
+
+A table may be read while its format and our columns are as we know them; it may be written while we can fill every
+required column and every field of the partition spec. Columns of our own are known by the field id under which they
+first stood. A column that may be empty may have been dropped and added again: rows are written under its new id, and
+older rows have no value. Columns that others added are theirs: kept, readable, null in our rows.
+
+Delete files forbid no opening. An append beside them is safe, and so is what asks whether a trade was stored before:
+a row that somebody deleted counts as stored there, so that neither a redelivery nor a backfill brings it back. What
+reads rows for an answer refuses a snapshot that has any (`manifests.data_manifests`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import pyarrow as pa
+from pyiceberg.io.pyarrow import pyarrow_to_schema
+from pyiceberg.partitioning import PartitionField
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.transforms import DayTransform, HourTransform, MonthTransform, VoidTransform, YearTransform
+from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField
+
+from k2ctl.errors import LakeError, first_line
+from k2ctl.schema.reference import reference_schema
+from k2ctl.schema.rows import arrow_schema
+from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
+
+NEWEST_FORMAT: Final = 2
+EMPTY_AT_TIMES: Final = frozenset({"sector", "tick_size", "lot_size", "enriched"})
+"""Columns without which a trade is still the same trade."""
+
+_OF_TIME: Final = (HourTransform, DayTransform, MonthTransform, YearTransform)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with the table, in one sentence, and the next step."""
+
+    message: str
+    hint: str
+
+
+def damaged(what: str, error: Exception) -> LakeError:
+    """The error of a file of the table that is there and does not hold what it should."""
+    return LakeError(
+        f"{what} is damaged: {first_line(error)}",
+        "Put back a copy of it, or register the table again from an older metadata file: see README, The table.",
+    )
+
+
+def check_readable(name: str, table: Table) -> None:
+    """Refuse a table that would be misread.
+
+    Raises:
+        LakeError: its format, or a column of ours, is not as k2ctl knows it.
+    """
+    _refuse(unreadable_for(name, table))
+
+
+def check_writable(name: str, table: Table) -> None:
+    """Refuse a table that cannot take our rows.
+
+    Raises:
+        LakeError: a required column or a partition that k2ctl cannot fill.
+    """
+    _refuse(unwritable_for(name, table))
+
+
+def _refuse(findings: Iterator[Finding]) -> None:
+    found = next(findings, None)
+    if found is not None:
+        raise LakeError(found.message, found.hint)
+
+
+def unreadable_for(name: str, table: Table) -> Iterator[Finding]:
+    """Why a table of ours cannot be read."""
+    ours, metadata = _ours(name), table.metadata
+    if ours is None:
+        return
+    if metadata.format_version > NEWEST_FORMAT:
+        yield Finding(
+            f"The table {name} has Iceberg format version {metadata.format_version}; k2ctl knows up to 2.",
+            _go_back(metadata),
+        )
+    there = {field.name: field for field in metadata.schema().fields}
+    missing = [field.name for field in ours.fields if field.name not in there]
+    if 2 * len(missing) > len(ours.fields):
+        yield Finding(
+            f"The table {name} is not one that k2ctl made: it has no column {', '.join(missing[:3])}.",
+            "Give k2ctl a catalog of its own, or rename that table; then: k2ctl consume",
+        )
+    born = _first_ids(metadata)
+    for field in ours.fields:
+        yield from _misread(name, metadata, field, there.get(field.name), born.get(field.name, field.field_id))
+
+
+def _misread(
+    name: str, metadata: TableMetadata, ours: NestedField, found: NestedField | None, born: int
+) -> Iterator[Finding]:
+    """What is wrong with a column of ours. born: the field id under which it first stood."""
+    if found is None:
+        now = next((field.name for field in metadata.schema().fields if field.field_id == born), None)
+        if now is not None:
+            yield Finding(
+                f"The column {ours.name} of {name} was renamed to {now}.",
+                f"Rename it back, in Spark: ALTER TABLE {name} RENAME COLUMN {now} TO {ours.name}",
+            )
+        else:
+            yield Finding(f"The column {ours.name} of {name} was dropped.", _go_back(metadata))
+    elif not _is_or_was(found.field_type, ours.field_type):
+        yield Finding(
+            f"The column {ours.name} of {name} has the type {found.field_type}; k2ctl needs {ours.field_type}.",
+            _go_back(metadata),
+        )
+    elif found.field_id != born and ours.name not in EMPTY_AT_TIMES:
+        yield Finding(
+            f"The column {ours.name} of {name} was dropped and added again (field id {born} is {found.field_id} now): "
+            "older rows have lost its values.",
+            _go_back(metadata),
+        )
+
+
+def _first_ids(metadata: TableMetadata) -> dict[str, int]:
+    """For each column that the table ever had, the field id under which it first stood."""
+    newest_first = sorted(metadata.schemas, key=lambda schema: schema.schema_id, reverse=True)
+    return {field.name: field.field_id for schema in newest_first for field in schema.fields}
+
+
+def _is_or_was(now: IcebergType, ours: IcebergType) -> bool:
+    """Whether a type is ours, or one that Iceberg promotes ours to: every value of ours fits."""
+    if now is ours:
+        return True
+    if isinstance(now, DecimalType) and isinstance(ours, DecimalType):
+        return now.scale == ours.scale and now.precision >= ours.precision
+    return now == ours or (isinstance(ours, IntegerType) and isinstance(now, LongType))
+
+
+def unwritable_for(name: str, table: Table) -> Iterator[Finding]:
+    """Why a table of ours, which can be read, cannot be written."""
+    ours, metadata = _ours(name), table.metadata
+    if ours is None:
+        return
+    filled = {field.name for field in ours.fields if field.required}
+    for field in metadata.schema().fields:
+        if field.required and field.name not in filled:
+            yield Finding(
+                f"The column {field.name} of {name} is required, and k2ctl has no value for every row.",
+                f"Let it be empty, in Spark: ALTER TABLE {name} ALTER COLUMN {field.name} DROP NOT NULL",
+            )
+    times = {field.field_id for field in metadata.schema().fields if field.name == "timestamp" and name == TABLE}
+    for part in metadata.spec().fields:
+        if not _fills(part, times):
+            column = metadata.schema().find_column_name(part.source_id) or f"field {part.source_id}"
+            yield Finding(
+                f"The table {name} is partitioned by {part.transform} of {column}, of which one file of k2ctl has many "
+                f"values; it fills hour, day, month and year of timestamp.",
+                f"Drop that field, in Spark: ALTER TABLE {name} DROP PARTITION FIELD {part.name}",
+            )
+
+
+def _fills(part: PartitionField, times: set[int]) -> bool:
+    """Whether all rows of a file, which are of one hour, have one value of a partition field."""
+    if isinstance(part.transform, VoidTransform):
+        return True
+    return part.source_id in times and isinstance(part.transform, _OF_TIME)
+
+
+def _go_back(metadata: TableMetadata) -> str:
+    before = metadata.metadata_log[-1].metadata_file if metadata.metadata_log else "from before"
+    return f"Register the table again from a metadata file from before that; the last one is {before}"
+
+
+@cache
+def _ours(name: str) -> Schema | None:
+    """The columns of a table that k2ctl makes; None of another, which is not checked."""
+    made: dict[str, pa.Schema] = {TABLE: arrow_schema(), REFERENCE_TABLE: reference_schema()}
+    return pyarrow_to_schema(made[name]) if name in made else None
