@@ -230,6 +230,8 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
         print_json(orjson.dumps(document))
     else:
         out().print(summary(totals, counts, consumer.share.tracker.counts(), seconds))
+        for damage in consumer.share.handover.snapshot().damaged:
+            say(f"State that another program had written to was replaced from the table. {damage}.")
         if totals.left_in_kafka:
             say(f"{totals.left_in_kafka:,} trades that were read are left to Kafka, to stop in time; nothing is lost.")
         if consumer.ledger.count:

@@ -34,6 +34,7 @@ def status_text(status: ConsumerStatus) -> Text:
         f"  commit {status.commit_ms:.0f} ms" if status.commits else "",
         (f"  waiting: {status.waiting}", "yellow") if status.waiting else "",
         (f"  state {REDUCED}: {status.state['why']}", "yellow") if status.state.get("guarantee") == REDUCED else "",
+        "  state damaged by another program, and replaced" if status.state.get("damaged") else "",
     )
 
 

@@ -24,6 +24,9 @@ def store_panel(view: StoreView) -> RenderableType:
         Text(f"{view.topic}, keys {view.namespace}:sequence:<partition>", style="dim"),
     ]
     parts.append(Text("Redis: " + "  ".join(f"{name} {value}" for name, value in view.server.items()), style="dim"))
+    parts += [Text(f"Damaged: {damage}.", style="yellow") for damage in view.damaged]
+    if view.damaged:
+        parts.append(Text("A consumer replaces it from the table with its next commit there.", style="dim"))
     if view.partitions:
         parts += [Text(), _partitions(view)]
     return Group(*parts)

@@ -114,6 +114,8 @@ class Handover:
             for number, head in heads.items():
                 partition = self._partitions.setdefault(number, _Partition(head, whole=True))
                 partition.fence, partition.moved = head, True
+                # The table took our commit from beyond what the store claims: nobody has taken this partition over.
+                partition.overtaken &= partition.base is not None and partition.base.offset >= head.offset
                 self._note(partition, learnt.get(number, {}))
             self._changed.notify()
 
@@ -128,7 +130,8 @@ class Handover:
         with self._changed:
             behind = sum(len(p.values if p.whole else p.behind) for p in self._partitions.values() if p.moved)
             overtaken = [str(number) for number, partition in self._partitions.items() if partition.overtaken]
-            why = self._why or (f"others have published partitions {', '.join(overtaken)}" if overtaken else "")
+            others = f"others have published partitions {', '.join(overtaken)}; if there are none, start this one anew"
+            why = self._why or (others if overtaken else "")
             guarantee = OWN if self._store.kind == "memory" else REDUCED if why else SHARED
             return HandoverStatus(
                 self._store.kind,
@@ -138,6 +141,7 @@ class Handover:
                 self._publications,
                 self._rebuilt,
                 self._failures,
+                self._store.damaged,
             )
 
     def close(self) -> None:

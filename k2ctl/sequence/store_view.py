@@ -26,7 +26,10 @@ class PartitionView:
 
 @dataclass(frozen=True)
 class StoreView:
-    """A topic in the store. bytes: memory that its keys take there; server: Redis' own figures."""
+    """A topic in the store. bytes: memory that its keys take there; server: Redis' own figures.
+
+    damaged: keys that another program has written to, each with what is wrong; consumers take them for empty.
+    """
 
     store: str
     namespace: str
@@ -36,6 +39,7 @@ class StoreView:
     bytes_per_symbol: float
     partitions: tuple[PartitionView, ...]
     server: dict[str, object]
+    damaged: tuple[str, ...] = ()
 
 
 def view_store(endpoints: Endpoints, profile: Profile, url: str = "") -> StoreView:
@@ -62,4 +66,4 @@ def view_store(endpoints: Endpoints, profile: Profile, url: str = "") -> StoreVi
             partitions.append(PartitionView(part.partition, part.symbols, part.bytes, part.expires_s, *where))
     each = found.bytes / found.symbols if found.symbols else 0.0
     sizes = (found.symbols, found.bytes, round(each, 1))
-    return StoreView(found.kind, found.namespace, topic, *sizes, tuple(partitions), dict(found.server))
+    return StoreView(found.kind, found.namespace, topic, *sizes, tuple(partitions), dict(found.server), found.damaged)

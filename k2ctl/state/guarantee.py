@@ -21,7 +21,8 @@ class HandoverStatus:
 
     store: `memory` or `redis`. guarantee: a key of `GUARANTEES`; why: what reduces it. behind_symbols: committed and
     not in the store. rebuilt_partitions: given to the store as a whole, because it had lost or never had them.
-    failures: calls that failed, since the start.
+    failures: calls that failed, since the start. damaged: the last keys of the store that another program had written
+    to, each with what was wrong; the table's state takes their place.
     """
 
     store: str
@@ -31,3 +32,4 @@ class HandoverStatus:
     publications: int
     rebuilt_partitions: int
     failures: int
+    damaged: tuple[str, ...] = ()

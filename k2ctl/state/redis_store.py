@@ -27,21 +27,39 @@ from redis.retry import Retry
 from k2ctl.errors import StateError, first_line
 from k2ctl.home import without_password
 from k2ctl.state.store import Fence, PartitionState, PartitionStatistics, StoreStatistics, Update, namespace_of
+from k2ctl.state.symbols import unpack
 
 TIMEOUT_S: Final = 0.5
 TTL_S: Final = 7 * 86_400
 FENCE_FIELD: Final = b"@fence"
 """No name of a symbol: those have a slash."""
+DAMAGES_KEPT: Final = 3
 
 _PUBLISH: Final = """
-local at, refused = 2, {}
+local function fence_of(key)
+  local found = redis.pcall('HGET', key, '@fence')
+  if found == false then return '', nil end
+  if type(found) == 'string' then
+    if #found < 500 and string.find(found, '^[!-~]*\\t%d+\\t[!-~]*\\t%d+$') then return found, nil end
+    return '', 'a fence that cannot be read'
+  end
+  if string.find(found.err, 'WRONGTYPE', 1, true) then return '', 'a ' .. redis.call('TYPE', key).ok end
+  return nil, found
+end
+
+local at, refused, damaged = 2, {}, {}
 for k = 1, #KEYS do
   local base, fence, whole, n = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   local first, last = at + 4, at + 3 + 2 * n
   at = last + 1
-  local found = redis.call('HGET', KEYS[k], '@fence') or ''
+  local found, damage = fence_of(KEYS[k])
+  if not found then return damage end
+  if damage then
+    damaged[#damaged + 1] = KEYS[k]
+    damaged[#damaged + 1] = damage
+  end
   if found == base then
-    if whole == '1' then redis.call('DEL', KEYS[k]) end
+    if whole == '1' or damage then redis.call('DEL', KEYS[k]) end
     for i = first, last, 2000 do
       redis.call('HSET', KEYS[k], unpack(ARGV, i, math.min(i + 1999, last)))
     end
@@ -52,9 +70,13 @@ for k = 1, #KEYS do
     refused[#refused + 1] = found
   end
 end
-return refused
+return {refused, damaged}
 """
-"""Values first, the fence last. Out of memory, Redis refuses the first write, so nothing is half done."""
+"""Values first, the fence last. Out of memory, Redis refuses the first write, so nothing is half done.
+
+A key of another type, or whose fence cannot be read, counts as empty: whoever publishes the partition as a whole
+replaces it, for all that it can hold is in the table.
+"""
 
 _READ: Final = """
 local at, result = 1, {}
@@ -78,6 +100,7 @@ class RedisStateStore:
     ) -> None:
         self._namespace = namespace_of(platform, topic)
         self._ttl_s = ttl_s
+        self._damaged: tuple[str, ...] = ()
         try:
             self._client = redis.Redis.from_url(
                 url,
@@ -103,11 +126,18 @@ class RedisStateStore:
             pipeline = self._client.pipeline(transaction=False)
             for partition in wanted:
                 pipeline.hgetall(self._key(partition))
-            answers: list[dict[bytes, bytes]] = pipeline.execute() if wanted else []
+            answers: list[Any] = pipeline.execute(raise_on_error=False) if wanted else []
+            for answer in answers:
+                _raise_other_than_damage(answer)
         found = {}
         for partition, values in zip(wanted, answers, strict=True):
-            fence = Fence.loads(values.pop(FENCE_FIELD, b""))
+            try:
+                fence = Fence.loads(_fence_of(values))
+            except StateError as error:
+                self._note_damage(self._key(partition), str(error))
+                continue
             if fence is not None:
+                values.pop(FENCE_FIELD)
                 found[partition] = PartitionState(fence, values)
         return found
 
@@ -126,7 +156,8 @@ class RedisStateStore:
         if not updates:
             return {}
         with self._talking():
-            return _refused(updates, self._client.eval(*self._call(updates)))
+            answer: Any = self._client.eval(*self._call(updates))
+        return self._refused(updates, answer)
 
     def publish_pipelined(self, batches: Sequence[Sequence[Update]]) -> list[dict[int, Fence | None]]:
         """Several publications in one round trip, each as a whole; what `publish` would return for each."""
@@ -135,7 +166,21 @@ class RedisStateStore:
             for updates in batches:
                 pipeline.eval(*self._call(updates))
             answers = pipeline.execute()
-        return [_refused(updates, answer) for updates, answer in zip(batches, answers, strict=True)]
+        return [self._refused(updates, answer) for updates, answer in zip(batches, answers, strict=True)]
+
+    def _refused(self, updates: Sequence[Update], answer: Any) -> dict[int, Fence | None]:
+        refused, damaged = answer
+        for key, damage in zip(damaged[::2], damaged[1::2], strict=True):
+            self._note_damage(key.decode(), f"it held {damage.decode()}")
+        numbers, fences = refused[::2], refused[1::2]
+        return {
+            updates[number - 1].partition: Fence.loads(found) for number, found in zip(numbers, fences, strict=True)
+        }
+
+    def _note_damage(self, key: str, damage: str) -> None:
+        note = f"{key}: {damage}"
+        if note not in self._damaged:
+            self._damaged = (*self._damaged, note)[-DAMAGES_KEPT:]
 
     def _call(self, updates: Sequence[Update]) -> tuple[Any, ...]:
         """The script with its keys and arguments."""
@@ -147,25 +192,37 @@ class RedisStateStore:
                 arguments += item
         return (_PUBLISH, len(updates), *(self._key(update.partition) for update in updates), *arguments)
 
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        return self._damaged
+
     def statistics(self) -> StoreStatistics:
         """Counts, bytes and fences, and Redis' own memory and policy."""
         with self._talking():
             keys = sorted(self._client.scan_iter(match=_literally(self._namespace) + ":sequence:*", count=1000))
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
-                pipeline.hlen(key)
+                pipeline.hgetall(key)
                 pipeline.memory_usage(key, samples=0)
                 pipeline.ttl(key)
-                pipeline.hget(key, FENCE_FIELD)
-            answers = pipeline.execute() if keys else []
+            answers = pipeline.execute(raise_on_error=False) if keys else []
+            for answer in answers:
+                _raise_other_than_damage(answer)
             server: Any = self._client.info()
-        partitions = [_statistics(key, answers[4 * number : 4 * number + 4]) for number, key in enumerate(keys)]
+        partitions, damaged = [], []
+        for number, key in enumerate(keys):
+            try:
+                partitions.append(_statistics(key, answers[3 * number : 3 * number + 3]))
+                unpack([value for name, value in answers[3 * number].items() if name != FENCE_FIELD])
+            except StateError as error:
+                damaged.append(f"{key.decode(errors='replace')}: {error}")
         shown = ("redis_version", "used_memory", "maxmemory", "maxmemory_policy", "aof_enabled")
         return StoreStatistics(
             self.kind,
             self._namespace,
             tuple(sorted(partitions, key=lambda found: found.partition)),
             {name: server[name] for name in shown if name in server},
+            tuple(damaged),
         )
 
     def close(self) -> None:
@@ -190,17 +247,42 @@ class RedisStateStore:
             raise StateError(f"Redis at {self._shown}: {reason}", "See: k2ctl stack status") from error
 
 
-def _refused(updates: Sequence[Update], answer: Any) -> dict[int, Fence | None]:
-    numbers, fences = answer[::2], answer[1::2]
-    return {updates[number - 1].partition: Fence.loads(found) for number, found in zip(numbers, fences, strict=True)}
+def _raise_other_than_damage(answer: Any) -> None:
+    """A key of another type is damage, which the publication of the whole partition mends; the rest is trouble."""
+    if isinstance(answer, redis.RedisError) and not _is_other_type(answer):
+        raise answer
+
+
+def _is_other_type(answer: Any) -> bool:
+    return isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer)
+
+
+def _fence_of(values: Any) -> bytes:
+    """The fence of a hash; empty where there is none.
+
+    Raises:
+        StateError: the key is no hash, or one without a fence.
+    """
+    if _is_other_type(values):
+        raise StateError("it is no hash; another program has written it")
+    if values and not values.get(FENCE_FIELD):
+        raise StateError("it has no fence; another program has written it")
+    return bytes(values.get(FENCE_FIELD, b""))
 
 
 def _statistics(key: bytes, answer: list[Any]) -> PartitionStatistics:
-    fields, size, ttl_s, fence = answer
+    """Of one key.
+
+    Raises:
+        StateError: it holds what no consumer has written.
+    """
+    values, size, ttl_s = answer
+    number = key.rpartition(b":")[2]
+    if not (number.isdigit() and len(number) < 10):
+        raise StateError("its name ends with no partition")
+    fence = Fence.loads(_fence_of(values))
     expires_s = None if ttl_s < 0 else float(ttl_s)
-    return PartitionStatistics(
-        int(key.rpartition(b":")[2]), fields - 1, size or 0, expires_s, Fence.loads(fence or b"")
-    )
+    return PartitionStatistics(int(number), len(values) - 1, size or 0, expires_s, fence)
 
 
 def _literally(text: str) -> str:

@@ -39,7 +39,7 @@ class Fence(NamedTuple):
             epoch, offset, commit_id, at_us = text.decode().split("\t")
             return Fence(epoch, int(offset), commit_id, int(at_us))
         except ValueError as error:
-            raise StateError(f"A fence in the state store cannot be read: {error}") from error
+            raise StateError("its fence cannot be read; another program has written it") from error
 
     def same_commit(self, other: "Fence") -> bool:
         """Whether both stand at the same offset by the same commit, whenever they were published."""
@@ -81,12 +81,13 @@ class PartitionStatistics:
 
 @dataclass(frozen=True)
 class StoreStatistics:
-    """What a store holds of one topic of one platform."""
+    """What a store holds of one topic of one platform. damaged: keys that cannot be read, each with what is wrong."""
 
     kind: str
     namespace: str
     partitions: tuple[PartitionStatistics, ...] = ()
     server: Mapping[str, object] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
 
     @property
     def symbols(self) -> int:
@@ -109,6 +110,11 @@ class StateStore(Protocol):
     @property
     def kind(self) -> str:
         """`memory` or `redis`."""
+        ...
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        """The last keys that held what no consumer has written, each with what it was. They count as empty."""
         ...
 
     def load(self, partitions: Collection[int]) -> dict[int, PartitionState]:
@@ -142,6 +148,10 @@ class MemoryStateStore:
     @property
     def kind(self) -> str:
         return "memory"
+
+    @property
+    def damaged(self) -> tuple[str, ...]:
+        return ()
 
     def load(self, partitions: Collection[int]) -> dict[int, PartitionState]:
         """A copy of some partitions."""

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -122,14 +123,49 @@ def test_a_redis_that_is_not_there_is_a_state_error_within_a_second() -> None:
     store.close()
 
 
-def test_a_damaged_fence_is_a_state_error(redis_server: RedisServer, platform: str) -> None:
-    store = open_store(redis_server.url, platform, "t")
-    client = redis_server.client()
-    client.hset(f"k2:{{{platform}:t}}:sequence:0", "@fence", "e\tnine\tc\t1")
-    with pytest.raises(StateError, match="cannot be read"):
-        store.load([0])
-    client.close()
-    store.close()
+@pytest.fixture
+def key(platform: str) -> str:
+    return f"k2:{{{platform}:market.equities.trades.x}}:sequence:0"
+
+
+DAMAGE = {
+    "a string": lambda client, key: client.set(key, "x"),
+    "a list": lambda client, key: client.rpush(key, "x"),
+    "a set": lambda client, key: client.sadd(key, "x"),
+    "a stream": lambda client, key: client.xadd(key, {"a": "b"}),
+    "a hash without a fence": lambda client, key: client.hset(key, "X/A", "1"),
+    "a fence that is no number": lambda client, key: client.hset(key, "@fence", "e\tnine\tc\t1"),
+    "a fence of 5,000 digits": lambda client, key: client.hset(key, "@fence", f"e\t{'9' * 5000}\tc\t1"),
+    "a fence of no text": lambda client, key: client.hset(key, "@fence", b"\xff\t1\tc\t1"),
+    "an empty fence": lambda client, key: client.hset(key, "@fence", ""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("before", [True, False], ids=["over its state", "in an empty store"])
+def test_a_key_that_another_program_wrote_counts_as_empty_and_is_replaced_as_a_whole(
+    redis_server: RedisServer, platform: str, key: str, damage: str, before: bool
+) -> None:
+    with closing(open_store(redis_server.url, platform, "market.equities.trades.x")) as store:
+        if before:
+            store.publish([Update(0, None, FIRST, {b"X/A": b"1"}), Update(1, None, FIRST, {b"X/B": b"1"})])
+        with redis_server.client() as client:
+            if "fence" not in damage or "without" in damage:
+                client.delete(key)
+            DAMAGE[damage](client, key)
+        assert store.load([0, 1]).keys() == ({1} if before else set())
+        assert key in store.statistics().damaged[0]
+        assert store.publish([Update(0, FIRST, SECOND, {b"X/A": b"2"})]) == {0: None}
+        assert store.publish([Update(0, None, SECOND, {b"X/A": b"2"}, whole=True)]) == {}
+        assert store.load([0]) == {0: PartitionState(SECOND, {b"X/A": b"2"})}
+        assert any(key in note for note in store.damaged)
+
+
+def test_a_key_that_names_no_partition_is_told_and_left(redis_server: RedisServer, platform: str, key: str) -> None:
+    with closing(open_store(redis_server.url, platform, "market.equities.trades.x")) as store:
+        with redis_server.client() as client:
+            client.set(f"{key}x", "1")
+        assert store.statistics().damaged == (f"{key}x: its name ends with no partition",)
 
 
 def test_an_address_that_is_no_store_is_refused() -> None:

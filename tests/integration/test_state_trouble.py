@@ -254,3 +254,36 @@ def test_damaged_state_is_rebuilt_and_not_guessed(follower: Follower, fragile_re
     assert second.tracker.counts().symbols == 20
     wait_for(lambda: store_has_what_is_committed(second))
     second.handover.close()
+
+
+@pytest.mark.parametrize("when", ["while it runs", "before it starts"])
+@pytest.mark.parametrize("kind", ["string", "list", "fence"])
+def test_a_key_that_another_program_wrote_is_named_and_replaced_from_the_table(
+    follower: Follower, fragile_redis: RedisServer, kind: str, when: str
+) -> None:
+    key = f"k2:{{{follower.table.platform}:{TOPIC}}}:sequence:0"
+    with fragile_redis.client() as client:
+        if kind == "fence":
+            client.hset(key, "@fence", "of another program")
+        else:
+            client.delete(key)
+            _ = client.set(key, "x") if kind == "string" else client.rpush(key, "x")
+    reader = follower if when == "while it runs" else Follower(follower.table, fragile_redis.url)
+    reader.consume(make_trades(20, start=100))
+    wait_for(lambda: reader.caught_up() and store_has_what_is_committed(reader))
+    assert key in reader.handover.snapshot().damaged[-1]
+    assert reader.tracker.counts().open_gaps == reader.tracker.counts().resets == 0
+    if reader is not follower:
+        reader.handover.close()
+
+
+def test_a_fence_that_nobody_committed_is_passed_by_the_next_commit(
+    follower: Follower, fragile_redis: RedisServer
+) -> None:
+    with fragile_redis.client() as client:
+        key = f"k2:{{{follower.table.platform}:{TOPIC}}}:sequence:0"
+        client.hset(key, "@fence", "e\t130\tnobody\t1")
+    follower.consume(make_trades(20, start=100))
+    wait_for(lambda: follower.guarantee == REDUCED)
+    follower.consume(make_trades(20, start=120))
+    wait_for(lambda: follower.caught_up() and store_has_what_is_committed(follower))
