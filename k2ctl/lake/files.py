@@ -4,18 +4,24 @@ import contextlib
 import itertools
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io.fileformat import DataFileStatistics
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
+    schema_to_pyarrow,
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.transforms import VoidTransform
+from pyiceberg.typedef import Record
 
 from k2ctl.schema.rows import HOUR_US, Rows, symbol_order
 
@@ -41,6 +47,22 @@ PARQUET_OPTIONS: Final = {
 """Level 1 and delta encodings: sorted by symbol and time, ids, times and offsets are all small steps."""
 
 ROW_GROUP_ROWS: Final = 131_072
+FIELD_ID: Final = "PARQUET:field_id"
+
+_BOUNDS_THAT_PRUNE: Final = {"write.metadata.metrics.column.timestamp": "full"}
+"""The partition comes from them, whatever statistics others want in the manifests."""
+
+
+class Layout(NamedTuple):
+    """What a file is written for: the ids of the table's schema and of its partition spec."""
+
+    schema_id: int
+    spec_id: int
+
+
+def layout_of(table: Table) -> Layout:
+    """The schema and the spec under which a commit to this metadata files what it adds."""
+    return Layout(table.metadata.current_schema_id, table.metadata.default_spec_id)
 
 
 def write_rows(table: Table, rows: Rows) -> list[DataFile]:
@@ -84,27 +106,34 @@ def write_file(table: Table, columns: pa.Table) -> DataFile:
 
 
 def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -> DataFile:
-    """`write_file` for rows that come in chunks, all of one hour. An error on the way leaves no file behind."""
+    """`write_file` for rows that come in chunks, all of one hour. An error on the way leaves no file behind.
+
+    columns: of the chunks. They are columns of the table by their names; the file has the table's ids and types.
+    """
+    schema = table.metadata.schema()
+    stored = _as_in_table(columns, schema)
     path = f"{table.location()}/data/{uuid.uuid4()}.parquet"  # of its own, so whether it exists is not asked
     output = table.io.new_output(path)
     try:
-        with output.create(overwrite=True) as stream, pq.ParquetWriter(stream, columns, **PARQUET_OPTIONS) as writer:
+        with output.create(overwrite=True) as stream, pq.ParquetWriter(stream, stored, **PARQUET_OPTIONS) as writer:
             for chunk in chunks:
-                writer.write_table(chunk, row_group_size=ROW_GROUP_ROWS)
+                same = chunk.schema.equals(stored)
+                writer.write_table(chunk if same else chunk.cast(stored), row_group_size=ROW_GROUP_ROWS)
     except BaseException:
         with contextlib.suppress(OSError):
             table.io.delete(path)
         raise
     footer = writer.writer.metadata
-    schema = table.metadata.schema()
     statistics = data_file_statistics_from_parquet_metadata(
-        footer, compute_statistics_plan(schema, table.metadata.properties), parquet_path_to_id_mapping(schema)
+        footer,
+        compute_statistics_plan(schema, {**table.metadata.properties, **_BOUNDS_THAT_PRUNE}),
+        parquet_path_to_id_mapping(schema),
     )
     return DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=path,
         file_format=FileFormat.PARQUET,
-        partition=statistics.partition(table.metadata.spec(), schema),
+        partition=_partition(table, statistics),
         file_size_in_bytes=len(output),
         sort_order_id=table.metadata.default_sort_order_id,
         spec_id=table.metadata.default_spec_id,
@@ -112,6 +141,30 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+
+
+def _as_in_table(columns: pa.Schema, schema: Schema) -> pa.Schema:
+    """Columns with the field ids that the table has for their names, and with the types that it has promoted ours to.
+
+    An id is not ours to remember: of a column that was dropped and added again, the old one leads nowhere.
+    """
+    stored = []
+    for column in columns:
+        field, kind = schema.find_field(column.name), column.type
+        if pa.types.is_decimal(kind) or pa.types.is_integer(kind):
+            kind = schema_to_pyarrow(field.field_type)
+        stored.append(pa.field(column.name, kind, column.nullable, {FIELD_ID: str(field.field_id)}))
+    return pa.schema(stored)
+
+
+def _partition(table: Table, statistics: DataFileStatistics) -> Record:
+    """The values of the table's partition spec for a file of one hour."""
+    schema, spec = table.metadata.schema(), table.metadata.spec()
+    values = (
+        None if isinstance(field.transform, VoidTransform) else statistics.partition(PartitionSpec(field), schema)[0]
+        for field in spec.fields
+    )
+    return Record(*values)
 
 
 def delete_files(table: Table, files: list[DataFile]) -> None:

@@ -151,22 +151,22 @@ def unwritable_for(name: str, table: Table) -> Iterator[Finding]:
                 f"The column {field.name} of {name} is required, and k2ctl has no value for every row.",
                 f"Let it be empty, in Spark: ALTER TABLE {name} ALTER COLUMN {field.name} DROP NOT NULL",
             )
-    times = {field.field_id for field in metadata.schema().fields if field.name == "timestamp" and name == TABLE}
+    there = {field.field_id: field for field in metadata.schema().fields}
     for part in metadata.spec().fields:
-        if not _fills(part, times):
+        if not _fills(part, there.get(part.source_id), timed=name == TABLE):
             column = metadata.schema().find_column_name(part.source_id) or f"field {part.source_id}"
             yield Finding(
-                f"The table {name} is partitioned by {part.transform} of {column}, of which one file of k2ctl has many "
-                f"values; it fills hour, day, month and year of timestamp.",
+                f"The table {name} is partitioned by {part.transform} of {column}, and k2ctl cannot file rows under "
+                "that: it fills hour, day, month and year of the trades' timestamp.",
                 f"Drop that field, in Spark: ALTER TABLE {name} DROP PARTITION FIELD {part.name}",
             )
 
 
-def _fills(part: PartitionField, times: set[int]) -> bool:
-    """Whether all rows of a file, which are of one hour, have one value of a partition field."""
+def _fills(part: PartitionField, source: NestedField | None, *, timed: bool) -> bool:
+    """Whether all rows of a file have one value of a partition field. timed: they are of one hour of `timestamp`."""
     if isinstance(part.transform, VoidTransform):
-        return True
-    return part.source_id in times and isinstance(part.transform, _OF_TIME)
+        return source is None or not source.required  # pyiceberg writes no null for a required column
+    return timed and source is not None and source.name == "timestamp" and isinstance(part.transform, _OF_TIME)
 
 
 def _go_back(metadata: TableMetadata) -> str:

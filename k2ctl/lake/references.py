@@ -16,6 +16,7 @@ from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
+from k2ctl.lake.opened import check_writable
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.schema.reference import reference_schema
@@ -31,6 +32,7 @@ def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
 
     def once(_: Try) -> None:
         table = lake.ensure(REFERENCE_TABLE, pyarrow_to_schema(reference_schema()))
+        check_writable(REFERENCE_TABLE, table)
         file = write_file(table, _columns(entries))
         try:
             with QuickTransaction(table) as transaction:

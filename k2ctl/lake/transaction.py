@@ -9,17 +9,25 @@ from typing import Any
 
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update import update_table_metadata
+from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId, update_table_metadata
 
 
 class QuickTransaction(Transaction):
-    """`with QuickTransaction(table) as tx:` commits at the end of the block, once, without retries of its own."""
+    """`with QuickTransaction(table) as tx:` commits at the end of the block, once, without retries of its own.
+
+    Its files are written for the schema and the spec of the loaded table: where these have changed, it is a conflict.
+    """
 
     def __init__(self, table: Table) -> None:
         super().__init__(table)
         # pyiceberg's own retry would append a zombie's rows to fresh metadata without comparing offsets.
         table.metadata.properties["commit.retry.num-retries"] = "0"
         self._staged: tuple[Any, TableMetadata] | None = None
+        self._requirements = (
+            *self._requirements,
+            AssertCurrentSchemaId.model_validate({"current-schema-id": table.metadata.current_schema_id}),
+            AssertDefaultSpecId.model_validate({"default-spec-id": table.metadata.default_spec_id}),
+        )
 
     @property
     def table_metadata(self) -> TableMetadata:

@@ -21,12 +21,14 @@ from k2ctl.lake.aside.folder import AsideFolder, ledger_file, ledger_text
 from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Done, Try, commit_optimistically
-from k2ctl.lake.files import delete_files, write_rows
+from k2ctl.lake.files import Layout, delete_files, layout_of, write_rows
 from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Head, Lane, Progress
+from k2ctl.lake.opened import check_writable
 from k2ctl.lake.progress import is_in_history, progress_of
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.schema.rows import Rows
+from k2ctl.schema.topics import TABLE
 
 _STATUS: Final = "See: k2ctl stack status"
 LEDGER_FILE_STAYS_S: Final = 30.0
@@ -68,6 +70,7 @@ class TableWriter:
         self._retention = retention
         self._rng = rng or random.Random()
         self._table = lake.ensure_table()
+        check_writable(TABLE, self._table)
         self._commits = 0
         self.trouble = ""
         self._ledger_files: list[str] = []
@@ -91,12 +94,14 @@ class TableWriter:
 
         1. Write the Parquet files; no reader sees them yet.
         2. Load the table fresh and compare every lane; drop the rows of lanes that stand elsewhere.
+           Files that were written for another schema or partition spec than the table has now are written anew.
         3. Swap the metadata: files, offsets and counts become visible in one step.
         4. On a conflict, or while catalog or store do not answer: pause, and again. A commit that did land is
            recognised by its id: at the lanes' heads or, where others have gone on from there, in the history.
 
         Raises:
-            LakeError: catalog or store did not answer, or conflicts did not end, for `commit.GIVE_UP_AFTER_S`.
+            LakeError: catalog or store did not answer, or conflicts did not end, for `commit.GIVE_UP_AFTER_S`; or
+                another program has made the table one that cannot take the rows.
         """
         commit_id = str(uuid.uuid4())
         offer = _Offer(list(batches), dict(advances), change)
@@ -121,7 +126,7 @@ class TableWriter:
     def _commit_once(self, offer: "_Offer", commit_id: str, one: Try, *, whole: bool) -> Committed:
         """Steps 1 to 3, once."""
         self._written(offer)
-        self._table = self._lake.table()
+        self._load()
         progress = progress_of(self._table)
         if landed(progress, offer.advances, commit_id) or (one.uncertain and is_in_history(self._table, commit_id)):
             return self._done(commit_id, offer, one.number, progress)
@@ -134,6 +139,10 @@ class TableWriter:
             offer.drop(fenced, progress)
         if not offer.advances:
             return Committed(commit_id, None, 0, tuple(sorted(offer.fenced)), one.number, 0, progress)
+        if offer.files is not None and offer.layout != layout_of(self._table):
+            if not one.uncertain:
+                delete_files(self._table, offer.files)
+            offer.files = None
         files = self._written(offer)
         after = progress.advanced(offer.advances, commit_id, self._next_number(), offer.change)
         return self._done(commit_id, offer, one.number, self._swap(files, after, commit_id))
@@ -141,11 +150,16 @@ class TableWriter:
     def _written(self, offer: "_Offer") -> list[DataFile]:
         """Its files, written where they are not yet. What a write that failed half-way leaves is the collector's."""
         if offer.files is None:
+            offer.layout = layout_of(self._table)
             try:
                 offer.files = [file for rows in offer.batches for file in write_rows(self._table, rows)]
             except OSError as error:
                 raise LakeUnanswered(f"The warehouse takes no files: {first_line(error)}", _STATUS) from error
         return offer.files
+
+    def _load(self) -> None:
+        self._table = self._lake.table()
+        check_writable(TABLE, self._table)
 
     def _next_number(self) -> int:
         return int(self._table.metadata.next_sequence_number())
@@ -188,7 +202,7 @@ class TableWriter:
         commit_id = str(uuid.uuid4())
 
         def once(_: Try) -> Progress:
-            self._table = self._lake.table()
+            self._load()
             progress = progress_of(self._table)
             if Lane(topic, epoch, RETIRED_PARTITION) in progress.heads and epoch not in progress.epochs(topic):
                 return progress  # by others, or by an earlier try whose answer was lost
@@ -213,12 +227,16 @@ class TableWriter:
 
 @dataclass
 class _Offer:
-    """What a commit still offers to the table: lanes that turn out to be fenced leave it. files: None until written."""
+    """What a commit still offers to the table: lanes that turn out to be fenced leave it.
+
+    files: None until written. layout: the schema and the partition spec that they were written for.
+    """
 
     batches: list[Rows]
     advances: dict[Lane, Advance]
     change: LedgerChange
     files: list[DataFile] | None = None
+    layout: Layout | None = None
     fenced: set[Lane] = field(default_factory=set)
 
     def drop(self, lanes: set[Lane], progress: Progress) -> None:

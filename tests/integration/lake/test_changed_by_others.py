@@ -1,20 +1,34 @@
 """What other programs do to the table's schema, spec and files: one sentence and a next step, or the right rows."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.types import LongType, NestedField, StringType
+from pyiceberg.transforms import (
+    BucketTransform,
+    DayTransform,
+    IdentityTransform,
+    MonthTransform,
+    TruncateTransform,
+    VoidTransform,
+    YearTransform,
+)
+from pyiceberg.types import BooleanType, DecimalType, LongType, NestedField, StringType
 
 from k2ctl.clock import SystemClock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.writer import TableWriter
+from k2ctl.schema.rows import HOUR_US, NOT_IN_REFERENCE
 from k2ctl.schema.topics import TABLE
-from tests.made_trades import make_rows, make_trades
+from tests.made_trades import BASE_US, make_rows, make_trades
 
 CLOCK = SystemClock()
 
@@ -36,6 +50,7 @@ class Appender:
         for _ in range(times):
             start, end = self.committed, self.committed + 50
             rows = make_rows(make_trades(50, start), start)
+            rows = replace(rows, reference=np.full(len(rows), NOT_IN_REFERENCE, np.int32))
             done = self._writer.commit([rows], {Lane("t", "e", 0): Advance(start, end, Counts(seen=50, stored=50))})
             assert not done.fenced
             self.committed = end
@@ -117,3 +132,97 @@ def test_a_format_that_is_not_known_is_refused(lake: Lake, version: int, message
     of_format(lake, version)
     with pytest.raises(LakeError, match=message):
         lake.table()
+
+
+def respecified(transforms: dict[str, Any]) -> Callable[[Table], None]:
+    """Another partition spec: of each column by a transform; of none, an unpartitioned table."""
+
+    def change(table: Table) -> None:
+        with table.update_spec() as spec:
+            spec.remove_field("timestamp_hour")
+            for column, transform in transforms.items():
+                spec.add_field(column, transform, f"by_{column}")
+
+    return change
+
+
+FILLED: list[dict[str, Any]] = [
+    {},
+    {"timestamp": DayTransform()},
+    {"timestamp": MonthTransform()},
+    {"timestamp": YearTransform()},
+    {"sector": VoidTransform()},
+]
+UNFILLED: list[dict[str, Any]] = [
+    {"symbol": IdentityTransform()},
+    {"symbol": BucketTransform(4)},
+    {"exchange": TruncateTransform(1)},
+    {"ingestion_timestamp": DayTransform()},
+]
+
+
+@pytest.mark.parametrize("transforms", FILLED)
+def test_a_file_is_filed_under_the_spec_that_it_is_committed_under(lake: Lake, transforms: dict[str, Any]) -> None:
+    appender = Appender(lake)
+    appender.append()
+    respecified(transforms)(raw(lake))
+    appender.append()
+    appender.append()
+    table = raw(lake)
+    since = datetime.fromtimestamp(BASE_US / 1e6, UTC).isoformat()
+    assert len(table.scan().to_arrow()) == len(table.scan(f"timestamp >= '{since}'").to_arrow()) == 150
+    assert {task.file.spec_id for task in table.scan().plan_files()} == {0, table.metadata.default_spec_id}
+
+
+@pytest.mark.parametrize("transforms", UNFILLED)
+def test_a_spec_that_one_file_cannot_fill_is_refused_at_once(lake: Lake, transforms: dict[str, Any]) -> None:
+    appender = Appender(lake)
+    appender.append()
+    respecified(transforms)(raw(lake))
+    for commit in (appender.append, lambda: TableWriter(lake, CLOCK)):
+        with pytest.raises(LakeError, match=r"is partitioned by .* it fills hour, day, month and year") as refused:
+            commit()
+        assert "DROP PARTITION FIELD by_" in refused.value.hint
+    assert len(raw(lake).scan().to_arrow()) == 50
+
+
+def test_a_required_column_of_others_is_refused_for_writing_only(lake: Lake) -> None:
+    appender = Appender(lake)
+    appender.append()
+    with raw(lake).update_schema(allow_incompatible_changes=True) as schema:
+        schema.add_column("desk", StringType(), required=True)
+    lake.table()
+    with pytest.raises(LakeError, match=r"column desk of market_data.trades is required"):
+        appender.append()
+
+
+def test_a_column_that_may_be_empty_is_written_under_its_new_id(lake: Lake) -> None:
+    appender = Appender(lake)
+    appender.append()
+    with raw(lake).update_schema() as schema:
+        schema.delete_column("enriched")
+    with raw(lake).update_schema() as schema:
+        schema.add_column("enriched", BooleanType())
+    appender.append()
+    found = raw(lake).scan().to_arrow().column("enriched").to_pylist()
+    assert (found.count(None), len(found)) == (50, 100)
+
+
+def test_a_promoted_column_is_written_as_promoted(lake: Lake) -> None:
+    appender = Appender(lake)
+    appender.append()
+    with raw(lake).update_schema() as schema:
+        schema.update_column("kafka_partition", LongType())
+        schema.update_column("price", DecimalType(28, 8))
+    appender.append()
+    rows = raw(lake).scan().to_arrow()
+    assert (len(rows), str(rows.schema.field("price").type)) == (100, "decimal128(28, 8)")
+
+
+def test_statistics_that_others_switched_off_leave_the_partition_known(lake: Lake) -> None:
+    appender = Appender(lake)
+    with raw(lake).transaction() as transaction:
+        transaction.set_properties({"write.metadata.metrics.default": "none"})
+    appender.append()
+    (task,) = raw(lake).scan().plan_files()
+    assert task.file.partition[0] == BASE_US // HOUR_US
