@@ -1,7 +1,6 @@
 """The root command, the list of commands in the order of the help, and the one place where errors end."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from k2ctl.errors import ExitCode, K2Error
-from k2ctl.signals import interrupt, on_signals
+from k2ctl.signals import ENDING, interrupt, on_signals
 
 
 class Entry(NamedTuple):
@@ -98,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         # A command that is told to go clears away what it started; those that end in their own way say how.
-        with on_signals(interrupt, signal.SIGTERM):
+        with on_signals(interrupt, *ENDING):
             result = app(arguments, prog_name=NAME, standalone_mode=False)
             sys.stdout.flush()
     except K2Error as error:

@@ -1,20 +1,60 @@
 """What a signal does for as long as a block runs."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Final, NoReturn
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a program: Ctrl-C, a supervisor, a terminal that is closed."""
+
+ONE_S: Final = 0.5
+"""`timeout` sends its signal to the process and then to its group: two that come together are one."""
 
 
 @contextmanager
 def on_signals(handler: Callable[[int, object], object], *numbers: int) -> Iterator[None]:
-    """Call `handler` on these signals, and put back what was there before. For the main thread."""
-    before = {number: signal.signal(number, handler) for number in numbers}
+    """Call `handler` on these signals, and put back what was there before. For the main thread.
+
+    A signal that is repeated at once is not handled again. A SIGHUP that `nohup` has ignored stays ignored; a SIGINT
+    that a shell ignores for what it starts in the background does not, for a person may press Ctrl-C there.
+    """
+    handled_s: dict[int, float] = {}
+
+    def once(number: int, frame: object) -> None:
+        now_s = time.monotonic()
+        if now_s - handled_s.get(number, -ONE_S) >= ONE_S:
+            handled_s[number] = now_s
+            handler(number, frame)
+
+    wanted = [n for n in numbers if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, once) for number in wanted}
     try:
         yield
     finally:
         for number, was in before.items():
             signal.signal(number, was)
+
+
+@contextmanager
+def held_back(*numbers: int) -> Iterator[None]:
+    """Keep signals from this thread, and from the processes that it starts; they are handled when the block ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_to_parent() -> None:
+    """Ignore what ends a program: a signal for the whole process group is the parent's to answer.
+
+    For a process that was started while these were held back, so that none came in between.
+    """
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def interrupt(*_: object) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,10 @@ from tests.kafka_server import KafkaServer
 from tests.object_store import ObjectStore
 from tests.postgres_server import Missing, PostgresServer
 from tests.redis_server import RedisServer
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell starts what runs in its background: programs of ours that a test ends by Ctrl-C would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("k2ctl", deadline=None, max_examples=60)
 settings.load_profile("k2ctl")

@@ -13,7 +13,7 @@ from k2ctl.commands import fleet
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count
 from k2ctl.panels.consume import live_view
-from k2ctl.signals import interrupt, on_signals
+from k2ctl.signals import ENDING, interrupt, on_signals
 
 if TYPE_CHECKING:
     from k2ctl.metrics import Exporter
@@ -191,7 +191,10 @@ def _announce(consumer: "Consumer") -> None:
 
 @contextmanager
 def stop_on_signals(received: list[int]) -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; the consumer then commits what it has read. A second one ends at once."""
+    """An event that Ctrl-C, SIGTERM and SIGHUP set; the consumer then commits what it has read.
+
+    A second one ends at once.
+    """
     stop = threading.Event()
 
     def on_signal(number: int, _: object) -> None:
@@ -200,7 +203,7 @@ def stop_on_signals(received: list[int]) -> Iterator[threading.Event]:
         received.append(number)
         stop.set()
 
-    with on_signals(on_signal, signal.SIGINT, signal.SIGTERM):
+    with on_signals(on_signal, *ENDING):
         yield stop
 
 

@@ -1,6 +1,5 @@
 """`k2ctl demo`: the platform's promise, live."""
 
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import typer
 
 from k2ctl.errors import CheckFailed, UsageError
 from k2ctl.options import EngineOption, JsonOption, ProfileOption
-from k2ctl.signals import interrupt, on_signals
+from k2ctl.signals import ENDING, interrupt, on_signals
 
 NOTES_EVERY_S: Final = 0.3
 
@@ -120,7 +119,7 @@ def notes() -> None:
 
 @contextmanager
 def leaving() -> Iterator[threading.Event]:
-    """SIGTERM ends the block as Ctrl-C does, with everything cleared away.
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, with everything cleared away.
 
     The event says that one came: Python drops an exception that a signal raises within a destructor.
     """
@@ -130,5 +129,5 @@ def leaving() -> Iterator[threading.Event]:
         leave.set()
         interrupt()
 
-    with on_signals(on_signal, signal.SIGINT, signal.SIGTERM):
+    with on_signals(on_signal, *ENDING):
         yield leave

@@ -1,16 +1,19 @@
 """`k2ctl load`: trades into Kafka at an exact rate."""
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count, parse_duration
+
+if TYPE_CHECKING:
+    from k2ctl.load.summary import LoadFailed, LoadSummary
 
 MAX_SPEED: Final = "max"
 
@@ -94,16 +97,28 @@ def load(
     )
     received: list[int] = []
     with _beside_others(), stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
-        summary = run_load(plan, endpoints, stop, show)
+        summary, failure = _loaded(lambda: run_load(plan, endpoints, stop, show))
     measured.record_load(summary.trades_acknowledged, summary.wire_bytes)
     if as_json:
         print_json(orjson.dumps(asdict(summary)))
     else:
         out().print(summary_table(summary))
-    if summary.trades_failed:
+    if failure is not None:
+        raise failure
+    if summary.trades_failed and summary.exact:
         raise typer.Exit(ExitCode.FAILED)
     if received:
         raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _loaded(run: "Callable[[], LoadSummary]") -> "tuple[LoadSummary, LoadFailed | None]":
+    """What a load did, and what ended it early: its summary is shown either way."""
+    from k2ctl.load.summary import LoadFailed
+
+    try:
+        return run(), None
+    except LoadFailed as error:
+        return error.summary, error
 
 
 def _check_replay(replay: Path | None, for_a_replay: Mapping[str, bool], for_a_market: Mapping[str, object]) -> None:

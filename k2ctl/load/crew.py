@@ -6,40 +6,53 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, K2Error
 from k2ctl.home import Endpoints
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.load.worker import Signals, WorkerReport, run_worker
+from k2ctl.signals import ENDING, held_back
 
 READY_S: Final = 30.0
 HEADSTART_S: Final = 0.05
 
 
 class Crew:
-    """The worker processes of one load, and the newest report of each."""
+    """The worker processes of one load, the newest report of each, and what went wrong first."""
 
     def __init__(self, plan: LoadPlan, endpoints: Endpoints) -> None:
-        context = multiprocessing.get_context("spawn")
         self._plan = plan
-        self.signals = Signals(context.Event(), context.Event(), context.Event(), context.Value("d", 0.0))
+        self._endpoints = endpoints
+        self._context = multiprocessing.get_context("spawn")
+        with held_back(*ENDING):  # also from the process that Python starts to clear semaphores away
+            make = self._context
+            self.signals = Signals(make.Event(), make.Event(), make.Event(), make.Value("d", 0.0))
         self._pipes: list[Connection] = []
         self._processes: list[BaseProcess] = []
-        for number in range(plan.workers):
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(
-                target=run_worker, args=(endpoints, plan, number, self.signals, theirs), daemon=True
-            )
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
-            self._processes.append(process)
         self.reports: dict[int, WorkerReport] = {}
-        self._open = set(self._pipes)
+        self.failure: K2Error | None = None
+        self._open: set[Connection] = set()
         self._recent: list[tuple[float, int]] = []
 
+    def start(self) -> None:
+        """Start the processes; a signal for the whole group does not reach them, however early it comes."""
+        for number in range(self._plan.workers):
+            ours, theirs = self._context.Pipe(duplex=False)
+            arguments = (self._endpoints, self._plan, number, self.signals, theirs)
+            process = self._context.Process(target=run_worker, args=arguments, daemon=True)
+            with held_back(*ENDING):
+                process.start()
+                self._processes.append(process)
+            theirs.close()
+            self._pipes.append(ours)
+            self._open.add(ours)
+
     def begin(self) -> None:
-        """Wait until all are ready, then let them start at the same moment."""
+        """Wait until all are ready, then let them start at the same moment.
+
+        Raises:
+            BrokerError: one takes too long.
+        """
         for pipe in self._pipes:
             if not pipe.poll(READY_S):
                 raise BrokerError(
@@ -50,11 +63,7 @@ class Crew:
         self.signals.go.set()
 
     def listen(self) -> None:
-        """Take in what the workers say, for about a tenth of a second.
-
-        Raises:
-            BrokerError: a worker failed, or died.
-        """
+        """Take in what the workers say, for about a tenth of a second; `failure` tells of one that failed or died."""
         for pipe in wait(list(self._open), 0.1):
             self._take(pipe)  # type: ignore[arg-type]
 
@@ -72,16 +81,25 @@ class Crew:
             self._open.discard(pipe)
             number = self._pipes.index(pipe)
             if not (number in self.reports and self.reports[number].finished):
-                raise BrokerError(f"Load worker {number} died.", "Try again with fewer: --workers 1") from None
+                self._fail(_death_of(number, self._processes[number]))
             return
         if isinstance(report, WorkerReport):
-            if report.failure and not report.enqueued:
-                raise BrokerError(report.failure, report.hint or "See: k2ctl stack status")
             self.reports[report.worker] = report
+            if report.ended_early:
+                self._fail(BrokerError(report.failure, report.hint or "See: k2ctl stack status"))
+
+    def _fail(self, failure: K2Error) -> None:
+        """The first one tells why; those after it may be its consequence."""
+        self.failure = self.failure or failure
 
     @property
-    def finished(self) -> bool:
-        """Every worker has sent its last report."""
+    def working(self) -> bool:
+        """Whether a worker has not ended."""
+        return bool(self._open)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every worker has sent its last report; else what they sent is at least what they said last."""
         return len(self.reports) == self._plan.workers and all(r.finished for r in self.reports.values())
 
     def total(self, name: str) -> Any:
@@ -116,6 +134,11 @@ class Crew:
             paused_why=paused_why,
         )
 
+    def kill(self) -> None:
+        """End the workers at once: what they had in flight, nobody knows."""
+        for process in self._processes:
+            process.kill()
+
     def end(self) -> None:
         """Stop whoever still runs."""
         self.signals.stop.set()
@@ -127,3 +150,13 @@ class Crew:
                 process.join()
         for pipe in self._pipes:
             pipe.close()
+
+
+def _death_of(number: int, process: BaseProcess) -> BrokerError:
+    process.join(1)
+    code = process.exitcode
+    how = f"was killed (signal {-code})" if code is not None and code < 0 else "died"
+    return BrokerError(
+        f"Load worker {number} {how}; what it sent in its last moments is not known exactly.",
+        "What is missing or doubled: k2ctl verify. Load again with fewer workers: k2ctl load --workers 1",
+    )

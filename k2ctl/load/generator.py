@@ -1,23 +1,28 @@
 """Open-loop load: topics and reference data first, then workers that send on an absolute schedule."""
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Final
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import publish
 from k2ctl.broker.topics import make_topics
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, K2Error
 from k2ctl.home import Endpoints
 from k2ctl.load.crew import Crew
-from k2ctl.load.intake import first_reason, gates_of
+from k2ctl.load.intake import Gate, first_reason, gates_of
 from k2ctl.load.market import reference_data
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import read_replay
 from k2ctl.load.report import LoadReporter, LoadSnapshot
-from k2ctl.load.summary import LoadSummary, summarise
+from k2ctl.load.summary import LoadFailed, LoadSummary, summarise
 from k2ctl.profiles.universe import Universe
+
+SETTLE_S: Final = 90.0
+"""How long workers may take to flush and report once something has ended the load: Kafka may be gone."""
 
 
 def run_load(
@@ -28,14 +33,18 @@ def run_load(
 ) -> LoadSummary:
     """Run a load to its end, or until `stop` is set; what was sent by then is flushed either way.
 
-    on_snapshot is called about ten times a second.
+    on_snapshot is called about ten times a second. A KeyboardInterrupt ends it at once, with what is known then.
 
     Raises:
-        BrokerError: Kafka does not take the load, or nobody reads what the embedded engine cannot keep.
+        LoadFailed: something ended it early: Kafka does not take the load, nobody reads what the embedded engine cannot
+            keep, a worker was killed, what was sent cannot be written down. It holds the summary.
+        BrokerError: it could not begin.
         UsageError: a replay that cannot be read.
     """
     replay = read_replay(plan.replay, Universe(plan.profile)) if plan.replay else None
     topic = prepare_topics(plan, endpoints)
+    failure: K2Error | None = None
+    interrupted = False
     with ExitStack() as opened:
         gates = gates_of(endpoints, topic, ignore_intake=plan.ignore_intake)
         for gate in gates:
@@ -44,17 +53,45 @@ def run_load(
         opened.callback(reporter.close)
         crew = Crew(plan, endpoints)
         opened.callback(crew.end)
-        crew.begin()
-        while not crew.finished:
-            if stop.is_set():
-                crew.signals.stop.set()
-            crew.listen()
-            reason = first_reason(gates, crew)
-            crew.hold(reason)
+
+        def on_pass(reason: str) -> None:
             snapshot = crew.snapshot(reason)
             reporter.report(snapshot)
             on_snapshot(snapshot)
-    return summarise(plan, crew, replay, interrupted=stop.is_set())
+
+        try:
+            crew.start()
+            crew.begin()
+            failure = _drive(crew, gates, stop, on_pass)
+        except K2Error as error:
+            failure = error
+        except KeyboardInterrupt:
+            interrupted = True
+            crew.kill()
+    summary = summarise(plan, crew, replay, interrupted=interrupted or stop.is_set(), failure=failure)
+    if failure is not None:
+        raise LoadFailed(failure, summary)
+    return summary
+
+
+def _drive(crew: Crew, gates: Sequence[Gate], stop: threading.Event, on_pass: Callable[[str], None]) -> K2Error | None:
+    """Listen until every worker has ended; returns what ended the load early. The others flush and report then."""
+    failure: K2Error | None = None
+    until_s = math.inf
+    while crew.working and time.monotonic() < until_s:
+        try:
+            crew.listen()
+            reason = "" if failure or stop.is_set() else first_reason(gates, crew)
+            crew.hold(reason)
+            on_pass(reason)
+        except K2Error as error:
+            failure = failure or error
+        failure = failure or crew.failure
+        if stop.is_set() or failure is not None:
+            crew.signals.stop.set()
+        if failure is not None:
+            until_s = min(until_s, time.monotonic() + SETTLE_S)
+    return failure
 
 
 def prepare_topics(plan: LoadPlan, endpoints: Endpoints) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from hdrh.histogram import HdrHistogram
 
 from k2ctl.broker.producer import new_histogram
+from k2ctl.errors import BrokerError, K2Error
 from k2ctl.load.crew import Crew
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import Replay, ReplaySchedule
@@ -21,6 +22,8 @@ class LoadSummary:
 
     ack_ms: from when a trade was due to its acknowledgement, sampled once per tick and worker. publish_delay_ms:
     from when it was due until it was handed to the client library. saturated: the machine could not follow.
+    exact: every worker reported at its end; else the counts are what they said last, and at least so much was sent.
+    failure: what ended the load early, or why Kafka did not take a trade; empty when nothing did.
     """
 
     trades_acknowledged: int
@@ -39,24 +42,38 @@ class LoadSummary:
     broken_lines: int = 0
     first_broken: list[dict[str, Any]] = field(default_factory=list)
     interrupted: bool = False
+    exact: bool = True
+    failure: str = ""
 
 
-def summarise(plan: LoadPlan, crew: Crew, replay: Replay | None, *, interrupted: bool) -> LoadSummary:
+class LoadFailed(BrokerError):
+    """Something ended a load early; `summary` is what it did until then."""
+
+    def __init__(self, cause: K2Error, summary: LoadSummary) -> None:
+        super().__init__(str(cause), cause.hint)
+        self.exit_code = cause.exit_code
+        self.summary = summary
+
+
+def summarise(
+    plan: LoadPlan, crew: Crew, replay: Replay | None, *, interrupted: bool, failure: K2Error | None = None
+) -> LoadSummary:
     """Add the workers' last reports up."""
-    sent, failed = crew.total("enqueued"), crew.total("failed")
+    early = interrupted or failure is not None
+    sent, acknowledged = crew.total("enqueued"), crew.total("acknowledged")
     schedule: Any = ReplaySchedule.of(replay, plan.speed) if replay else plan.schedule
-    elapsed_s = max(crew.elapsed_s, 1e-9) if interrupted or not schedule.duration_s else schedule.duration_s
+    elapsed_s = max(crew.elapsed_s, 1e-9) if early or not schedule.duration_s else schedule.duration_s
     seconds = min(elapsed_s, max(crew.elapsed_s, 1e-9))
     target = schedule.total / schedule.duration_s if schedule.duration_s else 0.0
-    late_s = max(0.0, crew.elapsed_s - schedule.duration_s) if schedule.duration_s and not interrupted else 0.0
+    late_s = max(0.0, crew.elapsed_s - schedule.duration_s) if schedule.duration_s and not early else 0.0
     reached = sent / (seconds + late_s)
     worst = worst_second(plan, crew.reports.values()) if replay is None else 0.0
     faulty = plan.faults.duplicates or plan.faults.gaps
-    short = bool(target) and not interrupted and not faulty and reached < target * (1 - ACCURACY_MEAN)
+    short = bool(target) and not early and not faulty and reached < target * (1 - ACCURACY_MEAN)
     return LoadSummary(
-        trades_acknowledged=sent - failed,
+        trades_acknowledged=acknowledged,
         records_acknowledged=crew.total("acknowledged_records"),
-        trades_failed=failed,
+        trades_failed=sent - acknowledged,
         target_rate=target,
         reached_rate=reached,
         saturated=short or (replay is None and not faulty and worst > ACCURACY_SECOND),
@@ -70,6 +87,8 @@ def summarise(plan: LoadPlan, crew: Crew, replay: Replay | None, *, interrupted:
         broken_lines=replay.broken_count if replay else 0,
         first_broken=[vars(line) for line in replay.broken] if replay else [],
         interrupted=interrupted,
+        exact=crew.exact,
+        failure=str(failure or next((r.failure for r in crew.reports.values() if r.failure), "")),
     )
 
 

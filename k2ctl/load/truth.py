@@ -210,12 +210,16 @@ def write(path: Path, truth: Truth, *, durable: bool) -> None:
     for part in parts:
         checksum = zlib.crc32(part, checksum)
     temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.writelines([MAGIC, checksum.to_bytes(4, "little"), *parts])
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.writelines([MAGIC, checksum.to_bytes(4, "little"), *parts])
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # on a full disk its half would take room
+        raise
 
 
 def read(path: Path) -> Truth:

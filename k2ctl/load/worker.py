@@ -3,9 +3,9 @@
 import gc
 import math
 import multiprocessing
-import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any, Final
@@ -21,6 +21,7 @@ from k2ctl.load.replay import ReplaySchedule, ReplaySource, read_replay
 from k2ctl.load.truth import Run, TruthRecorder
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.topics import trades_topic
+from k2ctl.signals import leave_to_parent
 
 TICK_S: Final = 0.01
 REPORT_EVERY_S: Final = 0.1
@@ -36,20 +37,22 @@ PARENT_EVERY_S: Final = 1.0
 class WorkerReport:
     """What a worker has done so far. per_second: trades enqueued in each second of the schedule.
 
-    latency, publish_delay: encoded HDR histograms of microseconds, in the last report only.
+    acknowledged: trades, exactly once finished, and before that at least so many. failure: why it ended early, or why
+    Kafka did not take a trade. latency, publish_delay: encoded HDR histograms of microseconds, in the last report only.
     """
 
     worker: int
-    enqueued: int
-    failed: int
-    records: int
-    acknowledged_records: int
-    wire_bytes: int
-    wire_records: int
-    elapsed_s: float
-    paused_s: float
-    per_second: dict[int, int]
+    enqueued: int = 0
+    acknowledged: int = 0
+    records: int = 0
+    acknowledged_records: int = 0
+    wire_bytes: int = 0
+    wire_records: int = 0
+    elapsed_s: float = 0.0
+    paused_s: float = 0.0
+    per_second: dict[int, int] = field(default_factory=dict)
     finished: bool = False
+    ended_early: bool = False
     failure: str = ""
     hint: str = ""
     latency: bytes = b""
@@ -67,8 +70,8 @@ class Signals:
 
 
 def run_worker(endpoints: Endpoints, plan: LoadPlan, number: int, signals: Signals, reports: Connection) -> None:
-    """The worker's process. Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The worker's process. A signal that ends the load is the parent's to handle, which then says stop."""
+    leave_to_parent()
     try:
         worker = Worker(endpoints, plan, number, signals, reports)
         reports.send("ready")
@@ -80,7 +83,7 @@ def run_worker(endpoints: Endpoints, plan: LoadPlan, number: int, signals: Signa
     except BrokenPipeError:
         return  # whoever started this load was killed
     except K2Error as error:
-        reports.send(WorkerReport(number, 0, 0, 0, 0, 0, 0, 0.0, 0.0, {}, True, str(error), error.hint))
+        reports.send(WorkerReport(number, finished=True, ended_early=True, failure=str(error), hint=error.hint))
     finally:
         reports.close()
 
@@ -136,12 +139,25 @@ class Worker:
         self._report_due_s = 0.0
 
     def run(self, start_s: float) -> None:
-        """Work off the schedule, which begins at a moment of the monotonic clock that all workers share."""
+        """Work off the schedule, which begins at a moment of the monotonic clock that all workers share.
+
+        Whatever ends it, what was sent is flushed, written down and reported.
+        """
         # Collections would stop the pacing for tens of milliseconds; nothing here makes cycles.
         gc.collect()
         gc.freeze()
         gc.disable()
         self._start_s = start_s
+        trouble = _trouble_of(self._pace)
+        self._producer.finish(FLUSH_S)
+        elapsed_s = self._elapsed_s()
+        self._note_failures()
+        trouble = _trouble_of(lambda: self._truth.finish(self._producer.enqueued, self._acknowledged())) or trouble
+        self._producer.count_up()
+        self._reports.send(self._report(elapsed_s, finished=True, trouble=trouble))
+
+    def _pace(self) -> None:
+        """Send what is due until everything is sent, or the parent says stop."""
         total = self._part_of(self._schedule.total)
         last_elapsed_s = 0.0
         while self._made < total and not self._signals.stop.is_set():
@@ -154,12 +170,6 @@ class Worker:
                 last_elapsed_s = elapsed_s
                 time.sleep(max(0.0, TICK_S - (self._elapsed_s() - elapsed_s)))
             self._report_if_due()
-        self._producer.finish(FLUSH_S)
-        elapsed_s = self._elapsed_s()
-        self._note_failures()
-        self._truth.finish(self._producer.enqueued, self._producer.enqueued - self._producer.failed)
-        self._producer.count_up()
-        self._reports.send(self._report(elapsed_s, finished=True))
 
     def _part_of(self, trades: float) -> int:
         """This worker's part of a number of trades; the parts of all workers add up to the whole."""
@@ -208,20 +218,23 @@ class Worker:
             self._producer.poll()
             self._reports.send(self._report(self._elapsed_s(), finished=False))
             self._note_failures()
-            in_flight = self._producer.in_flight_records * self._frame
-            sure = max(0, self._producer.enqueued - self._producer.failed - in_flight)
-            self._truth.save_if_due(self._producer.enqueued, sure)
+            self._truth.save_if_due(self._producer.enqueued, self._acknowledged())
+
+    def _acknowledged(self) -> int:
+        """Trades that Kafka has for sure."""
+        in_flight = self._producer.in_flight_records * self._frame
+        return max(0, self._producer.enqueued - self._producer.failed - in_flight)
 
     def _note_failures(self) -> None:
         for trades in self._producer.take_failed():
             self._truth.fail(trades)
 
-    def _report(self, elapsed_s: float, *, finished: bool) -> WorkerReport:
+    def _report(self, elapsed_s: float, *, finished: bool, trouble: K2Error | None = None) -> WorkerReport:
         producer = self._producer
         return WorkerReport(
             worker=self._number,
             enqueued=producer.enqueued,
-            failed=producer.failed,
+            acknowledged=self._acknowledged(),
             records=producer.records,
             acknowledged_records=producer.acknowledged_records,
             wire_bytes=producer.wire_bytes,
@@ -230,7 +243,18 @@ class Worker:
             paused_s=self._paused_s,
             per_second=dict(self._per_second),
             finished=finished,
-            failure=producer.failure,
+            ended_early=trouble is not None,
+            failure=producer.failure if trouble is None else str(trouble),
+            hint="" if trouble is None else trouble.hint,
             latency=producer.latency.encode() if finished else b"",
             publish_delay=self._delay.encode() if finished else b"",
         )
+
+
+def _trouble_of(step: Callable[[], None]) -> K2Error | None:
+    """What a foreseen failure says, so that the steps after it are taken all the same."""
+    try:
+        step()
+    except K2Error as error:
+        return error
+    return None

@@ -42,7 +42,8 @@ def summary_table(summary: LoadSummary) -> Table:
     table = Table(title=_verdict(summary), title_justify="left", box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
-    table.add_row("trades acknowledged", f"{summary.trades_acknowledged:,}")
+    least = "" if summary.exact else "at least "
+    table.add_row("trades acknowledged", f"{least}{summary.trades_acknowledged:,}")
     table.add_row("records acknowledged", f"{summary.records_acknowledged:,}")
     if summary.trades_failed:
         table.add_row("trades not acknowledged", Text(f"{summary.trades_failed:,}", style="bold red"))
@@ -67,10 +68,14 @@ def summary_table(summary: LoadSummary) -> Table:
 
 
 def _verdict(summary: LoadSummary) -> Text:
-    if summary.interrupted:
+    if summary.interrupted and summary.exact and not summary.trades_failed:
         return Text("Interrupted; what was sent is acknowledged.", style="bold yellow")
+    if not summary.exact:
+        return Text("Ended before every worker could say what it sent.", style="bold red")
     if summary.trades_failed:
         return Text("Kafka did not acknowledge everything.", style="bold red")
+    if summary.failure:
+        return Text("Ended early; what was sent is acknowledged.", style="bold yellow")
     if summary.saturated:
         return Text("Saturated: this machine could not follow the schedule.", style="bold yellow")
     return Text("Loaded.", style="bold green")

@@ -106,6 +106,7 @@ if __name__ == "__main__":
     plan = plan_load(load_profile(os.environ["K2CTL_HOME"] + "/profile.yaml"), rate=100, workers=2)
     prepare_topics(plan, require_endpoints())
     crew = Crew(plan, require_endpoints())
+    crew.start()
     for pipe in crew._pipes:
         pipe.poll(60)
     print(*[process.pid for process in crew._processes], flush=True)

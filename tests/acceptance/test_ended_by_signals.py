@@ -1,0 +1,183 @@
+"""Whatever ends a program, it ends as it says: a summary, a well-formed acknowledged log, and a right exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from k2ctl.cli import main
+from k2ctl.errors import ExitCode
+from k2ctl.home import require_endpoints
+from k2ctl.load.truth import recorded
+from tests.acceptance.test_cli import run
+
+K2CTL = [sys.executable, "-m", "k2ctl"]
+LOAD = [*K2CTL, "load", "--rate", "4k", "--duration", "120", "--workers", "2", "--json"]
+
+
+@pytest.fixture(autouse=True)
+def _stack_up_and_down(home: Path) -> Iterator[None]:
+    assert run("stack", "up").returncode == 0
+    yield
+    run("stack", "down")
+
+
+def start(*command: str) -> subprocess.Popen[str]:
+    """A program in a process group of its own, as a shell or a supervisor starts it."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def started_load() -> subprocess.Popen[str]:
+    load = start(*LOAD)
+    await_sending()
+    return load
+
+
+def workers_of(load: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [one for one in psutil.Process(load.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+
+
+def await_sending(workers: int = 2) -> None:
+    """Until each worker has written down what it sent, and sent more."""
+    limit_s = time.monotonic() + 60
+    while sum(truth.run.sent > 0 for truth in recorded()) < workers:
+        assert time.monotonic() < limit_s
+        time.sleep(0.05)
+
+
+def summary_of(said: str) -> dict[str, object]:
+    summary = json.loads(said.splitlines()[-1])
+    assert isinstance(summary, dict)
+    return summary
+
+
+def acknowledged() -> int:
+    return sum(truth.run.acknowledged for truth in recorded())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_load_whose_whole_group_gets_a_signal_tells_what_it_sent_and_is_verified(number: int) -> None:
+    load = started_load()
+    os.killpg(load.pid, number)
+    said, complaints = load.communicate(timeout=60)
+    summary = summary_of(said)
+    assert load.returncode == ExitCode.INTERRUPTED, complaints
+    assert (summary["interrupted"], summary["exact"], summary["trades_failed"]) == (True, True, 0)
+    assert summary["trades_acknowledged"] == acknowledged() > 0
+    assert all(truth.run.finished for truth in recorded())
+    assert complaints == ""
+
+
+@pytest.mark.parametrize("after_s", [0.8, 1.4])
+def test_a_load_whose_group_gets_a_signal_while_it_starts_never_says_that_a_worker_died(after_s: float) -> None:
+    load = start(*LOAD)
+    time.sleep(after_s)
+    os.killpg(load.pid, signal.SIGTERM)
+    _, complaints = load.communicate(timeout=60)
+    assert "worker" not in complaints
+    assert load.returncode in (ExitCode.INTERRUPTED, -signal.SIGTERM)  # the latter before Python itself is up
+
+
+def test_a_load_and_a_consumer_under_timeout_take_its_two_signals_for_one() -> None:
+    consumer = start("timeout", "8", *K2CTL, "consume", "--json")
+    loaded = subprocess.run(["timeout", "4", *LOAD], capture_output=True, text=True, check=False, timeout=60)
+    consumed, complaints = consumer.communicate(timeout=60)
+    assert loaded.returncode == 124
+    assert summary_of(loaded.stdout)["trades_acknowledged"] == acknowledged()
+    assert consumer.returncode == 124
+    assert "stored" in summary_of(consumed), complaints
+
+
+def test_who_presses_ctrl_c_again_does_not_wait_for_a_kafka_that_hangs_and_gets_what_is_known() -> None:
+    load = started_load()
+    kafka = psutil.Process(require_endpoints().processes["kafka"].pid)
+    kafka.suspend()  # so that the load has to wait for acknowledgements
+    try:
+        begun_s = time.monotonic()
+        workers = workers_of(load)
+        while any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers):
+            load.send_signal(signal.SIGINT)
+            time.sleep(1.0)
+            assert time.monotonic() - begun_s < 25
+        said, _ = load.communicate(timeout=30)
+    finally:
+        kafka.resume()
+    assert load.returncode == ExitCode.INTERRUPTED
+    assert summary_of(said)["exact"] is False
+    assert summary_of(said)["trades_acknowledged"] == pytest.approx(acknowledged(), abs=8000)
+
+
+def test_a_load_whose_worker_is_killed_tells_what_is_known_and_the_log_of_the_other_is_whole() -> None:
+    load = started_load()
+    workers_of(load)[0].kill()
+    said, complaints = load.communicate(timeout=60)
+    summary = summary_of(said)
+    assert load.returncode == ExitCode.FAILED
+    assert "was killed (signal 9)" in str(summary["failure"])
+    assert "was killed (signal 9)" in complaints
+    assert summary["exact"] is False
+    assert sorted(truth.run.finished for truth in recorded()) == [False, True]
+    assert run("consume", "--until-caught-up").returncode == 0
+    assert run("verify").returncode == 0
+
+
+def test_a_load_that_cannot_write_down_what_it_sent_tells_so_and_what_it_sent() -> None:
+    limited = subprocess.run(
+        ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *LOAD], capture_output=True, text=True, check=False, timeout=90
+    )
+    summary = summary_of(limited.stdout)
+    assert limited.returncode == ExitCode.FAILED
+    assert "cannot be written down" in str(summary["failure"])
+    assert "cannot be written down" in limited.stderr
+    assert summary["trades_failed"] == 0
+
+
+def test_a_load_that_nobody_reads_ends_with_its_summary(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("k2ctl.load.intake.STUCK_AFTER_S", 2.0)
+    code = main(["load", "--rate", "200k", "--duration", "20", "--json"])
+    said = capfd.readouterr()
+    summary = summary_of(said.out)
+    assert code == ExitCode.FAILED
+    assert "Nobody has read" in str(summary["failure"])
+    assert "k2ctl consume" in said.err
+    assert (summary["exact"], summary["trades_acknowledged"]) == (True, acknowledged())
+
+
+def test_a_load_whose_kafka_dies_ends_with_its_summary_and_a_whole_log() -> None:
+    load = started_load()
+    psutil.Process(require_endpoints().processes["kafka"].pid).kill()
+    said, complaints = load.communicate(timeout=150)
+    summary = summary_of(said)
+    assert load.returncode == ExitCode.FAILED, complaints
+    assert summary["failure"]
+    assert summary["exact"] is True
+    assert summary["trades_acknowledged"] == acknowledged() > 0
+    assert all(truth.run.finished for truth in recorded())
+
+
+@pytest.mark.parametrize("command", [["watch", "--json"], ["api", "--port", "0"], ["load", "--rate", "10", "--json"]])
+def test_ctrl_c_ends_what_was_started_with_sigint_ignored(command: list[str]) -> None:
+    program = start("sh", "-c", 'trap "" INT; exec "$@"', "sh", *K2CTL, *command)
+    limit_s = time.monotonic() + 60
+    while not _catches(program.pid, signal.SIGINT):
+        assert time.monotonic() < limit_s
+        time.sleep(0.05)
+    time.sleep(1.0)
+    program.send_signal(signal.SIGINT)
+    _, complaints = program.communicate(timeout=60)
+    assert program.returncode in (ExitCode.OK, ExitCode.INTERRUPTED), complaints
+    assert "Traceback" not in complaints
+
+
+def _catches(pid: int, number: int) -> bool:
+    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
