@@ -167,16 +167,32 @@ def save_endpoints(endpoints: Endpoints) -> None:
 def load_endpoints() -> Endpoints | None:
     """The endpoints that the last `stack up` left, or None; says nothing of whether the stack still lives."""
     try:
-        raw: dict[str, Any] = json.loads(_endpoints_file().read_text())
-        known = {f.name for f in fields(Endpoints)}
-        raw["processes"] = {service: ProcessId(*found) for service, found in raw.get("processes", {}).items()}
-        return Endpoints(**{key: value for key, value in raw.items() if key in known})
+        raw = read_object(_endpoints_file())
+        raw["processes"] = {
+            service: ProcessId(int(pid), float(created_s))
+            for service, (pid, created_s) in raw.get("processes", {}).items()
+        }
+        return Endpoints(**{f.name: _checked(f.name, raw[f.name]) for f in fields(Endpoints) if f.name in raw})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StackError(
             f"{_endpoints_file()} cannot be read: {error}", "Repair it with: k2ctl stack down && k2ctl stack up"
         ) from error
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A member of the file of endpoints, if it is of the kind that it must be."""
+    kinds = {"processes": ProcessId, "storage": str, "kafka": str}
+    if name in kinds:
+        fits = isinstance(value, dict) and all(isinstance(one, kinds[name]) for one in value.values())
+    elif name == "started_at_us":
+        fits = isinstance(value, int)
+    else:
+        fits = isinstance(value, str) or (value is None and name in ("control_socket", "epoch"))
+    if not fits:
+        raise ValueError(f"{name} is not what `stack up` writes there")
+    return value
 
 
 def load_endpoints_or_nothing() -> Endpoints | None:
@@ -217,6 +233,7 @@ HighWatermarks = dict[str, dict[int, int]]
 """topic → partition → high watermark"""
 
 _PAST_EPOCHS_KEPT = 100
+_MOST_DIGITS: Final = 20
 
 
 def _past_epochs_file() -> Path:
@@ -245,6 +262,36 @@ def past_epochs() -> dict[str, HighWatermarks]:
 def forget_past_epochs() -> None:
     """The lake that they were told for is gone."""
     _past_epochs_file().unlink(missing_ok=True)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A small file of ours that holds one JSON object.
+
+    Raises:
+        OSError: it cannot be read. ValueError: whatever else is wrong with it.
+    """
+    try:
+        found = json.loads(path.read_bytes(), object_pairs_hook=_each_once, parse_int=_small_int)
+    except RecursionError as error:
+        raise ValueError("it is nested without end") from error
+    if not isinstance(found, dict):
+        raise ValueError("it holds no object")
+    return found
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key[:40]!r} stands there twice")
+        found[key] = value
+    return found
+
+
+def _small_int(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
 
 
 def write_atomically(path: Path, text: str) -> None:

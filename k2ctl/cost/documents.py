@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from k2ctl.cost.compare import Comparison, ComponentRow, Difference, MonthCost
 from k2ctl.cost.estimate import Estimate
 from k2ctl.cost.levers import Swing
@@ -66,11 +68,16 @@ def read_estimate(document: Mapping[str, Any]) -> Estimate:
     """
     try:
         values = {field.name: document[field.name] for field in fields(Estimate)}
-        values["lines"] = tuple(Line(**{**line, "sources": tuple(line["sources"])}) for line in values["lines"])
-        values["infeasible"] = tuple(values["infeasible"])
-        return Estimate(**values)
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"Not an estimate: {error}", "Save one with: k2ctl cost --scale 1M --json") from error
+        return TypeAdapter(Estimate).validate_python(values)
+    except KeyError as error:
+        raise _no_estimate(f"there is no {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _no_estimate(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _no_estimate(why: str) -> UsageError:
+    return UsageError(f"Not an estimate: {why}", "Save one with: k2ctl cost --scale 1M --json")
 
 
 def lines_named(found: Estimate, name: str) -> list[Line]:

@@ -1,6 +1,5 @@
 """A question to the cost room: a price book, what-ifs and measurements, for every profile it is asked about."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from k2ctl.cost.measurement import Replaced, with_measurements
 from k2ctl.cost.price_book import PriceBook
 from k2ctl.cost.scenarios import profile_for_rate, with_settings
 from k2ctl.errors import Infeasible, UsageError
+from k2ctl.home import read_object
 from k2ctl.profiles import Profile, load_profile, profile_names
 from k2ctl.profiles.measured import Measured
 
@@ -86,6 +86,6 @@ def saved_estimate(path: Path) -> Estimate:
         UsageError: it cannot be read, or is something else.
     """
     try:
-        return read_estimate(json.loads(path.read_text(encoding="utf-8")))
+        return read_estimate(read_object(path))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: {error}", "Save one with: k2ctl cost --scale 1M --json") from error

@@ -5,11 +5,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
-from k2ctl.errors import UsageError
-from k2ctl.profiles import Profile, load_profile
+from k2ctl.errors import ProfileError, UsageError
+from k2ctl.profiles import Profile, load_profile, strict_yaml
+from k2ctl.profiles.strict_yaml import brief
 
 LADDER: Final = ("10K", "1M", "10M")
 """The shipped profiles between which a bare rate lies, by rising rate."""
@@ -65,10 +65,11 @@ def _parsed(setting: str) -> tuple[str, Any]:
     key, equals, text = setting.partition("=")
     try:
         if equals:
-            return key.strip(), yaml.safe_load(text)
-    except yaml.YAMLError:
-        pass
-    raise UsageError(f"'{setting}' is not key=value.", "Example: --set retention.hot_days=90")
+            return key.strip(), strict_yaml.load("--set", text)[0]
+        reason = ""
+    except ProfileError as error:
+        reason = f": {str(error).split(': ', 1)[1]}"
+    raise UsageError(f"{brief(setting)} is not key=value{reason}.", "Example: --set retention.hot_days=90")
 
 
 def with_value(profile: Profile, key: str, value: object) -> Profile:

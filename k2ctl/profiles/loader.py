@@ -1,5 +1,6 @@
 """YAML to models, with mistakes told by file, line and dotted key."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,14 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
+from k2ctl.profiles import strict_yaml
 from k2ctl.profiles.external import EXAMPLE, External, References
 from k2ctl.profiles.model import Profile
-
-MAX_BYTES = 262_144
-"""A larger file is not a profile."""
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, where PyYAML was built with it: ten times as fast, and `k2ctl cost` reads four files."""
+from k2ctl.profiles.strict_yaml import Lines, brief
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -63,9 +60,10 @@ def profile_path(name_or_path: str) -> Path:
     by_name = shipped("profiles") / f"{name_or_path}.yaml"
     if name_or_path in profile_names():
         return by_name
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
+    with suppress(OSError, RuntimeError):  # a name too long, a folder that is closed, a home that nobody has
+        path = Path(name_or_path).expanduser()
+        if path.is_file():
+            return path
     raise ProfileError(
         f"There is no profile '{name_or_path}', neither shipped nor as a file.",
         f"Shipped profiles: {', '.join(profile_names())}. A path works too: --profile ./my.yaml",
@@ -78,13 +76,7 @@ def load_model(path: Path, model: type[Model], context: object = None) -> Model:
     Raises:
         ProfileError: with `file:line: dotted.key: what was expected` for the first mistake.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: cannot be read: {error}", "Name a readable YAML file.") from error
-    if len(text) > MAX_BYTES:
-        raise ProfileError(f"{path}: larger than {MAX_BYTES} bytes", "Profiles are small; is this the right file?")
-    content, lines = _parse(path, text)
+    content, lines = strict_yaml.load(path, strict_yaml.read_text(path))
     if model is Profile and isinstance(content, dict) and "base" in content:
         content = _upon_its_base(path, content, lines)
     try:
@@ -96,21 +88,21 @@ def load_model(path: Path, model: type[Model], context: object = None) -> Model:
         line = _nearest_line(lines, tuple(first["loc"]))
         message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         untold = first["type"] in {"missing", "extra_forbidden"} or first["loc"][:1] == ("external",)
-        got = "" if untold else f" (got {_brief(first['input'])})"  # what is wrong in `external` may be a secret
+        got = "" if untold else f" (got {brief(first['input'])})"  # what is wrong in `external` may be a secret
         more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
         raise ProfileError(f"{path}:{line}: {key or 'profile'}: {message}{got}{more}", "Correct that line.") from error
 
 
-def _upon_its_base(path: Path, content: dict[str, Any], lines: dict[tuple[Any, ...], int]) -> Any:
+def _upon_its_base(path: Path, content: dict[str, Any], lines: Lines) -> Any:
     """What a profile says, upon the shipped one that it names as its base."""
     own = {key: value for key, value in content.items() if key != "base"}
     if content["base"] not in profile_names():
         raise ProfileError(
-            f"{path}:{lines[('base',)]}: base: not a shipped profile (got {_brief(content['base'])})",
+            f"{path}:{lines[('base',)]}: base: not a shipped profile (got {brief(content['base'])})",
             f"Shipped profiles: {', '.join(profile_names())}",
         )
     base = profile_path(content["base"])
-    return _merged(_parse(base, base.read_text(encoding="utf-8"))[0], own)
+    return _merged(strict_yaml.load(base, strict_yaml.read_text(base))[0], own)
 
 
 def _merged(base: Any, own: Any) -> Any:
@@ -120,41 +112,8 @@ def _merged(base: Any, own: Any) -> Any:
     return {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
 
 
-def _parse(path: Path, text: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
-    """The content, and the line of every key in it. Aliases are refused: they can blow a small file up."""
-    try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=_Loader)):
-            raise ProfileError(f"{path}: YAML aliases are not used in profiles", "Write the value out.")
-        node = yaml.compose(text, Loader=_Loader)
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader, either way
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ProfileError(f"{path}:{line}: {error.problem or 'not YAML'}", "Correct that line.") from error
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: not YAML: {error}", "Name a YAML file.") from error
-    lines: dict[tuple[Any, ...], int] = {(): 1}
-    _collect_lines(node, (), lines)
-    return content, lines
-
-
-def _collect_lines(node: yaml.Node | None, at: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            lines[(*at, key.value)] = key.start_mark.line + 1
-            _collect_lines(value, (*at, key.value), lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            lines[(*at, number)] = value.start_mark.line + 1
-            _collect_lines(value, (*at, number), lines)
-
-
-def _nearest_line(lines: dict[tuple[Any, ...], int], at: tuple[Any, ...]) -> int:
+def _nearest_line(lines: Lines, at: tuple[Any, ...]) -> int:
     """The line of a key, or of the section that it is missing from."""
     while at not in lines:
         at = at[:-1]
     return lines[at]
-
-
-def _brief(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -13,7 +13,7 @@ from typing import Final
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import UsageError
-from k2ctl.home import state_dir, write_atomically
+from k2ctl.home import read_object, state_dir, write_atomically
 
 LEAST_TRADES: Final = 10_000
 """A run of fewer trades says more about its start and end than about a trade, and is not recorded."""
@@ -90,14 +90,11 @@ def _figure(entry: Mapping[str, float]) -> float:
 
 def _read() -> dict[str, dict[str, float]]:
     try:
-        found = json.loads((state_dir() / "measured.json").read_text())
+        return read_object(state_dir() / "measured.json")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise _broken(error) from error
-    if not isinstance(found, dict):
-        raise _broken("not an object")
-    return found
 
 
 def _broken(why: object) -> UsageError:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
 from k2ctl.errors import StackError, UsageError
-from k2ctl.home import ProcessId, state_dir, write_atomically
+from k2ctl.home import ProcessId, read_object, state_dir, write_atomically
 from k2ctl.stack.processes import STOP_PATIENCE_S, is_alive, last_lines, start_detached
 
 REGISTER_WITHIN_S: Final = 60.0
@@ -159,7 +159,7 @@ def _write(record: Record) -> None:
 def _read(path: Path) -> Record | None:
     """The record in a file; None when it is gone, or none of ours."""
     try:
-        raw: dict[str, Any] = json.loads(path.read_bytes())
+        raw = read_object(path)
         return Record(**{**raw, "process": ProcessId(*raw["process"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from k2ctl.errors import StackError
 from k2ctl.home import Endpoints, load_endpoints, save_endpoints, without_password
 
 MADE = Endpoints(
@@ -63,3 +64,36 @@ def test_a_named_file_of_endpoints_goes_before_that_of_the_state_directory(
     own = load_endpoints()
     assert own is not None
     assert own.bootstrap_servers == "127.0.0.1:1"
+
+
+WRONG = {
+    "no object": "[1]",
+    "a deep one": "[" * 200_000,
+    "a key twice": '{"engine": "local", "engine": "docker"}',
+    "a number of 5,000 digits": f'{{"started_at_us": {"9" * 5000}}}',
+    "a number for a text": '{"engine": 5, "bootstrap_servers": "", "catalog_uri": "", "warehouse": ""}',
+    "a process of three": '{"engine": "", "processes": {"kafka": [1, 2, 3]}}',
+    "a process of texts": '{"engine": "", "processes": {"kafka": ["a", "b"]}}',
+    "processes that are a list": '{"engine": "", "processes": [1]}',
+    "storage of numbers": '{"engine": "", "storage": {"s3.region": 1}}',
+    "too little": '{"engine": "local"}',
+    "no text": b"\xff\xfe",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_damaged_file_of_endpoints_is_told_in_one_line_with_what_repairs_it(home: Path, kind: str) -> None:
+    wrong = WRONG[kind]
+    (home / "endpoints.json").write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
+    with pytest.raises(StackError, match=r"endpoints\.json cannot be read: ") as told:
+        load_endpoints()
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 300
+    assert "stack up" in told.value.hint
+
+
+def test_a_folder_in_the_place_of_the_endpoints_is_told(home: Path) -> None:
+    (home / "endpoints.json").mkdir()
+    with pytest.raises(StackError, match="cannot be read"):
+        load_endpoints()

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
 from k2ctl.errors import UsageError
+from k2ctl.profiles import strict_yaml
 from k2ctl.stack.compose.interpolation import interpolate
 from k2ctl.stack.compose.model import Project, Service
 
-SIZE_LIMIT_BYTES: Final = 1 << 20
 NODE_LIMIT: Final = 20_000
 """Aliases can make a kilobyte of YAML mean a gigabyte; a real stack has some hundreds of nodes."""
 
@@ -34,14 +33,7 @@ def read_project(path: Path, variables: Mapping[str, str]) -> Project:
 
 
 def _tree(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > SIZE_LIMIT_BYTES:
-            raise UsageError(f"{path} is larger than {SIZE_LIMIT_BYTES >> 20} MiB.", "A Compose file is meant.")
-        tree = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "See: k2ctl doctor") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}", "Correct it.") from error
+    tree, _ = strict_yaml.load(path, strict_yaml.read_text(path), plain=False)
     if not isinstance(tree, dict):
         raise UsageError(f"{path} is not a Compose file.", "It needs the keys name and services.")
     _count_nodes(path, tree)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from k2ctl.errors import StackError, UsageError
-from k2ctl.home import shipped, state_dir, write_atomically
+from k2ctl.home import read_object, shipped, state_dir, write_atomically
 from k2ctl.stack.local import free_port
 
 CONTAINER_USER_OF_ROOT: Final = 10001
@@ -64,11 +64,11 @@ def load_instance() -> Instance | None:
     """
     path = state_dir() / "docker" / "instance.json"
     try:
-        raw = json.loads(path.read_text())
+        raw = read_object(path)
         return Instance(**{**raw, "without": tuple(raw.get("without", ()))})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StackError(
             f"{path} cannot be read: {error}",
             "See what is there: docker ps -a --filter label=io.k2ctl.instance; remove it, then that file.",
