@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 
 from k2ctl.clock import SystemClock
@@ -16,6 +17,7 @@ from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
+from k2ctl.lake.manifests import files_met
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
@@ -33,16 +35,16 @@ def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
     def once(_: Try) -> None:
         table = lake.ensure(REFERENCE_TABLE, pyarrow_to_schema(reference_schema()))
         check_writable(REFERENCE_TABLE, table)
-        file = write_file(table, _columns(entries))
+        written = write_file(table, _columns(entries))
         try:
             with QuickTransaction(table) as transaction:
                 with transaction.update_snapshot().overwrite() as overwrite:
-                    for task in table.scan().plan_files():
-                        overwrite.delete_data_file(task.file)
-                    overwrite.append_data_file(file)
+                    for file in files_met(table, table.metadata.current_snapshot(), AlwaysTrue()):
+                        overwrite.delete_data_file(file)
+                    overwrite.append_data_file(written)
                 RETENTION.stage(transaction, now_us // 1000)
         except CommitFailedException:
-            delete_files(table, [file])
+            delete_files(table, [written])
             raise
 
     try:

@@ -25,9 +25,9 @@ class BareScan:
 
     def seconds(self, symbols: Sequence[str], window: Window, limit: int) -> float:
         """How long the newest `limit` rows take."""
-        files = planned(self._table.pin(), symbols, window).paths
+        plan = planned(self._table.pin(), symbols, window)
         started_s = time.perf_counter()
-        self._history.newest(files, symbols, window, limit)
+        self._history.newest(plan, symbols, window, limit)
         return time.perf_counter() - started_s
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from k2ctl.errors import K2Error, LakeError
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.reading.pinned import Plan
 from k2ctl.lake.reading.scan import another, open_duckdb, unreadable
 from k2ctl.query.page import Page
 from k2ctl.query.window import Window
@@ -65,26 +66,26 @@ class History:
 
     def newest(
         self,
-        files: list[str],
+        plan: Plan,
         symbols: Sequence[str] | None,
         window: Window,
         limit: int | None,
         page: Page | None = None,
     ) -> pa.Table:
         """The newest `limit` rows (None: all) of `symbols` in `window`, newest first, as `arrow_schema()` says."""
-        if not files:
+        if not plan.paths:
             return arrow_schema().empty_table()
         condition, parameters = _condition(symbols, window)
         if page is not None:
             of_page, more = page.condition()
             condition, parameters = f"{condition} AND {of_page}", {**parameters, **more}
         names = ", ".join(arrow_schema().names)
-        query = f"SELECT {names} FROM read_parquet($files) WHERE {condition} ORDER BY {NEWEST_FIRST}"  # noqa: S608
+        query = f"SELECT {names} FROM {_rows(plan)} WHERE {condition} ORDER BY {NEWEST_FIRST}"  # noqa: S608
         if limit is not None:
             query += f" LIMIT {int(limit)}"
-        return self._read(query, {"files": files, **parameters}).cast(arrow_schema())
+        return self._read(query, {"files": plan.paths, **parameters}).cast(arrow_schema())
 
-    def fresh(self, files: list[str], tail: pa.Table) -> pa.Table:
+    def fresh(self, plan: Plan, tail: pa.Table) -> pa.Table:
         """The rows of `tail` that the lake does not hold, each id once: the lowest in Kafka's order.
 
         A copy carries the time of its trade, so only that stretch of the lake is looked through.
@@ -95,14 +96,14 @@ class History:
         columns = ", ".join(arrow_schema().names)
         query = f"SELECT {columns} FROM tail"  # noqa: S608
         parameters: dict[str, Any] = {}
-        if files:
+        if plan.paths:
             query += (
-                " ANTI JOIN (SELECT message_id FROM read_parquet($files) WHERE timestamp BETWEEN"
+                f" ANTI JOIN (SELECT message_id FROM {_rows(plan)} WHERE timestamp BETWEEN"  # noqa: S608
                 " make_timestamptz($first) AND make_timestamptz($last)) USING (message_id)"
             )
             times = whole.column("timestamp").cast(pa.int64())
             span = pc.min_max(times).as_py()
-            parameters = {"files": files, "first": span["min"], "last": span["max"]}
+            parameters = {"files": plan.paths, "first": span["min"], "last": span["max"]}
         query += (
             " QUALIFY row_number() OVER"
             " (PARTITION BY message_id ORDER BY kafka_partition, kafka_offset, kafka_index) = 1"
@@ -110,17 +111,17 @@ class History:
         with self._registered(whole):
             return self._read(query, parameters).cast(arrow_schema())
 
-    def bars(self, files: list[str], fresh: pa.Table, symbols: Sequence[str], window: Window, bar_us: int) -> pa.Table:
+    def bars(self, plan: Plan, fresh: pa.Table, symbols: Sequence[str], window: Window, bar_us: int) -> pa.Table:
         """Open, high, low, close, volume, vwap and count per symbol and bar, oldest first; bars start at multiples.
 
         fresh: rows of the stream that the lake does not hold.
         """
         condition, parameters = _condition(symbols, window)
         source = "SELECT * FROM tail"
-        if files:
+        if plan.paths:
             columns = ", ".join(arrow_schema().names)
-            source += f" UNION ALL SELECT {columns} FROM read_parquet($files) WHERE {condition}"  # noqa: S608
-            parameters["files"] = files
+            source += f" UNION ALL SELECT {columns} FROM {_rows(plan)} WHERE {condition}"  # noqa: S608
+            parameters["files"] = plan.paths
         else:
             parameters = {}
         with self._registered(fresh):
@@ -134,19 +135,19 @@ class History:
         finally:
             self._connection.unregister("tail")
 
-    def last_trade_us(self, files: list[str], symbol: str) -> int | None:
+    def last_trade_us(self, plan: Plan, symbol: str) -> int | None:
         """The newest timestamp of a symbol, or None if the files do not know it."""
-        if not files:
+        if not plan.paths:
             return None
-        query = "SELECT epoch_us(max(timestamp)) AS last FROM read_parquet($files) WHERE symbol = $symbol"
-        last: int | None = self._read(query, {"files": files, "symbol": symbol}).column("last")[0].as_py()
+        query = f"SELECT epoch_us(max(timestamp)) AS last FROM {_rows(plan)} WHERE symbol = $symbol"  # noqa: S608
+        last: int | None = self._read(query, {"files": plan.paths, "symbol": symbol}).column("last")[0].as_py()
         return last
 
-    def symbols(self, files: list[str]) -> set[str]:
+    def symbols(self, plan: Plan) -> set[str]:
         """All symbols that the files hold."""
-        if not files:
+        if not plan.paths:
             return set()
-        table = self._read("SELECT DISTINCT symbol FROM read_parquet($files)", {"files": files})
+        table = self._read(f"SELECT DISTINCT symbol FROM {_rows(plan)}", {"files": plan.paths})  # noqa: S608
         return set(table.column("symbol").to_pylist())
 
     def _read(self, query: str, parameters: dict[str, Any]) -> pa.Table:
@@ -165,6 +166,10 @@ class History:
                 f"The table's files cannot be scanned: {str(error).splitlines()[0]}",
                 "Look at it with: k2ctl lake status",
             ) from error
+
+
+def _rows(plan: Plan) -> str:
+    return plan.columns.source("$files")
 
 
 def _condition(symbols: Sequence[str] | None, window: Window) -> tuple[str, dict[str, Any]]:

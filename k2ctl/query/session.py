@@ -143,7 +143,7 @@ class Session:
         with stages.timed("plan"):
             plan = sources.plan()
         with stages.timed("scan"):
-            known = self._history.symbols(plan.paths) | sources.tail.symbols
+            known = self._history.symbols(plan) | sources.tail.symbols
         table = pa.table({"symbol": pa.array(sorted(known), pa.string())})
         evidence = evidence_of(sources, question.asked_at_us, plan, stages.ms, self.owed(sources, question))
         return Answer(table, evidence)
@@ -151,7 +151,7 @@ class Session:
     def _recent(self, question: Question, stages: Stages) -> Answer:
         sources, plan, lake = self._sides_and_rows(question, stages)
         aside = self._aside(question, sources, stages)
-        united = self._united(question, sources, aside, plan.paths, lake, stages)
+        united = self._united(question, sources, aside, plan, lake, stages)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
@@ -175,8 +175,8 @@ class Session:
         sources, plan = self._sides(question, stages)
         tail = sources.tail.rows.to_arrow()
         with stages.timed("scan"):
-            fresh = self._history.fresh(plan.paths, tail)
-            table = self._history.bars(plan.paths, fresh, symbols, question.window, bar_us)
+            fresh = self._history.fresh(plan, tail)
+            table = self._history.bars(plan, fresh, symbols, question.window, bar_us)
         total = sum(table.column("trades").to_pylist())
         silent = self._silent(question, sources, table, stages)
         evidence = evidence_of(
@@ -200,7 +200,7 @@ class Session:
         """Both sides, and the lake's newest rows: the pinned files are scanned while the stream is read."""
         pinned = self.seam.pin(question, stages)
         plan = self._plan(pinned, question, stages)
-        scan = self._scans.submit(self._newest, plan.paths, question, _first_count(question), stages)
+        scan = self._scans.submit(self._newest, plan, question, _first_count(question), stages)
         try:
             sources = self.seam.beside(pinned, question, stages)
         except BaseException:
@@ -210,16 +210,16 @@ class Session:
             wait([scan])  # its connection is the next query's
         if sources.pinned is not pinned:
             plan = self._plan(sources.pinned, question, stages)
-            return sources, plan, self._newest(plan.paths, question, _first_count(question), stages)
+            return sources, plan, self._newest(plan, question, _first_count(question), stages)
         return sources, plan, scan.result()
 
     def _plan(self, pinned: Pinned | None, question: Question, stages: Stages) -> Plan:
         with stages.timed("plan"):
             return planned(pinned, question.symbols, question.window)
 
-    def _newest(self, files: list[str], question: Question, count: int | None, stages: Stages) -> pa.Table:
+    def _newest(self, plan: Plan, question: Question, count: int | None, stages: Stages) -> pa.Table:
         with stages.timed("scan"):
-            return self._history.newest(files, question.symbols, question.window, count, question.page)
+            return self._history.newest(plan, question.symbols, question.window, count, question.page)
 
     def _aside(self, question: Question, sources: Sources, stages: Stages) -> Aside:
         if not question.put_aside or sources.pinned is None:
@@ -239,7 +239,7 @@ class Session:
             )
 
     def _united(
-        self, question: Question, sources: Sources, aside: Aside, files: list[str], lake: pa.Table, stages: Stages
+        self, question: Question, sources: Sources, aside: Aside, plan: Plan, lake: pa.Table, stages: Stages
     ) -> United:
         """Under a limit only the newest of both sides are read and united, and more where that was not enough."""
         parts = [sources.tail.rows, *aside.parts]
@@ -253,7 +253,7 @@ class Session:
             if enough or count is None:
                 return united
             count *= 4  # copies, or many trades of one time
-            lake = self._newest(files, question, count, stages)
+            lake = self._newest(plan, question, count, stages)
 
     def owed(self, sources: Sources, question: Question) -> tuple[str, ...]:
         """What the ledger says may be lacking; nothing of the table as it was, whose ledger is not kept."""
@@ -275,12 +275,12 @@ class Session:
                 if symbol in found:
                     continue
                 times = (
-                    self._history.last_trade_us(sources.plan([symbol]).paths, symbol),
+                    self._history.last_trade_us(sources.plan([symbol]), symbol),
                     sources.tail.last_us.get(symbol),
                 )
                 known_us = [time for time in times if time is not None]
                 if not known_us:
-                    known = self._history.symbols(sources.plan().paths)
+                    known = self._history.symbols(sources.plan())
                     topic = self.seam.stream.topic
                     raise unknown(symbol, known | sources.tail.symbols, sources.tail.missing, topic)
                 silent[symbol] = max(known_us)

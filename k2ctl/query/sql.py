@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from k2ctl.errors import K2Error, LakeError, UsageError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.pinned import reference_files
+from k2ctl.lake.reading.columns import Columns, all_columns, literal, quoted
+from k2ctl.lake.reading.pinned import Plan, reference_plan
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
 from k2ctl.query.answer import Evidence, evidence_of
 from k2ctl.query.history import History, TooLong
@@ -88,7 +89,7 @@ def sql(
     sources = session.seam.take(question, stages)
     with stages.timed("plan"):
         plan = sources.plan()
-    tables = LockedTables(session.seam.lake, sources, plan.paths, limits)
+    tables = LockedTables(session.seam.lake, sources, plan, limits)
     timer = threading.Timer(limits.seconds, tables.interrupt)
     timer.daemon = True
     timer.start()
@@ -133,11 +134,12 @@ def check(text: str) -> None:
 class LockedTables:
     """The views of one query. No file but the table's own, no network, no extension, no setting can be reached."""
 
-    def __init__(self, lake: Lake, sources: Sources, files: list[str], limits: SqlLimits) -> None:
-        tail, references = sources.tail.rows.to_arrow(), reference_files(lake)
+    def __init__(self, lake: Lake, sources: Sources, plan: Plan, limits: SqlLimits) -> None:
+        tail, references = sources.tail.rows.to_arrow(), reference_plan(lake)
+        columns = all_columns(sources.pinned.table) if sources.pinned else plan.columns
         history = History(lake)
         try:
-            fresh = history.fresh(files, tail)
+            fresh = history.fresh(plan, tail)
         finally:
             history.close()
         self.fresh_rows = len(fresh)
@@ -145,9 +147,9 @@ class LockedTables:
         self._connection.register("tail", fresh)
         self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
         self._connection.register("no_reference", reference_schema().empty_table())
-        self._lock([*files, *references], limits)
-        self._view("trades", "tail", files, arrow_schema().names)
-        self._view("reference", "no_reference", references, reference_schema().names)
+        self._lock([*plan.paths, *references.paths], limits)
+        self._view("trades", "tail", arrow_schema().names, plan.paths, columns)
+        self._view("reference", "no_reference", reference_schema().names, references.paths, references.columns)
         self._connection.execute(_GAPS)
 
     def _lock(self, files: list[str], limits: SqlLimits) -> None:
@@ -166,12 +168,17 @@ class LockedTables:
         for name, value in settings.items():
             self._connection.execute(f"SET {name} = {_literal(value)}")
 
-    def _view(self, name: str, given: str, files: list[str], columns: list[str]) -> None:
-        """A view over registered rows and data files, whose names no query can bind."""
-        listed = ", ".join(columns)
-        source = f"SELECT {listed} FROM {given}"  # noqa: S608
+    def _view(self, name: str, given: str, ours: list[str], files: list[str], columns: Columns) -> None:
+        """A view over registered rows and data files, whose names no query can bind.
+
+        ours: the columns of the registered rows; those that others have added are null in them.
+        """
+        added = [column for column in columns.every if column.name not in ours]
+        nulls = [f"CAST(NULL AS {column.type}) AS {quoted(column.name)}" for column in added]
+        source = f"SELECT {', '.join([*ours, *nulls])} FROM {given}"  # noqa: S608
         if files:
-            source += f" UNION ALL SELECT {listed} FROM read_parquet({_literal(files)})"  # noqa: S608
+            names = [*ours, *(quoted(column.name) for column in added)]
+            source += f" UNION ALL SELECT {', '.join(names)} FROM {columns.source(_literal(files))}"  # noqa: S608
         self._connection.execute(f"CREATE VIEW {name} AS {source}")
 
     def run(self, text: str) -> pa.RecordBatchReader:
@@ -199,7 +206,7 @@ def _literal(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(map(_literal, value))}]"
-    return "'" + str(value).replace("'", "''") + "'"
+    return literal(str(value))
 
 
 @contextmanager

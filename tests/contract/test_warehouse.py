@@ -200,10 +200,10 @@ def test_a_query_reads_its_window_and_nothing_else(lake: Lake) -> None:
     window = Window(BASE_US + 500_000, BASE_US + 2_500_000)
     history = History(lake)
     for _ in range(2):  # the second time from what DuckDB keeps
-        rows = history.newest(pinned.files(["S03"], window.since_us, window.until_us), ["S03"], window, None)
+        rows = history.newest(pinned.plan(["S03"], window.since_us, window.until_us), ["S03"], window, None)
         numbers = sorted(rows["trade_id"].to_pylist())
         assert numbers == [number for number in range(500, 2500) if number % 20 == 3]
-    assert len(history.newest(pinned.files(), None, WHOLE_HISTORY, None)) == 4000
+    assert len(history.newest(pinned.plan(), None, WHOLE_HISTORY, None)) == 4000
     history.close()
 
 
@@ -220,11 +220,11 @@ def test_a_data_file_that_is_gone_is_said_to_be(lake: Lake) -> None:
     fill(lake, 2)
     pinned = pin(lake)
     assert pinned is not None
-    files = pinned.files()
-    lake.file_io().delete(files[1])
+    plan = pinned.plan()
+    lake.file_io().delete(plan.paths[1])
     history = History(lake)
     with pytest.raises(FilesGone):
-        history.newest(files, None, WHOLE_HISTORY, None)
+        history.newest(plan, None, WHOLE_HISTORY, None)
     history.close()
 
 

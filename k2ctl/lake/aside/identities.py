@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
+from k2ctl.lake.manifests import files_met
+
 _COLUMNS = ["kafka_topic", "kafka_epoch", "kafka_partition", "kafka_offset", "kafka_index"]
 
 
@@ -16,16 +18,17 @@ def stored_identities(
 ) -> dict[int, np.ndarray]:
     """Partition → int64[n], sorted: `identity_numbers` of the rows from its offsets [start, end) that the table holds.
 
-    Every file that may hold some is read once, whatever the number of partitions.
+    Every file that may hold some is read once, whatever the number of partitions. A row that another program deleted
+    counts as held, see `opened`.
     """
     found: dict[int, list[np.ndarray]] = {partition: [] for partition in ranges}
-    if table.metadata.current_snapshot() is not None and ranges:
+    if ranges:
         terms = (
             f"(kafka_partition == {partition} and kafka_offset >= {start} and kafka_offset < {end})"
             for partition, (start, end) in ranges.items()
         )
-        for task in table.scan(row_filter=" or ".join(terms)).plan_files():
-            with table.io.new_input(task.file.file_path).open() as stream:
+        for file in files_met(table, table.metadata.current_snapshot(), " or ".join(terms), deleted_too=True):
+            with table.io.new_input(file.file_path).open() as stream:
                 rows = pq.read_table(pa.PythonFile(stream, mode="r"), columns=_COLUMNS, filters=_any_of(ranges))
             same_topic, same_epoch = pc.equal(rows["kafka_topic"], topic), pc.equal(rows["kafka_epoch"], epoch)
             ours = rows.filter(pc.and_(same_topic, same_epoch))

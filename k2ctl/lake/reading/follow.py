@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from pyiceberg.catalog.sql import IcebergTables
 from pyiceberg.conversions import from_bytes
-from pyiceberg.manifest import ManifestContent, ManifestFile
+from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.types import TimestamptzType
 from sqlalchemy import select
@@ -19,7 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
-from k2ctl.lake.reading.filters import delete_files_found
+from k2ctl.lake.manifests import data_manifests, entries_of
+from k2ctl.lake.reading.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.reading.pinned import Pinned, Plan, pinned_of
 from k2ctl.schema.topics import TABLE
 
@@ -44,6 +45,7 @@ class KeptPinned(Pinned):
     """A pin whose files are in memory."""
 
     kept: tuple[KeptFile, ...]
+    columns: Columns = NO_COLUMNS
 
     def plan(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
@@ -60,6 +62,7 @@ class KeptPinned(Pinned):
             sum(file.bytes for file in met),
             len(self.kept),
             sum(file.bytes for file in self.kept),
+            self.columns,
         )
 
 
@@ -114,27 +117,27 @@ class TableFollower:
         snapshot = table.metadata.current_snapshot()
         files: list[KeptFile] = []
         known: dict[str, list[KeptFile]] = {}
-        for manifest in snapshot.manifests(table.io) if snapshot else ():
+        for manifest in data_manifests(table, snapshot):
             found = self._manifests.get(manifest.manifest_path)
             known[manifest.manifest_path] = found if found is not None else _read(table, manifest)
             files += known[manifest.manifest_path]
         self._manifests = known
         return KeptPinned(
-            pinned.table, pinned.snapshot_id, pinned.committed_at_us, pinned.rows, pinned.progress, tuple(files)
+            pinned.table,
+            pinned.snapshot_id,
+            pinned.committed_at_us,
+            pinned.rows,
+            pinned.progress,
+            tuple(files),
+            our_columns(table),
         )
 
 
 def _read(table: Table, manifest: ManifestFile) -> list[KeptFile]:
-    """The live files of a manifest.
-
-    Raises:
-        LakeError: it holds deletes, which K2 never writes.
-    """
-    if manifest.content != ManifestContent.DATA:
-        raise delete_files_found()
+    """The live files of a manifest of data."""
     symbol, timestamp = (table.metadata.schema().find_field(name) for name in ("symbol", "timestamp"))
     files = []
-    for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+    for entry in entries_of(table, manifest):
         lower, upper = entry.data_file.lower_bounds or {}, entry.data_file.upper_bounds or {}
         times = [
             from_bytes(TimestamptzType(), bounds[timestamp.field_id]) if timestamp.field_id in bounds else None

@@ -7,13 +7,16 @@ from typing import Final
 
 import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
-from pyiceberg.table import ALWAYS_TRUE, FileScanTask, Table
+from pyiceberg.table import ALWAYS_TRUE, Table
 
-from k2ctl.errors import LakeError, LakeUnanswered
+from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import SUMMARY_COMMIT_ID, Progress
+from k2ctl.lake.manifests import files_met
 from k2ctl.lake.progress import ancestors, progress_of
-from k2ctl.lake.reading.filters import EXPRESSIONS, delete_files_found, instant
+from k2ctl.lake.reading.columns import NO_COLUMNS, Columns, our_columns
+from k2ctl.lake.reading.filters import EXPRESSIONS, instant
+from k2ctl.schema.reference import reference_schema
 from k2ctl.schema.topics import REFERENCE_TABLE
 
 _COUNTED: Final = {
@@ -27,12 +30,16 @@ _COUNTED: Final = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The data files that a query has to read: their paths and sizes. of_files, of_bytes: all of the snapshot."""
+    """The data files that a query has to read: their paths and sizes. of_files, of_bytes: all of the snapshot.
+
+    columns: what is read of them, by field id.
+    """
 
     paths: list[str]
     bytes: int
     of_files: int
     of_bytes: int
+    columns: Columns = NO_COLUMNS
 
 
 NOTHING: Final = Plan([], 0, 0, 0)
@@ -64,27 +71,21 @@ class Pinned:
         """The data files that may hold such trades, and how many there are in all.
 
         Raises:
-            LakeError: the snapshot has delete files, which K2 never writes and this scan would not apply.
+            LakeError: the snapshot has delete files, which K2 never writes and this scan would not apply; or its
+                manifests cannot be read.
         """
         snapshot = None if self.snapshot_id is None else self.table.snapshot_by_id(self.snapshot_id)
         if snapshot is None:
             return NOTHING
-        tasks = self._tasks(_filter(symbols, since_us, until_us))
-        if any(task.delete_files for task in tasks):
-            raise delete_files_found()
+        files = files_met(self.table, snapshot, _filter(symbols, since_us, until_us))
         totals = snapshot.summary.additional_properties if snapshot.summary else {}
         return Plan(
-            [task.file.file_path for task in tasks],
-            sum(task.file.file_size_in_bytes for task in tasks),
-            int(totals.get("total-data-files", len(tasks))),
+            [file.file_path for file in files],
+            sum(file.file_size_in_bytes for file in files),
+            int(totals.get("total-data-files", len(files))),
             int(totals.get("total-files-size", 0)),
+            our_columns(self.table),
         )
-
-    def _tasks(self, wanted: BooleanExpression) -> list[FileScanTask]:
-        try:
-            return list(self.table.scan(wanted, snapshot_id=self.snapshot_id).plan_files())
-        except OSError as error:
-            raise LakeUnanswered(f"The table's manifests cannot be read: {error}", "See: k2ctl stack status") from error
 
     def snapshots(self) -> pa.Table:
         """The snapshots that the table still has, oldest first: id, parent, commit time, operation, rows and files."""
@@ -150,12 +151,14 @@ def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None 
     )
 
 
-def reference_files(lake: Lake) -> list[str]:
-    """Paths of the reference table's data files; none before a consumer has made it."""
+def reference_plan(lake: Lake) -> Plan:
+    """The reference table's data files; none before a consumer has made it."""
     table = lake.find_table(REFERENCE_TABLE)
-    if table is None or table.metadata.current_snapshot() is None:
-        return []
-    return [task.file.file_path for task in table.scan().plan_files()]
+    if table is None:
+        return NOTHING
+    files = files_met(table, table.metadata.current_snapshot(), ALWAYS_TRUE)
+    paths, size = [file.file_path for file in files], sum(file.file_size_in_bytes for file in files)
+    return Plan(paths, size, len(files), size, our_columns(table, reference_schema()))
 
 
 def _number(text: str | None) -> int | None:

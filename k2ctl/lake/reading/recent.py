@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
+from k2ctl.lake.manifests import all_manifests, entries_of, files_met, of_data
 from k2ctl.lake.reading.filters import instant
 
 RECENT_COLUMNS: Final = (
@@ -27,16 +28,16 @@ def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[
     They come in batches, as they are stored: by symbol, and each symbol's by time. Files are pruned by their
     statistics; the columns are `RECENT_COLUMNS`, texts dictionary-encoded.
     """
-    if table.metadata.current_snapshot() is None or not partitions:
+    if not partitions:
         return
     numbers = ", ".join(map(str, sorted(partitions)))
     since = instant(since_us)
     wanted = f"(ingestion_timestamp >= '{since}' or timestamp >= '{since}') and kafka_partition in ({numbers})"
-    tasks = list(table.scan(row_filter=wanted).plan_files())
+    files = files_met(table, table.metadata.current_snapshot(), wanted, deleted_too=True)
     offset_field = table.metadata.schema().find_field("kafka_offset").field_id
     earliest = pa.scalar(since_us, pa.timestamp("us", "UTC"))
-    for task in sorted(tasks, key=lambda task: _lowest(task.file, offset_field)):
-        for columns in _batches(table, task.file, topic, partitions):
+    for file in sorted(files, key=lambda file: _lowest(file, offset_field)):
+        for columns in _batches(table, file, topic, partitions):
             ingested, traded = columns["ingestion_timestamp"], columns["timestamp"]
             yield columns.filter(pc.or_(pc.greater_equal(ingested, earliest), pc.greater_equal(traded, earliest)))
 
@@ -48,12 +49,9 @@ def rows_stored_after(
 
     A file that a compaction has written since counts as new, whatever the age of its rows: too much, never too little.
     """
-    snapshot = table.metadata.current_snapshot()
-    if snapshot is None:
-        return
-    for manifest in snapshot.manifests(table.io):
+    for manifest in of_data(all_manifests(table, table.metadata.current_snapshot())):
         if (manifest.sequence_number or 0) > sequence_number:
-            for entry in manifest.fetch_manifest_entry(table.io):
+            for entry in entries_of(table, manifest):
                 if (entry.sequence_number or 0) > sequence_number:
                     yield from _batches(table, entry.data_file, topic, partitions)
 

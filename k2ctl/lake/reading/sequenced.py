@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
-from k2ctl.lake.upkeep.live import LiveFile, by_hour, live_files
+from k2ctl.lake.upkeep.live import LiveFile, by_stretch, live_files
 from k2ctl.schema.rows import HOUR_US
 
 SEQUENCED_COLUMNS: Final = (
@@ -18,13 +18,13 @@ SEQUENCED_COLUMNS: Final = (
 
 
 def sequenced_rows(table: Table, symbol: str | None = None, since_us: int | None = None) -> Iterator[pa.Table]:
-    """The rows of each hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`, the topic dictionary-encoded.
+    """The rows hour by hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`, the topic dictionary-encoded.
 
     symbol, since_us: only those of a symbol, and at or after an exchange time. An hour's columns are in memory at once:
     some 50 bytes a row.
     """
-    for hour, files in by_hour(live_files(table)).items():
-        if since_us is not None and (hour + 1) * HOUR_US <= since_us:
+    for files in by_stretch(live_files(table)):
+        if since_us is not None and (max(file.last_hour for file in files) + 1) * HOUR_US <= since_us:
             continue
         rows = pa.concat_tables([_read(table, file, symbol) for file in files]).unify_dictionaries()
         if since_us is not None:

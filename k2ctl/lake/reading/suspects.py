@@ -16,6 +16,9 @@ from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.manifests import files_met
+from k2ctl.lake.opened import damaged
+from k2ctl.lake.reading.columns import Columns, our_columns
 from k2ctl.lake.reading.filters import EXPRESSIONS, instant
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
 from k2ctl.schema.rows import HOUR_US, Rows, texts
@@ -37,7 +40,7 @@ RANGES_IN_PLAN: Final = 24
 _QUERY: Final = """
     SELECT s.at AS at, f.kafka_topic AS topic, f.kafka_epoch AS epoch, f.kafka_partition AS partition,
            f.kafka_offset AS offset, f.kafka_index AS index
-    FROM read_parquet($files) f JOIN suspects s ON f.message_id = s.message_id
+    FROM {source} f JOIN suspects s ON f.message_id = s.message_id
     WHERE f.timestamp BETWEEN make_timestamptz($since_us) AND make_timestamptz($until_us)
       AND f.symbol = s.symbol AND epoch_us(f.timestamp) = s.time_us
 """
@@ -78,12 +81,18 @@ class SuspectLookup:
                         "Nothing is lost: what is not judged is not stored. See: k2ctl lake status",
                     ) from error
                 self._clock.sleep(PAUSE_S)
+            except duckdb.Error as error:
+                raise damaged("A data file of the table", error) from error
 
     def _found(self, rows: Rows) -> Stored:
         found = Stored(np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
-        files = self._files(rows) if len(rows) else []
+        if not len(rows):
+            return found
+        table = self._lake.table()
+        files = files_met(table, table.metadata.current_snapshot(), _bounds(rows.trades), deleted_too=True)
         if files:
-            self._mark(found, rows, self._matches(rows, files))
+            paths = [file.file_path for file in files]
+            self._mark(found, rows, self._matches(rows, paths, our_columns(table)))
         return found
 
     def close(self) -> None:
@@ -91,13 +100,7 @@ class SuspectLookup:
         if self._connection is not None:
             self._connection.close()
 
-    def _files(self, rows: Rows) -> list[str]:
-        table = self._lake.table()
-        if table.metadata.current_snapshot() is None:
-            return []
-        return [task.file.file_path for task in table.scan(_bounds(rows.trades)).plan_files()]
-
-    def _matches(self, rows: Rows, files: list[str]) -> pa.Table:
+    def _matches(self, rows: Rows, files: list[str], columns: Columns) -> pa.Table:
         if self._connection is None:
             self._connection = open_duckdb(self._lake)
         times = rows.trades["timestamp"].astype(np.int64)
@@ -111,8 +114,9 @@ class SuspectLookup:
         )
         self._connection.register("suspects", suspects)
         try:
+            query = _QUERY.format(source=columns.source("$files"))
             bounds = {"since_us": int(times.min()), "until_us": int(times.max())}
-            return self._connection.sql(_QUERY, params={"files": files, **bounds}).to_arrow_table()
+            return self._connection.sql(query, params={"files": files, **bounds}).to_arrow_table()
         finally:
             self._connection.unregister("suspects")
 

@@ -18,6 +18,7 @@ from k2ctl.clock import Clock
 from k2ctl.lake.aside.folder import QUARANTINE, SUFFIX, aside_locations
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.dedup_files import live_dedup_names
+from k2ctl.lake.manifests import all_manifests, entries_of
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,10 @@ def reachable_names(table: Table) -> set[str]:
     manifests = {}
     for snapshot in metadata.snapshots:
         paths.add(snapshot.manifest_list)
-        manifests.update({manifest.manifest_path: manifest for manifest in snapshot.manifests(table.io)})
+        manifests.update({manifest.manifest_path: manifest for manifest in all_manifests(table, snapshot)})
     for path, manifest in manifests.items():
         paths.add(path)
-        paths.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io))
+        paths.update(entry.data_file.file_path for entry in entries_of(table, manifest))
     return {path.removeprefix(root) for path in paths if path.startswith(root)}
 
 

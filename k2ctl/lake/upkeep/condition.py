@@ -1,5 +1,6 @@
 """The table's condition: how many snapshots, files and rows, how far it has read, and whether the books balance."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from k2ctl.clock import Clock
@@ -8,12 +9,12 @@ from k2ctl.lake.heads import RETIRED_PARTITION, Counts
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.upkeep.collector import orphans
 from k2ctl.lake.upkeep.lease import Lease
-from k2ctl.lake.upkeep.live import by_hour, hour_name, live_files
+from k2ctl.lake.upkeep.live import LiveFile, hours_name, live_files
 
 
 @dataclass(frozen=True)
 class HourCondition:
-    """An hour of the table, `2014-03-10T05` in UTC."""
+    """An hour of the table, `2014-03-10T05` in UTC; or the several hours that files of others hold."""
 
     hour: str
     files: int
@@ -68,9 +69,12 @@ def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
     metadata, progress = table.metadata, progress_of(table)
     snapshot = metadata.current_snapshot()
     files = live_files(table)
+    by_hours: dict[tuple[int, int], list[LiveFile]] = defaultdict(list)
+    for file in files:
+        by_hours[file.hour, file.last_hour].append(file)
     hours = tuple(
-        HourCondition(hour_name(hour), len(members), sum(f.rows for f in members), sum(f.bytes for f in members))
-        for hour, members in by_hour(files).items()
+        HourCondition(hours_name(*at), len(members), sum(f.rows for f in members), sum(f.bytes for f in members))
+        for at, members in sorted(by_hours.items())
     )
     lanes = tuple(
         LaneCondition(

@@ -6,27 +6,36 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from pyiceberg.manifest import DataFile, ManifestContent
+from pyiceberg.conversions import from_bytes
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+from pyiceberg.types import TimestamptzType
 
 from k2ctl.errors import UsageError
-from k2ctl.lake.reading.filters import delete_files_found
+from k2ctl.lake.manifests import data_manifests, entries_of
+from k2ctl.schema.rows import HOUR_US
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR: Final = timedelta(hours=1)
+_ANY_HOUR: Final = (0, 1 << 32)
 
 
 @dataclass(frozen=True)
 class LiveFile:
     """A data file of the current snapshot.
 
-    hour: of all its timestamps, in hours since 1970. added_ms: when it was committed; None once that snapshot
-    has expired.
+    hour: of its first timestamp, in hours since 1970. added_ms: when it was committed; None once that snapshot
+    has expired. more_hours: from that hour to the one of its last timestamp; 0 in a file of ours.
     """
 
     file: DataFile
     hour: int
     added_ms: int | None
+    more_hours: int = 0
+
+    @property
+    def last_hour(self) -> int:
+        return self.hour + self.more_hours
 
     @property
     def path(self) -> str:
@@ -42,32 +51,61 @@ class LiveFile:
 
 
 def live_files(table: Table) -> list[LiveFile]:
-    """All data files of the current snapshot.
+    """All data files of the current snapshot, whatever partition spec each was written under.
 
     Raises:
-        LakeError: the table has delete files, which K2 never writes.
+        LakeError: the table has delete files, which K2 never writes; or its manifests cannot be read.
     """
     metadata = table.metadata
-    snapshot = metadata.current_snapshot()
-    if snapshot is None:
-        return []
+    timestamp = metadata.schema().find_field("timestamp").field_id
     times = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
     found = []
-    for manifest in snapshot.manifests(table.io):
-        if manifest.content != ManifestContent.DATA:
-            raise delete_files_found()
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+    for manifest in data_manifests(table, metadata.current_snapshot()):
+        for entry in entries_of(table, manifest):
             added_ms = times.get(entry.snapshot_id) if entry.snapshot_id is not None else None
-            found.append(LiveFile(entry.data_file, entry.data_file.partition[0], added_ms))
+            first, last = _hours(entry.data_file, timestamp)
+            found.append(LiveFile(entry.data_file, first, added_ms, last - first))
     return found
 
 
+def _hours(file: DataFile, timestamp: int) -> tuple[int, int]:
+    """The first and the last hour of a file's timestamps; as wide as can be where its manifest does not tell."""
+    first, last = (file.lower_bounds or {}).get(timestamp), (file.upper_bounds or {}).get(timestamp)
+    if first is None or last is None:
+        return _ANY_HOUR
+    return _hour_of(first), _hour_of(last)
+
+
+def _hour_of(bound: bytes) -> int:
+    return int(from_bytes(TimestamptzType(), bound)) // HOUR_US
+
+
 def by_hour(files: Iterable[LiveFile]) -> dict[int, list[LiveFile]]:
-    """Files by hour, oldest hour first."""
+    """Files of one hour each, by hour, the oldest first; those of others that hold several hours are left out."""
     hours: dict[int, list[LiveFile]] = defaultdict(list)
     for file in files:
-        hours[file.hour].append(file)
+        if not file.more_hours:
+            hours[file.hour].append(file)
     return dict(sorted(hours.items()))
+
+
+def by_stretch(files: Iterable[LiveFile]) -> list[list[LiveFile]]:
+    """Files whose hours overlap together, the oldest first: no trade of a later group is before one of an earlier."""
+    stretches: list[list[LiveFile]] = []
+    last_hour = -1
+    for file in sorted(files, key=lambda file: file.hour):
+        if not stretches or file.hour > last_hour:
+            stretches.append([])
+        stretches[-1].append(file)
+        last_hour = max(last_hour, file.last_hour)
+    return stretches
+
+
+def hours_name(first: int, last: int) -> str:
+    """`2014-03-10T05`, UTC; of several hours the first and the last."""
+    if (first, last) == _ANY_HOUR:
+        return "not known"
+    return hour_name(first) if first == last else f"{hour_name(first)}..{hour_name(last)}"
 
 
 def hour_name(hour: int) -> str:

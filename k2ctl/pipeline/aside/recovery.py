@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.broker.reader import read_between
-from k2ctl.errors import LakeError, first_line
+from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.home import Endpoints
 from k2ctl.lake.aside.folder import AsideFolder, Unanswered
 from k2ctl.lake.aside.identities import identity_numbers, stored_identities
@@ -131,7 +131,7 @@ class Recovery:
         rows = decode_batch(fetched, topic, self._epoch, now_us, Tally(), self._wire_format).rows
         try:
             rows = rows.take(self._wanted(rows, entries))
-        except OSError as error:
+        except (OSError, LakeUnanswered) as error:
             self._note_refused(error, now_us)
             return None
         self._refused_since_us = None
@@ -145,7 +145,7 @@ class Recovery:
             settling.append(_Settling(entry, left, found, lost=exact or policy == DAMAGED_AND_HOLED))
         return replace(self._settled(rows, settling), records=len(fetched))
 
-    def _note_refused(self, error: OSError, now_us: int) -> None:
+    def _note_refused(self, error: OSError | LakeUnanswered, now_us: int) -> None:
         """Nothing was taken in, so the same piece may be tried again; but not for ever."""
         if self._refused_since_us is None:
             self._refused_since_us = now_us

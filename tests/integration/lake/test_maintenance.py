@@ -397,7 +397,7 @@ def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Pat
         pinned = pin(lakes[3])
         if pinned is None:
             return
-        ids = history.newest(pinned.files(), None, WHOLE_HISTORY, None)
+        ids = history.newest(pinned.plan(), None, WHOLE_HISTORY, None)
         assert len(ids) == pinned.progress.total().stored == pinned.rows
 
     maintainer = Maintainer(lakes[2], PROFILE, CLOCK)
