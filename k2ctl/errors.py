@@ -63,6 +63,10 @@ class LakeUnanswered(LakeError):
     """The catalog or the warehouse does not answer now; the same may work when it is asked again."""
 
 
+class RolledBack(LakeError):
+    """The table's current snapshot is not built upon the commit that its offsets are from."""
+
+
 class StateError(K2Error):
     """The state store does not answer, refuses to write, or holds what cannot be read."""
 

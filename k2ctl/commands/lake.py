@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from k2ctl.commands import lake_repair
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, parse_duration
 
@@ -25,12 +26,12 @@ def lake() -> None:
 
 
 @contextmanager
-def _opened(endpoints: "Endpoints") -> Iterator["Lake"]:
+def opened(endpoints: "Endpoints") -> Iterator["Lake"]:
     """The lake of the stack; a catalog or a warehouse that fails on the way is one clear line."""
     from k2ctl.lake.catalog import Lake
 
-    with Lake.at(endpoints) as opened, opened.answering():
-        yield opened
+    with Lake.at(endpoints) as found, found.answering():
+        yield found
 
 
 @app.command(short_help="Snapshots, files, rows and offsets of the table.")
@@ -43,8 +44,8 @@ def status(as_json: JsonOption = False) -> None:
     from k2ctl.home import require_endpoints
     from k2ctl.lake.upkeep.condition import condition_of
 
-    with _opened(require_endpoints()) as opened:
-        condition = condition_of(opened, SystemClock())
+    with opened(require_endpoints()) as found:
+        condition = condition_of(found, SystemClock())
     if as_json:
         import orjson
 
@@ -82,9 +83,9 @@ def compact(
 
     endpoints, clock = require_endpoints(), SystemClock()
     after_files = load_profile(endpoints.profile).lake.compact_after_files
-    with _opened(endpoints) as opened:
+    with opened(endpoints) as found:
         done = compact_now(
-            opened,
+            found,
             clock,
             lambda files: (
                 whole_hours(files, wanted)
@@ -133,13 +134,13 @@ def expire(
     endpoints, clock = require_endpoints(), SystemClock()
     profile = load_profile(endpoints.profile).lake
     age_s = profile.collect_after_s if older_than is None else parse_duration(older_than)
-    with _opened(endpoints) as opened:
+    with opened(endpoints) as found:
         retention = SnapshotRetention.from_profile(profile.expire)
         if dry_run:
-            expired = len(retention.expired(opened.table().metadata, clock.now_us() // 1000))
+            expired = len(retention.expired(found.table().metadata, clock.now_us() // 1000))
         else:
-            expired = expire_snapshots(opened, retention, clock)
-        collected = collect(opened, age_s, clock, dry_run=dry_run)
+            expired = expire_snapshots(found, retention, clock)
+        collected = collect(found, age_s, clock, dry_run=dry_run)
     from k2ctl.console import out, print_json
     from k2ctl.panels.lake import expiry_text
 
@@ -149,3 +150,9 @@ def expire(
         print_json(orjson.dumps({"snapshots_expired": expired, "collected": collected}))
     else:
         out().print(expiry_text(expired, collected, age_s))
+
+
+app.command("accept-rollback", short_help="Go on from a snapshot that the table was rolled back to.")(
+    lake_repair.accept_rollback
+)
+app.command("undo-rollback", short_help="Take a rollback of the table back.")(lake_repair.undo_rollback)

@@ -1,4 +1,4 @@
-"""How far the table is and what it owes, from one metadata file; refuses to trust a table that was turned back."""
+"""How far the table is and what it owes, from one metadata file; refuses to trust a table that was rolled back."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +8,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, RolledBack
 from k2ctl.lake.aside.folder import ledger_of
 from k2ctl.lake.heads import PROPERTY, SUMMARY_COMMIT_ID, Progress
 
@@ -19,23 +19,31 @@ def progress_of(table: Table) -> Progress:
     """The offsets and counts that the table's current metadata holds.
 
     Raises:
-        LakeError: rows without offsets, or offsets that the table's history cannot contain.
+        LakeError: rows without offsets. RolledBack: offsets that the table's history cannot contain.
     """
-    metadata = table.metadata
-    text = metadata.properties.get(PROPERTY)
-    current = metadata.current_snapshot()
-    if text is None:
-        if current is not None and _has_rows(current):
-            raise LakeError(f"The table holds rows but no offsets ({PROPERTY} is missing).", _STOP)
-        return Progress()
-    progress = replace(Progress.loads(text), ledger=ledger_of(table))
-    if progress.commit_id and not _history_may_contain(metadata, progress):
-        raise LakeError(
-            f"The table was rolled back: its history no longer holds commit {progress.commit_id}, "
-            "but its offsets are from there.",
-            "Make its last snapshot the current one again, for instance with Spark's set_current_snapshot.",
-        )
+    current = table.metadata.current_snapshot()
+    if PROPERTY not in table.metadata.properties and current is not None and _has_rows(current):
+        raise LakeError(f"The table holds rows but no offsets ({PROPERTY} is missing).", _STOP)
+    progress = recorded_progress(table)
+    if progress.commit_id and not history_may_contain(table.metadata, progress):
+        raise _rolled_back(table.metadata, progress)
     return progress
+
+
+def recorded_progress(table: Table) -> Progress:
+    """What the properties say, whatever the current snapshot is."""
+    text = table.metadata.properties.get(PROPERTY)
+    return Progress() if text is None else replace(Progress.loads(text), ledger=ledger_of(table))
+
+
+def _rolled_back(metadata: TableMetadata, progress: Progress) -> RolledBack:
+    now, then = metadata.current_snapshot_id, snapshot_of_commit(metadata, progress.commit_id)
+    where = f"snapshot {then.snapshot_id}" if then else f"commit {progress.commit_id}, whose snapshot has expired"
+    way_back = " Or take it back: k2ctl lake undo-rollback" if then else ""
+    return RolledBack(
+        f"The table was rolled back: snapshot {now} is its current one, and its offsets are from {where}.",
+        f"Keep it so, with its offsets of then: k2ctl lake accept-rollback.{way_back}",
+    )
 
 
 def _has_rows(snapshot: Snapshot) -> bool:
@@ -44,7 +52,7 @@ def _has_rows(snapshot: Snapshot) -> bool:
     return snapshot.summary.additional_properties.get("total-records", "0") != "0"
 
 
-def _history_may_contain(metadata: TableMetadata, progress: Progress) -> bool:
+def history_may_contain(metadata: TableMetadata, progress: Progress) -> bool:
     """Whether the commit that wrote the offsets is an ancestor of the current snapshot, or was one and expired."""
     for snapshot in ancestors(metadata):
         if commit_id_of(snapshot) == progress.commit_id:
@@ -60,13 +68,18 @@ def is_in_history(table: Table, commit_id: str) -> bool:
     return any(commit_id_of(snapshot) == commit_id for snapshot in ancestors(table.metadata))
 
 
-def ancestors(metadata: TableMetadata) -> Iterator[Snapshot]:
-    """The current snapshot and its ancestors, newest first, as far as they have not expired."""
+def ancestors(metadata: TableMetadata, snapshot: Snapshot | None = None) -> Iterator[Snapshot]:
+    """A snapshot, by default the current one, and its ancestors, newest first, as far as they have not expired."""
     by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
-    snapshot = metadata.current_snapshot()
+    snapshot = snapshot or metadata.current_snapshot()
     while snapshot is not None:
         yield snapshot
         snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
+
+
+def snapshot_of_commit(metadata: TableMetadata, commit_id: str) -> Snapshot | None:
+    """The snapshot that a K2 commit made, whether the current one is built upon it or not; None once it has expired."""
+    return next((snapshot for snapshot in metadata.snapshots if commit_id_of(snapshot) == commit_id), None)
 
 
 def commit_id_of(snapshot: Snapshot) -> str:

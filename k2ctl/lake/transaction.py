@@ -7,9 +7,17 @@ metadata changes only when updates are added, so it is kept until then.
 
 from typing import Any
 
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId, update_table_metadata
+from pyiceberg.table.update import (
+    AssertCurrentSchemaId,
+    AssertDefaultSpecId,
+    RemoveSnapshotsUpdate,
+    update_table_metadata,
+)
+
+from k2ctl.errors import first_line
 
 
 class QuickTransaction(Transaction):
@@ -36,3 +44,16 @@ class QuickTransaction(Transaction):
         if self._staged is None or self._staged[0] is not self._updates:
             self._staged = (self._updates, update_table_metadata(self._table.metadata, self._updates))
         return self._staged[1]
+
+    def commit_transaction(self) -> Table:
+        """Commit what is staged.
+
+        Raises:
+            CommitFailedException: another was first; also where it has dropped a snapshot that is to be dropped here.
+        """
+        try:
+            return super().commit_transaction()
+        except ValueError as error:
+            if any(isinstance(update, RemoveSnapshotsUpdate) for update in self._updates):
+                raise CommitFailedException(f"Another expiry was first: {first_line(error)}") from error
+            raise

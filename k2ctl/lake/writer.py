@@ -23,6 +23,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Done, Try, commit_optimistically
 from k2ctl.lake.files import Layout, delete_files, layout_of, write_rows
 from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Head, Lane, Progress
+from k2ctl.lake.kept_offsets import kept
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.progress import is_in_history, progress_of
 from k2ctl.lake.transaction import QuickTransaction
@@ -170,7 +171,7 @@ class TableWriter:
         ledger = self._ledger_text(after)
         with QuickTransaction(table) as transaction:
             with transaction.update_snapshot(
-                snapshot_properties={SUMMARY_COMMIT_ID: commit_id}
+                snapshot_properties={SUMMARY_COMMIT_ID: commit_id, **kept(after)}
             ).merge_append() as append:
                 for file in files:
                     append.append_data_file(file)

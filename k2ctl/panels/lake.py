@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from k2ctl.lake.rollback import Rollback
 from k2ctl.lake.upkeep.collector import Collected
 from k2ctl.lake.upkeep.compaction import Compaction
 from k2ctl.lake.upkeep.condition import HourCondition, LakeCondition, LaneCondition
@@ -18,6 +19,8 @@ _HOURS_SHOWN: Final = 12
 def condition_panel(condition: LakeCondition) -> Group:
     """The table at a glance, its newest hours, and every lane's head."""
     parts: list[Text | Table] = [*_headline(condition), Text()]
+    if condition.rolled_back:
+        parts = [Text(condition.rolled_back, style="bold red"), *parts]
     if condition.hours:
         parts += [_hours(condition.hours), Text()]
     if condition.lanes:
@@ -123,3 +126,22 @@ def expiry_text(expired: int, collected: Collected, age_s: float) -> str:
         f"{expired:,} snapshots {would}dropped; {collected.files:,} unreachable files {would}deleted, "
         f"{size(collected.bytes)}; {collected.young:,} younger than {seconds(age_s)} stay for now."
     )
+
+
+def rollback_panel(rollback: Rollback) -> Group:
+    """What is given up when a rollback is accepted."""
+    lines = [
+        Text(f"{counted(rollback.rows, 'row')} that K2 had stored are not in the table any more.", style="bold"),
+        Text(
+            f"The ledger: {counted(rollback.entries_gone, 'range')} less, "
+            f"{counted(rollback.entries_back, 'range')} outstanding again; {rollback.deferred:+,} trades."
+        ),
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("partition")
+    for name in ("offset now", "offset then", "records read again"):
+        table.add_column(name, justify="right")
+    for part in rollback.partitions:
+        then = "log start" if part.then is None else f"{part.then:,}"
+        table.add_row(f"{part.topic} {part.partition}", f"{part.now:,}", then, f"{part.now - (part.then or 0):,}")
+    return Group(*lines, table) if rollback.partitions else Group(*lines)

@@ -8,7 +8,7 @@ from k2ctl.clock import Clock
 from k2ctl.errors import BrokerError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Progress
-from k2ctl.lake.reading.pinned import NOTHING, Pinned, Plan, pin, pin_as_of
+from k2ctl.lake.reading.pinned import NOTHING, Pinned, Plan, pin, pin_as_of, pin_snapshots
 from k2ctl.query.page import Page
 from k2ctl.query.stages import Stages
 from k2ctl.query.stream import Stream
@@ -117,6 +117,10 @@ class Seam:
         except BrokerError as error:
             raise BrokerError(str(error), f"{error.hint}. What the lake has alone: --lake-only") from error
         return Sources(pinned, span, tail)
+
+    def snapshots_alone(self, reason: str) -> Sources:
+        """What can be said of a table whose offsets do not belong to its snapshot: which snapshots it has."""
+        return Sources(pin_snapshots(self.lake), *self._no_stream(reason))
 
     def _no_stream(self, reason: str) -> tuple[Span, Tail]:
         """The stream's side of a query that leaves it out."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from k2ctl.errors import K2Error, LakeError, UsageError
+from k2ctl.errors import K2Error, LakeError, RolledBack, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.reading.pinned import Plan, reference_plan
@@ -86,7 +86,7 @@ def sql(
     check(text)
     stages = Stages(session.seam.clock)
     question = Question(None, WHOLE_HISTORY, session.seam.clock.now_us(), as_of=as_of)
-    sources = session.seam.take(question, stages)
+    sources = _sources(session, text, question, stages)
     with stages.timed("plan"):
         plan = sources.plan()
     tables = LockedTables(session.seam.lake, sources, plan, limits)
@@ -104,6 +104,18 @@ def sql(
     finally:
         timer.cancel()
         tables.close()
+
+
+def _sources(session: Session, text: str, question: Question, stages: Stages) -> Sources:
+    """Both sides of the seam. Of a table that was rolled back the snapshots can be seen, and nothing else."""
+    try:
+        return session.seam.take(question, stages)
+    except RolledBack as error:
+        with _as_errors(), duckdb.connect() as parser:
+            named = {name.lower() for name in parser.get_table_names(text)}
+        if named != {"snapshots"}:
+            raise
+        return session.seam.snapshots_alone(str(error))
 
 
 def first_rows(rows: pa.RecordBatchReader, count: int) -> pa.Table:

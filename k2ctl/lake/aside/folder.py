@@ -145,7 +145,11 @@ def ledger_of(table: Table) -> Ledger:
     Raises:
         LakeError: it is damaged, or its file cannot be read.
     """
-    text = table.metadata.properties.get(LEDGER_PROPERTY)
+    return ledger_in(table, table.metadata.properties.get(LEDGER_PROPERTY))
+
+
+def ledger_in(table: Table, text: str | None) -> Ledger:
+    """The ledger that a property of that text holds or names. Raises: as `ledger_of`."""
     if text is None:
         return Ledger()
     location = ledger_file(text)

@@ -151,6 +151,11 @@ def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None 
     )
 
 
+def pin_snapshots(lake: Lake) -> Pinned:
+    """The table for its list of snapshots: no rows, no offsets."""
+    return Pinned(lake.table(), None, None, 0, Progress())
+
+
 def reference_plan(lake: Lake) -> Plan:
     """The reference table's data files; none before a consumer has made it."""
     table = lake.find_table(REFERENCE_TABLE)

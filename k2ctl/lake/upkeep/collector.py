@@ -19,6 +19,7 @@ from k2ctl.lake.aside.folder import QUARANTINE, SUFFIX, aside_locations
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.dedup_files import live_dedup_names
 from k2ctl.lake.manifests import all_manifests, entries_of
+from k2ctl.lake.progress import progress_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Collected:
 
 def collect(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bool = False) -> Collected:
     """Delete the orphans that are older than `older_than_s`; a file that is gone already is no error."""
+    progress_of(lake.table())  # in a table that was rolled back the way back stays open
     found = orphans(lake, clock)
     old = [orphan for orphan in found if orphan.age_s >= older_than_s]
     if not dry_run and old:

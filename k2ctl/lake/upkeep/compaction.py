@@ -21,6 +21,7 @@ from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files
+from k2ctl.lake.kept_offsets import kept
 from k2ctl.lake.progress import ancestors, progress_of
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.lease import Lease
@@ -79,7 +80,9 @@ class Compactor:
         started_s = self._clock.monotonic_s()
         try:
             with self._lake.answering():
-                merged = merge(self._lake, self._lake.table(), [file.path for file in files], self._between_chunks)
+                table = self._lake.table()
+                progress_of(table)
+                merged = merge(self._lake, table, [file.path for file in files], self._between_chunks)
         except Interrupted:
             return None
         merged_s = self._clock.monotonic_s()
@@ -116,11 +119,11 @@ class Compactor:
             table = self._lake.table()
             if one.uncertain and _has_landed(table.metadata, compaction_id):
                 return one.number
-            progress_of(table)  # a table that was turned back is not to be built upon
+            progress = progress_of(table)  # a table that was rolled back is not to be built upon
             with (
                 QuickTransaction(table) as transaction,
                 transaction.update_snapshot(
-                    snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id}
+                    snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id, **kept(progress)}
                 ).overwrite() as overwrite,
             ):
                 for file in old:

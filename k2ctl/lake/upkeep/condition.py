@@ -4,9 +4,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from k2ctl.clock import Clock
+from k2ctl.errors import RolledBack
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import RETIRED_PARTITION, Counts
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.progress import progress_of, recorded_progress
 from k2ctl.lake.upkeep.collector import orphans
 from k2ctl.lake.upkeep.lease import Lease
 from k2ctl.lake.upkeep.live import LiveFile, hours_name, live_files
@@ -40,7 +41,7 @@ class LakeCondition:
 
     balanced: the accounting identity holds in every lane, and the rows stored by all lanes are the rows that the
     table holds. orphan_files, orphan_bytes: on disk, but no snapshot leads there. maintained_by: who holds the
-    maintenance lease.
+    maintenance lease. rolled_back: what is wrong and what to do, of a table whose offsets are not from its snapshot.
     """
 
     location: str
@@ -57,16 +58,21 @@ class LakeCondition:
     orphan_files: int
     orphan_bytes: int
     maintained_by: str | None
+    rolled_back: str = ""
 
 
 def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
     """Look at the table.
 
     Raises:
-        LakeError: there is no table, or its offsets cannot be trusted.
+        LakeError: there is no table, or its offsets cannot be read.
     """
-    table = lake.table()
-    metadata, progress = table.metadata, progress_of(table)
+    table, rolled_back = lake.table(), ""
+    metadata, progress = table.metadata, recorded_progress(table)
+    try:
+        progress_of(table)
+    except RolledBack as error:
+        rolled_back = f"{error} {error.hint}"
     snapshot = metadata.current_snapshot()
     files = live_files(table)
     by_hours: dict[tuple[int, int], list[LiveFile]] = defaultdict(list)
@@ -100,8 +106,9 @@ def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
         hours=hours,
         lanes=lanes,
         total=total,
-        balanced=all(lane.balanced for lane in lanes) and total.stored == rows,
+        balanced=all(lane.balanced for lane in lanes) and total.stored == rows and not rolled_back,
         orphan_files=len(found),
         orphan_bytes=sum(orphan.bytes for orphan in found),
         maintained_by=Lease(lake, clock).holder(),
+        rolled_back=rolled_back,
     )

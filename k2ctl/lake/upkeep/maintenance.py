@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from pyiceberg.exceptions import CommitFailedException
-
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
@@ -102,11 +100,8 @@ def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
     def once(_: Try) -> int:
         table = lake.table()
         progress_of(table)  # the snapshots that lead back to its offsets stay
-        try:
-            with QuickTransaction(table) as transaction:
-                return retention.stage(transaction, clock.now_us() // 1000)
-        except ValueError as error:
-            raise CommitFailedException("A consumer's own expiry has dropped one of the snapshots.") from error
+        with QuickTransaction(table) as transaction:
+            return retention.stage(transaction, clock.now_us() // 1000)
 
     return commit_optimistically(once, what="Expiry", hint="Try again: k2ctl lake expire", clock=clock)
 

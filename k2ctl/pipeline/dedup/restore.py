@@ -14,6 +14,7 @@ from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.lake.heads import Progress
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.reading.recent import recent_rows, rows_stored_after
+from k2ctl.lake.rollback import was_given_up
 from k2ctl.pipeline.dedup.deduplicator import SEQUENCED_BELOW, Memory
 from k2ctl.pipeline.dedup.saver import LIVE, STRAY
 from k2ctl.pipeline.dedup.unsequenced import sorted_ids
@@ -55,6 +56,8 @@ def restore(lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan
     folder = DedupFolder(table)
     memory, unsaved, rows = Memory.empty(plan), set(partitions), 0
     for index in _usable(folder, topic, progress, now_us - plan.window_us):
+        if was_given_up(table, index.sequence_number):
+            continue
         covered = unsaved if index.partitions is None else unsaved & set(index.partitions)
         loaded = load(folder, index, plan) if covered else None
         if loaded is None:

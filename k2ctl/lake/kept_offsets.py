@@ -1,0 +1,86 @@
+"""Offsets of older snapshots: each commit keeps a small copy of its own in the snapshot's summary.
+
+The properties hold the newest offsets alone. A copy stays as long as its snapshot does, so a table that is rolled back
+to one can have the offsets of then. With very many partitions, or a long ledger, the copy would slow every commit down:
+those offsets are only found in the table's last metadata files.
+"""
+
+import base64
+import zlib
+from dataclasses import replace
+from typing import Final
+
+import orjson
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from k2ctl.errors import LakeError
+from k2ctl.lake.aside.folder import ledger_in
+from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, Ledger
+from k2ctl.lake.heads import PROPERTY, Progress
+from k2ctl.lake.progress import ancestors, commit_id_of, history_may_contain
+
+SUMMARY_OFFSETS: Final = "k2.offsets"
+MOST_BYTES: Final = 4096
+"""A longer copy is not kept: there are some hundred snapshots, and each commit writes all of their summaries."""
+
+_MOST_ENTRIES: Final = 100
+
+
+def kept(progress: Progress) -> dict[str, str]:
+    """The copy for a snapshot's summary; empty where it would be too long."""
+    if len(progress.ledger.entries) > _MOST_ENTRIES:
+        return {}
+    document = orjson.dumps([progress.dumps(), progress.ledger.dumps().decode()])
+    text = base64.b85encode(zlib.compress(document)).decode()
+    return {SUMMARY_OFFSETS: text} if len(text) <= MOST_BYTES else {}
+
+
+def offsets_at(table: Table, snapshot: Snapshot) -> Progress:
+    """Where the table stood at a snapshot. What others append, and compactions, move no offsets.
+
+    Raises:
+        LakeError: neither a summary nor one of the last metadata files tells.
+    """
+    passed = set()
+    for one in ancestors(table.metadata, snapshot):
+        passed.add(one.snapshot_id)
+        copy = one.summary.additional_properties.get(SUMMARY_OFFSETS) if one.summary else None
+        if copy is not None:
+            return _read(copy)
+        if commit_id_of(one):
+            break
+        if one.parent_snapshot_id is None:
+            return Progress()
+    found = _in_last_metadata(table, passed)
+    if found is None:
+        raise LakeError(
+            f"The offsets that belong to snapshot {snapshot.snapshot_id} are kept nowhere any more.",
+            "Take the rollback back: k2ctl lake undo-rollback",
+        )
+    return found
+
+
+def _read(copy: str) -> Progress:
+    try:
+        heads, ledger = orjson.loads(zlib.decompress(base64.b85decode(copy)))
+    except (ValueError, zlib.error) as error:
+        raise LakeError(
+            f"The offsets in a snapshot's summary cannot be read: {error}", "Look at it with: k2ctl lake status"
+        ) from error
+    return replace(Progress.loads(heads), ledger=Ledger.loads(ledger))
+
+
+def _in_last_metadata(table: Table, snapshots: set[int]) -> Progress | None:
+    """The offsets of a metadata file whose current snapshot was one of these; None when none is left."""
+    for entry in reversed(table.metadata.metadata_log):
+        try:
+            metadata = FromInputFile.table_metadata(table.io.new_input(entry.metadata_file))
+        except FileNotFoundError:
+            continue
+        if metadata.current_snapshot_id in snapshots and PROPERTY in metadata.properties:
+            progress = Progress.loads(metadata.properties[PROPERTY])
+            if history_may_contain(metadata, progress):
+                return replace(progress, ledger=ledger_in(table, metadata.properties.get(LEDGER_PROPERTY)))
+    return None

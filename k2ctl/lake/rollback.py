@@ -1,0 +1,234 @@
+"""A table that somebody rolled back: accept it, with the offsets of then, or take it back.
+
+Iceberg's rollback moves the current snapshot and leaves the properties alone. So the offsets say that trades are stored
+which are not in the table any more, and nothing goes on until one of the two is chosen.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import uuid4
+
+import orjson
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update.snapshot import ManageSnapshots
+
+from k2ctl.clock import Clock
+from k2ctl.errors import LakeError
+from k2ctl.lake.aside.folder import ledger_text
+from k2ctl.lake.aside.ledger import LEDGER_PROPERTY
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.commit import Try, commit_optimistically
+from k2ctl.lake.heads import PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Progress
+from k2ctl.lake.kept_offsets import kept, offsets_at
+from k2ctl.lake.progress import (
+    ancestors,
+    commit_id_of,
+    history_may_contain,
+    is_in_history,
+    recorded_progress,
+    snapshot_of_commit,
+)
+from k2ctl.lake.transaction import QuickTransaction
+
+GIVEN_UP: Final = "k2.given-up"
+"""Table property: ranges [after, up to] of the sequence numbers of commits that were given up by a rollback."""
+
+_RANGES_KEPT: Final = 100
+_TRY_AGAIN: Final = "The table is as it was: try again."
+_AGAIN: Final = "The table has moved in the meantime."
+
+
+@dataclass(frozen=True)
+class PartitionBack:
+    """A partition whose offset goes back. then: None where the table did not know it yet."""
+
+    topic: str
+    epoch: str
+    partition: int
+    now: int
+    then: int | None
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """What was rolled back.
+
+    current: the snapshot that is the table now. newest: the one that it was rolled back from, None once it has expired.
+    rows: rows of K2's commits that are given up. partitions: whose trades are read again from Kafka. entries_gone,
+    entries_back: entries of the ledger that exist no more, and that are outstanding again. deferred: trades that are
+    outstanding then, less those that are now.
+    """
+
+    current: int
+    newest: int | None
+    rows: int
+    partitions: tuple[PartitionBack, ...]
+    entries_gone: int
+    entries_back: int
+    deferred: int
+
+
+def look(lake: Lake) -> Rollback:
+    """What accepting the rollback gives up.
+
+    Raises:
+        LakeError: the table was not rolled back, or its offsets of then are not known.
+    """
+    table = lake.table()
+    now = recorded_progress(table)
+    return _between(table, now, offsets_at(table, _current(table, now)))
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """The snapshot that is current, the one to make current again, and rows that are only in the former."""
+
+    current: int
+    newest: int
+    rows_since: int
+
+
+def look_back(lake: Lake) -> WayBack:
+    """What taking the rollback back gives up.
+
+    Raises:
+        LakeError: the table was not rolled back, or the snapshot that it was rolled back from has expired.
+    """
+    table = lake.table()
+    now = recorded_progress(table)
+    current = table.metadata.current_snapshot()
+    if not now.commit_id or history_may_contain(table.metadata, now):
+        raise _not_rolled_back()
+    newest = _newest(table.metadata, now)
+    if newest is None:
+        raise LakeError(
+            "The snapshot that the table was rolled back from has expired.",
+            "Go on from the current one: k2ctl lake accept-rollback",
+        )
+    shared = {one.snapshot_id for one in ancestors(table.metadata, newest)}
+    since = [one for one in ancestors(table.metadata) if one.snapshot_id not in shared]
+    return WayBack(current.snapshot_id if current else 0, newest.snapshot_id, sum(map(_added_rows, since)))
+
+
+def _added_rows(snapshot: Snapshot) -> int:
+    """Rows that a snapshot added, less those that it deleted."""
+    totals = snapshot.summary.additional_properties if snapshot.summary else {}
+    return int(totals.get("added-records", "0")) - int(totals.get("deleted-records", "0"))
+
+
+def _not_rolled_back() -> LakeError:
+    return LakeError("The table was not rolled back: its offsets belong to its current snapshot.", "Nothing to do.")
+
+
+def _current(table: Table, now: Progress) -> Snapshot:
+    current = table.metadata.current_snapshot()
+    if not now.commit_id or history_may_contain(table.metadata, now):
+        raise _not_rolled_back()
+    if current is None:
+        raise LakeError("The table has no current snapshot any more.", "Take it back: k2ctl lake undo-rollback")
+    return current
+
+
+def _between(table: Table, now: Progress, then: Progress) -> Rollback:
+    newest, current = _newest(table.metadata, now), table.metadata.current_snapshot_id
+    entries_now, entries_then = set(now.ledger.entries), set(then.ledger.entries)
+    return Rollback(
+        current=current or 0,
+        newest=newest.snapshot_id if newest else None,
+        rows=now.total().stored - then.total().stored,
+        partitions=tuple(_moved(now, then)),
+        entries_gone=len(entries_now - entries_then),
+        entries_back=len(entries_then - entries_now),
+        deferred=then.ledger.count - now.ledger.count,
+    )
+
+
+def _moved(now: Progress, then: Progress) -> list[PartitionBack]:
+    found = []
+    for lane, head in sorted(now.heads.items()):
+        before = then.heads.get(lane)
+        offset = before.next_offset if before else None
+        if lane.partition != RETIRED_PARTITION and offset != head.next_offset:
+            found.append(PartitionBack(*lane, head.next_offset, offset))
+    return found
+
+
+def _newest(metadata: TableMetadata, now: Progress) -> Snapshot | None:
+    """The snapshot that was current last and is built upon the commit of the offsets."""
+    by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
+    for entry in reversed(metadata.snapshot_log):
+        snapshot = by_id.get(entry.snapshot_id)
+        if snapshot and any(commit_id_of(one) == now.commit_id for one in ancestors(metadata, snapshot)):
+            return snapshot
+    return snapshot_of_commit(metadata, now.commit_id)
+
+
+def accept(lake: Lake, clock: Clock, seen: Rollback) -> Progress:
+    """Make the table's offsets those of its current snapshot; an empty append carries them.
+
+    Raises:
+        LakeError: the table is not as `seen` any more, or the catalog does not answer.
+    """
+    commit_id = str(uuid4())
+
+    def once(one: Try) -> Progress:
+        table = lake.table()
+        if one.uncertain and is_in_history(table, commit_id):
+            return recorded_progress(table)
+        now = recorded_progress(table)
+        then = offsets_at(table, _current(table, now))
+        if _between(table, now, then) != seen:
+            raise LakeError(_AGAIN, "Look again: k2ctl lake accept-rollback")
+        number = int(table.metadata.next_sequence_number())
+        after = replace(then, commit_id=commit_id, sequence_number=number)
+        ranges = [*_given_up(table), [then.sequence_number, number - 1]][-_RANGES_KEPT:]
+        with QuickTransaction(table) as transaction:
+            with transaction.update_snapshot(
+                snapshot_properties={SUMMARY_COMMIT_ID: commit_id, **kept(after)}
+            ).merge_append():
+                pass
+            transaction.set_properties(
+                {
+                    PROPERTY: after.dumps(),
+                    LEDGER_PROPERTY: ledger_text(table, after.ledger),
+                    GIVEN_UP: orjson.dumps(ranges).decode(),
+                }
+            )
+        return after
+
+    return commit_optimistically(once, what="Accepting the rollback", hint=_TRY_AGAIN, clock=clock)
+
+
+def undo(lake: Lake, clock: Clock, seen: WayBack) -> None:
+    """Make the snapshot current again that the table was rolled back from.
+
+    Raises:
+        LakeError: the table is not as `seen` any more, or the catalog does not answer.
+    """
+
+    def once(_: Try) -> None:
+        table = lake.table()
+        if table.metadata.current_snapshot_id == seen.newest:
+            return  # by an earlier try whose answer was lost
+        if look_back(lake) != seen:
+            raise LakeError(_AGAIN, "Look again: k2ctl lake undo-rollback")
+        with QuickTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
+            manage.set_current_snapshot(seen.newest)
+
+    commit_optimistically(once, what="Taking the rollback back", hint=_TRY_AGAIN, clock=clock)
+
+
+def was_given_up(table: Table, sequence_number: int) -> bool:
+    """Whether a commit of this sequence number was given up: what was remembered by then holds trades that are gone."""
+    return any(after < sequence_number <= up_to for after, up_to in _given_up(table))
+
+
+def _given_up(table: Table) -> list[list[int]]:
+    try:
+        return [
+            [int(after), int(up_to)] for after, up_to in orjson.loads(table.metadata.properties.get(GIVEN_UP, "[]"))
+        ]
+    except (ValueError, TypeError) as error:
+        raise LakeError(f"The table property {GIVEN_UP} cannot be read: {error}", "See: k2ctl lake status") from error

@@ -1,0 +1,257 @@
+"""A table that somebody rolled back on purpose: what is said, what is refused, and both ways on."""
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyiceberg.table import Table
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.cli import main
+from k2ctl.clock import SystemClock
+from k2ctl.errors import ExitCode, RolledBack
+from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.kept_offsets import MOST_BYTES, SUMMARY_OFFSETS, offsets_at
+from k2ctl.lake.progress import progress_of
+from k2ctl.lake.upkeep.expiry import SnapshotRetention
+from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
+from k2ctl.lake.writer import TableWriter
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.profiles import Profile
+from k2ctl.schema.topics import trades_topic
+from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
+from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def platform(embedded_stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile, str]:
+    (home / "lake").mkdir()
+    endpoints = replace(
+        embedded_stack, catalog_uri=f"sqlite:///{home}/lake/catalog.db", warehouse=f"file://{home}/lake/warehouse"
+    )
+    profile = quick_profile()
+    market = profile.market.model_copy(update={"exchange": exchange})
+    profile, topic = (
+        profile.model_copy(update={"market": market}),
+        trades_topic(market.asset_class, market.exchange),
+    )
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    save_endpoints(endpoints)
+    return endpoints, profile, topic
+
+
+def consume(endpoints: Endpoints, profile: Profile) -> None:
+    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+
+
+def feed(platform: tuple[Endpoints, Profile, str], start: int, count: int = 300) -> int:
+    """Trades, some of them twice and a record that is none, consumed; returns the snapshot that holds them."""
+    endpoints, profile, topic = platform
+    trades = make_trades(count, start)
+    produce_trades(endpoints, topic, trades)
+    produce_trades(endpoints, topic, trades[:20])
+    produce_values(endpoints, topic, [(0, b"not a trade")])
+    consume(endpoints, profile)
+    with Lake.at(endpoints) as lake:
+        snapshot = lake.table().metadata.current_snapshot_id
+    assert snapshot is not None
+    return snapshot
+
+
+def independent_table(endpoints: Endpoints) -> Table:
+    table = Sources.of(endpoints).table()
+    assert table is not None
+    return table
+
+
+def roll_back(endpoints: Endpoints, snapshot: int) -> None:
+    independent_table(endpoints).manage_snapshots().rollback_to_snapshot(snapshot).commit()
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def assert_exact(endpoints: Endpoints, topic: str) -> None:
+    assert_stored_once(Sources.of(endpoints), topic)
+    with BrokerAdmin(endpoints) as admin, Lake.at(endpoints) as lake:
+        assert_read_to_the_end(Sources.of(endpoints), topic, admin.epoch(topic))
+        total = progress_of(lake.table()).total()
+    assert total.balanced
+    assert total.stored == len(Sources.of(endpoints).rows())
+
+
+def test_an_accepted_rollback_is_consumed_again_exactly_once(
+    platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints, _, topic = platform
+    older = feed(platform, 0)
+    feed(platform, 300)
+    newest = feed(platform, 600)
+    roll_back(endpoints, older)
+    code, _, err = run(capsys, "consume", "--until-caught-up")
+    assert code == ExitCode.FAILED
+    assert str(older) in err
+    assert str(newest) in err
+    code, _, err = run(capsys, "lake", "accept-rollback")
+    assert (code, "--yes" in err) == (ExitCode.USAGE, True)
+    code, _, err = run(capsys, "lake", "accept-rollback", "--yes")
+    assert code == ExitCode.OK, err
+    assert "600 rows" in err
+    consume(*platform[:2])
+    assert_exact(endpoints, topic)
+    assert len(Sources.of(endpoints).rows()) == 900
+
+
+def test_the_newer_snapshot_can_be_made_current_again(
+    platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints, _, topic = platform
+    older, newest = feed(platform, 0), feed(platform, 300)
+    roll_back(endpoints, older)
+    code, _, err = run(capsys, "lake", "undo-rollback", "--yes")
+    assert code == ExitCode.OK, err
+    assert independent_table(endpoints).metadata.current_snapshot_id == newest
+    feed(platform, 600)
+    assert_exact(endpoints, topic)
+    code, _, err = run(capsys, "lake", "undo-rollback", "--yes")
+    assert (code, "was not rolled back" in err) == (ExitCode.FAILED, True)
+
+
+def test_status_and_the_snapshots_answer_while_the_trades_do_not(
+    platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints, *_ = platform
+    older, newest = feed(platform, 0), feed(platform, 300)
+    roll_back(endpoints, older)
+    code, out, _ = run(capsys, "lake", "status", "--json")
+    status = json.loads(out)
+    assert code == ExitCode.OK
+    assert (status["snapshot_id"], status["balanced"]) == (older, False)
+    assert str(newest) in status["rolled_back"]
+    code, out, _ = run(capsys, "query", "sql", "SELECT snapshot_id FROM snapshots", "--format", "json")
+    assert code == ExitCode.OK
+    assert {older, newest} <= {row["snapshot_id"] for row in json.loads(out)}
+    for query in ("SELECT count(*) FROM trades", "SELECT * FROM snapshots, trades"):
+        code, out, err = run(capsys, "query", "sql", query)
+        assert (code, out) == (ExitCode.FAILED, "")
+        assert "accept-rollback" in err
+
+
+@pytest.mark.parametrize("command", [("lake", "expire"), ("lake", "compact", "--all"), ("gaps",)])
+def test_nothing_that_could_destroy_the_way_back_is_done(
+    platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    endpoints, *_ = platform
+    older = feed(platform, 0)
+    feed(platform, 300)
+    roll_back(endpoints, older)
+    before = sorted(path for path in Path(endpoints.warehouse.removeprefix("file://")).rglob("*.parquet"))
+    code, _, err = run(capsys, *command)
+    assert code != ExitCode.OK
+    assert "rolled back" in err
+    assert before == sorted(path for path in Path(endpoints.warehouse.removeprefix("file://")).rglob("*.parquet"))
+
+
+def test_offsets_of_then_outlast_compaction_expiry_and_the_log_of_metadata(
+    platform: tuple[Endpoints, Profile, str],
+) -> None:
+    endpoints, _, topic = platform
+    feed(platform, 0)
+    with Lake.at(endpoints) as lake:
+        compact_now(lake, CLOCK, whole_hours)
+        then, older = progress_of(lake.table()), lake.table().metadata.current_snapshot()
+        assert older is not None
+        expire(lake, SnapshotRetention(1, 0, 0), CLOCK)
+        lake.table().manage_snapshots().create_tag(older.snapshot_id, "then").commit()
+        writer = TableWriter(lake, CLOCK)
+        for number in range(25):
+            writer.retire(topic, f"gone-{number}", 1)
+        table = lake.table()
+        assert len(table.metadata.metadata_log) == 20
+        found = offsets_at(table, older)
+    assert (found.heads, found.ledger) == (then.heads, then.ledger)
+
+
+def test_offsets_that_no_summary_holds_are_found_in_the_last_metadata_files_or_refused(
+    platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("k2ctl.lake.kept_offsets.MOST_BYTES", 0)
+    endpoints, _, topic = platform
+    older = feed(platform, 0)
+    feed(platform, 300)
+    roll_back(endpoints, older)
+    assert run(capsys, "lake", "accept-rollback", "--yes")[0] == ExitCode.OK
+    consume(*platform[:2])
+    assert_exact(endpoints, topic)
+    with Lake.at(endpoints) as lake:
+        for number in range(25):
+            TableWriter(lake, CLOCK).retire(topic, f"gone-{number}", 1)
+    roll_back(endpoints, older)
+    code, _, err = run(capsys, "lake", "accept-rollback", "--yes")
+    assert code == ExitCode.FAILED
+    assert "kept nowhere any more" in err
+    assert "undo-rollback" in err
+
+
+def test_a_consumer_that_slept_through_the_rollback_hides_no_trade(
+    platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It saves what it remembers of the trades that were given up, once the rollback is accepted."""
+    endpoints, profile, topic = platform
+    older = feed(platform, 0)
+    produce_trades(endpoints, topic, make_trades(300, 300))
+    sleeper = Consumer(endpoints, ConsumerPlan(profile))
+    stop = threading.Event()
+
+    def stop_when_stored() -> None:
+        if sleeper.totals.stored >= 300 and not sleeper.committer.busy:
+            roll_back(endpoints, older)
+            assert run(capsys, "lake", "accept-rollback", "--yes")[0] == ExitCode.OK
+            stop.set()
+
+    sleeper.run(stop, stop_when_stored)
+    consume(endpoints, profile)
+    assert_exact(endpoints, topic)
+    assert len(Sources.of(endpoints).rows()) == 600
+
+
+def test_a_running_consumer_ends_and_names_both_snapshots(platform: tuple[Endpoints, Profile, str]) -> None:
+    endpoints, profile, topic = platform
+    older, newest = feed(platform, 0), feed(platform, 300)
+    consumer, done = Consumer(endpoints, ConsumerPlan(profile)), list[Any]()
+
+    def roll_back_once() -> None:
+        if not done:
+            done.append(True)
+            roll_back(endpoints, older)
+            produce_trades(endpoints, topic, make_trades(50, 600))
+
+    with pytest.raises(RolledBack, match=rf"{older}.*{newest}"):
+        consumer.run(threading.Event(), roll_back_once)
+
+
+def test_a_copy_of_the_offsets_stays_small() -> None:
+    from k2ctl.lake.heads import Counts, Head, Lane, Progress
+    from k2ctl.lake.kept_offsets import kept
+
+    rng = np.random.default_rng(5)
+    heads = {
+        Lane("market.equities.trades.asx", "cluster/9f0c", p): Head(int(n), Counts(int(n), int(n) - 3, 3), "c" * 36)
+        for p, n in enumerate(rng.integers(1 << 30, 1 << 40, 3000))
+    }
+    few = Progress("c" * 36, 7, dict(list(heads.items())[:96]))
+    assert len(kept(few)[SUMMARY_OFFSETS]) < MOST_BYTES
+    assert kept(Progress("c" * 36, 7, heads)) == {}
