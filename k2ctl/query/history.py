@@ -14,6 +14,7 @@ from k2ctl.lake.reading.pinned import Plan
 from k2ctl.lake.reading.scan import another, open_duckdb, unreadable
 from k2ctl.query.page import Page
 from k2ctl.query.window import Window
+from k2ctl.schema.copies import COPY_COLUMNS
 from k2ctl.schema.rows import arrow_schema
 
 NEWEST_FIRST = "timestamp DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
@@ -86,27 +87,27 @@ class History:
         return self._read(query, {"files": plan.paths, **parameters}).cast(arrow_schema())
 
     def fresh(self, plan: Plan, tail: pa.Table) -> pa.Table:
-        """The rows of `tail` that the lake does not hold, each id once: the lowest in Kafka's order.
+        """The rows of `tail` that the lake does not hold, of copies one: the lowest in Kafka's order.
 
         A copy carries the time of its trade, so only that stretch of the lake is looked through.
         """
         whole = tail.cast(arrow_schema())
         if not len(whole):
             return whole
-        columns = ", ".join(arrow_schema().names)
+        columns, copies = ", ".join(arrow_schema().names), ", ".join(COPY_COLUMNS)
         query = f"SELECT {columns} FROM tail"  # noqa: S608
         parameters: dict[str, Any] = {}
         if plan.paths:
             query += (
-                f" ANTI JOIN (SELECT message_id FROM {_rows(plan)} WHERE timestamp BETWEEN"  # noqa: S608
-                " make_timestamptz($first) AND make_timestamptz($last)) USING (message_id)"
+                f" ANTI JOIN (SELECT {copies} FROM {_rows(plan)} WHERE timestamp BETWEEN"  # noqa: S608
+                f" make_timestamptz($first) AND make_timestamptz($last)) USING ({copies})"
             )
             times = whole.column("timestamp").cast(pa.int64())
             span = pc.min_max(times).as_py()
             parameters = {"files": plan.paths, "first": span["min"], "last": span["max"]}
         query += (
             " QUALIFY row_number() OVER"
-            " (PARTITION BY message_id ORDER BY kafka_partition, kafka_offset, kafka_index) = 1"
+            f" (PARTITION BY {copies} ORDER BY kafka_partition, kafka_offset, kafka_index) = 1"
         )
         with self._registered(whole):
             return self._read(query, parameters).cast(arrow_schema())

@@ -96,7 +96,7 @@ class Session:
         """The trades of `symbols` (None: of all) in `window`, newest first, at most `limit`, each exactly once.
 
         1. Take both sides of the seam, see `Seam.take`, and read the snapshot's rows meanwhile.
-        2. Unite both: one row per message_id.
+        2. Unite both: of a trade and its copies one row.
 
         With `lake_only` or `as_of` the stream is left out, and the answer says that it is partial. `page`: only
         what lies behind a row that was given before, and was there when the first page was. `put_aside`: read what the

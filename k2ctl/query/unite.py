@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from k2ctl.schema.copies import copy_numbers
 from k2ctl.schema.rows import Rows, arrow_schema
 
 
@@ -19,20 +20,27 @@ class United:
 
 
 def unite(lake: pa.Table, tail: pa.Table) -> United:
-    """Concatenate and keep one row per message_id: the lake's if it has one, else the lowest in Kafka's order."""
+    """Concatenate and keep one row of each trade: the lake's if it has one, else the lowest in Kafka's order."""
     whole = pa.concat_tables([lake, tail.cast(arrow_schema())]).combine_chunks()
     count = len(whole)
     from_tail = np.arange(count) >= len(lake)
-    words = _id_words(whole)
     partition, offset, index = (_numbers(whole, name) for name in ("kafka_partition", "kafka_offset", "kafka_index"))
-    order = np.lexsort((index, offset, partition, from_tail, words[:, 1], words[:, 0]))
-    ordered = words[order]
-    first = np.ones(count, np.bool_)
-    first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    numbers = copy_numbers(whole)
+    order, first = _first_of_each(numbers[:2], (index, offset, partition, from_tail))
+    if not first.all():  # ids are alike, so it is worth while to compare the rest of what tells a copy
+        order, first = _first_of_each(numbers, (index, offset, partition, from_tail))
     kept = order[first]
     newest_first = np.lexsort((-index[kept], -offset[kept], partition[kept], -_timestamps(whole)[kept]))
     chosen = kept[newest_first]
     return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen))
+
+
+def _first_of_each(numbers: Sequence[np.ndarray], precedence: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """An order of rows by columns of numbers, and bool[n], which in that order are the first of their numbers."""
+    order = np.lexsort((*precedence, *numbers))
+    first = np.ones(len(order), np.bool_)
+    first[1:] = np.logical_or.reduce([column[order[1:]] != column[order[:-1]] for column in numbers])
+    return order, first
 
 
 @dataclass(frozen=True)
@@ -73,16 +81,6 @@ def newest_of(lake: pa.Table, tails: Sequence[Rows], count: int | None) -> Newes
     if from_us is not None:
         tails = [rows.take(rows.trades["timestamp"] >= from_us) for rows in tails]
     return Newest(pa.concat_tables([rows.to_arrow().cast(arrow_schema()) for rows in tails]), from_us)
-
-
-def _id_words(table: pa.Table) -> np.ndarray:
-    """uint64[n, 2]: the message ids. Any fixed order of the 128 bits groups equal ids, so byte order is no matter."""
-    if not len(table):
-        return np.zeros((0, 2), np.uint64)
-    storage = table.column("message_id").combine_chunks()
-    storage = storage.storage if isinstance(storage, pa.ExtensionArray) else storage.chunk(0).storage
-    start = storage.offset * 16
-    return np.frombuffer(storage.buffers()[1], np.uint64, len(table) * 2, start).reshape(-1, 2)
 
 
 def _numbers(table: pa.Table, name: str) -> np.ndarray:

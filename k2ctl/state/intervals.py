@@ -81,17 +81,6 @@ class IntervalSets:
         mask = _NUMBER_LIMIT - np.uint64(1)
         return key_of_code[before >> NUMBER_BITS], before & mask, after & mask
 
-    def without(self, keys: np.ndarray, numbers: np.ndarray) -> "IntervalSets":
-        """A copy without some pairs, all of which are there, each named once."""
-        points = np.sort(self._points(keys, numbers))
-        copy = self._copied()
-        starts, ends = _runs(points)
-        # Cutting [s, e) out of an interval ends a piece at s and begins one at e; empty pieces fall away.
-        copy._starts, copy._ends = np.sort(np.append(self._starts, ends)), np.sort(np.append(self._ends, starts))
-        some = copy._starts != copy._ends
-        copy._starts, copy._ends = copy._starts[some], copy._ends[some]
-        return copy
-
     def absorb(self, other: "IntervalSets") -> None:
         """Add all that another holds."""
         codes = self._codes_of(other._keys)
@@ -148,11 +137,6 @@ class IntervalSets:
         loaded._keys, loaded._codes, touched, loaded._starts, loaded._ends = arrays
         loaded._touched_us = touched.astype(np.int64)
         return loaded
-
-    def _copied(self) -> "IntervalSets":
-        copy = IntervalSets()
-        copy._keys, copy._codes, copy._touched_us = self._keys.copy(), self._codes.copy(), self._touched_us.copy()
-        return copy
 
     def _points(self, keys: np.ndarray, numbers: np.ndarray, now_us: int = 0) -> np.ndarray:
         if len(numbers) and int(numbers.max()) >= int(_NUMBER_LIMIT) - 1:

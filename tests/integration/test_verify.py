@@ -14,6 +14,7 @@ import pytest
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import BatchProducer
+from k2ctl.broker.reader import read_between
 from k2ctl.checks.verify import sessions as sessions_module
 from k2ctl.checks.verify.sessions import Sessions
 from k2ctl.checks.verify.slots import IN_TAIL, Interval, Slots
@@ -34,6 +35,7 @@ from k2ctl.profiles import Profile
 from k2ctl.schema.checksum import checksums, sessions_and_numbers
 from k2ctl.schema.stored import trades_of
 from k2ctl.schema.topics import trades_topic
+from k2ctl.schema.wire import CODECS
 from tests.made_trades import make_trades, quick_profile
 
 FAULTS = Faults(duplicates=0.02, gaps=0.02, out_of_order=0.02)
@@ -144,6 +146,21 @@ def test_trades_of_others_are_counted_and_are_no_error(embedded_stack: Endpoints
     BatchProducer(endpoints, topic, 1).send_all(make_trades(30), np.array([30, 0, 0, 0]))
     result = only(endpoints)
     assert (result.holds, result.foreign) == (True, 30)
+
+
+def test_a_trade_of_another_symbol_that_has_a_load_s_id_is_another_s_and_no_error(
+    embedded_stack: Endpoints, home: Path, profile: Profile
+) -> None:
+    endpoints = with_lake(embedded_stack, home)
+    loaded(endpoints, profile)
+    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    fetched, _, _ = read_between(endpoints, topic, {0: (0, 1)}, 10.0, 1)
+    like = CODECS["sbe"].decode(fetched.values).trades[[0, 0]]
+    like["symbol"] = b"OTHER1", b"OTHER2"
+    BatchProducer(endpoints, topic, 1).send_all(like, np.array([2, 0, 0, 0]))
+    consumed(endpoints, profile)
+    result = only(endpoints)
+    assert (result.findings, result.foreign) == ([], 2)
 
 
 def test_in_several_passes_it_finds_the_same_and_counts_others_once(

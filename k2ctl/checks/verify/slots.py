@@ -34,7 +34,7 @@ class Slots:
 
     def __init__(self, sessions: Sessions, chosen: np.ndarray) -> None:
         self._sessions, self._chosen = sessions, chosen
-        self._names = sessions.sent["session"][chosen]
+        self._names, self._symbols = (sessions.sent[column][chosen] for column in ("session", "symbol"))
         self._low, self._high = sessions.low[chosen], sessions.high[chosen]
         sizes = sessions.sizes[chosen]
         self._base = np.cumsum(sizes) - sizes
@@ -75,15 +75,16 @@ class Slots:
     def take(self, placed: Placed, source: int) -> None:
         """Trades from one source; the first showing of each counts, in the order of the calls.
 
-        Foreign is what no load sent, neither of this pass nor of another.
+        Foreign is what no load sent, neither of this pass nor of another; a load's id with another symbol, too.
         """
         trades, place = placed.trades, placed.place
         if not len(trades) or not len(self._names):
             return
         session, number = sessions_and_numbers(trades)
-        at, known = self._positions(session)
+        at, ours = self._positions(session)
+        known = ours & (trades["symbol"] == self._symbols[at])
         if source in (IN_LAKE, IN_TAIL) and not known.all():
-            self.foreign += int((~np.isin(session[~known], self._sessions.ours)).sum())
+            self.foreign += int((ours[~known] | ~np.isin(session[~known], self._sessions.ours)).sum())
         inside = known & (number >= self._low[at]) & (number <= self._high[at])
         if not inside.all():
             self._note_outside(at[known & ~inside], number[known & ~inside])

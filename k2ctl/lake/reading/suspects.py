@@ -1,7 +1,7 @@
 """Which of some trades the table holds already: the verdict on what deduplication suspects.
 
-All suspects of a batch in one query. Hours and symbols bound the files (as the manifests know them) and the scan; the
-ids are compared inside. Symbol and time count as parts of the trade: a copy with another symbol or time is not found.
+All suspects of a batch in one query. Hours and symbols bound the files (as the manifests know them) and the scan; what
+tells a copy (`k2ctl.schema.copies`) is compared inside.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from k2ctl.lake.opened import damaged
 from k2ctl.lake.reading.columns import Columns, our_columns
 from k2ctl.lake.reading.filters import EXPRESSIONS, instant
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
+from k2ctl.schema.copies import COPY_COLUMNS
 from k2ctl.schema.rows import HOUR_US, Rows, texts
 from k2ctl.schema.texts import fixed_binary
 
@@ -40,9 +41,8 @@ RANGES_IN_PLAN: Final = 24
 _QUERY: Final = """
     SELECT s.at AS at, f.kafka_topic AS topic, f.kafka_epoch AS epoch, f.kafka_partition AS partition,
            f.kafka_offset AS offset, f.kafka_index AS index
-    FROM {source} f JOIN suspects s ON f.message_id = s.message_id
+    FROM {source} f JOIN suspects s ON {copies}
     WHERE f.timestamp BETWEEN make_timestamptz($since_us) AND make_timestamptz($until_us)
-      AND f.symbol = s.symbol AND epoch_us(f.timestamp) = s.time_us
 """
 
 
@@ -109,12 +109,14 @@ class SuspectLookup:
                 "at": pa.array(np.arange(len(rows))),
                 "message_id": pa.ExtensionArray.from_storage(pa.uuid(), fixed_binary(rows.trades["message_id"])),
                 "symbol": texts(rows.trades["symbol"]),
-                "time_us": pa.array(times),
+                "exchange": texts(rows.trades["exchange"]),
+                "timestamp": pa.array(times, pa.timestamp("us", "UTC")),
             }
         )
         self._connection.register("suspects", suspects)
         try:
-            query = _QUERY.format(source=columns.source("$files"))
+            copies = " AND ".join(f"f.{name} = s.{name}" for name in COPY_COLUMNS)
+            query = _QUERY.format(source=columns.source("$files"), copies=copies)
             bounds = {"since_us": int(times.min()), "until_us": int(times.max())}
             return self._connection.sql(query, params={"files": files, **bounds}).to_arrow_table()
         finally:

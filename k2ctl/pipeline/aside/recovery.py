@@ -176,7 +176,7 @@ class Recovery:
 
     def _settled(self, rows: Rows, settling: list["_Settling"]) -> GivenBack:
         """Keep what nobody has sent before, and balance the books of each entry."""
-        stored = rows.take(~self._deduplicator.remember(rows))
+        stored = self._deduplicator.remember(rows)
         counts: dict[Lane, Counts] = {}
         settled = []
         for part in settling:

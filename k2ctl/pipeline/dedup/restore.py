@@ -17,7 +17,6 @@ from k2ctl.lake.reading.recent import recent_rows, rows_stored_after
 from k2ctl.lake.rollback import was_given_up
 from k2ctl.pipeline.dedup.deduplicator import SEQUENCED_BELOW, Memory
 from k2ctl.pipeline.dedup.saver import LIVE, STRAY
-from k2ctl.pipeline.dedup.unsequenced import sorted_ids
 from k2ctl.schema.stored import ids_of
 from k2ctl.state.bloom import IdFilter, words_of
 from k2ctl.state.chunks import Chunk, ChunkPlan, ChunkSeries
@@ -124,8 +123,6 @@ def take_in(memory: Memory, words: np.ndarray, times: np.ndarray, stamp_us: int,
     sequenced = words[:, 1] < SEQUENCED_BELOW
     memory.sequenced.add(words[sequenced, 0], words[sequenced, 1], now_us)
     words, times = words[~sequenced], times[~sequenced]
-    first = ~sorted_ids(words)[1]
-    words, times = words[first], times[first]
     order = np.argsort(times, kind="stable")
     for at in range(0, len(order), SLICE):
         part = order[at : at + SLICE]

@@ -75,7 +75,7 @@ class DedupSaver:
         """
         self._due_s = self._clock.monotonic_s() + SAVE_EVERY_S
         try:
-            index = self._written(deduplicator.committed())
+            index = self._written(deduplicator.memory)
             self._folder.put_index(index)
         except OSError as error:
             self.trouble = str(error)

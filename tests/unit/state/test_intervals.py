@@ -68,17 +68,6 @@ def test_more_keys_than_there_are_codes_are_refused_and_never_taken_for_others(m
     assert not sets.add(np.arange(9, 13, dtype=np.uint64), numbers).any(), "those that were forgotten made room"
 
 
-@given(pairs, st.data())
-def test_without_some_pairs_the_rest_is_there(batch: list[tuple[int, int]], data: st.DataObject) -> None:
-    sets, model = IntervalSets(), set(batch)
-    sets.add(*columns(batch))
-    gone = data.draw(st.lists(st.sampled_from(sorted(model)), unique=True) if model else st.just([]))
-    left = sets.without(*columns(gone))
-    everything = [(key, number) for key in (0, 7, 2**64 - 1) for number in range(42)]
-    assert left.contains(*columns(everything)).tolist() == [pair in model - set(gone) for pair in everything]
-    assert sets.contains(*columns(everything)).tolist() == [pair in model for pair in everything]
-
-
 @given(st.lists(st.tuples(pairs, st.integers(1, 9)), max_size=6), st.integers(0, 10))
 def test_keys_that_nobody_adds_to_are_forgotten_and_files_come_back(
     batches: list[tuple[list[tuple[int, int]], int]], before_us: int
