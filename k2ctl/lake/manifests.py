@@ -9,7 +9,7 @@ from pyiceberg.table import ManifestGroupPlanner, Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.errors import K2Error, LakeError, LakeUnanswered
-from k2ctl.lake.opened import damaged
+from k2ctl.lake.opened import RESTORE, damaged
 
 
 def delete_files_found() -> LakeError:
@@ -21,23 +21,25 @@ def delete_files_found() -> LakeError:
 
 
 @contextmanager
-def _decoding() -> Iterator[None]:
-    """A block in which manifests are read."""
+def _decoding(what: str) -> Iterator[None]:
+    """A block in which a manifest, or the list of them, is read."""
     try:
         yield
     except K2Error:
         raise
+    except FileNotFoundError as error:
+        raise LakeUnanswered(f"{what} is gone.", RESTORE) from error
     except OSError as error:
-        raise LakeUnanswered(f"The table's manifests cannot be read: {error}", "See: k2ctl stack status") from error
+        raise LakeUnanswered(f"{what} cannot be read: {error}", "See: k2ctl stack status") from error
     except Exception as error:  # whatever a decoder of Avro raises that meets other bytes
-        raise damaged("A manifest of the table", error) from error
+        raise damaged(what, error) from error
 
 
 def all_manifests(table: Table, snapshot: Snapshot | None) -> list[ManifestFile]:
     """Of data and of deletes; none before the first snapshot."""
     if snapshot is None:
         return []
-    with _decoding():
+    with _decoding(f"The manifest list {snapshot.manifest_list}"):
         return snapshot.manifests(table.io)
 
 
@@ -61,7 +63,7 @@ def of_data(manifests: list[ManifestFile]) -> list[ManifestFile]:
 
 def entries_of(table: Table, manifest: ManifestFile, *, live: bool = True) -> list[ManifestEntry]:
     """The entries of a manifest. live: only of files that are part of its snapshot."""
-    with _decoding():
+    with _decoding(f"The manifest {manifest.manifest_path}"):
         return manifest.fetch_manifest_entry(table.io, discard_deleted=live)
 
 
@@ -73,6 +75,6 @@ def files_met(
     deleted_too: for a reader to whom a row that was deleted counts as stored; else delete files are refused.
     """
     manifests = of_data(all_manifests(table, snapshot)) if deleted_too else data_manifests(table, snapshot)
-    with _decoding():
+    with _decoding("A manifest of the table"):
         tasks = ManifestGroupPlanner(table.metadata, table.io, wanted).plan_files(manifests)
         return [task.file for task in tasks]

@@ -33,6 +33,8 @@ NEWEST_FORMAT: Final = 2
 EMPTY_AT_TIMES: Final = frozenset({"sector", "tick_size", "lot_size", "enriched"})
 """Columns without which a trade is still the same trade."""
 
+RESTORE: Final = "Put back a copy, or register the table again from an older metadata file: see README, The table."
+
 _OF_TIME: Final = (HourTransform, DayTransform, MonthTransform, YearTransform)
 
 
@@ -46,10 +48,7 @@ class Finding:
 
 def damaged(what: str, error: Exception) -> LakeError:
     """The error of a file of the table that is there and does not hold what it should."""
-    return LakeError(
-        f"{what} is damaged: {first_line(error)}",
-        "Put back a copy of it, or register the table again from an older metadata file: see README, The table.",
-    )
+    return LakeError(f"{what} is damaged: {first_line(error)}", RESTORE)
 
 
 def check_readable(name: str, table: Table) -> None:

@@ -20,13 +20,15 @@ from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Try, commit_optimistically
-from k2ctl.lake.files import delete_files
+from k2ctl.lake.files import Layout, delete_files, layout_of
 from k2ctl.lake.kept_offsets import kept
+from k2ctl.lake.opened import check_writable
 from k2ctl.lake.progress import ancestors, progress_of
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.lease import Lease
 from k2ctl.lake.upkeep.live import LiveFile, hour_name
 from k2ctl.lake.upkeep.merging import Interrupted, merge
+from k2ctl.schema.topics import TABLE
 
 SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
 
@@ -44,6 +46,10 @@ class Compaction:
     tries: int
     seconds: float
     swap_seconds: float
+
+
+class _Outdated(Exception):
+    """The merged files are written for a schema or a partition spec that is not the table's any more."""
 
 
 class Compactor:
@@ -67,7 +73,7 @@ class Compactor:
         """Merge `files`, all of one hour, into one.
 
         1. Write the merged file and check it against what was read; no reader sees it yet.
-        2. Load the table fresh; every replaced file must still be live.
+        2. Load the table fresh; every replaced file must still be live, and schema and partition spec as they were.
         3. Swap: one snapshot that deletes exactly those and adds the merged one. Offsets stay as they are.
         4. On a conflict, or when the answer is lost: pause, and again from 2. A swap that did land is recognised
            by its id.
@@ -82,11 +88,12 @@ class Compactor:
             with self._lake.answering():
                 table = self._lake.table()
                 progress_of(table)
-                merged = merge(self._lake, table, [file.path for file in files], self._between_chunks)
+                check_writable(TABLE, table)
+                merged = merge(self._lake, table, files, self._between_chunks)
         except Interrupted:
             return None
         merged_s = self._clock.monotonic_s()
-        tries = self._swap([file.file for file in files], merged)
+        tries = self._swap([file.file for file in files], merged, layout_of(table))
         if not tries:
             return None
         ended_s = self._clock.monotonic_s()
@@ -107,7 +114,7 @@ class Compactor:
             raise Interrupted
         self._lease.keep()
 
-    def _swap(self, old: list[DataFile], new: list[DataFile]) -> int:
+    def _swap(self, old: list[DataFile], new: list[DataFile], layout: Layout) -> int:
         """Steps 2 to 4; returns the number of tries, 0 when the files are not to be replaced any more."""
         compaction_id, last = str(uuid.uuid4()), Try(1, uncertain=False)
 
@@ -120,6 +127,8 @@ class Compactor:
             if one.uncertain and _has_landed(table.metadata, compaction_id):
                 return one.number
             progress = progress_of(table)  # a table that was rolled back is not to be built upon
+            if layout_of(table) != layout:
+                raise _Outdated
             with (
                 QuickTransaction(table) as transaction,
                 transaction.update_snapshot(
@@ -140,11 +149,16 @@ class Compactor:
                 clock=self._clock,
                 rng=self._rng,
             )
-        except (Interrupted, ValidationException):  # a file is not live any more: another compactor was first
+        except (Interrupted, ValidationException, _Outdated) as error:
             if not last.uncertain:  # else the table may have the merged files, and the collector decides
                 with suppress(LakeError):
                     delete_files(self._lake.table(), new)
-            return 0
+            if isinstance(error, _Outdated):
+                raise LakeError(
+                    "Another program changed the schema or the partition spec during a merge; it was thrown away.",
+                    "The table is as it was. Try again: k2ctl lake compact",
+                ) from error
+            return 0  # stopped, or a file is not live any more: another compactor was first
 
 
 def _has_landed(metadata: TableMetadata, compaction_id: str) -> bool:

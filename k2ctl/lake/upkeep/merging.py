@@ -8,39 +8,57 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
+from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.manifest import DataFile
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, write_chunks
+from k2ctl.lake.reading.columns import Columns, check_inner_columns, numbered_columns
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
+from k2ctl.lake.upkeep.live import LiveFile
 from k2ctl.lake.upkeep.tiers import FULL_FILE_ROWS
-from k2ctl.schema.rows import arrow_schema
 
 MEMORY_LIMIT_MB: Final = 512
 """What a merge may hold; beyond it DuckDB sorts on disk."""
+
+
+_ORDER: Final = ("symbol", "timestamp", "kafka_partition", "kafka_offset", "kafka_index")
 
 
 class Interrupted(Exception):
     """The merge was told to stop; nothing is left behind."""
 
 
-def merge(lake: Lake, table: Table, paths: Sequence[str], on_chunk: Callable[[], None]) -> list[DataFile]:
-    """Write the rows of `paths`, all of one hour, as one sorted file, or several full ones, and check them.
+def merge(lake: Lake, table: Table, files: Sequence[LiveFile], on_chunk: Callable[[], None]) -> list[DataFile]:
+    """Write the rows of `files`, all of one hour, as one sorted file, or several full ones, and check them.
 
-    Nothing is committed. on_chunk is called for every chunk of rows; what it raises ends the merge.
+    All columns of the table's schema are carried, by field id, whoever added them. Nothing is committed. on_chunk is
+    called for every chunk of rows; what it raises ends the merge.
 
     Raises:
-        LakeError: a file cannot be read, or what was written is not what was read.
+        LakeError: a file cannot be read or holds other rows than its manifest says, a column cannot be carried, or what
+            was written is not what was read.
     """
+    check_inner_columns(table)
+    paths, stated = [file.path for file in files], sum(file.rows for file in files)
+    schema = table.metadata.schema()
+    columns = numbered_columns(schema)
     written: list[DataFile] = []
     try:
         with _duckdb(lake) as connection:
-            before = footprint(connection, paths)
-            for chunks in _files_worth(_sorted_chunks(connection, paths, on_chunk)):
-                written.append(write_chunks(table, arrow_schema(), chunks))
-            after = footprint(connection, [file.file_path for file in written])
+            before = footprint(connection, columns, paths)
+            if before[0] != stated:
+                raise LakeError(
+                    f"{len(files)} data files hold {before[0]:,} rows, and {stated:,} by their manifests: one is not "
+                    "the file that was committed.",
+                    "The table is as it was. Find what is wrong: k2ctl verify",
+                )
+            for chunks in _files_worth(_sorted_chunks(connection, schema, paths, on_chunk)):
+                written.append(write_chunks(table, schema_to_pyarrow(schema), chunks))
+            after = footprint(connection, columns, [file.file_path for file in written])
         if before != after:
             raise LakeError(
                 f"A merge of {len(paths)} files wrote {after[0]:,} rows for {before[0]:,}; it was thrown away.",
@@ -52,12 +70,12 @@ def merge(lake: Lake, table: Table, paths: Sequence[str], on_chunk: Callable[[],
     return written
 
 
-def footprint(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> tuple[int, int, int]:
-    """Rows, sum of the Kafka offsets, and sum of a hash over every column of every row: equal for equal rows."""
-    columns = ", ".join(arrow_schema().names)
-    query = f"SELECT count(*), sum(kafka_offset), sum(hash({columns})) FROM read_parquet($paths)"  # noqa: S608
-    rows, offsets, hashes = connection.execute(query, {"paths": list(paths)}).fetchall()[0]
-    return rows, int(offsets or 0), int(hashes or 0)
+def footprint(connection: duckdb.DuckDBPyConnection, columns: Columns, paths: Sequence[str]) -> tuple[int, int]:
+    """Rows, and the sum of a hash over every column of every row: equal for equal rows."""
+    names = ", ".join(column.name for column in columns.every)
+    query = f"SELECT count(*), sum(hash({names})) FROM {columns.source('$paths')}"  # noqa: S608
+    rows, hashes = connection.execute(query, {"paths": list(paths)}).fetchall()[0]
+    return rows, int(hashes or 0)
 
 
 @contextmanager
@@ -79,17 +97,16 @@ def _duckdb(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _sorted_chunks(
-    connection: duckdb.DuckDBPyConnection, paths: Sequence[str], on_chunk: Callable[[], None]
+    connection: duckdb.DuckDBPyConnection, schema: Schema, paths: Sequence[str], on_chunk: Callable[[], None]
 ) -> Iterator[pa.Table]:
     """The rows in order, a row group at a time; ties in (symbol, timestamp) keep Kafka's order."""
-    query = (
-        f"SELECT {', '.join(arrow_schema().names)} FROM read_parquet($paths) "  # noqa: S608
-        "ORDER BY symbol, timestamp, kafka_partition, kafka_offset, kafka_index"
-    )
+    order = ", ".join(f"f{schema.find_field(name).field_id}" for name in _ORDER)
+    query = f"SELECT * FROM {numbered_columns(schema).source('$paths')} ORDER BY {order}"  # noqa: S608
+    target = schema_to_pyarrow(schema)
     parameters: dict[str, Any] = {"paths": list(paths)}
     for batch in connection.sql(query, params=parameters).to_arrow_reader(ROW_GROUP_ROWS):
         on_chunk()
-        yield pa.Table.from_batches([batch]).cast(arrow_schema())
+        yield pa.Table.from_batches([batch]).rename_columns(target.names).cast(target)
 
 
 def _files_worth(chunks: Iterator[pa.Table]) -> Iterator[Iterator[pa.Table]]:

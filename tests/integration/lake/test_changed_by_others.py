@@ -2,29 +2,55 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import (
     BucketTransform,
     DayTransform,
+    HourTransform,
     IdentityTransform,
     MonthTransform,
     TruncateTransform,
     VoidTransform,
     YearTransform,
 )
-from pyiceberg.types import BooleanType, DecimalType, LongType, NestedField, StringType
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FixedType,
+    IntegerType,
+    ListType,
+    LongType,
+    MapType,
+    NestedField,
+    StringType,
+    StructType,
+    TimestampType,
+    TimeType,
+    UUIDType,
+)
 
 from k2ctl.clock import SystemClock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.upkeep import compaction
+from k2ctl.lake.upkeep.compaction import Compaction
+from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
 from k2ctl.lake.writer import TableWriter
 from k2ctl.schema.rows import HOUR_US, NOT_IN_REFERENCE
 from k2ctl.schema.topics import TABLE
@@ -226,3 +252,119 @@ def test_statistics_that_others_switched_off_leave_the_partition_known(lake: Lak
     appender.append()
     (task,) = raw(lake).scan().plan_files()
     assert task.file.partition[0] == BASE_US // HOUR_US
+
+
+def compact(lake: Lake) -> list[Compaction]:
+    return compact_now(lake, CLOCK, whole_hours)
+
+
+def sorted_rows(table: Table) -> list[dict[str, Any]]:
+    return table.scan().to_arrow().sort_by("kafka_offset").to_pylist()
+
+
+def with_columns_of_others(lake: Lake, appender: Appender) -> None:
+    """Rows before, and of another program after it added columns of every kind."""
+    appender.append(2)
+    with raw(lake).update_schema() as schema:
+        schema.add_column("note", StringType())
+        schema.add_column("seen_by", ListType(100, StringType(), element_required=False))
+        schema.add_column("desk", StructType(NestedField(101, "id", IntegerType()), NestedField(102, "at", DateType())))
+        schema.add_column("tags", MapType(103, StringType(), 104, DoubleType(), value_required=False))
+        schema.add_column("raw", BinaryType())
+        schema.add_column("rank", DecimalType(30, 2))
+        schema.add_column("booked", TimeType())
+        schema.add_column("local", TimestampType())
+        schema.add_column("key", UUIDType())
+        schema.add_column("Odd name\"'", FixedType(3))
+    table = raw(lake)
+    rows = table.scan().to_arrow()
+    filled = {
+        "note": ["it's"] * len(rows),
+        "seen_by": [["a", None]] * len(rows),
+        "desk": [{"id": 7, "at": date(2024, 2, 29)}] * len(rows),
+        "tags": [[("x", 0.5)]] * len(rows),
+        "raw": [b"\x00\xff"] * len(rows),
+        "rank": [Decimal("-12345678901234567890.12")] * len(rows),
+        "booked": [time(1, 2, 3, 4)] * len(rows),
+        "local": [datetime(2024, 1, 1, 0, 0, 0, 5)] * len(rows),
+        "key": [UUID(int=5).bytes] * len(rows),
+        "Odd name\"'": [b"abc"] * len(rows),
+    }
+    for name, values in filled.items():
+        at = rows.schema.get_field_index(name)
+        kind = rows.schema.field(name).type
+        column = pa.array(values, kind.storage_type).cast(kind) if name == "key" else pa.array(values, kind)
+        rows = rows.set_column(at, rows.schema.field(name), column)
+    rewrite(lake, rows)
+    appender.append()
+
+
+def rewrite(lake: Lake, rows: pa.Table) -> None:
+    """Put all rows into one file, as another program does."""
+    table = raw(lake)
+    path = f"{table.location()}/data/others-{len(rows)}.parquet"
+    target = schema_to_pyarrow(table.schema())
+    pq.write_table(rows.cast(target), path.removeprefix("file://"))
+    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as overwrite:
+        for task in table.scan().plan_files():
+            overwrite.delete_data_file(task.file)
+        overwrite.append_data_file(parquet_file_to_data_file(table.io, table.metadata, path))
+
+
+def test_a_compaction_carries_the_columns_of_others(lake: Lake) -> None:
+    with_columns_of_others(lake, Appender(lake))
+    before = sorted_rows(raw(lake))
+    assert [done.rows for done in compact(lake)] == [150]
+    after = sorted_rows(raw(lake))
+    assert after == before
+    assert [row["desk"] for row in after].count({"id": 7, "at": date(2024, 2, 29)}) == 100
+    assert len(list(raw(lake).scan().plan_files())) == 1
+
+
+@pytest.mark.parametrize("transforms", [*FILLED, {"timestamp": HourTransform()}])
+def test_files_of_two_specs_become_one_under_the_present_one(lake: Lake, transforms: dict[str, Any]) -> None:
+    appender = Appender(lake)
+    appender.append(2)
+    respecified(transforms)(raw(lake))
+    appender.append(2)
+    before = sorted_rows(raw(lake))
+    assert [done.files_before for done in compact(lake)] == [4]
+    table = raw(lake)
+    (task,) = table.scan("timestamp >= '2000-01-01T00:00:00+00:00'").plan_files()
+    assert task.file.spec_id == table.metadata.default_spec_id
+    assert sorted_rows(table) == before
+
+
+def test_a_spec_that_changes_during_a_merge_costs_the_merge_and_nothing_else(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Appender(lake).append(3)
+    real = compaction.merge
+
+    def slow(*arguments: Any) -> Any:
+        merged = real(*arguments)
+        respecified({"timestamp": DayTransform()})(raw(lake))
+        return merged
+
+    monkeypatch.setattr(compaction, "merge", slow)
+    with pytest.raises(LakeError, match="during a merge"):
+        compact(lake)
+    assert len(list(raw(lake).scan().plan_files())) == 3
+
+
+def test_a_data_file_replaced_by_a_copy_of_a_longer_one_is_not_merged(lake: Lake) -> None:
+    Appender(lake).append(3)
+    first, second, _ = (Path(task.file.file_path.removeprefix("file://")) for task in raw(lake).scan().plan_files())
+    rows = pq.read_table(first)
+    pq.write_table(pa.concat_tables([rows, rows]), second)
+    with pytest.raises(LakeError):
+        compact(lake)
+    assert len(list(raw(lake).scan().plan_files())) == 3
+
+
+def test_inner_columns_that_were_renamed_are_not_merged(lake: Lake) -> None:
+    with_columns_of_others(lake, Appender(lake))
+    with raw(lake).update_schema() as schema:
+        schema.rename_column("desk.id", "number")
+    with pytest.raises(LakeError, match="Inside of the column desk"):
+        compact(lake)
