@@ -61,6 +61,18 @@ def span_of(window: str | None, since: datetime | None, until: datetime | None, 
     return Span(Window(first_us, last_us), last_us is None)
 
 
+def bar_of(bar: str, limits: Limits) -> int:
+    """The length of a bar in microseconds.
+
+    Raises:
+        Refused: shorter than a millisecond, or longer than a window may be.
+    """
+    bar_us = us_of(bar)
+    if not 1_000 <= bar_us <= limits.window_s * 1e6:
+        raise Refused("invalid-request", f"`bar` lies between 1ms and {limits.window_s / 86_400:g}d.")
+    return bar_us
+
+
 def us_of(duration: str) -> int:
     """`15m` in microseconds."""
     number, unit = re.fullmatch(r"([0-9]+)([a-z]*)", duration).groups()  # type: ignore[union-attr]

@@ -10,11 +10,13 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from k2ctl.api.asked import SYMBOL
 from k2ctl.api.engine import Engine
 from k2ctl.api.meters import Meters
-from k2ctl.api.problems import Refused
+from k2ctl.api.problems import Refused, problem
+from k2ctl.api.routes import request_id
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.errors import K2Error
@@ -33,36 +35,67 @@ def events_router(engine: Engine, limits: Limits, meters: Meters) -> APIRouter:
     """`GET /` and `GET /v1/events`."""
     api = APIRouter()
     page = files("k2ctl.api").joinpath("page.html").read_text("utf-8")
-    open_streams = 0
+    streams = _Streams(limits.streams, meters)
 
     @api.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def live_page() -> Response:
         return HTMLResponse(page)
 
     @api.get("/v1/events", include_in_schema=False)
-    async def events(
-        request: Request, symbol: Annotated[str | None, Query(pattern=SYMBOL)] = None
-    ) -> StreamingResponse:
+    async def events(request: Request, symbol: Annotated[str | None, Query(pattern=SYMBOL)] = None) -> Response:
         """Server-sent events: the platform each second, and a symbol's newest trades."""
-        if open_streams >= limits.streams:
-            raise Refused("too-many", f"{limits.streams} clients follow already.", {"Retry-After": "10"})
-        return StreamingResponse(_counted(request, symbol), media_type="text/event-stream")
+        return _Followed(streams, _ticks(request, symbol), request_id(request))
 
-    async def _counted(request: Request, symbol: str | None) -> AsyncIterator[bytes]:
-        nonlocal open_streams
-        open_streams += 1
-        meters.set("k2_api_streams_open", open_streams)
+    async def _ticks(request: Request, symbol: str | None) -> AsyncIterator[bytes]:
         ends_s = time.monotonic() + limits.stream_s  # the browser comes again by itself
-        try:
-            while time.monotonic() < ends_s and not await request.is_disconnected():
-                document = await run_in_threadpool(_tick, engine, symbol)
-                yield b"data: " + orjson.dumps(document) + b"\n\n"
-                await asyncio.sleep(EVERY_S)
-        finally:
-            open_streams -= 1
-            meters.set("k2_api_streams_open", open_streams)
+        while time.monotonic() < ends_s and not await request.is_disconnected():
+            document = await run_in_threadpool(_tick, engine, symbol)
+            yield b"data: " + orjson.dumps(document) + b"\n\n"
+            await asyncio.sleep(EVERY_S)
 
     return api
+
+
+class _Streams:
+    """How many clients follow, and how many may."""
+
+    def __init__(self, limit: int, meters: Meters) -> None:
+        self.limit = limit
+        self._open = 0
+        self._meters = meters
+
+    def take(self) -> bool:
+        """One more, if there is a place for it: looked up and taken in one step."""
+        free = self._open < self.limit
+        self._change(int(free))
+        return free
+
+    def give_back(self) -> None:
+        """One less."""
+        self._change(-1)
+
+    def _change(self, by: int) -> None:
+        self._open += by
+        self._meters.set("k2_api_streams_open", self._open)
+
+
+class _Followed(StreamingResponse):
+    """A stream that has its place for as long as it is sent, and is a problem where there is none."""
+
+    def __init__(self, streams: _Streams, ticks: AsyncIterator[bytes], correlation: str) -> None:
+        super().__init__(ticks, media_type="text/event-stream")
+        self._streams = streams
+        self._correlation = correlation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._streams.take():
+            detail = f"{self._streams.limit} clients follow already."
+            await problem("too-many", detail, self._correlation, {"Retry-After": "10"})(scope, receive, send)
+            return
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.give_back()
 
 
 def _tick(engine: Engine, symbol: str | None) -> dict[str, Any]:

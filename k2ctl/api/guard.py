@@ -4,11 +4,15 @@ import asyncio
 import re
 import time
 import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from k2ctl.api.connections import address_of
 from k2ctl.api.meters import Meters
 from k2ctl.api.problems import problem
 from k2ctl.api.settings import Settings
@@ -16,6 +20,9 @@ from k2ctl.api.settings import Settings
 CORRELATION: Final = "X-Correlation-ID"
 OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz"})
 """What needs no key: health, and the page, which holds no data and asks for the key that it follows the events with."""
+
+HEALTH: Final = frozenset({"/healthz", "/readyz"})
+"""Always has a place: it is answered at once, and its connection is closed then."""
 
 EVENTS: Final = "/v1/events"
 _CORRELATION_TEXT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -35,6 +42,7 @@ class Guard:
         self._app = app
         self._settings = settings
         self._meters = meters
+        self._running: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -52,9 +60,12 @@ class Guard:
         try:
             refused = self._refuse(scope, headers, correlation)
             if refused is not None:
+                answer.closes = True
                 await refused(scope, receive, answer)
                 return
-            await self._limited(scope, self._bounded(receive), answer, correlation)
+            answer.closes = scope["path"] in HEALTH
+            with self._counted(scope):
+                await self._limited(scope, self._bounded(receive), answer, correlation)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             seconds = (answer.began_s or time.perf_counter()) - started_s
@@ -62,13 +73,15 @@ class Guard:
 
     def _refuse(self, scope: Scope, headers: Headers, correlation: str) -> ASGIApp | None:
         """The problem that a request is stopped with before anything looks at it."""
+        if len(scope["raw_path"]) + len(scope["query_string"]) > self._settings.limits.url_bytes:
+            return problem("uri-too-long", "The URL is too long.", correlation)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._settings.knows_host(hosts[0]):
             return problem("unknown-host", "The Host header does not name this service.", correlation)
         if scope["method"] not in {"GET", "HEAD"}:
             return problem("method-not-allowed", "Only GET and HEAD.", correlation, {"Allow": "GET, HEAD"})
         if sum(len(name) + len(value) for name, value in headers.raw) > self._settings.limits.header_bytes:
-            return problem("too-large", "The headers are too long.", correlation)
+            return problem("headers-too-long", "The headers are too long.", correlation)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._settings.limits.body_bytes:
             return problem("too-large", "A request needs no body.", correlation)
@@ -76,7 +89,24 @@ class Guard:
             return problem(
                 "no-key", "Send it as: Authorization: Bearer KEY", correlation, {"WWW-Authenticate": "Bearer"}
             )
+        limits, own = self._settings.limits, self._running[address_of(scope["client"])]
+        if scope["path"] not in HEALTH and (own >= limits.per_address or self._running.total() >= limits.requests):
+            which = "of this address " if own >= limits.per_address else ""
+            return problem("too-many", f"All requests {which}that run at once do.", correlation, {"Retry-After": "1"})
         return None
+
+    @contextmanager
+    def _counted(self, scope: Scope) -> Iterator[None]:
+        """One more request that runs, if it is not about health."""
+        address = address_of(scope["client"])
+        one = scope["path"] not in HEALTH
+        self._running[address] += one
+        try:
+            yield
+        finally:
+            self._running[address] -= one
+            if not self._running[address]:
+                del self._running[address]
 
     async def _limited(self, scope: Scope, receive: Receive, answer: "_Answer", correlation: str) -> None:
         """Run within the time limit; an answer that has begun and cannot end is broken off, and seen to be."""
@@ -112,6 +142,7 @@ class _Answer:
         self._correlation = correlation
         self.status = 0
         self.complete = ""
+        self.closes = False
         self.began_s: float | None = None
 
     async def __call__(self, message: Message) -> None:
@@ -123,6 +154,8 @@ class _Answer:
             for name, value in _FIXED.items():
                 headers.setdefault(name, value)
             headers.setdefault("Cache-Control", "no-store")
+            if self.closes:
+                headers["Connection"] = "close"
         await self._send(message)
 
 

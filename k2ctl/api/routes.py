@@ -6,7 +6,7 @@ import pyarrow as pa
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
-from k2ctl.api.asked import Bar, Cursor, Duration, Moment, Rows, Symbols, span_of, us_of
+from k2ctl.api.asked import Bar, Cursor, Duration, Moment, Rows, Symbols, bar_of, span_of
 from k2ctl.api.engine import Engine
 from k2ctl.api.problems import Refused
 from k2ctl.api.render import etag_of, rendered, representation
@@ -29,8 +29,10 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         404: "No such symbol",
         406: "No such representation",
         413: "Request too large",
+        414: "URL too long",
         421: "Unknown host",
         422: "A parameter is not right",
+        431: "Headers too long",
         500: "It failed",
         503: "Kafka or the lake does not answer, or too many at once",
         504: "It took too long",
@@ -108,10 +110,10 @@ def _add_bars(api: APIRouter, engine: Engine, limits: Limits) -> None:
     ) -> Response:
         """Bars, oldest first, over the same trades; the last one may still grow."""
         media = representation(accept)
-        now_us, bar_us = SystemClock().now_us(), us_of(bar)
+        now_us, bar_us = SystemClock().now_us(), bar_of(bar, limits)
         span = span_of(window, since, until, now_us, limits).window
         length_us = (span.until_us or now_us) - (span.since_us or 0)
-        if bar_us < 1000 or length_us // bar_us * len(symbols) > _BARS_MOST:
+        if length_us // bar_us * len(symbols) > _BARS_MOST:
             raise Refused("invalid-request", f"That would be more than {_BARS_MOST:,} bars.")
         return rendered(engine.ask(lambda session: session.bars(symbols, bar_us, span)), media, {})
 

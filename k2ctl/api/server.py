@@ -2,20 +2,24 @@
 
 import contextlib
 import gc
+import math
 import socket as sockets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import uvicorn
 
+from k2ctl.api.connections import HEAD_BYTES, Connection, Waiting
 from k2ctl.api.engine import Engine
 from k2ctl.api.service import application
 from k2ctl.api.settings import Settings
 from k2ctl.errors import UsageError
 
-CONNECTIONS: Final = 200
+ACCEPTED_AT_ONCE: Final = 128
+"""asyncio takes so many connections before it reads from one; far fewer than may wait, so that each is read once."""
 TURN_S: Final = 0.0005
 """How long a thread keeps the interpreter from one that waits.
 
@@ -43,7 +47,7 @@ def listen(settings: Settings) -> Iterator[sockets.socket]:
             socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, silent_ms)
         try:
             socket.bind((host, settings.port))
-            socket.listen(128)
+            socket.listen(ACCEPTED_AT_ONCE)
         except OSError as error:
             raise UsageError(
                 f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}.",
@@ -54,15 +58,18 @@ def listen(settings: Settings) -> Iterator[sockets.socket]:
 
 def server(engine: Engine, settings: Settings) -> uvicorn.Server:
     """A server, not started; its access log is off, for a URL may be long and the metrics count."""
+    limits = settings.limits
+    http: Any = partial(Connection, waiting=Waiting(limits.waiting), request_s=limits.request_s)
     return uvicorn.Server(
         uvicorn.Config(
             application(engine, settings),
-            log_level="warning",
+            http=http,
+            log_level="error",  # of what clients send, nothing is logged: they could fill the disk
             access_log=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=5,
+            backlog=ACCEPTED_AT_ONCE,
+            timeout_keep_alive=math.ceil(limits.request_s),
             timeout_graceful_shutdown=2,
-            h11_max_incomplete_event_size=16_384,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             server_header=False,
             proxy_headers=False,
         )

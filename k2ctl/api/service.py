@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -52,10 +53,12 @@ def _add_health(app: FastAPI, engine: Engine, meters: Meters) -> None:
         """The process answers."""
         return {"status": "ok"}
 
+    threads = CapacityLimiter(2)  # of its own: the others may all wait for a query to end
+
     @app.get("/readyz", response_class=PlainTextResponse, responses={503: PROBLEMS[503]})
-    def readyz(request: Request) -> Response:
+    async def readyz(request: Request) -> Response:
         """Queries can be answered from memory: the catalog answers and the stream is followed."""
-        found = engine.problems()
+        found = await to_thread.run_sync(engine.problems, limiter=threads)
         if found:
             return problem("stream-unavailable", "; ".join(found), request_id(request), {"Retry-After": "1"})
         return PlainTextResponse("ready\n")

@@ -12,6 +12,7 @@ from typing import Final
 from k2ctl.errors import UsageError
 
 KEY_VARIABLE: Final = "K2CTL_API_KEY"
+PER_ADDRESS: Final = 50
 _SHORTEST_KEY: Final = 16
 
 
@@ -20,14 +21,22 @@ class Limits:
     """Bounds of one request, and of all at once.
 
     default_rows: of one page. window_s: between since and until. seconds: until an answer is whole,
-    slow readers included. body_bytes, header_bytes: of a request; none needs a body. queries, streams: at once.
+    slow readers included. url_bytes, header_bytes, body_bytes: of a request; none needs a body. request_s: until a
+    request is whole, from its connection's beginning or the answer before. waiting: connections without a request, half
+    of them of one address. requests: in work at once, and per_address: of one address; health is not counted. queries,
+    streams: at once.
     """
 
     default_rows: int = 1_000
     window_s: float = 31 * 86_400.0
     seconds: float = 10.0
     body_bytes: int = 4_096
+    url_bytes: int = 16_384
     header_bytes: int = 32_768
+    request_s: float = 5.0
+    waiting: int = 1_000
+    requests: int = 200
+    per_address: int = PER_ADDRESS
     queries: int = 4
     waiting_s: float = 5.0
     streams: int = 20

@@ -18,6 +18,12 @@ def api(
     name: Annotated[
         list[str] | None, typer.Option("--name", metavar="HOST", help="A further Host name of this service.")
     ] = None,
+    per_address: Annotated[
+        int,
+        typer.Option(
+            "--per-address", min=1, max=200, help="Requests at once of one client's address; behind a proxy: 200."
+        ),
+    ] = 50,
 ) -> None:
     """Serve queries over HTTP, with the tail of the stream kept in memory, and a live page at /.
 
@@ -28,10 +34,11 @@ def api(
 
     and then  curl "http://127.0.0.1:8700/v1/trades/recent?symbol=BHP&limit=3"
     """
-    from k2ctl.api.settings import Keys, Settings
+    from k2ctl.api.settings import Keys, Limits, Settings
     from k2ctl.home import require_endpoints
 
-    settings = Settings(host, port, Keys.load(key_file), tuple(name or ()))
+    limits = Limits(per_address=per_address)
+    settings = Settings(host, port, Keys.load(key_file), tuple(name or ()), limits)
     settings.check()
     endpoints = require_endpoints()
 
