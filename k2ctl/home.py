@@ -27,7 +27,8 @@ def state_dir() -> Path:
         StackError: it cannot be made.
     """
     configured = os.environ.get("K2CTL_HOME")
-    path = Path(configured) if configured else platformdirs.user_state_path("k2ctl")
+    # Absolute, for it is remembered, and other commands run in other folders.
+    path = (Path(configured) if configured else platformdirs.user_state_path("k2ctl")).absolute()
     try:
         make_private(path)
     except OSError as error:
@@ -204,11 +205,53 @@ def load_endpoints_or_nothing() -> Endpoints | None:
 
 
 def require_endpoints() -> Endpoints:
-    """The endpoints of the stack; `NotRunning` when there are none."""
+    """The endpoints of the stack.
+
+    Raises:
+        NotRunning: there are none.
+        StackError: the state directory is not where it was.
+    """
     endpoints = load_endpoints()
     if endpoints is None:
         raise NotRunning
+    require_unmoved()
     return endpoints
+
+
+def _place_file() -> Path:
+    return state_dir() / "place"
+
+
+def remember_place() -> None:
+    """Write down where the state directory is: a table's files and a stack's sockets are known by their whole paths."""
+    write_atomically(_place_file(), str(state_dir()))
+
+
+def forget_place() -> None:
+    """Nothing that is known by its path is left."""
+    _place_file().unlink(missing_ok=True)
+
+
+def require_unmoved() -> None:
+    """Raises:
+    StackError: the state directory was moved, or is a copy of another; a link at its old place makes it whole.
+    """
+    here = state_dir()
+    try:
+        there = Path(_place_file().read_text())
+    except OSError:
+        return  # it holds nothing that is known by its path
+    if not there.exists():
+        raise StackError(
+            f"The state directory was moved from {there} to {here}, and its table and stack are known by the old path. "
+            "Nothing is lost.",
+            f"Move it back, or leave a link: ln -s '{here}' '{there}'",
+        )
+    if not there.samefile(here):
+        raise StackError(
+            f"{here} is a copy of the state directory {there}: its table and stack are the other's.",
+            f"Use the other: export K2CTL_HOME='{there}'; or an empty one: export K2CTL_HOME=~/another",
+        )
 
 
 def forget_endpoints() -> None:

@@ -30,7 +30,6 @@ class ControlServer:
     def __init__(self, path: Path, cluster: MockCluster, epoch: str) -> None:
         self._cluster = cluster
         self._epoch = epoch
-        self._topics: dict[str, int] = {}
         self._stopped = threading.Event()
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX)
@@ -82,21 +81,14 @@ class ControlServer:
         return {
             "bootstrap_servers": self._cluster.bootstrap_servers,
             "epoch": self._epoch,
-            "topics": self._topics,
             "retention_bytes": RETENTION_BYTES,
         }
 
     def _create_topic(self, request: dict[str, Any]) -> bool:
-        name, partitions = str(request["name"]), int(request["partitions"])
-        if name in self._topics:
-            return False
-        self._cluster.create_topic(name, partitions)
-        self._topics[name] = partitions
-        return True
+        return self._cluster.create_topic(str(request["name"]), int(request["partitions"]))
 
     def _delete_topic(self, request: dict[str, Any]) -> None:
         self._cluster.delete_topic(str(request["name"]))
-        self._topics.pop(request["name"], None)
 
     def _delete_records(self, request: dict[str, Any]) -> None:
         for partition, before in request["offsets"].items():

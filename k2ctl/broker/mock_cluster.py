@@ -62,9 +62,17 @@ class MockCluster:
         servers: bytes = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster)
         return servers.decode()
 
-    def create_topic(self, name: str, partitions: int) -> None:
-        """Make a topic; raises OSError with librdkafka's error number when it cannot."""
-        self._check(self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1))
+    def create_topic(self, name: str, partitions: int) -> bool:
+        """Make a topic; False when there is one already, as after a producer that wrote to it before.
+
+        Raises:
+            OSError: it cannot be made; with librdkafka's error number.
+        """
+        code = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+        if code == confluent_kafka.KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        self._check(code)
+        return True
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic and its records."""

@@ -18,6 +18,9 @@ PUBLISH_EVERY_S: Final = 0.5
 STALE_AFTER_S: Final = 5.0
 """A worker that has said nothing for so long is gone."""
 
+READ_PARTITION: Final = 0
+"""All statuses are in one partition, also where somebody's client has made the topic, and with more of them."""
+
 
 class TelemetryWriter:
     """Publishes statuses. Never blocks and never fails its owner: a status that cannot be sent is dropped."""
@@ -30,7 +33,8 @@ class TelemetryWriter:
     def publish(self, status: object) -> None:
         """Send a dataclass; keyed by its id, so that a compacted topic keeps the last of each."""
         with contextlib.suppress(BufferError, KafkaException):
-            self._producer.produce(TELEMETRY, orjson.dumps(status), key=str(getattr(status, "id", "")))
+            key = str(getattr(status, "id", ""))
+            self._producer.produce(TELEMETRY, orjson.dumps(status), key=key, partition=READ_PARTITION)
             self._producer.poll(0)
 
     def close(self) -> None:
@@ -44,9 +48,9 @@ class TelemetryReader:
     def __init__(self, endpoints: Endpoints, history_records: int = 200) -> None:
         with BrokerAdmin(endpoints) as admin:
             admin.create_topic(TELEMETRY, 1, {"retention.ms": "3600000"})
-            marks = admin.watermarks(TELEMETRY)[0]
+            marks = admin.watermarks(TELEMETRY)[READ_PARTITION]
         self._reader = Reader(endpoints, TELEMETRY, "k2ctl-watch")
-        self._reader.assign({0: max(marks.low, marks.high - history_records)})
+        self._reader.assign({READ_PARTITION: max(marks.low, marks.high - history_records)})
         self._newest: dict[str, dict[str, Any]] = {}
 
     def poll(self, timeout_s: float = 0.1) -> dict[str, dict[str, Any]]:

@@ -86,9 +86,11 @@ def consume(
     if metrics_address != LOOPBACK and metrics_port is None:
         raise UsageError("--metrics-address needs --metrics-port.", f"{EXAMPLE_METRICS} --metrics-address ADDRESS")
     if detach:
+        from k2ctl.profiles import lasting_name
+
         _refuse_alone({"--rebase": rebase, "--until-caught-up": until_caught_up, "--name": bool(name)})
         options: dict[str, object] = {
-            "--profile": profile,
+            "--profile": lasting_name(profile) if profile else "",
             "--budget": budget,
             "--state": state,
             "--metrics-port": metrics_port,

@@ -50,7 +50,7 @@ def up(
 
     from k2ctl.console import out, print_json
     from k2ctl.panels.stack import service_progress, up_panel
-    from k2ctl.profiles import load_profile
+    from k2ctl.profiles import lasting_name, load_profile
     from k2ctl.stack.engine import Wanted
     from k2ctl.stack.lifecycle import up as start
 
@@ -58,7 +58,7 @@ def up(
     ports = dict(map(_parse_port, port or []))
     wanted = Wanted(tuple(service or []), tuple(without or []), ports, parse_duration(timeout), wait, build)
     with service_progress(f"k2ctl stack up --engine {engine}", quiet=as_json) as report:
-        result = start(engine, profile, report, wanted)
+        result = start(engine, lasting_name(profile), report, wanted)
     if as_json:
         print_json(orjson.dumps(result.endpoints.shown()))
     else:

@@ -10,7 +10,7 @@ from typing import Final
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.producer import publish
 from k2ctl.broker.topics import make_topics
-from k2ctl.errors import BrokerError, K2Error
+from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
 from k2ctl.load.crew import Crew
 from k2ctl.load.intake import Gate, first_reason, gates_of
@@ -42,7 +42,7 @@ def run_load(
         UsageError: a replay that cannot be read.
     """
     replay = read_replay(plan.replay, Universe(plan.profile)) if plan.replay else None
-    topic = prepare_topics(plan, endpoints)
+    topic, plan = prepare_topics(plan, endpoints)
     failure: K2Error | None = None
     interrupted = False
     with ExitStack() as opened:
@@ -94,16 +94,15 @@ def _drive(crew: Crew, gates: Sequence[Gate], stop: threading.Event, on_pass: Ca
     return failure
 
 
-def prepare_topics(plan: LoadPlan, endpoints: Endpoints) -> str:
-    """Make the topics when they are missing, and publish the reference data; returns the topic of the trades."""
+def prepare_topics(plan: LoadPlan, endpoints: Endpoints) -> tuple[str, LoadPlan]:
+    """Make the topics when they are missing, and publish the reference data.
+
+    Returns the topic of the trades, and the plan for as many partitions as it has: fewer than the profile says, where
+    somebody made it before. Of more than that the rest stays empty, for else a symbol would change its partition.
+    """
     with BrokerAdmin(endpoints) as admin:
         topic, reference = make_topics(admin, plan.profile)
-        partitions = admin.topics().get(topic, 0)
-    if partitions != plan.profile.topic.partitions:
-        raise BrokerError(
-            f"{topic} has {partitions} partitions, the profile says {plan.profile.topic.partitions}.",
-            "Use the profile that the topic was made with, or a new stack: k2ctl stack down --volumes",
-        )
+        partitions = admin.topics()[topic]
     entries = reference_data(Universe(plan.profile), time.time_ns() // 1000)
     publish(endpoints, reference, [(entry["symbol"].decode(), entry.tobytes()) for entry in entries])
-    return topic
+    return topic, plan.on(partitions)

@@ -1,6 +1,6 @@
 """What to load: checked before anything starts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from k2ctl.errors import UsageError
@@ -27,6 +27,15 @@ class LoadPlan:
     speed: float = float("inf")
     shift_to_now: bool = False
     ignore_intake: bool = False
+
+    def on(self, partitions: int) -> "LoadPlan":
+        """The same for a topic of so many partitions; one with more of them than the profile says changes nothing."""
+        topic = self.profile.topic
+        if partitions >= topic.partitions:
+            return self
+        fitting = {"partitions": partitions, "critical_partitions": min(topic.critical_partitions, partitions - 1)}
+        profile = self.profile.model_copy(update={"topic": topic.model_copy(update=fitting)})
+        return replace(self, profile=profile)
 
 
 def plan_load(

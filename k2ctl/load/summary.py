@@ -23,6 +23,7 @@ class LoadSummary:
     ack_ms: from when a trade was due to its acknowledgement, sampled once per tick and worker. publish_delay_ms:
     from when it was due until it was handed to the client library. saturated: the machine could not follow.
     exact: every worker reported at its end; else the counts are what they said last, and at least so much was sent.
+    partitions: over how many of its topic the load was spread.
     failure: what ended the load early, or why Kafka did not take a trade; empty when nothing did.
     """
 
@@ -44,6 +45,7 @@ class LoadSummary:
     interrupted: bool = False
     exact: bool = True
     failure: str = ""
+    partitions: int = 0
 
 
 class LoadFailed(BrokerError):
@@ -88,6 +90,7 @@ def summarise(
         first_broken=[vars(line) for line in replay.broken] if replay else [],
         interrupted=interrupted,
         exact=crew.exact,
+        partitions=plan.profile.topic.partitions,
         failure=str(failure or next((r.failure for r in crew.reports.values() if r.failure), "")),
     )
 

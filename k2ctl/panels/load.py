@@ -59,6 +59,7 @@ def summary_table(summary: LoadSummary) -> Table:
         if figures:
             shown = ", ".join(f"{key} {value:.1f} ms" for key, value in figures.items())
             table.add_row(name, shown.replace("p100", "max"))
+    table.add_row("partitions", f"{summary.partitions:,}")
     table.add_row("on the wire", f"{size(summary.wire_bytes)}, {counted(summary.workers, 'worker')}")
     if summary.broken_lines:
         table.add_row("broken lines, left out", Text(f"{summary.broken_lines:,}", style="yellow"))

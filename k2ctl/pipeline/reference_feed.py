@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.admin import BrokerAdmin, Watermarks
 from k2ctl.broker.reader import read_between
 from k2ctl.clock import Clock
 from k2ctl.errors import BrokerError
@@ -23,7 +23,7 @@ class ReferenceFeed:
         self._topic = topic
         self._lake = lake
         self._clock = clock
-        self._read_to = 0
+        self._read_to: dict[int, int] = {}
         self._unstored = False
         self._due_s = clock.monotonic_s()
         self.table = ReferenceTable()
@@ -35,17 +35,19 @@ class ReferenceFeed:
         self._due_s = self._clock.monotonic_s() + EVERY_S
         try:
             with BrokerAdmin(self._endpoints) as admin:
-                mark = admin.watermarks(self._topic)[0]
-            # Past the end of a topic that was made anew, all of it is new.
-            start = mark.low if self._read_to > mark.high else max(self._read_to, mark.low)
-            fetched, reached, _ = read_between(
-                self._endpoints, self._topic, {0: (start, mark.high)}, 5.0, LIMIT_RECORDS
-            )
+                marks = admin.watermarks(self._topic)
+            unread = {partition: self._unread(partition, mark) for partition, mark in marks.items()}
+            fetched, reached, _ = read_between(self._endpoints, self._topic, unread, 5.0, LIMIT_RECORDS)
         except BrokerError:
             return  # what is known serves on; a Kafka that stays away shows as an unknown lag
-        self._read_to = reached[0]
+        self._read_to = reached
         if len(fetched):
             self.table.update(fetched)
-            self._unstored = True
+            self._unstored = len(self.table.entries) > 0
         if self._unstored:
             self._unstored = not store_references(self._lake, self.table.entries, self._clock.now_us())
+
+    def _unread(self, partition: int, mark: Watermarks) -> tuple[int, int]:
+        """What a partition holds that was not read; past the end of a topic that was made anew, all of it."""
+        read_to = self._read_to.get(partition, 0)
+        return mark.low if read_to > mark.high else max(read_to, mark.low), mark.high

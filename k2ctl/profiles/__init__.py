@@ -1,7 +1,10 @@
 """Profiles: `profiles/*.yaml` as frozen models; a mistake names file, line and dotted key."""
 
 from k2ctl.profiles.external import External
-from k2ctl.profiles.loader import load_external, load_profile, profile_names, profile_path, save_profile
+from k2ctl.profiles.loader import lasting_name, load_external, load_profile, profile_names, profile_path, save_profile
 from k2ctl.profiles.model import Profile
 
-__all__ = ["External", "Profile", "load_external", "load_profile", "profile_names", "profile_path", "save_profile"]
+__all__ = [
+    "External", "Profile", "lasting_name", "load_external", "load_profile", "profile_names", "profile_path",
+    "save_profile",
+]  # fmt: skip

@@ -31,6 +31,15 @@ def load_profile(name_or_path: str) -> Profile:
     return load_model(profile_path(name_or_path), Profile)
 
 
+def lasting_name(name_or_path: str) -> str:
+    """A profile's name, or its path as other commands find it from any folder.
+
+    Raises:
+        ProfileError: there is no such profile.
+    """
+    return name_or_path if name_or_path in profile_names() else str(profile_path(name_or_path).absolute())
+
+
 def load_external(name_or_path: str) -> External:
     """The section `external` of a profile, with the secrets that it refers to.
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from k2ctl.errors import NotRunning, StackError, UsageError
-from k2ctl.home import Endpoints, forget_truth, load_endpoints_or_nothing, state_dir
+from k2ctl.home import Endpoints, forget_truth, load_endpoints_or_nothing, require_unmoved, state_dir
 from k2ctl.private import unchanged_by_others
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
@@ -107,6 +107,7 @@ def _require() -> Engine:
     running = _running()
     if running is None:
         raise NotRunning
+    require_unmoved()
     return running
 
 

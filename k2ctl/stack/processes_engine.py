@@ -13,7 +13,10 @@ from k2ctl.home import (
     ProcessId,
     forget_endpoints,
     forget_past_epochs,
+    forget_place,
     load_endpoints,
+    remember_place,
+    require_unmoved,
     save_endpoints,
     state_dir,
 )
@@ -44,6 +47,7 @@ class ProcessEngine:
     def up(self, profile: str, wanted: Wanted, report: Report) -> Up:
         """See `Engine`. Processes that have died are cleared away and started anew; data is found again."""
         wanted.refuse_containers(self.name)
+        require_unmoved()
         started_s = time.monotonic()
         existing, repaired = self._endpoints(), False
         if existing is not None:
@@ -61,6 +65,7 @@ class ProcessEngine:
     def _start(self, profile: str, report: Report) -> Endpoints:
         lake = state_dir() / "lake"
         lake.mkdir(mode=0o700, exist_ok=True)
+        remember_place()
         base = Endpoints(
             engine=self.name,
             bootstrap_servers="",
@@ -97,6 +102,7 @@ class ProcessEngine:
             for name in DATA_FOLDERS:
                 shutil.rmtree(state_dir() / name, ignore_errors=True)
             forget_past_epochs()
+            forget_place()
         return endpoints is not None or ended
 
     def is_up(self) -> bool:

@@ -122,11 +122,22 @@ if __name__ == "__main__":
         time.sleep(0.1)
 
 
-def test_a_topic_of_another_size_is_refused(embedded_stack: Endpoints, profile: Profile) -> None:
-    with BrokerAdmin(embedded_stack) as admin:
-        admin.create_topic(trades_topic(profile.market.asset_class, profile.market.exchange), 3)
-    with pytest.raises(BrokerError, match="3 partitions"):
-        run_load(plan_load(profile, rate=10, duration_s=1.0), embedded_stack, threading.Event())
+@pytest.mark.parametrize(("partitions", "used"), [(1, 1), (3, 3), (16, 12)])
+def test_a_topic_of_another_size_than_the_profiles_is_loaded_each_symbol_in_order(
+    endpoints: Endpoints, profile: Profile, partitions: int, used: int
+) -> None:
+    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, partitions)
+    summary = run_load(plan_load(profile, rate=4000, duration_s=1.0), endpoints, threading.Event())
+    trades = read_all(endpoints, profile)
+    with BrokerAdmin(endpoints) as admin:
+        filled = {partition for partition, mark in admin.watermarks(topic).items() if mark.high}
+    assert (summary.trades_acknowledged, len(trades), summary.partitions) == (4000, 4000, used)
+    assert filled == set(range(used))
+    for symbol in (b"BHP", b"CBA"):
+        numbers = trades["source_sequence"][trades["symbol"] == symbol]
+        assert numbers.tolist() == list(range(1, len(numbers) + 1))
 
 
 def test_the_real_trades_arrive_whole(endpoints: Endpoints, profile: Profile, asx: Path) -> None:
