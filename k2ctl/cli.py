@@ -30,7 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "backfill": Entry("backfill", "Give back the trades that were put aside under pressure."),
     "query": Entry("query", "Query trades, from years ago to this second, as one table."),
     "api": Entry("api", "Queries over HTTP, and a live page."),
-    "gaps": Entry("gaps", "How complete the table is, by symbol and day."),
+    "gaps": Entry("gaps", "How complete the trades are, by symbol and day."),
     "state": Entry("state", "State of the store that consumers share."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),
     "cost": Entry("cost", "Monthly cost of a platform, line by line, with sources."),

@@ -18,38 +18,38 @@ def gaps(
         str | None,
         typer.Option("--since", metavar="TIME|DURATION", help="From this ISO time on (UTC), or so far back [all]."),
     ] = None,
+    lake_only: Annotated[bool, typer.Option("--lake-only", help="Only what the table holds.")] = False,
     profile: ProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """How complete the table is, in per cent by symbol and day, and what became of the trades that are missing.
+    """How complete the trades are, in per cent by symbol and day, and what became of those that are missing.
 
     A gap is OPEN for a quarter of an hour, LOST from then on, or EXPLAINED: its trades were put aside, or the venue has
-    started to count anew. Gaps that late trades have filled are none. Times are the exchange's.
+    started to count anew. Gaps that late trades have filled are none, and what is in Kafka on its way to the table is
+    not missing. Times are the exchange's.
 
     Example:  k2ctl gaps --symbol BHP --since 24h
     """
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     import orjson
 
-    from k2ctl.clock import SystemClock
-    from k2ctl.console import out, print_json
+    from k2ctl.console import err, out, print_json
     from k2ctl.home import require_endpoints
-    from k2ctl.lake.catalog import Lake
     from k2ctl.panels.gaps import gaps_panel
-    from k2ctl.profiles import load_profile
-    from k2ctl.profiles.universe import Universe
-    from k2ctl.sequence.gap_report import gap_report
+    from k2ctl.query.session import Session
+    from k2ctl.query.window import Window
 
-    since_us = None if since is None else parse_since(since)
+    window = Window(None if since is None else parse_since(since))
     endpoints = require_endpoints()
-    universe = Universe(load_profile(profile or endpoints.profile))
-    with Lake.at(endpoints) as lake:
-        report = gap_report(lake, SystemClock(), universe, symbol, since_us)
+    with Session.at(replace(endpoints, profile=profile or endpoints.profile)) as session:
+        report, evidence = session.gaps(None if symbol is None else [symbol], window, lake_only=lake_only)
     if as_json:
-        print_json(orjson.dumps(asdict(report)))
-    else:
-        out().print(gaps_panel(report))
+        print_json(orjson.dumps({**asdict(report), "missing_reasons": evidence.missing}))
+        return
+    out().print(gaps_panel(report))
+    for reason in evidence.missing:
+        err().print(f"Not all that there is: {reason}", style="yellow", highlight=False)
 
 
 def parse_since(text: str) -> int:

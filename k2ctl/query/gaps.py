@@ -1,50 +1,48 @@
-"""Numbers of a venue's counter that are missing between the trades of an answer."""
+"""The gaps of a gap report as rows: the `gaps` of SQL and of the HTTP service."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
 from k2ctl.query.answer import Answer
 from k2ctl.query.session import Session
 from k2ctl.query.window import Window
+from k2ctl.sequence.gap_report import FoundGap
 
-ROWS_MOST = 1_000_000
+GAPS_SCHEMA: Final = pa.schema(
+    [
+        ("exchange", pa.string()),
+        ("symbol", pa.string()),
+        ("first_missing", pa.int64()),
+        ("last_missing", pa.int64()),
+        ("missing", pa.int64()),
+        ("state", pa.string()),
+        ("cause", pa.string()),
+        ("after", pa.timestamp("us", "UTC")),
+        ("until", pa.timestamp("us", "UTC")),
+    ]
+)
+"""first_missing, last_missing: numbers. state, cause: as in `FoundGap`. after, until: exchange times on both sides."""
+
+
+def gap_table(gaps: Sequence[FoundGap]) -> pa.Table:
+    """Gaps as rows of `GAPS_SCHEMA`, in their order."""
+    rows = [
+        (gap.exchange, gap.symbol, gap.first, gap.last, gap.missing, gap.state, gap.cause, gap.before_us, gap.after_us)
+        for gap in gaps
+    ]
+    columns = zip(*rows, strict=True) if rows else [()] * len(GAPS_SCHEMA)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, GAPS_SCHEMA.types, strict=True)]
+    return pa.table(arrays, schema=GAPS_SCHEMA)
 
 
 def gaps_of(session: Session, symbols: Sequence[str], window: Window, limit: int) -> Answer:
-    """The gaps of `symbols` in `window`, at most `limit`, by symbol and number; what is put aside looks like one.
+    """The first `limit` gaps of `symbols` in `window`, by day, symbol and time.
 
-    A counter that begins anew at 1 begins a new run. Past `ROWS_MOST` trades only the newest are looked at, and the
-    evidence says that there are more.
+    Raises:
+        UnknownSymbol, BrokerError, LakeError: as `Session.gaps`.
     """
-    answer = session.recent(symbols, window, ROWS_MOST)
-    table = answer.table
-    found: list[tuple[str, str, int, int]] = []
-    names = [table.column(name).to_pylist() for name in ("exchange", "symbol")] if len(table) else [[], []]
-    keys = np.array([f"{exchange}\t{symbol}" for exchange, symbol in zip(*names, strict=True)])
-    numbers = table.column("source_sequence").fill_null(0).to_numpy()[::-1]
-    for key in np.unique(keys):
-        exchange, symbol = str(key).split("\t")
-        of_key = numbers[keys[::-1] == key]
-        found += [(exchange, symbol, first, last) for first, last in missing_numbers(of_key[of_key > 0])]
-    kept = found[:limit]
-    columns = list(zip(*kept, strict=True)) or [(), (), (), ()]
-    kinds = (pa.string(), pa.string(), pa.int64(), pa.int64())
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-    counted = pa.array([last - first + 1 for _, _, first, last in kept], pa.int64())
-    gaps = pa.table([*arrays, counted], names=["exchange", "symbol", "first_missing", "last_missing", "missing"])
-    return Answer(gaps, replace(answer.evidence, more=answer.evidence.more or len(found) > limit))
-
-
-def missing_numbers(numbers: np.ndarray) -> list[tuple[int, int]]:
-    """(first, last) of each stretch that is not there; `numbers` in the order of time, restarting at 1."""
-    starts = [0, *(np.flatnonzero(numbers[1:] == 1) + 1).tolist(), len(numbers)]
-    gaps = []
-    for start, end in itertools.pairwise(starts):
-        run = np.unique(numbers[start:end])
-        at = np.flatnonzero(np.diff(run) > 1)
-        gaps += [(int(run[i]) + 1, int(run[i + 1]) - 1) for i in at]
-    return gaps
+    report, evidence = session.gaps(symbols, window)
+    return Answer(gap_table(report.gaps[:limit]), replace(evidence, more=len(report.gaps) > limit))

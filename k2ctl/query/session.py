@@ -1,5 +1,6 @@
 """One table over the lake and the stream, without a guess about time anywhere: what queries are asked of."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
@@ -13,9 +14,9 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.pinned import Pinned, Plan
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.query.answer import Answer, evidence_of
+from k2ctl.query.answer import Answer, Evidence, evidence_of
 from k2ctl.query.aside import Aside, read_aside
-from k2ctl.query.history import FilesGone, History
+from k2ctl.query.history import FilesGone, History, TooLong
 from k2ctl.query.names import unknown
 from k2ctl.query.owed import owed_entries, owed_reasons
 from k2ctl.query.page import Page
@@ -26,6 +27,7 @@ from k2ctl.query.tail import TailLimits
 from k2ctl.query.unite import United, newest_of, unite
 from k2ctl.query.window import WHOLE_HISTORY, Window
 from k2ctl.schema.topics import trades_topic
+from k2ctl.sequence.gap_report import GapReport, gap_report
 
 __all__ = ["LAKE_ONLY", "Session"]
 
@@ -55,6 +57,7 @@ class Session:
         self._universe = universe
         self._history: History = History(lake, beside._history if beside else None)
         self._scans = ThreadPoolExecutor(1, "k2-scan")
+        self._interrupted = threading.Event()
 
     @classmethod
     def at(cls, endpoints: Endpoints, clock: Clock | None = None, limits: TailLimits | None = None) -> "Session":
@@ -80,6 +83,7 @@ class Session:
 
     def interrupt(self) -> None:
         """End the scan under way, from another thread; its query fails."""
+        self._interrupted.set()
         self._history.interrupt()
 
     def recent(
@@ -134,6 +138,39 @@ class Session:
             except FilesGone:
                 continue
         return self._bars(question, wanted or (), bar_us, stages)
+
+    def gaps(
+        self, symbols: Sequence[str] | None, window: Window = WHOLE_HISTORY, *, lake_only: bool = False
+    ) -> tuple[GapReport, Evidence]:
+        """What is missing of the numbers of `symbols` (None: all) in `window`, in the table and on its way to it.
+
+        Raises: as `recent`.
+        """
+        self._interrupted.clear()
+        question = Question(symbols, window, self._clock.now_us(), lake_only=lake_only)
+        stages = Stages(self._clock)
+        sources, plan = self._sides(question, stages)
+        with stages.timed("scan"):
+            tail = self._history.fresh(plan, sources.tail.rows.to_arrow())
+            report = self.gap_report(sources, tail, symbols, window)
+        there = pa.table({"symbol": pa.array([day.symbol for day in report.days], pa.string())})
+        silent = self._silent(question, sources, there, stages)
+        owed = self.owed(sources, question)
+        evidence = evidence_of(
+            sources, question.asked_at_us, plan, stages.ms, owed, tail_rows=len(tail), last_trade_us=silent
+        )
+        return report, evidence
+
+    def gap_report(
+        self, sources: Sources, tail: pa.Table, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY
+    ) -> GapReport:
+        """The report of both sides of the seam. tail: what of the stream is not in the lake."""
+        span = (window.since_us, window.until_us)
+        return gap_report(sources.pinned, tail, self._clock, self._universe, symbols, *span, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._interrupted.is_set():
+            raise TooLong
 
     def symbols(self) -> Answer:
         """All symbols that either side has ever seen, by name."""

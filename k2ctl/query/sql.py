@@ -1,7 +1,8 @@
 """SQL over the one table: a DuckDB that can read the table's own files and nothing else."""
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from k2ctl.lake.reading.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.reading.pinned import Plan, reference_plan
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
 from k2ctl.query.answer import Evidence, evidence_of
+from k2ctl.query.gaps import GAPS_SCHEMA, gap_table
 from k2ctl.query.history import History, TooLong
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
@@ -24,32 +26,11 @@ from k2ctl.schema.reference import reference_schema
 from k2ctl.schema.rows import arrow_schema
 
 VIEWS: Final = ("trades", "reference", "snapshots", "gaps")
+_GAPS: Final = re.compile(r"\bgaps\b", re.IGNORECASE)
+"""Whoever may ask for gaps names them; they are not made for anybody else."""
+
 _BATCH_ROWS: Final = 50_000
 _PARSED_BYTES: Final = 100_000
-
-_GAPS: Final = """
-    CREATE VIEW gaps AS
-    WITH ordered AS (
-        SELECT exchange, symbol, source_sequence AS number, timestamp,
-            coalesce(source_sequence = 1 AND lag(source_sequence) OVER arrival >= 1, false) AS restarts, kafka_offset,
-            kafka_index
-        FROM trades WHERE source_sequence IS NOT NULL
-        WINDOW arrival AS (PARTITION BY exchange, symbol ORDER BY timestamp, kafka_offset, kafka_index)
-    ), runs AS (
-        SELECT *, count(*) FILTER (restarts)
-            OVER (PARTITION BY exchange, symbol ORDER BY timestamp, kafka_offset, kafka_index) AS run
-        FROM ordered
-    ), steps AS (
-        SELECT exchange, symbol, run, number, timestamp,
-            lag(number) OVER by_number AS before, lag(timestamp) OVER by_number AS before_at
-        FROM runs WINDOW by_number AS (PARTITION BY exchange, symbol, run ORDER BY number)
-    )
-    SELECT exchange, symbol, run, before + 1 AS first_missing, number - 1 AS last_missing,
-        number - before - 1 AS missing, before_at AS after, timestamp AS until
-    FROM steps WHERE number > before + 1
-"""
-"""Numbers of a venue's counter that are neither in the lake nor on their way. A run ends where the counter restarts
-at 1; numbers before the first one seen of a run are not missed."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +70,11 @@ def sql(
     sources = _sources(session, text, question, stages)
     with stages.timed("plan"):
         plan = sources.plan()
-    tables = LockedTables(session.seam.lake, sources, plan, limits)
+
+    def gaps(tail: pa.Table) -> pa.Table:
+        return gap_table(session.gap_report(sources, tail).gaps)
+
+    tables = LockedTables(session.seam.lake, sources, plan, limits, gaps if _GAPS.search(text) else None)
     timer = threading.Timer(limits.seconds, tables.interrupt)
     timer.daemon = True
     timer.start()
@@ -111,11 +96,15 @@ def _sources(session: Session, text: str, question: Question, stages: Stages) ->
     try:
         return session.seam.take(question, stages)
     except RolledBack as error:
-        with _as_errors(), duckdb.connect() as parser:
-            named = {name.lower() for name in parser.get_table_names(text)}
-        if named != {"snapshots"}:
+        if _named(text) != {"snapshots"}:
             raise
         return session.seam.snapshots_alone(str(error))
+
+
+def _named(text: str) -> set[str]:
+    """The tables that a query names, in lower case. The parser looks files up, and so it is locked as well."""
+    with _as_errors(), duckdb.connect(config={"enable_external_access": "false"}) as parser:
+        return {name.lower() for name in parser.get_table_names(text)}
 
 
 def first_rows(rows: pa.RecordBatchReader, count: int) -> pa.Table:
@@ -146,7 +135,10 @@ def check(text: str) -> None:
 class LockedTables:
     """The views of one query. No file but the table's own, no network, no extension, no setting can be reached."""
 
-    def __init__(self, lake: Lake, sources: Sources, plan: Plan, limits: SqlLimits) -> None:
+    def __init__(
+        self, lake: Lake, sources: Sources, plan: Plan, limits: SqlLimits, gaps: Callable[[pa.Table], pa.Table] | None
+    ) -> None:
+        """gaps: makes them of what the stream holds and the lake does not; None when nobody asks for them."""
         tail, references = sources.tail.rows.to_arrow(), reference_plan(lake)
         columns = all_columns(sources.pinned.table) if sources.pinned else plan.columns
         history = History(lake)
@@ -158,11 +150,11 @@ class LockedTables:
         self._connection = open_duckdb(lake)
         self._connection.register("tail", fresh)
         self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
+        self._connection.register("gaps", gaps(fresh) if gaps else GAPS_SCHEMA.empty_table())
         self._connection.register("no_reference", reference_schema().empty_table())
         self._lock([*plan.paths, *references.paths], limits)
         self._view("trades", "tail", arrow_schema().names, plan.paths, columns)
         self._view("reference", "no_reference", reference_schema().names, references.paths, references.columns)
-        self._connection.execute(_GAPS)
 
     def _lock(self, files: list[str], limits: SqlLimits) -> None:
         """Files are allowed by their full names; then the doors are shut, the lock itself last."""

@@ -1,10 +1,11 @@
-"""The gap report: how complete the table is, by symbol and day, and what became of what is missing.
+"""The gap report: how complete the trades are, by symbol and day, and what became of what is missing.
 
-Made from the table alone, by the same tracker that the consumer uses, fed in exchange time; the ledger explains what
-was put aside. So it tells the same after a crash, on another machine, and of years ago.
+Made from the table and what the stream holds beyond it, by the same tracker that the consumer uses, fed in exchange
+time; the ledger explains what was put aside. So it tells the same after a crash, on another machine, and of years ago;
+and whoever asks, by whatever command, is told the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -14,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.clock import Clock
-from k2ctl.lake.aside.ledger import Ledger
-from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.reading.sequenced import sequenced_rows
+from k2ctl.lake.reading.pinned import Pinned
+from k2ctl.lake.reading.sequenced import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.profiles.universe import Universe
+from k2ctl.schema.rows import arrow_schema
 from k2ctl.schema.trade import TRADE
 from k2ctl.sequence.counts import SequenceRules
+from k2ctl.sequence.explained import put_aside
 from k2ctl.sequence.open_gaps import OpenGaps
 from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.state.symbols import Gap
@@ -30,11 +31,20 @@ GapState = Literal["OPEN", "LOST", "EXPLAINED"]
 _DAY_US: Final = 86_400_000_000
 _BATCH_ROWS: Final = 500_000
 _MOST_GAPS: Final = 100_000
+_SCHEMA: Final = pa.schema(
+    [
+        arrow_schema().field(name).with_type(pa.dictionary(pa.int32(), pa.string()))
+        if name == "kafka_topic"
+        else arrow_schema().field(name)
+        for name in SEQUENCED_COLUMNS
+    ]
+)
+NO_TAIL: Final = arrow_schema().empty_table()
 
 
 @dataclass(frozen=True)
 class FoundGap:
-    """Numbers first to last of a symbol that the table does not hold.
+    """Numbers first to last of a symbol that are neither in the table nor on their way.
 
     state: OPEN, LOST (for longer than the deadline) or EXPLAINED; cause: `put aside` or `reset` for the latter.
     before_us, after_us: exchange times of the trades on both sides. day: of the trade after it.
@@ -54,7 +64,10 @@ class FoundGap:
 
 @dataclass(frozen=True)
 class SymbolDay:
-    """One symbol on one day (UTC, exchange time), in trades. completeness_percent: stored of stored and missing."""
+    """One symbol on one day (UTC, exchange time), in trades. stored: in the table, or on their way to it.
+
+    completeness_percent: stored of stored and missing.
+    """
 
     exchange: str
     symbol: str
@@ -121,40 +134,72 @@ class _Feed:
             trades = _trades_of(part)
             self.tracker.step(trades, part["kafka_partition"].to_numpy())
             channel = self.tracker.channels.numbers_of(trades["exchange"], trades["symbol"])
-            # Files hold one hour each, and so one day.
-            day = int(trades["timestamp"][0]) // _DAY_US
-            topics = part["kafka_topic"].combine_chunks()
-            last = np.zeros(len(self.tracker.channels), np.int64)
-            last[channel] = topics.indices.to_numpy()
-            for number in np.flatnonzero(counts := np.bincount(channel)).tolist():
-                self.topic[number] = topics.dictionary[last[number]].as_py()
-                self.stored[number, day] = self.stored.get((number, day), 0) + int(counts[number])
+            self._note_topics(part, channel)
+            days = trades["timestamp"] // _DAY_US
+            for day in np.unique(days).tolist():
+                for number in np.flatnonzero(counts := np.bincount(channel[days == day])).tolist():
+                    self.stored[number, day] = self.stored.get((number, day), 0) + int(counts[number])
+
+    def _note_topics(self, part: pa.Table, channel: np.ndarray) -> None:
+        topics = part["kafka_topic"].combine_chunks()
+        last = np.full(len(self.tracker.channels), -1, np.int64)
+        last[channel] = topics.indices.to_numpy()
+        for number in np.flatnonzero(last >= 0).tolist():
+            self.topic[number] = topics.dictionary[last[number]].as_py()
 
 
 def gap_report(
-    lake: Lake, clock: Clock, universe: Universe | None, symbol: str | None = None, since_us: int | None = None
+    pinned: Pinned | None,
+    tail: pa.Table,
+    clock: Clock,
+    universe: Universe | None,
+    symbols: Sequence[str] | None = None,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    go_on: Callable[[], None] = lambda: None,
 ) -> GapReport:
-    """Look through the table, or a symbol of it, from an exchange time on.
+    """Look through a snapshot (None: there is none yet) and what the stream holds beyond it, or a part of both.
 
-    universe: tells the priority of a symbol, and so whether a ledger entry may explain its gaps.
+    tail: what of the stream is wanted and not in the snapshot; has `SEQUENCED_COLUMNS`. universe: tells the priority of
+    a symbol, and so whether a ledger entry may explain its gaps. go_on: called for every hour; raises to end it.
 
     Raises:
-        LakeError: there is no table, or it cannot be read.
+        LakeError: the snapshot cannot be read.
     """
-    table = lake.table()
-    ledger = progress_of(table).ledger
+    stored = sequenced_rows(pinned, symbols, since_us, until_us) if pinned else iter(())
     feed = _Feed(clock)
-    for rows in sequenced_rows(table, symbol, since_us):
+    for rows in _merged(stored, tail):
+        go_on()
         feed.add(rows)
+    entries = pinned.progress.ledger.entries if pinned else ()
     lost_before_us = clock.now_us() - round(SequenceRules().lost_after_s * 1e6)
     found = [_found(feed, channel, gap, "EXPLAINED", "reset") for channel, gap in feed.gaps.reset]
     for channel, gap in feed.gaps:
-        if _put_aside(ledger, feed, channel, gap, universe):
+        lane = (feed.topic[channel], int(feed.tracker.channels.partition[channel]))
+        if put_aside(entries, lane, _names(feed, channel)[1].encode(), gap, universe):
             found.append(_found(feed, channel, gap, "EXPLAINED", "put aside"))
         else:
             found.append(_found(feed, channel, gap, "LOST" if gap.opened_us < lost_before_us else "OPEN", ""))
     found.sort(key=lambda gap: (gap.day, gap.exchange, gap.symbol, gap.after_us, gap.first))
     return _report(feed, found)
+
+
+def _merged(stored: Iterable[pa.Table], tail: pa.Table) -> Iterator[pa.Table]:
+    """Rows of the table, which come in the order of time, with those of the stream where they belong."""
+    rest = tail.select(list(SEQUENCED_COLUMNS)).sort_by("timestamp")
+    for rows in stored:
+        now = pc.less_equal(rest["timestamp"], rows["timestamp"][-1])
+        yield _together([rows, rest.filter(now)])
+        rest = rest.filter(pc.invert(now))
+    if len(rest):
+        yield _together([rest])
+
+
+def _together(parts: Sequence[pa.Table]) -> pa.Table:
+    """Rows in the order of time, of equals the stored ones first; topics dictionary-encoded together."""
+    rows = pa.concat_tables([part.cast(_SCHEMA) for part in parts]).unify_dictionaries().combine_chunks()
+    order = np.argsort(rows["timestamp"].cast(pa.int64()).to_numpy(), kind="stable")
+    return rows.take(pa.array(order)).combine_chunks()
 
 
 def _report(feed: _Feed, found: list[FoundGap]) -> GapReport:
@@ -187,19 +232,6 @@ def _found(feed: _Feed, channel: int, gap: Gap, state: GapState, cause: str) -> 
     exchange, symbol = _names(feed, channel)
     day, last = _day(gap.event_us), gap.after - 1
     return FoundGap(exchange, symbol, day, gap.start, last, gap.missing, state, cause, gap.before_us, gap.event_us)
-
-
-def _put_aside(ledger: Ledger, feed: _Feed, channel: int, gap: Gap, universe: Universe | None) -> bool:
-    """Whether an entry of the symbol's lane and priority holds trades between those on both sides of the gap."""
-    lane = (feed.topic[channel], int(feed.tracker.channels.partition[channel]))
-    symbol = _names(feed, channel)[1].encode()
-    return any(
-        (entry.topic, entry.partition) == lane
-        and entry.first_us <= gap.event_us
-        and entry.last_us >= gap.before_us
-        and (universe is None or entry.policy != universe.policy or entry.holds(universe.priority(symbol)))
-        for entry in ledger.entries
-    )
 
 
 def _names(feed: _Feed, channel: int) -> tuple[str, str]:

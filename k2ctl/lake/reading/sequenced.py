@@ -1,6 +1,6 @@
 """The sequence numbers that the table holds, hour by hour in exchange time: what a gap report is made of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
+from k2ctl.errors import LakeError
+from k2ctl.lake.reading.pinned import Pinned
 from k2ctl.lake.upkeep.live import LiveFile, by_stretch, live_files
 from k2ctl.schema.rows import HOUR_US
 
@@ -17,28 +19,49 @@ SEQUENCED_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def sequenced_rows(table: Table, symbol: str | None = None, since_us: int | None = None) -> Iterator[pa.Table]:
-    """The rows hour by hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`, the topic dictionary-encoded.
+def sequenced_rows(
+    pinned: Pinned,
+    symbols: Sequence[str] | None = None,
+    since_us: int | None = None,
+    until_us: int | None = None,
+) -> Iterator[pa.Table]:
+    """A snapshot's rows hour by hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`, texts as they are.
 
-    symbol, since_us: only those of a symbol, and at or after an exchange time. An hour's columns are in memory at once:
-    some 50 bytes a row.
+    symbols: only theirs; since_us, until_us: only those of an exchange time in [since, until). An hour's columns are in
+    memory at once: some 50 bytes a row.
+
+    Raises:
+        LakeError: a data file is gone or damaged.
     """
-    for files in by_stretch(live_files(table)):
-        if since_us is not None and (max(file.last_hour for file in files) + 1) * HOUR_US <= since_us:
+    snapshot = None if pinned.snapshot_id is None else pinned.table.snapshot_by_id(pinned.snapshot_id)
+    for files in by_stretch(live_files(pinned.table, snapshot)):
+        before = since_us is not None and (max(file.last_hour for file in files) + 1) * HOUR_US <= since_us
+        after = until_us is not None and min(file.hour for file in files) * HOUR_US >= until_us
+        if before or after:
             continue
-        rows = pa.concat_tables([_read(table, file, symbol) for file in files]).unify_dictionaries()
+        rows = pa.concat_tables([_read(pinned.table, file, symbols) for file in files]).unify_dictionaries()
+        times = rows["timestamp"].cast(pa.int64()).to_numpy()
+        wanted = np.ones(len(rows), np.bool_)
         if since_us is not None:
-            rows = rows.filter(pc.greater_equal(rows["timestamp"], pa.scalar(since_us, pa.timestamp("us", "UTC"))))
-        if len(rows):
-            times = rows["timestamp"].cast(pa.int64()).to_numpy()
-            yield rows.take(pa.array(np.argsort(times, kind="stable"))).combine_chunks()
+            wanted &= times >= since_us
+        if until_us is not None:
+            wanted &= times < until_us
+        order = np.argsort(times, kind="stable")
+        order = order[wanted[order]]
+        if len(order):
+            yield rows.take(pa.array(order)).combine_chunks()
 
 
-def _read(table: Table, file: LiveFile, symbol: str | None) -> pa.Table:
-    with table.io.new_input(file.path).open() as stream:
-        return pq.read_table(
-            pa.PythonFile(stream, mode="r"),
-            columns=list(SEQUENCED_COLUMNS),
-            read_dictionary=["kafka_topic"],
-            filters=None if symbol is None else pc.field("symbol") == symbol,
-        )
+def _read(table: Table, file: LiveFile, symbols: Sequence[str] | None) -> pa.Table:
+    try:
+        with table.io.new_input(file.path).open() as stream:
+            return pq.read_table(
+                pa.PythonFile(stream, mode="r"),
+                columns=list(SEQUENCED_COLUMNS),
+                read_dictionary=["kafka_topic"],
+                filters=None if symbols is None else pc.field("symbol").isin(list(symbols)),
+            )
+    except (OSError, pa.ArrowInvalid) as error:
+        raise LakeError(
+            f"A data file of the table cannot be read: {file.path}: {error}", "See: k2ctl doctor"
+        ) from error

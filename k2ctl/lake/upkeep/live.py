@@ -9,6 +9,7 @@ from typing import Final
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import TimestamptzType
 
 from k2ctl.errors import UsageError
@@ -50,8 +51,8 @@ class LiveFile:
         return self.file.file_size_in_bytes
 
 
-def live_files(table: Table) -> list[LiveFile]:
-    """All data files of the current snapshot, whatever partition spec each was written under.
+def live_files(table: Table, snapshot: Snapshot | None = None) -> list[LiveFile]:
+    """All data files of a snapshot (None: the current one), whatever partition spec each was written under.
 
     Raises:
         LakeError: the table has delete files, which K2 never writes; or its manifests cannot be read.
@@ -60,7 +61,7 @@ def live_files(table: Table) -> list[LiveFile]:
     timestamp = metadata.schema().find_field("timestamp").field_id
     times = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
     found = []
-    for manifest in data_manifests(table, metadata.current_snapshot()):
+    for manifest in data_manifests(table, snapshot or metadata.current_snapshot()):
         for entry in entries_of(table, manifest):
             added_ms = times.get(entry.snapshot_id) if entry.snapshot_id is not None else None
             first, last = _hours(entry.data_file, timestamp)

@@ -11,13 +11,14 @@ from k2ctl.clock import ManualClock
 from k2ctl.lake.aside.ledger import Entry, LedgerChange
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.reading.pinned import pin
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.panels.gaps import gaps_panel
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.schema.trade import NO_SEQUENCE
-from k2ctl.sequence.gap_report import GapReport, gap_report
+from k2ctl.sequence.gap_report import NO_TAIL, GapReport, gap_report
 from tests.made_trades import BASE_US, make_rows, make_trades
 
 DAY_US = 86_400_000_000
@@ -41,7 +42,8 @@ class MadeTable:
         self._offset = end
 
     def report(self, symbol: str | None = None, since_us: int | None = None) -> GapReport:
-        return gap_report(self.lake, CLOCK, Universe(load_profile("laptop")), symbol, since_us)
+        symbols = None if symbol is None else [symbol]
+        return gap_report(pin(self.lake), NO_TAIL, CLOCK, Universe(load_profile("laptop")), symbols, since_us)
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import base64
 
-import numpy as np
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.errors import UsageError
-from k2ctl.query.gaps import missing_numbers
 from k2ctl.query.page import Page, Place
 from tests.made_trades import make_rows, make_trades
 
@@ -55,8 +53,3 @@ def test_a_page_takes_what_lies_behind_and_was_there() -> None:
     assert seen.offset.tolist() == [0, 1, 2, 3, 4, 5]
     assert page.behind(seen.to_arrow()).tolist() == [True] * 5 + [False]
     assert len(Page("t", "another", {0: 8}).select(rows)) == 0
-
-
-def test_missing_numbers_of_runs() -> None:
-    assert missing_numbers(np.array([3, 4, 7, 8, 1, 2, 5])) == [(5, 6), (3, 4)]
-    assert missing_numbers(np.array([], np.int64)) == []
