@@ -16,7 +16,7 @@ from pyiceberg.table import Table
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, write_chunks
-from k2ctl.lake.reading.columns import Columns, check_inner_columns, numbered_columns
+from k2ctl.lake.reading.columns import Columns, check_ids, check_inner_columns, numbered_columns
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
 from k2ctl.lake.upkeep.live import LiveFile
 from k2ctl.lake.upkeep.tiers import FULL_FILE_ROWS
@@ -42,6 +42,7 @@ def merge(lake: Lake, table: Table, files: Sequence[LiveFile], on_chunk: Callabl
         LakeError: a file cannot be read or holds other rows than its manifest says, a column cannot be carried, or what
             was written is not what was read.
     """
+    check_ids(table)
     check_inner_columns(table)
     paths, stated = [file.path for file in files], sum(file.rows for file in files)
     schema = table.metadata.schema()

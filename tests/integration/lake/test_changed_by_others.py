@@ -48,10 +48,13 @@ from k2ctl.clock import SystemClock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.reading.pinned import pin
 from k2ctl.lake.upkeep import compaction
 from k2ctl.lake.upkeep.compaction import Compaction
 from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
 from k2ctl.lake.writer import TableWriter
+from k2ctl.query.history import History
+from k2ctl.query.window import WHOLE_HISTORY
 from k2ctl.schema.rows import HOUR_US, NOT_IN_REFERENCE
 from k2ctl.schema.topics import TABLE
 from tests.made_trades import BASE_US, make_rows, make_trades
@@ -368,3 +371,59 @@ def test_inner_columns_that_were_renamed_are_not_merged(lake: Lake) -> None:
         schema.rename_column("desk.id", "number")
     with pytest.raises(LakeError, match="Inside of the column desk"):
         compact(lake)
+
+
+def newest(lake: Lake) -> list[dict[str, Any]]:
+    pinned, history = pin(lake), History(lake)
+    assert pinned is not None
+    try:
+        return history.newest(pinned.plan(), None, WHOLE_HISTORY, None).sort_by("kafka_offset").to_pylist()
+    finally:
+        history.close()
+
+
+def test_a_file_is_read_by_field_ids_whatever_it_calls_its_columns(lake: Lake) -> None:
+    """A column was renamed, files were written, and it was renamed back."""
+    Appender(lake).append(2)
+    before = newest(lake)
+    with raw(lake).update_schema() as schema:
+        schema.rename_column("price", "quantity_of_money")
+        schema.rename_column("quantity", "price")
+    rewrite(lake, raw(lake).scan().to_arrow())
+    with raw(lake).update_schema() as schema:
+        schema.rename_column("price", "quantity")
+        schema.rename_column("quantity_of_money", "price")
+    assert newest(lake) == before
+
+
+def test_a_promoted_column_is_read_with_all_its_files(lake: Lake) -> None:
+    appender = Appender(lake)
+    appender.append()
+    with raw(lake).update_schema() as schema:
+        schema.update_column("kafka_partition", LongType())
+        schema.update_column("price", DecimalType(28, 8))
+    appender.append()
+    assert [row["kafka_offset"] for row in newest(lake)] == list(range(100))
+
+
+def foreign(lake: Lake) -> None:
+    """A file without field ids, as another program adds it."""
+    table = raw(lake)
+    (task,) = table.scan().plan_files()
+    rows = pq.read_table(task.file.file_path.removeprefix("file://"))
+    bare = rows.cast(pa.schema([field.remove_metadata() for field in rows.schema]))
+    path = f"{table.location()}/data/foreign.parquet"
+    pq.write_table(bare, path.removeprefix("file://"))
+    table.add_files([path])
+
+
+def test_a_file_without_field_ids_is_read_by_names_while_these_never_changed_and_then_refused(lake: Lake) -> None:
+    Appender(lake).append()
+    foreign(lake)
+    assert len(newest(lake)) == 100
+    with pytest.raises(LakeError, match="without field ids"):
+        compact(lake)
+    with raw(lake).update_schema() as schema:
+        schema.add_column("note", StringType())
+    with pytest.raises(LakeError, match="without field ids"):
+        newest(lake)

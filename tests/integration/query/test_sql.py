@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
+from pyiceberg.types import IntegerType, NestedField, StringType, StructType
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.cli import main
@@ -74,6 +77,27 @@ def test_trades_are_lake_and_stream_each_once(session: Session) -> None:
     with sql(session, "SELECT 1") as answer:
         assert answer.evidence.complete
         assert answer.evidence.tail_rows == WHOLE - STORED
+
+
+def test_columns_that_others_added_stand_behind_ours_and_are_null_in_the_stream(session: Session) -> None:
+    table = session.seam.lake.table()
+    with table.update_schema() as schema:
+        schema.add_column("note", StringType())
+        schema.add_column("desk", StructType(NestedField(101, "id", IntegerType())))
+    rows_of = table.scan().to_arrow()
+    path = f"{table.location()}/data/others.parquet"
+    noted = rows_of.drop_columns(["note", "desk"])
+    noted = noted.append_column("note", pa.array(["seen"] * len(noted)))
+    noted = noted.append_column("desk", pa.array([{"id": 7}] * len(noted), pa.struct([("id", pa.int32())])))
+    pq.write_table(noted.cast(schema_to_pyarrow(table.schema())), path.removeprefix("file://"))
+    with table.transaction() as transaction, transaction.update_snapshot().overwrite() as overwrite:
+        for task in table.scan().plan_files():
+            overwrite.delete_data_file(task.file)
+        overwrite.append_data_file(parquet_file_to_data_file(table.io, table.metadata, path))
+    found = rows(session, "SELECT note, desk.id AS desk, count(*) AS n FROM trades GROUP BY ALL ORDER BY n")
+    assert found == [{"note": None, "desk": None, "n": WHOLE - STORED}, {"note": "seen", "desk": 7, "n": STORED}]
+    assert list(rows(session, "SELECT * FROM trades LIMIT 1")[0])[-2:] == ["note", "desk"]
+    assert len(session.recent(["S01"]).table) == WHOLE // 20
 
 
 def test_reference_snapshots_and_gaps_are_tables_too(session: Session) -> None:

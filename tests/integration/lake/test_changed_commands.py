@@ -1,0 +1,217 @@
+"""Every command on a table that another program has changed or damaged: one sentence and a next step, no traceback."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestWriterV2,
+    write_manifest_list,
+)
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.checks.doctor.lake import lake_checks
+from k2ctl.cli import main
+from k2ctl.clock import SystemClock
+from k2ctl.errors import LakeError
+from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.lake.aside.identities import stored_identities
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.progress import progress_of
+from k2ctl.lake.reading.suspects import SuspectLookup
+from k2ctl.lake.writer import TableWriter
+from k2ctl.schema.topics import TABLE, trades_topic
+from tests.made_trades import make_rows, make_trades, produce_trades
+
+TOPIC = trades_topic("equities", "ASX")
+READING = [
+    ["query", "recent", "S01", "--window", "all"],
+    ["query", "sql", "SELECT count(*) AS n FROM trades"],
+    ["query", "ohlcv", "S01", "--bar", "1m", "--window", "all"],
+    ["query", "explain", "S01", "--window", "all"],
+    ["gaps"],
+    ["lake", "status"],
+    ["lake", "compact", "--all"],
+]
+WRITING = [["consume", "--until-caught-up"], ["backfill"], ["lake", "expire"]]
+
+
+@pytest.fixture
+def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
+    """A table of 100 trades in two commits, and 20 more in the stream."""
+    lake = home / "lake"
+    lake.mkdir()
+    made = replace(embedded_stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    save_endpoints(made)
+    trades = make_trades(120)
+    with BrokerAdmin(made) as admin:
+        admin.create_topic(TOPIC, 4)
+    produce_trades(made, TOPIC, trades[100:])
+    with Lake.at(made) as opened:
+        writer = TableWriter(opened, SystemClock())
+        for start in (0, 50):
+            rows = make_rows(trades[start : start + 50], offset=start, topic="another")
+            writer.commit([rows], {Lane("another", "e", 0): Advance(start, start + 50, Counts(50, 50))})
+    return made
+
+
+def raw(endpoints: Endpoints) -> Table:
+    return Lake.at(endpoints).catalog.load_table(TABLE)
+
+
+def path_of(location: str) -> Path:
+    return Path(location.removeprefix("file://"))
+
+
+def with_deletes(endpoints: Endpoints, content: DataFileContent) -> None:
+    """A snapshot in which somebody deleted rows, as Spark and Flink do it: in delete files."""
+    table = raw(endpoints)
+    metadata, snapshot = table.metadata, table.current_snapshot()
+    assert snapshot is not None
+    data = next(iter(table.scan().plan_files())).file
+    path = f"{table.location()}/data/deletes-{random.random()}.parquet"
+    if content == DataFileContent.POSITION_DELETES:
+        ids = (("file_path", pa.string(), 2147483546), ("pos", pa.int64(), 2147483545))
+        rows: list[list[object]] = [[data.file_path], [0]]
+    else:
+        ids, rows = (("kafka_offset", pa.int64(), 17),), [[3]]
+    schema = pa.schema([pa.field(n, kind, metadata={"PARQUET:field_id": str(i)}) for n, kind, i in ids])
+    pq.write_table(pa.table(rows, schema=schema), path_of(path))
+    described = DataFile.from_args(
+        content=content,
+        file_path=path,
+        file_format=FileFormat.PARQUET,
+        partition=data.partition,
+        record_count=1,
+        file_size_in_bytes=path_of(path).stat().st_size,
+        equality_ids=[17] if content == DataFileContent.EQUALITY_DELETES else None,
+        spec_id=0,
+    )
+
+    class Deletes(ManifestWriterV2):
+        def content(self) -> ManifestContent:
+            return ManifestContent.DELETES
+
+        @property
+        def _meta(self) -> dict[str, str]:
+            return {**super()._meta, "content": "deletes"}
+
+    snapshot_id, number = random.getrandbits(62), metadata.next_sequence_number()
+    manifest = f"{table.location()}/metadata/{snapshot_id}-m0.avro"
+    with Deletes(table.spec(), table.schema(), table.io.new_output(manifest), snapshot_id, "deflate") as writer:
+        writer.add(
+            ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=snapshot_id, data_file=described)
+        )
+    listed = f"{table.location()}/metadata/snap-{snapshot_id}.avro"
+    with write_manifest_list(
+        2, table.io.new_output(listed), snapshot_id, snapshot.snapshot_id, number, "deflate"
+    ) as out:
+        out.add_manifests([*snapshot.manifests(table.io), writer.to_manifest_file()])
+    summary = Summary(Operation.DELETE, **(snapshot.summary.additional_properties if snapshot.summary else {}))
+    added = Snapshot(
+        snapshot_id=snapshot_id,
+        parent_snapshot_id=snapshot.snapshot_id,
+        sequence_number=number,
+        timestamp_ms=snapshot.timestamp_ms + 1,
+        manifest_list=listed,
+        summary=summary,
+        schema_id=0,
+    )
+    with table.transaction() as transaction:
+        transaction._apply(
+            (
+                AddSnapshotUpdate(snapshot=added),
+                SetSnapshotRefUpdate(ref_name="main", type="branch", snapshot_id=snapshot_id),
+            )
+        )
+
+
+def run(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, str, str]:
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def manifest(endpoints: Endpoints) -> Path:
+    table = raw(endpoints)
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    return path_of(snapshot.manifests(table.io)[0].manifest_path)
+
+
+def manifest_list(endpoints: Endpoints) -> Path:
+    snapshot = raw(endpoints).current_snapshot()
+    assert snapshot is not None
+    return path_of(snapshot.manifest_list)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def renamed(endpoints: Endpoints) -> None:
+    with raw(endpoints).update_schema() as schema:
+        schema.rename_column("price", "px")
+
+
+DAMAGE: dict[str, tuple[Callable[[Endpoints], None], str]] = {
+    "renamed column": (renamed, "The column price of market_data.trades was renamed to px"),
+    "half a manifest": (lambda endpoints: cut(manifest(endpoints)), "is damaged"),
+    "half a manifest list": (lambda endpoints: cut(manifest_list(endpoints)), "is damaged"),
+    "half a metadata file": (lambda endpoints: cut(path_of(raw(endpoints).metadata_location)), "is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_every_command_says_in_one_sentence_what_is_wrong_and_what_to_do(
+    endpoints: Endpoints, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    damage, message = DAMAGE[name]
+    damage(endpoints)
+    for command in [*READING, *WRITING]:
+        code, out, err = run(capsys, command)
+        assert code != 0, command
+        assert message in " ".join(err.split()), (command, err)
+        assert (out, "Traceback" in err) == ("", False)
+    with pytest.raises(LakeError, match=message):
+        lake_checks(endpoints)
+
+
+@pytest.mark.parametrize("content", [DataFileContent.POSITION_DELETES, DataFileContent.EQUALITY_DELETES])
+def test_rows_that_others_deleted_are_given_by_no_command_and_ingestion_goes_on(
+    endpoints: Endpoints, capsys: pytest.CaptureFixture[str], content: DataFileContent
+) -> None:
+    with_deletes(endpoints, content)
+    for command in READING:
+        code, out, err = run(capsys, command)
+        assert code != 0, command
+        assert "has delete files" in " ".join((out + err).split())
+    for command in WRITING:
+        assert run(capsys, command)[0] == 0, command
+    with Lake.at(endpoints) as lake:
+        assert progress_of(lake.table()).total().stored == 120
+
+
+def test_a_trade_that_others_deleted_counts_as_stored(endpoints: Endpoints) -> None:
+    with_deletes(endpoints, DataFileContent.POSITION_DELETES)
+    rows = make_rows(make_trades(120)[:100], topic="another")
+    with Lake.at(endpoints) as lake:
+        lookup = SuspectLookup(lake, SystemClock())
+        assert lookup.find(rows).itself.all()
+        lookup.close()
+        held = stored_identities(lake.table(), "another", "e", {0: (0, 100)})
+        assert len(held[0]) == 100
