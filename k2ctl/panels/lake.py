@@ -21,6 +21,7 @@ def condition_panel(condition: LakeCondition) -> Group:
     parts: list[Text | Table] = [*_headline(condition), Text()]
     if condition.rolled_back:
         parts = [Text(condition.rolled_back, style="bold red"), *parts]
+    parts = [*(Text(why, style="bold red") for why in condition.not_writable), *parts]
     if condition.hours:
         parts += [_hours(condition.hours), Text()]
     if condition.lanes:

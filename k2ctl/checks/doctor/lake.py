@@ -16,11 +16,16 @@ def lake_checks(endpoints: Endpoints) -> list[Check]:
         LakeError: catalog or warehouse do not answer, or the table cannot be trusted.
     """
     from k2ctl.lake.catalog import Lake
+    from k2ctl.lake.opened import unwritable_for
     from k2ctl.lake.upkeep.books import read_books  # pyiceberg takes a second to import
+    from k2ctl.schema.topics import TABLE
 
     with Lake.at(endpoints) as lake:
         books = read_books(lake)
-    return [ok("lake", "no table yet; the first consumer makes it")] if books is None else judge(books)
+        if books is None:
+            return [ok("lake", "no table yet; the first consumer makes it")]
+        refused = [Check("writing", Verdict.WRONG, f.message, f.hint) for f in unwritable_for(TABLE, lake.table())]
+    return [*judge(books), *refused]
 
 
 def judge(books: "Books") -> list[Check]:

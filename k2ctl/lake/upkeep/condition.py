@@ -7,10 +7,12 @@ from k2ctl.clock import Clock
 from k2ctl.errors import RolledBack
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import RETIRED_PARTITION, Counts
+from k2ctl.lake.opened import unwritable_for
 from k2ctl.lake.progress import progress_of, recorded_progress
 from k2ctl.lake.upkeep.collector import orphans
 from k2ctl.lake.upkeep.lease import Lease
 from k2ctl.lake.upkeep.live import LiveFile, hours_name, live_files
+from k2ctl.schema.topics import TABLE
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class LakeCondition:
     balanced: the accounting identity holds in every lane, and the rows stored by all lanes are the rows that the
     table holds. orphan_files, orphan_bytes: on disk, but no snapshot leads there. maintained_by: who holds the
     maintenance lease. rolled_back: what is wrong and what to do, of a table whose offsets are not from its snapshot.
+    not_writable: why it takes no rows as another program has left it, and what to do.
     """
 
     location: str
@@ -59,6 +62,7 @@ class LakeCondition:
     orphan_bytes: int
     maintained_by: str | None
     rolled_back: str = ""
+    not_writable: tuple[str, ...] = ()
 
 
 def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
@@ -111,4 +115,5 @@ def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
         orphan_bytes=sum(orphan.bytes for orphan in found),
         maintained_by=Lease(lake, clock).holder(),
         rolled_back=rolled_back,
+        not_writable=tuple(f"{found.message} {found.hint}" for found in unwritable_for(TABLE, table)),
     )

@@ -51,6 +51,7 @@ from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.reading.pinned import pin
 from k2ctl.lake.upkeep import compaction
 from k2ctl.lake.upkeep.compaction import Compaction
+from k2ctl.lake.upkeep.condition import condition_of
 from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import History
@@ -213,6 +214,9 @@ def test_a_spec_that_one_file_cannot_fill_is_refused_at_once(lake: Lake, transfo
             commit()
         assert "DROP PARTITION FIELD by_" in refused.value.hint
     assert len(raw(lake).scan().to_arrow()) == 50
+    (why,) = condition_of(lake, CLOCK).not_writable
+    assert "is partitioned by" in why
+    assert len(newest(lake)) == 50
 
 
 def test_a_required_column_of_others_is_refused_for_writing_only(lake: Lake) -> None:
@@ -427,3 +431,17 @@ def test_a_file_without_field_ids_is_read_by_names_while_these_never_changed_and
         schema.add_column("note", StringType())
     with pytest.raises(LakeError, match="without field ids"):
         newest(lake)
+
+
+def test_a_table_registered_again_from_an_older_metadata_file_goes_on_from_there(lake: Lake) -> None:
+    appender = Appender(lake)
+    appender.append()
+    before = raw(lake).metadata_location
+    appender.append()
+    dropped(raw(lake))
+    lake.catalog.drop_table(TABLE)
+    lake.catalog.register_table(TABLE, before)
+    again = Appender(lake)
+    again.committed = 50
+    again.append()
+    assert [row["kafka_offset"] for row in newest(lake)] == list(range(100))
