@@ -83,7 +83,7 @@ class Guard:
         if sum(len(name) + len(value) for name, value in headers.raw) > self._settings.limits.header_bytes:
             return problem("headers-too-long", "The headers are too long.", correlation)
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._settings.limits.body_bytes:
+        if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > self._settings.limits.body_bytes:
             return problem("too-large", "A request needs no body.", correlation)
         if scope["path"] not in OPEN_PATHS and not self._settings.keys.allow(_key(headers)):
             return problem(

@@ -1,5 +1,6 @@
 """What the query commands share: windows and times as people write them, and where an answer goes."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def as_of(text: str | None) -> "AsOf | None":
 
     if text is None:
         return None
-    if text.isdecimal() and len(text) > 8:
+    if re.fullmatch(r"[0-9]{9,19}", text):
         return AsOf(snapshot_id=int(text))
     return AsOf(moment_us=time_of(text))
 

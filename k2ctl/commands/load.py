@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from k2ctl.load.summary import LoadFailed, LoadSummary
 
 MAX_SPEED: Final = "max"
+_SLOWEST, _FASTEST = 0.001, 1_000_000.0
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -157,6 +158,6 @@ def _speed(text: str) -> float:
         factor = float(text.removesuffix("x"))
     except ValueError:
         factor = 0.0
-    if factor <= 0:
-        raise UsageError(f"'{text}' is not a speed.", "Write 1x, 60x or max.")
+    if not _SLOWEST <= factor <= _FASTEST:
+        raise UsageError(f"'{text[:40]}' is not a speed.", "Write 1x, 60x or max.")
     return factor

@@ -1,5 +1,6 @@
 """`k2ctl stack`: up, status, logs, render, down."""
 
+import re
 import sys
 from dataclasses import asdict, replace
 from typing import Annotated
@@ -70,8 +71,8 @@ def _parse_port(text: str) -> tuple[str, int | None]:
     name, _, port = text.partition("=")
     if port in ("auto", "") and (port or name == "auto"):
         return name, None
-    if not (port.isdecimal() and 0 < int(port) < 65536):
-        raise typer.BadParameter(f"'{text}' is no port; write kafka=19092, kafka=auto or auto")
+    if not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
+        raise typer.BadParameter(f"'{text[:40]}' is no port; write kafka=19092, kafka=auto or auto")
     return name, int(port)
 
 

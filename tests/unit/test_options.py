@@ -6,7 +6,8 @@ import pytest
 import typer
 
 from k2ctl.cli import main
-from k2ctl.commands.answers import time_of
+from k2ctl.commands.answers import as_of, time_of
+from k2ctl.commands.load import _speed
 from k2ctl.errors import UsageError
 from k2ctl.options import parse_count, parse_duration
 
@@ -56,6 +57,18 @@ def test_a_time_that_no_timestamp_holds_is_refused(text: str) -> None:
         time_of(text)
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 20, "٣" * 12, "nan"])
+def test_what_is_neither_a_snapshot_nor_a_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        as_of(text)
+
+
+@pytest.mark.parametrize("text", ["nan", "nanx", "inf", "1e400", "-1x", "0x", "", "9" * 5000])
+def test_a_speed_is_a_number_above_zero(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a speed"):
+        _speed(text)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -67,6 +80,12 @@ def test_a_time_that_no_timestamp_holds_is_refused(text: str) -> None:
         (["consume", "--name", "mine"], "--name is for a consumer in a group"),
         (["consume", "--budget", "0"], "Nothing would be processed"),
         (["query", "recent", "BHP", "--window", "999999999d"], "longer than a hundred years"),
+        (["query", "recent", "BHP", "--window", "٣m"], "is not a duration"),
+        (["query", "ohlcv", "BHP", "--bar", "9" * 5000 + "d"], "longer than a hundred years"),
+        (["load", "--rate", "²"], "is not a count"),
+        (["load", "--rate", "9" * 5000], "more than 1,000,000,000,000"),
+        (["stack", "up", "--port", "kafka=" + "9" * 5000], "is no port"),
+        (["stack", "up", "--port", "kafka=٣"], "is no port"),
         (["gaps", "--since", "999999999d"], "neither a time nor a duration"),
         (["watch", "--record", "nowhere/file"], "No file can be written at nowhere/file"),
         (["watch", "--export", "nowhere/file.svg"], "No file can be written at nowhere/file.svg"),

@@ -5,11 +5,13 @@ import shlex
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
+_DURATION_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(us|ms|s|m|h)")
 _DURATION_S: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?)([bkmg])?b?$")
+_SIZE = re.compile(r"^([0-9]{1,15}(?:\.[0-9]{1,15})?)([bkmg])?b?$")
 _SIZE_BYTES: Final = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-_PORT = re.compile(r"^(?:(?P<ip>[\d.]+):)(?P<host>\d+):(?P<container>\d+)(?:/(?P<protocol>tcp|udp))?$")
+_PORT = re.compile(
+    r"^(?:(?P<ip>[0-9.]{1,15}):)(?P<host>[0-9]{1,5}):(?P<container>[0-9]{1,5})(?:/(?P<protocol>tcp|udp))?$"
+)
 _NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")
 
 
@@ -41,7 +43,7 @@ def words(value: Any) -> Any:
 def health_test(value: Any) -> Any:
     """A health test as a list that begins with CMD, CMD-SHELL or NONE; a text is for the shell."""
     test = ("CMD-SHELL", value) if isinstance(value, str) else value
-    if not test or test[0] not in ("CMD", "CMD-SHELL", "NONE"):
+    if not isinstance(test, list | tuple) or not test or test[0] not in ("CMD", "CMD-SHELL", "NONE"):
         raise ValueError("a list begins with CMD, CMD-SHELL or NONE")
     return test
 
@@ -72,7 +74,7 @@ def mount(value: Any) -> Any:
 def texts(value: Any) -> Any:
     """A mapping of texts from a mapping, or from a list of NAME=VALUE; numbers become texts."""
     if isinstance(value, list):
-        value = dict(entry.split("=", 1) if "=" in str(entry) else (entry, None) for entry in value)
+        value = {name: entry if equals else None for name, equals, entry in (str(one).partition("=") for one in value)}
     if not isinstance(value, dict):
         raise ValueError("write NAME: VALUE")
     for name, entry in value.items():
@@ -96,7 +98,7 @@ def networks(value: Any) -> Any:
 def dependencies(value: Any) -> Any:
     """service → condition, from a list or from the long form."""
     if isinstance(value, list):
-        return dict.fromkeys(value, "service_started")
+        return dict.fromkeys(map(str, value), "service_started")
     if not isinstance(value, dict) or not all(isinstance(entry, dict) for entry in value.values()):
         raise ValueError("write SERVICE: {condition: …}")
     for name, entry in value.items():

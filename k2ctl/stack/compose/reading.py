@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from k2ctl.errors import UsageError
 from k2ctl.profiles import strict_yaml
+from k2ctl.profiles.strict_yaml import brief
 from k2ctl.stack.compose.interpolation import interpolate
 from k2ctl.stack.compose.model import Project, Service
 
@@ -53,14 +54,22 @@ def _count_nodes(path: Path, tree: Any) -> None:
 def _absolute(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Paths are meant from the file's own folder, wherever the command is typed."""
     for service in _mappings(tree.get("services")):
-        service["volumes"] = [_absolute_mount(entry, folder) for entry in service.get("volumes") or []]
+        if isinstance(service.get("volumes"), list):
+            service["volumes"] = [_absolute_mount(entry, folder) for entry in service["volumes"]]
         build = service.get("build")
         if isinstance(build, dict) and "context" in build:
-            build["context"] = str((folder / str(build["context"])).resolve())
+            build["context"] = _resolved(folder, str(build["context"]))
     for secret in _mappings(tree.get("secrets")):
         if "file" in secret:
-            secret["file"] = str((folder / str(secret["file"])).resolve())
+            secret["file"] = _resolved(folder, str(secret["file"]))
     return tree
+
+
+def _resolved(folder: Path, text: str) -> str:
+    try:
+        return str((folder / text).resolve())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{brief(text)} in the Compose file is no path: {error}", "Correct it.") from error
 
 
 def _mappings(node: Any) -> list[dict[str, Any]]:
@@ -70,7 +79,7 @@ def _mappings(node: Any) -> list[dict[str, Any]]:
 def _absolute_mount(entry: Any, folder: Path) -> Any:
     if isinstance(entry, str) and entry.startswith("."):
         source, _, rest = entry.partition(":")
-        return f"{(folder / source).resolve()}:{rest}"
+        return f"{_resolved(folder, source)}:{rest}"
     return entry
 
 
