@@ -1,6 +1,5 @@
-"""The root command, the list of commands in the order of the help, and the one place where errors end."""
+"""The root command, and the list of commands in the order of the help."""
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -9,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from k2ctl.errors import ExitCode, K2Error
+from k2ctl.ending import accept_any_text, concluded, in_utf8
 from k2ctl.signals import ENDING, interrupt, on_signals
 
 
@@ -92,57 +91,18 @@ def root(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; errors become a line, a hint and a code here and nowhere else."""
+    """Run one command and return its exit code."""
+    if argv is None:
+        in_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    try:
-        # A command that is told to go clears away what it started; those that end in their own way say how.
-        with on_signals(interrupt, *ENDING):
-            result = app(arguments, prog_name=NAME, standalone_mode=False)
-            sys.stdout.flush()
-    except K2Error as error:
-        if debug:
-            raise
-        return _report(str(error), error.hint, error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return _report("Interrupted.", "", ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output went away (`k2ctl … | head`). Typer and Rich end so too, by themselves.
-        _drop_output()
-        return ExitCode.FAILED
-    except OSError as error:
-        _drop_output()
-        if debug:
-            raise
-        # A full disk, a folder that is not there, a file that may not be written.
-        where = f"{error.filename}: " if error.filename else ""
-        return _report(f"{where}{error.strerror or error}.", _WHERE, ExitCode.FAILED)
-    except Exception as error:
-        shown = getattr(error, "format_message", None)
-        if shown is None:
-            raise
-        if shown().startswith("Usage:"):
-            sys.stderr.write(shown() + "\n")
-            return ExitCode.USAGE
-        context = getattr(error, "ctx", None)
-        return _report(shown(), f"See: {getattr(context, 'command_path', NAME)} --help", ExitCode.USAGE)
-    return int(result) if isinstance(result, int) else ExitCode.OK
+    accept_any_text()
+    # A command that is told to go clears away what it started; those that end in their own way say how.
+    with on_signals(interrupt, *ENDING):
+        return concluded(lambda: _run(arguments), NAME, debug="--debug" in arguments)
 
 
-def _drop_output() -> None:
-    """What is still to be written to stdout goes nowhere, so that Python does not complain of it at its end."""
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-_WHERE = "Where in the program: the same command as k2ctl --debug …"
-
-
-def _report(message: str, hint: str, code: ExitCode) -> int:
-    from k2ctl.console import err
-
-    # A terminal breaks lines by itself; a path broken by us could not be copied.
-    err().print(f"k2ctl: {message}", style="red", soft_wrap=True)
-    if hint:
-        err().print(f"  {hint}", soft_wrap=True)
-    return code
+def _run(arguments: list[str]) -> Any:
+    """Typer's own `main` would end the process by itself when a pipe is closed, and say nothing of why."""
+    command: Any = typer.main.get_command(app)
+    with command.make_context(NAME, arguments) as context:
+        return command.invoke(context)

@@ -1,5 +1,6 @@
 """The two consoles: data goes to stdout, talk goes to stderr."""
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,17 +14,24 @@ def out() -> "Console":
 
     Text is shown as it is: a path or a trade with square brackets is no markup.
     """
-    from rich.console import Console
-
-    return Console(highlight=False, markup=False)
+    return _console(to_stderr=False)
 
 
 @cache
 def err() -> "Console":
     """Progress and prose."""
+    return _console(to_stderr=True)
+
+
+def _console(*, to_stderr: bool) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, markup=False)
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich would end the process; where errors end, it is known what a closed pipe means."""
+            raise BrokenPipeError
+
+    return Ours(stderr=to_stderr, highlight=False, markup=False)
 
 
 def say(message: str) -> None:
@@ -32,7 +40,7 @@ def say(message: str) -> None:
 
 
 def print_json(line: str | bytes) -> None:
-    """One JSON document on one line of stdout, never wrapped or coloured."""
-    text = line.decode() if isinstance(line, bytes) else line
-    out().file.write(text + "\n")
-    out().file.flush()
+    """One JSON document on one line of stdout, in UTF-8 whatever the locale, never wrapped or coloured."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write((line.encode() if isinstance(line, str) else line) + b"\n")
+    sys.stdout.buffer.flush()

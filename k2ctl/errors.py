@@ -12,6 +12,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNHEALTHY = 3
     INTERRUPTED = 130
+    READER_GONE = 141
+    """As a shell has it of programs that SIGPIPE ends: whoever read the output has closed it."""
 
 
 class K2Error(Exception):
@@ -73,6 +75,20 @@ class StateError(K2Error):
 
 class FencedError(LakeError):
     """Another consumer has committed past the offsets that this one started from."""
+
+
+class TooLong(K2Error):
+    """A query was ended because its time was over."""
+
+    def __init__(self) -> None:
+        super().__init__("The query took longer than it may.", "Ask for less: a shorter window, fewer symbols.")
+
+
+class TooLarge(K2Error):
+    """A query was ended because of the memory that it held."""
+
+    def __init__(self) -> None:
+        super().__init__("The query took more memory than it may.", "Have it hold less, or give it more: --memory-mb")
 
 
 def first_line(error: BaseException) -> str:

@@ -6,8 +6,7 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
-from k2ctl.errors import BrokerError, K2Error, LakeError, UsageError
-from k2ctl.query.history import TooLong
+from k2ctl.errors import BrokerError, K2Error, LakeError, TooLong, UsageError
 from k2ctl.query.names import UnknownSymbol
 
 MEDIA_TYPE: Final = "application/problem+json"

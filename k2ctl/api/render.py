@@ -1,4 +1,4 @@
-"""An answer as the client wants it: JSON with its evidence, or rows as CSV or an Arrow stream."""
+"""An answer as the client wants it: JSON with its evidence, or rows as CSV, an Arrow stream or an Arrow file."""
 
 import hashlib
 import io
@@ -11,12 +11,13 @@ from starlette.responses import Response, StreamingResponse
 
 from k2ctl.api.problems import Refused
 from k2ctl.query.answer import Answer, Evidence
-from k2ctl.query.formats import write_arrow, write_csv
+from k2ctl.query.formats import csv_header, csv_lines, write_arrow, write_arrow_stream
 from k2ctl.query.objects import json_objects
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
 ARROW: Final = "application/vnd.apache.arrow.stream"
+ARROW_FILE: Final = "application/vnd.apache.arrow.file"
 _PART_ROWS: Final = 5_000
 
 
@@ -34,9 +35,9 @@ def representation(accept: str) -> str:
             return JSON
         if wanted in {CSV, "text/*"}:
             return CSV
-        if wanted == ARROW:
-            return ARROW
-    raise Refused("not-acceptable", f"There are {JSON}, {CSV} and {ARROW}.")
+        if wanted in {ARROW, ARROW_FILE}:
+            return wanted
+    raise Refused("not-acceptable", f"There are {JSON}, {CSV}, {ARROW} and {ARROW_FILE}.")
 
 
 def etag_of(*parts: object) -> str:
@@ -89,8 +90,8 @@ def rendered(answer: Answer, media: str, headers: dict[str, str], cursor: str | 
 
 
 def _content(answer: Answer, media: str, cursor: str | None) -> Iterator[bytes]:
-    if media == ARROW:
-        return _arrow(answer.table)
+    if media in _WRITE_ARROW:
+        return _arrow(answer.table, media)
     if media == CSV:
         return _csv(answer.table)
     return _json(answer.table, {"next": cursor, "evidence": evidence_document(answer.evidence)})
@@ -104,15 +105,17 @@ def _json(table: pa.Table, rest: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _csv(table: pa.Table) -> Iterator[bytes]:
-    for number, part in enumerate([table.slice(0, 0), *_parts(table)]):
-        sink = io.BytesIO()
-        write_csv(part, sink)
-        yield sink.getvalue() if not number else sink.getvalue().partition(b"\n")[2]
+    yield csv_header(table.schema)
+    for part in _parts(table):
+        yield csv_lines(part)
 
 
-def _arrow(table: pa.Table) -> Iterator[bytes]:
+_WRITE_ARROW: Final = {ARROW: write_arrow_stream, ARROW_FILE: write_arrow}
+
+
+def _arrow(table: pa.Table, media: str) -> Iterator[bytes]:
     sink = io.BytesIO()
-    write_arrow(table, sink)
+    _WRITE_ARROW[media](table, sink)
     content = sink.getbuffer()
     for start in range(0, len(content), 65_536):
         yield bytes(content[start : start + 65_536])

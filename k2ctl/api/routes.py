@@ -45,6 +45,7 @@ ROWS: dict[int | str, dict[str, Any]] = {
             "application/json": {"schema": {"type": "object", "required": ["rows", "next", "evidence"]}},
             "text/csv": {"schema": {"type": "string"}},
             "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/vnd.apache.arrow.file": {"schema": {"type": "string", "format": "binary"}},
         },
     },
     304: {"description": "As the client has it"},

@@ -14,7 +14,7 @@ from k2ctl.errors import K2Error, UsageError
 from k2ctl.options import parse_count, parse_duration
 
 if TYPE_CHECKING:
-    from k2ctl.query.answer import Answer
+    from k2ctl.query.answer import Answer, Evidence
     from k2ctl.query.formats import Rows
     from k2ctl.query.seam import AsOf
     from k2ctl.query.window import Window
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 DEFAULT_WINDOW = "15m"
 TABLE_LIMIT = 20
 """Rows that the table format shows unless told otherwise; the other formats give all."""
+_ALL = frozenset({"0", "all", "none"})
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 
-Format = Literal["table", "json", "csv", "parquet", "arrow"]
+Format = Literal["table", "json", "csv", "parquet", "arrow", "arrows"]
+
+BINARY = ("parquet", "arrow", "arrows")
 
 Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="One symbol or several.")]
 WindowOption = Annotated[
@@ -33,6 +36,12 @@ WindowOption = Annotated[
 ]
 SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this ISO time on (UTC).")]
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this ISO time (UTC).")]
+LimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--limit", metavar="N", help=f"At most N rows, 0 for all [default: {TABLE_LIMIT} in a table, else all]."
+    ),
+]
 AsOfOption = Annotated[
     str | None,
     typer.Option("--as-of", metavar="TIME|SNAPSHOT", help="The table as it was then; the stream is left out."),
@@ -77,12 +86,10 @@ def time_of(text: str) -> int:
 
 
 def limit_of(limit: str | None, form: Format) -> int | None:
+    """How many rows are wanted; None for all."""
     if limit is None:
         return TABLE_LIMIT if form == "table" else None
-    rows = parse_count(limit)
-    if rows < 1:
-        raise UsageError("--limit must be at least 1.", "Leave it out for all rows.")
-    return rows
+    return None if limit.lower() in _ALL else parse_count(limit) or None
 
 
 def as_of(text: str | None) -> "AsOf | None":
@@ -105,7 +112,7 @@ def format_of(form: Format, as_json: bool) -> Format:
 
 def check_output(form: Format, output: Path | None) -> None:
     """Refuse what would not be read: bytes on a terminal, a drawn table in a file."""
-    if output is None and form in ("parquet", "arrow") and sys.stdout.isatty():
+    if output is None and form in BINARY and sys.stdout.isatty():
         raise UsageError(
             f"{form} is binary and stdout is a terminal.", f"Write a file: --format {form} -o trades.{form}"
         )
@@ -123,31 +130,51 @@ def write_rows(rows: "Rows", form: Format, output: Path | None) -> None:
 
 def show(answer: "Answer", form: Format, output: Path | None, *, trades: bool = True) -> None:
     """Rows to stdout or a file, the footer to stderr; `trades` picks the columns that matter most of a trade."""
-    from k2ctl.console import err, out
-    from k2ctl.panels.query import footer, rows_table, trades_table
+    from k2ctl.console import out
+    from k2ctl.panels.query import rows_table, trades_table
 
+    cut: list[str] = []
     if form != "table":
         write_rows(answer.table, form, output)
     elif len(answer.table):
-        out().print(trades_table(answer.table, out().width) if trades else rows_table(answer.table, out().width))
-    for line in footer(answer.evidence, len(answer.table)):
+        drawn = (trades_table if trades else rows_table)(answer.table, out().width)
+        out().print(drawn.table)
+        cut = drawn.cut
+    show_footer(answer.evidence, cut, len(answer.table))
+
+
+def show_footer(evidence: "Evidence", cut: list[str], rows: int | None = None) -> None:
+    """The footer to stderr. `cut`: what of the rows is not shown."""
+    from k2ctl.console import err
+    from k2ctl.panels.query import footer
+
+    for line in footer(evidence, rows, cut):
         err().print(line, soft_wrap=not err().is_terminal)
+
+
+def part_of(output: Path) -> Path:
+    """Where a file is written until it is whole."""
+    return output.with_name(f".{output.name}.part")
 
 
 @contextmanager
 def _sink(output: Path | None) -> Iterator[IO[bytes]]:
-    """stdout, or a file that appears when it is whole."""
+    """stdout, or a file that appears when it is whole, and leaves nothing when it never is."""
     if output is None:
+        sys.stdout.flush()
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    temporary = output.with_name(f".{output.name}.part")
+    temporary = part_of(output)
     try:
         with temporary.open("wb") as file:
             yield file
         temporary.replace(output)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if error.errno is None:  # of the rows, which are computed as they are written
+            raise
         raise K2Error(
             f"{output} cannot be written: {error.strerror or error}", "Name a file that can: -o FILE"
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,14 +1,17 @@
 """`k2ctl query`: the lake and the stream as one table."""
 
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from k2ctl.commands.answers import (
-    TABLE_LIMIT,
     AsOfOption,
+    Format,
     FormatOption,
     JsonFormatOption,
+    LimitOption,
     OutputOption,
     SinceOption,
     Symbols,
@@ -18,12 +21,17 @@ from k2ctl.commands.answers import (
     check_output,
     format_of,
     limit_of,
+    part_of,
     show,
+    show_footer,
     window_of,
     write_rows,
 )
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, parse_count, parse_duration
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatchReader
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -42,9 +50,7 @@ def recent(
     window: WindowOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    limit: Annotated[
-        str | None, typer.Option("--limit", metavar="N", help=f"At most N rows [default: {TABLE_LIMIT} in a table].")
-    ] = None,
+    limit: LimitOption = None,
     fields: Annotated[
         str | None, typer.Option("--fields", metavar="NAME,...", help="Only these columns, in this order.")
     ] = None,
@@ -111,6 +117,7 @@ def ohlcv(
     window: WindowOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    limit: LimitOption = None,
     form: FormatOption = "table",
     as_json: JsonFormatOption = False,
     output: OutputOption = None,
@@ -118,25 +125,33 @@ def ohlcv(
 ) -> None:
     """Bars of a symbol, oldest first, from the same lake and stream as `recent`: the last bar may still grow.
 
+    Under a limit, the newest bars are given.
+
     Example:  k2ctl query ohlcv BHP --bar 1m --window 1h
     """
     form, asked, moment = format_of(form, as_json), window_of(window, since, until), as_of(at)
-    bar_us = round(parse_duration(bar) * 1e6)
+    bar_us, rows = round(parse_duration(bar) * 1e6), limit_of(limit, form)
     if bar_us < 1000:
         raise UsageError("A bar is at least one millisecond long.", "For instance: --bar 1m")
     check_output(form, output)
+
+    from dataclasses import replace
 
     from k2ctl.home import require_endpoints
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints()) as session:
         answer = session.bars(symbols, bar_us, asked, as_of=moment)
+    if rows is not None and len(answer.table) > rows:
+        newest = answer.table.slice(len(answer.table) - rows)
+        answer = replace(answer, table=newest, evidence=replace(answer.evidence, more=True))
     show(answer, form, output, trades=False)
 
 
 @app.command(short_help="One SELECT over trades, reference, snapshots and gaps.")
 def sql(
     text: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT, in DuckDB's SQL.")],
+    limit: LimitOption = None,
     form: FormatOption = "table",
     as_json: JsonFormatOption = False,
     output: OutputOption = None,
@@ -147,8 +162,8 @@ def sql(
     """One SELECT over the views trades (lake and stream, each trade once), reference, snapshots and gaps.
 
     The query can read nothing else: no file, no network, no extension, no setting. Rows are written as they are
-    computed. The table format shows the first 20; the others give all. Trades that were put aside look like gaps
-    until they are given back; the footer says so.
+    computed. The query runs in a process of its own, which is ended when its time or its memory is over. Trades that
+    were put aside look like gaps until they are given back; the footer says so.
 
     Examples:
 
@@ -158,27 +173,44 @@ def sql(
     """
     form = format_of(form, as_json)
     check_output(form, output)
-    moment, limit_mb, limit_s = as_of(at), parse_count(memory), parse_duration(timeout)
+    limit_mb, limit_s, rows = parse_count(memory), parse_duration(timeout), limit_of(limit, form)
     if limit_mb < 16 or limit_s <= 0:
         raise UsageError("A query needs 16 MB and some time.", "Leave --memory-mb and --timeout out.")
 
-    from k2ctl.console import err, out
-    from k2ctl.home import require_endpoints
-    from k2ctl.panels.query import footer, rows_table
-    from k2ctl.query.session import Session
-    from k2ctl.query.sql import SqlLimits, first_rows
-    from k2ctl.query.sql import sql as run
+    from k2ctl.bounds import Bounds, bounded
 
-    with (
-        Session.at(require_endpoints()) as session,
-        run(session, text, SqlLimits(limit_mb, limit_s), as_of=moment) as answer,
-    ):
-        if form == "table":
-            out().print(rows_table(first_rows(answer.rows, TABLE_LIMIT), out().width))
-        else:
-            write_rows(answer.rows, form, output)
-    for line in footer(answer.evidence):
-        err().print(line, soft_wrap=not err().is_terminal)
+    # Whatever starts threads is imported in the child.
+    def answer(begun: Callable[[], None]) -> None:
+        from k2ctl.home import require_endpoints
+        from k2ctl.query.session import Session
+        from k2ctl.query.sql import SqlLimits
+        from k2ctl.query.sql import sql as run
+
+        with Session.at(require_endpoints()) as session:
+            limits = SqlLimits(limit_mb, limit_s)
+            with run(session, text, limits, as_of=as_of(at), begun=begun) as found:
+                cut = _write_limited(found.rows, rows, form, output)
+            show_footer(found.evidence, cut)
+
+    bounded(answer, Bounds(limit_s, limit_mb, part_of(output) if output else None), "k2ctl query sql")
+
+
+def _write_limited(rows: "RecordBatchReader", limit: int | None, form: Format, output: Path | None) -> list[str]:
+    """Write at most `limit` rows, and return what was cut."""
+    import pyarrow as pa
+
+    from k2ctl.console import out
+    from k2ctl.panels.query import cut_by, rows_table
+    from k2ctl.query.formats import Limited
+
+    limited, cut = Limited(rows, limit), list[str]()
+    if form == "table":
+        drawn = rows_table(pa.Table.from_batches(list(limited), limited.schema), out().width)
+        out().print(drawn.table)
+        cut = drawn.cut
+    else:
+        write_rows(limited, form, output)
+    return [*([cut_by(limit)] if limited.more and limit else []), *cut]
 
 
 @app.command(short_help="What a query reads, and how long each stage takes.")
@@ -187,7 +219,7 @@ def explain(
     window: WindowOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="At most N rows.")] = None,
+    limit: LimitOption = None,
     at: AsOfOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -196,7 +228,7 @@ def explain(
     Example:  k2ctl query explain BHP --window 15m
     """
     asked, moment = window_of(window, since, until), as_of(at)
-    rows = None if limit is None else limit_of(limit, "table")
+    rows = limit_of(limit, "json")
 
     from dataclasses import asdict
 

@@ -1,23 +1,32 @@
 """What `k2ctl query` shows: the trades as a table, and under them where they come from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from k2ctl.panels.style import count, counted, seconds
 from k2ctl.query.answer import Evidence
-from k2ctl.query.texts import text_column
+from k2ctl.query.objects import text_column
 
 _WIDE: Final = 110
+_VALUES_CUT: Final = "long values shortened (whole: --format csv)"
 _GAP: Final = 2
 """What lies between two columns of a table without a box."""
 
 
-def trades_table(trades: pa.Table, width: int) -> Table:
+class Drawn(NamedTuple):
+    """A table as it is shown, and what of the rows it does not show."""
+
+    table: Table
+    cut: list[str]
+
+
+def trades_table(trades: pa.Table, width: int) -> Drawn:
     """Newest first; narrow terminals get the columns that matter most."""
     columns = {"time (UTC)": _times(trades), "symbol": text_column(trades.column("symbol"))}
     columns["price"] = _aligned(text_column(trades.column("price")))
@@ -37,27 +46,42 @@ def trades_table(trades: pa.Table, width: int) -> Table:
         table.add_column(name, justify="right" if name in ("price", "quantity") else "left", no_wrap=True)
     for row in zip(*columns.values(), strict=True):
         table.add_row(*(Text(value or "") for value in row))
-    return table
+    used = sum(_width(name, [value or "" for value in values]) for name, values in columns.items())
+    return Drawn(table, [_VALUES_CUT] if used - _GAP > width else [])
 
 
-def rows_table(rows: pa.Table, width: int) -> Table:
+def rows_table(rows: pa.Table, width: int) -> Drawn:
     """Any rows, every column as it is called, numbers to the right; columns that do not fit are counted."""
     texts = [_shown(column) for column in rows.columns]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    used = 0
+    used, cut = 0, list[str]()
     cells: list[list[str]] = []
     for field, column in zip(rows.schema, texts, strict=True):
-        used += max(map(len, (field.name, *column))) + _GAP
+        used += _width(field.name, column)
         if used > width - 10 and cells:
-            table.add_column(f"+ {len(texts) - len(cells)} more", style="dim", no_wrap=True)
+            left_out = len(texts) - len(cells)
+            table.add_column(f"+ {left_out} more", style="dim", no_wrap=True)
             cells.append([""] * len(rows))
+            cut.append(f"{counted(left_out, 'column')} left out (all: --format csv)")
             break
+        if used - _GAP > width:
+            cut.append(_VALUES_CUT)
         number = any(test(field.type) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
         table.add_column(field.name, justify="right" if number else "left", no_wrap=True)
         cells.append(column)
     for row in zip(*cells, strict=True):
         table.add_row(*map(Text, row))
-    return table
+    return Drawn(table, cut)
+
+
+def _width(name: str, values: Sequence[str]) -> int:
+    """Cells that a column takes."""
+    return max(map(cell_len, (name, *values))) + _GAP
+
+
+def cut_by(limit: int) -> str:
+    """What is said of rows that the limit cut off."""
+    return f"there are more than {counted(limit, 'row')} (all: --limit 0)"
 
 
 def _shown(column: pa.ChunkedArray) -> list[str]:
@@ -89,8 +113,11 @@ def plan_table(evidence: Evidence, rows: int) -> Table:
     return table
 
 
-def footer(evidence: Evidence, rows: int | None = None) -> list[Text]:
-    """Where the rows come from, how fresh they are, and whether they are all there are; `rows`: how many, if known."""
+def footer(evidence: Evidence, rows: int | None = None, cut: Sequence[str] = ()) -> list[Text]:
+    """Where the rows come from, how fresh they are, and whether they are all there are.
+
+    rows: how many, if known. cut: what of them the display leaves out; that the data is complete is another thing.
+    """
     lines = [] if rows is None else [_rows_line(evidence, rows)]
     lines += [*_silent_lines(evidence), _source_line(evidence)]
     lines.append(Text("ms: " + _stages(evidence), style="dim"))
@@ -99,16 +126,19 @@ def footer(evidence: Evidence, rows: int | None = None) -> list[Text]:
         lines.append(Text(left_out, style="yellow"))
     if evidence.lost:
         lines.append(Text(f"lost before they were read, times unknown: {evidence.lost:,} trades of the topic", "red"))
-    return [*lines, _verdict(evidence)]
+    all_cut = [*([cut_by(rows)] if evidence.more and rows else []), *cut]
+    if all_cut:
+        lines.append(Text("not all is shown: " + "; ".join(all_cut), style="yellow"))
+    return [*lines, _verdict(evidence, cut=bool(all_cut))]
 
 
 def _stages(evidence: Evidence) -> str:
     return "  ".join(f"{name} {ms:.0f}" for name, ms in evidence.stages_ms.items())
 
 
-def _verdict(evidence: Evidence) -> Text:
+def _verdict(evidence: Evidence, *, cut: bool = False) -> Text:
     if evidence.complete:
-        return Text("complete", style="green")
+        return Text("the data is complete, what is shown is cut" if cut else "complete", style="green")
     return Text("incomplete: " + "; ".join(evidence.missing), style="bold red")
 
 

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2ctl.errors import K2Error, LakeError
+from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.pinned import Plan
 from k2ctl.lake.reading.scan import another, open_duckdb, unreadable
@@ -32,13 +32,6 @@ _BARS: Final = """
     GROUP BY ALL ORDER BY bar_start, symbol
 """
 """Trades of the same microsecond count in the order of their arrival."""
-
-
-class TooLong(K2Error):
-    """A query was ended because its time was over."""
-
-    def __init__(self) -> None:
-        super().__init__("The query took longer than it may.", "Ask for less: a shorter window, fewer symbols.")
 
 
 class FilesGone(LakeError):

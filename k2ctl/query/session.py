@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
-from k2ctl.errors import UsageError
+from k2ctl.errors import TooLong, UsageError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.pinned import Pinned, Plan
@@ -16,7 +16,7 @@ from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, Evidence, evidence_of
 from k2ctl.query.aside import Aside, read_aside
-from k2ctl.query.history import FilesGone, History, TooLong
+from k2ctl.query.history import FilesGone, History
 from k2ctl.query.names import unknown
 from k2ctl.query.owed import owed_entries, owed_reasons
 from k2ctl.query.page import Page

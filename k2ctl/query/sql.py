@@ -10,14 +10,15 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from k2ctl.errors import K2Error, LakeError, RolledBack, UsageError
+from k2ctl.errors import K2Error, LakeError, RolledBack, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.reading.pinned import Plan, reference_plan
 from k2ctl.lake.reading.scan import open_duckdb, unreadable
 from k2ctl.query.answer import Evidence, evidence_of
+from k2ctl.query.carried import carried
 from k2ctl.query.gaps import GAPS_SCHEMA, gap_table
-from k2ctl.query.history import History, TooLong
+from k2ctl.query.history import History
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
 from k2ctl.query.stages import Stages
@@ -55,9 +56,14 @@ class SqlError(UsageError):
 
 @contextmanager
 def sql(
-    session: Session, text: str, limits: SqlLimits | None = None, *, as_of: AsOf | None = None
+    session: Session,
+    text: str,
+    limits: SqlLimits | None = None,
+    *,
+    as_of: AsOf | None = None,
+    begun: Callable[[], None] = lambda: None,
 ) -> Iterator[SqlAnswer]:
-    """Run one SELECT over the views `VIEWS`; rows are read within the block.
+    """Run one SELECT over the views `VIEWS`; rows are read within the block. `begun`: called when its time begins.
 
     Raises:
         SqlError: it is not a single SELECT, names what is not there, or needs what is not allowed.
@@ -77,6 +83,7 @@ def sql(
     tables = LockedTables(session.seam.lake, sources, plan, limits, gaps if _GAPS.search(text) else None)
     timer = threading.Timer(limits.seconds, tables.interrupt)
     timer.daemon = True
+    begun()
     timer.start()
     try:
         with stages.timed("start"), _as_errors():
@@ -105,17 +112,6 @@ def _named(text: str) -> set[str]:
     """The tables that a query names, in lower case. The parser looks files up, and so it is locked as well."""
     with _as_errors(), duckdb.connect(config={"enable_external_access": "false"}) as parser:
         return {name.lower() for name in parser.get_table_names(text)}
-
-
-def first_rows(rows: pa.RecordBatchReader, count: int) -> pa.Table:
-    """As many rows as are wanted, without computing the rest."""
-    taken: list[pa.RecordBatch] = []
-    while sum(map(len, taken)) < count:
-        batch = next(iter(rows), None)
-        if batch is None:
-            break
-        taken.append(batch)
-    return pa.Table.from_batches(taken, rows.schema).slice(0, count)
 
 
 def check(text: str) -> None:
@@ -187,7 +183,7 @@ class LockedTables:
 
     def run(self, text: str) -> pa.RecordBatchReader:
         """The rows of one SELECT, as they are computed."""
-        return self._connection.sql(text).to_arrow_reader(_BATCH_ROWS)
+        return carried(self._connection.sql(text)).to_arrow_reader(_BATCH_ROWS)
 
     def interrupt(self) -> None:
         """End the query, from another thread."""

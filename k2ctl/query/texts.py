@@ -1,28 +1,20 @@
-"""Columns as the texts that people and scripts read: exact decimals, ISO times in UTC, canonical uuids."""
+"""Columns as the texts that people and scripts read: exact decimals, ISO times in UTC, canonical uuids.
 
-from typing import Any, Final
+What has no text of its own (lists, structs, maps) is JSON, see `objects`.
+"""
+
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2ctl.query import rarer
 from k2ctl.schema.trade import DECIMAL_ONE, DECIMAL_SCALE
 
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _UUID_DIGITS: Final = [at for at in range(36) if at not in {8, 13, 18, 23}]
 _TIME_WIDTH: Final = len("2026-11-25 10:00:00.000000")
-
-
-def text_column(column: pa.ChunkedArray) -> list[str | None]:
-    """Any column that is not a number or a truth value, as texts; null stays None."""
-    array = whole(column)
-    exact = exact_texts(array)
-    values: list[Any] = (array if exact is None else exact).to_pylist()
-    if exact is not None or _is_plain(array.type):
-        return values
-    if pa.types.is_decimal(array.type):
-        return _wide_decimals(values)
-    return [None if value is None else str(value) for value in values]
 
 
 def whole(column: pa.ChunkedArray) -> pa.Array:
@@ -31,27 +23,28 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
     return array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
 
 
-def exact_texts(array: pa.Array) -> pa.Array | None:
-    """Ids, times and prices as an array of texts; None of other types."""
+def texts_of(array: pa.Array) -> pa.Array | None:
+    """Each value of a type that is not made of others as text, null where there is none; None of other types."""
     kind = array.type
+    if pa.types.is_string(kind):
+        return array
+    if isinstance(array, pa.DictionaryArray):
+        return _looked_up(array)
     if isinstance(array, pa.UuidArray):
         return _uuids(array)
+    if isinstance(array, pa.ExtensionArray):
+        return texts_of(array.storage)
     if pa.types.is_decimal128(kind) and kind.precision <= 18 and kind.scale == DECIMAL_SCALE:
         return _decimals(array)
-    if pa.types.is_timestamp(kind) and kind.unit == "us":
-        return _times(array.cast(pa.timestamp("us")))
-    return None
+    if pa.types.is_timestamp(kind) and kind.unit == "us" and kind.tz:
+        return _times(array)
+    return rarer.texts_of(array)
 
 
-def _is_plain(kind: pa.DataType) -> bool:
-    """Whether JSON has a value for it; the computed columns of SQL may be of any type."""
-    plain = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
-    return any(test(kind) for test in plain) or pa.types.is_boolean(kind) or pa.types.is_dictionary(kind)
-
-
-def _wide_decimals(values: list[Any]) -> list[str | None]:
-    """Sums and products of prices: as exact as the others, slower."""
-    return [None if value is None else f"{value.normalize():f}" for value in values]
+def _looked_up(array: pa.DictionaryArray) -> pa.Array | None:
+    """Each distinct value is made a text once."""
+    distinct = texts_of(array.dictionary)
+    return None if distinct is None else distinct.take(array.indices)
 
 
 def _uuids(array: pa.UuidArray) -> pa.Array:
@@ -64,10 +57,10 @@ def _uuids(array: pa.UuidArray) -> pa.Array:
 
 def _times(array: pa.Array) -> pa.Array:
     """ISO 8601. Arrow's own text lacks the T and the Z, and its `strftime` takes ten times as long."""
-    texts = array.cast(pa.string())
+    texts = array.cast(pa.timestamp("us")).cast(pa.string())
     start, end = np.frombuffer(texts.buffers()[1], np.int32)[[0, len(texts)]] if len(texts) else (0, 0)
-    if texts.null_count or end - start != _TIME_WIDTH * len(texts):  # a year of more than four digits
-        return pc.strftime(array, format="%Y-%m-%dT%H:%M:%SZ")
+    if texts.null_count or end - start != _TIME_WIDTH * len(texts):  # not four digits of a year
+        return rarer.texts_of(array)
     made = np.empty((len(texts), _TIME_WIDTH + 1), np.uint8)
     made[:, :-1] = np.frombuffer(texts.buffers()[2], np.uint8)[start:end].reshape(-1, _TIME_WIDTH)
     made[:, 10], made[:, -1] = ord("T"), ord("Z")

@@ -111,7 +111,7 @@ def test_a_reader_that_goes_away_is_no_trouble(arguments: list[str]) -> None:
         [sys.executable, "-m", "k2ctl", *arguments], stdout=writer, stderr=subprocess.PIPE, env=BUFFERED, check=False
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["cost", "--csv"], ["cost", "--json"], ["cost"]])

@@ -79,7 +79,7 @@ def test_csv_has_the_same_texts(trades: np.ndarray, capsys: pytest.CaptureFixtur
 def test_binary_formats_keep_decimals(trades: np.ndarray, tmp_path: Path, form: str) -> None:
     file = tmp_path / f"trades.{form}"
     assert main(["query", "recent", "BHP", "--window", "all", "--format", form, "-o", str(file)]) == ExitCode.OK
-    table = pq.read_table(file) if form == "parquet" else pa.ipc.open_stream(file.read_bytes()).read_all()
+    table = pq.read_table(file) if form == "parquet" else pa.ipc.open_file(file.read_bytes()).read_all()
     assert table.column("price").type == pa.decimal128(18, 8)
     assert table.column("price").to_pylist() == [Decimal(int(m)).scaleb(-8) for m in trades["price"][::-1]]
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
@@ -87,6 +87,8 @@ def test_binary_formats_keep_decimals(trades: np.ndarray, tmp_path: Path, form: 
 
 def test_a_binary_format_goes_to_a_pipe(trades: np.ndarray, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["query", "recent", "BHP", "--window", "all", "--format", "arrow"]) == ExitCode.OK
+    assert len(pa.ipc.open_file(capfdbinary.readouterr().out).read_all()) == 100
+    assert main(["query", "recent", "BHP", "--window", "all", "--format", "arrows"]) == ExitCode.OK
     assert len(pa.ipc.open_stream(capfdbinary.readouterr().out).read_all()) == 100
 
 
@@ -147,7 +149,7 @@ def test_the_lake_alone_is_marked_incomplete(trades: np.ndarray, capsys: pytest.
         ["BHP", "--since", "yesterday"],
         ["BHP", "--window", "5m", "--since", "2014-03-10"],
         ["BHP", "--since", "2014-03-11", "--until", "2014-03-10"],
-        ["BHP", "--limit", "0"],
+        ["BHP", "--limit", "-1"],
         ["BHP", "--limit", "many"],
         ["BHP", "--format", "xml"],
         ["BHP", "-o", "trades.txt"],

@@ -17,14 +17,13 @@ from pyiceberg.types import IntegerType, NestedField, StringType, StructType
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
-from k2ctl.errors import ExitCode, LakeError
+from k2ctl.errors import ExitCode, LakeError, TooLong
 from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.references import store_references
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.formats import write_csv
-from k2ctl.query.history import TooLong
 from k2ctl.query.seam import AsOf
 from k2ctl.query.session import Session
 from k2ctl.query.sql import SqlError, SqlLimits, sql
@@ -249,14 +248,32 @@ def test_the_command_line(
     )
     assert (code, json.loads(out)) == (ExitCode.OK, [{"symbol": "BHP", "total": str(sum(range(1000, 1050)) / 100)}])
     assert "complete" in err
-    code, out, _ = run("sql", "SELECT symbol, price FROM trades WHERE symbol = 'BHP'")
+    code, out, err = run("sql", "SELECT symbol, price FROM trades WHERE symbol = 'BHP'")
     assert (code, out.count("BHP")) == (ExitCode.OK, 20)
+    assert "more than 20 rows (all: --limit 0)" in err
+    assert "the data is complete, what is shown is cut" in err
+    for command in (
+        ("sql", "SELECT symbol, timestamp FROM trades WHERE symbol = 'BHP'"),
+        ("recent", "BHP", "--window", "all"),
+    ):
+        for form, found in (("table", lambda text: text.count("BHP")), ("json", lambda text: len(json.loads(text)))):
+            code, out, err = run(*command, "--limit", "0", "--format", form)
+            assert (found(out), "is cut" in err, err.endswith("complete")) == (50, False, True)
+            code, out, err = run(*command, "--limit", "7", "--format", form)
+            assert (found(out), "more than 7 rows" in err, err.endswith("complete")) == (7, True, False)
+            code, out, err = run(*command, "--limit", "50", "--format", form)
+            assert (found(out), "is cut" in err) == (50, False)
+    bars = ("ohlcv", "BHP", "--bar", "1ms", "--window", "all")
+    assert len(json.loads(run(*bars, "--format", "json")[1])) == 50
+    code, out, err = run(*bars, "--limit", "7", "--format", "json")
+    assert json.loads(out) == json.loads(run(*bars, "--format", "json")[1])[-7:]
+    assert "more than 7 rows" in err
     code, out, err = run("sql", "DROP VIEW trades")
     assert (code, out) == (ExitCode.USAGE, "")
     assert "Only a single SELECT" in err
     file = tmp_path / "bars.arrow"
     assert run("ohlcv", "BHP", "--bar", "10ms", "--window", "all", "--format", "arrow", "-o", str(file))[0] == 0
-    with pa.ipc.open_stream(file.read_bytes()) as reader:
+    with pa.ipc.open_file(file.read_bytes()) as reader:
         assert len(reader.read_all()) == 5
     code, out, _ = run("recent", "BHP", "--window", "all", "--fields", "price,symbol", "--format", "csv")
     assert out.splitlines()[0] == "price,symbol"

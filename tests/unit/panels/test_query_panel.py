@@ -21,7 +21,7 @@ ROWS = pa.table(
 def lines(width: int) -> list[str]:
     canvas = Console(width=width, file=io.StringIO())
     with canvas.capture() as captured:
-        canvas.print(rows_table(ROWS, width))
+        canvas.print(rows_table(ROWS, width).table)
     return captured.get().splitlines()
 
 

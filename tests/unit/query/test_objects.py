@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.query.objects import json_objects
-from k2ctl.query.texts import text_column
+from k2ctl.query.objects import json_objects, text_column
 from tests.made_trades import make_rows, make_trades
 
 INSTANT = pa.timestamp("us", "UTC")
@@ -22,8 +21,13 @@ def row_by_row(table: pa.Table) -> list[dict[str, object]]:
 
 
 def parsed(table: pa.Table) -> list[dict[str, object]]:
-    objects: list[dict[str, object]] = orjson.loads(b"[" + json_objects(table, b",\n") + b"]")
-    return objects
+    """The objects, with the values of JSON's own types as texts again."""
+    objects = orjson.loads(b"[" + json_objects(table, b",\n") + b"]")
+    return [{name: as_text(value) for name, value in row.items()} for row in objects]
+
+
+def as_text(value: object) -> object:
+    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def test_trades_are_the_same_objects_as_row_by_row_also_in_a_slice() -> None:
@@ -45,7 +49,7 @@ def test_any_text_is_escaped(texts: list[str | None]) -> None:
         pa.array([1, None, -(2**63)], pa.int64()),
         pa.array([2**64 - 1, None], pa.uint64()),
         pa.array([True, None, False]),
-        pa.array([1.5, None, float("nan"), 1e300]),
+        pa.array([1.5, None, float("nan"), 1e16]),
         pa.array([0, None, 253_402_300_800_000_000], INSTANT),
         pa.array([-1, 253_402_300_800_000_000, 0], INSTANT),
         pa.array([Decimal("-1.5"), None], pa.decimal128(18, 8)),
@@ -59,9 +63,8 @@ def test_any_text_is_escaped(texts: list[str | None]) -> None:
 )
 def test_columns_of_any_type_are_as_row_by_row(array: pa.Array) -> None:
     table = pa.table({"a": array, "n": pa.array(range(len(array)))})
-    expected = orjson.loads(orjson.dumps(row_by_row(table)))
-    assert parsed(table) == expected
-    assert parsed(table.slice(1)) == expected[1:]
+    assert parsed(table) == row_by_row(table)
+    assert parsed(table.slice(1)) == row_by_row(table)[1:]
 
 
 def test_no_rows_and_no_columns_are_json_too() -> None:

@@ -1,0 +1,146 @@
+"""How a command ends: errors become a line, a hint and an exit code here and nowhere else; any text can be written."""
+
+import codecs
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Any, Final
+
+import typer
+
+from k2ctl.errors import ExitCode, K2Error
+
+_WHERE: Final = "Where in the program: the same command as k2ctl --debug …"
+_SIGNS: Final = {
+    "×": "x",
+    "→": "->",
+    "…": "...",
+    "≤": "<=",
+    "≥": ">=",
+    "✓": "ok",
+    "✗": "x",
+    "–": "-",
+    "−": "-",
+    "µ": "u",
+}
+_SIGNS_HANDLER: Final = "k2ctl-signs"
+
+
+def concluded(work: Callable[[], Any], program: str, *, debug: bool = False) -> int:
+    """Do the work of one command and return its exit code; with `debug`, an error is raised as it came."""
+    try:
+        code = _code_of(work)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone (`k2ctl … | head`): as for other programs, that is no failure to be told.
+        _drop_output()
+        return ExitCode.READER_GONE
+    except Exception as error:
+        if debug:
+            raise
+        return _told(error, program)
+    except KeyboardInterrupt:
+        return _report("Interrupted.", "", ExitCode.INTERRUPTED)
+    return code
+
+
+def _code_of(work: Callable[[], Any]) -> int:
+    try:
+        result = work()
+    except typer.Exit as ended:
+        return ended.exit_code
+    return int(result) if isinstance(result, int) else ExitCode.OK
+
+
+def _told(error: Exception, program: str) -> int:
+    if isinstance(error, K2Error):
+        return _report(str(error), error.hint, error.exit_code)
+    if isinstance(error, typer.Abort):
+        return _report("Interrupted.", "", ExitCode.INTERRUPTED)
+    if isinstance(error, UnicodeEncodeError):
+        return _report("What was typed is not valid UTF-8.", "Type it in UTF-8, or see: locale", ExitCode.USAGE)
+    if isinstance(error, OSError):
+        _drop_output()
+        # A full disk, a folder that is not there, a file that may not be written.
+        where = f"{error.filename}: " if error.filename else ""
+        return _report(f"{where}{error.strerror or error}.", _WHERE, ExitCode.FAILED)
+    shown = getattr(error, "format_message", None)
+    if shown is None:
+        raise error
+    if shown().startswith("Usage:"):
+        sys.stderr.write(shown() + "\n")
+        return ExitCode.USAGE
+    context = getattr(error, "ctx", None)
+    return _report(shown(), f"See: {getattr(context, 'command_path', program)} --help", ExitCode.USAGE)
+
+
+def _report(message: str, hint: str, code: ExitCode) -> int:
+    from k2ctl.console import err
+
+    try:
+        # A terminal breaks lines by itself; a path broken by us could not be copied.
+        err().print(f"k2ctl: {message}", style="red", soft_wrap=True)
+        if hint:
+            err().print(f"  {hint}", soft_wrap=True)
+    except BrokenPipeError:
+        _drop_output()
+    return code
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere, so that Python does not complain of it at its end."""
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def last_words(work: Callable[[], int]) -> int:
+    """The exit code of a process that ends right behind `work`, whatever it raises, with all that it has to say."""
+    try:
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+        code = ExitCode.FAILED
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = ExitCode.READER_GONE
+    return code
+
+
+def accept_any_text() -> None:
+    """Have the output take every text, whatever its encoding: signs that it lacks are spelled with those it has."""
+    codecs.register_error(_SIGNS_HANDLER, _spelled)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=_SIGNS_HANDLER)
+
+
+def in_utf8() -> None:
+    """Begin anew in UTF-8 where the locale knows nothing beyond ASCII: arguments, names of files and what they hold.
+
+    Python does so by itself in the locale C, unless it is told not to.
+    """
+    if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606
+
+
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    """One sign in other ones; bytes of a name that are no UTF-8 as they were."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    sign = error.object[error.start]
+    if "\udc80" <= sign <= "\udcff":
+        return bytes([ord(sign) - 0xDC00]), error.start + 1
+    return _SIGNS.get(sign) or sign.encode("ascii", "backslashreplace").decode(), error.start + 1
