@@ -69,6 +69,10 @@ class RolledBack(LakeError):
     """The table's current snapshot is not built upon the commit that its offsets are from."""
 
 
+class UnknownTable(LakeError):
+    """The place of a table holds metadata that its catalog does not know: the catalog was lost, or turned back."""
+
+
 class StateError(K2Error):
     """The state store does not answer, refuses to write, or holds what cannot be read."""
 

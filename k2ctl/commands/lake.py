@@ -26,11 +26,11 @@ def lake() -> None:
 
 
 @contextmanager
-def opened(endpoints: "Endpoints") -> Iterator["Lake"]:
+def opened(endpoints: "Endpoints", *, trusting: bool = False) -> Iterator["Lake"]:
     """The lake of the stack; a catalog or a warehouse that fails on the way is one clear line."""
     from k2ctl.lake.catalog import Lake
 
-    with Lake.at(endpoints) as found, found.answering():
+    with Lake.at(endpoints, trusting=trusting) as found, found.answering():
         yield found
 
 
@@ -156,3 +156,6 @@ app.command("accept-rollback", short_help="Go on from a snapshot that the table 
     lake_repair.accept_rollback
 )
 app.command("undo-rollback", short_help="Take a rollback of the table back.")(lake_repair.undo_rollback)
+app.command("register", short_help="Register the tables again, after the catalog was lost or turned back.")(
+    lake_repair.register
+)

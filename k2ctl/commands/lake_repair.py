@@ -1,4 +1,4 @@
-"""`k2ctl lake accept-rollback`, `undo-rollback`: ways on from what others did to the table; each asks first."""
+"""`k2ctl lake register`, `accept-rollback`, `undo-rollback`: ways on from what happened to a table; each asks first."""
 
 import sys
 from typing import Annotated
@@ -51,6 +51,40 @@ def undo_rollback(yes: YesOption = False) -> None:
         confirm("Make the other one current again?", "k2ctl lake undo-rollback --yes", yes=yes)
         undo(lake, SystemClock(), seen)
     say(f"The table is at snapshot {seen.newest} again.")
+
+
+def register(
+    metadata: Annotated[
+        str, typer.Option("--metadata", metavar="FILE", help="The metadata file to take [the newest].")
+    ] = "",
+    yes: YesOption = False,
+) -> None:
+    """Register the tables in the catalog again, after it was lost or turned back, from their newest metadata files.
+
+    With --metadata the table goes on from that file; what else lies at its place is given up.
+
+    Example:  k2ctl lake register
+    """
+    from k2ctl.commands.lake import opened
+    from k2ctl.console import say
+    from k2ctl.home import require_endpoints
+    from k2ctl.lake.registering import plan
+    from k2ctl.lake.registering import register as carry_out
+
+    with opened(require_endpoints(), trusting=True) as lake:
+        planned = plan(lake, metadata)
+        for one in planned:
+            instead = f", instead of {one.instead_of}" if one.instead_of else ""
+            say(f"{one.name} becomes {one.chosen}{instead}.")
+            for file in one.newest_given_up:
+                say(f"  Given up, and moved to the quarantine beside the table: {file} and what is like it.")
+        if not planned:
+            say("Nothing to register: the catalog knows all that is there.")
+            return
+        confirm("Register?", "k2ctl lake register --yes", yes=yes)
+        for one in planned:
+            carry_out(lake, one)
+    say("Registered. See: k2ctl lake status")
 
 
 def confirm(question: str, command: str, *, yes: bool) -> None:

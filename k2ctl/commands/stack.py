@@ -49,11 +49,12 @@ def up(
     """
     import orjson
 
-    from k2ctl.console import out, print_json
+    from k2ctl.console import out, print_json, say
     from k2ctl.panels.stack import service_progress, up_panel
     from k2ctl.profiles import lasting_name, load_profile
     from k2ctl.stack.engine import Wanted
     from k2ctl.stack.lifecycle import up as start
+    from k2ctl.stack.readiness import lost_catalog
 
     load_profile(profile)
     ports = dict(map(_parse_port, port or []))
@@ -64,6 +65,9 @@ def up(
         print_json(orjson.dumps(result.endpoints.shown()))
     else:
         out().print(up_panel(result))
+    lost = lost_catalog(result.endpoints)
+    if lost:
+        say(lost)
 
 
 def _parse_port(text: str) -> tuple[str, int | None]:

@@ -2,13 +2,11 @@
 
 import errno
 import logging
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from pyiceberg.catalog.sql import SqlCatalog, SqlCatalogBaseTable
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.io import PY_IO_IMPL, FileIO, load_file_io
 from pyiceberg.io.pyarrow import pyarrow_to_schema
@@ -17,15 +15,16 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
 from pyiceberg.transforms import HourTransform, IdentityTransform
-from sqlalchemy import event
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from k2ctl.errors import LakeError, LakeUnanswered, first_line
+from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, first_line
 from k2ctl.home import Endpoints, without_password
+from k2ctl.lake.database import DatabaseCatalog, is_gone, known_uuids, make_tables
 from k2ctl.lake.opened import check_readable, damaged
+from k2ctl.lake.place import is_strange, last_commit, metadata_files, strangers
 from k2ctl.lake.storage import IO_CLASS
 from k2ctl.schema.rows import arrow_schema
-from k2ctl.schema.topics import TABLE
+from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
 
 CATALOG_NAME: Final = "k2"
 TABLE_PROPERTIES: Final = {
@@ -52,12 +51,23 @@ class Lake:
     """The table of trades in its catalog. One per process and thread that commits; holds a connection pool.
 
     storage: properties of the file IO that reaches the warehouse, such as `s3.endpoint`; empty for local files.
+    trusting: take the catalog's word, without a look at what lies at the tables' places.
     """
 
-    def __init__(self, catalog_uri: str, warehouse: str, storage: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        catalog_uri: str,
+        warehouse: str,
+        storage: Mapping[str, str] = MappingProxyType({}),
+        *,
+        trusting: bool = False,
+    ) -> None:
         self.catalog_uri = catalog_uri
         self.warehouse = warehouse
         self.storage = dict(storage)
+        self._trusted = {TABLE, REFERENCE_TABLE} if trusting else set[str]()
+        if not trusting and is_gone(catalog_uri):
+            self._require_nothing_at(TABLE)  # before an empty catalog takes the place of the one that is gone
         properties = {
             **self.storage,
             PY_IO_IMPL: IO_CLASS,
@@ -67,15 +77,15 @@ class Lake:
             "init_catalog_tables": "false",  # they are made here, so that many may open a new catalog at once
         }
         try:
-            self.catalog = _Catalog(CATALOG_NAME, **properties)
-            _make_tables(self.catalog)
+            self.catalog = DatabaseCatalog(CATALOG_NAME, **properties)
+            make_tables(self.catalog)
         except (SQLAlchemyError, OSError) as error:
             raise self._unanswered(error) from error
 
     @classmethod
-    def at(cls, endpoints: Endpoints) -> "Lake":
+    def at(cls, endpoints: Endpoints, *, trusting: bool = False) -> "Lake":
         """The lake of a running stack."""
-        return cls(endpoints.catalog_uri, endpoints.warehouse, endpoints.storage)
+        return cls(endpoints.catalog_uri, endpoints.warehouse, endpoints.storage, trusting=trusting)
 
     def __enter__(self) -> "Lake":
         return self
@@ -89,7 +99,7 @@ class Lake:
 
     def file_io(self) -> FileIO:
         """What reaches the warehouse: the file IO of every table of this lake."""
-        return load_file_io(dict(self.catalog.properties), self.warehouse)
+        return load_file_io({**self.storage, PY_IO_IMPL: IO_CLASS}, self.warehouse)
 
     def table(self) -> Table:
         """The table with its newest metadata.
@@ -107,17 +117,64 @@ class Lake:
 
         Raises:
             LakeError: the catalog does not answer, the metadata is damaged, or the table is not as k2ctl reads it.
+            UnknownTable: what lies at its place is not what the catalog says.
         """
         try:
             table = self.catalog.load_table(name)
         except NoSuchTableError:
+            if name not in self._trusted:
+                self._require_nothing_at(name)
             return None
         except (SQLAlchemyError, OSError) as error:
             raise self._unanswered(error) from error
         except Exception as error:  # whatever the parsers of JSON and of the metadata raise
             raise damaged(f"The metadata file of the table {name}", error) from error
         check_readable(name, table)
+        if name not in self._trusted:
+            self.require_known(name, table)
+            self._trusted.add(name)
         return table
+
+    def _require_nothing_at(self, name: str) -> None:
+        """The catalog does not know a table: then nothing of one may lie at its place."""
+        with self.answering():
+            found = metadata_files(self.file_io(), self.place_of(name))
+        if found:
+            raise UnknownTable(
+                f"The catalog {without_password(self.catalog_uri)} does not know the table {name}, "
+                f"and its metadata is there: {found[-1]}.",
+                f"Register it again: k2ctl lake register. Or, to begin anew, move {self.place_of(name)} away.",
+            )
+
+    def require_known(self, name: str, table: Table) -> None:
+        """Nothing may lie at a table's place that the catalog does not know of.
+
+        Raises:
+            UnknownTable: another table's metadata, or that of later commits of this one.
+        """
+        with self.answering():
+            found = strangers(table.io, table)
+            if found:
+                table = self.catalog.load_table(name)  # others may have committed in between
+                found = [file for file in found if is_strange(file, table)]
+            known = known_uuids(self.catalog) if found else set()
+        own = str(table.metadata.table_uuid)
+        found = [file for file in found if file.table_uuid == own or file.table_uuid not in known]
+        if not found:
+            return
+        newest = max(found, key=lambda file: (file.commit, file.updated_ms))
+        if newest.table_uuid == own:
+            what = (
+                f"The catalog was turned back, as by a copy of it that was put back: it has the table {name} as of "
+                f"commit {last_commit(table.metadata)}, and metadata of commit {newest.commit} is there"
+            )
+        else:
+            what = f"At the place of the table {name} lies metadata of another one that the catalog does not know"
+        raise UnknownTable(f"{what}: {newest}.", "Choose the one to go on with: k2ctl lake register")
+
+    def place_of(self, name: str) -> str:
+        """Where a table lies that the catalog does not know."""
+        return f"{self.warehouse.rstrip('/')}/{name.replace('.', '/')}"
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -166,42 +223,3 @@ class Lake:
                 )
             except TableAlreadyExistsError:
                 return self.catalog.load_table(name)
-
-
-class _Catalog(SqlCatalog):
-    """pyiceberg's catalog in a database, whose connections are set up before the first one is made."""
-
-    def _init_catalog(self) -> None:
-        if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _set_up_sqlite)
-        elif self.engine.dialect.driver == "psycopg":
-            from k2ctl.lake.postgres import bound_waits
-
-            bound_waits(self.engine)
-        super()._init_catalog()
-
-
-def _make_tables(catalog: SqlCatalog) -> None:
-    """The catalog's own tables, where missing. Of two that make one at once the second fails, and finds it then."""
-    for _ in SqlCatalogBaseTable.metadata.tables:
-        try:
-            catalog.create_tables()
-            return
-        except (IntegrityError, ProgrammingError):
-            continue
-        except OperationalError as error:
-            if "already exists" not in str(error):
-                raise
-    catalog.create_tables()
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    """Let readers pass a writer, wait for a lock rather than fail at once, and have each commit on the disk."""
-    connection.execute("PRAGMA busy_timeout=5000")
-    # With NORMAL a power cut takes the last commits, rows and offsets together. But files that those had replaced are
-    # deleted by then: spill files that were given back, old metadata. The table would lead to files that are gone.
-    connection.execute("PRAGMA synchronous=FULL")
-    # Two that open a new file at once both want to change its mode, and SQLite fails one of them without waiting. The
-    # mode is the file's, so whoever comes first sets it for all.
-    with suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA journal_mode=WAL")

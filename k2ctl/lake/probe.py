@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from k2ctl.errors import LakeError, first_line
 from k2ctl.home import Endpoints, without_password
 from k2ctl.lake.catalog import Lake
+from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
 
 
 def object_round_trip(endpoints: Endpoints) -> None:
@@ -34,6 +35,17 @@ def object_round_trip(endpoints: Endpoints) -> None:
         raise LakeError(
             f"The warehouse {endpoints.warehouse} gave back another object than it took.", "See: k2ctl stack status"
         )
+
+
+def require_known_tables(endpoints: Endpoints) -> None:
+    """The catalog knows what lies at the places of the tables.
+
+    Raises:
+        UnknownTable: it was lost, or turned back.
+    """
+    with Lake.at(endpoints) as lake:
+        for name in (TABLE, REFERENCE_TABLE):
+            lake.find_table(name)
 
 
 def list_catalog(endpoints: Endpoints) -> list[str]:

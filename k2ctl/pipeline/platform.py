@@ -18,7 +18,7 @@ from k2ctl.pipeline.degradation.admit import Admission
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.start import Beginning, settle_epochs
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.topics import reference_topic
+from k2ctl.schema.topics import REFERENCE_TABLE, reference_topic
 from k2ctl.state.chunks import ChunkPlan
 
 
@@ -85,6 +85,7 @@ def open_platform(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock) -> Pla
 def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) -> Platform:
     """See `open_platform`."""
     profile, chunks = plan.profile, plan_chunks(plan.profile.consumer)
+    lake.find_table(REFERENCE_TABLE)  # refused here, not where reference data comes in
     writer = TableWriter(lake, clock, SnapshotRetention.from_profile(profile.lake.expire))
     with BrokerAdmin(endpoints) as admin:
         topic, _ = make_topics(admin, profile)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from k2ctl.broker.probe import PROBE_TOPIC
-from k2ctl.errors import K2Error, NotAllowed, StackError, UsageError
+from k2ctl.errors import K2Error, NotAllowed, StackError, UnknownTable, UsageError
 from k2ctl.home import Endpoints, forget_endpoints, load_endpoints, save_endpoints, without_password
 from k2ctl.profiles import External, load_external, profile_names, profile_path
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
@@ -166,6 +166,8 @@ def _try(endpoints: Endpoints, service: str) -> tuple[bool, str]:
         try_for_real(endpoints, service)
     except NotAllowed as error:
         return True, f"answers; no record was tried on {PROBE_TOPIC}: {error}"
+    except UnknownTable as error:
+        return True, f"{error} {error.hint}"  # with the endpoints written it can be registered
     except K2Error as error:
         return False, str(error)
     return True, ""

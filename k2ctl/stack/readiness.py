@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
+from urllib.parse import urlparse
 
 from k2ctl.broker.probe import round_trip
-from k2ctl.errors import BrokerError, K2Error, NotAllowed, StackError
+from k2ctl.errors import BrokerError, K2Error, NotAllowed, StackError, UnknownTable
 from k2ctl.home import Endpoints
+from k2ctl.schema.topics import TABLE
 from k2ctl.state.server import ping
 
 RETRY_S: Final = 0.2
@@ -54,10 +57,26 @@ def try_for_real(endpoints: Endpoints, service: str, *, thorough: bool = True) -
             probe.list_catalog(endpoints)
 
 
+def lost_catalog(endpoints: Endpoints) -> str:
+    """What to say where a catalog's file is gone, or empty, and the table's metadata is not; else nothing."""
+    file, folder = (Path(urlparse(url).path) for url in (endpoints.catalog_uri, endpoints.warehouse))
+    if not endpoints.catalog_uri.startswith("sqlite") or (file.exists() and file.stat().st_size):
+        return ""
+    if not any(folder.glob(f"{TABLE.replace('.', '/')}/metadata/*.metadata.json")):
+        return ""
+    return f"The catalog {file} is gone, and the table is not. Register it again: k2ctl lake register"
+
+
 def health(endpoints: Endpoints, service: str) -> str:
     """`healthy`, or what is wrong, for a service that `try_for_real` knows."""
     try:
         try_for_real(endpoints, service)
+        if service in ("catalog", "postgres"):
+            from k2ctl.lake.probe import require_known_tables
+
+            require_known_tables(endpoints)
+    except UnknownTable as error:
+        return f"{error} {error.hint}"
     except NotAllowed:
         return "healthy"  # it answered; what it lets this user do is between the two
     except K2Error as error:

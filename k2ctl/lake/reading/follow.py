@@ -88,14 +88,18 @@ class TableFollower:
         """
         location = self._current_location()
         if location is None:
-            return None
+            return self._pinned_anew()
         with self._lock:
             if location != self._location or self._pinned is None:
-                table = self._lake.find_table()
-                if table is None:
-                    return None
-                self._pinned, self._location = self._kept(table), table.metadata_location
+                return self._pinned_anew()
             return self._pinned
+
+    def _pinned_anew(self) -> Pinned | None:
+        table = self._lake.find_table()
+        if table is None:
+            return None
+        self._pinned, self._location = self._kept(table), table.metadata_location
+        return self._pinned
 
     def _current_location(self) -> str | None:
         namespace, _, name = TABLE.rpartition(".")

@@ -1,0 +1,127 @@
+"""pyiceberg's catalog in a database: its connections, its tables, and what rows it has."""
+
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pyiceberg.catalog import delete_files
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
+from pyiceberg.io import FileIO, load_file_io
+from pyiceberg.table.metadata import TableMetadata
+from sqlalchemy import URL, Engine, event, make_url, select
+from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+
+from k2ctl.lake.place import read_all
+
+
+class DatabaseCatalog(SqlCatalog):
+    """pyiceberg's catalog in a database, whose connections are set up before the first one is made."""
+
+    def _init_catalog(self) -> None:
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", _set_up_sqlite)
+            file = _file_of(self.engine.url)
+            if file is not None:
+                _follow_file(self.engine, file)
+        elif self.engine.dialect.driver == "psycopg":
+            from k2ctl.lake.postgres import bound_waits
+
+            bound_waits(self.engine)
+        super()._init_catalog()
+
+    def _delete_old_metadata(  # type: ignore[override]
+        self, io: FileIO, base: TableMetadata, metadata: TableMetadata
+    ) -> None:
+        """Delete the metadata files that a commit drops from the log, but for those that another name points to."""
+        try:
+            named = set(rows_of(self).values())
+        except SQLAlchemyError:
+            return  # the collector deletes them later
+        dropped = {entry.metadata_file for entry in base.metadata_log}
+        dropped -= {entry.metadata_file for entry in metadata.metadata_log}
+        delete_files(io, dropped - named, "metadata")
+
+
+def make_tables(catalog: SqlCatalog) -> None:
+    """The catalog's own tables, where missing. Of two that make one at once the second fails, and finds it then."""
+    for _ in SqlCatalogBaseTable.metadata.tables:
+        try:
+            catalog.create_tables()
+            return
+        except (IntegrityError, ProgrammingError):
+            continue
+        except OperationalError as error:
+            if "already exists" not in str(error):
+                raise
+    catalog.create_tables()
+
+
+def known_uuids(catalog: SqlCatalog) -> set[str]:
+    """The tables that a database knows, under whatever name and of whatever catalog."""
+    io = load_file_io(dict(catalog.properties))
+    return {file.table_uuid for file in read_all(io, rows_of(catalog).values())}
+
+
+def rows_of(catalog: SqlCatalog) -> dict[tuple[str, str], str]:
+    """(catalog's name, table's name) → its metadata file, of every table in a database."""
+    wanted = select(
+        IcebergTables.catalog_name,
+        IcebergTables.table_namespace,
+        IcebergTables.table_name,
+        IcebergTables.metadata_location,
+    )
+    with catalog.engine.connect() as connection:
+        found = connection.execute(wanted).all()
+    return {(owner, f"{namespace}.{name}"): location for owner, namespace, name, location in found if location}
+
+
+def is_gone(catalog_uri: str) -> bool:
+    """Whether a catalog is a file that is not there."""
+    file = _file_of(make_url(catalog_uri))
+    return file is not None and not file.exists()
+
+
+def _file_of(url: URL) -> Path | None:
+    """The file of a catalog in SQLite; None for a server's, and for one in memory."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return Path(str(url.database))
+
+
+def _follow_file(engine: Engine, file: Path) -> None:
+    """Use no connection to a file that was deleted or replaced: what is written there nobody would find again."""
+
+    def note(_: Any, record: Any) -> None:
+        record.info["file"] = _identity(file)
+
+    def compare(_: Any, record: Any, __: Any) -> None:
+        now = _identity(file)
+        if now is None:
+            gone = sqlite3.OperationalError(f"the file {file} is gone")
+            raise OperationalError("connect", {}, gone)
+        if now != record.info["file"]:
+            raise DisconnectionError(f"the file {file} was replaced")
+
+    event.listen(engine, "connect", note)
+    event.listen(engine, "checkout", compare)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    """Let readers pass a writer, wait for a lock rather than fail at once, and have each commit on the disk."""
+    connection.execute("PRAGMA busy_timeout=5000")
+    # With NORMAL a power cut takes the last commits, rows and offsets together. But files that those had replaced are
+    # deleted by then: spill files that were given back, old metadata. The table would lead to files that are gone.
+    connection.execute("PRAGMA synchronous=FULL")
+    # Two that open a new file at once both want to change its mode, and SQLite fails one of them without waiting. The
+    # mode is the file's, so whoever comes first sets it for all.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,156 @@
+"""Registering a table again: the catalog was lost or turned back, and the table's metadata files are there.
+
+One of them is made the table. Others that lie at its place, of other tables or of later commits, are given up: they
+move into the quarantine beside the table, so that the place holds one table again.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pyiceberg.catalog.sql import IcebergTables
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
+
+from k2ctl.errors import LakeError, UsageError
+from k2ctl.lake.aside.folder import AsideFolder
+from k2ctl.lake.catalog import CATALOG_NAME, Lake
+from k2ctl.lake.database import rows_of
+from k2ctl.lake.place import MetadataFile, metadata_files
+from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
+
+TABLES = (TABLE, REFERENCE_TABLE)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What is to be done for one table.
+
+    chosen: the metadata file that becomes the table. instead_of: the one that the catalog has now, if any. given_up:
+    the metadata files that leave the place.
+    """
+
+    name: str
+    chosen: MetadataFile
+    instead_of: str | None
+    given_up: tuple[MetadataFile, ...]
+
+    @property
+    def newest_given_up(self) -> list[MetadataFile]:
+        """Of every table that is given up, its newest file."""
+        return list({file.table_uuid: file for file in self.given_up}.values())
+
+
+def plan(lake: Lake, wanted: str = "") -> list[Registration]:
+    """The tables whose place and catalog do not agree. wanted: the metadata file to take; else the newest one.
+
+    Raises:
+        UsageError: several tables lie at one place, and `wanted` names none of their files.
+        LakeError: the database knows the table under another name.
+    """
+    found = []
+    with lake.answering():
+        rows = rows_of(lake.catalog)
+        for name in TABLES:
+            current = rows.get((CATALOG_NAME, name))
+            place = current.rpartition("/metadata/")[0] if current else lake.place_of(name)
+            one = _planned(lake, name, current, metadata_files(lake.file_io(), place), wanted)
+            if one is not None:
+                _require_unnamed(one, rows)
+                found.append(one)
+    if wanted and not any(one.chosen.location == wanted for one in found):
+        raise UsageError(f"{wanted} is no metadata file that could be registered.", "See: k2ctl lake register")
+    return found
+
+
+def _planned(
+    lake: Lake, name: str, current: str | None, files: Sequence[MetadataFile], wanted: str
+) -> Registration | None:
+    named = [file for file in files if file.location == wanted]
+    if not files or (wanted and not named):
+        return None
+    if len({file.table_uuid for file in files}) > 1 and not named:
+        newest = {file.table_uuid: file for file in files}
+        listed = "".join(f"\n  {file}" for file in newest.values())
+        raise UsageError(
+            f"Several tables lie at the place of {name}; their newest metadata files:{listed}",
+            "Choose the one to go on with: k2ctl lake register --metadata FILE. The others are given up.",
+        )
+    chosen = named[0] if named else _newest_whole(lake, files)
+    given_up = tuple(f for f in files if f.table_uuid != chosen.table_uuid or f.commit > chosen.commit)
+    if current == chosen.location and not given_up:
+        return None
+    if not wanted and current in {file.location for file in files if file.commit + 1 >= chosen.commit}:
+        return None  # one commit more may be another writer's that is swapping now
+    return Registration(name, chosen, current, given_up)
+
+
+def _newest_whole(lake: Lake, files: Sequence[MetadataFile]) -> MetadataFile:
+    """The newest whose list of manifests is there: that of a commit which lost its race has been deleted."""
+    io = lake.file_io()
+    whole = (f for f in reversed(files) if f.manifest_list is None or io.new_input(f.manifest_list).exists())
+    found = next(whole, None)
+    if found is None:
+        raise LakeError(
+            f"No metadata file of {files[-1].location.rpartition('/')[0]} leads to a snapshot that is there.",
+            "Put the table's files back from a copy.",
+        )
+    return found
+
+
+def _require_unnamed(one: Registration, rows: dict[tuple[str, str], str]) -> None:
+    """Two names of one table would be swapped apart from each other, and each lose what the other commits."""
+    folder = one.chosen.location.rpartition("/")[0]
+    for (catalog, name), location in rows.items():
+        if (catalog, name) != (CATALOG_NAME, one.name) and location.rpartition("/")[0] == folder:
+            raise LakeError(
+                f"The database knows a table at this place already, as {name} of the catalog '{catalog}': {location}",
+                "Remove that name first: two names of one table lose each other's commits.",
+            )
+
+
+def register(lake: Lake, one: Registration) -> None:
+    """Make the chosen metadata file the table; then clear away what is given up.
+
+    Raises:
+        LakeError: the catalog has changed in the meantime, or does not answer.
+    """
+    with lake.answering():
+        if one.instead_of is None:
+            with suppress(NamespaceAlreadyExistsError, IntegrityError):
+                lake.catalog.create_namespace(one.name.rpartition(".")[0])
+            try:
+                lake.catalog.register_table(one.name, one.chosen.location)
+            except TableAlreadyExistsError as error:
+                raise _changed() from error
+        elif one.instead_of != one.chosen.location:
+            _point_to(lake, one, one.instead_of)
+        try:
+            folder = AsideFolder(lake.catalog.load_table(one.name))
+        except NoSuchTableError as error:
+            raise _changed() from error
+        for file in one.given_up:
+            folder.quarantine(file.location, folder.read(file.location))
+            folder.delete(file.location)
+
+
+def _point_to(lake: Lake, one: Registration, before: str) -> None:
+    namespace, _, name = one.name.rpartition(".")
+    statement = (
+        update(IcebergTables)
+        .where(
+            IcebergTables.catalog_name == CATALOG_NAME,
+            IcebergTables.table_namespace == namespace,
+            IcebergTables.table_name == name,
+            IcebergTables.metadata_location == before,
+        )
+        .values(metadata_location=one.chosen.location, previous_metadata_location=before)
+    )
+    with lake.catalog.engine.begin() as connection:
+        if connection.execute(statement).rowcount < 1:
+            raise _changed()
+
+
+def _changed() -> LakeError:
+    return LakeError("The catalog has changed in the meantime.", "Look again: k2ctl lake register")
