@@ -51,7 +51,8 @@ def consume(
         typer.Option(
             "--state",
             metavar="memory|URL",
-            help="Keep sequence state in memory, or in a Redis at redis://HOST:PORT/0 [the stack's].",
+            help="Keep sequence state in memory, or in a Redis at redis://HOST:PORT/0 [the stack's]; a password as "
+            "${file:PATH} or ${env:NAME}.",
         ),
     ] = "",
     metrics_port: Annotated[
@@ -86,13 +87,13 @@ def consume(
     if metrics_address != LOOPBACK and metrics_port is None:
         raise UsageError("--metrics-address needs --metrics-port.", f"{EXAMPLE_METRICS} --metrics-address ADDRESS")
     if detach:
-        from k2ctl.profiles import lasting_name
+        from k2ctl.profiles import lasting_name, without_written_password
 
         _refuse_alone({"--rebase": rebase, "--until-caught-up": until_caught_up, "--name": bool(name)})
         options: dict[str, object] = {
             "--profile": lasting_name(profile) if profile else "",
             "--budget": budget,
-            "--state": state,
+            "--state": without_written_password(state),
             "--metrics-port": metrics_port,
         }
         if metrics_port and metrics_address != LOOPBACK:
@@ -107,7 +108,7 @@ def consume(
     from k2ctl.metrics import Exporter
     from k2ctl.pipeline.consumer import Consumer
     from k2ctl.pipeline.plan import ConsumerPlan, unique_id
-    from k2ctl.profiles import load_profile
+    from k2ctl.profiles import load_profile, state_address
     from k2ctl.stack.replicas import registered
 
     endpoints = require_endpoints()
@@ -116,7 +117,7 @@ def consume(
         until_caught_up=until_caught_up,
         rebase=rebase,
         budget=budget,
-        state=state,
+        state=state_address(state),
         group=group,
         named=bool(name),
         consumer_id=name or unique_id(),

@@ -36,11 +36,11 @@ def stats(
     from k2ctl.console import out, print_json
     from k2ctl.home import require_endpoints
     from k2ctl.panels.state import store_panel
-    from k2ctl.profiles import load_profile
+    from k2ctl.profiles import load_profile, state_address
     from k2ctl.sequence.store_view import view_store
 
     endpoints = require_endpoints()
-    view = view_store(endpoints, load_profile(profile or endpoints.profile), store)
+    view = view_store(endpoints, load_profile(profile or endpoints.profile), state_address(store))
     if as_json:
         print_json(orjson.dumps(asdict(view)))
     else:

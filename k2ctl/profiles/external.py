@@ -16,6 +16,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from k2ctl.errors import UsageError
 from k2ctl.home import is_secret
 from k2ctl.profiles.section import Section
 
@@ -79,10 +80,11 @@ class References:
             if not value:
                 raise ValueError(f"the environment has no {name}")
             return value
-        path = self.folder / Path(name).expanduser()
+        path = self.folder / name
         try:
+            path = self.folder / Path(name).expanduser()
             value = path.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
         if not value:
             raise ValueError(f"{path} is empty")
@@ -99,6 +101,39 @@ def _filled(text: str, info: ValidationInfo, encode: Callable[[str], str] = str)
     return _REFERENCE.sub(lambda found: encode(references.value(found[1], found[2])), text)
 
 
+def state_address(text: str) -> str:
+    """The address of a state store as `--state` names it, with what its references stand for.
+
+    Raises:
+        UsageError: one of them stands for nothing.
+    """
+    try:
+        return _REFERENCE.sub(lambda found: quote(References(Path.cwd()).value(found[1], found[2]), safe=""), text)
+    except ValueError as error:
+        raise UsageError(f"--state: {error}.", f"In the place of the password {_HOW}.") from error
+
+
+def without_written_password(text: str) -> str:
+    """The address for the command line of a process that stays, which every user of the machine can read.
+
+    Raises:
+        UsageError: there is a password in it.
+    """
+    bare = _REFERENCE.sub(_STANDS_FOR_ONE, text)
+    if any(secret.strip(_STANDS_FOR_ONE) for secret in _secrets_in(bare)):
+        raise UsageError(
+            "Every user of this machine could read the password of --state in the list of processes.",
+            "Name it instead: --state 'redis://:${file:/PATH}@HOST:PORT/0'",
+        )
+    return text
+
+
+def _secrets_in(address: str) -> list[str]:
+    written = re.search(r"://[^/?#]*?:([^/?#]*)@", address)
+    given = [value for name, value in re.findall(r"[?&]([^=&#]+)=([^&#]*)", address) if is_secret(name)]
+    return [*([written[1]] if written else []), *given]
+
+
 def _as_text(value: Any) -> Any:
     """YAML's numbers and truth values as the clients want them."""
     if isinstance(value, bool):
@@ -113,10 +148,7 @@ def _address(pattern: re.Pattern[str], form: str) -> Any:
         bare = _REFERENCE.sub(_STANDS_FOR_ONE, text)
         if not pattern.fullmatch(bare):
             raise ValueError(f"write {form}")
-        written = re.search(r"://[^/?#]*?:([^/?#]*)@", bare)
-        secrets = [written[1]] if written else []
-        secrets += [value for name, value in re.findall(r"[?&]([^=&#]+)=([^&#]*)", bare) if is_secret(name)]
-        if any(secret.strip(_STANDS_FOR_ONE) for secret in secrets):
+        if any(secret.strip(_STANDS_FOR_ONE) for secret in _secrets_in(bare)):
             raise ValueError(f"a password stands in no profile; {_HOW} in its place")
         return _filled(text, info, lambda value: quote(value, safe=""))
 

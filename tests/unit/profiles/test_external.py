@@ -5,9 +5,9 @@ from pathlib import Path
 import pyiceberg.io
 import pytest
 
-from k2ctl.errors import ProfileError
+from k2ctl.errors import ProfileError, UsageError
 from k2ctl.profiles import load_external, load_profile
-from k2ctl.profiles.external import EXAMPLE, STORAGE
+from k2ctl.profiles.external import EXAMPLE, STORAGE, state_address, without_written_password
 from k2ctl.stack.external import EXTERNAL
 
 README = Path(__file__).parent.parent.parent.parent / "README.md"
@@ -130,3 +130,23 @@ def test_the_endpoints_show_no_secret_and_find_the_profile_from_everywhere(
     for text in (repr(made), str(vars(made.shown()))):
         assert "hush" not in text
         assert "a%2Fb" not in text
+
+
+def test_an_option_names_a_password_and_does_not_hold_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("p@ss/word\n")
+    monkeypatch.setenv("K2_TEST_SECRET", "hush")
+    assert state_address("memory") == "memory"
+    assert state_address(f"redis://:${{file:{tmp_path}/secret}}@h:1/0") == "redis://:p%40ss%2Fword@h:1/0"
+    assert state_address("redis://:${env:K2_TEST_SECRET}@h:1/0") == "redis://:hush@h:1/0"
+    for gone in ("${file:/nowhere}", "${file:~nobody-of-this-name/x}", "${env:K2_TEST_NOTHING}"):
+        with pytest.raises(UsageError, match="--state: "):
+            state_address(f"redis://:{gone}@h:1/0")
+
+
+@pytest.mark.parametrize("url", ["redis://:hush@h:1/0", "rediss://me:hush@h/0", "unix:///x?db=0&password=hush"])
+def test_a_password_is_not_put_into_the_command_line_of_a_consumer_that_stays(url: str) -> None:
+    with pytest.raises(UsageError, match="list of processes") as refused:
+        without_written_password(url)
+    assert "hush" not in f"{refused.value}{refused.value.hint}"
+    for fine in ("", "memory", "redis://h:1/0", url.replace("hush", "${env:NAME}")):
+        assert without_written_password(fine) == fine
