@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "backfill": Entry("backfill", "Give back the trades that were put aside under pressure."),
     "query": Entry("query", "Query trades, from years ago to this second, as one table."),
     "api": Entry("api", "Queries over HTTP, and a live page."),
+    "dead-letters": Entry("dead_letters", "What could not become trades: look at it, send it again."),
     "gaps": Entry("gaps", "How complete the trades are, by symbol and day."),
     "state": Entry("state", "State of the store that consumers share."),
     "lake": Entry("lake", "State of the table; compaction and expiry."),

@@ -9,8 +9,10 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 from k2ctl.broker.admin import BrokerAdmin, refused
 from k2ctl.broker.clients import producer_config
 from k2ctl.broker.reader import read_between
+from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
+from k2ctl.schema.topics import is_trades_topic
 
 PROBE_TOPIC: Final = "k2.probe"
 CLOCK_TOPIC: Final = "k2.clock"
@@ -49,22 +51,40 @@ def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
         raise BrokerError("Kafka did not give a record back in time.", "See: k2ctl stack logs kafka")
 
 
-def clock_ahead_s(endpoints: Endpoints, timeout_s: float) -> float | None:
+def newest_record_ahead_s(endpoints: Endpoints, timeout_s: float) -> float | None:
+    """How far the newest record of any topic of trades is ahead of this machine's clock; None without records.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+    """
+    newest: list[int] = []
+    with BrokerAdmin(endpoints) as admin:
+        for topic in [name for name in admin.topics() if is_trades_topic(name)]:
+            marks = admin.watermarks(topic)
+            last = {p: (max(mark.low, mark.high - 1), mark.high) for p, mark in marks.items()}
+            fetched, _, _ = read_between(endpoints, topic, last, timeout_s, limit_records=len(last))
+            newest += [] if fetched.newest_ms is None else [fetched.newest_ms]
+    return max(newest) / 1e3 - time.time() if newest else None
+
+
+def clock_ahead_s(endpoints: Endpoints, timeout_s: float, clock: Clock | None = None) -> float | None:
     """How far Kafka's clock is ahead of this machine's, exact to half a round trip; None where it gives no time.
 
     Raises:
         BrokerError: no record was acknowledged in time.
     """
+    now_us = (clock or SystemClock()).now_us
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(CLOCK_TOPIC, 1, {"retention.ms": "60000", "message.timestamp.type": "LogAppendTime"})
     acknowledged: list[tuple[Message, float]] = []
     producer = Producer(producer_config(endpoints, **AT_ONCE, **{"delivery.report.only.error": False}))
 
+    def heard(_: KafkaError | None, message: Message) -> None:
+        acknowledged.append((message, now_us() / 1e6))
+
     def ask() -> tuple[Message, float, float]:
-        sent_s = time.time()
-        producer.produce(
-            CLOCK_TOPIC, b"?", partition=0, on_delivery=lambda _, message: acknowledged.append((message, time.time()))
-        )
+        sent_s = now_us() / 1e6
+        producer.produce(CLOCK_TOPIC, b"?", partition=0, on_delivery=heard)
         if producer.flush(timeout_s) or acknowledged[-1][0].error():
             raise BrokerError("Kafka acknowledged no record in time.", "See: k2ctl stack logs kafka")
         return acknowledged[-1][0], sent_s, acknowledged[-1][1]

@@ -33,8 +33,7 @@ class Fetched:
 
     values: the record values, b"" for an absent one. Keys are not kept: nothing in K2 is told by them alone.
     partition, offset: int32[n], int64[n]. oldest_ms, newest_ms: the earliest and the latest record timestamp at the
-    head of a partition's run of records, which is close to those of all where timestamps follow offsets; None without
-    records.
+    ends of a partition's run of records, which are those of all where timestamps follow offsets; None without records.
     """
 
     values: list[bytes]
@@ -54,9 +53,10 @@ class Fetched:
         if None in values:
             values = [value or b"" for value in values]
         partition = np.fromiter(map(Message.partition, messages), np.int32, count)
-        # A timestamp costs a tuple each, so only the first record of every run of a partition is asked for its.
-        heads = [0, *(np.flatnonzero(np.diff(partition)) + 1).tolist()] if count else []
-        times = [messages[at].timestamp()[1] for at in heads]
+        # A timestamp costs a tuple each, so only the ends of every run of a partition are asked for theirs.
+        breaks = np.flatnonzero(np.diff(partition))
+        ends = [0, *breaks.tolist(), *(breaks + 1).tolist(), count - 1] if count else []
+        times = [messages[at].timestamp()[1] for at in ends]
         return Fetched(
             values,
             partition,

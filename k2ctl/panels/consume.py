@@ -33,9 +33,15 @@ def status_text(status: ConsumerStatus) -> Text:
         f"  put aside {count(status.owed)}" if status.owed else "",
         f"  commit {status.commit_ms:.0f} ms" if status.commits else "",
         (f"  waiting: {status.waiting}", "yellow") if status.waiting else "",
+        (f"  {clock_line(status.clock_behind_s)}", "yellow") if status.clock_behind_s else "",
         (f"  state {REDUCED}: {status.state['why']}", "yellow") if status.state.get("guarantee") == REDUCED else "",
         "  state damaged by another program, and replaced" if status.state.get("damaged") else "",
     )
+
+
+def clock_line(behind_s: float) -> str:
+    """What is the case with a clock that is behind Kafka's, and what to do."""
+    return f"clock {seconds(behind_s)} behind Kafka's, whose time holds; set it: timedatectl set-ntp true"
 
 
 def summary(totals: Totals, counts: Counts, sequence: SequenceCounts, elapsed_s: float) -> Table:

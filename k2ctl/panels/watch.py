@@ -13,6 +13,7 @@ from rich.text import Text
 
 from k2ctl.broker.overview import Overview
 from k2ctl.panels.chart import LABEL_WIDTH, Threshold, log_chart
+from k2ctl.panels.consume import clock_line
 from k2ctl.panels.style import ACTION_SIGNS, LEVEL_STYLES, bar, count, seconds, size
 from k2ctl.state.guarantee import REDUCED
 
@@ -267,6 +268,9 @@ def _consumers(overview: Overview, height: int) -> Panel:
         state = status.get("state") or {}
         if state.get("guarantee") == REDUCED:
             lines.append(Text(f"  state {REDUCED}: {state['why']}", style="yellow", no_wrap=True, overflow="ellipsis"))
+        if status.get("clock_behind_s"):
+            behind = clock_line(status["clock_behind_s"])
+            lines.append(Text(f"  {behind}", style="yellow", no_wrap=True, overflow="ellipsis"))
         worst = max((p["high_watermark"] - p["committed"] for p in status["partitions"]), default=0)
         for part in status["partitions"]:
             behind = max(0, part["high_watermark"] - part["committed"])

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from k2ctl.broker.dead_letters import DeadLetters
+from k2ctl.broker.kafka_time import KafkaTime
 from k2ctl.broker.reader import Fetched
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import FencedError
@@ -64,6 +65,7 @@ class Consumer:
         self.plan = plan
         self.clock = clock or SystemClock()
         self.totals = Totals()
+        self.kafka_time = KafkaTime(endpoints, self.clock)
         self.steps = StepTimes(self.clock)
         self.budget = Budget(plan.budget, self.clock)
         self.memory = MemoryGauge(plan.profile.consumer.memory_limit_mb, self.clock)
@@ -164,7 +166,13 @@ class Consumer:
         share, pending, level, timed = self.share, self.share.pending, self.controller.level, self.steps.timed
         with timed("decode"):
             batch = decode_batch(
-                fetched, self.topic, self.epoch, self.clock.now_us(), pending.tally, self.plan.profile.topic.format
+                fetched,
+                self.topic,
+                self.epoch,
+                self.kafka_time.now_us(fetched.newest_ms),
+                pending.tally,
+                self.plan.profile.topic.format,
+                self.kafka_time.checked_us,
             )
         pending.dead_letters += batch.dead_letters
         with timed("admit"):

@@ -1,5 +1,6 @@
 """Step 1: bytes to columns. What does not decode becomes a dead letter, and the rest of the batch goes on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from k2ctl.pipeline.tally import Tally
 from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.schema.topics import WireFormat
 from k2ctl.schema.trade import REFERENCE
-from k2ctl.schema.validity import invalid
+from k2ctl.schema.validity import AHEAD, invalid
 from k2ctl.schema.wire import CODECS
 
 
@@ -23,10 +24,20 @@ class DecodedBatch:
 
 
 def decode_batch(
-    fetched: Fetched, topic: str, epoch: str, now_us: int, tally: Tally, wire_format: WireFormat = "sbe"
+    fetched: Fetched,
+    topic: str,
+    epoch: str,
+    now_us: int,
+    tally: Tally,
+    wire_format: WireFormat = "sbe",
+    checked_us: Callable[[], int] | None = None,
 ) -> DecodedBatch:
-    """Decode n records; counts `seen`, `dead_lettered` (trades) and `undecodable` (records) in `tally`."""
-    decoded = CODECS[wire_format].decode(fetched.values)
+    """Decode n records; counts `seen`, `dead_lettered` (trades) and `undecodable` (records) in `tally`.
+
+    checked_us: the time by Kafka, asked for before any trade is refused as ahead of `now_us`.
+    """
+    codec = CODECS[wire_format]
+    decoded = codec.decode(fetched.values)
     partition, offset = fetched.partition[decoded.record], fetched.offset[decoded.record]
     tally.add("seen", partition)
     letters = [
@@ -45,13 +56,16 @@ def decode_batch(
         REFERENCE.empty(0),
     )
     bad = invalid(decoded.trades, now_us)
+    if checked_us is not None and any(AHEAD in reason for reason in bad.values()):
+        bad = invalid(decoded.trades, max(now_us, checked_us()))
     if bad:
         where = np.array(sorted(bad))
         tally.add("dead_lettered", partition[where])
-        letters += [
-            DeadLetter(int(partition[at]), int(offset[at]), int(decoded.index[at]), bad[at], rows.trades[at].tobytes())
-            for at in where.tolist()
-        ]
+        alone = np.bincount(decoded.record, minlength=len(fetched))[decoded.record[where]] == 1
+        for at, is_alone in zip(where.tolist(), alone.tolist(), strict=True):
+            # The bytes that came or, of one trade of a frame, what its producer would have sent of it alone.
+            value = fetched.values[decoded.record[at]] if is_alone else codec.encode(rows.trades[[at]], 1)[0]
+            letters.append(DeadLetter(int(partition[at]), int(offset[at]), int(decoded.index[at]), bad[at], value))
         good = np.ones(len(rows), np.bool_)
         good[where] = False
         rows = rows.take(good)

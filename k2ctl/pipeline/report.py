@@ -90,6 +90,7 @@ class StatusReporter:
             stood_still_s=round(consumer.holding.still_s, 3),
             fenced_commits=totals.fenced,
             waiting=consumer.committer.trouble,
+            clock_behind_s=round(consumer.kafka_time.behind_s, 1),
             stopped=stopped,
         )
         return self._last
@@ -119,7 +120,10 @@ class StatusReporter:
         return max(ages) if ages else None
 
     def _age_s(self, since_us: int | None) -> float | None:
-        return None if since_us is None else max(0.0, (self._consumer.clock.now_us() - since_us) / 1e6)
+        if since_us is None:
+            return None
+        behind_s = self._consumer.kafka_time.behind_s  # the records' times are Kafka's
+        return max(0.0, (self._consumer.clock.now_us() - since_us) / 1e6 + behind_s)
 
     def _ladder(self) -> list[dict[str, object]]:
         controller, admission = self._consumer.controller, self._consumer.admission

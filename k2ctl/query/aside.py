@@ -50,20 +50,23 @@ def read_aside(
         missing.append(f"{gone:,} trades were put aside in a Kafka that is gone")
     for entry in in_kafka:
         if entry.epoch == span.epoch:
-            rows, whole = _from_kafka(entry, stream, span, limits)
+            rows, whole, newest_us = _from_kafka(entry, stream, span, limits)
+            now_us = max(now_us, newest_us)
             parts.append(rows)
             if not whole:
                 missing.append(f"partition {entry.partition}: a range that was put aside was not read to its end")
-    chosen = (_wanted(rows, symbols, window, now_us) for rows in parts)
+    chosen = [_wanted(rows, symbols, window, now_us) for rows in parts]
     return Aside(tuple(rows for rows in chosen if len(rows)), tuple(dict.fromkeys(missing)))
 
 
-def _from_kafka(entry: Entry, stream: Stream, span: Span, limits: TailLimits) -> tuple[Rows, bool]:
+def _from_kafka(entry: Entry, stream: Stream, span: Span, limits: TailLimits) -> tuple[Rows, bool, int]:
+    """The rows of a range, whether they are all of it, and the latest record timestamp."""
     ranges = {entry.partition: (entry.start, entry.end)}
     heard, reached, holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
     rows = [_rows(part, within(part.partition, part.offset, ranges), span) for part in heard]
     whole = not holes and reached.get(entry.partition, entry.start) >= entry.end
-    return Rows.concatenate(rows or [Rows.empty(span.topic, span.epoch)]), whole
+    newest_us = max((part.newest_us for part in heard), default=0)
+    return Rows.concatenate(rows or [Rows.empty(span.topic, span.epoch)]), whole, newest_us
 
 
 def _rows(part: Heard, mask: np.ndarray, span: Span) -> Rows:

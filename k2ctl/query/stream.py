@@ -24,7 +24,7 @@ class Heard:
     trades: dtype `TRADE.message`. partition, offset, index: int32, int64, int32 [n]. records: how many they came in.
     broken: int64[k, 2], partition and offset of each record that is not a frame of trades.
     codes: int32[n], the place of each trade's symbol in `symbols`; so a symbol is looked for among numbers, in a tenth
-    of the time.
+    of the time. newest_us: the latest record timestamp, by which trades are judged where this clock is behind.
     """
 
     trades: np.ndarray
@@ -35,6 +35,7 @@ class Heard:
     broken: np.ndarray
     codes: np.ndarray
     symbols: tuple[str, ...]
+    newest_us: int = 0
 
     def of(self, symbols: Sequence[str] | None) -> np.ndarray:
         """int64[k]: the positions of the trades of `symbols`; of all of them without any."""
@@ -61,6 +62,7 @@ def heard_of(fetched: Fetched, wire_format: WireFormat) -> Heard:
         np.stack([fetched.partition[broken].astype(np.int64), fetched.offset[broken]], axis=1),
         codes,
         names,
+        (fetched.newest_ms or 0) * 1000,
     )
 
 

@@ -85,7 +85,7 @@ def read_tail(
     met = [part for part in heard if symbols is None or not set(symbols).isdisjoint(part.symbols)]
     parts = [_select(part, ranges, span, symbols, window) for part in met]
     rows = Rows.concatenate([part.rows for part in parts] or [Rows.empty(span.topic, span.epoch)])
-    bad = invalid(rows.trades, now_us)
+    bad = invalid(rows.trades, max(now_us, *(part.newest_us for part in heard), 0))
     if bad:
         rows = rows.take(np.delete(np.arange(len(rows)), list(bad)))
     holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}

@@ -230,6 +230,7 @@ def _where(part: Heard, mask: np.ndarray, broken: np.ndarray) -> Heard:
         part.broken[broken],
         part.codes[mask],
         part.symbols,
+        part.newest_us,
     )
 
 
@@ -247,5 +248,6 @@ def merged(parts: Sequence[Heard]) -> list[Heard]:
             sum(part.records for part in parts),
             np.concatenate([part.broken for part in parts]),
             *symbols_of(trades),
+            max(part.newest_us for part in parts),
         )
     ]

@@ -44,6 +44,7 @@ class ConsumerStatus:
     aside and not given back, of any epoch. by_priority: what this process did, priority → action → trades.
     commit_times: how long this process's commits took. maintenance: what it did for the table, name → how often.
     waiting: what catalog or store said last, while a commit is tried again because of it; else empty.
+    clock_behind_s: how far this machine's clock is behind Kafka's, by which trades are judged then; 0 when it is not.
     state: where sequence state is kept, and what holds of it now (`k2ctl.state.guarantee`).
     table_sequence: of the commit after which the table stood as `counts` and `owed` say. In a group: shares_opened, how
     often the share of the topic was taken over anew; stood_still_s, how long the last time; fenced_commits, those of
@@ -99,6 +100,7 @@ class ConsumerStatus:
     stood_still_s: float = 0.0
     fenced_commits: int = 0
     waiting: str = ""
+    clock_behind_s: float = 0.0
     kind: str = "consumer"
     stopped: bool = False
 

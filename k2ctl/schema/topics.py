@@ -7,10 +7,17 @@ WireFormat = Literal["sbe", "json"]
 TELEMETRY: Final = "k2.telemetry"
 TABLE: Final = "market_data.trades"
 REFERENCE_TABLE: Final = "market_data.reference"
+DEAD_LETTER_SUFFIX: Final = ".dlq"
 
 
 def trades_topic(asset_class: str, exchange: str) -> str:
     return f"market.{asset_class}.trades.{exchange.lower()}"
+
+
+def is_trades_topic(name: str) -> bool:
+    """Whether a topic is named as those of trades are."""
+    words = name.split(".")
+    return len(words) == 4 and (words[0], words[2]) == ("market", "trades")
 
 
 def reference_topic(asset_class: str, exchange: str) -> str:
@@ -19,4 +26,9 @@ def reference_topic(asset_class: str, exchange: str) -> str:
 
 def dead_letter_topic(topic: str) -> str:
     """Where what cannot be decoded from `topic` goes, with reason and identity in the headers."""
-    return f"{topic}.dlq"
+    return topic + DEAD_LETTER_SUFFIX
+
+
+def retried_topic(topic: str) -> str:
+    """Where is written down which dead letters of `topic` were sent to it again."""
+    return f"{topic}{DEAD_LETTER_SUFFIX}.retried"

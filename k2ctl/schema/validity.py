@@ -16,6 +16,9 @@ NUMBER_MOST: Final = (1 << 63) - 1
 FUTURE_TOLERANCE_US: Final = 300_000_000
 """A trade stamped more than five minutes ahead of the clock is dead-lettered (design, section 7)."""
 
+AHEAD: Final = "more than 5 minutes ahead of the clock"
+"""In the reasons that would be others if the clock were."""
+
 _REASONS: Final = (
     "",
     "symbol is empty or not printable ASCII",
@@ -24,11 +27,11 @@ _REASONS: Final = (
     "unknown asset_class",
     "unknown side",
     "timestamp is before 1970",
-    "timestamp is more than 5 minutes ahead of the clock",
+    f"timestamp is {AHEAD}",
     "negative price of an asset class that has none",
     "negative quantity",
     "price or quantity has more than 18 digits",
-    "ingestion_timestamp is before 1970 or more than 5 minutes ahead of the clock",
+    f"ingestion_timestamp is before 1970 or {AHEAD}",
 )
 _LARGEST: Final = {12: "trade_id", 13: "source_sequence"}
 """The checks of unsigned fields that the table stores as signed ones, by their codes."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from k2ctl.broker.probe import clock_ahead_s
+from k2ctl.broker.probe import clock_ahead_s, newest_record_ahead_s
 from k2ctl.home import Endpoints, without_password
 from k2ctl.stack import fleet, replicas
 from k2ctl.stack.engine import ServiceStatus
@@ -92,10 +92,14 @@ def consumer_checks(endpoints: Endpoints | None) -> list[Check]:
 
 
 def clock(endpoints: Endpoints) -> list[Check]:
-    """Kafka's clock against ours, by a record; the embedded Kafka stamps none and has this machine's."""
+    """Kafka's clock against ours, by a record; the embedded Kafka stamps none, so there the newest trade's tells."""
     ahead_s = None if endpoints.engine == "embedded" else clock_ahead_s(endpoints, CLOCK_PATIENCE_S)
     if ahead_s is None:
-        return [ok("clock", "Kafka has this machine's")]
+        newest_s = newest_record_ahead_s(endpoints, CLOCK_PATIENCE_S)
+        if newest_s is None or newest_s < CLOCK_WRONG_S:
+            return [ok("clock", "no record in Kafka is later than this machine's")]
+        found = f"the newest record in Kafka is {newest_s:.0f} s later than this machine's"
+        return [Check("clock", Verdict.WRONG, found, "Let NTP set it: timedatectl set-ntp true")]
     side = "ahead of" if ahead_s > 0 else "behind"
     found = f"Kafka's is {abs(ahead_s):.3f} s {side} this machine's"
     if abs(ahead_s) < CLOCK_NOTED_S:

@@ -6,7 +6,6 @@ from typing import Final
 
 from k2ctl.checks.verify.slots import Interval
 from k2ctl.errors import CheckFailed
-from k2ctl.schema.topics import dead_letter_topic
 
 FINDINGS_KEPT: Final = 1000
 FAULTS: Final = ("missing", "duplicated", "altered", "out of order", "unexpected", "put aside", "dead-lettered")
@@ -81,5 +80,5 @@ def failed(results: Sequence[Verified]) -> CheckFailed | None:
     topic = next(result.topic for result in results if result.faults["dead-lettered"])
     return CheckFailed(
         f"{dead:,} trades were refused as impossible, and are dead letters.",
-        f"Their reasons: kcat -Ce -t {dead_letter_topic(topic)} -f '%h\\n' -b, and the brokers of k2ctl stack status",
+        f"Their reasons: k2ctl dead-letters list --topic {topic}",
     )

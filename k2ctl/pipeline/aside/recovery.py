@@ -128,7 +128,8 @@ class Recovery:
         if all(reached[entry.partition] == entry.start for entry in entries):
             return None
         # What was invalid then is invalid now, and was counted then.
-        rows = decode_batch(fetched, topic, self._epoch, now_us, Tally(), self._wire_format).rows
+        judged_us = max(now_us, (fetched.newest_ms or 0) * 1000)  # a clock that was turned back refuses none of them
+        rows = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._wire_format).rows
         try:
             rows = rows.take(self._wanted(rows, entries))
         except (OSError, LakeUnanswered) as error:

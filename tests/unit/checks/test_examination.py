@@ -49,6 +49,7 @@ def test_what_the_lake_holds_is_judged(found: Books, name: str, verdict: Verdict
 )
 def test_a_clock_that_is_off_is_told(ahead_s: float | None, verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "clock_ahead_s", lambda *_: ahead_s)
+    monkeypatch.setattr(stack, "newest_record_ahead_s", lambda *_: None)
     (check,) = stack.clock(KAFKA)
     assert check.verdict is verdict
 

@@ -1,0 +1,158 @@
+"""`k2ctl dead-letters`: list, show, retry."""
+
+import fcntl
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from k2ctl.errors import ExitCode, UsageError
+from k2ctl.options import JsonOption, parse_duration
+
+if TYPE_CHECKING:
+    from k2ctl.broker.letter_box import Letter, Letters
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="What could not become trades: look at it, send it again.\n\nExample:  k2ctl dead-letters list",
+)
+
+TopicOption = Annotated[str, typer.Option("--topic", metavar="NAME", help="Of this topic of trades [all topics].")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Only those whose reason holds this.")]
+SinceOption = Annotated[
+    float | None, typer.Option("--since", parser=parse_duration, metavar="TIME", help="Of the last 15m, 2h, 1d.")
+]
+
+
+@app.command(name="list", short_help="How many there are, by topic and reason, and the newest.")
+def list_letters(
+    topic: TopicOption = "",
+    reason: ReasonOption = "",
+    since: SinceOption = None,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the newest to list.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Dead letters: how many by topic and reason, and the newest of them with their places.
+
+    Example:  k2ctl dead-letters list --since 1h
+    """
+    import orjson
+
+    from k2ctl.console import out, print_json
+    from k2ctl.panels.dead_letters import counts_of, document_of, letters_panel
+
+    letters = _chosen(topic, reason, since)
+    newest = sorted(letters.found, key=lambda letter: letter.at_ms, reverse=True)[:limit]
+    if as_json:
+        documents = {"letters": len(letters.found), "not_read": letters.not_read, "counts": counts_of(letters.found)}
+        print_json(orjson.dumps({**documents, "newest": [document_of(letter) for letter in newest]}))
+    else:
+        out().print(letters_panel(letters, newest))
+
+
+@app.command(short_help="One of them: reason, identity, and the bytes that came.")
+def show(
+    place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `list` gives it.")],
+    topic: TopicOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """One dead letter: why, which record it was, the bytes that came and, where they decode, the trades in them.
+
+    Example:  k2ctl dead-letters show 0:17
+    """
+    import orjson
+
+    from k2ctl.console import out, print_json
+    from k2ctl.panels.dead_letters import document_of, letter_panel
+
+    found = [letter for letter in _chosen(topic, "", None).found if letter.place == place]
+    if not found:
+        raise UsageError(f"There is no dead letter at {place}.", "Their places: k2ctl dead-letters list")
+    if len(found) > 1:
+        raise UsageError(f"Several topics have one at {place}.", f"Say which: --topic {found[0].topic}")
+    if as_json:
+        print_json(orjson.dumps(document_of(found[0], whole=True)))
+    else:
+        out().print(letter_panel(found[0]), soft_wrap=True)
+
+
+@app.command(short_help="Send them again to where they came from, each once.")
+def retry(
+    topic: TopicOption = "",
+    reason: ReasonOption = "",
+    since: SinceOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send dead letters, as they came, to the topic that they came from: once the cause is gone, they are stored.
+
+    Each is sent once, however often this runs: what was sent is written down in Kafka. What still cannot become a
+    trade is a dead letter again, of its own.
+
+    Example:  k2ctl dead-letters retry --reason "ahead of the clock" --dry-run
+    """
+    import orjson
+
+    from k2ctl.broker import letter_box
+    from k2ctl.console import print_json, say
+    from k2ctl.home import require_endpoints, state_dir
+
+    with (state_dir() / "retry.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of two at once the second one finds what the first one sent
+        letters = _chosen(topic, reason, since).found
+        ready = [letter for letter in letters if not letter.retried and not letter.cut]
+        told: dict[str, Any] = {
+            "sent": 0 if dry_run else len(ready),
+            "to_send": len(ready) if dry_run else 0,
+            "sent_before": sum(letter.retried for letter in letters),
+            "cut": sum(letter.cut and not letter.retried for letter in letters),
+            "by_reason": dict(Counter(letter.reason for letter in ready)),
+        }
+        if ready and not dry_run:
+            _confirm(ready, yes=yes)
+            letter_box.retry(require_endpoints(), ready)
+    if as_json:
+        print_json(orjson.dumps(told))
+        return
+    for cause, number in told["by_reason"].items():
+        say(f"{number:,}: {cause}")
+    say(f"{len(ready):,} {'would be' if dry_run else 'were'} sent again; {told['sent_before']:,} had been before.")
+    if told["cut"]:
+        say(f"{told['cut']:,} are too large for Kafka as dead letters and were cut: ask their producer for them.")
+    if ready and not dry_run:
+        say("What becomes of them: k2ctl watch --once; then: k2ctl dead-letters list --since 5m")
+
+
+def _confirm(letters: "list[Letter]", *, yes: bool) -> None:
+    """Raises:
+    UsageError: nobody can be asked. Exit: the answer was no.
+    """
+    from k2ctl.console import say
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{len(letters):,} records would be sent.", "See which: --dry-run; say that it is meant: --yes"
+        )
+    topics = ", ".join(sorted({letter.topic for letter in letters}))
+    if not typer.confirm(f"Send {len(letters):,} records to {topics} again?", err=True):
+        say("Nothing was sent.")
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _chosen(topic: str, reason: str, since_s: float | None) -> "Letters":
+    from k2ctl.broker.letter_box import read_letters
+    from k2ctl.home import require_endpoints
+
+    letters = read_letters(require_endpoints(), topic)
+    earliest_ms = 0 if since_s is None else (time.time() - since_s) * 1000
+    found = [one for one in letters.found if reason in one.reason and one.at_ms >= earliest_ms]
+    return replace(letters, found=tuple(found))
