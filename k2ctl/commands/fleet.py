@@ -66,7 +66,7 @@ def stop(
     endpoints = require_endpoints()
     if bool(names) == every:
         raise UsageError("Say which: names, or --all.", "See who runs: k2ctl consume status")
-    chosen = list(names) if names else [member.name for member in fleet.members(endpoints)]
+    chosen = list(names) if names else [member.name for member in fleet.members(endpoints, settled=True)]
     if not chosen and not as_json:
         say("No consumer runs in the background.")
     _tell_ended(fleet.stop(endpoints, chosen), as_json=as_json)
@@ -80,6 +80,7 @@ def scale(
 
     Example:  k2ctl consume scale 3
     """
+    from k2ctl.console import say
     from k2ctl.home import require_endpoints
     from k2ctl.panels.stack import progress
     from k2ctl.stack import fleet
@@ -87,9 +88,9 @@ def scale(
     endpoints = require_endpoints()
     with progress("k2ctl consume scale", quiet=as_json) as report:
         report(f"to {count}")
-        started, ended = fleet.scale(endpoints, count)
-        if started:
-            fleet.until_shared(endpoints, started, SHARED_WITHIN_S, report)
+        running, ended = fleet.scale(endpoints, count)
+        if running and not fleet.until_shared(endpoints, running, SHARED_WITHIN_S, report):
+            say("They run, and have not shared the topic out yet. See: k2ctl consume status")
     if ended and not as_json:
         _tell_ended(ended, as_json=False)
     _show(fleet.look(endpoints), as_json=as_json)

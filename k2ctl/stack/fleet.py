@@ -42,8 +42,11 @@ class Member:
     done: dict[str, int] | None = None
 
 
-def members(endpoints: Endpoints) -> list[Member]:
-    """Every consumer in the background, with nothing of what it says."""
+def members(endpoints: Endpoints, *, settled: bool = False) -> list[Member]:
+    """Every consumer in the background, with nothing of what it says.
+
+    settled: once those that are starting are there.
+    """
     if endpoints.engine == "docker":
         return [
             Member(f"{PREFIX}{one.number}", one.state, container=one.name, started_at_us=one.started_at_us)
@@ -51,7 +54,7 @@ def members(endpoints: Endpoints) -> list[Member]:
         ]
     return [
         Member(r.name, "running" if r.alive else "exited", r.process.pid, None, r.started_at_us, done=r.done)
-        for r in replicas.records()
+        for r in (replicas.settled_records() if settled else replicas.records())
     ]
 
 
@@ -98,7 +101,7 @@ def start(endpoints: Endpoints, count: int, arguments: Sequence[str] | None = No
         if arguments is None:
             arguments = _last_arguments()
         write_atomically(_arguments_file(), orjson.dumps(list(arguments)).decode())
-        taken = {member.name for member in members(endpoints) if member.state == "running"}
+        taken = {member.name for member in members(endpoints, settled=True) if member.state == "running"}
         names = [name for n in range(1, len(taken) + count + 1) if (name := f"{PREFIX}{n}") not in taken][:count]
         if endpoints.engine != "docker":
             replicas.start_processes(names, arguments)
@@ -133,13 +136,13 @@ def stop(endpoints: Endpoints, names: Collection[str]) -> list[Member]:
 
 
 def scale(endpoints: Endpoints, count: int) -> tuple[list[str], list[Member]]:
-    """Have `count` of them run: start more, or end those with the highest numbers; returns who did either."""
-    found = members(endpoints)
+    """Have `count` of them run: start more, or end those with the highest numbers; returns who runs, and who ended."""
+    found = members(endpoints, settled=True)
     running = [member.name for member in found if member.state == "running"]
     dead = [member.name for member in found if member.state != "running"]
     if count < len(running):
-        return [], stop(endpoints, [*running[count:], *dead])
-    return (start(endpoints, count - len(running)) if count > len(running) else []), []
+        return running[:count], stop(endpoints, [*running[count:], *dead])
+    return [*running, *(start(endpoints, count - len(running)) if count > len(running) else [])], []
 
 
 def until_shared(endpoints: Endpoints, names: Collection[str], within_s: float, say: Callable[[str], None]) -> bool:

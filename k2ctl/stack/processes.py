@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import psutil
 
@@ -30,10 +30,13 @@ def log_path(service: str) -> Path:
     return folder / f"{service}.log"
 
 
-def start_detached(service: str, arguments: Sequence[str], *, read_line: bool = False) -> tuple[ProcessId, str]:
+def start_detached(
+    service: str, arguments: Sequence[str], *, read_line: bool = False, stdin: IO[str] | None = None
+) -> tuple[ProcessId, str]:
     """Start a program in a session of its own; returns it and its first line of stdout. The rest goes to its log.
 
-    read_line: wait for one line on stdout, by which the program says that it is ready.
+    read_line: wait for one line on stdout, by which the program says that it is ready. stdin: a file that it keeps open
+    for as long as it lives, with the lock on it.
 
     Raises:
         StackError: it ended before it said so, or took too long; it is ended then, as on Ctrl-C.
@@ -41,7 +44,7 @@ def start_detached(service: str, arguments: Sequence[str], *, read_line: bool = 
     with log_path(service).open("ab") as log:
         process = subprocess.Popen(
             list(arguments),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE if read_line else log,
             stderr=log,
             start_new_session=True,

@@ -26,7 +26,7 @@ from k2ctl.stack.leftovers import end_leftovers
 from k2ctl.stack.processes import is_alive, log_lines
 from k2ctl.stack.progress import note
 from k2ctl.stack.readiness import health, wait_for_kafka
-from k2ctl.stack.replicas import records, stop_processes
+from k2ctl.stack.replicas import settled_records, stop_processes
 
 DATA_FOLDERS: Final = ("lake", "kafka", "redis")
 
@@ -54,7 +54,7 @@ class ProcessEngine:
             if all(map(is_alive, existing.processes.values())):
                 return Up(existing, True, False, time.monotonic() - started_s)
             report(note("clearing away a stack that died"))
-            stop_processes([record.name for record in records()])
+            stop_processes([record.name for record in settled_records()])
             self.shut_down(existing)
             forget_endpoints()
             repaired = True
@@ -94,7 +94,7 @@ class ProcessEngine:
         if endpoints is not None:
             report(note("stopping"))
             # While Kafka and the catalog are there, so that what consumers have read is committed first.
-            stop_processes([record.name for record in records()])
+            stop_processes([record.name for record in settled_records()])
             self.shut_down(endpoints)
             forget_endpoints()
         ended = end_leftovers(report)

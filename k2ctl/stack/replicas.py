@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import psutil
 
@@ -54,15 +54,49 @@ def registered(name: str) -> Iterator[Callable[[Mapping[str, int]], None]]:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot be a consumer's name.", "Use letters, digits, dots and dashes.")
-    with (_folder() / f"{name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StackError(f"A consumer named {name} runs already.", "See: k2ctl consume status") from error
+    with _lock_path(name).open("a+") as lock:
+        if not _is_stdin(lock):
+            _take(lock, name)
         process = ProcessId(os.getpid(), psutil.Process().create_time())
         record = Record(name, process, time.time_ns() // 1000)
         _write(record)
         yield lambda done: _write(replace(record, done=dict(done)))
+
+
+def _take(lock: IO[str], name: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StackError(f"A consumer named {name} runs already.", "See: k2ctl consume status") from error
+
+
+def _is_stdin(lock: IO[str]) -> bool:
+    """Whether this process was started in the background under this name, and so holds its lock since then."""
+    try:
+        return os.path.samestat(os.fstat(0), os.fstat(lock.fileno()))
+    except OSError:
+        return False  # there is no stdin
+
+
+def settled_records() -> list[Record]:
+    """Every consumer that was written down, once those that are starting have written themselves down, or are gone."""
+    limit_s = time.monotonic() + REGISTER_WITHIN_S
+    while any(map(_is_starting, _folder().glob("*.lock"))) and time.monotonic() < limit_s:
+        time.sleep(0.05)
+    return records()
+
+
+def _is_starting(path: Path) -> bool:
+    """Whether a process holds a name and has not written itself down."""
+    record = _read(_path(path.stem))
+    if record is not None and record.alive:
+        return False
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def records() -> list[Record]:
@@ -91,7 +125,10 @@ def start_processes(names: Sequence[str], arguments: Sequence[str]) -> None:
             name,
             *_with_own_port(name, arguments),
         ]
-        started[name], _ = start_detached(name, command)
+        # It holds its name from its first moment on, whatever becomes of this process: nobody counts too few of them.
+        with _lock_path(name).open("a+") as lock:
+            _take(lock, name)
+            started[name], _ = start_detached(name, command, stdin=lock)
     limit_s = time.monotonic() + REGISTER_WITHIN_S
     for name, process in started.items():
         while not _is_registered(name, process):
@@ -146,6 +183,10 @@ def _folder() -> Path:
     folder = state_dir() / "consumers"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def _lock_path(name: str) -> Path:
+    return _folder() / f"{name}.lock"
 
 
 def _path(name: str) -> Path:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from k2ctl.cli import main
@@ -106,6 +107,27 @@ def test_whoever_starts_them_may_be_killed_and_none_runs_unnoticed() -> None:
     starter.wait()
     assert run("consume", "scale", "2").returncode == 0
     until_held({"consumer-1": 6, "consumer-2": 6})
+    assert len(json.loads(run("consume", "stop", "--all", "--json").stdout)) == 2
+
+
+def test_scale_waits_for_those_that_are_starting_and_counts_them() -> None:
+    """Whoever started them is killed as soon as both are there: neither has written itself down by then."""
+    starter = subprocess.Popen(
+        [sys.executable, "-m", "k2ctl", "consume", "--detach", "--replicas", "2"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    limit_s = time.monotonic() + 60
+    while len(psutil.Process(starter.pid).children()) < 2:
+        assert time.monotonic() < limit_s
+        time.sleep(0.001)
+    starter.kill()
+    starter.wait()
+    assert records() == []
+    scaled = run("consume", "scale", "2", "--json")
+    assert [(one["name"], one["state"]) for one in json.loads(scaled.stdout)] == [
+        ("consumer-1", "running"), ("consumer-2", "running"),
+    ]  # fmt: skip
     assert len(json.loads(run("consume", "stop", "--all", "--json").stdout)) == 2
 
 
