@@ -222,7 +222,8 @@ class Consumer:
         for part in share.recovery.parts(owed, wanted, self.clock.now_us()):
             enriched = part.enriched(self.references.table.step) if self.controller.level.enrich else part
             share.pending.add_given_back(enriched)
-            share.tracker.give_back(sum(entry.count - (left.count if left else 0) for entry, left in part.settled))
+            settled = sum(entry.count - (left.count if left else 0) for entry, left in part.settled)
+            share.tracker.give_back(part.rows.trades, part.rows.partition, settled)
 
     def _commit_interval_s(self) -> float:
         """The profile's, and no shorter than the table's one head takes from so many consumers."""

@@ -19,10 +19,12 @@ from k2ctl.pipeline.lanes import LaneReader
 from k2ctl.pipeline.pending import Pending
 from k2ctl.pipeline.platform import Platform
 from k2ctl.pipeline.start import starting_offsets
+from k2ctl.sequence.explained import put_aside
 from k2ctl.sequence.handover import Handover, fences_at
 from k2ctl.sequence.rebuilding import rebuild
 from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.state.opening import open_store
+from k2ctl.state.symbols import Gap
 
 GROUP: Final = "k2ctl"
 """Where offsets are told to lag monitors. Nobody joins it, so that anybody may."""
@@ -87,8 +89,7 @@ class Share:
         who = () if self.alone else (plan.consumer_id, self.partitions)
         self.dedup_saver = DedupSaver(restored.folder, topic, platform.chunks, restored.progress, clock, *who)
         self.recovery = self._recovery()
-        owed = [entry.priorities for entry in self.owed(self.progress).entries]
-        self.tracker.excuse(lambda symbol: any(mask >> platform.admission.priority(symbol) & 1 for mask in owed))
+        self.tracker.explain_by(self._is_owed)
         self.handover.begin()
         release_freed()
 
@@ -114,6 +115,13 @@ class Share:
         if self.alone or not ledger.entries:
             return ledger
         return Ledger(tuple(e for e in ledger.entries if e.partition % len(self.highs) in self.partitions))
+
+    def _is_owed(self, channel: int, gap: Gap) -> bool:
+        """Whether the ledger, as it is now, explains a gap of one of the tracker's channels."""
+        channels = self.tracker.channels
+        lane = (self._platform.topic, int(channels.partition[channel]))
+        symbol = channels.names[channel].rpartition(b"/")[2]
+        return put_aside(self.owed(self.progress).entries, lane, symbol, gap, self._platform.admission)
 
     def reached(self, goal: Mapping[int, int]) -> bool:
         """Whether all partitions are read up to a goal."""

@@ -53,6 +53,7 @@ class SequenceTracker:
         self._rules = rules or SequenceRules()
         self._totals = Totals()
         self._explained = 0
+        self._is_owed: Callable[[int, Gap], bool] = lambda _channel, _gap: False
 
     def step(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
         """Take note of n trades (dtype `TRADE.message`), in the order of each partition.
@@ -63,10 +64,7 @@ class SequenceTracker:
 
     def put_aside(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
         """Take note of trades that are shed or spilled: their numbers are missing, and it is known why."""
-        totals = self._totals
-        counted = (totals.in_order, totals.out_of_order, totals.duplicates)
-        self._explained += self._note(trades, partition)
-        totals.in_order, totals.out_of_order, totals.duplicates = counted
+        self._explained += self._note_uncounted(trades, partition)
 
     def start_counting(self) -> None:
         """Begin the totals at zero: what was noted so far came from the table, not from the feed."""
@@ -76,15 +74,30 @@ class SequenceTracker:
         """Begin the totals where another's stand: the same consumer's, of the partitions that it held before."""
         self._totals = replace(before._totals, unverified=self._totals.unverified)
 
-    def give_back(self, count: int) -> None:
-        """So many of the trades that were put aside are settled."""
-        self._explained = max(0, self._explained - count)
+    def give_back(self, trades: np.ndarray, partition: np.ndarray, settled: int) -> None:
+        """Take note of trades that were put aside, perhaps by a process before this one, and are stored now.
 
-    def excuse(self, is_owed: Callable[[bytes], bool]) -> None:
-        """Explain the gaps that are open now of symbols for which `is_owed`: before a restart they were put aside."""
+        settled: how many of the trades that were put aside are no longer owed, stored or not.
+        """
+        self._explained = max(0, self._explained - settled)
+        channel = self.channels.numbers_of(trades["exchange"], trades["symbol"])
+        # A number above all of a channel's present run that is no later than it is of a run before.
+        above = trades["source_sequence"].astype(np.int64) > self.channels.highest[channel]
+        past = above & (trades["timestamp"] <= self.channels.latest_us[channel])
+        self._note_uncounted(trades[~past], partition[~past])
+
+    def explain_by(self, is_owed: Callable[[int, Gap], bool]) -> None:
+        """Explain, now and from here on, the gaps of a channel for which `is_owed`: their trades were put aside.
+
+        What this process puts aside it knows; what others did before it shows as a gap once a later trade comes.
+        """
+        self._is_owed = is_owed
         for channel in {channel for channel, _ in self.gaps}:
-            if is_owed(self.channels.names[channel].rpartition(b"/")[2]):
-                self._explained += self.gaps.clear(channel)
+            gaps = self.gaps.of(channel)
+            open_still = [gap for gap in gaps if not is_owed(channel, gap)]
+            if len(open_still) < len(gaps):
+                self._explained += sum(gap.missing for gap in gaps) - sum(gap.missing for gap in open_still)
+                self.gaps.restore(channel, open_still)
                 self.channels.dirty[channel] = True
 
     def counts(self) -> SequenceCounts:
@@ -102,6 +115,14 @@ class SequenceTracker:
             idle_symbols=int(idle.sum()),
             **vars(self._totals),
         )
+
+    def _note_uncounted(self, trades: np.ndarray, partition: np.ndarray | None) -> int:
+        """Take note of trades that are not in order, late or copies, because they do not come from the feed now."""
+        totals = self._totals
+        counted = (totals.in_order, totals.out_of_order, totals.duplicates)
+        tracked = self._note(trades, partition)
+        totals.in_order, totals.out_of_order, totals.duplicates = counted
+        return tracked
 
     def _note(self, trades: np.ndarray, partition: np.ndarray | None) -> int:
         """Take note of those that have a sequence number; returns how many."""
@@ -187,7 +208,11 @@ class SequenceTracker:
         """The trade at a position reveals that the numbers [start, after) are missing. latest: `_latest_before`."""
         sent_us, now_us = int(batch.sent_us[at]), self._clock.now_us()
         opened_us = min(sent_us, now_us) if sent_us > 0 else now_us
-        self.gaps.open(channel, Gap(start, after, opened_us, int(latest[at]), int(batch.time_us[at])))
+        gap = Gap(start, after, opened_us, int(latest[at]), int(batch.time_us[at]))
+        if self._is_owed(channel, gap):
+            self._explained += gap.missing
+            return
+        self.gaps.open(channel, gap)
         if after - start >= self._rules.large_gap:
             self._totals.large_gaps += 1
         else:

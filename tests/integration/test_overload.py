@@ -34,6 +34,8 @@ from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.pipeline.report import StatusReporter
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
+from k2ctl.query.session import Session
+from k2ctl.query.stream import KafkaStream
 from k2ctl.schema.status import ConsumerStatus
 from k2ctl.schema.topics import trades_topic
 from tests.integration.test_exactly_once import CONTEXT, die_at
@@ -163,6 +165,45 @@ def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
     assert summary.trades_acknowledged == len(rows) == len(set(rows["message_id"].to_pylist())) == total.stored
     assert total.balanced
     assert said[-1].sequence["open_gaps"] == said[-1].sequence["explained"] == 0
+
+
+def open_gaps(status: ConsumerStatus) -> int:
+    """Gaps that nothing explains."""
+    return int(status.sequence["open_gaps"] + status.sequence["lost_gaps"])
+
+
+def reported_gaps(endpoints: Endpoints, profile: Profile) -> dict[str, int]:
+    """State → missing trades, as `k2ctl gaps` and the other ways of asking tell."""
+    with Session(Lake.at(endpoints), KafkaStream(endpoints, topic_of(profile)), universe=Universe(profile)) as session:
+        report, _ = session.gaps(None)
+    found: dict[str, int] = {}
+    for gap in report.gaps:
+        found[gap.state] = found.get(gap.state, 0) + gap.missing
+    return found
+
+
+def test_what_a_consumer_has_put_aside_is_no_gap_to_the_next_one(endpoints: Endpoints, profile: Profile) -> None:
+    """The next one knows the table and the ledger alone; the trades after a range show it, whenever they come."""
+    market, producer = Market(Universe(profile), new_run_id()), BatchProducer(endpoints, topic_of(profile), 1)
+    aside = profile.degradation.aside.model_copy(update={"give_back_per_s": 1})
+    keeping = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"aside": aside})})
+
+    def read_on(count: int, budget: float | None, done: Callable[[ConsumerStatus], bool]) -> list[ConsumerStatus]:
+        """More trades of the same feed, read by a consumer of its own, which gives nothing back."""
+        now_us = time.time_ns() // 1000
+        batch = market.take(count, now_us - 10_000, now_us)
+        producer.send_all(batch.trades, batch.per_partition)
+        return run_until(endpoints, keeping, done, budget=budget)[0]
+
+    said = read_on(2_000, None, lambda status: status.lag_committed_trades == 0)
+    said += read_on(60_000, BUDGET, lambda status: status.owed > 100)
+    said += (latest := read_on(100, None, lambda status: status.lag_committed_trades == 0))
+    assert max(status.sequence["explained"] for status in latest) > 0
+    assert reported_gaps(endpoints, profile).keys() == {"EXPLAINED"}
+
+    after, _ = run_until(endpoints, profile, settled, budget=None)
+    assert {open_gaps(status) for status in (*said, *after)} == {0}
+    assert reported_gaps(endpoints, profile) == {}
 
 
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)

@@ -1,10 +1,13 @@
 """The sequence tracker against one that goes trade by trade."""
 
+from collections.abc import Callable
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.sequence.tracker import SequenceTracker
+from k2ctl.state.symbols import Gap
 from tests.made_trades import make_trades
 
 
@@ -67,3 +70,57 @@ def test_a_venue_without_numbers_is_not_tracked() -> None:
     trades["source_sequence"] = np.iinfo(np.uint64).max
     tracker.step(trades)
     assert (tracker.counts().untracked, tracker.counts().in_order) == (5, 0)
+
+
+def owing(first: int, last: int) -> Callable[[int, Gap], bool]:
+    """A ledger that owes the numbers of a range."""
+    return lambda _channel, gap: first <= gap.start and gap.after - 1 <= last
+
+
+def restarted(*, highest: int) -> SequenceTracker:
+    """A tracker that knows of the numbers up to one from the table."""
+    tracker = SequenceTracker()
+    tracker.step(trades_of([(1, n) for n in range(1, highest + 1)]))
+    return tracker
+
+
+def later(batch: list[tuple[int, int]]) -> np.ndarray:
+    trades = trades_of(batch)
+    trades["timestamp"] += 1_000_000
+    return trades
+
+
+def test_a_gap_that_shows_after_a_restart_is_explained_by_the_ledger() -> None:
+    tracker = restarted(highest=10)
+    tracker.explain_by(owing(11, 20))
+    tracker.step(later([(1, 21), (1, 22)]))
+    assert (tracker.counts().open_gaps, tracker.counts().explained) == (0, 10)
+    tracker.step(later([(1, 25)]))
+    assert (tracker.counts().open_gaps, tracker.counts().missing_trades) == (1, 2)
+
+
+def test_of_the_open_gaps_of_a_symbol_only_those_that_are_owed_are_explained() -> None:
+    tracker = SequenceTracker()
+    tracker.step(trades_of([(1, 1), (1, 3), (1, 7)]))
+    tracker.explain_by(owing(4, 6))
+    assert (tracker.counts().open_gaps, tracker.counts().missing_trades, tracker.counts().explained) == (1, 1, 3)
+
+
+def test_what_is_given_back_before_a_later_trade_comes_leaves_no_gap() -> None:
+    tracker = restarted(highest=10)
+    given = later([(1, n) for n in range(11, 21)])
+    tracker.give_back(given, np.zeros(10, np.int32), 10)
+    latest = later([(1, 21)])
+    latest["timestamp"] += 1_000_000
+    tracker.step(latest)
+    counts = tracker.counts()
+    assert (counts.open_gaps, counts.explained, counts.out_of_order, counts.duplicates) == (0, 0, 0, 0)
+
+
+def test_what_is_given_back_from_before_the_counter_began_anew_opens_no_gap() -> None:
+    tracker = restarted(highest=10)
+    anew = trades_of([(1, 1), (1, 2)])
+    anew["timestamp"] += 100_000_000
+    tracker.step(anew)
+    tracker.give_back(later([(1, n) for n in range(11, 21)]), np.zeros(10, np.int32), 10)
+    assert (tracker.counts().open_gaps, tracker.counts().resets) == (0, 1)
