@@ -62,9 +62,10 @@ def commit_optimistically(
     clock: Clock,
     rng: random.Random | None = None,
     within_s: float = GIVE_UP_AFTER_S,
+    longest_pause_s: float = LONGEST_PAUSE_S,
     on_trouble: Callable[[str], None] = lambda _: None,
 ) -> Done:
-    """Repeat `attempt` until it goes through, with random pauses that grow up to LONGEST_PAUSE_S.
+    """Repeat `attempt` until it goes through, with random pauses that grow up to `longest_pause_s`.
 
     attempt: loads the table fresh, compares, and commits once. what, hint: name the commit to people when it is given
     up. on_trouble: is told what the catalog or the warehouse said, while the commit is tried again because of it.
@@ -90,4 +91,4 @@ def commit_optimistically(
             raise LakeError(
                 f"{what} did not go through in {within_s:.0f} s and {number} tries: {first_line(failed)}", hint
             ) from failed
-        clock.sleep(rng.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(number, 10))))
+        clock.sleep(rng.uniform(0, min(longest_pause_s, FIRST_PAUSE_S * 2 ** min(number, 10))))

@@ -136,6 +136,8 @@ class Others:
         except FileNotFoundError:
             return  # without its metadata it names nothing
         except Exception as error:
+            if name == TABLE and _has_lost(table, location):
+                return
             raise LakeError(
                 f"What the table {name} names cannot be read, so nothing is deleted: {location}: {first_line(error)}",
                 "Repair that table, or remove it from the catalog.",
@@ -146,6 +148,13 @@ class Others:
     def holds(self, name: str) -> bool:
         """Whether a file lies under the location of another table."""
         return any(name.startswith(folder) for folder in self._inside)
+
+
+def _has_lost(table: Table, location: str) -> bool:
+    """Whether a metadata file is of a commit that lost its race: its list of manifests is deleted then."""
+    found = read_all(table.io, [location])
+    lists = [file.manifest_list for file in found if file.manifest_list]
+    return not any(table.io.new_input(manifests).exists() for manifests in lists)
 
 
 def _file_system(table: Table) -> tuple[FileSystem, str]:

@@ -31,6 +31,8 @@ from k2ctl.lake.upkeep.merging import Interrupted, merge
 from k2ctl.schema.topics import TABLE
 
 SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
+LONGEST_PAUSE_S: Final = 0.2
+"""Appenders come several times a second for as long as they like: to wait longer for them wins no race."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ class Compactor:
                 hint="The table is as it was; a running consumer tries again.",
                 clock=self._clock,
                 rng=self._rng,
+                longest_pause_s=LONGEST_PAUSE_S,
             )
         except (Interrupted, ValidationException, _Outdated) as error:
             if not last.uncertain:  # else the table may have the merged files, and the collector decides
