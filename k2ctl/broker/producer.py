@@ -30,6 +30,10 @@ def new_histogram() -> HdrHistogram:
     return HdrHistogram(1, HIGHEST_US, 2)
 
 
+NOT_IN_TIME: Final = "Kafka did not answer before the load ended"
+_PURGED: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+
+
 class BatchProducer:
     """Sends batches of trades to one topic. Counts are of trades; `records` of Kafka records."""
 
@@ -48,7 +52,8 @@ class BatchProducer:
         self.records = 0
         self.failed = 0
         self.failed_records = 0
-        self.failure = ""
+        self.failed_by: dict[str, int] = {}
+        """Reason → trades that Kafka did not acknowledge for it."""
         self._failed: list[np.ndarray] = []
         self.latency = new_histogram()
         config = {
@@ -88,9 +93,8 @@ class BatchProducer:
         self.send(trades, per_partition, time.time_ns() // 1000)
         self.finish(60.0)
         if self.failed:
-            raise BrokerError(
-                f"{self.failed:,} trades were not acknowledged: {self.failure}", "See: k2ctl stack status"
-            )
+            reasons = ", ".join(self.failed_by)
+            raise BrokerError(f"{self.failed:,} trades were not acknowledged: {reasons}", "See: k2ctl stack status")
 
     def _send_to(self, partition: int, trades: np.ndarray, due_us: int) -> None:
         if self._sample:
@@ -140,7 +144,8 @@ class BatchProducer:
             self._failed.append(trades)
             self.failed += len(trades)
             self.failed_records += 1
-            self.failure = error.str()
+            reason = NOT_IN_TIME if error.code() in _PURGED else error.str()
+            self.failed_by[reason] = self.failed_by.get(reason, 0) + len(trades)
 
     def take_failed(self) -> list[np.ndarray]:
         """The trades whose delivery failed since the last call: Kafka may have them or not."""

@@ -1,5 +1,6 @@
 """What a load did, from the last reports of its workers."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from k2ctl.load.crew import Crew
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import Replay, ReplaySchedule
 
+UNTOLD: Final = "a worker ended before it was told what became of them"
 PERCENTILES: Final = (50.0, 99.0, 99.9, 100.0)
 ACCURACY_MEAN, ACCURACY_SECOND = 0.01, 0.05
 """Further from the target than this, in the mean or in any whole second, a load calls itself saturated."""
@@ -25,6 +27,8 @@ class LoadSummary:
     exact: every worker reported at its end; else the counts are what they said last, and at least so much was sent.
     partitions: over how many of its topic the load was spread.
     failure: what ended the load early, or why Kafka did not take a trade; empty when nothing did.
+    failed_by: reason → trades that were not acknowledged for it. Kafka may have some of them; those that it has not are
+    gaps in their symbols' numbers.
     """
 
     trades_acknowledged: int
@@ -46,6 +50,7 @@ class LoadSummary:
     exact: bool = True
     failure: str = ""
     partitions: int = 0
+    failed_by: dict[str, int] = field(default_factory=dict)
 
 
 class LoadFailed(BrokerError):
@@ -72,6 +77,8 @@ def summarise(
     worst = worst_second(plan, crew.reports.values()) if replay is None else 0.0
     faulty = plan.faults.duplicates or plan.faults.gaps
     short = bool(target) and not early and not faulty and reached < target * (1 - ACCURACY_MEAN)
+    failed_by = _failed_by(sent - acknowledged, [report.failed_by for report in crew.reports.values()])
+    reasons = [*(report.failure for report in crew.reports.values() if report.failure), *failed_by]
     return LoadSummary(
         trades_acknowledged=acknowledged,
         records_acknowledged=crew.total("acknowledged_records"),
@@ -91,8 +98,18 @@ def summarise(
         interrupted=interrupted,
         exact=crew.exact,
         partitions=plan.profile.topic.partitions,
-        failure=str(failure or next((r.failure for r in crew.reports.values() if r.failure), "")),
+        failure=str(failure or next(iter(reasons), "")),
+        failed_by=failed_by,
     )
+
+
+def _failed_by(failed: int, told: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The workers' reasons added up; what none of them could tell of is of a worker that ended before it could."""
+    reasons: dict[str, int] = {}
+    for reason, trades in (item for each in told for item in each.items()):
+        reasons[reason] = reasons.get(reason, 0) + trades
+    untold = failed - sum(reasons.values())
+    return reasons | ({UNTOLD: untold} if untold > 0 else {})
 
 
 def worst_second(plan: LoadPlan, reports: Any) -> float:

@@ -37,8 +37,9 @@ PARENT_EVERY_S: Final = 1.0
 class WorkerReport:
     """What a worker has done so far. per_second: trades enqueued in each second of the schedule.
 
-    acknowledged: trades, exactly once finished, and before that at least so many. failure: why it ended early, or why
-    Kafka did not take a trade. latency, publish_delay: encoded HDR histograms of microseconds, in the last report only.
+    acknowledged: trades, exactly once finished, and before that at least so many. failure: why it ended early.
+    failed_by: reason → trades that Kafka did not acknowledge for it. latency, publish_delay: encoded HDR histograms of
+    microseconds, in the last report only.
     """
 
     worker: int
@@ -55,6 +56,7 @@ class WorkerReport:
     ended_early: bool = False
     failure: str = ""
     hint: str = ""
+    failed_by: dict[str, int] = field(default_factory=dict)
     latency: bytes = b""
     publish_delay: bytes = b""
 
@@ -244,8 +246,9 @@ class Worker:
             per_second=dict(self._per_second),
             finished=finished,
             ended_early=trouble is not None,
-            failure=producer.failure if trouble is None else str(trouble),
+            failure="" if trouble is None else str(trouble),
             hint="" if trouble is None else trouble.hint,
+            failed_by=dict(producer.failed_by),
             latency=producer.latency.encode() if finished else b"",
             publish_delay=self._delay.encode() if finished else b"",
         )

@@ -47,6 +47,9 @@ def summary_table(summary: LoadSummary) -> Table:
     table.add_row("records acknowledged", f"{summary.records_acknowledged:,}")
     if summary.trades_failed:
         table.add_row("trades not acknowledged", Text(f"{summary.trades_failed:,}", style="bold red"))
+        for reason, trades in summary.failed_by.items():
+            table.add_row(f"  {reason}", f"{trades:,}")
+        table.add_row("  where Kafka has them not, numbers are missing", "k2ctl gaps")
     if summary.target_rate:
         table.add_row("target rate", f"{summary.target_rate:,.0f} trades/s")
     table.add_row("reached rate", f"{summary.reached_rate:,.0f} trades/s")

@@ -1,5 +1,7 @@
 """Load against a real broker: what is acknowledged is there, in order, at the rate that was asked for."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.producer import NOT_IN_TIME, BatchProducer
 from k2ctl.broker.reader import read_between
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints, save_endpoints
@@ -21,6 +24,8 @@ from k2ctl.load.report import LoadSnapshot
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.schema.topics import trades_topic
 from k2ctl.schema.trade import decode
+from k2ctl.stack import lifecycle
+from tests.made_trades import make_trades
 
 
 @pytest.fixture
@@ -157,3 +162,19 @@ def test_the_bytes_of_a_load_that_is_over_at_once_are_all_counted(embedded_stack
     assert short.trades_acknowledged == long.trades_acknowledged == 10_000
     assert short.seconds < 0.25
     assert short.wire_bytes == pytest.approx(long.wire_bytes, rel=0.5)
+
+
+def test_what_kafka_does_not_answer_for_has_its_reason(home: Path, exchange: str) -> None:
+    endpoints = lifecycle.up("embedded", "laptop", lambda _: None).endpoints
+    kafka = endpoints.processes["kafka"].pid
+    try:
+        with BrokerAdmin(endpoints) as admin:
+            admin.create_topic(exchange, 1)
+        producer = BatchProducer(endpoints, exchange, 1)
+        os.kill(kafka, signal.SIGSTOP)
+        producer.send(make_trades(50), np.array([50]), 0)
+        producer.finish(0.1)
+    finally:
+        os.kill(kafka, signal.SIGCONT)
+        lifecycle.down(volumes=True)
+    assert (producer.failed, producer.failed_by) == (50, {NOT_IN_TIME: 50})

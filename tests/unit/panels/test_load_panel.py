@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from k2ctl.broker.producer import NOT_IN_TIME
 from k2ctl.commands.load import _beside_others
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.load.summary import LoadSummary
@@ -50,3 +51,26 @@ def test_a_load_beside_another_says_what_that_does_to_gaps(home: Path, capsys: p
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with _beside_others():
             assert "Another load runs" in capsys.readouterr().err
+
+
+def test_what_was_not_acknowledged_has_its_reasons_and_is_said_to_become_gaps() -> None:
+    summary = LoadSummary(
+        100,
+        100,
+        12,
+        0.0,
+        100.0,
+        False,
+        1.0,
+        0.0,
+        0.0,
+        1,
+        1,
+        {},
+        {},
+        failed_by={"Broker: Not leader": 9, NOT_IN_TIME: 3},
+    )
+    shown = [" ".join(line.split()) for line in lines(summary_table(summary))]
+    at = shown.index("trades not acknowledged 12")
+    assert shown[at + 1 : at + 3] == ["Broker: Not leader 9", f"{NOT_IN_TIME} 3"]
+    assert "numbers are missing k2ctl gaps" in shown[at + 3]
