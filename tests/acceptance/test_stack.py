@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -20,6 +22,13 @@ from tests.other_user import CONNECT, READ, as_nobody, reachable
 def _stack_is_down_afterwards(home: Path) -> object:
     yield
     run("stack", "down")
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's, wherever tests run."""
+    with TemporaryDirectory(prefix="k2-") as folder:
+        yield Path(folder)
 
 
 def kafka() -> ProcessId:
@@ -163,16 +172,18 @@ def test_a_long_path_still_has_room_for_the_socket(tmp_path: Path) -> None:
 
 
 def test_a_socket_folder_that_another_user_made_first_is_refused(tmp_path: Path) -> None:
-    long, runtime = tmp_path / ("x" * 120), tmp_path / "run"
-    (runtime / f"k2ctl-{os.geteuid()}").mkdir(parents=True)
-    refused = run("stack", "up", K2CTL_HOME=str(long), XDG_RUNTIME_DIR=str(runtime))
+    long = str(tmp_path / ("x" * 120))
+    with TemporaryDirectory(prefix="k2-") as runtime:
+        (Path(runtime) / f"k2ctl-{os.geteuid()}").mkdir(mode=0o755)
+        refused = run("stack", "up", K2CTL_HOME=long, XDG_RUNTIME_DIR=runtime)
+        run("stack", "down", K2CTL_HOME=long, XDG_RUNTIME_DIR=runtime)
     assert (refused.returncode, refused.stderr.count("\n")) == (3, 2)
     assert "is open to others" in refused.stderr
     assert "chmod 700" in refused.stderr
 
 
-def test_another_user_can_neither_look_into_the_state_nor_reach_a_socket(tmp_path: Path) -> None:
-    home = tmp_path / "of-this-user"
+def test_another_user_can_neither_look_into_the_state_nor_reach_a_socket(short_folder: Path) -> None:
+    home = short_folder / "of-this-user"
     before = os.umask(0)
     try:
         up = run("stack", "up", K2CTL_HOME=str(home))

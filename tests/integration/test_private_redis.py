@@ -3,21 +3,30 @@
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 import redis
 
-from k2ctl.home import state_dir
+from k2ctl.home import socket_path
 from k2ctl.state.opening import open_store
 from k2ctl.state.server import FORBIDDEN, private_redis
 from k2ctl.state.store import Fence, Update
 from tests.other_user import CONNECT, as_nobody, reachable
 
 
+@pytest.fixture(autouse=True)
+def short_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state directory that has room for a socket, wherever tests run."""
+    with TemporaryDirectory(prefix="k2-") as folder:
+        monkeypatch.setenv("K2CTL_HOME", folder)
+        yield Path(folder)
+
+
 @pytest.fixture
 def socket() -> Path:
-    return state_dir() / "redis.sock"
+    return socket_path("redis.sock")
 
 
 @pytest.fixture
@@ -61,7 +70,7 @@ def test_it_is_gone_with_its_socket(socket: Path) -> None:
     assert not socket.exists()
 
 
-def test_a_path_with_every_odd_letter_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("K2CTL_HOME", str(tmp_path / "a b%20?#@é"))
+def test_a_path_with_every_odd_letter_is_found(short_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K2CTL_HOME", str(short_home / "a b%20?#@é"))
     with private_redis() as address, redis.Redis.from_url(address) as client:
         assert client.ping()

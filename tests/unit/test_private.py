@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -25,13 +26,12 @@ def no_umask() -> Iterator[None]:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for sockets of a state directory whose path is too long."""
-    base = tmp_path / "run"
-    base.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(base))
-    monkeypatch.setenv("K2CTL_HOME", str(tmp_path / ("x" * 120)))
-    return base / f"k2ctl-{os.geteuid()}"
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for sockets of a state directory whose path is too long; its own path is short wherever tests run."""
+    with TemporaryDirectory(prefix="k2-") as base:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", base)
+        monkeypatch.setenv("K2CTL_HOME", str(tmp_path / ("x" * 120)))
+        yield Path(base) / f"k2ctl-{os.geteuid()}"
 
 
 def others(path: Path) -> Path:
@@ -54,9 +54,10 @@ def test_what_is_made_is_closed_to_others_under_any_umask(tmp_path: Path, monkey
     assert mode(tmp_path / "secret") == 0o600
 
 
-def test_a_socket_lies_in_the_state_directory(home: Path) -> None:
-    home.chmod(0o700)
-    assert socket_path("k.sock") == home / "k.sock"
+def test_a_socket_lies_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with TemporaryDirectory(prefix="k2-") as home:
+        monkeypatch.setenv("K2CTL_HOME", home)
+        assert socket_path("k.sock") == Path(home) / "k.sock"
 
 
 def test_a_long_path_moves_the_socket_to_a_folder_of_this_user(runtime: Path) -> None:
@@ -110,7 +111,7 @@ def test_a_state_directory_of_another_user_or_of_all_gets_no_socket(
     with pytest.raises(StackError, match="written to by anybody"):
         socket_path("k.sock")
     shared.chmod(0o700)
-    assert socket_path("k.sock").parent == shared
+    assert unchanged_by_others(shared) == shared
     with pytest.raises(StackError, match="belongs to"):
         unchanged_by_others(others(tmp_path / "theirs"))
 
