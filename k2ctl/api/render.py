@@ -61,6 +61,7 @@ def evidence_document(evidence: Evidence) -> dict[str, Any]:
         "behind_records": evidence.behind_records,
         "newest_us": evidence.newest_us,
         "asked_at_us": evidence.asked_at_us,
+        "answered_at_us": evidence.answered_at_us,
         "lost": evidence.lost,
         "last_trade_us": dict(evidence.last_trade_us),
         "files": evidence.files,

@@ -6,7 +6,14 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec
 
 from k2ctl.broker.clients import admin_client
@@ -145,6 +152,14 @@ class BrokerAdmin:
         """
         return self._offsets(topic, partitions, OffsetSpec.latest())
 
+    def stable_ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Up to where partitions can be read: the ends, or where the oldest open transaction begins; in one request.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        return self._offsets(topic, partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+
     def committed(self, topic: str, group: str) -> dict[int, int | None]:
         """The offsets that a group committed, None where it never did. Advisory: the table holds the truth."""
         wanted = [TopicPartition(topic, partition) for partition in range(self._partitions(topic))]
@@ -173,12 +188,18 @@ class BrokerAdmin:
             raise BrokerError(f"There is no topic {topic} yet.", "Make it by loading trades: k2ctl load")
         return count
 
-    def _offsets(self, topic: str, partitions: Collection[int], spec: OffsetSpec) -> dict[int, int]:
+    def _offsets(
+        self,
+        topic: str,
+        partitions: Collection[int],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> dict[int, int]:
         wanted = {TopicPartition(topic, partition): spec for partition in partitions}
         deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
         while True:
             try:
-                answers = self._admin.list_offsets(wanted, request_timeout=ANSWER_TIMEOUT_S)
+                answers = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=ANSWER_TIMEOUT_S)
                 return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
             except KafkaException as error:
                 if error.args[0].code() not in NO_LEADER_YET or time.monotonic() > deadline_s:

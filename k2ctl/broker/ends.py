@@ -1,7 +1,7 @@
 """Where the logs of a topic end, asked for each query."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -48,3 +48,14 @@ class LogEnds:
             if answer.error is not None:
                 raise KafkaException(answer.error)
         return {answer.partition: answer.offset for answer in answers}
+
+
+def open_transaction(held: Mapping[int, tuple[int, int]]) -> str:
+    """What is said of partition → (last stable offset, end of the log), where an open transaction lies between."""
+    records = sum(end - stable for stable, end in held.values())
+    first, (stable, end) = min(held.items())
+    others = f" and {len(held) - 1} more" if len(held) > 1 else ""
+    return (
+        f"an open transaction holds back {records:,} offsets (partition {first}: readable to {stable:,}, ends at "
+        f"{end:,}{others}); its producer has to end it, or Kafka aborts it after transaction.timeout.ms"
+    )

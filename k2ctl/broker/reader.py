@@ -14,6 +14,11 @@ from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 
 ANSWER_TIMEOUT_S: Final = 10.0
+HELD_S: Final = 0.25
+"""Nothing read for so long, though the log goes on: then it is asked whether an open transaction holds it. The mark
+that ends a transaction comes a moment after its commit."""
+_LATEST: Final = -1
+"""The time that asks for the end, in Kafka's ListOffsets request: of what is committed, for a reader of that."""
 AT_ENDS: Final = {"enable.partition.eof": True}
 """Have the client say where a log ends: behind the last record there may be marks, which are never delivered."""
 
@@ -202,6 +207,19 @@ class Reader:
             raise BrokerError(f"Kafka does not answer: {error.args[0].str()}", "See: k2ctl stack status") from error
         return low, high
 
+    def stands_still(self) -> bool:
+        """Whether all is read that can be: what is behind the last stable offsets, an open transaction holds back.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        asked = [TopicPartition(self.topic, partition, _LATEST) for partition in self._positions]
+        try:
+            ends = self._consumer.offsets_for_times(asked, timeout=ANSWER_TIMEOUT_S)
+        except KafkaException as error:
+            raise BrokerError(f"Kafka does not answer: {error.args[0].str()}", "See: k2ctl stack status") from error
+        return all(end.error is None and 0 <= end.offset <= self._positions[end.partition] for end in ends)
+
     def advise(self, offsets: Mapping[int, int]) -> None:
         """Commit offsets to the Kafka group, for lag monitors; the table does not depend on it."""
         committed = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
@@ -219,7 +237,7 @@ def read_between(
     """One bounded read: for each partition the records of [start, end).
 
     Returns the records, the offset that each partition was read up to (its end, unless time or `limit_records`
-    ran out), and the holes met on the way.
+    ran out, or an open transaction holds what is left), and the holes met on the way.
     """
     wanted = {partition: span for partition, span in ranges.items() if span[1] > span[0]}
     parts: list[Fetched] = []
@@ -232,6 +250,7 @@ def read_between(
         prefetch = {"queued.min.messages": min(100_000, longest), "queued.max.messages.kbytes": 32_768}
         with Reader(endpoints, topic, "k2ctl-tail", **prefetch, **AT_ENDS) as reader:
             reader.assign(positions)
+            moved_s = time.monotonic()
             while time.monotonic() < deadline and count < limit_records:
                 behind = sum(max(0, end - positions[p]) for p, (_, end) in wanted.items())
                 if not behind:
@@ -239,6 +258,12 @@ def read_between(
                 # consume() waits the whole timeout unless it can return as many as were asked for.
                 part = reader.fetch(min(5000, behind, limit_records - count), 0.005)
                 holes += reader.holes()
+                if len(part) or any(positions[p] < at for p, at in reader.positions.items()):
+                    moved_s = time.monotonic()
+                elif time.monotonic() - moved_s > HELD_S:
+                    if reader.stands_still():
+                        break
+                    moved_s = time.monotonic()
                 positions |= reader.positions
                 # What lies behind the ends would come too, and keep the other partitions waiting.
                 reader.leave([p for p in reader.positions if positions[p] >= wanted[p][1]])

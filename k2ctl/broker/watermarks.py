@@ -28,6 +28,7 @@ class WatermarkFollower:
         self._topic = topic
         self._partitions = tuple(known)
         self._known: tuple[float, dict[int, int]] = (time.monotonic(), dict(known))
+        self._held: dict[int, tuple[int, int]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="k2-watermarks", daemon=True)
         self._thread.start()
@@ -37,11 +38,20 @@ class WatermarkFollower:
         at_s, marks = self._known
         return marks if marks and time.monotonic() - at_s < KNOWN_FOR_S else None
 
+    @property
+    def held(self) -> Mapping[int, tuple[int, int]]:
+        """Partition → (last stable offset, end), where an open transaction lies between the two."""
+        return self._held
+
     def _run(self) -> None:
         with BrokerAdmin(self._endpoints) as admin:
             while not self._stop.is_set():
                 with contextlib.suppress(BrokerError):  # no answer is told by its age
-                    self._known = (time.monotonic(), admin.high_watermarks(self._topic, self._partitions))
+                    # The ends first: what is committed between the two questions is no open transaction.
+                    highs = admin.high_watermarks(self._topic, self._partitions)
+                    self._known = (time.monotonic(), highs)
+                    stable = admin.stable_ends(self._topic, self._partitions)
+                    self._held = {p: (stable[p], high) for p, high in highs.items() if stable[p] < high}
                 self._stop.wait(EVERY_S)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from k2ctl.broker.ends import open_transaction
 from k2ctl.broker.reader import AT_ENDS, Fetched, Hole, Reader, concatenate
 from k2ctl.broker.watermarks import WatermarkFollower
 from k2ctl.home import Endpoints
@@ -96,6 +97,13 @@ class LaneReader:
             return dict.fromkeys(self.positions)
         fetched = {p: high for reader in self._readers for p, high in reader.high_watermarks().items()}
         return {p: max(asked[p], fetched[p] or 0) for p in fetched}
+
+    @property
+    def trouble(self) -> str:
+        """Why reading cannot go on though the log does; empty while it can."""
+        positions, held = self.positions, self._watermarks.held if self._watermarks else {}
+        stuck = {p: span for p, span in held.items() if positions.get(p, 0) >= span[0]}
+        return open_transaction(stuck) if stuck else ""
 
     def holes(self) -> list[Hole]:
         """What retention deleted before it was read, since the last call."""

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from k2ctl.lake.reading.pinned import Plan
 from k2ctl.query.seam import Sources
+from k2ctl.query.stages import Stages
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Evidence:
     lost: trades of the topic that retention deleted before a consumer read them, ever; their times are unknown.
     more: there are older rows that the limit cut off.
     newest_us: exchange timestamp of the newest row; None without rows. asked_at_us: when the query began.
+    answered_at_us: when both sides had been read; rows may be younger than the question.
     missing: why the answer may lack rows; empty when it is complete.
     last_trade_us: symbol without a row in the answer → its newest trade outside of the window.
     files, file_bytes: data files that were read; of_files, of_bytes: all of the snapshot, of which the rest was pruned.
@@ -45,6 +47,7 @@ class Evidence:
     more: bool
     newest_us: int | None
     asked_at_us: int
+    answered_at_us: int
     missing: tuple[str, ...]
     last_trade_us: Mapping[str, int]
     files: int
@@ -65,15 +68,15 @@ class Evidence:
 
     @property
     def newest_age_s(self) -> float | None:
-        """Age of the newest row when the query began, in seconds of exchange time."""
-        return None if self.newest_us is None else (self.asked_at_us - self.newest_us) / 1e6
+        """Age of the newest row when the answer was there, in seconds of exchange time."""
+        return None if self.newest_us is None else (self.answered_at_us - self.newest_us) / 1e6
 
 
 def evidence_of(
     sources: Sources,
     asked_at_us: int,
     plan: Plan,
-    stages_ms: Mapping[str, float],
+    stages: Stages,
     owed: tuple[str, ...],
     *,
     lake_rows: int = 0,
@@ -108,7 +111,8 @@ def evidence_of(
         file_bytes=plan.bytes,
         of_files=plan.of_files,
         of_bytes=plan.of_bytes,
-        stages_ms=stages_ms,
+        answered_at_us=stages.now_us(),
+        stages_ms=stages.ms,
     )
 
 

@@ -157,7 +157,7 @@ class Session:
         silent = self._silent(question, sources, there, stages)
         owed = self.owed(sources, question)
         evidence = evidence_of(
-            sources, question.asked_at_us, plan, stages.ms, owed, tail_rows=len(tail), last_trade_us=silent
+            sources, question.asked_at_us, plan, stages, owed, tail_rows=len(tail), last_trade_us=silent
         )
         return report, evidence
 
@@ -182,7 +182,7 @@ class Session:
         with stages.timed("scan"):
             known = self._history.symbols(plan) | sources.tail.symbols
         table = pa.table({"symbol": pa.array(sorted(known), pa.string())})
-        evidence = evidence_of(sources, question.asked_at_us, plan, stages.ms, self.owed(sources, question))
+        evidence = evidence_of(sources, question.asked_at_us, plan, stages, self.owed(sources, question))
         return Answer(table, evidence)
 
     def _recent(self, question: Question, stages: Stages) -> Answer:
@@ -197,7 +197,7 @@ class Session:
             sources,
             question.asked_at_us,
             plan,
-            stages.ms,
+            stages,
             aside.missing if question.put_aside else self.owed(sources, question),
             lake_rows=len(rows) - from_tail,
             tail_rows=from_tail,
@@ -220,7 +220,7 @@ class Session:
             sources,
             question.asked_at_us,
             plan,
-            stages.ms,
+            stages,
             self.owed(sources, question),
             lake_rows=total - len(fresh),
             tail_rows=len(fresh),

@@ -89,7 +89,7 @@ def sql(
         with stages.timed("start"), _as_errors():
             rows = tables.run(text)
         evidence = evidence_of(
-            sources, question.asked_at_us, plan, stages.ms, session.owed(sources, question), tail_rows=tables.fresh_rows
+            sources, question.asked_at_us, plan, stages, session.owed(sources, question), tail_rows=tables.fresh_rows
         )
         with stages.timed("rows"), _as_errors():
             yield SqlAnswer(rows, evidence)

@@ -1,6 +1,6 @@
 """The stream's side of the seam: a topic with its incarnation, its watermarks and a bounded read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,6 +85,10 @@ class Stream(Protocol):
         """Partition → (first offset, end) of what can be read now; empty when the topic does not exist yet."""
         ...
 
+    def stable_ends(self, partitions: Collection[int], /) -> dict[int, int]:
+        """Partition → up to where it can be read: an open transaction holds what is behind."""
+        ...
+
     def read(
         self, epoch: str, ranges: Ranges, timeout_s: float, limit_records: int, /
     ) -> tuple[Sequence[Heard], dict[int, int], list[Hole]]:
@@ -111,6 +115,9 @@ class KafkaStream:
         if self.topic not in self._admin.topics():
             return {}
         return {partition: (mark.low, mark.high) for partition, mark in self._admin.watermarks(self.topic).items()}
+
+    def stable_ends(self, partitions: Collection[int]) -> dict[int, int]:
+        return self._admin.stable_ends(self.topic, partitions)
 
     def read(
         self, _: str, ranges: Ranges, timeout_s: float, limit_records: int

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from k2ctl.broker.ends import open_transaction
 from k2ctl.lake.heads import Lane, Progress
 from k2ctl.query.stream import Heard, Ranges, Stream
 from k2ctl.query.window import Window
@@ -89,7 +90,7 @@ def read_tail(
     if bad:
         rows = rows.take(np.delete(np.arange(len(rows)), list(bad)))
     holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}
-    missing = (*_hole_reasons(holes), *_beyond_reasons(span), *_truncated(ranges, reached))
+    missing = (*_hole_reasons(holes), *_beyond_reasons(span), *_not_reached(stream, ranges, reached))
     last_us: dict[str, int] = {}
     for part in parts:
         for symbol, time_us in part.last_us.items():
@@ -171,11 +172,17 @@ def _beyond_reasons(span: Span) -> tuple[str, ...]:
     return (f"{_partitions(span.beyond)}: the log ends before the offset that the table has; Kafka was wiped",)
 
 
-def _truncated(ranges: Mapping[int, tuple[int, int]], reached: Mapping[int, int]) -> tuple[str, ...]:
+def _not_reached(stream: Stream, ranges: Ranges, reached: Mapping[int, int]) -> tuple[str, ...]:
     behind = {p: end - reached.get(p, start) for p, (start, end) in ranges.items() if reached.get(p, start) < end}
     if not behind:
         return ()
-    return (f"the tail is cut short: {sum(behind.values()):,} records of {_partitions(behind)} were not read",)
+    stable = stream.stable_ends(behind)
+    held = {p: (stable[p], ranges[p][1]) for p in behind if stable[p] <= reached.get(p, ranges[p][0])}
+    cut = {p: count for p, count in behind.items() if p not in held}
+    reasons = [open_transaction(held)] if held else []
+    if cut:
+        reasons.append(f"the tail is cut short: {sum(cut.values()):,} records of {_partitions(cut)} were not read")
+    return tuple(reasons)
 
 
 def _partitions(numbers: Mapping[int, object]) -> str:

@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 
 from k2ctl.broker.ends import LogEnds
-from k2ctl.broker.reader import AT_ENDS, Hole, Reader
+from k2ctl.broker.reader import AT_ENDS, HELD_S, Hole, Reader
 from k2ctl.errors import K2Error
 from k2ctl.lake.heads import Lane
 from k2ctl.query.seam import Pinner
@@ -97,9 +97,19 @@ class WarmStream:
         with self._changed:
             may_come = epoch == self._epoch and not self.problem and self._covers(ranges)
             wait_s = min(timeout_s, _WAIT_S) if may_come else 0.0
-            if self._changed.wait_for(lambda: self._reached(epoch, ranges), wait_s):
+            if self._changed.wait_for(lambda: self._reached(epoch, ranges), min(wait_s, HELD_S)):
                 return list(self._heard), {p: end for p, (_, end) in ranges.items()}, []
+            late = {p: end for p, (_, end) in ranges.items() if self._next.get(p, 0) < end}
+        if may_come:
+            stable = self._stream.stable_ends(late)
+            with self._changed:
+                if self._changed.wait_for(lambda: self._reached(epoch, _within(ranges, stable)), wait_s):
+                    reached = {p: min(end, stable.get(p, end)) for p, (_, end) in ranges.items()}
+                    return list(self._heard), reached, []
         return self._stream.read(epoch, ranges, timeout_s, limit_records)
+
+    def stable_ends(self, partitions: Collection[int], /) -> dict[int, int]:
+        return self._stream.stable_ends(partitions)
 
     def _covers(self, ranges: Ranges) -> bool:
         """Whether memory reaches back far enough; it never will later."""
@@ -185,6 +195,11 @@ class WarmStream:
                     kept.append(_where(part, mask, broken))
             self._heard = kept
             self._first = {p: max(first, committed.get(p, first)) for p, first in self._first.items()}
+
+
+def _within(ranges: Ranges, ends: Mapping[int, int]) -> Ranges:
+    """Ranges that go no further than the ends, where those are known."""
+    return {p: (start, min(end, ends.get(p, end))) for p, (start, end) in ranges.items()}
 
 
 class _Trim:

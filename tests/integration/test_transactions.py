@@ -1,5 +1,8 @@
 """A topic that a transactional producer fills: the marks of its transactions take offsets, and are never delivered."""
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,9 +15,13 @@ from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.clients import producer_config
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
+from k2ctl.lake.catalog import Lake
 from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
+from k2ctl.query.session import Session
+from k2ctl.query.stream import KafkaStream
+from k2ctl.query.warm import WarmStream
 from k2ctl.schema.topics import trades_topic
 from k2ctl.schema.trade import frames
 from tests.made_trades import PARTITIONS, ids_of, make_trades, partition_of_made, quick_profile, stored_ids
@@ -113,6 +120,65 @@ def test_a_transaction_that_was_aborted_is_passed_and_counts_for_nothing(
     paying.send(trades[800:])
     await_ends(endpoints, topic, 404)
     assert_all_is_told(catch_up(endpoints, profile), np.concatenate([trades[:400], trades[800:]]), 404)
+
+
+LEFT_OPEN = """
+import os, signal, sys
+from confluent_kafka import Producer
+servers, topic, partitions = sys.argv[1], sys.argv[2], int(sys.argv[3])
+producer = Producer({"bootstrap.servers": servers, "transactional.id": "dead", "transaction.timeout.ms": 300000})
+producer.init_transactions(20)
+producer.begin_transaction()
+for partition in range(partitions):
+    producer.produce(topic, b"never committed", partition=partition)
+assert producer.flush(20) == 0
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def leave_a_transaction_open(endpoints: Endpoints, topic: str) -> None:
+    """A producer in a process of its own, which is killed before it ends its transaction."""
+    arguments = [sys.executable, "-c", LEFT_OPEN, endpoints.bootstrap_servers, topic, str(PARTITIONS)]
+    assert subprocess.run(arguments, timeout=60, check=False).returncode == -signal.SIGKILL
+
+
+def test_behind_an_open_transaction_a_query_answers_at_once_and_names_it(
+    platform: tuple[Endpoints, Profile, str],
+) -> None:
+    endpoints, _, topic = platform
+    paying, trades = Paying(endpoints, topic), make_trades(400)
+    paying.send(trades)
+    await_ends(endpoints, topic, 101)
+    leave_a_transaction_open(endpoints, topic)
+    stream = KafkaStream(endpoints, topic)
+    warm = WarmStream(stream, lambda: None).start()
+    try:
+        for source in (stream, warm):
+            with Session(Lake.at(endpoints), source) as session:
+                begun_s = time.monotonic()
+                answer = session.recent(None)
+            assert time.monotonic() - begun_s < 5
+            assert len(answer.table) == 400
+            assert not answer.evidence.complete
+            [reason] = answer.evidence.missing
+            assert f"an open transaction holds back {PARTITIONS} offsets" in reason
+            assert "partition 0: readable to 101, ends at 102" in reason
+    finally:
+        warm.close()
+
+
+def test_a_consumer_says_which_open_transaction_keeps_its_lag(
+    platform: tuple[Endpoints, Profile, str], running: Consumer
+) -> None:
+    endpoints, _, topic = platform
+    Paying(endpoints, topic).send(make_trades(400))
+    await_ends(endpoints, topic, 101)
+    leave_a_transaction_open(endpoints, topic)
+    deadline_s = time.monotonic() + WITHIN_S
+    while "open transaction" not in running.share.reader.trouble:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    assert "readable to 101, ends at 102" in running.share.reader.trouble
 
 
 @pytest.fixture

@@ -106,6 +106,10 @@ class ScriptedStream:
         self.endpoints.answers()
         return {p: (self.endpoints.low[p], self.endpoints.high(p)) for p in self.endpoints.records}
 
+    def stable_ends(self, partitions: Mapping[int, object]) -> dict[int, int]:
+        self.endpoints.answers()
+        return {p: self.endpoints.high(p) for p in partitions}
+
     def read(self, _: str, ranges: Mapping[int, tuple[int, int]], *__: object) -> tuple[list[Heard], Any, list[Hole]]:
         self.endpoints.answers()
         self.cold += 1
