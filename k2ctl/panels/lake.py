@@ -74,7 +74,7 @@ def _lanes(lanes: Sequence[LaneCondition]) -> Table:
             table.add_row(Text(f"{lane.topic}", style="cyan", overflow="fold"))
         counts = lane.counts
         table.add_row(
-            "ended epoch" if lane.partition is None else f"  {lane.partition}",
+            Text(f"  ended: {lane.epoch}", overflow="fold") if lane.partition is None else f"  {lane.partition}",
             f"{lane.next_offset:,}",
             f"{counts.seen:,}",
             f"{counts.stored:,}",

@@ -56,6 +56,10 @@ def _figures(result: Verified) -> Text:
         lines.append(f"  {result.foreign:,} trades of other producers: not part of this")
     if result.uncompared:
         lines.append(f"  {result.uncompared:,} trades lie beside missing ones: their content could not be compared")
+    lines += [
+        f"  not looked at: {trades:,} trades that an earlier Kafka acknowledged ({epoch}): k2ctl verify --all-epochs"
+        for epoch, trades in result.elsewhere.items()
+    ]
     return Text("\n".join(lines))
 
 

@@ -39,6 +39,9 @@ def judge(books: "Books") -> list[Check]:
         found.append(Check("books", Verdict.WRONG, f"do not balance: {where}", "k2ctl lake status, then: k2ctl verify"))
     if total.lost:
         found.append(Check("lost", Verdict.NOTE, f"Kafka deleted {total.lost:,} trades unread", "k2ctl lake status"))
+    if books.ended:
+        what = f"not looked at, for it was given up: {', '.join(books.ended)}"
+        found.append(Check("earlier Kafka", Verdict.NOTE, what, "k2ctl verify --all-epochs, k2ctl lake status"))
     if books.owed:
         found.append(Check("put aside", Verdict.NOTE, f"{books.owed:,} trades wait", "k2ctl backfill"))
     return found + _spills(books)

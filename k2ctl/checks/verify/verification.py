@@ -46,10 +46,23 @@ def verify(endpoints: Endpoints, say: Say, *, every_epoch: bool = False) -> list
         by_topic.setdefault((truth.run.topic, "json" if truth.run.wire_format == "json" else "sbe"), []).append(truth)
     ours = np.unique(np.concatenate([truth.sessions["session"] for truth in every]))
     with Lake.at(endpoints) as lake:
-        return [
+        results = [
             _held(truths, Sessions.of(truths, ours), Sources(endpoints, lake, topic, now[topic], wire_format), say)
             for (topic, wire_format), truths in by_topic.items()
         ]
+    for result in results:
+        result.elsewhere = not_looked_at(every, chosen, result.topic)
+    return results
+
+
+def not_looked_at(every: Sequence[Truth], chosen: Sequence[Truth], topic: str) -> dict[str, int]:
+    """Earlier incarnation of a topic → trades that it acknowledged to loads that are left out."""
+    left_out: dict[str, int] = {}
+    looked_at = {truth.run.epoch for truth in chosen}
+    for truth in every:
+        if truth.run.topic == topic and truth.run.epoch not in looked_at:
+            left_out[truth.run.epoch] = left_out.get(truth.run.epoch, 0) + truth.run.acknowledged
+    return left_out
 
 
 def _held(truths: Sequence[Truth], sessions: Sessions, sources: Sources, say: Say) -> Verified:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from k2ctl.lake.aside.folder import SPILL, AsideFolder, aside_locations, ledger_of
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Counts
+from k2ctl.lake.heads import RETIRED_PARTITION, Counts
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.upkeep.live import live_files
 
@@ -15,7 +15,8 @@ class Books:
 
     unbalanced: lanes in which seen is not the sum of its parts. rows: what the data files hold; equals total.stored.
     owed: trades put aside. missing_spills: files that the ledger names and that are not there. forgotten_spills:
-    files that it does not name; a consumer that is about to commit has some too.
+    files that it does not name; a consumer that is about to commit has some too. ended: earlier incarnations of topics,
+    which were given up with what was unread of them.
     """
 
     rows: int
@@ -24,6 +25,7 @@ class Books:
     owed: int
     missing_spills: tuple[str, ...]
     forgotten_spills: tuple[str, ...]
+    ended: tuple[str, ...] = ()
 
     @property
     def balanced(self) -> bool:
@@ -58,6 +60,7 @@ def read_books(lake: Lake) -> Books | None:
             # One that was given back since is no longer named.
             missing_spills=tuple(sorted(missing & _spill_names(lake))) if missing else (),
             forgotten_spills=tuple(sorted(before - owed)),
+            ended=tuple(sorted({lane.epoch for lane in progress.heads if lane.partition == RETIRED_PARTITION})),
         )
 
 

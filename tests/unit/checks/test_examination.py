@@ -34,6 +34,7 @@ def books(**changed: object) -> Books:
         (books(rows=9), "books", Verdict.WRONG),
         (books(owed=5), "put aside", Verdict.NOTE),
         (books(total=Counts(seen=11, stored=10, lost=1)), "lost", Verdict.NOTE),
+        (books(ended=("kafka-1/topic-1",)), "earlier Kafka", Verdict.NOTE),
         (books(missing_spills=("a.arrow",)), "spill files", Verdict.WRONG),
         (books(forgotten_spills=("a.arrow",)), "spill files", Verdict.NOTE),
     ],

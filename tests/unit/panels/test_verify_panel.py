@@ -27,3 +27,9 @@ def test_trades_of_a_load_that_was_killed_are_told_beside_those_that_are_proven(
 
 def test_without_such_loads_nothing_is_said_of_them() -> None:
     assert "killed" not in text_of(Verified("t", "e", 1, 0, expected=5, in_lake=5, acknowledged=5))
+
+
+def test_an_earlier_kafka_that_was_not_looked_at_is_named() -> None:
+    found = Verified("trades", "now", 1, 0, expected=5, elsewhere={"cluster-1/topic-1": 20_000})
+    shown = " ".join(text_of(found).split())
+    assert "not looked at: 20,000 trades that an earlier Kafka acknowledged (cluster-1/topic-1)" in shown
