@@ -42,7 +42,9 @@ def concluded(work: Callable[[], Any], program: str, *, debug: bool = False) -> 
         if debug:
             raise
         return _told(error, program)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupted:
+        if isinstance(interrupted.__cause__, BrokenPipeError):
+            _drop_output()
         return _report("Interrupted.", "", ExitCode.INTERRUPTED)
     return code
 

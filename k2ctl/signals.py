@@ -57,6 +57,21 @@ def leave_to_parent() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
+@contextmanager
+def closing_pipes(told: Callable[[], object]) -> Iterator[None]:
+    """A pipe that is closed once a signal has come is part of the interruption: it ended the reader too (`… | tee`).
+
+    Raises:
+        KeyboardInterrupt: it was closed, and `told` says that a signal has come.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        if told():
+            raise KeyboardInterrupt from error
+        raise
+
+
 def interrupt(*_: object) -> NoReturn:
     """End as Ctrl-C does, with everything cleared away.
 

@@ -11,7 +11,7 @@ import typer
 
 from k2ctl.errors import CheckFailed, UsageError
 from k2ctl.options import EngineOption, JsonOption, ProfileOption
-from k2ctl.signals import ENDING, interrupt, on_signals
+from k2ctl.signals import ENDING, closing_pipes, interrupt, on_signals
 
 NOTES_EVERY_S: Final = 0.3
 
@@ -129,5 +129,5 @@ def leaving() -> Iterator[threading.Event]:
         leave.set()
         interrupt()
 
-    with on_signals(on_signal, *ENDING):
+    with on_signals(on_signal, *ENDING), closing_pipes(leave.is_set):
         yield leave

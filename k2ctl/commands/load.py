@@ -77,6 +77,7 @@ def load(
     from k2ctl.load.plan import plan_load
     from k2ctl.panels.load import live_view, summary_table
     from k2ctl.profiles import load_profile, measured
+    from k2ctl.signals import closing_pipes
 
     endpoints = require_endpoints()
     chosen = load_profile(profile or endpoints.profile)
@@ -100,10 +101,11 @@ def load(
     with _beside_others(), stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
         summary, failure = _loaded(lambda: run_load(plan, endpoints, stop, show))
     measured.record_load(summary.trades_acknowledged, summary.wire_bytes)
-    if as_json:
-        print_json(orjson.dumps(asdict(summary)))
-    else:
-        out().print(summary_table(summary))
+    with closing_pipes(lambda: received):
+        if as_json:
+            print_json(orjson.dumps(asdict(summary)))
+        else:
+            out().print(summary_table(summary))
     if failure is not None:
         raise failure
     if summary.trades_failed and summary.exact:

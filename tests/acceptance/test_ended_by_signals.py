@@ -95,6 +95,18 @@ def test_a_load_and_a_consumer_under_timeout_take_its_two_signals_for_one() -> N
     assert "stored" in summary_of(consumed), complaints
 
 
+def test_a_load_whose_reader_is_ended_by_the_same_signal_is_interrupted_all_the_same() -> None:
+    """As `k2ctl load | tee log` on Ctrl-C."""
+    load = started_load()
+    assert load.stdout is not None
+    load.stdout.close()
+    os.killpg(load.pid, signal.SIGINT)
+    assert load.wait(60) == ExitCode.INTERRUPTED
+    assert load.stderr is not None
+    load.stderr.close()
+    assert all(truth.run.finished for truth in recorded())
+
+
 def test_who_presses_ctrl_c_again_does_not_wait_for_a_kafka_that_hangs_and_gets_what_is_known() -> None:
     load = started_load()
     kafka = psutil.Process(require_endpoints().processes["kafka"].pid)
