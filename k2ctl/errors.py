@@ -73,6 +73,10 @@ class UnknownTable(LakeError):
     """The place of a table holds metadata that its catalog does not know: the catalog was lost, or turned back."""
 
 
+class DamagedFile(LakeError):
+    """A file of the table is not what was written. Asking again does not help."""
+
+
 class StateError(K2Error):
     """The state store does not answer, refuses to write, or holds what cannot be read."""
 

@@ -127,6 +127,8 @@ class Lake:
             return None
         except (SQLAlchemyError, OSError) as error:
             raise self._unanswered(error) from error
+        except LakeError:
+            raise
         except Exception as error:  # whatever the parsers of JSON and of the metadata raise
             raise damaged(f"The metadata file of the table {name}", error) from error
         check_readable(name, table)

@@ -23,6 +23,7 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import VoidTransform
 from pyiceberg.typedef import Record
 
+from k2ctl.lake.seal import Sealing
 from k2ctl.schema.rows import HOUR_US, Rows, symbol_order
 
 PARQUET_OPTIONS: Final = {
@@ -43,6 +44,7 @@ PARQUET_OPTIONS: Final = {
     },
     "store_decimal_as_integer": True,
     "store_schema": False,
+    "write_page_checksum": True,
 }  # fmt: skip
 """Level 1 and delta encodings: sorted by symbol and time, ids, times and offsets are all small steps."""
 
@@ -115,10 +117,13 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
     path = f"{table.location()}/data/{uuid.uuid4()}.parquet"  # of its own, so whether it exists is not asked
     output = table.io.new_output(path)
     try:
-        with output.create(overwrite=True) as stream, pq.ParquetWriter(stream, stored, **PARQUET_OPTIONS) as writer:
-            for chunk in chunks:
-                same = chunk.schema.equals(stored)
-                writer.write_table(chunk if same else chunk.cast(stored), row_group_size=ROW_GROUP_ROWS)
+        with output.create(overwrite=True) as stream:
+            sealing = Sealing(stream, path.rpartition("/")[2])
+            with pq.ParquetWriter(sealing, stored, **PARQUET_OPTIONS) as writer:
+                for chunk in chunks:
+                    same = chunk.schema.equals(stored)
+                    writer.write_table(chunk if same else chunk.cast(stored), row_group_size=ROW_GROUP_ROWS)
+            size = sealing.finish(writer.writer.metadata.num_rows)
     except BaseException:
         with contextlib.suppress(OSError):
             table.io.delete(path)
@@ -134,7 +139,7 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
         file_path=path,
         file_format=FileFormat.PARQUET,
         partition=_partition(table, statistics),
-        file_size_in_bytes=len(output),
+        file_size_in_bytes=size,
         sort_order_id=table.metadata.default_sort_order_id,
         spec_id=table.metadata.default_spec_id,
         equality_ids=None,

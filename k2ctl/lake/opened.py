@@ -24,7 +24,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import DayTransform, HourTransform, MonthTransform, VoidTransform, YearTransform
 from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField
 
-from k2ctl.errors import LakeError, first_line
+from k2ctl.errors import DamagedFile, LakeError, first_line
 from k2ctl.schema.reference import reference_schema
 from k2ctl.schema.rows import arrow_schema
 from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
@@ -46,9 +46,9 @@ class Finding:
     hint: str
 
 
-def damaged(what: str, error: Exception) -> LakeError:
+def damaged(what: str, error: Exception) -> DamagedFile:
     """The error of a file of the table that is there and does not hold what it should."""
-    return LakeError(f"{what} is damaged: {first_line(error)}", RESTORE)
+    return DamagedFile(f"{what} is damaged: {first_line(error)}", RESTORE)
 
 
 def check_readable(name: str, table: Table) -> None:

@@ -2,16 +2,25 @@
 
 import io
 import os
+import re
 import threading
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlparse
 
 from pyarrow.fs import FileSystem, S3FileSystem
-from pyiceberg.io.pyarrow import PyArrowFileIO, PyArrowLocalFileSystem
+from pyiceberg.io import InputStream, OutputStream
+from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO, PyArrowLocalFileSystem
+
+from k2ctl.lake.metadata_seal import hold, is_metadata, sealed
+from k2ctl.lake.opened import damaged
+from k2ctl.lake.seal import Broken
 
 IO_CLASS: Final = "k2ctl.lake.storage.StorageIO"
 """What the catalog's property `py-io-impl` names."""
 
+_NEWER: Final = re.compile(rb'"format-version": ?[3-9]')
 _opened: dict[tuple[tuple[str, str], ...], FileSystem] = {}
 _lock: Final = threading.Lock()
 
@@ -23,9 +32,17 @@ class StorageIO(PyArrowFileIO):
     puts four small files one after the other: `allow_delayed_open`, for which pyiceberg has no property, does that with
     one request each instead of three (a multipart upload). What the store refuses is then said when a file is closed.
 
+    Metadata is sealed as it is written, and held to its seal as it is read: no format of it has a checksum.
+
     Whatever a commit names was closed before the catalog's swap. An object store has it then; on a local disk the
     files are synced as they are closed, else a power cut could leave a table of empty files whose offsets say "stored".
     """
+
+    def new_input(self, location: str) -> PyArrowFile:
+        return _of_metadata(super().new_input(location))
+
+    def new_output(self, location: str) -> PyArrowFile:
+        return _of_metadata(super().new_output(location))
 
     def _initialize_local_fs(self) -> FileSystem:
         return _SyncedFileSystem()
@@ -39,6 +56,49 @@ class StorageIO(PyArrowFileIO):
                 _, (options,) = super()._initialize_s3_fs(netloc).__reduce__()
                 _opened[settings] = S3FileSystem(**{**options, "allow_delayed_open": True})
             return _opened[settings]
+
+
+def _of_metadata(file: PyArrowFile) -> PyArrowFile:
+    if is_metadata(file.location):
+        return _SealedFile(file.location, file._path, file._filesystem, file._buffer_size)
+    return file
+
+
+class _SealedFile(PyArrowFile):
+    """A manifest, a manifest list or a metadata file: small, and read and written as a whole."""
+
+    def open(self, seekable: bool = True) -> InputStream:
+        with super().open(seekable) as stream:
+            content = stream.read()
+        try:
+            hold(_name(self.location), content)
+        except Broken as error:
+            if _NEWER.search(content):
+                return io.BytesIO(content)  # somebody has raised the format: whoever opens the table says that
+            raise damaged(f"The metadata file of the table {self.location}", error) from None
+        return io.BytesIO(content)
+
+    def create(self, overwrite: bool = False) -> OutputStream:
+        return _SealedStream(_name(self.location), super().create(overwrite))
+
+
+class _SealedStream(io.BytesIO):
+    """Held in memory until it is closed, then written with its seal."""
+
+    def __init__(self, name: str, sink: OutputStream) -> None:
+        super().__init__()
+        self._name, self._sink = name, sink
+
+    def close(self) -> None:
+        if not self.closed:
+            content = self.getvalue()
+            super().close()
+            with self._sink:
+                self._sink.write(sealed(self._name, content))
+
+
+def _name(location: str) -> str:
+    return location.rpartition("/")[2]
 
 
 class _SyncedFileSystem(PyArrowLocalFileSystem):
@@ -62,6 +122,13 @@ class _SyncedFile(io.FileIO):
         finally:
             super().close()
         sync_folder(Path(os.fsdecode(self.name)).parent)
+
+
+@lru_cache(65_536)
+def local_path(location: str) -> Path | None:
+    """Where a file of a location is on a local disk; None when it is in an object store."""
+    parsed = urlparse(location)
+    return Path(f"{parsed.netloc}{parsed.path}") if parsed.scheme in {"file", ""} else None
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.pinned import Plan
-from k2ctl.lake.reading.scan import another, open_duckdb, unreadable
+from k2ctl.lake.reading.scan import another, open_duckdb, refuse_damage, unreadable
 from k2ctl.query.page import Page
 from k2ctl.query.window import Window
 from k2ctl.schema.copies import COPY_COLUMNS
@@ -150,6 +150,7 @@ class History:
         except duckdb.InterruptException as error:
             raise TooLong from error
         except duckdb.Error as error:
+            refuse_damage(error)
             reason = unreadable(error)
             if reason:
                 raise FilesGone(

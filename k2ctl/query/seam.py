@@ -62,8 +62,8 @@ class Sources:
 
 
 def planned(pinned: Pinned | None, symbols: Sequence[str] | None, window: Window) -> Plan:
-    """The files of a snapshot, if there is one, that may hold trades of `symbols` in `window`."""
-    return pinned.plan(symbols, window.since_us, window.until_us) if pinned else NOTHING
+    """The files of a snapshot, if there is one, that may hold trades of `symbols` in `window`; each is intact."""
+    return pinned.intact(symbols, window.since_us, window.until_us) if pinned else NOTHING
 
 
 class Seam:

@@ -14,7 +14,7 @@ from k2ctl.errors import K2Error, LakeError, RolledBack, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.reading.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.reading.pinned import Plan, reference_plan
-from k2ctl.lake.reading.scan import open_duckdb, unreadable
+from k2ctl.lake.reading.scan import open_duckdb, refuse_damage, unreadable
 from k2ctl.query.answer import Evidence, evidence_of
 from k2ctl.query.carried import carried
 from k2ctl.query.gaps import GAPS_SCHEMA, gap_table
@@ -227,6 +227,7 @@ def _as_errors() -> Iterator[None]:
 
 
 def _refused(error: Exception) -> K2Error:
+    refuse_damage(error)
     reason = unreadable(error)
     if reason:
         return LakeError(f"A data file of the table cannot be read: {reason}", "Ask again, or see: k2ctl lake status")

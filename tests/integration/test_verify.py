@@ -23,8 +23,10 @@ from k2ctl.checks.verify.verification import verify
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints, truth_dir
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.files import write_file
 from k2ctl.lake.reading.whole import Placed
+from k2ctl.lake.transaction import QuickTransaction
+from k2ctl.lake.upkeep.live import live_files
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
@@ -62,14 +64,17 @@ def only(endpoints: Endpoints) -> Verified:
 
 
 def rewrite(endpoints: Endpoints, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Change the rows of the table, as somebody with access to its files could: all go into the first of them."""
+    """Change the rows of the table, as another program does that writes them anew."""
     with Lake.at(endpoints) as lake:
-        pinned = pin(lake)
-        assert pinned is not None
-        paths = [path.removeprefix("file://") for path in pinned.files()]
-    rows = pa.concat_tables([pq.read_table(path) for path in paths])
-    for number, part in enumerate([change(rows), *[rows.slice(0, 0)] * (len(paths) - 1)]):
-        pq.write_table(part, paths[number])
+        table = lake.table()
+        old = [file.file for file in live_files(table)]
+        rows = change(pa.concat_tables([pq.read_table(file.file_path.removeprefix("file://")) for file in old]))
+        hours = pc.floor_temporal(rows["timestamp"], unit="hour")
+        with QuickTransaction(table) as transaction, transaction.update_snapshot().overwrite() as overwrite:
+            for file in old:
+                overwrite.delete_data_file(file)
+            for hour in hours.unique():
+                overwrite.append_data_file(write_file(table, rows.filter(pc.equal(hours, hour))))
 
 
 @pytest.mark.parametrize(("frame", "workers"), [(1, 1), (9, 2)])

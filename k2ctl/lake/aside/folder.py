@@ -8,7 +8,6 @@ import hashlib
 import uuid
 from pathlib import Path
 from typing import Final, cast
-from urllib.parse import unquote, urlparse
 
 import orjson
 from pyarrow.fs import FileInfo, FileSelector, FileType
@@ -17,7 +16,7 @@ from pyiceberg.table import Table
 
 from k2ctl.errors import LakeError, LakeUnanswered
 from k2ctl.lake.aside.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
-from k2ctl.lake.storage import make_folder, sync_folder
+from k2ctl.lake.storage import local_path, make_folder, sync_folder
 
 SPILL: Final = "spill"
 LEDGER: Final = "ledger"
@@ -44,7 +43,7 @@ class AsideFolder:
             OSError: the disk is full, or the store does not answer. No half file is left behind.
         """
         location = f"{self._root}/{kind}/{uuid.uuid4()}.{suffix}"
-        local = _local_path(location)
+        local = local_path(location)
         if local is not None:
             make_folder(local.parent, 0o700)
             local.parent.parent.chmod(0o700)
@@ -63,12 +62,12 @@ class AsideFolder:
             OSError: the disk is full, or the store does not answer. The file before is still there.
         """
         location = f"{self._root}/{kind}/{name}"
-        local = _local_path(location)
+        local = local_path(location)
         if local is None:  # an object store shows the old one or the new one, never a part
             with self._io.new_output(location).create(overwrite=True) as stream:
                 stream.write(content)
             return location
-        Path(str(_local_path(self.write(kind, content, "new")))).replace(local)
+        Path(str(local_path(self.write(kind, content, "new")))).replace(local)
         sync_folder(local.parent)
         return location
 
@@ -104,7 +103,7 @@ class AsideFolder:
         except FileNotFoundError:
             raise
         except OSError as error:
-            if _local_path(location) is None:
+            if local_path(location) is None:
                 raise Unanswered(str(error)) from error
             raise
 
@@ -125,7 +124,7 @@ class AsideFolder:
 
     def used_bytes(self) -> int:
         """What the spill files take on a local disk; 0 elsewhere, where room is not ours to count."""
-        if _local_path(self._root) is None:
+        if local_path(self._root) is None:
             return 0
         return sum(info.size for info in self._listed(SPILL))
 
@@ -177,8 +176,3 @@ def aside_locations(table: Table) -> set[str]:
 def ledger_file(text: str) -> str | None:
     """The file that the property names; None when the entries are in the property itself."""
     return str(orjson.loads(text)["file"]) if text.startswith("{") else None
-
-
-def _local_path(location: str) -> Path | None:
-    parsed = urlparse(location)
-    return Path(unquote(parsed.path)) if parsed.scheme in {"file", ""} else None

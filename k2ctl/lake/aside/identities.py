@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
 from k2ctl.lake.manifests import files_met
+from k2ctl.lake.reading.intact import open_intact
+from k2ctl.lake.reading.stored import Listed
 
 _COLUMNS = ["kafka_topic", "kafka_epoch", "kafka_partition", "kafka_offset", "kafka_index"]
 
@@ -28,8 +28,8 @@ def stored_identities(
             for partition, (start, end) in ranges.items()
         )
         for file in files_met(table, table.metadata.current_snapshot(), " or ".join(terms), deleted_too=True):
-            with table.io.new_input(file.file_path).open() as stream:
-                rows = pq.read_table(pa.PythonFile(stream, mode="r"), columns=_COLUMNS, filters=_any_of(ranges))
+            with open_intact(table.io, Listed.of(file)) as parquet:
+                rows = parquet.read(columns=_COLUMNS).filter(_any_of(ranges))
             same_topic, same_epoch = pc.equal(rows["kafka_topic"], topic), pc.equal(rows["kafka_epoch"], epoch)
             ours = rows.filter(pc.and_(same_topic, same_epoch))
             numbers = identity_numbers(ours["kafka_offset"].to_numpy(), ours["kafka_index"].to_numpy())

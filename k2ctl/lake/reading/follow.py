@@ -22,6 +22,7 @@ from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.manifests import data_manifests, entries_of
 from k2ctl.lake.reading.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.reading.pinned import Pinned, Plan, pinned_of
+from k2ctl.lake.reading.stored import Listed
 from k2ctl.schema.topics import TABLE
 
 _FIRST: Final = np.iinfo(np.int64).min
@@ -32,8 +33,7 @@ _LAST: Final = np.iinfo(np.int64).max
 class KeptFile:
     """What pruning asks of a data file; an unknown bound is as wide as can be."""
 
-    path: str
-    bytes: int
+    listed: Listed
     first_us: int
     last_us: int
     first_symbol: str
@@ -58,10 +58,9 @@ class KeptPinned(Pinned):
             and (symbols is None or any(_may_hold(file, symbol) for symbol in symbols))
         ]
         return Plan(
-            [file.path for file in met],
-            sum(file.bytes for file in met),
+            tuple(file.listed for file in met),
             len(self.kept),
-            sum(file.bytes for file in self.kept),
+            sum(file.listed.bytes for file in self.kept),
             self.columns,
         )
 
@@ -149,8 +148,7 @@ def _read(table: Table, manifest: ManifestFile) -> list[KeptFile]:
         ]
         files.append(
             KeptFile(
-                entry.data_file.file_path,
-                entry.data_file.file_size_in_bytes,
+                Listed.of(entry.data_file),
                 _FIRST if times[0] is None else int(times[0]),
                 _LAST if times[1] is None else int(times[1]),
                 lower.get(symbol.field_id, b"").decode("utf-8", "replace"),

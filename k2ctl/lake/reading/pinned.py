@@ -16,6 +16,8 @@ from k2ctl.lake.manifests import files_met
 from k2ctl.lake.progress import ancestors, progress_of
 from k2ctl.lake.reading.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.reading.filters import EXPRESSIONS, instant
+from k2ctl.lake.reading.intact import checked
+from k2ctl.lake.reading.stored import Listed
 from k2ctl.schema.reference import reference_schema
 from k2ctl.schema.topics import REFERENCE_TABLE
 
@@ -30,19 +32,28 @@ _COUNTED: Final = {
 
 @dataclass(frozen=True)
 class Plan:
-    """The data files that a query has to read: their paths and sizes. of_files, of_bytes: all of the snapshot.
+    """The data files that a query has to read. of_files, of_bytes: all of the snapshot.
 
     columns: what is read of them, by field id.
     """
 
-    paths: list[str]
-    bytes: int
+    files: tuple[Listed, ...]
     of_files: int
     of_bytes: int
     columns: Columns = NO_COLUMNS
 
+    @property
+    def paths(self) -> list[str]:
+        """Where the files are."""
+        return [file.path for file in self.files]
 
-NOTHING: Final = Plan([], 0, 0, 0)
+    @property
+    def bytes(self) -> int:
+        """The size of the files."""
+        return sum(file.bytes for file in self.files)
+
+
+NOTHING: Final = Plan((), 0, 0)
 
 
 @dataclass(frozen=True)
@@ -80,12 +91,23 @@ class Pinned:
         files = files_met(self.table, snapshot, _filter(symbols, since_us, until_us))
         totals = snapshot.summary.additional_properties if snapshot.summary else {}
         return Plan(
-            [file.file_path for file in files],
-            sum(file.file_size_in_bytes for file in files),
+            tuple(map(Listed.of, files)),
             int(totals.get("total-data-files", len(files))),
             int(totals.get("total-files-size", 0)),
             our_columns(self.table),
         )
+
+    def intact(
+        self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
+    ) -> Plan:
+        """`plan`, each file of it checked: for who reads them by their paths.
+
+        Raises:
+            LakeError: as `plan`. DamagedFile: a file is not what was written.
+        """
+        found = self.plan(symbols, since_us, until_us)
+        checked(self.table.io, found.files)
+        return found
 
     def snapshots(self) -> pa.Table:
         """The snapshots that the table still has, oldest first: id, parent, commit time, operation, rows and files."""
@@ -157,13 +179,13 @@ def pin_snapshots(lake: Lake) -> Pinned:
 
 
 def reference_plan(lake: Lake) -> Plan:
-    """The reference table's data files; none before a consumer has made it."""
+    """The reference table's data files, intact; none before a consumer has made it."""
     table = lake.find_table(REFERENCE_TABLE)
     if table is None:
         return NOTHING
-    files = files_met(table, table.metadata.current_snapshot(), ALWAYS_TRUE)
-    paths, size = [file.file_path for file in files], sum(file.file_size_in_bytes for file in files)
-    return Plan(paths, size, len(files), size, our_columns(table, reference_schema()))
+    files = tuple(map(Listed.of, files_met(table, table.metadata.current_snapshot(), ALWAYS_TRUE)))
+    checked(table.io, files)
+    return Plan(files, len(files), sum(file.bytes for file in files), our_columns(table, reference_schema()))
 
 
 def _number(text: str | None) -> int | None:

@@ -5,12 +5,13 @@ from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from k2ctl.lake.manifests import all_manifests, entries_of, files_met, of_data
 from k2ctl.lake.reading.filters import instant
+from k2ctl.lake.reading.intact import open_intact
+from k2ctl.lake.reading.stored import Listed
 
 RECENT_COLUMNS: Final = (
     "message_id", "exchange", "symbol", "source_sequence", "timestamp",
@@ -59,8 +60,7 @@ def rows_stored_after(
 def _batches(table: Table, file: DataFile, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
     """The recent columns of one file, of some partitions of a topic; bounded, because a file may hold a whole hour."""
     numbers = pa.array(sorted(partitions), pa.int32())
-    with table.io.new_input(file.file_path).open() as stream:
-        parquet = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=TEXT_COLUMNS)
+    with open_intact(table.io, Listed.of(file), read_dictionary=TEXT_COLUMNS) as parquet:
         for batch in parquet.iter_batches(BATCH_ROWS, columns=list(RECENT_COLUMNS)):
             columns = pa.table(batch)
             ours = pc.and_(pc.is_in(columns["kafka_partition"], numbers), pc.equal(columns["kafka_topic"], topic))

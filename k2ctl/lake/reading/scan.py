@@ -8,7 +8,6 @@ dataset 160 to 250 ms each time.
 """
 
 import re
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,15 +17,16 @@ from urllib.parse import urlparse
 
 import duckdb
 from fsspec import AbstractFileSystem
-from pyarrow import NativeFile
 from pyiceberg.io import FileIO
 
+from k2ctl.errors import DamagedFile
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.reading.stored import FILES_KEPT, RESTORE, StoredFile
 
 _UNCHANGED: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Data files never change, so what DuckDB has kept of them is always good."""
 
-_SIZES_KEPT: Final = 65_536
+_DAMAGED: Final = re.compile(r"DamagedFile: (.+)$", re.MULTILINE)
 _RAISED: Final = re.compile(r"^(?:OSError|FileNotFoundError|PermissionError): (.+)$", re.MULTILINE)
 
 
@@ -60,6 +60,17 @@ def unreadable(error: Exception) -> str:
     return str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else ""
 
 
+def refuse_damage(error: Exception) -> None:
+    """Raise again what a stored file's check raised, which DuckDB has made a text of; other errors are the caller's.
+
+    Raises:
+        DamagedFile: a file that DuckDB has read is not what was written.
+    """
+    raised = _DAMAGED.search(str(error))
+    if raised:
+        raise DamagedFile(raised[1], RESTORE) from error
+
+
 class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
     """What DuckDB asks of a file system, to read files that it is told by their full location. Thread-safe."""
 
@@ -69,7 +80,7 @@ class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
         super().__init__()
         self.protocol = scheme
         self._io = io
-        self._size = lru_cache(_SIZES_KEPT)(lambda path: len(io.new_input(path)))
+        self._size = lru_cache(FILES_KEPT)(lambda path: len(io.new_input(path)))
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """No patterns: the file itself."""
@@ -81,43 +92,7 @@ class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
     def modified(self, path: str) -> datetime:  # noqa: ARG002
         return _UNCHANGED
 
-    def open(self, path: str, mode: str = "rb", **_: Any) -> "_StoredFile":
+    def open(self, path: str, mode: str = "rb", **_: Any) -> StoredFile:
         if mode != "rb":
             raise PermissionError(f"{path} is only read")
-        return _StoredFile(self._io, path, self._size(path))
-
-
-class _StoredFile:
-    """An open file. Each thread has a position of its own, and nothing is asked of the store before the first read."""
-
-    def __init__(self, io: FileIO, path: str, size: int) -> None:
-        self._io = io
-        self._path = path
-        self.size = size
-        self._lock = threading.Lock()
-        self._stream: NativeFile | None = None
-        self._position = threading.local()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._position.at = offset + {0: 0, 1: self.tell(), 2: self.size}[whence]
-        return int(self._position.at)
-
-    def tell(self) -> int:
-        return getattr(self._position, "at", 0)
-
-    def read(self, count: int = -1) -> bytes:
-        at = self.tell()
-        wanted = self.size - at if count < 0 else min(count, self.size - at)
-        content: bytes = self._opened().read_at(wanted, at)
-        self._position.at = at + len(content)
-        return content
-
-    def _opened(self) -> NativeFile:
-        with self._lock:
-            if self._stream is None:
-                self._stream = self._io.new_input(self._path).open()
-            return self._stream
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        return StoredFile(self._io, path, self._size(path))

@@ -6,11 +6,12 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
+from k2ctl.lake.reading.intact import open_intact
 from k2ctl.lake.reading.pinned import Pinned
+from k2ctl.lake.reading.stored import Listed
 from k2ctl.lake.upkeep.live import LiveFile, by_stretch, live_files
 from k2ctl.schema.rows import HOUR_US
 
@@ -54,14 +55,10 @@ def sequenced_rows(
 
 def _read(table: Table, file: LiveFile, symbols: Sequence[str] | None) -> pa.Table:
     try:
-        with table.io.new_input(file.path).open() as stream:
-            return pq.read_table(
-                pa.PythonFile(stream, mode="r"),
-                columns=list(SEQUENCED_COLUMNS),
-                read_dictionary=["kafka_topic"],
-                filters=None if symbols is None else pc.field("symbol").isin(list(symbols)),
-            )
-    except (OSError, pa.ArrowInvalid) as error:
+        with open_intact(table.io, Listed.of(file.file), read_dictionary=["kafka_topic"]) as parquet:
+            rows = parquet.read(columns=list(SEQUENCED_COLUMNS))
+    except OSError as error:
         raise LakeError(
-            f"A data file of the table cannot be read: {file.path}: {error}", "See: k2ctl doctor"
+            f"A data file of the table cannot be read: {file.path}: {first_line(error)}", "See: k2ctl doctor"
         ) from error
+    return rows if symbols is None else rows.filter(pc.field("symbol").isin(list(symbols)))

@@ -20,7 +20,9 @@ from k2ctl.lake.manifests import files_met
 from k2ctl.lake.opened import damaged
 from k2ctl.lake.reading.columns import Columns, our_columns
 from k2ctl.lake.reading.filters import EXPRESSIONS, instant
-from k2ctl.lake.reading.scan import open_duckdb, unreadable
+from k2ctl.lake.reading.intact import checked
+from k2ctl.lake.reading.scan import open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.reading.stored import Listed
 from k2ctl.schema.copies import COPY_COLUMNS
 from k2ctl.schema.rows import HOUR_US, Rows, texts
 from k2ctl.schema.texts import fixed_binary
@@ -75,6 +77,7 @@ class SuspectLookup:
             try:
                 return self._found(rows)
             except _AGAIN as error:
+                refuse_damage(error)
                 if self._clock.monotonic_s() - started_s >= GIVE_UP_AFTER_S:
                     raise LakeError(
                         f"Suspected copies cannot be looked up: {unreadable(error) or first_line(error)}",
@@ -82,6 +85,7 @@ class SuspectLookup:
                     ) from error
                 self._clock.sleep(PAUSE_S)
             except duckdb.Error as error:
+                refuse_damage(error)
                 raise damaged("A data file of the table", error) from error
 
     def _found(self, rows: Rows) -> Stored:
@@ -91,7 +95,7 @@ class SuspectLookup:
         table = self._lake.table()
         files = files_met(table, table.metadata.current_snapshot(), _bounds(rows.trades), deleted_too=True)
         if files:
-            paths = [file.file_path for file in files]
+            paths = checked(table.io, map(Listed.of, files))
             self._mark(found, rows, self._matches(rows, paths, our_columns(table)))
         return found
 

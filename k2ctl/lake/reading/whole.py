@@ -7,11 +7,12 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.aside.identities import identity_numbers
+from k2ctl.lake.reading.intact import open_intact
 from k2ctl.lake.reading.pinned import Pinned
+from k2ctl.lake.reading.stored import Listed
 from k2ctl.schema.stored import TRADE_COLUMNS, trades_of
 
 BATCH_ROWS: Final = 200_000
@@ -33,8 +34,8 @@ def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> 
     Raises:
         LakeError: a data file is gone or damaged.
     """
-    for path in pinned.files(symbols):
-        for batch in _batches(pinned, path):
+    for file in pinned.plan(symbols).files:
+        for batch in _batches(pinned, file):
             wanted = pc.equal(batch["kafka_topic"], topic)
             if symbols is not None:
                 wanted = pc.and_(wanted, pc.is_in(batch["symbol"], pa.array(list(symbols))))
@@ -43,10 +44,11 @@ def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> 
             yield Placed(trades_of(rows), places)
 
 
-def _batches(pinned: Pinned, path: str) -> Iterator[pa.RecordBatch]:
+def _batches(pinned: Pinned, file: Listed) -> Iterator[pa.RecordBatch]:
     try:
-        with pinned.table.io.new_input(path).open() as stream:
-            file = pq.ParquetFile(pa.PythonFile(stream, mode="r"), read_dictionary=_TEXTS)
-            yield from file.iter_batches(BATCH_ROWS, columns=_COLUMNS)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise LakeError(f"A data file of the table cannot be read: {path}: {error}", "See: k2ctl doctor") from error
+        with open_intact(pinned.table.io, file, read_dictionary=_TEXTS) as parquet:
+            yield from parquet.iter_batches(BATCH_ROWS, columns=_COLUMNS)
+    except OSError as error:
+        raise LakeError(
+            f"A data file of the table cannot be read: {file.path}: {first_line(error)}", "See: k2ctl doctor"
+        ) from error

@@ -24,6 +24,8 @@ from k2ctl.lake.files import Layout, delete_files, layout_of
 from k2ctl.lake.kept_offsets import kept
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.progress import ancestors, progress_of
+from k2ctl.lake.reading.intact import checked
+from k2ctl.lake.reading.stored import Listed
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.lease import Lease
 from k2ctl.lake.upkeep.live import LiveFile, hour_name
@@ -74,7 +76,8 @@ class Compactor:
     def compact(self, files: Sequence[LiveFile]) -> Compaction | None:
         """Merge `files`, all of one hour, into one.
 
-        1. Write the merged file and check it against what was read; no reader sees it yet.
+        1. Check the files: what is damaged must not become what the table says. Write the merged file and check it
+           against what was read; no reader sees it yet.
         2. Load the table fresh; every replaced file must still be live, and schema and partition spec as they were.
         3. Swap: one snapshot that deletes exactly those and adds the merged one. Offsets stay as they are.
         4. On a conflict, or when the answer is lost: pause, and again from 2. A swap that did land is recognised
@@ -91,6 +94,7 @@ class Compactor:
                 table = self._lake.table()
                 progress_of(table)
                 check_writable(TABLE, table)
+                checked(table.io, (Listed.of(file.file) for file in files), anew=True)
                 merged = merge(self._lake, table, files, self._between_chunks)
         except Interrupted:
             return None

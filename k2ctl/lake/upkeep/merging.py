@@ -17,7 +17,7 @@ from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, write_chunks
 from k2ctl.lake.reading.columns import Columns, check_ids, check_inner_columns, numbered_columns
-from k2ctl.lake.reading.scan import open_duckdb, unreadable
+from k2ctl.lake.reading.scan import open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.upkeep.live import LiveFile
 from k2ctl.lake.upkeep.tiers import FULL_FILE_ROWS
 
@@ -89,6 +89,7 @@ def _duckdb(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
             yield connection
         except duckdb.Error as error:
+            refuse_damage(error)
             raise LakeError(
                 f"Files of the table cannot be merged: {unreadable(error) or first_line(error)}",
                 "The table is as it was. Look at it with: k2ctl lake status",

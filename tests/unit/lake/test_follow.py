@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from k2ctl.lake.heads import Progress
 from k2ctl.lake.reading.follow import KeptFile, KeptPinned
+from k2ctl.lake.reading.stored import Listed
 
 names = st.text("ABC", min_size=1, max_size=3)
 times = st.integers(0, 50)
@@ -17,7 +18,7 @@ def test_a_file_that_holds_a_wanted_row_is_planned(
     rows: list[tuple[str, int]], symbols: list[str], since: int, until: int
 ) -> None:
     held, at = [symbol for symbol, _ in rows], [time for _, time in rows]
-    file = KeptFile("f", 10, min(at), max(at), min(held), max(held))
+    file = KeptFile(Listed("f", 10, 1), min(at), max(at), min(held), max(held))
     pinned = KeptPinned(cast("Any", None), 1, 1, len(rows), Progress(), (file,))
     plan = pinned.plan(symbols, since, until)
     wanted = any(symbol in symbols and since <= time < until for symbol, time in rows)
@@ -27,8 +28,8 @@ def test_a_file_that_holds_a_wanted_row_is_planned(
 
 
 def test_unknown_bounds_prune_nothing_and_known_ones_do() -> None:
-    unknown = KeptFile("u", 1, -(2**63), 2**63 - 1, "", None)
-    known = KeptFile("k", 2, 100, 200, "BHP", "CBA")
+    unknown = KeptFile(Listed("u", 1, 1), -(2**63), 2**63 - 1, "", None)
+    known = KeptFile(Listed("k", 2, 1), 100, 200, "BHP", "CBA")
     pinned = KeptPinned(cast("Any", None), 1, 1, 0, Progress(), (unknown, known))
     assert pinned.plan(["RIO"]).paths == ["u"]
     assert pinned.plan(["BXB"], 150, 151).paths == ["u", "k"]

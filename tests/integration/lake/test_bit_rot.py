@@ -1,0 +1,206 @@
+"""One flipped bit in any file of the table is an error that names the file, or changes nothing that is read."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from k2ctl.checks.verify.verification import verify
+from k2ctl.clock import SystemClock
+from k2ctl.errors import DamagedFile, LakeError
+from k2ctl.home import Endpoints
+from k2ctl.lake.aside.identities import stored_identities
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.reading.pinned import Pinned, pin
+from k2ctl.lake.reading.recent import recent_rows
+from k2ctl.lake.reading.sequenced import sequenced_rows
+from k2ctl.lake.reading.suspects import SuspectLookup
+from k2ctl.lake.reading.whole import stored_trades
+from k2ctl.lake.upkeep.compaction import Compactor
+from k2ctl.lake.upkeep.lease import Lease
+from k2ctl.lake.upkeep.live import live_files
+from k2ctl.load.generator import run_load
+from k2ctl.load.plan import plan_load
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.query.session import Session
+from k2ctl.query.sql import sql
+from tests.integration.test_verify import with_lake
+from tests.made_trades import BASE_US, make_rows, quick_profile
+
+CLOCK = SystemClock()
+FLIPS = {"data": 24, "manifest": 6, "manifest list": 6, "metadata": 6}
+IN_ORDER = "SELECT * FROM trades ORDER BY kafka_partition, kafka_offset, kafka_index"
+
+
+@pytest.fixture
+def platform(embedded_stack: Endpoints, home: Path, exchange: str) -> Endpoints:
+    """A table of some thousand trades in several files, all that was sent to a topic."""
+    quick = quick_profile()
+    profile = quick.model_copy(update={"market": quick.market.model_copy(update={"exchange": exchange})})
+    endpoints = with_lake(embedded_stack, home)
+    for _ in range(2):
+        run_load(plan_load(profile, rate=2000, duration_s=0.5), endpoints, threading.Event())
+        Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    return endpoints
+
+
+def readers(endpoints: Endpoints) -> dict[str, Callable[[], Any]]:
+    """Every way in which trades are read from the table, each as a value that can be compared."""
+
+    def recent() -> Any:
+        with Session.at(endpoints) as session:
+            answer = session.recent(None)
+        return answer.table.to_pylist(), answer.evidence.complete
+
+    def by_sql() -> Any:
+        with Session.at(endpoints) as session, sql(session, IN_ORDER) as answer:
+            return answer.rows.read_all().to_pylist(), answer.evidence.complete
+
+    def verified() -> Any:
+        return [(result.holds, result.in_lake) for result in verify(endpoints, lambda _: None)]
+
+    def of_table(read: Callable[[Pinned, str, str], Any]) -> Callable[[], Any]:
+        def reading() -> Any:
+            with Lake.at(endpoints) as lake:
+                pinned = pin(lake)
+                assert pinned is not None
+                ours = next(iter(pinned.progress.heads))
+                return read(pinned, ours.topic, ours.epoch)
+
+        return reading
+
+    def together(tables: Iterator[pa.Table]) -> list[Any]:
+        return [row for table in tables for row in table.to_pylist()]
+
+    def suspects() -> Any:
+        with Lake.at(endpoints) as lake:
+            lookup = SuspectLookup(lake, CLOCK)
+            found = lookup.find(some)
+            lookup.close()
+        return found.elsewhere.tolist(), found.itself.tolist()
+
+    with Lake.at(endpoints) as lake:
+        pinned = pin(lake)
+        assert pinned is not None
+        topic = next(iter(pinned.progress.heads)).topic
+        some = make_rows(np.concatenate([placed.trades for placed in stored_trades(pinned, topic, None)])[:200])
+    partitions = range(64)
+
+    def rebuilding(pinned: Pinned, topic: str, _: str) -> Any:
+        return together(recent_rows(pinned.table, BASE_US, topic, partitions))
+
+    def backfill(pinned: Pinned, topic: str, epoch: str) -> Any:
+        found = stored_identities(pinned.table, topic, epoch, dict.fromkeys(partitions, (0, 10**6)))
+        return [numbers.tolist() for numbers in found.values()]
+
+    return {
+        "query recent": recent,
+        "query sql": by_sql,
+        "verify": verified,
+        "suspects": suspects,
+        "gaps": of_table(lambda pinned, *_: together(sequenced_rows(pinned))),
+        "rebuilding": of_table(rebuilding),
+        "backfill": of_table(backfill),
+    }
+
+
+def files_of(endpoints: Endpoints) -> dict[str, list[Path]]:
+    """The files that the table's newest snapshot is made of, by their kind."""
+    with Lake.at(endpoints) as lake:
+        table = lake.table()
+        snapshot = table.metadata.current_snapshot()
+        assert snapshot is not None
+        found = {
+            "data": [file.path for file in live_files(table)],
+            "manifest": [manifest.manifest_path for manifest in snapshot.manifests(table.io)],
+            "manifest list": [snapshot.manifest_list],
+            "metadata": [table.metadata_location],
+        }
+    return {kind: [Path(path.removeprefix("file://")) for path in paths] for kind, paths in found.items()}
+
+
+@contextmanager
+def flipped(path: Path, rng: random.Random, at: int | None = None) -> Iterator[int]:
+    """One bit of a file is another for the length of the block."""
+    whole = path.read_bytes()
+    place = rng.randrange(len(whole)) if at is None else at
+    content = bytearray(whole)
+    content[place] ^= 1 << rng.randrange(8)
+    path.write_bytes(content)
+    try:
+        yield place
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_flipped_bit_is_an_error_or_changes_no_answer(platform: Endpoints) -> None:
+    ways = readers(platform)
+    before = {name: read() for name, read in ways.items()}
+    assert before["verify"] == [(True, len(before["query recent"][0]))]
+    rng = random.Random(13)
+    for kind, paths in files_of(platform).items():
+        refused = list[str]()
+        for number in range(FLIPS[kind]):
+            path = rng.choice(paths)
+            with flipped(path, rng) as place:
+                for name in ways if number % 8 == 0 else rng.sample(list(ways), 2):
+                    said = error_of(lambda name=name: ways[name]() == before[name])
+                    assert said is True or path.name in said, f"{name}, byte {place} of {path.name}: {said}"
+                    refused += [said] if said is not True else []
+        assert len(refused) > FLIPS[kind], f"nearly every bit of a {kind} counts"
+    assert {name: read() for name, read in ways.items()} == before
+
+
+def error_of(check: Callable[[], bool]) -> Any:
+    """What a check gives, or what it says when a file is damaged."""
+    try:
+        return check()
+    except LakeError as error:
+        return str(error)
+
+
+def test_every_part_of_a_data_file_is_covered(platform: Endpoints) -> None:
+    ways, rng = readers(platform), random.Random(1)
+    path = files_of(platform)["data"][0]
+    size = path.stat().st_size
+    for at in (10, size // 2, size - 300, size - 30, size - 6):  # pages, the footer, the seal, what ends a Parquet file
+        for name, read in ways.items():
+            with flipped(path, rng, at), pytest.raises(DamagedFile, match=path.name) as found:
+                pytest.fail(f"{name} gives {read()} with byte {at} altered")
+            assert "Restore this file" in found.value.hint
+
+
+def test_a_data_file_in_place_of_another_is_found(platform: Endpoints) -> None:
+    ways = readers(platform)
+    first, second, *_ = files_of(platform)["data"]
+    first.write_bytes(second.read_bytes())
+    for name, read in ways.items():
+        with pytest.raises(DamagedFile, match=first.name):
+            pytest.fail(f"{name} gives {read()}")
+
+
+def test_a_merge_does_not_make_damage_permanent(platform: Endpoints) -> None:
+    before = readers(platform)["query sql"]()
+    rng = random.Random(5)
+    with Lake.at(platform) as lake:
+        compactor = Compactor(lake, CLOCK, Lease(lake, CLOCK))
+        hour = live_files(lake.table())[0].hour
+        files = [file for file in live_files(lake.table()) if file.hour == hour]
+        snapshot = lake.table().metadata.current_snapshot_id
+        for _ in range(12):
+            path = Path(rng.choice(files).path.removeprefix("file://"))
+            with (
+                flipped(path, rng, rng.randrange(path.stat().st_size - 40)),
+                pytest.raises(DamagedFile, match=path.name),
+            ):
+                compactor.compact(files)
+        assert lake.table().metadata.current_snapshot_id == snapshot
+        assert compactor.compact(files) is not None
+    assert readers(platform)["query sql"]() == before
