@@ -158,15 +158,24 @@ def critical_never_aside(critical: int, aside: int) -> Check:
 
 
 def honest_answer(symbol: str, answer: Answer, with_aside: Answer) -> Check:
-    """A symbol that may lack trades says so; asked for what is put aside as well, it has them all."""
-    evidence = answer.evidence
-    marked = not evidence.complete or len(answer.table) == len(with_aside.table)
-    said = evidence.missing[0].split(";")[0] if evidence.missing else "complete"
-    whole = with_aside.evidence.complete and is_dense(with_aside.table)
+    """A symbol that may lack trades says so; asked for what is put aside as well, it has them all.
+
+    Trades come and are put aside between the two questions. So each answer is judged alone: one that calls itself
+    complete has the numbers from 1 on without a hole. The second may have more than the first, and never less.
+    """
+    faults = [
+        *(["it has a hole and does not say so"] if answer.evidence.complete and not is_dense(answer.table) else []),
+        *(f"with what is put aside: {reason}" for reason in with_aside.evidence.missing),
+        *([] if is_dense(with_aside.table) else ["with what is put aside there is a hole"]),
+        *([] if len(with_aside.table) >= len(answer.table) else ["with what is put aside there is less"]),
+        *([] if len(with_aside.table) else ["there is nothing"]),
+    ]
+    said = answer.evidence.missing[0].split(";")[0] if answer.evidence.missing else "complete"
+    figures = f"{len(answer.table):,} rows: {said}; {len(with_aside.table):,} with what is put aside"
     return Check(
         f"a query of {symbol} (LOW) says what it lacks, and has all of it on request",
-        marked and whole and len(with_aside.table) > 0,
-        f"{len(answer.table):,} rows: {said}; {len(with_aside.table):,} with what is put aside",
+        not faults,
+        figures + "".join(f"; wrong: {fault}" for fault in faults),
     )
 
 

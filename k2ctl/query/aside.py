@@ -20,11 +20,12 @@ from k2ctl.schema.validity import invalid
 class Aside:
     """parts: rows of one epoch each; trades that the table holds too are among them, and have the same ids.
 
-    missing: what could not be read.
+    missing: what could not be read. torn: a spill file could not; what it held may have been given back since the pin.
     """
 
     parts: tuple[Rows, ...] = ()
     missing: tuple[str, ...] = ()
+    torn: bool = False
 
 
 def read_aside(
@@ -44,6 +45,7 @@ def read_aside(
         parts.append(rows)
         if not intact:
             missing.append("a spill file cannot be read as a whole")
+    torn = bool(missing)
     in_kafka = [entry for entry in entries if not entry.spill]
     gone = sum(entry.count for entry in in_kafka if entry.epoch != span.epoch)
     if gone:
@@ -56,7 +58,7 @@ def read_aside(
             if not whole:
                 missing.append(f"partition {entry.partition}: a range that was put aside was not read to its end")
     chosen = [_wanted(rows, symbols, window, now_us) for rows in parts]
-    return Aside(tuple(rows for rows in chosen if len(rows)), tuple(dict.fromkeys(missing)))
+    return Aside(tuple(rows for rows in chosen if len(rows)), tuple(dict.fromkeys(missing)), torn)
 
 
 def _from_kafka(entry: Entry, stream: Stream, span: Span, limits: TailLimits) -> tuple[Rows, bool, int]:

@@ -115,10 +115,10 @@ class Session:
         stages = Stages(self._clock)
         for _ in range(_TRIES - 1):
             try:
-                return self._recent(question, stages)
+                return self._recent(question, stages, again=True)
             except FilesGone:
                 continue  # a new pin names files that are there
-        return self._recent(question, stages)
+        return self._recent(question, stages, again=False)
 
     def bars(
         self, symbols: str | Sequence[str], bar_us: int, window: Window = WHOLE_HISTORY, *, as_of: AsOf | None = None
@@ -185,9 +185,11 @@ class Session:
         evidence = evidence_of(sources, question.asked_at_us, plan, stages, self.owed(sources, question))
         return Answer(table, evidence)
 
-    def _recent(self, question: Question, stages: Stages) -> Answer:
+    def _recent(self, question: Question, stages: Stages, *, again: bool) -> Answer:
         sources, plan, lake = self._sides_and_rows(question, stages)
         aside = self._aside(question, sources, stages)
+        if aside.torn and again:
+            raise FilesGone("A spill file cannot be read as a whole.", "See: k2ctl lake status")
         united = self._united(question, sources, aside, plan, lake, stages)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows

@@ -1,7 +1,7 @@
 """What was put aside is in the answer when it is asked for, from Kafka and from spill files alike."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,12 @@ from k2ctl.lake.aside.ledger import Entry, LedgerChange
 from k2ctl.lake.aside.spill import SUFFIX, encode_spill
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.progress import progress_of
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.window import Window
+from k2ctl.schema.rows import Rows
 from tests.made_trades import BASE_US, PARTITIONS, make_rows, make_trades, partition_of_made, produce_trades
 
 
@@ -30,8 +32,33 @@ def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
     )
 
 
-def test_shed_and_spilled_trades_are_read_when_asked_for(endpoints: Endpoints, exchange: str) -> None:
+@dataclass(frozen=True)
+class Deferred:
     """Of 400 trades partition 0 is stored, 1 half shed, 2 spilled, 3 not read yet."""
+
+    endpoints: Endpoints
+    topic: str
+    epoch: str
+    spilled: Entry
+    rows: Rows
+
+    @property
+    def file(self) -> Path:
+        return Path(self.spilled.spill.removeprefix("file://"))
+
+    def give_back(self) -> None:
+        """Store what was spilled and delete its file, as a backfill does."""
+        with Lake.at(self.endpoints) as lake:
+            head = progress_of(lake.table()).heads[Lane(self.topic, self.epoch, 2)]
+            given = Advance(head.next_offset, head.next_offset, Counts(0, 100, spilled=-100))
+            change = LedgerChange(settled=((self.spilled, None),))
+            lane = Lane(self.topic, self.epoch, 2)
+            assert not TableWriter(lake, SystemClock()).commit([self.rows], {lane: given}, change).fenced
+        self.file.unlink()
+
+
+@pytest.fixture
+def deferred(endpoints: Endpoints, exchange: str) -> Deferred:
     topic = f"market.equities.trades.{exchange.lower()}"
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, PARTITIONS)
@@ -55,7 +82,11 @@ def test_shed_and_spilled_trades_are_read_when_asked_for(endpoints: Endpoints, e
         }
         stored = [rows[0], rows[1].take(np.arange(50))]
         TableWriter(lake, SystemClock()).commit(stored, lanes, LedgerChange(added=(shed, spilled)))
-    with Session(Lake.at(endpoints), KafkaStream(endpoints, topic)) as session:
+    return Deferred(endpoints, topic, epoch, spilled, rows[2])
+
+
+def test_shed_and_spilled_trades_are_read_when_asked_for(deferred: Deferred) -> None:
+    with Session(Lake.at(deferred.endpoints), KafkaStream(deferred.endpoints, deferred.topic)) as session:
         without = session.recent(None)
         assert len(without.table) == 250
         assert "150 trades" in without.evidence.missing[0]
@@ -64,7 +95,24 @@ def test_shed_and_spilled_trades_are_read_when_asked_for(endpoints: Endpoints, e
         assert whole.evidence.complete
         assert Counter(whole.table.column("kafka_partition").to_pylist()) == dict.fromkeys(range(4), 100)
         assert len(session.recent("S02", Window(BASE_US + 200_000), put_aside=True).table) == 10
-        Path(file.removeprefix("file://")).write_bytes(b"damaged")
+        deferred.file.write_bytes(b"damaged")
         damaged = session.recent(None, put_aside=True)
         assert len(damaged.table) == 300
         assert damaged.evidence.missing == ("a spill file cannot be read as a whole",)
+
+
+def test_what_is_given_back_while_it_is_asked_for_is_in_the_answer(deferred: Deferred) -> None:
+    class GivenBackMeanwhile(KafkaStream):
+        """The stream is asked after the snapshot was pinned, whose ledger names the spill file."""
+
+        def watermarks(self) -> dict[int, tuple[int, int]]:
+            if deferred.file.exists():
+                deferred.give_back()
+            return super().watermarks()
+
+    stream = GivenBackMeanwhile(deferred.endpoints, deferred.topic)
+    with Session(Lake.at(deferred.endpoints), stream) as session:
+        answer = session.recent(None, put_aside=True)
+    assert not deferred.file.exists()
+    assert answer.table.column("trade_id").to_pylist() == list(range(399, -1, -1))
+    assert answer.evidence.missing == ()

@@ -1,5 +1,9 @@
 """What the demo asserts turns red for every way in which it can be wrong."""
 
+from types import SimpleNamespace
+from typing import cast
+
+import pyarrow as pa
 import pytest
 
 from k2ctl.demo.checks import (
@@ -12,6 +16,7 @@ from k2ctl.demo.checks import (
     duplicates_caught,
     gaps_found,
     given_back,
+    honest_answer,
     ladder_climbed,
     ladder_descended,
     naive_waited,
@@ -19,6 +24,7 @@ from k2ctl.demo.checks import (
     stored_once,
 )
 from k2ctl.lake.heads import Counts
+from k2ctl.query.answer import Answer, Evidence
 
 WHOLE = Counts(seen=110, stored=100, duplicate=10)
 DOWN = {
@@ -76,3 +82,32 @@ DOWN = {
 )
 def test_a_check_holds_only_when_its_figures_do(check: Check, held: bool) -> None:
     assert check.held == held
+
+
+def answer_of(numbers: list[int], *missing: str) -> Answer:
+    evidence = cast("Evidence", SimpleNamespace(missing=missing, complete=not missing))
+    return Answer(pa.table({"source_sequence": pa.array(numbers, pa.int64())}), evidence)
+
+
+WHOLE_ANSWER, CUT_ANSWER = answer_of([1, 2, 3]), answer_of([1, 3], "1 trades of LOW symbols are put aside; give")
+
+
+@pytest.mark.parametrize(
+    ("plain", "with_aside", "fault"),
+    [
+        (CUT_ANSWER, WHOLE_ANSWER, ""),
+        (WHOLE_ANSWER, WHOLE_ANSWER, ""),
+        (WHOLE_ANSWER, answer_of([1, 2, 3, 4]), ""),  # one more has come, and was put aside, between the two questions
+        (answer_of([1, 3]), WHOLE_ANSWER, "it has a hole and does not say so"),
+        (CUT_ANSWER, answer_of([1, 2], "a spill file is gone"), "with what is put aside: a spill file is gone"),
+        (CUT_ANSWER, answer_of([1, 2, 4]), "with what is put aside there is a hole"),
+        (WHOLE_ANSWER, answer_of([1, 2]), "with what is put aside there is less"),
+        (answer_of([]), answer_of([]), "there is nothing"),
+    ],
+)
+def test_of_an_answer_that_lacks_something_the_check_says_what_is_wrong(
+    plain: Answer, with_aside: Answer, fault: str
+) -> None:
+    found = honest_answer("LOW", plain, with_aside)
+    assert found.held == (fault == "")
+    assert found.measured.partition("; wrong: ")[2] == fault
