@@ -56,6 +56,8 @@ def _figures(result: Verified) -> Text:
         lines.append(f"  {result.foreign:,} trades of other producers: not part of this")
     if result.uncompared:
         lines.append(f"  {result.uncompared:,} trades lie beside missing ones: their content could not be compared")
+    if result.unread:
+        lines.append(f"  not read: {result.unread}")
     lines += [
         f"  not looked at: {trades:,} trades that an earlier Kafka acknowledged ({epoch}): k2ctl verify --all-epochs"
         for epoch, trades in result.elsewhere.items()

@@ -268,6 +268,8 @@ def _consumers(overview: Overview, height: int) -> Panel:
         state = status.get("state") or {}
         if state.get("guarantee") == REDUCED:
             lines.append(Text(f"  state {REDUCED}: {state['why']}", style="yellow", no_wrap=True, overflow="ellipsis"))
+        if status.get("waiting"):
+            lines.append(Text(f"  waiting: {status['waiting']}", style="yellow", no_wrap=True, overflow="ellipsis"))
         if status.get("clock_behind_s"):
             behind = clock_line(status["clock_behind_s"])
             lines.append(Text(f"  {behind}", style="yellow", no_wrap=True, overflow="ellipsis"))

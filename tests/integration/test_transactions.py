@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.broker.clients import producer_config
+from k2ctl.checks.verify.sources import Sources
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
@@ -163,6 +164,9 @@ def test_behind_an_open_transaction_a_query_answers_at_once_and_names_it(
             [reason] = answer.evidence.missing
             assert f"an open transaction holds back {PARTITIONS} offsets" in reason
             assert "partition 0: readable to 101, ends at 102" in reason
+        sources = Sources(endpoints, Lake.at(endpoints), topic, stream.epoch(), "sbe")
+        assert sum(len(placed.trades) for _, placed in sources.trades(None)) == 400
+        assert "readable to 101, ends at 102" in sources.unread
     finally:
         warm.close()
 

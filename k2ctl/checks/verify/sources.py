@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.ends import open_transaction
 from k2ctl.broker.reader import read_between
 from k2ctl.checks.verify.slots import ASIDE, DEAD, IN_LAKE, IN_TAIL, NOWHERE
 from k2ctl.home import Endpoints
@@ -32,6 +33,8 @@ class Sources:
         self._pinned = pin(lake)
         self._marks = self._marks_of(topic)
         self._letters = self._marks_of(dead_letter_topic(topic))
+        self.unread = ""
+        """Why Kafka did not give all that it holds of the topic; empty while it did."""
 
     def _marks_of(self, topic: str) -> Ranges:
         """(low, high) of each partition; none where the topic is not there."""
@@ -67,7 +70,15 @@ class Sources:
             decoded = CODECS[self._format].decode(fetched.values)
             yield Placed(decoded.trades, identity_numbers(fetched.offset[decoded.record], decoded.index))
             moved = any(reached[partition] > span[0] for partition, span in left.items())
+            if not moved and topic == self.topic:
+                self._note_unread({p: (reached[p], end) for p, (_, end) in left.items()})
             left = {p: (reached[p], end) for p, (_, end) in left.items() if moved and reached[p] < end}
+
+    def _note_unread(self, left: Ranges) -> None:
+        with BrokerAdmin(self._endpoints) as admin:
+            stable = admin.stable_ends(self.topic, left)
+        held = {p: (stable[p], end) for p, (at, end) in left.items() if stable[p] <= at}
+        self.unread = open_transaction(held) if held else "Kafka did not give all of what it holds in time"
 
     def _aside(self, pinned: Pinned) -> Iterator[Placed]:
         """What is owed: from spill files, and from Kafka what was shed or lies in a file that is damaged."""

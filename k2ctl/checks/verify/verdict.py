@@ -34,7 +34,8 @@ class Verified:
     copies: sent twice on purpose. uncertain: failed or unacknowledged deliveries that are not there. foreign: of other
     producers. of_unfinished: there, of loads that run or were killed; too_few: by how many they miss what they had
     acknowledged. uncompared: there, but within a stretch that lacks others, so that its checksum tells nothing.
-    elsewhere: earlier incarnation of the topic → trades that it had acknowledged, none of which were looked at.
+    unread: why Kafka did not give all that it holds behind the table's offsets; else empty. elsewhere: earlier
+    incarnation of the topic → trades that it had acknowledged, none of which were looked at.
     """
 
     topic: str
@@ -54,6 +55,7 @@ class Verified:
     of_unfinished: int = 0
     faults: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAULTS, 0))
     findings: list[Finding] = field(default_factory=list)
+    unread: str = ""
     elsewhere: dict[str, int] = field(default_factory=dict)
 
     @property

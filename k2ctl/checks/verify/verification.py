@@ -87,7 +87,7 @@ def _held(truths: Sequence[Truth], sessions: Sessions, sources: Sources, say: Sa
             slots.take(placed, source)
         _compare(slots, result)
         if number == 0:
-            result.foreign = slots.foreign
+            result.foreign, result.unread = slots.foreign, sources.unread
     if unfinished:
         copies = int(sessions.sent["copies"][sessions.unfinished].sum())
         bound = sum(run.acknowledged for run in unfinished)
