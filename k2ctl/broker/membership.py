@@ -22,6 +22,14 @@ EMBEDDED_AWAY_AFTER_S: Final = 10.0
 once this and three seconds are over."""
 
 
+JOIN_MARGIN_S: Final = 30.0
+
+
+def join_within_s(endpoints: Endpoints) -> float:
+    """How long a group may take to share its topic out: a member that stands still, and some time for the others."""
+    return JOIN_MARGIN_S + (EMBEDDED_AWAY_AFTER_S if endpoints.control_socket else AWAY_AFTER_S)
+
+
 class Membership:
     """One member. Everything happens inside `poll`, on the caller's thread.
 

@@ -4,19 +4,33 @@ What comes with a fetch is the watermark of the last fetch; a consumer whose que
 take a growing lag for a steady one.
 """
 
-import contextlib
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, first_line
 from k2ctl.home import Endpoints
 
 EVERY_S: Final = 0.5
 KNOWN_FOR_S: Final = 5.0
 """How long an answer counts; without a newer one the watermarks are unknown."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Kafka has not answered for `seconds`. said: what its client says of it, empty while it has said nothing."""
+
+    servers: str
+    seconds: float
+    said: str
+
+    def __str__(self) -> str:
+        return (
+            f"Kafka at {self.servers} has not answered for {self.seconds:.0f} s{': ' if self.said else ''}{self.said}"
+        )
 
 
 class WatermarkFollower:
@@ -29,6 +43,7 @@ class WatermarkFollower:
         self._partitions = tuple(known)
         self._known: tuple[float, dict[int, int]] = (time.monotonic(), dict(known))
         self._held: dict[int, tuple[int, int]] = {}
+        self._said = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="k2-watermarks", daemon=True)
         self._thread.start()
@@ -43,15 +58,22 @@ class WatermarkFollower:
         """Partition → (last stable offset, end), where an open transaction lies between the two."""
         return self._held
 
+    def silence(self) -> Silence | None:
+        """Since when Kafka has not answered; None while it does."""
+        silent_s = time.monotonic() - self._known[0]
+        return Silence(self._endpoints.bootstrap_servers, silent_s, self._said) if silent_s >= KNOWN_FOR_S else None
+
     def _run(self) -> None:
         with BrokerAdmin(self._endpoints) as admin:
             while not self._stop.is_set():
-                with contextlib.suppress(BrokerError):  # no answer is told by its age
+                try:
                     # The ends first: what is committed between the two questions is no open transaction.
                     highs = admin.high_watermarks(self._topic, self._partitions)
-                    self._known = (time.monotonic(), highs)
+                    self._known, self._said = (time.monotonic(), highs), ""
                     stable = admin.stable_ends(self._topic, self._partitions)
                     self._held = {p: (stable[p], high) for p, high in highs.items() if stable[p] < high}
+                except BrokerError as error:
+                    self._said = first_line(error)
                 self._stop.wait(EVERY_S)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from k2ctl.panels.consume import live_view
 from k2ctl.signals import ENDING, interrupt, on_signals
 
 if TYPE_CHECKING:
+    from k2ctl.broker.watermarks import Silence
     from k2ctl.metrics import Exporter
     from k2ctl.pipeline.consumer import Consumer
 
@@ -165,6 +166,7 @@ def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as
 
         try:
             consumer.run(stop, on_tick)
+            silence = consumer.silence
         finally:
             telemetry.publish(reporter.final_status())
             telemetry.close()
@@ -174,8 +176,19 @@ def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as
     put_aside, cpu_s = int(totals.by_priority[:, 1:].sum()), time.process_time() - cpu_from_s
     measured.record_consume(totals.trades, totals.stored, totals.written_bytes, cpu_s, put_aside)
     _summarise(consumer, time.monotonic() - started_s, as_json=as_json)
+    if silence is not None:
+        _tell_silence(silence)
+        raise typer.Exit(ExitCode.UNHEALTHY)
     if signal.SIGINT in received:
         raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _tell_silence(silence: "Silence") -> None:
+    """It was ended while Kafka did not answer: what was committed is all that it could do."""
+    from k2ctl.console import say
+
+    say(f"{silence}. What was committed stays; what is unread is left in Kafka.")
+    say("See: k2ctl stack status")
 
 
 def _announce(consumer: "Consumer") -> None:

@@ -46,7 +46,7 @@ def status(as_json: JsonOption = False) -> None:
     _show(found, as_json=as_json)
     if not found and not as_json:
         say("No consumer runs in the background. Start some with: k2ctl consume --detach --replicas 2")
-    if any(member.state == "exited" for member in found):
+    if any(member.state in ("exited", "silent") for member in found):
         raise typer.Exit(ExitCode.UNHEALTHY)
 
 
@@ -112,10 +112,13 @@ def _tell_ended(ended: "Sequence[Member]", *, as_json: bool) -> None:
 def _show(found: "Sequence[Member]", *, as_json: bool) -> None:
     import orjson
 
-    from k2ctl.console import out, print_json
+    from k2ctl.console import out, print_json, say
     from k2ctl.panels.fleet import fleet_table
 
     if as_json:
         print_json(orjson.dumps([asdict(member) for member in found]))
     elif found:
         out().print(fleet_table(found))
+        for member in found:
+            if member.why:
+                say(f"{member.name} is {member.state}: {member.why}")

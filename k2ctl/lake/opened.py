@@ -33,7 +33,7 @@ NEWEST_FORMAT: Final = 2
 EMPTY_AT_TIMES: Final = frozenset({"sector", "tick_size", "lot_size", "enriched"})
 """Columns without which a trade is still the same trade."""
 
-RESTORE: Final = "Put back a copy, or register the table again from an older metadata file: see README, The table."
+RESTORE: Final = "Put back a copy, or go on from an older metadata file: k2ctl lake register --metadata FILE"
 
 _OF_TIME: Final = (HourTransform, DayTransform, MonthTransform, YearTransform)
 

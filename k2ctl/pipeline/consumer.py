@@ -9,14 +9,16 @@ Alone it holds all partitions of the topic; in a group, the share that the group
 import gc
 import threading
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
 from k2ctl.broker.dead_letters import DeadLetters
 from k2ctl.broker.kafka_time import KafkaTime
 from k2ctl.broker.reader import Fetched
+from k2ctl.broker.watermarks import Silence
 from k2ctl.clock import Clock, SystemClock
-from k2ctl.errors import FencedError
+from k2ctl.errors import BrokerError, FencedError, LakeError
 from k2ctl.home import Endpoints
 from k2ctl.lake.aside.folder import AsideFolder
 from k2ctl.lake.aside.ledger import Ledger
@@ -55,6 +57,18 @@ CRITICAL_FIRST_FROM = 3
 
 HEAD_TAKES_S = 0.4
 """One table head takes some five commits a second on SQLite: each of n consumers commits every n times this at most."""
+
+
+KAFKA_AWAY_S: Final = 60.0
+"""How long a consumer that ends by itself waits for a Kafka that does not answer; as long as for the table."""
+
+
+def _turned_back(stands: int, known: int) -> LakeError:
+    return LakeError(
+        f"The table stands at commit {stands}, and this consumer has seen commit {known} of it: its catalog was turned "
+        "back, as by a copy of it that was put back.",
+        "Go on from its newest metadata file, or choose an older one: k2ctl lake register",
+    )
 
 
 class Consumer:
@@ -120,6 +134,7 @@ class Consumer:
                 on_tick()
             while not stop.is_set() and not self._reached_goal():
                 self._step()
+                self._require_kafka()
                 if on_tick is not None:
                     on_tick()
             self._drain(hurry=stop.is_set())
@@ -146,6 +161,28 @@ class Consumer:
         self._collect()
         if self.holding.firm:
             self._submit_if_due()
+
+    @property
+    def silence(self) -> Silence | None:
+        """Since when Kafka has not answered; None while it does."""
+        return self.share.reader.silence()
+
+    @property
+    def waiting(self) -> str:
+        """What keeps this consumer from going on, in words; empty while nothing does."""
+        silence = self.silence
+        if silence is not None:
+            return f"{silence}; goes on by itself once it answers"
+        return self.committer.trouble or self.share.reader.trouble or self.holding.waiting
+
+    def _require_kafka(self) -> None:
+        """A consumer that is to end by itself does not wait for ever for a Kafka that is away."""
+        silence = self.silence if self._goal is not None or self.plan.backfill else None
+        if silence is not None and silence.seconds >= KAFKA_AWAY_S:
+            raise BrokerError(
+                f"{silence}. What was committed stays; the rest was not read.",
+                "See: k2ctl stack status. Then go on with the same command.",
+            )
 
     def _read_and_clean(self) -> None:
         share = self.share
@@ -257,6 +294,8 @@ class Consumer:
         """Take note of a commit: progress, totals, and the advisory offsets in Kafka's group."""
         committed, share = finished.committed, self.share
         self.steps.seconds["commit"] += finished.seconds
+        if committed.progress.sequence_number < share.progress.sequence_number:
+            raise _turned_back(committed.progress.sequence_number, share.progress.sequence_number)
         share.progress = committed.progress
         if committed.fenced:
             self._fenced(committed)
@@ -279,6 +318,18 @@ class Consumer:
             self.share.pending = Pending(self.topic, self.epoch)
             self.holding.spoil()
             return
+        heads = committed.progress.heads
+        for lane in committed.fenced:
+            stands, known = (
+                heads[lane].next_offset if lane in heads else 0,
+                self.share.committed_offsets[lane.partition],
+            )
+            if stands < known:
+                raise FencedError(
+                    f"The table stands at offset {stands:,} of partition {lane.partition} of {self.topic}, where this "
+                    f"consumer knew it at {known:,}: it was rolled back, or the partition's epoch was retired.",
+                    "See: k2ctl lake status. Go on from there with: k2ctl consume",
+                )
         lanes = ", ".join(str(lane.partition) for lane in committed.fenced)
         raise FencedError(
             f"Another consumer has committed partitions {lanes} of {self.topic} in the meantime; "

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Final
 
 from k2ctl.broker.clients import session_timeout_s
-from k2ctl.broker.membership import Membership
-from k2ctl.errors import BrokerError, LakeUnanswered
+from k2ctl.broker.membership import Membership, join_within_s
+from k2ctl.errors import BrokerError, LakeUnanswered, first_line
 from k2ctl.pipeline.platform import Platform
 from k2ctl.pipeline.share import Share
 
@@ -44,11 +44,26 @@ class Holding:
         self.still_s = 0.0
         plan = platform.plan
         self.share = Share(platform, () if plan.group else None)
-        self._membership: Membership | None = None
-        if plan.group:
-            group = f"k2ctl.{platform.topic}.{platform.table_id}"
-            name = plan.consumer_id if plan.named else ""
-            self._membership = Membership(platform.endpoints, platform.topic, group, name, self._let_go)
+        self._trouble = ""
+        self._unsettled_since_s = platform.clock.monotonic_s()
+        self._membership: Membership | None = self._join() if plan.group else None
+
+    def _join(self) -> Membership:
+        platform, plan = self._platform, self._platform.plan
+        group = f"k2ctl.{platform.topic}.{platform.table_id}"
+        name = plan.consumer_id if plan.named else ""
+        self._unsettled_since_s = platform.clock.monotonic_s()
+        return Membership(platform.endpoints, platform.topic, group, name, self._let_go)
+
+    @property
+    def waiting(self) -> str:
+        """What keeps this consumer from reading; empty while it may read."""
+        if self.firm:
+            return ""
+        if self._trouble:
+            return f"its partitions cannot be opened: {self._trouble}"
+        waited_s = self._platform.clock.monotonic_s() - self._unsettled_since_s
+        return f"its group has given it no partitions for {waited_s:.0f} s"
 
     @property
     def firm(self) -> bool:
@@ -72,10 +87,20 @@ class Holding:
             return
         was_firm = self.firm
         self._membership.poll()
+        self._join_again_if_forgotten()
         if was_firm and not self.firm:
             self._note_standing_still()
         if not self.firm and self._membership.settled:
             self._open(self._membership)
+
+    def _join_again_if_forgotten(self) -> None:
+        """Who joins can be forgotten by a broker that had no time to answer, and would wait for ever."""
+        group, clock = self._membership, self._platform.clock
+        if group is None or group.settled:
+            self._unsettled_since_s = clock.monotonic_s()
+        elif clock.monotonic_s() - self._unsettled_since_s >= join_within_s(self._platform.endpoints):
+            group.close()
+            self._membership = self._join()
 
     def _open(self, membership: Membership) -> None:
         clock = self._platform.clock
@@ -87,13 +112,14 @@ class Holding:
         self._stale = True
         try:
             share = Share(self._platform, membership.partitions)
-        except (BrokerError, LakeUnanswered):
+        except (BrokerError, LakeUnanswered) as error:
+            self._trouble = first_line(error)
             if self._failing_since_s is None:
                 self._failing_since_s = clock.monotonic_s()
             if clock.monotonic_s() - self._failing_since_s > OPEN_WITHIN_S:
                 raise
             return
-        self._failing_since_s = None
+        self._failing_since_s, self._trouble = None, ""
         share.tracker.count_on(before.tracker)
         self.share, self._stale = share, False
         before.close()

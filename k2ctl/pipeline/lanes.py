@@ -9,7 +9,7 @@ from typing import Final
 
 from k2ctl.broker.ends import open_transaction
 from k2ctl.broker.reader import AT_ENDS, Fetched, Hole, Reader, concatenate
-from k2ctl.broker.watermarks import WatermarkFollower
+from k2ctl.broker.watermarks import Silence, WatermarkFollower
 from k2ctl.home import Endpoints
 
 FIRST_WAIT_S: Final = 0.02
@@ -104,6 +104,10 @@ class LaneReader:
         positions, held = self.positions, self._watermarks.held if self._watermarks else {}
         stuck = {p: span for p, span in held.items() if positions.get(p, 0) >= span[0]}
         return open_transaction(stuck) if stuck else ""
+
+    def silence(self) -> Silence | None:
+        """Since when Kafka has not answered; None while it does, or nothing is read from it."""
+        return self._watermarks.silence() if self._watermarks else None
 
     def holes(self) -> list[Hole]:
         """What retention deleted before it was read, since the last call."""

@@ -89,7 +89,7 @@ class StatusReporter:
             shares_opened=consumer.holding.opened,
             stood_still_s=round(consumer.holding.still_s, 3),
             fenced_commits=totals.fenced,
-            waiting=consumer.committer.trouble or consumer.share.reader.trouble,
+            waiting=consumer.waiting,
             clock_behind_s=round(consumer.kafka_time.behind_s, 1),
             stopped=stopped,
         )

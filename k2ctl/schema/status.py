@@ -43,8 +43,8 @@ class ConsumerStatus:
     counts: the terms of the accounting identity, what this process's partitions hold in the table. owed: trades put
     aside and not given back, of any epoch. by_priority: what this process did, priority → action → trades.
     commit_times: how long this process's commits took. maintenance: what it did for the table, name → how often.
-    waiting: what catalog or store said last, while a commit is tried again because of it, or which open transaction
-    holds back what is to be read; else empty.
+    waiting: what this consumer cannot go on without (Kafka, catalog, store, its group, the end of a transaction), as
+    said last; else empty.
     clock_behind_s: how far this machine's clock is behind Kafka's, by which trades are judged then; 0 when it is not.
     state: where sequence state is kept, and what holds of it now (`k2ctl.state.guarantee`).
     table_sequence: of the commit after which the table stood as `counts` and `owed` say. In a group: shares_opened, how

@@ -4,6 +4,7 @@ Started, listed, stopped and scaled in one way; `consumer-N` is a consumer's nam
 """
 
 import fcntl
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,18 +17,23 @@ from k2ctl.errors import StackError, UsageError
 from k2ctl.home import Endpoints, state_dir, write_atomically
 from k2ctl.stack import replicas
 from k2ctl.stack.docker import consumers as containers
+from k2ctl.stack.processes import last_lines
 
 PREFIX: Final = "consumer-"
+STARTS_WITHIN_S: Final = 60.0
+"""How long a consumer may take to speak."""
+
 FIRST_WORD_S: Final = 1.5
 """How long a look waits for consumers to speak: they do every 500 ms."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One consumer. state: running, starting (it has not spoken yet) or exited.
+    """One consumer. state: running, starting (it has not spoken yet), silent (it should have by now) or exited.
 
     pid or container: what it runs as. What it said last, None while it has not: its level, partitions, lag in trades,
-    and trades read per second. done: what it did, of a process that has ended by itself.
+    and trades read per second. done: what it did, of a process that has ended by itself. why: what it waits for, or
+    the last line of its log while it is silent.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Member:
     lag_trades: int | None = None
     rate_in: float | None = None
     done: dict[str, int] | None = None
+    why: str = ""
 
 
 def members(endpoints: Endpoints, *, settled: bool = False) -> list[Member]:
@@ -79,14 +86,22 @@ def _speaking(member: Member, status: dict[str, Any] | None) -> Member:
     if member.state != "running":
         return member
     if status is None:
-        return replace(member, state="starting")
+        return _silent(member)
     return replace(
         member,
         level=status["level"],
         partitions=tuple(part["partition"] for part in status["partitions"]),
         lag_trades=status["lag_trades"],
         rate_in=status["rate_in"],
+        why=status.get("waiting", ""),
     )
+
+
+def _silent(member: Member) -> Member:
+    """One that says nothing: at first it starts, later something keeps it from speaking."""
+    up_s = time.time() - (member.started_at_us or 0) / 1e6
+    why = f"k2ctl stack logs {member.container}" if member.container else last_lines(member.name, 1)
+    return replace(member, state="starting" if up_s < STARTS_WITHIN_S else "silent", why=why)
 
 
 def start(endpoints: Endpoints, count: int, arguments: Sequence[str] | None = None) -> list[str]:

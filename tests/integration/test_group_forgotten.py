@@ -1,0 +1,60 @@
+"""A member that its group forgets to answer: it says what it waits for, and joins again."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.broker.membership import Membership
+from k2ctl.home import Endpoints
+from k2ctl.pipeline import holding
+from k2ctl.pipeline.consumer import Consumer
+from k2ctl.pipeline.plan import ConsumerPlan
+from tests.integration.test_exactly_once import market_of_its_own
+from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
+from tests.support.independent_reader import Sources, assert_stored_once
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_member_without_an_answer_joins_again_and_reads_on(
+    embedded_stack: Endpoints, home: Path, exchange: str, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    (home / "lake").mkdir()
+    endpoints = replace(
+        embedded_stack, catalog_uri=f"sqlite:///{home}/lake/catalog.db", warehouse=f"file://{home}/lake/warehouse"
+    )
+    profile, topic = market_of_its_own(quick_profile(), exchange)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    joined = list[Membership]()
+
+    class Forgotten(Membership):
+        """The first one never hears of its partitions."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            joined.append(self)
+
+        def poll(self) -> None:
+            if self is not joined[0]:
+                super().poll()
+
+    monkeypatch.setattr(holding, "Membership", Forgotten)
+    monkeypatch.setattr(holding, "join_within_s", lambda _: 0.5 if len(joined) == 1 else 60.0)
+    produce_trades(endpoints, topic, make_trades(200))
+    consumer = Consumer(endpoints, ConsumerPlan(profile, group=True, named=named, consumer_id="one"))
+    assert "its group has given it no partitions" in consumer.waiting
+    stop, waiting = threading.Event(), list[str]()
+
+    def stop_when_stored() -> None:
+        if consumer.totals.stored == 200:
+            waiting.append(consumer.waiting)
+            stop.set()
+
+    consumer.run(stop, stop_when_stored)
+    assert len(joined) == 2
+    assert waiting == [""]
+    assert_stored_once(Sources.of(endpoints), topic)

@@ -1,0 +1,31 @@
+"""What is shown of a consumer in the background that says nothing."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from k2ctl.stack.fleet import STARTS_WITHIN_S, Member, _speaking
+
+
+def started(seconds_ago: float) -> Member:
+    return Member("consumer-7", "running", 4711, started_at_us=round((time.time() - seconds_ago) * 1e6))
+
+
+def test_one_that_has_just_been_started_is_starting() -> None:
+    assert _speaking(started(1), None).state == "starting"
+
+
+def test_one_that_should_speak_by_now_is_silent_and_shows_the_end_of_its_log(home: Path) -> None:
+    from k2ctl.stack.processes import log_path
+
+    log_path("consumer-7").parent.mkdir(parents=True, exist_ok=True)
+    log_path("consumer-7").write_text("first\nit waits for its disk\n")
+    found = _speaking(started(STARTS_WITHIN_S + 1), None)
+    assert (found.state, found.why) == ("silent", "it waits for its disk")
+
+
+@pytest.mark.parametrize("waiting", ["", "its group has given it no partitions for 90 s"])
+def test_one_that_speaks_says_what_it_waits_for(waiting: str) -> None:
+    said = {"level": "NORMAL", "partitions": [], "lag_trades": 0, "rate_in": 0.0, "waiting": waiting}
+    assert _speaking(started(100), said).why == waiting
