@@ -1,6 +1,7 @@
 """What the lake asks of a warehouse, on local files and on an S3 store: the same promises, the same tests."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 
 from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.errors import DamagedFile
 from k2ctl.lake.aside.folder import DEDUP, LEDGER, QUARANTINE, SPILL, AsideFolder, ledger_of
 from k2ctl.lake.aside.ledger import INLINE_ENTRIES, Entry, LedgerChange
 from k2ctl.lake.aside.spill import SUFFIX, decode_spill, encode_spill
@@ -226,6 +228,51 @@ def test_a_data_file_that_is_gone_is_said_to_be(lake: Lake) -> None:
     with pytest.raises(FilesGone):
         history.newest(plan, None, WHOLE_HISTORY, None)
     history.close()
+
+
+@contextmanager
+def altered(lake: Lake, path: str, place: int) -> Iterator[None]:
+    """A byte of a file is another for the length of the block."""
+    with lake.file_io().new_input(path).open() as stream:
+        whole = stream.read()
+    content = bytearray(whole)
+    content[place] ^= 16
+    for state in (bytes(content), whole):
+        with lake.file_io().new_output(path).create(overwrite=True) as sink:
+            sink.write(state)
+        if state is not whole:
+            yield
+
+
+@pytest.mark.parametrize("place", [9, 5_000, -400, -30, -6])
+def test_an_altered_byte_of_a_data_file_is_told_by_every_reader(
+    lake: Lake, open_lake: Callable[[], Lake], place: int
+) -> None:
+    fill(lake, 2, 20_000)
+    before = lake.table().metadata.current_snapshot_id
+    path = live_files(lake.table())[1].path
+
+    def queried(reader: Lake) -> object:
+        pinned, history = pin(reader), History(reader)
+        assert pinned is not None
+        with closing(history):
+            return history.newest(pinned.intact(), None, WHOLE_HISTORY, None)
+
+    def rebuilt(reader: Lake) -> object:
+        return list(recent_rows(reader.table(), 0, "t", [0]))
+
+    def looked_up(reader: Lake) -> object:
+        return SuspectLookup(reader, CLOCK).find(make_rows(make_trades(40_000)))
+
+    def merged(reader: Lake) -> object:
+        return compact_now(reader, CLOCK, whole_hours)
+
+    with altered(lake, path, place):
+        for read in (queried, rebuilt, looked_up, merged):
+            with pytest.raises(DamagedFile, match=path.rpartition("/")[2]):
+                read(open_lake())
+    assert lake.table().metadata.current_snapshot_id == before
+    assert compact_now(lake, CLOCK, whole_hours)
 
 
 def test_what_was_written_by_halves_leaves_nothing_behind(lake: Lake) -> None:
