@@ -5,6 +5,7 @@ they cover; whoever loads it adds the rows of later ones. Nothing here is the tr
 from the table.
 """
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -85,7 +86,8 @@ class DedupFolder:
     def put_index(self, index: DedupIndex) -> None:
         """Make an index the one of its topic. Raises OSError when the store does not take it."""
         name = index_name(index.topic, index.member)
-        self._folder.put(DEDUP, name, orjson.dumps({"version": _VERSION, **_document(index)}))
+        document = orjson.dumps({"version": _VERSION, **_document(index)})
+        self._folder.put(DEDUP, name, b"%08x %s" % (zlib.crc32(document), document))
 
     def index(self, topic: str, member: str = "") -> DedupIndex | None:
         """The index of a topic, or of a member of its group; None when there is none, or none that can be read."""
@@ -118,9 +120,12 @@ def _is_of(name: str, topic: str) -> bool:
 
 
 def parse_index(content: bytes) -> DedupIndex | None:
-    """An index from its file; None when it is damaged or of another version."""
+    """An index from its file, a checksum and a JSON object; None when it is damaged or of another version."""
+    checksum, _, text = content.partition(b" ")
     try:
-        document: dict[str, Any] = orjson.loads(content)
+        if int(checksum, 16) != zlib.crc32(text):
+            return None
+        document: dict[str, Any] = orjson.loads(text)
         if document.pop("version") != _VERSION:
             return None
         chunks = tuple(SavedChunk(**chunk) for chunk in document.pop("chunks"))

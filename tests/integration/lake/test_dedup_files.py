@@ -93,6 +93,7 @@ def test_a_damaged_index_is_none(lake: Lake) -> None:
     folder.put_index(index)
     path = next(Path(lake.table().location().removeprefix("file://") + "-aside").rglob("*.json"))
     content = path.read_bytes()
-    for damaged in (b"", content[:-5], content.replace(b'"version":2', b'"version":9'), b"[]", b'{"version":2}'):
+    flipped = [content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] for at in range(len(content))]
+    for damaged in (b"", content[:-5], b"[]", b'{"version":2}', *flipped):
         path.write_bytes(damaged)
         assert folder.index("t") is None
