@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from pyiceberg.table import Table
 
 from k2ctl.lake.manifests import files_met
-from k2ctl.lake.reading.intact import open_intact
+from k2ctl.lake.reading.named import open_named
 from k2ctl.lake.reading.stored import Listed
 
 _COLUMNS = ["kafka_topic", "kafka_epoch", "kafka_partition", "kafka_offset", "kafka_index"]
@@ -28,8 +28,8 @@ def stored_identities(
             for partition, (start, end) in ranges.items()
         )
         for file in files_met(table, table.metadata.current_snapshot(), " or ".join(terms), deleted_too=True):
-            with open_intact(table.io, Listed.of(file)) as parquet:
-                rows = parquet.read(columns=_COLUMNS).filter(_any_of(ranges))
+            with open_named(table, Listed.of(file), _COLUMNS) as opened:
+                rows = opened.read().filter(_any_of(ranges))
             same_topic, same_epoch = pc.equal(rows["kafka_topic"], topic), pc.equal(rows["kafka_epoch"], epoch)
             ours = rows.filter(pc.and_(same_topic, same_epoch))
             numbers = identity_numbers(ours["kafka_offset"].to_numpy(), ours["kafka_index"].to_numpy())

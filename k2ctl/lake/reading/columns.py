@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.schema import Schema, index_by_name
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import (
     BinaryType,
     BooleanType,
@@ -96,13 +97,17 @@ def our_columns(table: Table, ours: pa.Schema | None = None) -> Columns:
     Raises:
         LakeError: the schema was changed, and another program has added files that name columns by no ids.
     """
-    metadata = table.metadata
-    as_made = len(metadata.schemas) == 1 and metadata.current_schema_id == 0
+    as_made = never_changed(table.metadata)
     if not as_made:
         check_ids(table)
     there = {field.name: field.field_id for field in table.metadata.schema().fields}
     types = _types(arrow_schema() if ours is None else ours)
     return Columns(tuple(Column(there[name], name, kind) for name, kind in types.items()), as_made)
+
+
+def never_changed(metadata: TableMetadata) -> bool:
+    """Whether the table has only ever had the schema that it was made with."""
+    return len(metadata.schemas) == 1 and metadata.current_schema_id == 0
 
 
 def all_columns(table: Table) -> Columns:

@@ -10,7 +10,7 @@ from pyiceberg.table import Table
 
 from k2ctl.lake.manifests import all_manifests, entries_of, files_met, of_data
 from k2ctl.lake.reading.filters import instant
-from k2ctl.lake.reading.intact import open_intact
+from k2ctl.lake.reading.named import open_named
 from k2ctl.lake.reading.stored import Listed
 
 RECENT_COLUMNS: Final = (
@@ -60,8 +60,8 @@ def rows_stored_after(
 def _batches(table: Table, file: DataFile, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
     """The recent columns of one file, of some partitions of a topic; bounded, because a file may hold a whole hour."""
     numbers = pa.array(sorted(partitions), pa.int32())
-    with open_intact(table.io, Listed.of(file), read_dictionary=TEXT_COLUMNS) as parquet:
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=list(RECENT_COLUMNS)):
+    with open_named(table, Listed.of(file), RECENT_COLUMNS, TEXT_COLUMNS) as opened:
+        for batch in opened.batches(BATCH_ROWS):
             columns = pa.table(batch)
             ours = pc.and_(pc.is_in(columns["kafka_partition"], numbers), pc.equal(columns["kafka_topic"], topic))
             yield columns.filter(ours)

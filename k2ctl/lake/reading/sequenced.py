@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pyiceberg.table import Table
 
 from k2ctl.errors import LakeError, first_line
-from k2ctl.lake.reading.intact import open_intact
+from k2ctl.lake.reading.named import open_named
 from k2ctl.lake.reading.pinned import Pinned
 from k2ctl.lake.reading.stored import Listed
 from k2ctl.lake.upkeep.live import LiveFile, by_stretch, live_files
@@ -55,8 +55,8 @@ def sequenced_rows(
 
 def _read(table: Table, file: LiveFile, symbols: Sequence[str] | None) -> pa.Table:
     try:
-        with open_intact(table.io, Listed.of(file.file), read_dictionary=["kafka_topic"]) as parquet:
-            rows = parquet.read(columns=list(SEQUENCED_COLUMNS))
+        with open_named(table, Listed.of(file.file), SEQUENCED_COLUMNS, ["kafka_topic"]) as opened:
+            rows = opened.read()
     except OSError as error:
         raise LakeError(
             f"A data file of the table cannot be read: {file.path}: {first_line(error)}", "See: k2ctl doctor"

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.aside.identities import identity_numbers
-from k2ctl.lake.reading.intact import open_intact
+from k2ctl.lake.reading.named import open_named
 from k2ctl.lake.reading.pinned import Pinned
 from k2ctl.lake.reading.stored import Listed
 from k2ctl.schema.stored import TRADE_COLUMNS, trades_of
@@ -46,8 +46,8 @@ def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> 
 
 def _batches(pinned: Pinned, file: Listed) -> Iterator[pa.RecordBatch]:
     try:
-        with open_intact(pinned.table.io, file, read_dictionary=_TEXTS) as parquet:
-            yield from parquet.iter_batches(BATCH_ROWS, columns=_COLUMNS)
+        with open_named(pinned.table, file, _COLUMNS, _TEXTS) as opened:
+            yield from opened.batches(BATCH_ROWS)
     except OSError as error:
         raise LakeError(
             f"A data file of the table cannot be read: {file.path}: {first_line(error)}", "See: k2ctl doctor"

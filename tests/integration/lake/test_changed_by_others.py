@@ -46,9 +46,13 @@ from pyiceberg.types import (
 
 from k2ctl.clock import SystemClock
 from k2ctl.errors import LakeError
+from k2ctl.lake.aside.identities import stored_identities
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.reading.recent import recent_rows
+from k2ctl.lake.reading.sequenced import sequenced_rows
+from k2ctl.lake.reading.whole import stored_trades
 from k2ctl.lake.upkeep import compaction
 from k2ctl.lake.upkeep.compaction import Compaction
 from k2ctl.lake.upkeep.condition import condition_of
@@ -398,6 +402,25 @@ def test_a_file_is_read_by_field_ids_whatever_it_calls_its_columns(lake: Lake) -
         schema.rename_column("price", "quantity")
         schema.rename_column("quantity_of_money", "price")
     assert newest(lake) == before
+    pinned = pin(lake)
+    assert pinned is not None
+    prices = np.concatenate([placed.trades["price"] for placed in stored_trades(pinned, "t", None)])
+    assert sorted(prices.tolist()) == sorted(int(row["price"].scaleb(8)) for row in before)
+    assert read_by_all(lake) == [100] * 5
+
+
+def read_by_all(lake: Lake) -> list[int]:
+    """How many rows each of the readers finds: of a query, of verify, of gaps, of a restart, of a backfill."""
+    pinned = pin(lake)
+    assert pinned is not None
+    table = lake.table()
+    return [
+        len(newest(lake)),
+        sum(len(placed.trades) for placed in stored_trades(pinned, "t", None)),
+        sum(map(len, sequenced_rows(pinned))),
+        sum(map(len, recent_rows(table, 0, "t", [0]))),
+        len(stored_identities(table, "t", "e", {0: (0, 1000)})[0]),
+    ]
 
 
 def test_a_promoted_column_is_read_with_all_its_files(lake: Lake) -> None:
@@ -408,6 +431,7 @@ def test_a_promoted_column_is_read_with_all_its_files(lake: Lake) -> None:
         schema.update_column("price", DecimalType(28, 8))
     appender.append()
     assert [row["kafka_offset"] for row in newest(lake)] == list(range(100))
+    assert read_by_all(lake) == [100] * 5
 
 
 def foreign(lake: Lake) -> None:
