@@ -20,6 +20,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.sorting import SortDirection
 from pyiceberg.transforms import VoidTransform
 from pyiceberg.typedef import Record
 
@@ -140,7 +141,7 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
         file_format=FileFormat.PARQUET,
         partition=_partition(table, statistics),
         file_size_in_bytes=size,
-        sort_order_id=table.metadata.default_sort_order_id,
+        sort_order_id=_sort_order(table),
         spec_id=table.metadata.default_spec_id,
         equality_ids=None,
         key_metadata=None,
@@ -160,6 +161,14 @@ def _as_in_table(columns: pa.Schema, schema: Schema) -> pa.Schema:
             kind = schema_to_pyarrow(field.field_type)
         stored.append(pa.field(column.name, kind, column.nullable, {FIELD_ID: str(field.field_id)}))
     return pa.schema(stored)
+
+
+def _sort_order(table: Table) -> int | None:
+    """The table's sort order, if that is the one that files of k2ctl have; else they claim none."""
+    order, schema = table.sort_order(), table.metadata.schema()
+    columns = [schema.find_column_name(field.source_id) for field in order.fields]
+    ascending = all(field.direction == SortDirection.ASC for field in order.fields)
+    return order.order_id if columns == ["symbol", "timestamp"] and ascending else None
 
 
 def _partition(table: Table, statistics: DataFileStatistics) -> Record:

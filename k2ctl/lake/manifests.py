@@ -1,10 +1,10 @@
 """The manifests of a snapshot, read: what is away, damaged, or says that rows were deleted is one sentence each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from pyiceberg.expressions import BooleanExpression
-from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntry, ManifestFile
+from pyiceberg.manifest import DataFile, FileFormat, ManifestContent, ManifestEntry, ManifestFile
 from pyiceberg.table import ManifestGroupPlanner, Table
 from pyiceberg.table.snapshots import Snapshot
 
@@ -67,6 +67,27 @@ def entries_of(table: Table, manifest: ManifestFile, *, live: bool = True) -> li
         return manifest.fetch_manifest_entry(table.io, discard_deleted=live)
 
 
+def data_entries(table: Table, manifest: ManifestFile) -> list[ManifestEntry]:
+    """The live entries of a manifest of data.
+
+    Raises:
+        LakeError: another program has added a file that is not Parquet.
+    """
+    entries = entries_of(table, manifest)
+    _check_formats(entry.data_file for entry in entries)
+    return entries
+
+
+def _check_formats(files: Iterable[DataFile]) -> None:
+    other = next((file for file in files if file.file_format != FileFormat.PARQUET), None)
+    if other is not None:
+        raise LakeError(
+            f"The data file {other.file_path}, which another program added, is {other.file_format.value}; k2ctl reads "
+            "Parquet.",
+            "Write it anew, in Spark: CALL system.rewrite_data_files('market_data.trades')",
+        )
+
+
 def files_met(
     table: Table, snapshot: Snapshot | None, wanted: str | BooleanExpression, *, deleted_too: bool = False
 ) -> list[DataFile]:
@@ -77,4 +98,6 @@ def files_met(
     manifests = of_data(all_manifests(table, snapshot)) if deleted_too else data_manifests(table, snapshot)
     with _decoding("A manifest of the table"):
         tasks = ManifestGroupPlanner(table.metadata, table.io, wanted).plan_files(manifests)
-        return [task.file for task in tasks]
+        files = [task.file for task in tasks]
+    _check_formats(files)
+    return files

@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints
-from k2ctl.stack.preflight import Check, Verdict, ok
+from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
+from k2ctl.stack.preflight import Check, Verdict, ok, wrong
 
 if TYPE_CHECKING:
+    from k2ctl.lake.catalog import Lake
     from k2ctl.lake.upkeep.books import Books
 
 
@@ -16,16 +19,26 @@ def lake_checks(endpoints: Endpoints) -> list[Check]:
         LakeError: catalog or warehouse do not answer, or the table cannot be trusted.
     """
     from k2ctl.lake.catalog import Lake
-    from k2ctl.lake.opened import unwritable_for
     from k2ctl.lake.upkeep.books import read_books  # pyiceberg takes a second to import
-    from k2ctl.schema.topics import TABLE
 
     with Lake.at(endpoints) as lake:
         books = read_books(lake)
         if books is None:
             return [ok("lake", "no table yet; the first consumer makes it")]
-        refused = [Check("writing", Verdict.WRONG, f.message, f.hint) for f in unwritable_for(TABLE, lake.table())]
+        refused = [check for name in (TABLE, REFERENCE_TABLE) for check in _writing(lake, name)]
     return [*judge(books), *refused]
+
+
+def _writing(lake: "Lake", name: str) -> list[Check]:
+    """Why a table takes no rows as another program has left it."""
+    from k2ctl.lake.opened import unwritable_for
+
+    try:
+        table = lake.find_table(name)
+    except LakeError as error:
+        return [wrong(f"table {name}", error)]
+    found = () if table is None else unwritable_for(name, table)
+    return [Check(f"table {name}", Verdict.WRONG, finding.message, finding.hint) for finding in found]
 
 
 def judge(books: "Books") -> list[Check]:

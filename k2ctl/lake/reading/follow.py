@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
-from k2ctl.lake.manifests import data_manifests, entries_of
+from k2ctl.lake.manifests import data_entries, data_manifests
 from k2ctl.lake.reading.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.reading.pinned import Pinned, Plan, pinned_of
 from k2ctl.lake.reading.stored import Listed
@@ -140,7 +140,7 @@ def _read(table: Table, manifest: ManifestFile) -> list[KeptFile]:
     """The live files of a manifest of data."""
     symbol, timestamp = (table.metadata.schema().find_field(name) for name in ("symbol", "timestamp"))
     files = []
-    for entry in entries_of(table, manifest):
+    for entry in data_entries(table, manifest):
         lower, upper = entry.data_file.lower_bounds or {}, entry.data_file.upper_bounds or {}
         times = [
             from_bytes(TimestamptzType(), bounds[timestamp.field_id]) if timestamp.field_id in bounds else None

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from k2ctl.lake.manifests import all_manifests, entries_of, files_met, of_data
+from k2ctl.lake.manifests import all_manifests, data_entries, files_met, of_data
 from k2ctl.lake.reading.filters import instant
 from k2ctl.lake.reading.named import open_named
 from k2ctl.lake.reading.stored import Listed
@@ -52,7 +52,7 @@ def rows_stored_after(
     """
     for manifest in of_data(all_manifests(table, table.metadata.current_snapshot())):
         if (manifest.sequence_number or 0) > sequence_number:
-            for entry in entries_of(table, manifest):
+            for entry in data_entries(table, manifest):
                 if (entry.sequence_number or 0) > sequence_number:
                     yield from _batches(table, entry.data_file, topic, partitions)
 

@@ -13,7 +13,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import TimestamptzType
 
 from k2ctl.errors import UsageError
-from k2ctl.lake.manifests import data_manifests, entries_of
+from k2ctl.lake.manifests import data_entries, data_manifests
 from k2ctl.schema.rows import HOUR_US
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -62,7 +62,7 @@ def live_files(table: Table, snapshot: Snapshot | None = None) -> list[LiveFile]
     times = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
     found = []
     for manifest in data_manifests(table, snapshot or metadata.current_snapshot()):
-        for entry in entries_of(table, manifest):
+        for entry in data_entries(table, manifest):
             added_ms = times.get(entry.snapshot_id) if entry.snapshot_id is not None else None
             first, last = _hours(entry.data_file, timestamp)
             found.append(LiveFile(entry.data_file, first, added_ms, last - first))

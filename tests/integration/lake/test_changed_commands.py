@@ -21,6 +21,7 @@ from pyiceberg.manifest import (
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
+from pyiceberg.transforms import IdentityTransform
 
 from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.checks.doctor.lake import lake_checks
@@ -33,8 +34,11 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.reading.suspects import SuspectLookup
+from k2ctl.lake.references import store_references
 from k2ctl.lake.writer import TableWriter
-from k2ctl.schema.topics import TABLE, trades_topic
+from k2ctl.schema.topics import REFERENCE_TABLE, TABLE, trades_topic
+from k2ctl.schema.trade import REFERENCE
+from k2ctl.stack.preflight import Verdict
 from tests.made_trades import make_rows, make_trades, produce_trades
 
 TOPIC = trades_topic("equities", "ASX")
@@ -215,3 +219,37 @@ def test_a_trade_that_others_deleted_counts_as_stored(endpoints: Endpoints) -> N
         lookup.close()
         held = stored_identities(lake.table(), "another", "e", {0: (0, 100)})
         assert len(held[0]) == 100
+
+
+def test_doctor_says_which_table_takes_no_rows_and_why(endpoints: Endpoints) -> None:
+    with Lake.at(endpoints) as lake:
+        assert store_references(lake, REFERENCE.empty(1), 1)
+    for name, column in ((TABLE, "timestamp_hour"), (REFERENCE_TABLE, None)):
+        with Lake.at(endpoints).catalog.load_table(name).update_spec() as spec:
+            if column is not None:
+                spec.remove_field(column)
+            spec.add_field("symbol", IdentityTransform(), "by_symbol")
+    wrong = [check for check in lake_checks(endpoints) if check.verdict == Verdict.WRONG]
+    assert [check.name for check in wrong] == ["table market_data.trades", "table market_data.reference"]
+    assert all("DROP PARTITION FIELD by_symbol" in check.help for check in wrong)
+
+
+def test_a_file_that_is_not_parquet_is_refused_by_every_reader(
+    endpoints: Endpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = raw(endpoints)
+    described = DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=f"{table.location()}/data/others.orc",
+        file_format=FileFormat.ORC,
+        partition=next(iter(table.scan().plan_files())).file.partition,
+        record_count=1,
+        file_size_in_bytes=1,
+        spec_id=0,
+    )
+    with table.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
+        append.append_data_file(described)
+    for command in READING:
+        code, _, err = run(capsys, command)
+        assert code != 0, command
+        assert "is ORC; k2ctl reads Parquet" in " ".join(err.split())
