@@ -46,9 +46,11 @@ from pyiceberg.types import (
 
 from k2ctl.clock import SystemClock
 from k2ctl.errors import LakeError
+from k2ctl.lake import writer
 from k2ctl.lake.aside.identities import stored_identities
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
+from k2ctl.lake.heads import Advance, Counts, Lane, Progress
+from k2ctl.lake.manifests import all_manifests
 from k2ctl.lake.reading.pinned import pin
 from k2ctl.lake.reading.recent import recent_rows
 from k2ctl.lake.reading.sequenced import sequenced_rows
@@ -469,3 +471,22 @@ def test_a_table_registered_again_from_an_older_metadata_file_goes_on_from_there
     again.committed = 50
     again.append()
     assert [row["kafka_offset"] for row in newest(lake)] == list(range(100))
+
+
+def test_a_spec_that_changes_between_loading_and_the_swap_is_a_conflict(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appender, real, changed = Appender(lake), writer.progress_of, []
+
+    def racing(table: Table) -> Progress:
+        if not changed:
+            changed.append(table)
+            respecified({"timestamp": DayTransform()})(raw(lake))
+        return real(table)
+
+    monkeypatch.setattr(writer, "progress_of", racing)
+    appender.append()
+    (task,) = raw(lake).scan("timestamp >= '2000-01-01T00:00:00+00:00'").plan_files()
+    assert (task.file.record_count, task.file.spec_id) == (50, raw(lake).metadata.default_spec_id)
+    (manifest,) = all_manifests(raw(lake), raw(lake).current_snapshot())
+    assert manifest.partition_spec_id == task.file.spec_id
