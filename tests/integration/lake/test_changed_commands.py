@@ -1,7 +1,7 @@
 """Every command on a table that another program has changed or damaged: one sentence and a next step, no traceback."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from k2ctl.lake.progress import progress_of
 from k2ctl.lake.reading.suspects import SuspectLookup
 from k2ctl.lake.references import store_references
 from k2ctl.lake.writer import TableWriter
-from k2ctl.schema.topics import REFERENCE_TABLE, TABLE, trades_topic
+from k2ctl.schema.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trades_topic
 from k2ctl.schema.trade import REFERENCE
 from k2ctl.stack.preflight import Verdict
 from tests.made_trades import make_rows, make_trades, produce_trades
@@ -55,8 +55,8 @@ WRITING = [["consume", "--until-caught-up"], ["backfill"], ["lake", "expire"]]
 
 
 @pytest.fixture
-def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
-    """A table of 100 trades in two commits, and 20 more in the stream."""
+def endpoints(embedded_stack: Endpoints, home: Path) -> Iterator[Endpoints]:
+    """A table of 100 trades in two commits, and 20 more in the stream of the profile, which others find empty again."""
     lake = home / "lake"
     lake.mkdir()
     made = replace(embedded_stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
@@ -70,7 +70,10 @@ def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
         for start in (0, 50):
             rows = make_rows(trades[start : start + 50], offset=start, topic="another")
             writer.commit([rows], {Lane("another", "e", 0): Advance(start, start + 50, Counts(50, 50))})
-    return made
+    yield made
+    with BrokerAdmin(made) as admin:
+        for topic in {TOPIC, dead_letter_topic(TOPIC)} & set(admin.topics()):
+            admin.delete_topic(topic)
 
 
 def raw(endpoints: Endpoints) -> Table:
