@@ -59,7 +59,7 @@ def try_for_real(endpoints: Endpoints, service: str, *, thorough: bool = True) -
 
 def lost_catalog(endpoints: Endpoints) -> str:
     """What to say where a catalog's file is gone, or empty, and the table's metadata is not; else nothing."""
-    file, folder = (Path(urlparse(url).path) for url in (endpoints.catalog_uri, endpoints.warehouse))
+    file, folder = (Path(urlparse(url).path.replace("//", "/")) for url in (endpoints.catalog_uri, endpoints.warehouse))
     if not endpoints.catalog_uri.startswith("sqlite") or (file.exists() and file.stat().st_size):
         return ""
     if not any(folder.glob(f"{TABLE.replace('.', '/')}/metadata/*.metadata.json")):

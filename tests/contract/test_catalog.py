@@ -7,17 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from pyiceberg.catalog.sql import IcebergTables
 from pyiceberg.exceptions import CommitFailedException
-from sqlalchemy import event
+from sqlalchemy import event, update
 from sqlalchemy.exc import OperationalError
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, UnknownTable
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.heads import RETIRED_PARTITION, Advance, Counts, Lane
 from k2ctl.lake.progress import progress_of
 from k2ctl.lake.reading.follow import TableFollower
 from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.registering import plan, register
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.upkeep.collector import collect
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
@@ -311,3 +313,23 @@ def test_a_catalog_that_cannot_be_had_is_named_without_its_password(tmp_path: An
         with pytest.raises(LakeError, match="does not answer") as raised:
             Lake(uri, f"file://{tmp_path}/warehouse")
         assert "hush" not in str(raised.value)
+
+
+def test_a_catalog_that_was_turned_back_goes_on_from_the_newest_metadata_file(open_lake: Opener) -> None:
+    lake = open_lake()
+    writer = TableWriter(lake, CLOCK)
+    commit(writer, 0)
+    older = lake.table().metadata_location
+    for start in (50, 100, 150):
+        commit(writer, start)
+    newest = lake.table().metadata_location
+    with lake.catalog.engine.begin() as connection:
+        connection.execute(update(IcebergTables).values(metadata_location=older))
+    with pytest.raises(UnknownTable, match="turned back"):
+        open_lake().table()
+    (one,) = plan(lake)
+    assert (one.chosen.location, one.instead_of) == (newest, older)
+    register(lake, one)
+    assert offsets_of(open_lake()) == [(0, offset) for offset in range(200)]
+    with pytest.raises(LakeError, match="changed in the meantime"):
+        register(lake, one)

@@ -12,7 +12,7 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.errors import DamagedFile
+from k2ctl.errors import DamagedFile, UnknownTable
 from k2ctl.lake.aside.folder import DEDUP, LEDGER, QUARANTINE, SPILL, AsideFolder, ledger_of
 from k2ctl.lake.aside.ledger import INLINE_ENTRIES, Entry, LedgerChange
 from k2ctl.lake.aside.spill import SUFFIX, decode_spill, encode_spill
@@ -24,6 +24,7 @@ from k2ctl.lake.reading.pinned import pin
 from k2ctl.lake.reading.recent import recent_rows
 from k2ctl.lake.reading.scan import open_duckdb
 from k2ctl.lake.reading.suspects import SuspectLookup
+from k2ctl.lake.registering import plan, register
 from k2ctl.lake.upkeep.collector import collect, orphans
 from k2ctl.lake.upkeep.expiry import SnapshotRetention
 from k2ctl.lake.upkeep.live import live_files
@@ -31,6 +32,7 @@ from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
 from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter
 from k2ctl.query.history import FilesGone, History
 from k2ctl.query.window import WHOLE_HISTORY, Window
+from k2ctl.schema.topics import TABLE
 from tests.made_trades import BASE_US, make_rows, make_trades
 from tests.object_store import ObjectStore
 
@@ -334,3 +336,18 @@ def test_nothing_is_written_to_a_store_through_duckdb(object_store: ObjectStore,
             connection.execute(f"COPY (SELECT 1) TO '{location}'")
         connection.close()
         assert orphans(lake, CLOCK) == []
+
+
+def test_a_table_that_the_catalog_forgot_is_found_by_its_metadata_and_registered_again(
+    open_lake: Callable[[], Lake],
+) -> None:
+    lake = open_lake()
+    fill(lake, 3)
+    newest = lake.table().metadata_location
+    lake.catalog.drop_table(TABLE)
+    with pytest.raises(UnknownTable, match="does not know the table"):
+        open_lake().find_table()
+    (one,) = plan(lake)
+    assert (one.chosen.location, one.chosen.rows, one.instead_of) == (newest, 150, None)
+    register(lake, one)
+    assert progress_of(open_lake().table()).total().stored == 150

@@ -14,6 +14,8 @@ CLOCK_NOTED_S: Final = 1.0
 CLOCK_WRONG_S: Final = 60.0
 """Trades more than five minutes ahead are dead letters, and ages are told in seconds."""
 CLOCK_PATIENCE_S: Final = 2.0
+REGISTER: Final = "k2ctl lake register"
+"""What helps a catalog that answers and does not know the table."""
 
 
 def which_stack(running: str | None, endpoints: Endpoints | None, wanted: str) -> list[Check]:
@@ -47,6 +49,8 @@ def _service(engine: str, one: ServiceStatus) -> Check:
         return _wrong(
             name, one.health.splitlines()[0], f"It is run by others, at {without_password(one.endpoint)}: ask them"
         )
+    if REGISTER in one.health:
+        return _wrong(name, one.health.splitlines()[0], REGISTER)
     logs = "" if one.service == "catalog" else f"k2ctl stack logs {one.service}; then: "
     found = one.health if one.state in ("running", "file") else f"{one.state}: {one.health}"
     return _wrong(name, found.splitlines()[0], f"{logs}k2ctl stack up --engine {engine}")
