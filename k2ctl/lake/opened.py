@@ -169,8 +169,8 @@ def _fills(part: PartitionField, source: NestedField | None, *, timed: bool) -> 
 
 
 def _go_back(metadata: TableMetadata) -> str:
-    before = metadata.metadata_log[-1].metadata_file if metadata.metadata_log else "from before"
-    return f"Register the table again from a metadata file from before that; the last one is {before}"
+    before = metadata.metadata_log[-1].metadata_file if metadata.metadata_log else "FILE"
+    return f"Go on from a metadata file from before that: k2ctl lake register --metadata {before}"
 
 
 @cache
