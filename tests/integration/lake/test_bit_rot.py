@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from k2ctl.checks.verify.verification import verify
@@ -31,6 +32,7 @@ from k2ctl.pipeline.consumer import Consumer
 from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
+from k2ctl.schema.rows import arrow_schema
 from tests.integration.test_verify import with_lake
 from tests.made_trades import BASE_US, make_rows, quick_profile
 
@@ -175,6 +177,18 @@ def test_every_part_of_a_data_file_is_covered(platform: Endpoints) -> None:
             with flipped(path, rng, at), pytest.raises(DamagedFile, match=path.name) as found:
                 pytest.fail(f"{name} gives {read()} with byte {at} altered")
             assert "Restore this file" in found.value.hint
+
+
+def test_verify_looks_at_every_stored_column(platform: Endpoints) -> None:
+    verified, rng = readers(platform)["verify"], random.Random(2)
+    path = files_of(platform)["data"][0]
+    group = pq.read_metadata(path).row_group(0)
+    chunks = [group.column(number) for number in range(group.num_columns)]
+    assert [chunk.path_in_schema for chunk in chunks] == arrow_schema().names
+    for chunk in chunks:
+        end = (chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size
+        with flipped(path, rng, end - 1), pytest.raises(DamagedFile, match=path.name):
+            pytest.fail(f"{chunk.path_in_schema} was altered: {verified()}")
 
 
 def test_a_data_file_in_place_of_another_is_found(platform: Endpoints) -> None:
