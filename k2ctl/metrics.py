@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from k2ctl.domain.status import ConsumerStatus, Durations
 from k2ctl.errors import UsageError
-from k2ctl.schema.status import ConsumerStatus, Durations
 
 
 @dataclass(frozen=True)

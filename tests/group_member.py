@@ -3,9 +3,9 @@
 import threading
 import time
 
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.home import Endpoints
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 import numpy as np
 from confluent_kafka import Producer
 
-from k2ctl.broker.clients import producer_config
+from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.domain.trade import DECIMAL_ONE, REFERENCE, TRADE, frames
 from k2ctl.home import Endpoints
+from k2ctl.kafka.clients import producer_config
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.profiles.model import Consumer
-from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.schema.trade import DECIMAL_ONE, REFERENCE, TRADE, frames
 
 SYMBOLS = np.array([f"S{number:02d}".encode() for number in range(20)])
 PARTITIONS = 4

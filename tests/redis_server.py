@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 
 from k2ctl.stack.local import free_port
-from k2ctl.state.server import redis_answers, redis_server_binary, redis_settings
+from k2ctl.stack.redis_server import redis_answers, redis_server_binary, redis_settings
 
 
 class RedisServer:

@@ -11,19 +11,19 @@ from typing import Any, Final, TypeVar
 from k2ctl.api.deadlines import Deadlines
 from k2ctl.api.problems import Refused
 from k2ctl.api.settings import Limits
-from k2ctl.broker.overview import Overview, OverviewReader
 from k2ctl.clock import SystemClock
+from k2ctl.domain.topics import trades_topic
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
+from k2ctl.kafka.overview import Overview, OverviewReader
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.follow import TableFollower
+from k2ctl.lake.follower import TableFollower
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.tail import TailLimits
 from k2ctl.query.warm import WarmStream
-from k2ctl.schema.topics import trades_topic
 
 LOOK_EVERY_S: Final = 0.5
 Result = TypeVar("Result")

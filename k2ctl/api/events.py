@@ -19,11 +19,11 @@ from k2ctl.api.problems import Refused, problem
 from k2ctl.api.routes import request_id
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
+from k2ctl.domain.window import Window
 from k2ctl.errors import K2Error
 from k2ctl.query.names import UnknownSymbol
 from k2ctl.query.objects import text_column
 from k2ctl.query.session import Session
-from k2ctl.query.window import Window
 
 EVERY_S: Final = 1.0
 _SHOWN: Final = 12

@@ -12,11 +12,11 @@ from k2ctl.api.problems import Refused
 from k2ctl.api.render import etag_of, rendered, representation
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
+from k2ctl.domain.window import Window
 from k2ctl.query.answer import Answer
 from k2ctl.query.gaps import gaps_of
 from k2ctl.query.page import Page, Place
 from k2ctl.query.session import Session
-from k2ctl.query.window import Window
 
 Accept = Annotated[str, Header(max_length=500)]
 Known = Annotated[str, Header(alias="If-None-Match", max_length=500)]

@@ -14,10 +14,10 @@ from k2ctl.errors import K2Error, UsageError
 from k2ctl.options import parse_count, parse_duration
 
 if TYPE_CHECKING:
+    from k2ctl.domain.window import Window
     from k2ctl.query.answer import Answer, Evidence
     from k2ctl.query.formats import Rows
     from k2ctl.query.seam import AsOf
-    from k2ctl.query.window import Window
 
 DEFAULT_WINDOW = "15m"
 TABLE_LIMIT = 20
@@ -54,7 +54,7 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FI
 def window_of(window: str | None, since: str | None, until: str | None) -> "Window":
     """What --window, --since and --until ask for, as exchange times."""
     from k2ctl.clock import SystemClock
-    from k2ctl.query.window import WHOLE_HISTORY, Window
+    from k2ctl.domain.window import WHOLE_HISTORY, Window
 
     if since or until:
         if window:
@@ -131,7 +131,7 @@ def write_rows(rows: "Rows", form: Format, output: Path | None) -> None:
 def show(answer: "Answer", form: Format, output: Path | None, *, trades: bool = True) -> None:
     """Rows to stdout or a file, the footer to stderr; `trades` picks the columns that matter most of a trade."""
     from k2ctl.console import out
-    from k2ctl.panels.query import rows_table, trades_table
+    from k2ctl.views.query import rows_table, trades_table
 
     cut: list[str] = []
     if form != "table":
@@ -146,7 +146,7 @@ def show(answer: "Answer", form: Format, output: Path | None, *, trades: bool = 
 def show_footer(evidence: "Evidence", cut: list[str], rows: int | None = None) -> None:
     """The footer to stderr. `cut`: what of the rows is not shown."""
     from k2ctl.console import err
-    from k2ctl.panels.query import footer
+    from k2ctl.views.query import footer
 
     for line in footer(evidence, rows, cut):
         err().print(line, soft_wrap=not err().is_terminal)

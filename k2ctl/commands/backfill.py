@@ -28,9 +28,9 @@ def backfill(
     Example:  k2ctl backfill --dry-run
     """
     from k2ctl.commands.consume import run_consumer
+    from k2ctl.consume.consumer import Consumer
+    from k2ctl.consume.plan import ConsumerPlan
     from k2ctl.home import require_endpoints
-    from k2ctl.pipeline.consumer import Consumer
-    from k2ctl.pipeline.plan import ConsumerPlan
     from k2ctl.profiles import load_profile
 
     endpoints = require_endpoints()
@@ -47,8 +47,8 @@ def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.panels.backfill import owed_table
-    from k2ctl.pipeline.aside.owed import owed_ranges
+    from k2ctl.deferred.outstanding import owed_ranges
+    from k2ctl.views.backfill import owed_table
 
     ranges = owed_ranges(endpoints, profile)
     if as_json:
@@ -59,11 +59,11 @@ def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
 
 def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
     """Show how a running consumer gives back, until nothing is owed; False when none runs."""
-    from k2ctl.broker.telemetry import TelemetryReader
     from k2ctl.console import err, say
-    from k2ctl.panels.backfill import progress_line
-    from k2ctl.panels.live import live
-    from k2ctl.schema.topics import trades_topic
+    from k2ctl.domain.topics import trades_topic
+    from k2ctl.kafka.telemetry import TelemetryReader
+    from k2ctl.views.backfill import progress_line
+    from k2ctl.views.live import live
 
     topic = trades_topic(profile.market.asset_class, profile.market.exchange)
     telemetry = TelemetryReader(endpoints)

@@ -12,13 +12,13 @@ import typer
 from k2ctl.commands import fleet
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count
-from k2ctl.panels.consume import live_view
 from k2ctl.signals import ENDING, interrupt, on_signals
+from k2ctl.views.consume import live_view
 
 if TYPE_CHECKING:
-    from k2ctl.broker.watermarks import Silence
+    from k2ctl.consume.consumer import Consumer
+    from k2ctl.kafka.watermarks import Silence
     from k2ctl.metrics import Exporter
-    from k2ctl.pipeline.consumer import Consumer
 
 LOOPBACK: Final = "127.0.0.1"
 EXAMPLE_METRICS: Final = "k2ctl consume --metrics-port 9464"
@@ -105,10 +105,10 @@ def consume(
         raise UsageError("--name is for a consumer in a group.", f"k2ctl consume --group --name {name}")
     if replicas > 1:
         raise UsageError("Several consumers run in the background.", f"k2ctl consume --detach --replicas {replicas}")
+    from k2ctl.consume.consumer import Consumer
+    from k2ctl.consume.plan import ConsumerPlan, unique_id
     from k2ctl.home import require_endpoints
     from k2ctl.metrics import Exporter
-    from k2ctl.pipeline.consumer import Consumer
-    from k2ctl.pipeline.plan import ConsumerPlan, unique_id
     from k2ctl.profiles import load_profile, state_address
     from k2ctl.stack.replicas import registered
 
@@ -143,8 +143,8 @@ def _refuse_alone(given: dict[str, bool]) -> None:
 
 def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as_json: bool) -> None:
     """Run a consumer to its end: on screen, on `k2.telemetry` and, with an exporter, for Prometheus."""
-    from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
-    from k2ctl.pipeline.report import StatusReporter
+    from k2ctl.consume.report import StatusReporter
+    from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
     from k2ctl.profiles import measured
 
     _announce(consumer)
@@ -229,7 +229,7 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import out, print_json, say
-    from k2ctl.panels.consume import summary
+    from k2ctl.views.consume import summary
 
     totals, counts = consumer.totals, consumer.counts()
     if as_json:

@@ -14,7 +14,7 @@ from k2ctl.cost.levers import levers, sensitivity
 from k2ctl.cost.policy import policy_cost
 from k2ctl.cost.pricing import Pricing, Scenario
 from k2ctl.errors import Infeasible
-from k2ctl.panels import cost, cost_compared
+from k2ctl.views import cost, cost_compared
 
 
 class View(NamedTuple):

@@ -13,7 +13,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, parse_duration
 
 if TYPE_CHECKING:
-    from k2ctl.broker.letter_box import Letter, Letters
+    from k2ctl.kafka.dead_letter_box import Letter, Letters
 
 app = typer.Typer(
     add_completion=False,
@@ -45,7 +45,7 @@ def list_letters(
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.panels.dead_letters import counts_of, document_of, letters_panel
+    from k2ctl.views.dead_letters import counts_of, document_of, letters_panel
 
     letters = _chosen(topic, reason, since)
     newest = sorted(letters.found, key=lambda letter: letter.at_ms, reverse=True)[:limit]
@@ -69,7 +69,7 @@ def show(
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.panels.dead_letters import document_of, letter_panel
+    from k2ctl.views.dead_letters import document_of, letter_panel
 
     found = [letter for letter in _chosen(topic, "", None).found if letter.place == place]
     if not found:
@@ -100,9 +100,9 @@ def retry(
     """
     import orjson
 
-    from k2ctl.broker import letter_box
     from k2ctl.console import print_json, say
     from k2ctl.home import require_endpoints, state_dir
+    from k2ctl.kafka import dead_letter_box as letter_box
 
     with (state_dir() / "retry.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two at once the second one finds what the first one sent
@@ -149,8 +149,8 @@ def _confirm(letters: "list[Letter]", *, yes: bool) -> None:
 
 
 def _chosen(topic: str, reason: str, since_s: float | None) -> "Letters":
-    from k2ctl.broker.letter_box import read_letters
     from k2ctl.home import require_endpoints
+    from k2ctl.kafka.dead_letter_box import read_letters
 
     letters = read_letters(require_endpoints(), topic)
     earliest_ms = 0 if since_s is None else (time.time() - since_s) * 1000

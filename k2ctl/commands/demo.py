@@ -54,11 +54,11 @@ def demo(
 
     from k2ctl.checks.verify.proof import prove
     from k2ctl.console import err, out, print_json
+    from k2ctl.demo.pacing import Tempo
     from k2ctl.demo.story import chosen, tell
-    from k2ctl.demo.tempo import Tempo
-    from k2ctl.panels.demo import Screen, verdict
-    from k2ctl.panels.report import report_page
     from k2ctl.profiles import load_profile
+    from k2ctl.views.demo import Screen, verdict
+    from k2ctl.views.report import report_page
 
     if pause and not sys.stdin.isatty():
         raise UsageError("--pause waits for Enter, and there is no terminal.", "Leave it out: k2ctl demo --pace 2")
@@ -92,10 +92,10 @@ def notes() -> None:
     import time
 
     from k2ctl.console import out, say
-    from k2ctl.demo.cue import take
+    from k2ctl.demo.current_act import take
     from k2ctl.demo.story import ACTS, FINALE
-    from k2ctl.panels.live import live
-    from k2ctl.panels.notes import act_of, notes_lines, notes_view
+    from k2ctl.views.live import live
+    from k2ctl.views.notes import act_of, notes_lines, notes_view
 
     def print_act(number: int) -> None:
         for line in () if (act := act_of(number)) is None else notes_lines(act):

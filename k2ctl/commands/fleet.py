@@ -19,8 +19,8 @@ def detach(count: int, arguments: Sequence[str], *, as_json: bool) -> None:
     """Start consumers in the background, and wait until they have shared the topic out."""
     from k2ctl.console import say
     from k2ctl.home import require_endpoints
-    from k2ctl.panels.stack import progress
     from k2ctl.stack import fleet
+    from k2ctl.views.stack import progress
 
     endpoints = require_endpoints()
     with progress("k2ctl consume --detach", quiet=as_json) as report:
@@ -82,8 +82,8 @@ def scale(
     """
     from k2ctl.console import say
     from k2ctl.home import require_endpoints
-    from k2ctl.panels.stack import progress
     from k2ctl.stack import fleet
+    from k2ctl.views.stack import progress
 
     endpoints = require_endpoints()
     with progress("k2ctl consume scale", quiet=as_json) as report:
@@ -100,7 +100,7 @@ def _tell_ended(ended: "Sequence[Member]", *, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import print_json, say
-    from k2ctl.panels.fleet import ended_line
+    from k2ctl.views.fleet import ended_line
 
     if as_json:
         print_json(orjson.dumps([asdict(member) for member in ended]))
@@ -113,7 +113,7 @@ def _show(found: "Sequence[Member]", *, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import out, print_json, say
-    from k2ctl.panels.fleet import fleet_table
+    from k2ctl.views.fleet import fleet_table
 
     if as_json:
         print_json(orjson.dumps([asdict(member) for member in found]))

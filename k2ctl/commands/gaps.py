@@ -35,10 +35,10 @@ def gaps(
     import orjson
 
     from k2ctl.console import err, out, print_json
+    from k2ctl.domain.window import Window
     from k2ctl.home import require_endpoints
-    from k2ctl.panels.gaps import gaps_panel
     from k2ctl.query.session import Session
-    from k2ctl.query.window import Window
+    from k2ctl.views.gaps import gaps_panel
 
     window = Window(None if since is None else parse_since(since))
     endpoints = require_endpoints()

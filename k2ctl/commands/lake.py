@@ -42,7 +42,7 @@ def status(as_json: JsonOption = False) -> None:
     """
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
-    from k2ctl.lake.upkeep.condition import condition_of
+    from k2ctl.lake.maintenance.status import condition_of
 
     with opened(require_endpoints()) as found:
         condition = condition_of(found, SystemClock())
@@ -54,7 +54,7 @@ def status(as_json: JsonOption = False) -> None:
         print_json(orjson.dumps(condition))
         return
     from k2ctl.console import out
-    from k2ctl.panels.lake import condition_panel
+    from k2ctl.views.lake import condition_panel
 
     out().print(condition_panel(condition))
 
@@ -69,7 +69,7 @@ def compact(
 
     Example:  k2ctl lake compact --hour 2014-03-10T05
     """
-    from k2ctl.lake.upkeep.live import parse_hour
+    from k2ctl.lake.live_files import parse_hour
 
     if hour and every:
         raise UsageError("--hour and --all exclude each other.", "Leave one of them out.")
@@ -77,8 +77,8 @@ def compact(
 
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
-    from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
-    from k2ctl.lake.upkeep.tiers import due
+    from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
+    from k2ctl.lake.maintenance.size_tiers import due
     from k2ctl.profiles import load_profile
 
     endpoints, clock = require_endpoints(), SystemClock()
@@ -101,7 +101,7 @@ def compact(
         print_json(orjson.dumps(done))
         return
     from k2ctl.console import out, say
-    from k2ctl.panels.lake import compaction_table
+    from k2ctl.views.lake import compaction_table
 
     if done:
         out().print(compaction_table(done))
@@ -126,9 +126,9 @@ def expire(
     """
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
-    from k2ctl.lake.upkeep.collector import collect
-    from k2ctl.lake.upkeep.expiry import SnapshotRetention
-    from k2ctl.lake.upkeep.maintenance import expire as expire_snapshots
+    from k2ctl.lake.maintenance.maintainer import expire as expire_snapshots
+    from k2ctl.lake.maintenance.orphans import collect
+    from k2ctl.lake.retention import SnapshotRetention
     from k2ctl.profiles import load_profile
 
     endpoints, clock = require_endpoints(), SystemClock()
@@ -142,7 +142,7 @@ def expire(
             expired = expire_snapshots(found, retention, clock)
         collected = collect(found, age_s, clock, dry_run=dry_run)
     from k2ctl.console import out, print_json
-    from k2ctl.panels.lake import expiry_text
+    from k2ctl.views.lake import expiry_text
 
     if as_json:
         import orjson

@@ -22,7 +22,7 @@ def accept_rollback(yes: YesOption = False) -> None:
     from k2ctl.console import err, say
     from k2ctl.home import require_endpoints
     from k2ctl.lake.rollback import accept, look
-    from k2ctl.panels.lake import rollback_panel
+    from k2ctl.views.lake import rollback_panel
 
     with opened(require_endpoints()) as lake:
         seen = look(lake)

@@ -75,9 +75,9 @@ def load(
     from k2ctl.load.generator import run_load
     from k2ctl.load.market import Faults
     from k2ctl.load.plan import plan_load
-    from k2ctl.panels.load import live_view, summary_table
     from k2ctl.profiles import load_profile, measured
     from k2ctl.signals import closing_pipes
+    from k2ctl.views.load import live_view, summary_table
 
     endpoints = require_endpoints()
     chosen = load_profile(profile or endpoints.profile)

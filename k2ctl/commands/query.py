@@ -98,7 +98,7 @@ def _fields(text: str | None) -> list[str]:
     """The columns that --fields names; none for all."""
     if text is None:
         return []
-    from k2ctl.schema.rows import arrow_schema
+    from k2ctl.domain.rows import arrow_schema
 
     names = [name.strip() for name in text.split(",")]
     strange = [name for name in names if name not in arrow_schema().names]
@@ -200,8 +200,8 @@ def _write_limited(rows: "RecordBatchReader", limit: int | None, form: Format, o
     import pyarrow as pa
 
     from k2ctl.console import out
-    from k2ctl.panels.query import cut_by, rows_table
     from k2ctl.query.formats import Limited
+    from k2ctl.views.query import cut_by, rows_table
 
     limited, cut = Limited(rows, limit), list[str]()
     if form == "table":
@@ -236,8 +236,8 @@ def explain(
 
     from k2ctl.console import out, print_json
     from k2ctl.home import require_endpoints
-    from k2ctl.panels.query import plan_table
     from k2ctl.query.session import Session
+    from k2ctl.views.query import plan_table
 
     with Session.at(require_endpoints()) as session:
         answer = session.recent(symbols, asked, rows, as_of=moment)

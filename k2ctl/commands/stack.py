@@ -50,11 +50,11 @@ def up(
     import orjson
 
     from k2ctl.console import out, print_json, say
-    from k2ctl.panels.stack import service_progress, up_panel
     from k2ctl.profiles import lasting_name, load_profile
     from k2ctl.stack.engine import Wanted
     from k2ctl.stack.lifecycle import up as start
     from k2ctl.stack.readiness import lost_catalog
+    from k2ctl.views.stack import service_progress, up_panel
 
     load_profile(profile)
     ports = dict(map(_parse_port, port or []))
@@ -90,8 +90,8 @@ def status(as_json: JsonOption = False) -> None:
 
     from k2ctl.console import out, print_json
     from k2ctl.home import load_endpoints, without_password
-    from k2ctl.panels.stack import status_table
     from k2ctl.stack.lifecycle import status as ask
+    from k2ctl.views.stack import status_table
 
     services = ask()
     if as_json:
@@ -143,8 +143,8 @@ def down(
     """
     from k2ctl.console import say
     from k2ctl.home import load_endpoints_or_nothing, state_dir
-    from k2ctl.panels.stack import service_progress
     from k2ctl.stack.lifecycle import down as stop
+    from k2ctl.views.stack import service_progress
 
     if volumes and not yes:
         found = load_endpoints_or_nothing()

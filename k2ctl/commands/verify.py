@@ -31,8 +31,8 @@ def verify(
     from k2ctl.checks.verify.verification import verify as hold_to_truth
     from k2ctl.console import out, print_json
     from k2ctl.home import require_endpoints
-    from k2ctl.panels.stack import progress
-    from k2ctl.panels.verify import verify_panel
+    from k2ctl.views.stack import progress
+    from k2ctl.views.verify import verify_panel
 
     endpoints = require_endpoints()
     with progress("k2ctl verify", quiet=as_json) as say:

@@ -11,8 +11,8 @@ from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption
 
 if TYPE_CHECKING:
-    from k2ctl.broker.overview import Overview, OverviewReader
-    from k2ctl.panels.watch import History
+    from k2ctl.kafka.overview import Overview, OverviewReader
+    from k2ctl.views.watch import History
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 FIRST_WORD_S = 1.5
@@ -42,7 +42,7 @@ def watch(
 
     Example:  k2ctl watch --once --json
     """
-    from k2ctl.panels.watch import History
+    from k2ctl.views.watch import History
 
     if export is not None and export.suffix not in {".svg", ".html"}:
         raise UsageError(
@@ -70,9 +70,9 @@ def watch(
 
 def _ticks(stack: ExitStack, replay: Path | None, *, once: bool, every_s: float) -> "Iterator[Overview]":
     """Overviews of the running stack, or of a recording; with `once` a single one."""
-    from k2ctl.broker.overview import OverviewReader
-    from k2ctl.broker.recording import paced, read_recording
     from k2ctl.home import require_endpoints
+    from k2ctl.kafka.overview import OverviewReader
+    from k2ctl.kafka.recording import paced, read_recording
 
     if replay is not None:
         recorded = read_recording(replay)
@@ -116,7 +116,7 @@ def _print_json(ticks: "Iterator[Overview]") -> None:
 
 def _print_screen(ticks: "Iterator[Overview]", history: "History") -> None:
     from k2ctl.console import out
-    from k2ctl.panels.watch import watch_screen
+    from k2ctl.views.watch import watch_screen
 
     console = out()
     for tick in ticks:
@@ -127,8 +127,8 @@ def _print_screen(ticks: "Iterator[Overview]", history: "History") -> None:
 
 def _follow(ticks: "Iterator[Overview]", history: "History") -> None:
     from k2ctl.console import out
-    from k2ctl.panels.live import live
-    from k2ctl.panels.watch import watch_line, watch_screen
+    from k2ctl.views.live import live
+    from k2ctl.views.watch import watch_line, watch_screen
 
     console = out()
     with live(
@@ -141,8 +141,8 @@ def _follow(ticks: "Iterator[Overview]", history: "History") -> None:
 def _export(tick: "Overview", history: "History", path: Path) -> None:
     """The last screen as a picture, of the terminal's size."""
     from k2ctl.console import out, say
-    from k2ctl.panels.picture import save_picture
-    from k2ctl.panels.watch import watch_screen
+    from k2ctl.views.picture import save_picture
+    from k2ctl.views.watch import watch_screen
 
     size = (out().width, out().height) if out().is_terminal else PICTURE_SIZE
     save_picture(watch_screen(tick, history, *size), size, path, "k2ctl watch")

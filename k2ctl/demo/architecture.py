@@ -5,20 +5,20 @@ import threading
 import time
 from typing import Any, Final
 
-from k2ctl.broker.reader import read_between
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.demo.checks import complete_answer, offset_is_past, same_trade, stayed_complete
+from k2ctl.demo.demo_profile import unhurried
+from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import SYMBOL, Stage
-from k2ctl.demo.terms import unhurried
-from k2ctl.demo.told import Bars, Billing, Facts, Grid
+from k2ctl.domain.checkpoint import Lane
+from k2ctl.domain.window import Window
 from k2ctl.home import Endpoints
+from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Lane
-from k2ctl.lake.reading.pinned import pin
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.lake.snapshots import pin
 from k2ctl.query.answer import Answer
 from k2ctl.query.session import Session
-from k2ctl.query.window import Window
 
 BILLING: Final = Billing(
     2,

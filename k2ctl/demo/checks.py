@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from k2ctl.cost.estimate import Estimate
-from k2ctl.lake.heads import Counts
+from k2ctl.domain.checkpoint import Counts
 from k2ctl.query.answer import Answer, Evidence
 
 

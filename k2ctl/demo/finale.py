@@ -3,8 +3,8 @@
 from typing import Final
 
 from k2ctl.demo.checks import books_balance, duplicates_caught, stored_once
+from k2ctl.demo.result import Billing
 from k2ctl.demo.stage import Stage
-from k2ctl.demo.told import Billing
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 

@@ -16,12 +16,12 @@ from k2ctl.demo.checks import (
     ladder_climbed,
     ladder_descended,
 )
+from k2ctl.demo.result import Billing, Facts, Tick
 from k2ctl.demo.stage import SYMBOL, Stage
-from k2ctl.demo.told import Billing, Facts, Tick
+from k2ctl.domain.window import Window
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.gaps import gaps_of
 from k2ctl.query.session import Session
-from k2ctl.query.window import Window
 
 BILLING: Final = Billing(
     3,

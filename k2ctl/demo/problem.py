@@ -3,8 +3,8 @@
 from typing import Final
 
 from k2ctl.demo.checks import critical_flowed, naive_waited
+from k2ctl.demo.result import Billing, Facts, Tick
 from k2ctl.demo.stage import CONSUMER, NAIVE, Stage
-from k2ctl.demo.told import Billing, Facts, Tick
 
 BILLING: Final = Billing(
     1,

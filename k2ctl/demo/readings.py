@@ -3,17 +3,17 @@
 from contextlib import suppress
 from typing import Any
 
-from k2ctl.broker.overview import OverviewReader
-from k2ctl.broker.telemetry import TelemetryReader
-from k2ctl.demo.told import Sample, Tick
+from k2ctl.demo.result import Sample, Tick
+from k2ctl.domain.checkpoint import Counts
+from k2ctl.domain.window import Window
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
+from k2ctl.kafka.overview import OverviewReader
+from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Counts
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.query.answer import Answer
 from k2ctl.query.session import Session
-from k2ctl.query.window import Window
 
 
 class Readings:

@@ -6,17 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.cost.capacity import HOURS_PER_MONTH, vcpus
 from k2ctl.cost.estimate import Estimate, scale_of
 from k2ctl.cost.lines import Component
 from k2ctl.cost.price_book import PriceBook, load_book
 from k2ctl.cost.pricing import Pricing
 from k2ctl.demo.checks import costed, drained
+from k2ctl.demo.demo_profile import unhurried
+from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import Stage
-from k2ctl.demo.terms import unhurried
-from k2ctl.demo.told import Bars, Billing, Facts, Grid
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import load_profile, measured
 
 BILLING: Final = Billing(

@@ -6,18 +6,18 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from k2ctl.demo.checks import Check
-from k2ctl.demo.cue import give
-from k2ctl.demo.players import LoadPlayer, Player, Sent
+from k2ctl.demo.cleanup import PREFIX, clear_leftovers, watched
+from k2ctl.demo.current_act import give
+from k2ctl.demo.demo_profile import for_the_stage, thresholds_of
+from k2ctl.demo.pacing import WAIT_AT_MOST_S, Tempo
+from k2ctl.demo.processes import LoadPlayer, Player, Sent
 from k2ctl.demo.readings import Readings
-from k2ctl.demo.tempo import WAIT_AT_MOST_S, Tempo
-from k2ctl.demo.terms import for_the_stage, thresholds_of
-from k2ctl.demo.told import ActTold, Audience, Exhibit, Tick, Told
-from k2ctl.demo.warden import PREFIX, clear_leftovers, watched
+from k2ctl.demo.result import ActTold, Audience, Exhibit, Tick, Told
+from k2ctl.domain.window import Window
 from k2ctl.home import Endpoints, private_home
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import LoadPlan, plan_load
 from k2ctl.profiles import Profile, save_profile
-from k2ctl.query.window import Window
 from k2ctl.stack import lifecycle
 
 SYMBOL: Final = "BHP"
@@ -108,7 +108,7 @@ class Stage:
 
     def start_naive(self, budget: int) -> None:
         """Put the naive consumer on, held to the same budget."""
-        self._players[NAIVE] = Player(NAIVE, "k2ctl.pipeline.naive", "--budget", str(budget))
+        self._players[NAIVE] = Player(NAIVE, "k2ctl.checks.baselines.naive_consumer", "--budget", str(budget))
 
     def kill_consumer(self) -> None:
         """kill -9."""

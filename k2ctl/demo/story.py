@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 from k2ctl.demo import architecture, finale, innovations, problem, scale
 from k2ctl.demo.checks import Check
 from k2ctl.demo.machine import machine_facts
+from k2ctl.demo.pacing import Tempo
+from k2ctl.demo.result import ActTold, Audience, Billing, Told
 from k2ctl.demo.stage import Stage, stage
-from k2ctl.demo.tempo import Tempo
-from k2ctl.demo.told import ActTold, Audience, Billing, Told
 from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints
 from k2ctl.profiles import Profile

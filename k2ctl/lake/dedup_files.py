@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 from pyiceberg.table import Table
 
-from k2ctl.lake.aside.folder import DEDUP, AsideFolder
+from k2ctl.lake.side_folder import DEDUP, AsideFolder
 
 INDEX_SUFFIX: Final = ".index.json"
 _VERSION: Final = 2

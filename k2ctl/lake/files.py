@@ -24,8 +24,8 @@ from pyiceberg.table.sorting import SortDirection
 from pyiceberg.transforms import VoidTransform
 from pyiceberg.typedef import Record
 
+from k2ctl.domain.rows import HOUR_US, Rows, symbol_order
 from k2ctl.lake.seal import Sealing
-from k2ctl.schema.rows import HOUR_US, Rows, symbol_order
 
 PARQUET_OPTIONS: Final = {
     "compression": "zstd",

@@ -15,11 +15,11 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
+from k2ctl.domain.checkpoint import PROPERTY, Progress
+from k2ctl.domain.ledger import LEDGER_PROPERTY, Ledger
 from k2ctl.errors import LakeError
-from k2ctl.lake.aside.folder import ledger_in
-from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, Ledger
-from k2ctl.lake.heads import PROPERTY, Progress
-from k2ctl.lake.progress import ancestors, commit_id_of, history_may_contain
+from k2ctl.lake.checkpoints import ancestors, commit_id_of, history_may_contain
+from k2ctl.lake.side_folder import ledger_in
 
 SUMMARY_OFFSETS: Final = "k2.offsets"
 MOST_BYTES: Final = 4096

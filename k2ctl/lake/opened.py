@@ -24,10 +24,10 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import DayTransform, HourTransform, MonthTransform, VoidTransform, YearTransform
 from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField
 
+from k2ctl.domain.reference import reference_schema
+from k2ctl.domain.rows import arrow_schema
+from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import DamagedFile, LakeError, first_line
-from k2ctl.schema.reference import reference_schema
-from k2ctl.schema.rows import arrow_schema
-from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
 
 NEWEST_FORMAT: Final = 2
 EMPTY_AT_TIMES: Final = frozenset({"sector", "tick_size", "lot_size", "enriched"})

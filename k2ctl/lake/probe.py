@@ -5,10 +5,10 @@ import uuid
 from pyiceberg.io import load_file_io
 from sqlalchemy.exc import SQLAlchemyError
 
+from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import LakeError, first_line
 from k2ctl.home import Endpoints, without_password
 from k2ctl.lake.catalog import Lake
-from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
 
 
 def object_round_trip(endpoints: Endpoints) -> None:

@@ -13,18 +13,18 @@ from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 
 from k2ctl.clock import SystemClock
+from k2ctl.domain.reference import reference_schema
+from k2ctl.domain.rows import decimals, texts
+from k2ctl.domain.topics import REFERENCE_TABLE
+from k2ctl.domain.trade import ASSET_CLASSES
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
 from k2ctl.lake.manifests import files_met
 from k2ctl.lake.opened import check_writable
+from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.transaction import QuickTransaction
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.schema.reference import reference_schema
-from k2ctl.schema.rows import decimals, texts
-from k2ctl.schema.topics import REFERENCE_TABLE
-from k2ctl.schema.trade import ASSET_CLASSES
 
 RETENTION: Final = SnapshotRetention(10, 0, 0)
 

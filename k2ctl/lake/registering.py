@@ -13,12 +13,12 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, 
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
+from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import LakeError, UsageError
-from k2ctl.lake.aside.folder import AsideFolder
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.database import rows_of
 from k2ctl.lake.place import MetadataFile, metadata_files
-from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
+from k2ctl.lake.side_folder import AsideFolder
 
 TABLES = (TABLE, REFERENCE_TABLE)
 

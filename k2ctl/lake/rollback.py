@@ -15,14 +15,11 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from k2ctl.clock import Clock
+from k2ctl.domain.checkpoint import PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Progress
+from k2ctl.domain.ledger import LEDGER_PROPERTY
 from k2ctl.errors import LakeError
-from k2ctl.lake.aside.folder import ledger_text
-from k2ctl.lake.aside.ledger import LEDGER_PROPERTY
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.commit import Try, commit_optimistically
-from k2ctl.lake.heads import PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Progress
-from k2ctl.lake.kept_offsets import kept, offsets_at
-from k2ctl.lake.progress import (
+from k2ctl.lake.checkpoints import (
     ancestors,
     commit_id_of,
     history_may_contain,
@@ -30,6 +27,9 @@ from k2ctl.lake.progress import (
     recorded_progress,
     snapshot_of_commit,
 )
+from k2ctl.lake.commit import Try, commit_optimistically
+from k2ctl.lake.kept_offsets import kept, offsets_at
+from k2ctl.lake.side_folder import ledger_text
 from k2ctl.lake.transaction import QuickTransaction
 
 GIVEN_UP: Final = "k2.given-up"

@@ -16,20 +16,29 @@ import numpy as np
 from pyiceberg.manifest import DataFile
 
 from k2ctl.clock import Clock
+from k2ctl.domain.checkpoint import (
+    NO_CHANGE,
+    PROPERTY,
+    RETIRED_PARTITION,
+    SUMMARY_COMMIT_ID,
+    Advance,
+    Head,
+    Lane,
+    Progress,
+)
+from k2ctl.domain.ledger import LEDGER_PROPERTY, LedgerChange
+from k2ctl.domain.rows import Rows
+from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeUnanswered, first_line
-from k2ctl.lake.aside.folder import AsideFolder, ledger_file, ledger_text
-from k2ctl.lake.aside.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import is_in_history, progress_of
 from k2ctl.lake.commit import Done, Try, commit_optimistically
 from k2ctl.lake.files import Layout, delete_files, layout_of, write_rows
-from k2ctl.lake.heads import NO_CHANGE, PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Advance, Head, Lane, Progress
 from k2ctl.lake.kept_offsets import kept
 from k2ctl.lake.opened import check_writable
-from k2ctl.lake.progress import is_in_history, progress_of
+from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.side_folder import AsideFolder, ledger_file, ledger_text
 from k2ctl.lake.transaction import QuickTransaction
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.schema.rows import Rows
-from k2ctl.schema.topics import TABLE
 
 _STATUS: Final = "See: k2ctl stack status"
 LEDGER_FILE_STAYS_S: Final = 30.0

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.producer import publish
-from k2ctl.broker.topics import make_topics
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
-from k2ctl.load.crew import Crew
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import publish
+from k2ctl.kafka.topics import make_topics
 from k2ctl.load.intake import Gate, first_reason, gates_of
 from k2ctl.load.market import reference_data
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import read_replay
 from k2ctl.load.report import LoadReporter, LoadSnapshot
 from k2ctl.load.summary import LoadFailed, LoadSummary, summarise
+from k2ctl.load.workers import Crew
 from k2ctl.profiles.universe import Universe
 
 SETTLE_S: Final = 90.0

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.mock_cluster import RETENTION_BYTES
-from k2ctl.broker.telemetry import TelemetryReader
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.embedded.cluster import RETENTION_BYTES
+from k2ctl.kafka.telemetry import TelemetryReader
 
 CONSUMER_GROUP: Final = "k2ctl"
 PAUSE_AT, RESUME_AT = 0.7, 0.5

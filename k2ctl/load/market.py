@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
+from k2ctl.domain.trade import ASSET_CLASSES, DECIMAL_ONE, REFERENCE, TRADE
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_ONE, REFERENCE, TRADE
 
 DRAWS: Final = 65_536
 SAMPLE_SHARE: Final = 0.005

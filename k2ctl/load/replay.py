@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
+from k2ctl.domain.checksum import sessions_and_numbers
+from k2ctl.domain.texts import codes_of
+from k2ctl.domain.trade import ASSET_CLASSES, DECIMAL_ONE, DECIMAL_SCALE, SIDES, TRADE
 from k2ctl.errors import UsageError
 from k2ctl.load.market import Batch
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.checksum import sessions_and_numbers
-from k2ctl.schema.texts import codes_of
-from k2ctl.schema.trade import ASSET_CLASSES, DECIMAL_ONE, DECIMAL_SCALE, SIDES, TRADE
 
 COLUMNS: Final = ("date", "time", "price", "volume", "qualifiers", "venue", "buyer")
 COMPANIES: Final = "company_info.csv"

@@ -4,9 +4,9 @@ import os
 import time
 from dataclasses import dataclass, replace
 
-from k2ctl.broker.telemetry import PUBLISH_EVERY_S, TelemetryWriter
+from k2ctl.domain.status import LoadStatus
 from k2ctl.home import Endpoints
-from k2ctl.schema.status import LoadStatus
+from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from hdrh.histogram import HdrHistogram
 
-from k2ctl.broker.producer import new_histogram
 from k2ctl.errors import BrokerError, K2Error
-from k2ctl.load.crew import Crew
+from k2ctl.kafka.producer import new_histogram
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import Replay, ReplaySchedule
+from k2ctl.load.workers import Crew
 
 UNTOLD: Final = "a worker ended before it was told what became of them"
 PERCENTILES: Final = (50.0, 99.0, 99.9, 100.0)

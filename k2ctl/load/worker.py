@@ -10,17 +10,17 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any, Final
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.producer import BatchProducer, new_histogram
+from k2ctl.domain.topics import trades_topic
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import BatchProducer, new_histogram
+from k2ctl.load.acknowledged_log import Run, TruthRecorder
 from k2ctl.load.intake import LOOK_AFTER_TRADES, UnreadGuard
 from k2ctl.load.market import Market
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import ReplaySchedule, ReplaySource, read_replay
-from k2ctl.load.truth import Run, TruthRecorder
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.topics import trades_topic
 from k2ctl.signals import leave_to_parent
 
 TICK_S: Final = 0.01

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from k2ctl.domain.topics import WireFormat
 from k2ctl.profiles.external import External
 from k2ctl.profiles.scale import Scale
 from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
-from k2ctl.schema.topics import WireFormat
 
 Action = Literal["process", "spill", "shed"]
 

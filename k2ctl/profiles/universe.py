@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from k2ctl.domain.partitioner import Lanes
+from k2ctl.domain.trade import DECIMAL_ONE
 from k2ctl.profiles.model import Profile
-from k2ctl.schema.lanes import Lanes
-from k2ctl.schema.trade import DECIMAL_ONE
 
 WELL_KNOWN: Final = tuple(
     "BHP CBA CSL NAB WBC ANZ FMG WES MQG RIO WOW TLS GMG TCL STO WDS ALL COL QBE SUN BXB NST REA JHX XRO IAG "  # noqa: SIM905

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from k2ctl.lake.reading.pinned import Plan
+from k2ctl.lake.snapshots import Plan
 from k2ctl.query.seam import Sources
 from k2ctl.query.stages import Stages
 

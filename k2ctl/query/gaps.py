@@ -6,9 +6,9 @@ from typing import Final
 
 import pyarrow as pa
 
+from k2ctl.domain.window import Window
 from k2ctl.query.answer import Answer
 from k2ctl.query.session import Session
-from k2ctl.query.window import Window
 from k2ctl.sequence.gap_report import FoundGap
 
 GAPS_SCHEMA: Final = pa.schema(

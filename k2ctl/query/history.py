@@ -8,14 +8,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2ctl.domain.copies import COPY_COLUMNS
+from k2ctl.domain.rows import arrow_schema
+from k2ctl.domain.window import Window
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.pinned import Plan
-from k2ctl.lake.reading.scan import another, open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.scan import another, open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.snapshots import Plan
 from k2ctl.query.page import Page
-from k2ctl.query.window import Window
-from k2ctl.schema.copies import COPY_COLUMNS
-from k2ctl.schema.rows import arrow_schema
 
 NEWEST_FIRST = "timestamp DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
 """The order of answers. Rows of one symbol share a partition, so ties in time fall back on the order of arrival."""

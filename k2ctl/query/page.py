@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from k2ctl.domain.rows import Rows
 from k2ctl.errors import UsageError
-from k2ctl.schema.rows import Rows
 
 _LONGEST: Final = 8192
 

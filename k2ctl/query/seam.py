@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.clock import Clock
+from k2ctl.domain.checkpoint import Progress
+from k2ctl.domain.rows import Rows
+from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.errors import BrokerError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Progress
-from k2ctl.lake.reading.pinned import NOTHING, Pinned, Plan, pin, pin_as_of, pin_snapshots
+from k2ctl.lake.snapshots import NOTHING, Pinned, Plan, pin, pin_as_of, pin_snapshots
 from k2ctl.query.page import Page
 from k2ctl.query.stages import Stages
 from k2ctl.query.stream import Stream
 from k2ctl.query.tail import Span, Tail, TailLimits, read_tail, span_of
-from k2ctl.query.window import WHOLE_HISTORY, Window
-from k2ctl.schema.rows import Rows
 
 LAKE_ONLY: Final = "the stream was not read (lake only)"
 Pinner = Callable[[], Pinned | None]

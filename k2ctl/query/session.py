@@ -8,25 +8,25 @@ from typing import Final
 import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
+from k2ctl.deferred.overlap import owed_entries, owed_reasons
+from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.errors import TooLong, UsageError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.pinned import Pinned, Plan
+from k2ctl.lake.snapshots import Pinned, Plan
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, Evidence, evidence_of
-from k2ctl.query.aside import Aside, read_aside
+from k2ctl.query.deferred_rows import Aside, read_aside
 from k2ctl.query.history import FilesGone, History
 from k2ctl.query.names import unknown
-from k2ctl.query.owed import owed_entries, owed_reasons
 from k2ctl.query.page import Page
 from k2ctl.query.seam import LAKE_ONLY, AsOf, Pinner, Question, Seam, Sources, planned
 from k2ctl.query.stages import Stages
 from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import TailLimits
 from k2ctl.query.unite import United, newest_of, unite
-from k2ctl.query.window import WHOLE_HISTORY, Window
-from k2ctl.schema.topics import trades_topic
 from k2ctl.sequence.gap_report import GapReport, gap_report
 
 __all__ = ["LAKE_ONLY", "Session"]

@@ -10,11 +10,14 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from k2ctl.domain.reference import reference_schema
+from k2ctl.domain.rows import arrow_schema
+from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import K2Error, LakeError, RolledBack, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.columns import Columns, all_columns, literal, quoted
-from k2ctl.lake.reading.pinned import Plan, reference_plan
-from k2ctl.lake.reading.scan import open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.columns import Columns, all_columns, literal, quoted
+from k2ctl.lake.scan import open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.snapshots import Plan, reference_plan
 from k2ctl.query.answer import Evidence, evidence_of
 from k2ctl.query.carried import carried
 from k2ctl.query.gaps import GAPS_SCHEMA, gap_table
@@ -22,9 +25,6 @@ from k2ctl.query.history import History
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
 from k2ctl.query.stages import Stages
-from k2ctl.query.window import WHOLE_HISTORY
-from k2ctl.schema.reference import reference_schema
-from k2ctl.schema.rows import arrow_schema
 
 VIEWS: Final = ("trades", "reference", "snapshots", "gaps")
 _GAPS: Final = re.compile(r"\bgaps\b", re.IGNORECASE)

@@ -6,12 +6,12 @@ from typing import Protocol
 
 import numpy as np
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.reader import Fetched, Hole, read_between
+from k2ctl.domain.texts import codes_of
+from k2ctl.domain.topics import WireFormat
+from k2ctl.domain.wire import CODECS
 from k2ctl.home import Endpoints
-from k2ctl.schema.texts import codes_of
-from k2ctl.schema.topics import WireFormat
-from k2ctl.schema.wire import CODECS
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.reader import Fetched, Hole, read_between
 
 Ranges = Mapping[int, tuple[int, int]]
 """partition → offsets [start, end)"""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from k2ctl.broker.ends import open_transaction
-from k2ctl.lake.heads import Lane, Progress
+from k2ctl.domain.checkpoint import Lane, Progress
+from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.domain.trade import REFERENCE
+from k2ctl.domain.validity import invalid
+from k2ctl.domain.window import Window
+from k2ctl.kafka.log_ends import open_transaction
 from k2ctl.query.stream import Heard, Ranges, Stream
-from k2ctl.query.window import Window
-from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.schema.trade import REFERENCE
-from k2ctl.schema.validity import invalid
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2ctl.domain.trade import DECIMAL_ONE, DECIMAL_SCALE
 from k2ctl.query import rarer
-from k2ctl.schema.trade import DECIMAL_ONE, DECIMAL_SCALE
 
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _UUID_DIGITS: Final = [at for at in range(36) if at not in {8, 13, 18, 23}]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.schema.copies import copy_numbers
-from k2ctl.schema.rows import Rows, arrow_schema
+from k2ctl.domain.copies import copy_numbers
+from k2ctl.domain.rows import Rows, arrow_schema
 
 
 @dataclass(frozen=True)

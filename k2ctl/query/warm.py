@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.broker.ends import LogEnds
-from k2ctl.broker.reader import AT_ENDS, HELD_S, Hole, Reader
+from k2ctl.domain.checkpoint import Lane
 from k2ctl.errors import K2Error
-from k2ctl.lake.heads import Lane
+from k2ctl.kafka.log_ends import LogEnds
+from k2ctl.kafka.reader import AT_ENDS, HELD_S, Hole, Reader
 from k2ctl.query.seam import Pinner
 from k2ctl.query.stream import Heard, KafkaStream, Ranges, heard_of, symbols_of
 

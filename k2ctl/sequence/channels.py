@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from k2ctl.schema.texts import all_alike, codes_of
+from k2ctl.domain.texts import all_alike, codes_of
 
 _LEAST: int = 64
 _NEVER_US = np.iinfo(np.int64).min

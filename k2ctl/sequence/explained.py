@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from k2ctl.lake.aside.ledger import Entry
-from k2ctl.state.symbols import Gap
+from k2ctl.domain.ledger import Entry
+from k2ctl.sequence.symbol_codec import Gap
 
 
 class Priorities(Protocol):

@@ -15,16 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.clock import Clock
-from k2ctl.lake.reading.pinned import Pinned
-from k2ctl.lake.reading.sequenced import SEQUENCED_COLUMNS, sequenced_rows
+from k2ctl.domain.rows import arrow_schema
+from k2ctl.domain.trade import TRADE
+from k2ctl.lake.sequence_numbers import SEQUENCED_COLUMNS, sequenced_rows
+from k2ctl.lake.snapshots import Pinned
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.rows import arrow_schema
-from k2ctl.schema.trade import TRADE
 from k2ctl.sequence.counts import SequenceRules
 from k2ctl.sequence.explained import put_aside
 from k2ctl.sequence.open_gaps import OpenGaps
+from k2ctl.sequence.symbol_codec import Gap
 from k2ctl.sequence.tracker import SequenceTracker
-from k2ctl.state.symbols import Gap
 
 GapState = Literal["OPEN", "LOST", "EXPLAINED"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from k2ctl.state.symbols import Gap
+from k2ctl.sequence.symbol_codec import Gap
 
 MAX_GAPS: Final = 1_000
 """Kept for each channel; of a feed that is full of holes the oldest ones are given up as lost."""

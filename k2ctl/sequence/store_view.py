@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+from k2ctl.domain.checkpoint import Lane
+from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Lane
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.profiles import Profile
-from k2ctl.schema.topics import trades_topic
-from k2ctl.state.opening import open_store
+from k2ctl.sequence.opening import open_store
 
 
 @dataclass(frozen=True)

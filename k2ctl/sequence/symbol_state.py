@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from k2ctl.sequence.symbol_codec import SYMBOL, pack, unpack
 from k2ctl.sequence.tracker import SequenceTracker
-from k2ctl.state.symbols import SYMBOL, pack, unpack
 
 _COLUMNS = ("run", "first", "highest", "latest_us", "seen_us")
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from k2ctl.clock import Clock, SystemClock
+from k2ctl.domain.intervals import NUMBER_BITS
 from k2ctl.sequence.channels import Channels
 from k2ctl.sequence.counts import SequenceCounts, SequenceRules, Totals
 from k2ctl.sequence.open_gaps import OpenGaps
-from k2ctl.state.intervals import NUMBER_BITS
-from k2ctl.state.symbols import Gap
+from k2ctl.sequence.symbol_codec import Gap
 
 _WALK_TRADES = 1_024
 

@@ -5,10 +5,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.embedded import control
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints, save_past_epoch, socket_path
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.embedded.server import control
 from k2ctl.stack.processes import is_alive, start_detached, stop
 
 
@@ -20,7 +20,7 @@ def control_socket_path() -> Path:
 def start(base: Endpoints) -> Endpoints:
     """Start the broker's process; `base` has the lake's places."""
     control_socket = str(control_socket_path())
-    arguments = [sys.executable, "-m", "k2ctl.broker.embedded", control_socket]
+    arguments = [sys.executable, "-m", "k2ctl.kafka.embedded.server", control_socket]
     process, line = start_detached("kafka", arguments, read_line=True)
     ready = json.loads(line)
     return replace(

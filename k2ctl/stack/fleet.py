@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import orjson
 
-from k2ctl.broker.telemetry import TelemetryReader
 from k2ctl.errors import StackError, UsageError
 from k2ctl.home import Endpoints, state_dir, write_atomically
+from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.stack import replicas
 from k2ctl.stack.docker import consumers as containers
 from k2ctl.stack.processes import last_lines

@@ -45,7 +45,7 @@ def _service(process: dict[str, Any]) -> str:
     words, folder = process["cmdline"] or [], process["cwd"]
     if not words or not folder:
         return ""
-    if "k2ctl.broker.embedded" in words and _names(words, folder, control_socket_path()):
+    if "k2ctl.kafka.embedded.server" in words and _names(words, folder, control_socket_path()):
         return "kafka"
     if "kafka.Kafka" in words and _names(words, folder, state_dir() / "kafka" / "server.properties"):
         return "kafka"

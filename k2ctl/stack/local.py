@@ -14,7 +14,7 @@ from typing import Final
 from k2ctl.errors import StackError
 from k2ctl.home import Endpoints, cache_dir, shipped, socket_path, state_dir
 from k2ctl.stack.processes import last_lines, start_detached, stop
-from k2ctl.state.server import private_arguments, redis_answers, socket_url
+from k2ctl.stack.redis_server import private_arguments, redis_answers, socket_url
 
 KAFKA_VERSION: Final = "4.3.1"
 FETCH_TIMEOUT_S: Final = 600

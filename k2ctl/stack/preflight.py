@@ -15,11 +15,11 @@ from typing import Final
 
 import psutil
 
-from k2ctl.broker.mock_cluster import library_path
 from k2ctl.errors import K2Error, StackError
 from k2ctl.home import load_endpoints, state_dir
+from k2ctl.kafka.embedded.cluster import library_path
 from k2ctl.stack.local import kafka_source
-from k2ctl.state.server import redis_server_binary
+from k2ctl.stack.redis_server import redis_server_binary
 
 DISK_WANTED_BYTES: Final = 5_000_000_000
 DISK_NEEDED_BYTES: Final = 500_000_000

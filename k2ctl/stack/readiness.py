@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlparse
 
-from k2ctl.broker.probe import round_trip
+from k2ctl.domain.topics import TABLE
 from k2ctl.errors import BrokerError, K2Error, NotAllowed, StackError, UnknownTable
 from k2ctl.home import Endpoints
-from k2ctl.schema.topics import TABLE
-from k2ctl.state.server import ping
+from k2ctl.kafka.probe import round_trip
+from k2ctl.stack.redis_server import ping
 
 RETRY_S: Final = 0.2
 

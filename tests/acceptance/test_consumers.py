@@ -16,7 +16,7 @@ from k2ctl.cli import main
 from k2ctl.errors import ExitCode
 from k2ctl.home import load_endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.stack import fleet
 from k2ctl.stack.replicas import records
 from tests.acceptance.test_cli import run

@@ -85,7 +85,12 @@ def test_endpoints_that_cannot_be_read_are_told(home: Path) -> None:
 
 def test_a_server_that_no_stack_knows_is_found_and_another_directorys_is_not(home: Path, tmp_path: Path) -> None:
     def serve(folder: Path) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-m", "k2ctl.broker.embedded", str(folder / embedded.control_socket_path().name)]
+        command = [
+            sys.executable,
+            "-m",
+            "k2ctl.kafka.embedded.server",
+            str(folder / embedded.control_socket_path().name),
+        ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()

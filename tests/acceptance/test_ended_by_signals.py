@@ -15,7 +15,7 @@ import pytest
 from k2ctl.cli import main
 from k2ctl.errors import ExitCode
 from k2ctl.home import require_endpoints
-from k2ctl.load.truth import recorded
+from k2ctl.load.acknowledged_log import recorded
 from tests.acceptance.test_cli import run
 
 K2CTL = [sys.executable, "-m", "k2ctl"]

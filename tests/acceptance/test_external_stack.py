@@ -9,10 +9,10 @@ from typing import Any, Final
 import pytest
 import redis
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.home import Endpoints, load_endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.checkpoints import progress_of
 from tests.acceptance.test_cli import run
 from tests.kafka_server import ADMIN, USERS, KafkaServer
 from tests.object_store import SECRET_KEY, ObjectStore

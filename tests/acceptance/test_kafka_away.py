@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.errors import BrokerError, ExitCode, LakeError
 from k2ctl.home import Endpoints
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import load_profile
 from k2ctl.stack import lifecycle
 from tests.made_trades import make_trades, produce_trades
@@ -56,7 +56,7 @@ def test_a_consumer_says_that_kafka_is_away_and_ends_unhealthy(own_stack: Endpoi
 def test_a_consumer_that_is_to_end_by_itself_does_not_wait_for_ever(
     own_stack: Endpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2ctl.pipeline.consumer.KAFKA_AWAY_S", 6.0)
+    monkeypatch.setattr("k2ctl.consume.consumer.KAFKA_AWAY_S", 6.0)
     consumer = Consumer(own_stack, ConsumerPlan(load_profile("laptop"), until_caught_up=True))
     consumer._goal = dict.fromkeys(consumer.share.highs, 1)
     kill_kafka(own_stack)

@@ -13,7 +13,7 @@ import pytest
 
 from k2ctl.home import load_endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.stack import fleet
 from k2ctl.stack.docker.instance import load_instance
 from tests import docker_engine

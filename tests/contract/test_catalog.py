@@ -13,19 +13,19 @@ from sqlalchemy import event, update
 from sqlalchemy.exc import OperationalError
 
 from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.domain.checkpoint import RETIRED_PARTITION, Advance, Counts, Lane
 from k2ctl.errors import LakeError, UnknownTable
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import RETIRED_PARTITION, Advance, Counts, Lane
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.reading.follow import TableFollower
-from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.follower import TableFollower
+from k2ctl.lake.live_files import live_files
+from k2ctl.lake.maintenance.lease import LASTS_S, Lease
+from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
+from k2ctl.lake.maintenance.orphans import collect
 from k2ctl.lake.registering import plan, register
+from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.snapshots import pin
 from k2ctl.lake.transaction import QuickTransaction
-from k2ctl.lake.upkeep.collector import collect
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.lake.upkeep.lease import LASTS_S, Lease
-from k2ctl.lake.upkeep.live import live_files
-from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
 from tests.postgres_server import PostgresServer

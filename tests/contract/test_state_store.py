@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 
 from k2ctl.errors import StateError, UsageError
-from k2ctl.state.opening import open_store
-from k2ctl.state.redis_store import TTL_S
-from k2ctl.state.store import Fence, PartitionState, StateStore, Update
+from k2ctl.sequence.opening import open_store
+from k2ctl.sequence.redis_store import TTL_S
+from k2ctl.sequence.state_store import Fence, PartitionState, StateStore, Update
 from tests.redis_server import RedisServer
 
 FIRST = Fence("e", 100, "c1", 1)

@@ -12,27 +12,27 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 
 from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.deferred.spill_format import SUFFIX, decode_spill, encode_spill
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.ledger import INLINE_ENTRIES, Entry, LedgerChange
+from k2ctl.domain.topics import TABLE
+from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.errors import DamagedFile, UnknownTable
-from k2ctl.lake.aside.folder import DEDUP, LEDGER, QUARANTINE, SPILL, AsideFolder, ledger_of
-from k2ctl.lake.aside.ledger import INLINE_ENTRIES, Entry, LedgerChange
-from k2ctl.lake.aside.spill import SUFFIX, decode_spill, encode_spill
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.reading.pinned import pin
-from k2ctl.lake.reading.recent import recent_rows
-from k2ctl.lake.reading.scan import open_duckdb
-from k2ctl.lake.reading.suspects import SuspectLookup
+from k2ctl.lake.live_files import live_files
+from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
+from k2ctl.lake.maintenance.orphans import collect, orphans
+from k2ctl.lake.recent_rows import recent_rows
 from k2ctl.lake.registering import plan, register
-from k2ctl.lake.upkeep.collector import collect, orphans
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.lake.upkeep.live import live_files
-from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
+from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.scan import open_duckdb
+from k2ctl.lake.side_folder import DEDUP, LEDGER, QUARANTINE, SPILL, AsideFolder, ledger_of
+from k2ctl.lake.snapshots import pin
+from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter
 from k2ctl.query.history import FilesGone, History
-from k2ctl.query.window import WHOLE_HISTORY, Window
-from k2ctl.schema.topics import TABLE
 from tests.made_trades import BASE_US, make_rows, make_trades
 from tests.object_store import ObjectStore
 
@@ -278,8 +278,8 @@ def test_an_altered_byte_of_a_data_file_is_told_by_every_reader(
 
 
 def test_what_was_written_by_halves_leaves_nothing_behind(lake: Lake) -> None:
+    from k2ctl.domain.rows import arrow_schema
     from k2ctl.lake.files import write_chunks
-    from k2ctl.schema.rows import arrow_schema
 
     def broken() -> Iterator[pa.Table]:
         yield make_rows(make_trades(50)).to_arrow().cast(arrow_schema())

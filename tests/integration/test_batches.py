@@ -4,14 +4,14 @@ import threading
 
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.reader import Fetched
+from k2ctl.consume import priority_lanes as lanes
+from k2ctl.consume.consumer import BATCH_TRADES, Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.priority_lanes import LaneReader
+from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
-from k2ctl.pipeline import lanes
-from k2ctl.pipeline.consumer import BATCH_TRADES, Consumer
-from k2ctl.pipeline.lanes import LaneReader
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.schema.topics import trades_topic
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.reader import Fetched
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
 
 

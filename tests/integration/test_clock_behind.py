@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.clients import producer_config
-from k2ctl.broker.letter_box import read_letters
 from k2ctl.checks.doctor.stack import clock
 from k2ctl.clock import SystemClock
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.report import StatusReporter
+from k2ctl.domain.status import ConsumerStatus
+from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import producer_config
+from k2ctl.kafka.dead_letter_box import read_letters
 from k2ctl.lake.catalog import Lake
-from k2ctl.panels.consume import status_text
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.pipeline.report import StatusReporter
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
-from k2ctl.schema.status import ConsumerStatus
-from k2ctl.schema.topics import trades_topic
 from k2ctl.stack.preflight import Verdict
+from k2ctl.views.consume import status_text
 from tests.made_trades import PARTITIONS, ids_of, make_trades, quick_profile, stored_ids
 
 HOUR_US = 3_600_000_000

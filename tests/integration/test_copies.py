@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
-from k2ctl.schema.topics import trades_topic
 from tests.made_trades import make_trades, produce_values, quick_profile
 
 pytestmark = pytest.mark.parametrize("kind", ["sequenced", "random"])

@@ -7,18 +7,18 @@ import time
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
-from k2ctl.broker.letter_box import read_letters, retry
 from k2ctl.cli import main
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.topics import dead_letter_topic, trades_topic
+from k2ctl.domain.trade import frames
+from k2ctl.domain.validity import FUTURE_TOLERANCE_US
 from k2ctl.errors import BrokerError, ExitCode
 from k2ctl.home import Endpoints, save_endpoints
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.dead_letter_box import read_letters, retry
+from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.profiles import Profile
-from k2ctl.schema.topics import dead_letter_topic, trades_topic
-from k2ctl.schema.trade import frames
-from k2ctl.schema.validity import FUTURE_TOLERANCE_US
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_values, quick_profile, stored_ids
 
 SOON_US = 4_000_000

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.demo import cue, warden
+from k2ctl.demo import cleanup as warden
+from k2ctl.demo import current_act as cue
 from k2ctl.home import private_home
 
 
@@ -36,7 +37,7 @@ def test_what_runs_in_a_folder_ends_with_it_and_nothing_else_does(home: Path) ->
 
 TRACKED = """
 from multiprocessing.resource_tracker import ensure_running
-from k2ctl.demo import warden
+from k2ctl.demo import cleanup as warden
 from k2ctl.home import private_home
 with private_home(warden.PREFIX) as folder, warden.watched(folder):
     ensure_running()

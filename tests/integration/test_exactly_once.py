@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.dead_letters import DeadLetter, DeadLetters
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.json_trade import encode_json
+from k2ctl.domain.topics import REFERENCE_TABLE, dead_letter_topic, trades_topic
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
-from k2ctl.schema.json_trade import encode_json
-from k2ctl.schema.topics import REFERENCE_TABLE, dead_letter_topic, trades_topic
 from tests.made_trades import (
     PARTITIONS,
     ids_of,
@@ -43,20 +43,20 @@ from tests.made_trades import (
 from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["k2ctl.pipeline.consumer", "k2ctl.query", "tests.made_trades"])
+CONTEXT.set_forkserver_preload(["k2ctl.consume.consumer", "k2ctl.query", "tests.made_trades"])
 
 # A point is a function on the way of a commit, and whether the process dies before or after it.
 POINTS = {
-    "before the dead letters are sent": ("k2ctl.broker.dead_letters", "DeadLetters.publish", "before"),
-    "after the dead letters are acknowledged": ("k2ctl.broker.dead_letters", "DeadLetters.publish", "after"),
+    "before the dead letters are sent": ("k2ctl.kafka.dead_letters", "DeadLetters.publish", "before"),
+    "after the dead letters are acknowledged": ("k2ctl.kafka.dead_letters", "DeadLetters.publish", "after"),
     "before the data files are written": ("k2ctl.lake.writer", "write_rows", "before"),
     "after the data files are written": ("k2ctl.lake.writer", "write_rows", "after"),
     "after the offsets are compared": ("k2ctl.lake.writer", "TableWriter._swap", "before"),
     "before the metadata is written": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "before"),
     "between metadata and catalog": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "after"),
     "after the catalog's swap": ("pyiceberg.catalog.sql", "SqlCatalog.commit_table", "after"),
-    "before the group's offsets": ("k2ctl.broker.reader", "Reader.advise", "before"),
-    "after the group's offsets": ("k2ctl.broker.reader", "Reader.advise", "after"),
+    "before the group's offsets": ("k2ctl.kafka.reader", "Reader.advise", "before"),
+    "after the group's offsets": ("k2ctl.kafka.reader", "Reader.advise", "after"),
 }
 
 
@@ -250,7 +250,7 @@ def test_dead_letters_that_kafka_is_slow_to_take_are_not_heaped_up(
         update={"consumer": profile.consumer.model_copy(update={"pending_limit_rows": 1000, "commit_rows": 500})}
     )
     produce_values(endpoints, topic, [(number % PARTITIONS, b"not a trade") for number in range(10_000)])
-    monkeypatch.setattr("k2ctl.pipeline.consumer.BATCH_TRADES", 200)
+    monkeypatch.setattr("k2ctl.consume.consumer.BATCH_TRADES", 200)
     taken, publish, held = threading.Event(), DeadLetters.publish, [0]
 
     def slow(letters: DeadLetters, batch: list[DeadLetter]) -> None:
@@ -301,7 +301,7 @@ def dead_letters(endpoints: Endpoints, topic: str) -> list[dict[str, str]]:
     from confluent_kafka import Consumer as KafkaConsumer
     from confluent_kafka import TopicPartition
 
-    from k2ctl.broker.clients import consumer_config
+    from k2ctl.kafka.clients import consumer_config
 
     name = dead_letter_topic(topic)
     with BrokerAdmin(endpoints) as admin:

@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.clients import session_timeout_s
-from k2ctl.broker.telemetry import TelemetryReader, TelemetryWriter
+from k2ctl.consume import assignments as holding
+from k2ctl.consume.assignment import Share
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.report import StatusReporter
+from k2ctl.dedup.deduplicator import HybridDeduplicator
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import session_timeout_s
+from k2ctl.kafka.telemetry import TelemetryReader, TelemetryWriter
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
-from k2ctl.pipeline import holding
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.dedup.deduplicator import HybridDeduplicator
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.pipeline.report import StatusReporter
-from k2ctl.pipeline.share import Share
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.profiles import Profile
-from k2ctl.state.guarantee import SHARED
+from k2ctl.sequence.guarantee import SHARED
 from tests.integration.test_exactly_once import CONTEXT, assert_exact, market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.redis_server import RedisServer

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.membership import Membership
+from k2ctl.consume import assignments as holding
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.home import Endpoints
-from k2ctl.pipeline import holding
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.group import Membership
 from tests.integration.test_exactly_once import market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.support.independent_reader import Sources, assert_stored_once

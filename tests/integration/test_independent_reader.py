@@ -8,13 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.rows import arrow_schema
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import write_file
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.schema.rows import arrow_schema
 from tests.integration.test_exactly_once import market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.support import independent_reader

@@ -5,14 +5,14 @@ import threading
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.reader import read_between
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.topics import WireFormat, dead_letter_topic, trades_topic
+from k2ctl.domain.wire import CODECS
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.schema.topics import WireFormat, dead_letter_topic, trades_topic
-from k2ctl.schema.wire import CODECS
 from tests.made_trades import PARTITIONS, make_trades, produce_values, quick_profile
 
 LARGEST = 2**63 - 1

@@ -13,17 +13,17 @@ import psutil
 import pytest
 import yaml
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.producer import NOT_IN_TIME, BatchProducer
-from k2ctl.broker.reader import read_between
+from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.trade import decode
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import NOT_IN_TIME, BatchProducer
+from k2ctl.kafka.reader import read_between
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.profiles import Profile, load_profile
-from k2ctl.schema.topics import trades_topic
-from k2ctl.schema.trade import decode
 from k2ctl.stack import lifecycle
 from tests.made_trades import make_trades
 
@@ -102,7 +102,7 @@ def test_workers_whose_parent_is_killed_end_by_themselves(
     script = """
 import os
 from k2ctl.home import require_endpoints
-from k2ctl.load.crew import Crew
+from k2ctl.load.workers import Crew
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
 from k2ctl.load.report import LoadSnapshot

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.broker.telemetry import TelemetryReader
+from k2ctl.checks.baselines.naive_consumer import NaiveConsumer, parse_json, parse_sbe
+from k2ctl.checks.baselines.tutorial_table import NAIVE_TABLE, PlainTable
+from k2ctl.domain.json_trade import encode_json
+from k2ctl.domain.topics import TABLE, WireFormat
+from k2ctl.domain.trade import frames
 from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.plain import NAIVE_TABLE, PlainTable
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
-from k2ctl.pipeline.naive import NaiveConsumer, parse_json, parse_sbe
 from k2ctl.profiles import Profile, load_profile, save_profile
-from k2ctl.schema.json_trade import encode_json
-from k2ctl.schema.topics import TABLE, WireFormat
-from k2ctl.schema.trade import frames
 from tests.made_trades import make_trades
 
 
@@ -59,7 +59,14 @@ def test_it_runs_as_a_process_and_publishes_its_real_lag(
     profile = profile_of(exchange, "sbe")
     path = save_profile(profile, tmp_path)
     run_load(plan_load(profile, rate=2000, duration_s=1.0), endpoints, threading.Event())
-    command = [sys.executable, "-m", "k2ctl.pipeline.naive", "--until-caught-up", "--profile", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "k2ctl.checks.baselines.naive_consumer",
+        "--until-caught-up",
+        "--profile",
+        str(path),
+    ]
     telemetry, heard = TelemetryReader(endpoints), []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:

@@ -16,28 +16,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.producer import BatchProducer
-from k2ctl.broker.telemetry import TelemetryWriter
 from k2ctl.clock import SystemClock
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.report import StatusReporter
+from k2ctl.deferred import backfill as recovery
+from k2ctl.domain.status import ConsumerStatus
+from k2ctl.domain.topics import trades_topic
 from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import BatchProducer
+from k2ctl.kafka.telemetry import TelemetryWriter
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.upkeep.collector import collect
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.maintenance.orphans import collect
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.load.plan import plan_load
-from k2ctl.pipeline.aside import recovery
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.pipeline.report import StatusReporter
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
-from k2ctl.schema.status import ConsumerStatus
-from k2ctl.schema.topics import trades_topic
 from tests.integration.test_exactly_once import CONTEXT, die_at
 from tests.made_trades import ids_of, quick_profile, stored_ids
 
@@ -323,7 +323,7 @@ def test_a_full_disk_is_a_level_and_nothing_is_lost(
     """The limit for spill files stands for the disk: both are an error of the same write."""
     aside = profile.degradation.aside.model_copy(update={"spill_limit_mb": 1})
     full = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"aside": aside})})
-    monkeypatch.setattr("k2ctl.lake.aside.folder.AsideFolder.used_bytes", lambda _: 10**9)
+    monkeypatch.setattr("k2ctl.lake.side_folder.AsideFolder.used_bytes", lambda _: 10**9)
     trades = backlog(endpoints, profile, 60_000)
     said: list[ConsumerStatus] = []
     # Where Kafka does not hold what cannot be spilled, the consumer waits, and says so when it is told to stop.
@@ -371,13 +371,13 @@ def test_a_topic_of_others_that_keeps_less_than_an_hour_is_no_place_to_leave_tra
 
 
 KILLED_AT = {
-    "entering a level": ("k2ctl.pipeline.degradation.controller", "Controller._change", "after"),
-    "before a spill file": ("k2ctl.lake.aside.folder", "AsideFolder.write", "before"),
-    "after a spill file": ("k2ctl.lake.aside.folder", "AsideFolder.write", "after"),
+    "entering a level": ("k2ctl.consume.degradation.controller", "Controller._change", "after"),
+    "before a spill file": ("k2ctl.lake.side_folder", "AsideFolder.write", "before"),
+    "after a spill file": ("k2ctl.lake.side_folder", "AsideFolder.write", "after"),
     "before a commit": ("k2ctl.lake.writer", "TableWriter.commit", "before"),
     "after a commit": ("k2ctl.lake.writer", "TableWriter.commit", "after"),
-    "having read a part of the ledger": ("k2ctl.pipeline.aside.recovery", "Recovery._next_part", "after"),
-    "after the spill files are struck": ("k2ctl.pipeline.aside.spiller", "Spiller.delete", "before"),
+    "having read a part of the ledger": ("k2ctl.deferred.backfill", "Recovery._next_part", "after"),
+    "after the spill files are struck": ("k2ctl.deferred.spiller", "Spiller.delete", "before"),
 }
 
 

@@ -16,19 +16,19 @@ from multiprocessing.process import BaseProcess
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.consume.consumer import Consumer, ConsumerPlan
+from k2ctl.dedup import saver
+from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.lake.dedup_files import DedupFolder
-from k2ctl.lake.progress import progress_of
-from k2ctl.pipeline.consumer import Consumer, ConsumerPlan
-from k2ctl.pipeline.dedup import saver
 from k2ctl.profiles import Profile
-from k2ctl.schema.topics import trades_topic
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, quick_profile, stored_ids
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["k2ctl.pipeline.consumer", "tests.made_trades"])
+CONTEXT.set_forkserver_preload(["k2ctl.consume.consumer", "tests.made_trades"])
 DAY_US = 86_400_000_000
 
 

@@ -13,21 +13,21 @@ import psycopg
 import pytest
 import redis
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.checks.verify.verification import verify
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import Progress, progress_of
+from k2ctl.lake.checkpoints import Progress, progress_of
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
 from k2ctl.load.summary import LoadSummary
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.sequence.guarantee import REDUCED, SHARED
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
-from k2ctl.state.guarantee import REDUCED, SHARED
 from tests import docker_engine
 from tests.integration.test_exactly_once import market_of_its_own
 from tests.integration.test_real_lake import RunningConsumer

@@ -12,20 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import SystemClock
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.report import StatusReporter
+from k2ctl.domain.status import ConsumerStatus
 from k2ctl.home import Endpoints
-from k2ctl.lake.aside.folder import SPILL
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.upkeep.collector import orphans
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.pipeline.report import StatusReporter
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.maintenance.orphans import orphans
+from k2ctl.lake.side_folder import SPILL
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
-from k2ctl.schema.status import ConsumerStatus
 from tests.integration.test_exactly_once import CONTEXT, market_of_its_own
 from tests.integration.test_overload import backlog, pressed, run_until, settled, topic_of
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, produce_values, quick_profile, stored_ids

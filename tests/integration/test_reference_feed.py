@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import ManualClock
+from k2ctl.consume.reference_feed import EVERY_S, ReferenceFeed
+from k2ctl.domain.topics import REFERENCE_TABLE
+from k2ctl.domain.trade import REFERENCE
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.pipeline.reference_feed import EVERY_S, ReferenceFeed
-from k2ctl.schema.topics import REFERENCE_TABLE
-from k2ctl.schema.trade import REFERENCE
 from tests.made_trades import produce_values
 
 
@@ -41,7 +41,7 @@ def test_a_kafka_that_refuses_is_asked_again_later(
         raise BrokerError("refused")
 
     with monkeypatch.context() as patched:
-        patched.setattr("k2ctl.pipeline.reference_feed.read_between", refused)
+        patched.setattr("k2ctl.consume.reference_feed.read_between", refused)
         following.refresh()
     assert len(following.table) == 0
     clock.advance(EVERY_S)

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 from pyiceberg.table import Table
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.topics import trades_topic
 from k2ctl.errors import ExitCode, RolledBack
 from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.lake.kept_offsets import MOST_BYTES, SUMMARY_OFFSETS, offsets_at
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
+from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
+from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
-from k2ctl.schema.topics import trades_topic
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
 from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
 
@@ -244,7 +244,7 @@ def test_a_running_consumer_ends_and_names_both_snapshots(platform: tuple[Endpoi
 
 
 def test_a_copy_of_the_offsets_stays_small() -> None:
-    from k2ctl.lake.heads import Counts, Head, Lane, Progress
+    from k2ctl.domain.checkpoint import Counts, Head, Lane, Progress
     from k2ctl.lake.kept_offsets import kept
 
     rng = np.random.default_rng(5)

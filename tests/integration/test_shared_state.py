@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.report import StatusReporter
 from k2ctl.home import Endpoints
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.pipeline.report import StatusReporter
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.profiles import Profile
 from k2ctl.sequence.counts import SequenceCounts
+from k2ctl.sequence.guarantee import OWN, REDUCED, SHARED
 from k2ctl.sequence.store_view import view_store
-from k2ctl.state.guarantee import OWN, REDUCED, SHARED
 from tests.integration.test_exactly_once import CONTEXT, assert_exact, die_at, market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.redis_server import RedisServer
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 KILLED_AT = {
     "before the commit": ("k2ctl.lake.writer", "TableWriter.commit", "before"),
     "between commit and publication": ("k2ctl.lake.writer", "TableWriter.commit", "after"),
-    "before the publication": ("k2ctl.state.redis_store", "RedisStateStore.publish", "before"),
-    "after the publication": ("k2ctl.state.redis_store", "RedisStateStore.publish", "after"),
+    "before the publication": ("k2ctl.sequence.redis_store", "RedisStateStore.publish", "before"),
+    "after the publication": ("k2ctl.sequence.redis_store", "RedisStateStore.publish", "after"),
 }
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import SystemClock
-from k2ctl.sequence.handover import Handover, SequenceCut
+from k2ctl.sequence.guarantee import REDUCED, SHARED
+from k2ctl.sequence.redis_store import RedisStateStore
+from k2ctl.sequence.state_store import Fence
+from k2ctl.sequence.state_sync import Handover, SequenceCut
 from k2ctl.sequence.symbol_state import cut
 from k2ctl.sequence.tracker import SequenceTracker
-from k2ctl.state.guarantee import REDUCED, SHARED
-from k2ctl.state.redis_store import RedisStateStore
-from k2ctl.state.store import Fence
 from tests.made_trades import make_trades
 from tests.redis_server import RedisServer
 

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.clients import producer_config
 from k2ctl.checks.verify.sources import Sources
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.trade import frames
 from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import producer_config
 from k2ctl.lake.catalog import Lake
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.warm import WarmStream
-from k2ctl.schema.topics import trades_topic
-from k2ctl.schema.trade import frames
 from tests.made_trades import PARTITIONS, ids_of, make_trades, partition_of_made, quick_profile, stored_ids
 
 pytestmark = [pytest.mark.kafka, pytest.mark.parametrize("stack", ["local"], indirect=True)]

@@ -12,32 +12,32 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.producer import BatchProducer
-from k2ctl.broker.reader import read_between
 from k2ctl.checks.verify import sessions as sessions_module
 from k2ctl.checks.verify.sessions import Sessions
 from k2ctl.checks.verify.slots import IN_TAIL, Interval, Slots
 from k2ctl.checks.verify.verdict import Verified, failed
 from k2ctl.checks.verify.verification import verify
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.checksum import checksums, sessions_and_numbers
+from k2ctl.domain.stored_rows import trades_of
+from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.wire import CODECS
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints, truth_dir
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import BatchProducer
+from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import write_file
-from k2ctl.lake.reading.whole import Placed
+from k2ctl.lake.live_files import live_files
 from k2ctl.lake.transaction import QuickTransaction
-from k2ctl.lake.upkeep.live import live_files
+from k2ctl.lake.whole_table import Placed
+from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, Run, Truth, read, write
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
-from k2ctl.load.truth import FAILED, INTERVAL, SENT, Run, Truth, read, write
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
-from k2ctl.schema.checksum import checksums, sessions_and_numbers
-from k2ctl.schema.stored import trades_of
-from k2ctl.schema.topics import trades_topic
-from k2ctl.schema.wire import CODECS
 from tests.made_trades import make_trades, quick_profile
 
 FAULTS = Faults(duplicates=0.02, gaps=0.02, out_of_order=0.02)

@@ -14,16 +14,16 @@ import pytest
 
 from k2ctl.checks.verify.verdict import Verified, failed
 from k2ctl.checks.verify.verification import verify
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.errors import CheckFailed, ExitCode, LakeError
 from k2ctl.home import Endpoints, truth_dir
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.reading.pinned import pin
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.snapshots import pin
+from k2ctl.load.acknowledged_log import read
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
-from k2ctl.load.truth import read
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.stack import lifecycle
 from tests.integration.test_overload import pressed, run_until, spill_files, topic_of

@@ -6,10 +6,10 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from k2ctl.domain.status import ConsumerStatus, Durations, PartitionStatus
 from k2ctl.errors import UsageError
-from k2ctl.lake.upkeep.maintenance import MaintenanceTotals
+from k2ctl.lake.maintenance.maintainer import MaintenanceTotals
 from k2ctl.metrics import METRICS, Exporter, samples
-from k2ctl.schema.status import ConsumerStatus, Durations, PartitionStatus
 
 COUNTS = {
     "seen": 10,

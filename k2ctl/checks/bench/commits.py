@@ -10,10 +10,10 @@ import numpy as np
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.made import made_trades, rows_of
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
 from k2ctl.home import private_home
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
+from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 

@@ -9,13 +9,13 @@ from pybloom_live import BloomFilter
 
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.clock import ManualClock
-from k2ctl.lake.reading.suspects import Stored
-from k2ctl.pipeline.dedup.deduplicator import HybridDeduplicator, Memory
-from k2ctl.pipeline.tally import Tally
-from k2ctl.schema.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.schema.trade import REFERENCE, TRADE
-from k2ctl.state.bloom import IdFilter
-from k2ctl.state.chunks import ChunkPlan
+from k2ctl.dedup.bloom import IdFilter
+from k2ctl.dedup.chunks import ChunkPlan
+from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
+from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.domain.tally import Tally
+from k2ctl.domain.trade import REFERENCE, TRADE
+from k2ctl.lake.stored_lookup import Stored
 
 BATCH: Final = 50_000
 """As many as a consumer takes through its steps together."""

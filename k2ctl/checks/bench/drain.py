@@ -3,20 +3,20 @@
 import threading
 import time
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.ceilings import bare_consume_s
-from k2ctl.broker.producer import BatchProducer
+from k2ctl.checks.baselines.kafka_loops import bare_consume_s
+from k2ctl.checks.baselines.parquet_loop import sorted_write_s
 from k2ctl.checks.bench.figures import CEILING, Figure, against, measured
 from k2ctl.checks.bench.kafka_tools import KafkaTools, beside
 from k2ctl.checks.bench.made import made_trades, rows_as_read
-from k2ctl.demo.terms import unhurried
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.demo.demo_profile import unhurried
+from k2ctl.domain.topics import trades_topic
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints, state_dir
-from k2ctl.lake.ceilings import sorted_write_s
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import BatchProducer
 from k2ctl.profiles import Profile
-from k2ctl.schema.topics import trades_topic
 
 GOAL = 0.7
 

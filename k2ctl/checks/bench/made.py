@@ -8,11 +8,11 @@ import time
 
 import numpy as np
 
+from k2ctl.domain.rows import ENRICHMENT_SKIPPED, NOT_IN_REFERENCE, Rows
+from k2ctl.domain.trade import REFERENCE
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.rows import ENRICHMENT_SKIPPED, NOT_IN_REFERENCE, Rows
-from k2ctl.schema.trade import REFERENCE
 
 
 def even_profile(profile: Profile, partitions: int) -> Profile:

@@ -13,14 +13,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.producer import BatchProducer
 from k2ctl.checks.bench.figures import Figure, against, measured
 from k2ctl.checks.bench.made import made_trades
+from k2ctl.domain.topics import WireFormat, trades_topic
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import BatchProducer
 from k2ctl.profiles import Profile
-from k2ctl.schema.topics import WireFormat, trades_topic
 
 _UNITS: Final = ("trades/s", "trades/CPU s")
 
@@ -50,7 +50,7 @@ def send_backlog(endpoints: Endpoints, profile: Profile, wire_format: WireFormat
 
 def through_naive(endpoints: Endpoints, profile: Profile) -> Spent:
     """Drain a backlog the naive way; to be run in a process of its own."""
-    from k2ctl.pipeline.naive import NaiveConsumer
+    from k2ctl.checks.baselines.naive_consumer import NaiveConsumer
 
     cpu_s = time.process_time()
     status = NaiveConsumer(endpoints, profile).run(threading.Event(), until_caught_up=True)
@@ -59,8 +59,8 @@ def through_naive(endpoints: Endpoints, profile: Profile) -> Spent:
 
 def through_k2ctl(endpoints: Endpoints, profile: Profile) -> Spent:
     """Drain a backlog with k2ctl's consumer; to be run in a process of its own."""
-    from k2ctl.pipeline.consumer import Consumer
-    from k2ctl.pipeline.plan import ConsumerPlan
+    from k2ctl.consume.consumer import Consumer
+    from k2ctl.consume.plan import ConsumerPlan
 
     cpu_s, started_s = time.process_time(), time.perf_counter()
     totals = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())

@@ -18,23 +18,23 @@ from urllib.parse import urlencode
 import numpy as np
 import orjson
 
-from k2ctl.broker.producer import BatchProducer
-from k2ctl.broker.telemetry import TelemetryReader
+from k2ctl.checks.baselines.duckdb_scan import BareScan
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.made import rows_of
 from k2ctl.checks.bench.suite import Say, bench_stack
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.window import Window
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints
+from k2ctl.kafka.producer import BatchProducer
+from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.writer import TableWriter
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.query.ceilings import BareScan
-from k2ctl.query.window import Window
-from k2ctl.schema.topics import trades_topic
 
 WINDOW_US: Final = 900_000_000
 HISTORY_US: Final = 4 * 3_600_000_000

@@ -17,11 +17,11 @@ from k2ctl.home import private_home
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
+from k2ctl.sequence.redis_store import RedisStateStore
+from k2ctl.sequence.state_store import Fence, Update
 from k2ctl.sequence.symbol_state import cut, restore
 from k2ctl.sequence.tracker import SequenceTracker
-from k2ctl.state.redis_store import RedisStateStore
-from k2ctl.state.server import private_redis
-from k2ctl.state.store import Fence, Update
+from k2ctl.stack.redis_server import private_redis
 
 BATCHES: Final = {1: 300, 100: 100, 1_000: 50, 10_000: 20}
 """Trades in a batch → batches that are measured."""

@@ -9,9 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.ceilings import bare_produce_s
-from k2ctl.broker.producer import BatchProducer
+from k2ctl.checks.baselines.kafka_loops import bare_produce_s
+from k2ctl.checks.bench.acknowledged_log import truth_figures
 from k2ctl.checks.bench.commits import bench_commits
 from k2ctl.checks.bench.drain import drain_figures, drain_once
 from k2ctl.checks.bench.figures import Figure, against, repeated
@@ -20,15 +19,16 @@ from k2ctl.checks.bench.made import even_profile, made_trades
 from k2ctl.checks.bench.naive import alone, naive_figures, send_backlog, through_k2ctl, through_naive
 from k2ctl.checks.bench.sequence import SequenceBench
 from k2ctl.checks.bench.sizes import NORMAL, Sizes
-from k2ctl.checks.bench.truth import truth_figures
-from k2ctl.demo.warden import watched
+from k2ctl.demo.cleanup import watched
+from k2ctl.domain.trade import TRADE, frames
 from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints, private_home
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import BatchProducer
 from k2ctl.lake.catalog import Lake
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile, save_profile
-from k2ctl.schema.trade import TRADE, frames
 from k2ctl.stack import lifecycle
 
 Say = Callable[[str], None]

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints
-from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
 from k2ctl.stack.preflight import Check, Verdict, ok, wrong
 
 if TYPE_CHECKING:
     from k2ctl.lake.catalog import Lake
-    from k2ctl.lake.upkeep.books import Books
+    from k2ctl.lake.maintenance.balance import Books
 
 
 def lake_checks(endpoints: Endpoints) -> list[Check]:
@@ -19,7 +19,7 @@ def lake_checks(endpoints: Endpoints) -> list[Check]:
         LakeError: catalog or warehouse do not answer, or the table cannot be trusted.
     """
     from k2ctl.lake.catalog import Lake
-    from k2ctl.lake.upkeep.books import read_books  # pyiceberg takes a second to import
+    from k2ctl.lake.maintenance.balance import read_books  # pyiceberg takes a second to import
 
     with Lake.at(endpoints) as lake:
         books = read_books(lake)

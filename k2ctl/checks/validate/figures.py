@@ -9,7 +9,7 @@ from k2ctl.checks.bench.query import bench_query
 from k2ctl.checks.bench.sequence import FLOOR_MS, GOAL_MS, SequenceBench
 from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target
 from k2ctl.errors import StackError
-from k2ctl.state.server import redis_server_binary
+from k2ctl.stack.redis_server import redis_server_binary
 
 BITS_AN_ID: Final = 16.0
 QUERY_MS, QUERY_AIM_MS = 500.0, 100.0

@@ -4,17 +4,17 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.checks.bench.made import even_profile
 from k2ctl.checks.bench.suite import PARTITIONS, bench_stack
 from k2ctl.checks.validate.targets import Ground, Results, Step, Target
+from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.load.summary import ACCURACY_MEAN, ACCURACY_SECOND, LoadSummary
 from k2ctl.profiles import Profile
-from k2ctl.schema.topics import trades_topic
 
 NAME: Final = "load"
 RATES: Final = (1_000, 10_000, 50_000, 100_000)

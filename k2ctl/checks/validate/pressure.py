@@ -8,9 +8,9 @@ from k2ctl.checks.validate.targets import Ground, Results, Step, Target
 from k2ctl.checks.verify.proof import prove
 from k2ctl.demo.checks import books_balance, given_back, ladder_climbed, ladder_descended
 from k2ctl.demo.innovations import BUDGET, RATE, Seen, settled
+from k2ctl.demo.pacing import Tempo
+from k2ctl.demo.result import ActTold, Audience, Billing
 from k2ctl.demo.stage import stage
-from k2ctl.demo.tempo import Tempo
-from k2ctl.demo.told import ActTold, Audience, Billing
 
 LIVE: Final = Tempo()
 """The demo's own: a cooldown of 3 s, where production has 30."""

@@ -12,10 +12,10 @@ from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target
 from k2ctl.checks.verify.proof import prove
 from k2ctl.cost.price_book import load_book
 from k2ctl.cost.pricing import Pricing
+from k2ctl.demo.pacing import Tempo
+from k2ctl.demo.result import ActTold, Audience
 from k2ctl.demo.scale import SCALES
 from k2ctl.demo.story import chosen, tell
-from k2ctl.demo.tempo import Tempo
-from k2ctl.demo.told import ActTold, Audience
 
 COST_AT_MOST_S: Final = 2.0
 KINDS: Final = ("unit", "contract", "integration", "acceptance")

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.load.truth import SENT, Truth, joined
+from k2ctl.load.acknowledged_log import SENT, Truth, joined
 
 SLOTS_A_PASS: Final = 16_000_000
 """Some 12 bytes each are in memory at once."""

@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from k2ctl.checks.verify.sessions import Sessions
-from k2ctl.lake.reading.whole import Placed
-from k2ctl.load.truth import breaks_of
-from k2ctl.schema.checksum import checksums, sessions_and_numbers
+from k2ctl.domain.checksum import checksums, sessions_and_numbers
+from k2ctl.lake.whole_table import Placed
+from k2ctl.load.acknowledged_log import breaks_of
 
 NEVER_SENT: Final = 0
 ACKNOWLEDGED: Final = 1

@@ -5,19 +5,19 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.ends import open_transaction
-from k2ctl.broker.reader import read_between
 from k2ctl.checks.verify.slots import ASIDE, DEAD, IN_LAKE, IN_TAIL, NOWHERE
+from k2ctl.deferred.spilled import spilled_rows
+from k2ctl.domain.checkpoint import Lane
+from k2ctl.domain.topics import WireFormat, dead_letter_topic
+from k2ctl.domain.wire import CODECS
 from k2ctl.home import Endpoints
-from k2ctl.lake.aside.identities import identity_numbers
-from k2ctl.lake.aside.spilled import spilled_rows
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.log_ends import open_transaction
+from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Lane
-from k2ctl.lake.reading.pinned import Pinned, pin
-from k2ctl.lake.reading.whole import Placed, stored_trades
-from k2ctl.schema.topics import WireFormat, dead_letter_topic
-from k2ctl.schema.wire import CODECS
+from k2ctl.lake.snapshots import Pinned, pin
+from k2ctl.lake.stored_identities import identity_numbers
+from k2ctl.lake.whole_table import Placed, stored_trades
 
 Ranges = dict[int, tuple[int, int]]
 

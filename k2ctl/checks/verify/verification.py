@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.checks.verify.sessions import Sessions
 from k2ctl.checks.verify.slots import ACKNOWLEDGED, ASIDE, DEAD, IN_LAKE, IN_TAIL, UNCERTAIN, Interval, Slots
 from k2ctl.checks.verify.sources import Sources
 from k2ctl.checks.verify.verdict import Verified
+from k2ctl.domain.topics import WireFormat
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.load.truth import Truth, recorded
-from k2ctl.schema.topics import WireFormat
+from k2ctl.load.acknowledged_log import Truth, recorded
 
 Say = Callable[[str], None]
 

@@ -14,13 +14,13 @@ import pytest
 from k2ctl.api.engine import Engine
 from k2ctl.api.server import listen, server
 from k2ctl.api.settings import Keys, Limits, Settings
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.writer import TableWriter
-from k2ctl.schema.topics import trades_topic
 from tests.made_trades import PARTITIONS, make_rows, make_trades, produce_trades
 
 STORED, WHOLE = 600, 1000

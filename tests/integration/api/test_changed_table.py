@@ -1,7 +1,7 @@
 """What another program does to the table, while the service follows it."""
 
+from k2ctl.domain.topics import TABLE
 from k2ctl.lake.catalog import Lake
-from k2ctl.schema.topics import TABLE
 from tests.integration.api.conftest import SPAN, Service
 
 

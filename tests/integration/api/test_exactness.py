@@ -12,16 +12,16 @@ import pytest
 
 from k2ctl.api.engine import Engine
 from k2ctl.api.settings import Limits
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import SystemClock
+from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.errors import BrokerError, LakeError
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
+from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
+from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.query.session import Session
-from k2ctl.query.window import WHOLE_HISTORY, Window
-from k2ctl.schema.topics import trades_topic
 from tests.group_member import Member
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, quick_profile
 
@@ -135,7 +135,7 @@ def test_a_thousand_warm_answers_are_exact(busy: tuple[Busy, Engine]) -> None:
 def test_a_kafka_that_is_gone_is_an_error_and_no_empty_list(
     embedded_stack: Endpoints, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2ctl.broker.admin.ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("k2ctl.kafka.admin.ANSWER_TIMEOUT_S", 1.0)
     (home / "lake").mkdir()
     dead = replace(
         embedded_stack,

@@ -14,25 +14,25 @@ import pytest
 
 from k2ctl.checks.verify.verification import verify
 from k2ctl.clock import SystemClock
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.rows import arrow_schema
 from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.home import Endpoints
-from k2ctl.lake.aside.identities import stored_identities
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.pinned import Pinned, pin
-from k2ctl.lake.reading.recent import recent_rows
-from k2ctl.lake.reading.sequenced import sequenced_rows
-from k2ctl.lake.reading.suspects import SuspectLookup
-from k2ctl.lake.reading.whole import stored_trades
-from k2ctl.lake.upkeep.compaction import Compactor
-from k2ctl.lake.upkeep.lease import Lease
-from k2ctl.lake.upkeep.live import live_files
+from k2ctl.lake.live_files import live_files
+from k2ctl.lake.maintenance.compaction import Compactor
+from k2ctl.lake.maintenance.lease import Lease
+from k2ctl.lake.recent_rows import recent_rows
+from k2ctl.lake.sequence_numbers import sequenced_rows
+from k2ctl.lake.snapshots import Pinned, pin
+from k2ctl.lake.stored_identities import stored_identities
+from k2ctl.lake.stored_lookup import SuspectLookup
+from k2ctl.lake.whole_table import stored_trades
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
-from k2ctl.schema.rows import arrow_schema
 from tests.integration.test_verify import with_lake
 from tests.made_trades import BASE_US, make_rows, quick_profile
 

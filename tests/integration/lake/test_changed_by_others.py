@@ -45,25 +45,25 @@ from pyiceberg.types import (
 )
 
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane, Progress
+from k2ctl.domain.rows import HOUR_US, NOT_IN_REFERENCE
+from k2ctl.domain.topics import TABLE
+from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import LakeError
 from k2ctl.lake import writer
-from k2ctl.lake.aside.identities import stored_identities
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane, Progress
+from k2ctl.lake.maintenance import compaction
+from k2ctl.lake.maintenance.compaction import Compaction
+from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
+from k2ctl.lake.maintenance.status import condition_of
 from k2ctl.lake.manifests import all_manifests
-from k2ctl.lake.reading.pinned import pin
-from k2ctl.lake.reading.recent import recent_rows
-from k2ctl.lake.reading.sequenced import sequenced_rows
-from k2ctl.lake.reading.whole import stored_trades
-from k2ctl.lake.upkeep import compaction
-from k2ctl.lake.upkeep.compaction import Compaction
-from k2ctl.lake.upkeep.condition import condition_of
-from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
+from k2ctl.lake.recent_rows import recent_rows
+from k2ctl.lake.sequence_numbers import sequenced_rows
+from k2ctl.lake.snapshots import pin
+from k2ctl.lake.stored_identities import stored_identities
+from k2ctl.lake.whole_table import stored_trades
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import History
-from k2ctl.query.window import WHOLE_HISTORY
-from k2ctl.schema.rows import HOUR_US, NOT_IN_REFERENCE
-from k2ctl.schema.topics import TABLE
 from tests.made_trades import BASE_US, make_rows, make_trades
 
 CLOCK = SystemClock()

@@ -23,21 +23,21 @@ from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from pyiceberg.transforms import IdentityTransform
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.checks.doctor.lake import lake_checks
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trades_topic
+from k2ctl.domain.trade import REFERENCE
 from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints, save_endpoints
-from k2ctl.lake.aside.identities import stored_identities
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.reading.suspects import SuspectLookup
+from k2ctl.lake.checkpoints import progress_of
 from k2ctl.lake.references import store_references
+from k2ctl.lake.stored_identities import stored_identities
+from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
-from k2ctl.schema.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trades_topic
-from k2ctl.schema.trade import REFERENCE
 from k2ctl.stack.preflight import Verdict
 from tests.made_trades import make_rows, make_trades, produce_trades
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.reading.recent import rows_stored_after
-from k2ctl.lake.reading.suspects import SuspectLookup
-from k2ctl.lake.upkeep.collector import collect
+from k2ctl.lake.maintenance.orphans import collect
+from k2ctl.lake.recent_rows import rows_stored_after
+from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades
 

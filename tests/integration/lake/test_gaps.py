@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import ManualClock
-from k2ctl.lake.aside.ledger import Entry, LedgerChange
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.ledger import Entry, LedgerChange
+from k2ctl.domain.trade import NO_SEQUENCE
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.reading.pinned import pin
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
+from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
-from k2ctl.panels.gaps import gaps_panel
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.trade import NO_SEQUENCE
 from k2ctl.sequence.gap_report import NO_TAIL, GapReport, gap_report
+from k2ctl.views.gaps import gaps_panel
 from tests.made_trades import BASE_US, make_rows, make_trades
 
 DAY_US = 86_400_000_000

@@ -7,10 +7,10 @@ import pytest
 
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
 from k2ctl.errors import ExitCode
 from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades
 

@@ -10,19 +10,19 @@ from pyiceberg.table import Table
 
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import ExitCode, LakeError, UnknownTable
 from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.lake import place
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.reading.follow import TableFollower
-from k2ctl.lake.upkeep.collector import collect
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
+from k2ctl.lake.follower import TableFollower
+from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
+from k2ctl.lake.maintenance.orphans import collect
+from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
-from k2ctl.schema.topics import REFERENCE_TABLE, TABLE
 from tests.made_trades import make_rows, make_trades, quick_profile
 
 CLOCK = SystemClock()
@@ -147,8 +147,8 @@ def test_the_service_does_not_answer_that_there_is_nothing(endpoints: Endpoints)
 def test_a_reference_table_that_was_lost_is_named_and_registered_too(
     endpoints: Endpoints, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from k2ctl.domain.trade import REFERENCE
     from k2ctl.lake.references import store_references
-    from k2ctl.schema.trade import REFERENCE
 
     append(endpoints, 0)
     with Lake.at(endpoints) as lake:

@@ -14,18 +14,15 @@ import pytest
 from pyiceberg.table import Table
 
 from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.progress import progress_of
-from k2ctl.lake.reading.pinned import pin
-from k2ctl.lake.upkeep.collector import collect, orphans, reachable_names
-from k2ctl.lake.upkeep.compaction import Compactor
-from k2ctl.lake.upkeep.condition import condition_of
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.lake.upkeep.lease import LASTS_S, Lease
-from k2ctl.lake.upkeep.live import live_files
-from k2ctl.lake.upkeep.maintenance import (
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.live_files import live_files
+from k2ctl.lake.maintenance.compaction import Compactor
+from k2ctl.lake.maintenance.lease import LASTS_S, Lease
+from k2ctl.lake.maintenance.maintainer import (
     COLLECT_EVERY_S,
     BackgroundMaintenance,
     Maintainer,
@@ -33,11 +30,14 @@ from k2ctl.lake.upkeep.maintenance import (
     expire,
     whole_hours,
 )
+from k2ctl.lake.maintenance.orphans import collect, orphans, reachable_names
+from k2ctl.lake.maintenance.status import condition_of
+from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.model import Expire
 from k2ctl.profiles.model import Lake as LakeProfile
 from k2ctl.query.history import History
-from k2ctl.query.window import WHOLE_HISTORY
 from tests.made_trades import make_rows, make_trades
 
 CLOCK = SystemClock()
@@ -157,7 +157,7 @@ def test_of_two_compactors_of_the_same_files_one_wins_and_the_other_leaves_nothi
 
 def test_a_merge_that_loses_rows_is_thrown_away(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     Appender(lake).append(5)
-    from k2ctl.lake.upkeep import merging
+    from k2ctl.lake.maintenance import merge as merging
 
     original = merging._sorted_chunks
     monkeypatch.setattr(merging, "_sorted_chunks", lambda *a: (chunk.slice(1) for chunk in original(*a)))
@@ -187,7 +187,7 @@ def test_a_swap_whose_answer_is_lost_is_recognised(lake: Lake, monkeypatch: pyte
 
 def test_a_disk_that_is_full_in_the_middle_of_a_merge_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     Appender(lake).append(5)
-    from k2ctl.lake.upkeep import merging
+    from k2ctl.lake.maintenance import merge as merging
 
     def full(*_: object) -> object:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -224,7 +224,7 @@ def test_a_stopped_merge_leaves_nothing_behind(lake: Lake) -> None:
 
 
 def test_a_large_hour_becomes_several_full_files(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from k2ctl.lake.upkeep import merging
+    from k2ctl.lake.maintenance import merge as merging
 
     Appender(lake).append(4)
     monkeypatch.setattr(merging, "ROW_GROUP_ROWS", 40)

@@ -11,11 +11,11 @@ from pyiceberg.table import Table
 from sqlalchemy import event
 
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.upkeep.collector import reachable_names
-from k2ctl.lake.upkeep.expiry import SnapshotRetention
-from k2ctl.lake.upkeep.maintenance import compact_now, expire, whole_hours
+from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
+from k2ctl.lake.maintenance.orphans import reachable_names
+from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades
 

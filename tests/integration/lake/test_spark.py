@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
 from k2ctl.home import Endpoints, cache_dir
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
+from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from k2ctl.api.settings import Settings
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.producer import BatchProducer
 from k2ctl.dashboards.files import DASHBOARDS
 from k2ctl.home import Endpoints, shipped
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.producer import BatchProducer
 from k2ctl.load.market import Market, new_run_id
 from k2ctl.metrics import Exporter
 from k2ctl.profiles.universe import Universe

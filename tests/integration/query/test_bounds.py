@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.writer import TableWriter
-from k2ctl.schema.topics import trades_topic
 from tests.made_trades import make_rows, make_trades
 
 LIMIT_S = 2.0

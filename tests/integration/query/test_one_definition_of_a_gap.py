@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
 from k2ctl.query.gaps import gaps_of
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
-from k2ctl.query.window import WHOLE_HISTORY, Window
-from k2ctl.schema.topics import trades_topic
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, quick_profile
 
 MINUTE_US = 60_000_000

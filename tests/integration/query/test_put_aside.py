@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.clock import SystemClock
+from k2ctl.deferred.spill_format import SUFFIX, encode_spill
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.ledger import Entry, LedgerChange
+from k2ctl.domain.rows import Rows
+from k2ctl.domain.window import Window
 from k2ctl.home import Endpoints
-from k2ctl.lake.aside.folder import SPILL, AsideFolder
-from k2ctl.lake.aside.ledger import Entry, LedgerChange
-from k2ctl.lake.aside.spill import SUFFIX, encode_spill
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
-from k2ctl.lake.progress import progress_of
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.side_folder import SPILL, AsideFolder
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
-from k2ctl.query.window import Window
-from k2ctl.schema.rows import Rows
 from tests.made_trades import BASE_US, PARTITIONS, make_rows, make_trades, partition_of_made, produce_trades
 
 

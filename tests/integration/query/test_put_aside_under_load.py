@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from k2ctl.broker.producer import BatchProducer
 from k2ctl.clock import SystemClock
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints
+from k2ctl.kafka.producer import BatchProducer
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.upkeep.maintenance import compact_now, whole_hours
+from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.load.market import Market, new_run_id
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.session import Session

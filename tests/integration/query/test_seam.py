@@ -9,20 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from k2ctl.broker.admin import BrokerAdmin
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.window import Window
 from k2ctl.errors import BrokerError, LakeError, UsageError
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.reading.pinned import pin
-from k2ctl.pipeline.consumer import Consumer
-from k2ctl.pipeline.plan import ConsumerPlan
+from k2ctl.lake.snapshots import pin
 from k2ctl.profiles import Profile
 from k2ctl.query.names import UnknownSymbol
 from k2ctl.query.session import LAKE_ONLY, Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.tail import TailLimits
-from k2ctl.query.window import Window
-from k2ctl.schema.topics import trades_topic
 from tests.group_member import Member
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
 
@@ -206,7 +206,7 @@ def test_the_lake_alone_is_a_partial_answer(platform: Platform) -> None:
 def test_a_kafka_that_does_not_answer_is_an_error_and_no_empty_list(
     embedded: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2ctl.broker.admin.ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("k2ctl.kafka.admin.ANSWER_TIMEOUT_S", 1.0)
     embedded.produce(make_trades(10))
     embedded.consume()
     dead = replace(embedded.endpoints, bootstrap_servers="127.0.0.1:1", control_socket=None)

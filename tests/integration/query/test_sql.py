@@ -14,13 +14,14 @@ import pytest
 from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 from pyiceberg.types import IntegerType, NestedField, StringType, StructType
 
-from k2ctl.broker.admin import BrokerAdmin
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
+from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.trade import REFERENCE
 from k2ctl.errors import ExitCode, LakeError, TooLong
 from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.heads import Advance, Counts, Lane
 from k2ctl.lake.references import store_references
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.formats import write_csv
@@ -28,7 +29,6 @@ from k2ctl.query.seam import AsOf
 from k2ctl.query.session import Session
 from k2ctl.query.sql import SqlError, SqlLimits, sql
 from k2ctl.query.stream import KafkaStream
-from k2ctl.schema.trade import REFERENCE
 from tests.made_trades import BASE_US, make_rows, make_trades, produce_trades
 
 STORED, WHOLE = 600, 1000

@@ -13,11 +13,11 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from k2ctl.broker.admin import BrokerAdmin
-from k2ctl.broker.plain import PlainConsumer
-from k2ctl.broker.probe import PROBE_TOPIC, round_trip
+from k2ctl.checks.baselines.tutorial_consumer import PlainConsumer
 from k2ctl.errors import BrokerError, NotAllowed
 from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.probe import PROBE_TOPIC, round_trip
 from k2ctl.stack.readiness import health
 from tests.kafka_server import ADMIN, KafkaServer
 

@@ -11,7 +11,7 @@ from k2ctl.checks.bench.figures import CEILING, Figure, against, measured, repea
 from k2ctl.checks.bench.machine import Machine, this_machine
 from k2ctl.checks.bench.results import Results, compare, read, regressions, save
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.panels.bench import HEADINGS, figures_markdown, machine_line
+from k2ctl.views.bench import HEADINGS, figures_markdown, machine_line
 
 ROOT = Path(__file__).parent.parent.parent.parent
 README = (ROOT / "README.md").read_text()

@@ -4,12 +4,12 @@ import pytest
 
 from k2ctl.checks.doctor import stack
 from k2ctl.checks.doctor.lake import judge
+from k2ctl.domain.checkpoint import Counts
 from k2ctl.home import Endpoints
-from k2ctl.lake.heads import Counts
-from k2ctl.lake.upkeep.books import Books
-from k2ctl.panels.doctor import check_lines
+from k2ctl.lake.maintenance.balance import Books
 from k2ctl.stack.engine import ServiceStatus
 from k2ctl.stack.preflight import Check, Verdict
+from k2ctl.views.doctor import check_lines
 
 KAFKA = Endpoints("docker", "127.0.0.1:9092", "sqlite://", "file:///nowhere")
 

@@ -23,7 +23,7 @@ from k2ctl.demo.checks import (
     offset_is_past,
     stored_once,
 )
-from k2ctl.lake.heads import Counts
+from k2ctl.domain.checkpoint import Counts
 from k2ctl.query.answer import Answer, Evidence
 
 WHOLE = Counts(seen=110, stored=100, duplicate=10)

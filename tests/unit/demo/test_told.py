@@ -2,7 +2,7 @@
 
 from k2ctl.demo.checks import Check
 from k2ctl.demo.innovations import Seen
-from k2ctl.demo.told import ActTold, Billing, Told
+from k2ctl.demo.result import ActTold, Billing, Told
 
 GREEN, RED = Check("claim", True, "1"), Check("claim", False, "0")
 

@@ -5,9 +5,9 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.lake.heads import Progress
-from k2ctl.lake.reading.follow import KeptFile, KeptPinned
-from k2ctl.lake.reading.stored import Listed
+from k2ctl.domain.checkpoint import Progress
+from k2ctl.lake.follower import KeptFile, KeptPinned
+from k2ctl.lake.stored import Listed
 
 names = st.text("ABC", min_size=1, max_size=3)
 times = st.integers(0, 50)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.domain.checkpoint import COUNT_NAMES, RETIRED_PARTITION, Advance, Counts, Head, Lane, Progress
 from k2ctl.errors import LakeError
-from k2ctl.lake.heads import COUNT_NAMES, RETIRED_PARTITION, Advance, Counts, Head, Lane, Progress
 from k2ctl.lake.writer import fenced_lanes, landed
 
 counts = st.builds(Counts, *[st.integers(0, 10**12)] * len(COUNT_NAMES))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.domain.checkpoint import Advance, Counts, Head, Lane, Progress
+from k2ctl.domain.ledger import Entry, Ledger, LedgerChange, in_one_step
 from k2ctl.errors import LakeError
-from k2ctl.lake.aside.ledger import Entry, Ledger, LedgerChange, in_one_step
-from k2ctl.lake.heads import Advance, Counts, Head, Lane, Progress
 
 
 def entry(start: int, end: int, count: int = 1, partition: int = 0, **changes: object) -> Entry:

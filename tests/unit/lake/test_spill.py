@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.lake.aside import spill
-from k2ctl.lake.aside.spill import MAGIC, decode_spill, encode_spill
-from k2ctl.schema.rows import Rows
+from k2ctl.deferred import spill_format as spill
+from k2ctl.deferred.spill_format import MAGIC, decode_spill, encode_spill
+from k2ctl.domain.rows import Rows
 from tests.made_trades import BASE_US, make_rows, make_trades
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from k2ctl.domain.trade import DECIMAL_ONE
+from k2ctl.domain.validity import invalid
 from k2ctl.load.market import Faults, Market, reference_data
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.schema.trade import DECIMAL_ONE
-from k2ctl.schema.validity import invalid
 
 UNIVERSE = Universe(load_profile("laptop"))
 NOW_US = 1_790_000_000_000_000

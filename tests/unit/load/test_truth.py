@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.domain.checksum import checksums, sessions_and_numbers
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import truth_dir
-from k2ctl.load import truth as module
-from k2ctl.load.truth import BLOCK, MAGIC, Run, Truth, TruthRecorder, joined, read, recorded
-from k2ctl.schema.checksum import checksums, sessions_and_numbers
+from k2ctl.load import acknowledged_log as module
+from k2ctl.load.acknowledged_log import BLOCK, MAGIC, Run, Truth, TruthRecorder, joined, read, recorded
 from tests.made_trades import SYMBOLS, make_trades
 
 RUN = Run("run", 0, "topic", "epoch", "sbe", 0, 0, 0, finished=False)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from k2ctl.lake.aside.ledger import Entry, Ledger
+from k2ctl.deferred.overlap import owed_reasons
+from k2ctl.domain.ledger import Entry, Ledger
+from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.query.owed import owed_reasons
-from k2ctl.query.window import WHOLE_HISTORY, Window
 
 UNIVERSE = Universe(load_profile("laptop"))
 CRITICAL, LOW = UNIVERSE.symbols[0], UNIVERSE.symbols[-1]

@@ -7,9 +7,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.domain.rows import decimals
+from k2ctl.domain.validity import MANTISSA_LIMIT
 from k2ctl.query.objects import text_column
-from k2ctl.schema.rows import decimals
-from k2ctl.schema.validity import MANTISSA_LIMIT
 
 
 def test_decimals_keep_every_digit_that_counts_and_no_exponent() -> None:

@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.domain.rows import Rows, arrow_schema
 from k2ctl.query.unite import newest_of, unite
-from k2ctl.schema.rows import Rows, arrow_schema
 from tests.made_trades import make_rows, make_trades
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from k2ctl.broker.reader import Fetched, Hole
+from k2ctl.domain.checkpoint import Counts, Head, Lane, Progress
+from k2ctl.domain.trade import frames
+from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import BrokerError
-from k2ctl.lake.heads import Counts, Head, Lane, Progress
+from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.query import warm
 from k2ctl.query.stream import Heard, heard_of
 from k2ctl.query.tail import TailLimits, read_tail, span_of
 from k2ctl.query.warm import WarmStream
-from k2ctl.query.window import WHOLE_HISTORY
-from k2ctl.schema.trade import frames
 from tests.made_trades import make_trades
 
 AT_ONCE = 5

@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from k2ctl.clock import ManualClock
 from k2ctl.errors import StateError
-from k2ctl.sequence.handover import Handover, SequenceCut
+from k2ctl.sequence.state_store import Fence, MemoryStateStore, Update
+from k2ctl.sequence.state_sync import Handover, SequenceCut
 from k2ctl.sequence.symbol_state import cut
 from k2ctl.sequence.tracker import SequenceTracker
-from k2ctl.state.store import Fence, MemoryStateStore, Update
 from tests.made_trades import BASE_US, make_trades
 
 CLOCK = ManualClock(4_000_000_000_000_000)

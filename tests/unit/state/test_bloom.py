@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.state.bloom import IdFilter, filter_bits, words_of
+from k2ctl.dedup.bloom import IdFilter, filter_bits, words_of
 
 
 def random_ids(count: int, seed: int = 1) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from k2ctl.state.chunks import ALWAYS, ChunkPlan, ChunkSeries
+from k2ctl.dedup.chunks import ALWAYS, ChunkPlan, ChunkSeries
 
 PLAN = ChunkPlan(window_us=1_000_000, ids=100, error_rate=0.001, limit=50)
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.domain import intervals
+from k2ctl.domain.intervals import IntervalSets
 from k2ctl.errors import StateError
-from k2ctl.state import intervals
-from k2ctl.state.intervals import IntervalSets
 
 pairs = st.lists(st.tuples(st.sampled_from([0, 7, 2**64 - 1]), st.integers(0, 40)), max_size=60)
 

@@ -1,0 +1,163 @@
+"""What has been read and not yet committed: rows, counts, letters, what is put aside, and the offsets they lead to."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from k2ctl.domain.checkpoint import Advance, Counts, Lane, Progress
+from k2ctl.domain.ledger import Entry, LedgerChange, Settlement, in_one_step
+from k2ctl.domain.rows import Rows
+from k2ctl.domain.tally import Tally
+from k2ctl.kafka.dead_letters import DeadLetter
+from k2ctl.kafka.reader import Fetched, Hole
+from k2ctl.sequence.state_sync import SequenceCut
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """A part of the ledger that is settled: rows to store, and what is left of its entries.
+
+    counts: per (topic, epoch, partition), what the settlement changes; `shed` and `spilled` are negative there.
+    records: read from Kafka for it.
+    """
+
+    rows: Rows
+    settled: tuple[Settlement, ...]
+    counts: Mapping[Lane, Counts]
+    records: int = 0
+
+    def enriched(self, step: Callable[[Rows], Rows]) -> "GivenBack":
+        """The same with reference data joined."""
+        return replace(self, rows=step(self.rows))
+
+
+@dataclass
+class Pending:
+    """One commit in the making.
+
+    start, end: offsets per partition; [start, end) was read. oldest_ms, oldest_critical_ms: the earliest record
+    timestamp among what was read, of all and of the CRITICAL lane. rows: trades held in memory, to store or to spill.
+    learnt: what its trades have taught the sequence tracker, to be published once they are committed.
+    """
+
+    topic: str
+    epoch: str
+    tally: Tally = field(default_factory=Tally)
+    parts: list[Rows] = field(default_factory=list)
+    spilled: list[Rows] = field(default_factory=list)
+    spilled_priorities: int = 0
+    shed: list[Entry] = field(default_factory=list)
+    given_back: list[GivenBack] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    start: dict[int, int] = field(default_factory=dict)
+    end: dict[int, int] = field(default_factory=dict)
+    rows: int = 0
+    level: int = 0
+    oldest_ms: int | None = None
+    oldest_critical_ms: int | None = None
+    learnt: SequenceCut = field(default_factory=dict)
+
+    def note_read(
+        self,
+        fetched: Fetched,
+        before: Mapping[int, int],
+        after: Mapping[int, int],
+        holes: Sequence[Hole],
+        oldest_critical_ms: int | None,
+    ) -> dict[int, tuple[int, int]]:
+        """Move the ends of the partitions as far as they were read, which may be past more than records.
+
+        before, after: positions around the fetch. Offsets that were passed and brought no record are a hole, which may
+        lie before, behind or between the records, or never held a trade: marks of transactions, what was aborted or
+        compacted. Returns what was read of each partition, without holes.
+        """
+        moved = {partition: (before[partition], end) for partition, end in after.items() if end != before[partition]}
+        for partition, (start, end) in moved.items():
+            self.start.setdefault(partition, start)
+            self.end[partition] = end
+        for hole in holes:
+            self._count_lost(hole)
+            moved.pop(hole.partition, None)
+        self.oldest_ms = min((ms for ms in (self.oldest_ms, fetched.oldest_ms) if ms is not None), default=None)
+        if self.oldest_critical_ms is None:
+            self.oldest_critical_ms = oldest_critical_ms
+        return moved | _spans(fetched, {hole.partition for hole in holes})
+
+    def note_beginnings(self, offsets: Mapping[int, int]) -> None:
+        """Partitions that the table does not know yet, and where they are read from."""
+        self.start.update(offsets)
+        self.end.update(offsets)
+
+    def _count_lost(self, hole: Hole) -> None:
+        """Count what retention deleted before it was read; a record there is counted as one trade."""
+        where, amount = np.array([hole.partition], np.int32), np.array([hole.first - hole.asked])
+        self.tally.add("seen", where, amount)
+        self.tally.add("lost", where, amount)
+
+    def add_rows(self, rows: Rows) -> None:
+        """Rows to store."""
+        if len(rows):
+            self.tally.add("stored", rows.partition)
+            self.parts.append(rows)
+            self.rows += len(rows)
+
+    def add_spilled(self, rows: Rows, priorities: int, level: int) -> None:
+        """Rows to put aside on disk, of the given priorities (as bits)."""
+        if len(rows):
+            self.spilled.append(rows)
+            self.spilled_priorities |= priorities
+            self.level = max(self.level, level)
+            self.rows += len(rows)
+
+    def add_shed(self, rows: Rows, entries: list[Entry]) -> None:
+        """Rows that stay in Kafka, and the ranges they are in."""
+        self.tally.add("shed", rows.partition)
+        self.shed += entries
+
+    def add_given_back(self, part: GivenBack) -> None:
+        """A settled part of the ledger."""
+        self.given_back.append(part)
+        self.rows += len(part.rows)
+
+    @property
+    def held(self) -> int:
+        """What is in memory: rows, and dead letters."""
+        return self.rows + len(self.dead_letters)
+
+    @property
+    def empty(self) -> bool:
+        """There is nothing to commit."""
+        return not self.end and not self.given_back
+
+    def batches(self) -> list[Rows]:
+        """Every row to store; one batch for each epoch, because rows may be given back of one that is gone."""
+        parts = [*self.parts, *(part.rows for part in self.given_back if len(part.rows))]
+        epochs = {(rows.topic, rows.epoch) for rows in parts}
+        return [Rows.concatenate([rows for rows in parts if (rows.topic, rows.epoch) == of]) for of in sorted(epochs)]
+
+    def advances(self, progress: Progress) -> dict[Lane, Advance]:
+        """What the commit does to each lane, if the table stands as `progress` says."""
+        moved = {Lane(self.topic, self.epoch, p): (self.start[p], end, self.tally.of(p)) for p, end in self.end.items()}
+        for part in self.given_back:
+            for at, counts in part.counts.items():
+                lane = progress.lane_of(*at)
+                stands = progress.heads[lane].next_offset
+                start, end, before = moved.get(lane, (stands, stands, Counts()))
+                moved[lane] = (start, end, before + counts)
+        heads = progress.heads
+        return {
+            lane: Advance(*values, base=heads[lane].commit_id if lane in heads else None)
+            for lane, values in moved.items()
+        }
+
+    def change(self, spill_entries: list[Entry]) -> LedgerChange:
+        """What the commit does to the ledger."""
+        settled = in_one_step(settlement for part in self.given_back for settlement in part.settled)
+        return LedgerChange((*self.shed, *spill_entries), settled)
+
+
+def _spans(fetched: Fetched, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
+    """From the first to behind the last record of those of some partitions of which records came."""
+    offsets = {partition: fetched.offset[fetched.partition == partition] for partition in partitions}
+    return {partition: (int(some.min()), int(some.max()) + 1) for partition, some in offsets.items() if len(some)}

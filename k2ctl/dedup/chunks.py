@@ -1,0 +1,190 @@
+"""A day of ids in Bloom chunks: cut by count, each with the span of event times that it covers.
+
+Cut by count, so that a burst cannot overfill one (an hour-slice at five times its plan takes 73 % of all good ids for
+known); a look-up touches the chunks whose span the trade's time lies in, which is one or two. Trades far from the
+crowd in time go to a chunk of their own, so that a single late one does not stretch the span of the chunk that
+everybody is tested against.
+
+Nothing here is a verdict. What `suspects` names may be known; what it does not name is not known.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from k2ctl.dedup.bloom import IdFilter, filter_bits
+
+STRAY_US: Final = 30_000_000
+"""Farther than this from the middle of the batches, a trade goes to the chunk for strays."""
+
+MIDDLES: Final = 5
+"""Batches that tell where the crowd is: a few that are given back late do not move it."""
+
+LEAST_CHUNKS: Final = 3
+"""Two open ones, and one that is closed."""
+
+ALWAYS: Final = -(1 << 62)
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """How chunks are cut. ids, error_rate: of one chunk. limit: chunks at most. window_us: how long they live."""
+
+    window_us: int
+    ids: int
+    error_rate: float
+    limit: int
+
+    @property
+    def chunk_bytes(self) -> int:
+        """What one chunk takes, full or empty."""
+        return -(-filter_bits(self.ids, self.error_rate) // 8)
+
+
+@dataclass
+class Chunk:
+    """Ids of trades with event times in [first_us, last_us]; stamp_us: when the last one was added.
+
+    name: of the file that holds it, empty while it differs from its file or has none.
+    """
+
+    filter: IdFilter
+    first_us: int = 1 << 62
+    last_us: int = ALWAYS
+    stamp_us: int = 0
+    name: str = ""
+
+    def add(self, words: np.ndarray, times: np.ndarray, now_us: int) -> None:
+        """Add ids with their event times, int64[n]."""
+        self.filter.add(words)
+        self.first_us = min(self.first_us, int(times.min()))
+        self.last_us = max(self.last_us, int(times.max()))
+        self.stamp_us, self.name = now_us, ""
+
+    @property
+    def room(self) -> int:
+        """How many more ids it takes."""
+        return self.filter.capacity - self.filter.count
+
+
+@dataclass
+class ChunkSeries:
+    """Chunks, oldest first. floor_us: what happened before may have been known and forgotten; ALWAYS: nothing was."""
+
+    plan: ChunkPlan
+    floor_us: int = ALWAYS
+    closed: list[Chunk] = field(default_factory=list)
+    live: Chunk | None = None
+    stray: Chunk | None = None
+    forgotten: int = 0
+
+    def __post_init__(self) -> None:
+        self._middles: deque[int] = deque(maxlen=MIDDLES)
+        self._index()
+
+    @property
+    def size_bytes(self) -> int:
+        """What the filters take."""
+        return self._closed_bytes + sum(chunk.filter.size_bytes for chunk in self._open())
+
+    @property
+    def ids(self) -> int:
+        """How many ids are in the chunks."""
+        return self._closed_ids + sum(chunk.filter.count for chunk in self._open())
+
+    def __len__(self) -> int:
+        """How many chunks there are."""
+        return len(self.closed) + len(self._open())
+
+    def suspects(self, words: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """bool[n]: ids (uint64[n, 2], of trades at int64[n]) that a chunk may hold, or that may have been forgotten."""
+        found: np.ndarray = times < self.floor_us
+        if not len(times):
+            return found
+        earliest, latest = int(times.min()), int(times.max())
+        overlapping = np.flatnonzero((self._first <= latest) & (self._last >= earliest)).tolist()
+        for chunk in (*(self.closed[at] for at in overlapping), *self._open()):
+            if chunk.first_us <= latest and chunk.last_us >= earliest:
+                at = np.flatnonzero(~found & (times >= chunk.first_us) & (times <= chunk.last_us))
+                if len(at):
+                    found[at] = chunk.filter.test(words[at])
+        return found
+
+    def add(self, words: np.ndarray, times: np.ndarray, now_us: int) -> None:
+        """Add ids, each of them once, at processing time `now_us`; opens, closes and forgets chunks as planned."""
+        if not len(times):
+            return
+        stray = np.abs(times - self._crowd(times)) > STRAY_US
+        if stray.any():
+            self.stray = self._fill(self.stray, words[stray], times[stray], now_us)
+            words, times = words[~stray], times[~stray]
+        self.live = self._fill(self.live, words, times, now_us)
+        self.expire(now_us)
+
+    def _crowd(self, times: np.ndarray) -> int:
+        """Where the crowd is in event time: the median of the medians of the last batches."""
+        self._middles.append(int(np.partition(times, len(times) // 2)[len(times) // 2]))
+        return sorted(self._middles)[len(self._middles) // 2]
+
+    def _fill(self, chunk: Chunk | None, words: np.ndarray, times: np.ndarray, now_us: int) -> Chunk | None:
+        """Add to an open chunk, and to further ones as each is full; returns the one that is open at the end."""
+        at = 0
+        while at < len(times):
+            if chunk is None:
+                chunk = Chunk(IdFilter(self.plan.ids, self.plan.error_rate))
+            end = min(len(times), at + chunk.room)
+            if end > at:
+                chunk.add(words[at:end], times[at:end], now_us)
+            at = end
+            if not chunk.room:
+                self.closed.append(chunk)
+                self._index()
+                chunk = None
+        return chunk
+
+    def absorb(self, other: "ChunkSeries") -> None:
+        """Take over another's chunks: they are closed here, unless this series has none of the kind."""
+        known = {chunk.name for chunk in (*self.closed, *self._open()) if chunk.name}
+        self.closed += [chunk for chunk in other.closed if chunk.name not in known]
+        for chunk in (other.live, other.stray):
+            if chunk is None or chunk.name in known:
+                continue
+            if chunk is other.live and self.live is None:
+                self.live = chunk
+            elif chunk is other.stray and self.stray is None:
+                self.stray = chunk
+            else:
+                self.closed.append(chunk)
+        self.closed.sort(key=lambda chunk: chunk.stamp_us)
+        self.floor_us = max(self.floor_us, other.floor_us)
+        self.forgotten += other.forgotten
+        self._index()
+
+    def expire(self, now_us: int) -> None:
+        """Forget the closed chunks that are older than the window, and the oldest of what is over the limit.
+
+        What is forgotten moves the floor: trades of its time are suspects from here on, so that forgetting costs
+        look-ups in the lake and never lets a copy through.
+        """
+        spare = len(self.closed) + 2 - max(LEAST_CHUNKS, self.plan.limit)
+        keep = []
+        for number, chunk in enumerate(self.closed):
+            if number < spare or chunk.stamp_us < now_us - self.plan.window_us:
+                self.floor_us = max(self.floor_us, chunk.last_us + 1)
+                self.forgotten += 1
+            else:
+                keep.append(chunk)
+        if len(keep) != len(self.closed):
+            self.closed = keep
+            self._index()
+
+    def _open(self) -> list[Chunk]:
+        return [chunk for chunk in (self.stray, self.live) if chunk is not None]
+
+    def _index(self) -> None:
+        self._closed_bytes = sum(chunk.filter.size_bytes for chunk in self.closed)
+        self._closed_ids = sum(chunk.filter.count for chunk in self.closed)
+        self._first = np.array([chunk.first_us for chunk in self.closed], np.int64)
+        self._last = np.array([chunk.last_us for chunk in self.closed], np.int64)

@@ -1,0 +1,122 @@
+"""Saving what deduplication remembers: closed chunks once, open ones and interval sets every minute."""
+
+from collections.abc import Collection
+from typing import Final
+
+from k2ctl.clock import Clock
+from k2ctl.dedup.chunks import Chunk, ChunkPlan
+from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
+from k2ctl.domain.checkpoint import Lane, Progress
+from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
+
+SAVE_EVERY_S: Final = 60.0
+
+LIVE: Final = "live"
+STRAY: Final = "stray"
+CLOSED: Final = "closed"
+
+
+class DedupSaver:
+    """Saves the memory of one topic's consumer. A failing store is noted in `trouble`, and tried again at the next.
+
+    progress: what the memory covers at the start. member, partitions: who of a group this is, and whose rows it
+    remembers; alone it remembers all.
+    """
+
+    def __init__(
+        self,
+        folder: DedupFolder,
+        topic: str,
+        plan: ChunkPlan,
+        progress: Progress,
+        clock: Clock,
+        member: str = "",
+        partitions: Collection[int] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._topic = topic
+        self._plan = plan
+        self._covered = progress
+        self._member = member
+        self._partitions = None if partitions is None else tuple(sorted(partitions))
+        self._alone = True
+        self._clock = clock
+        self._due_s = clock.monotonic_s() + SAVE_EVERY_S
+        self._named: set[str] = set()
+        self._retired: set[str] = set()
+        self.trouble = ""
+
+    def note_commit(self, progress: Progress, commit_id: str) -> None:
+        """Rows up to this commit are in the memory, unless others have stored rows of the topic, unknown to it.
+
+        What is saved then covers no more than before, so that whoever loads it reads those rows from the table.
+        """
+        known = {lane: head.commit_id for lane, head in self._covered.heads.items()}
+        for lane, head in self._lanes(progress):
+            if head not in (commit_id, known.get(lane)):
+                self._alone = False
+        if self._alone:
+            self._covered = progress
+
+    def save_if_due(self, deduplicator: HybridDeduplicator) -> bool:
+        """Save when a minute has passed since the last time; returns whether it did, or tried."""
+        if self._clock.monotonic_s() < self._due_s:
+            return False
+        self.save(deduplicator)
+        return True
+
+    def save(self, deduplicator: HybridDeduplicator) -> None:
+        """Save now.
+
+        1. The files that the new index will name, each durable.
+        2. The index, in one step.
+        3. Files that neither it nor the one before names are deleted: a reader may be on its way with that one. In a
+           group other indexes may name them too, so there they are left to the collector.
+        """
+        self._due_s = self._clock.monotonic_s() + SAVE_EVERY_S
+        try:
+            index = self._written(deduplicator.memory)
+            self._folder.put_index(index)
+        except OSError as error:
+            self.trouble = str(error)
+            return
+        self.trouble = ""
+        if not self._member:
+            self._folder.delete(self._retired - index.files)
+        self._retired, self._named = self._named, index.files
+
+    def _written(self, memory: Memory) -> DedupIndex:
+        series = memory.series
+        chunks = [self._saved(chunk, CLOSED) for chunk in series.closed]
+        for kind, chunk in ((STRAY, series.stray), (LIVE, series.live)):
+            if chunk is not None:
+                chunks.append(self._saved(chunk, kind))
+        return DedupIndex(
+            topic=self._topic,
+            table=self._folder.table_id,
+            sequence_number=self._covered.sequence_number,
+            offsets={
+                f"{lane.epoch}/{lane.partition}": head.next_offset
+                for lane, head in self._covered.heads.items()
+                if lane.topic == self._topic
+            },
+            saved_us=self._clock.now_us(),
+            window_us=self._plan.window_us,
+            floor_us=series.floor_us,
+            sequenced=self._folder.write(memory.sequenced.dumps()),
+            chunks=tuple(chunks),
+            member=self._member,
+            partitions=self._partitions,
+        )
+
+    def _saved(self, chunk: Chunk, kind: str) -> SavedChunk:
+        if not chunk.name:
+            chunk.name = self._folder.write(chunk.filter.dumps())
+        return SavedChunk(chunk.name, kind, chunk.first_us, chunk.last_us, chunk.stamp_us)
+
+    def _lanes(self, progress: Progress) -> list[tuple[Lane, str]]:
+        return [
+            (lane, head.commit_id)
+            for lane, head in progress.heads.items()
+            if lane.topic == self._topic and (self._partitions is None or lane.partition in self._partitions)
+        ]

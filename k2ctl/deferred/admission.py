@@ -1,0 +1,110 @@
+"""Step 2: the level and each row's priority decide: process, spill or shed. Vectorised over the batch."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from k2ctl.domain.ledger import Entry
+from k2ctl.domain.rows import Rows
+from k2ctl.domain.texts import codes_of
+from k2ctl.profiles.model import Level
+from k2ctl.profiles.universe import PRIORITIES, Universe
+
+ACTIONS: Final = ("process", "spill", "shed")
+PROCESS, SPILL, SHED = range(3)
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A batch, divided. counts: int64[priorities, actions], how many rows of each priority met each action."""
+
+    process: Rows
+    spill: Rows
+    shed: Rows
+    counts: np.ndarray
+
+
+class Admission:
+    """The policy table of a profile over the symbols of its market; a symbol it does not know is NORMAL.
+
+    can_shed: whether Kafka will hold what is put aside; where it does not, what would be shed is spilled.
+    """
+
+    def __init__(self, universe: Universe, *, can_shed: bool) -> None:
+        self.priority = universe.priority
+        self.can_shed = can_shed
+        self.policy = universe.policy
+
+    def actions(self, level: Level, *, spill_works: bool = True) -> np.ndarray:
+        """uint8[priorities]: what becomes of each priority at a level, here and now."""
+        wanted = np.array([ACTIONS.index(getattr(level, name)) for name in PRIORITIES], np.uint8)
+        if not self.can_shed:
+            wanted[wanted == SHED] = SPILL
+        elif not spill_works:
+            wanted[wanted == SPILL] = SHED
+        return wanted
+
+    def priorities(self, symbols: np.ndarray) -> np.ndarray:
+        """uint8[n]: the priority of each of n symbols (fixed-width bytes)."""
+        codes, distinct = codes_of(symbols)
+        known = np.array([self.priority(symbol) for symbol in distinct.tolist()], np.uint8)
+        return np.asarray(known[codes]) if len(symbols) else np.zeros(0, np.uint8)
+
+    def step(self, rows: Rows, actions: np.ndarray) -> Admitted:
+        """Divide a batch by `actions`, as `actions()` gives them."""
+        priority = self.priorities(rows.trades["symbol"])
+        action = actions[priority]
+        cells = np.bincount(priority.astype(np.int64) * len(ACTIONS) + action, minlength=len(PRIORITIES) * len(ACTIONS))
+        counts = cells.reshape(len(PRIORITIES), len(ACTIONS))
+        none = Rows.empty(rows.topic, rows.epoch)
+        if not actions.any():
+            return Admitted(rows, none, none, counts)
+        process, spill, shed = (rows.take(action == kind) for kind in (PROCESS, SPILL, SHED))
+        return Admitted(process, spill, shed, counts)
+
+    def shed_entries(
+        self, shed: Rows, spans: Mapping[int, tuple[int, int]], level_number: int, mask: int
+    ) -> list[Entry]:
+        """Ledger entries for what a batch shed: one for each partition's span of offsets, also where that is nothing.
+
+        spans: partition → [start, end) that the batch covers. An empty stretch lets its neighbours become one range.
+        """
+        counted = {partition: (count, first, last) for partition, count, first, last in by_partition(shed)}
+        return [
+            Entry(shed.topic, shed.epoch, p, start, end, mask, self.policy, level_number, *counted.get(p, (0, 0, 0)))
+            for p, (start, end) in spans.items()
+        ]
+
+    def spill_entries(self, spilled: Rows, level_number: int, mask: int, file: str) -> list[Entry]:
+        """Ledger entries for rows that lie in a spill file, one for each partition."""
+        entries = []
+        for partition, count, first, last in by_partition(spilled):
+            offsets = spilled.offset[spilled.partition == partition]
+            start, end = int(offsets.min()), int(offsets.max()) + 1
+            lane = (spilled.topic, spilled.epoch, partition)
+            entries.append(Entry(*lane, start, end, mask, self.policy, level_number, count, first, last, file))
+        return entries
+
+
+def mask_of(actions: np.ndarray, action: int) -> int:
+    """The priorities that meet an action, as the bits of an entry's `priorities`."""
+    return sum(1 << priority for priority, found in enumerate(actions.tolist()) if found == action)
+
+
+def by_partition(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
+    """(partition, count, earliest, latest exchange time) of each partition that rows are of."""
+    order = np.argsort(rows.partition, kind="stable")
+    partition, timestamp = rows.partition[order], rows.trades["timestamp"][order]
+    if not len(order):
+        return
+    starts = np.flatnonzero(np.append(True, np.diff(partition) != 0))
+    ends = np.append(starts[1:], len(order))
+    columns = (
+        partition[starts],
+        ends - starts,
+        np.minimum.reduceat(timestamp, starts),
+        np.maximum.reduceat(timestamp, starts),
+    )
+    yield from zip(*(column.tolist() for column in columns), strict=True)

@@ -1,0 +1,223 @@
+"""Giving back what was put aside: from its spill file, or from Kafka, until the ledger is empty.
+
+A part of the ledger is read, stored, and struck, all in the one transaction of an ordinary commit: so stopping, killing
+or repeating it changes nothing. Where it cannot be told by priority what was put aside, because the policy has been
+edited or a spill file is damaged, all that the table does not hold of the range is stored.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from k2ctl.consume.pending import GivenBack
+from k2ctl.dedup.deduplicator import HybridDeduplicator
+from k2ctl.deferred.admission import Admission
+from k2ctl.deferred.spill_format import decode_spill
+from k2ctl.domain.checkpoint import Counts, Lane
+from k2ctl.domain.ledger import Entry, Ledger, LedgerChange
+from k2ctl.domain.rows import Rows
+from k2ctl.domain.tally import Tally
+from k2ctl.domain.topics import WireFormat
+from k2ctl.errors import LakeError, LakeUnanswered, first_line
+from k2ctl.feeds.decode import decode_batch
+from k2ctl.home import Endpoints
+from k2ctl.kafka.reader import read_between
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.side_folder import AsideFolder, Unanswered
+from k2ctl.lake.stored_identities import identity_numbers, stored_identities
+
+READ_TIMEOUT_S: Final = 10.0
+GIVE_UP_AFTER_US: Final = 60_000_000
+"""How long the table's files are asked for again, as a commit is: a store may be restarted, a compaction take one."""
+
+DAMAGED: Final = "damaged"
+DAMAGED_AND_HOLED: Final = "damaged, and Kafka has a hole"
+"""In place of a policy: ranges of a spill file that could not be read, so that priorities alone do not tell."""
+
+
+class Recovery:
+    """Settles the ledger of one topic piece by piece. Used on the consumer's thread, with the consumer's memory."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        lake: Lake,
+        admission: Admission,
+        deduplicator: HybridDeduplicator,
+        epoch: str,
+        wire_format: WireFormat,
+    ) -> None:
+        self._endpoints = endpoints
+        self._lake = lake
+        self._folder = AsideFolder(lake.table())
+        self._admission = admission
+        self._deduplicator = deduplicator
+        self._epoch = epoch
+        self._wire_format = wire_format
+        self._refused_since_us: int | None = None
+
+    def parts(self, ledger: Ledger, records: int, now_us: int) -> Iterator[GivenBack]:
+        """Pieces of a topic's ledger, oldest first, of about `records` records together; none when nothing is owed.
+
+        A spill file is given back whole. The rows have passed deduplication, and count as remembered from here on: so
+        the pieces must be committed, or this process must end.
+
+        Raises:
+            LakeError: what the table holds could not be read for GIVE_UP_AFTER_US.
+        """
+        while records > 0 and ledger.entries:
+            part = self._next_part(ledger.entries, records, now_us)
+            if part is None:
+                return
+            yield part
+            ledger = ledger.changed(LedgerChange(settled=part.settled))
+            records -= max(len(part.rows), part.records)
+
+    def _next_part(self, entries: Sequence[Entry], records: int, now_us: int) -> GivenBack | None:
+        first = entries[0]
+        if first.policy != self._admission.policy:
+            # All that is not stored will be taken, so what lies in files must be stored before.
+            first = next((entry for entry in entries if entry.spill), first)
+        if first.spill:
+            return self._from_spill(first.spill, [entry for entry in entries if entry.spill == first.spill])
+        return self._from_kafka(_heads_of_partitions(entries), records, now_us)
+
+    def _from_spill(self, file: str, entries: list[Entry]) -> GivenBack | None:
+        """All rows of a file; None when the store cannot be asked now.
+
+        What is damaged is looked for in Kafka next; a copy of the file is kept for inspection.
+        """
+        topic, epoch = entries[0].topic, entries[0].epoch
+        content = b""
+        try:
+            content = self._folder.read(file)
+            rows, intact = decode_spill(content, topic, epoch)
+        except Unanswered:
+            return None
+        except OSError:
+            rows, intact = Rows.empty(topic, epoch), False
+        if content and not intact:
+            try:
+                self._folder.quarantine(file, content)
+            except OSError:
+                return None
+        # What is of other partitions is given back by whoever holds those.
+        rows = rows.take(np.isin(rows.partition, [entry.partition for entry in entries]))
+        settling = []
+        for entry in entries:
+            found = int((rows.partition == entry.partition).sum())
+            missing = entry.count - found
+            left = replace(entry, count=missing, spill="", policy=DAMAGED) if missing else None
+            settling.append(_Settling(entry, left, found))
+        return self._settled(rows, settling)
+
+    def _from_kafka(self, entries: list[Entry], records: int, now_us: int) -> GivenBack | None:
+        """The beginnings of ranges, one of each partition, read again from Kafka.
+
+        None when Kafka gives nothing now, or the store does not say what the table holds of them.
+        """
+        topic = entries[0].topic
+        if entries[0].epoch != self._epoch:
+            gone = [_Settling(entry, None, 0, lost=True) for entry in entries]
+            return self._settled(Rows.empty(topic, entries[0].epoch), gone)
+        each = max(1, records // len(entries))
+        ranges = {e.partition: (e.start, min(e.end, e.start + each)) for e in entries}
+        fetched, reached, holes = read_between(self._endpoints, topic, ranges, READ_TIMEOUT_S, 1 << 62)
+        if all(reached[entry.partition] == entry.start for entry in entries):
+            return None
+        # What was invalid then is invalid now, and was counted then.
+        judged_us = max(now_us, (fetched.newest_ms or 0) * 1000)  # a clock that was turned back refuses none of them
+        rows = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._wire_format).rows
+        try:
+            rows = rows.take(self._wanted(rows, entries))
+        except (OSError, LakeUnanswered) as error:
+            self._note_refused(error, now_us)
+            return None
+        self._refused_since_us = None
+        holed = {hole.partition for hole in holes}
+        settling = []
+        for entry in entries:
+            to, exact = reached[entry.partition], entry.policy == self._admission.policy
+            found = int((rows.partition == entry.partition).sum()) if exact else None
+            policy = DAMAGED_AND_HOLED if not exact and entry.partition in holed else entry.policy
+            left = replace(entry, start=to, policy=policy) if to < entry.end else None
+            settling.append(_Settling(entry, left, found, lost=exact or policy == DAMAGED_AND_HOLED))
+        return replace(self._settled(rows, settling), records=len(fetched))
+
+    def _note_refused(self, error: OSError | LakeUnanswered, now_us: int) -> None:
+        """Nothing was taken in, so the same piece may be tried again; but not for ever."""
+        if self._refused_since_us is None:
+            self._refused_since_us = now_us
+        if now_us - self._refused_since_us >= GIVE_UP_AFTER_US:
+            raise LakeError(
+                f"What the table holds of the ranges to give back cannot be read: {first_line(error)}",
+                "Nothing is lost: they stay in the ledger. See: k2ctl lake status",
+            ) from error
+
+    def _wanted(self, rows: Rows, entries: list[Entry]) -> np.ndarray:
+        """bool[n]: the rows that were put aside. Where the policy has been edited since: all that are not stored."""
+        wanted = np.zeros(len(rows), np.bool_)
+        priority = self._admission.priorities(rows.trades["symbol"])
+        at = {entry.partition: np.flatnonzero(rows.partition == entry.partition) for entry in entries}
+        edited: dict[int, tuple[int, int]] = {}
+        for entry in entries:
+            here = at[entry.partition]
+            if entry.policy == self._admission.policy:
+                wanted[here] = entry.priorities >> priority[here] & 1
+            elif len(here):
+                edited[entry.partition] = (int(rows.offset[here].min()), int(rows.offset[here].max()) + 1)
+        if edited:
+            stored = stored_identities(self._lake.table(), rows.topic, rows.epoch, edited)
+            for partition, numbers in stored.items():
+                here = at[partition]
+                wanted[here] = ~np.isin(identity_numbers(rows.offset[here], rows.index[here]), numbers)
+        return wanted
+
+    def _settled(self, rows: Rows, settling: list["_Settling"]) -> GivenBack:
+        """Keep what nobody has sent before, and balance the books of each entry."""
+        stored = self._deduplicator.remember(rows)
+        counts: dict[Lane, Counts] = {}
+        settled = []
+        for part in settling:
+            entry = part.entry
+            kept = int((stored.partition == entry.partition).sum())
+            copies = 0 if part.found is None else part.found - kept
+            rest = max(0, entry.count - kept - copies)
+            # What is stored beyond the count had been dropped as copies, of trades that have been forgotten since.
+            copies = entry.count - kept - rest
+            left = None if part.left is None else replace(part.left, count=rest)
+            settled.append((entry, left))
+            change = Counts(stored=kept, duplicate=copies)
+            change += Counts(spilled=-entry.count) if entry.spill else Counts(shed=-entry.count)
+            if left is not None:
+                change += Counts(shed=rest)
+            else:
+                change += Counts(lost=rest) if part.lost else Counts(duplicate=rest)
+            lane = Lane(entry.topic, entry.epoch, entry.partition)
+            counts[lane] = counts.get(lane, Counts()) + change
+        return GivenBack(stored, tuple(settled), counts)
+
+
+@dataclass(frozen=True)
+class _Settling:
+    """An entry of which a part was read.
+
+    left: what of its range is to be read yet. found: rows of the part that had been put aside; None where that cannot
+    be told from copies. lost: whether what is not found at the end of the range is lost, or was a copy.
+    """
+
+    entry: Entry
+    left: Entry | None
+    found: int | None
+    lost: bool = False
+
+
+def _heads_of_partitions(entries: Iterable[Entry]) -> list[Entry]:
+    """The first range of each partition that Kafka holds, all of the epoch of the first."""
+    heads: dict[int, Entry] = {}
+    for entry in entries:
+        if not entry.spill and entry.epoch == next(iter(heads.values()), entry).epoch:
+            heads.setdefault(entry.partition, entry)
+    return list(heads.values())

@@ -1,0 +1,62 @@
+"""How long Kafka will still hold what is owed, so that deferring a trade never becomes losing it."""
+
+import math
+from typing import Final
+
+from k2ctl.clock import Clock
+from k2ctl.domain.ledger import Ledger
+from k2ctl.errors import BrokerError
+from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin, Watermarks
+
+NEEDED_HOURS: Final = 1.0
+"""A topic that keeps its records for less is no place to leave trades in: they are spilled instead."""
+
+CHECK_EVERY_S: Final = 10.0
+PRESSES_BELOW: Final = 0.2
+"""What is owed and lies in the oldest fifth of a log that is being deleted from is given back now, at any level."""
+
+
+class RetentionWatch:
+    """Looks at the log starts of one topic, while Kafka holds something that is owed. retention_s: the topic's own."""
+
+    def __init__(self, endpoints: Endpoints, topic: str, retention_s: float, clock: Clock) -> None:
+        self._endpoints = endpoints
+        self._topic = topic
+        self._retention_s = retention_s
+        self._clock = clock
+        self._due_s = 0.0
+        self._marks: dict[int, Watermarks] = {}
+
+    @property
+    def holds_long_enough(self) -> bool:
+        """Whether trades may be left in Kafka for later. The embedded engine keeps 5 MiB per partition."""
+        return self._endpoints.engine != "embedded" and self._retention_s >= NEEDED_HOURS * 3600
+
+    def presses(self, ledger: Ledger) -> bool:
+        """Whether a range that Kafka holds will soon be deleted."""
+        ranges = [entry for entry in ledger.entries if not entry.spill]
+        if not ranges:
+            return False
+        self._look()
+        return any(self._near_the_start(entry.partition, entry.start) for entry in ranges)
+
+    def _near_the_start(self, partition: int, offset: int) -> bool:
+        mark = self._marks.get(partition)
+        return mark is not None and mark.low > 0 and offset < mark.low + PRESSES_BELOW * (mark.high - mark.low)
+
+    def _look(self) -> None:
+        if self._clock.monotonic_s() < self._due_s:
+            return
+        self._due_s = self._clock.monotonic_s() + CHECK_EVERY_S
+        try:
+            with BrokerAdmin(self._endpoints) as admin:
+                self._marks = admin.watermarks(self._topic)
+        except BrokerError:
+            return  # an old look is better than none; Kafka's absence is told elsewhere
+
+    def left_s(self, oldest_age_s: float | None) -> float | None:
+        """Seconds until retention by time deletes the oldest record that is still needed; None if unknown."""
+        if oldest_age_s is None or self._endpoints.engine == "embedded" or math.isinf(self._retention_s):
+            return None
+        return max(0.0, self._retention_s - oldest_age_s)

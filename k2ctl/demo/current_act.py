@@ -1,0 +1,35 @@
+"""Which act is being played, for the presenter's second terminal: a small file in the folder of the running demo.
+
+It goes with that folder, and counts only while the demo lives.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from k2ctl.demo.cleanup import running
+from k2ctl.home import state_dir
+
+FILE: Final = "act"
+STARTING: Final = -1
+"""The demo runs, and no act has begun."""
+
+
+def give(number: int) -> None:
+    """Say that an act begins. Called within the demo's own state directory."""
+    path = state_dir() / FILE
+    beside = path.with_suffix(".new")
+    beside.write_text(str(number))
+    beside.replace(path)  # so that nobody reads half a file
+
+
+def take() -> int | None:
+    """The number of the act that is being played, STARTING before the first; None when no demo runs."""
+    folder = running()
+    return None if folder is None else _number_in(folder)
+
+
+def _number_in(folder: Path) -> int:
+    try:
+        return int((folder / FILE).read_text())
+    except FileNotFoundError:
+        return STARTING

@@ -1,0 +1,118 @@
+"""What makes one trade a copy of another: the same message_id, symbol, exchange and time; the one definition.
+
+Other prices or fields do not make it another trade, and its place in Kafka (topic, epoch, partition, offset, index)
+only tells a row that was read again from a copy that was sent again.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from k2ctl.domain.stored_rows import ids_of
+
+COPY_COLUMNS: Final = ("message_id", "symbol", "exchange", "timestamp")
+
+_FACTORS: Final = np.array(
+    [0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xC2B2AE3D27D4EB4F,
+     0x165667B19E3779F9], np.uint64,
+)  # fmt: skip
+"""Odd numbers, one for each word of what tells a copy."""
+
+_HALF: Final = np.uint64(32)
+
+
+def are_copies(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """bool[n]: which of n trades are copies of their counterparts (both of dtype `TRADE.message`)."""
+    alike = np.ones(len(some), np.bool_)
+    for word, other in zip(_words(some), _words(others), strict=True):
+        alike &= word == other
+    return alike
+
+
+class CopyIndex:
+    """n trades in the order of a digest, so that copies are found by bisection. Built when it is first asked.
+
+    Equal digests are a hint: what tells a copy is compared in full.
+    """
+
+    def __init__(self, trades: np.ndarray) -> None:
+        self.trades = trades
+
+    def __len__(self) -> int:
+        return len(self.trades)
+
+    def take(self, at: np.ndarray) -> "CopyIndex":
+        """The trades at some positions, each named once, in order."""
+        return self if len(at) == len(self) else CopyIndex(self.trades.take(at))
+
+    @cached_property
+    def _digests(self) -> np.ndarray:
+        mixed = np.zeros(len(self.trades), np.uint64)
+        for word, factor in zip(_words(self.trades), _FACTORS, strict=True):
+            mixed += word * factor
+            mixed ^= mixed >> _HALF
+        return np.asarray(mixed * _FACTORS[0])
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self._digests)
+
+    @cached_property
+    def _ordered(self) -> np.ndarray:
+        return np.asarray(self._digests[self._order])
+
+    @cached_property
+    def repeats(self) -> np.ndarray:
+        """bool[n]: which trades have a copy before them."""
+        repeats = np.zeros(len(self), np.bool_)
+        alike = self._ordered[1:] == self._ordered[:-1]
+        left = np.sort(self._order[np.append(False, alike) | np.append(alike, False)])
+        while len(left):
+            # Of each digest the first trade is new, and its copies are repeats; a collision goes another round.
+            _, first, group = np.unique(self._digests[left], return_index=True, return_inverse=True)
+            copies = are_copies(self.trades.take(left), self.trades.take(left[first])[group])
+            repeats[left[copies]] = True
+            repeats[left[first]] = False
+            left = left[~copies]
+        return repeats
+
+    def holds(self, others: "CopyIndex") -> np.ndarray:
+        """bool[m]: which of the other trades have a copy here."""
+        found = np.zeros(len(others), np.bool_)
+        # Sorted ones are found in the same cache lines: 4 times as fast.
+        first = np.searchsorted(self._ordered, others._ordered, side="left")
+        last = np.searchsorted(self._ordered, others._ordered, side="right")
+        for step in range(int((last - first).max(initial=0))):
+            at = np.flatnonzero(first + step < last)
+            theirs = others._order[at]
+            mine = self._order[first[at] + step]
+            found[theirs] |= are_copies(self.trades.take(mine), others.trades.take(theirs))
+        return found
+
+
+def copy_numbers(table: pa.Table) -> Sequence[np.ndarray]:
+    """`COPY_COLUMNS` of n rows as columns of numbers, the id's first: alike in all of them are the copies of one trade.
+
+    Texts are numbered within the table.
+    """
+    ids = ids_of(table["message_id"]).view(np.uint64).reshape(-1, 2)
+    return ids[:, 1], ids[:, 0], *(_codes(table[name]) for name in ("symbol", "exchange")), _times(table["timestamp"])
+
+
+def _words(trades: np.ndarray) -> list[np.ndarray]:
+    """What tells a copy, as columns uint64[n]."""
+    columns = [trades[name][:, None].view(np.uint64) for name in COPY_COLUMNS]
+    return [column[:, at] for column in columns for at in range(column.shape[1])]
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    whole = column.combine_chunks()
+    encoded = whole if isinstance(whole, pa.DictionaryArray) else whole.dictionary_encode()
+    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False))
+
+
+def _times(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.cast(pa.int64()).to_numpy())

@@ -1,0 +1,72 @@
+"""Step 1: bytes to columns. What does not decode becomes a dead letter, and the rest of the batch goes on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.domain.tally import Tally
+from k2ctl.domain.topics import WireFormat
+from k2ctl.domain.trade import REFERENCE
+from k2ctl.domain.validity import AHEAD, invalid
+from k2ctl.domain.wire import CODECS
+from k2ctl.kafka.dead_letters import DeadLetter
+from k2ctl.kafka.reader import Fetched
+
+
+@dataclass(frozen=True)
+class DecodedBatch:
+    """The good trades of a batch of records, and the letters that the bad ones become."""
+
+    rows: Rows
+    dead_letters: list[DeadLetter]
+
+
+def decode_batch(
+    fetched: Fetched,
+    topic: str,
+    epoch: str,
+    now_us: int,
+    tally: Tally,
+    wire_format: WireFormat = "sbe",
+    checked_us: Callable[[], int] | None = None,
+) -> DecodedBatch:
+    """Decode n records; counts `seen`, `dead_lettered` (trades) and `undecodable` (records) in `tally`.
+
+    checked_us: the time by Kafka, asked for before any trade is refused as ahead of `now_us`.
+    """
+    codec = CODECS[wire_format]
+    decoded = codec.decode(fetched.values)
+    partition, offset = fetched.partition[decoded.record], fetched.offset[decoded.record]
+    tally.add("seen", partition)
+    letters = [
+        DeadLetter(int(fetched.partition[at]), int(fetched.offset[at]), None, reason, fetched.values[at])
+        for at, reason in decoded.broken
+    ]
+    tally.add("undecodable", np.array([letter.partition for letter in letters], np.int32))
+    rows = Rows(
+        topic,
+        epoch,
+        decoded.trades,
+        partition,
+        offset,
+        decoded.index,
+        np.full(len(decoded.trades), ENRICHMENT_SKIPPED, np.int32),
+        REFERENCE.empty(0),
+    )
+    bad = invalid(decoded.trades, now_us)
+    if checked_us is not None and any(AHEAD in reason for reason in bad.values()):
+        bad = invalid(decoded.trades, max(now_us, checked_us()))
+    if bad:
+        where = np.array(sorted(bad))
+        tally.add("dead_lettered", partition[where])
+        alone = np.bincount(decoded.record, minlength=len(fetched))[decoded.record[where]] == 1
+        for at, is_alone in zip(where.tolist(), alone.tolist(), strict=True):
+            # The bytes that came or, of one trade of a frame, what its producer would have sent of it alone.
+            value = fetched.values[decoded.record[at]] if is_alone else codec.encode(rows.trades[[at]], 1)[0]
+            letters.append(DeadLetter(int(partition[at]), int(offset[at]), int(decoded.index[at]), bad[at], value))
+        good = np.ones(len(rows), np.bool_)
+        good[where] = False
+        rows = rows.take(good)
+    return DecodedBatch(rows, letters)

@@ -1,0 +1,233 @@
+"""Topics and offsets of the running stack, on the embedded broker and on real Kafka alike."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec
+
+from k2ctl.errors import BrokerError, NotAllowed
+from k2ctl.home import Endpoints
+from k2ctl.kafka.clients import admin_client
+from k2ctl.kafka.embedded.server import control
+
+ANSWER_TIMEOUT_S: Final = 10.0
+NO_LEADER_YET: Final = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+"""Real Kafka needs a moment to elect the leaders of a topic that was just made, or whose broker has gone."""
+_NOT_ALLOWED: Final = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+_UNREACHED: Final = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN}
+"""The client could not reach Kafka; why, its connections know."""
+
+
+class Watermarks(NamedTuple):
+    """The log of a partition: offsets [low, high)."""
+
+    low: int
+    high: int
+
+
+class BrokerAdmin:
+    """Asks the broker about topics and changes them. Every question has a time limit."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._heard: deque[KafkaError] = deque(maxlen=8)
+        try:
+            self._admin = admin_client(endpoints, self._heard.append)
+        except KafkaException as error:
+            raise BrokerError(
+                f"Kafka's client does not take these settings: {error.args[0].str()}",
+                "Correct `external.kafka.properties` in the profile, then: k2ctl stack up",
+            ) from error
+
+    def __enter__(self) -> "BrokerAdmin":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to give back: librdkafka closes with the last reference."""
+
+    def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
+        """Make a topic, known to the broker on return, with as many copies as Kafka makes by itself.
+
+        False when there is one already. `config` means nothing to the embedded broker.
+        """
+        if self._endpoints.control_socket:
+            return bool(control(self._endpoints.control_socket, "create_topic", name=name, partitions=partitions))
+        topic = NewTopic(name, num_partitions=partitions, config=dict(config or {}))
+        made = True
+        try:
+            self._wait(self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S)[name])
+        except KafkaException as error:
+            code = error.args[0].code()
+            # Kafka asks first who may make a topic, and only then whether it is there.
+            if code != KafkaError.TOPIC_ALREADY_EXISTS and not (code in _NOT_ALLOWED and name in self.topics()):
+                raise self._refused(error) from error
+            made = False
+        self._await_topic(name)
+        return made
+
+    def _await_topic(self, name: str) -> None:
+        """Real Kafka answers when its controller has made a topic; its brokers learn of it a moment later."""
+        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while not self.topics().get(name) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+
+    def delete_topic(self, name: str) -> None:
+        """Remove a topic and its records."""
+        if self._endpoints.control_socket:
+            control(self._endpoints.control_socket, "delete_topic", name=name)
+            return
+        try:
+            self._wait(self._admin.delete_topics([name], request_timeout=ANSWER_TIMEOUT_S)[name])
+        except KafkaException as error:
+            raise self._refused(error) from error
+
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> None:
+        """Drop the records of partitions before the given offsets, as retention does."""
+        if self._endpoints.control_socket:
+            control(self._endpoints.control_socket, "delete_records", name=topic, offsets=dict(before))
+            return
+        wanted = [TopicPartition(topic, partition, offset) for partition, offset in before.items()]
+        try:
+            for future in self._admin.delete_records(wanted, request_timeout=ANSWER_TIMEOUT_S).values():
+                self._wait(future)
+        except KafkaException as error:
+            raise self._refused(error) from error
+
+    def retention_s(self, topic: str) -> float | None:
+        """For how long a topic keeps a record, `inf` for ever; None where Kafka does not tell.
+
+        The embedded broker does not, nor does one whose configuration this user may not see.
+        """
+        if self._endpoints.control_socket:
+            return None
+        asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        try:
+            answer = self._wait(self._admin.describe_configs([asked], request_timeout=ANSWER_TIMEOUT_S)[asked])
+        except KafkaException as error:
+            if error.args[0].code() in _NOT_ALLOWED:
+                return None
+            raise self._refused(error) from error
+        kept_ms = int(answer["retention.ms"].value)
+        return kept_ms / 1000 if kept_ms >= 0 else math.inf
+
+    def topics(self) -> dict[str, int]:
+        """The number of partitions of every topic, internal ones left out."""
+        try:
+            listed = self._admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise self._refused(error) from error
+        return {name: len(topic.partitions) for name, topic in listed.items() if not name.startswith("__")}
+
+    def watermarks(self, topic: str) -> dict[int, Watermarks]:
+        """The log of every partition, in two requests whatever their number.
+
+        Raises:
+            BrokerError: there is no such topic, or Kafka does not answer.
+        """
+        partitions = range(self._partitions(topic))
+        low = self._offsets(topic, partitions, OffsetSpec.earliest())
+        high = self._offsets(topic, partitions, OffsetSpec.latest())
+        return {partition: Watermarks(low[partition], high[partition]) for partition in partitions}
+
+    def high_watermarks(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """The ends of some partitions, in one request.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        return self._offsets(topic, partitions, OffsetSpec.latest())
+
+    def stable_ends(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Up to where partitions can be read: the ends, or where the oldest open transaction begins; in one request.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        return self._offsets(topic, partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
+
+    def committed(self, topic: str, group: str) -> dict[int, int | None]:
+        """The offsets that a group committed, None where it never did. Advisory: the table holds the truth."""
+        wanted = [TopicPartition(topic, partition) for partition in range(self._partitions(topic))]
+        request = ConsumerGroupTopicPartitions(group, wanted)
+        try:
+            answer = self._admin.list_consumer_group_offsets([request], request_timeout=ANSWER_TIMEOUT_S)[group]
+            found = self._wait(answer).topic_partitions
+        except KafkaException as error:
+            raise self._refused(error) from error
+        return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
+
+    def epoch(self, topic: str) -> str:
+        """The name of this incarnation of a topic: changes when Kafka is wiped or the topic is made anew."""
+        if self._endpoints.epoch is not None:
+            return self._endpoints.epoch
+        try:
+            cluster = self._admin.describe_cluster(request_timeout=ANSWER_TIMEOUT_S)
+            described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_TIMEOUT_S)
+            return f"{self._wait(cluster).cluster_id}/{self._wait(described[topic]).topic_id}"
+        except KafkaException as error:
+            raise self._refused(error) from error
+
+    def _partitions(self, topic: str) -> int:
+        count = self.topics().get(topic, 0)
+        if not count:
+            raise BrokerError(f"There is no topic {topic} yet.", "Make it by loading trades: k2ctl load")
+        return count
+
+    def _offsets(
+        self,
+        topic: str,
+        partitions: Collection[int],
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> dict[int, int]:
+        wanted = {TopicPartition(topic, partition): spec for partition in partitions}
+        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            try:
+                answers = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=ANSWER_TIMEOUT_S)
+                return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
+            except KafkaException as error:
+                if error.args[0].code() not in NO_LEADER_YET or time.monotonic() > deadline_s:
+                    raise self._refused(error) from error
+                time.sleep(0.1)
+
+    @staticmethod
+    def _wait(future: Any) -> Any:
+        try:
+            return future.result(ANSWER_TIMEOUT_S + 1)
+        except TimeoutError as error:  # librdkafka's own limit has not been heard of, as after a long standstill
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
+
+    def _refused(self, error: KafkaException) -> BrokerError:
+        """What Kafka said, or what became of the connections to it."""
+        return refused(error, self._failed_connections() if error.args[0].code() in _UNREACHED else "")
+
+    def _failed_connections(self) -> str:
+        self._admin.poll(0.1)
+        heard = [one.str() for one in self._heard if one.code() != KafkaError._ALL_BROKERS_DOWN]
+        told = dict.fromkeys(text.partition(" (after ")[0] for text in heard)
+        if not told and self._endpoints.engine == "external":
+            return " (nothing came back; the listener may want another security.protocol)"
+        return f" ({'; '.join(told)})" if told else ""
+
+
+def refused(error: KafkaException, reasons: str = "") -> BrokerError:
+    """What librdkafka says, as our error."""
+    detail = error.args[0]
+    kind = NotAllowed if detail.code() in _NOT_ALLOWED else BrokerError
+    return kind(f"Kafka does not do what was asked: {detail.str()}{reasons}", "See: k2ctl stack status")

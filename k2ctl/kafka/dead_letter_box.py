@@ -1,0 +1,200 @@
+"""Dead letters as they lie in Kafka: read with the identity of what they were, and sent again, each once."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from k2ctl.domain.topics import DEAD_LETTER_SUFFIX, retried_topic
+from k2ctl.errors import BrokerError
+from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import consumer_config, producer_config
+from k2ctl.kafka.dead_letters import FLUSH_TIMEOUT_S, LARGEST_BYTES
+from k2ctl.kafka.reader import AT_ENDS
+
+MOST_LETTERS: Final = 200_000
+"""Of one topic so many are looked at, the newest."""
+
+SILENCE_S: Final = 10.0
+SENT_TOGETHER: Final = 500
+"""What a kill in the middle of a retry may send a second time; consumers drop it as a copy."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter. place: PARTITION:OFFSET in the dead-letter topic. at_ms: when it was published there.
+
+    topic, epoch, partition, offset, index: where the record was; index is the trade's place in it, None where the whole
+    record is the letter. size: bytes of the whole value, of which `value` may be the beginning. copies: how often it
+    was published. retried: it was sent again.
+    """
+
+    place: str
+    at_ms: int
+    reason: str
+    topic: str
+    epoch: str
+    partition: int
+    offset: int
+    index: int | None
+    size: int
+    value: bytes
+    copies: int = 1
+    retried: bool = False
+
+    @property
+    def identity(self) -> str:
+        """The same for every copy of a letter, and for no other."""
+        return f"{self.epoch}/{self.partition}/{self.offset}/{'' if self.index is None else self.index}"
+
+    @property
+    def cut(self) -> bool:
+        """Whether Kafka took only the beginning of the value."""
+        return len(self.value) < self.size
+
+
+@dataclass(frozen=True)
+class Letters:
+    """found: oldest first, by topic. not_read: older letters than those, which nobody looked at."""
+
+    found: tuple[Letter, ...]
+    not_read: int
+
+
+def read_letters(endpoints: Endpoints, topic: str = "") -> Letters:
+    """The dead letters of a topic of trades, or of all; copies of one as one.
+
+    Raises:
+        BrokerError: Kafka does not answer, or gives a letter not back.
+    """
+    found: list[Letter] = []
+    not_read = 0
+    with BrokerAdmin(endpoints) as admin:
+        names = [name for name in sorted(admin.topics()) if name.endswith(DEAD_LETTER_SUFFIX)]
+        for name in names if not topic else [n for n in names if n == topic + DEAD_LETTER_SUFFIX]:
+            source = name.removesuffix(DEAD_LETTER_SUFFIX)
+            retried = {message.key() for message in _messages(endpoints, admin, retried_topic(source))}
+            by_identity: dict[str, Letter] = {}
+            for message in _messages(endpoints, admin, name, MOST_LETTERS):
+                letter = _letter_of(message, source)
+                first = by_identity.get(letter.identity)
+                by_identity[letter.identity] = replace(first, copies=first.copies + 1) if first else letter
+            found += [replace(one, retried=one.identity.encode() in retried) for one in by_identity.values()]
+            not_read += sum(max(0, mark.high - mark.low - MOST_LETTERS) for mark in admin.watermarks(name).values())
+    return Letters(tuple(found), not_read)
+
+
+def _letter_of(message: Message, source: str) -> Letter:
+    """A letter; of a record that k2ctl did not publish, its own place is its identity."""
+    headers: dict[str, Any] = dict(cast("list[Any]", message.headers() or []))
+
+    def text(name: str, otherwise: str) -> str:
+        found = headers.get(name)
+        return otherwise if found is None else str(found, "utf-8", "replace")
+
+    def number(name: str, otherwise: int) -> int:
+        found = text(name, "")
+        return int(found) if found.isdecimal() else otherwise
+
+    value = message.value() or b""
+    return Letter(
+        place=f"{message.partition()}:{message.offset()}",
+        at_ms=message.timestamp()[1],
+        reason=text("k2-reason", "not told: another program published it"),
+        topic=text("k2-topic", source),
+        epoch=text("k2-epoch", "dead letter"),
+        partition=number("k2-partition", message.partition() or 0),
+        offset=number("k2-offset", message.offset() or 0),
+        index=number("k2-index", 0) if text("k2-index", "") else None,
+        size=number("k2-bytes", len(value)),
+        value=value,
+    )
+
+
+def retry(endpoints: Endpoints, letters: Sequence[Letter]) -> int:
+    """Send letters to the topics and partitions that they came from, and write down that they were; how many.
+
+    A letter that was sent again before, or that was cut, is not sent.
+
+    Raises:
+        BrokerError: a topic is gone, or Kafka acknowledged less; what it did acknowledge is written down.
+    """
+    wanted = [letter for letter in letters if not letter.retried and not letter.cut]
+    with BrokerAdmin(endpoints) as admin:
+        sizes = admin.topics()
+        for topic in sorted({letter.topic for letter in wanted}):
+            if topic not in sizes:
+                raise BrokerError(f"The topic {topic} is gone.", "Make it by a consumer: k2ctl consume")
+            admin.create_topic(retried_topic(topic), 1, {"cleanup.policy": "compact"})
+    producer = Producer(
+        producer_config(endpoints, **{"message.max.bytes": LARGEST_BYTES, "delivery.report.only.error": False})
+    )
+    for at in range(0, len(wanted), SENT_TOGETHER):
+        _send_again(producer, wanted[at : at + SENT_TOGETHER], sizes)
+    return len(wanted)
+
+
+def _send_again(producer: Producer, letters: Sequence[Letter], sizes: dict[str, int]) -> None:
+    """1. Send. 2. Write down what was acknowledged. 3. Complain of the rest."""
+    acknowledged: list[Letter] = []
+    failed: list[str] = []
+
+    def send(topic: str, value: bytes, key: str | None, letter: Letter, partition: int) -> None:
+        def heard(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error.str())
+            elif key is None:
+                acknowledged.append(letter)
+
+        try:
+            producer.produce(
+                topic, value, key, partition, on_delivery=heard, headers={"k2-retried": letter.identity.encode()}
+            )
+        except KafkaException as error:
+            failed.append(error.args[0].str())
+
+    for letter in letters:
+        anywhere = letter.partition >= sizes[letter.topic]  # the topic was made anew, with fewer partitions
+        send(letter.topic, letter.value, None, letter, -1 if anywhere else letter.partition)
+    left = producer.flush(FLUSH_TIMEOUT_S)
+    for letter in tuple(acknowledged):
+        send(retried_topic(letter.topic), b"retried", letter.identity, letter, 0)
+    left += producer.flush(FLUSH_TIMEOUT_S)
+    if left or failed:
+        raise BrokerError(
+            f"{left + len(failed)} records were not acknowledged: {(failed or ['timeout'])[0]}",
+            "What was is written down; the same command goes on: k2ctl dead-letters retry",
+        )
+
+
+def _messages(endpoints: Endpoints, admin: BrokerAdmin, topic: str, newest: int = 1 << 62) -> Iterator[Message]:
+    """The newest records of each partition of a topic, up to where it ends now; none where there is no such topic."""
+    if topic not in admin.topics():
+        return
+    marks = {p: mark for p, mark in admin.watermarks(topic).items() if mark.high > mark.low}
+    ends = {partition: mark.high for partition, mark in marks.items()}
+    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-letters", **AT_ENDS}))
+    try:
+        consumer.assign([TopicPartition(topic, p, max(mark.low, mark.high - newest)) for p, mark in marks.items()])
+        deadline_s = time.monotonic() + SILENCE_S
+        while ends:
+            for message in consumer.consume(500, 0.05):
+                deadline_s = time.monotonic() + SILENCE_S
+                error, partition, offset = message.error(), message.partition(), message.offset() or 0
+                if error is not None and error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                    raise BrokerError(f"Kafka refused to deliver {topic}: {error.str()}", "See: k2ctl stack status")
+                if error is None and offset < ends.get(partition or 0, 0):
+                    yield message
+                if (error is None and offset + 1 >= ends.get(partition or 0, 0)) or _at_end(error):
+                    ends.pop(partition or 0, None)
+            if time.monotonic() > deadline_s:
+                raise BrokerError(f"Kafka did not give all of {topic} in time.", "See: k2ctl stack status")
+    finally:
+        consumer.close()
+
+
+def _at_end(error: KafkaError | None) -> bool:
+    return error is not None and error.code() == KafkaError._PARTITION_EOF

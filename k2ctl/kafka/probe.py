@@ -1,0 +1,98 @@
+"""Does Kafka work: one record produced and read back."""
+
+import time
+import uuid
+from typing import Final
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
+
+from k2ctl.clock import Clock, SystemClock
+from k2ctl.domain.topics import is_trades_topic
+from k2ctl.errors import BrokerError
+from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin, refused
+from k2ctl.kafka.clients import producer_config
+from k2ctl.kafka.reader import read_between
+
+PROBE_TOPIC: Final = "k2.probe"
+CLOCK_TOPIC: Final = "k2.clock"
+"""Its records carry the time at which the broker appended them, not the producer's."""
+
+AT_ONCE: Final = {"linger.ms": 0, "enable.idempotence": False}
+"""An idempotent client waits half a second for its producer id before it sends; a probe sent twice does no harm."""
+
+
+def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
+    """Produce a record to `k2.probe` and read it back.
+
+    Raises:
+        NotAllowed: this user may not use that topic.
+        BrokerError: it did not come back in time.
+    """
+    with BrokerAdmin(endpoints) as admin:
+        admin.topics()
+        admin.create_topic(PROBE_TOPIC, 1, {"retention.ms": "60000"})
+        before = admin.watermarks(PROBE_TOPIC)[0].high
+        word = uuid.uuid4().bytes
+        producer = Producer(producer_config(endpoints, **AT_ONCE))
+        told: list[KafkaError | None] = []
+        try:
+            producer.produce(PROBE_TOPIC, word, partition=0, on_delivery=lambda error, _: told.append(error))
+            left = producer.flush(timeout_s)
+        except KafkaException as error:
+            raise BrokerError(f"Kafka took no record: {error}", "See: k2ctl stack logs kafka") from error
+        if left:
+            raise BrokerError("Kafka acknowledged no record in time.", "See: k2ctl stack logs kafka")
+        if told and told[0] is not None:
+            raise refused(KafkaException(told[0]))
+        after = admin.watermarks(PROBE_TOPIC)[0].high
+    fetched, _, _ = read_between(endpoints, PROBE_TOPIC, {0: (before, after)}, timeout_s, limit_records=1000)
+    if word not in fetched.values:
+        raise BrokerError("Kafka did not give a record back in time.", "See: k2ctl stack logs kafka")
+
+
+def newest_record_ahead_s(endpoints: Endpoints, timeout_s: float) -> float | None:
+    """How far the newest record of any topic of trades is ahead of this machine's clock; None without records.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+    """
+    newest: list[int] = []
+    with BrokerAdmin(endpoints) as admin:
+        for topic in [name for name in admin.topics() if is_trades_topic(name)]:
+            marks = admin.watermarks(topic)
+            last = {p: (max(mark.low, mark.high - 1), mark.high) for p, mark in marks.items()}
+            fetched, _, _ = read_between(endpoints, topic, last, timeout_s, limit_records=len(last))
+            newest += [] if fetched.newest_ms is None else [fetched.newest_ms]
+    return max(newest) / 1e3 - time.time() if newest else None
+
+
+def clock_ahead_s(endpoints: Endpoints, timeout_s: float, clock: Clock | None = None) -> float | None:
+    """How far Kafka's clock is ahead of this machine's, exact to half a round trip; None where it gives no time.
+
+    Raises:
+        BrokerError: no record was acknowledged in time.
+    """
+    now_us = (clock or SystemClock()).now_us
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(CLOCK_TOPIC, 1, {"retention.ms": "60000", "message.timestamp.type": "LogAppendTime"})
+    acknowledged: list[tuple[Message, float]] = []
+    producer = Producer(producer_config(endpoints, **AT_ONCE, **{"delivery.report.only.error": False}))
+
+    def heard(_: KafkaError | None, message: Message) -> None:
+        acknowledged.append((message, now_us() / 1e6))
+
+    def ask() -> tuple[Message, float, float]:
+        sent_s = now_us() / 1e6
+        producer.produce(CLOCK_TOPIC, b"?", partition=0, on_delivery=heard)
+        if producer.flush(timeout_s) or acknowledged[-1][0].error():
+            raise BrokerError("Kafka acknowledged no record in time.", "See: k2ctl stack logs kafka")
+        return acknowledged[-1][0], sent_s, acknowledged[-1][1]
+
+    try:
+        ask()  # the first one waits for the connection
+        message, sent_s, back_s = ask()
+    except KafkaException as error:
+        raise BrokerError(f"Kafka took no record: {error}", "See: k2ctl stack logs kafka") from error
+    kind, appended_ms = message.timestamp()
+    return appended_ms / 1e3 - (sent_s + back_s) / 2 if kind == TIMESTAMP_LOG_APPEND_TIME else None

@@ -1,0 +1,82 @@
+"""The ends of partitions, followed beside the reading of them.
+
+What comes with a fetch is the watermark of the last fetch; a consumer whose queue is full does not fetch, and would
+take a growing lag for a steady one.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from k2ctl.errors import BrokerError, first_line
+from k2ctl.home import Endpoints
+from k2ctl.kafka.admin import BrokerAdmin
+
+EVERY_S: Final = 0.5
+KNOWN_FOR_S: Final = 5.0
+"""How long an answer counts; without a newer one the watermarks are unknown."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Kafka has not answered for `seconds`. said: what its client says of it, empty while it has said nothing."""
+
+    servers: str
+    seconds: float
+    said: str
+
+    def __str__(self) -> str:
+        return (
+            f"Kafka at {self.servers} has not answered for {self.seconds:.0f} s{': ' if self.said else ''}{self.said}"
+        )
+
+
+class WatermarkFollower:
+    """Asks the broker twice a second, on a thread of its own."""
+
+    def __init__(self, endpoints: Endpoints, topic: str, known: Mapping[int, int]) -> None:
+        """known: partition → high watermark, as just asked; the partitions to follow."""
+        self._endpoints = endpoints
+        self._topic = topic
+        self._partitions = tuple(known)
+        self._known: tuple[float, dict[int, int]] = (time.monotonic(), dict(known))
+        self._held: dict[int, tuple[int, int]] = {}
+        self._said = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="k2-watermarks", daemon=True)
+        self._thread.start()
+
+    def latest(self) -> dict[int, int] | None:
+        """Partition → high watermark, at most five seconds old; None when Kafka has not answered for that long."""
+        at_s, marks = self._known
+        return marks if marks and time.monotonic() - at_s < KNOWN_FOR_S else None
+
+    @property
+    def held(self) -> Mapping[int, tuple[int, int]]:
+        """Partition → (last stable offset, end), where an open transaction lies between the two."""
+        return self._held
+
+    def silence(self) -> Silence | None:
+        """Since when Kafka has not answered; None while it does."""
+        silent_s = time.monotonic() - self._known[0]
+        return Silence(self._endpoints.bootstrap_servers, silent_s, self._said) if silent_s >= KNOWN_FOR_S else None
+
+    def _run(self) -> None:
+        with BrokerAdmin(self._endpoints) as admin:
+            while not self._stop.is_set():
+                try:
+                    # The ends first: what is committed between the two questions is no open transaction.
+                    highs = admin.high_watermarks(self._topic, self._partitions)
+                    self._known, self._said = (time.monotonic(), highs), ""
+                    stable = admin.stable_ends(self._topic, self._partitions)
+                    self._held = {p: (stable[p], high) for p, high in highs.items() if stable[p] < high}
+                except BrokerError as error:
+                    self._said = first_line(error)
+                self._stop.wait(EVERY_S)
+
+    def close(self) -> None:
+        """Stop asking; a question under way is not waited for."""
+        self._stop.set()
+        self._thread.join(0.2)

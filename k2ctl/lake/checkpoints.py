@@ -1,0 +1,87 @@
+"""How far the table is and what it owes, from one metadata file; refuses to trust a table that was rolled back."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+
+from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_COMMIT_ID, Progress
+from k2ctl.errors import LakeError, RolledBack
+from k2ctl.lake.side_folder import ledger_of
+
+_STOP: Final = "Look at it with: k2ctl lake status. Going on would lose or double trades."
+
+
+def progress_of(table: Table) -> Progress:
+    """The offsets and counts that the table's current metadata holds.
+
+    Raises:
+        LakeError: rows without offsets. RolledBack: offsets that the table's history cannot contain.
+    """
+    current = table.metadata.current_snapshot()
+    if PROPERTY not in table.metadata.properties and current is not None and _has_rows(current):
+        raise LakeError(f"The table holds rows but no offsets ({PROPERTY} is missing).", _STOP)
+    progress = recorded_progress(table)
+    if progress.commit_id and not history_may_contain(table.metadata, progress):
+        raise _rolled_back(table.metadata, progress)
+    return progress
+
+
+def recorded_progress(table: Table) -> Progress:
+    """What the properties say, whatever the current snapshot is."""
+    text = table.metadata.properties.get(PROPERTY)
+    return Progress() if text is None else replace(Progress.loads(text), ledger=ledger_of(table))
+
+
+def _rolled_back(metadata: TableMetadata, progress: Progress) -> RolledBack:
+    now, then = metadata.current_snapshot_id, snapshot_of_commit(metadata, progress.commit_id)
+    where = f"snapshot {then.snapshot_id}" if then else f"commit {progress.commit_id}, whose snapshot has expired"
+    way_back = " Or take it back: k2ctl lake undo-rollback" if then else ""
+    return RolledBack(
+        f"The table was rolled back: snapshot {now} is its current one, and its offsets are from {where}.",
+        f"Keep it so, with its offsets of then: k2ctl lake accept-rollback.{way_back}",
+    )
+
+
+def _has_rows(snapshot: Snapshot) -> bool:
+    if snapshot.summary is None:
+        return True
+    return snapshot.summary.additional_properties.get("total-records", "0") != "0"
+
+
+def history_may_contain(metadata: TableMetadata, progress: Progress) -> bool:
+    """Whether the commit that wrote the offsets is an ancestor of the current snapshot, or was one and expired."""
+    for snapshot in ancestors(metadata):
+        if commit_id_of(snapshot) == progress.commit_id:
+            return True
+        if (snapshot.sequence_number or 0) <= progress.sequence_number:
+            return False
+    # Every ancestor still known is younger than that commit: it has expired, or there is no snapshot at all.
+    return metadata.current_snapshot() is not None
+
+
+def is_in_history(table: Table, commit_id: str) -> bool:
+    """Whether the table was built upon a K2 commit, as far as its snapshots have not expired."""
+    return any(commit_id_of(snapshot) == commit_id for snapshot in ancestors(table.metadata))
+
+
+def ancestors(metadata: TableMetadata, snapshot: Snapshot | None = None) -> Iterator[Snapshot]:
+    """A snapshot, by default the current one, and its ancestors, newest first, as far as they have not expired."""
+    by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
+    snapshot = snapshot or metadata.current_snapshot()
+    while snapshot is not None:
+        yield snapshot
+        snapshot = by_id.get(snapshot.parent_snapshot_id or -1)
+
+
+def snapshot_of_commit(metadata: TableMetadata, commit_id: str) -> Snapshot | None:
+    """The snapshot that a K2 commit made, whether the current one is built upon it or not; None once it has expired."""
+    return next((snapshot for snapshot in metadata.snapshots if commit_id_of(snapshot) == commit_id), None)
+
+
+def commit_id_of(snapshot: Snapshot) -> str:
+    """The id of the K2 commit that made a snapshot; empty for one that others made."""
+    return (snapshot.summary.additional_properties.get(SUMMARY_COMMIT_ID) or "") if snapshot.summary else ""

@@ -1,0 +1,123 @@
+"""The data files that the table's current snapshot consists of, hour by hour."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pyiceberg.conversions import from_bytes
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.types import TimestamptzType
+
+from k2ctl.domain.rows import HOUR_US
+from k2ctl.errors import UsageError
+from k2ctl.lake.manifests import data_entries, data_manifests
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR: Final = timedelta(hours=1)
+_ANY_HOUR: Final = (0, 1 << 32)
+
+
+@dataclass(frozen=True)
+class LiveFile:
+    """A data file of the current snapshot.
+
+    hour: of its first timestamp, in hours since 1970. added_ms: when it was committed; None once that snapshot
+    has expired. more_hours: from that hour to the one of its last timestamp; 0 in a file of ours.
+    """
+
+    file: DataFile
+    hour: int
+    added_ms: int | None
+    more_hours: int = 0
+
+    @property
+    def last_hour(self) -> int:
+        return self.hour + self.more_hours
+
+    @property
+    def path(self) -> str:
+        return self.file.file_path
+
+    @property
+    def rows(self) -> int:
+        return self.file.record_count
+
+    @property
+    def bytes(self) -> int:
+        return self.file.file_size_in_bytes
+
+
+def live_files(table: Table, snapshot: Snapshot | None = None) -> list[LiveFile]:
+    """All data files of a snapshot (None: the current one), whatever partition spec each was written under.
+
+    Raises:
+        LakeError: the table has delete files, which K2 never writes; or its manifests cannot be read.
+    """
+    metadata = table.metadata
+    timestamp = metadata.schema().find_field("timestamp").field_id
+    times = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
+    found = []
+    for manifest in data_manifests(table, snapshot or metadata.current_snapshot()):
+        for entry in data_entries(table, manifest):
+            added_ms = times.get(entry.snapshot_id) if entry.snapshot_id is not None else None
+            first, last = _hours(entry.data_file, timestamp)
+            found.append(LiveFile(entry.data_file, first, added_ms, last - first))
+    return found
+
+
+def _hours(file: DataFile, timestamp: int) -> tuple[int, int]:
+    """The first and the last hour of a file's timestamps; as wide as can be where its manifest does not tell."""
+    first, last = (file.lower_bounds or {}).get(timestamp), (file.upper_bounds or {}).get(timestamp)
+    if first is None or last is None:
+        return _ANY_HOUR
+    return _hour_of(first), _hour_of(last)
+
+
+def _hour_of(bound: bytes) -> int:
+    return int(from_bytes(TimestamptzType(), bound)) // HOUR_US
+
+
+def by_hour(files: Iterable[LiveFile]) -> dict[int, list[LiveFile]]:
+    """Files of one hour each, by hour, the oldest first; those of others that hold several hours are left out."""
+    hours: dict[int, list[LiveFile]] = defaultdict(list)
+    for file in files:
+        if not file.more_hours:
+            hours[file.hour].append(file)
+    return dict(sorted(hours.items()))
+
+
+def by_stretch(files: Iterable[LiveFile]) -> list[list[LiveFile]]:
+    """Files whose hours overlap together, the oldest first: no trade of a later group is before one of an earlier."""
+    stretches: list[list[LiveFile]] = []
+    last_hour = -1
+    for file in sorted(files, key=lambda file: file.hour):
+        if not stretches or file.hour > last_hour:
+            stretches.append([])
+        stretches[-1].append(file)
+        last_hour = max(last_hour, file.last_hour)
+    return stretches
+
+
+def hours_name(first: int, last: int) -> str:
+    """`2014-03-10T05`, UTC; of several hours the first and the last."""
+    if (first, last) == _ANY_HOUR:
+        return "not known"
+    return hour_name(first) if first == last else f"{hour_name(first)}..{hour_name(last)}"
+
+
+def hour_name(hour: int) -> str:
+    """`2014-03-10T05`, UTC."""
+    return (_EPOCH + hour * _HOUR).strftime("%Y-%m-%dT%H")
+
+
+def parse_hour(text: str) -> int:
+    """The hour that `2014-03-10T05`, or any ISO time within it, names; UTC unless it says otherwise."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"'{text}' is not an hour.", "Write it as 2014-03-10T05 (UTC).") from None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _HOUR

@@ -1,0 +1,69 @@
+"""The table's books at one moment: do the counters add up, and is every file there in which trades were put aside."""
+
+from dataclasses import dataclass
+
+from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.live_files import live_files
+from k2ctl.lake.side_folder import SPILL, AsideFolder, aside_locations, ledger_of
+
+
+@dataclass(frozen=True)
+class Books:
+    """What the table says of itself, against what lies there.
+
+    unbalanced: lanes in which seen is not the sum of its parts. rows: what the data files hold; equals total.stored.
+    owed: trades put aside. missing_spills: files that the ledger names and that are not there. forgotten_spills:
+    files that it does not name; a consumer that is about to commit has some too. ended: earlier incarnations of topics,
+    which were given up with what was unread of them.
+    """
+
+    rows: int
+    total: Counts
+    unbalanced: tuple[str, ...]
+    owed: int
+    missing_spills: tuple[str, ...]
+    forgotten_spills: tuple[str, ...]
+    ended: tuple[str, ...] = ()
+
+    @property
+    def balanced(self) -> bool:
+        """The accounting identity holds in every lane, and the rows stored are the rows that are there."""
+        return not self.unbalanced and self.total.stored == self.rows
+
+
+def read_books(lake: Lake) -> Books | None:
+    """Read them, from one metadata file; None before the first consumer has made the table.
+
+    Raises:
+        LakeError: catalog or warehouse do not answer, or the offsets cannot be trusted.
+    """
+    table = lake.find_table()
+    if table is None:
+        return None
+    with lake.answering():
+        # Listed before the metadata is read: what is committed in between is then known.
+        before = set(AsideFolder(table).names(SPILL))
+        table = lake.table()
+        progress, ledger, owed = progress_of(table), ledger_of(table), _spill_names(lake)
+        missing = owed - before - set(AsideFolder(table).names(SPILL))
+        return Books(
+            rows=sum(file.rows for file in live_files(table)),
+            total=progress.total(),
+            unbalanced=tuple(
+                f"{lane.topic} partition {lane.partition}"
+                for lane, head in sorted(progress.heads.items())
+                if not head.counts.balanced
+            ),
+            owed=ledger.count,
+            # One that was given back since is no longer named.
+            missing_spills=tuple(sorted(missing & _spill_names(lake))) if missing else (),
+            forgotten_spills=tuple(sorted(before - owed)),
+            ended=tuple(sorted({lane.epoch for lane in progress.heads if lane.partition == RETIRED_PARTITION})),
+        )
+
+
+def _spill_names(lake: Lake) -> set[str]:
+    locations = aside_locations(lake.table())
+    return {location.rpartition("/")[2] for location in locations if f"/{SPILL}/" in location}

@@ -1,0 +1,207 @@
+"""Keeping the table young and clean: expiry, compaction and collection, one step at a time, under a lease."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from k2ctl.clock import Clock
+from k2ctl.errors import LakeError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.commit import Try, commit_optimistically
+from k2ctl.lake.live_files import LiveFile, by_hour, live_files
+from k2ctl.lake.maintenance.compaction import Compaction, Compactor
+from k2ctl.lake.maintenance.lease import Lease
+from k2ctl.lake.maintenance.orphans import Collected, collect
+from k2ctl.lake.maintenance.size_tiers import due
+from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.transaction import QuickTransaction
+from k2ctl.profiles.model import Lake as LakeProfile
+
+STEP_EVERY_S: Final = 5.0
+"""With four commits a second an hour gains twenty files in this time, so that it stays under forty."""
+
+EXPIRE_EVERY_S: Final = 60.0
+COLLECT_EVERY_S: Final = 600.0
+
+
+@dataclass(frozen=True)
+class MaintenanceReport:
+    """What one step did: one of a compaction, expired snapshots, or collected files."""
+
+    compaction: Compaction | None = None
+    expired: int = 0
+    collected: Collected | None = None
+
+
+class Maintainer:
+    """Does what is most due, one thing per `step`. Not thread-safe; has a lake of its own."""
+
+    def __init__(self, lake: Lake, profile: LakeProfile, clock: Clock, stop: threading.Event | None = None) -> None:
+        self._lake = lake
+        self._profile = profile
+        self._clock = clock
+        self._lease = Lease(lake, clock)
+        self._compactor = Compactor(lake, clock, self._lease, stop)
+        self._expire_due_s = clock.monotonic_s() + EXPIRE_EVERY_S
+        self._collect_due_s = clock.monotonic_s() + COLLECT_EVERY_S
+
+    def step(self) -> MaintenanceReport | None:
+        """One piece of work, or None when nothing is due or another process holds the lease.
+
+        Raises:
+            LakeError: the catalog or the table's files could not be used; the table is as it was.
+        """
+        if self._lake.find_table() is None or not self._lease.acquire():
+            return None
+        try:
+            # Compaction last: a busy table always has something to merge, and what has a time of its own would wait.
+            return self._expiry() or self._collection() or self._compaction()
+        finally:
+            self._lease.release()
+
+    def _expiry(self) -> MaintenanceReport | None:
+        if self._clock.monotonic_s() < self._expire_due_s:
+            return None
+        self._expire_due_s = self._clock.monotonic_s() + EXPIRE_EVERY_S
+        expired = expire(self._lake, SnapshotRetention.from_profile(self._profile.expire), self._clock)
+        return MaintenanceReport(expired=expired) if expired else None
+
+    def _compaction(self) -> MaintenanceReport | None:
+        """One hour's; one that fails keeps no other from it, and is told when there is none."""
+        files, failed = live_files(self._lake.table()), None
+        for chosen in due(files, self._profile.compact_after_files, self._clock.now_us() // 1000):
+            try:
+                done = self._compactor.compact(chosen)
+            except LakeError as error:
+                failed = failed or error
+                continue
+            return MaintenanceReport(compaction=done) if done else None
+        if failed is not None:
+            raise failed
+        return None
+
+    def _collection(self) -> MaintenanceReport | None:
+        if self._clock.monotonic_s() < self._collect_due_s:
+            return None
+        self._collect_due_s = self._clock.monotonic_s() + COLLECT_EVERY_S
+        collected = collect(self._lake, self._profile.collect_after_s, self._clock)
+        return MaintenanceReport(collected=collected) if collected.files else None
+
+
+def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
+    """Drop the snapshots that `retention` lets go; returns how many. Their files are left to the collector.
+
+    Raises:
+        LakeError: appenders won every race, or the catalog does not answer.
+    """
+
+    def once(_: Try) -> int:
+        table = lake.table()
+        progress_of(table)  # the snapshots that lead back to its offsets stay
+        with QuickTransaction(table) as transaction:
+            return retention.stage(transaction, clock.now_us() // 1000)
+
+    return commit_optimistically(once, what="Expiry", hint="Try again: k2ctl lake expire", clock=clock)
+
+
+def compact_now(
+    lake: Lake, clock: Clock, choose: Callable[[Sequence[LiveFile]], list[list[LiveFile]]]
+) -> list[Compaction]:
+    """Compact what `choose` picks of the live files, hour by hour, for `k2ctl lake compact`.
+
+    Raises:
+        LakeError: another process is maintaining the table.
+    """
+    lease = Lease(lake, clock)
+    if not lease.acquire():
+        raise LakeError(f"Maintenance is under way already: {lease.holder()}.", "Wait for it, or try again.")
+    try:
+        compactor = Compactor(lake, clock, lease)
+        done = (compactor.compact(files) for files in choose(live_files(lake.table())))
+        return [compaction for compaction in done if compaction is not None]
+    finally:
+        lease.release()
+
+
+def whole_hours(files: Sequence[LiveFile], hour: int | None = None) -> list[list[LiveFile]]:
+    """Every hour with more than one file, or the one that is named: all its files."""
+    hours = by_hour(files)
+    return [members for at, members in hours.items() if len(members) > 1 and hour in (None, at)]
+
+
+@dataclass(frozen=True)
+class MaintenanceTotals:
+    """What background maintenance has done since it started; last_error: why its last step failed, if it did."""
+
+    compactions: int = 0
+    files_merged: int = 0
+    snapshots_expired: int = 0
+    files_collected: int = 0
+    last_error: str = ""
+
+    def counts(self) -> dict[str, int]:
+        """The totals by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "last_error"}
+
+    def plus(self, report: MaintenanceReport | None) -> "MaintenanceTotals":
+        """The totals after one more step."""
+        if report is None:
+            return replace(self, last_error="")
+        merged = report.compaction
+        return MaintenanceTotals(
+            self.compactions + (merged is not None),
+            self.files_merged + (merged.files_before if merged else 0),
+            self.snapshots_expired + report.expired,
+            self.files_collected + (report.collected.files if report.collected else 0),
+        )
+
+
+class BackgroundMaintenance:
+    """A `Maintainer` on a thread of its own, with a lake of its own. A failing step is noted and tried again."""
+
+    def __init__(
+        self, open_lake: Callable[[], Lake], profile: LakeProfile, clock: Clock, every_s: float = STEP_EVERY_S
+    ) -> None:
+        self._open_lake = open_lake
+        self._profile = profile
+        self._clock = clock
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._totals = MaintenanceTotals()
+        self._thread = threading.Thread(target=self._run, name="k2-maintenance", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first step comes after one interval."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End: a merge under way is given up between two chunks of rows."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def snapshot(self) -> MaintenanceTotals:
+        """What has been done so far."""
+        return self._totals
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                with self._open_lake() as lake:
+                    self._maintain(Maintainer(lake, self._profile, self._clock, self._stop))
+            except Exception as error:  # the catalog was away when it was opened; the consumer goes on
+                self._note(error)
+
+    def _maintain(self, maintainer: Maintainer) -> None:
+        """One step at a time, until the end."""
+        while not self._stop.is_set():
+            try:
+                self._totals = self._totals.plus(maintainer.step())
+            except Exception as error:  # the consumer goes on, whatever happens here
+                self._note(error)
+            self._stop.wait(self._every_s)
+
+    def _note(self, error: Exception) -> None:
+        self._totals = replace(self._totals, last_error=f"{type(error).__name__}: {error}")

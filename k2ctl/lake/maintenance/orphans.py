@@ -1,0 +1,185 @@
+"""The collector: deletes files that nothing refers to any more. pyiceberg's expiry deletes none.
+
+A file is garbage when it lies under the table's location, no snapshot and no entry of the metadata log reaches
+it, and it is older than the longest that a writer may take between writing a file and committing it, or a query
+between planning and reading.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table import Table
+
+from k2ctl.clock import Clock
+from k2ctl.domain.topics import TABLE
+from k2ctl.errors import LakeError, first_line
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.database import rows_of
+from k2ctl.lake.dedup_files import live_dedup_names
+from k2ctl.lake.manifests import all_manifests, entries_of
+from k2ctl.lake.place import SUFFIX as METADATA
+from k2ctl.lake.place import last_commit, read_all
+from k2ctl.lake.side_folder import QUARANTINE, SUFFIX, aside_locations
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A file of the table's, or beside it, that nothing refers to. name: relative to its location."""
+
+    name: str
+    bytes: int
+    age_s: float
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What the collector removed, or with `dry_run` would remove; `young` orphans were left for later."""
+
+    files: int
+    bytes: int
+    young: int
+    dry_run: bool
+
+
+def collect(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bool = False) -> Collected:
+    """Delete the orphans that are older than `older_than_s`; a file that is gone already is no error."""
+    table = lake.table()
+    progress_of(table)  # in a table that was rolled back the way back stays open
+    lake.require_known(TABLE, table)
+    with lake.answering():
+        found = orphans(lake, clock)
+    old = [orphan for orphan in found if orphan.age_s >= older_than_s]
+    if not dry_run and old:
+        filesystem, root = _file_system(lake.table())
+        for orphan in old:
+            try:
+                filesystem.delete_file(_path(root, orphan.name))
+            except FileNotFoundError:
+                continue
+    return Collected(len(old), sum(orphan.bytes for orphan in old), len(found) - len(old), dry_run)
+
+
+def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
+    """The files that nothing refers to, of any age: of the table, and spill, ledger and dedup files beside it.
+
+    What deduplication has saved is kept for its window, and the index that names it as long as it names anything.
+
+    Files are listed before the metadata is read: what is committed in between is then reachable.
+    """
+    now_s = clock.now_us() / 1e6
+    listed, beside = list(_listed(lake.table(), "", now_s)), list(_listed(lake.table(), SUFFIX, now_s))
+    table = lake.table()
+    reachable = reachable_names(table)
+    others = Others(lake, table, [file.name for file in listed if file.name not in reachable])
+    reachable |= others.reachable
+    owed = {location.rpartition("/")[2] for location in aside_locations(table)} | others.aside
+    owed |= live_dedup_names(table, [file.name.rpartition("/")[2] for file in beside], clock.now_us())
+    forgotten = [file for file in beside if file.name.rpartition("/")[2] not in owed and QUARANTINE not in file.name]
+    left = [file for file in listed if file.name not in reachable and not others.holds(file.name)]
+    return left + forgotten
+
+
+def reachable_names(table: Table, root: str = "") -> set[str]:
+    """Names, relative to the table's location or another root, of every file there that its metadata leads to."""
+    metadata, root = table.metadata, (root or table.location()).rstrip("/") + "/"
+    paths = {table.metadata_location, *(entry.metadata_file for entry in metadata.metadata_log)}
+    paths |= {statistics.statistics_path for statistics in metadata.statistics}
+    paths |= {statistics.statistics_path for statistics in metadata.partition_statistics}
+    manifests = {}
+    for snapshot in metadata.snapshots:
+        paths.add(snapshot.manifest_list)
+        manifests.update({manifest.manifest_path: manifest for manifest in all_manifests(table, snapshot)})
+    for path, manifest in manifests.items():
+        paths.add(path)
+        paths.update(entry.data_file.file_path for entry in entries_of(table, manifest))
+    return {path.removeprefix(root) for path in paths if path.startswith(root)}
+
+
+class Others:
+    """What lies at a table's place and is not its own: nobody but its owner may say that it is not needed.
+
+    Of every other table that the database knows, its files, whatever is under its own location, and what it owes. Of
+    metadata that nobody knows, everything that it names: a writer may be about to make it the table's own.
+    """
+
+    def __init__(self, lake: Lake, table: Table, unreached: Sequence[str]) -> None:
+        """unreached: names of files under the table's location that its own metadata does not lead to.
+
+        Raises:
+            LakeError: metadata of another table cannot be read, so that nobody knows what it names.
+        """
+        self.reachable: set[str] = set()
+        self.aside: set[str] = set()
+        self._inside: set[str] = set()
+        root = table.location().rstrip("/")
+        for (_, name), location in rows_of(lake.catalog).items():
+            if location != table.metadata_location:
+                self._note(lake, table, root, name, location)
+        unknown = read_all(table.io, [f"{root}/{name}" for name in unreached if name.endswith(METADATA)])
+        for file in unknown:
+            if file.table_uuid != str(table.metadata.table_uuid) or file.commit > last_commit(table.metadata):
+                self._note(lake, table, root, TABLE, file.location)
+
+    def _note(self, lake: Lake, table: Table, root: str, name: str, location: str) -> None:
+        try:
+            metadata = FromInputFile.table_metadata(table.io.new_input(location))
+            other = Table(tuple(name.split(".")), metadata, location, table.io, lake.catalog)
+            self.reachable |= reachable_names(other, root)
+            if other.location().rstrip("/") == root:
+                self.aside |= {spilled.rpartition("/")[2] for spilled in aside_locations(other)}
+        except FileNotFoundError:
+            return  # without its metadata it names nothing
+        except Exception as error:
+            if name == TABLE and _has_lost(table, location):
+                return
+            raise LakeError(
+                f"What the table {name} names cannot be read, so nothing is deleted: {location}: {first_line(error)}",
+                "Repair that table, or remove it from the catalog.",
+            ) from error
+        if other.location().startswith(root + "/"):
+            self._inside.add(other.location().removeprefix(root + "/").rstrip("/") + "/")
+
+    def holds(self, name: str) -> bool:
+        """Whether a file lies under the location of another table."""
+        return any(name.startswith(folder) for folder in self._inside)
+
+
+def _has_lost(table: Table, location: str) -> bool:
+    """Whether a metadata file is of a commit that lost its race: its list of manifests is deleted then."""
+    found = read_all(table.io, [location])
+    lists = [file.manifest_list for file in found if file.manifest_list]
+    return not any(table.io.new_input(manifests).exists() for manifests in lists)
+
+
+def _file_system(table: Table) -> tuple[FileSystem, str]:
+    """The table's file system and the path of its location there."""
+    io = cast(PyArrowFileIO, table.io)
+    scheme, netloc, path = io.parse_location(table.location(), io.properties)
+    return io.fs_by_scheme(scheme, netloc), path.rstrip("/")
+
+
+def _path(root: str, name: str) -> str:
+    """Where a file of a name is, given the path of the table's location."""
+    return f"{root}/{name}" if not name.startswith("../") else f"{root.rpartition('/')[0]}/{name[3:]}"
+
+
+def _listed(table: Table, suffix: str, now_s: float) -> Iterator[Orphan]:
+    """Every file under the table's location, or with a suffix the one beside it. Links are not followed."""
+    filesystem, location = _file_system(table)
+    root = location + suffix
+    inside = f"../{root.rpartition('/')[2]}/" if suffix else ""
+    pending = [root]
+    while pending:
+        for info in filesystem.get_file_info(FileSelector(pending.pop(), allow_not_found=True)):
+            if isinstance(filesystem, LocalFileSystem) and Path(info.path).is_symlink():
+                continue
+            if info.type == FileType.Directory:
+                pending.append(info.path)
+            elif info.type == FileType.File and info.path.startswith(root + "/"):
+                yield Orphan(inside + info.path.removeprefix(root + "/"), info.size, now_s - info.mtime_ns / 1e9)

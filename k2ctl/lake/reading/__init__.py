@@ -1,1 +1,0 @@
-"""The table read: pinned, followed, scanned."""

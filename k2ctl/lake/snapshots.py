@@ -1,0 +1,204 @@
+"""The table as it was at one moment: a snapshot and the offsets that belong to it, from one metadata file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow as pa
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.table import ALWAYS_TRUE, Table
+
+from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Progress
+from k2ctl.domain.reference import reference_schema
+from k2ctl.domain.topics import REFERENCE_TABLE
+from k2ctl.errors import LakeError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import ancestors, progress_of
+from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
+from k2ctl.lake.filters import EXPRESSIONS, instant
+from k2ctl.lake.intact import checked
+from k2ctl.lake.manifests import files_met
+from k2ctl.lake.stored import Listed
+
+_COUNTED: Final = {
+    "rows": "total-records",
+    "added_rows": "added-records",
+    "files": "total-data-files",
+    "bytes": "total-files-size",
+}
+"""Columns of `snapshots` from Iceberg's summary."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The data files that a query has to read. of_files, of_bytes: all of the snapshot.
+
+    columns: what is read of them, by field id.
+    """
+
+    files: tuple[Listed, ...]
+    of_files: int
+    of_bytes: int
+    columns: Columns = NO_COLUMNS
+
+    @property
+    def paths(self) -> list[str]:
+        """Where the files are."""
+        return [file.path for file in self.files]
+
+    @property
+    def bytes(self) -> int:
+        """The size of the files."""
+        return sum(file.bytes for file in self.files)
+
+
+NOTHING: Final = Plan((), 0, 0)
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """A snapshot to read from while the table moves on.
+
+    snapshot_id: None for a table without a commit. committed_at_us: when that commit was made. rows: how many
+    the whole snapshot holds. progress: the offsets up to which those rows came from Kafka.
+    """
+
+    table: Table
+    snapshot_id: int | None
+    committed_at_us: int | None
+    rows: int
+    progress: Progress
+
+    def files(
+        self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
+    ) -> list[str]:
+        """Paths of the data files that may hold trades of `symbols` (None: any) in [since_us, until_us)."""
+        return self.plan(symbols, since_us, until_us).paths
+
+    def plan(
+        self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
+    ) -> Plan:
+        """The data files that may hold such trades, and how many there are in all.
+
+        Raises:
+            LakeError: the snapshot has delete files, which K2 never writes and this scan would not apply; or its
+                manifests cannot be read.
+        """
+        snapshot = None if self.snapshot_id is None else self.table.snapshot_by_id(self.snapshot_id)
+        if snapshot is None:
+            return NOTHING
+        files = files_met(self.table, snapshot, _filter(symbols, since_us, until_us))
+        totals = snapshot.summary.additional_properties if snapshot.summary else {}
+        return Plan(
+            tuple(map(Listed.of, files)),
+            int(totals.get("total-data-files", len(files))),
+            int(totals.get("total-files-size", 0)),
+            our_columns(self.table),
+        )
+
+    def intact(
+        self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
+    ) -> Plan:
+        """`plan`, each file of it checked: for who reads them by their paths.
+
+        Raises:
+            LakeError: as `plan`. DamagedFile: a file is not what was written.
+        """
+        found = self.plan(symbols, since_us, until_us)
+        checked(self.table.io, found.files)
+        return found
+
+    def snapshots(self) -> pa.Table:
+        """The snapshots that the table still has, oldest first: id, parent, commit time, operation, rows and files."""
+        found = sorted(self.table.metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms)
+        summaries = [snapshot.summary.additional_properties if snapshot.summary else {} for snapshot in found]
+        columns = {
+            "snapshot_id": pa.array([snapshot.snapshot_id for snapshot in found], pa.int64()),
+            "parent_id": pa.array([snapshot.parent_snapshot_id for snapshot in found], pa.int64()),
+            "committed_at": pa.array([s.timestamp_ms * 1000 for s in found], pa.timestamp("us", "UTC")),
+            "operation": pa.array([s.summary.operation.value if s.summary else None for s in found], pa.string()),
+            "commit_id": pa.array([summary.get(SUMMARY_COMMIT_ID) for summary in summaries], pa.string()),
+        }
+        for name, key in _COUNTED.items():
+            columns[name] = pa.array([_number(summary.get(key)) for summary in summaries], pa.int64())
+        return pa.table(columns)
+
+
+def pin(lake: Lake) -> Pinned | None:
+    """The table's current snapshot and offsets; None before the first consumer has made the table.
+
+    Raises:
+        LakeError: the offsets do not belong to the snapshot, or the catalog does not answer.
+    """
+    table = lake.find_table()
+    return None if table is None else pinned_of(table)
+
+
+def pinned_of(table: Table) -> Pinned:
+    """The current snapshot and offsets of loaded metadata."""
+    snapshot = table.metadata.current_snapshot()
+    progress = progress_of(table)
+    if snapshot is None:
+        return Pinned(table, None, None, 0, progress)
+    summary = snapshot.summary.additional_properties if snapshot.summary else {}
+    rows = int(summary.get("total-records", "0"))
+    return Pinned(table, snapshot.snapshot_id, snapshot.timestamp_ms * 1000, rows, progress)
+
+
+def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None = None) -> Pinned:
+    """The table as it was at a time, or at a snapshot; its progress is unknown, for only the newest is kept.
+
+    Raises:
+        LakeError: no snapshot of then is left, or there is none of that id.
+    """
+    table = lake.table()
+    line = list(ancestors(table.metadata))
+    if snapshot_id is not None:
+        found = next((s for s in table.metadata.snapshots if s.snapshot_id == snapshot_id), None)
+    else:
+        found = next((s for s in line if s.timestamp_ms * 1000 <= (moment_us or 0)), None)
+    if found is None:
+        oldest = (
+            f"{datetime.fromtimestamp(line[-1].timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC" if line else "none"
+        )
+        wanted = f"snapshot {snapshot_id}" if snapshot_id is not None else "that time"
+        raise LakeError(
+            f"The table has nothing of {wanted} any more, or never had: its oldest snapshot is of {oldest}.",
+            'See what there is: k2ctl query sql "SELECT snapshot_id, committed_at FROM snapshots"',
+        )
+    totals = found.summary.additional_properties if found.summary else {}
+    return Pinned(
+        table, found.snapshot_id, found.timestamp_ms * 1000, int(totals.get("total-records", "0")), Progress()
+    )
+
+
+def pin_snapshots(lake: Lake) -> Pinned:
+    """The table for its list of snapshots: no rows, no offsets."""
+    return Pinned(lake.table(), None, None, 0, Progress())
+
+
+def reference_plan(lake: Lake) -> Plan:
+    """The reference table's data files, intact; none before a consumer has made it."""
+    table = lake.find_table(REFERENCE_TABLE)
+    if table is None:
+        return NOTHING
+    files = tuple(map(Listed.of, files_met(table, table.metadata.current_snapshot(), ALWAYS_TRUE)))
+    checked(table.io, files)
+    return Plan(files, len(files), sum(file.bytes for file in files), our_columns(table, reference_schema()))
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _filter(symbols: Sequence[str] | None, since_us: int | None, until_us: int | None) -> BooleanExpression:
+    """What Iceberg prunes partitions and files by. Files are read with the exact filter afterwards."""
+    wanted: BooleanExpression = ALWAYS_TRUE
+    if symbols is not None:
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.In("symbol", list(symbols)))
+    if since_us is not None:
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.GreaterThanOrEqual("timestamp", instant(since_us)))
+    if until_us is not None:
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.LessThan("timestamp", instant(until_us)))
+    return wanted

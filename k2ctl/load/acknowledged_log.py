@@ -1,0 +1,259 @@
+"""What a load has sent and Kafka has acknowledged, written down so that `k2ctl verify` can hold the table to it.
+
+A file per run and worker. It says, per session (the first half of a message id: one symbol of one run, or one replayed
+file), which numbers were sent, as intervals with the checksum of their trades, and how many copies and trades out of
+order were sent on purpose. Deliveries that failed are listed one by one: Kafka may hold them or not.
+
+A running load replaces its file every second, later every sixtieth of its time, so that one that is killed leaves what
+it had sent until then, marked as unfinished, and a lower bound of what was acknowledged. 32 bytes a thousand trades.
+"""
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from k2ctl.domain.checksum import LABEL, checksums, sessions_and_numbers
+from k2ctl.errors import CheckFailed, K2Error
+from k2ctl.home import truth_dir
+
+BLOCK: Final = 1024
+"""Intervals end at multiples of this, so that an altered trade is found within so many."""
+
+SAVE_EVERY_S: Final = 1.0
+SAVE_SHARE: Final = 1 / 60
+SETTLE_AFTER: Final = 64
+"""Batches whose stretches are joined at once: some milliseconds, and some hundred KB until then."""
+
+SUFFIX: Final = ".truth"
+MAGIC: Final = b"K2TRUTH2"
+
+INTERVAL: Final = np.dtype([("session", "u8"), ("low", "u8"), ("high", "u8"), ("sum", "u8")])
+"""Numbers low to high of a session, all of them, and the sum of their trades' checksums."""
+
+SENT: Final = np.dtype([("session", "u8"), ("symbol", "S16"), ("copies", "u8"), ("backwards", "u8")])
+"""A session: its symbol, copies sent on purpose, and how often a number was sent after a higher one."""
+
+FAILED: Final = np.dtype([("session", "u8"), ("number", "u8"), ("sum", "u8")])
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one worker of a load says of itself. Counts are trades.
+
+    acknowledged: exactly, once finished; before that, at least so many.
+    """
+
+    run_id: str
+    worker: int
+    topic: str
+    epoch: str
+    wire_format: str
+    started_at_us: int
+    sent: int
+    acknowledged: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One file: the run, its sessions (dtype SENT), intervals (INTERVAL) and failed deliveries (FAILED)."""
+
+    run: Run
+    sessions: np.ndarray
+    intervals: np.ndarray
+    failed: np.ndarray
+
+    @property
+    def holes(self) -> int:
+        """Trades that were numbered and not sent, each between two of its session that were."""
+        ordered = joined(self.intervals)
+        same = ordered["session"][1:] == ordered["session"][:-1]
+        return int((ordered["low"][1:] - ordered["high"][:-1] - np.uint64(1))[same].sum())
+
+
+class TruthRecorder:
+    """Adds up what one worker sends. `sessions`: all that it may send, with their symbols."""
+
+    def __init__(self, run: Run, sessions: Mapping[int, bytes]) -> None:
+        self._run = run
+        self._sessions = np.zeros(len(sessions), SENT)
+        self._sessions["session"] = np.fromiter(sessions, np.uint64, len(sessions))
+        self._sessions["symbol"] = list(sessions.values())
+        self._sessions.sort(order="session")
+        self._parts: list[np.ndarray] = []
+        self._open = np.zeros(0, INTERVAL)
+        self._settled: list[np.ndarray] = []
+        self._failed: list[np.ndarray] = []
+        self._path = truth_dir() / f"{run.started_at_us}-{run.run_id}-{run.worker}{SUFFIX}"
+        self._started_s = time.monotonic()
+        self._due_s = 0.0
+
+    def add(self, trades: np.ndarray) -> None:
+        """Trades in the order in which they are sent; a copy follows its trade at once."""
+        if not len(trades):
+            return
+        session, number = sessions_and_numbers(trades)
+        breaks = breaks_of(session, number)
+        copies = breaks[(session[breaks] == session[breaks - 1]) & (number[breaks] == number[breaks - 1])]
+        if len(copies):
+            np.add.at(self._sessions["copies"], self._positions(session[copies]), 1)
+            self.add(np.delete(trades, copies))
+            return
+        starts = np.append(0, breaks)
+        part = np.empty(len(starts), INTERVAL)
+        part["session"], part["low"] = session[starts], number[starts]
+        part["high"] = number[np.append(breaks, len(number)) - 1]
+        part["sum"] = np.add.reduceat(checksums(trades), starts)
+        self._parts.append(part)
+        if len(self._parts) >= SETTLE_AFTER:
+            self._settle()
+
+    def _positions(self, session: np.ndarray) -> np.ndarray:
+        return np.asarray(np.searchsorted(self._sessions["session"], session))
+
+    def _settle(self) -> None:
+        """Join the stretches since the last time; the last one of each session stays open, for it may go on."""
+        # numpy copies words many times faster than records.
+        words = np.concatenate([part.view(np.uint64) for part in (self._open, *self._parts)])
+        every, self._parts = words.view(INTERVAL), []
+        # Few enough positions are sorted by radix; and equal ones stay in the order in which they were sent.
+        position = self._positions(every["session"]).astype(np.min_scalar_type(len(self._sessions)))
+        order = np.argsort(position, kind="stable")
+        sent, position = every.take(order), position[order]
+        back = (position[1:] == position[:-1]) & (sent["low"][1:] < sent["high"][:-1])
+        np.add.at(self._sessions["backwards"], position[1:][back], 1)
+        result = _continued(sent)
+        last = np.append(result["session"][1:] != result["session"][:-1], np.ones(min(1, len(result)), np.bool_))
+        self._open = result[last]
+        self._settled.append(result[~last])
+
+    def fail(self, trades: np.ndarray) -> None:
+        """Trades of which Kafka did not say that it has them."""
+        session, number = sessions_and_numbers(trades)
+        part = np.empty(len(trades), FAILED)
+        part["session"], part["number"], part["sum"] = session, number, checksums(trades)
+        self._failed.append(part)
+
+    def save_if_due(self, sent: int, acknowledged: int) -> None:
+        """Replace the file now and then; `acknowledged`: at least so many."""
+        now_s = time.monotonic()
+        if now_s >= self._due_s:
+            self._due_s = now_s + max(SAVE_EVERY_S, (now_s - self._started_s) * SAVE_SHARE)
+            self._save(sent, acknowledged, finished=False)
+
+    def finish(self, sent: int, acknowledged: int) -> None:
+        """The last word: everything is acknowledged, or has failed."""
+        self._save(sent, acknowledged, finished=True)
+
+    def _save(self, sent: int, acknowledged: int, *, finished: bool) -> None:
+        self._settle()
+        self._settled = [np.concatenate(self._settled)]
+        counts = {"sent": sent, "acknowledged": acknowledged, "finished": finished}
+        truth = Truth(
+            Run(**{**asdict(self._run), **counts}),
+            self._sessions,
+            np.concatenate([*self._settled, self._open]),
+            np.concatenate([np.zeros(0, FAILED), *self._failed]),
+        )
+        try:
+            write(self._path, truth, durable=finished)
+        except OSError as error:
+            raise K2Error(
+                f"What was sent cannot be written down: {self._path}: {error.strerror}",
+                "Make room there, or choose another place (export K2CTL_HOME=DIR), and load again.",
+            ) from error
+
+
+def breaks_of(session: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Where, in trades in the order of sending, one does not continue the one before it, or begins a block."""
+    breaks = session[1:] != session[:-1]
+    breaks |= number[1:] - number[:-1] != 1
+    breaks |= number[1:] & np.uint64(BLOCK - 1) == 0
+    return np.flatnonzero(breaks) + 1
+
+
+def joined(intervals: np.ndarray) -> np.ndarray:
+    """Intervals (dtype INTERVAL) by session and number, those that continue each other within a block as one."""
+    return _continued(intervals.take(np.lexsort((intervals["low"], intervals["session"]))))
+
+
+def _continued(intervals: np.ndarray) -> np.ndarray:
+    """Neighbours that continue each other within a block as one; in the order that they are in."""
+    if not len(intervals):
+        return intervals
+    broken = intervals["session"][1:] != intervals["session"][:-1]
+    broken |= intervals["low"][1:] - intervals["high"][:-1] != 1
+    broken |= intervals["low"][1:] & np.uint64(BLOCK - 1) == 0
+    starts = np.append(0, np.flatnonzero(broken) + 1)
+    result = intervals.take(starts)
+    result["high"] = intervals["high"][np.append(starts[1:], len(intervals)) - 1]
+    result["sum"] = np.add.reduceat(intervals["sum"], starts)
+    return result
+
+
+def write(path: Path, truth: Truth, *, durable: bool) -> None:
+    """Replace a file in one step. durable: also against a loss of power.
+
+    Eight bytes of magic, the CRC-32 of what follows, a line of JSON, and the bytes of the three arrays.
+    """
+    arrays = (truth.sessions, truth.intervals, truth.failed)
+    head = {"label": LABEL, "run": asdict(truth.run), "lengths": [len(array) for array in arrays]}
+    parts = [json.dumps(head).encode() + b"\n", *(array.tobytes() for array in arrays)]
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    temporary = path.with_suffix(".new")
+    try:
+        with temporary.open("wb") as file:
+            file.writelines([MAGIC, checksum.to_bytes(4, "little"), *parts])
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # on a full disk its half would take room
+        raise
+
+
+def read(path: Path) -> Truth:
+    """One file.
+
+    Raises:
+        CheckFailed: it is damaged, or was written by another version.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, f"cannot be read: {error.strerror}") from error
+    start = len(MAGIC) + 4
+    body = memoryview(content)[start:]
+    if not content.startswith(MAGIC):
+        raise _unreadable(path, "is damaged, or was written by another version of k2ctl")
+    if zlib.crc32(body).to_bytes(4, "little") != content[len(MAGIC) : start]:
+        raise _unreadable(path, "is damaged")
+    at = content.index(b"\n", start) + 1
+    head = json.loads(content[start:at])
+    if head["label"] != LABEL:
+        raise _unreadable(path, "was written by another version of k2ctl, whose checksums are others")
+    arrays = []
+    for kind, length in zip((SENT, INTERVAL, FAILED), head["lengths"], strict=True):
+        arrays.append(np.frombuffer(content, kind, length, at))
+        at += length * kind.itemsize
+    return Truth(Run(**head["run"]), *arrays)
+
+
+def _unreadable(path: Path, why: str) -> CheckFailed:
+    return CheckFailed(f"What a load wrote down {why}: {path}", f"Its load cannot be verified then: rm '{path}'")
+
+
+def recorded() -> Iterator[Truth]:
+    """What all loads of this state directory wrote down, oldest first."""
+    for path in sorted(truth_dir().glob(f"*{SUFFIX}")):
+        yield read(path)

@@ -1,0 +1,91 @@
+"""The trades that were put aside and not given back yet, read from their spill files and from Kafka for one query."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from k2ctl.deferred.spilled import spilled_rows
+from k2ctl.domain.ledger import Entry
+from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.domain.trade import REFERENCE
+from k2ctl.domain.validity import invalid
+from k2ctl.domain.window import Window
+from k2ctl.lake.snapshots import Pinned
+from k2ctl.query.stream import Heard, Stream
+from k2ctl.query.tail import Span, TailLimits, of_symbols, within
+
+
+@dataclass(frozen=True)
+class Aside:
+    """parts: rows of one epoch each; trades that the table holds too are among them, and have the same ids.
+
+    missing: what could not be read. torn: a spill file could not; what it held may have been given back since the pin.
+    """
+
+    parts: tuple[Rows, ...] = ()
+    missing: tuple[str, ...] = ()
+    torn: bool = False
+
+
+def read_aside(
+    entries: Sequence[Entry],
+    pinned: Pinned,
+    stream: Stream,
+    span: Span,
+    limits: TailLimits,
+    symbols: Sequence[str] | None,
+    window: Window,
+    now_us: int,
+) -> Aside:
+    """The valid trades of `symbols` in `window` that lie in the entries' ranges."""
+    parts, missing = list[Rows](), list[str]()
+    for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
+        rows, intact = spilled_rows(pinned, file, span.topic, epoch)
+        parts.append(rows)
+        if not intact:
+            missing.append("a spill file cannot be read as a whole")
+    torn = bool(missing)
+    in_kafka = [entry for entry in entries if not entry.spill]
+    gone = sum(entry.count for entry in in_kafka if entry.epoch != span.epoch)
+    if gone:
+        missing.append(f"{gone:,} trades were put aside in a Kafka that is gone")
+    for entry in in_kafka:
+        if entry.epoch == span.epoch:
+            rows, whole, newest_us = _from_kafka(entry, stream, span, limits)
+            now_us = max(now_us, newest_us)
+            parts.append(rows)
+            if not whole:
+                missing.append(f"partition {entry.partition}: a range that was put aside was not read to its end")
+    chosen = [_wanted(rows, symbols, window, now_us) for rows in parts]
+    return Aside(tuple(rows for rows in chosen if len(rows)), tuple(dict.fromkeys(missing)), torn)
+
+
+def _from_kafka(entry: Entry, stream: Stream, span: Span, limits: TailLimits) -> tuple[Rows, bool, int]:
+    """The rows of a range, whether they are all of it, and the latest record timestamp."""
+    ranges = {entry.partition: (entry.start, entry.end)}
+    heard, reached, holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
+    rows = [_rows(part, within(part.partition, part.offset, ranges), span) for part in heard]
+    whole = not holes and reached.get(entry.partition, entry.start) >= entry.end
+    newest_us = max((part.newest_us for part in heard), default=0)
+    return Rows.concatenate(rows or [Rows.empty(span.topic, span.epoch)]), whole, newest_us
+
+
+def _rows(part: Heard, mask: np.ndarray, span: Span) -> Rows:
+    count = int(mask.sum())
+    return Rows(
+        span.topic,
+        span.epoch,
+        part.trades[mask],
+        part.partition[mask],
+        part.offset[mask],
+        part.index[mask],
+        np.full(count, ENRICHMENT_SKIPPED, np.int32),
+        REFERENCE.empty(0),
+    )
+
+
+def _wanted(rows: Rows, symbols: Sequence[str] | None, window: Window, now_us: int) -> Rows:
+    kept = rows.take(of_symbols(rows.trades["symbol"], symbols) & window.holds(rows.trades["timestamp"]))
+    bad = invalid(kept.trades, now_us)
+    return kept.take(np.delete(np.arange(len(kept)), list(bad))) if bad else kept

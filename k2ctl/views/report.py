@@ -1,0 +1,171 @@
+"""The demo as one page that stands alone: no script, nothing fetched; readable on a phone and on paper."""
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Final
+
+from k2ctl.demo.checks import LEVELS, Check
+from k2ctl.demo.result import ActTold, Bars, Exhibit, Facts, Sample, Told
+from k2ctl.views.curves import LEVEL_COLOURS, Curve, Line, curves_svg
+from k2ctl.views.style import count, seconds
+
+OURS, THEIRS, LAG = "#2e9e5b", "#d43d3d", "#2f6fd0"
+
+STYLE: Final = """
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0; background: #fff; color: #1b2430; font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 46rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .3rem; }
+h2 { font-size: 1.25rem; margin: 2.2rem 0 .3rem; border-top: 3px solid #1b2430; padding-top: .6rem; }
+h3 { font-size: 1rem; margin: 0 0 .4rem; }
+.held { color: #1c7a43; } .failed { color: #b3261e; }
+.quiet, figcaption { color: #5a6675; font-size: .875rem; }
+figure { margin: 1rem 0; padding: .8rem 1rem; border: 1px solid #d8dde3; border-radius: 6px; overflow-x: auto; }
+svg { display: block; width: 100%; height: auto; font: 13px system-ui, sans-serif; fill: #5a6675; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .2rem .9rem .2rem 0; }
+tbody th { font-weight: normal; color: #2b6a7c; white-space: nowrap; }
+thead th { border-bottom: 1px solid #d8dde3; }
+.number td, .number thead th + th { text-align: right; }
+.bytes td { font-family: ui-monospace, monospace; font-size: .8rem; white-space: pre; }
+.bar { height: .8rem; min-width: 2px; background: #2e9e5b; border-radius: 2px; }
+ul.checks { list-style: none; margin: 1rem 0; padding: 0; }
+ul.checks li { margin: .45rem 0; padding: .1rem 0 .1rem .8rem; border-left: 4px solid; }
+ul.checks span { display: block; color: #1b2430; font-size: .9rem; overflow-wrap: anywhere; }
+.key { white-space: nowrap; margin-right: .6rem; }
+.key i { display: inline-block; width: .8rem; height: .8rem; margin-right: .3rem; border-radius: 2px; }
+@media print {
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  body { font-size: 11pt; } figure, li { break-inside: avoid; } h2 { break-after: avoid; }
+}
+"""
+
+
+def report_page(told: Told) -> str:
+    """The whole page: the result, each act with its curves, assertions and exhibits, the machine."""
+    parts = [*_head(told), *(part for act in told.acts for part in _act(act, told)), *_machine(told)]
+    title = f"K2 demo, {told.began[:10]}"
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n" + "\n".join(parts) + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _head(told: Told) -> Iterator[str]:
+    held, all_of = sum(check.held for check in told.checks), len(told.checks)
+    style = "held" if told.held else "failed"
+    yield f'<h1>K2 demo: <span class="{style}">{held} of {all_of} checks held</span></h1>'
+    yield (
+        f"<p>{told.trades:,} trades, acknowledged by Kafka and reconciled, in {seconds(told.seconds)}. "
+        f"Played on {escape(told.began)}, engine {escape(told.engine)}.</p>"
+    )
+    yield (
+        '<p class="quiet">Every figure was measured in this run, except where it says extrapolated. K2 is L3: '
+        "analytics, research, compliance; not execution (L1), not in-memory risk (L2).</p>"
+    )
+
+
+def _act(act: ActTold, told: Told) -> Iterator[str]:
+    billing = act.billing
+    name = f"Act {billing.number}: {billing.title}" if billing.number else billing.title
+    yield f'<section>\n<h2>{escape(name)} <span class="quiet">{seconds(act.seconds)}</span></h2>'
+    yield f"<p>{escape(billing.headline)}</p>"
+    yield _checks(act.checks)
+    yield from _curves(act, told.thresholds)
+    yield from map(_exhibit, act.exhibits)
+    yield "</section>"
+
+
+def _checks(checks: Sequence[Check]) -> str:
+    lines = []
+    for check in checks:
+        style, mark = ("held", "✓") if check.held else ("failed", "✗")
+        lines.append(f'<li class="{style}">{mark} {escape(check.claim)}<span>{escape(check.measured)}</span></li>')
+    return f'<ul class="checks">{"".join(lines)}</ul>'
+
+
+def _curves(act: ActTold, thresholds: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """How long CRITICAL trades waited; where the ladder was climbed, the lag that it was climbed by."""
+    samples = act.samples
+    ours = _curve("K2", OURS, samples, "critical_s")
+    theirs = _curve("naive consumer", THEIRS, samples, "naive_critical_s")
+    levels = [(sample.at_s, _level(sample)) for sample in samples]
+    waits = [curve for curve in (theirs, ours) if _known(curve)]
+    if waits:
+        marks = (Line(1.0, "1 s"), Line(10.0, "10 s"))
+        svg = curves_svg(waits, [] if len(waits) == 1 else marks, levels, seconds, 0.1)
+        yield _figure("how long CRITICAL trades waited", svg, _keys(waits, samples))
+    lag = _curve("lag, in trades", LAG, samples, "lag_trades")
+    if _known(lag) and any(sample.level for sample in samples):
+        entered = [Line(float(value), name) for name, value in thresholds if value]
+        yield _figure(
+            "trades in Kafka that wait, and where each level begins",
+            curves_svg([lag], entered, levels, count, 100.0),
+            _keys([lag], samples),
+        )
+
+
+def _curve(name: str, colour: str, samples: Sequence[Sample], value: str) -> Curve:
+    return Curve(name, colour, [(sample.at_s, getattr(sample, value)) for sample in samples])
+
+
+def _level(sample: Sample) -> int | None:
+    """Without a consumer that speaks there is no lag, and no level."""
+    return None if sample.lag_trades is None else sample.level
+
+
+def _known(curve: Curve) -> bool:
+    return sum(value is not None for _, value in curve.points) > 1
+
+
+def _keys(curves: Sequence[Curve], samples: Sequence[Sample]) -> str:
+    """What the colours mean: of the curves, and of the band below them."""
+    seen = sorted({level for sample in samples if (level := _level(sample)) is not None})
+    named = [(curve.colour, curve.name) for curve in curves] + [(LEVEL_COLOURS[level], LEVELS[level]) for level in seen]
+    return " ".join(
+        f'<span class="key"><i style="background:{colour}"></i>{escape(name)}</span>' for colour, name in named
+    )
+
+
+def _figure(title: str, body: str, note: str) -> str:
+    caption = f"<figcaption>{note}</figcaption>" if note else ""
+    return f"<figure><h3>{escape(title)}</h3>{body}{caption}</figure>"
+
+
+def _exhibit(exhibit: Exhibit) -> str:
+    if isinstance(exhibit, Facts):
+        body = _table((), exhibit.rows)
+    else:
+        body = _bars(exhibit) if isinstance(exhibit, Bars) else _table(exhibit.header, exhibit.rows)
+    return _figure(exhibit.title, body, escape(exhibit.note))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [cell for row in rows for cell in row[1:]]
+    style = "number" if header and all(cell.replace(",", "").replace(".", "").isdigit() for cell in cells) else ""
+    if all(cell.count("  ") and cell[:2].isalnum() and cell[2:3] == " " for cell in cells):
+        style = "bytes"
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
+    body = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        for row in rows
+    )
+    return f'<table class="{style}">{f"<thead><tr>{head}</tr></thead>" if head else ""}<tbody>{body}</tbody></table>'
+
+
+def _bars(bars: Bars) -> str:
+    most = max((value for _, value, _ in bars.rows), default=0.0) or 1.0
+    rows = "".join(
+        f'<tr><th scope="row">{escape(label)}</th><td style="width:50%">'
+        f'<div class="bar" style="width:{value / most:.1%}"></div></td><td>{escape(read)}</td></tr>'
+        for label, value, read in bars.rows
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def _machine(told: Told) -> Iterator[str]:
+    yield "<section>\n<h2>The machine</h2>"
+    yield _figure("measured on", _table((), told.machine), "")
+    yield '<p class="quiet">Again, on yours: k2ctl demo --report demo.html</p>\n</section>'

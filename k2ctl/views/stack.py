@@ -1,0 +1,203 @@
+"""What `k2ctl stack` shows."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from k2ctl.console import err
+from k2ctl.home import Endpoints, without_password
+from k2ctl.stack.engine import ServiceStatus, Up
+from k2ctl.stack.progress import SETTLED, Board, Event, Phase, Row, note
+from k2ctl.views.live import MAX_HZ
+from k2ctl.views.style import bar, seconds, size
+
+BAR_WIDTH: Final = 10
+CLOCK_HZ: Final = 1
+_SIGNS: Final = {
+    Phase.WAITING: ("·", "dim"),
+    Phase.HEALTHY: ("✓", "green"),
+    Phase.RUNNING: ("✓", "green"),
+    Phase.DONE: ("✓", "green"),
+    Phase.REMOVED: ("✓", "green"),
+    Phase.FAILED: ("✗", "bold red"),
+}
+_ON_ITS_WAY: Final = ("●", "yellow")
+
+
+@contextmanager
+def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Yields `say(what)`: a line with the elapsed time, in place on a terminal, one after the other elsewhere."""
+    with service_progress(title, quiet=quiet) as report:
+        yield lambda what: report(note(what))
+
+
+@contextmanager
+def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[Event], None]]:
+    """Yields `report(event)`: one live row per service on a terminal, a line per change of phase elsewhere."""
+    started_s, due_s = time.monotonic(), 0.0
+    board = Board(title)
+    if quiet:
+        yield lambda _: None
+        return
+    if not err().is_terminal:
+
+        def print_line(event: Event) -> None:
+            nonlocal board
+            before = board
+            board = board.after(event, time.monotonic() - started_s)
+            line = changed_line(before, event, board.elapsed_s)
+            if line:
+                err().print(line, soft_wrap=True)
+
+        yield print_line
+        return
+    try:
+        # By itself as well, for the clock: between two events a minute can pass.
+        with Live(
+            console=err(), get_renderable=lambda: board_panel(board.at(time.monotonic() - started_s)),
+            refresh_per_second=CLOCK_HZ, transient=True,
+        ) as view:  # fmt: skip
+
+            def draw(event: Event) -> None:
+                nonlocal board, due_s
+                board = board.after(event, time.monotonic() - started_s)
+                if time.monotonic() >= due_s:
+                    due_s = time.monotonic() + 1 / MAX_HZ
+                    view.refresh()
+
+            yield draw
+    except BaseException:
+        # The live view is gone by now; how far each service came stays above the error.
+        if board.rows:
+            err().print(board_panel(board))
+        raise
+
+
+def board_panel(board: Board) -> RenderableType:
+    """One row per service: sign, name, phase, what it is at, seconds; no wider than the terminal."""
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(width=1)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=7)
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(justify="right", no_wrap=True, min_width=6)
+    for service, row in board.rows.items():
+        sign, style = _SIGNS.get(row.event.phase, _ON_ITS_WAY)
+        table.add_row(
+            Text(sign, style=style), service, Text(row.event.phase, style=style), _detail(row), _clock(row, board)
+        )
+    title = Text.assemble((board.title, "bold"), ("  " + seconds(board.elapsed_s), "dim"), ("  " + board.note, "dim"))
+    return Group(title, table)
+
+
+def _detail(row: Row) -> Text:
+    if row.event.share is None:
+        return Text(row.event.detail, style="dim")
+    return Text.assemble(bar(row.event.share, BAR_WIDTH), f" {row.event.share:4.0%}  ", (row.event.detail, "dim"))
+
+
+def _clock(row: Row, board: Board) -> Text:
+    if row.event.phase is Phase.WAITING:
+        return Text("")
+    until_s = row.last_s if row.event.phase in SETTLED else board.elapsed_s
+    return Text(seconds(until_s - row.first_s), style="dim")
+
+
+def changed_line(before: Board, event: Event, elapsed_s: float) -> str:
+    """The line that a pipe gets for an event; empty when it brings nothing new."""
+    if event.phase is Phase.NOTE:
+        return "" if before.note == event.detail else f"{seconds(elapsed_s)}  {event.detail}"
+    known = before.rows.get(event.service)
+    if event.phase is Phase.WAITING or (known is not None and known.event.phase is event.phase):
+        return ""
+    detail = f"  {event.detail}" if event.detail else ""
+    return f"{seconds(elapsed_s)}  {event.service}  {event.phase}{detail}"
+
+
+def up_panel(result: Up) -> RenderableType:
+    """The endpoints, and what to type next."""
+    endpoints = result.endpoints.shown()
+    if endpoints.engine == "external":
+        same = ", as before" if result.already_running else ""
+        title = (
+            f"Every service of the external platform works{same}, after {seconds(result.seconds)}; nothing was started."
+        )
+    elif result.already_running:
+        title = f"The {endpoints.engine} stack runs already; nothing changed, {seconds(result.seconds)}."
+    elif result.repaired and endpoints.engine == "docker":
+        title = f"The docker stack is up after {seconds(result.seconds)}; changed: {', '.join(result.changed)}."
+    else:
+        again = " again; the one before had died" if result.repaired else ""
+        title = f"The {endpoints.engine} stack is up{again}, after {seconds(result.seconds)}."
+    table = Table.grid(padding=(0, 2))
+    table.add_row(Text(title, style="bold green"))
+    for name, value in (
+        ("Kafka", endpoints.bootstrap_servers),
+        ("as", endpoints.kafka.get("security.protocol", "")),
+        ("catalog", endpoints.catalog_uri),
+        ("warehouse", endpoints.warehouse),
+        ("objects", endpoints.storage.get("s3.endpoint", "")),
+        ("state", endpoints.state_url),
+    ):
+        if value:
+            table.add_row(Text.assemble((f"  {name:<11}", "dim"), value, overflow="fold"))
+    for service, url in result.web.items():
+        _add_web(table, service, url, result.secrets)
+    if result.left_out:
+        table.add_row(Text(f"  {'left out':<11}{', '.join(result.left_out)}; it comes back with", style="dim"))
+        table.add_row(Text(f"  {'':<11}k2ctl stack up --engine docker --service {result.left_out[0]}", style="dim"))
+    if endpoints.engine == "embedded":
+        table.add_row(Text("  This Kafka is for trying and testing: 5 MiB per partition, in memory.", style="dim"))
+    if endpoints.engine in _OPEN:
+        table.add_row(Text(f"  {_OPEN[endpoints.engine]}", style="dim"))
+    table.add_row(Text("Next:  k2ctl load --rate 10k --duration 30   and   k2ctl consume"))
+    return table
+
+
+_OPEN: Final = {
+    "embedded": "Every user of this machine can read and write this Kafka, at its port; nothing else is open to them.",
+    "local": "Every user of this machine can read and write this Kafka, at its ports; nothing else is open to them.",
+    "docker": "Every user of this machine can read and write this Kafka and read Prometheus; the rest has passwords.",
+}
+"""engine → what others on this machine can reach; from elsewhere nothing can be reached."""
+
+
+_WEB: Final = {
+    "prometheus": ("Prometheus", "", ""),
+    "grafana": ("Grafana", "/d/k2-degradation", "user admin, password in {}/grafana_password"),
+    "api": ("API", "", "key in {}/api_key"),
+}
+"""service → name, page, how to get in; the folder of the secrets is filled in."""
+
+
+def _add_web(table: Table, service: str, url: str, secrets: str) -> None:
+    name, page, how = _WEB.get(service, (service, "", ""))
+    table.add_row(Text.assemble((f"  {name:<11}", "dim"), f"{url}{page}", overflow="fold"))
+    if how:
+        table.add_row(Text(f"  {'':<11}{how.format(secrets)}", style="dim", overflow="fold"))
+
+
+def status_table(endpoints: Endpoints | None, services: list[ServiceStatus]) -> Table:
+    """One row per service."""
+    title = f"{endpoints.engine} stack, profile {endpoints.profile}" if endpoints else "a stack that is not ready"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    for column in ("service", "state", "health", "endpoint", "pid", "uptime", "CPU", "memory"):
+        table.add_column(column, overflow="fold", justify="right" if column in ("pid", "CPU", "memory") else "left")
+    for service in services:
+        table.add_row(
+            service.service,
+            service.state,
+            Text(service.health, style="green" if service.fine else "red"),
+            without_password(service.endpoint),
+            str(service.pid or ""),
+            "" if service.uptime_s is None else seconds(service.uptime_s),
+            "" if service.cpu_share is None else f"{service.cpu_share:.0%}",
+            "" if service.memory_bytes is None else size(service.memory_bytes),
+        )
+    return table

@@ -1,0 +1,48 @@
+"""The checksum of a trade: any altered byte, and whatever changed places, changes the sum."""
+
+import numpy as np
+import pytest
+
+from k2ctl.domain.checksum import checksums
+from k2ctl.domain.sbe import HEADER
+from k2ctl.domain.trade import TRADE
+from tests.made_trades import make_trades
+
+CONTENT = [name for name in TRADE.message.names or () if name not in (HEADER.names or ())]
+
+
+def total(trades: np.ndarray) -> int:
+    return int(checksums(trades).sum())
+
+
+def test_every_flipped_bit_changes_the_sum_but_for_header_session_and_time_of_sending() -> None:
+    trades = make_trades(8)
+    before, fields = total(trades), TRADE.message.fields or {}
+    unseen = {
+        *range(HEADER.itemsize + 8),
+        *range(fields["ingestion_timestamp"][1], fields["ingestion_timestamp"][1] + 8),
+    }
+    for bit in range(TRADE.message.itemsize * 8):
+        flipped = trades.copy()
+        flipped.view(np.uint8).reshape(8, -1)[3, bit // 8] ^= np.uint8(1 << bit % 8)
+        assert (total(flipped) == before) == (bit // 8 in unseen), f"bit {bit}"
+
+
+@pytest.mark.parametrize("field", [name for name in CONTENT if name not in ("message_id", "ingestion_timestamp")])
+def test_a_field_that_two_trades_exchanged_changes_the_sum(field: str) -> None:
+    rng = np.random.default_rng(1)
+    trades = make_trades(4000)
+    trades.view(np.uint8).reshape(4000, -1)[:, HEADER.itemsize + 16 :] = rng.integers(0, 256, (4000, 88), np.uint8)
+    swapped = trades.copy()
+    swapped[field][0::2], swapped[field][1::2] = trades[field][1::2], trades[field][0::2]
+    pairs = [checksums(part).reshape(-1, 2).sum(axis=1) for part in (trades, swapped)]
+    differ = trades[field][0::2] != trades[field][1::2]
+    assert differ.any()
+    assert ((pairs[0] != pairs[1]) == differ).all()
+
+
+def test_the_order_does_not_matter_and_what_is_in_the_sum_does() -> None:
+    trades = make_trades(500)
+    assert total(trades[::-1]) == total(trades)
+    assert total(trades[:-1]) != total(trades)
+    assert total(np.append(trades, trades[:1])) != total(trades)

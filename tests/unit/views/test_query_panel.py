@@ -1,0 +1,66 @@
+"""What `k2ctl query` shows of rows: as many columns as fit, whole."""
+
+import io
+from dataclasses import fields
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from k2ctl.query.answer import Evidence
+from k2ctl.views.query import footer, rows_table
+
+ROWS = pa.table(
+    {
+        "symbol": ["BHP", "RIO"],
+        "close": pa.array([Decimal("4"), Decimal("4.18")], pa.decimal128(18, 8)),
+        **{f"column_{number}": [number, 10 * number] for number in range(18)},
+    }
+)
+
+
+def lines(width: int) -> list[str]:
+    canvas = Console(width=width, file=io.StringIO())
+    with canvas.capture() as captured:
+        canvas.print(rows_table(ROWS, width).table)
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 160, 300])
+def test_a_row_is_a_line_and_what_does_not_fit_is_counted(width: int) -> None:
+    heading, *rows = lines(width)
+    assert len(rows) == 2
+    shown = sum(name in heading.split() for name in ROWS.column_names)
+    assert shown == 20 or heading.rstrip().endswith(f"+ {20 - shown} more")
+    assert "…" not in heading
+
+
+def test_prices_have_the_same_number_of_digits() -> None:
+    assert [row.split()[1] for row in lines(80)[1:]] == ["4.00", "4.18"]
+
+
+def evidence(newest_us: int, asked_at_us: int, answered_at_us: int) -> Evidence:
+    """Of an answer without anything else to say."""
+    numbers = dict.fromkeys((field.name for field in fields(Evidence)), 0)
+    texts = {"topic": "t", "epoch": "", "missing": (), "more": False, "snapshot_id": None}
+    maps: dict[str, Any] = {name: {} for name in ("boundary", "watermarks", "last_trade_us", "stages_ms")}
+    times = {"newest_us": newest_us, "asked_at_us": asked_at_us, "answered_at_us": answered_at_us}
+    return Evidence(**{**numbers, **texts, **maps, **times})
+
+
+def test_a_row_that_came_while_the_question_was_answered_is_not_ahead_of_the_clock() -> None:
+    [rows, *_] = footer(evidence(newest_us=1_500_000, asked_at_us=1_000_000, answered_at_us=2_000_000), 1)
+    assert "newest 500 ms old" in rows.plain
+
+
+def test_a_row_that_is_ahead_of_the_clock_is_said_to_be() -> None:
+    [rows, *_] = footer(evidence(newest_us=2_500_000, asked_at_us=1_000_000, answered_at_us=2_000_000), 1)
+    assert "ahead of this clock" in rows.plain
+
+
+def test_complete_is_never_said_alone_of_what_is_cut() -> None:
+    lines = [line.plain for line in footer(evidence(1, 2, 3), 20, ["3 columns left out"])]
+    assert "not all is shown: 3 columns left out" in lines
+    assert "complete" not in lines

@@ -1,0 +1,59 @@
+"""The end of `stack up`: where everything answers, or how far it came."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from k2ctl.errors import StackError
+from k2ctl.home import Endpoints
+from k2ctl.stack.engine import Up
+from k2ctl.stack.progress import Event, Phase
+from k2ctl.views import stack
+
+ENDPOINTS = Endpoints(
+    "docker", "127.0.0.1:9092", "postgresql+psycopg://k2:word@127.0.0.1:5432/k2", "s3://k2-lake/warehouse"
+)
+
+
+def terminal(width: int = 80) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, height=24, no_color=True)
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return Text.from_ansi(console.file.getvalue()).plain
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_pages_are_shown_with_how_to_get_in_and_never_the_password(width: int) -> None:
+    web = {"prometheus": "http://127.0.0.1:9090", "grafana": "http://127.0.0.1:3000"}
+    console = terminal(width)
+    console.print(stack.up_panel(Up(ENDPOINTS, False, False, 9.0, (), web, "/home/k2/docker/secrets", ("api",))))
+    shown = text(console)
+    assert "http://127.0.0.1:3000/d/k2-degradation" in shown
+    assert "user admin" in shown
+    assert "/home/k2/docker/secrets/grafana_password" in shown
+    assert "--service api" in shown
+    assert "word@" not in shown
+    assert "API" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_when_it_fails_the_board_stays_with_the_service_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = terminal()
+    monkeypatch.setattr(stack, "err", lambda: console)
+
+    def fail() -> None:
+        with stack.service_progress("k2ctl stack up") as report:
+            report(Event(Phase.HEALTHY, "redis"))
+            report(Event(Phase.FAILED, "kafka", "ended with exit code 1"))
+            raise StackError("kafka ended with exit code 1.")
+
+    with pytest.raises(StackError):
+        fail()
+    last = text(console).splitlines()[-2:]
+    assert "✓ redis" in last[0]
+    assert "✗ kafka" in last[1]
+    assert "ended with exit code 1" in last[1]

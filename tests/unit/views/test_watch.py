@@ -1,0 +1,139 @@
+"""The watch screen: of one height at every level, within its width, and readable without colour."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from k2ctl.errors import UsageError
+from k2ctl.kafka.overview import Overview, overview_of
+from k2ctl.kafka.recording import paced, read_recording
+from k2ctl.profiles import load_profile
+from k2ctl.profiles.universe import PRIORITIES
+from k2ctl.views.chart import Threshold, log_chart
+from k2ctl.views.watch import History, watch_line, watch_screen
+
+LEVELS = load_profile("laptop").degradation.levels
+
+
+def made(level: int, lag: int = 1_234_567) -> Overview:
+    """An overview with large figures everywhere."""
+    ladder = [
+        {"name": one.name, "lag": one.lag, "exit_lag": one.lag // 2, "memory": one.memory, "enrich": one.enrich,
+         "intake": one.intake, "CRITICAL": one.CRITICAL, "HIGH": one.HIGH, "NORMAL": one.NORMAL, "LOW": one.LOW}
+        for one in LEVELS
+    ]  # fmt: skip
+    name = LEVELS[level].name
+    return replace(
+        overview_of([], [], {}, 1_700_000_000_000_000),
+        level=name, level_number=level, level_reason="lag 12,345,678 ≥ 5,000,000 trades, +123,456/s",
+        ladder=ladder, lag_trades=lag, lag_seconds=123.4, critical_lag_seconds=5.6, drain_s=99.0, cooldown_left_s=29.0,
+        seen=10**9, stored=987_654_321, pending=1_999_999, shed=10**7, spilled=10**7, given_back=5 * 10**6,
+        open_gaps=12, missing_trades=34_567, budget=250_000.0, rate_loaded=499_999.0, rate_in=250_000.0,
+        by_priority={p: {"process": 10**8, "spill": 10**6, "shed": 10**7} for p in PRIORITIES},
+        transitions=[{"at_us": 1_700_000_000_000_000, "from_level": "SOFT", "to_level": name, "reason": "x" * 90}] * 30,
+        retention_left_s=30.0, intake=LEVELS[level].intake,
+    )  # fmt: skip
+
+
+def lines(overview: Overview, width: int, height: int, color: str | None = None) -> list[str]:
+    history = History()
+    for number in range(400):
+        history.add(replace(overview, at_us=overview.at_us + number * 500_000, lag_trades=number * 10_000 or None))
+    canvas = Console(width=width, file=io.StringIO(), force_terminal=color is not None, color_system=color)  # type: ignore[arg-type]
+    with canvas.capture() as captured:
+        canvas.print(watch_screen(overview, history, width, height))
+    return captured.get().rstrip("\n").split("\n")
+
+
+def test_where_nobody_tells_what_is_stored_none_is_not_said() -> None:
+    screen = "\n".join(lines(overview_of([], [], {}, 1_700_000_000_000_000), 80, 24))
+    assert "k2ctl lake status" in screen
+    assert "of 0 trades" not in screen
+    assert "stored  " not in screen
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (160, 50), (200, 60)])
+def test_the_screen_has_one_height_whatever_happens_and_never_wraps(width: int, height: int) -> None:
+    heights = set()
+    for level in range(5):
+        screen = lines(made(level), width, height)
+        heights.add(len(screen))
+        assert max(map(len, screen)) <= width
+    heights.add(len(lines(overview_of([], [], {}, 1_700_000_000_000_000), width, height)))
+    assert len(heights) == 1
+    assert heights.pop() <= height
+
+
+@pytest.mark.parametrize("level", range(5))
+def test_the_level_its_reason_and_its_thresholds_are_readable_without_colour(level: int) -> None:
+    screen = "\n".join(lines(made(level), 80, 24))
+    assert f"▶ {level} {LEVELS[level].name}" in screen
+    assert "C● H▪ N▪ L○" in screen
+    if level:
+        assert "12,345,678 ≥ 5,000,000" in screen
+    assert "\x1b" not in screen
+    assert "\x1b" in "\n".join(lines(made(level), 80, 24, "truecolor"))
+
+
+def test_without_a_consumer_the_screen_says_what_to_type() -> None:
+    assert "k2ctl consume" in "\n".join(lines(overview_of([], [], {}, 1), 80, 24))
+
+
+def test_a_line_holds_the_terms_of_the_identity() -> None:
+    line = watch_line(made(4))
+    for part in ("CIRCUIT_BREAK", "1,234,567", "stored 987,654,321", "put-aside 0", "intake closed"):
+        assert part in line
+
+
+def test_a_chart_rises_with_its_values_and_shows_what_is_unknown_as_a_gap() -> None:
+    rows = [
+        row.plain[:10] for row in log_chart([None, None, 10, 10, 1000, 1000], [Threshold(100, "x", "red")], 18, 4, "")
+    ]
+    columns = ["".join(column).replace("╌", " ").strip() for column in zip(*rows, strict=True)]
+    assert [len(column) for column in columns[-3:]] == [0, 1, 4]
+    assert "╌" in "".join(rows)
+
+
+def test_a_recording_is_read_back_and_a_broken_one_names_the_line(tmp_path: Path) -> None:
+    import orjson
+
+    file = tmp_path / "run.jsonl"
+    ticks = [made(1), replace(made(2), at_us=1_700_000_002_500_000)]
+    file.write_bytes(b"\n".join(orjson.dumps(tick) for tick in ticks))
+    assert read_recording(file) == ticks
+    waits: list[float] = []
+    assert list(paced(ticks, waits.append)) == ticks
+    assert waits == [0.0, 2.5]
+    file.write_bytes(orjson.dumps(ticks[0]) + b"\n{half")
+    with pytest.raises(UsageError, match=r"run\.jsonl:2"):
+        read_recording(file)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_recording(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50)])
+def test_a_reduced_guarantee_of_the_state_store_is_seen_and_changes_no_height(width: int, height: int) -> None:
+    why = "Redis at 127.0.0.1:6379/0 does not answer in time."
+    status = {"id": "c", "level": "NORMAL", "partitions": [], "commit_ms": 1.0,
+              "state": {"guarantee": "REDUCED", "why": why}}  # fmt: skip
+    reduced = replace(made(2), state="REDUCED", state_why=why, consumers=[status])
+    screen = lines(reduced, width, height)
+    assert "state REDUCED" in "\n".join(screen)
+    assert len(screen) == len(lines(made(2), width, height))
+    assert max(map(len, screen)) <= width
+    assert f"state REDUCED ({why})" in watch_line(reduced)
+
+
+def test_before_the_first_commit_it_says_so() -> None:
+    screen = "\n".join(lines(replace(made(0), snapshot_age_s=None), 80, 24))
+    assert "commit none yet" in screen
+    assert "Kafka deletes unread in 30.0 s" in screen
+    assert "commit 12.0 s ago" in "\n".join(lines(replace(made(0), snapshot_age_s=12.0), 80, 24))
+
+
+def test_an_intake_that_is_open_again_is_not_shown_as_closed() -> None:
+    assert "intake closed" in "\n".join(lines(made(4), 80, 24))
+    assert "intake open again" in "\n".join(lines(replace(made(4), intake="open"), 80, 24))
