@@ -12,7 +12,7 @@ from k2ctl.ending import accept_any_text, concluded, in_utf8
 from k2ctl.signals import ENDING, interrupt, on_signals
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """A command: the module under `k2ctl.commands` that holds its `app`, and its line in the help."""
 
     module: str
@@ -21,24 +21,24 @@ class Entry(NamedTuple):
 
 NAME: Final = "k2ctl"
 
-COMMANDS: dict[str, Entry] = {
-    "stack": Entry("stack", "Start, inspect and stop the stack."),
-    "load": Entry("load", "Load trades at an exact rate, synthetic or replayed."),
-    "consume": Entry("consume", "Read trades, clean them and commit them, exactly once."),
-    "watch": Entry("watch", "Watch level, lag, rates and what becomes of the trades."),
-    "backfill": Entry("backfill", "Give back the trades that were put aside under pressure."),
-    "query": Entry("query", "Query trades, from years ago to this second, as one table."),
-    "api": Entry("api", "Queries over HTTP, and a live page."),
-    "dead-letters": Entry("dead_letters", "What could not become trades: look at it, send it again."),
-    "gaps": Entry("gaps", "How complete the trades are, by symbol and day."),
-    "state": Entry("state", "State of the store that consumers share."),
-    "lake": Entry("lake", "State of the table; compaction and expiry."),
-    "cost": Entry("cost", "Monthly cost of a platform, line by line, with sources."),
-    "verify": Entry("verify", "What Kafka acknowledged is what is stored."),
-    "validate": Entry("validate", "Every target of the platform, measured now."),
-    "bench": Entry("bench", "Benchmarks, as ratios to ceilings measured in the same run."),
-    "doctor": Entry("doctor", "What is wrong with this machine, the stack or the lake, and what helps."),
-    "demo": Entry("demo", "The platform's promise, live, with checks on live figures."),
+COMMANDS: dict[str, CommandEntry] = {
+    "stack": CommandEntry("stack", "Start, inspect and stop the stack."),
+    "load": CommandEntry("load", "Load trades at an exact rate, synthetic or replayed."),
+    "consume": CommandEntry("consume", "Read trades, clean them and commit them, exactly once."),
+    "watch": CommandEntry("watch", "Watch level, lag, rates and what becomes of the trades."),
+    "backfill": CommandEntry("backfill", "Backfill the trades that were deferred under pressure."),
+    "query": CommandEntry("query", "Query trades, from years ago to this second, as one table."),
+    "api": CommandEntry("api", "Queries over HTTP, and a live page."),
+    "dead-letters": CommandEntry("dead_letters", "What could not become trades: look at it, send it again."),
+    "gaps": CommandEntry("gaps", "How complete the trades are, by symbol and day."),
+    "state": CommandEntry("state", "State of the store that consumers share."),
+    "lake": CommandEntry("lake", "State of the table; compaction and expiry."),
+    "cost": CommandEntry("cost", "Monthly cost of a platform, line by line, with sources."),
+    "verify": CommandEntry("verify", "What Kafka acknowledged is what is stored."),
+    "validate": CommandEntry("validate", "Every target of the platform, measured now."),
+    "bench": CommandEntry("bench", "Benchmarks, as ratios to baselines measured in the same run."),
+    "doctor": CommandEntry("doctor", "What is wrong with this machine, the stack or the lake, and what helps."),
+    "demo": CommandEntry("demo", "The platform's promise, live, with checks on live figures."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""
 

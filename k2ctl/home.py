@@ -259,16 +259,16 @@ def forget_endpoints() -> None:
     _endpoints_file().unlink(missing_ok=True)
 
 
-def truth_dir() -> Path:
+def acknowledged_log_dir() -> Path:
     """Where loads write down what Kafka acknowledged; made when missing."""
-    path = state_dir() / "truth"
+    path = state_dir() / "acknowledged"
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
-def forget_truth() -> None:
+def forget_acknowledged_log() -> None:
     """The lake that it was written for is gone."""
-    for path in truth_dir().iterdir():
+    for path in acknowledged_log_dir().iterdir():
         path.unlink(missing_ok=True)
 
 

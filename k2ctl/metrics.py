@@ -38,9 +38,9 @@ METRICS: Final[dict[str, MetricInfo]] = {
     "k2_intake_open": MetricInfo("gauge", "1 while producers may send, 0 at CIRCUIT_BREAK.", ("topic",)),
     "k2_messages_processed_total": MetricInfo("counter", "Trades that were processed at once.", ("priority",)),
     "k2_messages_shed_total": MetricInfo("counter", "Trades left in Kafka for later.", ("priority", "reason")),
-    "k2_messages_spilled_total": MetricInfo("counter", "Trades put aside on disk.", ("priority", "reason")),
-    "k2_trades_owed": MetricInfo("gauge", "Trades put aside and not given back yet.", ("topic",)),
-    "k2_trades_given_back_total": MetricInfo("counter", "Trades that were put aside and are in the table now."),
+    "k2_messages_spilled_total": MetricInfo("counter", "Trades deferred on disk.", ("priority", "reason")),
+    "k2_trades_outstanding": MetricInfo("gauge", "Trades deferred and not backfilled yet.", ("topic",)),
+    "k2_trades_backfilled_total": MetricInfo("counter", "Trades that were deferred and are in the table now."),
     "k2_trades": MetricInfo(
         "gauge", "The accounting identity: seen is the sum of the other terms, in trades.", ("topic", "term")
     ),
@@ -65,12 +65,12 @@ METRICS: Final[dict[str, MetricInfo]] = {
     "k2_compactions_total": MetricInfo("counter", "Merges of small files by this consumer."),
     "k2_files_merged_total": MetricInfo("counter", "Small files that became larger ones."),
     "k2_snapshots_expired_total": MetricInfo("counter", "Old snapshots that were dropped."),
-    "k2_files_collected_total": MetricInfo("counter", "Unreachable files that were deleted."),
+    "k2_orphans_removed_total": MetricInfo("counter", "Unreachable files that were deleted."),
     "k2_memory_bytes": MetricInfo("gauge", "Resident memory of the consumer."),
     "k2_memory_share": MetricInfo("gauge", "Resident memory by its limit, planned state left out."),
     "k2_open_gaps": MetricInfo("gauge", "Gaps in sequence numbers that are open now.", ("topic",)),
     "k2_missing_trades": MetricInfo("gauge", "Sequence numbers in the open gaps.", ("topic",)),
-    "k2_explained_trades": MetricInfo("gauge", "Missing sequence numbers that were put aside.", ("topic",)),
+    "k2_explained_trades": MetricInfo("gauge", "Missing sequence numbers that were deferred.", ("topic",)),
     "k2_lost_gap_trades": MetricInfo("gauge", "Sequence numbers in gaps open past the deadline.", ("topic",)),
     "k2_out_of_order_trades_total": MetricInfo("counter", "Trades whose sequence number came late.", ("topic",)),
     "k2_sequence_resets_total": MetricInfo("counter", "Restarts of a symbol's sequence numbers.", ("topic",)),
@@ -124,8 +124,8 @@ def samples(status: ConsumerStatus, age_s: float = 0.0) -> Iterator[Sample]:
         yield "k2_messages_processed_total", (priority,), actions["process"]
         yield "k2_messages_shed_total", (priority, "degradation"), actions["shed"]
         yield "k2_messages_spilled_total", (priority, "degradation"), actions["spill"]
-    yield "k2_trades_owed", topic, status.owed
-    yield "k2_trades_given_back_total", (), status.given_back
+    yield "k2_trades_outstanding", topic, status.outstanding
+    yield "k2_trades_backfilled_total", (), status.backfilled
     for term in _TERMS:
         yield "k2_trades", (status.topic, term), status.counts[term]
     yield "k2_trades", (status.topic, "pending"), status.pending

@@ -21,7 +21,7 @@ class Member:
     def until_it_holds(self, partitions: int) -> None:
         """Wait for a share of so many partitions."""
         limit_s = time.monotonic() + 30
-        while len(self._consumer.share.partitions) != partitions or not self._consumer.holding.firm:
+        while len(self._consumer.share.partitions) != partitions or not self._consumer.assignments.is_current:
             assert time.monotonic() < limit_s, self._consumer.share.partitions
             time.sleep(0.02)
 

@@ -12,7 +12,7 @@ from k2ctl.home import Endpoints
 from k2ctl.kafka.clients import producer_config
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile, load_profile
-from k2ctl.profiles.model import Consumer
+from k2ctl.profiles.model import ConsumerSettings
 
 SYMBOLS = np.array([f"S{number:02d}".encode() for number in range(20)])
 PARTITIONS = 4
@@ -93,6 +93,6 @@ def ids_of(trades: np.ndarray) -> list[bytes]:
 def quick_profile(**consumer: object) -> Profile:
     """The laptop profile, committing every 50 ms."""
     profile = load_profile("laptop")
-    changed = Consumer.model_validate({**profile.consumer.model_dump(), "commit_interval_s": 0.05, **consumer})
+    changed = ConsumerSettings.model_validate({**profile.consumer.model_dump(), "commit_interval_s": 0.05, **consumer})
     topic = profile.topic.model_copy(update={"partitions": PARTITIONS, "critical_partitions": 1})
     return profile.model_copy(update={"consumer": changed, "topic": topic})

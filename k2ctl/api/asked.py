@@ -32,14 +32,16 @@ Cursor = Annotated[str | None, Query(max_length=8192, description="From `next` o
 
 
 @dataclass(frozen=True)
-class Span:
+class AskedSpan:
     """The window asked for. moving: it ends now, so that the same question is another one the next moment."""
 
     window: Window
     moving: bool
 
 
-def span_of(window: str | None, since: datetime | None, until: datetime | None, now_us: int, limits: Limits) -> Span:
+def span_of(
+    window: str | None, since: datetime | None, until: datetime | None, now_us: int, limits: Limits
+) -> AskedSpan:
     """The window, within the limit.
 
     Raises:
@@ -58,7 +60,7 @@ def span_of(window: str | None, since: datetime | None, until: datetime | None, 
         raise Refused("invalid-request", "`since` is not before `until`.")
     if end_us - first_us > limits.window_s * 1e6:
         raise Refused("invalid-request", f"The window is longer than {limits.window_s / 86_400:g} days.")
-    return Span(Window(first_us, last_us), last_us is None)
+    return AskedSpan(Window(first_us, last_us), last_us is None)
 
 
 def bar_of(bar: str, limits: Limits) -> int:

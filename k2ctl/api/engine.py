@@ -29,7 +29,7 @@ LOOK_EVERY_S: Final = 0.5
 Result = TypeVar("Result")
 
 
-class Engine:
+class WarmEngine:
     """Answers from memory and data files. Thread-safe; threads and connections last until `close`."""
 
     def __init__(self, endpoints: Endpoints, limits: Limits, topic: str | None = None) -> None:

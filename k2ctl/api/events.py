@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from k2ctl.api.asked import SYMBOL
-from k2ctl.api.engine import Engine
+from k2ctl.api.engine import WarmEngine
 from k2ctl.api.meters import Meters
 from k2ctl.api.problems import Refused, problem
 from k2ctl.api.routes import request_id
@@ -31,7 +31,7 @@ _WINDOW_US: Final = 900_000_000
 _COLUMNS: Final = ("timestamp", "symbol", "price", "quantity", "side")
 
 
-def events_router(engine: Engine, limits: Limits, meters: Meters) -> APIRouter:
+def events_router(engine: WarmEngine, limits: Limits, meters: Meters) -> APIRouter:
     """`GET /` and `GET /v1/events`."""
     api = APIRouter()
     page = files("k2ctl.api").joinpath("page.html").read_text("utf-8")
@@ -70,7 +70,7 @@ class _Streams:
         self._change(int(free))
         return free
 
-    def give_back(self) -> None:
+    def note_backfilled(self) -> None:
         """One less."""
         self._change(-1)
 
@@ -95,10 +95,10 @@ class _Followed(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._streams.give_back()
+            self._streams.note_backfilled()
 
 
-def _tick(engine: Engine, symbol: str | None) -> dict[str, Any]:
+def _tick(engine: WarmEngine, symbol: str | None) -> dict[str, Any]:
     """What the page shows this second."""
     document: dict[str, Any] = {"at_us": SystemClock().now_us(), "platform": engine.overview()}
     document["tail_trades"], document["tail_problem"] = engine.tail.held_trades, engine.tail.problem

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from k2ctl.api.asked import Bar, Cursor, Duration, Moment, Rows, Symbols, bar_of, span_of
-from k2ctl.api.engine import Engine
+from k2ctl.api.engine import WarmEngine
 from k2ctl.api.problems import Refused
 from k2ctl.api.render import etag_of, rendered, representation
 from k2ctl.api.settings import Limits
@@ -53,7 +53,7 @@ ROWS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(engine: Engine, limits: Limits) -> APIRouter:
+def router(engine: WarmEngine, limits: Limits) -> APIRouter:
     """The endpoints over one engine."""
     api = APIRouter(prefix="/v1", responses=PROBLEMS)
     _add_trades(api, engine, limits)
@@ -64,7 +64,7 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     return api
 
 
-def _add_trades(api: APIRouter, engine: Engine, limits: Limits) -> None:
+def _add_trades(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
     @api.get("/trades/recent", responses=ROWS, response_class=Response)
     def trades_recent(
         symbols: Symbols,
@@ -99,7 +99,7 @@ def _add_trades(api: APIRouter, engine: Engine, limits: Limits) -> None:
         return rendered(answer, media, headers, _next(answer, page, asked))
 
 
-def _add_bars(api: APIRouter, engine: Engine, limits: Limits) -> None:
+def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
     @api.get("/ohlcv", responses=ROWS, response_class=Response)
     def ohlcv(
         symbols: Symbols,
@@ -119,7 +119,7 @@ def _add_bars(api: APIRouter, engine: Engine, limits: Limits) -> None:
         return rendered(engine.ask(lambda session: session.bars(symbols, bar_us, span)), media, {})
 
 
-def _add_symbols(api: APIRouter, engine: Engine) -> None:
+def _add_symbols(api: APIRouter, engine: WarmEngine) -> None:
     @api.get("/symbols", responses=ROWS, response_class=Response)
     def symbols_known(accept: Accept = "*/*", if_none_match: Known = "") -> Response:
         """All symbols that were ever seen, by name."""
@@ -131,7 +131,7 @@ def _add_symbols(api: APIRouter, engine: Engine) -> None:
         return rendered(answer, media, {"ETag": tag, "Cache-Control": "private, no-cache"})
 
 
-def _add_gaps(api: APIRouter, engine: Engine, limits: Limits) -> None:
+def _add_gaps(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
     @api.get("/gaps", responses=ROWS, response_class=Response)
     def gaps(
         symbols: Symbols,
@@ -148,7 +148,7 @@ def _add_gaps(api: APIRouter, engine: Engine, limits: Limits) -> None:
         return rendered(answer, media, {})
 
 
-def _add_status(api: APIRouter, engine: Engine) -> None:
+def _add_status(api: APIRouter, engine: WarmEngine) -> None:
     @api.get("/status", response_model=None)
     def status() -> dict[str, Any]:
         """The service, and the platform as `k2ctl watch --json` shows it."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvicorn
 
 from k2ctl.api.connections import HEAD_BYTES, Connection, Waiting
-from k2ctl.api.engine import Engine
+from k2ctl.api.engine import WarmEngine
 from k2ctl.api.service import application
 from k2ctl.api.settings import Settings
 from k2ctl.errors import UsageError
@@ -56,7 +56,7 @@ def listen(settings: Settings) -> Iterator[sockets.socket]:
         yield socket
 
 
-def server(engine: Engine, settings: Settings) -> uvicorn.Server:
+def server(engine: WarmEngine, settings: Settings) -> uvicorn.Server:
     """A server, not started; its access log is off, for a URL may be long and the metrics count."""
     limits = settings.limits
     http: Any = partial(Connection, waiting=Waiting(limits.waiting), request_s=limits.request_s)
@@ -76,7 +76,7 @@ def server(engine: Engine, settings: Settings) -> uvicorn.Server:
     )
 
 
-def serve(engine: Engine, settings: Settings, socket: sockets.socket) -> None:
+def serve(engine: WarmEngine, settings: Settings, socket: sockets.socket) -> None:
     """Serve until SIGINT or SIGTERM; for a process that does nothing else."""
     sys.setswitchinterval(TURN_S)
     gc.collect()

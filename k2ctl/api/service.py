@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from k2ctl import __version__
-from k2ctl.api.engine import Engine
+from k2ctl.api.engine import WarmEngine
 from k2ctl.api.events import events_router
 from k2ctl.api.guard import Guard
 from k2ctl.api.meters import Meters
@@ -22,7 +22,7 @@ from k2ctl.api.settings import Settings
 from k2ctl.errors import K2Error
 
 
-def application(engine: Engine, settings: Settings, on_stop: Callable[[], None] | None = None) -> ASGIApp:
+def application(engine: WarmEngine, settings: Settings, on_stop: Callable[[], None] | None = None) -> ASGIApp:
     """The service over an engine; `on_stop` is called when the server ends."""
     meters = Meters()
 
@@ -47,7 +47,7 @@ def application(engine: Engine, settings: Settings, on_stop: Callable[[], None] 
     return Guard(app, settings, meters)
 
 
-def _add_health(app: FastAPI, engine: Engine, meters: Meters) -> None:
+def _add_health(app: FastAPI, engine: WarmEngine, meters: Meters) -> None:
     @app.get("/healthz", response_model=None)
     async def healthz() -> dict[str, str]:
         """The process answers."""

@@ -42,13 +42,13 @@ def api(
     settings.check()
     endpoints = require_endpoints()
 
-    from k2ctl.api.engine import Engine
+    from k2ctl.api.engine import WarmEngine
     from k2ctl.api.server import listen, serve
     from k2ctl.console import say
 
     with listen(settings) as socket:
         shown = f"[{host}]" if ":" in host else host
-        engine = Engine(endpoints, settings.limits)
+        engine = WarmEngine(endpoints, settings.limits)
         say(f"k2ctl api on http://{shown}:{socket.getsockname()[1]}/  (Ctrl-C ends it)")
         if not settings.keys:
             say("There is no key: every user of this machine can read the trades. To change that: --key-file FILE")

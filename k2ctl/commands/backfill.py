@@ -1,4 +1,4 @@
-"""`k2ctl backfill`: give back what was put aside."""
+"""`k2ctl backfill`: backfill what was deferred."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,13 +15,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def backfill(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what is owed and where it lies; change nothing.")] = (
-        False
-    ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is outstanding and where it lies; change nothing.")
+    ] = (False),
     profile: ProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Give back the trades that were shed or spilled under pressure: each is stored once, however often this runs.
+    """Backfill the trades that were shed or spilled under pressure: each is stored once, however often this runs.
 
     A consumer does this by itself once its level is NORMAL; while one runs, this command watches it.
 
@@ -47,18 +47,18 @@ def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.deferred.outstanding import owed_ranges
-    from k2ctl.views.backfill import owed_table
+    from k2ctl.deferred.outstanding import outstanding_ranges
+    from k2ctl.views.backfill import outstanding_table
 
-    ranges = owed_ranges(endpoints, profile)
+    ranges = outstanding_ranges(endpoints, profile)
     if as_json:
         print_json(orjson.dumps([asdict(found) for found in ranges]))
     else:
-        out().print(owed_table(ranges))
+        out().print(outstanding_table(ranges))
 
 
 def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
-    """Show how a running consumer gives back, until nothing is owed; False when none runs."""
+    """Show how a running consumer backfills, until nothing is outstanding; False when none runs."""
     from k2ctl.console import err, say
     from k2ctl.domain.topics import trades_topic
     from k2ctl.kafka.telemetry import TelemetryReader
@@ -71,12 +71,12 @@ def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
         alive = _consumers(telemetry.poll(1.5), topic)
         if not alive:
             return False
-        say(f"{alive[0]['id']} runs and gives back by itself; this only watches. Ctrl-C ends the watching.")
+        say(f"{alive[0]['id']} runs and backfills by itself; this only watches. Ctrl-C ends the watching.")
         with live(err(), progress_line, progress_line) as show:
-            while alive and max(status["owed"] for status in alive):
+            while alive and max(status["outstanding"] for status in alive):
                 show(alive)
                 alive = _consumers(telemetry.poll(0.5), topic)
-        say("Nothing is owed." if alive else "The consumer has ended. Go on with: k2ctl backfill")
+        say("Nothing is outstanding." if alive else "The consumer has ended. Go on with: k2ctl backfill")
     except KeyboardInterrupt:
         say("The consumer goes on.")
     finally:

@@ -67,7 +67,7 @@ def bench(
     markdown: Annotated[bool, typer.Option("--markdown", help="A table for a README on stdout.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Benchmarks, each in a stack of its own, as ratios to ceilings measured in the same run.
+    """Benchmarks, each in a stack of its own, as ratios to baselines measured in the same run.
 
     \b
     load      trades into Kafka, against a bare produce_batch loop

@@ -71,7 +71,7 @@ def consume(
     name: Annotated[
         str, typer.Option(metavar="NAME", help="In a group: come back under this name, and to the same partitions.")
     ] = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Run in the background; they share the topic.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background; they assignment the topic.")] = False,
     replicas: Annotated[int, typer.Option(min=1, metavar="N", help="With --detach: start so many more.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -173,8 +173,8 @@ def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as
             if exporter is not None:
                 exporter.close()
     totals = consumer.totals
-    put_aside, cpu_s = int(totals.by_priority[:, 1:].sum()), time.process_time() - cpu_from_s
-    measured.record_consume(totals.trades, totals.stored, totals.written_bytes, cpu_s, put_aside)
+    deferred, cpu_s = int(totals.by_priority[:, 1:].sum()), time.process_time() - cpu_from_s
+    measured.record_consume(totals.trades, totals.stored, totals.written_bytes, cpu_s, deferred)
     _summarise(consumer, time.monotonic() - started_s, as_json=as_json)
     if silence is not None:
         _tell_silence(silence)
@@ -195,14 +195,16 @@ def _announce(consumer: "Consumer") -> None:
     """What the consumer found when it started: a Kafka that is gone, and what the table already holds."""
     from k2ctl.console import say
 
-    for epoch in consumer.beginning.retired:
-        say(f"Epoch {epoch[:8]} of {consumer.topic} is gone with its Kafka; {consumer.beginning.lost_text}.")
-    if consumer.share.remembered:
-        say(f"Remembering {consumer.share.remembered:,} trades that the table holds, so that none is stored twice.")
+    for epoch in consumer.start.retired:
+        say(f"Epoch {epoch[:8]} of {consumer.topic} is gone with its Kafka; {consumer.start.lost_text}.")
+    if consumer.assignment.remembered:
+        say(
+            f"Remembering {consumer.assignment.remembered:,} trades that the table holds, so that none is stored twice."
+        )
     if consumer.budget.per_s is not None:
         say(f"Held to {consumer.budget.per_s:,.0f} processed trades per second: pressure on purpose, not this machine.")
     if consumer.ledger.count and not consumer.plan.backfill:
-        say(f"{consumer.ledger.count:,} trades were put aside; they are given back once the level is NORMAL.")
+        say(f"{consumer.ledger.count:,} trades were deferred; they are backfilled once the level is NORMAL.")
 
 
 @contextmanager
@@ -239,19 +241,19 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
             "stored": totals.stored,
             "commits": totals.commits,
             "written_bytes": totals.written_bytes,
-            "given_back": totals.given_back,
-            "owed": consumer.ledger.count,
+            "backfilled": totals.backfilled,
+            "outstanding": consumer.ledger.count,
             "left_in_kafka": totals.left_in_kafka,
             "seconds": seconds,
             "table": asdict(counts),
-            "sequence": asdict(consumer.share.tracker.counts()),
+            "sequence": asdict(consumer.assignment.tracker.counts()),
         }
         print_json(orjson.dumps(document))
     else:
-        out().print(summary(totals, counts, consumer.share.tracker.counts(), seconds))
-        for damage in consumer.share.handover.snapshot().damaged:
+        out().print(summary(totals, counts, consumer.assignment.tracker.counts(), seconds))
+        for damage in consumer.assignment.state_sync.snapshot().damaged:
             say(f"State that another program had written to was replaced from the table. {damage}.")
         if totals.left_in_kafka:
             say(f"{totals.left_in_kafka:,} trades that were read are left to Kafka, to stop in time; nothing is lost.")
         if consumer.ledger.count:
-            say(f"{consumer.ledger.count:,} trades are put aside. Give them back with: k2ctl backfill")
+            say(f"{consumer.ledger.count:,} trades are deferred. Backfill them with: k2ctl backfill")

@@ -54,7 +54,7 @@ def demo(
 
     from k2ctl.checks.verify.proof import prove
     from k2ctl.console import err, out, print_json
-    from k2ctl.demo.pacing import Tempo
+    from k2ctl.demo.pacing import Pacing
     from k2ctl.demo.story import chosen, tell
     from k2ctl.profiles import load_profile
     from k2ctl.views.demo import Screen, verdict
@@ -71,15 +71,15 @@ def demo(
     acts = chosen(act or [])
     wait = input if pause else None
     with leaving() as leave, Screen(err() if as_json else out(), leave, screens, wait) as screen:
-        told = tell(load_profile(profile), engine, acts, Tempo(quick, pace), screen, prove)
+        result = tell(load_profile(profile), engine, acts, Pacing(quick, pace), screen, prove)
     if report is not None:
-        report.write_text(report_page(told), encoding="utf-8")
+        report.write_text(report_page(result), encoding="utf-8")
         err().print(f"The report: {report}", soft_wrap=True)
     if as_json:
-        print_json(orjson.dumps({"held": told.held, "checks": told.checks, **asdict(told)}))
+        print_json(orjson.dumps({"held": result.held, "checks": result.checks, **asdict(result)}))
     else:
-        out().print(verdict(told, recall=out().is_terminal))
-    if not told.held:
+        out().print(verdict(result, recall=out().is_terminal))
+    if not result.held:
         raise CheckFailed("The demo's figures do not add up.", "See which check failed above, and: k2ctl demo --quick")
 
 

@@ -1,4 +1,4 @@
-"""`k2ctl lake`: the table's condition, compaction and expiry."""
+"""`k2ctl lake`: the table's status, compaction and expiry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,27 +36,27 @@ def opened(endpoints: "Endpoints", *, trusting: bool = False) -> Iterator["Lake"
 
 @app.command(short_help="Snapshots, files, rows and offsets of the table.")
 def status(as_json: JsonOption = False) -> None:
-    """Snapshots, files, rows, hours, how far each partition is read, and whether the books balance.
+    """Snapshots, files, rows, hours, how far each partition is read, and whether the counts balance.
 
     Example:  k2ctl lake status --json
     """
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
-    from k2ctl.lake.maintenance.status import condition_of
+    from k2ctl.lake.maintenance.status import status_of
 
     with opened(require_endpoints()) as found:
-        condition = condition_of(found, SystemClock())
+        status = status_of(found, SystemClock())
     if as_json:
         import orjson
 
         from k2ctl.console import print_json
 
-        print_json(orjson.dumps(condition))
+        print_json(orjson.dumps(status))
         return
     from k2ctl.console import out
-    from k2ctl.views.lake import condition_panel
+    from k2ctl.views.lake import status_panel
 
-    out().print(condition_panel(condition))
+    out().print(status_panel(status))
 
 
 @app.command(short_help="Merge small files into sorted ones.")
@@ -120,27 +120,27 @@ def expire(
 ) -> None:
     """Drop old snapshots by the profile's rule, and delete files that no snapshot leads to any more.
 
-    Files younger than an hour (`lake.collect_after_s`) stay: a writer or a query may be about to use them.
+    Files younger than an hour (`lake.orphans_after_s`) stay: a writer or a query may be about to use them.
 
     Example:  k2ctl lake expire --dry-run
     """
     from k2ctl.clock import SystemClock
     from k2ctl.home import require_endpoints
     from k2ctl.lake.maintenance.maintainer import expire as expire_snapshots
-    from k2ctl.lake.maintenance.orphans import collect
+    from k2ctl.lake.maintenance.orphans import remove_orphans
     from k2ctl.lake.retention import SnapshotRetention
     from k2ctl.profiles import load_profile
 
     endpoints, clock = require_endpoints(), SystemClock()
     profile = load_profile(endpoints.profile).lake
-    age_s = profile.collect_after_s if older_than is None else parse_duration(older_than)
+    age_s = profile.orphans_after_s if older_than is None else parse_duration(older_than)
     with opened(endpoints) as found:
         retention = SnapshotRetention.from_profile(profile.expire)
         if dry_run:
             expired = len(retention.expired(found.table().metadata, clock.now_us() // 1000))
         else:
             expired = expire_snapshots(found, retention, clock)
-        collected = collect(found, age_s, clock, dry_run=dry_run)
+        collected = remove_orphans(found, age_s, clock, dry_run=dry_run)
     from k2ctl.console import out, print_json
     from k2ctl.views.lake import expiry_text
 

@@ -59,8 +59,8 @@ def recent(
     output: OutputOption = None,
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Leave the stream out: a partial answer.")] = False,
     at: AsOfOption = None,
-    put_aside: Annotated[
-        bool, typer.Option("--include-put-aside", help="Read what was shed or spilled as well; slower.")
+    deferred: Annotated[
+        bool, typer.Option("--include-deferred", help="Read what was shed or spilled as well; slower.")
     ] = False,
 ) -> None:
     """The newest trades of a symbol, newest first: what is stored and what is still on its way, each exactly once.
@@ -79,8 +79,8 @@ def recent(
     form = format_of(form, as_json)
     asked, rows, moment, columns = window_of(window, since, until), limit_of(limit, form), as_of(at), _fields(fields)
     check_output(form, output)
-    if put_aside and (lake_only or moment):
-        raise UsageError("--include-put-aside needs the stream and the newest table.", "Leave the other one out.")
+    if deferred and (lake_only or moment):
+        raise UsageError("--include-deferred needs the stream and the newest table.", "Leave the other one out.")
 
     from dataclasses import replace
 
@@ -88,7 +88,7 @@ def recent(
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints()) as session:
-        answer = session.recent(symbols, asked, rows, lake_only=lake_only, as_of=moment, put_aside=put_aside)
+        answer = session.recent(symbols, asked, rows, lake_only=lake_only, as_of=moment, deferred=deferred)
     if columns:
         answer = replace(answer, table=answer.table.select(columns))
     show(answer, form, output, trades=not columns)
@@ -163,7 +163,7 @@ def sql(
 
     The query can read nothing else: no file, no network, no extension, no setting. Rows are written as they are
     computed. The query runs in a process of its own, which is ended when its time or its memory is over. Trades that
-    were put aside look like gaps until they are given back; the footer says so.
+    were deferred look like gaps until they are backfilled; the footer says so.
 
     Examples:
 

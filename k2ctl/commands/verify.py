@@ -18,7 +18,7 @@ def verify(
 ) -> None:
     """Prove that the table and the tail hold exactly what Kafka acknowledged to k2ctl load; exit code 3 if not.
 
-    Missing, duplicated, altered, out of order, put aside and dead-lettered trades are listed by symbol and sequence
+    Missing, duplicated, altered, out of order, deferred and dead-lettered trades are listed by symbol and sequence
     number. Trades of other producers are counted, and are no error.
 
     Example:  k2ctl verify
@@ -28,7 +28,7 @@ def verify(
     import orjson
 
     from k2ctl.checks.verify.verdict import failed
-    from k2ctl.checks.verify.verification import verify as hold_to_truth
+    from k2ctl.checks.verify.verification import verify as hold_to_acknowledged_log
     from k2ctl.console import out, print_json
     from k2ctl.home import require_endpoints
     from k2ctl.views.stack import progress
@@ -36,7 +36,7 @@ def verify(
 
     endpoints = require_endpoints()
     with progress("k2ctl verify", quiet=as_json) as say:
-        results = hold_to_truth(endpoints, say, every_epoch=all_epochs)
+        results = hold_to_acknowledged_log(endpoints, say, every_epoch=all_epochs)
     if as_json:
         for result in results:
             print_json(orjson.dumps({**asdict(result), "holds": result.holds}))

@@ -12,7 +12,7 @@ from k2ctl.options import JsonOption
 
 if TYPE_CHECKING:
     from k2ctl.kafka.overview import Overview, OverviewReader
-    from k2ctl.views.watch import History
+    from k2ctl.views.watch import LagHistory
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 FIRST_WORD_S = 1.5
@@ -42,7 +42,7 @@ def watch(
 
     Example:  k2ctl watch --once --json
     """
-    from k2ctl.views.watch import History
+    from k2ctl.views.watch import LagHistory
 
     if export is not None and export.suffix not in {".svg", ".html"}:
         raise UsageError(
@@ -51,7 +51,7 @@ def watch(
     for written in (export, record):
         if written is not None and (written.is_dir() or not written.absolute().parent.is_dir()):
             raise UsageError(f"No file can be written at {written}.", "Name one in a folder that is there.")
-    history = History()
+    history = LagHistory()
     last: list[Overview] = []
     with ExitStack() as stack:
         ticks = _noted(_ticks(stack, replay, once=once, every_s=1.0 if as_json else 0.1), history, last, record, stack)
@@ -91,7 +91,7 @@ def _polled(reader: "OverviewReader", every_s: float) -> "Iterator[Overview]":
 
 
 def _noted(
-    ticks: "Iterator[Overview]", history: "History", last: "list[Overview]", record: Path | None, stack: ExitStack
+    ticks: "Iterator[Overview]", history: "LagHistory", last: "list[Overview]", record: Path | None, stack: ExitStack
 ) -> "Iterator[Overview]":
     """The same ticks, on their way into the history, the record and `last`."""
     import orjson
@@ -114,7 +114,7 @@ def _print_json(ticks: "Iterator[Overview]") -> None:
         print_json(orjson.dumps(tick))
 
 
-def _print_screen(ticks: "Iterator[Overview]", history: "History") -> None:
+def _print_screen(ticks: "Iterator[Overview]", history: "LagHistory") -> None:
     from k2ctl.console import out
     from k2ctl.views.watch import watch_screen
 
@@ -125,7 +125,7 @@ def _print_screen(ticks: "Iterator[Overview]", history: "History") -> None:
         )
 
 
-def _follow(ticks: "Iterator[Overview]", history: "History") -> None:
+def _follow(ticks: "Iterator[Overview]", history: "LagHistory") -> None:
     from k2ctl.console import out
     from k2ctl.views.live import live
     from k2ctl.views.watch import watch_line, watch_screen
@@ -138,7 +138,7 @@ def _follow(ticks: "Iterator[Overview]", history: "History") -> None:
             show(tick)
 
 
-def _export(tick: "Overview", history: "History", path: Path) -> None:
+def _export(tick: "Overview", history: "LagHistory", path: Path) -> None:
     """The last screen as a picture, of the terminal's size."""
     from k2ctl.console import out, say
     from k2ctl.views.picture import save_picture

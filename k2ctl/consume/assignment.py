@@ -1,6 +1,7 @@
 """The partitions that a consumer holds, and all that it remembers of them.
 
-A share is opened as a whole from what the table says, at the start and whenever the group shares out anew, and let go
+A share is opened as a whole from what the table says, at the start and whenever the group assignments out anew, and
+let go
 as a whole: nothing that was read and not stored outlives it, so whoever reads those trades next takes them for new.
 """
 
@@ -10,19 +11,19 @@ from typing import Final
 from k2ctl.consume.degradation.pressure import release_freed
 from k2ctl.consume.pending import Pending
 from k2ctl.consume.platform import Platform
-from k2ctl.consume.priority_lanes import LaneReader
+from k2ctl.consume.priority_lanes import PriorityReader
 from k2ctl.consume.start import starting_offsets
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.dedup.restore import restore
 from k2ctl.dedup.saver import DedupSaver
-from k2ctl.deferred.backfill import Recovery
-from k2ctl.domain.checkpoint import Lane, Progress
+from k2ctl.deferred.backfill import Backfill
+from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.ledger import Ledger
 from k2ctl.lake.stored_lookup import SuspectLookup
-from k2ctl.sequence.explained import put_aside
+from k2ctl.sequence.explained import is_deferred
 from k2ctl.sequence.opening import open_store
 from k2ctl.sequence.rebuild import rebuild
-from k2ctl.sequence.state_sync import Handover, fences_at
+from k2ctl.sequence.state_sync import StateSync, fences_at
 from k2ctl.sequence.symbol_codec import Gap
 from k2ctl.sequence.tracker import SequenceTracker
 
@@ -30,10 +31,10 @@ GROUP: Final = "k2ctl"
 """Where offsets are told to lag monitors. Nobody joins it, so that anybody may."""
 
 
-class Share:
+class Assignment:
     """Some partitions of the topic, or all of them.
 
-    progress: the table as the share was opened from it. highs: the high watermarks of all partitions then.
+    checkpoints: the table as the assignment was opened from it. highs: the high watermarks of all partitions then.
     committed_offsets: per partition the table's next offset. remembered: rows that were read from the table for it.
     """
 
@@ -45,21 +46,21 @@ class Share:
             does not answer.
         """
         plan, topic = platform.plan, platform.topic
-        self.progress: Progress = platform.progress()
+        self.checkpoints: Checkpoints = platform.checkpoints()
         marks = platform.watermarks()
         self.highs = {partition: mark.high for partition, mark in marks.items()}
         self.alone = partitions is None
         self.partitions = frozenset(marks if partitions is None else partitions)
         self._platform = platform
-        self.offsets = starting_offsets(self.progress, topic, platform.epoch, marks, self.partitions)
+        self.offsets = starting_offsets(self.checkpoints, topic, platform.epoch, marks, self.partitions)
         self.committed_offsets = dict(self.offsets)
         self.pending = Pending(topic, platform.epoch)
         if not plan.backfill:
             # The first commit names every partition, so that what is deleted before it is read counts as lost.
-            self.pending.note_beginnings({p: o for p, o in self.offsets.items() if not self._knows(p)})
+            self.pending.note_starts({p: o for p, o in self.offsets.items() if not self._knows(p)})
         with platform.lake.answering():
             self._remember()
-        self.reader = LaneReader(
+        self.reader = PriorityReader(
             platform.endpoints,
             topic,
             GROUP,
@@ -69,7 +70,7 @@ class Share:
         )
 
     def _knows(self, partition: int) -> bool:
-        return Lane(self._platform.topic, self._platform.epoch, partition) in self.progress.heads
+        return TopicPartition(self._platform.topic, self._platform.epoch, partition) in self.checkpoints.by_partition
 
     def _remember(self) -> None:
         """What the state store and the table know of the trades of these partitions."""
@@ -77,9 +78,9 @@ class Share:
         lake, topic, epoch, plan = platform.lake, platform.topic, platform.epoch, platform.plan
         self.tracker = SequenceTracker(clock)
         store = open_store(plan.state or platform.endpoints.state_url, platform.table_id, topic)
-        self.handover = Handover(store, self.tracker, clock)
+        self.state_sync = StateSync(store, self.tracker, clock)
         since_us = clock.now_us() - platform.chunks.window_us
-        covered = self.handover.restore(fences_at(self.progress, topic, epoch, self.offsets), since_us)
+        covered = self.state_sync.restore(fences_at(self.checkpoints, topic, epoch, self.offsets), since_us)
         behind = [partition for partition, offset in self.offsets.items() if covered.get(partition) != offset]
         rebuild(lake, topic, behind, since_us, self.tracker, epoch, covered)
         restored = restore(lake, topic, self.offsets, platform.chunks, clock)
@@ -87,15 +88,15 @@ class Share:
         self.suspects = SuspectLookup(lake, clock)
         self.deduplicator = HybridDeduplicator(restored.memory, self.suspects, clock)
         who = () if self.alone else (plan.consumer_id, self.partitions)
-        self.dedup_saver = DedupSaver(restored.folder, topic, platform.chunks, restored.progress, clock, *who)
+        self.dedup_saver = DedupSaver(restored.folder, topic, platform.chunks, restored.checkpoints, clock, *who)
         self.recovery = self._recovery()
-        self.tracker.explain_by(self._is_owed)
-        self.handover.begin()
+        self.tracker.explain_by(self._is_outstanding)
+        self.state_sync.begin()
         release_freed()
 
-    def _recovery(self) -> Recovery:
+    def _recovery(self) -> Backfill:
         platform = self._platform
-        return Recovery(
+        return Backfill(
             platform.endpoints,
             platform.lake,
             platform.admission,
@@ -106,22 +107,23 @@ class Share:
 
     @property
     def consumers(self) -> int:
-        """How many read the topic, as this share tells: it is about as large as the others'."""
+        """How many read the topic, as this assignment tells: it is about as large as the others'."""
         return round(len(self.highs) / len(self.partitions)) if self.partitions else 1
 
-    def owed(self, progress: Progress) -> Ledger:
-        """What this share has put aside, or took over with its partitions; those of a longer topic go by remainder."""
-        ledger = progress.ledger.of(self._platform.topic)
+    def outstanding(self, checkpoints: Checkpoints) -> Ledger:
+        """What this assignment has deferred, or took over with its partitions; those of a longer topic go by
+        remainder."""
+        ledger = checkpoints.ledger.of(self._platform.topic)
         if self.alone or not ledger.entries:
             return ledger
         return Ledger(tuple(e for e in ledger.entries if e.partition % len(self.highs) in self.partitions))
 
-    def _is_owed(self, channel: int, gap: Gap) -> bool:
+    def _is_outstanding(self, channel: int, gap: Gap) -> bool:
         """Whether the ledger, as it is now, explains a gap of one of the tracker's channels."""
         channels = self.tracker.channels
         lane = (self._platform.topic, int(channels.partition[channel]))
         symbol = channels.names[channel].rpartition(b"/")[2]
-        return put_aside(self.owed(self.progress).entries, lane, symbol, gap, self._platform.admission)
+        return is_deferred(self.outstanding(self.checkpoints).entries, lane, symbol, gap, self._platform.admission)
 
     def reached(self, goal: Mapping[int, int]) -> bool:
         """Whether all partitions are read up to a goal."""
@@ -129,10 +131,10 @@ class Share:
 
     def release(self) -> None:
         """Publish what is left of sequence state, if that is quick: whoever follows goes on from it."""
-        self.handover.close()
+        self.state_sync.close()
 
     def forget(self) -> None:
-        """Give back the memory of what was seen, before another share takes as much; this one must not read on."""
+        """Free the memory of what was seen, before another assignment takes as much; this one must not read on."""
         self.deduplicator = HybridDeduplicator(Memory.empty(self._platform.chunks), self.suspects, self._platform.clock)
         self.recovery = self._recovery()
 

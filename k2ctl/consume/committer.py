@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from k2ctl.clock import Clock
 from k2ctl.consume.pending import Pending
 from k2ctl.deferred.spiller import Spiller
-from k2ctl.domain.checkpoint import Progress
+from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.kafka.dead_letters import DeadLetters
 from k2ctl.lake.writer import Committed, TableWriter
 
@@ -50,14 +50,14 @@ class Committer:
         """The batch under way."""
         return self._under_way[0] if self._under_way else None
 
-    def submit(self, pending: Pending, progress: Progress, *, whole: bool) -> None:
-        """Begin a commit on the table as `progress` says it stands; the previous one must have been collected.
+    def submit(self, pending: Pending, checkpoints: Checkpoints, *, whole: bool) -> None:
+        """Begin a commit on the table as `checkpoints` says it stands; the previous one must have been collected.
 
         whole: as `TableWriter.commit`.
         """
         if self._under_way is not None:
             raise RuntimeError("a commit is under way")
-        self._under_way = (pending, self._thread.submit(self._commit, pending, progress, whole))
+        self._under_way = (pending, self._thread.submit(self._commit, pending, checkpoints, whole))
 
     def collect(self, *, wait_s: float | None = 0.0) -> Finished | None:
         """The commit that has finished, if any, after waiting so long for it; None for ever. Raises what it raised."""
@@ -71,7 +71,7 @@ class Committer:
             self._rows_s.append(finished.pending.rows / finished.seconds)
         return finished
 
-    def _commit(self, pending: Pending, progress: Progress, whole: bool) -> Finished:
+    def _commit(self, pending: Pending, checkpoints: Checkpoints, whole: bool) -> Finished:
         """Put everything where it will be found, and only then move the offsets past it.
 
         1. Dead letters, acknowledged by Kafka.
@@ -82,12 +82,12 @@ class Committer:
         started_s = self._clock.monotonic_s()
         if pending.dead_letters:
             self._dead_letters.publish(pending.dead_letters)
-        spilled = self._spiller.put_aside(pending)
+        spilled = self._spiller.spill(pending.spilled, pending.level, pending.spilled_priorities, pending.tally)
         committed = self._writer.commit(
-            pending.batches(), pending.advances(progress), pending.change(spilled), whole=whole
+            pending.batches(), pending.deltas(checkpoints), pending.change(spilled), whole=whole
         )
-        before = progress.ledger.spill_files | {entry.spill for entry in spilled if entry.spill}
-        self._spiller.delete(before - committed.progress.ledger.spill_files)
+        before = checkpoints.ledger.spill_files | {entry.spill for entry in spilled if entry.spill}
+        self._spiller.delete(before - committed.checkpoints.ledger.spill_files)
         return Finished(pending, committed, self._clock.monotonic_s() - started_s)
 
     def typical_s(self) -> float:

@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 
 from k2ctl.clock import Clock, SystemClock
-from k2ctl.consume.assignment import Share
-from k2ctl.consume.assignments import Holding
+from k2ctl.consume.assignment import Assignment
+from k2ctl.consume.assignments import AssignmentManager
 from k2ctl.consume.committer import Committer, Finished
-from k2ctl.consume.degradation.controller import Controller, LagWindow, Signals
+from k2ctl.consume.degradation.controller import Controller, LagWindow, PressureSignals
 from k2ctl.consume.degradation.pressure import Budget, MemoryGauge, Slope
 from k2ctl.consume.pending import Pending
-from k2ctl.consume.plan import ConsumerPlan, Totals
+from k2ctl.consume.plan import ConsumerPlan, ConsumerTotals
 from k2ctl.consume.platform import open_platform, reference_topic_of
 from k2ctl.consume.reference_feed import ReferenceFeed
 from k2ctl.consume.step_times import StepTimes
@@ -37,7 +37,7 @@ from k2ctl.kafka.reader import Fetched
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.maintainer import BackgroundMaintenance
-from k2ctl.lake.side_folder import AsideFolder
+from k2ctl.lake.side_folder import SideFolder
 from k2ctl.lake.writer import Committed
 from k2ctl.sequence.state_sync import fences_moved
 
@@ -56,7 +56,8 @@ CRITICAL_FIRST_FROM = 3
 """From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
 
 HEAD_TAKES_S = 0.4
-"""One table head takes some five commits a second on SQLite: each of n consumers commits every n times this at most."""
+"""One table checkpoint takes some five commits a second on SQLite: each of n consumers commits every n times this at
+most."""
 
 
 KAFKA_AWAY_S: Final = 60.0
@@ -78,45 +79,45 @@ class Consumer:
         self.endpoints = endpoints
         self.plan = plan
         self.clock = clock or SystemClock()
-        self.totals = Totals()
+        self.totals = ConsumerTotals()
         self.kafka_time = KafkaTime(endpoints, self.clock)
         self.steps = StepTimes(self.clock)
         self.budget = Budget(plan.budget, self.clock)
         self.memory = MemoryGauge(plan.profile.consumer.memory_limit_mb, self.clock)
         self.slope = Slope(self.clock)
         self._platform = open_platform(endpoints, plan, self.clock)
-        self.topic, self.epoch, self.beginning = self._platform.topic, self._platform.epoch, self._platform.beginning
+        self.topic, self.epoch, self.start = self._platform.topic, self._platform.epoch, self._platform.start
         self.retention, self.admission = self._platform.retention, self._platform.admission
         self.references = ReferenceFeed(endpoints, reference_topic_of(plan), self._platform.lake, self.clock)
         self._batch_records = LEAST_BATCH_RECORDS
         self._open_degradation()
-        self.holding = Holding(self._platform, self._let_go, lambda: self._collect(wait_s=None))
-        self._goal = self.share.highs if plan.until_caught_up else None
+        self.assignments = AssignmentManager(self._platform, self._revoke, lambda: self._collect(wait_s=None))
+        self._goal = self.assignment.highs if plan.until_caught_up else None
         self._last_submit_s = self.clock.monotonic_s()
 
     def _open_degradation(self) -> None:
         """What becomes of trades under pressure, and how they come back."""
         profile, degradation, lake = self.plan.profile, self.plan.profile.degradation, self._platform.lake
-        limit_bytes = degradation.aside.spill_limit_mb * 1_000_000
-        self.spiller = Spiller(AsideFolder(lake.table()), self.admission, limit_bytes, self.clock)
-        letters = DeadLetters(self.endpoints, self.topic, self.epoch)
-        self.committer = Committer(self._platform.writer, letters, self.spiller, self.clock)
+        limit_bytes = degradation.deferral.spill_limit_mb * 1_000_000
+        self.spiller = Spiller(SideFolder(lake.table()), self.admission, limit_bytes, self.clock)
+        dead_letters = DeadLetters(self.endpoints, self.topic, self.epoch)
+        self.committer = Committer(self._platform.writer, dead_letters, self.spiller, self.clock)
         self.maintenance = BackgroundMaintenance(lambda: Lake.at(self.endpoints), profile.lake, self.clock)
         divisor = degradation.embedded_divisor if self.endpoints.engine == "embedded" else 1
         self.controller = Controller(degradation, self.clock, divisor)
         self._lag_window = LagWindow(max(2.0, 2 * profile.consumer.commit_interval_s), self.clock)
 
     @property
-    def share(self) -> Share:
+    def assignment(self) -> Assignment:
         """The partitions that are held now, and what is remembered of them."""
-        return self.holding.share
+        return self.assignments.assignment
 
     @property
     def ledger(self) -> Ledger:
-        """What is owed of this topic, by whomever, as committed."""
-        return self.share.progress.ledger.of(self.topic)
+        """What is outstanding of this topic, by whomever, as committed."""
+        return self.assignment.checkpoints.ledger.of(self.topic)
 
-    def run(self, stop: threading.Event, on_tick: Callable[[], None] | None = None) -> Totals:
+    def run(self, stop: threading.Event, on_tick: Callable[[], None] | None = None) -> ConsumerTotals:
         """Consume until `stop` is set or the goal is reached; ends with everything read committed.
 
         on_tick is called on every pass of the loop (some 20 times a second and more) and must be quick.
@@ -138,8 +139,8 @@ class Consumer:
                 if on_tick is not None:
                     on_tick()
             self._drain(hurry=stop.is_set())
-            if self.holding.firm:
-                self.share.dedup_saver.save(self.share.deduplicator)
+            if self.assignments.is_current:
+                self.assignment.dedup_saver.save(self.assignment.deduplicator)
         finally:
             gc.unfreeze()
             self._close()
@@ -148,24 +149,24 @@ class Consumer:
     def _step(self) -> None:
         """One pass: read, clean, commit."""
         self.references.refresh()
-        self.holding.follow()
+        self.assignments.follow()
         self._update_level()
-        full = self.share.pending.held >= self.plan.profile.consumer.pending_limit_rows
-        idle = self.plan.backfill or not self.share.partitions or not self.holding.firm
+        full = self.assignment.pending.held >= self.plan.profile.consumer.pending_limit_rows
+        idle = self.plan.backfill or not self.assignment.partitions or not self.assignments.is_current
         if idle or full or self.budget.exhausted:
             self.clock.sleep(IDLE_S)
         else:
             self._read_and_clean()
-        if self.holding.firm:
-            self._give_back()
+        if self.assignments.is_current:
+            self._backfill()
         self._collect()
-        if self.holding.firm:
+        if self.assignments.is_current:
             self._submit_if_due()
 
     @property
     def silence(self) -> Silence | None:
         """Since when Kafka has not answered; None while it does."""
-        return self.share.reader.silence()
+        return self.assignment.reader.silence()
 
     @property
     def waiting(self) -> str:
@@ -173,7 +174,7 @@ class Consumer:
         silence = self.silence
         if silence is not None:
             return f"{silence}; goes on by itself once it answers"
-        return self.committer.trouble or self.share.reader.trouble or self.holding.waiting
+        return self.committer.trouble or self.assignment.reader.trouble or self.assignments.waiting
 
     def _require_kafka(self) -> None:
         """A consumer that is to end by itself does not wait for ever for a Kafka that is away."""
@@ -185,22 +186,31 @@ class Consumer:
             )
 
     def _read_and_clean(self) -> None:
-        share = self.share
-        before = share.reader.positions
-        fetched = share.reader.fetch(
+        assignment = self.assignment
+        before = assignment.reader.positions
+        fetched = assignment.reader.fetch(
             self._batch_records,
             self.plan.profile.consumer.fetch_batch,
             critical_first=self.controller.number >= CRITICAL_FIRST_FROM,
         )
-        spans = share.pending.note_read(
-            fetched, before, share.reader.positions, share.reader.holes(), share.reader.oldest_critical_ms
+        spans = assignment.pending.note_read(
+            fetched,
+            before,
+            assignment.reader.positions,
+            assignment.reader.holes(),
+            assignment.reader.oldest_critical_ms,
         )
         if len(fetched):
             self._clean(fetched, spans)
 
     def _clean(self, fetched: Fetched, spans: dict[int, tuple[int, int]]) -> None:
         """Steps 1 to 5 of the design's section 4, in their order."""
-        share, pending, level, timed = self.share, self.share.pending, self.controller.level, self.steps.timed
+        assignment, pending, level, timed = (
+            self.assignment,
+            self.assignment.pending,
+            self.controller.level,
+            self.steps.timed,
+        )
         with timed("decode"):
             batch = decode_batch(
                 fetched,
@@ -216,11 +226,11 @@ class Consumer:
             actions = self.admission.actions(level, spill_works=not self.spiller.trouble)
             admitted = self.admission.step(batch.rows, actions)
             if actions.any():
-                self._put_aside(admitted, actions, spans)
+                self._deferred(admitted, actions, spans)
         with timed("dedup"):
-            rows = share.deduplicator.step(admitted.process, pending.tally)
+            rows = assignment.deduplicator.step(admitted.process, pending.tally)
         with timed("sequence"):
-            share.tracker.step(rows.trades, rows.partition)
+            assignment.tracker.step(rows.trades, rows.partition)
         if level.enrich:
             with timed("enrich"):
                 rows = self.references.table.step(rows)
@@ -234,41 +244,41 @@ class Consumer:
         self.totals.trades += len(batch.rows)
         self.totals.by_priority += admitted.counts
 
-    def _put_aside(self, admitted: Admitted, actions: np.ndarray, spans: dict[int, tuple[int, int]]) -> None:
+    def _deferred(self, admitted: Admitted, actions: np.ndarray, spans: dict[int, tuple[int, int]]) -> None:
         """What the level does not process goes into the pending ledger: shed trades as ranges, spilled ones as rows."""
-        share, number, shed_mask = self.share, self.controller.number, mask_of(actions, SHED)
+        assignment, number, shed_mask = self.assignment, self.controller.number, mask_of(actions, SHED)
         if shed_mask:
             entries = self.admission.shed_entries(admitted.shed, spans, number, shed_mask)
-            share.pending.add_shed(admitted.shed, entries)
-        share.pending.add_spilled(admitted.spill, mask_of(actions, SPILL), number)
-        share.tracker.put_aside(admitted.shed.trades, admitted.shed.partition)
-        share.tracker.put_aside(admitted.spill.trades, admitted.spill.partition)
+            assignment.pending.add_shed(admitted.shed, entries)
+        assignment.pending.add_spilled(admitted.spill, mask_of(actions, SPILL), number)
+        assignment.tracker.note_deferred(admitted.shed.trades, admitted.shed.partition)
+        assignment.tracker.note_deferred(admitted.spill.trades, admitted.spill.partition)
 
-    def _give_back(self) -> None:
+    def _backfill(self) -> None:
         """Settle a part of the ledger: at NORMAL, or when Kafka is about to delete what it holds, or when told to.
 
         Only between commits, so that the ledger is known, and so much to a commit, which bounds the rate.
         """
-        share = self.share
-        if self.committer.busy or share.pending.given_back or share.pending.shed or not self.ledger.entries:
+        assignment = self.assignment
+        if self.committer.busy or assignment.pending.backfilled or assignment.pending.shed or not self.ledger.entries:
             return
-        owed = share.owed(share.progress)
-        if not (self.plan.backfill or self.controller.number == 0 or self.retention.presses(owed)):
+        outstanding = assignment.outstanding(assignment.checkpoints)
+        if not (self.plan.backfill or self.controller.number == 0 or self.retention.presses(outstanding)):
             return
-        wanted = round(self.plan.profile.degradation.aside.give_back_per_s * self._commit_interval_s())
-        for part in share.recovery.parts(owed, wanted, self.clock.now_us()):
+        wanted = round(self.plan.profile.degradation.deferral.backfill_per_s * self._commit_interval_s())
+        for part in assignment.recovery.parts(outstanding, wanted, self.clock.now_us()):
             enriched = part.enriched(self.references.table.step) if self.controller.level.enrich else part
-            share.pending.add_given_back(enriched)
+            assignment.pending.add_backfilled(enriched)
             settled = sum(entry.count - (left.count if left else 0) for entry, left in part.settled)
-            share.tracker.give_back(part.rows.trades, part.rows.partition, settled)
+            assignment.tracker.note_backfilled(part.rows.trades, part.rows.partition, settled)
 
     def _commit_interval_s(self) -> float:
-        """The profile's, and no shorter than the table's one head takes from so many consumers."""
+        """The profile's, and no shorter than the table's one checkpoint takes from so many consumers."""
         interval_s = self.plan.profile.consumer.commit_interval_s
-        return interval_s if self.share.alone else max(interval_s, HEAD_TAKES_S * self.share.consumers)
+        return interval_s if self.assignment.alone else max(interval_s, HEAD_TAKES_S * self.assignment.consumers)
 
     def _submit_if_due(self) -> None:
-        pending = self.share.pending
+        pending = self.assignment.pending
         if self.committer.busy or pending.empty:
             return
         interval_s = max(self._commit_interval_s(), 2 * self.committer.typical_s())
@@ -278,12 +288,12 @@ class Consumer:
             self._submit()
 
     def _submit(self) -> None:
-        share = self.share
+        assignment = self.assignment
         self._last_submit_s = self.clock.monotonic_s()
-        pending, share.pending = share.pending, Pending(self.topic, self.epoch)
-        share.deduplicator.seal()
-        pending.learnt = share.handover.cut()
-        self.committer.submit(pending, share.progress, whole=share.alone)
+        pending, assignment.pending = assignment.pending, Pending(self.topic, self.epoch)
+        assignment.deduplicator.seal()
+        pending.sequence_cut = assignment.state_sync.cut()
+        self.committer.submit(pending, assignment.checkpoints, whole=assignment.alone)
 
     def _collect(self, *, wait_s: float | None = 0.0) -> None:
         finished = self.committer.collect(wait_s=wait_s)
@@ -291,38 +301,39 @@ class Consumer:
             self._note(finished)
 
     def _note(self, finished: Finished) -> None:
-        """Take note of a commit: progress, totals, and the advisory offsets in Kafka's group."""
-        committed, share = finished.committed, self.share
+        """Take note of a commit: checkpoints, totals, and the advisory offsets in Kafka's group."""
+        committed, assignment = finished.committed, self.assignment
         self.steps.seconds["commit"] += finished.seconds
-        if committed.progress.sequence_number < share.progress.sequence_number:
-            raise _turned_back(committed.progress.sequence_number, share.progress.sequence_number)
-        share.progress = committed.progress
+        if committed.checkpoints.sequence_number < assignment.checkpoints.sequence_number:
+            raise _turned_back(committed.checkpoints.sequence_number, assignment.checkpoints.sequence_number)
+        assignment.checkpoints = committed.checkpoints
         if committed.fenced:
             self._fenced(committed)
         else:
-            share.deduplicator.publish()
-            share.dedup_saver.note_commit(committed.progress, committed.commit_id)
-            share.dedup_saver.save_if_due(share.deduplicator)
-        moved = fences_moved(committed.progress, self.topic, self.epoch, committed.commit_id)
-        share.handover.committed(finished.pending.learnt, moved)
+            assignment.deduplicator.publish()
+            assignment.dedup_saver.note_commit(committed.checkpoints, committed.commit_id)
+            assignment.dedup_saver.save_if_due(assignment.deduplicator)
+        moved = fences_moved(committed.checkpoints, self.topic, self.epoch, committed.commit_id)
+        assignment.state_sync.committed(finished.pending.sequence_cut, moved)
         if committed.snapshot_id is not None:
             self.totals.add(committed, finished.pending, finished.seconds, self.clock.now_us())
         ends = {partition: fence.offset for partition, fence in moved.items()}
-        share.committed_offsets.update(ends)
-        share.reader.advise(ends)
+        assignment.committed_offsets.update(ends)
+        assignment.reader.advise(ends)
 
     def _fenced(self, committed: Committed) -> None:
-        """Others have moved a part of what was to be committed; in a group that happens, and the share begins anew."""
+        """Others have moved a part of what was to be committed; in a group that happens, and the assignment begins
+        anew."""
         self.totals.fenced += 1
-        if not self.share.alone:
-            self.share.pending = Pending(self.topic, self.epoch)
-            self.holding.spoil()
+        if not self.assignment.alone:
+            self.assignment.pending = Pending(self.topic, self.epoch)
+            self.assignments.invalidate()
             return
-        heads = committed.progress.heads
+        by_partition = committed.checkpoints.by_partition
         for lane in committed.fenced:
             stands, known = (
-                heads[lane].next_offset if lane in heads else 0,
-                self.share.committed_offsets[lane.partition],
+                by_partition[lane].next_offset if lane in by_partition else 0,
+                self.assignment.committed_offsets[lane.partition],
             )
             if stands < known:
                 raise FencedError(
@@ -334,17 +345,17 @@ class Consumer:
         raise FencedError(
             f"Another consumer has committed partitions {lanes} of {self.topic} in the meantime; "
             "what this one had read of them was dropped, so nothing is stored twice.",
-            "See who it is: k2ctl watch --once. To share the topic, start each with: k2ctl consume --group",
+            "See who it is: k2ctl watch --once. To assignment the topic, start each with: k2ctl consume --group",
         )
 
     def _update_level(self) -> None:
-        lag, dedup = self.lag_trades(), self.share.deduplicator.statistics()
+        lag, dedup = self.lag_trades(), self.assignment.deduplicator.statistics()
         slope = self.slope.add(lag) if lag is not None else 0.0
         self.controller.update(
-            Signals(
+            PressureSignals(
                 lag_trades=None if lag is None else self._lag_window.add(lag),
                 memory=self.memory.share(dedup["bytes"], dedup["planned_bytes"]),
-                lag_seconds=self.share.reader.age_at_position_s(critical=False),
+                lag_seconds=self.assignment.reader.age_at_position_s(critical=False),
                 slope=slope,
                 trouble=self.spiller.trouble,
             )
@@ -352,8 +363,8 @@ class Consumer:
 
     def _reached_goal(self) -> bool:
         if self.plan.backfill:
-            return not self.ledger.entries and self.share.pending.empty and not self.committer.busy
-        return self._goal is not None and self.holding.firm and self.share.reached(self._goal)
+            return not self.ledger.entries and self.assignment.pending.empty and not self.committer.busy
+        return self._goal is not None and self.assignments.is_current and self.assignment.reached(self._goal)
 
     def _drain(self, *, hurry: bool) -> None:
         """Commit everything that was read; in a hurry, what a second is enough for."""
@@ -361,7 +372,7 @@ class Consumer:
         if hurry:
             self.spiller.give_up()
         self._collect(wait_s=None)
-        pending = self.share.pending
+        pending = self.assignment.pending
         if pending.empty:
             return
         if hurry and self.clock.monotonic_s() + self.committer.expected_s(pending.rows) > deadline_s:
@@ -370,11 +381,11 @@ class Consumer:
         self._submit()
         self._collect(wait_s=None)
 
-    def _let_go(self, within_s: float) -> bool:
+    def _revoke(self, within_s: float) -> bool:
         """Commit what is in hand before others read on; False when that would take longer."""
         deadline_s = self.clock.monotonic_s() + within_s
         self._collect(wait_s=within_s)
-        pending = self.share.pending
+        pending = self.assignment.pending
         if self.committer.busy or pending.empty:
             return not self.committer.busy
         if self.clock.monotonic_s() + self.committer.expected_s(pending.rows) > deadline_s:
@@ -386,13 +397,17 @@ class Consumer:
     def _close(self) -> None:
         self.maintenance.stop()
         self.committer.close()
-        self.holding.close()
+        self.assignments.close()
         self._platform.lake.close()
 
     def counts(self) -> Counts:
         """The terms of the identity, for this topic and epoch, as committed."""
-        heads = [head for lane, head in self.share.progress.heads.items() if lane[:2] == (self.topic, self.epoch)]
-        return sum((head.counts for head in heads), Counts())
+        by_partition = [
+            checkpoint
+            for lane, checkpoint in self.assignment.checkpoints.by_partition.items()
+            if lane[:2] == (self.topic, self.epoch)
+        ]
+        return sum((checkpoint.counts for checkpoint in by_partition), Counts())
 
     def trades_per_record(self) -> float:
         """The mean so far; 1 before the first record."""
@@ -400,5 +415,5 @@ class Consumer:
 
     def lag_trades(self) -> int | None:
         """Trades not yet admitted, over the partitions that are held; None while a watermark is unknown."""
-        records = self.share.reader.lag_records()
+        records = self.assignment.reader.lag_records()
         return None if records is None else round(records * self.trades_per_record())

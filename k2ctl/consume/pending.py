@@ -1,35 +1,19 @@
-"""What has been read and not yet committed: rows, counts, letters, what is put aside, and the offsets they lead to."""
+"""What has been read and not yet committed: rows, counts, dead letters, what is deferred, and the offsets they lead
+to."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from k2ctl.domain.checkpoint import Advance, Counts, Lane, Progress
-from k2ctl.domain.ledger import Entry, LedgerChange, Settlement, in_one_step
+from k2ctl.deferred.backfill import Backfilled
+from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.ledger import DeferredRange, LedgerChange, in_one_step
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.tally import Tally
 from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.sequence.state_sync import SequenceCut
-
-
-@dataclass(frozen=True)
-class GivenBack:
-    """A part of the ledger that is settled: rows to store, and what is left of its entries.
-
-    counts: per (topic, epoch, partition), what the settlement changes; `shed` and `spilled` are negative there.
-    records: read from Kafka for it.
-    """
-
-    rows: Rows
-    settled: tuple[Settlement, ...]
-    counts: Mapping[Lane, Counts]
-    records: int = 0
-
-    def enriched(self, step: Callable[[Rows], Rows]) -> "GivenBack":
-        """The same with reference data joined."""
-        return replace(self, rows=step(self.rows))
 
 
 @dataclass
@@ -38,7 +22,7 @@ class Pending:
 
     start, end: offsets per partition; [start, end) was read. oldest_ms, oldest_critical_ms: the earliest record
     timestamp among what was read, of all and of the CRITICAL lane. rows: trades held in memory, to store or to spill.
-    learnt: what its trades have taught the sequence tracker, to be published once they are committed.
+    sequence_cut: what its trades have taught the sequence tracker, to be published once they are committed.
     """
 
     topic: str
@@ -47,8 +31,8 @@ class Pending:
     parts: list[Rows] = field(default_factory=list)
     spilled: list[Rows] = field(default_factory=list)
     spilled_priorities: int = 0
-    shed: list[Entry] = field(default_factory=list)
-    given_back: list[GivenBack] = field(default_factory=list)
+    shed: list[DeferredRange] = field(default_factory=list)
+    backfilled: list[Backfilled] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     start: dict[int, int] = field(default_factory=dict)
     end: dict[int, int] = field(default_factory=dict)
@@ -56,7 +40,7 @@ class Pending:
     level: int = 0
     oldest_ms: int | None = None
     oldest_critical_ms: int | None = None
-    learnt: SequenceCut = field(default_factory=dict)
+    sequence_cut: SequenceCut = field(default_factory=dict)
 
     def note_read(
         self,
@@ -84,7 +68,7 @@ class Pending:
             self.oldest_critical_ms = oldest_critical_ms
         return moved | _spans(fetched, {hole.partition for hole in holes})
 
-    def note_beginnings(self, offsets: Mapping[int, int]) -> None:
+    def note_starts(self, offsets: Mapping[int, int]) -> None:
         """Partitions that the table does not know yet, and where they are read from."""
         self.start.update(offsets)
         self.end.update(offsets)
@@ -103,21 +87,21 @@ class Pending:
             self.rows += len(rows)
 
     def add_spilled(self, rows: Rows, priorities: int, level: int) -> None:
-        """Rows to put aside on disk, of the given priorities (as bits)."""
+        """Rows to defer on disk, of the given priorities (as bits)."""
         if len(rows):
             self.spilled.append(rows)
             self.spilled_priorities |= priorities
             self.level = max(self.level, level)
             self.rows += len(rows)
 
-    def add_shed(self, rows: Rows, entries: list[Entry]) -> None:
+    def add_shed(self, rows: Rows, entries: list[DeferredRange]) -> None:
         """Rows that stay in Kafka, and the ranges they are in."""
         self.tally.add("shed", rows.partition)
         self.shed += entries
 
-    def add_given_back(self, part: GivenBack) -> None:
+    def add_backfilled(self, part: Backfilled) -> None:
         """A settled part of the ledger."""
-        self.given_back.append(part)
+        self.backfilled.append(part)
         self.rows += len(part.rows)
 
     @property
@@ -128,32 +112,35 @@ class Pending:
     @property
     def empty(self) -> bool:
         """There is nothing to commit."""
-        return not self.end and not self.given_back
+        return not self.end and not self.backfilled
 
     def batches(self) -> list[Rows]:
-        """Every row to store; one batch for each epoch, because rows may be given back of one that is gone."""
-        parts = [*self.parts, *(part.rows for part in self.given_back if len(part.rows))]
+        """Every row to store; one batch for each epoch, because rows may be backfilled of one that is gone."""
+        parts = [*self.parts, *(part.rows for part in self.backfilled if len(part.rows))]
         epochs = {(rows.topic, rows.epoch) for rows in parts}
         return [Rows.concatenate([rows for rows in parts if (rows.topic, rows.epoch) == of]) for of in sorted(epochs)]
 
-    def advances(self, progress: Progress) -> dict[Lane, Advance]:
-        """What the commit does to each lane, if the table stands as `progress` says."""
-        moved = {Lane(self.topic, self.epoch, p): (self.start[p], end, self.tally.of(p)) for p, end in self.end.items()}
-        for part in self.given_back:
+    def deltas(self, checkpoints: Checkpoints) -> dict[TopicPartition, OffsetDelta]:
+        """What the commit does to each lane, if the table stands as `checkpoints` says."""
+        moved = {
+            TopicPartition(self.topic, self.epoch, p): (self.start[p], end, self.tally.of(p))
+            for p, end in self.end.items()
+        }
+        for part in self.backfilled:
             for at, counts in part.counts.items():
-                lane = progress.lane_of(*at)
-                stands = progress.heads[lane].next_offset
+                lane = checkpoints.partition_of(*at)
+                stands = checkpoints.by_partition[lane].next_offset
                 start, end, before = moved.get(lane, (stands, stands, Counts()))
                 moved[lane] = (start, end, before + counts)
-        heads = progress.heads
+        by_partition = checkpoints.by_partition
         return {
-            lane: Advance(*values, base=heads[lane].commit_id if lane in heads else None)
+            lane: OffsetDelta(*values, base=by_partition[lane].commit_id if lane in by_partition else None)
             for lane, values in moved.items()
         }
 
-    def change(self, spill_entries: list[Entry]) -> LedgerChange:
+    def change(self, spill_entries: list[DeferredRange]) -> LedgerChange:
         """What the commit does to the ledger."""
-        settled = in_one_step(settlement for part in self.given_back for settlement in part.settled)
+        settled = in_one_step(settlement for part in self.backfilled for settlement in part.settled)
         return LedgerChange((*self.shed, *spill_entries), settled)
 
 

@@ -15,7 +15,7 @@ from k2ctl.profiles.universe import PRIORITIES
 
 
 @dataclass
-class Totals:
+class ConsumerTotals:
     """What this process has done since it started. fenced: commits of which others had moved a part.
 
     by_priority: int64[priorities, actions], trades.
@@ -24,7 +24,7 @@ class Totals:
     records: int = 0
     trades: int = 0
     stored: int = 0
-    given_back: int = 0
+    backfilled: int = 0
     left_in_kafka: int = 0
     fenced: int = 0
     commits: int = 0
@@ -40,7 +40,7 @@ class Totals:
         self.commits += 1
         self.stored += committed.stored
         if not committed.fenced:
-            self.given_back += sum(len(part.rows) for part in pending.given_back)
+            self.backfilled += sum(len(part.rows) for part in pending.backfilled)
         self.written_bytes += committed.written_bytes
         self.last_commit, self.last_commit_s, self.last_commit_at_us = committed, seconds, at_us
         self.commit_times = self.commit_times.plus(seconds)
@@ -55,7 +55,8 @@ def unique_id() -> str:
 class ConsumerPlan:
     """How to consume.
 
-    until_caught_up: end at the watermarks of the start. backfill: read nothing new, give back all that is owed, end.
+    until_caught_up: end at the watermarks of the start. backfill: read nothing new, backfill all that is outstanding,
+    end.
     budget: processed trades per second at most, None for as many as the machine can. state: `memory` or the address of
     a Redis that keeps sequence state; empty for the stack's. group: hold a share of the topic beside other consumers,
     not all of it. named: the consumer's id is a name that it comes back under.

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from k2ctl.clock import Clock
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.consume.start import Beginning, settle_epochs
+from k2ctl.consume.start import StartPosition, settle_epochs
 from k2ctl.dedup.chunks import ChunkPlan
 from k2ctl.dedup.plan import plan_chunks
 from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.retention import RetentionWatch
-from k2ctl.domain.checkpoint import Progress
+from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.topics import REFERENCE_TABLE, reference_topic
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.topics import make_topics
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.universe import Universe
@@ -33,7 +33,7 @@ class Platform:
     lake: Lake
     table_id: str
     writer: TableWriter
-    beginning: Beginning
+    start: StartPosition
     chunks: ChunkPlan
     retention: RetentionWatch
     admission: Admission
@@ -41,15 +41,15 @@ class Platform:
     @property
     def epoch(self) -> str:
         """The topic's incarnation."""
-        return self.beginning.epoch
+        return self.start.epoch
 
-    def progress(self) -> Progress:
+    def checkpoints(self) -> Checkpoints:
         """How far the table is now.
 
         Raises:
             LakeError: it does not answer, or cannot be trusted.
         """
-        return progress_of(self.lake.table())
+        return checkpoints_of(self.lake.table())
 
     def watermarks(self) -> dict[int, Watermarks]:
         """Both ends of every partition of the topic.
@@ -68,7 +68,7 @@ def reference_topic_of(plan: ConsumerPlan) -> str:
 
 
 def open_platform(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock) -> Platform:
-    """Make the topics and the table where they are missing, and close the books of epochs that are gone.
+    """Make the topics and the table where they are missing, and close the balance of epochs that are gone.
 
     Raises:
         ProfileError: the plan does not fit into memory. BrokerError, LakeError: Kafka or the table cannot be used, or
@@ -91,7 +91,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         topic, _ = make_topics(admin, profile)
         kept_s = admin.retention_s(topic)
         table = lake.table()
-        beginning = settle_epochs(endpoints, admin, writer, progress_of(table), topic, rebase=plan.rebase)
+        start = settle_epochs(endpoints, admin, writer, checkpoints_of(table), topic, rebase=plan.rebase)
     retention = RetentionWatch(
         endpoints, topic, profile.topic.retention_hours * 3600 if kept_s is None else kept_s, clock
     )
@@ -103,7 +103,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         lake,
         str(table.metadata.table_uuid),
         writer,
-        beginning,
+        start,
         chunks,
         retention,
         Admission(Universe(profile), can_shed=retention.holds_long_enough),

@@ -18,10 +18,10 @@ LANE_BYTES: Final = 64 << 20
 """A lane's fetch ends behind this: a producer may turn from one trade to a record to a thousand at any time."""
 
 REST_SHARE_UNDER_PRESSURE: Final = 0.1
-"""What the other lanes get of a batch at least when CRITICAL would fill it: they must be put aside, not forgotten."""
+"""What the other lanes get of a batch at least when CRITICAL would fill it: they must be deferred, not forgotten."""
 
 
-class LaneReader:
+class PriorityReader:
     """Two readers over the partitions of one topic, used as one. The first `critical` partitions are CRITICAL's."""
 
     def __init__(

@@ -34,10 +34,10 @@ class StatusReporter:
         rate_in, rate_committed = self._rates()
         partitions, behind = self._partitions()
         per_record, lag = consumer.trades_per_record(), consumer.lag_trades()
-        slope, dedup = consumer.slope.value, consumer.share.deduplicator.statistics()
-        owed_since_us = min((entry.first_us for entry in ledger.entries if not entry.spill), default=None)
+        slope, dedup = consumer.slope.value, consumer.assignment.deduplicator.statistics()
+        outstanding_since_us = min((entry.first_us for entry in ledger.entries if not entry.spill), default=None)
         lag_seconds = self._lag_seconds(behind, critical=False)
-        ages = [age for age in (lag_seconds, self._age_s(owed_since_us)) if age is not None]
+        ages = [age for age in (lag_seconds, self._age_s(outstanding_since_us)) if age is not None]
         self._last = ConsumerStatus(
             id=consumer.plan.consumer_id,
             pid=consumer.memory.pid,
@@ -49,13 +49,13 @@ class StatusReporter:
             level_reason=controller.transitions[-1].reason if controller.transitions else "",
             cooldown_left_s=round(controller.cooldown_left_s(), 1) if controller.number else 0.0,
             lag_trades=lag,
-            lag_records=consumer.share.reader.lag_records(),
+            lag_records=consumer.assignment.reader.lag_records(),
             lag_committed_trades=None if behind is None else round(behind * per_record),
             lag_seconds=lag_seconds,
             trades_per_record=round(per_record, 2),
             rate_in=rate_in,
             rate_committed=rate_committed,
-            pending=sum(batch.rows for batch in (consumer.committer.in_flight, consumer.share.pending) if batch),
+            pending=sum(batch.rows for batch in (consumer.committer.in_flight, consumer.assignment.pending) if batch),
             counts=asdict(consumer.counts()),
             memory_bytes=consumer.memory.resident_bytes(),
             memory_share=consumer.memory.share(dedup["bytes"], dedup["planned_bytes"]),
@@ -69,25 +69,25 @@ class StatusReporter:
             retention_left_s=consumer.retention.left_s(max(ages, default=None)),
             intake=controller.intake,
             budget=consumer.budget.per_s,
-            owed=ledger.count,
-            owed_spilled=sum(entry.count for entry in ledger.entries if entry.spill),
-            given_back=totals.given_back,
+            outstanding=ledger.count,
+            outstanding_spilled=sum(entry.count for entry in ledger.entries if entry.spill),
+            backfilled=totals.backfilled,
             by_priority={
                 priority: dict(zip(ACTIONS, row, strict=True))
                 for priority, row in zip(PRIORITIES, totals.by_priority.tolist(), strict=True)
             },
             ladder=self._ladder(),
-            sequence=asdict(consumer.share.tracker.counts()),
-            state=asdict(consumer.share.handover.snapshot()),
+            sequence=asdict(consumer.assignment.tracker.counts()),
+            state=asdict(consumer.assignment.state_sync.snapshot()),
             dedup=dedup,
             partitions=partitions,
             transitions=[asdict(transition) for transition in list(controller.transitions)[-TRANSITIONS_SHOWN:]],
             transitions_total=dict(controller.transitions_total),
             commit_times=totals.commit_times,
             maintenance=consumer.maintenance.snapshot().counts(),
-            table_sequence=consumer.share.progress.sequence_number,
-            shares_opened=consumer.holding.opened,
-            stood_still_s=round(consumer.holding.still_s, 3),
+            table_sequence=consumer.assignment.checkpoints.sequence_number,
+            assignments_opened=consumer.assignments.opened,
+            stood_still_s=round(consumer.assignments.still_s, 3),
             fenced_commits=totals.fenced,
             waiting=consumer.waiting,
             clock_behind_s=round(consumer.kafka_time.behind_s, 1),
@@ -98,9 +98,9 @@ class StatusReporter:
     def _partitions(self) -> tuple[list[PartitionStatus], int | None]:
         """Each partition's offsets, and the records between commit and watermark; None while a watermark is unknown."""
         consumer = self._consumer
-        highs, positions = consumer.share.reader.high_watermarks(), consumer.share.reader.positions
+        highs, positions = consumer.assignment.reader.high_watermarks(), consumer.assignment.reader.positions
         partitions = [
-            PartitionStatus(p, positions[p], consumer.share.committed_offsets.get(p, positions[p]), high or 0)
+            PartitionStatus(p, positions[p], consumer.assignment.committed_offsets.get(p, positions[p]), high or 0)
             for p, high in sorted(highs.items())
         ]
         if None in highs.values():
@@ -112,10 +112,10 @@ class StatusReporter:
         if behind_records is None:
             return None
         consumer = self._consumer
-        batches = [batch for batch in (consumer.committer.in_flight, consumer.share.pending) if batch]
+        batches = [batch for batch in (consumer.committer.in_flight, consumer.assignment.pending) if batch]
         oldest = [batch.oldest_critical_ms if critical else batch.oldest_ms for batch in batches]
         waiting = [self._age_s(ms * 1000) for ms in oldest if ms is not None]
-        unread = consumer.share.reader.age_at_position_s(critical=critical)
+        unread = consumer.assignment.reader.age_at_position_s(critical=critical)
         ages = [age for age in (*waiting, unread) if age is not None]
         return max(ages) if ages else None
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from k2ctl.domain.checkpoint import RETIRED_PARTITION, Lane, Progress
+from k2ctl.domain.checkpoint import RETIRED_PARTITION, Checkpoints, TopicPartition
 from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints, past_epochs
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
@@ -11,7 +11,7 @@ from k2ctl.lake.writer import TableWriter
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartPosition:
     """The topic's epoch; the epochs that are gone; the records of those that were never read, as far as is known."""
 
     epoch: str
@@ -28,9 +28,9 @@ class Beginning:
 
 
 def settle_epochs(
-    endpoints: Endpoints, admin: BrokerAdmin, writer: TableWriter, progress: Progress, topic: str, *, rebase: bool
-) -> Beginning:
-    """Find the topic's epoch, and close the books of one that is gone.
+    endpoints: Endpoints, admin: BrokerAdmin, writer: TableWriter, checkpoints: Checkpoints, topic: str, *, rebase: bool
+) -> StartPosition:
+    """Find the topic's epoch, and close the balance of one that is gone.
 
     On the embedded engine every start is a new Kafka, so older epochs are retired without asking. Elsewhere that
     is the operator's decision (`--rebase`): a Kafka that was wiped may be a mistake that can be undone.
@@ -39,52 +39,57 @@ def settle_epochs(
         BrokerError: the table was filled from another Kafka, and `rebase` was not given.
     """
     epoch = admin.epoch(topic)
-    others = (progress.epochs(topic) | _left_behind(progress, topic)) - {epoch}
-    if rebase and _beyond_the_log(progress, admin, topic, epoch):
+    others = (checkpoints.epochs(topic) | _left_behind(checkpoints, topic)) - {epoch}
+    if rebase and _beyond_the_log(checkpoints, admin, topic, epoch):
         others |= {epoch}
     if others and not (rebase or endpoints.engine == "embedded"):
         raise BrokerError(
             f"The table was filled from another {topic} than this Kafka has: it was wiped or made anew.",
             "If what it held unread may be given up: k2ctl consume --rebase",
         )
-    unread = {old: unread_at_end(progress, topic, old) for old in sorted(others)}
+    unread = {old: unread_at_end(checkpoints, topic, old) for old in sorted(others)}
     for old, records in unread.items():
         writer.retire(topic, old, records or 0)
     known = [records for records in unread.values() if records is not None]
-    return Beginning(epoch, tuple(unread), sum(known), len(known) == len(unread))
+    return StartPosition(epoch, tuple(unread), sum(known), len(known) == len(unread))
 
 
-def _beyond_the_log(progress: Progress, admin: BrokerAdmin, topic: str, epoch: str) -> bool:
+def _beyond_the_log(checkpoints: Checkpoints, admin: BrokerAdmin, topic: str, epoch: str) -> bool:
     """Whether a partition ends before the table's offset: the same topic, but not the log that was read."""
     marks = admin.watermarks(topic)
     return any(
-        head.next_offset > marks[lane.partition].high
-        for lane, head in progress.heads.items()
+        checkpoint.next_offset > marks[lane.partition].high
+        for lane, checkpoint in checkpoints.by_partition.items()
         if lane[:2] == (topic, epoch) and lane.partition in marks
     )
 
 
-def _left_behind(progress: Progress, topic: str) -> set[str]:
+def _left_behind(checkpoints: Checkpoints, topic: str) -> set[str]:
     """Epochs of the embedded engine that held records of the topic and were stopped before anybody committed any."""
     return {
         epoch
         for epoch, marks in past_epochs().items()
-        if any(marks.get(topic, {}).values()) and Lane(topic, epoch, RETIRED_PARTITION) not in progress.heads
+        if any(marks.get(topic, {}).values())
+        and TopicPartition(topic, epoch, RETIRED_PARTITION) not in checkpoints.by_partition
     }
 
 
-def unread_at_end(progress: Progress, topic: str, epoch: str) -> int | None:
+def unread_at_end(checkpoints: Checkpoints, topic: str, epoch: str) -> int | None:
     """Records of a past epoch that were never committed; None when nobody wrote down how far it had come."""
     marks = past_epochs().get(epoch)
     if marks is None:
         return None
     ends = marks.get(topic, {})
-    heads = {lane.partition: head for lane, head in progress.heads.items() if lane[:2] == (topic, epoch)}
-    return sum(max(0, end - (heads[p].next_offset if p in heads else 0)) for p, end in ends.items())
+    by_partition = {
+        lane.partition: checkpoint
+        for lane, checkpoint in checkpoints.by_partition.items()
+        if lane[:2] == (topic, epoch)
+    }
+    return sum(max(0, end - (by_partition[p].next_offset if p in by_partition else 0)) for p, end in ends.items())
 
 
 def starting_offsets(
-    progress: Progress, topic: str, epoch: str, marks: dict[int, Watermarks], partitions: Collection[int]
+    checkpoints: Checkpoints, topic: str, epoch: str, marks: dict[int, Watermarks], partitions: Collection[int]
 ) -> dict[int, int]:
     """For each partition the table's next offset; a partition that it does not know starts at its log start.
 
@@ -93,8 +98,8 @@ def starting_offsets(
     """
     offsets = {}
     for partition in sorted(partitions):
-        head = progress.heads.get(Lane(topic, epoch, partition))
-        offsets[partition] = head.next_offset if head else marks[partition].low
+        checkpoint = checkpoints.by_partition.get(TopicPartition(topic, epoch, partition))
+        offsets[partition] = checkpoint.next_offset if checkpoint else marks[partition].low
         if offsets[partition] > marks[partition].high:
             raise BrokerError(
                 f"Partition {partition} of {topic} ends at {marks[partition].high}, "

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from k2ctl.cost.lake_lines import catalog_lines, lake_lines
-from k2ctl.cost.lines import Component, Line, Plan
+from k2ctl.cost.lines import Component, Line, LinePlan
 from k2ctl.cost.platform_lines import internet_lines, observability_lines, platform_lines, support_line
 from k2ctl.cost.price_book import PriceBook
 from k2ctl.cost.query_lines import query_lines
@@ -99,7 +99,7 @@ def estimate(profile: Profile, book: PriceBook, month: int | None = None) -> Est
     """
     scale = scale_of(profile)
     sizing = size(profile, scale, book)
-    plan = Plan(profile, scale, sizing, book, month)
+    plan = LinePlan(profile, scale, sizing, book, month)
     return Estimate(
         profile=profile.name,
         region=book.region,
@@ -114,7 +114,7 @@ def estimate(profile: Profile, book: PriceBook, month: int | None = None) -> Est
     )
 
 
-def _lines(plan: Plan) -> Iterator[Line]:
+def _lines(plan: LinePlan) -> Iterator[Line]:
     others = [
         line
         for make in (

@@ -10,7 +10,7 @@ from k2ctl.cost.capacity import (
     MIB,
     vcpus,
 )
-from k2ctl.cost.lines import ASSUMED, BY_RULE, PLANNED, Line, Plan
+from k2ctl.cost.lines import ASSUMED, BY_RULE, PLANNED, Line, LinePlan
 from k2ctl.cost.price_book import Kind, Quantity
 from k2ctl.cost.volumes import days_held, days_moved
 
@@ -19,7 +19,7 @@ TARGET_FILE_MIB = 512
 """What compaction makes of an hour: Iceberg's write.target-file-size-bytes. What moves between tiers are these."""
 
 
-def lake_lines(plan: Plan) -> Iterator[Line]:
+def lake_lines(plan: LinePlan) -> Iterator[Line]:
     """Storage by tier, objects that move between them, requests, compaction."""
     retention = plan.scale.retention
     yield _stored(plan, "lake.hot", "S3 Standard", "s3_standard", 0.0, retention.hot_days)
@@ -31,7 +31,7 @@ def lake_lines(plan: Plan) -> Iterator[Line]:
     yield _compaction(plan)
 
 
-def _stored(plan: Plan, name: str, where: str, kind: Kind, from_day: float, days: float) -> Line:
+def _stored(plan: LinePlan, name: str, where: str, kind: Kind, from_day: float, days: float) -> Line:
     per_day_gib = plan.sizing.volumes.parquet_gib / DAYS_PER_MONTH
     held_days = days_held(from_day, days, plan.month)
     gib = per_day_gib * held_days
@@ -46,11 +46,11 @@ def _stored(plan: Plan, name: str, where: str, kind: Kind, from_day: float, days
     )
 
 
-def _objects(plan: Plan, days: float) -> float:
+def _objects(plan: LinePlan, days: float) -> float:
     return plan.sizing.volumes.parquet_gib / DAYS_PER_MONTH * days * GIB / MIB / TARGET_FILE_MIB
 
 
-def _warm(plan: Plan, from_day: float, days: float) -> Iterator[Line]:
+def _warm(plan: LinePlan, from_day: float, days: float) -> Iterator[Line]:
     yield _stored(plan, "lake.warm", "infrequent access", "s3_warm", from_day, days)
     held = _objects(plan, days_held(from_day, days, plan.month)) / 1000
     yield plan.line(
@@ -65,12 +65,12 @@ def _warm(plan: Plan, from_day: float, days: float) -> Iterator[Line]:
     yield _moves(plan, "lake.to_warm", "s3_to_warm", from_day)
 
 
-def _archive(plan: Plan, from_day: float, days: float) -> Iterator[Line]:
+def _archive(plan: LinePlan, from_day: float, days: float) -> Iterator[Line]:
     yield _stored(plan, "lake.archive", "Glacier", "s3_archive", from_day, days)
     yield _moves(plan, "lake.to_archive", "s3_to_archive", from_day)
 
 
-def _moves(plan: Plan, name: str, kind: Kind, from_day: float) -> Line:
+def _moves(plan: LinePlan, name: str, kind: Kind, from_day: float) -> Line:
     moved = _objects(plan, days_moved(from_day, plan.month)) / 1000
     return plan.line(
         name,
@@ -83,7 +83,7 @@ def _moves(plan: Plan, name: str, kind: Kind, from_day: float) -> Line:
     )
 
 
-def _requests(plan: Plan) -> Iterator[Line]:
+def _requests(plan: LinePlan) -> Iterator[Line]:
     """A PUT per part and file, once when committed and once more per rewrite, and four per commit for metadata."""
     volumes, files, compaction = plan.sizing.volumes, plan.sizing.files, plan.scale.compaction
     parts = volumes.parquet_gib * GIB / MIB / compaction.part_mib
@@ -111,7 +111,7 @@ def _requests(plan: Plan) -> Iterator[Line]:
     )
 
 
-def _compaction(plan: Plan) -> Line:
+def _compaction(plan: LinePlan) -> Line:
     compaction, node = plan.scale.compaction, plan.scale.clients.node
     mib = plan.sizing.volumes.parquet_gib * GIB / MIB * compaction.rewrites
     node_hours = mib / compaction.mib_s_per_vcpu / vcpus(node) / 3600
@@ -127,7 +127,7 @@ def _compaction(plan: Plan) -> Line:
     )
 
 
-def catalog_lines(plan: Plan) -> Iterator[Line]:
+def catalog_lines(plan: LinePlan) -> Iterator[Line]:
     """PostgreSQL for the catalog: one head per table, so one instance, and its standby."""
     catalog, instance = plan.scale.catalog, plan.sizing.catalog
     if instance is None:

@@ -60,7 +60,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LinePlan:
     """What the lines are made from. month: 1, 2, … since the start, or None for the steady state."""
 
     profile: Profile

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from k2ctl.cost.capacity import GIB, HOURS_PER_MONTH, SAMPLE_BYTES, SECONDS_PER_MONTH
-from k2ctl.cost.lines import ASSUMED, PLANNED, PRICE_SPREAD, Line, Plan, rate_text
+from k2ctl.cost.lines import ASSUMED, PLANNED, PRICE_SPREAD, Line, LinePlan, rate_text
 from k2ctl.cost.price_book import Kind, Price, Quantity
 
 H = HOURS_PER_MONTH
@@ -12,7 +12,7 @@ METRICS_MONTHS = 5
 """Amazon Managed Prometheus keeps samples for 150 days unless told otherwise."""
 
 
-def platform_lines(plan: Plan) -> Iterator[Line]:
+def platform_lines(plan: LinePlan) -> Iterator[Line]:
     """What stands there whatever the load is."""
     platform, zones = plan.scale.platform, plan.scale.topology.zones
     yield _hourly(plan, "platform.kubernetes", platform.clusters, "EKS cluster", "cluster-hour", "eks_cluster")
@@ -25,7 +25,7 @@ def platform_lines(plan: Plan) -> Iterator[Line]:
         yield _hourly(plan, "platform.endpoints", count, "interface endpoint", "endpoint-hour", "interface_endpoint")
 
 
-def _hourly(plan: Plan, name: str, count: int, what: str, unit: str, kind: Kind) -> Line:
+def _hourly(plan: LinePlan, name: str, count: int, what: str, unit: str, kind: Kind) -> Line:
     plural = "" if count == 1 else "s"
     return plan.line(
         name,
@@ -38,7 +38,7 @@ def _hourly(plan: Plan, name: str, count: int, what: str, unit: str, kind: Kind)
     )
 
 
-def internet_lines(plan: Plan) -> Iterator[Line]:
+def internet_lines(plan: LinePlan) -> Iterator[Line]:
     """What leaves for the internet."""
     gib = plan.scale.platform.internet_out_gib_per_month
     yield plan.line(
@@ -52,7 +52,7 @@ def internet_lines(plan: Plan) -> Iterator[Line]:
     )
 
 
-def observability_lines(plan: Plan) -> Iterator[Line]:
+def observability_lines(plan: LinePlan) -> Iterator[Line]:
     """Metrics, dashboards, logs."""
     seen = plan.scale.observability
     samples = seen.series * SECONDS_PER_MONTH / seen.scrape_s
@@ -89,7 +89,7 @@ def _users(count: int) -> Quantity:
     return Quantity(float(count), "user-month")
 
 
-def support_line(plan: Plan, others: Sequence[Line]) -> Iterator[Line]:
+def support_line(plan: LinePlan, others: Sequence[Line]) -> Iterator[Line]:
     """A share of everything else, by tier, and a minimum."""
     if plan.scale.terms.support == "none":
         return

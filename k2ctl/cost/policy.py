@@ -11,7 +11,7 @@ from k2ctl.profiles.model import Level, Profile
 from k2ctl.profiles.scale import Scale, Workload
 
 BUSY_SHARE = 0.8
-"""How busy lake writers may be over the day when peaks are put aside, the catching up included."""
+"""How busy lake writers may be over the day when peaks are deferred, the catching up included."""
 DAYS = HOURS_PER_MONTH / 24
 
 
@@ -19,8 +19,8 @@ DAYS = HOURS_PER_MONTH / 24
 class PolicyCost:
     """Both ways, US dollars a month; None is a price that was not found.
 
-    level: the mildest one whose put-aside share covers what the fewer nodes cannot take; None: not even the last one.
-    put_aside_share: of the trades at peak. spill_share: the part of them that is written beside the lake, the rest is
+    level: the mildest one whose deferred share covers what the fewer nodes cannot take; None: not even the last one.
+    deferred_share: of the trades at peak. spill_share: the part of them that is written beside the lake, the rest is
     read again from Kafka. caught_up_hours: after the peak, None if never. worth_it: it is caught up, in Kafka's time,
     and costs less.
     """
@@ -32,9 +32,9 @@ class PolicyCost:
     spill_usd: float | None
     reread_usd: float | None
     level: str | None
-    put_aside_share: float
+    deferred_share: float
     spill_share: float
-    trades_put_aside_per_day: float
+    trades_deferred_per_day: float
     caught_up_hours: float | None
     problem: str
 
@@ -68,7 +68,7 @@ def policy_cost(profile: Profile, book: PriceBook) -> PolicyCost:
     everything = next(plan.nodes for plan in client_plans(scale) if plan.role == "lake_writer")
     shedding = _nodes(scale, workload.average_rate * cpu_s / BUSY_SHARE)
     capacity_rate = shedding * vcpus(scale.clients.node) / cpu_s
-    share = _put_aside_share(workload, capacity_rate)
+    share = _deferred_share(workload, capacity_rate)
     deferred = share * peak_rate * workload.peak_hours_per_day * 3600
     level, spill_share = _level_for(profile, share)
     hours = _hours_to_catch_up(scale, capacity_rate, deferred)
@@ -80,15 +80,15 @@ def policy_cost(profile: Profile, book: PriceBook) -> PolicyCost:
         spill_usd=_spill_usd(scale, book, deferred * spill_share, hours or 0.0),
         reread_usd=_reread_usd(scale, book, deferred * (1 - spill_share)),
         level=level,
-        put_aside_share=share,
+        deferred_share=share,
         spill_share=spill_share,
-        trades_put_aside_per_day=deferred,
+        trades_deferred_per_day=deferred,
         caught_up_hours=hours,
         problem=_problem(profile, level, share, hours),
     )
 
 
-def _put_aside_share(workload: Workload, capacity_rate: float) -> float:
+def _deferred_share(workload: Workload, capacity_rate: float) -> float:
     """Of the trades at peak: what exceeds the capacity, or what was measured over the day, brought to the peak."""
     peak_share = workload.peak_factor * workload.peak_hours_per_day / workload.hours_per_day
     if not peak_share:
@@ -123,14 +123,14 @@ def priority_shares(profile: Profile) -> dict[str, float]:
 
 
 def _level_for(profile: Profile, share: float) -> tuple[str | None, float]:
-    """The mildest level that puts aside at least `share`, and which part of what it puts aside it spills."""
+    """The mildest level that defers at least `share`, and which part of what it defers it spills."""
     shares = priority_shares(profile)
     spill_share = 0.0
     for level in profile.degradation.levels:
-        aside = {name: part for name, part in shares.items() if _action(level, name) != "process"}
-        spilled = math.fsum(part for name, part in aside.items() if _action(level, name) == "spill")
-        spill_share = spilled / math.fsum(aside.values()) if aside else 0.0
-        if math.fsum(aside.values()) >= share:
+        deferred = {name: part for name, part in shares.items() if _action(level, name) != "process"}
+        spilled = math.fsum(part for name, part in deferred.items() if _action(level, name) == "spill")
+        spill_share = spilled / math.fsum(deferred.values()) if deferred else 0.0
+        if math.fsum(deferred.values()) >= share:
             return level.name, spill_share
     return None, spill_share
 
@@ -180,7 +180,7 @@ def _sum(*amounts: tuple[float, bool]) -> float | None:
 
 def _problem(profile: Profile, level: str | None, share: float, hours: float | None) -> str:
     if level is None:
-        return f"No level puts aside {share:.0%} of the trades: CRITICAL is always processed, and the lag would grow."
+        return f"No level defers {share:.0%} of the trades: CRITICAL is always processed, and the lag would grow."
     if hours is None:
         return "It is never caught up: outside the peak there is no capacity left."
     if hours > profile.topic.retention_hours:

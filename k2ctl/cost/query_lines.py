@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from k2ctl.cost.capacity import HOURS_PER_MONTH, MIB
-from k2ctl.cost.lines import ASSUMED, Line, Plan
+from k2ctl.cost.lines import ASSUMED, Line, LinePlan
 from k2ctl.cost.price_book import Quantity
 
 H = HOURS_PER_MONTH
@@ -11,7 +11,7 @@ ATHENA_LEAST_BYTES = 10_000_000
 """Athena bills 10 MB a query at the least."""
 
 
-def query_lines(plan: Plan) -> Iterator[Line]:
+def query_lines(plan: LinePlan) -> Iterator[Line]:
     """Athena by what is scanned, or standing Trino nodes; either reads its bytes from S3 in GETs."""
     query = plan.scale.query
     athena = _athena(plan)
@@ -32,13 +32,13 @@ def query_lines(plan: Plan) -> Iterator[Line]:
     )
 
 
-def _scanned_tib(plan: Plan) -> float:
+def _scanned_tib(plan: LinePlan) -> float:
     query = plan.scale.query
     per_query = max(query.scanned_mib_per_query * MIB, ATHENA_LEAST_BYTES)
     return query.queries_per_month * per_query / 2**40
 
 
-def _athena_is_cheaper(plan: Plan) -> bool:
+def _athena_is_cheaper(plan: LinePlan) -> bool:
     """By list prices, of the reference region where this one has none, so that a missing price never wins."""
     query, book = plan.scale.query, plan.book
     node_usd = H * (book.ranking("ec2", query.trino_node) or 0.0)
@@ -46,7 +46,7 @@ def _athena_is_cheaper(plan: Plan) -> bool:
     return _scanned_tib(plan) * (book.ranking("athena") or 0.0) <= query.trino_nodes * (node_usd + disk_usd)
 
 
-def _athena(plan: Plan) -> Line:
+def _athena(plan: LinePlan) -> Line:
     query = plan.scale.query
     return plan.line(
         "query.athena",
@@ -59,7 +59,7 @@ def _athena(plan: Plan) -> Line:
     )
 
 
-def _trino(plan: Plan) -> Iterator[Line]:
+def _trino(plan: LinePlan) -> Iterator[Line]:
     query = plan.scale.query
     yield plan.line(
         "query.trino",

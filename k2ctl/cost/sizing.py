@@ -83,7 +83,7 @@ def size(profile: Profile, scale: Scale, book: PriceBook) -> Sizing:
 def client_plans(scale: Scale) -> tuple[ClientPlan, ...]:
     """vCPUs = rate × CPU-seconds per trade × the larger of 1 / target and the peak factor; whole nodes per role.
 
-    So a core is busy by the target at the average rate, and never more than busy at the peak. What was put aside at a
+    So a core is busy by the target at the average rate, and never more than busy at the peak. What was deferred at a
     peak is processed a second time by the lake writers.
     """
     workload, clients = scale.workload, scale.clients

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from k2ctl.cost.capacity import HOURS_PER_MONTH, vcpus
 from k2ctl.cost.kafka import KafkaPlan
-from k2ctl.cost.lines import ASSUMED, BY_RULE, METERED, Line, Plan
+from k2ctl.cost.lines import ASSUMED, BY_RULE, METERED, Line, LinePlan
 from k2ctl.cost.price_book import Quantity
 from k2ctl.cost.volumes import days_held
 
 H = HOURS_PER_MONTH
 
 
-def kafka_lines(plan: Plan) -> Iterator[Line]:
+def kafka_lines(plan: LinePlan) -> Iterator[Line]:
     """Brokers, storage, Express's charge for data written, and clients' traffic between zones."""
     kafka, ingress_gib = plan.sizing.kafka, plan.sizing.volumes.ingress_gib
     if kafka is None:
@@ -40,7 +40,7 @@ def kafka_lines(plan: Plan) -> Iterator[Line]:
     yield from _zone_lines(plan)
 
 
-def _kafka_storage(plan: Plan, kafka: KafkaPlan) -> Line:
+def _kafka_storage(plan: LinePlan, kafka: KafkaPlan) -> Line:
     """Standard disks are provisioned from the first day; Express bills what lies there, which fills up."""
     topology, hours = plan.scale.topology, plan.profile.topic.retention_hours
     if kafka.service == "standard":
@@ -67,7 +67,7 @@ def _kafka_storage(plan: Plan, kafka: KafkaPlan) -> Line:
     )
 
 
-def _zone_lines(plan: Plan) -> Iterator[Line]:
+def _zone_lines(plan: LinePlan) -> Iterator[Line]:
     """Clients pay both ways for what crosses zones; between MSK brokers it is free."""
     topology, ingress_gib = plan.scale.topology, plan.sizing.volumes.ingress_gib
     crossing = (topology.zones - 1) / topology.zones
@@ -80,7 +80,7 @@ def _zone_lines(plan: Plan) -> Iterator[Line]:
         f"{ingress_gib:,.1f} GiB × {topology.zones - 1}/{topology.zones} × 2 sides",
         METERED,
     )
-    # Without rack awareness every group reads from leaders; what was put aside is read a second time by the backfill.
+    # Without rack awareness every group reads from leaders; what was deferred is read a second time by the backfill.
     reads = topology.consumer_groups + plan.scale.workload.shed_share
     crossed_gib = 0.0 if topology.rack_aware else ingress_gib * crossing * reads
     how = "reads stay in their zone" if topology.rack_aware else f"{topology.zones - 1}/{topology.zones} from leaders"
@@ -95,7 +95,7 @@ def _zone_lines(plan: Plan) -> Iterator[Line]:
     )
 
 
-def client_lines(plan: Plan) -> Iterator[Line]:
+def client_lines(plan: LinePlan) -> Iterator[Line]:
     """Feeds, lake writers and projectors."""
     clients = plan.scale.clients
     cpu_s = dict(clients.cpu_s_per_million)
@@ -115,7 +115,7 @@ def client_lines(plan: Plan) -> Iterator[Line]:
         )
 
 
-def state_lines(plan: Plan) -> Iterator[Line]:
+def state_lines(plan: LinePlan) -> Iterator[Line]:
     """Valkey for sequence state and recent ids."""
     state = plan.sizing.state
     if state is None:

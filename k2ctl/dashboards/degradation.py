@@ -1,4 +1,4 @@
-"""The dashboard of consumers under pressure: how far behind, what is put aside, what became of every trade."""
+"""The dashboard of consumers under pressure: how far behind, what is deferred, what became of every trade."""
 
 from typing import Final
 
@@ -61,9 +61,9 @@ _NOW: Final = (
         steps=((None, "green"), (5.0, "yellow"), (30.0, "red")),
     ),
     Panel(
-        "Put aside, not given back",
+        "Deferred, not backfilled",
         "Trades that were shed or spilled and are not in the table yet.",
-        [Query(f"sum(k2_trades_owed{{{TOPIC}, {INSTANCE}}})")],
+        [Query(f"sum(k2_trades_outstanding{{{TOPIC}, {INSTANCE}}})")],
         kind="stat",
         width=4,
         height=4,
@@ -140,7 +140,7 @@ _LEVEL: Final = (
 
 _ASIDE: Final = (
     Panel(
-        "Put aside, by priority",
+        "Deferred, by priority",
         "Trades a second that were left in Kafka (shed) or written to files (spilled). CRITICAL is never among them.",
         [
             Query(f"sum by (priority) (rate(k2_messages_shed_total{{{INSTANCE}}}{RATE}))", "shed {{priority}}"),
@@ -155,22 +155,22 @@ _ASIDE: Final = (
         },
     ),
     Panel(
-        "Put aside against given back",
-        "Trades a second in and out, and what is owed (right axis): it must come back to nothing.",
+        "Deferred against backfilled",
+        "Trades a second in and out, and what is outstanding (right axis): it must come back to nothing.",
         [
             Query(
                 f"sum(rate(k2_messages_shed_total{{{INSTANCE}}}{RATE}))"
                 f" + sum(rate(k2_messages_spilled_total{{{INSTANCE}}}{RATE}))",
-                "put aside",
+                "deferred",
             ),
-            Query(f"sum(rate(k2_trades_given_back_total{{{INSTANCE}}}{RATE}))", "given back"),
-            Query(f"sum(k2_trades_owed{{{TOPIC}, {INSTANCE}}})", "owed"),
+            Query(f"sum(rate(k2_trades_backfilled_total{{{INSTANCE}}}{RATE}))", "backfilled"),
+            Query(f"sum(k2_trades_outstanding{{{TOPIC}, {INSTANCE}}})", "outstanding"),
         ],
         unit="cps",
         styles={
-            "put aside": coloured("orange"),
-            "given back": coloured("green"),
-            "owed": on_the_right("yellow"),
+            "deferred": coloured("orange"),
+            "backfilled": coloured("green"),
+            "outstanding": on_the_right("yellow"),
         },
     ),
     Panel(
@@ -202,7 +202,7 @@ _TRUTH: Final = (
     Panel(
         "Where every trade is",
         "The accounting identity: the terms add up to what was seen and what is pending. Trades on their way back are "
-        "pending and still put aside until their commit.",
+        "pending and still deferred until their commit.",
         [
             Query(f'sum by (term) (k2_trades{{{TOPIC}, {INSTANCE}, term!="seen"}})', "{{term}}"),
         ],
@@ -211,7 +211,7 @@ _TRUTH: Final = (
     ),
     Panel(
         "Gaps",
-        "Missing sequence numbers: in open gaps, given up, and (right axis) explained, for they were put aside.",
+        "Missing sequence numbers: in open gaps, given up, and (right axis) explained, for they were deferred.",
         [
             Query(f"sum(k2_open_gaps{{{TOPIC}, {INSTANCE}}})", "open gaps"),
             Query(f"sum(k2_missing_trades{{{TOPIC}, {INSTANCE}}})", "missing"),
@@ -284,7 +284,7 @@ _TRUTH: Final = (
 DEGRADATION: Final = Dashboard(
     "k2-degradation",
     "K2: degradation",
-    "How far consumers are behind, at which level, what they put aside and gave back, and where every trade is.",
+    "How far consumers are behind, at which level, what they defer and backfilled , and where every trade is.",
     (*_NOW, *_LEVEL, *_ASIDE, *_TRUTH),
     (Variable("topic", "k2_degradation_level", "topic"), Variable("instance", "k2_degradation_level", "instance")),
 )

@@ -89,7 +89,7 @@ _QUERIES: Final = (
     ),
     Panel(
         "Whole answers, and others",
-        "An answer that is not whole says what it lacks: put aside, lost, cut off.",
+        "An answer that is not whole says what it lacks: deferred, lost, cut off.",
         [Query(f"sum by (complete) (rate(k2_api_answers_total{{{INSTANCE}}}{RATE}))", "complete: {{complete}}")],
         width=8,
         unit="reqps",
@@ -161,7 +161,7 @@ _TABLE: Final = (
             Query("sum(k2_compactions_total)", "merges"),
             Query("sum(k2_files_merged_total)", "files merged"),
             Query("sum(k2_snapshots_expired_total)", "snapshots expired"),
-            Query("sum(k2_files_collected_total)", "files deleted"),
+            Query("sum(k2_orphans_removed_total)", "files deleted"),
             Query("sum(rate(k2_commits_total[$__rate_interval]))", "commits a second"),
         ],
         styles={"commits a second": on_the_right("text", "cps")},

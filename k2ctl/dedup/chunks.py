@@ -20,7 +20,7 @@ STRAY_US: Final = 30_000_000
 """Farther than this from the middle of the batches, a trade goes to the chunk for strays."""
 
 MIDDLES: Final = 5
-"""Batches that tell where the crowd is: a few that are given back late do not move it."""
+"""Batches that tell where the crowd is: a few that are backfilled late do not move it."""
 
 LEAST_CHUNKS: Final = 3
 """Two open ones, and one that is closed."""

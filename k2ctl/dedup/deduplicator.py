@@ -63,7 +63,7 @@ class HybridDeduplicator:
         return new
 
     def remember(self, rows: Rows) -> Rows:
-        """Take in rows that are given back; the new ones, without those of which the very row is stored.
+        """Take in rows that are backfilled; the new ones, without those of which the very row is stored.
 
         Raises:
             LakeError: suspects cannot be looked up.

@@ -8,10 +8,10 @@ import math
 
 from k2ctl.dedup.chunks import LEAST_CHUNKS, ChunkPlan
 from k2ctl.errors import ProfileError
-from k2ctl.profiles.model import Consumer
+from k2ctl.profiles.model import ConsumerSettings
 
 
-def plan_chunks(consumer: Consumer) -> ChunkPlan:
+def plan_chunks(consumer: ConsumerSettings) -> ChunkPlan:
     """The chunks of a consumer.
 
     A trade's time lies in the span of one chunk, or of two at an edge, so each gets half the rate of error.

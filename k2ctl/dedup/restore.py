@@ -13,11 +13,11 @@ from k2ctl.dedup.bloom import IdFilter, words_of
 from k2ctl.dedup.chunks import Chunk, ChunkPlan, ChunkSeries
 from k2ctl.dedup.deduplicator import SEQUENCED_BELOW, Memory
 from k2ctl.dedup.saver import LIVE, STRAY
-from k2ctl.domain.checkpoint import Progress
+from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.intervals import IntervalSets
 from k2ctl.domain.stored_rows import ids_of
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.lake.recent_rows import recent_rows, rows_stored_after
 from k2ctl.lake.rollback import was_given_up
@@ -35,7 +35,7 @@ class Restored:
 
     memory: Memory
     folder: DedupFolder
-    progress: Progress
+    checkpoints: Checkpoints
     saved: bool
     rows: int
 
@@ -51,10 +51,10 @@ def restore(lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan
         LakeError: the table cannot be read.
     """
     table = lake.table()
-    progress, now_us = progress_of(table), clock.now_us()
+    checkpoints, now_us = checkpoints_of(table), clock.now_us()
     folder = DedupFolder(table)
     memory, unsaved, rows = Memory.empty(plan), set(partitions), 0
-    for index in _usable(folder, topic, progress, now_us - plan.window_us):
+    for index in _usable(folder, topic, checkpoints, now_us - plan.window_us):
         if was_given_up(table, index.sequence_number):
             continue
         covered = unsaved if index.partitions is None else unsaved & set(index.partitions)
@@ -71,16 +71,16 @@ def restore(lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan
         if table.metadata.current_snapshot() is not None:
             memory.series.floor_us = max(memory.series.floor_us, since_us)
         rows += _take_in(memory, recent_rows(table, since_us, topic, unsaved), now_us)
-    return Restored(memory, folder, progress, not unsaved, rows)
+    return Restored(memory, folder, checkpoints, not unsaved, rows)
 
 
-def _usable(folder: DedupFolder, topic: str, progress: Progress, since_us: int) -> list[DedupIndex]:
+def _usable(folder: DedupFolder, topic: str, checkpoints: Checkpoints, since_us: int) -> list[DedupIndex]:
     """The indexes of this very table's past that are in the window, the newest first; none if they cannot be listed."""
     try:
         found = [index for index in folder.indexes(topic) if index.saved_us >= since_us]
     except OSError:
         return []
-    return [i for i in found if i.table == folder.table_id and i.sequence_number <= progress.sequence_number]
+    return [i for i in found if i.table == folder.table_id and i.sequence_number <= checkpoints.sequence_number]
 
 
 def load(folder: DedupFolder, index: DedupIndex, plan: ChunkPlan) -> Memory | None:

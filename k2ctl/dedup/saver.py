@@ -6,7 +6,7 @@ from typing import Final
 from k2ctl.clock import Clock
 from k2ctl.dedup.chunks import Chunk, ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
-from k2ctl.domain.checkpoint import Lane, Progress
+from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 
 SAVE_EVERY_S: Final = 60.0
@@ -19,7 +19,7 @@ CLOSED: Final = "closed"
 class DedupSaver:
     """Saves the memory of one topic's consumer. A failing store is noted in `trouble`, and tried again at the next.
 
-    progress: what the memory covers at the start. member, partitions: who of a group this is, and whose rows it
+    checkpoints: what the memory covers at the start. member, partitions: who of a group this is, and whose rows it
     remembers; alone it remembers all.
     """
 
@@ -28,7 +28,7 @@ class DedupSaver:
         folder: DedupFolder,
         topic: str,
         plan: ChunkPlan,
-        progress: Progress,
+        checkpoints: Checkpoints,
         clock: Clock,
         member: str = "",
         partitions: Collection[int] | None = None,
@@ -36,7 +36,7 @@ class DedupSaver:
         self._folder = folder
         self._topic = topic
         self._plan = plan
-        self._covered = progress
+        self._covered = checkpoints
         self._member = member
         self._partitions = None if partitions is None else tuple(sorted(partitions))
         self._alone = True
@@ -46,17 +46,17 @@ class DedupSaver:
         self._retired: set[str] = set()
         self.trouble = ""
 
-    def note_commit(self, progress: Progress, commit_id: str) -> None:
+    def note_commit(self, checkpoints: Checkpoints, commit_id: str) -> None:
         """Rows up to this commit are in the memory, unless others have stored rows of the topic, unknown to it.
 
         What is saved then covers no more than before, so that whoever loads it reads those rows from the table.
         """
-        known = {lane: head.commit_id for lane, head in self._covered.heads.items()}
-        for lane, head in self._lanes(progress):
-            if head not in (commit_id, known.get(lane)):
+        known = {partition: checkpoint.commit_id for partition, checkpoint in self._covered.by_partition.items()}
+        for partition, checkpoint in self._changed(checkpoints):
+            if checkpoint not in (commit_id, known.get(partition)):
                 self._alone = False
         if self._alone:
-            self._covered = progress
+            self._covered = checkpoints
 
     def save_if_due(self, deduplicator: HybridDeduplicator) -> bool:
         """Save when a minute has passed since the last time; returns whether it did, or tried."""
@@ -71,7 +71,7 @@ class DedupSaver:
         1. The files that the new index will name, each durable.
         2. The index, in one step.
         3. Files that neither it nor the one before names are deleted: a reader may be on its way with that one. In a
-           group other indexes may name them too, so there they are left to the collector.
+           group other indexes may name them too, so there they are left to the orphan removal.
         """
         self._due_s = self._clock.monotonic_s() + SAVE_EVERY_S
         try:
@@ -96,9 +96,9 @@ class DedupSaver:
             table=self._folder.table_id,
             sequence_number=self._covered.sequence_number,
             offsets={
-                f"{lane.epoch}/{lane.partition}": head.next_offset
-                for lane, head in self._covered.heads.items()
-                if lane.topic == self._topic
+                f"{partition.epoch}/{partition.partition}": checkpoint.next_offset
+                for partition, checkpoint in self._covered.by_partition.items()
+                if partition.topic == self._topic
             },
             saved_us=self._clock.now_us(),
             window_us=self._plan.window_us,
@@ -114,9 +114,9 @@ class DedupSaver:
             chunk.name = self._folder.write(chunk.filter.dumps())
         return SavedChunk(chunk.name, kind, chunk.first_us, chunk.last_us, chunk.stamp_us)
 
-    def _lanes(self, progress: Progress) -> list[tuple[Lane, str]]:
+    def _changed(self, checkpoints: Checkpoints) -> list[tuple[TopicPartition, str]]:
         return [
-            (lane, head.commit_id)
-            for lane, head in progress.heads.items()
-            if lane.topic == self._topic and (self._partitions is None or lane.partition in self._partitions)
+            (partition, checkpoint.commit_id)
+            for partition, checkpoint in checkpoints.by_partition.items()
+            if partition.topic == self._topic and (self._partitions is None or partition.partition in self._partitions)
         ]

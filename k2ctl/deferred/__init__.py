@@ -1,1 +1,1 @@
-"""What lies beside the table and is owed to it: the ledger and its spill files."""
+"""What lies beside the table and is outstanding to it: the ledger and its spill files."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.ledger import Entry
+from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
 from k2ctl.profiles.model import Level
@@ -29,7 +29,7 @@ class Admitted:
 class Admission:
     """The policy table of a profile over the symbols of its market; a symbol it does not know is NORMAL.
 
-    can_shed: whether Kafka will hold what is put aside; where it does not, what would be shed is spilled.
+    can_shed: whether Kafka will hold what is deferred; where it does not, what would be shed is spilled.
     """
 
     def __init__(self, universe: Universe, *, can_shed: bool) -> None:
@@ -66,25 +66,27 @@ class Admission:
 
     def shed_entries(
         self, shed: Rows, spans: Mapping[int, tuple[int, int]], level_number: int, mask: int
-    ) -> list[Entry]:
+    ) -> list[DeferredRange]:
         """Ledger entries for what a batch shed: one for each partition's span of offsets, also where that is nothing.
 
         spans: partition → [start, end) that the batch covers. An empty stretch lets its neighbours become one range.
         """
         counted = {partition: (count, first, last) for partition, count, first, last in by_partition(shed)}
         return [
-            Entry(shed.topic, shed.epoch, p, start, end, mask, self.policy, level_number, *counted.get(p, (0, 0, 0)))
+            DeferredRange(
+                shed.topic, shed.epoch, p, start, end, mask, self.policy, level_number, *counted.get(p, (0, 0, 0))
+            )
             for p, (start, end) in spans.items()
         ]
 
-    def spill_entries(self, spilled: Rows, level_number: int, mask: int, file: str) -> list[Entry]:
+    def spill_entries(self, spilled: Rows, level_number: int, mask: int, file: str) -> list[DeferredRange]:
         """Ledger entries for rows that lie in a spill file, one for each partition."""
         entries = []
         for partition, count, first, last in by_partition(spilled):
             offsets = spilled.offset[spilled.partition == partition]
             start, end = int(offsets.min()), int(offsets.max()) + 1
-            lane = (spilled.topic, spilled.epoch, partition)
-            entries.append(Entry(*lane, start, end, mask, self.policy, level_number, count, first, last, file))
+            key = (spilled.topic, spilled.epoch, partition)
+            entries.append(DeferredRange(*key, start, end, mask, self.policy, level_number, count, first, last, file))
         return entries
 
 

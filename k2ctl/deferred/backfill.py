@@ -1,22 +1,21 @@
-"""Giving back what was put aside: from its spill file, or from Kafka, until the ledger is empty.
+"""Backfill what was deferred: from its spill file, or from Kafka, until the ledger is empty.
 
 A part of the ledger is read, stored, and struck, all in the one transaction of an ordinary commit: so stopping, killing
-or repeating it changes nothing. Where it cannot be told by priority what was put aside, because the policy has been
+or repeating it changes nothing. Where it cannot be told by priority what was deferred, because the policy has been
 edited or a spill file is damaged, all that the table does not hold of the range is stored.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from k2ctl.consume.pending import GivenBack
 from k2ctl.dedup.deduplicator import HybridDeduplicator
 from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.spill_format import decode_spill
-from k2ctl.domain.checkpoint import Counts, Lane
-from k2ctl.domain.ledger import Entry, Ledger, LedgerChange
+from k2ctl.domain.checkpoint import Counts, TopicPartition
+from k2ctl.domain.ledger import DeferredRange, Ledger, LedgerChange, Settlement
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.tally import Tally
 from k2ctl.domain.topics import WireFormat
@@ -25,7 +24,7 @@ from k2ctl.feeds.decode import decode_batch
 from k2ctl.home import Endpoints
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.side_folder import AsideFolder, Unanswered
+from k2ctl.lake.side_folder import SideFolder, Unanswered
 from k2ctl.lake.stored_identities import identity_numbers, stored_identities
 
 READ_TIMEOUT_S: Final = 10.0
@@ -37,7 +36,25 @@ DAMAGED_AND_HOLED: Final = "damaged, and Kafka has a hole"
 """In place of a policy: ranges of a spill file that could not be read, so that priorities alone do not tell."""
 
 
-class Recovery:
+@dataclass(frozen=True)
+class Backfilled:
+    """A part of the ledger that is settled: rows to store, and what is left of its entries.
+
+    counts: per (topic, epoch, partition), what the settlement changes; `shed` and `spilled` are negative there.
+    records: read from Kafka for it.
+    """
+
+    rows: Rows
+    settled: tuple[Settlement, ...]
+    counts: Mapping[TopicPartition, Counts]
+    records: int = 0
+
+    def enriched(self, step: Callable[[Rows], Rows]) -> "Backfilled":
+        """The same with reference data joined."""
+        return replace(self, rows=step(self.rows))
+
+
+class Backfill:
     """Settles the ledger of one topic piece by piece. Used on the consumer's thread, with the consumer's memory."""
 
     def __init__(
@@ -51,17 +68,18 @@ class Recovery:
     ) -> None:
         self._endpoints = endpoints
         self._lake = lake
-        self._folder = AsideFolder(lake.table())
+        self._folder = SideFolder(lake.table())
         self._admission = admission
         self._deduplicator = deduplicator
         self._epoch = epoch
         self._wire_format = wire_format
         self._refused_since_us: int | None = None
 
-    def parts(self, ledger: Ledger, records: int, now_us: int) -> Iterator[GivenBack]:
-        """Pieces of a topic's ledger, oldest first, of about `records` records together; none when nothing is owed.
+    def parts(self, ledger: Ledger, records: int, now_us: int) -> Iterator[Backfilled]:
+        """Pieces of a topic's ledger, oldest first, of about `records` records together; none when nothing is
+        outstanding.
 
-        A spill file is given back whole. The rows have passed deduplication, and count as remembered from here on: so
+        A spill file is backfilled whole. The rows have passed deduplication, and count as remembered from here on: so
         the pieces must be committed, or this process must end.
 
         Raises:
@@ -75,7 +93,7 @@ class Recovery:
             ledger = ledger.changed(LedgerChange(settled=part.settled))
             records -= max(len(part.rows), part.records)
 
-    def _next_part(self, entries: Sequence[Entry], records: int, now_us: int) -> GivenBack | None:
+    def _next_part(self, entries: Sequence[DeferredRange], records: int, now_us: int) -> Backfilled | None:
         first = entries[0]
         if first.policy != self._admission.policy:
             # All that is not stored will be taken, so what lies in files must be stored before.
@@ -84,7 +102,7 @@ class Recovery:
             return self._from_spill(first.spill, [entry for entry in entries if entry.spill == first.spill])
         return self._from_kafka(_heads_of_partitions(entries), records, now_us)
 
-    def _from_spill(self, file: str, entries: list[Entry]) -> GivenBack | None:
+    def _from_spill(self, file: str, entries: list[DeferredRange]) -> Backfilled | None:
         """All rows of a file; None when the store cannot be asked now.
 
         What is damaged is looked for in Kafka next; a copy of the file is kept for inspection.
@@ -103,7 +121,7 @@ class Recovery:
                 self._folder.quarantine(file, content)
             except OSError:
                 return None
-        # What is of other partitions is given back by whoever holds those.
+        # What is of other partitions is backfilled by whoever holds those.
         rows = rows.take(np.isin(rows.partition, [entry.partition for entry in entries]))
         settling = []
         for entry in entries:
@@ -113,7 +131,7 @@ class Recovery:
             settling.append(_Settling(entry, left, found))
         return self._settled(rows, settling)
 
-    def _from_kafka(self, entries: list[Entry], records: int, now_us: int) -> GivenBack | None:
+    def _from_kafka(self, entries: list[DeferredRange], records: int, now_us: int) -> Backfilled | None:
         """The beginnings of ranges, one of each partition, read again from Kafka.
 
         None when Kafka gives nothing now, or the store does not say what the table holds of them.
@@ -152,12 +170,12 @@ class Recovery:
             self._refused_since_us = now_us
         if now_us - self._refused_since_us >= GIVE_UP_AFTER_US:
             raise LakeError(
-                f"What the table holds of the ranges to give back cannot be read: {first_line(error)}",
+                f"What the table holds of the ranges to backfill cannot be read: {first_line(error)}",
                 "Nothing is lost: they stay in the ledger. See: k2ctl lake status",
             ) from error
 
-    def _wanted(self, rows: Rows, entries: list[Entry]) -> np.ndarray:
-        """bool[n]: the rows that were put aside. Where the policy has been edited since: all that are not stored."""
+    def _wanted(self, rows: Rows, entries: list[DeferredRange]) -> np.ndarray:
+        """bool[n]: the rows that were deferred. Where the policy has been edited since: all that are not stored."""
         wanted = np.zeros(len(rows), np.bool_)
         priority = self._admission.priorities(rows.trades["symbol"])
         at = {entry.partition: np.flatnonzero(rows.partition == entry.partition) for entry in entries}
@@ -175,10 +193,10 @@ class Recovery:
                 wanted[here] = ~np.isin(identity_numbers(rows.offset[here], rows.index[here]), numbers)
         return wanted
 
-    def _settled(self, rows: Rows, settling: list["_Settling"]) -> GivenBack:
-        """Keep what nobody has sent before, and balance the books of each entry."""
+    def _settled(self, rows: Rows, settling: list["_Settling"]) -> Backfilled:
+        """Keep what nobody has sent before, and balance the balance of each entry."""
         stored = self._deduplicator.remember(rows)
-        counts: dict[Lane, Counts] = {}
+        counts: dict[TopicPartition, Counts] = {}
         settled = []
         for part in settling:
             entry = part.entry
@@ -195,28 +213,28 @@ class Recovery:
                 change += Counts(shed=rest)
             else:
                 change += Counts(lost=rest) if part.lost else Counts(duplicate=rest)
-            lane = Lane(entry.topic, entry.epoch, entry.partition)
-            counts[lane] = counts.get(lane, Counts()) + change
-        return GivenBack(stored, tuple(settled), counts)
+            partition = TopicPartition(entry.topic, entry.epoch, entry.partition)
+            counts[partition] = counts.get(partition, Counts()) + change
+        return Backfilled(stored, tuple(settled), counts)
 
 
 @dataclass(frozen=True)
 class _Settling:
     """An entry of which a part was read.
 
-    left: what of its range is to be read yet. found: rows of the part that had been put aside; None where that cannot
+    left: what of its range is to be read yet. found: rows of the part that had been deferred; None where that cannot
     be told from copies. lost: whether what is not found at the end of the range is lost, or was a copy.
     """
 
-    entry: Entry
-    left: Entry | None
+    entry: DeferredRange
+    left: DeferredRange | None
     found: int | None
     lost: bool = False
 
 
-def _heads_of_partitions(entries: Iterable[Entry]) -> list[Entry]:
+def _heads_of_partitions(entries: Iterable[DeferredRange]) -> list[DeferredRange]:
     """The first range of each partition that Kafka holds, all of the epoch of the first."""
-    heads: dict[int, Entry] = {}
+    heads: dict[int, DeferredRange] = {}
     for entry in entries:
         if not entry.spill and entry.epoch == next(iter(heads.values()), entry).epoch:
             heads.setdefault(entry.partition, entry)

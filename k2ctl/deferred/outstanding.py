@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from k2ctl.domain.ledger import Entry
+from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES
 
 
 @dataclass(frozen=True)
-class OwedRange:
+class OutstandingRange:
     """A range of the ledger. count: trades. gone_records: records of it that Kafka no longer holds."""
 
     topic: str
@@ -29,15 +29,15 @@ class OwedRange:
     gone_records: int
 
 
-def owed_ranges(endpoints: Endpoints, profile: Profile) -> list[OwedRange]:
-    """What is owed of a profile's topic.
+def outstanding_ranges(endpoints: Endpoints, profile: Profile) -> list[OutstandingRange]:
+    """What is outstanding of a profile's topic.
 
     Raises:
         LakeError: there is no table yet, or it cannot be read. BrokerError: Kafka does not answer.
     """
     topic = trades_topic(profile.market.asset_class, profile.market.exchange)
     with Lake.at(endpoints) as lake:
-        entries = progress_of(lake.table()).ledger.of(topic).entries
+        entries = checkpoints_of(lake.table()).ledger.of(topic).entries
     if not entries:
         return []
     with BrokerAdmin(endpoints) as admin:
@@ -49,12 +49,12 @@ def owed_ranges(endpoints: Endpoints, profile: Profile) -> list[OwedRange]:
     ]
 
 
-def _range(entry: Entry, level_names: Sequence[str], log_start: int | None) -> OwedRange:
+def _range(entry: DeferredRange, level_names: Sequence[str], log_start: int | None) -> OutstandingRange:
     """log_start: the partition's first offset; None when the Kafka that held it is gone."""
     gone = 0
     if not entry.spill:
         gone = entry.end - entry.start if log_start is None else max(0, min(entry.end, log_start) - entry.start)
-    return OwedRange(
+    return OutstandingRange(
         topic=entry.topic,
         epoch=entry.epoch,
         partition=entry.partition,

@@ -1,4 +1,4 @@
-"""How long Kafka will still hold what is owed, so that deferring a trade never becomes losing it."""
+"""How long Kafka will still hold what is outstanding, so that deferring a trade never becomes losing it."""
 
 import math
 from typing import Final
@@ -14,11 +14,13 @@ NEEDED_HOURS: Final = 1.0
 
 CHECK_EVERY_S: Final = 10.0
 PRESSES_BELOW: Final = 0.2
-"""What is owed and lies in the oldest fifth of a log that is being deleted from is given back now, at any level."""
+"""What is outstanding and lies in the oldest fifth of a log that is being deleted from is backfilled now, at any
+level."""
 
 
 class RetentionWatch:
-    """Looks at the log starts of one topic, while Kafka holds something that is owed. retention_s: the topic's own."""
+    """Looks at the log starts of one topic, while Kafka holds something that is outstanding. retention_s: the topic's
+    own."""
 
     def __init__(self, endpoints: Endpoints, topic: str, retention_s: float, clock: Clock) -> None:
         self._endpoints = endpoints

@@ -1,4 +1,4 @@
-"""Spill files: trades put aside on disk, in frames that are checked one by one.
+"""Spill files: trades deferred on disk, in frames that are checked one by one.
 
 A frame is a magic word, the length and the CRC-32 of what follows, and an Arrow IPC stream with the trades' bytes and
 their identity in Kafka. A frame that is torn or flipped is passed over; the ones around it are good.

@@ -1,17 +1,18 @@
-"""Putting rows aside on disk, within a limit. A disk that is full is a reason for a level, never a crash."""
+"""Spilling rows to disk, within a limit. A disk that is full is a reason for a level, never a crash."""
 
 import errno
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 from k2ctl.clock import Clock
-from k2ctl.consume.pending import Pending
 from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.spill_format import SUFFIX, encode_spill
-from k2ctl.domain.ledger import Entry
+from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
+from k2ctl.domain.tally import Tally
 from k2ctl.errors import LakeError
-from k2ctl.lake.side_folder import SPILL, AsideFolder
+from k2ctl.lake.side_folder import SPILL, SideFolder
 
 TROUBLE_LASTS_S: Final = 10.0
 RETRY_EVERY_S: Final = 0.5
@@ -20,7 +21,7 @@ RETRY_EVERY_S: Final = 0.5
 class Spiller:
     """Writes spill files for the committer. When it cannot, the rows are shed where Kafka holds them, else it waits."""
 
-    def __init__(self, folder: AsideFolder, admission: Admission, limit_bytes: int, clock: Clock) -> None:
+    def __init__(self, folder: SideFolder, admission: Admission, limit_bytes: int, clock: Clock) -> None:
         self._folder = folder
         self._admission = admission
         self._limit_bytes = limit_bytes
@@ -36,15 +37,15 @@ class Spiller:
             return ""
         return trouble[1]
 
-    def put_aside(self, pending: Pending) -> list[Entry]:
+    def spill(self, parts: Sequence[Rows], level: int, priorities: int, tally: Tally) -> list[DeferredRange]:
         """Make the spilled rows of a batch durable; returns their ledger entries and counts them.
 
         Raises:
             LakeError: the disk stays full, Kafka does not hold the rows either, and the consumer is to stop.
         """
-        if not pending.spilled:
+        if not parts:
             return []
-        rows = Rows.concatenate(pending.spilled)
+        rows = Rows.concatenate(parts)
         while True:
             try:
                 file = self._write(rows)
@@ -55,12 +56,12 @@ class Spiller:
                     continue
                 if not self._admission.can_shed:
                     raise LakeError(
-                        f"Trades could not be put aside on disk: {error.strerror or error}.",
+                        f"Trades could not be deferred on disk: {error.strerror or error}.",
                         "Nothing is lost: they are not committed, and Kafka has them. Make room, then: k2ctl consume",
                     ) from error
                 file = ""
-            pending.tally.add("spilled" if file else "shed", rows.partition)
-            return self._admission.spill_entries(rows, pending.level, pending.spilled_priorities, file)
+            tally.add("spilled" if file else "shed", rows.partition)
+            return self._admission.spill_entries(rows, level, priorities, file)
 
     def _write(self, rows: Rows) -> str:
         content = encode_spill(rows)

@@ -11,7 +11,7 @@ from k2ctl.demo.checks import complete_answer, offset_is_past, same_trade, staye
 from k2ctl.demo.demo_profile import unhurried
 from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import SYMBOL, Stage
-from k2ctl.domain.checkpoint import Lane
+from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.window import Window
 from k2ctl.home import Endpoints
 from k2ctl.kafka.reader import read_between
@@ -123,8 +123,8 @@ def _committed(stage: Stage, trade: Row) -> None:
         if pinned is None or pinned.snapshot_id is None:
             raise RuntimeError("the consumer ended without a commit")
         plan = pinned.plan([trade["symbol"]])
-        lane = Lane(trade["kafka_topic"], trade["kafka_epoch"], trade["kafka_partition"])
-        next_offset = pinned.progress.heads[lane].next_offset
+        partition = TopicPartition(trade["kafka_topic"], trade["kafka_epoch"], trade["kafka_partition"])
+        next_offset = pinned.checkpoints.by_partition[partition].next_offset
     stage.show(
         Facts(
             "one Iceberg transaction",
@@ -132,7 +132,7 @@ def _committed(stage: Stage, trade: Row) -> None:
                 ("snapshot", str(pinned.snapshot_id)),
                 ("data file", plan.paths[0].rsplit("/", 1)[-1][-48:]),
                 ("size", f"{plan.bytes:,} bytes of Parquet, of all symbols, sorted by symbol and time"),
-                ("offset in the same commit", f"partition {lane.partition}: next is {next_offset:,}"),
+                ("offset in the same commit", f"partition {partition.partition}: next is {next_offset:,}"),
                 ("our trade's offset", f"{trade['kafka_offset']:,}, so it is in the table"),
             ),
             "Rows and offsets move together or not at all: that is exactly-once.",
@@ -169,7 +169,7 @@ def _while_it_flows(stage: Stage) -> None:
     stage.start_consumer()
     stage.watch(lambda tick: bool(tick.overview.consumers), 30)
     stage.step(f"{FLOW_RATE:,} trades a second arrive and are committed; {SYMBOL} is queried all the while")
-    window = stage.start_load(stage.plan(FLOW_RATE, stage.tempo.last(30, 5), duplicates=0.01))
+    window = stage.start_load(stage.plan(FLOW_RATE, stage.pacing.last(30, 5), duplicates=0.01))
     asked = []
     with Session.at(stage.endpoints) as session:
         while stage.loading:
@@ -179,7 +179,7 @@ def _while_it_flows(stage: Stage) -> None:
     answer, _ = asked[-1]
     stage.check(complete_answer(f"a query of {SYMBOL} while data flows is complete", answer))
     stage.check(stayed_complete([answer for answer, _ in asked], statistics.median(took for _, took in asked)))
-    stage.stop_player()
+    stage.stop_process()
 
 
 def _ask(session: Session, window: Window) -> tuple[Answer, float]:

@@ -34,7 +34,7 @@ def watched(folder: Path) -> Iterator[None]:
     """For as long as the block lasts, and when this process dies in it, `folder` is looked after."""
     with (folder / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        warden = subprocess.Popen(
+        cleanup = subprocess.Popen(
             [sys.executable, "-m", "k2ctl.demo.cleanup", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -46,13 +46,13 @@ def watched(folder: Path) -> Iterator[None]:
             yield
         finally:
             end_all(folder)
-            if warden.stdin is not None:
-                warden.stdin.close()
-            warden.wait()
+            if cleanup.stdin is not None:
+                cleanup.stdin.close()
+            cleanup.wait()
 
 
 def clear_leftovers() -> int:
-    """End what demos left that were killed together with their warden; returns how many there were."""
+    """End what demos left that were killed together with their cleanup; returns how many there were."""
     left = [folder for folder in _folders() if not _is_held(folder)]
     for folder in left:
         clear(folder)

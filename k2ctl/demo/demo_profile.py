@@ -1,19 +1,19 @@
 """The terms that the demo plays on: a profile's ladder, made to fit what is shown."""
 
-from k2ctl.demo.pacing import Tempo
+from k2ctl.demo.pacing import Pacing
 from k2ctl.profiles import Profile
 
 OUT_OF_REACH = 1_000_000
 
 
-def for_the_stage(profile: Profile, engine: str, tempo: Tempo) -> Profile:
+def for_the_stage(profile: Profile, engine: str, pacing: Pacing) -> Profile:
     """The profile with a cooldown and thresholds that fit an audience's patience; on every engine the same ones."""
     divisor = 1 if engine == "embedded" else profile.degradation.embedded_divisor
-    return _with_ladder(profile, 1 / divisor, tempo.cooldown_s)
+    return _with_ladder(profile, 1 / divisor, pacing.cooldown_s)
 
 
 def unhurried(profile: Profile) -> Profile:
-    """The profile with a ladder out of reach, for what is measured without any trade being put aside."""
+    """The profile with a ladder out of reach, for what is measured without any trade being deferred."""
     return _with_ladder(profile, OUT_OF_REACH, profile.degradation.cooldown_s)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from k2ctl.demo.checks import books_balance, duplicates_caught, stored_once
+from k2ctl.demo.checks import balance_holds, duplicates_caught, stored_once
 from k2ctl.demo.result import Billing
 from k2ctl.demo.stage import Stage
 from k2ctl.query.session import Session
@@ -32,7 +32,7 @@ def play(stage: Stage) -> None:
     rows, distinct = row.values()
     produced = sum(sent.distinct for sent in stage.sent)
     counts = stage.readings.counts()
-    stage.told.trades = stage.acknowledged
+    stage.result.trades = stage.acknowledged
     stage.check(stored_once(rows, distinct, produced, missing))
     stage.check(duplicates_caught(counts, stage.acknowledged - produced))
-    stage.check(books_balance(counts, stage.acknowledged))
+    stage.check(balance_holds(counts, stage.acknowledged))

@@ -6,12 +6,12 @@ from typing import Any, Final, NamedTuple
 import pyarrow.compute as pc
 
 from k2ctl.demo.checks import (
-    Check,
+    DemoCheck,
+    backfilled,
     caught_up,
     complete_answer,
-    critical_never_aside,
+    critical_never_deferred,
     gaps_found,
-    given_back,
     honest_answer,
     ladder_climbed,
     ladder_descended,
@@ -26,13 +26,13 @@ from k2ctl.query.session import Session
 BILLING: Final = Billing(
     3,
     "The innovations",
-    "Twice the trades it may process. Level by level it puts aside what matters least; CRITICAL "
+    "Twice the trades it may process. Level by level it defers what matters least; CRITICAL "
     "trades flow on. All of it comes back.",
     (
         "The consumer is held to a budget, on purpose. Trades, lag, levels and commits are real.",
         "Five levels, one policy table. Worse at once; better one level at a time, after a cooldown (short here; 30 s "
         "in production).",
-        "Nothing is thrown away. What is put aside stands in a ledger that moves with the offsets, in one transaction.",
+        "Nothing is thrown away. What is deferred stands in a ledger that moves with the offsets, in one transaction.",
         "kill -9: the next consumer asks the table where to go on. Meanwhile queries stay complete, from Kafka.",
         "A query says when it cannot be complete, and why. It never returns less in silence.",
     ),
@@ -54,12 +54,12 @@ def play(stage: Stage) -> None:
     stage.step(f"A consumer that may process {BUDGET:,} trades a second meets {RATE:,}; 1 in 100 is sent twice")
     stage.start_consumer(BUDGET)
     stage.watch(lambda tick: bool(tick.overview.consumers), 30)
-    window = stage.start_load(stage.plan(RATE, stage.tempo.last(45, 9), duplicates=DUPLICATES))
+    window = stage.start_load(stage.plan(RATE, stage.pacing.last(45, 9), duplicates=DUPLICATES))
     stage.watch(lambda tick: seen.note(tick) or "CIRCUIT_BREAK" in seen.levels)
     stage.moment("act-3")
     stage.step("CIRCUIT_BREAK: the intake is closed, and the load waits. What do queries say now?")
     _ask_in_the_middle(stage, window)
-    hold_s = stage.tempo.last(20, 1)
+    hold_s = stage.pacing.last(20, 1)
     stage.watch(lambda tick: seen.note(tick) or tick.sample.at_s > 30 + hold_s, hold_s)
     returned_us = _kill_and_return(stage, seen, window)
     stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
@@ -67,26 +67,26 @@ def play(stage: Stage) -> None:
     if not any(at_us > returned_us for at_us in seen.moves):
         # The load was all but over: whoever comes down the ladder has to have been up.
         stage.step(f"Another burst of {RATE:,} trades a second, for the new consumer to climb")
-        stage.start_load(stage.plan(RATE, stage.tempo.last(15, 9)))
+        stage.start_load(stage.plan(RATE, stage.pacing.last(15, 9)))
         stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
         stage.finish_load()
-    stage.step("The load has ended: down again, one level at a time, and everything put aside is given back")
+    stage.step("The load has ended: down again, one level at a time, and everything deferred is backfilled")
     done = stage.watch(lambda tick: seen.note(tick) or settled(stage, tick))
     stage.watch(lambda tick: seen.note(tick), 1.0)
     stage.check(ladder_climbed(seen.levels))
     stage.check(ladder_descended(seen.moves))
-    counts, aside = stage.readings.counts(), seen.total
-    stage.check(critical_never_aside(aside.critical, aside.aside))
-    stage.check(given_back(counts, aside.aside, aside.returned, f"cooldown {stage.tempo.cooldown_s:.0f} s"))
+    counts, deferred = stage.readings.counts(), seen.total
+    stage.check(critical_never_deferred(deferred.critical, deferred.deferred))
+    stage.check(backfilled(counts, deferred.deferred, deferred.returned, f"cooldown {stage.pacing.cooldown_s:.0f} s"))
     stage.check(caught_up(stage.acknowledged - counts.seen, done))
     _faulty_feed(stage)
-    stage.stop_player()
+    stage.stop_process()
 
 
-class Aside(NamedTuple):
-    """Of one consumer since it started, in trades: put aside, of that CRITICAL ones, and given back."""
+class DeferredTotals(NamedTuple):
+    """Of one consumer since it started, in trades: deferred, of that CRITICAL ones, and backfilled."""
 
-    aside: int = 0
+    deferred: int = 0
     critical: int = 0
     returned: int = 0
 
@@ -97,8 +97,8 @@ class Seen:
     def __init__(self) -> None:
         self.levels: set[str] = set()
         self.moves: dict[int, tuple[str, str]] = {}
-        self._of: dict[str, Aside] = {}
-        self._before_the_kill = Aside()
+        self._of: dict[str, DeferredTotals] = {}
+        self._before_the_kill = DeferredTotals()
         self._killed: set[str] = set()
 
     def note(self, tick: Tick) -> bool:
@@ -115,26 +115,26 @@ class Seen:
         if status["id"] not in self._killed:
             self._of[status["id"]] = _aside_of(status)
 
-    def killed(self, owed: int) -> None:
+    def killed(self, outstanding: int) -> None:
         """Of a killed consumer counts what it committed, which the table knows; the next one does the rest again."""
         total = self.total
         self._killed |= self._of.keys()
         self._of.clear()
-        self._before_the_kill = Aside(owed + total.returned, total.critical, total.returned)
+        self._before_the_kill = DeferredTotals(outstanding + total.returned, total.critical, total.returned)
 
     @property
-    def total(self) -> Aside:
+    def total(self) -> DeferredTotals:
         """Of all consumers together."""
-        return Aside(*map(sum, zip(self._before_the_kill, *self._of.values(), strict=True)))
+        return DeferredTotals(*map(sum, zip(self._before_the_kill, *self._of.values(), strict=True)))
 
 
-def _aside_of(status: dict[str, Any]) -> Aside:
+def _aside_of(status: dict[str, Any]) -> DeferredTotals:
     by_priority = {name: cell["spill"] + cell["shed"] for name, cell in status["by_priority"].items()}
-    return Aside(sum(by_priority.values()), by_priority["CRITICAL"], status["given_back"])
+    return DeferredTotals(sum(by_priority.values()), by_priority["CRITICAL"], status["backfilled"])
 
 
 def _ask_in_the_middle(stage: Stage, window: Window) -> None:
-    """A symbol that is never put aside, and one that is."""
+    """A symbol that is never deferred, and one that is."""
     stage.check(
         complete_answer(
             f"at CIRCUIT_BREAK a query of {SYMBOL} (CRITICAL) is complete", stage.readings.query(SYMBOL, window)
@@ -146,9 +146,7 @@ def _ask_in_the_middle(stage: Stage, window: Window) -> None:
         for name in reversed(universe.symbols[: -stage.profile.market.tiers.low // 2])
         if universe.priority(name.encode()) == PRIORITIES.index("LOW")
     )
-    stage.check(
-        honest_answer(low, stage.readings.query(low, window), stage.readings.query(low, window, put_aside=True))
-    )
+    stage.check(honest_answer(low, stage.readings.query(low, window), stage.readings.query(low, window, deferred=True)))
 
 
 def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> int:
@@ -171,16 +169,18 @@ def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> int:
 
 
 def settled(stage: Stage, tick: Tick) -> bool:
-    """Back at NORMAL, with everything that was acknowledged in the table and nothing owed."""
+    """Back at NORMAL, with everything that was acknowledged in the table and nothing outstanding."""
     overview = tick.overview
-    quiet = bool(overview.consumers) and overview.level == "NORMAL" and not overview.owed and not overview.pending
+    quiet = (
+        bool(overview.consumers) and overview.level == "NORMAL" and not overview.outstanding and not overview.pending
+    )
     return quiet and overview.lag_committed_trades == 0 and stage.readings.counts().seen >= stage.acknowledged
 
 
 def _faulty_feed(stage: Stage) -> None:
     """Numbers that never come: the table shows the holes."""
     stage.step("Another feed, with holes: some trades are numbered and never sent")
-    window = stage.start_load(stage.plan(FAULTY_RATE, stage.tempo.last(5, 2), gaps=FAULTY_GAPS))
+    window = stage.start_load(stage.plan(FAULTY_RATE, stage.pacing.last(5, 2), gaps=FAULTY_GAPS))
     sent = stage.finish_load()
     caught = stage.watch(lambda _: stage.readings.counts().seen >= stage.acknowledged)
     with Session.at(stage.endpoints) as session:
@@ -200,5 +200,5 @@ def _faulty_feed(stage: Stage) -> None:
     stage.check(
         gaps_found(missing, sent.holes, sent.withheld)
         if caught
-        else Check("the gaps were found", False, "not caught up")
+        else DemoCheck("the gaps were found", False, "not caught up")
     )

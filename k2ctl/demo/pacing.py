@@ -8,7 +8,7 @@ WAIT_AT_MOST_S: Final = 90.0
 
 
 @dataclass(frozen=True)
-class Tempo:
+class Pacing:
     """factor: of everything that lasts for the audience's sake; never of what the platform needs."""
 
     quick: bool = False

@@ -17,7 +17,7 @@ BILLING: Final = Billing(
         "second, on purpose: so the burst need not be huge, and any laptop shows what a large one does.",
         "The naive one is built in for contrast. It is not slow on purpose: what it lacks is priorities. All symbols "
         "wait in one queue, so the top ten wait behind five hundred.",
-        "K2 reads the lanes of CRITICAL symbols first, and puts the long tail aside. It is given back later; act 3 "
+        "K2 reads the lanes of CRITICAL symbols first, and defers the long tail. It is backfilled later; act 3 "
         "shows how.",
     ),
 )
@@ -34,7 +34,7 @@ def play(stage: Stage) -> None:
     stage.start_naive(BUDGET)
     stage.start_consumer(BUDGET)
     stage.watch(lambda tick: tick.naive is not None and bool(tick.overview.consumers), 30)
-    seconds = stage.tempo.last(FULL_S, QUICK_S)
+    seconds = stage.pacing.last(FULL_S, QUICK_S)
     stage.step(f"{QUIET_RATE:,} trades a second, then the open: {BURST_RATE:,} a second for {seconds / 5:.0f} s")
     # Whoever does not ask whether the intake is open is not stopped by it: an exchange, for one.
     stage.start_load(stage.plan(QUIET_RATE, seconds, ramp_to=BURST_RATE, shape="spike", ignore_intake=True))
@@ -42,7 +42,7 @@ def play(stage: Stage) -> None:
     stage.watch(lambda tick: worst.note(tick, stage) or not stage.loading, 600)
     stage.finish_load()
     stage.step("The load has ended; how long until the naive one has caught up with the CRITICAL trades?")
-    stage.watch(lambda tick: worst.note(tick, stage) or worst.settled(tick), stage.tempo.last(30, 3))
+    stage.watch(lambda tick: worst.note(tick, stage) or worst.settled(tick), stage.pacing.last(30, 3))
     stage.show(
         Facts(
             "the same burst, the same capacity",
@@ -56,12 +56,12 @@ def play(stage: Stage) -> None:
     )
     stage.check(naive_waited(worst.naive_s))
     stage.check(critical_flowed(worst.ours_s, worst.naive_s))
-    stage.stop_player(NAIVE)
-    stage.stop_player(CONSUMER)
+    stage.stop_process(NAIVE)
+    stage.stop_process(CONSUMER)
 
 
 class Worst:
-    """The worst that both have shown so far: ages of CRITICAL trades in seconds. ours_s: None until one was told."""
+    """The worst that both have shown so far: ages of CRITICAL trades in seconds. ours_s: None until one was result."""
 
     def __init__(self) -> None:
         self.naive_s = 0.0

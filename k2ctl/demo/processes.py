@@ -18,7 +18,7 @@ from k2ctl.stack.processes import last_lines, log_path
 STOP_PATIENCE_S: Final = 30.0
 
 
-class Player:
+class DemoProcess:
     """A program in a process of its own, out of reach of the terminal's Ctrl-C; its output goes to a log."""
 
     def __init__(self, name: str, module: str, *arguments: str) -> None:
@@ -74,7 +74,7 @@ class Player:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentTotals:
     """What a load sent. distinct: different trades; the rest are retransmissions.
 
     withheld: numbered and never sent. holes: those of them that lie between two trades of their symbol that were sent.
@@ -87,7 +87,7 @@ class Sent:
     summary: LoadSummary
 
 
-class LoadPlayer:
+class LoadProcess:
     """A load on a thread of its own."""
 
     def __init__(self, plan: LoadPlan, endpoints: Endpoints) -> None:
@@ -119,12 +119,12 @@ class LoadPlayer:
         self._stop.set()
         self._thread.join(STOP_PATIENCE_S)
 
-    def sent(self) -> Sent:
+    def sent(self) -> SentTotals:
         """What it sent, once it has ended."""
         if self._summary is None:
             raise self._error or CheckFailed("The load has not ended.", "Try: k2ctl demo --quick")
         acknowledged, planned = self._summary.trades_acknowledged, self.plan.schedule.total
         if self.plan.faults.gaps:
-            holes = sum(truth.holes for truth in recorded() if truth.run.run_id == self.plan.run_id)
-            return Sent(acknowledged, acknowledged, planned - acknowledged, holes, self._summary)
-        return Sent(acknowledged, planned, 0, 0, self._summary)
+            holes = sum(log.holes for log in recorded() if log.run.run_id == self.plan.run_id)
+            return SentTotals(acknowledged, acknowledged, planned - acknowledged, holes, self._summary)
+        return SentTotals(acknowledged, planned, 0, 0, self._summary)

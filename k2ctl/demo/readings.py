@@ -11,7 +11,7 @@ from k2ctl.home import Endpoints
 from k2ctl.kafka.overview import OverviewReader
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.query.answer import Answer
 from k2ctl.query.session import Session
 
@@ -43,16 +43,16 @@ class Readings:
         statuses = self._telemetry.poll(0.0).values()
         return next((status for status in statuses if status.get("kind") == "naive"), None)
 
-    def query(self, symbol: str | None, window: Window, limit: int | None = None, *, put_aside: bool = False) -> Answer:
+    def query(self, symbol: str | None, window: Window, limit: int | None = None, *, deferred: bool = False) -> Answer:
         """Ask the platform, as `k2ctl query recent` does."""
         with Session.at(self._endpoints) as session:
-            return session.recent(symbol, window, limit, put_aside=put_aside)
+            return session.recent(symbol, window, limit, deferred=deferred)
 
     def counts(self) -> Counts:
         """What became of the trades, by the table."""
         with Lake.at(self._endpoints) as lake:
             table = lake.find_table()
-            return Counts() if table is None else progress_of(table).total()
+            return Counts() if table is None else checkpoints_of(table).total()
 
     def close(self) -> None:
         """Leave the broker."""

@@ -1,4 +1,4 @@
-"""What the demo tells: acts, what they exhibit, what they assert, and the samples that its charts are drawn from.
+"""What the demo tells: acts, what they finding, what they assert, and the samples that its charts are drawn from.
 
 Plain data, pulled from the stage: the screen, the JSON and the report all show the same.
 """
@@ -6,7 +6,7 @@ Plain data, pulled from the stage: the screen, the JSON and the report all show 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from k2ctl.demo.checks import Check
+from k2ctl.demo.checks import DemoCheck
 from k2ctl.kafka.overview import Overview
 
 
@@ -41,7 +41,7 @@ class Grid:
     kind: Literal["grid"] = "grid"
 
 
-Exhibit = Facts | Bars | Grid
+Finding_ = Facts | Bars | Grid
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,26 @@ class Billing:
 
 
 @dataclass
-class ActTold:
+class ActResult:
     """An act as it came out."""
 
     billing: Billing
     steps: list[str] = field(default_factory=list)
-    exhibits: list[Exhibit] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
+    findings: list[Finding_] = field(default_factory=list)
+    checks: list[DemoCheck] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     seconds: float = 0.0
 
 
 @dataclass
-class Told:
+class DemoResult:
     """The demo as it came out. thresholds: the lag at which each level is entered, in trades.
 
     began: date and time, UTC. machine: what it was measured on.
     """
 
     engine: str
-    acts: list[ActTold] = field(default_factory=list)
+    acts: list[ActResult] = field(default_factory=list)
     thresholds: tuple[tuple[str, int], ...] = ()
     trades: int = 0
     seconds: float = 0.0
@@ -108,7 +108,7 @@ class Told:
     machine: tuple[tuple[str, str], ...] = ()
 
     @property
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[DemoCheck]:
         """All assertions, in the order in which they were made."""
         return [check for act in self.acts for check in act.checks]
 
@@ -121,16 +121,16 @@ class Told:
 class Audience:
     """Who watches. Does nothing by itself."""
 
-    def begins(self, act: ActTold) -> None:
+    def begins(self, act: ActResult) -> None:
         """An act begins."""
 
     def step(self, text: str) -> None:
         """Something begins."""
 
-    def show(self, exhibit: Exhibit) -> None:
+    def show(self, finding: Finding_) -> None:
         """Something was read, to be looked at."""
 
-    def check(self, check: Check) -> None:
+    def check(self, check: DemoCheck) -> None:
         """Something was asserted."""
 
     def tick(self, tick: Tick) -> None:
@@ -139,5 +139,5 @@ class Audience:
     def moment(self, name: str) -> None:
         """What is on the screen now is worth a picture."""
 
-    def ends(self, act: ActTold) -> None:
+    def ends(self, act: ActResult) -> None:
         """An act has ended; may wait for the presenter."""

@@ -58,7 +58,7 @@ class Drain:
 
 def play(stage: Stage) -> None:
     """Measure, then reckon with what was measured."""
-    drains = [_drain(stage, number) for number in range(1, 2 if stage.tempo.quick else DRAINS + 1)]
+    drains = [_drain(stage, number) for number in range(1, 2 if stage.pacing.quick else DRAINS + 1)]
     rates = [drain.trades / drain.seconds for drain in drains]
     per_core = statistics.median(drain.trades / drain.cpu_s for drain in drains)
     stage.show(
@@ -91,8 +91,8 @@ def _drain(stage: Stage, number: int) -> Drain:
     started_s, cpu_from_s = time.monotonic(), time.process_time()
     totals = consumer.run(threading.Event())
     drain = Drain(totals.trades, time.monotonic() - started_s, time.process_time() - cpu_from_s)
-    put_aside = int(totals.by_priority[:, 1:].sum())
-    measured.record_consume(totals.trades, totals.stored, totals.written_bytes, drain.cpu_s, put_aside)
+    deferred = int(totals.by_priority[:, 1:].sum())
+    measured.record_consume(totals.trades, totals.stored, totals.written_bytes, drain.cpu_s, deferred)
     return drain
 
 

@@ -1,18 +1,18 @@
-"""The stage of the demo: a stack of its own, the processes that an act puts on it, and what is told of them."""
+"""The stage of the demo: a stack of its own, the processes that an act puts on it, and what is result of them."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from k2ctl.demo.checks import Check
+from k2ctl.demo.checks import DemoCheck
 from k2ctl.demo.cleanup import PREFIX, clear_leftovers, watched
 from k2ctl.demo.current_act import give
 from k2ctl.demo.demo_profile import for_the_stage, thresholds_of
-from k2ctl.demo.pacing import WAIT_AT_MOST_S, Tempo
-from k2ctl.demo.processes import LoadPlayer, Player, Sent
+from k2ctl.demo.pacing import WAIT_AT_MOST_S, Pacing
+from k2ctl.demo.processes import DemoProcess, LoadProcess, SentTotals
 from k2ctl.demo.readings import Readings
-from k2ctl.demo.result import ActTold, Audience, Exhibit, Tick, Told
+from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Tick
 from k2ctl.domain.window import Window
 from k2ctl.home import Endpoints, private_home
 from k2ctl.load.market import Faults
@@ -27,7 +27,7 @@ NAIVE: Final = "naive consumer"
 
 
 @contextmanager
-def stage(profile: Profile, engine: str, tempo: Tempo, audience: Audience) -> Iterator["Stage"]:
+def stage(profile: Profile, engine: str, pacing: Pacing, audience: Audience) -> Iterator["Stage"]:
     """A stage on a stack of its own, which is gone afterwards, however it ends.
 
     Raises:
@@ -35,10 +35,10 @@ def stage(profile: Profile, engine: str, tempo: Tempo, audience: Audience) -> It
     """
     clear_leftovers()
     with private_home(PREFIX) as home, watched(home):
-        adapted = for_the_stage(profile, engine, tempo)
+        adapted = for_the_stage(profile, engine, pacing)
         audience.step(f"Starting a stack of its own, {engine}; it is gone afterwards")
         endpoints = lifecycle.up_beside(engine, str(save_profile(adapted, home)))
-        built = Stage(endpoints, adapted, tempo, audience)
+        built = Stage(endpoints, adapted, pacing, audience)
         try:
             yield built
         finally:
@@ -47,30 +47,30 @@ def stage(profile: Profile, engine: str, tempo: Tempo, audience: Audience) -> It
 
 
 class Stage:
-    """What acts are played on. Everything told here is recorded, and shown to the audience."""
+    """What acts are played on. Everything result here is recorded, and shown to the audience."""
 
-    def __init__(self, endpoints: Endpoints, profile: Profile, tempo: Tempo, audience: Audience) -> None:
+    def __init__(self, endpoints: Endpoints, profile: Profile, pacing: Pacing, audience: Audience) -> None:
         self.endpoints = endpoints
         self.profile = profile
-        self.tempo = tempo
-        self.told = Told(endpoints.engine, thresholds=thresholds_of(profile, endpoints.engine))
-        self.sent: list[Sent] = []
+        self.pacing = pacing
+        self.result = DemoResult(endpoints.engine, thresholds=thresholds_of(profile, endpoints.engine))
+        self.sent: list[SentTotals] = []
         self._audience = audience
         self.readings = Readings(endpoints)
-        self._players: dict[str, Player] = {}
-        self._load: LoadPlayer | None = None
+        self._processes: dict[str, DemoProcess] = {}
+        self._load: LoadProcess | None = None
         self._began_s = time.monotonic()
         self._sampled_s = 0.0
 
     @property
-    def act(self) -> ActTold:
+    def act(self) -> ActResult:
         """The act that is being played."""
-        return self.told.acts[-1]
+        return self.result.acts[-1]
 
     @contextmanager
-    def playing(self, act: ActTold) -> Iterator[None]:
+    def playing(self, act: ActResult) -> Iterator[None]:
         """An act; when it is over, nothing of it runs any more."""
-        self.told.acts.append(act)
+        self.result.acts.append(act)
         self._began_s, self._sampled_s = time.monotonic(), 0.0
         give(act.billing.number)
         self._audience.begins(act)
@@ -86,13 +86,13 @@ class Stage:
         self.act.steps.append(text)
         self._audience.step(text)
 
-    def show(self, exhibit: Exhibit, read_s: float = 8.0) -> None:
+    def show(self, finding: Finding_, read_s: float = 8.0) -> None:
         """Show what was read, for as long as it takes to look at it."""
-        self.act.exhibits.append(exhibit)
-        self._audience.show(exhibit)
-        time.sleep(self.tempo.read(read_s))
+        self.act.findings.append(finding)
+        self._audience.show(finding)
+        time.sleep(self.pacing.read(read_s))
 
-    def check(self, check: Check) -> None:
+    def check(self, check: DemoCheck) -> None:
         """Assert."""
         self.act.checks.append(check)
         self._audience.check(check)
@@ -104,27 +104,27 @@ class Stage:
     def start_consumer(self, budget: int | None = None) -> None:
         """Put a consumer on; with a budget it processes at most so many trades a second, on purpose."""
         held = ("--budget", str(budget)) if budget else ()
-        self._players[CONSUMER] = Player(CONSUMER, "k2ctl", "consume", *held)
+        self._processes[CONSUMER] = DemoProcess(CONSUMER, "k2ctl", "consume", *held)
 
     def start_naive(self, budget: int) -> None:
         """Put the naive consumer on, held to the same budget."""
-        self._players[NAIVE] = Player(NAIVE, "k2ctl.checks.baselines.naive_consumer", "--budget", str(budget))
+        self._processes[NAIVE] = DemoProcess(NAIVE, "k2ctl.checks.baselines.naive_consumer", "--budget", str(budget))
 
     def kill_consumer(self) -> None:
         """kill -9."""
-        player = self._players.pop(CONSUMER)
-        player.require_running()
-        player.kill()
+        process = self._processes.pop(CONSUMER)
+        process.require_running()
+        process.kill()
 
-    def stop_player(self, name: str = CONSUMER) -> None:
+    def stop_process(self, name: str = CONSUMER) -> None:
         """End one in an orderly way."""
-        self._players.pop(name).stop()
+        self._processes.pop(name).stop()
 
     def catch_up(self) -> None:
         """Run a consumer until everything that is in Kafka now is in the table."""
-        player = self._players[CONSUMER] = Player(CONSUMER, "k2ctl", "consume", "--until-caught-up")
-        player.finish(WAIT_AT_MOST_S)
-        del self._players[CONSUMER]
+        process = self._processes[CONSUMER] = DemoProcess(CONSUMER, "k2ctl", "consume", "--until-caught-up")
+        process.finish(WAIT_AT_MOST_S)
+        del self._processes[CONSUMER]
 
     def plan(self, rate: int, duration_s: float, **more: Any) -> LoadPlan:
         """A load of the stage's market. more: as `plan_load`; `duplicates`, `gaps`: shares of trades."""
@@ -134,10 +134,10 @@ class Stage:
     def start_load(self, plan: LoadPlan) -> Window:
         """Begin a load; returns the window that its trades lie in."""
         began_us = time.time_ns() // 1000
-        self._load = LoadPlayer(plan, self.endpoints)
+        self._load = LoadProcess(plan, self.endpoints)
         return Window(since_us=began_us)
 
-    def finish_load(self) -> Sent:
+    def finish_load(self) -> SentTotals:
         """Watch until the load has ended."""
         self.watch(lambda _: not self.loading, limit_s=600)
         if self._load is None:
@@ -160,8 +160,8 @@ class Stage:
         """Show the platform until `done`; returns False when `limit_s` was over first."""
         deadline_s = time.monotonic() + limit_s
         while time.monotonic() < deadline_s:
-            for player in self._players.values():
-                player.require_running()
+            for process in self._processes.values():
+                process.require_running()
             self.raise_load_error()
             if done(self._tick()):
                 return True
@@ -174,7 +174,7 @@ class Stage:
 
     def _tick(self) -> Tick:
         at_s = time.monotonic() - self._began_s
-        tick = self.readings.tick(at_s, naive=NAIVE in self._players)
+        tick = self.readings.tick(at_s, naive=NAIVE in self._processes)
         if at_s - self._sampled_s >= SAMPLE_EVERY_S:
             self._sampled_s = at_s
             self.act.samples.append(tick.sample)
@@ -191,9 +191,9 @@ class Stage:
         if self._load is not None:
             self._load.end()
             self._load = None
-        for player in self._players.values():
-            player.kill()
-        self._players.clear()
+        for process in self._processes.values():
+            process.kill()
+        self._processes.clear()
 
     def end(self) -> None:
         """Leave nothing running."""

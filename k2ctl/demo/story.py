@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from k2ctl.demo import architecture, finale, innovations, problem, scale
-from k2ctl.demo.checks import Check
+from k2ctl.demo.checks import DemoCheck
 from k2ctl.demo.machine import machine_facts
-from k2ctl.demo.pacing import Tempo
-from k2ctl.demo.result import ActTold, Audience, Billing, Told
+from k2ctl.demo.pacing import Pacing
+from k2ctl.demo.result import ActResult, Audience, Billing, DemoResult
 from k2ctl.demo.stage import Stage, stage
 from k2ctl.errors import UsageError
 from k2ctl.home import Endpoints
 from k2ctl.profiles import Profile
 from k2ctl.stack.lifecycle import OWN_STACKS
 
-Prove = Callable[[Endpoints], Check]
+Prove = Callable[[Endpoints], DemoCheck]
 
 
 class Act(NamedTuple):
@@ -42,7 +42,9 @@ def chosen(numbers: Sequence[int]) -> tuple[Act, ...]:
     return tuple(act for act in ACTS if not numbers or act.billing.number in numbers)
 
 
-def tell(profile: Profile, engine: str, acts: Sequence[Act], tempo: Tempo, audience: Audience, prove: Prove) -> Told:
+def tell(
+    profile: Profile, engine: str, acts: Sequence[Act], pacing: Pacing, audience: Audience, prove: Prove
+) -> DemoResult:
     """Play acts, and reconcile at the end, on a stack of its own that is gone afterwards, however it ends.
 
     prove: holds what the stack has to what was sent; `k2ctl.checks.verify.proof.prove`.
@@ -56,14 +58,14 @@ def tell(profile: Profile, engine: str, acts: Sequence[Act], tempo: Tempo, audie
             f"The demo does not run on '{engine}': it takes a stack of its own.", f"Engines: {', '.join(OWN_STACKS)}"
         )
     started_s = time.monotonic()
-    with stage(profile, engine, tempo, audience) as built:
-        built.told.began = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        built.told.machine = machine_facts()
+    with stage(profile, engine, pacing, audience) as built:
+        built.result.began = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        built.result.machine = machine_facts()
         for act in (*acts, FINALE):
-            with built.playing(ActTold(act.billing)):
+            with built.playing(ActResult(act.billing)):
                 act.play(built)
                 if act is FINALE:
                     built.check(prove(built.endpoints))
-        built.told.finished = True
-    built.told.seconds = time.monotonic() - started_s
-    return built.told
+        built.result.finished = True
+    built.result.seconds = time.monotonic() - started_s
+    return built.result

@@ -1,6 +1,6 @@
 """How far the table has read: per topic, epoch and partition the next offset and what became of the trades.
 
-This is the only truth about progress. It lives in one table property and moves only together with a snapshot.
+This is the only truth about checkpoints. It lives in one table property and moves only together with a snapshot.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ RETIRED_PARTITION: Final = -1
 """The partition number under which the counts of a whole epoch that is gone are kept."""
 
 
-class Lane(NamedTuple):
+class TopicPartition(NamedTuple):
     """One partition of one incarnation of a topic."""
 
     topic: str
@@ -29,7 +29,7 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the trades of a lane. `shed` and `spilled` are what is outstanding.
+    """What became of the trades of a partition. `shed` and `spilled` are what is outstanding.
 
     `undecodable` counts records, not trades: what cannot be decoded has no trades to count.
     """
@@ -57,8 +57,8 @@ COUNT_NAMES: Final = tuple(f.name for f in fields(Counts))
 
 
 @dataclass(frozen=True)
-class Head:
-    """Where a lane stands: the next offset to read, its counts, and the commit that moved it last."""
+class Checkpoint:
+    """Where a partition stands: the next offset to read, its counts, and the commit that moved it last."""
 
     next_offset: int
     counts: Counts
@@ -66,11 +66,11 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Advance:
-    """What one commit does to a lane: from the offset it started at to the next one to read.
+class OffsetDelta:
+    """What one commit does to a partition: from the offset it started at to the next one to read.
 
-    base: the commit that moved the lane last, as far as its author knows; None to compare offsets alone. Giving back
-    what was put aside moves no offset, so two who do it are told apart by this.
+    base: the commit that moved the partition last, as far as its author knows; None to compare offsets alone. Backfill
+    what was deferred moves no offset, so two who do it are told apart by this.
     """
 
     start: int
@@ -80,63 +80,73 @@ class Advance:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """The properties as a value: every head, the commit and sequence number they were written with, the ledger."""
+class Checkpoints:
+    """The properties as a value: every checkpoint, the commit and sequence number they were written with, the
+    ledger."""
 
     commit_id: str = ""
     sequence_number: int = 0
-    heads: Mapping[Lane, Head] = field(default_factory=dict)
+    by_partition: Mapping[TopicPartition, Checkpoint] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
 
-    def advanced(
+    def after(
         self,
-        advances: Mapping[Lane, Advance],
+        deltas: Mapping[TopicPartition, OffsetDelta],
         commit_id: str,
         sequence_number: int,
         change: LedgerChange = NO_CHANGE,
-    ) -> "Progress":
-        """The progress after a commit."""
-        heads = dict(self.heads)
-        for lane, advance in advances.items():
-            before = heads.get(lane)
-            counts = advance.counts if before is None else before.counts + advance.counts
-            heads[lane] = Head(advance.end, counts, commit_id)
-        return Progress(commit_id, sequence_number, heads, self.ledger.changed(change))
+    ) -> "Checkpoints":
+        """The checkpoints after a commit."""
+        by_partition = dict(self.by_partition)
+        for partition, delta in deltas.items():
+            before = by_partition.get(partition)
+            counts = delta.counts if before is None else before.counts + delta.counts
+            by_partition[partition] = Checkpoint(delta.end, counts, commit_id)
+        return Checkpoints(commit_id, sequence_number, by_partition, self.ledger.changed(change))
 
-    def retired(self, topic: str, epoch: str, lost: int) -> "Progress":
-        """Fold the lanes of an epoch that is gone into one entry; `lost` trades of it were never read.
+    def retired(self, topic: str, epoch: str, lost: int) -> "Checkpoints":
+        """Fold the partitions of an epoch that is gone into one entry; `lost` trades of it were never read.
 
         What was shed is gone with its Kafka, and lost too; what was spilled is still in its files.
         """
         ledger, shed = self.ledger.without_epoch(topic, epoch)
         total = Counts(seen=lost, lost=lost + shed, shed=-shed)
-        heads = dict(self.heads)
-        for lane in [lane for lane in heads if lane.topic == topic and lane.epoch == epoch]:
-            total += heads.pop(lane).counts
-        heads[Lane(topic, epoch, RETIRED_PARTITION)] = Head(0, total, self.commit_id)
-        return replace(self, heads=heads, ledger=ledger)
+        by_partition = dict(self.by_partition)
+        for partition in [
+            partition for partition in by_partition if partition.topic == topic and partition.epoch == epoch
+        ]:
+            total += by_partition.pop(partition).counts
+        by_partition[TopicPartition(topic, epoch, RETIRED_PARTITION)] = Checkpoint(0, total, self.commit_id)
+        return replace(self, by_partition=by_partition, ledger=ledger)
 
-    def lane_of(self, topic: str, epoch: str, partition: int) -> Lane:
-        """Where the counts of a partition are kept: its own lane, or that of its epoch when that is gone."""
-        own, retired = Lane(topic, epoch, partition), Lane(topic, epoch, RETIRED_PARTITION)
-        return retired if own not in self.heads and retired in self.heads else own
+    def partition_of(self, topic: str, epoch: str, partition: int) -> TopicPartition:
+        """Where the counts of a partition are kept: its own partition, or that of its epoch when that is gone."""
+        own, retired = TopicPartition(topic, epoch, partition), TopicPartition(topic, epoch, RETIRED_PARTITION)
+        return retired if own not in self.by_partition and retired in self.by_partition else own
 
     def epochs(self, topic: str) -> set[str]:
         """The epochs of a topic that are still being read."""
-        return {lane.epoch for lane in self.heads if lane.topic == topic and lane.partition != RETIRED_PARTITION}
+        return {
+            partition.epoch
+            for partition in self.by_partition
+            if partition.topic == topic and partition.partition != RETIRED_PARTITION
+        }
 
     def total(self) -> Counts:
-        """The counts of all lanes together."""
-        return sum((head.counts for head in self.heads.values()), Counts())
+        """The counts of all partitions together."""
+        return sum((checkpoint.counts for checkpoint in self.by_partition.values()), Counts())
 
     def dumps(self) -> str:
         """The text of the offsets property; the ledger has its own."""
-        heads = [[*lane, head.next_offset, head.commit_id, *astuple(head.counts)] for lane, head in self.heads.items()]
-        document = {"commit_id": self.commit_id, "sequence_number": self.sequence_number, "heads": heads}
+        by_partition = [
+            [*partition, checkpoint.next_offset, checkpoint.commit_id, *astuple(checkpoint.counts)]
+            for partition, checkpoint in self.by_partition.items()
+        ]
+        document = {"commit_id": self.commit_id, "sequence_number": self.sequence_number, "by_partition": by_partition}
         return orjson.dumps(document).decode()
 
     @staticmethod
-    def loads(text: str) -> "Progress":
+    def loads(text: str) -> "Checkpoints":
         """Read the property.
 
         Raises:
@@ -144,11 +154,11 @@ class Progress:
         """
         try:
             document = orjson.loads(text)
-            heads = {
-                Lane(topic, epoch, partition): Head(next_offset, Counts(*counts), commit_id)
-                for topic, epoch, partition, next_offset, commit_id, *counts in document["heads"]
+            by_partition = {
+                TopicPartition(topic, epoch, partition): Checkpoint(next_offset, Counts(*counts), commit_id)
+                for topic, epoch, partition, next_offset, commit_id, *counts in document["by_partition"]
             }
-            return Progress(document["commit_id"], document["sequence_number"], heads)
+            return Checkpoints(document["commit_id"], document["sequence_number"], by_partition)
         except (ValueError, KeyError, TypeError) as error:
             raise LakeError(
                 f"The table property {PROPERTY} cannot be read: {error}", "Look at it with: k2ctl lake status"

@@ -1,8 +1,9 @@
-"""What was put aside and is owed: offset ranges of Kafka whose trades of some priorities are not in the table yet.
+"""What was deferred and is outstanding: offset ranges of Kafka whose trades of some priorities are not in the table
+yet.
 
 Shedding is deferral. An entry says which range, which priorities, how many trades and, for a spilled range, which
-file holds them. Entries move in the same transaction as the offsets, so that nothing is put aside without a trace
-and nothing is given back twice.
+file holds them. Entries move in the same transaction as the offsets, so that nothing is deferred without a trace
+and nothing is backfilled twice.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,8 +20,8 @@ INLINE_ENTRIES: Final = 1000
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Trades of one partition that were put aside.
+class DeferredRange:
+    """Trades of one partition that were deferred.
 
     start, end: offsets [start, end). priorities: bit p set for priority p (0 CRITICAL … 3 LOW). policy: which symbol
     had which priority, as a digest. level: the level's number. count: trades outstanding. first_us, last_us: their
@@ -40,7 +41,7 @@ class Entry:
     last_us: int
     spill: str = ""
 
-    def continued_by(self, other: "Entry") -> bool:
+    def continued_by(self, other: "DeferredRange") -> bool:
         """Whether `other` is the next stretch of the same range, so that one entry can stand for both."""
         return (
             not self.spill
@@ -50,7 +51,7 @@ class Entry:
             and (self.priorities, self.policy, self.level) == (other.priorities, other.policy, other.level)
         )
 
-    def joined(self, other: "Entry") -> "Entry":
+    def joined(self, other: "DeferredRange") -> "DeferredRange":
         """This range with the one that continues it."""
         times = [time for entry in (self, other) if entry.count for time in (entry.first_us, entry.last_us)]
         return replace(
@@ -62,18 +63,18 @@ class Entry:
         )
 
     def holds(self, priority: int) -> bool:
-        """Whether trades of a priority were put aside here."""
+        """Whether trades of a priority were deferred here."""
         return bool(self.priorities >> priority & 1)
 
 
-Settlement = tuple[Entry, Entry | None]
-"""An entry, and what is left of it once a part has been given back; None when that was all."""
+Settlement = tuple[DeferredRange, DeferredRange | None]
+"""An entry, and what is left of it once a part has been backfilled; None when that was all."""
 
 
 def in_one_step(settlements: Iterable[Settlement]) -> tuple[Settlement, ...]:
     """Settlements in a row, of which some settle what others left, as one for each original entry."""
-    result: dict[Entry, Entry | None] = {}
-    original: dict[Entry, Entry] = {}
+    result: dict[DeferredRange, DeferredRange | None] = {}
+    original: dict[DeferredRange, DeferredRange] = {}
     for entry, left in settlements:
         first = original.pop(entry, entry)
         result[first] = left
@@ -86,13 +87,13 @@ def in_one_step(settlements: Iterable[Settlement]) -> tuple[Settlement, ...]:
 class LedgerChange:
     """What one commit does to the ledger: entries that it adds, and entries that it settles in part or whole."""
 
-    added: tuple[Entry, ...] = ()
+    added: tuple[DeferredRange, ...] = ()
     settled: tuple[Settlement, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.settled)
 
-    def where(self, kept: Callable[[Entry], bool]) -> "LedgerChange":
+    def where(self, kept: Callable[[DeferredRange], bool]) -> "LedgerChange":
         """The part of the change that concerns some entries only."""
         settled = tuple(settlement for settlement in self.settled if kept(settlement[0]))
         return LedgerChange(tuple(filter(kept, self.added)), settled)
@@ -100,9 +101,9 @@ class LedgerChange:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All entries, in the order in which they were put aside."""
+    """All entries, in the order in which they were deferred."""
 
-    entries: tuple[Entry, ...] = field(default_factory=tuple)
+    entries: tuple[DeferredRange, ...] = field(default_factory=tuple)
 
     def changed(self, change: LedgerChange) -> "Ledger":
         """The ledger after a commit.
@@ -153,26 +154,26 @@ class Ledger:
             rows = orjson.loads(text)
             if not isinstance(rows, list):
                 raise TypeError("not a list of entries")
-            return Ledger(tuple(Entry(*row) for row in rows))
+            return Ledger(tuple(DeferredRange(*row) for row in rows))
         except (ValueError, TypeError) as error:
             raise LakeError(
                 f"The ledger ({LEDGER_PROPERTY}) cannot be read: {error}", "Look at it with: k2ctl lake status"
             ) from error
 
 
-def merged(entries: Iterable[Entry], added: Iterable[Entry]) -> list[Entry]:
+def merged(entries: Iterable[DeferredRange], added: Iterable[DeferredRange]) -> list[DeferredRange]:
     """Entries with new ones behind them, adjacent ranges as one.
 
-    A new stretch in which nothing was put aside is kept only where it lengthens a range, so that the next one adjoins.
+    A new stretch in which nothing was deferred is kept only where it lengthens a range, so that the next one adjoins.
     """
     result = list(entries)
     newest = {(entry.topic, entry.epoch, entry.partition): at for at, entry in enumerate(result)}
     for entry in added:
-        lane = (entry.topic, entry.epoch, entry.partition)
-        at = newest.get(lane)
+        key = (entry.topic, entry.epoch, entry.partition)
+        at = newest.get(key)
         if at is not None and result[at].continued_by(entry):
             result[at] = result[at].joined(entry)
         elif entry.count:
-            newest[lane] = len(result)
+            newest[key] = len(result)
             result.append(entry)
     return result

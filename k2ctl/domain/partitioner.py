@@ -8,7 +8,7 @@ import numpy as np
 from k2ctl.domain.texts import codes_of
 
 
-class Lanes:
+class Partitioner:
     """k2ctl's partitioner. Stable across runs and processes, so that a symbol's trades stay in order.
 
     The first `critical_partitions` partitions are the lanes of the `critical` symbols; the crc32 of the symbol

@@ -40,14 +40,16 @@ class ConsumerStatus:
     lag_seconds: age of the oldest record that is not in the table; critical_lag_seconds: the same of CRITICAL symbols'
     partitions. drain_s: until the lag is gone at the present rates. retention_left_s: until Kafka deletes what is still
     needed. None means unknown, or that it will not happen.
-    counts: the terms of the accounting identity, what this process's partitions hold in the table. owed: trades put
-    aside and not given back, of any epoch. by_priority: what this process did, priority → action → trades.
+    counts: the terms of the accounting identity, what this process's partitions hold in the table. outstanding: trades
+    put
+    aside and not backfilled, of any epoch. by_priority: what this process did, priority → action → trades.
     commit_times: how long this process's commits took. maintenance: what it did for the table, name → how often.
     waiting: what this consumer cannot go on without (Kafka, catalog, store, its group, the end of a transaction), as
     said last; else empty.
     clock_behind_s: how far this machine's clock is behind Kafka's, by which trades are judged then; 0 when it is not.
     state: where sequence state is kept, and what holds of it now (`k2ctl.sequence.guarantee`).
-    table_sequence: of the commit after which the table stood as `counts` and `owed` say. In a group: shares_opened, how
+    table_sequence: of the commit after which the table stood as `counts` and `outstanding` say. In a group:
+    assignments_opened, how
     often the share of the topic was taken over anew; stood_still_s, how long the last time; fenced_commits, those of
     which others had moved a part.
     ladder: the levels with their thresholds, as scaled for the engine. transitions_total: `FROM>TO` → how often.
@@ -83,9 +85,9 @@ class ConsumerStatus:
     retention_left_s: float | None
     intake: str
     budget: float | None
-    owed: int
-    owed_spilled: int
-    given_back: int
+    outstanding: int
+    outstanding_spilled: int
+    backfilled: int
     by_priority: dict[str, dict[str, int]]
     ladder: list[dict[str, object]]
     sequence: dict[str, int]
@@ -97,7 +99,7 @@ class ConsumerStatus:
     commit_times: Durations = field(default_factory=Durations)
     maintenance: dict[str, int] = field(default_factory=dict)
     table_sequence: int = 0
-    shares_opened: int = 0
+    assignments_opened: int = 0
     stood_still_s: float = 0.0
     fenced_commits: int = 0
     waiting: str = ""

@@ -58,7 +58,7 @@ class BrokerAdmin:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to give back: librdkafka closes with the last reference."""
+        """Nothing to backfill: librdkafka closes with the last reference."""
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
         """Make a topic, known to the broker on return, with as many copies as Kafka makes by itself.

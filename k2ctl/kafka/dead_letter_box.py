@@ -58,7 +58,7 @@ class Letter:
 
 @dataclass(frozen=True)
 class Letters:
-    """found: oldest first, by topic. not_read: older letters than those, which nobody looked at."""
+    """found: oldest first, by topic. not_read: older dead letters than those, which nobody looked at."""
 
     found: tuple[Letter, ...]
     not_read: int
@@ -114,15 +114,15 @@ def _letter_of(message: Message, source: str) -> Letter:
     )
 
 
-def retry(endpoints: Endpoints, letters: Sequence[Letter]) -> int:
-    """Send letters to the topics and partitions that they came from, and write down that they were; how many.
+def retry(endpoints: Endpoints, dead_letters: Sequence[Letter]) -> int:
+    """Send dead letters to the topics and partitions that they came from, and write down that they were; how many.
 
     A letter that was sent again before, or that was cut, is not sent.
 
     Raises:
         BrokerError: a topic is gone, or Kafka acknowledged less; what it did acknowledge is written down.
     """
-    wanted = [letter for letter in letters if not letter.retried and not letter.cut]
+    wanted = [letter for letter in dead_letters if not letter.retried and not letter.cut]
     with BrokerAdmin(endpoints) as admin:
         sizes = admin.topics()
         for topic in sorted({letter.topic for letter in wanted}):
@@ -137,7 +137,7 @@ def retry(endpoints: Endpoints, letters: Sequence[Letter]) -> int:
     return len(wanted)
 
 
-def _send_again(producer: Producer, letters: Sequence[Letter], sizes: dict[str, int]) -> None:
+def _send_again(producer: Producer, dead_letters: Sequence[Letter], sizes: dict[str, int]) -> None:
     """1. Send. 2. Write down what was acknowledged. 3. Complain of the rest."""
     acknowledged: list[Letter] = []
     failed: list[str] = []
@@ -156,7 +156,7 @@ def _send_again(producer: Producer, letters: Sequence[Letter], sizes: dict[str, 
         except KafkaException as error:
             failed.append(error.args[0].str())
 
-    for letter in letters:
+    for letter in dead_letters:
         anywhere = letter.partition >= sizes[letter.topic]  # the topic was made anew, with fewer partitions
         send(letter.topic, letter.value, None, letter, -1 if anywhere else letter.partition)
     left = producer.flush(FLUSH_TIMEOUT_S)
@@ -176,7 +176,7 @@ def _messages(endpoints: Endpoints, admin: BrokerAdmin, topic: str, newest: int 
         return
     marks = {p: mark for p, mark in admin.watermarks(topic).items() if mark.high > mark.low}
     ends = {partition: mark.high for partition, mark in marks.items()}
-    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-letters", **AT_ENDS}))
+    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-dead letters", **AT_ENDS}))
     try:
         consumer.assign([TopicPartition(topic, p, max(mark.low, mark.high - newest)) for p, mark in marks.items()])
         deadline_s = time.monotonic() + SILENCE_S

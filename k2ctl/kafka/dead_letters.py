@@ -43,13 +43,13 @@ class DeadLetters:
         self._topic = dead_letter_topic(topic)
         self._producer = Producer(producer_config(endpoints, **{"message.max.bytes": LARGEST_BYTES}))
 
-    def publish(self, letters: list[DeadLetter]) -> None:
+    def publish(self, dead_letters: list[DeadLetter]) -> None:
         """Publish and wait until every letter is acknowledged.
 
         Raises:
             BrokerError: one was not; nothing may be committed then.
         """
-        too_large = self._publish(letters, None)
+        too_large = self._publish(dead_letters, None)
         refused = self._publish(too_large, CUT_BYTES)
         if refused:
             raise BrokerError(
@@ -57,12 +57,12 @@ class DeadLetters:
                 "Raise its max.message.bytes. Nothing was committed; it is safe to start again.",
             )
 
-    def _publish(self, letters: list[DeadLetter], limit_bytes: int | None) -> list[DeadLetter]:
+    def _publish(self, dead_letters: list[DeadLetter], limit_bytes: int | None) -> list[DeadLetter]:
         """Publish the first `limit_bytes` of each; returns those that are too large."""
         failed: list[str] = []
         too_large: list[DeadLetter] = []
 
-        for letter in letters:
+        for letter in dead_letters:
 
             def on_delivery(error: KafkaError | None, _: Message, letter: DeadLetter = letter) -> None:
                 if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:

@@ -30,17 +30,17 @@ def join_within_s(endpoints: Endpoints) -> float:
     return JOIN_MARGIN_S + (EMBEDDED_AWAY_AFTER_S if endpoints.control_socket else AWAY_AFTER_S)
 
 
-class Membership:
+class GroupMember:
     """One member. Everything happens inside `poll`, on the caller's thread.
 
     name: a static name in the group, so that a member that is back within the session takes its old place; empty for
-    none, which gives its partitions back at once when it leaves. let_go: called before partitions are given back, to
+    none, which gives its partitions back at once when it leaves. revoke: called before partitions are backfilled, to
     commit what is in hand of them; others wait for it, at most a session.
     """
 
-    def __init__(self, endpoints: Endpoints, topic: str, group: str, name: str, let_go: Callable[[], None]) -> None:
+    def __init__(self, endpoints: Endpoints, topic: str, group: str, name: str, revoke: Callable[[], None]) -> None:
         self._name = name
-        self._let_go = let_go
+        self._revoke = revoke
         self.partitions: frozenset[int] = frozenset()
         self.settled = False
         """Whether the partitions are ours now; not so before the first assignment, and while the group shares anew."""
@@ -61,7 +61,7 @@ class Membership:
 
         Raises:
             FencedError: another member has come with the same name. BrokerError: the group refuses this member.
-            Whatever `let_go` raises.
+            Whatever `revoke` raises.
         """
         message = self._consumer.poll(0)
         error = message.error() if isinstance(message, Message) else None
@@ -84,7 +84,7 @@ class Membership:
 
     def _revoked(self, consumer: Consumer, _: list[TopicPartition]) -> None:
         try:
-            self._let_go()
+            self._revoke()
         finally:
             self.settled = False
             consumer.unassign()
@@ -97,5 +97,5 @@ class Membership:
 
     def close(self) -> None:
         """Leave the group; nothing is let go any more."""
-        self._let_go = lambda: None
+        self._revoke = lambda: None
         self._consumer.close()

@@ -22,8 +22,9 @@ class Overview:
     admitted yet, the lag that controls. lag_committed_trades: in Kafka and not in the table. lag_seconds: age of the
     oldest such record; critical_lag_seconds: of CRITICAL ones. drain_s: until the lag is gone at the present rates.
     The terms of the accounting identity are the table's, for the topics that are consumed; `pending` completes it.
-    state: the worst guarantee of sequence state (`k2ctl.sequence.guarantee`), and why it is reduced. lost_gap_trades: in
-    gaps that stayed open past the deadline. owed: put aside and not given back.
+    state: the worst guarantee of sequence state (`k2ctl.sequence.guarantee`), and why it is reduced. lost_gap_trades:
+    in
+    gaps that stayed open past the deadline. outstanding: deferred and not backfilled.
     by_priority: priority → action → trades, since the consumers started.
     """
 
@@ -41,9 +42,9 @@ class Overview:
     drain_s: float | None
     retention_left_s: float | None
     intake: str
-    owed: int
-    owed_spilled: int
-    given_back: int
+    outstanding: int
+    outstanding_spilled: int
+    backfilled: int
     open_gaps: int
     missing_trades: int
     explained_trades: int
@@ -139,9 +140,9 @@ def overview_of(
             (s["retention_left_s"] for s in consumers if s["retention_left_s"] is not None), default=None
         ),
         intake="closed" if any(status["intake"] == "closed" for status in consumers) else "open",
-        owed=sum(status["owed"] for status in tables),
-        owed_spilled=sum(status["owed_spilled"] for status in tables),
-        given_back=sum(status["given_back"] for status in consumers),
+        outstanding=sum(status["outstanding"] for status in tables),
+        outstanding_spilled=sum(status["outstanding_spilled"] for status in tables),
+        backfilled=sum(status["backfilled"] for status in consumers),
         open_gaps=sum(status["sequence"]["open_gaps"] for status in consumers),
         missing_trades=sum(status["sequence"]["missing_trades"] for status in consumers),
         explained_trades=sum(status["sequence"]["explained"] for status in consumers),

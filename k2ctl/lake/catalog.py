@@ -94,7 +94,7 @@ class Lake:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.catalog.close()
 
     def file_io(self) -> FileIO:

@@ -1,4 +1,4 @@
-"""How far the table is and what it owes, from one metadata file; refuses to trust a table that was rolled back."""
+"""How far the table is and what it lacks, from one metadata file; refuses to trust a table that was rolled back."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,14 +8,14 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_COMMIT_ID, Progress
+from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.errors import LakeError, RolledBack
 from k2ctl.lake.side_folder import ledger_of
 
 _STOP: Final = "Look at it with: k2ctl lake status. Going on would lose or double trades."
 
 
-def progress_of(table: Table) -> Progress:
+def checkpoints_of(table: Table) -> Checkpoints:
     """The offsets and counts that the table's current metadata holds.
 
     Raises:
@@ -24,21 +24,21 @@ def progress_of(table: Table) -> Progress:
     current = table.metadata.current_snapshot()
     if PROPERTY not in table.metadata.properties and current is not None and _has_rows(current):
         raise LakeError(f"The table holds rows but no offsets ({PROPERTY} is missing).", _STOP)
-    progress = recorded_progress(table)
-    if progress.commit_id and not history_may_contain(table.metadata, progress):
-        raise _rolled_back(table.metadata, progress)
-    return progress
+    checkpoints = recorded_progress(table)
+    if checkpoints.commit_id and not history_may_contain(table.metadata, checkpoints):
+        raise _rolled_back(table.metadata, checkpoints)
+    return checkpoints
 
 
-def recorded_progress(table: Table) -> Progress:
+def recorded_progress(table: Table) -> Checkpoints:
     """What the properties say, whatever the current snapshot is."""
     text = table.metadata.properties.get(PROPERTY)
-    return Progress() if text is None else replace(Progress.loads(text), ledger=ledger_of(table))
+    return Checkpoints() if text is None else replace(Checkpoints.loads(text), ledger=ledger_of(table))
 
 
-def _rolled_back(metadata: TableMetadata, progress: Progress) -> RolledBack:
-    now, then = metadata.current_snapshot_id, snapshot_of_commit(metadata, progress.commit_id)
-    where = f"snapshot {then.snapshot_id}" if then else f"commit {progress.commit_id}, whose snapshot has expired"
+def _rolled_back(metadata: TableMetadata, checkpoints: Checkpoints) -> RolledBack:
+    now, then = metadata.current_snapshot_id, snapshot_of_commit(metadata, checkpoints.commit_id)
+    where = f"snapshot {then.snapshot_id}" if then else f"commit {checkpoints.commit_id}, whose snapshot has expired"
     way_back = " Or take it back: k2ctl lake undo-rollback" if then else ""
     return RolledBack(
         f"The table was rolled back: snapshot {now} is its current one, and its offsets are from {where}.",
@@ -52,12 +52,12 @@ def _has_rows(snapshot: Snapshot) -> bool:
     return snapshot.summary.additional_properties.get("total-records", "0") != "0"
 
 
-def history_may_contain(metadata: TableMetadata, progress: Progress) -> bool:
+def history_may_contain(metadata: TableMetadata, checkpoints: Checkpoints) -> bool:
     """Whether the commit that wrote the offsets is an ancestor of the current snapshot, or was one and expired."""
     for snapshot in ancestors(metadata):
-        if commit_id_of(snapshot) == progress.commit_id:
+        if commit_id_of(snapshot) == checkpoints.commit_id:
             return True
-        if (snapshot.sequence_number or 0) <= progress.sequence_number:
+        if (snapshot.sequence_number or 0) <= checkpoints.sequence_number:
             return False
     # Every ancestor still known is younger than that commit: it has expired, or there is no snapshot at all.
     return metadata.current_snapshot() is not None

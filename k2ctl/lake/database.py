@@ -37,7 +37,7 @@ class DatabaseCatalog(SqlCatalog):
         try:
             named = set(rows_of(self).values())
         except SQLAlchemyError:
-            return  # the collector deletes them later
+            return  # the orphan removal deletes them later
         dropped = {entry.metadata_file for entry in base.metadata_log}
         dropped -= {entry.metadata_file for entry in metadata.metadata_log}
         delete_files(io, dropped - named, "metadata")
@@ -119,7 +119,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     """Let readers pass a writer, wait for a lock rather than fail at once, and have each commit on the disk."""
     connection.execute("PRAGMA busy_timeout=5000")
     # With NORMAL a power cut takes the last commits, rows and offsets together. But files that those had replaced are
-    # deleted by then: spill files that were given back, old metadata. The table would lead to files that are gone.
+    # deleted by then: spill files that were backfilled, old metadata. The table would lead to files that are gone.
     connection.execute("PRAGMA synchronous=FULL")
     # Two that open a new file at once both want to change its mode, and SQLite fails one of them without waiting. The
     # mode is the file's, so whoever comes first sets it for all.

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 from pyiceberg.table import Table
 
-from k2ctl.lake.side_folder import DEDUP, AsideFolder
+from k2ctl.lake.side_folder import DEDUP, SideFolder
 
 INDEX_SUFFIX: Final = ".index.json"
 _VERSION: Final = 2
@@ -67,7 +67,7 @@ class DedupFolder:
     """The saved state of one table."""
 
     def __init__(self, table: Table) -> None:
-        self._folder = AsideFolder(table)
+        self._folder = SideFolder(table)
         self.table_id = str(table.metadata.table_uuid)
 
     def write(self, content: bytes) -> str:
@@ -79,7 +79,7 @@ class DedupFolder:
         return self._folder.read(location)
 
     def delete(self, locations: Iterable[str]) -> None:
-        """Remove files; one that stays behind is left to the collector."""
+        """Remove files; one that stays behind is left to the orphan removal."""
         for location in locations:
             self._folder.delete(location)
 
@@ -111,7 +111,7 @@ class DedupFolder:
 
 
 def index_name(topic: str, member: str = "") -> str:
-    """The name of an index. Kafka's own rule leaves topics letters, digits, dots, dashes and underscores."""
+    """The name of an index. Kafka's own rule leaves topics dead letters, digits, dots, dashes and underscores."""
     return topic + (f"@{member}" if member else "") + INDEX_SUFFIX
 
 
@@ -137,7 +137,7 @@ def parse_index(content: bytes) -> DedupIndex | None:
 
 def live_dedup_names(table: Table, names: Iterable[str], now_us: int) -> set[str]:
     """Of files beside the table (names without folders), those that an index needs, and the indexes in use."""
-    folder, live = AsideFolder(table), set[str]()
+    folder, live = SideFolder(table), set[str]()
     for name in names:
         if not name.endswith(INDEX_SUFFIX):
             continue

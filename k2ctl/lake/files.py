@@ -182,7 +182,7 @@ def _partition(table: Table, statistics: DataFileStatistics) -> Record:
 
 
 def delete_files(table: Table, files: list[DataFile]) -> None:
-    """Remove files that no snapshot names. One that stays behind is left to the collector."""
+    """Remove files that no snapshot names. One that stays behind is left to the orphan removal."""
     for file in files:
         try:
             table.io.delete(file.file_path)

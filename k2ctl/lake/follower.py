@@ -22,7 +22,7 @@ from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.manifests import data_entries, data_manifests
-from k2ctl.lake.snapshots import Pinned, Plan, pinned_of
+from k2ctl.lake.snapshots import Pinned, ScanPlan, pinned_of
 from k2ctl.lake.stored import Listed
 
 _FIRST: Final = np.iinfo(np.int64).min
@@ -49,7 +49,7 @@ class KeptPinned(Pinned):
 
     def plan(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
-    ) -> Plan:
+    ) -> ScanPlan:
         met = [
             file
             for file in self.kept
@@ -57,7 +57,7 @@ class KeptPinned(Pinned):
             and (until_us is None or file.first_us < until_us)
             and (symbols is None or any(_may_hold(file, symbol) for symbol in symbols))
         ]
-        return Plan(
+        return ScanPlan(
             tuple(file.listed for file in met),
             len(self.kept),
             sum(file.listed.bytes for file in self.kept),
@@ -130,7 +130,7 @@ class TableFollower:
             pinned.snapshot_id,
             pinned.committed_at_us,
             pinned.rows,
-            pinned.progress,
+            pinned.checkpoints,
             tuple(files),
             our_columns(table),
         )

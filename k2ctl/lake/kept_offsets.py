@@ -15,7 +15,7 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from k2ctl.domain.checkpoint import PROPERTY, Progress
+from k2ctl.domain.checkpoint import PROPERTY, Checkpoints
 from k2ctl.domain.ledger import LEDGER_PROPERTY, Ledger
 from k2ctl.errors import LakeError
 from k2ctl.lake.checkpoints import ancestors, commit_id_of, history_may_contain
@@ -28,16 +28,16 @@ MOST_BYTES: Final = 4096
 _MOST_ENTRIES: Final = 100
 
 
-def kept(progress: Progress) -> dict[str, str]:
+def kept(checkpoints: Checkpoints) -> dict[str, str]:
     """The copy for a snapshot's summary; empty where it would be too long."""
-    if len(progress.ledger.entries) > _MOST_ENTRIES:
+    if len(checkpoints.ledger.entries) > _MOST_ENTRIES:
         return {}
-    document = orjson.dumps([progress.dumps(), progress.ledger.dumps().decode()])
+    document = orjson.dumps([checkpoints.dumps(), checkpoints.ledger.dumps().decode()])
     text = base64.b85encode(zlib.compress(document)).decode()
     return {SUMMARY_OFFSETS: text} if len(text) <= MOST_BYTES else {}
 
 
-def offsets_at(table: Table, snapshot: Snapshot) -> Progress:
+def offsets_at(table: Table, snapshot: Snapshot) -> Checkpoints:
     """Where the table stood at a snapshot. What others append, and compactions, move no offsets.
 
     Raises:
@@ -52,7 +52,7 @@ def offsets_at(table: Table, snapshot: Snapshot) -> Progress:
         if commit_id_of(one):
             break
         if one.parent_snapshot_id is None:
-            return Progress()
+            return Checkpoints()
     found = _in_last_metadata(table, passed)
     if found is None:
         raise LakeError(
@@ -62,17 +62,17 @@ def offsets_at(table: Table, snapshot: Snapshot) -> Progress:
     return found
 
 
-def _read(copy: str) -> Progress:
+def _read(copy: str) -> Checkpoints:
     try:
-        heads, ledger = orjson.loads(zlib.decompress(base64.b85decode(copy)))
+        by_partition, ledger = orjson.loads(zlib.decompress(base64.b85decode(copy)))
     except (ValueError, zlib.error) as error:
         raise LakeError(
             f"The offsets in a snapshot's summary cannot be read: {error}", "Look at it with: k2ctl lake status"
         ) from error
-    return replace(Progress.loads(heads), ledger=Ledger.loads(ledger))
+    return replace(Checkpoints.loads(by_partition), ledger=Ledger.loads(ledger))
 
 
-def _in_last_metadata(table: Table, snapshots: set[int]) -> Progress | None:
+def _in_last_metadata(table: Table, snapshots: set[int]) -> Checkpoints | None:
     """The offsets of a metadata file whose current snapshot was one of these; None when none is left."""
     for entry in reversed(table.metadata.metadata_log):
         try:
@@ -80,7 +80,7 @@ def _in_last_metadata(table: Table, snapshots: set[int]) -> Progress | None:
         except FileNotFoundError:
             continue
         if metadata.current_snapshot_id in snapshots and PROPERTY in metadata.properties:
-            progress = Progress.loads(metadata.properties[PROPERTY])
-            if history_may_contain(metadata, progress):
-                return replace(progress, ledger=ledger_in(table, metadata.properties.get(LEDGER_PROPERTY)))
+            checkpoints = Checkpoints.loads(metadata.properties[PROPERTY])
+            if history_may_contain(metadata, checkpoints):
+                return replace(checkpoints, ledger=ledger_in(table, metadata.properties.get(LEDGER_PROPERTY)))
     return None

@@ -39,7 +39,7 @@ _OF_TIME: Final = (HourTransform, DayTransform, MonthTransform, YearTransform)
 
 
 @dataclass(frozen=True)
-class Finding:
+class TableFinding:
     """What is wrong with the table, in one sentence, and the next step."""
 
     message: str
@@ -69,26 +69,26 @@ def check_writable(name: str, table: Table) -> None:
     _refuse(unwritable_for(name, table))
 
 
-def _refuse(findings: Iterator[Finding]) -> None:
+def _refuse(findings: Iterator[TableFinding]) -> None:
     found = next(findings, None)
     if found is not None:
         raise LakeError(found.message, found.hint)
 
 
-def unreadable_for(name: str, table: Table) -> Iterator[Finding]:
+def unreadable_for(name: str, table: Table) -> Iterator[TableFinding]:
     """Why a table of ours cannot be read."""
     ours, metadata = _ours(name), table.metadata
     if ours is None:
         return
     if metadata.format_version > NEWEST_FORMAT:
-        yield Finding(
+        yield TableFinding(
             f"The table {name} has Iceberg format version {metadata.format_version}; k2ctl knows up to 2.",
             _go_back(metadata),
         )
     there = {field.name: field for field in metadata.schema().fields}
     missing = [field.name for field in ours.fields if field.name not in there]
     if 2 * len(missing) > len(ours.fields):
-        yield Finding(
+        yield TableFinding(
             f"The table {name} is not one that k2ctl made: it has no column {', '.join(missing[:3])}.",
             "Give k2ctl a catalog of its own, or rename that table; then: k2ctl consume",
         )
@@ -99,24 +99,24 @@ def unreadable_for(name: str, table: Table) -> Iterator[Finding]:
 
 def _misread(
     name: str, metadata: TableMetadata, ours: NestedField, found: NestedField | None, born: int
-) -> Iterator[Finding]:
+) -> Iterator[TableFinding]:
     """What is wrong with a column of ours. born: the field id under which it first stood."""
     if found is None:
         now = next((field.name for field in metadata.schema().fields if field.field_id == born), None)
         if now is not None:
-            yield Finding(
+            yield TableFinding(
                 f"The column {ours.name} of {name} was renamed to {now}.",
                 f"Rename it back, in Spark: ALTER TABLE {name} RENAME COLUMN {now} TO {ours.name}",
             )
         else:
-            yield Finding(f"The column {ours.name} of {name} was dropped.", _go_back(metadata))
+            yield TableFinding(f"The column {ours.name} of {name} was dropped.", _go_back(metadata))
     elif not _is_or_was(found.field_type, ours.field_type):
-        yield Finding(
+        yield TableFinding(
             f"The column {ours.name} of {name} has the type {found.field_type}; k2ctl needs {ours.field_type}.",
             _go_back(metadata),
         )
     elif found.field_id != born and ours.name not in EMPTY_AT_TIMES:
-        yield Finding(
+        yield TableFinding(
             f"The column {ours.name} of {name} was dropped and added again (field id {born} is {found.field_id} now): "
             "older rows have lost its values.",
             _go_back(metadata),
@@ -138,7 +138,7 @@ def _is_or_was(now: IcebergType, ours: IcebergType) -> bool:
     return now == ours or (isinstance(ours, IntegerType) and isinstance(now, LongType))
 
 
-def unwritable_for(name: str, table: Table) -> Iterator[Finding]:
+def unwritable_for(name: str, table: Table) -> Iterator[TableFinding]:
     """Why a table of ours, which can be read, cannot be written."""
     ours, metadata = _ours(name), table.metadata
     if ours is None:
@@ -146,7 +146,7 @@ def unwritable_for(name: str, table: Table) -> Iterator[Finding]:
     filled = {field.name for field in ours.fields if field.required}
     for field in metadata.schema().fields:
         if field.required and field.name not in filled:
-            yield Finding(
+            yield TableFinding(
                 f"The column {field.name} of {name} is required, and k2ctl has no value for every row.",
                 f"Let it be empty, in Spark: ALTER TABLE {name} ALTER COLUMN {field.name} DROP NOT NULL",
             )
@@ -154,7 +154,7 @@ def unwritable_for(name: str, table: Table) -> Iterator[Finding]:
     for part in metadata.spec().fields:
         if not _fills(part, there.get(part.source_id), timed=name == TABLE):
             column = metadata.schema().find_column_name(part.source_id) or f"field {part.source_id}"
-            yield Finding(
+            yield TableFinding(
                 f"The table {name} is partitioned by {part.transform} of {column}, and k2ctl cannot file rows under "
                 "that: it fills hour, day, month and year of the trades' timestamp.",
                 f"Drop that field, in Spark: ALTER TABLE {name} DROP PARTITION FIELD {part.name}",

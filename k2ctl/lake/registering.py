@@ -18,7 +18,7 @@ from k2ctl.errors import LakeError, UsageError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.database import rows_of
 from k2ctl.lake.place import MetadataFile, metadata_files
-from k2ctl.lake.side_folder import AsideFolder
+from k2ctl.lake.side_folder import SideFolder
 
 TABLES = (TABLE, REFERENCE_TABLE)
 
@@ -127,7 +127,7 @@ def register(lake: Lake, one: Registration) -> None:
         elif one.instead_of != one.chosen.location:
             _point_to(lake, one, one.instead_of)
         try:
-            folder = AsideFolder(lake.catalog.load_table(one.name))
+            folder = SideFolder(lake.catalog.load_table(one.name))
         except NoSuchTableError as error:
             raise _changed() from error
         for file in one.given_up:

@@ -33,7 +33,7 @@ class SnapshotRetention:
         )
 
     def expired(self, metadata: TableMetadata, now_ms: int) -> list[int]:
-        """Ids of the snapshots that may go. Branch heads and tagged snapshots always stay.
+        """Ids of the snapshots that may go. Branch by_partition and tagged snapshots always stay.
 
         Of each minute, and later of each hour, the last snapshot stays: the table as it was at its end.
         """

@@ -15,7 +15,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from k2ctl.clock import Clock
-from k2ctl.domain.checkpoint import PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Progress
+from k2ctl.domain.checkpoint import PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.ledger import LEDGER_PROPERTY
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
@@ -122,7 +122,7 @@ def _not_rolled_back() -> LakeError:
     return LakeError("The table was not rolled back: its offsets belong to its current snapshot.", "Nothing to do.")
 
 
-def _current(table: Table, now: Progress) -> Snapshot:
+def _current(table: Table, now: Checkpoints) -> Snapshot:
     current = table.metadata.current_snapshot()
     if not now.commit_id or history_may_contain(table.metadata, now):
         raise _not_rolled_back()
@@ -131,7 +131,7 @@ def _current(table: Table, now: Progress) -> Snapshot:
     return current
 
 
-def _between(table: Table, now: Progress, then: Progress) -> Rollback:
+def _between(table: Table, now: Checkpoints, then: Checkpoints) -> Rollback:
     newest, current = _newest(table.metadata, now), table.metadata.current_snapshot_id
     entries_now, entries_then = set(now.ledger.entries), set(then.ledger.entries)
     return Rollback(
@@ -145,17 +145,17 @@ def _between(table: Table, now: Progress, then: Progress) -> Rollback:
     )
 
 
-def _moved(now: Progress, then: Progress) -> list[PartitionBack]:
+def _moved(now: Checkpoints, then: Checkpoints) -> list[PartitionBack]:
     found = []
-    for lane, head in sorted(now.heads.items()):
-        before = then.heads.get(lane)
+    for partition, checkpoint in sorted(now.by_partition.items()):
+        before = then.by_partition.get(partition)
         offset = before.next_offset if before else None
-        if lane.partition != RETIRED_PARTITION and offset != head.next_offset:
-            found.append(PartitionBack(*lane, head.next_offset, offset))
+        if partition.partition != RETIRED_PARTITION and offset != checkpoint.next_offset:
+            found.append(PartitionBack(*partition, checkpoint.next_offset, offset))
     return found
 
 
-def _newest(metadata: TableMetadata, now: Progress) -> Snapshot | None:
+def _newest(metadata: TableMetadata, now: Checkpoints) -> Snapshot | None:
     """The snapshot that was current last and is built upon the commit of the offsets."""
     by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
     for entry in reversed(metadata.snapshot_log):
@@ -165,7 +165,7 @@ def _newest(metadata: TableMetadata, now: Progress) -> Snapshot | None:
     return snapshot_of_commit(metadata, now.commit_id)
 
 
-def accept(lake: Lake, clock: Clock, seen: Rollback) -> Progress:
+def accept(lake: Lake, clock: Clock, seen: Rollback) -> Checkpoints:
     """Make the table's offsets those of its current snapshot; an empty append carries them.
 
     Raises:
@@ -173,7 +173,7 @@ def accept(lake: Lake, clock: Clock, seen: Rollback) -> Progress:
     """
     commit_id = str(uuid4())
 
-    def once(one: Try) -> Progress:
+    def once(one: Try) -> Checkpoints:
         table = lake.table()
         if one.uncertain and is_in_history(table, commit_id):
             return recorded_progress(table)

@@ -1,6 +1,7 @@
 """The folder beside the table: spill files, and a ledger that has outgrown its property.
 
-It lies outside the table's location, where the collector of unreachable files does not look. Everything goes through
+It lies outside the table's location, where the orphan removal of unreachable files does not look. Everything goes
+through
 the table's own file IO, so that a consumer on any machine finds it; on a local disk it is private and synced.
 """
 
@@ -29,7 +30,7 @@ class Unanswered(OSError):
     """The object store cannot be asked: nothing is known of the file, which may well be whole."""
 
 
-class AsideFolder:
+class SideFolder:
     """Files beside one table, named by their full location."""
 
     def __init__(self, table: Table) -> None:
@@ -115,7 +116,7 @@ class AsideFolder:
             return
 
     def quarantine(self, location: str, content: bytes) -> None:
-        """Keep a copy of a damaged file for those who want to look at it; the file itself goes when it is given back.
+        """Keep a copy of a damaged file for those who want to look at it; the file itself goes when it is backfilled.
 
         Raises:
             OSError: the disk is full, or the store does not answer.
@@ -134,7 +135,7 @@ def ledger_text(table: Table, ledger: Ledger) -> str:
     document = ledger.dumps()
     if len(ledger.entries) <= INLINE_ENTRIES:
         return document.decode()
-    location = AsideFolder(table).write(LEDGER, document, "json")
+    location = SideFolder(table).write(LEDGER, document, "json")
     return orjson.dumps({"file": location, "sha256": hashlib.sha256(document).hexdigest()}).decode()
 
 
@@ -155,7 +156,7 @@ def ledger_in(table: Table, text: str | None) -> Ledger:
     if location is None:
         return Ledger.loads(text)
     try:
-        document = AsideFolder(table).read(location)
+        document = SideFolder(table).read(location)
     except OSError as error:
         raise LakeUnanswered(
             f"The ledger's file {location} cannot be read: {error}", "See: k2ctl lake status"
@@ -165,7 +166,7 @@ def ledger_in(table: Table, text: str | None) -> Ledger:
     return Ledger.loads(document)
 
 
-def aside_locations(table: Table) -> set[str]:
+def side_locations(table: Table) -> set[str]:
     """The files beside the table that its current metadata refers to."""
     text = table.metadata.properties.get(LEDGER_PROPERTY)
     if text is None:

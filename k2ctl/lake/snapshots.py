@@ -9,12 +9,12 @@ import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import ALWAYS_TRUE, Table
 
-from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Progress
+from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.reference import reference_schema
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import ancestors, progress_of
+from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.filters import EXPRESSIONS, instant
 from k2ctl.lake.intact import checked
@@ -31,7 +31,7 @@ _COUNTED: Final = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScanPlan:
     """The data files that a query has to read. of_files, of_bytes: all of the snapshot.
 
     columns: what is read of them, by field id.
@@ -53,7 +53,7 @@ class Plan:
         return sum(file.bytes for file in self.files)
 
 
-NOTHING: Final = Plan((), 0, 0)
+NOTHING: Final = ScanPlan((), 0, 0)
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Pinned:
     """A snapshot to read from while the table moves on.
 
     snapshot_id: None for a table without a commit. committed_at_us: when that commit was made. rows: how many
-    the whole snapshot holds. progress: the offsets up to which those rows came from Kafka.
+    the whole snapshot holds. checkpoints: the offsets up to which those rows came from Kafka.
     """
 
     table: Table
     snapshot_id: int | None
     committed_at_us: int | None
     rows: int
-    progress: Progress
+    checkpoints: Checkpoints
 
     def files(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
@@ -78,7 +78,7 @@ class Pinned:
 
     def plan(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
-    ) -> Plan:
+    ) -> ScanPlan:
         """The data files that may hold such trades, and how many there are in all.
 
         Raises:
@@ -90,7 +90,7 @@ class Pinned:
             return NOTHING
         files = files_met(self.table, snapshot, _filter(symbols, since_us, until_us))
         totals = snapshot.summary.additional_properties if snapshot.summary else {}
-        return Plan(
+        return ScanPlan(
             tuple(map(Listed.of, files)),
             int(totals.get("total-data-files", len(files))),
             int(totals.get("total-files-size", 0)),
@@ -99,7 +99,7 @@ class Pinned:
 
     def intact(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
-    ) -> Plan:
+    ) -> ScanPlan:
         """`plan`, each file of it checked: for who reads them by their paths.
 
         Raises:
@@ -138,16 +138,16 @@ def pin(lake: Lake) -> Pinned | None:
 def pinned_of(table: Table) -> Pinned:
     """The current snapshot and offsets of loaded metadata."""
     snapshot = table.metadata.current_snapshot()
-    progress = progress_of(table)
+    checkpoints = checkpoints_of(table)
     if snapshot is None:
-        return Pinned(table, None, None, 0, progress)
+        return Pinned(table, None, None, 0, checkpoints)
     summary = snapshot.summary.additional_properties if snapshot.summary else {}
     rows = int(summary.get("total-records", "0"))
-    return Pinned(table, snapshot.snapshot_id, snapshot.timestamp_ms * 1000, rows, progress)
+    return Pinned(table, snapshot.snapshot_id, snapshot.timestamp_ms * 1000, rows, checkpoints)
 
 
 def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None = None) -> Pinned:
-    """The table as it was at a time, or at a snapshot; its progress is unknown, for only the newest is kept.
+    """The table as it was at a time, or at a snapshot; its checkpoints is unknown, for only the newest is kept.
 
     Raises:
         LakeError: no snapshot of then is left, or there is none of that id.
@@ -169,23 +169,23 @@ def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None 
         )
     totals = found.summary.additional_properties if found.summary else {}
     return Pinned(
-        table, found.snapshot_id, found.timestamp_ms * 1000, int(totals.get("total-records", "0")), Progress()
+        table, found.snapshot_id, found.timestamp_ms * 1000, int(totals.get("total-records", "0")), Checkpoints()
     )
 
 
 def pin_snapshots(lake: Lake) -> Pinned:
     """The table for its list of snapshots: no rows, no offsets."""
-    return Pinned(lake.table(), None, None, 0, Progress())
+    return Pinned(lake.table(), None, None, 0, Checkpoints())
 
 
-def reference_plan(lake: Lake) -> Plan:
+def reference_plan(lake: Lake) -> ScanPlan:
     """The reference table's data files, intact; none before a consumer has made it."""
     table = lake.find_table(REFERENCE_TABLE)
     if table is None:
         return NOTHING
     files = tuple(map(Listed.of, files_met(table, table.metadata.current_snapshot(), ALWAYS_TRUE)))
     checked(table.io, files)
-    return Plan(files, len(files), sum(file.bytes for file in files), our_columns(table, reference_schema()))
+    return ScanPlan(files, len(files), sum(file.bytes for file in files), our_columns(table, reference_schema()))
 
 
 def _number(text: str | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Which trades of Kafka ranges the table holds: the anti-join by which nothing is given back twice."""
+"""Which trades of Kafka ranges the table holds: the anti-join by which nothing is backfilled twice."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
 """Rows and offsets into the table, in one transaction, exactly once.
 
-Whoever commits names, for every lane, the offset that its rows start from. The table takes them only if that is
+Whoever commits names, for every partition, the offset that its rows start from. The table takes them only if that is
 where it stands: so a second consumer, a consumer that slept, or a commit whose answer was lost cannot store
 anything twice.
 """
@@ -21,23 +21,23 @@ from k2ctl.domain.checkpoint import (
     PROPERTY,
     RETIRED_PARTITION,
     SUMMARY_COMMIT_ID,
-    Advance,
-    Head,
-    Lane,
-    Progress,
+    Checkpoint,
+    Checkpoints,
+    OffsetDelta,
+    TopicPartition,
 )
 from k2ctl.domain.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import is_in_history, progress_of
+from k2ctl.lake.checkpoints import checkpoints_of, is_in_history
 from k2ctl.lake.commit import Done, Try, commit_optimistically
 from k2ctl.lake.files import Layout, delete_files, layout_of, write_rows
 from k2ctl.lake.kept_offsets import kept
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.retention import SnapshotRetention
-from k2ctl.lake.side_folder import AsideFolder, ledger_file, ledger_text
+from k2ctl.lake.side_folder import SideFolder, ledger_file, ledger_text
 from k2ctl.lake.transaction import QuickTransaction
 
 _STATUS: Final = "See: k2ctl stack status"
@@ -52,18 +52,18 @@ EXPIRE_EVERY: Final = 20
 class Committed:
     """What became of a commit.
 
-    stored: rows that are in the table by this commit. fenced: lanes whose rows were dropped because the table
-    does not stand where they start. written_bytes: size of the Parquet files. snapshot_id: None when every lane
+    stored: rows that are in the table by this commit. fenced: partitions whose rows were dropped because the table
+    does not stand where they start. written_bytes: size of the Parquet files. snapshot_id: None when every partition
     was fenced and nothing was committed.
     """
 
     commit_id: str
     snapshot_id: int | None
     stored: int
-    fenced: tuple[Lane, ...]
+    fenced: tuple[TopicPartition, ...]
     attempts: int
     written_bytes: int
-    progress: Progress
+    checkpoints: Checkpoints
 
 
 class TableWriter:
@@ -89,32 +89,34 @@ class TableWriter:
     def commit(
         self,
         batches: Sequence[Rows],
-        advances: Mapping[Lane, Advance],
+        deltas: Mapping[TopicPartition, OffsetDelta],
         change: LedgerChange = NO_CHANGE,
         *,
         whole: bool = False,
     ) -> Committed:
-        """Store rows, move the lanes of `advances` and change the ledger, all or nothing for each lane.
+        """Store rows, move the partitions of `deltas` and change the ledger, all or nothing for each partition.
 
-        whole: nothing at all where one lane is fenced. Of two who each take every lane for their own, one goes on then;
+        whole: nothing at all where one partition is fenced. Of two who each take every partition for their own, one
+        goes on then;
         with a part of the other's rows in its way, it would be fenced in turn.
 
-        batches: rows, each batch of one topic and epoch; their lanes, and those of the ledger's entries, are among
-        `advances`. Spill files that `change` names have been written.
+        batches: rows, each batch of one topic and epoch; their partitions, and those of the ledger's entries, are among
+        `deltas`. Spill files that `change` names have been written.
 
         1. Write the Parquet files; no reader sees them yet.
-        2. Load the table fresh and compare every lane; drop the rows of lanes that stand elsewhere.
+        2. Load the table fresh and compare every partition; drop the rows of partitions that stand elsewhere.
            Files that were written for another schema or partition spec than the table has now are written anew.
         3. Swap the metadata: files, offsets and counts become visible in one step.
         4. On a conflict, or while catalog or store do not answer: pause, and again. A commit that did land is
-           recognised by its id: at the lanes' heads or, where others have gone on from there, in the history.
+           recognised by its id: at the partitions' by_partition or, where others have gone on from there, in the
+           history.
 
         Raises:
             LakeError: catalog or store did not answer, or conflicts did not end, for `commit.GIVE_UP_AFTER_S`; or
                 another program has made the table one that cannot take the rows.
         """
         commit_id = str(uuid.uuid4())
-        offer = _Offer(list(batches), dict(advances), change)
+        offer = _Offer(list(batches), dict(deltas), change)
         return self._through(lambda one: self._commit_once(offer, commit_id, one, whole=whole))
 
     def _through(self, attempt: Callable[[Try], Done]) -> Done:
@@ -137,28 +139,29 @@ class TableWriter:
         """Steps 1 to 3, once."""
         self._written(offer)
         self._load()
-        progress = progress_of(self._table)
-        if landed(progress, offer.advances, commit_id) or (one.uncertain and is_in_history(self._table, commit_id)):
-            return self._done(commit_id, offer, one.number, progress)
-        fenced = fenced_lanes(progress, offer.advances)
-        if fenced and not one.uncertain:  # else a snapshot may hold them, and the collector decides
+        checkpoints = checkpoints_of(self._table)
+        if landed(checkpoints, offer.deltas, commit_id) or (one.uncertain and is_in_history(self._table, commit_id)):
+            return self._done(commit_id, offer, one.number, checkpoints)
+        fenced = fenced_partitions(checkpoints, offer.deltas)
+        if fenced and not one.uncertain:  # else a snapshot may hold them, and the orphan removal decides
             delete_files(self._table, offer.files or [])
         if fenced and whole:
-            return Committed(commit_id, None, 0, tuple(sorted(fenced)), one.number, 0, progress)
+            return Committed(commit_id, None, 0, tuple(sorted(fenced)), one.number, 0, checkpoints)
         if fenced:
-            offer.drop(fenced, progress)
-        if not offer.advances:
-            return Committed(commit_id, None, 0, tuple(sorted(offer.fenced)), one.number, 0, progress)
+            offer.drop(fenced, checkpoints)
+        if not offer.deltas:
+            return Committed(commit_id, None, 0, tuple(sorted(offer.fenced)), one.number, 0, checkpoints)
         if offer.files is not None and offer.layout != layout_of(self._table):
             if not one.uncertain:
                 delete_files(self._table, offer.files)
             offer.files = None
         files = self._written(offer)
-        after = progress.advanced(offer.advances, commit_id, self._next_number(), offer.change)
+        after = checkpoints.after(offer.deltas, commit_id, self._next_number(), offer.change)
         return self._done(commit_id, offer, one.number, self._swap(files, after, commit_id))
 
     def _written(self, offer: "_Offer") -> list[DataFile]:
-        """Its files, written where they are not yet. What a write that failed half-way leaves is the collector's."""
+        """Its files, written where they are not yet. What a write that failed half-way leaves is the orphan
+        removal's."""
         if offer.files is None:
             offer.layout = layout_of(self._table)
             try:
@@ -174,8 +177,9 @@ class TableWriter:
     def _next_number(self) -> int:
         return int(self._table.metadata.next_sequence_number())
 
-    def _swap(self, files: list[DataFile], after: Progress, commit_id: str) -> Progress:
-        """One snapshot with the files, properties with offsets and ledger, one atomic change of the table's head."""
+    def _swap(self, files: list[DataFile], after: Checkpoints, commit_id: str) -> Checkpoints:
+        """One snapshot with the files, properties with offsets and ledger, one atomic change of the table's
+        checkpoint."""
         table = self._table
         ledger = self._ledger_text(after)
         with QuickTransaction(table) as transaction:
@@ -191,7 +195,7 @@ class TableWriter:
         self._replace_ledger_files(ledger_file(ledger))
         return after
 
-    def _ledger_text(self, after: Progress) -> str:
+    def _ledger_text(self, after: Checkpoints) -> str:
         """The ledger's property. A file that it names may come into use as soon as the swap is tried."""
         text = ledger_text(self._table, after.ledger)
         location = ledger_file(text)
@@ -205,24 +209,26 @@ class TableWriter:
         self._replaced += [(now_s, file) for file in self._ledger_files if file != current]
         self._ledger_files = [] if current is None else [current]
         while self._replaced and self._replaced[0][0] < now_s - LEDGER_FILE_STAYS_S:
-            AsideFolder(self._table).delete(self._replaced.popleft()[1])
+            SideFolder(self._table).delete(self._replaced.popleft()[1])
 
-    def retire(self, topic: str, epoch: str, lost: int) -> Progress:
+    def retire(self, topic: str, epoch: str, lost: int) -> Checkpoints:
         """Record that an epoch of a topic is gone, with `lost` trades of it unread; an empty append carries it."""
         commit_id = str(uuid.uuid4())
 
-        def once(_: Try) -> Progress:
+        def once(_: Try) -> Checkpoints:
             self._load()
-            progress = progress_of(self._table)
-            if Lane(topic, epoch, RETIRED_PARTITION) in progress.heads and epoch not in progress.epochs(topic):
-                return progress  # by others, or by an earlier try whose answer was lost
-            retired = progress.retired(topic, epoch, lost)
+            checkpoints = checkpoints_of(self._table)
+            if TopicPartition(
+                topic, epoch, RETIRED_PARTITION
+            ) in checkpoints.by_partition and epoch not in checkpoints.epochs(topic):
+                return checkpoints  # by others, or by an earlier try whose answer was lost
+            retired = checkpoints.retired(topic, epoch, lost)
             moved = replace(retired, commit_id=commit_id, sequence_number=self._next_number())
             return self._swap([], moved, commit_id)
 
         return self._through(once)
 
-    def _done(self, commit_id: str, offer: "_Offer", attempts: int, after: Progress) -> Committed:
+    def _done(self, commit_id: str, offer: "_Offer", attempts: int, after: Checkpoints) -> Committed:
         snapshot, files = self._table.metadata.current_snapshot(), offer.files or []
         return Committed(
             commit_id=commit_id,
@@ -231,63 +237,74 @@ class TableWriter:
             fenced=tuple(sorted(offer.fenced)),
             attempts=attempts,
             written_bytes=sum(file.file_size_in_bytes for file in files),
-            progress=after,
+            checkpoints=after,
         )
 
 
 @dataclass
 class _Offer:
-    """What a commit still offers to the table: lanes that turn out to be fenced leave it.
+    """What a commit still offers to the table: partitions that turn out to be fenced leave it.
 
     files: None until written. layout: the schema and the partition spec that they were written for.
     """
 
     batches: list[Rows]
-    advances: dict[Lane, Advance]
+    deltas: dict[TopicPartition, OffsetDelta]
     change: LedgerChange
     files: list[DataFile] | None = None
     layout: Layout | None = None
-    fenced: set[Lane] = field(default_factory=set)
+    fenced: set[TopicPartition] = field(default_factory=set)
 
-    def drop(self, lanes: set[Lane], progress: Progress) -> None:
-        """Go on without some lanes; the files held their rows too."""
-        self.fenced |= lanes
-        self.advances = {lane: advance for lane, advance in self.advances.items() if lane not in lanes}
-        self.batches = [_without(rows, lanes, progress) for rows in self.batches]
-        self.change = _unfenced(self.change, lanes, progress)
+    def drop(self, partitions: set[TopicPartition], checkpoints: Checkpoints) -> None:
+        """Go on without some partitions; the files held their rows too."""
+        self.fenced |= partitions
+        self.deltas = {partition: delta for partition, delta in self.deltas.items() if partition not in partitions}
+        self.batches = [_without(rows, partitions, checkpoints) for rows in self.batches]
+        self.change = _unfenced(self.change, partitions, checkpoints)
         self.files = None
 
 
-def landed(progress: Progress, advances: Mapping[Lane, Advance], commit_id: str) -> bool:
+def landed(checkpoints: Checkpoints, deltas: Mapping[TopicPartition, OffsetDelta], commit_id: str) -> bool:
     """True if this commit succeeded although its response was lost."""
     return any(
-        head is not None and head.commit_id == commit_id for head in (progress.heads.get(lane) for lane in advances)
+        checkpoint is not None and checkpoint.commit_id == commit_id
+        for checkpoint in (checkpoints.by_partition.get(partition) for partition in deltas)
     )
 
 
-def fenced_lanes(progress: Progress, advances: Mapping[Lane, Advance]) -> set[Lane]:
-    """The lanes that are not as the author of `advances` knew them; one that nobody has known yet is free."""
-    return {lane for lane, advance in advances.items() if not _stands_as_known(progress.heads.get(lane), advance)}
+def fenced_partitions(checkpoints: Checkpoints, deltas: Mapping[TopicPartition, OffsetDelta]) -> set[TopicPartition]:
+    """The partitions that are not as the author of `deltas` knew them; one that nobody has known yet is free."""
+    return {
+        partition
+        for partition, delta in deltas.items()
+        if not _stands_as_known(checkpoints.by_partition.get(partition), delta)
+    }
 
 
-def _stands_as_known(head: Head | None, advance: Advance) -> bool:
-    if head is None:
-        return advance.base is None  # else its epoch was retired, and what was unread of it counted as lost
-    return head.next_offset == advance.start and advance.base in (None, head.commit_id)
+def _stands_as_known(checkpoint: Checkpoint | None, delta: OffsetDelta) -> bool:
+    if checkpoint is None:
+        return delta.base is None  # else its epoch was retired, and what was unread of it counted as lost
+    return checkpoint.next_offset == delta.start and delta.base in (None, checkpoint.commit_id)
 
 
-def _unfenced(change: LedgerChange, lanes: set[Lane], progress: Progress) -> LedgerChange:
-    """The part of a change that concerns other lanes."""
-    return change.where(lambda entry: not _counts_in(lanes, progress, entry.topic, entry.epoch, entry.partition))
+def _unfenced(change: LedgerChange, partitions: set[TopicPartition], checkpoints: Checkpoints) -> LedgerChange:
+    """The part of a change that concerns other partitions."""
+    return change.where(
+        lambda entry: not _counts_in(partitions, checkpoints, entry.topic, entry.epoch, entry.partition)
+    )
 
 
-def _without(rows: Rows, lanes: set[Lane], progress: Progress) -> Rows:
-    """The rows whose lanes are not among `lanes`."""
+def _without(rows: Rows, fenced: set[TopicPartition], checkpoints: Checkpoints) -> Rows:
+    """The rows whose partitions are not fenced."""
     partitions = np.unique(rows.partition).tolist()
-    dropped = [p for p in partitions if _counts_in(lanes, progress, rows.topic, rows.epoch, p)]
+    dropped = [p for p in partitions if _counts_in(fenced, checkpoints, rows.topic, rows.epoch, p)]
     return rows.take(~np.isin(rows.partition, dropped))
 
 
-def _counts_in(lanes: set[Lane], progress: Progress, topic: str, epoch: str, partition: int) -> bool:
-    """Whether a partition is counted in one of the lanes: its own, or that of its epoch when that is gone."""
-    return not lanes.isdisjoint({Lane(topic, epoch, partition), progress.lane_of(topic, epoch, partition)})
+def _counts_in(
+    partitions: set[TopicPartition], checkpoints: Checkpoints, topic: str, epoch: str, partition: int
+) -> bool:
+    """Whether a partition is counted in one of the partitions: its own, or that of its epoch when that is gone."""
+    return not partitions.isdisjoint(
+        {TopicPartition(topic, epoch, partition), checkpoints.partition_of(topic, epoch, partition)}
+    )

@@ -21,7 +21,7 @@ import numpy as np
 
 from k2ctl.domain.checksum import LABEL, checksums, sessions_and_numbers
 from k2ctl.errors import CheckFailed, K2Error
-from k2ctl.home import truth_dir
+from k2ctl.home import acknowledged_log_dir
 
 BLOCK: Final = 1024
 """Intervals end at multiples of this, so that an altered trade is found within so many."""
@@ -31,7 +31,7 @@ SAVE_SHARE: Final = 1 / 60
 SETTLE_AFTER: Final = 64
 """Batches whose stretches are joined at once: some milliseconds, and some hundred KB until then."""
 
-SUFFIX: Final = ".truth"
+SUFFIX: Final = ".log"
 MAGIC: Final = b"K2TRUTH2"
 
 INTERVAL: Final = np.dtype([("session", "u8"), ("low", "u8"), ("high", "u8"), ("sum", "u8")])
@@ -62,7 +62,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Truth:
+class AcknowledgedLog:
     """One file: the run, its sessions (dtype SENT), intervals (INTERVAL) and failed deliveries (FAILED)."""
 
     run: Run
@@ -78,7 +78,7 @@ class Truth:
         return int((ordered["low"][1:] - ordered["high"][:-1] - np.uint64(1))[same].sum())
 
 
-class TruthRecorder:
+class AcknowledgedLogWriter:
     """Adds up what one worker sends. `sessions`: all that it may send, with their symbols."""
 
     def __init__(self, run: Run, sessions: Mapping[int, bytes]) -> None:
@@ -91,7 +91,7 @@ class TruthRecorder:
         self._open = np.zeros(0, INTERVAL)
         self._settled: list[np.ndarray] = []
         self._failed: list[np.ndarray] = []
-        self._path = truth_dir() / f"{run.started_at_us}-{run.run_id}-{run.worker}{SUFFIX}"
+        self._path = acknowledged_log_dir() / f"{run.started_at_us}-{run.run_id}-{run.worker}{SUFFIX}"
         self._started_s = time.monotonic()
         self._due_s = 0.0
 
@@ -156,14 +156,14 @@ class TruthRecorder:
         self._settle()
         self._settled = [np.concatenate(self._settled)]
         counts = {"sent": sent, "acknowledged": acknowledged, "finished": finished}
-        truth = Truth(
+        log = AcknowledgedLog(
             Run(**{**asdict(self._run), **counts}),
             self._sessions,
             np.concatenate([*self._settled, self._open]),
             np.concatenate([np.zeros(0, FAILED), *self._failed]),
         )
         try:
-            write(self._path, truth, durable=finished)
+            write(self._path, log, durable=finished)
         except OSError as error:
             raise K2Error(
                 f"What was sent cannot be written down: {self._path}: {error.strerror}",
@@ -198,13 +198,13 @@ def _continued(intervals: np.ndarray) -> np.ndarray:
     return result
 
 
-def write(path: Path, truth: Truth, *, durable: bool) -> None:
+def write(path: Path, log: AcknowledgedLog, *, durable: bool) -> None:
     """Replace a file in one step. durable: also against a loss of power.
 
     Eight bytes of magic, the CRC-32 of what follows, a line of JSON, and the bytes of the three arrays.
     """
-    arrays = (truth.sessions, truth.intervals, truth.failed)
-    head = {"label": LABEL, "run": asdict(truth.run), "lengths": [len(array) for array in arrays]}
+    arrays = (log.sessions, log.intervals, log.failed)
+    head = {"label": LABEL, "run": asdict(log.run), "lengths": [len(array) for array in arrays]}
     parts = [json.dumps(head).encode() + b"\n", *(array.tobytes() for array in arrays)]
     checksum = 0
     for part in parts:
@@ -222,7 +222,7 @@ def write(path: Path, truth: Truth, *, durable: bool) -> None:
         raise
 
 
-def read(path: Path) -> Truth:
+def read(path: Path) -> AcknowledgedLog:
     """One file.
 
     Raises:
@@ -246,14 +246,14 @@ def read(path: Path) -> Truth:
     for kind, length in zip((SENT, INTERVAL, FAILED), head["lengths"], strict=True):
         arrays.append(np.frombuffer(content, kind, length, at))
         at += length * kind.itemsize
-    return Truth(Run(**head["run"]), *arrays)
+    return AcknowledgedLog(Run(**head["run"]), *arrays)
 
 
 def _unreadable(path: Path, why: str) -> CheckFailed:
     return CheckFailed(f"What a load wrote down {why}: {path}", f"Its load cannot be verified then: rm '{path}'")
 
 
-def recorded() -> Iterator[Truth]:
+def recorded() -> Iterator[AcknowledgedLog]:
     """What all loads of this state directory wrote down, oldest first."""
-    for path in sorted(truth_dir().glob(f"*{SUFFIX}")):
+    for path in sorted(acknowledged_log_dir().glob(f"*{SUFFIX}")):
         yield read(path)

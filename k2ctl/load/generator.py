@@ -18,7 +18,7 @@ from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import read_replay
 from k2ctl.load.report import LoadReporter, LoadSnapshot
 from k2ctl.load.summary import LoadFailed, LoadSummary, summarise
-from k2ctl.load.workers import Crew
+from k2ctl.load.workers import LoadWorkers
 from k2ctl.profiles.universe import Universe
 
 SETTLE_S: Final = 90.0
@@ -51,44 +51,46 @@ def run_load(
             opened.callback(gate.close)
         reporter = LoadReporter(endpoints, topic)
         opened.callback(reporter.close)
-        crew = Crew(plan, endpoints)
-        opened.callback(crew.end)
+        workers = LoadWorkers(plan, endpoints)
+        opened.callback(workers.end)
 
         def on_pass(reason: str) -> None:
-            snapshot = crew.snapshot(reason)
+            snapshot = workers.snapshot(reason)
             reporter.report(snapshot)
             on_snapshot(snapshot)
 
         try:
-            crew.start()
-            crew.begin()
-            failure = _drive(crew, gates, stop, on_pass)
+            workers.start()
+            workers.begin()
+            failure = _drive(workers, gates, stop, on_pass)
         except K2Error as error:
             failure = error
         except KeyboardInterrupt:
             interrupted = True
-            crew.kill()
-    summary = summarise(plan, crew, replay, interrupted=interrupted or stop.is_set(), failure=failure)
+            workers.kill()
+    summary = summarise(plan, workers, replay, interrupted=interrupted or stop.is_set(), failure=failure)
     if failure is not None:
         raise LoadFailed(failure, summary)
     return summary
 
 
-def _drive(crew: Crew, gates: Sequence[Gate], stop: threading.Event, on_pass: Callable[[str], None]) -> K2Error | None:
+def _drive(
+    workers: LoadWorkers, gates: Sequence[Gate], stop: threading.Event, on_pass: Callable[[str], None]
+) -> K2Error | None:
     """Listen until every worker has ended; returns what ended the load early. The others flush and report then."""
     failure: K2Error | None = None
     until_s = math.inf
-    while crew.working and time.monotonic() < until_s:
+    while workers.working and time.monotonic() < until_s:
         try:
-            crew.listen()
-            reason = "" if failure or stop.is_set() else first_reason(gates, crew)
-            crew.hold(reason)
+            workers.listen()
+            reason = "" if failure or stop.is_set() else first_reason(gates, workers)
+            workers.hold(reason)
             on_pass(reason)
         except K2Error as error:
             failure = failure or error
-        failure = failure or crew.failure
+        failure = failure or workers.failure
         if stop.is_set() or failure is not None:
-            crew.signals.stop.set()
+            workers.signals.stop.set()
         if failure is not None:
             until_s = min(until_s, time.monotonic() + SETTLE_S)
     return failure

@@ -38,7 +38,7 @@ class Batch:
     per_partition: np.ndarray
 
 
-class Market:
+class SyntheticMarket:
     """The part of the market that one worker plays: every `workers`-th symbol, so that none has two sources."""
 
     def __init__(
@@ -54,8 +54,8 @@ class Market:
         """This worker's part of all trades, as an interval of [0, 1]: the workers' intervals add up exactly."""
         self._draws = np.searchsorted(np.cumsum(weights / weights.sum()), (np.arange(DRAWS) + 0.5) / DRAWS).astype("u2")
         names = [universe.symbols[rank].encode() for rank in ranks]
-        lanes = universe.lanes()
-        partition = np.array([lanes.partition(name) for name in names], np.int64)
+        partitioner = universe.partitioner()
+        partition = np.array([partitioner.partition(name) for name in names], np.int64)
         # Codes in the order of partitions: a batch sorted by code is sorted by partition.
         by_partition = np.argsort(partition, kind="stable")
         rank_to_code = np.empty(len(ranks), "u2")

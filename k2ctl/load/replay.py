@@ -237,7 +237,7 @@ class ReplaySource:
         self._trades = replay.trades
         if last_us is not None:
             self._trades["timestamp"] += last_us - int(self._trades["timestamp"][-1])
-        self._partition = universe.lanes().partitions_of(self._trades["symbol"])
+        self._partition = universe.partitioner().partitions_of(self._trades["symbol"])
         self._partitions = universe.profile.topic.partitions
         self._at = 0
         self.share = (0.0, 1.0)

@@ -10,7 +10,7 @@ from k2ctl.errors import BrokerError, K2Error
 from k2ctl.kafka.producer import new_histogram
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import Replay, ReplaySchedule
-from k2ctl.load.workers import Crew
+from k2ctl.load.workers import LoadWorkers
 
 UNTOLD: Final = "a worker ended before it was told what became of them"
 PERCENTILES: Final = (50.0, 99.0, 99.9, 100.0)
@@ -63,40 +63,40 @@ class LoadFailed(BrokerError):
 
 
 def summarise(
-    plan: LoadPlan, crew: Crew, replay: Replay | None, *, interrupted: bool, failure: K2Error | None = None
+    plan: LoadPlan, workers: LoadWorkers, replay: Replay | None, *, interrupted: bool, failure: K2Error | None = None
 ) -> LoadSummary:
     """Add the workers' last reports up."""
     early = interrupted or failure is not None
-    sent, acknowledged = crew.total("enqueued"), crew.total("acknowledged")
+    sent, acknowledged = workers.total("enqueued"), workers.total("acknowledged")
     schedule: Any = ReplaySchedule.of(replay, plan.speed) if replay else plan.schedule
-    elapsed_s = max(crew.elapsed_s, 1e-9) if early or not schedule.duration_s else schedule.duration_s
-    seconds = min(elapsed_s, max(crew.elapsed_s, 1e-9))
+    elapsed_s = max(workers.elapsed_s, 1e-9) if early or not schedule.duration_s else schedule.duration_s
+    seconds = min(elapsed_s, max(workers.elapsed_s, 1e-9))
     target = schedule.total / schedule.duration_s if schedule.duration_s else 0.0
-    late_s = max(0.0, crew.elapsed_s - schedule.duration_s) if schedule.duration_s and not early else 0.0
+    late_s = max(0.0, workers.elapsed_s - schedule.duration_s) if schedule.duration_s and not early else 0.0
     reached = sent / (seconds + late_s)
-    worst = worst_second(plan, crew.reports.values()) if replay is None else 0.0
+    worst = worst_second(plan, workers.reports.values()) if replay is None else 0.0
     faulty = plan.faults.duplicates or plan.faults.gaps
     short = bool(target) and not early and not faulty and reached < target * (1 - ACCURACY_MEAN)
-    failed_by = _failed_by(sent - acknowledged, [report.failed_by for report in crew.reports.values()])
-    reasons = [*(report.failure for report in crew.reports.values() if report.failure), *failed_by]
+    failed_by = _failed_by(sent - acknowledged, [report.failed_by for report in workers.reports.values()])
+    reasons = [*(report.failure for report in workers.reports.values() if report.failure), *failed_by]
     return LoadSummary(
         trades_acknowledged=acknowledged,
-        records_acknowledged=crew.total("acknowledged_records"),
+        records_acknowledged=workers.total("acknowledged_records"),
         trades_failed=sent - acknowledged,
         target_rate=target,
         reached_rate=reached,
         saturated=short or (replay is None and not faulty and worst > ACCURACY_SECOND),
         seconds=seconds + late_s,
         worst_second=worst,
-        paused_s=crew.paused_s,
-        wire_bytes=crew.total("wire_bytes"),
+        paused_s=workers.paused_s,
+        wire_bytes=workers.total("wire_bytes"),
         workers=plan.workers,
-        ack_ms=_percentiles([report.latency for report in crew.reports.values()]),
-        publish_delay_ms=_percentiles([report.publish_delay for report in crew.reports.values()]),
+        ack_ms=_percentiles([report.latency for report in workers.reports.values()]),
+        publish_delay_ms=_percentiles([report.publish_delay for report in workers.reports.values()]),
         broken_lines=replay.broken_count if replay else 0,
         first_broken=[vars(line) for line in replay.broken] if replay else [],
         interrupted=interrupted,
-        exact=crew.exact,
+        exact=workers.exact,
         partitions=plan.profile.topic.partitions,
         failure=str(failure or next(iter(reasons), "")),
         failed_by=failed_by,

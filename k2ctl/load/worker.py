@@ -15,9 +15,9 @@ from k2ctl.errors import K2Error
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer, new_histogram
-from k2ctl.load.acknowledged_log import Run, TruthRecorder
+from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run
 from k2ctl.load.intake import LOOK_AFTER_TRADES, UnreadGuard
-from k2ctl.load.market import Market
+from k2ctl.load.market import SyntheticMarket
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import ReplaySchedule, ReplaySource, read_replay
 from k2ctl.profiles.universe import Universe
@@ -62,7 +62,7 @@ class WorkerReport:
 
 
 @dataclass(frozen=True)
-class Signals:
+class WorkerSignals:
     """What the parent says to all workers: go (with the common start), pause, stop."""
 
     go: Event
@@ -71,7 +71,7 @@ class Signals:
     start_s: Any
 
 
-def run_worker(endpoints: Endpoints, plan: LoadPlan, number: int, signals: Signals, reports: Connection) -> None:
+def run_worker(endpoints: Endpoints, plan: LoadPlan, number: int, signals: WorkerSignals, reports: Connection) -> None:
     """The worker's process. A signal that ends the load is the parent's to handle, which then says stop."""
     leave_to_parent()
     try:
@@ -94,7 +94,7 @@ class Worker:
     """Sends what is due, on an absolute schedule: a late tick makes the next one larger, and never a lower rate."""
 
     def __init__(
-        self, endpoints: Endpoints, plan: LoadPlan, number: int, signals: Signals, reports: Connection
+        self, endpoints: Endpoints, plan: LoadPlan, number: int, signals: WorkerSignals, reports: Connection
     ) -> None:
         self._number = number
         self._signals = signals
@@ -109,7 +109,9 @@ class Worker:
             last_us = time.time_ns() // 1000 + round(self._schedule.duration_s * 1e6)
             self._source = ReplaySource(replay, universe, last_us=last_us if plan.shift_to_now else None)
         else:
-            self._source = Market(universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults)
+            self._source = SyntheticMarket(
+                universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults
+            )
         market = plan.profile.market
         topic = trades_topic(market.asset_class, market.exchange)
         self._producer = BatchProducer(
@@ -130,7 +132,7 @@ class Worker:
             0,
             finished=False,
         )
-        self._truth = TruthRecorder(run, self._source.sessions())
+        self._acknowledged_log = AcknowledgedLogWriter(run, self._source.sessions())
         self._frame = plan.frame
         self._delay = new_histogram()
         self._made = 0
@@ -154,7 +156,9 @@ class Worker:
         self._producer.finish(FLUSH_S)
         elapsed_s = self._elapsed_s()
         self._note_failures()
-        trouble = _trouble_of(lambda: self._truth.finish(self._producer.enqueued, self._acknowledged())) or trouble
+        trouble = (
+            _trouble_of(lambda: self._acknowledged_log.finish(self._producer.enqueued, self._acknowledged())) or trouble
+        )
         self._producer.count_up()
         self._reports.send(self._report(elapsed_s, finished=True, trouble=trouble))
 
@@ -206,7 +210,7 @@ class Worker:
         wall_us = time.time_ns() // 1000 - round(self._elapsed_s() * 1e6)
         from_us, to_us = wall_us + round(from_s * 1e6), wall_us + round(to_s * 1e6)
         batch = self._source.take(count, from_us, to_us)
-        self._truth.add(batch.trades)
+        self._acknowledged_log.add(batch.trades)
         self._producer.send(batch.trades, batch.per_partition, to_us)
         self._newest_to_one = int(batch.per_partition.max(initial=0))
         self._made += count
@@ -220,7 +224,7 @@ class Worker:
             self._producer.poll()
             self._reports.send(self._report(self._elapsed_s(), finished=False))
             self._note_failures()
-            self._truth.save_if_due(self._producer.enqueued, self._acknowledged())
+            self._acknowledged_log.save_if_due(self._producer.enqueued, self._acknowledged())
 
     def _acknowledged(self) -> int:
         """Trades that Kafka has for sure."""
@@ -229,7 +233,7 @@ class Worker:
 
     def _note_failures(self) -> None:
         for trades in self._producer.take_failed():
-            self._truth.fail(trades)
+            self._acknowledged_log.fail(trades)
 
     def _report(self, elapsed_s: float, *, finished: bool, trouble: K2Error | None = None) -> WorkerReport:
         producer = self._producer

@@ -10,14 +10,14 @@ from k2ctl.errors import BrokerError, K2Error
 from k2ctl.home import Endpoints
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.report import LoadSnapshot
-from k2ctl.load.worker import Signals, WorkerReport, run_worker
+from k2ctl.load.worker import WorkerReport, WorkerSignals, run_worker
 from k2ctl.signals import ENDING, held_back
 
 READY_S: Final = 30.0
 HEADSTART_S: Final = 0.05
 
 
-class Crew:
+class LoadWorkers:
     """The worker processes of one load, the newest report of each, and what went wrong first."""
 
     def __init__(self, plan: LoadPlan, endpoints: Endpoints) -> None:
@@ -26,7 +26,7 @@ class Crew:
         self._context = multiprocessing.get_context("spawn")
         with held_back(*ENDING):  # also from the process that Python starts to clear semaphores away
             make = self._context
-            self.signals = Signals(make.Event(), make.Event(), make.Event(), make.Value("d", 0.0))
+            self.signals = WorkerSignals(make.Event(), make.Event(), make.Event(), make.Value("d", 0.0))
         self._pipes: list[Connection] = []
         self._processes: list[BaseProcess] = []
         self.reports: dict[int, WorkerReport] = {}

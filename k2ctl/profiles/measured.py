@@ -24,7 +24,7 @@ class Measured:
     """The last figures of each kind; None was never measured.
 
     wire_bytes_per_trade: sent by the producers, protocol included. parquet_bytes_per_trade: written files / rows.
-    cpu_s_per_million_trades: of the consumer's process. shed_share: put aside / seen.
+    cpu_s_per_million_trades: of the consumer's process. shed_share: deferred / seen.
     """
 
     wire_bytes_per_trade: float | None = None
@@ -58,10 +58,10 @@ def record_load(trades: int, wire_bytes: int) -> None:
         record(wire_bytes_per_trade=wire_bytes / trades)
 
 
-def record_consume(trades: int, stored: int, written_bytes: int, cpu_s: float, put_aside: int = 0) -> None:
-    """What a consumer measured: Parquet bytes per row, CPU per trade, the share that was put aside."""
+def record_consume(trades: int, stored: int, written_bytes: int, cpu_s: float, deferred: int = 0) -> None:
+    """What a consumer measured: Parquet bytes per row, CPU per trade, the share that was deferred."""
     if trades >= LEAST_TRADES:
-        record(cpu_s_per_million_trades=cpu_s / trades * 1e6, shed_share=put_aside / trades)
+        record(cpu_s_per_million_trades=cpu_s / trades * 1e6, shed_share=deferred / trades)
     if stored >= LEAST_TRADES:
         record(parquet_bytes_per_trade=written_bytes / stored)
 

@@ -20,7 +20,7 @@ class Tiers(Section):
     low: Annotated[int, Field(ge=0)]
 
 
-class Market(Section):
+class MarketSettings(Section):
     """The synthetic market, and the venue that replays are loaded as."""
 
     asset_class: Literal["equities", "crypto", "futures", "options"]
@@ -32,7 +32,7 @@ class Market(Section):
     seed: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
-    def _tiers_fit(self) -> "Market":
+    def _tiers_fit(self) -> "MarketSettings":
         if self.tiers.critical + self.tiers.high + self.tiers.low > self.symbols:
             raise ValueError(f"tiers name more symbols than the {self.symbols} there are")
         return self
@@ -75,7 +75,7 @@ class Dedup(Section):
     budget_mb: PositiveInt
 
 
-class Consumer(Section):
+class ConsumerSettings(Section):
     """How a consumer fetches, holds and commits."""
 
     commit_interval_s: PositiveFloat
@@ -94,12 +94,12 @@ class Expire(Section):
     one_an_hour_for_s: PositiveFloat
 
 
-class Lake(Section):
+class LakeSettings(Section):
     """How the table is kept small and quick."""
 
     expire: Expire
     compact_after_files: Annotated[int, Field(ge=2)]
-    collect_after_s: PositiveFloat
+    orphans_after_s: PositiveFloat
 
 
 class Level(Section):
@@ -117,17 +117,17 @@ class Level(Section):
     LOW: Action
 
 
-class Aside(Section):
-    """What is put aside. spill_limit_mb: what spill files may take on disk. give_back_per_s: records read a second."""
+class Deferral(Section):
+    """What is deferred. spill_limit_mb: what spill files may take on disk. backfill_per_s: records read a second."""
 
     spill_limit_mb: PositiveInt
-    give_back_per_s: PositiveInt
+    backfill_per_s: PositiveInt
 
 
 class Degradation(Section):
     """The five levels, and when they are left again. Design, section 5."""
 
-    aside: Aside
+    deferral: Deferral
     embedded_divisor: PositiveInt
     cooldown_s: PositiveFloat
     exit_factor_lag: Annotated[float, Field(gt=0, lt=1)]
@@ -153,11 +153,11 @@ class Profile(Section):
 
     name: Annotated[str, Field(min_length=1)]
     description: str
-    market: Market
+    market: MarketSettings
     topic: Topic
     load: Load
-    consumer: Consumer
-    lake: Lake
+    consumer: ConsumerSettings
+    lake: LakeSettings
     degradation: Degradation
     scale: Scale | None = None
     external: External | None = None

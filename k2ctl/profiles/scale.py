@@ -20,7 +20,7 @@ class Workload(Section):
     trade_bytes: encoded, uncompressed. record_overhead_bytes: of a Kafka record, which holds `load.frame` trades.
     Ratios are uncompressed to compressed bytes, parquet_ratio against trade_bytes. wire_bytes_per_trade and
     parquet_bytes_per_trade: measured figures, in place of what the ratios give.
-    shed_share: part of all trades that is put aside at peaks and read a second time by the backfill.
+    shed_share: part of all trades that is deferred at peaks and read a second time by the backfill.
     """
 
     average_rate: PositiveFloat
@@ -116,7 +116,7 @@ class State(Section):
         return self
 
 
-class Compaction(Section):
+class CompactionScale(Section):
     """How the lake's files are written and merged. mib_s_per_vcpu: Parquet read, sorted and written again."""
 
     part_mib: PositiveFloat
@@ -132,7 +132,7 @@ class Catalog(Section):
     multi_az: bool
 
 
-class Query(Section):
+class QueryScale(Section):
     """What people ask of the lake; it has nothing to do with messages per second.
 
     cheapest: Athena until the standing Trino nodes are cheaper.
@@ -146,7 +146,7 @@ class Query(Section):
     trino_disk_gib_per_node: Amount
 
 
-class Platform(Section):
+class PlatformScale(Section):
     """Kubernetes, network and what leaves for the internet."""
 
     clusters: Count
@@ -181,9 +181,9 @@ class Scale(Section):
     retention: Retention
     clients: Clients
     state: State
-    compaction: Compaction
+    compaction: CompactionScale
     catalog: Catalog
-    query: Query
-    platform: Platform
+    query: QueryScale
+    platform: PlatformScale
     observability: Observability
     terms: Terms

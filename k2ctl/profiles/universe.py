@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.partitioner import Lanes
+from k2ctl.domain.partitioner import Partitioner
 from k2ctl.domain.trade import DECIMAL_ONE
 from k2ctl.profiles.model import Profile
 
@@ -102,8 +102,8 @@ class Universe:
         """The sector of a symbol."""
         return SECTORS[rank % len(SECTORS)]
 
-    def lanes(self) -> Lanes:
+    def partitioner(self) -> Partitioner:
         """The partitioner of this market's topic."""
         topic = self.profile.topic
         critical = [name.encode() for name, tier in zip(self.symbols, self.tiers, strict=True) if tier == 1]
-        return Lanes(topic.partitions, topic.critical_partitions, critical)
+        return Partitioner(topic.partitions, topic.critical_partitions, critical)

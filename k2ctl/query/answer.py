@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from k2ctl.lake.snapshots import Plan
+from k2ctl.lake.snapshots import ScanPlan
 from k2ctl.query.seam import Sources
 from k2ctl.query.stages import Stages
 
@@ -75,9 +75,9 @@ class Evidence:
 def evidence_of(
     sources: Sources,
     asked_at_us: int,
-    plan: Plan,
+    plan: ScanPlan,
     stages: Stages,
-    owed: tuple[str, ...],
+    outstanding: tuple[str, ...],
     *,
     lake_rows: int = 0,
     tail_rows: int = 0,
@@ -86,7 +86,7 @@ def evidence_of(
     newest_us: int | None = None,
     last_trade_us: Mapping[str, int] | None = None,
 ) -> Evidence:
-    """The evidence of an answer from both sides of the seam; `owed`: what the ledger says may be lacking."""
+    """The evidence of an answer from both sides of the seam; `outstanding`: what the ledger says may be lacking."""
     pinned, span, tail = sources.pinned, sources.span, sources.tail
     return Evidence(
         snapshot_id=pinned.snapshot_id if pinned else None,
@@ -105,7 +105,7 @@ def evidence_of(
         more=more,
         newest_us=newest_us,
         asked_at_us=asked_at_us,
-        missing=tail.missing + owed,
+        missing=tail.missing + outstanding,
         last_trade_us=last_trade_us or {},
         files=len(plan.paths),
         file_bytes=plan.bytes,

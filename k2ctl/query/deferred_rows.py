@@ -1,4 +1,4 @@
-"""The trades that were put aside and not given back yet, read from their spill files and from Kafka for one query."""
+"""The trades that were deferred and not backfilled yet, read from their spill files and from Kafka for one query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from k2ctl.deferred.spilled import spilled_rows
-from k2ctl.domain.ledger import Entry
+from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.domain.validity import invalid
 from k2ctl.domain.window import Window
 from k2ctl.lake.snapshots import Pinned
-from k2ctl.query.stream import Heard, Stream
-from k2ctl.query.tail import Span, TailLimits, of_symbols, within
+from k2ctl.query.stream import Stream, TailRecords
+from k2ctl.query.tail import OffsetSpan, TailLimits, of_symbols, within
 
 
 @dataclass(frozen=True)
-class Aside:
+class DeferredRows:
     """parts: rows of one epoch each; trades that the table holds too are among them, and have the same ids.
 
-    missing: what could not be read. torn: a spill file could not; what it held may have been given back since the pin.
+    missing: what could not be read. torn: a spill file could not; what it held may have been backfilled since the pin.
     """
 
     parts: tuple[Rows, ...] = ()
@@ -28,16 +28,16 @@ class Aside:
     torn: bool = False
 
 
-def read_aside(
-    entries: Sequence[Entry],
+def read_deferred(
+    entries: Sequence[DeferredRange],
     pinned: Pinned,
     stream: Stream,
-    span: Span,
+    span: OffsetSpan,
     limits: TailLimits,
     symbols: Sequence[str] | None,
     window: Window,
     now_us: int,
-) -> Aside:
+) -> DeferredRows:
     """The valid trades of `symbols` in `window` that lie in the entries' ranges."""
     parts, missing = list[Rows](), list[str]()
     for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
@@ -49,29 +49,29 @@ def read_aside(
     in_kafka = [entry for entry in entries if not entry.spill]
     gone = sum(entry.count for entry in in_kafka if entry.epoch != span.epoch)
     if gone:
-        missing.append(f"{gone:,} trades were put aside in a Kafka that is gone")
+        missing.append(f"{gone:,} trades were deferred in a Kafka that is gone")
     for entry in in_kafka:
         if entry.epoch == span.epoch:
             rows, whole, newest_us = _from_kafka(entry, stream, span, limits)
             now_us = max(now_us, newest_us)
             parts.append(rows)
             if not whole:
-                missing.append(f"partition {entry.partition}: a range that was put aside was not read to its end")
+                missing.append(f"partition {entry.partition}: a range that was deferred was not read to its end")
     chosen = [_wanted(rows, symbols, window, now_us) for rows in parts]
-    return Aside(tuple(rows for rows in chosen if len(rows)), tuple(dict.fromkeys(missing)), torn)
+    return DeferredRows(tuple(rows for rows in chosen if len(rows)), tuple(dict.fromkeys(missing)), torn)
 
 
-def _from_kafka(entry: Entry, stream: Stream, span: Span, limits: TailLimits) -> tuple[Rows, bool, int]:
+def _from_kafka(entry: DeferredRange, stream: Stream, span: OffsetSpan, limits: TailLimits) -> tuple[Rows, bool, int]:
     """The rows of a range, whether they are all of it, and the latest record timestamp."""
     ranges = {entry.partition: (entry.start, entry.end)}
-    heard, reached, holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
-    rows = [_rows(part, within(part.partition, part.offset, ranges), span) for part in heard]
+    received, reached, holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
+    rows = [_rows(part, within(part.partition, part.offset, ranges), span) for part in received]
     whole = not holes and reached.get(entry.partition, entry.start) >= entry.end
-    newest_us = max((part.newest_us for part in heard), default=0)
+    newest_us = max((part.newest_us for part in received), default=0)
     return Rows.concatenate(rows or [Rows.empty(span.topic, span.epoch)]), whole, newest_us
 
 
-def _rows(part: Heard, mask: np.ndarray, span: Span) -> Rows:
+def _rows(part: TailRecords, mask: np.ndarray, span: OffsetSpan) -> Rows:
     count = int(mask.sum())
     return Rows(
         span.topic,

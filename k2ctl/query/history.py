@@ -14,7 +14,7 @@ from k2ctl.domain.window import Window
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.scan import another, open_duckdb, refuse_damage, unreadable
-from k2ctl.lake.snapshots import Plan
+from k2ctl.lake.snapshots import ScanPlan
 from k2ctl.query.page import Page
 
 NEWEST_FIRST = "timestamp DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
@@ -60,7 +60,7 @@ class History:
 
     def newest(
         self,
-        plan: Plan,
+        plan: ScanPlan,
         symbols: Sequence[str] | None,
         window: Window,
         limit: int | None,
@@ -79,7 +79,7 @@ class History:
             query += f" LIMIT {int(limit)}"
         return self._read(query, {"files": plan.paths, **parameters}).cast(arrow_schema())
 
-    def fresh(self, plan: Plan, tail: pa.Table) -> pa.Table:
+    def fresh(self, plan: ScanPlan, tail: pa.Table) -> pa.Table:
         """The rows of `tail` that the lake does not hold, of copies one: the lowest in Kafka's order.
 
         A copy carries the time of its trade, so only that stretch of the lake is looked through.
@@ -105,7 +105,7 @@ class History:
         with self._registered(whole):
             return self._read(query, parameters).cast(arrow_schema())
 
-    def bars(self, plan: Plan, fresh: pa.Table, symbols: Sequence[str], window: Window, bar_us: int) -> pa.Table:
+    def bars(self, plan: ScanPlan, fresh: pa.Table, symbols: Sequence[str], window: Window, bar_us: int) -> pa.Table:
         """Open, high, low, close, volume, vwap and count per symbol and bar, oldest first; bars start at multiples.
 
         fresh: rows of the stream that the lake does not hold.
@@ -129,7 +129,7 @@ class History:
         finally:
             self._connection.unregister("tail")
 
-    def last_trade_us(self, plan: Plan, symbol: str) -> int | None:
+    def last_trade_us(self, plan: ScanPlan, symbol: str) -> int | None:
         """The newest timestamp of a symbol, or None if the files do not know it."""
         if not plan.paths:
             return None
@@ -137,7 +137,7 @@ class History:
         last: int | None = self._read(query, {"files": plan.paths, "symbol": symbol}).column("last")[0].as_py()
         return last
 
-    def symbols(self, plan: Plan) -> set[str]:
+    def symbols(self, plan: ScanPlan) -> set[str]:
         """All symbols that the files hold."""
         if not plan.paths:
             return set()
@@ -163,7 +163,7 @@ class History:
             ) from error
 
 
-def _rows(plan: Plan) -> str:
+def _rows(plan: ScanPlan) -> str:
     return plan.columns.source("$files")
 
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.clock import Clock
-from k2ctl.domain.checkpoint import Progress
+from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.errors import BrokerError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.snapshots import NOTHING, Pinned, Plan, pin, pin_as_of, pin_snapshots
+from k2ctl.lake.snapshots import NOTHING, Pinned, ScanPlan, pin, pin_as_of, pin_snapshots
 from k2ctl.query.page import Page
 from k2ctl.query.stages import Stages
 from k2ctl.query.stream import Stream
-from k2ctl.query.tail import Span, Tail, TailLimits, read_tail, span_of
+from k2ctl.query.tail import OffsetSpan, Tail, TailLimits, read_tail, span_of
 
 LAKE_ONLY: Final = "the stream was not read (lake only)"
 Pinner = Callable[[], Pinned | None]
@@ -39,7 +39,7 @@ class Question:
     lake_only: bool = False
     as_of: AsOf | None = None
     page: Page | None = None
-    put_aside: bool = False
+    deferred: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,23 @@ class Sources:
     """Both sides of the seam."""
 
     pinned: Pinned | None
-    span: Span
+    span: OffsetSpan
     tail: Tail
 
-    def plan(self, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY) -> Plan:
+    def plan(self, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY) -> ScanPlan:
         """The lake's files that may hold trades of `symbols` in `window`."""
         return planned(self.pinned, symbols, window)
 
     @property
     def lost(self) -> int:
         """Trades of the topic that retention deleted unread, in every epoch."""
-        heads = self.pinned.progress.heads.items() if self.pinned else ()
-        return sum(head.counts.lost for lane, head in heads if lane.topic == self.span.topic)
+        by_partition = self.pinned.checkpoints.by_partition.items() if self.pinned else ()
+        return sum(
+            checkpoint.counts.lost for partition, checkpoint in by_partition if partition.topic == self.span.topic
+        )
 
 
-def planned(pinned: Pinned | None, symbols: Sequence[str] | None, window: Window) -> Plan:
+def planned(pinned: Pinned | None, symbols: Sequence[str] | None, window: Window) -> ScanPlan:
     """The files of a snapshot, if there is one, that may hold trades of `symbols` in `window`; each is intact."""
     return pinned.intact(symbols, window.since_us, window.until_us) if pinned else NOTHING
 
@@ -105,11 +107,11 @@ class Seam:
             return Sources(pinned, *self._no_stream(LAKE_ONLY))
         try:
             with stages.timed("watermarks"):
-                span = span_of(self.stream, pinned.progress if pinned else Progress())
+                span = span_of(self.stream, pinned.checkpoints if pinned else Checkpoints())
             if span.holes:
                 pinned = self.pin(question, stages)
                 with stages.timed("watermarks"):
-                    span = span_of(self.stream, pinned.progress if pinned else Progress())
+                    span = span_of(self.stream, pinned.checkpoints if pinned else Checkpoints())
             with stages.timed("tail"):
                 tail = read_tail(
                     self.stream, span, question.symbols, question.window, self._limits, question.asked_at_us
@@ -122,7 +124,7 @@ class Seam:
         """What can be said of a table whose offsets do not belong to its snapshot: which snapshots it has."""
         return Sources(pin_snapshots(self.lake), *self._no_stream(reason))
 
-    def _no_stream(self, reason: str) -> tuple[Span, Tail]:
+    def _no_stream(self, reason: str) -> tuple[OffsetSpan, Tail]:
         """The stream's side of a query that leaves it out."""
         topic = self.stream.topic
-        return Span(topic, "", {}, {}, {}, {}), Tail(Rows.empty(topic, ""), 0, 0, 0, (reason,), frozenset(), {})
+        return OffsetSpan(topic, "", {}, {}, {}, {}), Tail(Rows.empty(topic, ""), 0, 0, 0, (reason,), frozenset(), {})

@@ -8,17 +8,17 @@ from typing import Final
 import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
-from k2ctl.deferred.overlap import owed_entries, owed_reasons
+from k2ctl.deferred.overlap import outstanding_entries, outstanding_reasons
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.errors import TooLong, UsageError
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.snapshots import Pinned, Plan
+from k2ctl.lake.snapshots import Pinned, ScanPlan
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, Evidence, evidence_of
-from k2ctl.query.deferred_rows import Aside, read_aside
+from k2ctl.query.deferred_rows import DeferredRows, read_deferred
 from k2ctl.query.history import FilesGone, History
 from k2ctl.query.names import unknown
 from k2ctl.query.page import Page
@@ -76,7 +76,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._scans.shutdown()
         self._history.close()
         self.seam.lake.close()
@@ -95,7 +95,7 @@ class Session:
         lake_only: bool = False,
         as_of: AsOf | None = None,
         page: Page | None = None,
-        put_aside: bool = False,
+        deferred: bool = False,
     ) -> Answer:
         """The trades of `symbols` (None: of all) in `window`, newest first, at most `limit`, each exactly once.
 
@@ -103,15 +103,15 @@ class Session:
         2. Unite both: of a trade and its copies one row.
 
         With `lake_only` or `as_of` the stream is left out, and the answer says that it is partial. `page`: only
-        what lies behind a row that was given before, and was there when the first page was. `put_aside`: read what the
-        ledger owes as well, from spill files and Kafka; slow, and meant for when an answer has to be whole.
+        what lies behind a row that was given before, and was there when the first page was. `deferred`: read what the
+        ledger lacks as well, from spill files and Kafka; slow, and meant for when an answer has to be whole.
 
         Raises:
             UnknownSymbol: a symbol that neither side has ever seen, with the nearest names.
             BrokerError: Kafka does not answer. LakeError: the table or the catalog cannot be read.
         """
         wanted = _named(symbols)
-        question = Question(wanted, window, self._clock.now_us(), limit, lake_only, as_of, page, put_aside)
+        question = Question(wanted, window, self._clock.now_us(), limit, lake_only, as_of, page, deferred)
         stages = Stages(self._clock)
         for _ in range(_TRIES - 1):
             try:
@@ -155,9 +155,9 @@ class Session:
             report = self.gap_report(sources, tail, symbols, window)
         there = pa.table({"symbol": pa.array([day.symbol for day in report.days], pa.string())})
         silent = self._silent(question, sources, there, stages)
-        owed = self.owed(sources, question)
+        outstanding = self.outstanding(sources, question)
         evidence = evidence_of(
-            sources, question.asked_at_us, plan, stages, owed, tail_rows=len(tail), last_trade_us=silent
+            sources, question.asked_at_us, plan, stages, outstanding, tail_rows=len(tail), last_trade_us=silent
         )
         return report, evidence
 
@@ -182,15 +182,15 @@ class Session:
         with stages.timed("scan"):
             known = self._history.symbols(plan) | sources.tail.symbols
         table = pa.table({"symbol": pa.array(sorted(known), pa.string())})
-        evidence = evidence_of(sources, question.asked_at_us, plan, stages, self.owed(sources, question))
+        evidence = evidence_of(sources, question.asked_at_us, plan, stages, self.outstanding(sources, question))
         return Answer(table, evidence)
 
     def _recent(self, question: Question, stages: Stages, *, again: bool) -> Answer:
         sources, plan, lake = self._sides_and_rows(question, stages)
-        aside = self._aside(question, sources, stages)
-        if aside.torn and again:
+        deferred = self._deferred_rows(question, sources, stages)
+        if deferred.torn and again:
             raise FilesGone("A spill file cannot be read as a whole.", "See: k2ctl lake status")
-        united = self._united(question, sources, aside, plan, lake, stages)
+        united = self._united(question, sources, deferred, plan, lake, stages)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
@@ -200,7 +200,7 @@ class Session:
             question.asked_at_us,
             plan,
             stages,
-            aside.missing if question.put_aside else self.owed(sources, question),
+            deferred.missing if question.deferred else self.outstanding(sources, question),
             lake_rows=len(rows) - from_tail,
             tail_rows=from_tail,
             duplicates_removed=united.duplicates,
@@ -223,7 +223,7 @@ class Session:
             question.asked_at_us,
             plan,
             stages,
-            self.owed(sources, question),
+            self.outstanding(sources, question),
             lake_rows=total - len(fresh),
             tail_rows=len(fresh),
             duplicates_removed=len(tail) - len(fresh),
@@ -231,11 +231,11 @@ class Session:
         )
         return Answer(table, evidence)
 
-    def _sides(self, question: Question, stages: Stages) -> tuple[Sources, Plan]:
+    def _sides(self, question: Question, stages: Stages) -> tuple[Sources, ScanPlan]:
         sources = self.seam.take(question, stages)
         return sources, self._plan(sources.pinned, question, stages)
 
-    def _sides_and_rows(self, question: Question, stages: Stages) -> tuple[Sources, Plan, pa.Table]:
+    def _sides_and_rows(self, question: Question, stages: Stages) -> tuple[Sources, ScanPlan, pa.Table]:
         """Both sides, and the lake's newest rows: the pinned files are scanned while the stream is read."""
         pinned = self.seam.pin(question, stages)
         plan = self._plan(pinned, question, stages)
@@ -252,21 +252,21 @@ class Session:
             return sources, plan, self._newest(plan, question, _first_count(question), stages)
         return sources, plan, scan.result()
 
-    def _plan(self, pinned: Pinned | None, question: Question, stages: Stages) -> Plan:
+    def _plan(self, pinned: Pinned | None, question: Question, stages: Stages) -> ScanPlan:
         with stages.timed("plan"):
             return planned(pinned, question.symbols, question.window)
 
-    def _newest(self, plan: Plan, question: Question, count: int | None, stages: Stages) -> pa.Table:
+    def _newest(self, plan: ScanPlan, question: Question, count: int | None, stages: Stages) -> pa.Table:
         with stages.timed("scan"):
             return self._history.newest(plan, question.symbols, question.window, count, question.page)
 
-    def _aside(self, question: Question, sources: Sources, stages: Stages) -> Aside:
-        if not question.put_aside or sources.pinned is None:
-            return Aside()
-        ledger = sources.pinned.progress.ledger.of(sources.span.topic)
-        entries = owed_entries(ledger, question.symbols, question.window, self._universe)
-        with stages.timed("put aside"):
-            return read_aside(
+    def _deferred_rows(self, question: Question, sources: Sources, stages: Stages) -> DeferredRows:
+        if not question.deferred or sources.pinned is None:
+            return DeferredRows()
+        ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
+        entries = outstanding_entries(ledger, question.symbols, question.window, self._universe)
+        with stages.timed("deferred"):
+            return read_deferred(
                 entries,
                 sources.pinned,
                 self.seam.stream,
@@ -278,10 +278,16 @@ class Session:
             )
 
     def _united(
-        self, question: Question, sources: Sources, aside: Aside, plan: Plan, lake: pa.Table, stages: Stages
+        self,
+        question: Question,
+        sources: Sources,
+        deferred: DeferredRows,
+        plan: ScanPlan,
+        lake: pa.Table,
+        stages: Stages,
     ) -> United:
         """Under a limit only the newest of both sides are read and united, and more where that was not enough."""
-        parts = [sources.tail.rows, *aside.parts]
+        parts = [sources.tail.rows, *deferred.parts]
         tails = parts if question.page is None else [question.page.select(rows) for rows in parts]
         count = _first_count(question)
         while True:
@@ -294,12 +300,12 @@ class Session:
             count *= 4  # copies, or many trades of one time
             lake = self._newest(plan, question, count, stages)
 
-    def owed(self, sources: Sources, question: Question) -> tuple[str, ...]:
+    def outstanding(self, sources: Sources, question: Question) -> tuple[str, ...]:
         """What the ledger says may be lacking; nothing of the table as it was, whose ledger is not kept."""
         if sources.pinned is None:
             return ()
-        ledger = sources.pinned.progress.ledger.of(sources.span.topic)
-        return owed_reasons(ledger, question.symbols, question.window, self._universe)
+        ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
+        return outstanding_reasons(ledger, question.symbols, question.window, self._universe)
 
     def _silent(self, question: Question, sources: Sources, rows: pa.Table, stages: Stages) -> Mapping[str, int]:
         """Symbols that were asked for and have no row, with their last trade; unknown ones are an error."""

@@ -17,7 +17,7 @@ from k2ctl.errors import K2Error, LakeError, RolledBack, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.scan import open_duckdb, refuse_damage, unreadable
-from k2ctl.lake.snapshots import Plan, reference_plan
+from k2ctl.lake.snapshots import ScanPlan, reference_plan
 from k2ctl.query.answer import Evidence, evidence_of
 from k2ctl.query.carried import carried
 from k2ctl.query.gaps import GAPS_SCHEMA, gap_table
@@ -89,7 +89,12 @@ def sql(
         with stages.timed("start"), _as_errors():
             rows = tables.run(text)
         evidence = evidence_of(
-            sources, question.asked_at_us, plan, stages, session.owed(sources, question), tail_rows=tables.fresh_rows
+            sources,
+            question.asked_at_us,
+            plan,
+            stages,
+            session.outstanding(sources, question),
+            tail_rows=tables.fresh_rows,
         )
         with stages.timed("rows"), _as_errors():
             yield SqlAnswer(rows, evidence)
@@ -132,7 +137,12 @@ class LockedTables:
     """The views of one query. No file but the table's own, no network, no extension, no setting can be reached."""
 
     def __init__(
-        self, lake: Lake, sources: Sources, plan: Plan, limits: SqlLimits, gaps: Callable[[pa.Table], pa.Table] | None
+        self,
+        lake: Lake,
+        sources: Sources,
+        plan: ScanPlan,
+        limits: SqlLimits,
+        gaps: Callable[[pa.Table], pa.Table] | None,
     ) -> None:
         """gaps: makes them of what the stream holds and the lake does not; None when nobody asks for them."""
         tail, references = sources.tail.rows.to_arrow(), reference_plan(lake)

@@ -18,7 +18,7 @@ Ranges = Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Heard:
+class TailRecords:
     """n trades of a topic, as decoded.
 
     trades: dtype `TRADE.message`. partition, offset, index: int32, int64, int32 [n]. records: how many they came in.
@@ -48,12 +48,12 @@ class Heard:
         return np.flatnonzero(mask)
 
 
-def heard_of(fetched: Fetched, wire_format: WireFormat) -> Heard:
+def tail_records_of(fetched: Fetched, wire_format: WireFormat) -> TailRecords:
     """Decode what was fetched."""
     decoded = CODECS[wire_format].decode(fetched.values)
     broken = np.array([number for number, _ in decoded.broken], np.int64)
     codes, names = symbols_of(decoded.trades)
-    return Heard(
+    return TailRecords(
         decoded.trades,
         fetched.partition[decoded.record],
         fetched.offset[decoded.record],
@@ -67,7 +67,7 @@ def heard_of(fetched: Fetched, wire_format: WireFormat) -> Heard:
 
 
 def symbols_of(trades: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """`codes` and `symbols` of `Heard`."""
+    """`codes` and `symbols` of `TailRecords`."""
     codes, names = codes_of(trades["symbol"])
     return codes, tuple(name.decode("ascii", "replace") for name in names.tolist())
 
@@ -91,7 +91,7 @@ class Stream(Protocol):
 
     def read(
         self, epoch: str, ranges: Ranges, timeout_s: float, limit_records: int, /
-    ) -> tuple[Sequence[Heard], dict[int, int], list[Hole]]:
+    ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
         """The trades of the records in `ranges`, the offset each partition was read to, and the holes on the way.
 
         What comes may hold records outside of the ranges; the caller leaves them out.
@@ -121,6 +121,6 @@ class KafkaStream:
 
     def read(
         self, _: str, ranges: Ranges, timeout_s: float, limit_records: int
-    ) -> tuple[Sequence[Heard], dict[int, int], list[Hole]]:
+    ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
         fetched, reached, holes = read_between(self.endpoints, self.topic, ranges, timeout_s, limit_records)
-        return [heard_of(fetched, self.wire_format)], reached, holes
+        return [tail_records_of(fetched, self.wire_format)], reached, holes

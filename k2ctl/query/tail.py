@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from k2ctl.domain.checkpoint import Lane, Progress
+from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.domain.validity import invalid
 from k2ctl.domain.window import Window
 from k2ctl.kafka.log_ends import open_transaction
-from k2ctl.query.stream import Heard, Ranges, Stream
+from k2ctl.query.stream import Ranges, Stream, TailRecords
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TailLimits:
 
 
 @dataclass(frozen=True)
-class Span:
+class OffsetSpan:
     """What is to be read: per partition the table's next offset (or the log's start) and the watermark.
 
     holes: partition → (table's offset, log start) where retention has deleted what the table does not hold.
@@ -55,26 +55,26 @@ class Tail:
     last_us: Mapping[str, int]
 
 
-def span_of(stream: Stream, progress: Progress) -> Span:
-    """From where the pinned progress ends to where the log ends now; only lanes of the current epoch count."""
+def span_of(stream: Stream, checkpoints: Checkpoints) -> OffsetSpan:
+    """From where the pinned checkpoints ends to where the log ends now; only partitions of the current epoch count."""
     marks = stream.watermarks()
     epoch = stream.epoch() if marks else ""
     boundary: dict[int, int] = {}
     holes: dict[int, tuple[int, int]] = {}
     beyond: dict[int, tuple[int, int]] = {}
     for partition, (low, high) in sorted(marks.items()):
-        head = progress.heads.get(Lane(stream.topic, epoch, partition))
-        start = low if head is None else head.next_offset
+        checkpoint = checkpoints.by_partition.get(TopicPartition(stream.topic, epoch, partition))
+        start = low if checkpoint is None else checkpoint.next_offset
         if start < low:
             holes[partition] = (start, low)
         if start > high:
             beyond[partition] = (start, high)
         boundary[partition] = start
-    return Span(stream.topic, epoch, boundary, {p: high for p, (_, high) in marks.items()}, holes, beyond)
+    return OffsetSpan(stream.topic, epoch, boundary, {p: high for p, (_, high) in marks.items()}, holes, beyond)
 
 
 def read_tail(
-    stream: Stream, span: Span, symbols: Sequence[str] | None, window: Window, limits: TailLimits, now_us: int
+    stream: Stream, span: OffsetSpan, symbols: Sequence[str] | None, window: Window, limits: TailLimits, now_us: int
 ) -> Tail:
     """Read and decode `span`, and keep the valid trades of `symbols` (None: all) in `window`."""
     ranges = {
@@ -82,11 +82,11 @@ def read_tail(
         for partition, start in span.boundary.items()
         if partition not in span.beyond
     }
-    heard, reached, late_holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
-    met = [part for part in heard if symbols is None or not set(symbols).isdisjoint(part.symbols)]
+    received, reached, late_holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
+    met = [part for part in received if symbols is None or not set(symbols).isdisjoint(part.symbols)]
     parts = [_select(part, ranges, span, symbols, window) for part in met]
     rows = Rows.concatenate([part.rows for part in parts] or [Rows.empty(span.topic, span.epoch)])
-    bad = invalid(rows.trades, max(now_us, *(part.newest_us for part in heard), 0))
+    bad = invalid(rows.trades, max(now_us, *(part.newest_us for part in received), 0))
     if bad:
         rows = rows.take(np.delete(np.arange(len(rows)), list(bad)))
     holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}
@@ -96,8 +96,8 @@ def read_tail(
         for symbol, time_us in part.last_us.items():
             last_us[symbol] = max(time_us, last_us.get(symbol, time_us))
     records = sum(max(0, reached.get(p, start) - start) for p, (start, _) in ranges.items())
-    broken = sum(within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in heard)
-    seen = frozenset[str]().union(*(part.symbols for part in heard))
+    broken = sum(within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in received)
+    seen = frozenset[str]().union(*(part.symbols for part in received))
     return Tail(rows, records, int(broken), len(bad), missing, seen, last_us)
 
 
@@ -109,7 +109,9 @@ class _Selected:
     last_us: Mapping[str, int]
 
 
-def _select(part: Heard, ranges: Ranges, span: Span, symbols: Sequence[str] | None, window: Window) -> _Selected:
+def _select(
+    part: TailRecords, ranges: Ranges, span: OffsetSpan, symbols: Sequence[str] | None, window: Window
+) -> _Selected:
     found = part.of(symbols)
     found = found[within(part.partition[found], part.offset[found], ranges)]
     trades = part.trades[found]
@@ -166,7 +168,7 @@ def _hole_reasons(holes: Mapping[int, tuple[int, int]]) -> tuple[str, ...]:
     return (f"retention deleted {records:,} records of {_partitions(holes)} before they were stored",)
 
 
-def _beyond_reasons(span: Span) -> tuple[str, ...]:
+def _beyond_reasons(span: OffsetSpan) -> tuple[str, ...]:
     if not span.beyond:
         return ()
     return (f"{_partitions(span.beyond)}: the log ends before the offset that the table has; Kafka was wiped",)

@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.checkpoint import Lane
+from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.errors import K2Error
 from k2ctl.kafka.log_ends import LogEnds
 from k2ctl.kafka.reader import AT_ENDS, HELD_S, Hole, Reader
 from k2ctl.query.seam import Pinner
-from k2ctl.query.stream import Heard, KafkaStream, Ranges, heard_of, symbols_of
+from k2ctl.query.stream import KafkaStream, Ranges, TailRecords, symbols_of, tail_records_of
 
 FETCH_RECORDS: Final = 20_000
 GRACE_S: Final = 5.0
@@ -36,7 +36,7 @@ class WarmStream:
         self._ends = LogEnds(stream.endpoints)
         self._changed = threading.Condition()
         self._epoch = ""
-        self._heard: list[Heard] = []
+        self._received: list[TailRecords] = []
         self._low: dict[int, int] = {}  # per partition where the log began when it was last looked at
         self._first: dict[int, int] = {}  # the offset from which on memory holds everything
         self._next: dict[int, int] = {}  # and up to which
@@ -62,7 +62,7 @@ class WarmStream:
     @property
     def held_trades(self) -> int:
         """Trades in memory."""
-        return sum(len(part.trades) for part in self._heard)
+        return sum(len(part.trades) for part in self._received)
 
     @property
     def positions(self) -> Mapping[int, int]:
@@ -89,7 +89,7 @@ class WarmStream:
 
     def read(
         self, epoch: str, ranges: Ranges, timeout_s: float, limit_records: int, /
-    ) -> tuple[Sequence[Heard], dict[int, int], list[Hole]]:
+    ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
         """From memory, once it has come as far as the ranges; else from Kafka.
 
         Following takes some ten milliseconds, so a query that comes right behind an acknowledgement waits as long.
@@ -98,14 +98,14 @@ class WarmStream:
             may_come = epoch == self._epoch and not self.problem and self._covers(ranges)
             wait_s = min(timeout_s, _WAIT_S) if may_come else 0.0
             if self._changed.wait_for(lambda: self._reached(epoch, ranges), min(wait_s, HELD_S)):
-                return list(self._heard), {p: end for p, (_, end) in ranges.items()}, []
+                return list(self._received), {p: end for p, (_, end) in ranges.items()}, []
             late = {p: end for p, (_, end) in ranges.items() if self._next.get(p, 0) < end}
         if may_come:
             stable = self._stream.stable_ends(late)
             with self._changed:
                 if self._changed.wait_for(lambda: self._reached(epoch, _within(ranges, stable)), wait_s):
                     reached = {p: min(end, stable.get(p, end)) for p, (_, end) in ranges.items()}
-                    return list(self._heard), reached, []
+                    return list(self._received), reached, []
         return self._stream.read(epoch, ranges, timeout_s, limit_records)
 
     def stable_ends(self, partitions: Collection[int], /) -> dict[int, int]:
@@ -135,13 +135,13 @@ class WarmStream:
             self._problem = f"there is no topic {self.topic} yet"
             return
         epoch, pinned = self._stream.epoch(), self._pin()
-        heads = pinned.progress.heads if pinned else {}
+        by_partition = pinned.checkpoints.by_partition if pinned else {}
         starts = {}
         for partition, (low, high) in marks.items():
-            head = heads.get(Lane(self.topic, epoch, partition))
-            starts[partition] = min(max(low, head.next_offset if head else low), high)
+            checkpoint = by_partition.get(TopicPartition(self.topic, epoch, partition))
+            starts[partition] = min(max(low, checkpoint.next_offset if checkpoint else low), high)
         with self._changed:
-            self._epoch, self._heard, self._first, self._next = epoch, [], dict(starts), dict(starts)
+            self._epoch, self._received, self._first, self._next = epoch, [], dict(starts), dict(starts)
             self._low = {partition: low for partition, (low, _) in marks.items()}
         settings = {"queued.min.messages": 50_000, **AT_ENDS}
         with Reader(self._stream.endpoints, self.topic, "k2ctl-api", **settings) as reader:
@@ -170,22 +170,22 @@ class WarmStream:
         holes = reader.holes()
         if not len(fetched) and not holes and reader.positions == self._next:
             return
-        heard = heard_of(fetched, self._stream.wire_format)
+        received = tail_records_of(fetched, self._stream.wire_format)
         with self._changed:
             for hole in holes:  # what came before is not whole any more
                 self._first[hole.partition] = hole.first
-            self._heard.append(heard)
+            self._received.append(received)
             self._next = reader.positions
-            if len(self._heard) > _PARTS:
-                large = [part for part in self._heard if len(part.trades) >= _LARGE]
-                self._heard = [*large, *merged([part for part in self._heard if len(part.trades) < _LARGE])]
+            if len(self._received) > _PARTS:
+                large = [part for part in self._received if len(part.trades) >= _LARGE]
+                self._received = [*large, *merged([part for part in self._received if len(part.trades) < _LARGE])]
             self._changed.notify_all()
 
     def _forget(self, committed: Mapping[int, int]) -> None:
         """Drop what was committed a while ago."""
         with self._changed:
             kept = []
-            for part in self._heard:
+            for part in self._received:
                 limit = _of(committed, part.partition)
                 mask = part.offset >= limit
                 broken = part.broken[:, 1] >= _of(committed, part.broken[:, 0])
@@ -193,7 +193,7 @@ class WarmStream:
                     kept.append(part)
                 elif mask.any() or broken.any():
                     kept.append(_where(part, mask, broken))
-            self._heard = kept
+            self._received = kept
             self._first = {p: max(first, committed.get(p, first)) for p, first in self._first.items()}
 
 
@@ -214,11 +214,11 @@ class _Trim:
     def committed(self) -> dict[int, int]:
         """Partition → the offset before which nothing is needed any more."""
         pinned = self._pin()
-        heads = pinned.progress.heads.items() if pinned else ()
+        by_partition = pinned.checkpoints.by_partition.items() if pinned else ()
         offsets = {
-            lane.partition: head.next_offset
-            for lane, head in heads
-            if (lane.topic, lane.epoch) == (self._topic, self._epoch)
+            partition.partition: checkpoint.next_offset
+            for partition, checkpoint in by_partition
+            if (partition.topic, partition.epoch) == (self._topic, self._epoch)
         }
         self._past.append((time.monotonic(), offsets))
         while len(self._past) > 1 and self._past[1][0] < time.monotonic() - GRACE_S:
@@ -235,8 +235,8 @@ def _of(offsets: Mapping[int, int], partition: np.ndarray) -> np.ndarray:
     return found
 
 
-def _where(part: Heard, mask: np.ndarray, broken: np.ndarray) -> Heard:
-    return Heard(
+def _where(part: TailRecords, mask: np.ndarray, broken: np.ndarray) -> TailRecords:
+    return TailRecords(
         part.trades[mask],
         part.partition[mask],
         part.offset[mask],
@@ -249,13 +249,13 @@ def _where(part: Heard, mask: np.ndarray, broken: np.ndarray) -> Heard:
     )
 
 
-def merged(parts: Sequence[Heard]) -> list[Heard]:
+def merged(parts: Sequence[TailRecords]) -> list[TailRecords]:
     """Many small parts as one, so that a query looks through few."""
     if not parts:
         return []
     trades = np.concatenate([part.trades for part in parts])
     return [
-        Heard(
+        TailRecords(
             trades,
             np.concatenate([part.partition for part in parts]),
             np.concatenate([part.offset for part in parts]),

@@ -21,7 +21,7 @@ class SequenceRules:
 class SequenceCounts:
     """Totals since the start, in trades unless they say gaps or symbols; and what is open, lost and idle now.
 
-    missing_trades: in the open gaps. explained: missing in the table because they were put aside; no gaps.
+    missing_trades: in the open gaps. explained: missing in the table because they were deferred; no gaps.
     explained_by_reset: missing when the venue began to count anew. unverified: symbols that were followed from a
     number above 1 on, or from a restart on: what came before is not known, and not guessed. untracked:
     without a number.
@@ -47,7 +47,7 @@ class SequenceCounts:
 
 
 @dataclass
-class Totals:
+class SequenceTotals:
     """Those of the counts that only grow."""
 
     in_order: int = 0

@@ -1,9 +1,9 @@
-"""Which gaps are explained: trades that were put aside are owed, and no gap of the feed."""
+"""Which gaps are explained: trades that were deferred are outstanding, and no gap of the feed."""
 
 from collections.abc import Iterable
 from typing import Protocol
 
-from k2ctl.domain.ledger import Entry
+from k2ctl.domain.ledger import DeferredRange
 from k2ctl.sequence.symbol_codec import Gap
 
 
@@ -20,16 +20,17 @@ class Priorities(Protocol):
         ...
 
 
-def put_aside(
-    entries: Iterable[Entry], lane: tuple[str, int], symbol: bytes, gap: Gap, priorities: Priorities | None
+def is_deferred(
+    entries: Iterable[DeferredRange], partition: tuple[str, int], symbol: bytes, gap: Gap, priorities: Priorities | None
 ) -> bool:
-    """Whether an entry of the symbol's lane and priority holds trades between those on both sides of the gap.
+    """Whether an entry of the symbol's partition and priority holds trades between those on both sides of the gap.
 
-    lane: topic and partition, where the symbol was read last. priorities: None, or of another policy than the entry's,
+    partition: topic and partition, where the symbol was read last. priorities: None, or of another policy than the
+    entry's,
     does not tell, and so the entry may hold the symbol's trades.
     """
     return any(
-        (entry.topic, entry.partition) == lane
+        (entry.topic, entry.partition) == partition
         and entry.first_us <= gap.event_us
         and entry.last_us >= gap.before_us
         and (priorities is None or entry.policy != priorities.policy or entry.holds(priorities.priority(symbol)))

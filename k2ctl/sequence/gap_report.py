@@ -1,7 +1,7 @@
 """The gap report: how complete the trades are, by symbol and day, and what became of what is missing.
 
 Made from the table and what the stream holds beyond it, by the same tracker that the consumer uses, fed in exchange
-time; the ledger explains what was put aside. So it tells the same after a crash, on another machine, and of years ago;
+time; the ledger explains what was deferred. So it tells the same after a crash, on another machine, and of years ago;
 and whoever asks, by whatever command, is told the same.
 """
 
@@ -21,7 +21,7 @@ from k2ctl.lake.sequence_numbers import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.lake.snapshots import Pinned
 from k2ctl.profiles.universe import Universe
 from k2ctl.sequence.counts import SequenceRules
-from k2ctl.sequence.explained import put_aside
+from k2ctl.sequence.explained import is_deferred
 from k2ctl.sequence.open_gaps import OpenGaps
 from k2ctl.sequence.symbol_codec import Gap
 from k2ctl.sequence.tracker import SequenceTracker
@@ -46,7 +46,7 @@ NO_TAIL: Final = arrow_schema().empty_table()
 class FoundGap:
     """Numbers first to last of a symbol that are neither in the table nor on their way.
 
-    state: OPEN, LOST (for longer than the deadline) or EXPLAINED; cause: `put aside` or `reset` for the latter.
+    state: OPEN, LOST (for longer than the deadline) or EXPLAINED; cause: `deferred` or `reset` for the latter.
     before_us, after_us: exchange times of the trades on both sides. day: of the trade after it.
     """
 
@@ -171,13 +171,13 @@ def gap_report(
     for rows in _merged(stored, tail):
         go_on()
         feed.add(rows)
-    entries = pinned.progress.ledger.entries if pinned else ()
+    entries = pinned.checkpoints.ledger.entries if pinned else ()
     lost_before_us = clock.now_us() - round(SequenceRules().lost_after_s * 1e6)
     found = [_found(feed, channel, gap, "EXPLAINED", "reset") for channel, gap in feed.gaps.reset]
     for channel, gap in feed.gaps:
-        lane = (feed.topic[channel], int(feed.tracker.channels.partition[channel]))
-        if put_aside(entries, lane, _names(feed, channel)[1].encode(), gap, universe):
-            found.append(_found(feed, channel, gap, "EXPLAINED", "put aside"))
+        partition = (feed.topic[channel], int(feed.tracker.channels.partition[channel]))
+        if is_deferred(entries, partition, _names(feed, channel)[1].encode(), gap, universe):
+            found.append(_found(feed, channel, gap, "EXPLAINED", "deferred"))
         else:
             found.append(_found(feed, channel, gap, "LOST" if gap.opened_us < lost_before_us else "OPEN", ""))
     found.sort(key=lambda gap: (gap.day, gap.exchange, gap.symbol, gap.after_us, gap.first))

@@ -16,7 +16,7 @@ without it they are unverified at the next start: whether something is missing b
 
 
 @dataclass(frozen=True)
-class HandoverStatus:
+class StateSyncStatus:
     """How sequence state stands.
 
     store: `memory` or `redis`. guarantee: a key of `GUARANTEES`; why: what reduces it. behind_symbols: committed and

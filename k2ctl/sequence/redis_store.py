@@ -2,7 +2,8 @@
 
 Layout, with `<ns>` as `k2:{<table uuid>:<topic>}`:
 
-    <ns>:sequence:<partition>   hash   exchange/symbol → packed state (`k2ctl.sequence.symbol_codec`: 40 bytes, 40 more per gap)
+    <ns>:sequence:<partition>   hash   exchange/symbol → packed state (`k2ctl.sequence.symbol_codec`: 40 bytes, 40 more
+    per gap)
                                        @fence          → epoch, offset, commit id and time of the last publication
 
 A hash is forgotten seven days after its last publication; its symbols are not forgotten one by one. Measured on Redis

@@ -194,7 +194,7 @@ class MemoryStateStore:
         )
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to backfill."""
 
 
 def namespace_of(platform: str, topic: str) -> str:

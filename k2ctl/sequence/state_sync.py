@@ -1,6 +1,7 @@
 """Sequence state on its way to whoever follows: cut with the batch, published after its commit, restored at a start.
 
-1. `cut` takes what the tracker has learnt since the last cut, when a batch is handed to the committer. It lies with
+1. `cut` takes what the tracker has sequence_cut since the last cut, when a batch is handed to the committer. It lies
+with
    that batch: nothing is published that is not in the table.
 2. `committed` notes it as true, with the commit as its fence, and wakes the publisher.
 3. The publisher's thread brings the store to what is committed, in one round trip; a slow Redis delays nobody.
@@ -16,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from k2ctl.clock import Clock
-from k2ctl.domain.checkpoint import Lane, Progress
+from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.errors import StateError
-from k2ctl.sequence.guarantee import OWN, REDUCED, SHARED, HandoverStatus
+from k2ctl.sequence.guarantee import OWN, REDUCED, SHARED, StateSyncStatus
 from k2ctl.sequence.state_store import Fence, StateStore, Update
 from k2ctl.sequence.symbol_state import cut, restore
 from k2ctl.sequence.tracker import SequenceTracker
@@ -44,7 +45,7 @@ class _Partition:
     overtaken: bool = False
 
 
-class Handover:
+class StateSync:
     """The sequence state of one consumer and its store.
 
     background: publish on a thread of its own; otherwise `publish` is to be called.
@@ -62,27 +63,28 @@ class Handover:
         self._closing = False
         self._thread: threading.Thread | None = None
 
-    def restore(self, heads: Mapping[int, Fence], since_us: int) -> dict[int, int]:
+    def restore(self, by_partition: Mapping[int, Fence], since_us: int) -> dict[int, int]:
         """Give the tracker what the store has; returns per partition the offset up to which that is everything.
 
-        heads: where each partition stands in the table. Rows from the returned offset on, and all rows of partitions
+        by_partition: where each partition stands in the table. Rows from the returned offset on, and all rows of
+        partitions
         that are not in the answer, are to be noted from the table, as far back as since_us.
         """
         try:
-            found = self._store.load(heads)
+            found = self._store.load(by_partition)
         except StateError as error:
             self._fail(error)
             found = {}
         covered = {}
-        for number, head in heads.items():
+        for number, checkpoint in by_partition.items():
             # Whatever the store turns out to have is asked for by the first publication, also after a failure.
-            partition = self._partitions[number] = _Partition(head, whole=True, moved=bool(self._why))
+            partition = self._partitions[number] = _Partition(checkpoint, whole=True, moved=bool(self._why))
             state = found.get(number)
             if state is None:
                 continue
             partition.base = state.fence
-            partition.moved = not state.fence.same_commit(head)
-            if not _serves(state.fence, head, since_us):
+            partition.moved = not state.fence.same_commit(checkpoint)
+            if not _serves(state.fence, checkpoint, since_us):
                 continue
             try:
                 restore(self._tracker, number, state.values)
@@ -105,18 +107,19 @@ class Handover:
             self._thread.start()
 
     def cut(self) -> SequenceCut:
-        """What the tracker has learnt since the last cut; to be kept with the batch that it was learnt from."""
+        """What the tracker has sequence_cut since the last cut; to be kept with the batch that it was sequence_cut
+        from."""
         return cut(self._tracker)
 
-    def committed(self, learnt: SequenceCut, heads: Mapping[int, Fence]) -> None:
-        """A batch is in the table. heads: the partitions that its commit moved, and where they stand now."""
+    def committed(self, sequence_cut: SequenceCut, by_partition: Mapping[int, Fence]) -> None:
+        """A batch is in the table. by_partition: the partitions that its commit moved, and where they stand now."""
         with self._changed:
-            for number, head in heads.items():
-                partition = self._partitions.setdefault(number, _Partition(head, whole=True))
-                partition.fence, partition.moved = head, True
+            for number, checkpoint in by_partition.items():
+                partition = self._partitions.setdefault(number, _Partition(checkpoint, whole=True))
+                partition.fence, partition.moved = checkpoint, True
                 # The table took our commit from beyond what the store claims: nobody has taken this partition over.
-                partition.overtaken &= partition.base is not None and partition.base.offset >= head.offset
-                self._note(partition, learnt.get(number, {}))
+                partition.overtaken &= partition.base is not None and partition.base.offset >= checkpoint.offset
+                self._note(partition, sequence_cut.get(number, {}))
             self._changed.notify()
 
     @staticmethod
@@ -125,7 +128,7 @@ class Handover:
         partition.behind.update(values)
         partition.moved = True
 
-    def snapshot(self) -> HandoverStatus:
+    def snapshot(self) -> StateSyncStatus:
         """How it stands."""
         with self._changed:
             behind = sum(len(p.values if p.whole else p.behind) for p in self._partitions.values() if p.moved)
@@ -133,7 +136,7 @@ class Handover:
             others = f"others have published partitions {', '.join(overtaken)}; if there are none, start this one anew"
             why = self._why or (others if overtaken else "")
             guarantee = OWN if self._store.kind == "memory" else REDUCED if why else SHARED
-            return HandoverStatus(
+            return StateSyncStatus(
                 self._store.kind,
                 guarantee,
                 why,
@@ -228,26 +231,32 @@ def _update(number: int, partition: _Partition, now_us: int) -> Update:
     return Update(number, partition.base, fence, values, partition.whole)
 
 
-def _serves(found: Fence, head: Fence, since_us: int) -> bool:
-    """Whether state at `found` leads to the table at `head`: the same commit, or rows that the table still can add.
+def _serves(found: Fence, checkpoint: Fence, since_us: int) -> bool:
+    """Whether state at `found` leads to the table at `checkpoint`: the same commit, or rows that the table still can
+    add.
 
     A store that is ahead of the table belongs to a table that was turned back.
     """
-    if found.same_commit(head):
+    if found.same_commit(checkpoint):
         return True
-    return found.epoch == head.epoch and found.offset < head.offset and found.at_us >= since_us
+    return found.epoch == checkpoint.epoch and found.offset < checkpoint.offset and found.at_us >= since_us
 
 
-def fences_at(progress: Progress, topic: str, epoch: str, offsets: Mapping[int, int]) -> dict[int, Fence]:
+def fences_at(checkpoints: Checkpoints, topic: str, epoch: str, offsets: Mapping[int, int]) -> dict[int, Fence]:
     """Where partitions stand that are read from the given offsets; one that the table does not know has no commit."""
-    heads = {partition: progress.heads.get(Lane(topic, epoch, partition)) for partition in offsets}
-    return {p: Fence(epoch, offsets[p], head.commit_id if head else "") for p, head in heads.items()}
+    by_partition = {
+        partition: checkpoints.by_partition.get(TopicPartition(topic, epoch, partition)) for partition in offsets
+    }
+    return {
+        p: Fence(epoch, offsets[p], checkpoint.commit_id if checkpoint else "")
+        for p, checkpoint in by_partition.items()
+    }
 
 
-def fences_moved(progress: Progress, topic: str, epoch: str, commit_id: str) -> dict[int, Fence]:
+def fences_moved(checkpoints: Checkpoints, topic: str, epoch: str, commit_id: str) -> dict[int, Fence]:
     """The partitions that a commit has moved and nobody since, and where they stand now."""
     return {
-        lane.partition: Fence(epoch, head.next_offset, head.commit_id)
-        for lane, head in progress.heads.items()
-        if lane[:2] == (topic, epoch) and head.commit_id == commit_id
+        partition.partition: Fence(epoch, checkpoint.next_offset, checkpoint.commit_id)
+        for partition, checkpoint in checkpoints.by_partition.items()
+        if partition[:2] == (topic, epoch) and checkpoint.commit_id == commit_id
     }

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from k2ctl.domain.checkpoint import Lane
+from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
 from k2ctl.sequence.opening import open_store
 
@@ -51,7 +51,7 @@ def view_store(endpoints: Endpoints, profile: Profile, url: str = "") -> StoreVi
     topic = trades_topic(profile.market.asset_class, profile.market.exchange)
     with Lake.at(endpoints) as lake:
         table = lake.table()
-        platform, heads = str(table.metadata.table_uuid), progress_of(table).heads
+        platform, by_partition = str(table.metadata.table_uuid), checkpoints_of(table).by_partition
     store = open_store(url or endpoints.state_url, platform, topic)
     try:
         found = store.statistics()
@@ -60,8 +60,8 @@ def view_store(endpoints: Endpoints, profile: Profile, url: str = "") -> StoreVi
     partitions = []
     for part in found.partitions:
         if part.fence is not None:
-            head = heads.get(Lane(topic, part.fence.epoch, part.partition))
-            behind = max(0, head.next_offset - part.fence.offset) if head else 0
+            checkpoint = by_partition.get(TopicPartition(topic, part.fence.epoch, part.partition))
+            behind = max(0, checkpoint.next_offset - part.fence.offset) if checkpoint else 0
             where = (part.fence.offset, part.fence.at_us, behind)
             partitions.append(PartitionView(part.partition, part.symbols, part.bytes, part.expires_s, *where))
     each = found.bytes / found.symbols if found.symbols else 0.0

@@ -9,7 +9,7 @@ What a trade is, by its number n, its exchange time t, and the highest number h 
     DUPLICATE     n ≤ h otherwise: the number was there, under another id (the same id does not come past step 3)
 
 A gap is OPEN until it is FILLED by late arrivals, LOST when it is open for longer than the deadline (a later arrival
-still fills it), or EXPLAINED: its trades were put aside, or the venue has started to count anew.
+still fills it), or EXPLAINED: its trades were deferred, or the venue has started to count anew.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ import numpy as np
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.domain.intervals import NUMBER_BITS
 from k2ctl.sequence.channels import Channels
-from k2ctl.sequence.counts import SequenceCounts, SequenceRules, Totals
+from k2ctl.sequence.counts import SequenceCounts, SequenceRules, SequenceTotals
 from k2ctl.sequence.open_gaps import OpenGaps
 from k2ctl.sequence.symbol_codec import Gap
 
@@ -44,16 +44,16 @@ class _Batch:
 
 
 class SequenceTracker:
-    """Follows every (exchange, symbol), batch by batch. What it knows can be cut out and restored: `handover`."""
+    """Follows every (exchange, symbol), batch by batch. What it knows can be cut out and restored: `state_sync`."""
 
     def __init__(self, clock: Clock | None = None, rules: SequenceRules | None = None) -> None:
         self.channels = Channels()
         self.gaps = OpenGaps()
         self._clock = clock or SystemClock()
         self._rules = rules or SequenceRules()
-        self._totals = Totals()
+        self._totals = SequenceTotals()
         self._explained = 0
-        self._is_owed: Callable[[int, Gap], bool] = lambda _channel, _gap: False
+        self._is_outstanding: Callable[[int, Gap], bool] = lambda _channel, _gap: False
 
     def step(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
         """Take note of n trades (dtype `TRADE.message`), in the order of each partition.
@@ -62,22 +62,22 @@ class SequenceTracker:
         """
         self._note(trades, partition)
 
-    def put_aside(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
+    def note_deferred(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
         """Take note of trades that are shed or spilled: their numbers are missing, and it is known why."""
         self._explained += self._note_uncounted(trades, partition)
 
     def start_counting(self) -> None:
         """Begin the totals at zero: what was noted so far came from the table, not from the feed."""
-        self._totals = Totals(unverified=self._totals.unverified)
+        self._totals = SequenceTotals(unverified=self._totals.unverified)
 
     def count_on(self, before: "SequenceTracker") -> None:
         """Begin the totals where another's stand: the same consumer's, of the partitions that it held before."""
         self._totals = replace(before._totals, unverified=self._totals.unverified)
 
-    def give_back(self, trades: np.ndarray, partition: np.ndarray, settled: int) -> None:
-        """Take note of trades that were put aside, perhaps by a process before this one, and are stored now.
+    def note_backfilled(self, trades: np.ndarray, partition: np.ndarray, settled: int) -> None:
+        """Take note of trades that were deferred, perhaps by a process before this one, and are stored now.
 
-        settled: how many of the trades that were put aside are no longer owed, stored or not.
+        settled: how many of the trades that were deferred are no longer outstanding, stored or not.
         """
         self._explained = max(0, self._explained - settled)
         channel = self.channels.numbers_of(trades["exchange"], trades["symbol"])
@@ -86,15 +86,15 @@ class SequenceTracker:
         past = above & (trades["timestamp"] <= self.channels.latest_us[channel])
         self._note_uncounted(trades[~past], partition[~past])
 
-    def explain_by(self, is_owed: Callable[[int, Gap], bool]) -> None:
-        """Explain, now and from here on, the gaps of a channel for which `is_owed`: their trades were put aside.
+    def explain_by(self, is_outstanding: Callable[[int, Gap], bool]) -> None:
+        """Explain, now and from here on, the gaps of a channel for which `is_outstanding`: their trades were deferred.
 
-        What this process puts aside it knows; what others did before it shows as a gap once a later trade comes.
+        What this process defers it knows; what others did before it shows as a gap once a later trade comes.
         """
-        self._is_owed = is_owed
+        self._is_outstanding = is_outstanding
         for channel in {channel for channel, _ in self.gaps}:
             gaps = self.gaps.of(channel)
-            open_still = [gap for gap in gaps if not is_owed(channel, gap)]
+            open_still = [gap for gap in gaps if not is_outstanding(channel, gap)]
             if len(open_still) < len(gaps):
                 self._explained += sum(gap.missing for gap in gaps) - sum(gap.missing for gap in open_still)
                 self.gaps.restore(channel, open_still)
@@ -209,7 +209,7 @@ class SequenceTracker:
         sent_us, now_us = int(batch.sent_us[at]), self._clock.now_us()
         opened_us = min(sent_us, now_us) if sent_us > 0 else now_us
         gap = Gap(start, after, opened_us, int(latest[at]), int(batch.time_us[at]))
-        if self._is_owed(channel, gap):
+        if self._is_outstanding(channel, gap):
             self._explained += gap.missing
             return
         self.gaps.open(channel, gap)

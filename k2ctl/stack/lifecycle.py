@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from k2ctl.errors import NotRunning, StackError, UsageError
-from k2ctl.home import Endpoints, forget_truth, load_endpoints_or_nothing, require_unmoved, state_dir
+from k2ctl.home import Endpoints, forget_acknowledged_log, load_endpoints_or_nothing, require_unmoved, state_dir
 from k2ctl.private import unchanged_by_others
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
@@ -71,7 +71,7 @@ def down(*, volumes: bool, report: Report = lambda _: None) -> str | None:
             ended = [engine for engine in others if engine.down(volumes=volumes, report=report)]
             running = running or next(iter(ended), None)
         if volumes:
-            forget_truth()
+            forget_acknowledged_log()
         return running.name if running else None
 
 

@@ -1,6 +1,6 @@
 """Consumers as background processes of this machine, each under a name.
 
-A consumer takes its name by a lock that the kernel gives back when it dies, and writes down itself who it is. So none
+A consumer takes its name by a lock that the kernel backfills when it dies, and writes down itself who it is. So none
 runs unnoticed, wherever whoever started it was killed; and one that was killed is seen as that.
 """
 

@@ -1,4 +1,4 @@
-"""What is owed, as a table; how it is given back, as a line."""
+"""What is outstanding, as a table; how it is backfilled, as a line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.deferred.outstanding import OwedRange
+from k2ctl.deferred.outstanding import OutstandingRange
 from k2ctl.views.style import count
 
 
-def owed_table(ranges: Sequence[OwedRange]) -> Table | Text:
+def outstanding_table(ranges: Sequence[OutstandingRange]) -> Table | Text:
     """Each range with where it lies; one that is gone is red."""
     if not ranges:
-        return Text("Nothing is owed: every trade that was put aside has been given back.")
+        return Text("Nothing is outstanding: every trade that was deferred has been backfilled.")
     table = Table(box=None, pad_edge=False)
     for name, justify in (("partition", "right"), ("offsets", "right"), ("trades", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("priorities", "put aside at", "lies in"):
+    for name in ("priorities", "defers at", "lies in"):
         table.add_column(name)
     for found in ranges:
         where = Text(found.where, style="bold red" if found.gone_records else "")
@@ -31,7 +31,7 @@ def owed_table(ranges: Sequence[OwedRange]) -> Table | Text:
 
 def progress_line(statuses: Sequence[dict[str, Any]]) -> str:
     """What the running consumers owe still."""
-    owed, back = (sum(status[name] for status in statuses) for name in ("owed", "given_back"))
+    outstanding, back = (sum(status[name] for status in statuses) for name in ("outstanding", "backfilled"))
     level = max(statuses, key=lambda status: status["level_number"])["level"] if statuses else "unknown"
     waiting = "" if level == "NORMAL" else f"; waits for NORMAL, it is {level}"
-    return f"{count(back)} trades given back, {count(owed)} owed{waiting}"
+    return f"{count(back)} trades backfilled, {count(outstanding)} outstanding{waiting}"

@@ -79,7 +79,7 @@ def _cells(figure: Figure) -> tuple[str, str, str, str, str, str, str]:
         figure.metric,
         f"{_number(figure.value)} {figure.unit}",
         "" if figure.spread is None else f"{figure.spread:.0%}",
-        "" if figure.ceiling is None else _number(figure.ceiling),
+        "" if figure.baseline is None else _number(figure.baseline),
         "" if figure.ratio is None else f"{figure.ratio:.2f}",
         "" if figure.goal is None else f"{'≤' if figure.at_most else '≥'} {_number(figure.goal)}",
     )

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.console import err
-from k2ctl.consume.plan import Totals
+from k2ctl.consume.plan import ConsumerTotals
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.sequence.counts import SequenceCounts
@@ -30,7 +30,7 @@ def status_text(status: ConsumerStatus) -> Text:
         f"  lag {lag}{age}",
         f"  in {count(status.rate_in)}/s  committed {count(status.rate_committed)}/s",
         f"  stored {status.counts['stored']:,}  pending {count(status.pending)}",
-        f"  put aside {count(status.owed)}" if status.owed else "",
+        f"  deferred {count(status.outstanding)}" if status.outstanding else "",
         f"  commit {status.commit_ms:.0f} ms" if status.commits else "",
         (f"  waiting: {status.waiting}", "yellow") if status.waiting else "",
         (f"  {clock_line(status.clock_behind_s)}", "yellow") if status.clock_behind_s else "",
@@ -44,7 +44,7 @@ def clock_line(behind_s: float) -> str:
     return f"clock {seconds(behind_s)} behind Kafka's, whose time holds; set it: timedatectl set-ntp true"
 
 
-def summary(totals: Totals, counts: Counts, sequence: SequenceCounts, elapsed_s: float) -> Table:
+def summary(totals: ConsumerTotals, counts: Counts, sequence: SequenceCounts, elapsed_s: float) -> Table:
     """What this run did, and what the table holds of this topic since its epoch began."""
     table = Table(title=f"Consumed for {seconds(elapsed_s)}", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
@@ -56,7 +56,7 @@ def summary(totals: Totals, counts: Counts, sequence: SequenceCounts, elapsed_s:
         value = getattr(counts, name)
         style = "red" if name == "lost" and value else ""
         table.add_row(f"  {name.replace('_', '-')}", "", Text(f"{value:,}", style=style))
-    table.add_row("  given back", f"{totals.given_back:,}", "")
+    table.add_row("  backfilled", f"{totals.backfilled:,}", "")
     table.add_row("undecodable records", "", f"{counts.undecodable:,}")
     table.add_row("commits", f"{totals.commits:,}", "")
     table.add_row("open gaps (trades missing)", f"{sequence.open_gaps:,} ({sequence.missing_trades:,})", "")

@@ -21,7 +21,7 @@ _FIGURES = {
     "wire_bytes_per_trade": "bytes on the wire per trade",
     "parquet_bytes_per_trade": "Parquet bytes per trade",
     "cpu_s_per_million_trades": "lake writer, CPU-seconds per million trades",
-    "shed_share": "share put aside",
+    "shed_share": "share deferred",
 }
 
 

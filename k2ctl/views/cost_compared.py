@@ -133,7 +133,7 @@ def policy_panel(found: PolicyCost) -> RenderableType:
     table.add_column(justify="right")
     everything, shedding = (counted(nodes, "node") for nodes in (found.everything_nodes, found.shedding_nodes))
     table.add_row(f"process everything at peak: lake writers, {everything}", _whole(found.everything_usd))
-    table.add_row(f"put aside at peak, catch up later: lake writers, {shedding}", _whole(found.shedding_nodes_usd))
+    table.add_row(f"defers at peak, catch up later: lake writers, {shedding}", _whole(found.shedding_nodes_usd))
     table.add_row("  spilled files: requests and hours of storage", _whole(found.spill_usd))
     table.add_row("  read from Kafka a second time, across zones", _whole(found.reread_usd))
     table.add_row("shedding saves, a month", _whole(found.saves_usd), style="bold")
@@ -144,7 +144,7 @@ def _deferral(found: PolicyCost) -> Text:
     caught_up = "never" if found.caught_up_hours is None else f"{found.caught_up_hours:,.1f} h after the peak"
     intake = ", which closes the intake" if found.level == "CIRCUIT_BREAK" else ""
     return Text(
-        f"At peak {found.put_aside_share:.0%} is put aside ({count(found.trades_put_aside_per_day)} trades a day, "
+        f"At peak {found.deferred_share:.0%} is deferred ({count(found.trades_deferred_per_day)} trades a day, "
         f"level {found.level or 'none'}{intake}, {found.spill_share:.0%} of it spilled); complete {caught_up}."
     )
 

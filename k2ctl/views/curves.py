@@ -25,14 +25,14 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Line:
+class CurveLine:
     """A value to compare with, and what it is called."""
 
     value: float
     name: str
 
 
-class Scale:
+class CurveScale:
     """Where a moment and a value are on the picture."""
 
     def __init__(self, end_s: float, floor: float, top: float) -> None:
@@ -55,7 +55,7 @@ class Scale:
 
 def curves_svg(
     curves: Sequence[Curve],
-    lines: Sequence[Line],
+    lines: Sequence[CurveLine],
     levels: Sequence[tuple[float, int | None]],
     read: Callable[[float], str],
     floor: float,
@@ -68,7 +68,7 @@ def curves_svg(
     end_s = max((at_s for curve in curves for at_s, _ in curve.points), default=1.0)
     reached = max(values, default=floor)
     near = [line for line in lines if line.value <= reached * 3]
-    scale = Scale(end_s, floor, max([reached, *(line.value for line in near)]) * 1.4)
+    scale = CurveScale(end_s, floor, max([reached, *(line.value for line in near)]) * 1.4)
     parts = [
         *(_tick(scale, value, read) for value in scale.ticks()),
         *(_across(scale, line) for line in near),
@@ -81,19 +81,19 @@ def curves_svg(
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def _tick(scale: Scale, value: float, read: Callable[[float], str]) -> str:
+def _tick(scale: CurveScale, value: float, read: Callable[[float], str]) -> str:
     y = scale.y(value)
     rule = f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#e3e6ea"/>'
     return rule + _text(LEFT - 6, y + 4, read(value), "end")
 
 
-def _across(scale: Scale, line: Line) -> str:
+def _across(scale: CurveScale, line: CurveLine) -> str:
     y = scale.y(line.value)
     rule = f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#8a93a0" stroke-dasharray="5 4"/>'
     return rule + _text(LEFT + 4, y - 3, line.name, "start")
 
 
-def _curve(scale: Scale, curve: Curve) -> Iterator[str]:
+def _curve(scale: CurveScale, curve: Curve) -> Iterator[str]:
     """One path for each stretch without an unknown value."""
     for known, points in groupby(curve.points, key=lambda point: point[1] is not None):
         if known:
@@ -105,7 +105,7 @@ def _curve(scale: Scale, curve: Curve) -> Iterator[str]:
             )
 
 
-def _strip(scale: Scale, levels: Sequence[tuple[float, int | None]]) -> Iterator[str]:
+def _strip(scale: CurveScale, levels: Sequence[tuple[float, int | None]]) -> Iterator[str]:
     for (at_s, level), (end_s, _) in pairwise([*levels, (scale.end_s, None)]):
         if level is None:
             continue

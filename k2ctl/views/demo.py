@@ -13,15 +13,15 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from k2ctl.demo.checks import Check
-from k2ctl.demo.result import ActTold, Audience, Exhibit, Tick, Told
+from k2ctl.demo.checks import DemoCheck
+from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Tick
 from k2ctl.demo.story import ACTS
 from k2ctl.views.duel import duel_view
-from k2ctl.views.findings import exhibit_lines, exhibit_panel
+from k2ctl.views.findings import finding_lines, finding_panel
 from k2ctl.views.live import MAX_HZ
 from k2ctl.views.picture import save_picture
 from k2ctl.views.style import seconds
-from k2ctl.views.watch import History, pressure_view
+from k2ctl.views.watch import LagHistory, pressure_view
 
 HEADER_HEIGHT: Final = 4
 SAID_LINES: Final = 4
@@ -46,10 +46,10 @@ class Screen(Audience):
         self._leave = leave
         self._pictures = pictures
         self._wait = wait
-        self._act: ActTold | None = None
-        self._history = History()
+        self._act: ActResult | None = None
+        self._history = LagHistory()
         self._tick: Tick | None = None
-        self._exhibit: Exhibit | None = None
+        self._finding: Finding_ | None = None
         self._said: deque[Text] = deque(maxlen=SAID_LINES)
         self._heard = False
         self._live = (
@@ -69,23 +69,23 @@ class Screen(Audience):
         if self._live is not None:
             self._live.stop()
 
-    def begins(self, act: ActTold) -> None:
-        self._act, self._tick, self._exhibit, self._history = act, None, None, History()
+    def begins(self, act: ActResult) -> None:
+        self._act, self._tick, self._finding, self._history = act, None, None, LagHistory()
         self._said.clear()
         self._heard = False
         if self._live is None:
             self._print(Text(f"\n{title_of(act)}"), Text(act.billing.headline))
 
     def step(self, text: str) -> None:
-        self._exhibit = None
+        self._finding = None
         self._say(Text(f"• {text}"))
 
-    def show(self, exhibit: Exhibit) -> None:
-        self._exhibit = exhibit
+    def show(self, finding: Finding_) -> None:
+        self._finding = finding
         if self._live is None:
-            self._print(*map(Text, exhibit_lines(exhibit)))
+            self._print(*map(Text, finding_lines(finding)))
 
-    def check(self, check: Check) -> None:
+    def check(self, check: DemoCheck) -> None:
         self._say(check_text(check))
 
     def tick(self, tick: Tick) -> None:
@@ -98,7 +98,7 @@ class Screen(Audience):
         if self._pictures is not None:
             save_picture(self.view(*PICTURE_SIZE), PICTURE_SIZE, self._pictures / f"{name}.svg", "k2ctl demo")
 
-    def ends(self, act: ActTold) -> None:
+    def ends(self, act: ActResult) -> None:
         if self._wait is not None and act.billing.number:
             self._say(Text("Press Enter to go on.", style="bold"))
             self._wait()
@@ -141,8 +141,8 @@ class Screen(Audience):
         )
 
     def _body(self, width: int, height: int) -> RenderableType:
-        if self._exhibit is not None:
-            return _padded(exhibit_panel(self._exhibit), height, self._console, width)
+        if self._finding is not None:
+            return _padded(finding_panel(self._finding), height, self._console, width)
         if self._tick is None or self._act is None:
             return _blank(height)
         if self._act.billing.number == 1:
@@ -169,7 +169,7 @@ def _padded(content: RenderableType, height: int, console: Console, width: int) 
     return Group(content, *[Text("")] * max(0, height - lines))
 
 
-def title_of(act: ActTold) -> str:
+def title_of(act: ActResult) -> str:
     """Which act this is."""
     number = act.billing.number
     return (
@@ -177,23 +177,23 @@ def title_of(act: ActTold) -> str:
     )
 
 
-def check_text(check: Check) -> Text:
+def check_text(check: DemoCheck) -> Text:
     """A green or a red line."""
     mark, style = ("✓", "green") if check.held else ("✗", "bold red")
     return Text.assemble((f"  {mark} {check.claim}", style), (f": {check.measured}", ""))
 
 
-def verdict(told: Told, *, recall: bool) -> RenderableType:
+def verdict(result: DemoResult, *, recall: bool) -> RenderableType:
     """How the story ended; with `recall` each act's assertions once more, for their screen is gone."""
     lines: list[RenderableType] = []
-    for act in told.acts if recall else ():
+    for act in result.acts if recall else ():
         lines.append(Text(f"{act.billing.title}, {seconds(act.seconds)}", style="bold"))
         lines += map(check_text, act.checks)
-    count = len(told.checks)
-    if told.held:
-        lines.append(Text(f"All {count} checks held, in {seconds(told.seconds)}.", style="bold green"))
+    count = len(result.checks)
+    if result.held:
+        lines.append(Text(f"All {count} checks held, in {seconds(result.seconds)}.", style="bold green"))
     else:
-        failed = sum(not check.held for check in told.checks)
+        failed = sum(not check.held for check in result.checks)
         lines.append(Text(f"{failed} of {count} checks did not hold.", style="bold red"))
     lines.append(Text("K2 is L3: analytics, research, compliance; not execution (L1), not in-memory risk (L2)."))
     lines.append(Text("Next:  k2ctl stack up   then   k2ctl load --rate 10k   and   k2ctl consume"))

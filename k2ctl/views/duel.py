@@ -35,7 +35,7 @@ def duel_view(tick: Tick, samples: Sequence[Sample], width: int, height: int) ->
     ours = _side(
         f"K2: priorities, level {overview.level}",
         [sample.critical_s for sample in samples],
-        f"{count(overview.lag_trades or 0)} trades wait, {count(overview.owed)} put aside for later",
+        f"{count(overview.lag_trades or 0)} trades wait, {count(overview.outstanding)} deferred for later",
         (width - half, height, "green"),
     )
     table.add_row(theirs, ours)

@@ -1,4 +1,4 @@
-"""What the demo exhibits, as panels for a terminal and as plain lines for a pipe."""
+"""What the demo findings, as panels for a terminal and as plain lines for a pipe."""
 
 from collections.abc import Iterator
 
@@ -8,17 +8,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.demo.result import Bars, Exhibit, Facts, Grid
+from k2ctl.demo.result import Bars, Facts, Finding_, Grid
 
 BAR_WIDTH = 24
 
 
-def exhibit_panel(exhibit: Exhibit) -> Panel:
-    """The exhibit in a frame."""
-    note = [Text(exhibit.note, style="dim")] if exhibit.note else []
+def finding_panel(finding: Finding_) -> Panel:
+    """The finding in a frame."""
+    note = [Text(finding.note, style="dim")] if finding.note else []
     return Panel(
-        Group(_body(exhibit), *note),
-        title=exhibit.title,
+        Group(_body(finding), *note),
+        title=finding.title,
         title_align="left",
         box=box.ROUNDED,
         border_style="cyan",
@@ -26,27 +26,27 @@ def exhibit_panel(exhibit: Exhibit) -> Panel:
     )
 
 
-def exhibit_lines(exhibit: Exhibit) -> Iterator[str]:
-    """The exhibit as lines without frame or colour."""
-    yield f"  {exhibit.title}"
-    if isinstance(exhibit, Facts):
-        width = max(len(name) for name, _ in exhibit.rows)
-        yield from (f"    {name:<{width}}  {value}" for name, value in exhibit.rows)
-    elif isinstance(exhibit, Bars):
-        width = max(len(name) for name, _, _ in exhibit.rows)
-        yield from (f"    {name:<{width}}  {read}" for name, _, read in exhibit.rows)
+def finding_lines(finding: Finding_) -> Iterator[str]:
+    """The finding as lines without frame or colour."""
+    yield f"  {finding.title}"
+    if isinstance(finding, Facts):
+        width = max(len(name) for name, _ in finding.rows)
+        yield from (f"    {name:<{width}}  {value}" for name, value in finding.rows)
+    elif isinstance(finding, Bars):
+        width = max(len(name) for name, _, _ in finding.rows)
+        yield from (f"    {name:<{width}}  {read}" for name, _, read in finding.rows)
     else:
-        widths = [max(map(len, column)) for column in zip(exhibit.header, *exhibit.rows, strict=True)]
-        for row in (exhibit.header, *exhibit.rows):
+        widths = [max(map(len, column)) for column in zip(finding.header, *finding.rows, strict=True)]
+        for row in (finding.header, *finding.rows):
             yield "    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    if exhibit.note:
-        yield f"    {exhibit.note}"
+    if finding.note:
+        yield f"    {finding.note}"
 
 
-def _body(exhibit: Exhibit) -> RenderableType:
-    if isinstance(exhibit, Facts):
-        return _facts(exhibit)
-    return _bars(exhibit) if isinstance(exhibit, Bars) else _grid(exhibit)
+def _body(finding: Finding_) -> RenderableType:
+    if isinstance(finding, Facts):
+        return _facts(finding)
+    return _bars(finding) if isinstance(finding, Bars) else _grid(finding)
 
 
 def _facts(facts: Facts) -> Table:

@@ -8,43 +8,43 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.lake.maintenance.compaction import Compaction
-from k2ctl.lake.maintenance.orphans import Collected
-from k2ctl.lake.maintenance.status import HourCondition, LakeCondition, LaneCondition
+from k2ctl.lake.maintenance.orphans import OrphansRemoved
+from k2ctl.lake.maintenance.status import HourStatus, PartitionCheckpoint, TableStatus
 from k2ctl.lake.rollback import Rollback
 from k2ctl.views.style import count, counted, seconds, size
 
 _HOURS_SHOWN: Final = 12
 
 
-def condition_panel(condition: LakeCondition) -> Group:
-    """The table at a glance, its newest hours, and every lane's head."""
-    parts: list[Text | Table] = [*_headline(condition), Text()]
-    if condition.rolled_back:
-        parts = [Text(condition.rolled_back, style="bold red"), *parts]
-    parts = [*(Text(why, style="bold red") for why in condition.not_writable), *parts]
-    if condition.hours:
-        parts += [_hours(condition.hours), Text()]
-    if condition.lanes:
-        parts += [_lanes(condition.lanes), Text()]
-    parts.append(_verdict(condition))
+def status_panel(status: TableStatus) -> Group:
+    """The table at a glance, its newest hours, and every partition's head."""
+    parts: list[Text | Table] = [*_headline(status), Text()]
+    if status.rolled_back:
+        parts = [Text(status.rolled_back, style="bold red"), *parts]
+    parts = [*(Text(why, style="bold red") for why in status.not_writable), *parts]
+    if status.hours:
+        parts += [_hours(status.hours), Text()]
+    if status.partitions:
+        parts += [_lanes(status.partitions), Text()]
+    parts.append(_verdict(status))
     return Group(*parts)
 
 
-def _headline(condition: LakeCondition) -> list[Text]:
-    age = "" if condition.snapshot_age_s is None else f", the newest {seconds(condition.snapshot_age_s)} old"
-    per_row = f", {condition.bytes / condition.rows:.1f} bytes a row" if condition.rows else ""
-    files, orphans = counted(condition.files, "file"), counted(condition.orphan_files, "file")
+def _headline(status: TableStatus) -> list[Text]:
+    age = "" if status.snapshot_age_s is None else f", the newest {seconds(status.snapshot_age_s)} old"
+    per_row = f", {status.bytes / status.rows:.1f} bytes a row" if status.rows else ""
+    files, orphans = counted(status.files, "file"), counted(status.orphan_files, "file")
     lines = [
-        Text(f"{condition.rows:,} rows in {files}, {size(condition.bytes)}{per_row}", style="bold"),
-        Text(f"{counted(condition.snapshots, 'snapshot')}{age}"),
-        Text(f"{orphans} on disk that no snapshot leads to, {size(condition.orphan_bytes)}"),
+        Text(f"{status.rows:,} rows in {files}, {size(status.bytes)}{per_row}", style="bold"),
+        Text(f"{counted(status.snapshots, 'snapshot')}{age}"),
+        Text(f"{orphans} on disk that no snapshot leads to, {size(status.orphan_bytes)}"),
     ]
-    if condition.maintained_by:
-        lines.append(Text(f"maintenance under way: {condition.maintained_by}"))
+    if status.maintained_by:
+        lines.append(Text(f"maintenance under way: {status.maintained_by}"))
     return lines
 
 
-def _hours(hours: Sequence[HourCondition]) -> Table:
+def _hours(hours: Sequence[HourStatus]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("hour (UTC)")
     for name in ("files", "rows", "size", "rows/file"):
@@ -61,21 +61,23 @@ def _hours(hours: Sequence[HourCondition]) -> Table:
     return table
 
 
-def _lanes(lanes: Sequence[LaneCondition]) -> Table:
+def _lanes(partitions: Sequence[PartitionCheckpoint]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("partition")
-    for name in ("offset", "seen", "stored", "dup", "put aside", "lost", "dead", "undec."):
+    for name in ("offset", "seen", "stored", "dup", "deferred", "lost", "dead", "undec."):
         table.add_column(name, justify="right")
     table.add_column("")
     topic_epoch = None
-    for lane in lanes:
-        if topic_epoch != (lane.topic, lane.epoch):
-            topic_epoch = (lane.topic, lane.epoch)
-            table.add_row(Text(f"{lane.topic}", style="cyan", overflow="fold"))
-        counts = lane.counts
+    for partition in partitions:
+        if topic_epoch != (partition.topic, partition.epoch):
+            topic_epoch = (partition.topic, partition.epoch)
+            table.add_row(Text(f"{partition.topic}", style="cyan", overflow="fold"))
+        counts = partition.counts
         table.add_row(
-            Text(f"  ended: {lane.epoch}", overflow="fold") if lane.partition is None else f"  {lane.partition}",
-            f"{lane.next_offset:,}",
+            Text(f"  ended: {partition.epoch}", overflow="fold")
+            if partition.partition is None
+            else f"  {partition.partition}",
+            f"{partition.next_offset:,}",
             f"{counts.seen:,}",
             f"{counts.stored:,}",
             count(counts.duplicate),
@@ -83,20 +85,20 @@ def _lanes(lanes: Sequence[LaneCondition]) -> Table:
             Text(count(counts.lost), style="red" if counts.lost else ""),
             count(counts.dead_lettered),
             count(counts.undecodable),
-            Text("" if lane.balanced else "does not add up", style="bold red"),
+            Text("" if partition.balanced else "does not add up", style="bold red"),
         )
     return table
 
 
-def _verdict(condition: LakeCondition) -> Text:
-    total = condition.total
+def _verdict(status: TableStatus) -> Text:
+    total = status.total
     sum_of_parts = (
         f"seen {total.seen:,} = stored {total.stored:,} + duplicate {total.duplicate:,} + shed {total.shed:,} "
         f"+ spilled {total.spilled:,} + lost {total.lost:,} + dead-lettered {total.dead_lettered:,}"
     )
-    if condition.balanced:
-        return Text(f"The books balance: {sum_of_parts}; the table holds {condition.rows:,} rows.", style="green")
-    return Text(f"The books do not balance: {sum_of_parts}; the table holds {condition.rows:,} rows.", style="bold red")
+    if status.balanced:
+        return Text(f"The balance balance: {sum_of_parts}; the table holds {status.rows:,} rows.", style="green")
+    return Text(f"The balance do not balance: {sum_of_parts}; the table holds {status.rows:,} rows.", style="bold red")
 
 
 def compaction_table(done: Sequence[Compaction]) -> Table:
@@ -120,7 +122,7 @@ def compaction_table(done: Sequence[Compaction]) -> Table:
     return table
 
 
-def expiry_text(expired: int, collected: Collected, age_s: float) -> str:
+def expiry_text(expired: int, collected: OrphansRemoved, age_s: float) -> str:
     """What went, or would go."""
     would = "would be " if collected.dry_run else ""
     return (

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from k2ctl.demo.checks import LEVELS, Check
-from k2ctl.demo.result import ActTold, Bars, Exhibit, Facts, Sample, Told
-from k2ctl.views.curves import LEVEL_COLOURS, Curve, Line, curves_svg
+from k2ctl.demo.checks import LEVELS, DemoCheck
+from k2ctl.demo.result import ActResult, Bars, DemoResult, Facts, Finding_, Sample
+from k2ctl.views.curves import LEVEL_COLOURS, Curve, CurveLine, curves_svg
 from k2ctl.views.style import count, seconds
 
 OURS, THEIRS, LAG = "#2e9e5b", "#d43d3d", "#2f6fd0"
@@ -42,10 +42,10 @@ ul.checks span { display: block; color: #1b2430; font-size: .9rem; overflow-wrap
 """
 
 
-def report_page(told: Told) -> str:
-    """The whole page: the result, each act with its curves, assertions and exhibits, the machine."""
-    parts = [*_head(told), *(part for act in told.acts for part in _act(act, told)), *_machine(told)]
-    title = f"K2 demo, {told.began[:10]}"
+def report_page(result: DemoResult) -> str:
+    """The whole page: the result, each act with its curves, assertions and findings, the machine."""
+    parts = [*_head(result), *(part for act in result.acts for part in _act(act, result)), *_machine(result)]
+    title = f"K2 demo, {result.began[:10]}"
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
@@ -53,13 +53,13 @@ def report_page(told: Told) -> str:
     )
 
 
-def _head(told: Told) -> Iterator[str]:
-    held, all_of = sum(check.held for check in told.checks), len(told.checks)
-    style = "held" if told.held else "failed"
+def _head(result: DemoResult) -> Iterator[str]:
+    held, all_of = sum(check.held for check in result.checks), len(result.checks)
+    style = "held" if result.held else "failed"
     yield f'<h1>K2 demo: <span class="{style}">{held} of {all_of} checks held</span></h1>'
     yield (
-        f"<p>{told.trades:,} trades, acknowledged by Kafka and reconciled, in {seconds(told.seconds)}. "
-        f"Played on {escape(told.began)}, engine {escape(told.engine)}.</p>"
+        f"<p>{result.trades:,} trades, acknowledged by Kafka and reconciled, in {seconds(result.seconds)}. "
+        f"Played on {escape(result.began)}, engine {escape(result.engine)}.</p>"
     )
     yield (
         '<p class="quiet">Every figure was measured in this run, except where it says extrapolated. K2 is L3: '
@@ -67,18 +67,18 @@ def _head(told: Told) -> Iterator[str]:
     )
 
 
-def _act(act: ActTold, told: Told) -> Iterator[str]:
+def _act(act: ActResult, result: DemoResult) -> Iterator[str]:
     billing = act.billing
     name = f"Act {billing.number}: {billing.title}" if billing.number else billing.title
     yield f'<section>\n<h2>{escape(name)} <span class="quiet">{seconds(act.seconds)}</span></h2>'
     yield f"<p>{escape(billing.headline)}</p>"
     yield _checks(act.checks)
-    yield from _curves(act, told.thresholds)
-    yield from map(_exhibit, act.exhibits)
+    yield from _curves(act, result.thresholds)
+    yield from map(_finding, act.findings)
     yield "</section>"
 
 
-def _checks(checks: Sequence[Check]) -> str:
+def _checks(checks: Sequence[DemoCheck]) -> str:
     lines = []
     for check in checks:
         style, mark = ("held", "✓") if check.held else ("failed", "✗")
@@ -86,7 +86,7 @@ def _checks(checks: Sequence[Check]) -> str:
     return f'<ul class="checks">{"".join(lines)}</ul>'
 
 
-def _curves(act: ActTold, thresholds: Sequence[tuple[str, int]]) -> Iterator[str]:
+def _curves(act: ActResult, thresholds: Sequence[tuple[str, int]]) -> Iterator[str]:
     """How long CRITICAL trades waited; where the ladder was climbed, the lag that it was climbed by."""
     samples = act.samples
     ours = _curve("K2", OURS, samples, "critical_s")
@@ -94,12 +94,12 @@ def _curves(act: ActTold, thresholds: Sequence[tuple[str, int]]) -> Iterator[str
     levels = [(sample.at_s, _level(sample)) for sample in samples]
     waits = [curve for curve in (theirs, ours) if _known(curve)]
     if waits:
-        marks = (Line(1.0, "1 s"), Line(10.0, "10 s"))
+        marks = (CurveLine(1.0, "1 s"), CurveLine(10.0, "10 s"))
         svg = curves_svg(waits, [] if len(waits) == 1 else marks, levels, seconds, 0.1)
         yield _figure("how long CRITICAL trades waited", svg, _keys(waits, samples))
     lag = _curve("lag, in trades", LAG, samples, "lag_trades")
     if _known(lag) and any(sample.level for sample in samples):
-        entered = [Line(float(value), name) for name, value in thresholds if value]
+        entered = [CurveLine(float(value), name) for name, value in thresholds if value]
         yield _figure(
             "trades in Kafka that wait, and where each level begins",
             curves_svg([lag], entered, levels, count, 100.0),
@@ -134,12 +134,12 @@ def _figure(title: str, body: str, note: str) -> str:
     return f"<figure><h3>{escape(title)}</h3>{body}{caption}</figure>"
 
 
-def _exhibit(exhibit: Exhibit) -> str:
-    if isinstance(exhibit, Facts):
-        body = _table((), exhibit.rows)
+def _finding(finding: Finding_) -> str:
+    if isinstance(finding, Facts):
+        body = _table((), finding.rows)
     else:
-        body = _bars(exhibit) if isinstance(exhibit, Bars) else _table(exhibit.header, exhibit.rows)
-    return _figure(exhibit.title, body, escape(exhibit.note))
+        body = _bars(finding) if isinstance(finding, Bars) else _table(finding.header, finding.rows)
+    return _figure(finding.title, body, escape(finding.note))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -165,7 +165,7 @@ def _bars(bars: Bars) -> str:
     return f"<table><tbody>{rows}</tbody></table>"
 
 
-def _machine(told: Told) -> Iterator[str]:
+def _machine(result: DemoResult) -> Iterator[str]:
     yield "<section>\n<h2>The machine</h2>"
-    yield _figure("measured on", _table((), told.machine), "")
+    yield _figure("measured on", _table((), result.machine), "")
     yield '<p class="quiet">Again, on yours: k2ctl demo --report demo.html</p>\n</section>'

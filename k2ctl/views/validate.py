@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.checks.validate.targets import Result, Step, Verdict
+from k2ctl.checks.validate.targets import Result, Step, TargetVerdict
 from k2ctl.checks.validate.validation import Validation
 from k2ctl.views.style import seconds
 
@@ -15,9 +15,9 @@ WIDE: Final = 140
 """Columns from which on the command has a column of its own."""
 
 SIGNS: Final = {
-    Verdict.PASS: ("✓", "green"),
-    Verdict.SHORT: ("✗", "bold red"),
-    Verdict.NOT_MEASURED: ("–", "yellow"),
+    TargetVerdict.PASS: ("✓", "green"),
+    TargetVerdict.SHORT: ("✗", "bold red"),
+    TargetVerdict.NOT_MEASURED: ("–", "yellow"),
 }
 
 
@@ -41,8 +41,8 @@ def _narrow(found: Validation) -> Table:
         target = result.target
         goal, command = Text(target.goal, style="dim"), Text(target.command, style="dim")
         sign, style = SIGNS[result.verdict]
-        measured = Text(result.measured, style="" if result.verdict is Verdict.PASS else style)
-        short = Text("short: ", style=style) if result.verdict is Verdict.SHORT else Text()
+        measured = Text(result.measured, style="" if result.verdict is TargetVerdict.PASS else style)
+        short = Text("short: ", style=style) if result.verdict is TargetVerdict.SHORT else Text()
         table.add_row(Text(sign, style=style), _below(Text(target.name), goal), _below(short + measured, command))
     return table
 
@@ -66,9 +66,11 @@ def _verdict(result: Result) -> Text:
 def verdict_line(found: Validation) -> Text:
     """The sum: how many passed, fell short, were not measured; on what, how thoroughly, in what time."""
     style = "bold green" if found.held and not found.interrupted else "bold red"
-    parts = [f"{found.count(Verdict.PASS)} of {len(found.results)} targets pass"]
+    parts = [f"{found.count(TargetVerdict.PASS)} of {len(found.results)} targets pass"]
     parts += [
-        f"{found.count(verdict)} {verdict}" for verdict in (Verdict.SHORT, Verdict.NOT_MEASURED) if found.count(verdict)
+        f"{found.count(verdict)} {verdict}"
+        for verdict in (TargetVerdict.SHORT, TargetVerdict.NOT_MEASURED)
+        if found.count(verdict)
     ]
     size = "full" if found.full else "quick"
     ended = "; interrupted" if found.interrupted else ""
@@ -79,12 +81,16 @@ def verdict_line(found: Validation) -> Text:
 
 def step_line(step: Step, results: Sequence[Result], elapsed_s: float) -> Text:
     """A step that has ended: the worst verdict's sign, its name, how many passed, and the time that it took."""
-    worst = next(verdict for verdict in (Verdict.SHORT, Verdict.NOT_MEASURED, Verdict.PASS) if _any(results, verdict))
+    worst = next(
+        verdict
+        for verdict in (TargetVerdict.SHORT, TargetVerdict.NOT_MEASURED, TargetVerdict.PASS)
+        if _any(results, verdict)
+    )
     sign, style = SIGNS[worst]
-    passed = sum(result.verdict is Verdict.PASS for result in results)
+    passed = sum(result.verdict is TargetVerdict.PASS for result in results)
     rest = f"  {step.name:<9} {passed} of {len(results)}  {seconds(elapsed_s):>8}  {step.title}"
     return Text.assemble((sign, style), rest)
 
 
-def _any(results: Sequence[Result], verdict: Verdict) -> bool:
+def _any(results: Sequence[Result], verdict: TargetVerdict) -> bool:
     return any(result.verdict is verdict for result in results)

@@ -72,7 +72,7 @@ def _findings(result: Verified) -> Table:
     for name in ("first", "last", "trades"):
         table.add_column(name, justify="right")
     for finding in result.findings[:ROWS_SHOWN]:
-        style = "yellow" if finding.fault == "put aside" else "red"
+        style = "yellow" if finding.fault == "deferred" else "red"
         numbers = (f"{finding.first:,}", f"{finding.last:,}", f"{finding.trades:,}")
         table.add_row(Text(finding.fault, style=style), finding.symbol, *numbers)
     return table

@@ -27,7 +27,7 @@ WIDE_FROM: Final = 120
 RETENTION_WORTH_SAYING_S: Final = 7200.0
 
 
-class History:
+class LagHistory:
     """Lag and level of the last twenty minutes, a tick every half second."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class History:
         return [level for _, _, level in self._ticks]
 
 
-def watch_screen(overview: Overview, history: History, width: int, height: int) -> RenderableType:
+def watch_screen(overview: Overview, history: LagHistory, width: int, height: int) -> RenderableType:
     """The whole screen, always of the same height, so that nothing jumps; at least 80 × 23."""
     roomy = height >= MORE_FROM_HEIGHT
     extra = (11 if width >= WIDE_FROM else 14) if roomy else 0
@@ -62,7 +62,7 @@ def watch_screen(overview: Overview, history: History, width: int, height: int) 
     return Group(*parts)
 
 
-def pressure_view(overview: Overview, history: History, width: int, height: int) -> RenderableType:
+def pressure_view(overview: Overview, history: LagHistory, width: int, height: int) -> RenderableType:
     """Ladder and lag alone, in `height` lines of which 15 are the least; with the figures where there is room."""
     figures = height >= LADDER_HEIGHT + FIGURES_HEIGHT + LEAST_CHART + 3
     chart = height - LADDER_HEIGHT - (FIGURES_HEIGHT if figures else 0) - 3
@@ -76,7 +76,7 @@ def watch_line(overview: Overview) -> str:
     return (
         f"{clock} {overview.level} lag {_lag_text(overview)} in {count(overview.rate_in)}/s "
         f"committed {count(overview.rate_committed)}/s stored {overview.stored:,} pending {overview.pending:,} "
-        f"put-aside {overview.owed:,} given-back {overview.given_back:,} duplicate {overview.duplicate:,} "
+        f"deferred {overview.outstanding:,} given-back {overview.backfilled:,} duplicate {overview.duplicate:,} "
         f"dead-lettered {overview.dead_lettered:,} lost {overview.lost:,} intake {overview.intake}"
         + (f" state {overview.state}" if overview.state else "")
         + (f" ({overview.state_why})" if overview.state_why else "")
@@ -131,7 +131,7 @@ def _why(overview: Overview) -> Text:
     return text.append(f"; left below {count(below)}{wait}", style="dim")
 
 
-def _lag(overview: Overview, history: History, width: int, rows: int) -> Panel:
+def _lag(overview: Overview, history: LagHistory, width: int, rows: int) -> Panel:
     """The lag over time with the thresholds, and under it the level as a strip."""
     inner = width - 4
     style = LEVEL_STYLES.get(overview.level, "white").replace("bold ", "")
@@ -192,11 +192,11 @@ def _identity(overview: Overview) -> Panel:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(justify="right", style="dim", no_wrap=True)
     aside = overview.shed + overview.spilled
-    back = f"{count(overview.given_back)} back" if overview.given_back else ""
+    back = f"{count(overview.backfilled)} back" if overview.backfilled else ""
     table.add_row("stored", f"{overview.stored:,}", f"{count(overview.rate_committed)}/s")
     commit = f"in {overview.commit_ms:.0f} ms" if overview.commit_ms else ""
     table.add_row("pending", f"{overview.pending:,}", commit)
-    table.add_row("put aside", Text(f"{aside:,}", style="yellow" if aside else ""), back)
+    table.add_row("deferred", Text(f"{aside:,}", style="yellow" if aside else ""), back)
     table.add_row("duplicate", f"{overview.duplicate:,}", "")
     table.add_row("dead", f"{overview.dead_lettered:,}", "")
     table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")

@@ -16,7 +16,7 @@ from k2ctl.cli import main
 from k2ctl.errors import ExitCode
 from k2ctl.home import load_endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet
 from k2ctl.stack.replicas import records
 from tests.acceptance.test_cli import run
@@ -51,7 +51,7 @@ def stored() -> int:
     endpoints = load_endpoints()
     assert endpoints is not None
     with Lake.at(endpoints) as lake:
-        total = progress_of(lake.table()).total()
+        total = checkpoints_of(lake.table()).total()
     assert total.balanced
     return total.stored
 
@@ -92,7 +92,7 @@ def test_down_ends_consumers_after_their_commit() -> None:
     run("stack", "down")
     assert not any(record.alive for record in records())
     with Lake.at(endpoints) as lake:
-        total = progress_of(lake.table()).total()
+        total = checkpoints_of(lake.table()).total()
     assert (total.balanced, total.stored) == (True, loaded["trades_acknowledged"])
 
 

@@ -45,7 +45,7 @@ def test_each_act_can_be_played_alone(home: Path, act: str) -> None:
     ],
 )
 def test_a_demo_that_is_ended_leaves_nothing_running(home: Path, number: int, after: str, code: int) -> None:
-    """SIGKILL in the middle of the load, with a consumer, load workers and Kafka under way: its warden clears up."""
+    """SIGKILL in the middle of the load, with a consumer, load workers and Kafka under way: its cleanup clears up."""
     demo = subprocess.Popen(
         [sys.executable, "-m", "k2ctl", "demo", "--quick", "--act", "2"], stdout=subprocess.PIPE, text=True
     )

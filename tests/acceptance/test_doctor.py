@@ -40,7 +40,7 @@ def test_a_stack_in_order_has_nothing_wrong_and_other_engines_are_notes() -> Non
     run("consume", "--until-caught-up")
     code, found = doctor(DOCKER_HOST="unix:///nowhere/docker.sock")
     assert code == 0
-    assert found["service kafka"]["state"] == found["service catalog"]["state"] == found["books"]["state"] == "ok"
+    assert found["service kafka"]["state"] == found["service catalog"]["state"] == found["balance"]["state"] == "ok"
     assert found["engine docker"]["state"] == "note"
     assert found["engine docker"]["help"]
 

@@ -47,7 +47,7 @@ def workers_of(load: subprocess.Popen[str]) -> list[psutil.Process]:
 def await_sending(workers: int = 2) -> None:
     """Until each worker has written down what it sent, and sent more."""
     limit_s = time.monotonic() + 60
-    while sum(truth.run.sent > 0 for truth in recorded()) < workers:
+    while sum(log.run.sent > 0 for log in recorded()) < workers:
         assert time.monotonic() < limit_s
         time.sleep(0.05)
 
@@ -59,7 +59,7 @@ def summary_of(said: str) -> dict[str, object]:
 
 
 def acknowledged() -> int:
-    return sum(truth.run.acknowledged for truth in recorded())
+    return sum(log.run.acknowledged for log in recorded())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -71,7 +71,7 @@ def test_a_load_whose_whole_group_gets_a_signal_tells_what_it_sent_and_is_verifi
     assert load.returncode == ExitCode.INTERRUPTED, complaints
     assert (summary["interrupted"], summary["exact"], summary["trades_failed"]) == (True, True, 0)
     assert summary["trades_acknowledged"] == acknowledged() > 0
-    assert all(truth.run.finished for truth in recorded())
+    assert all(log.run.finished for log in recorded())
     assert complaints == ""
 
 
@@ -104,7 +104,7 @@ def test_a_load_whose_reader_is_ended_by_the_same_signal_is_interrupted_all_the_
     assert load.wait(60) == ExitCode.INTERRUPTED
     assert load.stderr is not None
     load.stderr.close()
-    assert all(truth.run.finished for truth in recorded())
+    assert all(log.run.finished for log in recorded())
 
 
 def test_who_presses_ctrl_c_again_does_not_wait_for_a_kafka_that_hangs_and_gets_what_is_known() -> None:
@@ -135,7 +135,7 @@ def test_a_load_whose_worker_is_killed_tells_what_is_known_and_the_log_of_the_ot
     assert "was killed (signal 9)" in str(summary["failure"])
     assert "was killed (signal 9)" in complaints
     assert summary["exact"] is False
-    assert sorted(truth.run.finished for truth in recorded()) == [False, True]
+    assert sorted(log.run.finished for log in recorded()) == [False, True]
     assert run("consume", "--until-caught-up").returncode == 0
     assert run("verify").returncode == 0
 
@@ -173,7 +173,7 @@ def test_a_load_whose_kafka_dies_ends_with_its_summary_and_a_whole_log() -> None
     assert summary["failure"]
     assert summary["exact"] is True
     assert summary["trades_acknowledged"] == acknowledged() > 0
-    assert all(truth.run.finished for truth in recorded())
+    assert all(log.run.finished for log in recorded())
 
 
 @pytest.mark.parametrize("command", [["watch", "--json"], ["api", "--port", "0"], ["load", "--rate", "10", "--json"]])

@@ -12,7 +12,7 @@ import redis
 from k2ctl.home import Endpoints, load_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from tests.acceptance.test_cli import run
 from tests.kafka_server import ADMIN, USERS, KafkaServer
 from tests.object_store import SECRET_KEY, ObjectStore
@@ -41,7 +41,7 @@ class Others:
 
     def rows(self, endpoints: Endpoints) -> int:
         with Lake.at(endpoints) as lake:
-            return progress_of(lake.table()).total().stored
+            return checkpoints_of(lake.table()).total().stored
 
     def records(self) -> int:
         with BrokerAdmin(self.kafka.endpoints(ADMIN)) as admin:
@@ -170,7 +170,7 @@ def test_the_platform_of_others_is_used_and_left_as_it_is(others: Others, home: 
     down = run("stack", "down", "--volumes", "--yes")
     assert (down.returncode, "What others run was not touched" in down.stderr) == (0, True)
     assert (others.rows(endpoints), others.records(), others.keys()) == before
-    assert (load_endpoints(), list((home / "truth").iterdir())) == (None, [])
+    assert (load_endpoints(), list((home / "acknowledged").iterdir())) == (None, [])
 
 
 def test_each_service_that_does_not_work_is_named_with_its_reason(others: Others, home: Path) -> None:

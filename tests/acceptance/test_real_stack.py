@@ -13,7 +13,7 @@ import pytest
 
 from k2ctl.home import load_endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet
 from k2ctl.stack.docker.instance import load_instance
 from tests import docker_engine
@@ -75,7 +75,7 @@ def stored_and_balanced() -> tuple[int, bool]:
     endpoints = load_endpoints()
     assert endpoints is not None
     with Lake.at(endpoints) as lake:
-        progress = progress_of(lake.table())
+        progress = checkpoints_of(lake.table())
     return progress.total().stored, progress.total().balanced and not progress.ledger.entries
 
 

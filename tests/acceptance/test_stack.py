@@ -195,7 +195,7 @@ def test_another_user_can_neither_look_into_the_state_nor_reach_a_socket(short_f
         assert as_nobody(READ, home, *home.iterdir()) == ""
         home.chmod(0o755)  # as a person may have made it
         assert as_nobody(CONNECT, home / "kafka.sock") == "PermissionError"
-        assert as_nobody(READ, *(home / name for name in ("endpoints.json", "lake", "logs", "truth"))) == ""
+        assert as_nobody(READ, *(home / name for name in ("endpoints.json", "lake", "logs", "acknowledged"))) == ""
     finally:
         os.umask(before)
         run("stack", "down", K2CTL_HOME=str(home))

@@ -35,9 +35,9 @@ def test_backfill_with_nothing_owed_says_so() -> None:
         early = run("backfill", "--dry-run")
         assert (early.returncode, "k2ctl consume" in early.stderr) == (1, True)
         assert run("consume", "--until-caught-up").returncode == 0
-        assert "Nothing is owed" in run("backfill", "--dry-run").stdout
+        assert "Nothing is outstanding" in run("backfill", "--dry-run").stdout
         assert json.loads(run("backfill", "--dry-run", "--json").stdout) == []
         done = json.loads(run("backfill", "--json").stdout.splitlines()[-1])
-        assert (done["given_back"], done["owed"]) == (0, 0)
+        assert (done["backfilled"], done["outstanding"]) == (0, 0)
     finally:
         run("stack", "down")

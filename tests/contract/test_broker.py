@@ -15,7 +15,7 @@ from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
-from k2ctl.kafka.group import Membership
+from k2ctl.kafka.group import GroupMember
 from k2ctl.kafka.log_ends import LogEnds
 from k2ctl.kafka.probe import round_trip
 from k2ctl.kafka.producer import publish
@@ -333,7 +333,7 @@ def test_a_group_gives_every_partition_out_and_one_that_leaves_gives_back(stack:
     """One member more than partitions: the one that got nothing takes over when another leaves."""
     with BrokerAdmin(stack) as admin:
         everything = frozenset(admin.watermarks(topic))
-    members = [Membership(stack, topic, f"{topic}-group", "", lambda: None) for _ in range(len(everything) + 1)]
+    members = [GroupMember(stack, topic, f"{topic}-group", "", lambda: None) for _ in range(len(everything) + 1)]
 
     def poll_until(met: Callable[[], bool]) -> None:
         limit_s = time.monotonic() + 40

@@ -13,15 +13,15 @@ from sqlalchemy import event, update
 from sqlalchemy.exc import OperationalError
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.domain.checkpoint import RETIRED_PARTITION, Advance, Counts, Lane
+from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts, OffsetDelta, TopicPartition
 from k2ctl.errors import LakeError, UnknownTable
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.follower import TableFollower
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.lease import LASTS_S, Lease
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
-from k2ctl.lake.maintenance.orphans import collect
+from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.registering import plan, register
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.snapshots import pin
@@ -62,8 +62,8 @@ def commit(writer: TableWriter, start: int, count: int = 50, partition: int = 0,
     rows = make_rows(make_trades(count, start + partition * 1_000_000), start)
     rows.partition[:] = partition
     begin = start if lane_start is None else lane_start
-    advance = Advance(begin, start + count, Counts(seen=count, stored=count))
-    return writer.commit([rows], {Lane("t", "e", partition): advance})
+    advance = OffsetDelta(begin, start + count, Counts(seen=count, stored=count))
+    return writer.commit([rows], {TopicPartition("t", "e", partition): advance})
 
 
 def offsets_of(lake: Lake) -> list[tuple[int, int]]:
@@ -93,7 +93,7 @@ def test_what_one_has_committed_another_reads(open_lake: Opener) -> None:
     other = open_lake()
     assert done.stored == 50
     assert offsets_of(other) == [(0, offset) for offset in range(50)]
-    assert progress_of(other.table()).heads[Lane("t", "e", 0)].next_offset == 50
+    assert checkpoints_of(other.table()).by_partition[TopicPartition("t", "e", 0)].next_offset == 50
 
 
 def test_a_swap_of_a_table_that_has_moved_on_is_refused(open_lake: Opener) -> None:
@@ -109,7 +109,7 @@ def test_a_writer_that_was_overtaken_stores_nothing_twice(open_lake: Opener) -> 
     zombie = TableWriter(open_lake(), CLOCK)
     commit(zombie, 0)
     commit(TableWriter(open_lake(), CLOCK), 50)
-    assert commit(zombie, 60, 90, lane_start=50).fenced == (Lane("t", "e", 0),)
+    assert commit(zombie, 60, 90, lane_start=50).fenced == (TopicPartition("t", "e", 0),)
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(100)]
 
 
@@ -119,25 +119,31 @@ def test_of_a_commit_that_is_partly_overtaken_the_rest_is_stored_unless_it_is_to
 ) -> None:
     late = TableWriter(open_lake(), CLOCK)
     commit(TableWriter(open_lake(), CLOCK), 0)
-    advances = {Lane("t", "e", partition): Advance(0, 50, Counts(seen=50, stored=50)) for partition in (0, 1)}
+    deltas = {
+        TopicPartition("t", "e", partition): OffsetDelta(0, 50, Counts(seen=50, stored=50)) for partition in (0, 1)
+    }
     rows = make_rows(make_trades(100))
     rows.partition[50:], rows.offset[50:] = 1, rows.offset[:50]
-    assert late.commit([rows], advances, whole=whole).fenced == (Lane("t", "e", 0),)
+    assert late.commit([rows], deltas, whole=whole).fenced == (TopicPartition("t", "e", 0),)
     untouched = [(0, offset) for offset in range(50)]
     assert offsets_of(open_lake()) == untouched + ([] if whole else [(1, offset) for offset in range(50)])
 
 
 def test_rows_of_an_epoch_that_was_retired_meanwhile_are_dropped(open_lake: Opener) -> None:
-    """A zombie on a Kafka that is gone; what it gives back of a still older one is its own to give."""
-    zombie, lane, older = TableWriter(open_lake(), CLOCK), Lane("t", "e", 0), Lane("t", "older", RETIRED_PARTITION)
-    known = commit(zombie, 0).progress.heads[lane].commit_id
+    """A zombie on a Kafka that is gone; what it backfills of a still older one is its own to give."""
+    zombie, lane, older = (
+        TableWriter(open_lake(), CLOCK),
+        TopicPartition("t", "e", 0),
+        TopicPartition("t", "older", RETIRED_PARTITION),
+    )
+    known = commit(zombie, 0).checkpoints.by_partition[lane].commit_id
     other = TableWriter(open_lake(), CLOCK)
     other.retire("t", "older", 7)
     other.retire("t", "e", 50)
-    late = {lane: Advance(50, 100, Counts(seen=50, stored=50), base=known), older: Advance(0, 0, Counts())}
+    late = {lane: OffsetDelta(50, 100, Counts(seen=50, stored=50), base=known), older: OffsetDelta(0, 0, Counts())}
     assert zombie.commit([make_rows(make_trades(50, 50), 50)], late).fenced == (lane,)
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(50)]
-    assert progress_of(open_lake().table()).total() == Counts(seen=107, stored=50, lost=57)
+    assert checkpoints_of(open_lake().table()).total() == Counts(seen=107, stored=50, lost=57)
 
 
 def test_writers_at_once_lose_no_row_and_double_none(open_lake: Opener) -> None:
@@ -198,7 +204,7 @@ def test_an_epoch_is_retired_once_when_the_catalog_stumbles(
     monkeypatch.setattr(lake.catalog, "load_table", load)
     monkeypatch.setattr(lake.catalog, "commit_table", swap)
     assert writer.retire("t", "e", 7).total() == Counts(seen=57, stored=50, lost=7)
-    assert progress_of(lake.table()).total() == Counts(seen=57, stored=50, lost=7)
+    assert checkpoints_of(lake.table()).total() == Counts(seen=57, stored=50, lost=7)
 
 
 @pytest.mark.parametrize("expired", [False, True], ids=["in the history", "expired since"])
@@ -221,7 +227,7 @@ def test_a_commit_whose_answer_is_lost_stays_whole_when_others_have_gone_on_from
 
     monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
     done = commit(writer, 0)
-    assert (done.stored, done.fenced) == ((0, (Lane("t", "e", 0),)) if expired else (50, ()))
+    assert (done.stored, done.fenced) == ((0, (TopicPartition("t", "e", 0),)) if expired else (50, ()))
     assert offsets_of(lake) == [(0, offset) for offset in range(100)]
 
 
@@ -275,11 +281,11 @@ def test_expiry_compaction_and_collection_leave_every_row(open_lake: Opener) -> 
     assert len(lake.table().metadata.snapshots) < 10
     assert compact_now(lake, CLOCK, whole_hours)
     assert len(live_files(lake.table())) == 1
-    collect(lake, 0.0, CLOCK)
+    remove_orphans(lake, 0.0, CLOCK)
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(1050)]
     pinned = pin(open_lake())
     assert pinned is not None
-    assert pinned.progress.total().stored == pinned.rows == 1050
+    assert pinned.checkpoints.total().stored == pinned.rows == 1050
 
 
 def test_one_holds_the_lease_until_it_gives_it_back_or_its_time_is_over(open_lake: Opener) -> None:

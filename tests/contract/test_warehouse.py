@@ -13,22 +13,22 @@ from pyiceberg.exceptions import CommitFailedException
 
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.deferred.spill_format import SUFFIX, decode_spill, encode_spill
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
-from k2ctl.domain.ledger import INLINE_ENTRIES, Entry, LedgerChange
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.ledger import INLINE_ENTRIES, DeferredRange, LedgerChange
 from k2ctl.domain.topics import TABLE
 from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.errors import DamagedFile, UnknownTable
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
-from k2ctl.lake.maintenance.orphans import collect, orphans
+from k2ctl.lake.maintenance.orphans import orphans, remove_orphans
 from k2ctl.lake.recent_rows import recent_rows
 from k2ctl.lake.registering import plan, register
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.scan import open_duckdb
-from k2ctl.lake.side_folder import DEDUP, LEDGER, QUARANTINE, SPILL, AsideFolder, ledger_of
+from k2ctl.lake.side_folder import DEDUP, LEDGER, QUARANTINE, SPILL, SideFolder, ledger_of
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter
@@ -67,35 +67,35 @@ def lake(open_lake: Callable[[], Lake]) -> Lake:
 
 
 @pytest.fixture
-def folder(lake: Lake) -> AsideFolder:
-    return AsideFolder(lake.table())
+def folder(lake: Lake) -> SideFolder:
+    return SideFolder(lake.table())
 
 
 def fill(lake: Lake, commits: int, each: int = 50) -> None:
     """Made trades, so many to a commit, in one lane; of the snapshots the last three stay."""
     writer = TableWriter(lake, CLOCK, SnapshotRetention(3, 0, 0))
     for start in range(0, commits * each, each):
-        advance = Advance(start, start + each, Counts(seen=each, stored=each))
-        writer.commit([make_rows(make_trades(each, start), start)], {Lane("t", "e", 0): advance})
+        advance = OffsetDelta(start, start + each, Counts(seen=each, stored=each))
+        writer.commit([make_rows(make_trades(each, start), start)], {TopicPartition("t", "e", 0): advance})
 
 
-def test_what_was_written_is_read_back_and_each_file_has_a_name_of_its_own(folder: AsideFolder) -> None:
+def test_what_was_written_is_read_back_and_each_file_has_a_name_of_its_own(folder: SideFolder) -> None:
     first, second = folder.write(SPILL, b"one", SUFFIX), folder.write(SPILL, b"two", SUFFIX)
     assert first != second
     assert (folder.read(first), folder.read(second)) == (b"one", b"two")
 
 
-def test_a_file_of_many_parts_is_whole(folder: AsideFolder) -> None:
+def test_a_file_of_many_parts_is_whole(folder: SideFolder) -> None:
     content = np.random.default_rng(1).bytes(25_000_000)
     assert folder.read(folder.write(SPILL, content, SUFFIX)) == content
 
 
-def test_a_file_of_a_fixed_name_is_replaced(folder: AsideFolder) -> None:
+def test_a_file_of_a_fixed_name_is_replaced(folder: SideFolder) -> None:
     assert folder.put(DEDUP, "index", b"old and longer") == folder.put(DEDUP, "index", b"new")
     assert folder.read(folder.location(DEDUP, "index")) == b"new"
 
 
-def test_a_file_that_is_not_there_cannot_be_read_and_can_be_deleted(folder: AsideFolder) -> None:
+def test_a_file_that_is_not_there_cannot_be_read_and_can_be_deleted(folder: SideFolder) -> None:
     location = folder.write(SPILL, b"short-lived", SUFFIX)
     folder.delete(location)
     folder.delete(location)
@@ -103,7 +103,7 @@ def test_a_file_that_is_not_there_cannot_be_read_and_can_be_deleted(folder: Asid
         folder.read(location)
 
 
-def test_what_spill_files_take_is_counted_on_a_disk_of_our_own(folder: AsideFolder) -> None:
+def test_what_spill_files_take_is_counted_on_a_disk_of_our_own(folder: SideFolder) -> None:
     local = "file:" in folder.location(SPILL, "")
     assert folder.used_bytes() == 0
     folder.write(SPILL, b"x" * 300, SUFFIX)
@@ -112,7 +112,7 @@ def test_what_spill_files_take_is_counted_on_a_disk_of_our_own(folder: AsideFold
     assert folder.used_bytes() == (500 if local else 0)
 
 
-def test_a_damaged_file_is_copied_once_and_stays_while_the_ledger_names_it(folder: AsideFolder) -> None:
+def test_a_damaged_file_is_copied_once_and_stays_while_the_ledger_names_it(folder: SideFolder) -> None:
     """Its good frames may be all that there is of their trades, until they are committed."""
     location = folder.write(SPILL, b"half good", SUFFIX)
     for _ in range(2):
@@ -124,27 +124,27 @@ def test_a_damaged_file_is_copied_once_and_stays_while_the_ledger_names_it(folde
 
 def test_spilled_trades_come_back_from_another_process(lake: Lake, open_lake: Callable[[], Lake]) -> None:
     rows = make_rows(make_trades(25_000))
-    location = AsideFolder(lake.table()).write(SPILL, encode_spill(rows), SUFFIX)
-    back, intact = decode_spill(AsideFolder(open_lake().table()).read(location), "t", "e")
+    location = SideFolder(lake.table()).write(SPILL, encode_spill(rows), SUFFIX)
+    back, intact = decode_spill(SideFolder(open_lake().table()).read(location), "t", "e")
     assert intact
     assert (back.trades == rows.trades).all()
 
 
 def test_a_ledger_that_has_outgrown_its_property_is_read_by_another(lake: Lake, open_lake: Callable[[], Lake]) -> None:
     count = INLINE_ENTRIES + 1
-    added = tuple(Entry("t", "e", 0, 2 * n, 2 * n + 1, 8, "p", 2, 1, 0, 0) for n in range(count))
-    advance = Advance(0, 2 * count, Counts(seen=count, shed=count))
-    TableWriter(lake, CLOCK).commit([], {Lane("t", "e", 0): advance}, LedgerChange(added))
-    assert progress_of(open_lake().table()).ledger.entries == added
+    added = tuple(DeferredRange("t", "e", 0, 2 * n, 2 * n + 1, 8, "p", 2, 1, 0, 0) for n in range(count))
+    advance = OffsetDelta(0, 2 * count, Counts(seen=count, shed=count))
+    TableWriter(lake, CLOCK).commit([], {TopicPartition("t", "e", 0): advance}, LedgerChange(added))
+    assert checkpoints_of(open_lake().table()).ledger.entries == added
 
 
 def test_the_ledgers_file_stays_until_the_table_names_another(
     lake: Lake, open_lake: Callable[[], Lake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, count = ManualClock(), INLINE_ENTRIES + 1
-    writer, lane = TableWriter(lake, clock), Lane("t", "e", 0)
-    added = tuple(Entry("t", "e", 0, 2 * n, 2 * n + 1, 8, "p", 2, 1, 0, 0) for n in range(count))
-    writer.commit([], {lane: Advance(0, 2 * count, Counts(seen=count, shed=count))}, LedgerChange(added))
+    writer, lane = TableWriter(lake, clock), TopicPartition("t", "e", 0)
+    added = tuple(DeferredRange("t", "e", 0, 2 * n, 2 * n + 1, 8, "p", 2, 1, 0, 0) for n in range(count))
+    writer.commit([], {lane: OffsetDelta(0, 2 * count, Counts(seen=count, shed=count))}, LedgerChange(added))
     named_by_a_reader = lake.table()
 
     def conflict(*_: object) -> None:
@@ -153,12 +153,12 @@ def test_the_ledgers_file_stays_until_the_table_names_another(
 
     clock.advance(LEDGER_FILE_STAYS_S + 1)
     monkeypatch.setattr(lake.catalog, "commit_table", conflict)
-    writer.commit([], {lane: Advance(2 * count, 2 * count + 1, Counts())})
-    assert progress_of(open_lake().table()).ledger.entries == added
+    writer.commit([], {lane: OffsetDelta(2 * count, 2 * count + 1, Counts())})
+    assert checkpoints_of(open_lake().table()).ledger.entries == added
     assert ledger_of(named_by_a_reader).entries == added, "it may just have learned the name"
     clock.advance(LEDGER_FILE_STAYS_S + 1)
-    writer.commit([], {lane: Advance(2 * count + 1, 2 * count + 2, Counts())})
-    assert len(AsideFolder(lake.table()).names(LEDGER)) == 2, "the one in use, and the one before"
+    writer.commit([], {lane: OffsetDelta(2 * count + 1, 2 * count + 2, Counts())})
+    assert len(SideFolder(lake.table()).names(LEDGER)) == 2, "the one in use, and the one before"
 
 
 def test_dedup_state_is_found_by_its_index(lake: Lake, open_lake: Callable[[], Lake]) -> None:
@@ -168,21 +168,21 @@ def test_dedup_state_is_found_by_its_index(lake: Lake, open_lake: Callable[[], L
     index = DedupIndex("t", mine.table_id, 1, {}, CLOCK.now_us(), 10**12, 0, sets, ())
     mine.put_index(index)
     assert others.index("t") == index
-    assert collect(lake, 0.0, CLOCK).files == 0
+    assert remove_orphans(lake, 0.0, CLOCK).files == 0
     assert others.read(sets) == b"sets"
 
 
-def test_the_collector_takes_what_nothing_refers_to_once_it_is_old(lake: Lake, folder: AsideFolder) -> None:
+def test_the_collector_takes_what_nothing_refers_to_once_it_is_old(lake: Lake, folder: SideFolder) -> None:
     fill(lake, 21)
     compact_now(lake, CLOCK, whole_hours)
-    fill_after = progress_of(lake.table()).total().stored
-    folder.write(SPILL, b"owed by nobody", SUFFIX)
+    fill_after = checkpoints_of(lake.table()).total().stored
+    folder.write(SPILL, b"outstanding by nobody", SUFFIX)
     found = orphans(lake, CLOCK)
     assert len(found) > 12  # what led to expired snapshots, and the spill file
     assert all(0 <= orphan.age_s < 600 and orphan.bytes >= 0 for orphan in found)
-    assert collect(lake, HOUR_S, CLOCK).files == 0
+    assert remove_orphans(lake, HOUR_S, CLOCK).files == 0
     later = ManualClock(CLOCK.now_us() + 2 * int(HOUR_S * 1e6))
-    assert collect(lake, HOUR_S, later).files == len(found)
+    assert remove_orphans(lake, HOUR_S, later).files == len(found)
     assert orphans(lake, CLOCK) == []
     assert lake.table().scan().to_arrow().num_rows == fill_after
 
@@ -307,7 +307,7 @@ def test_a_commit_that_finds_the_disk_full_leaves_no_file_of_its_tries(
     rows = make_rows(make_trades(100))
     rows.trades["timestamp"][50:] += 3_600_000_000
     writer = TableWriter(lake, ManualClock())
-    done = writer.commit([rows], {Lane("t", "e", 0): Advance(0, 100, Counts(seen=100, stored=100))})
+    done = writer.commit([rows], {TopicPartition("t", "e", 0): OffsetDelta(0, 100, Counts(seen=100, stored=100))})
     assert (done.stored, len(tries)) == (100, 6)
     assert orphans(lake, CLOCK) == []
 
@@ -350,4 +350,4 @@ def test_a_table_that_the_catalog_forgot_is_found_by_its_metadata_and_registered
     (one,) = plan(lake)
     assert (one.chosen.location, one.chosen.rows, one.instead_of) == (newest, 150, None)
     register(lake, one)
-    assert progress_of(open_lake().table()).total().stored == 150
+    assert checkpoints_of(open_lake().table()).total().stored == 150

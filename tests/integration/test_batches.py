@@ -7,7 +7,7 @@ import pytest
 from k2ctl.consume import priority_lanes as lanes
 from k2ctl.consume.consumer import BATCH_TRADES, Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.consume.priority_lanes import LaneReader
+from k2ctl.consume.priority_lanes import PriorityReader
 from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
@@ -50,7 +50,7 @@ def test_a_fetch_ends_when_records_turn_out_to_be_large(
     topic = topic_of(endpoints, exchange)
     produce_trades(endpoints, topic, make_trades(20_000), frame=100)
     marks = dict.fromkeys(range(PARTITIONS), 50)
-    reader = LaneReader(endpoints, topic, "test", 0, dict.fromkeys(range(PARTITIONS), 0), marks)
+    reader = PriorityReader(endpoints, topic, "test", 0, dict.fromkeys(range(PARTITIONS), 0), marks)
     sizes, records = [], 0
     try:
         while records < 200:

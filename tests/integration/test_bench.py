@@ -21,6 +21,6 @@ def test_a_drain_is_held_against_reading_and_writing_alone() -> None:
     assert all(figure.value > 0 for figure in figures)
     for case in ("frame 1", "frame 100"):
         ours, reading, writing = [figure for figure in figures if figure.case == case][:3]
-        assert ours.ceiling is not None
-        assert 1 / ours.ceiling - (1 / reading.value + 1 / writing.value) < 1e-12
-        assert ours.ratio == ours.value / ours.ceiling
+        assert ours.baseline is not None
+        assert 1 / ours.baseline - (1 / reading.value + 1 / writing.value) < 1e-12
+        assert ours.ratio == ours.value / ours.baseline

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.demo import cleanup as warden
-from k2ctl.demo import current_act as cue
+from k2ctl.demo import cleanup as cleanup
+from k2ctl.demo import current_act as current_act
 from k2ctl.home import private_home
 
 
@@ -25,7 +25,7 @@ def test_what_runs_in_a_folder_ends_with_it_and_nothing_else_does(home: Path) ->
     inside, outside = sleeper(folder), sleeper(home)
     try:
         time.sleep(0.3)
-        warden.clear(folder)
+        cleanup.clear(folder)
         inside.wait(5)
         assert outside.poll() is None
         assert not folder.exists()
@@ -37,9 +37,9 @@ def test_what_runs_in_a_folder_ends_with_it_and_nothing_else_does(home: Path) ->
 
 TRACKED = """
 from multiprocessing.resource_tracker import ensure_running
-from k2ctl.demo import cleanup as warden
+from k2ctl.demo import cleanup as cleanup
 from k2ctl.home import private_home
-with private_home(warden.PREFIX) as folder, warden.watched(folder):
+with private_home(cleanup.PREFIX) as folder, cleanup.watched(folder):
     ensure_running()
 ensure_running()
 """
@@ -53,25 +53,25 @@ def test_whoever_played_can_start_workers_again(home: Path) -> None:
 
 def test_leftovers_are_cleared_and_a_demo_that_runs_is_not(home: Path) -> None:
     (home / "demo-dead").mkdir()
-    (home / "demo-dead" / warden.LOCK).touch()
+    (home / "demo-dead" / cleanup.LOCK).touch()
     (home / "demo-beginning").mkdir()
-    with private_home(warden.PREFIX) as folder, warden.watched(folder), pytest.MonkeyPatch.context() as patch:
+    with private_home(cleanup.PREFIX) as folder, cleanup.watched(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("K2CTL_HOME", str(home))
-        assert warden.clear_leftovers() == 1
+        assert cleanup.clear_leftovers() == 1
         assert not (home / "demo-dead").exists()
         assert (home / "demo-beginning").is_dir()
         assert folder.is_dir()
-    assert not warden._is_held(home / "demo-gone-meanwhile")
+    assert not cleanup._is_held(home / "demo-gone-meanwhile")
 
 
 def test_the_notes_follow_a_demo_while_it_lives(home: Path) -> None:
-    assert cue.take() is None
-    with private_home(warden.PREFIX) as folder, warden.watched(folder):
+    assert current_act.take() is None
+    with private_home(cleanup.PREFIX) as folder, cleanup.watched(folder):
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("K2CTL_HOME", str(home))
-            assert cue.take() == cue.STARTING
-        cue.give(3)
+            assert current_act.take() == current_act.STARTING
+        current_act.give(3)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("K2CTL_HOME", str(home))
-            assert cue.take() == 3
-    assert cue.take() is None
+            assert current_act.take() == 3
+    assert current_act.take() is None

@@ -27,7 +27,7 @@ from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile
@@ -115,12 +115,12 @@ def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, s
 
 
 def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodable: int = 0) -> None:
-    """Every trade is stored once, offsets stand at the ends, and the books balance."""
+    """Every trade is stored once, offsets stand at the ends, and the counts balance."""
     assert stored_ids(endpoints) == ids_of(trades)
     with BrokerAdmin(endpoints) as admin, Lake.at(endpoints) as lake:
-        progress, epoch = progress_of(lake.table()), admin.epoch(topic)
+        checkpoints, epoch = checkpoints_of(lake.table()), admin.epoch(topic)
     assert_read_to_the_end(Sources.of(endpoints), topic, epoch)
-    total = progress.total()
+    total = checkpoints.total()
     assert total.balanced
     assert (total.stored, total.undecodable) == (len(trades), undecodable)
 
@@ -261,7 +261,7 @@ def test_dead_letters_that_kafka_is_slow_to_take_are_not_heaped_up(
     consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
 
     def look() -> None:
-        held.append(len(consumer.share.pending.dead_letters))
+        held.append(len(consumer.assignment.pending.dead_letters))
         if len(held) > 200:
             taken.set()
 
@@ -306,7 +306,7 @@ def dead_letters(endpoints: Endpoints, topic: str) -> list[dict[str, str]]:
     name = dead_letter_topic(topic)
     with BrokerAdmin(endpoints) as admin:
         high = admin.watermarks(name)[0].high
-    reader = KafkaConsumer(consumer_config(endpoints, **{"group.id": "letters"}))
+    reader = KafkaConsumer(consumer_config(endpoints, **{"group.id": "dead letters"}))
     reader.assign([TopicPartition(name, 0, 0)])
     letters = []
     while len(letters) < high:
@@ -331,7 +331,7 @@ def test_offsets_that_retention_deleted_unread_are_counted_as_lost(
     consumer.run(threading.Event())
     counts = consumer.counts()
     assert (counts.seen, counts.lost, counts.stored, counts.balanced) == (840, 50, 790, True)
-    assert consumer.share.tracker.counts().missing_trades == 50
+    assert consumer.assignment.tracker.counts().missing_trades == 50
 
 
 def test_a_kafka_that_was_wiped_is_recognised(platform: tuple[Endpoints, Profile, str]) -> None:

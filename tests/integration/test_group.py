@@ -1,4 +1,4 @@
-"""Several consumers share a topic: killed, asleep, joining and leaving under load, every trade is stored once."""
+"""Several consumers assignment a topic: killed, asleep, joining and leaving under load, every trade is stored once."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from k2ctl.consume import assignments as holding
-from k2ctl.consume.assignment import Share
+from k2ctl.consume import assignments as assignments
+from k2ctl.consume.assignment import Assignment
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
@@ -24,7 +24,7 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import session_timeout_s
 from k2ctl.kafka.telemetry import TelemetryReader, TelemetryWriter
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
 from k2ctl.sequence.guarantee import SHARED
 from tests.integration.test_exactly_once import CONTEXT, assert_exact, market_of_its_own
@@ -116,13 +116,13 @@ class Group:
                 *range(PARTITIONS)
             ]
 
-        until(shared, within_s, lambda: f"{names} should share all partitions: {self.shares()}")
+        until(shared, within_s, lambda: f"{names} should assignment all partitions: {self.shares()}")
 
     def offsets(self) -> dict[int, int]:
         """The table's next offset of each partition."""
         with Lake.at(self.endpoints) as lake:
-            heads = progress_of(lake.table()).heads
-        return {lane.partition: head.next_offset for lane, head in heads.items() if lane.topic == self.topic}
+            by_partition = checkpoints_of(lake.table()).by_partition
+        return {lane.partition: head.next_offset for lane, head in by_partition.items() if lane.topic == self.topic}
 
     def until_all_move(self, within_s: float) -> float:
         """Wait until every partition has come further in the table; returns how long that took."""
@@ -131,7 +131,7 @@ class Group:
         return time.monotonic() - started_s
 
     def settle(self) -> None:
-        """Feed no more, wait until everything is stored, end the members, and check the books."""
+        """Feed no more, wait until everything is stored, end the members, and check the balance."""
         self._stop.set()
         self._feeder.join()
         with BrokerAdmin(self.endpoints) as admin:
@@ -223,7 +223,7 @@ def test_what_a_member_knew_of_sequences_goes_on_at_the_next(group: Group, redis
     told = ("open_gaps", "missing_trades", "resets", "duplicates", "out_of_order", "unverified", "lost_gaps")
     assert {name: said["sequence"][name] for name in told} == dict.fromkeys(told, 0)
     assert (said["sequence"]["symbols"], said["state"]["guarantee"]) == (20, SHARED)
-    assert said["shares_opened"] >= 2
+    assert said["assignments_opened"] >= 2
     group.settle()
 
 
@@ -239,17 +239,17 @@ def test_what_a_share_remembers_is_gone_before_the_next_one_is_opened(
     remembered: list[weakref.ref[HybridDeduplicator]] = []
     left: list[bool] = []
 
-    def opened(*of: Any) -> Share:
+    def opened(*of: Any) -> Assignment:
         left.append(remembered[-1]() is not None)
-        return Share(*of)
+        return Assignment(*of)
 
     def on_tick() -> None:
         assert time.monotonic() < limit_s
-        if consumer.holding.firm and not left:
-            remembered.append(weakref.ref(consumer.share.deduplicator))
-            monkeypatch.setattr(holding, "Share", opened)
-            consumer.holding.spoil()
-        elif consumer.holding.firm:
+        if consumer.assignments.is_current and not left:
+            remembered.append(weakref.ref(consumer.assignment.deduplicator))
+            monkeypatch.setattr(assignments, "Assignment", opened)
+            consumer.assignments.invalidate()
+        elif consumer.assignments.is_current:
             stop.set()
 
     limit_s = time.monotonic() + 30

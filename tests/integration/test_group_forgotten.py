@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from k2ctl.consume import assignments as holding
+from k2ctl.consume import assignments as assignments
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.group import Membership
+from k2ctl.kafka.group import GroupMember
 from tests.integration.test_exactly_once import market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.support.independent_reader import Sources, assert_stored_once
@@ -29,9 +29,9 @@ def test_a_member_without_an_answer_joins_again_and_reads_on(
     profile, topic = market_of_its_own(quick_profile(), exchange)
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, PARTITIONS)
-    joined = list[Membership]()
+    joined = list[GroupMember]()
 
-    class Forgotten(Membership):
+    class Forgotten(GroupMember):
         """The first one never hears of its partitions."""
 
         def __init__(self, *arguments: Any) -> None:
@@ -42,8 +42,8 @@ def test_a_member_without_an_answer_joins_again_and_reads_on(
             if self is not joined[0]:
                 super().poll()
 
-    monkeypatch.setattr(holding, "Membership", Forgotten)
-    monkeypatch.setattr(holding, "join_within_s", lambda _: 0.5 if len(joined) == 1 else 60.0)
+    monkeypatch.setattr(assignments, "GroupMember", Forgotten)
+    monkeypatch.setattr(assignments, "join_within_s", lambda _: 0.5 if len(joined) == 1 else 60.0)
     produce_trades(endpoints, topic, make_trades(200))
     consumer = Consumer(endpoints, ConsumerPlan(profile, group=True, named=named, consumer_id="one"))
     assert "its group has given it no partitions" in consumer.waiting

@@ -110,11 +110,11 @@ from k2ctl.profiles import load_profile
 if __name__ == "__main__":
     plan = plan_load(load_profile(os.environ["K2CTL_HOME"] + "/profile.yaml"), rate=100, workers=2)
     prepare_topics(plan, require_endpoints())
-    crew = Crew(plan, require_endpoints())
-    crew.start()
-    for pipe in crew._pipes:
+    workers = Crew(plan, require_endpoints())
+    workers.start()
+    for pipe in workers._pipes:
         pipe.poll(60)
-    print(*[process.pid for process in crew._processes], flush=True)
+    print(*[process.pid for process in workers._processes], flush=True)
     os.kill(os.getpid(), 9)
 """
     (home / "parent.py").write_text(script)

@@ -1,4 +1,4 @@
-"""A consumer under real pressure: levels up and down, CRITICAL flowing, everything put aside given back, once.
+"""A consumer under real pressure: levels up and down, CRITICAL flowing, everything deferred backfilled, once.
 
 Consumers are held to a budget, so that the tests take seconds; the lag, the levels and the trades are real.
 """
@@ -29,10 +29,10 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryWriter
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
-from k2ctl.lake.maintenance.orphans import collect
+from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.load.generator import run_load
-from k2ctl.load.market import Market, new_run_id
+from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
@@ -81,7 +81,7 @@ def topic_of(profile: Profile) -> str:
 def backlog(endpoints: Endpoints, profile: Profile, count: int) -> np.ndarray:
     """Trades of the profile's market into Kafka, all acknowledged."""
     now_us = time.time_ns() // 1000
-    batch = Market(Universe(profile), new_run_id()).take(count, now_us - 1_000_000, now_us)
+    batch = SyntheticMarket(Universe(profile), new_run_id()).take(count, now_us - 1_000_000, now_us)
     BatchProducer(endpoints, topic_of(profile), 1).send_all(batch.trades, batch.per_partition)
     return batch.trades
 
@@ -118,16 +118,18 @@ def run_until(
 
 
 def settled(status: ConsumerStatus) -> bool:
-    """Everything has been read, stored and given back."""
-    return status.level == "NORMAL" and status.lag_committed_trades == 0 and not status.owed and not status.pending
+    """Everything has been read, stored and backfilled."""
+    return (
+        status.level == "NORMAL" and status.lag_committed_trades == 0 and not status.outstanding and not status.pending
+    )
 
 
 def assert_all_stored_once(endpoints: Endpoints, trades: np.ndarray) -> None:
     assert stored_ids(endpoints) == ids_of(trades)
     with Lake.at(endpoints) as lake:
-        total, ledger = progress_of(lake.table()).total(), progress_of(lake.table()).ledger
-        collect(lake, 0.0, SystemClock())  # what a killed consumer has written and not committed
-        aside = Path(lake.table().location().removeprefix("file://") + "-aside") / "spill"
+        total, ledger = checkpoints_of(lake.table()).total(), checkpoints_of(lake.table()).ledger
+        remove_orphans(lake, 0.0, SystemClock())  # what a killed consumer has written and not committed
+        aside = Path(lake.table().location().removeprefix("file://") + "-k2") / "spill"
     assert total.balanced
     assert (total.stored, total.duplicate, total.shed, total.spilled, total.lost) == (len(trades), 0, 0, 0, 0)
     assert ledger.entries == ()
@@ -155,13 +157,13 @@ def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
     moves = [(move["from_level"], move["to_level"]) for move in said[-1].transitions]
     for upper, lower in zip(NAMES[1:], NAMES, strict=False):
         assert (upper, lower) in moves, "left one level at a time"
-    assert max(status.owed for status in said) > 0
+    assert max(status.outstanding for status in said) > 0
     assert max(status.critical_lag_seconds or 0.0 for status in said) < 10.0
     summary = summaries[0]
     assert (summary.paused_s > 0) == any(status.intake == "closed" for status in said)
     with Lake.at(endpoints) as lake:
         rows = lake.table().scan(selected_fields=("message_id",)).to_arrow()
-        total = progress_of(lake.table()).total()
+        total = checkpoints_of(lake.table()).total()
     assert summary.trades_acknowledged == len(rows) == len(set(rows["message_id"].to_pylist())) == total.stored
     assert total.balanced
     assert said[-1].sequence["open_gaps"] == said[-1].sequence["explained"] == 0
@@ -182,11 +184,11 @@ def reported_gaps(endpoints: Endpoints, profile: Profile) -> dict[str, int]:
     return found
 
 
-def test_what_a_consumer_has_put_aside_is_no_gap_to_the_next_one(endpoints: Endpoints, profile: Profile) -> None:
+def test_what_a_consumer_has_deferred_is_no_gap_to_the_next_one(endpoints: Endpoints, profile: Profile) -> None:
     """The next one knows the table and the ledger alone; the trades after a range show it, whenever they come."""
-    market, producer = Market(Universe(profile), new_run_id()), BatchProducer(endpoints, topic_of(profile), 1)
-    aside = profile.degradation.aside.model_copy(update={"give_back_per_s": 1})
-    keeping = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"aside": aside})})
+    market, producer = SyntheticMarket(Universe(profile), new_run_id()), BatchProducer(endpoints, topic_of(profile), 1)
+    aside = profile.degradation.deferral.model_copy(update={"backfill_per_s": 1})
+    keeping = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"deferral": aside})})
 
     def read_on(count: int, budget: float | None, done: Callable[[ConsumerStatus], bool]) -> list[ConsumerStatus]:
         """More trades of the same feed, read by a consumer of its own, which gives nothing back."""
@@ -196,7 +198,7 @@ def test_what_a_consumer_has_put_aside_is_no_gap_to_the_next_one(endpoints: Endp
         return run_until(endpoints, keeping, done, budget=budget)[0]
 
     said = read_on(2_000, None, lambda status: status.lag_committed_trades == 0)
-    said += read_on(60_000, BUDGET, lambda status: status.owed > 100)
+    said += read_on(60_000, BUDGET, lambda status: status.outstanding > 100)
     said += (latest := read_on(100, None, lambda status: status.lag_committed_trades == 0))
     assert max(status.sequence["explained"] for status in latest) > 0
     assert reported_gaps(endpoints, profile).keys() == {"EXPLAINED"}
@@ -207,15 +209,15 @@ def test_what_a_consumer_has_put_aside_is_no_gap_to_the_next_one(endpoints: Endp
 
 
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)
-def test_what_is_put_aside_is_explained_and_no_gap(endpoints: Endpoints, profile: Profile) -> None:
+def test_what_is_deferred_is_explained_and_no_gap(endpoints: Endpoints, profile: Profile) -> None:
     trades = backlog(endpoints, profile, 60_000)
-    said, _ = run_until(endpoints, profile, lambda s: s.owed > 3_000)
+    said, _ = run_until(endpoints, profile, lambda s: s.outstanding > 3_000)
     assert said[-1].sequence["open_gaps"] == 0
     assert said[-1].sequence["explained"] > 0
     for part in said:
         assert part.by_priority["CRITICAL"]["shed"] == part.by_priority["CRITICAL"]["spill"] == 0
     again, _ = run_until(endpoints, profile, settled, budget=None)
-    assert again[0].sequence["open_gaps"] == 0, "a consumer that starts anew knows what is owed"
+    assert again[0].sequence["open_gaps"] == 0, "a consumer that starts anew knows what is outstanding"
     assert_all_stored_once(endpoints, trades)
 
 
@@ -235,24 +237,24 @@ def test_it_stops_within_two_seconds_at_every_level_and_loses_nothing(endpoints:
 @pytest.mark.parametrize("stack", ["local"], indirect=True)
 def test_backfill_gives_everything_back_and_a_second_one_nothing(endpoints: Endpoints, profile: Profile) -> None:
     trades = backlog(endpoints, profile, 60_000)
-    run_until(endpoints, profile, lambda s: s.owed > 5_000)
+    run_until(endpoints, profile, lambda s: s.outstanding > 5_000)
     first = Consumer(endpoints, ConsumerPlan(profile, backfill=True))
-    owed = first.ledger.count
-    assert first.run(threading.Event()).given_back == owed > 0
+    outstanding = first.ledger.count
+    assert first.run(threading.Event()).backfilled == outstanding > 0
     second = Consumer(endpoints, ConsumerPlan(profile, backfill=True))
-    assert second.run(threading.Event()).given_back == 0
+    assert second.run(threading.Event()).backfilled == 0
     run_until(endpoints, profile, settled, budget=None)
     assert_all_stored_once(endpoints, trades)
 
 
 @pytest.mark.parametrize("stack", ["local"], indirect=True)
 def test_an_edited_policy_gives_back_the_same_trades(endpoints: Endpoints, profile: Profile) -> None:
-    """Edited, and edited back in the middle of giving back; no term of the books is wrong on the way."""
+    """Edited, and edited back in the middle of backfill; no term of the balance is wrong on the way."""
     trades = backlog(endpoints, profile, 60_000)
-    run_until(endpoints, profile, lambda s: s.owed > 5_000 and s.owed_spilled > 0)
+    run_until(endpoints, profile, lambda s: s.outstanding > 5_000 and s.outstanding_spilled > 0)
     tiers = profile.market.tiers.model_copy(update={"critical": 5, "low": 1})
-    aside = profile.degradation.aside.model_copy(update={"give_back_per_s": 5_000})
-    degradation = profile.degradation.model_copy(update={"aside": aside})
+    aside = profile.degradation.deferral.model_copy(update={"backfill_per_s": 5_000})
+    degradation = profile.degradation.model_copy(update={"deferral": aside})
     market = profile.market.model_copy(update={"tiers": tiers})
     edited = profile.model_copy(update={"market": market, "degradation": degradation})
     for commits in (1, 4):
@@ -272,7 +274,7 @@ def test_an_edited_policy_waits_for_a_store_that_is_away(
     endpoints: Endpoints, profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trades = backlog(endpoints, profile, 60_000)
-    run_until(endpoints, profile, lambda s: s.owed > 5_000 and s.owed_spilled > 0)
+    run_until(endpoints, profile, lambda s: s.outstanding > 5_000 and s.outstanding_spilled > 0)
     tiers = profile.market.tiers.model_copy(update={"critical": 5, "low": 1})
     edited = profile.model_copy(update={"market": profile.market.model_copy(update={"tiers": tiers})})
     asked, to_fail = recovery.stored_identities, iter([True] * 3)
@@ -284,7 +286,7 @@ def test_an_edited_policy_waits_for_a_store_that_is_away(
 
     monkeypatch.setattr(recovery, "stored_identities", away_at_first)
     consumer = Consumer(endpoints, ConsumerPlan(edited, backfill=True))
-    assert consumer.run(threading.Event()).given_back > 0
+    assert consumer.run(threading.Event()).backfilled > 0
     assert not next(to_fail, False), "it was asked again"
     run_until(endpoints, profile, settled, budget=None)
     assert_all_stored_once(endpoints, trades)
@@ -292,7 +294,7 @@ def test_an_edited_policy_waits_for_a_store_that_is_away(
 
 def spill_files(endpoints: Endpoints) -> list[Path]:
     with Lake.at(endpoints) as lake:
-        folder = Path(lake.table().location().removeprefix("file://") + "-aside")
+        folder = Path(lake.table().location().removeprefix("file://") + "-k2")
     if not (folder / "spill").exists():
         return []
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -321,13 +323,13 @@ def test_a_full_disk_is_a_level_and_nothing_is_lost(
     endpoints: Endpoints, profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit for spill files stands for the disk: both are an error of the same write."""
-    aside = profile.degradation.aside.model_copy(update={"spill_limit_mb": 1})
-    full = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"aside": aside})})
-    monkeypatch.setattr("k2ctl.lake.side_folder.AsideFolder.used_bytes", lambda _: 10**9)
+    aside = profile.degradation.deferral.model_copy(update={"spill_limit_mb": 1})
+    full = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"deferral": aside})})
+    monkeypatch.setattr("k2ctl.lake.side_folder.SideFolder.used_bytes", lambda _: 10**9)
     trades = backlog(endpoints, profile, 60_000)
     said: list[ConsumerStatus] = []
     # Where Kafka does not hold what cannot be spilled, the consumer waits, and says so when it is told to stop.
-    ending = pytest.raises(LakeError, match="put aside") if endpoints.engine == "embedded" else nullcontext()
+    ending = pytest.raises(LakeError, match="deferred") if endpoints.engine == "embedded" else nullcontext()
     with ending:
         run_until(endpoints, full, lambda s: said.append(s) or "spill failed" in s.level_reason)  # type: ignore[func-returns-value]
     assert (said[-1].level, said[-1].intake) == ("CIRCUIT_BREAK", "closed")
@@ -339,15 +341,15 @@ def test_a_full_disk_is_a_level_and_nothing_is_lost(
 def test_ranges_that_retention_has_deleted_are_lost_and_said(local_stack: Endpoints, home: Path, exchange: str) -> None:
     endpoints, profile = one_platform(local_stack, home, exchange)
     backlog(endpoints, profile, 60_000)
-    said, _ = run_until(endpoints, profile, lambda s: s.owed > s.owed_spilled)
-    shed = said[-1].owed - said[-1].owed_spilled
+    said, _ = run_until(endpoints, profile, lambda s: s.outstanding > s.outstanding_spilled)
+    shed = said[-1].outstanding - said[-1].outstanding_spilled
     with BrokerAdmin(endpoints) as admin:
         marks = admin.watermarks(topic_of(profile))
         admin.delete_records(topic_of(profile), {partition: mark.high for partition, mark in marks.items()})
     Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
     Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
     with Lake.at(endpoints) as opened:
-        total = progress_of(opened.table()).total()
+        total = checkpoints_of(opened.table()).total()
     assert total.balanced
     assert 0 < shed <= total.lost
     assert total.stored + total.lost == 60_000
@@ -372,8 +374,8 @@ def test_a_topic_of_others_that_keeps_less_than_an_hour_is_no_place_to_leave_tra
 
 KILLED_AT = {
     "entering a level": ("k2ctl.consume.degradation.controller", "Controller._change", "after"),
-    "before a spill file": ("k2ctl.lake.side_folder", "AsideFolder.write", "before"),
-    "after a spill file": ("k2ctl.lake.side_folder", "AsideFolder.write", "after"),
+    "before a spill file": ("k2ctl.lake.side_folder", "SideFolder.write", "before"),
+    "after a spill file": ("k2ctl.lake.side_folder", "SideFolder.write", "after"),
     "before a commit": ("k2ctl.lake.writer", "TableWriter.commit", "before"),
     "after a commit": ("k2ctl.lake.writer", "TableWriter.commit", "after"),
     "having read a part of the ledger": ("k2ctl.deferred.backfill", "Recovery._next_part", "after"),

@@ -22,7 +22,7 @@ from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.dedup_files import DedupFolder
 from k2ctl.profiles import Profile
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, quick_profile, stored_ids
@@ -111,10 +111,10 @@ def test_damaged_state_is_made_again_from_the_table(platform: tuple[Endpoints, P
     produce_trades(endpoints, topic, trades)
     finish(endpoints, profile)
     with Lake.at(endpoints) as lake:
-        folder, progress = DedupFolder(lake.table()), progress_of(lake.table())
+        folder, checkpoints = DedupFolder(lake.table()), checkpoints_of(lake.table())
         index = folder.index(topic)
         assert index is not None
-        assert index.sequence_number == progress.sequence_number
+        assert index.sequence_number == checkpoints.sequence_number
         folder.delete([index.chunks[0].file])
     produce_trades(endpoints, topic, trades)
     again = finish(endpoints, profile)

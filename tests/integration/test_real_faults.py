@@ -1,4 +1,4 @@
-"""Faults of the real services under load: afterwards what Kafka acknowledged is stored once, and the books balance."""
+"""Faults of the real services under load: afterwards what Kafka acknowledged is stored once, and the counts balance."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import Progress, progress_of
+from k2ctl.lake.checkpoints import Checkpoints, checkpoints_of
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
@@ -56,9 +56,9 @@ def lake_of_its_own(stack: Endpoints) -> Endpoints:
     )
 
 
-def progress_at(endpoints: Endpoints) -> Progress:
+def checkpoints_at(endpoints: Endpoints) -> Checkpoints:
     with Lake.at(endpoints) as lake:
-        return progress_of(lake.table())
+        return checkpoints_of(lake.table())
 
 
 class UnderLoad:
@@ -103,7 +103,7 @@ class UnderLoad:
             ends = sum(mark.high for mark in admin.watermarks(self.topic).values())
         until(lambda: self.consumer.said[-1].counts["seen"] >= ends, SETTLED_WITHIN_S, lambda: self.consumer.said[-1])
         self.consumer.stop()
-        total = progress_at(self.endpoints).total()
+        total = checkpoints_at(self.endpoints).total()
         (verified,) = verify(self.endpoints, lambda _: None)
         assert verified.holds, verified
         assert (verified.in_tail, verified.acknowledged) == (0, summary.trades_acknowledged)
@@ -232,10 +232,10 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_when_told(
         with pytest.raises(BrokerError) as told:
             Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
         assert "--rebase" in told.value.hint
-        assert progress_at(endpoints).total() == before
+        assert checkpoints_at(endpoints).total() == before
         Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, rebase=True)).run(threading.Event())
         load_and_settle(endpoints, exchange)
-        after = progress_at(endpoints).total()
+        after = checkpoints_at(endpoints).total()
         assert (after.balanced, after.lost) == (True, 0)
         assert after.stored > before.stored
     finally:
@@ -252,4 +252,4 @@ def load_and_settle(endpoints: Endpoints, exchange: str) -> Any:
     Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
     (verified,) = verify(endpoints, lambda _: None)
     assert (verified.holds, verified.in_tail) == (True, 0)
-    return progress_at(endpoints).total()
+    return checkpoints_at(endpoints).total()

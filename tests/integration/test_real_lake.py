@@ -20,7 +20,7 @@ from k2ctl.domain.status import ConsumerStatus
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.maintenance.orphans import orphans
 from k2ctl.lake.side_folder import SPILL
 from k2ctl.profiles import Profile
@@ -44,16 +44,16 @@ def consume(endpoints: Endpoints, profile: Profile, home: str) -> None:
 
 
 def assert_stored_once(endpoints: Endpoints, trades: np.ndarray) -> None:
-    """Every trade is in the table once, the books balance, and nothing is owed."""
+    """Every trade is in the table once, the counts balance, and nothing is outstanding."""
     assert stored_ids(endpoints) == ids_of(trades)
     with Lake.at(endpoints) as lake:
-        progress = progress_of(lake.table())
-    assert progress.total().balanced
-    assert (progress.total().stored, progress.total().lost) == (len(trades), 0)
-    assert progress.ledger.entries == ()
+        checkpoints = checkpoints_of(lake.table())
+    assert checkpoints.total().balanced
+    assert (checkpoints.total().stored, checkpoints.total().lost) == (len(trades), 0)
+    assert checkpoints.ledger.entries == ()
 
 
-def test_trades_put_aside_sent_twice_and_read_by_a_consumer_that_is_killed_are_stored_once(
+def test_trades_deferred_sent_twice_and_read_by_a_consumer_that_is_killed_are_stored_once(
     embedded_stack: Endpoints, postgres_server: PostgresServer, object_store: ObjectStore, exchange: str, home: Path
 ) -> None:
     endpoints = placed(embedded_stack, postgres_server, object_store)
@@ -69,14 +69,14 @@ def test_trades_put_aside_sent_twice_and_read_by_a_consumer_that_is_killed_are_s
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
     with Session(Lake.at(endpoints), KafkaStream(endpoints, topic_of(profile))) as session:
-        whole = session.recent(None, put_aside=True)
+        whole = session.recent(None, deferred=True)
     assert whole.evidence.complete
     assert len(whole.table) == len(trades)
 
     symbol = trades["symbol"][0]
     again = trades[trades["symbol"] == symbol][:200]
     said, _ = run_until(endpoints, profile, settled)
-    assert any(status.owed_spilled for status in said)
+    assert any(status.outstanding_spilled for status in said)
     produce_values(endpoints, topic_of(profile), ((0, trade.tobytes()) for trade in again))
     run_until(endpoints, profile, lambda status: settled(status) and status.counts["duplicate"] == len(again))
     assert_stored_once(endpoints, trades)
@@ -87,7 +87,7 @@ def test_trades_put_aside_sent_twice_and_read_by_a_consumer_that_is_killed_are_s
 def _spilled(endpoints: Endpoints) -> int:
     with Lake.at(endpoints) as lake:
         table = lake.find_table()
-        return 0 if table is None else len(progress_of(table).ledger.spill_files)
+        return 0 if table is None else len(checkpoints_of(table).ledger.spill_files)
 
 
 def _until(true: Callable[[], bool], seconds: float) -> None:

@@ -19,7 +19,7 @@ from k2ctl.errors import ExitCode, RolledBack
 from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.kept_offsets import MOST_BYTES, SUMMARY_OFFSETS, offsets_at
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.retention import SnapshotRetention
@@ -88,7 +88,7 @@ def assert_exact(endpoints: Endpoints, topic: str) -> None:
     assert_stored_once(Sources.of(endpoints), topic)
     with BrokerAdmin(endpoints) as admin, Lake.at(endpoints) as lake:
         assert_read_to_the_end(Sources.of(endpoints), topic, admin.epoch(topic))
-        total = progress_of(lake.table()).total()
+        total = checkpoints_of(lake.table()).total()
     assert total.balanced
     assert total.stored == len(Sources.of(endpoints).rows())
 
@@ -172,7 +172,7 @@ def test_offsets_of_then_outlast_compaction_expiry_and_the_log_of_metadata(
     feed(platform, 0)
     with Lake.at(endpoints) as lake:
         compact_now(lake, CLOCK, whole_hours)
-        then, older = progress_of(lake.table()), lake.table().metadata.current_snapshot()
+        then, older = checkpoints_of(lake.table()), lake.table().metadata.current_snapshot()
         assert older is not None
         expire(lake, SnapshotRetention(1, 0, 0), CLOCK)
         lake.table().manage_snapshots().create_tag(older.snapshot_id, "then").commit()
@@ -182,7 +182,7 @@ def test_offsets_of_then_outlast_compaction_expiry_and_the_log_of_metadata(
         table = lake.table()
         assert len(table.metadata.metadata_log) == 20
         found = offsets_at(table, older)
-    assert (found.heads, found.ledger) == (then.heads, then.ledger)
+    assert (found.by_partition, found.ledger) == (then.by_partition, then.ledger)
 
 
 def test_offsets_that_no_summary_holds_are_found_in_the_last_metadata_files_or_refused(
@@ -244,14 +244,16 @@ def test_a_running_consumer_ends_and_names_both_snapshots(platform: tuple[Endpoi
 
 
 def test_a_copy_of_the_offsets_stays_small() -> None:
-    from k2ctl.domain.checkpoint import Counts, Head, Lane, Progress
+    from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
     from k2ctl.lake.kept_offsets import kept
 
     rng = np.random.default_rng(5)
-    heads = {
-        Lane("market.equities.trades.asx", "cluster/9f0c", p): Head(int(n), Counts(int(n), int(n) - 3, 3), "c" * 36)
+    by_partition = {
+        TopicPartition("market.equities.trades.asx", "cluster/9f0c", p): Checkpoint(
+            int(n), Counts(int(n), int(n) - 3, 3), "c" * 36
+        )
         for p, n in enumerate(rng.integers(1 << 30, 1 << 40, 3000))
     }
-    few = Progress("c" * 36, 7, dict(list(heads.items())[:96]))
+    few = Checkpoints("c" * 36, 7, dict(list(by_partition.items())[:96]))
     assert len(kept(few)[SUMMARY_OFFSETS]) < MOST_BYTES
-    assert kept(Progress("c" * 36, 7, heads)) == {}
+    assert kept(Checkpoints("c" * 36, 7, by_partition)) == {}

@@ -15,7 +15,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.sequence.guarantee import REDUCED, SHARED
 from k2ctl.sequence.redis_store import RedisStateStore
 from k2ctl.sequence.state_store import Fence
-from k2ctl.sequence.state_sync import Handover, SequenceCut
+from k2ctl.sequence.state_sync import SequenceCut, StateSync
 from k2ctl.sequence.symbol_state import cut
 from k2ctl.sequence.tracker import SequenceTracker
 from tests.made_trades import make_trades
@@ -48,29 +48,29 @@ class Follower:
         self.table = table
         self.tracker = SequenceTracker()
         self.store = RedisStateStore(url, table.platform, TOPIC, timeout_s=0.3)
-        self.handover = Handover(self.store, self.tracker, SystemClock())
-        self.covered = self.handover.restore({0: table.head}, 0)
+        self.state_sync = StateSync(self.store, self.tracker, SystemClock())
+        self.covered = self.state_sync.restore({0: table.head}, 0)
         self.tracker.step(table.trades[self.covered.get(0, 0) :])
         self.tracker.start_counting()
-        self.handover.begin()
+        self.state_sync.begin()
 
     def read(self, trades: np.ndarray) -> tuple[np.ndarray, SequenceCut]:
         self.tracker.step(trades, np.zeros(len(trades), np.int32))
-        return trades, self.handover.cut()
+        return trades, self.state_sync.cut()
 
     def commit(self, batch: tuple[np.ndarray, SequenceCut]) -> None:
         self.table.commit(batch[0])
-        self.handover.committed(batch[1], {0: self.table.head})
+        self.state_sync.committed(batch[1], {0: self.table.head})
 
     def consume(self, trades: np.ndarray) -> None:
         self.commit(self.read(trades))
 
     @property
     def guarantee(self) -> str:
-        return self.handover.snapshot().guarantee
+        return self.state_sync.snapshot().guarantee
 
     def caught_up(self) -> bool:
-        status = self.handover.snapshot()
+        status = self.state_sync.snapshot()
         return status.guarantee == SHARED and status.behind_symbols == 0
 
 
@@ -103,7 +103,7 @@ def follower(table: Table, fragile_redis: RedisServer) -> Iterator[Follower]:
     started.consume(make_trades(100))
     wait_for(started.caught_up)
     yield started
-    started.handover.close()
+    started.state_sync.close()
 
 
 def test_nothing_is_published_before_its_commit(follower: Follower) -> None:
@@ -124,8 +124,8 @@ def test_a_slow_redis_delays_nobody_and_catches_up(follower: Follower, fragile_r
             follower.consume(make_trades(100, start=start))
         assert time.monotonic() - started_s < 0.25, "the consumer does not wait for Redis"
         wait_for(lambda: follower.guarantee == REDUCED, 2)
-        assert "in time" in follower.handover.snapshot().why
-        assert follower.handover.snapshot().behind_symbols == 20
+        assert "in time" in follower.state_sync.snapshot().why
+        assert follower.state_sync.snapshot().behind_symbols == 20
     finally:
         fragile_redis.resume()
     wait_for(lambda: follower.caught_up() and store_has_what_is_committed(follower))
@@ -140,7 +140,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_gets_everything_again(
     wait_for(lambda: follower.guarantee == REDUCED, 2)
     fragile_redis.restart_empty()
     wait_for(lambda: follower.caught_up() and store_has_what_is_committed(follower))
-    assert follower.handover.snapshot().rebuilt_partitions >= 1
+    assert follower.state_sync.snapshot().rebuilt_partitions >= 1
     follower.consume(make_trades(20, start=120))
     wait_for(lambda: store_has_what_is_committed(follower))
 
@@ -175,7 +175,7 @@ def test_a_redis_out_of_memory_is_a_reduced_guarantee_until_it_has_room(
     client.config_set("maxmemory", 1)
     follower.consume(make_trades(100, start=100))
     wait_for(lambda: follower.guarantee == REDUCED, 2)
-    assert "out of memory" in follower.handover.snapshot().why
+    assert "out of memory" in follower.state_sync.snapshot().why
     client.config_set("maxmemory", 0)
     client.close()
     wait_for(lambda: follower.caught_up() and store_has_what_is_committed(follower))
@@ -184,7 +184,7 @@ def test_a_redis_out_of_memory_is_a_reduced_guarantee_until_it_has_room(
 def test_a_start_without_redis_rebuilds_from_the_table_and_publishes_later(
     follower: Follower, fragile_redis: RedisServer
 ) -> None:
-    follower.handover.close()
+    follower.state_sync.close()
     fragile_redis.kill()
     second = Follower(follower.table, fragile_redis.url)
     assert (second.covered, second.guarantee) == ({}, REDUCED)
@@ -192,7 +192,7 @@ def test_a_start_without_redis_rebuilds_from_the_table_and_publishes_later(
     assert second.tracker.counts().open_gaps == second.tracker.counts().unverified == 0
     fragile_redis.start()
     wait_for(lambda: second.caught_up() and store_has_what_is_committed(second))
-    second.handover.close()
+    second.state_sync.close()
 
 
 def test_who_takes_over_goes_on_without_the_table(follower: Follower, fragile_redis: RedisServer) -> None:
@@ -204,7 +204,7 @@ def test_who_takes_over_goes_on_without_the_table(follower: Follower, fragile_re
     second.consume(make_trades(20, start=100))
     counts = second.tracker.counts()
     assert (counts.out_of_order, counts.filled_gaps, counts.open_gaps, counts.resets) == (20, 20, 0, 0)
-    second.handover.close()
+    second.state_sync.close()
 
 
 def test_a_crash_between_commit_and_publication_is_rebuilt_from_the_table(
@@ -216,7 +216,7 @@ def test_a_crash_between_commit_and_publication_is_rebuilt_from_the_table(
     assert second.covered == {0: 100}
     assert second.tracker.counts().open_gaps == 0
     wait_for(lambda: store_has_what_is_committed(second))
-    second.handover.close()
+    second.state_sync.close()
 
 
 def test_a_zombie_publishes_nothing_over_its_successor(follower: Follower, fragile_redis: RedisServer) -> None:
@@ -224,11 +224,11 @@ def test_a_zombie_publishes_nothing_over_its_successor(follower: Follower, fragi
     stale = Fence("e", 110, "never committed")
     second.consume(make_trades(40, start=100))
     wait_for(lambda: store_has_what_is_committed(second))
-    follower.handover.committed(follower.read(make_trades(10, start=100))[1], {0: stale})
+    follower.state_sync.committed(follower.read(make_trades(10, start=100))[1], {0: stale})
     wait_for(lambda: follower.guarantee == REDUCED)
-    assert "others" in follower.handover.snapshot().why
+    assert "others" in follower.state_sync.snapshot().why
     assert store_has_what_is_committed(second)
-    second.handover.close()
+    second.state_sync.close()
 
 
 def test_a_table_that_was_turned_back_is_believed_and_not_the_store(
@@ -236,13 +236,13 @@ def test_a_table_that_was_turned_back_is_believed_and_not_the_store(
 ) -> None:
     follower.consume(make_trades(40, start=100))
     wait_for(lambda: store_has_what_is_committed(follower))
-    follower.handover.close()
+    follower.state_sync.close()
     follower.table.trades = follower.table.trades[:100]
     follower.table.commit_id = "an older one"
     second = Follower(follower.table, fragile_redis.url)
     assert second.covered == {}
     wait_for(lambda: store_has_what_is_committed(second))
-    second.handover.close()
+    second.state_sync.close()
 
 
 def test_damaged_state_is_rebuilt_and_not_guessed(follower: Follower, fragile_redis: RedisServer) -> None:
@@ -253,7 +253,7 @@ def test_damaged_state_is_rebuilt_and_not_guessed(follower: Follower, fragile_re
     assert second.covered == {}
     assert second.tracker.counts().symbols == 20
     wait_for(lambda: store_has_what_is_committed(second))
-    second.handover.close()
+    second.state_sync.close()
 
 
 @pytest.mark.parametrize("when", ["while it runs", "before it starts"])
@@ -271,10 +271,10 @@ def test_a_key_that_another_program_wrote_is_named_and_replaced_from_the_table(
     reader = follower if when == "while it runs" else Follower(follower.table, fragile_redis.url)
     reader.consume(make_trades(20, start=100))
     wait_for(lambda: reader.caught_up() and store_has_what_is_committed(reader))
-    assert key in reader.handover.snapshot().damaged[-1]
+    assert key in reader.state_sync.snapshot().damaged[-1]
     assert reader.tracker.counts().open_gaps == reader.tracker.counts().resets == 0
     if reader is not follower:
-        reader.handover.close()
+        reader.state_sync.close()
 
 
 def test_a_fence_that_nobody_committed_is_passed_by_the_next_commit(

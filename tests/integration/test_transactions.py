@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from k2ctl.checks.verify.sources import Sources
+from k2ctl.checks.verify.sources import TradeSources
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.topics import trades_topic
@@ -164,7 +164,7 @@ def test_behind_an_open_transaction_a_query_answers_at_once_and_names_it(
             [reason] = answer.evidence.missing
             assert f"an open transaction holds back {PARTITIONS} offsets" in reason
             assert "partition 0: readable to 101, ends at 102" in reason
-        sources = Sources(endpoints, Lake.at(endpoints), topic, stream.epoch(), "sbe")
+        sources = TradeSources(endpoints, Lake.at(endpoints), topic, stream.epoch(), "sbe")
         assert sum(len(placed.trades) for _, placed in sources.trades(None)) == 400
         assert "readable to 101, ends at 102" in sources.unread
     finally:

@@ -24,7 +24,7 @@ from k2ctl.domain.stored_rows import trades_of
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.wire import CODECS
 from k2ctl.errors import CheckFailed
-from k2ctl.home import Endpoints, truth_dir
+from k2ctl.home import Endpoints, acknowledged_log_dir
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.reader import read_between
@@ -33,7 +33,7 @@ from k2ctl.lake.files import write_file
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.whole_table import Placed
-from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, Run, Truth, read, write
+from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, AcknowledgedLog, Run, read, write
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
@@ -208,19 +208,21 @@ def test_what_failed_and_is_not_there_is_uncertain_and_no_fault(
 
 def note_as_failed(trades: np.ndarray) -> None:
     """As a load does when Kafka does not confirm a delivery."""
-    (path,) = truth_dir().iterdir()
-    truth = read(path)
+    (path,) = acknowledged_log_dir().iterdir()
+    log = read(path)
     failures = np.empty(len(trades), FAILED)
     failures["session"], failures["number"] = sessions_and_numbers(trades)
     failures["sum"] = checksums(trades)
-    write(path, replace(truth, failed=failures), durable=False)
+    write(path, replace(log, failed=failures), durable=False)
 
 
 def test_replays_that_overlap_in_part_are_never_called_altered() -> None:
     """Numbers 1 to 6 of one run, 4 to 9 of another: what only the first sent cannot be compared, and that is said."""
     trades = make_trades(9 * 20)[::20]
-    truths = [Truth(RUN, sent_of(part), interval_of(part), np.zeros(0, FAILED)) for part in (trades[:6], trades[3:])]
-    sessions = Sessions.of(truths, np.zeros(0, np.uint64))
+    logs = [
+        AcknowledgedLog(RUN, sent_of(part), interval_of(part), np.zeros(0, FAILED)) for part in (trades[:6], trades[3:])
+    ]
+    sessions = Sessions.of(logs, np.zeros(0, np.uint64))
     altered = []
     for change in (0, 1):
         trades["price"][7] += change
@@ -248,10 +250,10 @@ def test_a_load_that_was_killed_is_held_to_what_it_had_acknowledged(
     endpoints = with_lake(embedded_stack, home)
     loaded(endpoints, profile)
     consumed(endpoints, profile)
-    (path,) = truth_dir().iterdir()
-    truth = read(path)
-    run = replace(truth.run, finished=False, acknowledged=truth.run.acknowledged - 100)
-    write(path, replace(truth, run=run), durable=False)
+    (path,) = acknowledged_log_dir().iterdir()
+    log = read(path)
+    run = replace(log.run, finished=False, acknowledged=log.run.acknowledged - 100)
+    write(path, replace(log, run=run), durable=False)
     assert only(endpoints).holds
     rewrite(endpoints, lambda rows: rows.filter(pc.not_equal(rows["symbol"], "BHP")))
     result = only(endpoints)

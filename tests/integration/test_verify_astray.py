@@ -1,4 +1,4 @@
-"""`verify` names what is neither in the table nor in the tail: put aside, refused, of a Kafka that is gone, cut off."""
+"""`verify` names what is neither in the table nor in the tail: deferred, refused, of a Kafka that is gone, cut off."""
 
 import os
 import signal
@@ -17,9 +17,9 @@ from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.errors import CheckFailed, ExitCode, LakeError
-from k2ctl.home import Endpoints, truth_dir
+from k2ctl.home import Endpoints, acknowledged_log_dir
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.snapshots import pin
 from k2ctl.load.acknowledged_log import read
 from k2ctl.load.generator import run_load
@@ -61,25 +61,29 @@ def numbers_in(rows: pa.Table) -> list[tuple[str, int]]:
     return list(zip(rows["symbol"].to_pylist(), rows["source_sequence"].to_pylist(), strict=True))
 
 
-def test_what_is_put_aside_is_named_until_backfill_has_given_it_back(endpoints: Endpoints, profile: Profile) -> None:
+def test_what_is_deferred_is_named_until_backfill_has_given_it_back(endpoints: Endpoints, profile: Profile) -> None:
     """Spilled to files on both engines; on real Kafka shed, too: then it lies in Kafka before the offsets."""
     sheds = endpoints.engine != "embedded"
     plan = plan_load(profile, rate=90_000 if sheds else 45_000, duration_s=1.0)
     sent = run_load(plan, endpoints, threading.Event()).trades_acknowledged
-    run_until(endpoints, profile, lambda s: s.owed_spilled > 500 and (s.owed > s.owed_spilled + 500) == sheds)
+    run_until(
+        endpoints,
+        profile,
+        lambda s: s.outstanding_spilled > 500 and (s.outstanding > s.outstanding_spilled + 500) == sheds,
+    )
     with Lake.at(endpoints) as lake:
-        ledger = progress_of(lake.table()).ledger
+        ledger = checkpoints_of(lake.table()).ledger
     assert {bool(entry.spill) for entry in ledger.entries} == {True, not sheds}
     result = only(endpoints)
-    assert {fault for fault, count in result.faults.items() if count} == {"put aside"}
-    aside = numbers_of(result, "put aside")
-    assert len(aside) == result.faults["put aside"] == ledger.count
+    assert {fault for fault, count in result.faults.items() if count} == {"deferred"}
+    aside = numbers_of(result, "deferred")
+    assert len(aside) == result.faults["deferred"] == ledger.count
     assert not aside & stored_numbers(endpoints)
     assert result.in_lake + result.in_tail + len(aside) == sent
     error = failed([result])
     assert error is not None
-    assert (error.exit_code, error.hint) == (ExitCode.UNHEALTHY, "Give them back: k2ctl backfill")
-    assert f"{len(aside):,} trades are put aside" in str(error)
+    assert (error.exit_code, error.hint) == (ExitCode.UNHEALTHY, "Backfill them: k2ctl backfill")
+    assert f"{len(aside):,} trades are deferred" in str(error)
     Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
     after = only(endpoints)
     assert (after.holds, after.in_lake + after.in_tail) == (True, sent)
@@ -89,14 +93,14 @@ def test_what_is_put_aside_is_named_until_backfill_has_given_it_back(endpoints: 
 @pytest.mark.parametrize("stack", ["local"], indirect=True)
 def test_what_lies_in_a_damaged_spill_file_is_found_in_kafka(endpoints: Endpoints, profile: Profile) -> None:
     sent = run_load(plan_load(profile, rate=90_000, duration_s=1.0), endpoints, threading.Event()).trades_acknowledged
-    run_until(endpoints, profile, lambda s: s.owed_spilled > 500)
+    run_until(endpoints, profile, lambda s: s.outstanding_spilled > 500)
     flipped, *_ = spill_files(endpoints)
     content = bytearray(flipped.read_bytes())
     content[len(content) // 2] ^= 0xFF
     flipped.write_bytes(content)
     result = only(endpoints)
-    assert {fault for fault, count in result.faults.items() if count} == {"put aside"}
-    assert result.in_lake + result.in_tail + result.faults["put aside"] == sent
+    assert {fault for fault, count in result.faults.items() if count} == {"deferred"}
+    assert result.in_lake + result.in_tail + result.faults["deferred"] == sent
 
 
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)
@@ -153,7 +157,7 @@ def test_of_a_kafka_that_is_gone_the_stored_is_found_and_the_unread_is_missing(
     assert whole.acknowledged == stored + unread + again
     assert {fault for fault, count in whole.faults.items() if count} == {"missing"}
     assert whole.in_lake == whole.expected - whole.faults["missing"]
-    (gone,) = (truth for truth in map(read, sorted(truth_dir().iterdir())[1:2]))
+    (gone,) = (log for log in map(read, sorted(acknowledged_log_dir().iterdir())[1:2]))
     assert whole.faults["missing"] == unread - int(gone.sessions["copies"].sum())
 
 
@@ -190,7 +194,7 @@ def wait_for_last_word(acknowledged: int) -> None:
     """Until the load that runs has written down that so many trades were acknowledged."""
     limit_s = time.monotonic() + 30
     while time.monotonic() < limit_s:
-        if any(read(path).run.acknowledged >= acknowledged for path in truth_dir().glob("*.truth")):
+        if any(read(path).run.acknowledged >= acknowledged for path in acknowledged_log_dir().glob("*.log")):
             return
         time.sleep(0.05)
     raise AssertionError("the load has written nothing down")

@@ -86,8 +86,8 @@ class Sources:
         """(topic, epoch, partition) → the next offset to read, as the table's property says."""
         table = self.table()
         text = table.properties.get("k2.offsets") if table is not None else None
-        heads = json.loads(text)["heads"] if text else []
-        return {(topic, epoch, partition): following for topic, epoch, partition, following, *_ in heads}
+        by_partition = json.loads(text)["by_partition"] if text else []
+        return {(topic, epoch, partition): following for topic, epoch, partition, following, *_ in by_partition}
 
     def records(self, topic: str) -> Iterable[tuple[int, int, bytes]]:
         """(partition, offset, value) of every record that Kafka still holds."""

@@ -27,7 +27,7 @@ STATUS = ConsumerStatus(
     trades_per_record=1.0, rate_in=1.0,
     rate_committed=1.0, pending=3, counts=COUNTS, memory_bytes=1, memory_share=0.1, commits=7, commit_ms=50.0,
     last_commit_at_us=1_000_000, snapshot_id=1, critical_lag_seconds=0.5, lag_slope=0.0, drain_s=None,
-    retention_left_s=None, intake="open", budget=None, owed=2, owed_spilled=1, given_back=4,
+    retention_left_s=None, intake="open", budget=None, outstanding=2, outstanding_spilled=1, backfilled=4,
     by_priority={"LOW": {"process": 1, "spill": 2, "shed": 3}},
     ladder=[{"name": "NORMAL", "lag": 0}, {"name": "SOFT", "lag": 2_000}],
     sequence={"open_gaps": 1, "missing_trades": 2, "explained": 3}, dedup={},

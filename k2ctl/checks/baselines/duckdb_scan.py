@@ -31,6 +31,6 @@ class BareScan:
         return time.perf_counter() - started_s
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._history.close()
         self._lake.close()

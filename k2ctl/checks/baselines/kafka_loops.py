@@ -28,7 +28,7 @@ def bare_produce_s(endpoints: Endpoints, topic: str, values_by_partition: list[l
 
 def bare_consume_s(endpoints: Endpoints, topic: str, marks: dict[int, Watermarks], batch: int) -> tuple[float, int]:
     """Seconds to `consume()` a topic and join the values of each batch, and the bytes joined."""
-    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-ceiling"}))
+    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-baseline"}))
     left = sum(mark.high - mark.low for mark in marks.values())
     started_s = time.perf_counter()
     consumer.assign([TopicPartition(topic, partition, mark.low) for partition, mark in marks.items()])

@@ -49,7 +49,7 @@ Row = dict[str, Any]
 class NaiveStatus:
     """What the naive consumer says of itself on `k2.telemetry`. Counts are trades unless named records.
 
-    lag_records: high watermarks − what was handled; critical_lag_records: of the lanes of CRITICAL symbols.
+    lag_records: high watermarks − what was handled; critical_lag_records: of the partitions of CRITICAL symbols.
     lag_seconds, critical_lag_seconds: age of the last handled record of the partition that is furthest behind.
     skipped_records: offsets that were jumped over without a word, because Kafka no longer had them.
     stored: rows in its table; pending: in memory. cpu_s: processor time so far. handled_s: from the start to the last
@@ -136,7 +136,7 @@ class NaiveConsumer:
         self._records = self._trades = self._stored = self._duplicates = self._gaps = self._broken = 0
         self._recent: list[tuple[float, int]] = []
         self._started_s = time.monotonic()
-        self._heard_s = self._started_s
+        self._received_s = self._started_s
 
     def run(self, stop: threading.Event, *, until_caught_up: bool) -> NaiveStatus:
         """Consume until `stop` is set or, if asked to, until nothing waits; returns the last status.
@@ -161,7 +161,7 @@ class NaiveConsumer:
                     status = self._status(consumer)
                     telemetry.publish(status)
                     say_at_s = now_s + PUBLISH_EVERY_S
-                    if until_caught_up and status.lag_records == 0 and now_s - self._heard_s > QUIET_S:
+                    if until_caught_up and status.lag_records == 0 and now_s - self._received_s > QUIET_S:
                         break
             self._append(table)
             last = self._status(consumer, stopped=True)
@@ -173,7 +173,7 @@ class NaiveConsumer:
         if value is None:
             return
         self._records += 1
-        self._heard_s = time.monotonic()
+        self._received_s = time.monotonic()
         try:
             for row in self._parse(value):
                 self._handle(row)
@@ -227,7 +227,7 @@ class NaiveConsumer:
             memory_bytes=process.memory_info().rss,
             cpu_s=sum(process.cpu_times()[:2]),
             elapsed_s=now_s - self._started_s,
-            handled_s=self._heard_s - self._started_s,
+            handled_s=self._received_s - self._started_s,
             stopped=stopped,
         )
 

@@ -1,1 +1,1 @@
-"""Benchmarks: rates beside the ceilings of the same run."""
+"""Benchmarks: rates beside the baselines of the same run."""

@@ -10,7 +10,7 @@ import numpy as np
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.made import made_trades, rows_of
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.home import private_home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.retention import SnapshotRetention
@@ -31,9 +31,9 @@ def bench_commits(profile: Profile, commits: int, say: Callable[[str], None]) ->
             if number % 100 == 0:
                 say(f"commits: {number} of {commits}")
             rows = replace(rows_of(trades, "t"), offset=np.arange(number * 1000, (number + 1) * 1000))
-            step = Advance(number * 1000, (number + 1) * 1000, Counts(seen=1000, stored=1000))
+            step = OffsetDelta(number * 1000, (number + 1) * 1000, Counts(seen=1000, stored=1000))
             started_s = time.perf_counter()
-            writer.commit([rows], {Lane("t", "e", 0): step})
+            writer.commit([rows], {TopicPartition("t", "e", 0): step})
             durations_ms.append((time.perf_counter() - started_s) * 1000)
         gc.unfreeze()
         lake.close()

@@ -29,7 +29,7 @@ def drain_once(kafka: Endpoints, lake: Endpoints, profile: Profile, frame: int, 
     Raises:
         CheckFailed: not every trade was stored, so that the rate means nothing.
     """
-    # On a ladder within reach a backlog puts trades aside after two seconds, and what is measured is not a drain.
+    # On a ladder within reach a backlog defers trades after two seconds, and what is measured is not a drain.
     profile = unhurried(profile)
     topic = trades_topic(profile.market.asset_class, profile.market.exchange)
     trades, per_partition = made_trades(profile, count)
@@ -40,7 +40,7 @@ def drain_once(kafka: Endpoints, lake: Endpoints, profile: Profile, frame: int, 
     rows = rows_as_read(trades, per_partition, topic, frame)
     del trades
     consuming_s, _ = bare_consume_s(kafka, topic, marks, profile.consumer.fetch_batch)
-    writing_s = sorted_write_s(rows, profile.consumer.commit_rows, state_dir() / "ceiling")
+    writing_s = sorted_write_s(rows, profile.consumer.commit_rows, state_dir() / "baseline")
     del rows
     rates = [count / _consume_s(lake, profile, count), count / consuming_s, count / writing_s]
     tools = KafkaTools.at(kafka)
@@ -65,8 +65,8 @@ def drain_figures(columns: list[list[float]], frame: int) -> list[Figure]:
     """Figures from the rates of `drain_once`, by column."""
     ours, consuming, writing, *by_tool = columns
     case = f"frame {frame}"
-    ceilings = [1 / (1 / read + 1 / write) for read, write in zip(consuming, writing, strict=True)]
-    figure = against("consume", case, "to committed rows", ours, "trades/s", ceilings, GOAL)
+    baselines = [1 / (1 / read + 1 / write) for read, write in zip(consuming, writing, strict=True)]
+    figure = against("consume", case, "to committed rows", ours, "trades/s", baselines, GOAL)
     return [
         figure,
         *(beside(figure, "kafka-consumer-perf-test", rates, None) for rates in by_tool),

@@ -1,11 +1,11 @@
-"""What a benchmark prints: one figure, how far its repetitions lay apart, and the ceiling that it is held against."""
+"""What a benchmark prints: one figure, how far its repetitions lay apart, and the baseline that it is held against."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-CEILING: Final = "ceiling: "
+CEILING: Final = "baseline: "
 """How the metric of a figure begins that says what the machine allows, not what k2ctl does."""
 
 _DURATIONS: Final = ("ms", "s")
@@ -13,9 +13,10 @@ _DURATIONS: Final = ("ms", "s")
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure. ceiling: what it is held against, measured in the same run, in the same unit; ratio: value / ceiling.
+    """One figure. baseline: what it is held against, measured in the same run, in the same unit; ratio: value /
+    baseline.
 
-    goal: what the ratio (or, without a ceiling, the value) should be at least; `at_most` turns that round.
+    goal: what the ratio (or, without a baseline, the value) should be at least; `at_most` turns that round.
     low, high: the smallest and the largest `value` of the repetitions; None where it was measured once.
     """
 
@@ -24,7 +25,7 @@ class Figure:
     metric: str
     value: float
     unit: str
-    ceiling: float | None = None
+    baseline: float | None = None
     ratio: float | None = None
     goal: float | None = None
     at_most: bool = False
@@ -52,7 +53,7 @@ class Figure:
 
     @property
     def lower_is_better(self) -> bool | None:
-        """Which way is worse; None where neither is: a ceiling, or a figure that only explains."""
+        """Which way is worse; None where neither is: a baseline, or a figure that only explains."""
         if self.metric.startswith(CEILING):
             return None
         if self.at_most or self.unit in _DURATIONS:
@@ -80,13 +81,13 @@ def against(
     metric: str,
     values: Sequence[float],
     unit: str,
-    ceilings: Sequence[float],
+    baselines: Sequence[float],
     goal: float | None,
 ) -> Figure:
-    """A figure of several repetitions, each held against what its ceiling reached in the same one; medians of all."""
-    value, ceiling = middle(values), middle(ceilings)
-    ratio = middle([ours / its for ours, its in zip(values, ceilings, strict=True)])
-    return Figure(benchmark, case, metric, value, unit, ceiling, ratio, goal, False, *_range(values))
+    """A figure of several repetitions, each held against what its baseline reached in the same one; medians of all."""
+    value, baseline = middle(values), middle(baselines)
+    ratio = middle([ours / its for ours, its in zip(values, baselines, strict=True)])
+    return Figure(benchmark, case, metric, value, unit, baseline, ratio, goal, False, *_range(values))
 
 
 def middle(values: Sequence[float]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, NOT_IN_REFERENCE, Rows
 from k2ctl.domain.trade import REFERENCE
-from k2ctl.load.market import Market, new_run_id
+from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
 
@@ -25,7 +25,7 @@ def even_profile(profile: Profile, partitions: int) -> Profile:
 def made_trades(profile: Profile, count: int) -> tuple[np.ndarray, np.ndarray]:
     """`count` trades sorted by partition, and how many belong to each."""
     now_us = time.time_ns() // 1000
-    batch = Market(Universe(profile), new_run_id()).take(count, now_us - 60_000_000, now_us)
+    batch = SyntheticMarket(Universe(profile), new_run_id()).take(count, now_us - 60_000_000, now_us)
     return batch.trades, batch.per_partition
 
 

@@ -23,7 +23,7 @@ from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.made import rows_of
 from k2ctl.checks.bench.suite import Say, bench_stack
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import Window
 from k2ctl.errors import CheckFailed
@@ -32,7 +32,7 @@ from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
-from k2ctl.load.market import Market, new_run_id
+from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
 
@@ -112,16 +112,16 @@ def bench_query(
 
 def _fill(endpoints: Endpoints, profile: Profile, rows: int, first_us: int, last_us: int, say: Say) -> None:
     """Trades of the profile's market into the table, evenly over the time."""
-    market, lane = Market(Universe(profile), new_run_id()), Lane("history", "bench", 0)
+    market, partition = SyntheticMarket(Universe(profile), new_run_id()), TopicPartition("history", "bench", 0)
     with Lake.at(endpoints) as lake:
         writer = TableWriter(lake, SystemClock())
         for start in range(0, rows, COMMIT_ROWS):
             count = min(COMMIT_ROWS, rows - start)
             say(f"query: {start:,} of {rows:,} rows written")
             times = [first_us + (last_us - first_us) * at // rows for at in (start, start + count)]
-            made = rows_of(market.take(count, times[0], times[1]).trades, lane.topic)
-            made = replace(made, epoch=lane.epoch, offset=np.arange(start, start + count, dtype=np.int64))
-            writer.commit([made], {lane: Advance(start, start + count, Counts(seen=count, stored=count))})
+            made = rows_of(market.take(count, times[0], times[1]).trades, partition.topic)
+            made = replace(made, epoch=partition.epoch, offset=np.arange(start, start + count, dtype=np.int64))
+            writer.commit([made], {partition: OffsetDelta(start, start + count, Counts(seen=count, stored=count))})
 
 
 def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, queries: int) -> _Measured:
@@ -184,7 +184,7 @@ def _topic(profile: Profile) -> str:
 
 def _visible_ms(endpoints: Endpoints, profile: Profile, port: int) -> list[float]:
     """From a trade's acknowledgement to the end of the first answer that has it, one trade after the other."""
-    market = Market(Universe(profile), new_run_id())
+    market = SyntheticMarket(Universe(profile), new_run_id())
     producer = BatchProducer(endpoints, _topic(profile), frame=1)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     found = []

@@ -1,6 +1,7 @@
 """`k2ctl bench sequence`: following sequence numbers, in memory and through Redis, batch size by batch size.
 
-A check through Redis is what the consumer does with a trade: the tracker judges it, what it has learnt is cut, and the
+A check through Redis is what the consumer does with a trade: the tracker judges it, what it has sequence_cut is cut,
+and the
 store takes it, fenced, before the next batch. Pipelined, ten batches are cut before the first answer is waited for.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 from k2ctl.checks.bench.figures import Figure, against, measured, middle
 from k2ctl.clock import SystemClock
 from k2ctl.home import private_home
-from k2ctl.load.market import Market, new_run_id
+from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.sequence.redis_store import RedisStateStore
@@ -53,7 +54,7 @@ class SequenceBench:
 
     def _batches(self, size: int, count: int) -> list[Batch]:
         """Batches of a market, one after the other: every symbol's numbers go on from batch to batch."""
-        market, now_us = Market(self._universe, new_run_id()), time.time_ns() // 1000
+        market, now_us = SyntheticMarket(self._universe, new_run_id()), time.time_ns() // 1000
         made = [market.take(size, now_us + n * 1000, now_us + n * 1000 + 999) for n in range(count)]
         numbers = np.arange(self._universe.profile.topic.partitions, dtype=np.int32)
         return [(batch.trades, np.repeat(numbers, batch.per_partition)) for batch in made]
@@ -140,7 +141,7 @@ class _Publisher:
         self._bases: dict[int, Fence] = {}
 
     def check(self, batch: Batch) -> list[Update]:
-        """Judge the trades, and cut what was learnt."""
+        """Judge the trades, and cut what was sequence_cut."""
         self.tracker.step(*batch)
         updates = []
         for partition, values in cut(self.tracker).items():

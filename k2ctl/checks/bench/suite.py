@@ -1,4 +1,4 @@
-"""`k2ctl bench`: rates as ratios to stripped ceilings measured in the same run, on a stack of its own."""
+"""`k2ctl bench`: rates as ratios to stripped baselines measured in the same run, on a stack of its own."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.checks.baselines.kafka_loops import bare_produce_s
-from k2ctl.checks.bench.acknowledged_log import truth_figures
+from k2ctl.checks.bench.acknowledged_log import acknowledged_log_figures
 from k2ctl.checks.bench.commits import bench_commits
 from k2ctl.checks.bench.drain import drain_figures, drain_once
 from k2ctl.checks.bench.figures import Figure, against, repeated
@@ -74,7 +74,7 @@ class Bench:
             unframed = self._produce(endpoints, 1, sizes.produce, 0.8, tool_goal=0.6)
             framed = self._produce(endpoints, 100, sizes.produce_framed, None, tool_goal=1.0)
             figures = [*unframed, *framed]
-            figures += [figure for frame in (1, 100) for figure in self._truth(endpoints, frame, sizes.truth)]
+            figures += [figure for frame in (1, 100) for figure in self._acknowledged_log(endpoints, frame, sizes.log)]
             figures += self._generate(endpoints)
         one, many = unframed[0], framed[0]
         ratio = Figure("load", "frame 100 to frame 1", "produce", many.value / one.value, "×", goal=5.0)
@@ -108,8 +108,8 @@ class Bench:
         producer.finish(60)
         return time.perf_counter() - started_s
 
-    def _truth(self, endpoints: Endpoints, frame: int, count: int) -> list[Figure]:
-        return truth_figures(
+    def _acknowledged_log(self, endpoints: Endpoints, frame: int, count: int) -> list[Figure]:
+        return acknowledged_log_figures(
             endpoints, self._profile, lambda: self._new_topic(endpoints), frame, count, self._repeat,
             self._sizes.warm_ups, self.say,
         )  # fmt: skip
@@ -204,6 +204,6 @@ class Bench:
 
 
 def _absolute(figure: Figure, goal: float) -> Figure:
-    """The value of a figure with a ceiling, held against a goal of its own."""
+    """The value of a figure with a baseline, held against a goal of its own."""
     metric = f"{figure.metric}, absolute"
-    return replace(figure, metric=metric, ceiling=None, ratio=None, goal=goal)
+    return replace(figure, metric=metric, baseline=None, ratio=None, goal=goal)

@@ -6,13 +6,13 @@ from typing import Final
 
 from k2ctl.checks.validate.targets import Ground, Results, Step, Target
 from k2ctl.checks.verify.proof import prove
-from k2ctl.demo.checks import books_balance, given_back, ladder_climbed, ladder_descended
+from k2ctl.demo.checks import backfilled, balance_holds, ladder_climbed, ladder_descended
 from k2ctl.demo.innovations import BUDGET, RATE, Seen, settled
-from k2ctl.demo.pacing import Tempo
-from k2ctl.demo.result import ActTold, Audience, Billing
+from k2ctl.demo.pacing import Pacing
+from k2ctl.demo.result import ActResult, Audience, Billing
 from k2ctl.demo.stage import stage
 
-LIVE: Final = Tempo()
+LIVE: Final = Pacing()
 """The demo's own: a cooldown of 3 s, where production has 30."""
 
 KILL_RATE: Final = 20_000
@@ -20,13 +20,13 @@ CLIMB_AT_MOST_S: Final = 120.0
 
 
 def ladder_targets(_: Ground) -> list[Target]:
-    """Up, down, the books, and `verify`."""
+    """Up, down, the balance, and `verify`."""
     command = "k2ctl demo --act 3"
     cooldown = f"{LIVE.cooldown_s:.0f} s"
     return [
         Target("ladder", "five levels up", "all entered, by real lag", command),
         Target("ladder", "five levels down", f"to NORMAL one by one, cooldown {cooldown}", command),
-        Target("ladder", "put aside, given back", "0 trades owed at the end", command),
+        Target("ladder", "deferred, backfilled", "0 trades outstanding at the end", command),
         Target("ladder", "every trade accounted for", "seen = stored + duplicate + … exactly", "k2ctl lake status"),
         Target("ladder", "verify after overload", "all acknowledged there, once, unaltered", "k2ctl verify"),
     ]
@@ -49,8 +49,8 @@ def measure_ladder(ground: Ground, wanted: Sequence[Target]) -> Results:
         checks = (
             ladder_climbed(seen.levels),
             ladder_descended(seen.moves),
-            given_back(counts, seen.total.aside, seen.total.returned, f"cooldown {LIVE.cooldown_s:.0f} s"),
-            books_balance(counts, built.acknowledged),
+            backfilled(counts, seen.total.deferred, seen.total.returned, f"cooldown {LIVE.cooldown_s:.0f} s"),
+            balance_holds(counts, built.acknowledged),
             prove(built.endpoints),
         )
         yield from (target.judged(check.held, check.measured) for target, check in zip(wanted, checks, strict=True))
@@ -96,8 +96,8 @@ def measure_kills(ground: Ground, wanted: Sequence[Target]) -> Results:
         yield wanted[0].judged(check.held and in_the_middle, measured)
 
 
-def _act(title: str) -> ActTold:
-    return ActTold(Billing(0, title, "", ()))
+def _act(title: str) -> ActResult:
+    return ActResult(Billing(0, title, "", ()))
 
 
 class _Teller(Audience):

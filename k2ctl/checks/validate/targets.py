@@ -7,7 +7,7 @@ from enum import StrEnum
 from k2ctl.profiles import Profile
 
 
-class Verdict(StrEnum):
+class TargetVerdict(StrEnum):
     """What became of a target; the words that people and scripts see."""
 
     PASS = "pass"  # noqa: S105
@@ -26,11 +26,11 @@ class Target:
 
     def judged(self, held: bool, measured: str) -> "Result":
         """The target, held to what was measured."""
-        return Result(self, Verdict.PASS if held else Verdict.SHORT, measured)
+        return Result(self, TargetVerdict.PASS if held else TargetVerdict.SHORT, measured)
 
     def not_measured(self, because: str) -> "Result":
         """The target, left open for a reason."""
-        return Result(self, Verdict.NOT_MEASURED, f"not measured, because {because}")
+        return Result(self, TargetVerdict.NOT_MEASURED, f"not measured, because {because}")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Result:
     """A target and its verdict. measured: the figures with their units, or why there are none."""
 
     target: Target
-    verdict: Verdict
+    verdict: TargetVerdict
     measured: str
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from k2ctl.checks.validate import figures, load, pressure, whole
-from k2ctl.checks.validate.targets import Absent, Ground, Result, Results, Step, Target, Verdict
+from k2ctl.checks.validate.targets import Absent, Ground, Result, Results, Step, Target, TargetVerdict
 from k2ctl.errors import CheckFailed, StackError, UsageError
 from k2ctl.stack.lifecycle import OWN_STACKS
 
@@ -44,14 +44,14 @@ class Validation:
     cpus: int = 1
     others_load: float = 0.0
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: TargetVerdict) -> int:
         """How many targets ended so."""
         return sum(result.verdict is verdict for result in self.results)
 
     @property
     def held(self) -> bool:
         """Nothing fell short, and something was measured."""
-        return not self.count(Verdict.SHORT) and self.count(Verdict.PASS) > 0
+        return not self.count(TargetVerdict.SHORT) and self.count(TargetVerdict.PASS) > 0
 
 
 def chosen(names: Sequence[str], steps: Sequence[Step] = STEPS) -> tuple[Step, ...]:
@@ -140,7 +140,7 @@ def failed(found: Validation) -> CheckFailed | None:
     """The error that a run ends in, if it does."""
     if found.held:
         return None
-    short = [result.target for result in found.results if result.verdict is Verdict.SHORT]
+    short = [result.target for result in found.results if result.verdict is TargetVerdict.SHORT]
     if not short:
         return CheckFailed("Nothing was measured.", "The reasons are above. Try: k2ctl validate --engine embedded")
     steps = " ".join(f"--only {name}" for name in dict.fromkeys(target.step for target in short))

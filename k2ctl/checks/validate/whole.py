@@ -12,8 +12,8 @@ from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target
 from k2ctl.checks.verify.proof import prove
 from k2ctl.cost.price_book import load_book
 from k2ctl.cost.pricing import Pricing
-from k2ctl.demo.pacing import Tempo
-from k2ctl.demo.result import ActTold, Audience
+from k2ctl.demo.pacing import Pacing
+from k2ctl.demo.result import ActResult, Audience
 from k2ctl.demo.scale import SCALES
 from k2ctl.demo.story import chosen, tell
 
@@ -50,7 +50,7 @@ def _demo_at_most_s(ground: Ground) -> float:
 
 def measure_demo(ground: Ground, wanted: Sequence[Target]) -> Results:
     """All four acts and the reconciliation."""
-    told = tell(ground.profile, ground.engine, chosen(()), Tempo(quick=not ground.full), _Reader(ground), prove)
+    told = tell(ground.profile, ground.engine, chosen(()), Pacing(quick=not ground.full), _Reader(ground), prove)
     good = sum(check.held for check in told.checks)
     red = "".join(f"; not: {check.claim} ({check.measured})" for check in told.checks if not check.held)
     held = told.held and told.seconds < _demo_at_most_s(ground)
@@ -63,7 +63,7 @@ class _Reader(Audience):
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
 
-    def begins(self, act: ActTold) -> None:
+    def begins(self, act: ActResult) -> None:
         self._ground.say(f"demo: {act.billing.title}")
 
     def step(self, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.load.acknowledged_log import SENT, Truth, joined
+from k2ctl.load.acknowledged_log import SENT, AcknowledgedLog, joined
 
 SLOTS_A_PASS: Final = 16_000_000
 """Some 12 bytes each are in memory at once."""
@@ -29,25 +29,25 @@ class Sessions:
     ours: np.ndarray
 
     @staticmethod
-    def of(truths: Sequence[Truth], ours: np.ndarray) -> "Sessions":
+    def of(logs: Sequence[AcknowledgedLog], ours: np.ndarray) -> "Sessions":
         """Several runs together. A session that was sent twice, a replayed file, is expected once."""
-        sent = np.concatenate([truth.sessions for truth in truths] or [np.zeros(0, SENT)])
+        sent = np.concatenate([log.sessions for log in logs] or [np.zeros(0, SENT)])
         names, first, code = np.unique(sent["session"], return_index=True, return_inverse=True)
         together = sent[first]
         for column in ("copies", "backwards"):
             together[column] = 0
             np.add.at(together[column], code, sent[column])
         unfinished = np.zeros(len(names), np.bool_)
-        for truth in truths:
-            if not truth.run.finished:
-                unfinished[np.searchsorted(names, truth.sessions["session"])] = True
-        intervals = _united([truth.intervals for truth in truths])
+        for log in logs:
+            if not log.run.finished:
+                unfinished[np.searchsorted(names, log.sessions["session"])] = True
+        intervals = _united([log.intervals for log in logs])
         low, high = np.full(len(names), np.iinfo(np.uint64).max, np.uint64), np.zeros(len(names), np.uint64)
         owner = np.searchsorted(names, intervals["session"])
         np.minimum.at(low, owner, intervals["low"])
         np.maximum.at(high, owner, intervals["high"])
         low = np.minimum(low, high)
-        failed = np.concatenate([truth.failed for truth in truths])
+        failed = np.concatenate([log.failed for log in logs])
         failed = failed[np.unique(failed[["session", "number"]], return_index=True)[1]]
         return Sessions(together, unfinished, low, high, intervals, failed, ours)
 

@@ -14,7 +14,7 @@ ACKNOWLEDGED: Final = 1
 UNCERTAIN: Final = 2
 """What a slot is to hold: nothing; a trade; a trade perhaps, because its delivery failed or its load was killed."""
 
-IN_LAKE, IN_TAIL, ASIDE, DEAD = 1, 2, 4, 8
+IN_LAKE, IN_TAIL, DEFERRED, DEAD = 1, 2, 4, 8
 
 NOWHERE: Final = -1
 """The place of a trade whose place in Kafka is not known: its order is not compared."""

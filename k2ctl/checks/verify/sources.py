@@ -1,13 +1,13 @@
-"""Where trades of a topic may be, pinned at one moment: the table, Kafka behind it, what is put aside, dead letters."""
+"""Where trades of a topic may be, pinned at one moment: the table, Kafka behind it, what is deferred, dead letters."""
 
 from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 
-from k2ctl.checks.verify.slots import ASIDE, DEAD, IN_LAKE, IN_TAIL, NOWHERE
+from k2ctl.checks.verify.slots import DEAD, DEFERRED, IN_LAKE, IN_TAIL, NOWHERE
 from k2ctl.deferred.spilled import spilled_rows
-from k2ctl.domain.checkpoint import Lane
+from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.topics import WireFormat, dead_letter_topic
 from k2ctl.domain.wire import CODECS
 from k2ctl.home import Endpoints
@@ -25,7 +25,7 @@ READ_RECORDS: Final = 200_000
 READ_TIMEOUT_S: Final = 30.0
 
 
-class Sources:
+class TradeSources:
     """One topic's sides. epoch: the incarnation of Kafka that runs now."""
 
     def __init__(self, endpoints: Endpoints, lake: Lake, topic: str, epoch: str, wire_format: WireFormat) -> None:
@@ -49,17 +49,17 @@ class Sources:
             yield from ((IN_LAKE, placed) for placed in stored_trades(self._pinned, self.topic, symbols))
         yield from ((IN_TAIL, placed) for placed in self._from_kafka(self.topic, self._tail()))
         if self._pinned is not None:
-            yield from ((ASIDE, placed) for placed in self._aside(self._pinned))
+            yield from ((DEFERRED, placed) for placed in self._deferred_rows(self._pinned))
         for placed in self._from_kafka(dead_letter_topic(self.topic), self._letters):
             # Where a letter lies says nothing of where its trade lay.
             yield DEAD, Placed(placed.trades, np.full(len(placed.trades), NOWHERE))
 
     def _tail(self) -> Ranges:
-        heads = self._pinned.progress.heads if self._pinned else {}
+        by_partition = self._pinned.checkpoints.by_partition if self._pinned else {}
         found = {}
         for partition, (low, high) in self._marks.items():
-            head = heads.get(Lane(self.topic, self.epoch, partition))
-            found[partition] = (max(low, head.next_offset if head else low), high)
+            checkpoint = by_partition.get(TopicPartition(self.topic, self.epoch, partition))
+            found[partition] = (max(low, checkpoint.next_offset if checkpoint else low), high)
         return found
 
     def _from_kafka(self, topic: str, ranges: Ranges) -> Iterator[Placed]:
@@ -80,9 +80,9 @@ class Sources:
         held = {p: (stable[p], end) for p, (at, end) in left.items() if stable[p] <= at}
         self.unread = open_transaction(held) if held else "Kafka did not give all of what it holds in time"
 
-    def _aside(self, pinned: Pinned) -> Iterator[Placed]:
-        """What is owed: from spill files, and from Kafka what was shed or lies in a file that is damaged."""
-        entries, damaged = pinned.progress.ledger.of(self.topic).entries, {""}
+    def _deferred_rows(self, pinned: Pinned) -> Iterator[Placed]:
+        """What is outstanding: from spill files, and from Kafka what was shed or lies in a file that is damaged."""
+        entries, damaged = pinned.checkpoints.ledger.of(self.topic).entries, {""}
         for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
             rows, intact = spilled_rows(pinned, file, self.topic, epoch)
             if not intact:

@@ -8,8 +8,8 @@ from k2ctl.checks.verify.slots import Interval
 from k2ctl.errors import CheckFailed
 
 FINDINGS_KEPT: Final = 1000
-FAULTS: Final = ("missing", "duplicated", "altered", "out of order", "unexpected", "put aside", "dead-lettered")
-"""What `verify` lists, the worst first. Put aside is owed and not lost: `k2ctl backfill` gives it back."""
+FAULTS: Final = ("missing", "duplicated", "altered", "out of order", "unexpected", "deferred", "dead-lettered")
+"""What `verify` lists, the worst first. Deferred is outstanding and not lost: `k2ctl backfill` backfills it."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,15 @@ def failed(results: Sequence[Verified]) -> CheckFailed | None:
     if all(result.holds for result in results):
         return None
     count = {fault: sum(result.faults[fault] for result in results) for fault in FAULTS}
-    owed, dead = count.pop("put aside"), count.pop("dead-lettered")
+    outstanding, dead = count.pop("deferred"), count.pop("dead-lettered")
     if any(count.values()) or any(result.too_few for result in results):
         return CheckFailed(
             "The table and the tail do not hold exactly what was acknowledged.", "What is affected: k2ctl verify --json"
         )
-    if owed:
-        return CheckFailed(f"{owed:,} trades are put aside and not in the table yet.", "Give them back: k2ctl backfill")
+    if outstanding:
+        return CheckFailed(
+            f"{outstanding:,} trades are deferred and not in the table yet.", "Backfill them: k2ctl backfill"
+        )
     topic = next(result.topic for result in results if result.faults["dead-lettered"])
     return CheckFailed(
         f"{dead:,} trades were refused as impossible, and are dead letters.",

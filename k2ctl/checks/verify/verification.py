@@ -2,7 +2,7 @@
 
 1. Pin a snapshot and its offsets, and take the watermarks: both sides of one seam.
 2. Lay out a slot for each number that was sent, some million at a time.
-3. Fill the slots from the table, from Kafka behind the offsets, from what is put aside, from the dead letters.
+3. Fill the slots from the table, from Kafka behind the offsets, from what is deferred, from the dead letters.
 4. Compare: slots that are empty, full twice, or should be empty; checksums of stretches; the order in Kafka.
 """
 
@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from k2ctl.checks.verify.sessions import Sessions
-from k2ctl.checks.verify.slots import ACKNOWLEDGED, ASIDE, DEAD, IN_LAKE, IN_TAIL, UNCERTAIN, Interval, Slots
-from k2ctl.checks.verify.sources import Sources
+from k2ctl.checks.verify.slots import ACKNOWLEDGED, DEAD, DEFERRED, IN_LAKE, IN_TAIL, UNCERTAIN, Interval, Slots
+from k2ctl.checks.verify.sources import TradeSources
 from k2ctl.checks.verify.verdict import Verified
 from k2ctl.domain.topics import WireFormat
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.load.acknowledged_log import Truth, recorded
+from k2ctl.load.acknowledged_log import AcknowledgedLog, recorded
 
 Say = Callable[[str], None]
 
@@ -36,45 +36,45 @@ def verify(endpoints: Endpoints, say: Say, *, every_epoch: bool = False) -> list
     every = list(recorded())
     with BrokerAdmin(endpoints) as admin:
         there = admin.topics()
-        now = {topic: admin.epoch(topic) if topic in there else "" for topic in {truth.run.topic for truth in every}}
-    chosen = [truth for truth in every if every_epoch or truth.run.epoch == now[truth.run.topic]]
+        now = {topic: admin.epoch(topic) if topic in there else "" for topic in {log.run.topic for log in every}}
+    chosen = [log for log in every if every_epoch or log.run.epoch == now[log.run.topic]]
     if not chosen:
         also = f" {len(every):,} were sent to an earlier one: k2ctl verify --all-epochs" if every else ""
         raise CheckFailed("No load has been recorded for this Kafka." + also, "Make one: k2ctl load --rate 10k")
-    by_topic: dict[tuple[str, WireFormat], list[Truth]] = {}
-    for truth in chosen:
-        by_topic.setdefault((truth.run.topic, "json" if truth.run.wire_format == "json" else "sbe"), []).append(truth)
-    ours = np.unique(np.concatenate([truth.sessions["session"] for truth in every]))
+    by_topic: dict[tuple[str, WireFormat], list[AcknowledgedLog]] = {}
+    for log in chosen:
+        by_topic.setdefault((log.run.topic, "json" if log.run.wire_format == "json" else "sbe"), []).append(log)
+    ours = np.unique(np.concatenate([log.sessions["session"] for log in every]))
     with Lake.at(endpoints) as lake:
         results = [
-            _held(truths, Sessions.of(truths, ours), Sources(endpoints, lake, topic, now[topic], wire_format), say)
-            for (topic, wire_format), truths in by_topic.items()
+            _held(logs, Sessions.of(logs, ours), TradeSources(endpoints, lake, topic, now[topic], wire_format), say)
+            for (topic, wire_format), logs in by_topic.items()
         ]
     for result in results:
         result.elsewhere = not_looked_at(every, chosen, result.topic)
     return results
 
 
-def not_looked_at(every: Sequence[Truth], chosen: Sequence[Truth], topic: str) -> dict[str, int]:
+def not_looked_at(every: Sequence[AcknowledgedLog], chosen: Sequence[AcknowledgedLog], topic: str) -> dict[str, int]:
     """Earlier incarnation of a topic → trades that it acknowledged to loads that are left out."""
     left_out: dict[str, int] = {}
-    looked_at = {truth.run.epoch for truth in chosen}
-    for truth in every:
-        if truth.run.topic == topic and truth.run.epoch not in looked_at:
-            left_out[truth.run.epoch] = left_out.get(truth.run.epoch, 0) + truth.run.acknowledged
+    looked_at = {log.run.epoch for log in chosen}
+    for log in every:
+        if log.run.topic == topic and log.run.epoch not in looked_at:
+            left_out[log.run.epoch] = left_out.get(log.run.epoch, 0) + log.run.acknowledged
     return left_out
 
 
-def _held(truths: Sequence[Truth], sessions: Sessions, sources: Sources, say: Say) -> Verified:
+def _held(logs: Sequence[AcknowledgedLog], sessions: Sessions, sources: TradeSources, say: Say) -> Verified:
     """One topic: the comparison, pass by pass."""
-    unfinished = [truth.run for truth in truths if not truth.run.finished]
+    unfinished = [log.run for log in logs if not log.run.finished]
     result = Verified(
         sources.topic,
         sources.epoch,
-        len({truth.run.run_id for truth in truths}),
+        len({log.run.run_id for log in logs}),
         len(unfinished),
         symbols=len(np.unique(sessions.sent["symbol"])),
-        acknowledged=sum(truth.run.acknowledged for truth in truths),
+        acknowledged=sum(log.run.acknowledged for log in logs),
         copies=int(sessions.sent["copies"].sum()),
     )
     passes = list(sessions.passes())
@@ -110,5 +110,5 @@ def _compare(slots: Slots, result: Verified) -> None:
     result.uncompared += uncompared
     result.note("out of order", slots.out_of_order())
     result.note("unexpected", [Interval(name, *what) for name, what in sorted(slots.unexpected_of.items())])
-    result.note("put aside", slots.runs(slots.found == ASIDE))
+    result.note("deferred", slots.runs(slots.found == DEFERRED))
     result.note("dead-lettered", slots.runs(slots.found == DEAD))

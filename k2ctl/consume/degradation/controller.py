@@ -13,7 +13,7 @@ from k2ctl.profiles.model import Degradation, Level
 
 
 @dataclass(frozen=True)
-class Signals:
+class PressureSignals:
     """What the level follows. None means unknown: it never improves the level.
 
     lag_trades: trades not yet admitted, the minimum over the window. memory: share of this process's limit.
@@ -107,7 +107,7 @@ class Controller:
         """Seconds until a better level may be entered."""
         return max(0.0, self._changed_s + self._policy.cooldown_s - self._clock.monotonic_s())
 
-    def update(self, signals: Signals) -> Level:
+    def update(self, signals: PressureSignals) -> Level:
         """Follow the signals; returns the level that holds from now on."""
         demanded, reason = self._demanded(signals)
         if demanded > self._current:
@@ -117,7 +117,7 @@ class Controller:
         self._update_intake(demanded, signals)
         return self.level
 
-    def _update_intake(self, demanded: int, signals: Signals) -> None:
+    def _update_intake(self, demanded: int, signals: PressureSignals) -> None:
         """Closed where the level is entered, open again where it could be left: the cooldown is not waited for.
 
         Producers have nothing to gain from waiting while the lag is small, and the level goes on protecting what
@@ -130,7 +130,7 @@ class Controller:
         elif self._may_leave(signals):
             self._intake_closed = False
 
-    def _demanded(self, signals: Signals) -> tuple[int, str]:
+    def _demanded(self, signals: PressureSignals) -> tuple[int, str]:
         if signals.trouble:
             return len(self._levels) - 1, signals.trouble
         for number in range(len(self._levels) - 1, 0, -1):
@@ -144,7 +144,7 @@ class Controller:
                 return number, f"lag {signals.lag_seconds:.1f} s ≥ {level.lag_seconds:g} s"
         return 0, ""
 
-    def _may_leave(self, signals: Signals) -> bool:
+    def _may_leave(self, signals: PressureSignals) -> bool:
         if signals.lag_trades is None or signals.memory is None or signals.trouble:
             return False
         limit_s = self.level.lag_seconds
@@ -163,7 +163,7 @@ class Controller:
         self.transitions.append(Transition(self._clock.now_us(), before, self.level.name, reason))
 
 
-def _shown(signals: Signals) -> str:
+def _shown(signals: PressureSignals) -> str:
     lag = "unknown" if signals.lag_trades is None else f"{signals.lag_trades:,} trades"
     memory = "unknown" if signals.memory is None else f"{signals.memory:.0%}"
     return f"lag {lag}, memory {memory}"

@@ -38,7 +38,7 @@ class MemoryGauge:
         return int(self._process.memory_info().rss)
 
     def share(self, state_bytes: int, planned_bytes: int = 0) -> float:
-        """Resident memory by its limit; freed pools are given back to the system before it counts as pressure.
+        """Resident memory by its limit; freed pools are backfilled to the system before it counts as pressure.
 
         state_bytes: what planned state takes now. planned_bytes: what it may come to, and nobody else may have.
         """
@@ -75,7 +75,7 @@ class Slope:
 
 
 class Budget:
-    """A cap on processed trades per second, to show a machine under pressure. Putting aside costs nothing."""
+    """A cap on processed trades per second, to show a machine under pressure. Deferring  costs nothing."""
 
     def __init__(self, per_s: float | None, clock: Clock) -> None:
         self.per_s = per_s

@@ -1,20 +1,21 @@
-"""The table's books at one moment: do the counters add up, and is every file there in which trades were put aside."""
+"""The table's balance at one moment: do the counters add up, and is every file there in which trades were deferred."""
 
 from dataclasses import dataclass
 
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.live_files import live_files
-from k2ctl.lake.side_folder import SPILL, AsideFolder, aside_locations, ledger_of
+from k2ctl.lake.side_folder import SPILL, SideFolder, ledger_of, side_locations
 
 
 @dataclass(frozen=True)
-class Books:
+class Balance:
     """What the table says of itself, against what lies there.
 
-    unbalanced: lanes in which seen is not the sum of its parts. rows: what the data files hold; equals total.stored.
-    owed: trades put aside. missing_spills: files that the ledger names and that are not there. forgotten_spills:
+    unbalanced: partitions in which seen is not the sum of its parts. rows: what the data files hold; equals
+    total.stored.
+    outstanding: trades deferred. missing_spills: files that the ledger names and that are not there. forgotten_spills:
     files that it does not name; a consumer that is about to commit has some too. ended: earlier incarnations of topics,
     which were given up with what was unread of them.
     """
@@ -22,18 +23,18 @@ class Books:
     rows: int
     total: Counts
     unbalanced: tuple[str, ...]
-    owed: int
+    outstanding: int
     missing_spills: tuple[str, ...]
     forgotten_spills: tuple[str, ...]
     ended: tuple[str, ...] = ()
 
     @property
     def balanced(self) -> bool:
-        """The accounting identity holds in every lane, and the rows stored are the rows that are there."""
+        """The accounting identity holds in every partition, and the rows stored are the rows that are there."""
         return not self.unbalanced and self.total.stored == self.rows
 
 
-def read_books(lake: Lake) -> Books | None:
+def read_balance(lake: Lake) -> Balance | None:
     """Read them, from one metadata file; None before the first consumer has made the table.
 
     Raises:
@@ -44,26 +45,34 @@ def read_books(lake: Lake) -> Books | None:
         return None
     with lake.answering():
         # Listed before the metadata is read: what is committed in between is then known.
-        before = set(AsideFolder(table).names(SPILL))
+        before = set(SideFolder(table).names(SPILL))
         table = lake.table()
-        progress, ledger, owed = progress_of(table), ledger_of(table), _spill_names(lake)
-        missing = owed - before - set(AsideFolder(table).names(SPILL))
-        return Books(
+        checkpoints, ledger, outstanding = checkpoints_of(table), ledger_of(table), _spill_names(lake)
+        missing = outstanding - before - set(SideFolder(table).names(SPILL))
+        return Balance(
             rows=sum(file.rows for file in live_files(table)),
-            total=progress.total(),
+            total=checkpoints.total(),
             unbalanced=tuple(
-                f"{lane.topic} partition {lane.partition}"
-                for lane, head in sorted(progress.heads.items())
-                if not head.counts.balanced
+                f"{partition.topic} partition {partition.partition}"
+                for partition, checkpoint in sorted(checkpoints.by_partition.items())
+                if not checkpoint.counts.balanced
             ),
-            owed=ledger.count,
-            # One that was given back since is no longer named.
+            outstanding=ledger.count,
+            # One that was backfilled since is no longer named.
             missing_spills=tuple(sorted(missing & _spill_names(lake))) if missing else (),
-            forgotten_spills=tuple(sorted(before - owed)),
-            ended=tuple(sorted({lane.epoch for lane in progress.heads if lane.partition == RETIRED_PARTITION})),
+            forgotten_spills=tuple(sorted(before - outstanding)),
+            ended=tuple(
+                sorted(
+                    {
+                        partition.epoch
+                        for partition in checkpoints.by_partition
+                        if partition.partition == RETIRED_PARTITION
+                    }
+                )
+            ),
         )
 
 
 def _spill_names(lake: Lake) -> set[str]:
-    locations = aside_locations(lake.table())
+    locations = side_locations(lake.table())
     return {location.rpartition("/")[2] for location in locations if f"/{SPILL}/" in location}

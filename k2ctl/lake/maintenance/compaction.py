@@ -20,7 +20,7 @@ from k2ctl.clock import Clock
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import ancestors, progress_of
+from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import Layout, delete_files, layout_of
 from k2ctl.lake.intact import checked
@@ -92,7 +92,7 @@ class Compactor:
         try:
             with self._lake.answering():
                 table = self._lake.table()
-                progress_of(table)
+                checkpoints_of(table)
                 check_writable(TABLE, table)
                 checked(table.io, (Listed.of(file.file) for file in files), anew=True)
                 merged = merge(self._lake, table, files, self._between_chunks)
@@ -132,13 +132,13 @@ class Compactor:
             table = self._lake.table()
             if one.uncertain and _has_landed(table.metadata, compaction_id):
                 return one.number
-            progress = progress_of(table)  # a table that was rolled back is not to be built upon
+            checkpoints = checkpoints_of(table)  # a table that was rolled back is not to be built upon
             if layout_of(table) != layout:
                 raise _Outdated
             with (
                 QuickTransaction(table) as transaction,
                 transaction.update_snapshot(
-                    snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id, **kept(progress)}
+                    snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id, **kept(checkpoints)}
                 ).overwrite() as overwrite,
             ):
                 for file in old:
@@ -157,7 +157,7 @@ class Compactor:
                 longest_pause_s=LONGEST_PAUSE_S,
             )
         except (Interrupted, ValidationException, _Outdated) as error:
-            if not last.uncertain:  # else the table may have the merged files, and the collector decides
+            if not last.uncertain:  # else the table may have the merged files, and the orphan removal decides
                 with suppress(LakeError):
                     delete_files(self._lake.table(), new)
             if isinstance(error, _Outdated):

@@ -8,22 +8,22 @@ from typing import Final
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.live_files import LiveFile, by_hour, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor
 from k2ctl.lake.maintenance.lease import Lease
-from k2ctl.lake.maintenance.orphans import Collected, collect
+from k2ctl.lake.maintenance.orphans import OrphansRemoved, remove_orphans
 from k2ctl.lake.maintenance.size_tiers import due
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.transaction import QuickTransaction
-from k2ctl.profiles.model import Lake as LakeProfile
+from k2ctl.profiles.model import LakeSettings as LakeProfile
 
 STEP_EVERY_S: Final = 5.0
 """With four commits a second an hour gains twenty files in this time, so that it stays under forty."""
 
 EXPIRE_EVERY_S: Final = 60.0
-COLLECT_EVERY_S: Final = 600.0
+REMOVE_ORPHANS_EVERY_S: Final = 600.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class MaintenanceReport:
 
     compaction: Compaction | None = None
     expired: int = 0
-    collected: Collected | None = None
+    collected: OrphansRemoved | None = None
 
 
 class Maintainer:
@@ -45,7 +45,7 @@ class Maintainer:
         self._lease = Lease(lake, clock)
         self._compactor = Compactor(lake, clock, self._lease, stop)
         self._expire_due_s = clock.monotonic_s() + EXPIRE_EVERY_S
-        self._collect_due_s = clock.monotonic_s() + COLLECT_EVERY_S
+        self._collect_due_s = clock.monotonic_s() + REMOVE_ORPHANS_EVERY_S
 
     def step(self) -> MaintenanceReport | None:
         """One piece of work, or None when nothing is due or another process holds the lease.
@@ -85,13 +85,13 @@ class Maintainer:
     def _collection(self) -> MaintenanceReport | None:
         if self._clock.monotonic_s() < self._collect_due_s:
             return None
-        self._collect_due_s = self._clock.monotonic_s() + COLLECT_EVERY_S
-        collected = collect(self._lake, self._profile.collect_after_s, self._clock)
+        self._collect_due_s = self._clock.monotonic_s() + REMOVE_ORPHANS_EVERY_S
+        collected = remove_orphans(self._lake, self._profile.orphans_after_s, self._clock)
         return MaintenanceReport(collected=collected) if collected.files else None
 
 
 def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
-    """Drop the snapshots that `retention` lets go; returns how many. Their files are left to the collector.
+    """Drop the snapshots that `retention` lets go; returns how many. Their files are left to the orphan removal.
 
     Raises:
         LakeError: appenders won every race, or the catalog does not answer.
@@ -99,7 +99,7 @@ def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
 
     def once(_: Try) -> int:
         table = lake.table()
-        progress_of(table)  # the snapshots that lead back to its offsets stay
+        checkpoints_of(table)  # the snapshots that lead back to its offsets stay
         with QuickTransaction(table) as transaction:
             return retention.stage(transaction, clock.now_us() // 1000)
 
@@ -138,7 +138,7 @@ class MaintenanceTotals:
     compactions: int = 0
     files_merged: int = 0
     snapshots_expired: int = 0
-    files_collected: int = 0
+    orphans_removed: int = 0
     last_error: str = ""
 
     def counts(self) -> dict[str, int]:
@@ -154,7 +154,7 @@ class MaintenanceTotals:
             self.compactions + (merged is not None),
             self.files_merged + (merged.files_before if merged else 0),
             self.snapshots_expired + report.expired,
-            self.files_collected + (report.collected.files if report.collected else 0),
+            self.orphans_removed + (report.collected.files if report.collected else 0),
         )
 
 

@@ -1,4 +1,4 @@
-"""The collector: deletes files that nothing refers to any more. pyiceberg's expiry deletes none.
+"""The orphan removal: deletes files that nothing refers to any more. pyiceberg's expiry deletes none.
 
 A file is garbage when it lies under the table's location, no snapshot and no entry of the metadata log reaches
 it, and it is older than the longest that a writer may take between writing a file and committing it, or a query
@@ -19,13 +19,13 @@ from k2ctl.clock import Clock
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.database import rows_of
 from k2ctl.lake.dedup_files import live_dedup_names
 from k2ctl.lake.manifests import all_manifests, entries_of
 from k2ctl.lake.place import SUFFIX as METADATA
 from k2ctl.lake.place import last_commit, read_all
-from k2ctl.lake.side_folder import QUARANTINE, SUFFIX, aside_locations
+from k2ctl.lake.side_folder import QUARANTINE, SUFFIX, side_locations
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Orphan:
 
 
 @dataclass(frozen=True)
-class Collected:
-    """What the collector removed, or with `dry_run` would remove; `young` orphans were left for later."""
+class OrphansRemoved:
+    """What the orphan removal removed, or with `dry_run` would remove; `young` orphans were left for later."""
 
     files: int
     bytes: int
@@ -47,10 +47,10 @@ class Collected:
     dry_run: bool
 
 
-def collect(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bool = False) -> Collected:
+def remove_orphans(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bool = False) -> OrphansRemoved:
     """Delete the orphans that are older than `older_than_s`; a file that is gone already is no error."""
     table = lake.table()
-    progress_of(table)  # in a table that was rolled back the way back stays open
+    checkpoints_of(table)  # in a table that was rolled back the way back stays open
     lake.require_known(TABLE, table)
     with lake.answering():
         found = orphans(lake, clock)
@@ -62,7 +62,7 @@ def collect(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bool = Fa
                 filesystem.delete_file(_path(root, orphan.name))
             except FileNotFoundError:
                 continue
-    return Collected(len(old), sum(orphan.bytes for orphan in old), len(found) - len(old), dry_run)
+    return OrphansRemoved(len(old), sum(orphan.bytes for orphan in old), len(found) - len(old), dry_run)
 
 
 def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
@@ -78,9 +78,11 @@ def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
     reachable = reachable_names(table)
     others = Others(lake, table, [file.name for file in listed if file.name not in reachable])
     reachable |= others.reachable
-    owed = {location.rpartition("/")[2] for location in aside_locations(table)} | others.aside
-    owed |= live_dedup_names(table, [file.name.rpartition("/")[2] for file in beside], clock.now_us())
-    forgotten = [file for file in beside if file.name.rpartition("/")[2] not in owed and QUARANTINE not in file.name]
+    outstanding = {location.rpartition("/")[2] for location in side_locations(table)} | others.aside
+    outstanding |= live_dedup_names(table, [file.name.rpartition("/")[2] for file in beside], clock.now_us())
+    forgotten = [
+        file for file in beside if file.name.rpartition("/")[2] not in outstanding and QUARANTINE not in file.name
+    ]
     left = [file for file in listed if file.name not in reachable and not others.holds(file.name)]
     return left + forgotten
 
@@ -104,7 +106,7 @@ def reachable_names(table: Table, root: str = "") -> set[str]:
 class Others:
     """What lies at a table's place and is not its own: nobody but its owner may say that it is not needed.
 
-    Of every other table that the database knows, its files, whatever is under its own location, and what it owes. Of
+    Of every other table that the database knows, its files, whatever is under its own location, and what it lacks. Of
     metadata that nobody knows, everything that it names: a writer may be about to make it the table's own.
     """
 
@@ -132,7 +134,7 @@ class Others:
             other = Table(tuple(name.split(".")), metadata, location, table.io, lake.catalog)
             self.reachable |= reachable_names(other, root)
             if other.location().rstrip("/") == root:
-                self.aside |= {spilled.rpartition("/")[2] for spilled in aside_locations(other)}
+                self.aside |= {spilled.rpartition("/")[2] for spilled in side_locations(other)}
         except FileNotFoundError:
             return  # without its metadata it names nothing
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The table's condition: how many snapshots, files and rows, how far it has read, and whether the books balance."""
+"""The table's status: how many snapshots, files and rows, how far it has read, and whether the counts balance."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import RolledBack
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of, recorded_progress
+from k2ctl.lake.checkpoints import checkpoints_of, recorded_progress
 from k2ctl.lake.live_files import LiveFile, hours_name, live_files
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.orphans import orphans
@@ -16,7 +16,7 @@ from k2ctl.lake.opened import unwritable_for
 
 
 @dataclass(frozen=True)
-class HourCondition:
+class HourStatus:
     """An hour of the table, `2014-03-10T05` in UTC; or the several hours that files of others hold."""
 
     hour: str
@@ -26,8 +26,8 @@ class HourCondition:
 
 
 @dataclass(frozen=True)
-class LaneCondition:
-    """A lane's head. partition: None for the sum of a whole epoch that is gone."""
+class PartitionCheckpoint:
+    """A partition's checkpoint. partition: None for the sum of a whole epoch that is gone."""
 
     topic: str
     epoch: str
@@ -38,10 +38,11 @@ class LaneCondition:
 
 
 @dataclass(frozen=True)
-class LakeCondition:
+class TableStatus:
     """The state of the table at one snapshot.
 
-    balanced: the accounting identity holds in every lane, and the rows stored by all lanes are the rows that the
+    balanced: the accounting identity holds in every partition, and the rows stored by all partitions are the rows that
+    the
     table holds. orphan_files, orphan_bytes: on disk, but no snapshot leads there. maintained_by: who holds the
     maintenance lease. rolled_back: what is wrong and what to do, of a table whose offsets are not from its snapshot.
     not_writable: why it takes no rows as another program has left it, and what to do.
@@ -54,8 +55,8 @@ class LakeCondition:
     files: int
     rows: int
     bytes: int
-    hours: tuple[HourCondition, ...]
-    lanes: tuple[LaneCondition, ...]
+    hours: tuple[HourStatus, ...]
+    partitions: tuple[PartitionCheckpoint, ...]
     total: Counts
     balanced: bool
     orphan_files: int
@@ -65,16 +66,16 @@ class LakeCondition:
     not_writable: tuple[str, ...] = ()
 
 
-def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
+def status_of(lake: Lake, clock: Clock) -> TableStatus:
     """Look at the table.
 
     Raises:
         LakeError: there is no table, or its offsets cannot be read.
     """
     table, rolled_back = lake.table(), ""
-    metadata, progress = table.metadata, recorded_progress(table)
+    metadata, checkpoints = table.metadata, recorded_progress(table)
     try:
-        progress_of(table)
+        checkpoints_of(table)
     except RolledBack as error:
         rolled_back = f"{error} {error.hint}"
     snapshot = metadata.current_snapshot()
@@ -83,23 +84,23 @@ def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
     for file in files:
         by_hours[file.hour, file.last_hour].append(file)
     hours = tuple(
-        HourCondition(hours_name(*at), len(members), sum(f.rows for f in members), sum(f.bytes for f in members))
+        HourStatus(hours_name(*at), len(members), sum(f.rows for f in members), sum(f.bytes for f in members))
         for at, members in sorted(by_hours.items())
     )
-    lanes = tuple(
-        LaneCondition(
-            lane.topic,
-            lane.epoch,
-            None if lane.partition == RETIRED_PARTITION else lane.partition,
-            head.next_offset,
-            head.counts,
-            head.counts.balanced,
+    partitions = tuple(
+        PartitionCheckpoint(
+            partition.topic,
+            partition.epoch,
+            None if partition.partition == RETIRED_PARTITION else partition.partition,
+            checkpoint.next_offset,
+            checkpoint.counts,
+            checkpoint.counts.balanced,
         )
-        for lane, head in sorted(progress.heads.items())
+        for partition, checkpoint in sorted(checkpoints.by_partition.items())
     )
-    total, rows = progress.total(), sum(hour.rows for hour in hours)
+    total, rows = checkpoints.total(), sum(hour.rows for hour in hours)
     found = orphans(lake, clock)
-    return LakeCondition(
+    return TableStatus(
         location=table.location(),
         snapshot_id=snapshot.snapshot_id if snapshot else None,
         snapshot_age_s=max(0.0, clock.now_us() / 1e6 - snapshot.timestamp_ms / 1e3) if snapshot else None,
@@ -108,9 +109,9 @@ def condition_of(lake: Lake, clock: Clock) -> LakeCondition:
         rows=rows,
         bytes=sum(file.bytes for file in files),
         hours=hours,
-        lanes=lanes,
+        partitions=partitions,
         total=total,
-        balanced=all(lane.balanced for lane in lanes) and total.stored == rows and not rolled_back,
+        balanced=all(partition.balanced for partition in partitions) and total.stored == rows and not rolled_back,
         orphan_files=len(found),
         orphan_bytes=sum(orphan.bytes for orphan in found),
         maintained_by=Lease(lake, clock).holder(),

@@ -11,11 +11,11 @@ import httpx
 import numpy as np
 import pytest
 
-from k2ctl.api.engine import Engine
+from k2ctl.api.engine import WarmEngine
 from k2ctl.api.server import listen, server
 from k2ctl.api.settings import Keys, Limits, Settings
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
@@ -32,7 +32,7 @@ class Service:
     """A running service and what lies behind it."""
 
     url: str
-    engine: Engine
+    engine: WarmEngine
     endpoints: Endpoints
     topic: str
     client: httpx.Client
@@ -44,7 +44,7 @@ class Service:
 @contextmanager
 def serving(endpoints: Endpoints, topic: str, settings: Settings) -> Iterator[Service]:
     """A server on a thread of its own."""
-    engine = Engine(endpoints, settings.limits, topic)
+    engine = WarmEngine(endpoints, settings.limits, topic)
     with listen(settings) as socket:
         running = server(engine, settings)
         thread = threading.Thread(target=running.run, args=([socket],))
@@ -78,7 +78,8 @@ def platform(stack: Endpoints, folder: Path, exchange: str) -> tuple[Endpoints, 
     produce_trades(endpoints, topic, made[450:])
     with Lake.at(endpoints) as opened:
         TableWriter(opened, SystemClock()).commit(
-            [make_rows(made[:STORED], topic="another")], {Lane("another", "e", 0): Advance(0, STORED, Counts(600, 600))}
+            [make_rows(made[:STORED], topic="another")],
+            {TopicPartition("another", "e", 0): OffsetDelta(0, STORED, Counts(600, 600))},
         )
     return endpoints, topic
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from k2ctl.api.engine import Engine
+from k2ctl.api.engine import WarmEngine
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.domain.topics import trades_topic
@@ -69,7 +69,7 @@ class Busy:
 
 
 @pytest.fixture
-def busy(embedded_stack: Endpoints, home: Path, exchange: str) -> Iterator[tuple[Busy, Engine]]:
+def busy(embedded_stack: Endpoints, home: Path, exchange: str) -> Iterator[tuple[Busy, WarmEngine]]:
     lake = home / "lake"
     lake.mkdir()
     endpoints = replace(
@@ -79,7 +79,7 @@ def busy(embedded_stack: Endpoints, home: Path, exchange: str) -> Iterator[tuple
     threads = [threading.Thread(target=target) for target in (platform.produce, platform.keep_house)]
     for thread in threads:
         thread.start()
-    engine = Engine(endpoints, Limits(), platform.topic)
+    engine = WarmEngine(endpoints, Limits(), platform.topic)
     yield platform, engine
     platform.stop.set()
     for thread in threads:
@@ -89,7 +89,7 @@ def busy(embedded_stack: Endpoints, home: Path, exchange: str) -> Iterator[tuple
     engine.close()
 
 
-def ask_many(platform: Busy, engine: Engine, count: int) -> int:
+def ask_many(platform: Busy, engine: WarmEngine, count: int) -> int:
     """Compare `count` answers with the oracle; returns how many had rows of both sides."""
     rng, both = random.Random(11), 0
     while platform.acknowledged < 2000:
@@ -121,13 +121,13 @@ def _ask(session: Session, code: int, window: Window):  # type: ignore[no-untype
     return session.recent(f"S{code:02d}", window)
 
 
-def test_every_warm_answer_is_exact(busy: tuple[Busy, Engine]) -> None:
+def test_every_warm_answer_is_exact(busy: tuple[Busy, WarmEngine]) -> None:
     platform, engine = busy
     assert ask_many(platform, engine, 250) > 50
 
 
 @pytest.mark.slow
-def test_a_thousand_warm_answers_are_exact(busy: tuple[Busy, Engine]) -> None:
+def test_a_thousand_warm_answers_are_exact(busy: tuple[Busy, WarmEngine]) -> None:
     platform, engine = busy
     assert ask_many(platform, engine, 1000) > 200
 
@@ -144,7 +144,7 @@ def test_a_kafka_that_is_gone_is_an_error_and_no_empty_list(
         catalog_uri=f"sqlite:///{home}/lake/catalog.db",
         warehouse=f"file://{home}/lake/warehouse",
     )
-    engine = Engine(dead, Limits(), "market.equities.trades.gone")
+    engine = WarmEngine(dead, Limits(), "market.equities.trades.gone")
     try:
         with pytest.raises(BrokerError):
             engine.ask(lambda session: session.recent("S01"))

@@ -190,7 +190,7 @@ def test_never_more_streams_than_the_limit_follow_however_they_race(serve: Calla
     assert found == [b"HTTP/1.1 200"] * 20 + [b"HTTP/1.1 503"] * 40
     limit_s = time.monotonic() + 10
     while "k2_api_streams_open 0.0" not in httpx.get(f"{service.url}/metrics", headers=KEY).text:
-        assert time.monotonic() < limit_s, "places are not given back"
+        assert time.monotonic() < limit_s, "places are not backfilled"
         time.sleep(0.1)
 
 

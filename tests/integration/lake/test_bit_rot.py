@@ -73,7 +73,7 @@ def readers(endpoints: Endpoints) -> dict[str, Callable[[], Any]]:
             with Lake.at(endpoints) as lake:
                 pinned = pin(lake)
                 assert pinned is not None
-                ours = next(iter(pinned.progress.heads))
+                ours = next(iter(pinned.checkpoints.by_partition))
                 return read(pinned, ours.topic, ours.epoch)
 
         return reading
@@ -91,7 +91,7 @@ def readers(endpoints: Endpoints) -> dict[str, Callable[[], Any]]:
     with Lake.at(endpoints) as lake:
         pinned = pin(lake)
         assert pinned is not None
-        topic = next(iter(pinned.progress.heads)).topic
+        topic = next(iter(pinned.checkpoints.by_partition)).topic
         some = make_rows(np.concatenate([placed.trades for placed in stored_trades(pinned, topic, None)])[:200])
     partitions = range(64)
 

@@ -45,7 +45,7 @@ from pyiceberg.types import (
 )
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane, Progress
+from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.rows import HOUR_US, NOT_IN_REFERENCE
 from k2ctl.domain.topics import TABLE
 from k2ctl.domain.window import WHOLE_HISTORY
@@ -55,7 +55,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance import compaction
 from k2ctl.lake.maintenance.compaction import Compaction
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
-from k2ctl.lake.maintenance.status import condition_of
+from k2ctl.lake.maintenance.status import status_of
 from k2ctl.lake.manifests import all_manifests
 from k2ctl.lake.recent_rows import recent_rows
 from k2ctl.lake.sequence_numbers import sequenced_rows
@@ -87,7 +87,9 @@ class Appender:
             start, end = self.committed, self.committed + 50
             rows = make_rows(make_trades(50, start), start)
             rows = replace(rows, reference=np.full(len(rows), NOT_IN_REFERENCE, np.int32))
-            done = self._writer.commit([rows], {Lane("t", "e", 0): Advance(start, end, Counts(seen=50, stored=50))})
+            done = self._writer.commit(
+                [rows], {TopicPartition("t", "e", 0): OffsetDelta(start, end, Counts(seen=50, stored=50))}
+            )
             assert not done.fenced
             self.committed = end
 
@@ -220,7 +222,7 @@ def test_a_spec_that_one_file_cannot_fill_is_refused_at_once(lake: Lake, transfo
             commit()
         assert "DROP PARTITION FIELD by_" in refused.value.hint
     assert len(raw(lake).scan().to_arrow()) == 50
-    (why,) = condition_of(lake, CLOCK).not_writable
+    (why,) = status_of(lake, CLOCK).not_writable
     assert "is partitioned by" in why
     assert len(newest(lake)) == 50
 
@@ -476,15 +478,15 @@ def test_a_table_registered_again_from_an_older_metadata_file_goes_on_from_there
 def test_a_spec_that_changes_between_loading_and_the_swap_is_a_conflict(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    appender, real, changed = Appender(lake), writer.progress_of, []
+    appender, real, changed = Appender(lake), writer.checkpoints_of, []
 
-    def racing(table: Table) -> Progress:
+    def racing(table: Table) -> Checkpoints:
         if not changed:
             changed.append(table)
             respecified({"timestamp": DayTransform()})(raw(lake))
         return real(table)
 
-    monkeypatch.setattr(writer, "progress_of", racing)
+    monkeypatch.setattr(writer, "checkpoints_of", racing)
     appender.append()
     (task,) = raw(lake).scan("timestamp >= '2000-01-01T00:00:00+00:00'").plan_files()
     assert (task.file.record_count, task.file.spec_id) == (50, raw(lake).metadata.default_spec_id)

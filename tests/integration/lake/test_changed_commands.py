@@ -26,14 +26,14 @@ from pyiceberg.transforms import IdentityTransform
 from k2ctl.checks.doctor.lake import lake_checks
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trades_topic
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.errors import LakeError
 from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.references import store_references
 from k2ctl.lake.stored_identities import stored_identities
 from k2ctl.lake.stored_lookup import SuspectLookup
@@ -69,7 +69,7 @@ def endpoints(embedded_stack: Endpoints, home: Path) -> Iterator[Endpoints]:
         writer = TableWriter(opened, SystemClock())
         for start in (0, 50):
             rows = make_rows(trades[start : start + 50], offset=start, topic="another")
-            writer.commit([rows], {Lane("another", "e", 0): Advance(start, start + 50, Counts(50, 50))})
+            writer.commit([rows], {TopicPartition("another", "e", 0): OffsetDelta(start, start + 50, Counts(50, 50))})
     yield made
     with BrokerAdmin(made) as admin:
         for topic in {TOPIC, dead_letter_topic(TOPIC)} & set(admin.topics()):
@@ -210,7 +210,7 @@ def test_rows_that_others_deleted_are_given_by_no_command_and_ingestion_goes_on(
     for command in WRITING:
         assert run(capsys, command)[0] == 0, command
     with Lake.at(endpoints) as lake:
-        assert progress_of(lake.table()).total().stored == 120
+        assert checkpoints_of(lake.table()).total().stored == 120
 
 
 def test_a_trade_that_others_deleted_counts_as_stored(endpoints: Endpoints) -> None:

@@ -1,4 +1,4 @@
-"""What deduplication saves beside a real table: found again, kept by the collector as long as it is of use."""
+"""What deduplication saves beside a real table: found again, kept by the orphan removal as long as it is of use."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
-from k2ctl.lake.maintenance.orphans import collect
+from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.recent_rows import rows_stored_after
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
@@ -29,9 +29,9 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 def commit(lake: Lake, start: int, count: int) -> int:
     """Store made trades; returns the commit's sequence number."""
     rows = make_rows(make_trades(count, start), offset=start)
-    step = Advance(start, start + count, Counts(seen=count, stored=count))
-    done = TableWriter(lake, SystemClock()).commit([rows], {Lane("t", "e", 0): step})
-    return done.progress.sequence_number
+    step = OffsetDelta(start, start + count, Counts(seen=count, stored=count))
+    done = TableWriter(lake, SystemClock()).commit([rows], {TopicPartition("t", "e", 0): step})
+    return done.checkpoints.sequence_number
 
 
 def test_the_lake_tells_copies_from_replays_and_from_the_new(lake: Lake) -> None:
@@ -52,8 +52,8 @@ def test_suspects_of_many_hours_and_symbols_are_one_question(lake: Lake) -> None
     trades = make_trades(500)
     trades["symbol"] = [f"X{number}".encode() for number in range(500)]
     trades["timestamp"] += np.arange(500) * 2 * HOUR_US
-    step = Advance(0, 500, Counts(seen=500, stored=500))
-    TableWriter(lake, SystemClock()).commit([make_rows(trades)], {Lane("t", "e", 0): step})
+    step = OffsetDelta(0, 500, Counts(seen=500, stored=500))
+    TableWriter(lake, SystemClock()).commit([make_rows(trades)], {TopicPartition("t", "e", 0): step})
     for some in (slice(None), slice(0, 30), slice(100, 101)):
         assert SuspectLookup(lake, SystemClock()).find(make_rows(trades[some], offset=9000)).elsewhere.all()
 
@@ -76,13 +76,13 @@ def test_the_collector_keeps_what_an_index_needs_within_the_window(lake: Lake) -
     folder.put_index(index)
     assert folder.index("market.a-b_c") == index
     clock.advance(2 * 3600)
-    assert collect(lake, 3600, clock).files == 2
+    assert remove_orphans(lake, 3600, clock).files == 2
     assert folder.read(young) == folder.read(sequenced) == b"x"
     for location in (old, forgotten):
         with pytest.raises(FileNotFoundError):
             folder.read(location)
     clock.advance(30 * 3600)
-    assert collect(lake, 3600, clock).files == 3
+    assert remove_orphans(lake, 3600, clock).files == 3
     assert folder.index("market.a-b_c") is None
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_index_is_none(lake: Lake) -> None:
     folder = DedupFolder(lake.table())
     index = DedupIndex("t", folder.table_id, 1, {}, 0, 1, 0, "", ())
     folder.put_index(index)
-    path = next(Path(lake.table().location().removeprefix("file://") + "-aside").rglob("*.json"))
+    path = next(Path(lake.table().location().removeprefix("file://") + "-k2").rglob("*.json"))
     content = path.read_bytes()
     flipped = [content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] for at in range(len(content))]
     for damaged in (b"", content[:-5], b"[]", b'{"version":2}', *flipped):

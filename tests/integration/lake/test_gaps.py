@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import ManualClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
-from k2ctl.domain.ledger import Entry, LedgerChange
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.trade import NO_SEQUENCE
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.retention import SnapshotRetention
@@ -34,11 +34,11 @@ class MadeTable:
         self._writer = TableWriter(self.lake, CLOCK, retention)
         self._offset = 0
 
-    def commit(self, trades: np.ndarray, aside: tuple[Entry, ...] = ()) -> None:
+    def commit(self, trades: np.ndarray, aside: tuple[DeferredRange, ...] = ()) -> None:
         count, end = len(trades), self._offset + len(trades)
         shed = sum(entry.count for entry in aside)
-        step = Advance(self._offset, end, Counts(seen=count + shed, stored=count, shed=shed))
-        self._writer.commit([make_rows(trades, self._offset)], {Lane("t", "e", 0): step}, LedgerChange(aside))
+        step = OffsetDelta(self._offset, end, Counts(seen=count + shed, stored=count, shed=shed))
+        self._writer.commit([make_rows(trades, self._offset)], {TopicPartition("t", "e", 0): step}, LedgerChange(aside))
         self._offset = end
 
     def report(self, symbol: str | None = None, since_us: int | None = None) -> GapReport:
@@ -96,9 +96,9 @@ def test_a_gap_is_lost_after_a_quarter_of_an_hour(made: MadeTable) -> None:
     assert (made.report().days[3].lost, made.report().days[3].open) == (1, 0)
 
 
-def test_what_was_put_aside_and_what_a_restart_left_is_explained(made: MadeTable) -> None:
+def test_what_was_deferred_and_what_a_restart_left_is_explained(made: MadeTable) -> None:
     policy = Universe(load_profile("laptop")).policy
-    aside = Entry("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    aside = DeferredRange("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
     trades = without(make_trades(100), b"S03", 2)
     again = make_trades(20, session=8)
     again["timestamp"] += 10 * DAY_US
@@ -113,15 +113,15 @@ def test_what_was_put_aside_and_what_a_restart_left_is_explained(made: MadeTable
 
 def test_an_entry_of_the_ledger_explains_only_gaps_of_its_time(made: MadeTable) -> None:
     policy = Universe(load_profile("laptop")).policy
-    aside = Entry("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    aside = DeferredRange("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
     made.commit(without(without(make_trades(100), b"S03", 2), b"S05", 4), (aside,))
     found = {(gap.symbol, gap.first): (gap.state, gap.cause) for gap in made.report().gaps}
-    assert found == {("S03", 2): ("EXPLAINED", "put aside"), ("S05", 4): ("OPEN", "")}
+    assert found == {("S03", 2): ("EXPLAINED", "deferred"), ("S05", 4): ("OPEN", "")}
 
 
 def test_an_entry_of_another_topic_explains_no_gap(made: MadeTable) -> None:
     policy = Universe(load_profile("laptop")).policy
-    aside = Entry("other", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    aside = DeferredRange("other", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
     made.commit(without(make_trades(100), b"S03", 2), (aside,))
     assert [(gap.symbol, gap.state) for gap in made.report().gaps] == [("S03", "OPEN")]
 

@@ -7,7 +7,7 @@ import pytest
 
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.errors import ExitCode
 from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.lake.catalog import Lake
@@ -34,7 +34,7 @@ def append(endpoints: Endpoints, commits: int, counts: Counts) -> None:
         writer = TableWriter(lake, SystemClock())
         for start in range(0, commits * 100, 100):
             rows = make_rows(make_trades(100, start), start)
-            writer.commit([rows], {Lane("t", "e", 0): Advance(start, start + 100, counts)})
+            writer.commit([rows], {TopicPartition("t", "e", 0): OffsetDelta(start, start + 100, counts)})
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -50,12 +50,12 @@ def test_status_counts_and_balances(endpoints: Endpoints, capsys: pytest.Capture
     assert code == ExitCode.OK
     assert (status["rows"], status["files"], status["snapshots"], status["orphan_files"]) == (300, 3, 3, 0)
     assert [(hour["hour"], hour["files"]) for hour in status["hours"]] == [(HOUR, 3)]
-    (lane,) = status["lanes"]
+    (lane,) = status["partitions"]
     assert (lane["topic"], lane["partition"], lane["next_offset"], lane["balanced"]) == ("t", 0, 300, True)
     assert (lane["counts"]["seen"], lane["counts"]["duplicate"], status["balanced"]) == (315, 15, True)
     code, out, _ = run(capsys, "status")
     assert "300 rows in 3 files" in out
-    assert "The books balance" in out
+    assert "The balance balance" in out
 
 
 @pytest.mark.parametrize("counts", [Counts(seen=101, stored=100), Counts(seen=99, stored=99)])
@@ -64,7 +64,7 @@ def test_status_says_when_the_books_do_not_balance(
 ) -> None:
     append(endpoints, 1, counts)
     assert json.loads(run(capsys, "status", "--json")[1])["balanced"] is False
-    assert "The books do not balance" in run(capsys, "status")[1]
+    assert "The balance do not balance" in run(capsys, "status")[1]
 
 
 def test_status_fits_eighty_columns(

@@ -12,7 +12,7 @@ from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import ExitCode, LakeError, UnknownTable
 from k2ctl.home import Endpoints, save_endpoints
@@ -20,7 +20,7 @@ from k2ctl.lake import place
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.follower import TableFollower
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
-from k2ctl.lake.maintenance.orphans import collect
+from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades, quick_profile
@@ -48,8 +48,10 @@ def append(endpoints: Endpoints, start: int, commits: int = 2) -> None:
     with Lake.at(endpoints) as lake:
         writer = TableWriter(lake, CLOCK)
         for at in range(start, start + commits * 50, 50):
-            advance = Advance(at, at + 50, Counts(seen=50, stored=50))
-            assert not writer.commit([make_rows(make_trades(50, at), at)], {Lane("t", "e", 0): advance}).fenced
+            advance = OffsetDelta(at, at + 50, Counts(seen=50, stored=50))
+            assert not writer.commit(
+                [make_rows(make_trades(50, at), at)], {TopicPartition("t", "e", 0): advance}
+            ).fenced
 
 
 def catalog_file(endpoints: Endpoints) -> Path:
@@ -166,7 +168,9 @@ def second_table_at_the_place(endpoints: Endpoints) -> Table:
     lose(endpoints)
     with Lake(endpoints.catalog_uri, endpoints.warehouse, trusting=True) as lake:
         writer = TableWriter(lake, CLOCK)
-        writer.commit([make_rows(make_trades(10, 5000), 0)], {Lane("u", "e", 0): Advance(0, 10, Counts(10, 10))})
+        writer.commit(
+            [make_rows(make_trades(10, 5000), 0)], {TopicPartition("u", "e", 0): OffsetDelta(0, 10, Counts(10, 10))}
+        )
         return lake.table()
 
 
@@ -201,7 +205,7 @@ def test_a_running_consumers_own_upkeep_deletes_nothing_of_another_table(endpoin
         Lake(endpoints.catalog_uri, endpoints.warehouse, trusting=True) as lake,
         pytest.raises(UnknownTable, match="another one that the catalog does not know"),
     ):
-        collect(lake, 0.0, CLOCK)
+        remove_orphans(lake, 0.0, CLOCK)
     assert files_of(endpoints) == before
 
 
@@ -218,7 +222,7 @@ def test_what_a_second_name_of_the_table_refers_to_outlasts_compaction_and_colle
         compact_now(lake, CLOCK, whole_hours)
         append(endpoints, 200, commits=25)
         expire(lake, KEEP_ONE, CLOCK)
-        assert collect(lake, 0.0, CLOCK).files
+        assert remove_orphans(lake, 0.0, CLOCK).files
     assert [len(copy.refresh().scan().to_arrow()) for copy in copies] == [200, 200]
 
 
@@ -235,7 +239,7 @@ def test_a_table_whose_files_are_not_known_stops_the_collection(endpoints: Endpo
             (f"file://{copy}",),
         )
     with Lake.at(endpoints) as lake, pytest.raises(LakeError, match="so nothing is deleted"):
-        collect(lake, 0.0, CLOCK)
+        remove_orphans(lake, 0.0, CLOCK)
 
 
 def test_a_catalog_that_was_turned_back_is_recognised_and_can_go_on_from_either(

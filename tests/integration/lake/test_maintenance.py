@@ -14,29 +14,29 @@ import pytest
 from pyiceberg.table import Table
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor
 from k2ctl.lake.maintenance.lease import LASTS_S, Lease
 from k2ctl.lake.maintenance.maintainer import (
-    COLLECT_EVERY_S,
+    REMOVE_ORPHANS_EVERY_S,
     BackgroundMaintenance,
     Maintainer,
     compact_now,
     expire,
     whole_hours,
 )
-from k2ctl.lake.maintenance.orphans import collect, orphans, reachable_names
-from k2ctl.lake.maintenance.status import condition_of
+from k2ctl.lake.maintenance.orphans import orphans, reachable_names, remove_orphans
+from k2ctl.lake.maintenance.status import status_of
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.model import Expire
-from k2ctl.profiles.model import Lake as LakeProfile
+from k2ctl.profiles.model import LakeSettings as LakeProfile
 from k2ctl.query.history import History
 from tests.made_trades import make_rows, make_trades
 
@@ -45,7 +45,7 @@ KEEP_TEN = SnapshotRetention(10, 0, 0)
 PROFILE = LakeProfile(
     expire=Expire(keep_last=10, one_a_minute_for_s=0.001, one_an_hour_for_s=0.001),
     compact_after_files=8,
-    collect_after_s=0.001,
+    orphans_after_s=0.001,
 )
 
 
@@ -71,8 +71,8 @@ class Appender:
         for _ in range(times):
             start, end = self.committed, self.committed + 50
             rows = make_rows(make_trades(50, start, session=hash(self.topic) % 1000), start, self.topic)
-            advance = Advance(start, end, Counts(seen=50, stored=50))
-            assert not self._writer.commit([rows], {Lane(self.topic, "e", 0): advance}).fenced
+            advance = OffsetDelta(start, end, Counts(seen=50, stored=50))
+            assert not self._writer.commit([rows], {TopicPartition(self.topic, "e", 0): advance}).fenced
             self.committed = end
 
 
@@ -90,12 +90,12 @@ def compact_all(lake: Lake) -> None:
 def test_a_compaction_keeps_every_row_and_the_offsets_and_sorts(lake: Lake) -> None:
     appender = Appender(lake)
     appender.append(12)
-    before, progress = rows_of(lake.table()), progress_of(lake.table())
+    before, checkpoints = rows_of(lake.table()), checkpoints_of(lake.table())
     done = compact_now(lake, CLOCK, whole_hours)
     assert [(entry.files_before, entry.files_after, entry.rows) for entry in done] == [(12, 1, 600)]
     table = lake.table()
     assert rows_of(table).equals(before)
-    assert progress_of(table) == progress
+    assert checkpoints_of(table) == checkpoints
     stored = table.scan().to_arrow()
     order = pc.sort_indices(stored, sort_keys=[("symbol", "ascending"), ("timestamp", "ascending")])
     assert stored.take(order).equals(stored)
@@ -121,11 +121,11 @@ def test_offsets_are_trusted_after_compaction_and_expiry_together(lake: Lake) ->
         if appender.committed % 150 == 0:
             compact_all(lake)
         expire(lake, SnapshotRetention(1, 0, 0), CLOCK)
-        assert progress_of(lake.table()).total().stored == appender.committed
+        assert checkpoints_of(lake.table()).total().stored == appender.committed
     compact_all(lake)
     expire(lake, SnapshotRetention(1, 0, 0), CLOCK)
     assert len(lake.table().metadata.snapshots) == 1
-    assert progress_of(lake.table()).total().stored == 750
+    assert checkpoints_of(lake.table()).total().stored == 750
     appender.append()
 
 
@@ -135,10 +135,10 @@ def test_a_rollback_past_a_commit_is_recognised_and_one_past_a_compaction_is_non
     older, newest = (snapshot.snapshot_id for snapshot in lake.table().metadata.snapshots[-2:])
     compact_all(lake)
     lake.table().manage_snapshots().rollback_to_snapshot(newest).commit()
-    assert progress_of(lake.table()).total().stored == 200
+    assert checkpoints_of(lake.table()).total().stored == 200
     lake.table().manage_snapshots().rollback_to_snapshot(older).commit()
     with pytest.raises(LakeError, match="rolled back"):
-        progress_of(lake.table())
+        checkpoints_of(lake.table())
     with pytest.raises(LakeError, match="rolled back"):
         compact_all(lake)
 
@@ -250,7 +250,7 @@ def test_the_lease_is_one_owners_at_a_time_and_runs_out(lake: Lake) -> None:
     with pytest.raises(LakeError, match="taken over"):
         mine.keep()
     mine.release()
-    assert mine.holder() == theirs.owner, "only the owner gives it back"
+    assert mine.holder() == theirs.owner, "only the owner backfills it"
     theirs.release()
     assert mine.acquire()
 
@@ -268,16 +268,16 @@ def test_the_collector_deletes_what_nothing_reaches_and_nothing_else(tmp_path: P
     (location / "data/link").symlink_to(elsewhere)
     before, reachable = rows_of(lake.table()), reachable_names(lake.table())
 
-    assert collect(lake, 3600, CLOCK).files == 0
-    planned = collect(lake, 0, CLOCK, dry_run=True)
+    assert remove_orphans(lake, 3600, CLOCK).files == 0
+    planned = remove_orphans(lake, 0, CLOCK, dry_run=True)
     assert planned.files >= 12
-    assert collect(lake, 0, CLOCK).files == planned.files
+    assert remove_orphans(lake, 0, CLOCK).files == planned.files
     on_disk = {str(path.relative_to(location)) for path in location.rglob("*") if path.is_file()}
     assert on_disk - {"data/link"} == reachable
     assert outside.exists()
     assert (elsewhere / "precious").exists()
     assert rows_of(lake.table()).equals(before)
-    assert condition_of(lake, CLOCK).orphan_files == 0
+    assert status_of(lake, CLOCK).orphan_files == 0
 
 
 def test_files_of_writers_on_their_way_stay(tmp_path: Path, lake: Lake) -> None:
@@ -285,7 +285,7 @@ def test_files_of_writers_on_their_way_stay(tmp_path: Path, lake: Lake) -> None:
     in_flight = tmp_path / "ware house/market_data/trades/data/in-flight.parquet"
     in_flight.write_bytes(b"soon to be committed")
     os.utime(in_flight, (time.time() - 1800, time.time() - 1800))
-    assert collect(lake, 3600, CLOCK).young == 1
+    assert remove_orphans(lake, 3600, CLOCK).young == 1
     assert in_flight.exists()
 
 
@@ -315,7 +315,7 @@ def test_garbage_is_collected_though_there_is_always_something_to_merge(lake: La
     appender, maintainer, reports = Appender(lake), Maintainer(lake, PROFILE, clock), []
     for _ in range(3):
         appender.append(PROFILE.compact_after_files)
-        clock.advance(COLLECT_EVERY_S / 2)
+        clock.advance(REMOVE_ORPHANS_EVERY_S / 2)
         expire(lake, KEEP_TEN, clock)
         reports.append(maintainer.step())
     assert any(report and report.collected for report in reports)
@@ -330,8 +330,8 @@ def test_an_hour_that_cannot_be_merged_keeps_no_other_from_it(lake: Lake) -> Non
     for number in range(8):
         trades = make_trades(50, number * 50, session=5)
         trades["timestamp"] += 3_600_000_000
-        advance = Advance(number * 50, number * 50 + 50, Counts(seen=50, stored=50))
-        writer.commit([make_rows(trades, number * 50, "later")], {Lane("later", "e", 0): advance})
+        advance = OffsetDelta(number * 50, number * 50 + 50, Counts(seen=50, stored=50))
+        writer.commit([make_rows(trades, number * 50, "later")], {TopicPartition("later", "e", 0): advance})
     maintainer = Maintainer(lake, PROFILE, CLOCK)
     report = maintainer.step()
     assert report is not None
@@ -398,7 +398,7 @@ def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Pat
         if pinned is None:
             return
         ids = history.newest(pinned.plan(), None, WHOLE_HISTORY, None)
-        assert len(ids) == pinned.progress.total().stored == pinned.rows
+        assert len(ids) == pinned.checkpoints.total().stored == pinned.rows
 
     maintainer = Maintainer(lakes[2], PROFILE, CLOCK)
     compacted = []
@@ -408,7 +408,7 @@ def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Pat
         if report is not None and report.compaction is not None:
             compacted.append(report.compaction)
         expire(lakes[2], KEEP_TEN, CLOCK)
-        collect(lakes[2], 3.0, CLOCK)
+        remove_orphans(lakes[2], 3.0, CLOCK)
 
     threads = [until_stopped(appender.append, 0.25) for appender in appenders]
     threads += [until_stopped(maintain, 0.3), until_stopped(read_exactly, 0.05)]
@@ -424,9 +424,9 @@ def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Pat
     for appender in appenders:
         offsets = stored.filter(pc.equal(stored["kafka_topic"], appender.topic))["kafka_offset"].to_numpy()
         assert np.array_equal(offsets, np.arange(appender.committed))
-        head = progress_of(table).heads[Lane(appender.topic, "e", 0)]
-        assert (head.next_offset, head.counts.stored) == (appender.committed, appender.committed)
-    assert condition_of(lakes[0], CLOCK).balanced
+        checkpoint = checkpoints_of(table).by_partition[TopicPartition(appender.topic, "e", 0)]
+        assert (checkpoint.next_offset, checkpoint.counts.stored) == (appender.committed, appender.committed)
+    assert status_of(lakes[0], CLOCK).balanced
     for opened in lakes:
         opened.close()
 

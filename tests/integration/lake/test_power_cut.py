@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 from sqlalchemy import event
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import reachable_names
@@ -25,7 +25,7 @@ SWAPS = ("UPDATE iceberg_tables", "INSERT INTO iceberg_tables")
 
 @dataclass
 class Disk:
-    """What was synced, by inode: how large it was then. At every swap of a table's head that is written down."""
+    """What was synced, by inode: how large it was then. At every swap of a table's checkpoint that is written down."""
 
     synced: dict[int, int] = field(default_factory=dict)
     at_swap: list[dict[int, int]] = field(default_factory=list)
@@ -76,8 +76,8 @@ def lake(tmp_path: Path, warehouse: Path, disk: Disk) -> Iterator[Lake]:
 def append(lake: Lake, times: int) -> None:
     writer = TableWriter(lake, CLOCK)
     for start in range(0, times * 50, 50):
-        advance = Advance(start, start + 50, Counts(seen=50, stored=50))
-        writer.commit([make_rows(make_trades(50, start), start)], {Lane("t", "e", 0): advance})
+        advance = OffsetDelta(start, start + 50, Counts(seen=50, stored=50))
+        writer.commit([make_rows(make_trades(50, start), start)], {TopicPartition("t", "e", 0): advance})
 
 
 def test_a_new_table_is_on_the_disk_before_the_catalog_names_it(lake: Lake, disk: Disk, warehouse: Path) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.home import Endpoints, cache_dir
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
@@ -47,7 +47,7 @@ builder = SparkSession.builder.master("local[1]")
 for name, value in json.loads(sys.argv[1]).items():
     builder = builder.config(name, value)
 session = builder.getOrCreate()
-print("ROWS " + json.dumps([row.asDict() for row in session.sql(sys.argv[2]).collect()]))
+print("ROWS " + json.dumps([row.asDict() for row in session.sql(sys.argv[2]).remove_orphans()]))
 """
 
 
@@ -114,7 +114,9 @@ def endpoints(embedded_stack: Endpoints, postgres_server: PostgresServer, object
         writer = TableWriter(lake, SystemClock())
         for start in (0, 400, 800):
             rows = make_rows(make_trades(400, start), start)
-            writer.commit([rows], {Lane("t", "e", 0): Advance(start, start + 400, Counts(seen=400, stored=400))})
+            writer.commit(
+                [rows], {TopicPartition("t", "e", 0): OffsetDelta(start, start + 400, Counts(seen=400, stored=400))}
+            )
             if start == 400:
                 compact_now(lake, SystemClock(), whole_hours)
     return at

@@ -32,7 +32,7 @@ SEEN, STORED = of("k2_trades", LANE, term="seen"), of("k2_trades", LANE, term="s
 LOST, DEAD = of("k2_trades", LANE, term="lost"), of("k2_trades", LANE, term="dead_lettered")
 LAG, COMMITS = of("k2_consumer_lag_messages", LANE, partition="0"), of("k2_commits_total", CONSUMER)
 UNDECODABLE = of("k2_undecodable_records", LANE)
-OWED, GAPS = of("k2_trades_owed", LANE), of("k2_open_gaps", LANE)
+OUTSTANDING, GAPS = of("k2_trades_outstanding", LANE), of("k2_open_gaps", LANE)
 WAITED = {"job": "k2-api", "instance": "a:8700", "route": "/v1/ohlcv"}
 
 
@@ -120,11 +120,11 @@ CASES = [
         {**TOPIC, "term": "lost"},
     ),
     Case(
-        "K2BooksUnbalanced",
+        "K2BalanceBroken",
         "2m",
         {SEEN: "100x40", STORED: "93x40"},
         {SEEN: "100x40", STORED: "93x40", DEAD: "7x40"},
-        "The books of t do not balance",
+        "The balance of t do not balance",
         "c:9464 has seen 7 trades more than it can account for.",
     ),
     Case(
@@ -154,12 +154,12 @@ CASES = [
         TOPIC,
     ),
     Case(
-        "K2PutAsideLong",
+        "K2DeferredLong",
         "65m",
-        {OWED: "900x300"},
-        {OWED: "900x100 0x4 900x200"},
-        "t: trades have been put aside for an hour",
-        "For an hour at least 900 trades have not been given back.",
+        {OUTSTANDING: "900x300"},
+        {OUTSTANDING: "900x100 0x4 900x200"},
+        "t: trades have been deferred for an hour",
+        "For an hour at least 900 trades have not been backfilled.",
     ),
     Case(
         "K2StateReduced",

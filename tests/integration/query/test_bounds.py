@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
@@ -46,7 +46,8 @@ def state(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory) -
         admin.create_topic(trades_topic("equities", "ASX"), 4)
     with Lake.at(endpoints) as lake:
         TableWriter(lake, SystemClock()).commit(
-            [make_rows(make_trades(100), topic="another")], {Lane("another", "e", 0): Advance(0, 100, Counts(100, 100))}
+            [make_rows(make_trades(100), topic="another")],
+            {TopicPartition("another", "e", 0): OffsetDelta(0, 100, Counts(100, 100))},
         )
     return folder
 

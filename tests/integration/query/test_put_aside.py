@@ -1,4 +1,4 @@
-"""What was put aside is in the answer when it is asked for, from Kafka and from spill files alike."""
+"""What was deferred is in the answer when it is asked for, from Kafka and from spill files alike."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -9,15 +9,15 @@ import pytest
 
 from k2ctl.clock import SystemClock
 from k2ctl.deferred.spill_format import SUFFIX, encode_spill
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
-from k2ctl.domain.ledger import Entry, LedgerChange
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.window import Window
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import progress_of
-from k2ctl.lake.side_folder import SPILL, AsideFolder
+from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.side_folder import SPILL, SideFolder
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
@@ -39,20 +39,20 @@ class Deferred:
     endpoints: Endpoints
     topic: str
     epoch: str
-    spilled: Entry
+    spilled: DeferredRange
     rows: Rows
 
     @property
     def file(self) -> Path:
         return Path(self.spilled.spill.removeprefix("file://"))
 
-    def give_back(self) -> None:
+    def note_backfilled(self) -> None:
         """Store what was spilled and delete its file, as a backfill does."""
         with Lake.at(self.endpoints) as lake:
-            head = progress_of(lake.table()).heads[Lane(self.topic, self.epoch, 2)]
-            given = Advance(head.next_offset, head.next_offset, Counts(0, 100, spilled=-100))
+            head = checkpoints_of(lake.table()).by_partition[TopicPartition(self.topic, self.epoch, 2)]
+            given = OffsetDelta(head.next_offset, head.next_offset, Counts(0, 100, spilled=-100))
             change = LedgerChange(settled=((self.spilled, None),))
-            lane = Lane(self.topic, self.epoch, 2)
+            lane = TopicPartition(self.topic, self.epoch, 2)
             assert not TableWriter(lake, SystemClock()).commit([self.rows], {lane: given}, change).fenced
         self.file.unlink()
 
@@ -72,13 +72,13 @@ def deferred(endpoints: Endpoints, exchange: str) -> Deferred:
     first, last = BASE_US, BASE_US + 400_000
     with Lake.at(endpoints) as lake:
         table = lake.ensure_table()
-        file = AsideFolder(table).write(SPILL, encode_spill(rows[2]), SUFFIX)
-        shed = Entry(topic, epoch, 1, 50, 100, 0b1000, "policy", 2, 50, first, last)
-        spilled = Entry(topic, epoch, 2, 0, 100, 0b0100, "policy", 3, 100, first, last, file)
+        file = SideFolder(table).write(SPILL, encode_spill(rows[2]), SUFFIX)
+        shed = DeferredRange(topic, epoch, 1, 50, 100, 0b1000, "policy", 2, 50, first, last)
+        spilled = DeferredRange(topic, epoch, 2, 0, 100, 0b0100, "policy", 3, 100, first, last, file)
         lanes = {
-            Lane(topic, epoch, 0): Advance(0, 100, Counts(100, 100)),
-            Lane(topic, epoch, 1): Advance(0, 100, Counts(100, 50, shed=50)),
-            Lane(topic, epoch, 2): Advance(0, 100, Counts(100, 0, spilled=100)),
+            TopicPartition(topic, epoch, 0): OffsetDelta(0, 100, Counts(100, 100)),
+            TopicPartition(topic, epoch, 1): OffsetDelta(0, 100, Counts(100, 50, shed=50)),
+            TopicPartition(topic, epoch, 2): OffsetDelta(0, 100, Counts(100, 0, spilled=100)),
         }
         stored = [rows[0], rows[1].take(np.arange(50))]
         TableWriter(lake, SystemClock()).commit(stored, lanes, LedgerChange(added=(shed, spilled)))
@@ -90,29 +90,29 @@ def test_shed_and_spilled_trades_are_read_when_asked_for(deferred: Deferred) -> 
         without = session.recent(None)
         assert len(without.table) == 250
         assert "150 trades" in without.evidence.missing[0]
-        whole = session.recent(None, put_aside=True)
+        whole = session.recent(None, deferred=True)
         assert whole.table.column("trade_id").to_pylist() == list(range(399, -1, -1))
         assert whole.evidence.complete
         assert Counter(whole.table.column("kafka_partition").to_pylist()) == dict.fromkeys(range(4), 100)
-        assert len(session.recent("S02", Window(BASE_US + 200_000), put_aside=True).table) == 10
+        assert len(session.recent("S02", Window(BASE_US + 200_000), deferred=True).table) == 10
         deferred.file.write_bytes(b"damaged")
-        damaged = session.recent(None, put_aside=True)
+        damaged = session.recent(None, deferred=True)
         assert len(damaged.table) == 300
         assert damaged.evidence.missing == ("a spill file cannot be read as a whole",)
 
 
-def test_what_is_given_back_while_it_is_asked_for_is_in_the_answer(deferred: Deferred) -> None:
+def test_what_is_backfilled_while_it_is_asked_for_is_in_the_answer(deferred: Deferred) -> None:
     class GivenBackMeanwhile(KafkaStream):
         """The stream is asked after the snapshot was pinned, whose ledger names the spill file."""
 
         def watermarks(self) -> dict[int, tuple[int, int]]:
             if deferred.file.exists():
-                deferred.give_back()
+                deferred.note_backfilled()
             return super().watermarks()
 
     stream = GivenBackMeanwhile(deferred.endpoints, deferred.topic)
     with Session(Lake.at(deferred.endpoints), stream) as session:
-        answer = session.recent(None, put_aside=True)
+        answer = session.recent(None, deferred=True)
     assert not deferred.file.exists()
     assert answer.table.column("trade_id").to_pylist() == list(range(399, -1, -1))
     assert answer.evidence.missing == ()

@@ -1,4 +1,4 @@
-"""While trades are put aside, given back, committed and merged, an answer has them all or says what it lacks."""
+"""While trades are deferred, backfilled, committed and merged, an answer has them all or says what it lacks."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from k2ctl.home import Endpoints
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
-from k2ctl.load.market import Market, new_run_id
+from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.session import Session
@@ -32,7 +32,7 @@ class Sender:
     """Sends trades of all symbols in rounds, and knows how many of each symbol Kafka has acknowledged."""
 
     def __init__(self, endpoints: Endpoints, profile: Profile) -> None:
-        self._market = Market(Universe(profile), new_run_id())
+        self._market = SyntheticMarket(Universe(profile), new_run_id())
         self._producer = BatchProducer(endpoints, topic_of(profile), 1)
         self.acknowledged: dict[bytes, int] = {}
 
@@ -66,7 +66,7 @@ def running(work: Callable[[threading.Event], None]) -> Iterator[None]:
     assert not failed, failed
 
 
-def test_an_answer_with_what_is_put_aside_has_every_acknowledged_trade(
+def test_an_answer_with_what_is_deferred_has_every_acknowledged_trade(
     embedded_stack: Endpoints, home: Path, exchange: str
 ) -> None:
     endpoints, profile = one_platform(embedded_stack, home, exchange)
@@ -78,7 +78,7 @@ def test_an_answer_with_what_is_put_aside_has_every_acknowledged_trade(
     def send(stop: threading.Event) -> None:
         while not stop.is_set():
             sender.send()
-            # Bursts and rests: the consumer climbs, puts aside, comes back and gives back, several times.
+            # Bursts and rests: the consumer climbs, defers, comes back and backfills, several times.
             stop.wait(0.02 if int(time.monotonic()) % 6 < 3 else 1.0)
 
     def consume(stop: threading.Event) -> None:
@@ -89,7 +89,7 @@ def test_an_answer_with_what_is_put_aside_has_every_acknowledged_trade(
             with Lake.at(endpoints) as lake, suppress(LakeError):
                 compact_now(lake, SystemClock(), whole_hours)
 
-    lacking, with_aside, incomplete = list[str](), 0, list[str]()
+    lacking, with_deferred, incomplete = list[str](), 0, list[str]()
     with running(consume), running(send), running(merge):
         for number in range(QUESTIONS):
             symbol = low[number % len(low)]
@@ -98,7 +98,7 @@ def test_an_answer_with_what_is_put_aside_has_every_acknowledged_trade(
                 continue
             stream = KafkaStream(endpoints, topic_of(profile))
             with Session(Lake.at(endpoints), stream, universe=universe) as session:
-                answer = session.recent(symbol, put_aside=True)
+                answer = session.recent(symbol, deferred=True)
                 plain = session.recent(symbol)
             numbers = np.sort(answer.table["source_sequence"].to_numpy())
             whole = len(numbers) >= sent and (numbers == np.arange(1, len(numbers) + 1)).all()
@@ -109,7 +109,7 @@ def test_an_answer_with_what_is_put_aside_has_every_acknowledged_trade(
             few = np.sort(plain.table["source_sequence"].to_numpy())
             if plain.evidence.complete and not (few == np.arange(1, len(few) + 1)).all():
                 lacking.append(f"{symbol}: {len(few)} of {few.max()} without a word")
-            with_aside += len(numbers) > len(few)
+            with_deferred += len(numbers) > len(few)
     assert lacking == []
-    assert with_aside > 2, "trades were put aside while it was asked"
+    assert with_deferred > 2, "trades were deferred while it was asked"
     assert incomplete == []

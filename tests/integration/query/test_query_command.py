@@ -15,7 +15,7 @@ import pytest
 
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.errors import ExitCode
 from k2ctl.home import Endpoints, save_endpoints
@@ -44,7 +44,8 @@ def trades(embedded_stack: Endpoints, home: Path) -> np.ndarray:
         admin.create_topic(TOPIC, 4)
     with Lake.at(endpoints) as lake:
         TableWriter(lake, SystemClock()).commit(
-            [make_rows(made, topic="another.topic")], {Lane("another.topic", "e", 0): Advance(0, 100, Counts(100, 100))}
+            [make_rows(made, topic="another.topic")],
+            {TopicPartition("another.topic", "e", 0): OffsetDelta(0, 100, Counts(100, 100))},
         )
     return made
 

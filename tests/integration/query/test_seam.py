@@ -241,7 +241,7 @@ def test_pinned_rows_and_offsets_belong_together(platform: Platform) -> None:
     platform.produce(make_trades(100, start=100))
     platform.consume()
     assert pinned is not None
-    assert (pinned.rows, pinned.progress.total().stored) == (100, 100)
+    assert (pinned.rows, pinned.checkpoints.total().stored) == (100, 100)
 
 
 @pytest.fixture

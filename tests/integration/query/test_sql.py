@@ -16,7 +16,7 @@ from pyiceberg.types import IntegerType, NestedField, StringType, StructType
 
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Advance, Counts, Lane
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.errors import ExitCode, LakeError, TooLong
 from k2ctl.home import Endpoints, save_endpoints
@@ -52,7 +52,9 @@ def session(endpoints: Endpoints, exchange: str) -> Iterator[Session]:
     writer = TableWriter(Lake.at(endpoints), SystemClock())
     for start, end in ((0, 300), (300, STORED)):
         rows = [make_rows(made[start:end], offset=start, topic="another")]
-        writer.commit(rows, {Lane("another", "e", 0): Advance(start, end, Counts(end - start, end - start))})
+        writer.commit(
+            rows, {TopicPartition("another", "e", 0): OffsetDelta(start, end, Counts(end - start, end - start))}
+        )
         time.sleep(0.05)
     references = REFERENCE.empty(1)
     references["symbol"], references["sector"], references["timestamp"] = b"S01", b"Mining", BASE_US
@@ -235,7 +237,7 @@ def test_the_command_line(
     made = make_trades(50)
     made["symbol"] = b"BHP"
     TableWriter(Lake.at(endpoints), SystemClock()).commit(
-        [make_rows(made, topic="another")], {Lane("another", "e", 0): Advance(0, 50, Counts(50, 50))}
+        [make_rows(made, topic="another")], {TopicPartition("another", "e", 0): OffsetDelta(0, 50, Counts(50, 50))}
     )
 
     def run(*arguments: str) -> tuple[int, str, str]:

@@ -6,7 +6,7 @@ from k2ctl.checks.doctor import stack
 from k2ctl.checks.doctor.lake import judge
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.home import Endpoints
-from k2ctl.lake.maintenance.balance import Books
+from k2ctl.lake.maintenance.balance import Balance
 from k2ctl.stack.engine import ServiceStatus
 from k2ctl.stack.preflight import Check, Verdict
 from k2ctl.views.doctor import check_lines
@@ -14,32 +14,32 @@ from k2ctl.views.doctor import check_lines
 KAFKA = Endpoints("docker", "127.0.0.1:9092", "sqlite://", "file:///nowhere")
 
 
-def books(**changed: object) -> Books:
+def balance(**changed: object) -> Balance:
     values: dict[str, object] = {
         "rows": 10,
         "total": Counts(seen=12, stored=10, duplicate=2),
         "unbalanced": (),
-        "owed": 0,
+        "outstanding": 0,
         "missing_spills": (),
         "forgotten_spills": (),
     }
-    return Books(**{**values, **changed})  # type: ignore[arg-type]
+    return Balance(**{**values, **changed})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("found", "name", "verdict"),
     [
-        (books(), "books", Verdict.OK),
-        (books(unbalanced=("trades partition 3",)), "books", Verdict.WRONG),
-        (books(rows=9), "books", Verdict.WRONG),
-        (books(owed=5), "put aside", Verdict.NOTE),
-        (books(total=Counts(seen=11, stored=10, lost=1)), "lost", Verdict.NOTE),
-        (books(ended=("kafka-1/topic-1",)), "earlier Kafka", Verdict.NOTE),
-        (books(missing_spills=("a.arrow",)), "spill files", Verdict.WRONG),
-        (books(forgotten_spills=("a.arrow",)), "spill files", Verdict.NOTE),
+        (balance(), "balance", Verdict.OK),
+        (balance(unbalanced=("trades partition 3",)), "balance", Verdict.WRONG),
+        (balance(rows=9), "balance", Verdict.WRONG),
+        (balance(outstanding=5), "deferred", Verdict.NOTE),
+        (balance(total=Counts(seen=11, stored=10, lost=1)), "lost", Verdict.NOTE),
+        (balance(ended=("kafka-1/topic-1",)), "earlier Kafka", Verdict.NOTE),
+        (balance(missing_spills=("a.arrow",)), "spill files", Verdict.WRONG),
+        (balance(forgotten_spills=("a.arrow",)), "spill files", Verdict.NOTE),
     ],
 )
-def test_what_the_lake_holds_is_judged(found: Books, name: str, verdict: Verdict) -> None:
+def test_what_the_lake_holds_is_judged(found: Balance, name: str, verdict: Verdict) -> None:
     judged = {check.name: check for check in judge(found)}
     assert judged[name].verdict is verdict
     assert verdict is Verdict.OK or judged[name].help

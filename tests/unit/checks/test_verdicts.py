@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from k2ctl.checks.validate.load import best_second
-from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target, Verdict
+from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target, TargetVerdict
 from k2ctl.checks.validate.validation import STEPS, Validation, chosen, failed, validate
 from k2ctl.checks.validate.whole import TESTS, measure_tests
 from k2ctl.errors import BrokerError, ExitCode, UsageError
@@ -152,7 +152,7 @@ def test_tests_that_are_not_beside_the_package_are_not_measured_and_a_missing_ki
     (tmp_path / "tests" / "conftest.py").touch()
     (tmp_path / "tests" / "unit" / "test_one.py").write_text("def test_a() -> None: ...\ndef helper() -> None: ...\n")
     (result,) = measure_tests(GROUND, wanted, tmp_path / "k2ctl")
-    assert result.verdict is Verdict.SHORT
+    assert result.verdict is TargetVerdict.SHORT
     assert result.measured.startswith("1: 1 unit, 0 contract")
 
 

@@ -21,7 +21,7 @@ from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.dedup.plan import plan_chunks
 from k2ctl.dedup.restore import load, take_in
 from k2ctl.dedup.saver import DedupSaver
-from k2ctl.domain.checkpoint import Counts, Head, Lane, Progress
+from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.tally import Tally
 from k2ctl.domain.trade import TRADE
@@ -86,7 +86,7 @@ class World:
     folder: Folder = field(default_factory=Folder)
     log: list[Sent] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
-    progress: Progress = field(default_factory=Progress)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
 
     def __post_init__(self) -> None:
         self.start(use_saved=True)
@@ -107,8 +107,12 @@ class World:
                 memory, words_of(rows.trades["message_id"]), rows.trades["timestamp"].astype(np.int64), now_us, now_us
             )
         self.dedup = HybridDeduplicator(memory, self, self.clock)
-        self.saver = DedupSaver(self.folder, "t", self.plan, self.progress, self.clock)  # type: ignore[arg-type]
-        self.position = self.progress.heads[Lane("t", "e", 0)].next_offset if self.progress.heads else 0
+        self.saver = DedupSaver(self.folder, "t", self.plan, self.checkpoints, self.clock)  # type: ignore[arg-type]
+        self.position = (
+            self.checkpoints.by_partition[TopicPartition("t", "e", 0)].next_offset
+            if self.checkpoints.by_partition
+            else 0
+        )
         self.pending: list[int] = []
         self.in_flight: tuple[list[int], int] | None = None
 
@@ -171,17 +175,17 @@ class World:
         """The commit is in the table; nobody has told the process yet."""
         if self.in_flight is None:
             return
-        number = self.progress.sequence_number + 1
+        number = self.checkpoints.sequence_number + 1
         self.stored.update(dict.fromkeys(self.in_flight[0], number))
-        head = Head(self.in_flight[1], Counts(), str(number))
-        self.progress = Progress(str(number), number, {Lane("t", "e", 0): head})
+        head = Checkpoint(self.in_flight[1], Counts(), str(number))
+        self.checkpoints = Checkpoints(str(number), number, {TopicPartition("t", "e", 0): head})
 
     def commit(self) -> None:
         if self.in_flight is not None:
             self.land()
             self.in_flight = None
             self.dedup.publish()
-            self.saver.note_commit(self.progress, self.progress.commit_id)
+            self.saver.note_commit(self.checkpoints, self.checkpoints.commit_id)
 
     def finish(self) -> None:
         """Read everything; then every trade is stored exactly once."""
@@ -279,7 +283,7 @@ def test_ids_with_a_sequence_pass_once_too(steps: list[tuple[str, int]], seed: i
 
 
 def test_a_trade_that_kafka_delivers_again_is_a_replay() -> None:
-    """Its row is in the table already: the commit decides, as its offset is behind; and giving back drops it."""
+    """Its row is in the table already: the commit decides, as its offset is behind; and backfill drops it."""
     world = World(ChunkPlan(24 * HOUR_US, 100, 0.01, 10), random.Random(1))
     world.produce(random_ids(world.rng, 10), 0)
     world.read(10)
@@ -329,9 +333,9 @@ def test_saved_files_are_replaced_and_closed_chunks_are_not_written_again() -> N
 
 def test_what_others_have_stored_is_not_claimed_to_be_saved() -> None:
     world = World(ChunkPlan(24 * HOUR_US, 100, 0.01, 10), random.Random(1))
-    lane = Lane("t", "e", 0)
-    world.saver.note_commit(Progress("a", 1, {lane: Head(5, Counts(), "a")}), "a")
-    world.saver.note_commit(Progress("c", 3, {lane: Head(9, Counts(), "b")}), "c")
+    lane = TopicPartition("t", "e", 0)
+    world.saver.note_commit(Checkpoints("a", 1, {lane: Checkpoint(5, Counts(), "a")}), "a")
+    world.saver.note_commit(Checkpoints("c", 3, {lane: Checkpoint(9, Counts(), "b")}), "c")
     world.saver.save(world.dedup)
     assert world.folder.last is not None
     assert world.folder.last.sequence_number == 1

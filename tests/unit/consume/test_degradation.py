@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from k2ctl.clock import ManualClock
-from k2ctl.consume.degradation.controller import Controller, LagWindow, Signals
+from k2ctl.consume.degradation.controller import Controller, LagWindow, PressureSignals
 from k2ctl.profiles import load_profile
 
 POLICY = load_profile("laptop").degradation
@@ -26,7 +26,7 @@ class Ladder(RuleBasedStateMachine):
         self.changed_s = -POLICY.cooldown_s
         self.known_transitions = 0
 
-    def update(self, signals: Signals) -> tuple[int, int]:
+    def update(self, signals: PressureSignals) -> tuple[int, int]:
         before = self.controller.number
         self.controller.update(signals)
         after = self.controller.number
@@ -41,7 +41,7 @@ class Ladder(RuleBasedStateMachine):
 
     @rule(lag=lags, memory=memories)
     def signals(self, lag: int | None, memory: float | None) -> None:
-        before, after = self.update(Signals(lag, memory))
+        before, after = self.update(PressureSignals(lag, memory))
         asked = [n for n in range(1, 5) if (lag or 0) >= THRESHOLDS[n] or (memory or 0) >= MEMORY[n]]
         demanded = max(asked, default=0)
         assert after >= demanded, "worse at once"
@@ -51,15 +51,15 @@ class Ladder(RuleBasedStateMachine):
         if demanded == 4:
             assert self.controller.intake == "closed"
 
-    @rule(share=st.floats(0, 1))
-    def noise_between_exit_and_entry_changes_nothing(self, share: float) -> None:
+    @rule(assignment=st.floats(0, 1))
+    def noise_between_exit_and_entry_changes_nothing(self, assignment: float) -> None:
         number = self.controller.number
         low = POLICY.exit_factor_lag * THRESHOLDS[number]
         high = THRESHOLDS[number + 1] if number < 4 else 10_000_000
-        lag = int(low + 1 + share * (high - low - 2))
+        lag = int(low + 1 + assignment * (high - low - 2))
         intake = self.controller.intake
         if number and lag < high:
-            assert self.update(Signals(lag, 0.1)) == (number, number)
+            assert self.update(PressureSignals(lag, 0.1)) == (number, number)
             if not (number == 4 and lag >= THRESHOLDS[4]):
                 assert self.controller.intake == intake, "between the thresholds the intake does not flap"
 
@@ -69,10 +69,10 @@ class Ladder(RuleBasedStateMachine):
 
     @rule()
     def trouble_with_the_disk_closes_everything(self) -> None:
-        assert self.update(Signals(0, 0.0, trouble="spill failed: No space left on device"))[1] == 4
+        assert self.update(PressureSignals(0, 0.0, trouble="spill failed: No space left on device"))[1] == 4
 
     @invariant()
-    def critical_trades_are_never_put_aside(self) -> None:
+    def critical_trades_are_never_deferred(self) -> None:
         assert self.controller.level.CRITICAL == "process"
 
     @invariant()
@@ -83,7 +83,7 @@ class Ladder(RuleBasedStateMachine):
         """Every level can be left."""
         for _ in range(5):
             self.clock.advance(POLICY.cooldown_s + 1)
-            self.controller.update(Signals(0, 0.0))
+            self.controller.update(PressureSignals(0, 0.0))
         assert self.controller.number == 0
 
 
@@ -93,16 +93,16 @@ TestLadder = Ladder.TestCase
 
 def test_thresholds_are_scaled_for_the_embedded_engine() -> None:
     controller = Controller(POLICY, ManualClock(), lag_divisor=50)
-    controller.update(Signals(20_000, 0.0))
+    controller.update(PressureSignals(20_000, 0.0))
     assert controller.level.name == "AGGRESSIVE"
     assert "20,000 ≥ 20,000" in controller.transitions[-1].reason
 
 
 def test_a_reason_names_signal_value_threshold_and_trend() -> None:
     controller = Controller(POLICY, ManualClock())
-    controller.update(Signals(600_000, 0.2, slope=12_500))
+    controller.update(PressureSignals(600_000, 0.2, slope=12_500))
     assert controller.transitions[-1].reason == "lag 600,000 ≥ 500,000 trades, +12,500/s"
-    controller.update(Signals(0, 0.93))
+    controller.update(PressureSignals(0, 0.93))
     assert controller.transitions[-1].reason == "memory 93% ≥ 90%"
 
 
@@ -111,7 +111,7 @@ def test_the_intake_opens_when_the_lag_is_small_though_the_level_cools_down() ->
     controller = Controller(POLICY, clock)
     seen = []
     for lag, memory in [(5_000_000, 0.1), (2_500_000, 0.1), (2_499_999, 0.1), (4_999_999, 0.1), (5_000_000, 0.1)]:
-        controller.update(Signals(lag, memory))
+        controller.update(PressureSignals(lag, memory))
         seen.append((controller.level.name, controller.intake))
         clock.advance(1.0)
     assert seen == [("CIRCUIT_BREAK", intake) for intake in ("closed", "closed", "open", "open", "closed")]
@@ -119,11 +119,17 @@ def test_the_intake_opens_when_the_lag_is_small_though_the_level_cools_down() ->
 
 
 @pytest.mark.parametrize(
-    "unclear", [Signals(None, 0.1), Signals(0, None), Signals(0, 0.9), Signals(0, 0.1, trouble="spill failed")]
+    "unclear",
+    [
+        PressureSignals(None, 0.1),
+        PressureSignals(0, None),
+        PressureSignals(0, 0.9),
+        PressureSignals(0, 0.1, trouble="spill failed"),
+    ],
 )
-def test_the_intake_stays_closed_while_something_is_unknown_or_wrong(unclear: Signals) -> None:
+def test_the_intake_stays_closed_while_something_is_unknown_or_wrong(unclear: PressureSignals) -> None:
     controller = Controller(POLICY, ManualClock())
-    controller.update(Signals(5_000_000, 0.1))
+    controller.update(PressureSignals(5_000_000, 0.1))
     controller.update(unclear)
     assert controller.intake == "closed"
 
@@ -131,7 +137,7 @@ def test_the_intake_stays_closed_while_something_is_unknown_or_wrong(unclear: Si
 def test_seconds_of_lag_count_where_a_level_names_them() -> None:
     levels = tuple(level.model_copy(update={"lag_seconds": 10.0 * n or None}) for n, level in enumerate(POLICY.levels))
     controller = Controller(POLICY.model_copy(update={"levels": levels}), ManualClock())
-    controller.update(Signals(0, 0.0, lag_seconds=25.0))
+    controller.update(PressureSignals(0, 0.0, lag_seconds=25.0))
     assert (controller.number, controller.transitions[-1].reason) == (2, "lag 25.0 s ≥ 20 s")
 
 

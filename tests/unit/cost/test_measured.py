@@ -42,7 +42,7 @@ def test_a_run_gives_figures_per_trade_and_a_short_one_gives_none() -> None:
     measured.record_consume(9_999, 9_999, 10**6, 1.0)
     assert measured.load() == Measured()
     measured.record_load(100_000, 13_200_000)
-    measured.record_consume(200_000, 100_000, 1_400_000, 0.5, put_aside=2_000)
+    measured.record_consume(200_000, 100_000, 1_400_000, 0.5, deferred=2_000)
     assert measured.load() == Measured(132.0, 14.0, 2.5, 0.01)
 
 

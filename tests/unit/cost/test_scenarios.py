@@ -131,10 +131,10 @@ def test_priority_shares_are_those_of_the_synthetic_market() -> None:
 def test_the_degradation_policy_by_hand() -> None:
     found = policy_cost(load_profile("1M"), BOOK)
     # Everything: 1M/s × 10 µs × 2 = 20 vCPU = 10 nodes. Shedding: 1M/s × 10 µs / 0.8 = 12.5 vCPU = 7 nodes of 2 vCPU,
-    # which take 1.4M/s, and so 0.6 of the 2M/s at peak are put aside for an hour.
+    # which take 1.4M/s, and so 0.6 of the 2M/s at peak are deferred for an hour.
     assert (found.everything_nodes, found.shedding_nodes) == (10, 7)
-    assert found.put_aside_share == pytest.approx(0.3)
-    assert found.trades_put_aside_per_day == pytest.approx(0.6e6 * 3600)
+    assert found.deferred_share == pytest.approx(0.3)
+    assert found.trades_deferred_per_day == pytest.approx(0.6e6 * 3600)
     # Outside the peak (24 − 2)/23 M/s arrive, the rest of 1.4M/s catches up.
     assert found.caught_up_hours == pytest.approx(0.6e6 / (1.4e6 - 22e6 / 23))
     assert found.saves_usd == pytest.approx(3 * 730 * 0.0725 - (found.spill_usd or 0))
@@ -153,4 +153,4 @@ def test_a_policy_that_cannot_put_enough_aside_says_so() -> None:
 def test_a_measured_share_takes_the_place_of_the_derived_one() -> None:
     measured = with_settings(load_profile("1M"), ["workload.shed_share=0.01"])
     # A hundredth of the day's trades is 12 hundredths of those in the hour of twice the average.
-    assert policy_cost(measured, BOOK).put_aside_share == pytest.approx(0.01 * 24 / 2)
+    assert policy_cost(measured, BOOK).deferred_share == pytest.approx(0.01 * 24 / 2)

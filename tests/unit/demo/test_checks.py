@@ -7,15 +7,15 @@ import pyarrow as pa
 import pytest
 
 from k2ctl.demo.checks import (
-    Check,
-    books_balance,
+    DemoCheck,
+    backfilled,
+    balance_holds,
     caught_up,
     critical_flowed,
-    critical_never_aside,
+    critical_never_deferred,
     drained,
     duplicates_caught,
     gaps_found,
-    given_back,
     honest_answer,
     ladder_climbed,
     ladder_descended,
@@ -48,10 +48,10 @@ DOWN = {
         (drained(1e5, 1e5, Counts(seen=110, stored=100, shed=10), 110), False),
         (offset_is_past(7, 8), True),
         (offset_is_past(7, 7), False),
-        (given_back(WHOLE, 50, 45, ""), True),
-        (given_back(WHOLE, 50, 51, ""), False),
-        (given_back(WHOLE, 50, 39, ""), False),
-        (given_back(Counts(seen=110, stored=99, duplicate=10, shed=1), 50, 49, ""), False),
+        (backfilled(WHOLE, 50, 45, ""), True),
+        (backfilled(WHOLE, 50, 51, ""), False),
+        (backfilled(WHOLE, 50, 39, ""), False),
+        (backfilled(Counts(seen=110, stored=99, duplicate=10, shed=1), 50, 49, ""), False),
         (stored_once(5, 5, 5, ()), True),
         (stored_once(6, 5, 5, ()), False),
         (stored_once(5, 5, 6, ()), False),
@@ -59,18 +59,18 @@ DOWN = {
         (stored_once(5, 5, 5, ("Kafka is gone",)), False),
         (duplicates_caught(WHOLE, 10), True),
         (duplicates_caught(WHOLE, 11), False),
-        (books_balance(WHOLE, 110), True),
-        (books_balance(WHOLE, 111), False),
-        (books_balance(Counts(seen=110, stored=100), 110), False),
+        (balance_holds(WHOLE, 110), True),
+        (balance_holds(WHOLE, 111), False),
+        (balance_holds(Counts(seen=110, stored=100), 110), False),
         (ladder_climbed(["SOFT", "NORMAL", "GRACEFUL", "AGGRESSIVE", "CIRCUIT_BREAK"]), True),
         (ladder_climbed(["SOFT", "NORMAL", "GRACEFUL", "CIRCUIT_BREAK"]), False),
         (ladder_descended(DOWN), True),
         (ladder_descended({1: ("AGGRESSIVE", "SOFT"), 2: ("SOFT", "NORMAL")}), False),
         (ladder_descended({1: DOWN[1]}), False),
         (ladder_descended({}), False),
-        (critical_never_aside(0, 5), True),
-        (critical_never_aside(1, 5), False),
-        (critical_never_aside(0, 0), False),
+        (critical_never_deferred(0, 5), True),
+        (critical_never_deferred(1, 5), False),
+        (critical_never_deferred(0, 0), False),
         (caught_up(0, settled=True), True),
         (caught_up(1, settled=True), False),
         (caught_up(0, settled=False), False),
@@ -80,7 +80,7 @@ DOWN = {
         (gaps_found(0, 0, 4), False),
     ],
 )
-def test_a_check_holds_only_when_its_figures_do(check: Check, held: bool) -> None:
+def test_a_check_holds_only_when_its_figures_do(check: DemoCheck, held: bool) -> None:
     assert check.held == held
 
 
@@ -89,25 +89,25 @@ def answer_of(numbers: list[int], *missing: str) -> Answer:
     return Answer(pa.table({"source_sequence": pa.array(numbers, pa.int64())}), evidence)
 
 
-WHOLE_ANSWER, CUT_ANSWER = answer_of([1, 2, 3]), answer_of([1, 3], "1 trades of LOW symbols are put aside; give")
+WHOLE_ANSWER, CUT_ANSWER = answer_of([1, 2, 3]), answer_of([1, 3], "1 trades of LOW symbols are deferred; give")
 
 
 @pytest.mark.parametrize(
-    ("plain", "with_aside", "fault"),
+    ("plain", "with_deferred", "fault"),
     [
         (CUT_ANSWER, WHOLE_ANSWER, ""),
         (WHOLE_ANSWER, WHOLE_ANSWER, ""),
-        (WHOLE_ANSWER, answer_of([1, 2, 3, 4]), ""),  # one more has come, and was put aside, between the two questions
+        (WHOLE_ANSWER, answer_of([1, 2, 3, 4]), ""),  # one more has come, and was deferred, between the two questions
         (answer_of([1, 3]), WHOLE_ANSWER, "it has a hole and does not say so"),
-        (CUT_ANSWER, answer_of([1, 2], "a spill file is gone"), "with what is put aside: a spill file is gone"),
-        (CUT_ANSWER, answer_of([1, 2, 4]), "with what is put aside there is a hole"),
-        (WHOLE_ANSWER, answer_of([1, 2]), "with what is put aside there is less"),
+        (CUT_ANSWER, answer_of([1, 2], "a spill file is gone"), "with what is deferred: a spill file is gone"),
+        (CUT_ANSWER, answer_of([1, 2, 4]), "with what is deferred there is a hole"),
+        (WHOLE_ANSWER, answer_of([1, 2]), "with what is deferred there is less"),
         (answer_of([]), answer_of([]), "there is nothing"),
     ],
 )
 def test_of_an_answer_that_lacks_something_the_check_says_what_is_wrong(
-    plain: Answer, with_aside: Answer, fault: str
+    plain: Answer, with_deferred: Answer, fault: str
 ) -> None:
-    found = honest_answer("LOW", plain, with_aside)
+    found = honest_answer("LOW", plain, with_deferred)
     assert found.held == (fault == "")
     assert found.measured.partition("; wrong: ")[2] == fault

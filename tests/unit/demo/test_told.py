@@ -1,15 +1,15 @@
 """The demo holds when it came to its end and every act asserted something that held."""
 
-from k2ctl.demo.checks import Check
+from k2ctl.demo.checks import DemoCheck
 from k2ctl.demo.innovations import Seen
-from k2ctl.demo.result import ActTold, Billing, Told
+from k2ctl.demo.result import ActResult, Billing, DemoResult
 
-GREEN, RED = Check("claim", True, "1"), Check("claim", False, "0")
+GREEN, RED = DemoCheck("claim", True, "1"), DemoCheck("claim", False, "0")
 
 
-def told(*acts: list[Check], finished: bool = True) -> Told:
+def told(*acts: list[DemoCheck], finished: bool = True) -> DemoResult:
     billing = Billing(1, "An act", "What is to be seen.", ("A note.",))
-    return Told("embedded", [ActTold(billing, checks=checks) for checks in acts], finished=finished)
+    return DemoResult("embedded", [ActResult(billing, checks=checks) for checks in acts], finished=finished)
 
 
 def test_every_act_has_to_assert_something_that_holds() -> None:
@@ -33,7 +33,7 @@ def test_what_a_killed_consumer_did_is_counted_by_the_table() -> None:
     assert seen.total == (120, 0, 120)
 
 
-def status(name: str, aside: int, returned: int) -> dict[str, object]:
+def status(name: str, deferred: int, returned: int) -> dict[str, object]:
     cells = {priority: {"process": 5, "spill": 0, "shed": 0} for priority in ("CRITICAL", "HIGH", "NORMAL", "LOW")}
-    cells["LOW"]["shed"] = aside
-    return {"id": name, "by_priority": cells, "given_back": returned}
+    cells["LOW"]["shed"] = deferred
+    return {"id": name, "by_priority": cells, "backfilled": returned}

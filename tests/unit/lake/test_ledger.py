@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.domain.checkpoint import Advance, Counts, Head, Lane, Progress
-from k2ctl.domain.ledger import Entry, Ledger, LedgerChange, in_one_step
+from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.ledger import DeferredRange, Ledger, LedgerChange, in_one_step
 from k2ctl.errors import LakeError
 
 
-def entry(start: int, end: int, count: int = 1, partition: int = 0, **changes: object) -> Entry:
-    made = Entry("t", "e", partition, start, end, 0b1000, "p", 2, count, start * 10, end * 10)
+def entry(start: int, end: int, count: int = 1, partition: int = 0, **changes: object) -> DeferredRange:
+    made = DeferredRange("t", "e", partition, start, end, 0b1000, "p", 2, count, start * 10, end * 10)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -30,7 +30,7 @@ def test_an_empty_stretch_alone_is_not_kept() -> None:
     [entry(11, 20), entry(10, 20, partition=1), entry(10, 20, level=3), entry(10, 20, spill="f"),
      entry(10, 20, policy="q"), entry(10, 20, priorities=0b1100), entry(10, 20, epoch="f")],
 )  # fmt: skip
-def test_what_differs_stays_apart(other: Entry) -> None:
+def test_what_differs_stays_apart(other: DeferredRange) -> None:
     assert Ledger().changed(LedgerChange((entry(0, 10), other))).entries == (entry(0, 10), other)
 
 
@@ -52,14 +52,14 @@ def test_settlements_in_a_row_are_one_for_the_original() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5), st.integers(0, 3)), max_size=30))
-def test_merging_keeps_every_trade_that_is_owed(stretches: list[tuple[int, int, int]]) -> None:
+def test_merging_keeps_every_trade_that_is_outstanding(stretches: list[tuple[int, int, int]]) -> None:
     at = [0, 0, 0]
-    ledger, owed = Ledger(), 0
+    ledger, outstanding = Ledger(), 0
     for partition, length, count in stretches:
         ledger = ledger.changed(LedgerChange((entry(at[partition], at[partition] + length, count, partition),)))
         at[partition] += length
-        owed += count
-    assert ledger.count == owed
+        outstanding += count
+    assert ledger.count == outstanding
     for one in ledger.entries:
         assert one.start < one.end
     assert Ledger.loads(ledger.dumps()) == ledger
@@ -73,20 +73,23 @@ def test_a_damaged_ledger_is_an_error(text: str) -> None:
 
 def test_what_only_a_dead_kafka_held_is_lost_and_what_is_spilled_is_not() -> None:
     counts = Counts(seen=30, stored=10, shed=12, spilled=8)
-    progress = Progress(
-        "c", 1, {Lane("t", "e", 0): Head(30, counts, "c")}, Ledger((entry(0, 20, 12), entry(20, 30, 8, spill="f")))
+    checkpoints = Checkpoints(
+        "c",
+        1,
+        {TopicPartition("t", "e", 0): Checkpoint(30, counts, "c")},
+        Ledger((entry(0, 20, 12), entry(20, 30, 8, spill="f"))),
     )
-    after = progress.retired("t", "e", lost=0)
+    after = checkpoints.retired("t", "e", lost=0)
     assert after.ledger.entries == (entry(20, 30, 8, spill="f"),)
     assert after.total() == Counts(seen=30, stored=10, spilled=8, lost=12)
     assert after.total().balanced
-    assert after.lane_of("t", "e", 0) == Lane("t", "e", -1)
+    assert after.partition_of("t", "e", 0) == TopicPartition("t", "e", -1)
 
 
 def test_two_who_give_back_at_once_are_told_apart_though_no_offset_moves() -> None:
-    from k2ctl.lake.writer import fenced_lanes
+    from k2ctl.lake.writer import fenced_partitions
 
-    lane = Lane("t", "e", 0)
-    progress = Progress("mine", 1, {lane: Head(30, Counts(), "mine")})
-    assert fenced_lanes(progress, {lane: Advance(30, 30, Counts(), base="mine")}) == set()
-    assert fenced_lanes(progress, {lane: Advance(30, 30, Counts(), base="older")}) == {lane}
+    partition = TopicPartition("t", "e", 0)
+    checkpoints = Checkpoints("mine", 1, {partition: Checkpoint(30, Counts(), "mine")})
+    assert fenced_partitions(checkpoints, {partition: OffsetDelta(30, 30, Counts(), base="mine")}) == set()
+    assert fenced_partitions(checkpoints, {partition: OffsetDelta(30, 30, Counts(), base="older")}) == {partition}

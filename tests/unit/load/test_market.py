@@ -5,7 +5,7 @@ import pytest
 
 from k2ctl.domain.trade import DECIMAL_ONE
 from k2ctl.domain.validity import invalid
-from k2ctl.load.market import Faults, Market, reference_data
+from k2ctl.load.market import Faults, SyntheticMarket, reference_data
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 
@@ -14,7 +14,7 @@ NOW_US = 1_790_000_000_000_000
 
 
 def played(count: int = 20_000, batches: int = 5, **arguments: object) -> np.ndarray:
-    market = Market(UNIVERSE, "run", **arguments)  # type: ignore[arg-type]
+    market = SyntheticMarket(UNIVERSE, "run", **arguments)  # type: ignore[arg-type]
     return np.concatenate([market.take(count // batches, NOW_US, NOW_US + 1000).trades for _ in range(batches)])
 
 
@@ -40,13 +40,13 @@ def test_each_symbol_is_numbered_without_holes_and_ids_never_repeat() -> None:
 
 
 def test_another_run_has_other_ids() -> None:
-    one = Market(UNIVERSE, "one").take(100, NOW_US, NOW_US).trades["message_id"]
-    two = Market(UNIVERSE, "two").take(100, NOW_US, NOW_US).trades["message_id"]
+    one = SyntheticMarket(UNIVERSE, "one").take(100, NOW_US, NOW_US).trades["message_id"]
+    two = SyntheticMarket(UNIVERSE, "two").take(100, NOW_US, NOW_US).trades["message_id"]
     assert not set(one.tolist()) & set(two.tolist())
 
 
 def test_workers_share_the_symbols_and_the_trades() -> None:
-    markets = [Market(UNIVERSE, "run", worker=n, workers=3) for n in range(3)]
+    markets = [SyntheticMarket(UNIVERSE, "run", worker=n, workers=3) for n in range(3)]
     symbols = [set(m.take(5000, NOW_US, NOW_US).trades["symbol"].tolist()) for m in markets]
     assert not symbols[0] & symbols[1]
     assert not symbols[1] & symbols[2]
@@ -64,8 +64,8 @@ def test_popular_symbols_trade_more() -> None:
 
 
 def test_a_batch_is_sorted_by_partition_and_says_where_each_ends() -> None:
-    batch = Market(UNIVERSE, "run").take(3000, NOW_US, NOW_US)
-    partition = UNIVERSE.lanes().partitions_of(batch.trades["symbol"])
+    batch = SyntheticMarket(UNIVERSE, "run").take(3000, NOW_US, NOW_US)
+    partition = UNIVERSE.partitioner().partitions_of(batch.trades["symbol"])
     assert (np.diff(partition) >= 0).all()
     assert np.bincount(partition, minlength=12).tolist() == batch.per_partition.tolist()
 

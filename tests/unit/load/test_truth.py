@@ -13,22 +13,31 @@ from hypothesis import strategies as st
 
 from k2ctl.domain.checksum import checksums, sessions_and_numbers
 from k2ctl.errors import CheckFailed, K2Error
-from k2ctl.home import truth_dir
+from k2ctl.home import acknowledged_log_dir
 from k2ctl.load import acknowledged_log as module
-from k2ctl.load.acknowledged_log import BLOCK, MAGIC, Run, Truth, TruthRecorder, joined, read, recorded
+from k2ctl.load.acknowledged_log import (
+    BLOCK,
+    MAGIC,
+    AcknowledgedLog,
+    AcknowledgedLogWriter,
+    Run,
+    joined,
+    read,
+    recorded,
+)
 from tests.made_trades import SYMBOLS, make_trades
 
 RUN = Run("run", 0, "topic", "epoch", "sbe", 0, 0, 0, finished=False)
 
 
-def recorder_of(trades: np.ndarray) -> TruthRecorder:
-    return TruthRecorder(RUN, dict.fromkeys(np.unique(sessions_and_numbers(trades)[0]).tolist(), b"S00"))
+def recorder_of(trades: np.ndarray) -> AcknowledgedLogWriter:
+    return AcknowledgedLogWriter(RUN, dict.fromkeys(np.unique(sessions_and_numbers(trades)[0]).tolist(), b"S00"))
 
 
-def written(recorder: TruthRecorder) -> Truth:
+def written(recorder: AcknowledgedLogWriter) -> AcknowledgedLog:
     recorder.finish(0, 0)
-    (truth,) = recorded()
-    return truth
+    (log,) = recorded()
+    return log
 
 
 def in_symbol_order(trades: np.ndarray) -> np.ndarray:
@@ -82,26 +91,26 @@ def test_faults_are_counted_and_every_number_that_was_sent_is_in_an_interval(
             step += 1
         recorder.add(in_symbol_order(trades[at : at + step]))
         at += step
-    truth = written(recorder)
-    for path in truth_dir().iterdir():
+    log = written(recorder)
+    for path in acknowledged_log_dir().iterdir():
         path.unlink()
     of_symbol = {symbol: [number for name, number in sent if name == symbol] for symbol in range(4)}
     pairs = {symbol: list(pairwise(of)) for symbol, of in of_symbol.items()}
-    assert truth.sessions["copies"].tolist() == [sum(a == b for a, b in pairs[s]) for s in range(4)]
-    assert truth.sessions["backwards"].tolist() == [sum(b < a for a, b in pairs[s]) for s in range(4)]
+    assert log.sessions["copies"].tolist() == [sum(a == b for a, b in pairs[s]) for s in range(4)]
+    assert log.sessions["backwards"].tolist() == [sum(b < a for a, b in pairs[s]) for s in range(4)]
     inside = sorted(
         (int(row["session"]) - 7000, number)
-        for row in truth.intervals
+        for row in log.intervals
         for number in range(int(row["low"]), int(row["high"]) + 1)
     )
     assert inside == sorted(set(sent))
     once = np.unique(trades["trade_id"], return_index=True)[1]
-    assert int(truth.intervals["sum"].sum()) == int(checksums(trades[once]).sum())
+    assert int(log.intervals["sum"].sum()) == int(checksums(trades[once]).sum())
 
 
 def test_a_load_that_sent_nothing_writes_that_down() -> None:
-    truth = written(recorder_of(make_trades(20)))
-    assert (len(truth.sessions), len(truth.intervals), len(truth.failed)) == (20, 0, 0)
+    log = written(recorder_of(make_trades(20)))
+    assert (len(log.sessions), len(log.intervals), len(log.failed)) == (20, 0, 0)
 
 
 def recorded_file(trades: int = 20) -> Path:
@@ -110,7 +119,7 @@ def recorded_file(trades: int = 20) -> Path:
     recorder.add(in_symbol_order(made))
     recorder.fail(made[:3])
     recorder.finish(trades, trades - 3)
-    (path,) = truth_dir().iterdir()
+    (path,) = acknowledged_log_dir().iterdir()
     return path
 
 
@@ -155,10 +164,10 @@ def test_a_write_that_was_cut_off_leaves_the_file_before_it(monkeypatch: pytest.
     with pytest.raises(K2Error, match="No space left") as told:
         recorder.finish(200, 200)
     assert "load again" in told.value.hint
-    (truth,) = recorded()
-    assert (truth.run.finished, truth.run.acknowledged) == (False, 50)
-    assert len(truth.failed) == 0
-    assert replace(truth.run, sent=0, acknowledged=0) == RUN
+    (log,) = recorded()
+    assert (log.run.finished, log.run.acknowledged) == (False, 50)
+    assert len(log.failed) == 0
+    assert replace(log.run, sent=0, acknowledged=0) == RUN
 
 
 def test_holes_are_the_numbers_between_two_that_were_sent() -> None:

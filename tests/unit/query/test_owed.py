@@ -1,9 +1,9 @@
-"""An answer is partial exactly when something that it asks for may be put aside."""
+"""An answer is partial exactly when something that it asks for may be deferred."""
 
 import pytest
 
-from k2ctl.deferred.overlap import owed_reasons
-from k2ctl.domain.ledger import Entry, Ledger
+from k2ctl.deferred.overlap import outstanding_reasons
+from k2ctl.domain.ledger import DeferredRange, Ledger
 from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
@@ -13,7 +13,7 @@ CRITICAL, LOW = UNIVERSE.symbols[0], UNIVERSE.symbols[-1]
 
 
 def ledger(policy: str = UNIVERSE.policy) -> Ledger:
-    return Ledger((Entry("t", "e", 3, 0, 100, 0b1000, policy, 2, 42, 1_000, 2_000),))
+    return Ledger((DeferredRange("t", "e", 3, 0, 100, 0b1000, policy, 2, 42, 1_000, 2_000),))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def ledger(policy: str = UNIVERSE.policy) -> Ledger:
     ],
 )
 def test_entries_count_by_window_and_priority(symbols: list[str] | None, window: Window, partial: bool) -> None:
-    reasons = owed_reasons(ledger(), symbols, window, UNIVERSE)
+    reasons = outstanding_reasons(ledger(), symbols, window, UNIVERSE)
     assert bool(reasons) == partial
     if partial:
         assert "42 trades of LOW symbols" in reasons[0]
@@ -38,5 +38,5 @@ def test_entries_count_by_window_and_priority(symbols: list[str] | None, window:
 
 
 def test_under_an_edited_policy_every_entry_counts() -> None:
-    assert owed_reasons(ledger("other"), [CRITICAL], WHOLE_HISTORY, UNIVERSE)
-    assert not owed_reasons(Ledger(), [CRITICAL], WHOLE_HISTORY, UNIVERSE)
+    assert outstanding_reasons(ledger("other"), [CRITICAL], WHOLE_HISTORY, UNIVERSE)
+    assert not outstanding_reasons(Ledger(), [CRITICAL], WHOLE_HISTORY, UNIVERSE)

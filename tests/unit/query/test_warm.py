@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from k2ctl.domain.checkpoint import Counts, Head, Lane, Progress
+from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
 from k2ctl.domain.trade import frames
 from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.query import warm
-from k2ctl.query.stream import Heard, heard_of
+from k2ctl.query.stream import TailRecords, tail_records_of
 from k2ctl.query.tail import TailLimits, read_tail, span_of
 from k2ctl.query.warm import WarmStream
 from tests.made_trades import make_trades
@@ -110,13 +110,15 @@ class ScriptedStream:
         self.endpoints.answers()
         return {p: self.endpoints.high(p) for p in partitions}
 
-    def read(self, _: str, ranges: Mapping[int, tuple[int, int]], *__: object) -> tuple[list[Heard], Any, list[Hole]]:
+    def read(
+        self, _: str, ranges: Mapping[int, tuple[int, int]], *__: object
+    ) -> tuple[list[TailRecords], Any, list[Hole]]:
         self.endpoints.answers()
         self.cold += 1
         low = self.endpoints.low
         holes = [Hole(p, start, low[p]) for p, (start, end) in ranges.items() if start < min(low[p], end)]
         parts = [self.endpoints.fetched(p, max(start, low[p]), end) for p, (start, end) in ranges.items()]
-        return [heard_of(part, "sbe") for part in parts], {p: end for p, (_, end) in ranges.items()}, holes
+        return [tail_records_of(part, "sbe") for part in parts], {p: end for p, (_, end) in ranges.items()}, holes
 
 
 Begin = Callable[..., tuple[WarmStream, ScriptedStream]]
@@ -148,8 +150,10 @@ def until(true: Callable[[], bool]) -> None:
 
 def asked(stream: WarmStream, stored: int | None = None) -> tuple[list[int], tuple[str, ...]]:
     """The numbers of the trades that a query gets from the stream, and what it says is missing."""
-    heads = {} if stored is None else {Lane("t", "first", 0): Head(stored, Counts(stored, stored), "c")}
-    span = span_of(stream, Progress(heads=heads))
+    by_partition = (
+        {} if stored is None else {TopicPartition("t", "first", 0): Checkpoint(stored, Counts(stored, stored), "c")}
+    )
+    span = span_of(stream, Checkpoints(by_partition=by_partition))
     tail = read_tail(stream, span, None, WHOLE_HISTORY, TailLimits(10_000, 1.0), time.time_ns() // 1000)
     return sorted(tail.rows.trades["trade_id"].tolist()), tail.missing
 

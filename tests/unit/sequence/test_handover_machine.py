@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from k2ctl.clock import ManualClock
 from k2ctl.errors import StateError
 from k2ctl.sequence.state_store import Fence, MemoryStateStore, Update
-from k2ctl.sequence.state_sync import Handover, SequenceCut
+from k2ctl.sequence.state_sync import SequenceCut, StateSync
 from k2ctl.sequence.symbol_state import cut
 from k2ctl.sequence.tracker import SequenceTracker
 from tests.made_trades import BASE_US, make_trades
@@ -65,12 +65,12 @@ class Consumers(RuleBasedStateMachine):
     def start(self) -> None:
         self.tracker, self.position = SequenceTracker(CLOCK), self.committed
         self.in_flight: tuple[int, SequenceCut] | None = None
-        self.handover = Handover(self.store, self.tracker, CLOCK, background=False)
+        self.state_sync = StateSync(self.store, self.tracker, CLOCK, background=False)
         head = Fence("e", self.committed, self.commit_id)
-        covered = self.handover.restore({0: head}, 0)
+        covered = self.state_sync.restore({0: head}, 0)
         self.tracker.step(self.topic[covered.get(0, 0) : self.committed])
         assert known(self.tracker) == known(self.whole(self.committed))
-        self.handover.begin()
+        self.state_sync.begin()
 
     def whole(self, end: int) -> SequenceTracker:
         tracker = SequenceTracker(CLOCK)
@@ -94,24 +94,24 @@ class Consumers(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight is None)
     @rule()
     def submit(self) -> None:
-        self.in_flight = (self.position, self.handover.cut())
+        self.in_flight = (self.position, self.state_sync.cut())
 
     @precondition(lambda self: self.in_flight is not None)
     @rule(crash=st.booleans())
     def commit(self, crash: bool) -> None:
         assert self.in_flight is not None
-        end, learnt = self.in_flight
+        end, sequence_cut = self.in_flight
         self.commits += 1
         self.committed, self.commit_id, self.in_flight = end, f"c{self.commits}", None
         if crash:
             self.start()
         else:
-            self.handover.committed(learnt, {0: Fence("e", self.committed, self.commit_id)})
+            self.state_sync.committed(sequence_cut, {0: Fence("e", self.committed, self.commit_id)})
 
     @rule(fails=st.booleans(), fails_after=st.booleans())
     def publish(self, fails: bool, fails_after: bool) -> None:
         self.store.fails, self.store.fails_after = fails, fails_after
-        self.handover.publish()
+        self.state_sync.publish()
         self.store.fails = self.store.fails_after = False
 
     @rule()
@@ -132,11 +132,11 @@ class Consumers(RuleBasedStateMachine):
         if self.in_flight is None:
             self.submit()
         self.commit(crash=False)
-        self.handover.publish()
-        self.handover.publish()
+        self.state_sync.publish()
+        self.state_sync.publish()
         found = self.store.load([0])
         assert found[0].fence.same_commit(Fence("e", self.committed, self.commit_id))
-        assert self.handover.snapshot().behind_symbols == 0
+        assert self.state_sync.snapshot().behind_symbols == 0
 
     @invariant()
     def the_store_holds_what_its_fence_says(self) -> None:

@@ -73,7 +73,7 @@ def test_a_venue_without_numbers_is_not_tracked() -> None:
 
 
 def owing(first: int, last: int) -> Callable[[int, Gap], bool]:
-    """A ledger that owes the numbers of a range."""
+    """A ledger that lacks the numbers of a range."""
     return lambda _channel, gap: first <= gap.start and gap.after - 1 <= last
 
 
@@ -106,10 +106,10 @@ def test_of_the_open_gaps_of_a_symbol_only_those_that_are_owed_are_explained() -
     assert (tracker.counts().open_gaps, tracker.counts().missing_trades, tracker.counts().explained) == (1, 1, 3)
 
 
-def test_what_is_given_back_before_a_later_trade_comes_leaves_no_gap() -> None:
+def test_what_is_backfilled_before_a_later_trade_comes_leaves_no_gap() -> None:
     tracker = restarted(highest=10)
     given = later([(1, n) for n in range(11, 21)])
-    tracker.give_back(given, np.zeros(10, np.int32), 10)
+    tracker.note_backfilled(given, np.zeros(10, np.int32), 10)
     latest = later([(1, 21)])
     latest["timestamp"] += 1_000_000
     tracker.step(latest)
@@ -117,10 +117,10 @@ def test_what_is_given_back_before_a_later_trade_comes_leaves_no_gap() -> None:
     assert (counts.open_gaps, counts.explained, counts.out_of_order, counts.duplicates) == (0, 0, 0, 0)
 
 
-def test_what_is_given_back_from_before_the_counter_began_anew_opens_no_gap() -> None:
+def test_what_is_backfilled_from_before_the_counter_began_anew_opens_no_gap() -> None:
     tracker = restarted(highest=10)
     anew = trades_of([(1, 1), (1, 2)])
     anew["timestamp"] += 100_000_000
     tracker.step(anew)
-    tracker.give_back(later([(1, n) for n in range(11, 21)]), np.zeros(10, np.int32), 10)
+    tracker.note_backfilled(later([(1, n) for n in range(11, 21)]), np.zeros(10, np.int32), 10)
     assert (tracker.counts().open_gaps, tracker.counts().resets) == (0, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from k2ctl.errors import UsageError
-from k2ctl.home import Endpoints, load_endpoints, save_endpoints, truth_dir
+from k2ctl.home import Endpoints, acknowledged_log_dir, load_endpoints, save_endpoints
 from k2ctl.stack import lifecycle
 
 THEIRS = Endpoints("external", "kafka:9092", "postgresql+psycopg://k2:hush@db/k2", "s3://lake", "redis://:hush@redis/0")
@@ -16,9 +16,9 @@ def test_volumes_deletes_the_records_of_loads_and_no_lake(home: Path) -> None:
     lake = home / "lake" / "catalog.db"
     lake.parent.mkdir()
     lake.write_text("of an embedded stack, or theirs")
-    (truth_dir() / "run").write_text("")
+    (acknowledged_log_dir() / "run").write_text("")
     assert lifecycle.down(volumes=True) == "external"
-    assert (load_endpoints(), list(truth_dir().iterdir()), lake.exists()) == (None, [], True)
+    assert (load_endpoints(), list(acknowledged_log_dir().iterdir()), lake.exists()) == (None, [], True)
 
 
 @pytest.mark.parametrize("service", ["kafka", "redis", "catalog", "warehouse"])

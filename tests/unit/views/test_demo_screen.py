@@ -1,4 +1,4 @@
-"""What the audience of the demo sees between the exhibits."""
+"""What the audience of the demo sees between the findings."""
 
 import io
 import threading
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from k2ctl.demo.result import ActTold, Sample, Tick
+from k2ctl.demo.result import ActResult, Sample, Tick
 from k2ctl.demo.story import ACTS
 from k2ctl.kafka.overview import Overview, overview_of
 from k2ctl.profiles import load_profile
@@ -20,7 +20,7 @@ SAMPLE = Sample(0.0, 0, None, None, None)
 def shown(*overviews: Overview) -> str:
     """The screen of act 2 after these ticks."""
     screen = Screen(Console(file=io.StringIO(), width=80), threading.Event())
-    screen.begins(ActTold(ACTS[1].billing))
+    screen.begins(ActResult(ACTS[1].billing))
     for overview in overviews:
         screen.tick(Tick(overview, SAMPLE))
     canvas = Console(width=80, file=io.StringIO())

@@ -1,4 +1,4 @@
-"""The demo's exhibits, curves and report: whole at every width, valid, and complete in themselves."""
+"""The demo's findings, curves and report: whole at every width, valid, and complete in themselves."""
 
 import io
 from dataclasses import replace
@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console, RenderableType
 
-from k2ctl.demo.checks import Check
-from k2ctl.demo.result import ActTold, Bars, Exhibit, Facts, Grid, Sample, Tick, Told
+from k2ctl.demo.checks import DemoCheck
+from k2ctl.demo.result import ActResult, Bars, DemoResult, Facts, Finding_, Grid, Sample, Tick
 from k2ctl.demo.story import ACTS, FINALE
 from k2ctl.kafka.overview import overview_of
 from k2ctl.views.curves import Curve, curves_svg
 from k2ctl.views.duel import duel_view
-from k2ctl.views.findings import exhibit_lines, exhibit_panel
+from k2ctl.views.findings import finding_lines, finding_panel
 from k2ctl.views.notes import notes_view
 from k2ctl.views.report import report_page
 from k2ctl.views.style import seconds
@@ -22,15 +22,15 @@ FACTS = Facts("some <facts>", (("offset", "1 & 2"), ("file", "x" * 48)), "A note
 BARS = Bars("steps", (("decode", 0.5, "500 ms"), ("commit", 1.0, "1,000 ms")), "Measured.")
 GRID = Grid("a month", ("", "10K", "1M"), (("Kafka", "10", "1,000"), ("Lake", "7", "70")), "Extrapolated.")
 SAMPLES = [Sample(at / 2, min(at // 4, 4), at * 5_000, at / 4, at / 10 or None, at / 2) for at in range(40)]
-CHECKS = [Check("it holds & more", True, "5 < 6"), Check("it does not", False, "7 > 6")]
+CHECKS = [DemoCheck("it holds & more", True, "5 < 6"), DemoCheck("it does not", False, "7 > 6")]
 VOID = {"meta"}
 
 
-def told() -> Told:
-    acts = [ActTold(act.billing, [], [FACTS, BARS, GRID], CHECKS, SAMPLES, 12.5) for act in (*ACTS, FINALE)]
+def told() -> DemoResult:
+    acts = [ActResult(act.billing, [], [FACTS, BARS, GRID], CHECKS, SAMPLES, 12.5) for act in (*ACTS, FINALE)]
     thresholds = (("NORMAL", 0), ("SOFT", 20_000), ("CIRCUIT_BREAK", 150_000))
     machine = (("processor", "some CPU, 2 CPUs"), ("memory", "24.0 GiB"))
-    return Told("embedded", acts, thresholds, 1_234_567, 70.0, True, "2026-11-24 14:00 UTC", machine)
+    return DemoResult("embedded", acts, thresholds, 1_234_567, 70.0, True, "2026-11-24 14:00 UTC", machine)
 
 
 class Reader(HTMLParser):
@@ -95,14 +95,14 @@ def test_a_curve_is_broken_where_nothing_is_known_and_stays_within_the_picture()
 
 
 @pytest.mark.parametrize("width", [80, 160])
-@pytest.mark.parametrize("exhibit", [FACTS, BARS, GRID])
-def test_an_exhibit_fits_and_shows_every_value(exhibit: Exhibit, width: int) -> None:
-    text = drawn(exhibit_panel(exhibit), width)
-    for row in exhibit.rows:
+@pytest.mark.parametrize("finding", [FACTS, BARS, GRID])
+def test_an_exhibit_fits_and_shows_every_value(finding: Finding_, width: int) -> None:
+    text = drawn(finding_panel(finding), width)
+    for row in finding.rows:
         assert str(row[0]) in text
         assert str(row[-1]) in text
-    assert exhibit.note in text
-    assert any(exhibit.rows[0][0] in line for line in exhibit_lines(exhibit))
+    assert finding.note in text
+    assert any(finding.rows[0][0] in line for line in finding_lines(finding))
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -13,7 +13,7 @@ from k2ctl.kafka.recording import paced, read_recording
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.views.chart import Threshold, log_chart
-from k2ctl.views.watch import History, watch_line, watch_screen
+from k2ctl.views.watch import LagHistory, watch_line, watch_screen
 
 LEVELS = load_profile("laptop").degradation.levels
 
@@ -30,7 +30,7 @@ def made(level: int, lag: int = 1_234_567) -> Overview:
         overview_of([], [], {}, 1_700_000_000_000_000),
         level=name, level_number=level, level_reason="lag 12,345,678 ≥ 5,000,000 trades, +123,456/s",
         ladder=ladder, lag_trades=lag, lag_seconds=123.4, critical_lag_seconds=5.6, drain_s=99.0, cooldown_left_s=29.0,
-        seen=10**9, stored=987_654_321, pending=1_999_999, shed=10**7, spilled=10**7, given_back=5 * 10**6,
+        seen=10**9, stored=987_654_321, pending=1_999_999, shed=10**7, spilled=10**7, backfilled=5 * 10**6,
         open_gaps=12, missing_trades=34_567, budget=250_000.0, rate_loaded=499_999.0, rate_in=250_000.0,
         by_priority={p: {"process": 10**8, "spill": 10**6, "shed": 10**7} for p in PRIORITIES},
         transitions=[{"at_us": 1_700_000_000_000_000, "from_level": "SOFT", "to_level": name, "reason": "x" * 90}] * 30,
@@ -39,7 +39,7 @@ def made(level: int, lag: int = 1_234_567) -> Overview:
 
 
 def lines(overview: Overview, width: int, height: int, color: str | None = None) -> list[str]:
-    history = History()
+    history = LagHistory()
     for number in range(400):
         history.add(replace(overview, at_us=overview.at_us + number * 500_000, lag_trades=number * 10_000 or None))
     canvas = Console(width=width, file=io.StringIO(), force_terminal=color is not None, color_system=color)  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def test_without_a_consumer_the_screen_says_what_to_type() -> None:
 
 def test_a_line_holds_the_terms_of_the_identity() -> None:
     line = watch_line(made(4))
-    for part in ("CIRCUIT_BREAK", "1,234,567", "stored 987,654,321", "put-aside 0", "intake closed"):
+    for part in ("CIRCUIT_BREAK", "1,234,567", "stored 987,654,321", "deferred 0", "intake closed"):
         assert part in line
 
 
