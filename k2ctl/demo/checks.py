@@ -43,7 +43,7 @@ def backfilled(counts: Counts, deferred: int, returned: int, conditions: str) ->
     return DemoCheck(
         "what was deferred while the consumer lagged has been backfilled",
         not outstanding and 0 <= copies <= counts.duplicate,
-        f"{deferred:,} deferred: {returned:,} came back, {copies:,} were copies, {outstanding:,} outstanding ({conditions})",
+        f"{deferred:,} deferred: {returned:,} came back, {copies:,} copies, {outstanding:,} outstanding ({conditions})",
     )
 
 
