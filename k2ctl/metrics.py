@@ -66,6 +66,10 @@ METRICS: Final[dict[str, MetricInfo]] = {
     "k2_files_merged_total": MetricInfo("counter", "Small files that became larger ones."),
     "k2_snapshots_expired_total": MetricInfo("counter", "Old snapshots that were dropped."),
     "k2_orphans_removed_total": MetricInfo("counter", "Unreachable files that were deleted."),
+    "k2_maintenance_failing": MetricInfo("gauge", "1 while the last step of maintenance failed, 0 otherwise."),
+    "k2_dedup_save_failing": MetricInfo(
+        "gauge", "1 while the last save of deduplication state failed, 0 otherwise.", ("topic",)
+    ),
     "k2_memory_bytes": MetricInfo("gauge", "Resident memory of the consumer."),
     "k2_memory_share": MetricInfo("gauge", "Resident memory by its limit, planned state left out."),
     "k2_open_gaps": MetricInfo("gauge", "Gaps in sequence numbers that are open now.", ("topic",)),
@@ -145,6 +149,8 @@ def samples(status: ConsumerStatus, age_s: float = 0.0) -> Iterator[Sample]:
     last_us = status.last_commit_at_us
     yield "k2_snapshot_age_seconds", (), (status.at_us - last_us) / 1e6 if last_us else None
     yield from ((f"k2_{name}_total", (), count) for name, count in status.maintenance.items())
+    yield "k2_maintenance_failing", (), float(bool(status.maintenance_error))
+    yield "k2_dedup_save_failing", topic, float(bool(status.dedup_save_error))
     yield "k2_memory_bytes", (), status.memory_bytes
     yield "k2_memory_share", (), status.memory_share
     yield "k2_open_gaps", topic, status.sequence["open_gaps"]

@@ -85,6 +85,8 @@ class StatusReporter:
             transitions_total=dict(controller.transitions_total),
             commit_times=totals.commit_times,
             maintenance=consumer.maintenance.snapshot().counts(),
+            maintenance_error=consumer.maintenance.snapshot().last_error,
+            dedup_save_error=consumer.assignment.dedup_saver.last_error,
             table_sequence=consumer.assignment.checkpoints.sequence_number,
             assignments_opened=consumer.assignments.opened,
             stood_still_s=round(consumer.assignments.still_s, 3),

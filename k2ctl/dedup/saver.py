@@ -17,7 +17,7 @@ CLOSED: Final = "closed"
 
 
 class DedupSaver:
-    """Saves the memory of one topic's consumer. A failing store is noted in `trouble`, and tried again at the next.
+    """Saves the memory of one topic's consumer. A failing store is noted in `last_error`, and tried again at the next.
 
     checkpoints: what the memory covers at the start. member, partitions: who of a group this is, and whose rows it
     remembers; alone it remembers all.
@@ -44,7 +44,7 @@ class DedupSaver:
         self._due_s = clock.monotonic_s() + SAVE_EVERY_S
         self._named: set[str] = set()
         self._retired: set[str] = set()
-        self.trouble = ""
+        self.last_error = ""
 
     def note_commit(self, checkpoints: Checkpoints, commit_id: str) -> None:
         """Rows up to this commit are in the memory, unless others have stored rows of the topic, unknown to it.
@@ -78,9 +78,9 @@ class DedupSaver:
             index = self._written(deduplicator.memory)
             self._folder.put_index(index)
         except OSError as error:
-            self.trouble = str(error)
+            self.last_error = str(error)
             return
-        self.trouble = ""
+        self.last_error = ""
         if not self._member:
             self._folder.delete(self._retired - index.files)
         self._retired, self._named = self._named, index.files

@@ -104,6 +104,9 @@ class ConsumerStatus:
     fenced_commits: int = 0
     waiting: str = ""
     clock_behind_s: float = 0.0
+    # Why the last step of maintenance failed, and why the last save of deduplication state did; empty while they work.
+    maintenance_error: str = ""
+    dedup_save_error: str = ""
     kind: str = "consumer"
     stopped: bool = False
 

@@ -43,6 +43,8 @@ def test_almost_every_metric_is_on_a_dashboard() -> None:
     assert left_out == {
         "k2_degradation_transitions_total",  # the state timeline shows each change
         "k2_status_age_seconds",  # for an alert
+        "k2_maintenance_failing",  # for an alert
+        "k2_dedup_save_failing",  # for an alert
         "k2_untracked_trades_total",
         "k2_unverified_symbols",
         "k2_idle_symbols",
