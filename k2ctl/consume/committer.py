@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from k2ctl.clock import Clock
 from k2ctl.consume.pending import Pending
-from k2ctl.deferred.spiller import Spiller
+from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.kafka.dead_letters import DeadLetters
 from k2ctl.lake.writer import Committed, TableWriter

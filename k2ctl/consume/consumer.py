@@ -25,7 +25,7 @@ from k2ctl.consume.platform import open_platform, reference_topic_of
 from k2ctl.consume.reference_feed import ReferenceFeed
 from k2ctl.consume.step_times import StepTimes
 from k2ctl.deferred.admission import SHED, SPILL, Admitted, mask_of
-from k2ctl.deferred.spiller import Spiller
+from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.ledger import Ledger
 from k2ctl.errors import BrokerError, FencedError, LakeError
@@ -269,8 +269,8 @@ class Consumer:
         for part in assignment.recovery.parts(outstanding, wanted, self.clock.now_us()):
             enriched = part.enriched(self.references.table.step) if self.controller.level.enrich else part
             assignment.pending.add_backfilled(enriched)
-            settled = sum(entry.count - (left.count if left else 0) for entry, left in part.settled)
-            assignment.tracker.note_backfilled(part.rows.trades, part.rows.partition, settled)
+            resolved = sum(entry.count - (left.count if left else 0) for entry, left in part.resolved)
+            assignment.tracker.note_backfilled(part.rows.trades, part.rows.partition, resolved)
 
     def _commit_interval_s(self) -> float:
         """The profile's, and no shorter than the table's one checkpoint takes from so many consumers."""

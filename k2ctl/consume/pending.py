@@ -100,7 +100,7 @@ class Pending:
         self.shed += entries
 
     def add_backfilled(self, part: Backfilled) -> None:
-        """A settled part of the ledger."""
+        """A resolved part of the ledger."""
         self.backfilled.append(part)
         self.rows += len(part.rows)
 
@@ -140,8 +140,8 @@ class Pending:
 
     def change(self, spill_entries: list[DeferredRange]) -> LedgerChange:
         """What the commit does to the ledger."""
-        settled = in_one_step(settlement for part in self.backfilled for settlement in part.settled)
-        return LedgerChange((*self.shed, *spill_entries), settled)
+        resolved = in_one_step(resolution for part in self.backfilled for resolution in part.resolved)
+        return LedgerChange((*self.shed, *spill_entries), resolved)
 
 
 def _spans(fetched: Fetched, partitions: Collection[int]) -> dict[int, tuple[int, int]]:

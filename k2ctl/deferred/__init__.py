@@ -1,1 +1,1 @@
-"""What lies beside the table and is outstanding to it: the ledger and its spill files."""
+"""Deferred trades: the decision to defer them, their spill files, their backfill, and what is outstanding."""

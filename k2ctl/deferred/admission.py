@@ -18,12 +18,13 @@ PROCESS, SPILL, SHED = range(3)
 
 @dataclass(frozen=True)
 class Admitted:
-    """A batch, divided. counts: int64[priorities, actions], how many rows of each priority met each action."""
+    """A batch, divided by action."""
 
     process: Rows
     spill: Rows
     shed: Rows
     counts: np.ndarray
+    """int64[priorities, actions]: how many rows of each priority met each action."""
 
 
 class Admission:
@@ -38,7 +39,7 @@ class Admission:
         self.policy = universe.policy
 
     def actions(self, level: Level, *, spill_works: bool = True) -> np.ndarray:
-        """uint8[priorities]: what becomes of each priority at a level, here and now."""
+        """uint8[priorities]: the action on each priority at a level, given what Kafka and the disk can hold now."""
         wanted = np.array([ACTIONS.index(getattr(level, name)) for name in PRIORITIES], np.uint8)
         if not self.can_shed:
             wanted[wanted == SHED] = SPILL
@@ -67,7 +68,7 @@ class Admission:
     def shed_entries(
         self, shed: Rows, spans: Mapping[int, tuple[int, int]], level_number: int, mask: int
     ) -> list[DeferredRange]:
-        """Ledger entries for what a batch shed: one for each partition's span of offsets, also where that is nothing.
+        """Ledger entries for what a batch shed: one for each partition's span of offsets, also where it shed nothing.
 
         spans: partition → [start, end) that the batch covers. An empty stretch lets its neighbours become one range.
         """
@@ -80,7 +81,7 @@ class Admission:
         ]
 
     def spill_entries(self, spilled: Rows, level_number: int, mask: int, file: str) -> list[DeferredRange]:
-        """Ledger entries for rows that lie in a spill file, one for each partition."""
+        """Ledger entries for the rows of a spill file, one for each partition."""
         entries = []
         for partition, count, first, last in by_partition(spilled):
             offsets = spilled.offset[spilled.partition == partition]

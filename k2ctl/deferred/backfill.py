@@ -1,10 +1,11 @@
 """Backfill what was deferred: from its spill file, or from Kafka, until the ledger is empty.
 
-A part of the ledger is read, stored, and struck, all in the one transaction of an ordinary commit: so stopping, killing
-or repeating it changes nothing. Where it cannot be told by priority what was deferred, because the policy has been
-edited or a spill file is damaged, all that the table does not hold of the range is stored.
+A part of the ledger is read, stored and removed from the ledger in the one transaction of an ordinary commit, so
+stopping, killing or repeating it changes nothing. Where priorities do not say what was deferred, because the policy has
+been edited or a spill file is damaged, everything of the range that the table does not hold is stored.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,9 +14,9 @@ import numpy as np
 
 from k2ctl.dedup.deduplicator import HybridDeduplicator
 from k2ctl.deferred.admission import Admission
-from k2ctl.deferred.spill_format import decode_spill
+from k2ctl.deferred.spill_files import decode_spill
 from k2ctl.domain.checkpoint import Counts, TopicPartition
-from k2ctl.domain.ledger import DeferredRange, Ledger, LedgerChange, Settlement
+from k2ctl.domain.ledger import DeferredRange, Ledger, LedgerChange, Resolution
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.tally import Tally
 from k2ctl.domain.topics import WireFormat
@@ -27,27 +28,29 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.side_folder import SideFolder, Unanswered
 from k2ctl.lake.stored_identities import identity_numbers, stored_identities
 
+LOG: Final = logging.getLogger("k2ctl.deferred")
+
 READ_TIMEOUT_S: Final = 10.0
 GIVE_UP_AFTER_US: Final = 60_000_000
-"""How long the table's files are asked for again, as a commit is: a store may be restarted, a compaction take one."""
+"""How long the table's files are asked for again, as for a commit: a store may restart, a compaction replace one."""
 
 DAMAGED: Final = "damaged"
 DAMAGED_AND_HOLED: Final = "damaged, and Kafka has a hole"
-"""In place of a policy: ranges of a spill file that could not be read, so that priorities alone do not tell."""
+"""In place of a policy: ranges of a spill file that could not be read, so that priorities alone do not decide."""
 
 
 @dataclass(frozen=True)
 class Backfilled:
-    """A part of the ledger that is settled: rows to store, and what is left of its entries.
-
-    counts: per (topic, epoch, partition), what the settlement changes; `shed` and `spilled` are negative there.
-    records: read from Kafka for it.
-    """
+    """A part of the ledger that is resolved."""
 
     rows: Rows
-    settled: tuple[Settlement, ...]
+    """Rows to store."""
+    resolved: tuple[Resolution, ...]
+    """Its entries, each with what is left of it."""
     counts: Mapping[TopicPartition, Counts]
+    """What the resolution changes per partition; `shed` and `spilled` are negative there."""
     records: int = 0
+    """Records that were read from Kafka for it."""
 
     def enriched(self, step: Callable[[Rows], Rows]) -> "Backfilled":
         """The same with reference data joined."""
@@ -55,7 +58,7 @@ class Backfilled:
 
 
 class Backfill:
-    """Settles the ledger of one topic piece by piece. Used on the consumer's thread, with the consumer's memory."""
+    """Resolves the ledger of one topic piece by piece, on the consumer's thread and with its deduplicator."""
 
     def __init__(
         self,
@@ -90,63 +93,67 @@ class Backfill:
             if part is None:
                 return
             yield part
-            ledger = ledger.changed(LedgerChange(settled=part.settled))
+            ledger = ledger.changed(LedgerChange(resolved=part.resolved))
             records -= max(len(part.rows), part.records)
 
     def _next_part(self, entries: Sequence[DeferredRange], records: int, now_us: int) -> Backfilled | None:
         first = entries[0]
         if first.policy != self._admission.policy:
-            # All that is not stored will be taken, so what lies in files must be stored before.
+            # All that is not stored will be taken, so the rows in spill files must be stored before.
             first = next((entry for entry in entries if entry.spill), first)
         if first.spill:
             return self._from_spill(first.spill, [entry for entry in entries if entry.spill == first.spill])
-        return self._from_kafka(_heads_of_partitions(entries), records, now_us)
+        return self._from_kafka(_first_of_partitions(entries), records, now_us)
 
     def _from_spill(self, file: str, entries: list[DeferredRange]) -> Backfilled | None:
-        """All rows of a file; None when the store cannot be asked now.
+        """All rows of a file; None when the store does not answer now.
 
-        What is damaged is looked for in Kafka next; a copy of the file is kept for inspection.
+        Rows of damaged frames are looked for in Kafka next; a copy of the file is kept for inspection.
         """
         topic, epoch = entries[0].topic, entries[0].epoch
         content = b""
         try:
             content = self._folder.read(file)
             rows, intact = decode_spill(content, topic, epoch)
-        except Unanswered:
+        except Unanswered as error:
+            LOG.warning("spill file %s is not backfilled now: %s", file, first_line(error))
             return None
-        except OSError:
+        except OSError as error:
+            LOG.warning("spill file %s cannot be read; its trades are looked for in Kafka: %s", file, error)
             rows, intact = Rows.empty(topic, epoch), False
         if content and not intact:
+            LOG.warning("spill file %s is damaged; its lost rows are looked for in Kafka", file)
             try:
                 self._folder.quarantine(file, content)
-            except OSError:
+            except OSError as error:
+                LOG.warning("no copy of spill file %s can be kept, so it is not backfilled now: %s", file, error)
                 return None
-        # What is of other partitions is backfilled by whoever holds those.
+        # Rows of other partitions are backfilled by the consumers that are assigned those.
         rows = rows.take(np.isin(rows.partition, [entry.partition for entry in entries]))
-        settling = []
+        parts_read = []
         for entry in entries:
             found = int((rows.partition == entry.partition).sum())
             missing = entry.count - found
             left = replace(entry, count=missing, spill="", policy=DAMAGED) if missing else None
-            settling.append(_Settling(entry, left, found))
-        return self._settled(rows, settling)
+            parts_read.append(_PartRead(entry, left, found))
+        return self._resolved(rows, parts_read)
 
     def _from_kafka(self, entries: list[DeferredRange], records: int, now_us: int) -> Backfilled | None:
         """The beginnings of ranges, one of each partition, read again from Kafka.
 
-        None when Kafka gives nothing now, or the store does not say what the table holds of them.
+        None when Kafka returns nothing now, or the store does not answer what the table holds of them.
         """
         topic = entries[0].topic
         if entries[0].epoch != self._epoch:
-            gone = [_Settling(entry, None, 0, lost=True) for entry in entries]
-            return self._settled(Rows.empty(topic, entries[0].epoch), gone)
+            gone = [_PartRead(entry, None, 0, lost=True) for entry in entries]
+            return self._resolved(Rows.empty(topic, entries[0].epoch), gone)
         each = max(1, records // len(entries))
         ranges = {e.partition: (e.start, min(e.end, e.start + each)) for e in entries}
         fetched, reached, holes = read_between(self._endpoints, topic, ranges, READ_TIMEOUT_S, 1 << 62)
         if all(reached[entry.partition] == entry.start for entry in entries):
             return None
-        # What was invalid then is invalid now, and was counted then.
-        judged_us = max(now_us, (fetched.newest_ms or 0) * 1000)  # a clock that was turned back refuses none of them
+        # Invalid trades were counted when first read. A clock that was turned back refuses none of the others.
+        judged_us = max(now_us, (fetched.newest_ms or 0) * 1000)
         rows = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._wire_format).rows
         try:
             rows = rows.take(self._wanted(rows, entries))
@@ -155,17 +162,18 @@ class Backfill:
             return None
         self._refused_since_us = None
         holed = {hole.partition for hole in holes}
-        settling = []
+        parts_read = []
         for entry in entries:
             to, exact = reached[entry.partition], entry.policy == self._admission.policy
             found = int((rows.partition == entry.partition).sum()) if exact else None
             policy = DAMAGED_AND_HOLED if not exact and entry.partition in holed else entry.policy
             left = replace(entry, start=to, policy=policy) if to < entry.end else None
-            settling.append(_Settling(entry, left, found, lost=exact or policy == DAMAGED_AND_HOLED))
-        return replace(self._settled(rows, settling), records=len(fetched))
+            parts_read.append(_PartRead(entry, left, found, lost=exact or policy == DAMAGED_AND_HOLED))
+        return replace(self._resolved(rows, parts_read), records=len(fetched))
 
     def _note_refused(self, error: OSError | LakeUnanswered, now_us: int) -> None:
-        """Nothing was taken in, so the same piece may be tried again; but not for ever."""
+        """The same piece is tried again, because nothing of it was taken in; but not for ever."""
+        LOG.warning("backfill waits: what the table holds of a range cannot be read: %s", first_line(error))
         if self._refused_since_us is None:
             self._refused_since_us = now_us
         if now_us - self._refused_since_us >= GIVE_UP_AFTER_US:
@@ -193,20 +201,20 @@ class Backfill:
                 wanted[here] = ~np.isin(identity_numbers(rows.offset[here], rows.index[here]), numbers)
         return wanted
 
-    def _settled(self, rows: Rows, settling: list["_Settling"]) -> Backfilled:
-        """Keep what nobody has sent before, and balance the balance of each entry."""
+    def _resolved(self, rows: Rows, parts_read: list["_PartRead"]) -> Backfilled:
+        """Keep the rows that are no duplicates, and balance the counts of each entry."""
         stored = self._deduplicator.remember(rows)
         counts: dict[TopicPartition, Counts] = {}
-        settled = []
-        for part in settling:
+        resolved = []
+        for part in parts_read:
             entry = part.entry
             kept = int((stored.partition == entry.partition).sum())
             copies = 0 if part.found is None else part.found - kept
             rest = max(0, entry.count - kept - copies)
-            # What is stored beyond the count had been dropped as copies, of trades that have been forgotten since.
+            # Rows stored beyond the count had been dropped as copies, of trades that have left the window since.
             copies = entry.count - kept - rest
             left = None if part.left is None else replace(part.left, count=rest)
-            settled.append((entry, left))
+            resolved.append((entry, left))
             change = Counts(stored=kept, duplicate=copies)
             change += Counts(spilled=-entry.count) if entry.spill else Counts(shed=-entry.count)
             if left is not None:
@@ -215,27 +223,26 @@ class Backfill:
                 change += Counts(lost=rest) if part.lost else Counts(duplicate=rest)
             partition = TopicPartition(entry.topic, entry.epoch, entry.partition)
             counts[partition] = counts.get(partition, Counts()) + change
-        return Backfilled(stored, tuple(settled), counts)
+        return Backfilled(stored, tuple(resolved), counts)
 
 
 @dataclass(frozen=True)
-class _Settling:
-    """An entry of which a part was read.
-
-    left: what of its range is to be read yet. found: rows of the part that had been deferred; None where that cannot
-    be told from copies. lost: whether what is not found at the end of the range is lost, or was a copy.
-    """
+class _PartRead:
+    """An entry of which a part was read."""
 
     entry: DeferredRange
     left: DeferredRange | None
+    """The part of its range that is still to be read."""
     found: int | None
+    """Rows of the part that had been deferred; None where they cannot be distinguished from copies."""
     lost: bool = False
+    """Whether what is not found at the end of the range is lost, or was a copy."""
 
 
-def _heads_of_partitions(entries: Iterable[DeferredRange]) -> list[DeferredRange]:
+def _first_of_partitions(entries: Iterable[DeferredRange]) -> list[DeferredRange]:
     """The first range of each partition that Kafka holds, all of the epoch of the first."""
-    heads: dict[int, DeferredRange] = {}
+    first: dict[int, DeferredRange] = {}
     for entry in entries:
-        if not entry.spill and entry.epoch == next(iter(heads.values()), entry).epoch:
-            heads.setdefault(entry.partition, entry)
-    return list(heads.values())
+        if not entry.spill and entry.epoch == next(iter(first.values()), entry).epoch:
+            first.setdefault(entry.partition, entry)
+    return list(first.values())

@@ -1,21 +1,22 @@
-"""The ledger as people look at it: each range with its priorities and where its trades lie."""
+"""What is outstanding: the ledger as people read it, and the part of it that a query may lack."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from k2ctl.domain.ledger import DeferredRange
+from k2ctl.domain.ledger import DeferredRange, Ledger
 from k2ctl.domain.topics import trades_topic
+from k2ctl.domain.window import Window
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
-from k2ctl.profiles.universe import PRIORITIES
+from k2ctl.profiles.universe import PRIORITIES, Universe
 
 
 @dataclass(frozen=True)
 class OutstandingRange:
-    """A range of the ledger. count: trades. gone_records: records of it that Kafka no longer holds."""
+    """A range of the ledger, as people read it."""
 
     topic: str
     epoch: str
@@ -23,10 +24,13 @@ class OutstandingRange:
     start: int
     end: int
     count: int
+    """Trades outstanding."""
     priorities: tuple[str, ...]
     level: str
     where: str
+    """Where its trades are: in Kafka, or the name of the spill file."""
     gone_records: int
+    """Records of the range that Kafka no longer holds."""
 
 
 def outstanding_ranges(endpoints: Endpoints, profile: Profile) -> list[OutstandingRange]:
@@ -66,3 +70,37 @@ def _range(entry: DeferredRange, level_names: Sequence[str], log_start: int | No
         where=f"{gone:,} records are gone from Kafka" if gone else entry.spill or "Kafka",
         gone_records=gone,
     )
+
+
+def outstanding_entries(
+    ledger: Ledger, symbols: Sequence[str] | None, window: Window, universe: Universe | None
+) -> list[DeferredRange]:
+    """The entries that may hold trades that the query asks for.
+
+    ledger: the entries of the query's topic. universe: knows a symbol's priority; without it every entry counts.
+    """
+    return [entry for entry in ledger.entries if _in_window(entry, window) and _may_hold(entry, symbols, universe)]
+
+
+def outstanding_reasons(
+    ledger: Ledger, symbols: Sequence[str] | None, window: Window, universe: Universe | None
+) -> tuple[str, ...]:
+    """One reason when trades that the query asks for may be deferred; none when they cannot. Arguments as above."""
+    met = outstanding_entries(ledger, symbols, window, universe)
+    if not met:
+        return ()
+    names = ", ".join(name for number, name in enumerate(PRIORITIES) if any(entry.holds(number) for entry in met))
+    outstanding = sum(entry.count for entry in met)
+    return (f"{outstanding:,} trades of {names} symbols are deferred; backfill them with: k2ctl backfill",)
+
+
+def _in_window(entry: DeferredRange, window: Window) -> bool:
+    after_start = window.since_us is None or entry.last_us >= window.since_us
+    return after_start and (window.until_us is None or entry.first_us < window.until_us)
+
+
+def _may_hold(entry: DeferredRange, symbols: Sequence[str] | None, universe: Universe | None) -> bool:
+    """Whether one of the symbols may be among what was deferred: by its priority, while the policy is the same."""
+    if symbols is None or universe is None or entry.policy != universe.policy:
+        return True
+    return any(entry.holds(universe.priority(symbol.encode())) for symbol in symbols)

@@ -1,28 +1,30 @@
 """How long Kafka will still hold what is outstanding, so that deferring a trade never becomes losing it."""
 
+import logging
 import math
 from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.domain.ledger import Ledger
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, first_line
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
+
+LOG: Final = logging.getLogger("k2ctl.deferred")
 
 NEEDED_HOURS: Final = 1.0
 """A topic that keeps its records for less is no place to leave trades in: they are spilled instead."""
 
 CHECK_EVERY_S: Final = 10.0
 PRESSES_BELOW: Final = 0.2
-"""What is outstanding and lies in the oldest fifth of a log that is being deleted from is backfilled now, at any
-level."""
+"""Outstanding ranges in the oldest fifth of a log that retention deletes from are backfilled at any level."""
 
 
 class RetentionWatch:
-    """Looks at the log starts of one topic, while Kafka holds something that is outstanding. retention_s: the topic's
-    own."""
+    """Watches the log starts of one topic, while Kafka holds something that is outstanding."""
 
     def __init__(self, endpoints: Endpoints, topic: str, retention_s: float, clock: Clock) -> None:
+        """retention_s: the retention by time of this topic."""
         self._endpoints = endpoints
         self._topic = topic
         self._retention_s = retention_s
@@ -40,22 +42,23 @@ class RetentionWatch:
         ranges = [entry for entry in ledger.entries if not entry.spill]
         if not ranges:
             return False
-        self._look()
+        self._refresh()
         return any(self._near_the_start(entry.partition, entry.start) for entry in ranges)
 
     def _near_the_start(self, partition: int, offset: int) -> bool:
         mark = self._marks.get(partition)
         return mark is not None and mark.low > 0 and offset < mark.low + PRESSES_BELOW * (mark.high - mark.low)
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         if self._clock.monotonic_s() < self._due_s:
             return
         self._due_s = self._clock.monotonic_s() + CHECK_EVERY_S
         try:
             with BrokerAdmin(self._endpoints) as admin:
                 self._marks = admin.watermarks(self._topic)
-        except BrokerError:
-            return  # an old look is better than none; Kafka's absence is told elsewhere
+        except BrokerError as error:
+            # The last watermarks serve on; an unreachable Kafka shows as an unknown lag as well.
+            LOG.warning("the log starts of %s are not known: %s", self._topic, first_line(error))
 
     def left_s(self, oldest_age_s: float | None) -> float | None:
         """Seconds until retention by time deletes the oldest record that is still needed; None if unknown."""

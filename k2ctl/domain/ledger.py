@@ -1,5 +1,4 @@
-"""What was deferred and is outstanding: offset ranges of Kafka whose trades of some priorities are not in the table
-yet.
+"""The ledger of deferred trades: offset ranges of Kafka whose trades of some priorities are not in the table yet.
 
 Shedding is deferral. An entry says which range, which priorities, how many trades and, for a spilled range, which
 file holds them. Entries move in the same transaction as the offsets, so that nothing is deferred without a trace
@@ -21,12 +20,7 @@ INLINE_ENTRIES: Final = 1000
 
 @dataclass(frozen=True)
 class DeferredRange:
-    """Trades of one partition that were deferred.
-
-    start, end: offsets [start, end). priorities: bit p set for priority p (0 CRITICAL … 3 LOW). policy: which symbol
-    had which priority, as a digest. level: the level's number. count: trades outstanding. first_us, last_us: their
-    exchange times. spill: the file that holds them; empty when Kafka does.
-    """
+    """Trades of one partition that were deferred, of the offsets [start, end)."""
 
     topic: str
     epoch: str
@@ -34,12 +28,19 @@ class DeferredRange:
     start: int
     end: int
     priorities: int
+    """Bit p is set for priority p (0 CRITICAL … 3 LOW)."""
     policy: str
+    """A digest of which symbol had which priority."""
     level: int
+    """The level's number when they were deferred."""
     count: int
+    """Trades outstanding."""
     first_us: int
+    """The earliest exchange time among them."""
     last_us: int
+    """The latest exchange time among them."""
     spill: str = ""
+    """The file that holds them; empty when Kafka does."""
 
     def continued_by(self, other: "DeferredRange") -> bool:
         """Whether `other` is the next stretch of the same range, so that one entry can stand for both."""
@@ -67,15 +68,15 @@ class DeferredRange:
         return bool(self.priorities >> priority & 1)
 
 
-Settlement = tuple[DeferredRange, DeferredRange | None]
+Resolution = tuple[DeferredRange, DeferredRange | None]
 """An entry, and what is left of it once a part has been backfilled; None when that was all."""
 
 
-def in_one_step(settlements: Iterable[Settlement]) -> tuple[Settlement, ...]:
-    """Settlements in a row, of which some settle what others left, as one for each original entry."""
+def in_one_step(resolutions: Iterable[Resolution]) -> tuple[Resolution, ...]:
+    """One resolution for each original entry, where later ones resolve what earlier ones left."""
     result: dict[DeferredRange, DeferredRange | None] = {}
     original: dict[DeferredRange, DeferredRange] = {}
-    for entry, left in settlements:
+    for entry, left in resolutions:
         first = original.pop(entry, entry)
         result[first] = left
         if left is not None:
@@ -85,18 +86,18 @@ def in_one_step(settlements: Iterable[Settlement]) -> tuple[Settlement, ...]:
 
 @dataclass(frozen=True)
 class LedgerChange:
-    """What one commit does to the ledger: entries that it adds, and entries that it settles in part or whole."""
+    """What one commit does to the ledger: entries that it adds, and entries that it resolves in part or whole."""
 
     added: tuple[DeferredRange, ...] = ()
-    settled: tuple[Settlement, ...] = ()
+    resolved: tuple[Resolution, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.settled)
+        return bool(self.added or self.resolved)
 
     def where(self, kept: Callable[[DeferredRange], bool]) -> "LedgerChange":
         """The part of the change that concerns some entries only."""
-        settled = tuple(settlement for settlement in self.settled if kept(settlement[0]))
-        return LedgerChange(tuple(filter(kept, self.added)), settled)
+        resolved = tuple(resolution for resolution in self.resolved if kept(resolution[0]))
+        return LedgerChange(tuple(filter(kept, self.added)), resolved)
 
 
 @dataclass(frozen=True)
@@ -109,18 +110,18 @@ class Ledger:
         """The ledger after a commit.
 
         Raises:
-            LakeError: an entry to strike is not there: somebody else has given it back.
+            LakeError: an entry to resolve is not there: another consumer has backfilled it.
         """
         if not change:
             return self
-        left = dict(change.settled)
+        left = dict(change.resolved)
         if not left.keys() <= set(self.entries):
             raise LakeError("The ledger has changed in the meantime.", "Nothing is lost; start again: k2ctl backfill")
         after = (left.get(entry, entry) for entry in self.entries)
         return Ledger(tuple(merged([entry for entry in after if entry is not None], change.added)))
 
     def without_epoch(self, topic: str, epoch: str) -> tuple["Ledger", int]:
-        """The ledger when Kafka has gone: what only Kafka held is lost; returns how many trades that are."""
+        """The ledger without an epoch whose Kafka is gone, and how many trades are lost with it."""
         gone = [e for e in self.entries if (e.topic, e.epoch) == (topic, epoch) and not e.spill]
         left = tuple(entry for entry in self.entries if entry not in set(gone))
         return Ledger(left), sum(entry.count for entry in gone)

@@ -17,7 +17,7 @@ from k2ctl.kafka.reader import Fetched
 
 @dataclass(frozen=True)
 class DecodedBatch:
-    """The good trades of a batch of records, and the letters that the bad ones become."""
+    """The good trades of a batch of records, and the dead letters that the bad ones become."""
 
     rows: Rows
     dead_letters: list[DeadLetter]
@@ -40,11 +40,11 @@ def decode_batch(
     decoded = codec.decode(fetched.values)
     partition, offset = fetched.partition[decoded.record], fetched.offset[decoded.record]
     tally.add("seen", partition)
-    letters = [
+    dead_letters = [
         DeadLetter(int(fetched.partition[at]), int(fetched.offset[at]), None, reason, fetched.values[at])
         for at, reason in decoded.broken
     ]
-    tally.add("undecodable", np.array([letter.partition for letter in letters], np.int32))
+    tally.add("undecodable", np.array([letter.partition for letter in dead_letters], np.int32))
     rows = Rows(
         topic,
         epoch,
@@ -63,10 +63,10 @@ def decode_batch(
         tally.add("dead_lettered", partition[where])
         alone = np.bincount(decoded.record, minlength=len(fetched))[decoded.record[where]] == 1
         for at, is_alone in zip(where.tolist(), alone.tolist(), strict=True):
-            # The bytes that came or, of one trade of a frame, what its producer would have sent of it alone.
+            # The bytes as they came or, for one trade of several, what its producer would have sent for it alone.
             value = fetched.values[decoded.record[at]] if is_alone else codec.encode(rows.trades[[at]], 1)[0]
-            letters.append(DeadLetter(int(partition[at]), int(offset[at]), int(decoded.index[at]), bad[at], value))
+            dead_letters.append(DeadLetter(int(partition[at]), int(offset[at]), int(decoded.index[at]), bad[at], value))
         good = np.ones(len(rows), np.bool_)
         good[where] = False
         rows = rows.take(good)
-    return DecodedBatch(rows, letters)
+    return DecodedBatch(rows, dead_letters)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from k2ctl.deferred.spilled import spilled_rows
+from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.domain.trade import REFERENCE
@@ -41,7 +41,7 @@ def read_deferred(
     """The valid trades of `symbols` in `window` that lie in the entries' ranges."""
     parts, missing = list[Rows](), list[str]()
     for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
-        rows, intact = spilled_rows(pinned, file, span.topic, epoch)
+        rows, intact = read_spilled(pinned, file, span.topic, epoch)
         parts.append(rows)
         if not intact:
             missing.append("a spill file cannot be read as a whole")

@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
-from k2ctl.deferred.overlap import outstanding_entries, outstanding_reasons
+from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.errors import TooLong, UsageError

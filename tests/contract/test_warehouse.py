@@ -12,7 +12,7 @@ import pytest
 from pyiceberg.exceptions import CommitFailedException
 
 from k2ctl.clock import ManualClock, SystemClock
-from k2ctl.deferred.spill_format import SUFFIX, decode_spill, encode_spill
+from k2ctl.deferred.spill_files import SUFFIX, decode_spill, encode_spill
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.ledger import INLINE_ENTRIES, DeferredRange, LedgerChange
 from k2ctl.domain.topics import TABLE

@@ -378,8 +378,8 @@ KILLED_AT = {
     "after a spill file": ("k2ctl.lake.side_folder", "SideFolder.write", "after"),
     "before a commit": ("k2ctl.lake.writer", "TableWriter.commit", "before"),
     "after a commit": ("k2ctl.lake.writer", "TableWriter.commit", "after"),
-    "having read a part of the ledger": ("k2ctl.deferred.backfill", "Recovery._next_part", "after"),
-    "after the spill files are struck": ("k2ctl.deferred.spiller", "Spiller.delete", "before"),
+    "having read a part of the ledger": ("k2ctl.deferred.backfill", "Backfill._next_part", "after"),
+    "after the spill files are struck": ("k2ctl.deferred.spill_files", "Spiller.delete", "before"),
 }
 
 

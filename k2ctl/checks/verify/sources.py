@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.checks.verify.slots import DEAD, DEFERRED, IN_LAKE, IN_TAIL, NOWHERE
-from k2ctl.deferred.spilled import spilled_rows
+from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.topics import WireFormat, dead_letter_topic
 from k2ctl.domain.wire import CODECS
@@ -84,7 +84,7 @@ class TradeSources:
         """What is outstanding: from spill files, and from Kafka what was shed or lies in a file that is damaged."""
         entries, damaged = pinned.checkpoints.ledger.of(self.topic).entries, {""}
         for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
-            rows, intact = spilled_rows(pinned, file, self.topic, epoch)
+            rows, intact = read_spilled(pinned, file, self.topic, epoch)
             if not intact:
                 damaged.add(file)
             yield Placed(rows.trades, identity_numbers(rows.offset, rows.index))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import SystemClock
-from k2ctl.deferred.spill_format import SUFFIX, encode_spill
+from k2ctl.deferred.spill_files import SUFFIX, encode_spill
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.rows import Rows
@@ -51,7 +51,7 @@ class Deferred:
         with Lake.at(self.endpoints) as lake:
             head = checkpoints_of(lake.table()).by_partition[TopicPartition(self.topic, self.epoch, 2)]
             given = OffsetDelta(head.next_offset, head.next_offset, Counts(0, 100, spilled=-100))
-            change = LedgerChange(settled=((self.spilled, None),))
+            change = LedgerChange(resolved=((self.spilled, None),))
             lane = TopicPartition(self.topic, self.epoch, 2)
             assert not TableWriter(lake, SystemClock()).commit([self.rows], {lane: given}, change).fenced
         self.file.unlink()

@@ -1,4 +1,4 @@
-"""The ledger: ranges merge, are settled in parts, and nothing of them disappears."""
+"""The ledger: ranges merge, are resolved in parts, and nothing of them disappears."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ def test_a_settled_part_leaves_its_rest_in_place_and_the_next_stretch_joins_it()
 
 def test_an_entry_that_somebody_else_has_settled_is_refused() -> None:
     with pytest.raises(LakeError, match="changed in the meantime"):
-        Ledger().changed(LedgerChange(settled=((entry(0, 10), None),)))
+        Ledger().changed(LedgerChange(resolved=((entry(0, 10), None),)))
 
 
 def test_settlements_in_a_row_are_one_for_the_original() -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.deferred import spill_format as spill
-from k2ctl.deferred.spill_format import MAGIC, decode_spill, encode_spill
+from k2ctl.deferred import spill_files as spill
+from k2ctl.deferred.spill_files import MAGIC, decode_spill, encode_spill
 from k2ctl.domain.rows import Rows
 from tests.made_trades import BASE_US, make_rows, make_trades
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from k2ctl.deferred.overlap import outstanding_reasons
+from k2ctl.deferred.outstanding import outstanding_reasons
 from k2ctl.domain.ledger import DeferredRange, Ledger
 from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.profiles import load_profile
