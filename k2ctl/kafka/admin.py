@@ -1,7 +1,6 @@
 """Topics and offsets of the running stack, on the embedded broker and on real Kafka alike."""
 
 import math
-import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
@@ -20,14 +19,16 @@ from k2ctl.errors import BrokerError, NotAllowed
 from k2ctl.home import Endpoints
 from k2ctl.kafka.clients import admin_client
 from k2ctl.kafka.embedded.server import control
+from k2ctl.retry import RetryPolicy, retry, wait_until
 
 ANSWER_TIMEOUT_S: Final = 10.0
-NO_LEADER_YET: Final = {
+_NO_LEADER_YET: Final = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 """Real Kafka needs a moment to elect the leaders of a topic that was just made, or whose broker has gone."""
+LEADER_POLICY: Final = RetryPolicy(within_s=ANSWER_TIMEOUT_S, pause_s=0.1)
 _NOT_ALLOWED: Final = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 _UNREACHED: Final = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN}
 """The client could not reach Kafka; why, its connections know."""
@@ -82,9 +83,7 @@ class BrokerAdmin:
 
     def _await_topic(self, name: str) -> None:
         """Real Kafka answers when its controller has made a topic; its brokers learn of it a moment later."""
-        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-        while not self.topics().get(name) and time.monotonic() < deadline_s:
-            time.sleep(0.02)
+        wait_until(lambda: bool(self.topics().get(name)), within_s=ANSWER_TIMEOUT_S, every_s=0.02)
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic and its records."""
@@ -196,15 +195,15 @@ class BrokerAdmin:
         isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
     ) -> dict[int, int]:
         wanted = {TopicPartition(topic, partition): spec for partition in partitions}
-        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-        while True:
-            try:
-                answers = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=ANSWER_TIMEOUT_S)
-                return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
-            except KafkaException as error:
-                if error.args[0].code() not in NO_LEADER_YET or time.monotonic() > deadline_s:
-                    raise self._refused(error) from error
-                time.sleep(0.1)
+
+        def ask() -> dict[int, int]:
+            answers = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=ANSWER_TIMEOUT_S)
+            return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
+
+        try:
+            return retry(ask, policy=LEADER_POLICY, again=has_no_leader_yet)
+        except KafkaException as error:
+            raise self._refused(error) from error
 
     @staticmethod
     def _wait(future: Any) -> Any:
@@ -224,6 +223,11 @@ class BrokerAdmin:
         if not told and self._endpoints.engine == "external":
             return " (nothing came back; the listener may want another security.protocol)"
         return f" ({'; '.join(told)})" if told else ""
+
+
+def has_no_leader_yet(error: Exception) -> bool:
+    """True for an answer of Kafka that a new leader changes."""
+    return isinstance(error, KafkaException) and error.args[0].code() in _NO_LEADER_YET
 
 
 def refused(error: KafkaException, reasons: str = "") -> BrokerError:

@@ -1,13 +1,13 @@
 """Where the logs of a topic end, asked for each query."""
 
-import time
 from collections.abc import Collection, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from k2ctl.home import Endpoints
-from k2ctl.kafka.admin import ANSWER_TIMEOUT_S, NO_LEADER_YET, refused
+from k2ctl.kafka.admin import ANSWER_TIMEOUT_S, LEADER_POLICY, has_no_leader_yet, refused
 from k2ctl.kafka.clients import consumer_config
+from k2ctl.retry import retry
 
 _LATEST = -1
 """The time that asks for the end, in Kafka's ListOffsets request."""
@@ -32,15 +32,15 @@ class LogEnds:
             BrokerError: Kafka does not answer.
         """
         wanted = [TopicPartition(topic, partition, _LATEST) for partition in partitions]
-        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-        while True:
-            try:
-                listed = self._consumer.list_topics(timeout=ANSWER_TIMEOUT_S).topics.get(topic)
-                return (len(listed.partitions), self._asked(wanted)) if listed else (0, {})
-            except KafkaException as error:
-                if error.args[0].code() not in NO_LEADER_YET or time.monotonic() > deadline_s:
-                    raise refused(error) from error
-                time.sleep(0.1)
+
+        def ask() -> tuple[int, dict[int, int]]:
+            listed = self._consumer.list_topics(timeout=ANSWER_TIMEOUT_S).topics.get(topic)
+            return (len(listed.partitions), self._asked(wanted)) if listed else (0, {})
+
+        try:
+            return retry(ask, policy=LEADER_POLICY, again=has_no_leader_yet)
+        except KafkaException as error:
+            raise refused(error) from error
 
     def _asked(self, wanted: list[TopicPartition]) -> dict[int, int]:
         answers = self._consumer.offsets_for_times(wanted, timeout=ANSWER_TIMEOUT_S) if wanted else []
