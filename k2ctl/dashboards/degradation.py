@@ -272,7 +272,7 @@ _TRUTH: Final = (
     ),
     Panel(
         "Alerts",
-        "Pending and firing; each has its section in the README.",
+        "Pending and firing; each has its section in stack/RUNBOOKS.md.",
         [Query("max by (alertname, alertstate) (ALERTS)", "{{alertname}} {{alertstate}}")],
         kind="state-timeline",
         width=8,

@@ -39,7 +39,7 @@ external:
     s3.access-key-id: ${env:AWS_ACCESS_KEY_ID}
     s3.secret-access-key: ${env:AWS_SECRET_ACCESS_KEY}
 """
-"""What the README shows, and the error of who asks for the engine without the section."""
+"""A whole section: in `stack/README.md`, and in the error when a profile without one is used."""
 
 STORAGE: Final = frozenset(
     f"s3.{name}"

@@ -79,7 +79,7 @@ def jars() -> str:
 
 
 def settings(endpoints: Endpoints, jars: str) -> dict[str, str]:
-    """The session's configuration, as the README has it."""
+    """The session's configuration, as `k2ctl/lake/README.md` has it."""
     uri, catalog = urlsplit(endpoints.catalog_uri), f"spark.sql.catalog.{CATALOG_NAME}"
     return {
         "spark.jars": jars,

@@ -224,7 +224,7 @@ def document(case: Case, series: Mapping[str, str], *, expected: bool) -> dict[s
         "exp_annotations": {
             "summary": case.summary,
             "description": case.says,
-            "runbook_url": f"README.md#{case.alert.lower()}",
+            "runbook_url": f"stack/RUNBOOKS.md#{case.alert.lower()}",
         },
     }
     test = {

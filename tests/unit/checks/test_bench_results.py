@@ -14,7 +14,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.views.bench import HEADINGS, figures_markdown, machine_line
 
 ROOT = Path(__file__).parent.parent.parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "k2ctl" / "checks" / "README.md").read_text()
 MACHINE = Machine("2026-11-24T14:00:00+00:00", "Xeon", 2, 24_000_000_000, "Linux 6", "3.11.2", {}, 0.1, "0.1.0", "abc")
 
 

@@ -174,7 +174,8 @@ def test_a_mistake_in_a_profile_names_file_line_and_key(capsys: pytest.CaptureFi
     assert re.search(r"mine\.yaml:\d+: scale\.topology\.rack_aware: .*'perhaps'", text)
 
 
-def test_the_readmes_table_is_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (ROOT / "README.md").read_text()
-    table = readme.split("<!-- cost:begin -->\n")[1].split("<!-- cost:end -->")[0]
-    assert table.strip() == shown(capsys, "--compare", "10K,1M,10M", "--markdown").strip()
+@pytest.mark.parametrize(("mark", "compared"), [("cost", "10K,1M,10M"), ("projection", "100k,250k,1M,2500k,5M,10M")])
+def test_the_readmes_tables_are_the_commands(capsys: pytest.CaptureFixture[str], mark: str, compared: str) -> None:
+    readme = (ROOT / "profiles" / "README.md").read_text()
+    table = readme.split(f"<!-- {mark}:begin -->\n")[1].split(f"<!-- {mark}:end -->")[0]
+    assert table.strip() == shown(capsys, "--compare", compared, "--markdown").strip()

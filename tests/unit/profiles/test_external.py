@@ -10,7 +10,7 @@ from k2ctl.profiles import load_external, load_profile
 from k2ctl.profiles.external import EXAMPLE, STORAGE, state_address, without_written_password
 from k2ctl.stack.external import EXTERNAL
 
-README = Path(__file__).parent.parent.parent.parent / "README.md"
+README = Path(__file__).parent.parent.parent.parent / "stack" / "README.md"
 VALUES = {"REDIS_PASSWORD": "a/b@c", "CATALOG_PASSWORD": "hush-db", "AWS_ACCESS_KEY_ID": "hush-id"}
 
 
@@ -26,7 +26,7 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_the_readme_shows_the_example() -> None:
+def test_the_readme_of_the_engines_shows_the_example() -> None:
     assert f"```yaml\n{EXAMPLE}```\n" in README.read_text()
 
 
