@@ -3,7 +3,7 @@
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pyiceberg.catalog import delete_files
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
@@ -34,12 +34,14 @@ class DatabaseCatalog(SqlCatalog):
         self, io: FileIO, base: TableMetadata, metadata: TableMetadata
     ) -> None:
         """Delete the metadata files that a commit drops from the log, but for those that another name points to."""
+        dropped = {entry.metadata_file for entry in base.metadata_log}
+        dropped -= {entry.metadata_file for entry in metadata.metadata_log}
+        if not dropped:
+            return
         try:
             named = set(rows_of(self).values())
         except SQLAlchemyError:
             return  # the orphan removal deletes them later
-        dropped = {entry.metadata_file for entry in base.metadata_log}
-        dropped -= {entry.metadata_file for entry in metadata.metadata_log}
         delete_files(io, dropped - named, "metadata")
 
 
@@ -63,16 +65,18 @@ def known_uuids(catalog: SqlCatalog) -> set[str]:
     return {file.table_uuid for file in read_all(io, rows_of(catalog).values())}
 
 
+_ROWS: Final = select(
+    IcebergTables.catalog_name,
+    IcebergTables.table_namespace,
+    IcebergTables.table_name,
+    IcebergTables.metadata_location,
+)
+
+
 def rows_of(catalog: SqlCatalog) -> dict[tuple[str, str], str]:
     """(catalog's name, table's name) → its metadata file, of every table in a database."""
-    wanted = select(
-        IcebergTables.catalog_name,
-        IcebergTables.table_namespace,
-        IcebergTables.table_name,
-        IcebergTables.metadata_location,
-    )
     with catalog.engine.connect() as connection:
-        found = connection.execute(wanted).all()
+        found = connection.execute(_ROWS).all()
     return {(owner, f"{namespace}.{name}"): location for owner, namespace, name, location in found if location}
 
 
