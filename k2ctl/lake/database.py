@@ -1,53 +1,51 @@
 """pyiceberg's catalog in a database: its connections, its tables, and what rows it has."""
 
+import logging
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from pyiceberg.catalog import delete_files
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO, load_file_io
-from pyiceberg.table.metadata import TableMetadata
 from sqlalchemy import URL, Engine, event, make_url, select
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
+from k2ctl.errors import first_line
 from k2ctl.lake.place import read_all
+from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS, HookedCatalog, catalog_tables
+
+_LOG: Final = logging.getLogger("k2ctl.lake")
 
 
-class DatabaseCatalog(SqlCatalog):
+class DatabaseCatalog(HookedCatalog):
     """pyiceberg's catalog in a database, whose connections are set up before the first one is made."""
 
-    def _init_catalog(self) -> None:
-        if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", _set_up_sqlite)
-            file = _file_of(self.engine.url)
+    def prepare(self, engine: Engine) -> None:
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _set_up_sqlite)
+            file = _file_of(engine.url)
             if file is not None:
-                _follow_file(self.engine, file)
-        elif self.engine.dialect.driver == "psycopg":
-            from k2ctl.lake.postgres import bound_waits
+                _follow_file(engine, file)
+        elif engine.dialect.driver == "psycopg":
+            from k2ctl.lake.psycopg_overrides import bound_waits
 
-            bound_waits(self.engine)
-        super()._init_catalog()
+            bound_waits(engine)
 
-    def _delete_old_metadata(  # type: ignore[override]
-        self, io: FileIO, base: TableMetadata, metadata: TableMetadata
-    ) -> None:
-        """Delete the metadata files that a commit drops from the log, but for those that another name points to."""
-        dropped = {entry.metadata_file for entry in base.metadata_log}
-        dropped -= {entry.metadata_file for entry in metadata.metadata_log}
-        if not dropped:
-            return
+    def drop_old_metadata(self, io: FileIO, dropped: set[str]) -> None:
+        """Delete the metadata files that a commit drops from the log, but for those that another row names."""
         try:
             named = set(rows_of(self).values())
-        except SQLAlchemyError:
-            return  # the orphan removal deletes them later
+        except SQLAlchemyError as error:
+            _LOG.warning("old metadata stays for the orphan removal: %s", first_line(error))
+            return
         delete_files(io, dropped - named, "metadata")
 
 
 def make_tables(catalog: SqlCatalog) -> None:
     """The catalog's own tables, where missing. Of two that make one at once the second fails, and finds it then."""
-    for _ in SqlCatalogBaseTable.metadata.tables:
+    for _ in catalog_tables():
         try:
             catalog.create_tables()
             return
@@ -66,10 +64,10 @@ def known_uuids(catalog: SqlCatalog) -> set[str]:
 
 
 _ROWS: Final = select(
-    IcebergTables.catalog_name,
-    IcebergTables.table_namespace,
-    IcebergTables.table_name,
-    IcebergTables.metadata_location,
+    TABLE_ROWS.catalog_name,
+    TABLE_ROWS.table_namespace,
+    TABLE_ROWS.table_name,
+    TABLE_ROWS.metadata_location,
 )
 
 

@@ -117,21 +117,21 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
     stored = _as_in_table(columns, schema)
     path = f"{table.location()}/data/{uuid.uuid4()}.parquet"  # of its own, so whether it exists is not asked
     output = table.io.new_output(path)
+    footers: list[pq.FileMetaData] = []
     try:
         with output.create(overwrite=True) as stream:
             sealing = Sealing(stream, path.rpartition("/")[2])
-            with pq.ParquetWriter(sealing, stored, **PARQUET_OPTIONS) as writer:
+            with pq.ParquetWriter(sealing, stored, metadata_collector=footers, **PARQUET_OPTIONS) as writer:
                 for chunk in chunks:
                     same = chunk.schema.equals(stored)
                     writer.write_table(chunk if same else chunk.cast(stored), row_group_size=ROW_GROUP_ROWS)
-            size = sealing.finish(writer.writer.metadata.num_rows)
+            size = sealing.finish(footers[0].num_rows)
     except BaseException:
         with contextlib.suppress(OSError):
             table.io.delete(path)
         raise
-    footer = writer.writer.metadata
     statistics = data_file_statistics_from_parquet_metadata(
-        footer,
+        footers[0],
         compute_statistics_plan(schema, {**table.metadata.properties, **_BOUNDS_THAT_PRUNE}),
         parquet_path_to_id_mapping(schema),
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from pyiceberg.catalog.sql import IcebergTables
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
@@ -22,6 +21,7 @@ from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.manifests import data_entries, data_manifests
+from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS
 from k2ctl.lake.snapshots import Pinned, ScanPlan, pinned_of
 from k2ctl.lake.stored import Listed
 
@@ -102,10 +102,10 @@ class TableFollower:
 
     def _current_location(self) -> str | None:
         namespace, _, name = TABLE.rpartition(".")
-        wanted = select(IcebergTables.metadata_location).where(
-            IcebergTables.catalog_name == CATALOG_NAME,
-            IcebergTables.table_namespace == namespace,
-            IcebergTables.table_name == name,
+        wanted = select(TABLE_ROWS.metadata_location).where(
+            TABLE_ROWS.catalog_name == CATALOG_NAME,
+            TABLE_ROWS.table_namespace == namespace,
+            TABLE_ROWS.table_name == name,
         )
         try:
             with self._lake.catalog.engine.connect() as connection:

@@ -23,8 +23,8 @@ from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
 from k2ctl.lake.manifests import files_met
 from k2ctl.lake.opened import check_writable
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.retention import SnapshotRetention
-from k2ctl.lake.transaction import QuickTransaction
 
 RETENTION: Final = SnapshotRetention(10, 0, 0)
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pyiceberg.catalog.sql import IcebergTables
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
@@ -18,6 +17,7 @@ from k2ctl.errors import LakeError, UsageError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.database import rows_of
 from k2ctl.lake.place import MetadataFile, metadata_files
+from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS
 from k2ctl.lake.side_folder import SideFolder
 
 TABLES = (TABLE, REFERENCE_TABLE)
@@ -138,12 +138,12 @@ def register(lake: Lake, one: Registration) -> None:
 def _point_to(lake: Lake, one: Registration, before: str) -> None:
     namespace, _, name = one.name.rpartition(".")
     statement = (
-        update(IcebergTables)
+        update(TABLE_ROWS)
         .where(
-            IcebergTables.catalog_name == CATALOG_NAME,
-            IcebergTables.table_namespace == namespace,
-            IcebergTables.table_name == name,
-            IcebergTables.metadata_location == before,
+            TABLE_ROWS.catalog_name == CATALOG_NAME,
+            TABLE_ROWS.table_namespace == namespace,
+            TABLE_ROWS.table_name == name,
+            TABLE_ROWS.metadata_location == before,
         )
         .values(metadata_location=one.chosen.location, previous_metadata_location=before)
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pyiceberg.table import Transaction
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update import RemoveSnapshotsUpdate
 
+from k2ctl.lake.pyiceberg_overrides import stage_removal
 from k2ctl.profiles.model import Expire
 
 MINUTE_MS = 60_000
@@ -64,5 +64,5 @@ class SnapshotRetention:
         """Add the removal of expired snapshots to a transaction; returns how many go."""
         expired = self.expired(transaction.table_metadata, now_ms)
         if expired:
-            transaction._stage((RemoveSnapshotsUpdate.model_validate({"snapshot-ids": expired}),))
+            stage_removal(transaction, expired)
         return len(expired)

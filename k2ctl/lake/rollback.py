@@ -29,8 +29,8 @@ from k2ctl.lake.checkpoints import (
 )
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.kept_offsets import kept, offsets_at
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.side_folder import ledger_text
-from k2ctl.lake.transaction import QuickTransaction
 
 GIVEN_UP: Final = "k2.given-up"
 """Table property: ranges [after, up to] of the sequence numbers of commits that were given up by a rollback."""

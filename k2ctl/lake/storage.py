@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlparse
 
-from pyarrow.fs import FileSystem, S3FileSystem
+from pyarrow.fs import FileSystem
 from pyiceberg.io import InputStream, OutputStream
-from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO, PyArrowLocalFileSystem
+from pyiceberg.io.pyarrow import PyArrowFile, PyArrowLocalFileSystem
 
 from k2ctl.lake.metadata_seal import hold, is_metadata, sealed
 from k2ctl.lake.opened import damaged
+from k2ctl.lake.pyiceberg_overrides import HookedFileIO, of_kind, with_delayed_open
 from k2ctl.lake.seal import Broken
 
 IO_CLASS: Final = "k2ctl.lake.storage.StorageIO"
@@ -25,7 +26,7 @@ _opened: dict[tuple[tuple[str, str], ...], FileSystem] = {}
 _lock: Final = threading.Lock()
 
 
-class StorageIO(PyArrowFileIO):
+class StorageIO(HookedFileIO):
     """pyiceberg's file IO on pyarrow, for a writer that commits every second.
 
     pyiceberg makes one for every table that it loads, each with connections of its own: these are shared. And a commit
@@ -44,24 +45,21 @@ class StorageIO(PyArrowFileIO):
     def new_output(self, location: str) -> PyArrowFile:
         return _of_metadata(super().new_output(location))
 
-    def _initialize_local_fs(self) -> FileSystem:
+    def open_local(self) -> FileSystem:
         return _SyncedFileSystem()
 
-    def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
+    def open_s3(self, netloc: str | None) -> FileSystem:
         settings = tuple(
             sorted((name, str(value)) for name, value in self.properties.items() if name.startswith("s3."))
         )
         with _lock:
             if settings not in _opened:
-                _, (options,) = super()._initialize_s3_fs(netloc).__reduce__()
-                _opened[settings] = S3FileSystem(**{**options, "allow_delayed_open": True})
+                _opened[settings] = with_delayed_open(super().open_s3(netloc))
             return _opened[settings]
 
 
 def _of_metadata(file: PyArrowFile) -> PyArrowFile:
-    if is_metadata(file.location):
-        return _SealedFile(file.location, file._path, file._filesystem, file._buffer_size)
-    return file
+    return of_kind(file, _SealedFile) if is_metadata(file.location) else file
 
 
 class _SealedFile(PyArrowFile):

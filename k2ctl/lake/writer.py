@@ -36,9 +36,9 @@ from k2ctl.lake.commit import Done, Try, commit_optimistically
 from k2ctl.lake.files import Layout, delete_files, layout_of, write_rows
 from k2ctl.lake.kept_offsets import kept
 from k2ctl.lake.opened import check_writable
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.side_folder import SideFolder, ledger_file, ledger_text
-from k2ctl.lake.transaction import QuickTransaction
 
 _STATUS: Final = "See: k2ctl stack status"
 LEDGER_FILE_STAYS_S: Final = 30.0

@@ -22,10 +22,10 @@ from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.lease import LASTS_S, Lease
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import remove_orphans
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.registering import plan, register
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.snapshots import pin
-from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
 from tests.postgres_server import PostgresServer
@@ -236,8 +236,8 @@ def test_a_database_that_hangs_is_asked_again_and_what_it_did_meanwhile_is_found
     fragile_postgres: PostgresServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """It hangs before the swap, and between the swap's statement and its COMMIT, which it then carries out."""
-    monkeypatch.setattr("k2ctl.lake.postgres.ANSWER_WITHIN_S", 0.5)
-    monkeypatch.setattr("k2ctl.lake.postgres.CONNECT_WITHIN_S", 2)
+    monkeypatch.setattr("k2ctl.lake.psycopg_overrides.ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr("k2ctl.lake.psycopg_overrides.CONNECT_WITHIN_S", 2)
     with Lake(fragile_postgres.database(), f"file://{tmp_path}/warehouse") as lake:
         writer, hung = TableWriter(lake, CLOCK), threading.Event()
 

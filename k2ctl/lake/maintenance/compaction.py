@@ -29,8 +29,8 @@ from k2ctl.lake.live_files import LiveFile, hour_name
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.merge import Interrupted, merge
 from k2ctl.lake.opened import check_writable
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.stored import Listed
-from k2ctl.lake.transaction import QuickTransaction
 
 SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
 LONGEST_PAUSE_S: Final = 0.2

@@ -15,8 +15,8 @@ from k2ctl.lake.maintenance.compaction import Compaction, Compactor
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.orphans import OrphansRemoved, remove_orphans
 from k2ctl.lake.maintenance.size_tiers import due
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.retention import SnapshotRetention
-from k2ctl.lake.transaction import QuickTransaction
 from k2ctl.profiles.model import LakeSettings as LakeProfile
 
 STEP_EVERY_S: Final = 5.0

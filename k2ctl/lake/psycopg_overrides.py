@@ -1,7 +1,14 @@
-"""PostgreSQL as a catalog: connections on which nobody waits for ever.
+"""PostgreSQL as a catalog: connections that do not wait for ever, by parts of psycopg that it does not promise to keep.
 
-A server that refuses says so at once. One that hangs says nothing, so none of its own settings help, such as
-`statement_timeout`; and while its machine still acknowledges packets, neither do TCP's. The client ends the wait.
+A server that refuses says so at once. One that hangs says nothing, so its own settings, such as `statement_timeout`, do
+not help; while its machine acknowledges packets, TCP's do not either. The client ends the wait.
+
+A test in `tests/contract/test_library_overrides.py` fails when psycopg changes one of the two parts:
+
+| part of psycopg | reason |
+|---|---|
+| `Connection.wait` | no setting of the client bounds how long an answer may take |
+| `errors._WaitTimeout` | what `wait` raises when its `timeout` has passed |
 """
 
 from typing import Any, Final, TypeVar
