@@ -14,7 +14,7 @@ class Stopwatch:
     """Adds durations up by name. A block that raises counts too."""
 
     def __init__(self, clock: Clock | None = None, names: Iterable[str] = ()) -> None:
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         # Name → seconds, in the order of the first use; the given names stand from the start.
         self.seconds: dict[str, float] = dict.fromkeys(names, 0.0)
 
@@ -26,11 +26,11 @@ class Stopwatch:
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Add the duration of a block to `name`."""
-        started_s = self._clock.monotonic_s()
+        started_s = self.clock.monotonic_s()
         try:
             yield
         finally:
-            self.add(name, self._clock.monotonic_s() - started_s)
+            self.add(name, self.clock.monotonic_s() - started_s)
 
     def add(self, name: str, seconds: float) -> None:
         """Add a duration that was measured elsewhere."""

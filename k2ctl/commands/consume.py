@@ -13,6 +13,7 @@ from k2ctl.commands import fleet
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count
 from k2ctl.signals import ENDING, interrupt, on_signals
+from k2ctl.timing import Every
 from k2ctl.views.consume import live_view
 
 if TYPE_CHECKING:
@@ -149,15 +150,13 @@ def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as
 
     _announce(consumer)
     telemetry, reporter = TelemetryWriter(consumer.endpoints), StatusReporter(consumer)
-    started_s = due_s = time.monotonic()
+    started_s, every = time.monotonic(), Every(PUBLISH_EVERY_S)
     cpu_from_s = time.process_time()
     received: list[int] = []
     with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
 
         def on_tick() -> None:
-            nonlocal due_s
-            if time.monotonic() >= due_s:
-                due_s = time.monotonic() + PUBLISH_EVERY_S
+            if every.due():
                 status = reporter.status()
                 telemetry.publish(status)
                 show(status)

@@ -23,7 +23,6 @@ from k2ctl.consume.pending import Pending
 from k2ctl.consume.plan import ConsumerPlan, ConsumerTotals
 from k2ctl.consume.platform import open_platform, reference_topic_of
 from k2ctl.consume.reference_feed import ReferenceFeed
-from k2ctl.consume.step_times import StepTimes
 from k2ctl.deferred.admission import SHED, SPILL, Admitted, mask_of
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Counts
@@ -40,6 +39,7 @@ from k2ctl.lake.maintenance.maintainer import BackgroundMaintenance
 from k2ctl.lake.side_folder import SideFolder
 from k2ctl.lake.writer import Committed
 from k2ctl.sequence.state_sync import fences_moved
+from k2ctl.timing import Stopwatch
 
 BATCH_TRADES = 50_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""
@@ -61,6 +61,8 @@ most."""
 
 
 KAFKA_AWAY_S: Final = 60.0
+STEPS: Final = ("decode", "admit", "dedup", "sequence", "enrich", "commit")
+"""The timed steps by name, in their order (design, section 4)."""
 """How long a consumer that ends by itself waits for a Kafka that does not answer; as long as for the table."""
 
 
@@ -81,7 +83,7 @@ class Consumer:
         self.clock = clock or SystemClock()
         self.totals = ConsumerTotals()
         self.kafka_time = KafkaTime(endpoints, self.clock)
-        self.steps = StepTimes(self.clock)
+        self.steps = Stopwatch(self.clock, STEPS)
         self.budget = Budget(plan.budget, self.clock)
         self.memory = MemoryGauge(plan.profile.consumer.memory_limit_mb, self.clock)
         self.slope = Slope(self.clock)
@@ -303,7 +305,7 @@ class Consumer:
     def _note(self, finished: Finished) -> None:
         """Take note of a commit: checkpoints, totals, and the advisory offsets in Kafka's group."""
         committed, assignment = finished.committed, self.assignment
-        self.steps.seconds["commit"] += finished.seconds
+        self.steps.add("commit", finished.seconds)
         if committed.checkpoints.sequence_number < assignment.checkpoints.sequence_number:
             raise _turned_back(committed.checkpoints.sequence_number, assignment.checkpoints.sequence_number)
         assignment.checkpoints = committed.checkpoints

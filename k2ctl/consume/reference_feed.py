@@ -10,6 +10,7 @@ from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import store_references
+from k2ctl.timing import Every
 
 EVERY_S: Final = 10.0
 LIMIT_RECORDS: Final = 1_000_000
@@ -25,14 +26,13 @@ class ReferenceFeed:
         self._clock = clock
         self._read_to: dict[int, int] = {}
         self._unstored = False
-        self._due_s = clock.monotonic_s()
+        self._every = Every(EVERY_S, clock)
         self.table = ReferenceTable()
 
     def refresh(self) -> None:
         """Take in what has come since the last time; cheap to call often."""
-        if self._clock.monotonic_s() < self._due_s:
+        if not self._every.due():
             return
-        self._due_s = self._clock.monotonic_s() + EVERY_S
         try:
             with BrokerAdmin(self._endpoints) as admin:
                 marks = admin.watermarks(self._topic)

@@ -1,6 +1,5 @@
 """A consumer's status as others see it: pulled from the running consumer, never pushed by it."""
 
-from collections import deque
 from dataclasses import asdict, replace
 from typing import Final
 
@@ -8,6 +7,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.deferred.admission import ACTIONS
 from k2ctl.domain.status import ConsumerStatus, PartitionStatus
 from k2ctl.profiles.universe import PRIORITIES
+from k2ctl.timing import SlidingWindow, rate
 
 RATE_WINDOW_S: Final = 5.0
 TRANSITIONS_SHOWN: Final = 20
@@ -18,7 +18,7 @@ class StatusReporter:
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
-        self._samples: deque[tuple[float, int, int]] = deque()
+        self._window = SlidingWindow[tuple[int, int]](RATE_WINDOW_S, consumer.clock)
         self._last: ConsumerStatus | None = None
 
     def final_status(self) -> ConsumerStatus:
@@ -146,12 +146,7 @@ class StatusReporter:
         ]
 
     def _rates(self) -> tuple[float, float]:
-        now_s, totals = self._consumer.clock.monotonic_s(), self._consumer.totals
-        self._samples.append((now_s, totals.trades, totals.stored))
-        while self._samples[0][0] < now_s - RATE_WINDOW_S:
-            self._samples.popleft()
-        since_s, trades, stored = self._samples[0]
-        if now_s <= since_s:
-            return 0.0, 0.0
-        span_s = now_s - since_s
-        return (totals.trades - trades) / span_s, (totals.stored - stored) / span_s
+        totals = self._consumer.totals
+        self._window.add((totals.trades, totals.stored))
+        (trades, stored), span_s = self._window.oldest, self._window.span_s
+        return rate(trades, totals.trades, span_s), rate(stored, totals.stored, span_s)

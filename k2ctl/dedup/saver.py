@@ -8,6 +8,7 @@ from k2ctl.dedup.chunks import Chunk, ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
+from k2ctl.timing import Every
 
 SAVE_EVERY_S: Final = 60.0
 
@@ -41,7 +42,7 @@ class DedupSaver:
         self._partitions = None if partitions is None else tuple(sorted(partitions))
         self._alone = True
         self._clock = clock
-        self._due_s = clock.monotonic_s() + SAVE_EVERY_S
+        self._every = Every(SAVE_EVERY_S, clock, first_s=SAVE_EVERY_S)
         self._named: set[str] = set()
         self._retired: set[str] = set()
         self.last_error = ""
@@ -60,7 +61,7 @@ class DedupSaver:
 
     def save_if_due(self, deduplicator: HybridDeduplicator) -> bool:
         """Save when a minute has passed since the last time; returns whether it did, or tried."""
-        if self._clock.monotonic_s() < self._due_s:
+        if not self._every.due():
             return False
         self.save(deduplicator)
         return True
@@ -73,7 +74,7 @@ class DedupSaver:
         3. Files that neither it nor the one before names are deleted: a reader may be on its way with that one. In a
            group other indexes may name them too, so there they are left to the orphan removal.
         """
-        self._due_s = self._clock.monotonic_s() + SAVE_EVERY_S
+        self._every.restart()
         try:
             index = self._written(deduplicator.memory)
             self._folder.put_index(index)

@@ -9,6 +9,7 @@ from k2ctl.domain.ledger import Ledger
 from k2ctl.errors import BrokerError, first_line
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
+from k2ctl.timing import Every
 
 LOG: Final = logging.getLogger("k2ctl.deferred")
 
@@ -28,8 +29,7 @@ class RetentionWatch:
         self._endpoints = endpoints
         self._topic = topic
         self._retention_s = retention_s
-        self._clock = clock
-        self._due_s = 0.0
+        self._every = Every(CHECK_EVERY_S, clock)
         self._marks: dict[int, Watermarks] = {}
 
     @property
@@ -50,9 +50,8 @@ class RetentionWatch:
         return mark is not None and mark.low > 0 and offset < mark.low + PRESSES_BELOW * (mark.high - mark.low)
 
     def _refresh(self) -> None:
-        if self._clock.monotonic_s() < self._due_s:
+        if not self._every.due():
             return
-        self._due_s = self._clock.monotonic_s() + CHECK_EVERY_S
         try:
             with BrokerAdmin(self._endpoints) as admin:
                 self._marks = admin.watermarks(self._topic)

@@ -8,6 +8,7 @@ from k2ctl.errors import BrokerError
 from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.telemetry import TelemetryReader
+from k2ctl.timing import Every
 
 OFFSETS_EVERY_S: Final = 1.0
 TRANSITIONS_SHOWN: Final = 20
@@ -84,7 +85,7 @@ class OverviewReader:
         self._admin = BrokerAdmin(endpoints)
         self._telemetry = TelemetryReader(endpoints)
         self._highs: dict[str, dict[int, int]] = {}
-        self._due_s = 0.0
+        self._offsets_every = Every(OFFSETS_EVERY_S)
 
     def poll(self, timeout_s: float = 0.1) -> Overview:
         """The platform as it stands."""
@@ -95,9 +96,8 @@ class OverviewReader:
         return overview_of(consumers, loaders, self._highs, time.time_ns() // 1000)
 
     def _refresh_watermarks(self, topics: set[str]) -> None:
-        if time.monotonic() < self._due_s:
+        if not self._offsets_every.due():
             return
-        self._due_s = time.monotonic() + OFFSETS_EVERY_S
         for topic in topics:
             try:
                 self._highs[topic] = {p: mark.high for p, mark in self._admin.watermarks(topic).items()}

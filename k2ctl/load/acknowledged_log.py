@@ -22,6 +22,7 @@ import numpy as np
 from k2ctl.domain.checksum import LABEL, checksums, sessions_and_numbers
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import acknowledged_log_dir
+from k2ctl.timing import Every
 
 BLOCK: Final = 1024
 """Intervals end at multiples of this, so that an altered trade is found within so many."""
@@ -93,7 +94,7 @@ class AcknowledgedLogWriter:
         self._failed: list[np.ndarray] = []
         self._path = acknowledged_log_dir() / f"{run.started_at_us}-{run.run_id}-{run.worker}{SUFFIX}"
         self._started_s = time.monotonic()
-        self._due_s = 0.0
+        self._every = Every(SAVE_EVERY_S)
 
     def add(self, trades: np.ndarray) -> None:
         """Trades in the order in which they are sent; a copy follows its trade at once."""
@@ -143,9 +144,8 @@ class AcknowledgedLogWriter:
 
     def save_if_due(self, sent: int, acknowledged: int) -> None:
         """Replace the file now and then; `acknowledged`: at least so many."""
-        now_s = time.monotonic()
-        if now_s >= self._due_s:
-            self._due_s = now_s + max(SAVE_EVERY_S, (now_s - self._started_s) * SAVE_SHARE)
+        if self._every.due():
+            self._every.restart(max(SAVE_EVERY_S, (time.monotonic() - self._started_s) * SAVE_SHARE))
             self._save(sent, acknowledged, finished=False)
 
     def finish(self, sent: int, acknowledged: int) -> None:

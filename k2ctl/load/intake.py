@@ -9,6 +9,7 @@ from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.embedded.cluster import RETENTION_BYTES
 from k2ctl.kafka.telemetry import TelemetryReader
+from k2ctl.timing import Every
 
 CONSUMER_GROUP: Final = "k2ctl"
 PAUSE_AT, RESUME_AT = 0.7, 0.5
@@ -58,12 +59,11 @@ class IntakeGate:
     def __init__(self, endpoints: Endpoints, topic: str) -> None:
         self._telemetry = TelemetryReader(endpoints)
         self._topic = topic
-        self._due_s = 0.0
+        self._every = Every(CHECK_EVERY_S)
         self._reason = ""
 
     def reason(self, _: Sent, /) -> str:
-        if time.monotonic() >= self._due_s:
-            self._due_s = time.monotonic() + CHECK_EVERY_S
+        if self._every.due():
             closed = [s["id"] for s in self._telemetry.poll(0.0).values() if self._closes(s)]
             self._reason = f"{closed[0]} has closed the intake (CIRCUIT_BREAK)" if closed else ""
         return self._reason
@@ -84,7 +84,7 @@ class RetentionGate:
     def __init__(self, endpoints: Endpoints, topic: str) -> None:
         self._admin = BrokerAdmin(endpoints)
         self._topic = topic
-        self._due_s = 0.0
+        self._every = Every(CHECK_EVERY_S)
         self._progress: tuple[float, dict[int, int | None]] | None = None
         self._reason = ""
 
@@ -94,8 +94,7 @@ class RetentionGate:
         Raises:
             BrokerError: closed for half a minute, and nobody reads.
         """
-        if time.monotonic() >= self._due_s:
-            self._due_s = time.monotonic() + CHECK_EVERY_S
+        if self._every.due():
             committed = self._admin.committed(self._topic, CONSUMER_GROUP)
             fullest = self._fullest_share(committed, _bytes_per_record(sent))
             if fullest >= PAUSE_AT:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from k2ctl.domain.status import LoadStatus
 from k2ctl.home import Endpoints
 from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
+from k2ctl.timing import Every
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,12 @@ class LoadReporter:
     def __init__(self, endpoints: Endpoints, topic: str) -> None:
         self._writer = TelemetryWriter(endpoints)
         self._status = LoadStatus(f"load-{os.getpid()}", 0, topic, 0.0, 0.0, 0, 0.0, "")
-        self._due_s = 0.0
+        self._every = Every(PUBLISH_EVERY_S)
 
     def report(self, snapshot: LoadSnapshot) -> None:
         """Publish what the load does now; cheap to call often."""
-        if time.monotonic() < self._due_s:
+        if not self._every.due():
             return
-        self._due_s = time.monotonic() + PUBLISH_EVERY_S
         self._status = replace(
             self._status,
             at_us=time.time_ns() // 1000,

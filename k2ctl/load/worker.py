@@ -22,6 +22,7 @@ from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import ReplaySchedule, ReplaySource, read_replay
 from k2ctl.profiles.universe import Universe
 from k2ctl.signals import leave_to_parent
+from k2ctl.timing import Every
 
 TICK_S: Final = 0.01
 REPORT_EVERY_S: Final = 0.1
@@ -140,7 +141,7 @@ class Worker:
         self._per_second: dict[int, int] = {}
         self._paused_s = 0.0
         self._start_s = 0.0
-        self._report_due_s = 0.0
+        self._report_every = Every(REPORT_EVERY_S)
 
     def run(self, start_s: float) -> None:
         """Work off the schedule, which begins at a moment of the monotonic clock that all workers share.
@@ -219,8 +220,7 @@ class Worker:
         self._per_second[second] = self._per_second.get(second, 0) + len(batch.trades)
 
     def _report_if_due(self) -> None:
-        if time.monotonic() >= self._report_due_s:
-            self._report_due_s = time.monotonic() + REPORT_EVERY_S
+        if self._report_every.due():
             self._producer.poll()
             self._reports.send(self._report(self._elapsed_s(), finished=False))
             self._note_failures()

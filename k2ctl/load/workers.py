@@ -12,6 +12,7 @@ from k2ctl.load.plan import LoadPlan
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.load.worker import WorkerReport, WorkerSignals, run_worker
 from k2ctl.signals import ENDING, held_back
+from k2ctl.timing import SlidingWindow, rate
 
 READY_S: Final = 30.0
 HEADSTART_S: Final = 0.05
@@ -32,7 +33,7 @@ class LoadWorkers:
         self.reports: dict[int, WorkerReport] = {}
         self.failure: K2Error | None = None
         self._open: set[Connection] = set()
-        self._recent: list[tuple[float, int]] = []
+        self._recent = SlidingWindow[int](2.0)
 
     def start(self) -> None:
         """Start the processes; a signal for the whole group does not reach them, however early it comes."""
@@ -119,14 +120,12 @@ class LoadWorkers:
     def snapshot(self, paused_why: str) -> LoadSnapshot:
         """The load as it stands."""
         schedule, sent = self._plan.schedule, self.total("enqueued")
-        now_s = time.monotonic()
-        self._recent = [*[sample for sample in self._recent if sample[0] > now_s - 2], (now_s, sent)]
-        since_s, before = self._recent[0]
+        self._recent.add(sent)
         return LoadSnapshot(
             elapsed_s=self.elapsed_s,
             duration_s=schedule.duration_s if self._plan.replay is None else 0.0,
             target_rate=schedule.rate_at(self.elapsed_s) if self._plan.replay is None else 0.0,
-            rate=(sent - before) / (now_s - since_s) if now_s > since_s else 0.0,
+            rate=rate(self._recent.oldest, sent, self._recent.span_s),
             sent=sent,
             total=schedule.total if self._plan.replay is None else 0,
             in_flight_records=self.total("records") - self.total("acknowledged_records"),

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from k2ctl.lake.snapshots import ScanPlan
 from k2ctl.query.seam import Sources
-from k2ctl.query.stages import Stages
+from k2ctl.timing import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def evidence_of(
     sources: Sources,
     asked_at_us: int,
     plan: ScanPlan,
-    stages: Stages,
+    stages: Stopwatch,
     outstanding: tuple[str, ...],
     *,
     lake_rows: int = 0,
@@ -111,8 +111,8 @@ def evidence_of(
         file_bytes=plan.bytes,
         of_files=plan.of_files,
         of_bytes=plan.of_bytes,
-        answered_at_us=stages.now_us(),
-        stages_ms=stages.ms,
+        answered_at_us=stages.clock.now_us(),
+        stages_ms=stages.milliseconds,
     )
 
 

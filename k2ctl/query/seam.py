@@ -12,9 +12,9 @@ from k2ctl.errors import BrokerError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import NOTHING, Pinned, ScanPlan, pin, pin_as_of, pin_snapshots
 from k2ctl.query.page import Page
-from k2ctl.query.stages import Stages
 from k2ctl.query.stream import Stream
 from k2ctl.query.tail import OffsetSpan, Tail, TailLimits, read_tail, span_of
+from k2ctl.timing import Stopwatch
 
 LAKE_ONLY: Final = "the stream was not read (lake only)"
 Pinner = Callable[[], Pinned | None]
@@ -83,18 +83,18 @@ class Seam:
         """How much of the stream one query may read."""
         return self._limits
 
-    def take(self, question: Question, stages: Stages) -> Sources:
+    def take(self, question: Question, stages: Stopwatch) -> Sources:
         """Both sides: `pin`, then `beside`."""
         return self.beside(self.pin(question, stages), question, stages)
 
-    def pin(self, question: Question, stages: Stages) -> Pinned | None:
+    def pin(self, question: Question, stages: Stopwatch) -> Pinned | None:
         """1. Pin a snapshot and its offsets from one metadata file. What it holds is fixed from here on."""
         with stages.timed("pin"):
             if question.as_of is not None:
                 return pin_as_of(self.lake, question.as_of.moment_us, question.as_of.snapshot_id)
             return self._pin()
 
-    def beside(self, pinned: Pinned | None, question: Question, stages: Stages) -> Sources:
+    def beside(self, pinned: Pinned | None, question: Question, stages: Stopwatch) -> Sources:
         """2. Take the watermarks: whatever was acknowledged before this call lies before them.
         3. Read the stream from the offsets to the watermarks.
 

@@ -23,11 +23,11 @@ from k2ctl.query.history import FilesGone, History
 from k2ctl.query.names import unknown
 from k2ctl.query.page import Page
 from k2ctl.query.seam import LAKE_ONLY, AsOf, Pinner, Question, Seam, Sources, planned
-from k2ctl.query.stages import Stages
 from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import TailLimits
 from k2ctl.query.unite import United, newest_of, unite
 from k2ctl.sequence.gap_report import GapReport, gap_report
+from k2ctl.timing import Stopwatch
 
 __all__ = ["LAKE_ONLY", "Session"]
 
@@ -112,7 +112,7 @@ class Session:
         """
         wanted = _named(symbols)
         question = Question(wanted, window, self._clock.now_us(), limit, lake_only, as_of, page, deferred)
-        stages = Stages(self._clock)
+        stages = Stopwatch(self._clock)
         for _ in range(_TRIES - 1):
             try:
                 return self._recent(question, stages, again=True)
@@ -131,7 +131,7 @@ class Session:
         """
         wanted = _named(symbols)
         question = Question(wanted, window, self._clock.now_us(), as_of=as_of)
-        stages = Stages(self._clock)
+        stages = Stopwatch(self._clock)
         for _ in range(_TRIES - 1):
             try:
                 return self._bars(question, wanted or (), bar_us, stages)
@@ -148,7 +148,7 @@ class Session:
         """
         self._interrupted.clear()
         question = Question(symbols, window, self._clock.now_us(), lake_only=lake_only)
-        stages = Stages(self._clock)
+        stages = Stopwatch(self._clock)
         sources, plan = self._sides(question, stages)
         with stages.timed("scan"):
             tail = self._history.fresh(plan, sources.tail.rows.to_arrow())
@@ -175,7 +175,7 @@ class Session:
     def symbols(self) -> Answer:
         """All symbols that either side has ever seen, by name."""
         question = Question(None, WHOLE_HISTORY, self._clock.now_us())
-        stages = Stages(self._clock)
+        stages = Stopwatch(self._clock)
         sources = self.seam.take(question, stages)
         with stages.timed("plan"):
             plan = sources.plan()
@@ -185,7 +185,7 @@ class Session:
         evidence = evidence_of(sources, question.asked_at_us, plan, stages, self.outstanding(sources, question))
         return Answer(table, evidence)
 
-    def _recent(self, question: Question, stages: Stages, *, again: bool) -> Answer:
+    def _recent(self, question: Question, stages: Stopwatch, *, again: bool) -> Answer:
         sources, plan, lake = self._sides_and_rows(question, stages)
         deferred = self._deferred_rows(question, sources, stages)
         if deferred.torn and again:
@@ -210,7 +210,7 @@ class Session:
         )
         return Answer(rows, evidence)
 
-    def _bars(self, question: Question, symbols: Sequence[str], bar_us: int, stages: Stages) -> Answer:
+    def _bars(self, question: Question, symbols: Sequence[str], bar_us: int, stages: Stopwatch) -> Answer:
         sources, plan = self._sides(question, stages)
         tail = sources.tail.rows.to_arrow()
         with stages.timed("scan"):
@@ -231,11 +231,11 @@ class Session:
         )
         return Answer(table, evidence)
 
-    def _sides(self, question: Question, stages: Stages) -> tuple[Sources, ScanPlan]:
+    def _sides(self, question: Question, stages: Stopwatch) -> tuple[Sources, ScanPlan]:
         sources = self.seam.take(question, stages)
         return sources, self._plan(sources.pinned, question, stages)
 
-    def _sides_and_rows(self, question: Question, stages: Stages) -> tuple[Sources, ScanPlan, pa.Table]:
+    def _sides_and_rows(self, question: Question, stages: Stopwatch) -> tuple[Sources, ScanPlan, pa.Table]:
         """Both sides, and the lake's newest rows: the pinned files are scanned while the stream is read."""
         pinned = self.seam.pin(question, stages)
         plan = self._plan(pinned, question, stages)
@@ -252,15 +252,15 @@ class Session:
             return sources, plan, self._newest(plan, question, _first_count(question), stages)
         return sources, plan, scan.result()
 
-    def _plan(self, pinned: Pinned | None, question: Question, stages: Stages) -> ScanPlan:
+    def _plan(self, pinned: Pinned | None, question: Question, stages: Stopwatch) -> ScanPlan:
         with stages.timed("plan"):
             return planned(pinned, question.symbols, question.window)
 
-    def _newest(self, plan: ScanPlan, question: Question, count: int | None, stages: Stages) -> pa.Table:
+    def _newest(self, plan: ScanPlan, question: Question, count: int | None, stages: Stopwatch) -> pa.Table:
         with stages.timed("scan"):
             return self._history.newest(plan, question.symbols, question.window, count, question.page)
 
-    def _deferred_rows(self, question: Question, sources: Sources, stages: Stages) -> DeferredRows:
+    def _deferred_rows(self, question: Question, sources: Sources, stages: Stopwatch) -> DeferredRows:
         if not question.deferred or sources.pinned is None:
             return DeferredRows()
         ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
@@ -284,7 +284,7 @@ class Session:
         deferred: DeferredRows,
         plan: ScanPlan,
         lake: pa.Table,
-        stages: Stages,
+        stages: Stopwatch,
     ) -> United:
         """Under a limit only the newest of both sides are read and united, and more where that was not enough."""
         parts = [sources.tail.rows, *deferred.parts]
@@ -307,7 +307,7 @@ class Session:
         ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
         return outstanding_reasons(ledger, question.symbols, question.window, self._universe)
 
-    def _silent(self, question: Question, sources: Sources, rows: pa.Table, stages: Stages) -> Mapping[str, int]:
+    def _silent(self, question: Question, sources: Sources, rows: pa.Table, stages: Stopwatch) -> Mapping[str, int]:
         """Symbols that were asked for and have no row, with their last trade; unknown ones are an error."""
         if question.symbols is None or (question.page is not None and question.page.after is not None):
             return {}

@@ -24,7 +24,7 @@ from k2ctl.query.gaps import GAPS_SCHEMA, gap_table
 from k2ctl.query.history import History
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
-from k2ctl.query.stages import Stages
+from k2ctl.timing import Stopwatch
 
 VIEWS: Final = ("trades", "reference", "snapshots", "gaps")
 _GAPS: Final = re.compile(r"\bgaps\b", re.IGNORECASE)
@@ -71,7 +71,7 @@ def sql(
     """
     limits = limits or SqlLimits()
     check(text)
-    stages = Stages(session.seam.clock)
+    stages = Stopwatch(session.seam.clock)
     question = Question(None, WHOLE_HISTORY, session.seam.clock.now_us(), as_of=as_of)
     sources = _sources(session, text, question, stages)
     with stages.timed("plan"):
@@ -103,7 +103,7 @@ def sql(
         tables.close()
 
 
-def _sources(session: Session, text: str, question: Question, stages: Stages) -> Sources:
+def _sources(session: Session, text: str, question: Question, stages: Stopwatch) -> Sources:
     """Both sides of the seam. Of a table that was rolled back the snapshots can be seen, and nothing else."""
     try:
         return session.seam.take(question, stages)

@@ -1,7 +1,6 @@
 """The tail kept in memory: a thread follows the topic from the table's offsets, so that a query reads no Kafka."""
 
 import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -13,6 +12,7 @@ from k2ctl.kafka.log_ends import LogEnds
 from k2ctl.kafka.reader import AT_ENDS, HELD_S, Hole, Reader
 from k2ctl.query.seam import Pinner
 from k2ctl.query.stream import KafkaStream, Ranges, TailRecords, symbols_of, tail_records_of
+from k2ctl.timing import Every, SlidingWindow
 
 FETCH_RECORDS: Final = 20_000
 GRACE_S: Final = 5.0
@@ -148,11 +148,10 @@ class WarmStream:
             reader.assign(starts)
             self._problem = ""
             trim = _Trim(self._pin, self.topic, epoch)
-            due_s = 0.0
+            every = Every(_TRIM_EVERY_S)
             while not self._stop.is_set():
                 self._take(reader)
-                if time.monotonic() >= due_s:
-                    due_s = time.monotonic() + _TRIM_EVERY_S
+                if every.due():
                     self._forget(trim.committed())
                     now = self._stream.watermarks()
                     if self._stream.epoch() != epoch or len(now) != len(marks):
@@ -209,7 +208,7 @@ class _Trim:
         self._pin = pinner
         self._topic = topic
         self._epoch = epoch
-        self._past: list[tuple[float, dict[int, int]]] = []
+        self._past = SlidingWindow[dict[int, int]](GRACE_S)
 
     def committed(self) -> dict[int, int]:
         """Partition → the offset before which nothing is needed any more."""
@@ -220,10 +219,8 @@ class _Trim:
             for partition, checkpoint in by_partition
             if (partition.topic, partition.epoch) == (self._topic, self._epoch)
         }
-        self._past.append((time.monotonic(), offsets))
-        while len(self._past) > 1 and self._past[1][0] < time.monotonic() - GRACE_S:
-            self._past.pop(0)
-        return self._past[0][1] if self._past[0][0] < time.monotonic() - GRACE_S else {}
+        self._past.add(offsets)
+        return self._past.expired or {}
 
 
 def _of(offsets: Mapping[int, int], partition: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
 """The refresh loop of every live display: in place on a terminal, a line per second elsewhere."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+
+from k2ctl.timing import Every
 
 MAX_HZ: Final = 8
 LINE_EVERY_S: Final = 1.0
@@ -24,26 +25,23 @@ def live(
     screen: bool = False,
 ) -> Iterator[Callable[[State], None]]:
     """Yields `show(state)`: cheap to call often. Draws at most eight times a second; nothing when `quiet`."""
-    due_s = 0.0
     if quiet:
         yield lambda _: None
         return
     if not console.is_terminal:
+        lines = Every(LINE_EVERY_S)
 
         def print_line(state: State) -> None:
-            nonlocal due_s
-            if time.monotonic() >= due_s:
-                due_s = time.monotonic() + LINE_EVERY_S
+            if lines.due():
                 console.print(line(state), soft_wrap=True)
 
         yield print_line
         return
     with Live(console=console, auto_refresh=False, screen=screen, transient=True) as view:
+        frames = Every(1 / MAX_HZ)
 
         def draw(state: State) -> None:
-            nonlocal due_s
-            if time.monotonic() >= due_s:
-                due_s = time.monotonic() + 1 / MAX_HZ
+            if frames.due():
                 view.update(render(state), refresh=True)
 
         yield draw

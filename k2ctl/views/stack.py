@@ -14,6 +14,7 @@ from k2ctl.console import err
 from k2ctl.home import Endpoints, without_password
 from k2ctl.stack.engine import ServiceStatus, Up
 from k2ctl.stack.progress import SETTLED, Board, Event, Phase, Row, note
+from k2ctl.timing import Every
 from k2ctl.views.live import MAX_HZ
 from k2ctl.views.style import bar, seconds, size
 
@@ -40,7 +41,7 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], Non
 @contextmanager
 def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[Event], None]]:
     """Yields `report(event)`: one live row per service on a terminal, a line per change of phase elsewhere."""
-    started_s, due_s = time.monotonic(), 0.0
+    started_s, frames = time.monotonic(), Every(1 / MAX_HZ)
     board = Board(title)
     if quiet:
         yield lambda _: None
@@ -65,10 +66,9 @@ def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[E
         ) as view:  # fmt: skip
 
             def draw(event: Event) -> None:
-                nonlocal board, due_s
+                nonlocal board
                 board = board.after(event, time.monotonic() - started_s)
-                if time.monotonic() >= due_s:
-                    due_s = time.monotonic() + 1 / MAX_HZ
+                if frames.due():
                     view.refresh()
 
             yield draw

@@ -34,6 +34,7 @@ from k2ctl.home import Endpoints, require_endpoints
 from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile, load_profile
+from k2ctl.timing import SlidingWindow, rate
 
 KIND: Final = "naive"
 GROUP: Final = "naive"
@@ -134,7 +135,7 @@ class NaiveConsumer:
         self._last: dict[str, int] = {}
         self._rows: list[Row] = []
         self._records = self._trades = self._stored = self._duplicates = self._gaps = self._broken = 0
-        self._recent: list[tuple[float, int]] = []
+        self._recent = SlidingWindow[int](2.0)
         self._started_s = time.monotonic()
         self._received_s = self._started_s
 
@@ -204,9 +205,8 @@ class NaiveConsumer:
     def _status(self, consumer: PlainConsumer, *, stopped: bool = False) -> NaiveStatus:
         lags = consumer.lags()
         critical = [lag for partition, lag in lags.items() if partition in self._lanes]
-        process, now_s = psutil.Process(), time.monotonic()
-        self._recent = [*[sample for sample in self._recent if sample[0] > now_s - 2], (now_s, self._trades)]
-        since_s, before = self._recent[0]
+        process = psutil.Process()
+        self._recent.add(self._trades)
         return NaiveStatus(
             id=f"naive-{os.getpid()}",
             at_us=time.time_ns() // 1000,
@@ -223,10 +223,10 @@ class NaiveConsumer:
             critical_lag_records=sum(lag.records for lag in critical) if critical else None,
             lag_seconds=max((lag.behind_s for lag in lags.values()), default=None),
             critical_lag_seconds=max((lag.behind_s for lag in critical), default=None),
-            rate=(self._trades - before) / (now_s - since_s) if now_s > since_s else 0.0,
+            rate=rate(self._recent.oldest, self._trades, self._recent.span_s),
             memory_bytes=process.memory_info().rss,
             cpu_s=sum(process.cpu_times()[:2]),
-            elapsed_s=now_s - self._started_s,
+            elapsed_s=time.monotonic() - self._started_s,
             handled_s=self._received_s - self._started_s,
             stopped=stopped,
         )

@@ -10,6 +10,7 @@ from typing import Literal
 
 from k2ctl.clock import Clock
 from k2ctl.profiles.model import Degradation, Level
+from k2ctl.timing import SlidingWindow
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,12 @@ class LagWindow:
     """The minimum lag over a sliding window, so that neither a burst nor a stall of one commit is an overload."""
 
     def __init__(self, window_s: float, clock: Clock) -> None:
-        self._window_s = window_s
-        self._clock = clock
-        self._since_s: float | None = None
-        self._samples: deque[tuple[float, int]] = deque()
+        self._window = SlidingWindow[int](window_s, clock)
 
     def add(self, lag_trades: int) -> int | None:
         """Note a sample; returns the window's minimum, or None while the window is not filled yet."""
-        now_s = self._clock.monotonic_s()
-        while self._samples and self._samples[-1][1] >= lag_trades:
-            self._samples.pop()
-        self._samples.append((now_s, lag_trades))
-        if self._since_s is None:
-            self._since_s = now_s
-        while self._samples[0][0] < now_s - self._window_s:
-            self._samples.popleft()
-        return self._samples[0][1] if now_s - self._since_s >= self._window_s else None
+        self._window.add(lag_trades, replaces=lambda sample: sample >= lag_trades)
+        return self._window.oldest if self._window.is_filled else None
 
 
 class Controller:

@@ -2,7 +2,6 @@
 
 import ctypes
 import sys
-from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +9,7 @@ import psutil
 import pyarrow as pa
 
 from k2ctl.clock import Clock
+from k2ctl.timing import Every, SlidingWindow, rate
 
 SLOPE_WINDOW_S: Final = 5.0
 BUDGET_CREDIT_S: Final = 0.5
@@ -30,8 +30,7 @@ class MemoryGauge:
         self.limit_bytes = min(limit_mb * 1_000_000, _cgroup_limit())
         self._process = psutil.Process()
         self.pid = self._process.pid
-        self._clock = clock
-        self._released_s = 0.0
+        self._release = Every(RELEASE_EVERY_S, clock)
 
     def resident_bytes(self) -> int:
         """Resident memory now."""
@@ -43,8 +42,7 @@ class MemoryGauge:
         state_bytes: what planned state takes now. planned_bytes: what it may come to, and nobody else may have.
         """
         share = self._share(state_bytes, planned_bytes)
-        if share >= RELEASE_AT and self._clock.monotonic_s() >= self._released_s + RELEASE_EVERY_S:
-            self._released_s = self._clock.monotonic_s()
+        if share >= RELEASE_AT and self._release.due():
             release_freed()
             share = self._share(state_bytes, planned_bytes)
         return share
@@ -58,19 +56,14 @@ class Slope:
     """How fast a figure grows, over the last seconds."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._samples: deque[tuple[float, float]] = deque()
+        self._window = SlidingWindow[float](SLOPE_WINDOW_S, clock, min_interval_s=0.1)
         self.value = 0.0
 
     def add(self, value: float) -> float:
         """Note a value; returns the change per second over the window, 0 in the first second."""
-        now_s = self._clock.monotonic_s()
-        if not self._samples or now_s - self._samples[-1][0] >= 0.1:
-            self._samples.append((now_s, value))
-        while self._samples[0][0] < now_s - SLOPE_WINDOW_S:
-            self._samples.popleft()
-        since_s, before = self._samples[0]
-        self.value = (value - before) / (now_s - since_s) if now_s - since_s >= 1.0 else 0.0
+        self._window.add(value)
+        span_s = self._window.span_s
+        self.value = rate(self._window.oldest, value, span_s) if span_s >= 1.0 else 0.0
         return self.value
 
 

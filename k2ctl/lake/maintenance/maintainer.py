@@ -18,6 +18,7 @@ from k2ctl.lake.maintenance.size_tiers import due
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.profiles.model import LakeSettings as LakeProfile
+from k2ctl.timing import Every
 
 STEP_EVERY_S: Final = 5.0
 """With four commits a second an hour gains twenty files in this time, so that it stays under forty."""
@@ -44,8 +45,8 @@ class Maintainer:
         self._clock = clock
         self._lease = Lease(lake, clock)
         self._compactor = Compactor(lake, clock, self._lease, stop)
-        self._expire_due_s = clock.monotonic_s() + EXPIRE_EVERY_S
-        self._collect_due_s = clock.monotonic_s() + REMOVE_ORPHANS_EVERY_S
+        self._expire_every = Every(EXPIRE_EVERY_S, clock, first_s=EXPIRE_EVERY_S)
+        self._orphans_every = Every(REMOVE_ORPHANS_EVERY_S, clock, first_s=REMOVE_ORPHANS_EVERY_S)
 
     def step(self) -> MaintenanceReport | None:
         """One piece of work, or None when nothing is due or another process holds the lease.
@@ -62,9 +63,8 @@ class Maintainer:
             self._lease.release()
 
     def _expiry(self) -> MaintenanceReport | None:
-        if self._clock.monotonic_s() < self._expire_due_s:
+        if not self._expire_every.due():
             return None
-        self._expire_due_s = self._clock.monotonic_s() + EXPIRE_EVERY_S
         expired = expire(self._lake, SnapshotRetention.from_profile(self._profile.expire), self._clock)
         return MaintenanceReport(expired=expired) if expired else None
 
@@ -83,9 +83,8 @@ class Maintainer:
         return None
 
     def _collection(self) -> MaintenanceReport | None:
-        if self._clock.monotonic_s() < self._collect_due_s:
+        if not self._orphans_every.due():
             return None
-        self._collect_due_s = self._clock.monotonic_s() + REMOVE_ORPHANS_EVERY_S
         collected = remove_orphans(self._lake, self._profile.orphans_after_s, self._clock)
         return MaintenanceReport(collected=collected) if collected.files else None
 
