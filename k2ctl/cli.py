@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from k2ctl.ending import accept_any_text, concluded, in_utf8
+from k2ctl.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel, LogSettings, configure
 from k2ctl.signals import ENDING, interrupt, on_signals
 
 
@@ -84,11 +85,25 @@ def root(
         False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
     ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            envvar=LEVEL_VARIABLE,
+            case_sensitive=False,
+            help="What is logged to stderr [WARNING], and by what runs in the background [INFO].",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(envvar=FORMAT_VARIABLE, case_sensitive=False, help="How each line is written.")
+    ] = LogFormat.TEXT,
 ) -> None:
     """K2: trades from Kafka to Iceberg, exactly once, queried as one table.
 
     First steps:  k2ctl demo --quick   or   k2ctl stack up
+
+    With a log:  k2ctl --log-level INFO --log-format json consume
     """
+    configure(LogSettings(log_level, log_format))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

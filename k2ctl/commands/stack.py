@@ -62,7 +62,7 @@ def up(
     with service_progress(f"k2ctl stack up --engine {engine}", quiet=as_json) as report:
         result = start(engine, lasting_name(profile), report, wanted)
     if as_json:
-        print_json(orjson.dumps(result.endpoints.shown()))
+        print_json(orjson.dumps(result.endpoints.shown(), default=tuple))
     else:
         out().print(up_panel(result))
     lost = lost_catalog(result.endpoints)
@@ -105,12 +105,12 @@ def status(as_json: JsonOption = False) -> None:
 
 @app.command()
 def logs(
-    service: Annotated[str, typer.Argument(help="kafka, redis, …; see: k2ctl stack status")] = "kafka",
+    service: Annotated[str, typer.Argument(help="kafka, redis, consumer-1, …; see: k2ctl stack status")] = "kafka",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as new lines come.")] = False,
 ) -> None:
-    """The log of a service.
+    """The log of a service, or of a consumer in the background. How much is logged: k2ctl --log-level LEVEL.
 
-    Example:  k2ctl stack logs -f kafka
+    Example:  k2ctl stack logs consumer-1 -f
     """
     from k2ctl.console import out
     from k2ctl.stack.lifecycle import log_lines

@@ -13,7 +13,8 @@ from k2ctl.load.acknowledged_log import recorded
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.summary import LoadSummary
-from k2ctl.stack.processes import last_lines, log_path
+from k2ctl.log import background_environment
+from k2ctl.stack.logs import last_lines, log_path
 
 STOP_PATIENCE_S: Final = 30.0
 
@@ -30,6 +31,7 @@ class DemoProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=background_environment(log_path(name)),
             )
 
     def require_running(self) -> None:

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from k2ctl.home import Endpoints
 
 # librdkafka would print every lost connection; what matters is raised where it is asked for.
-QUIET: Final = logging.getLogger("k2ctl.kafka")
+QUIET: Final = logging.getLogger("librdkafka")
 QUIET.addHandler(logging.NullHandler())
 QUIET.propagate = False
 

@@ -13,7 +13,8 @@ from typing import Final
 
 from k2ctl.errors import StackError
 from k2ctl.home import Endpoints, cache_dir, shipped, socket_path, state_dir
-from k2ctl.stack.processes import last_lines, start_detached, stop
+from k2ctl.stack.logs import last_lines
+from k2ctl.stack.processes import start_detached, stop
 from k2ctl.stack.redis_server import private_arguments, redis_answers, socket_url
 
 KAFKA_VERSION: Final = "4.3.1"

@@ -5,15 +5,16 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Final
 
 import psutil
 
-from k2ctl.errors import StackError, UsageError
-from k2ctl.home import ProcessId, state_dir
+from k2ctl.errors import StackError
+from k2ctl.home import ProcessId
+from k2ctl.log import background_environment
+from k2ctl.stack.logs import last_lines, log_path
 
 STOP_PATIENCE_S: Final = 15.0
 SPEAKS_WITHIN_S: Final = 30.0
@@ -21,13 +22,6 @@ SPEAKS_WITHIN_S: Final = 30.0
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
 """What this process started and has not seen end: a handle that is let go would count as forgotten."""
-
-
-def log_path(service: str) -> Path:
-    """Where a service writes its log."""
-    folder = state_dir() / "logs"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{service}.log"
 
 
 def start_detached(
@@ -48,6 +42,7 @@ def start_detached(
             stdout=subprocess.PIPE if read_line else log,
             stderr=log,
             start_new_session=True,
+            env=background_environment(log_path(service)),
         )
     try:
         line = _first_line(process)
@@ -99,32 +94,3 @@ def _reap(pid: int) -> None:
     child = _children.get(pid)
     if child is not None and child.poll() is not None:
         del _children[pid]
-
-
-def log_lines(service: str, *, follow: bool) -> Iterator[str]:
-    """The log of a service of this machine; with `follow`, for ever.
-
-    Raises:
-        UsageError: there is none.
-    """
-    path = log_path(service)
-    if not path.exists():
-        known = sorted(log.stem for log in path.parent.glob("*.log"))
-        raise UsageError(f"There is no log of '{service}'.", f"There are: {', '.join(known) or 'none yet'}")
-    with path.open(errors="replace") as file:
-        while True:
-            line = file.readline()
-            if line:
-                yield line.rstrip("\n")
-            elif not follow:
-                return
-            else:
-                time.sleep(0.2)
-
-
-def last_lines(service: str, count: int = 3) -> str:
-    """The end of a service's log, on one line."""
-    try:
-        return " / ".join(log_path(service).read_text(errors="replace").splitlines()[-count:])
-    except OSError:
-        return "it wrote no log"

@@ -23,7 +23,8 @@ from k2ctl.home import (
 from k2ctl.stack import embedded, local
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.leftovers import end_leftovers
-from k2ctl.stack.processes import is_alive, log_lines
+from k2ctl.stack.logs import log_lines
+from k2ctl.stack.processes import is_alive
 from k2ctl.stack.progress import note
 from k2ctl.stack.readiness import health, wait_for_kafka
 from k2ctl.stack.replicas import settled_records, stop_processes

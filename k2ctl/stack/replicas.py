@@ -21,7 +21,8 @@ import psutil
 
 from k2ctl.errors import StackError, UsageError
 from k2ctl.home import ProcessId, read_object, state_dir, write_atomically
-from k2ctl.stack.processes import STOP_PATIENCE_S, is_alive, last_lines, start_detached
+from k2ctl.stack.logs import last_lines
+from k2ctl.stack.processes import STOP_PATIENCE_S, is_alive, start_detached
 
 REGISTER_WITHIN_S: Final = 60.0
 """How long a process may take from its start until it has written down who it is."""

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -16,6 +17,7 @@ from rich.text import Text
 from k2ctl.demo.checks import DemoCheck
 from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Tick
 from k2ctl.demo.story import ACTS
+from k2ctl.log import held_while_on_screen
 from k2ctl.views.duel import duel_view
 from k2ctl.views.findings import finding_lines, finding_panel
 from k2ctl.views.live import MAX_HZ
@@ -52,6 +54,7 @@ class Screen(Audience):
         self._finding: Finding_ | None = None
         self._said: deque[Text] = deque(maxlen=SAID_LINES)
         self._heard = False
+        self._display = ExitStack()
         self._live = (
             Live(console=console, get_renderable=self._fitted, refresh_per_second=MAX_HZ, screen=True)
             if console.is_terminal
@@ -60,14 +63,14 @@ class Screen(Audience):
 
     def __enter__(self) -> "Screen":
         if self._live is not None:
-            self._live.start()
+            self._display.enter_context(held_while_on_screen())
+            self._display.enter_context(self._live)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._display.close()
 
     def begins(self, act: ActResult) -> None:
         self._act, self._tick, self._finding, self._history = act, None, None, LagHistory()

@@ -1,16 +1,19 @@
 """The refresh loop of every live display: in place on a terminal, a line per second elsewhere."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from k2ctl.log import held_while_on_screen, is_detailed
 from k2ctl.timing import Every
 
 MAX_HZ: Final = 8
 LINE_EVERY_S: Final = 1.0
+LOGGED_LINE_EVERY_S: Final = 30.0
+"""Beside a log that says what happens."""
 
 State = TypeVar("State")
 
@@ -29,7 +32,7 @@ def live(
         yield lambda _: None
         return
     if not console.is_terminal:
-        lines = Every(LINE_EVERY_S)
+        lines = Every(LOGGED_LINE_EVERY_S if is_detailed() else LINE_EVERY_S)
 
         def print_line(state: State) -> None:
             if lines.due():
@@ -37,7 +40,8 @@ def live(
 
         yield print_line
         return
-    with Live(console=console, auto_refresh=False, screen=screen, transient=True) as view:
+    whole_screen = held_while_on_screen() if screen else nullcontext()
+    with whole_screen, Live(console=console, auto_refresh=False, screen=screen, transient=True) as view:
         frames = Every(1 / MAX_HZ)
 
         def draw(state: State) -> None:

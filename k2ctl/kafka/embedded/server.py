@@ -8,6 +8,7 @@ A request on the socket is one line of JSON, `{"do": "create_topic", …}`; so i
 """
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,7 +21,9 @@ from typing import Any, Final
 
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.embedded.cluster import RETENTION_BYTES, MockCluster
+from k2ctl.log import configure_from_environment
 
+LOGGER: Final = logging.getLogger("k2ctl.kafka.embedded")
 CONTROL_TIMEOUT_S: Final = 5.0
 
 
@@ -121,15 +124,18 @@ def control(path: str, do: str, **arguments: object) -> Any:
 
 def main(socket_path: str) -> None:
     """Run the broker until it is stopped."""
+    configure_from_environment()
     cluster = MockCluster()
     epoch = str(uuid.uuid4())
     server = ControlServer(Path(socket_path), cluster, epoch)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.stop)
     ready = {"bootstrap_servers": cluster.bootstrap_servers, "epoch": epoch}
+    LOGGER.info("serving", extra=ready)
     sys.stdout.write(json.dumps(ready) + "\n")
     sys.stdout.flush()
     server.serve()
+    LOGGER.info("stopping")
     cluster.close()
 
 

@@ -1,0 +1,212 @@
+"""The log: decisions and survived errors, under `k2ctl.<room>`, to stderr; in the background, to a file that rotates.
+
+A room takes its logger with `logging.getLogger("k2ctl.<room>")`. What `extra` names becomes `key=value` in text and a
+member in JSON: `logger.info("committed", extra={"rows": 5})`. No code logs per trade.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any, Final
+
+FILE_BYTES: Final = 10_000_000
+"""A log file rotates at this size."""
+FILES_KEPT: Final = 3
+"""Rotated files beside the current one."""
+HELD_LINES: Final = 200
+"""How many lines wait at most while a display has the whole screen."""
+
+FILE_VARIABLE: Final = "K2CTL_LOG_FILE"
+LEVEL_VARIABLE: Final = "K2CTL_LOG_LEVEL"
+FORMAT_VARIABLE: Final = "K2CTL_LOG_FORMAT"
+
+_STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+_CONTROL_CHARACTERS: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127, *range(128, 160))}
+
+
+class LogLevel(StrEnum):
+    """What `--log-level` takes."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class LogFormat(StrEnum):
+    """What `--log-format` takes."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class TextFormatter(logging.Formatter):
+    """One line: time in UTC, level, logger, message, fields. Control characters are escaped, a traceback follows."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s  %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
+        return (super().formatMessage(record) + fields).translate(_CONTROL_CHARACTERS)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object on one line: `time`, `level`, `logger`, `message`, the fields, and `error` with a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            **_fields(record),
+            "time": TextFormatter().formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+class StderrHandler(logging.Handler):
+    """Writes to what `sys.stderr` is now: a live display replaces it, and shows the lines above itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: deque[str] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            if self._held is not None:
+                self._held.append(line)
+            elif sys.stderr is not None:
+                sys.stderr.write(line + "\n")
+        except Exception:
+            self.handleError(record)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the newest lines while the block runs, and write them at its end."""
+        self._held = deque(maxlen=HELD_LINES)
+        try:
+            yield
+        finally:
+            lines, self._held = self._held, None
+            sys.stderr.writelines(f"{line}\n" for line in lines)
+
+
+class FileHandler(RotatingFileHandler):
+    """A rotating file with mode 0600.
+
+    stdout and stderr that write to the same file follow it when it rotates: a traceback, and what C code prints, stand
+    in the current file too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._following = [number for number in (1, 2) if _writes_to(number, path)]
+        super().__init__(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT)
+
+    def _open(self) -> TextIOWrapper:
+        stream = open(self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_private)  # noqa: SIM115
+        for number in self._following:
+            os.dup2(stream.fileno(), number)
+        return stream
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _writes_to(number: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(number), path.stat())
+    except OSError:
+        return False  # the file, or the descriptor, does not exist
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """How a process logs."""
+
+    level: LogLevel | None = None
+    """None: WARNING here, and INFO in the programs that this process starts in the background."""
+    form: LogFormat = LogFormat.TEXT
+
+
+_settings = LogSettings()
+
+
+def configure(settings: LogSettings) -> None:
+    """Send the log of this process to the file that `K2CTL_LOG_FILE` names, else to stderr.
+
+    Replaces what an earlier call configured. Libraries are logged from WARNING on.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    global _settings
+    _settings = settings
+    path = os.environ.get(FILE_VARIABLE)
+    handler = FileHandler(Path(path)) if path else StderrHandler()
+    handler.setFormatter(JsonFormatter() if settings.form is LogFormat.JSON else TextFormatter())
+    root = logging.getLogger()
+    for before in [one for one in root.handlers if isinstance(one, StderrHandler | FileHandler)]:
+        root.removeHandler(before)
+        before.close()
+    root.addHandler(handler)
+    logging.getLogger("k2ctl").setLevel(settings.level or LogLevel.WARNING)
+
+
+def configure_from_environment() -> None:
+    """For a program without options of its own.
+
+    Raises:
+        OSError: the file cannot be opened. ValueError: a variable names no level or format.
+    """
+    level = os.environ.get(LEVEL_VARIABLE)
+    form = LogFormat(os.environ.get(FORMAT_VARIABLE, LogFormat.TEXT).lower())
+    configure(LogSettings(LogLevel(level.upper()) if level else None, form))
+
+
+def background_environment(path: Path) -> dict[str, str]:
+    """The environment of a program in the background that logs to `path`, at this process's level or at INFO."""
+    return {
+        **os.environ,
+        LEVEL_VARIABLE: _settings.level or LogLevel.INFO,
+        FORMAT_VARIABLE: _settings.form,
+        FILE_VARIABLE: str(path),
+    }
+
+
+def is_detailed() -> bool:
+    """True if this process logs at INFO or below: then the log says what happens, and status lines can be rare."""
+    return logging.getLogger("k2ctl").isEnabledFor(logging.INFO)
+
+
+@contextmanager
+def held_while_on_screen() -> Iterator[None]:
+    """Keep lines for stderr while a display has the whole screen; they are written when it is gone."""
+    handler = next((one for one in logging.getLogger().handlers if isinstance(one, StderrHandler)), None)
+    if handler is None:
+        yield
+        return
+    with handler.held():
+        yield
