@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from k2ctl.console import visible
 from k2ctl.query.answer import Evidence
 from k2ctl.query.objects import text_column
 from k2ctl.views.style import count, counted, seconds
@@ -44,9 +45,10 @@ def trades_table(trades: pa.Table, width: int) -> Drawn:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if name in ("price", "quantity") else "left", no_wrap=True)
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*(Text(value or "") for value in row))
-    used = sum(_width(name, [value or "" for value in values]) for name, values in columns.items())
+    shown = {name: [visible(value or "") for value in values] for name, values in columns.items()}
+    for row in zip(*shown.values(), strict=True):
+        table.add_row(*map(Text, row))
+    used = sum(_width(name, values) for name, values in shown.items())
     return Drawn(table, [_VALUES_CUT] if used - _GAP > width else [])
 
 
@@ -57,7 +59,8 @@ def rows_table(rows: pa.Table, width: int) -> Drawn:
     used, cut = 0, list[str]()
     cells: list[list[str]] = []
     for field, column in zip(rows.schema, texts, strict=True):
-        used += _width(field.name, column)
+        name = visible(field.name)
+        used += _width(name, column)
         if used > width - 10 and cells:
             left_out = len(texts) - len(cells)
             table.add_column(f"+ {left_out} more", style="dim", no_wrap=True)
@@ -67,7 +70,7 @@ def rows_table(rows: pa.Table, width: int) -> Drawn:
         if used - _GAP > width:
             cut.append(_VALUES_CUT)
         number = any(test(field.type) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
-        table.add_column(field.name, justify="right" if number else "left", no_wrap=True)
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
         cells.append(column)
     for row in zip(*cells, strict=True):
         table.add_row(*map(Text, row))
@@ -87,7 +90,7 @@ def cut_by(limit: int) -> str:
 def _shown(column: pa.ChunkedArray) -> list[str]:
     values = text_column(column)
     aligned = _aligned(values) if pa.types.is_decimal(column.type) else values
-    return ["" if value is None else str(value) for value in aligned]
+    return ["" if value is None else visible(value) for value in aligned]
 
 
 def plan_table(evidence: Evidence, rows: int) -> Table:

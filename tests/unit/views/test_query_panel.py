@@ -21,10 +21,10 @@ ROWS = pa.table(
 )
 
 
-def lines(width: int) -> list[str]:
+def lines(width: int, rows: pa.Table = ROWS) -> list[str]:
     canvas = Console(width=width, file=io.StringIO())
     with canvas.capture() as captured:
-        canvas.print(rows_table(ROWS, width).table)
+        canvas.print(rows_table(rows, width).table)
     return captured.get().splitlines()
 
 
@@ -39,6 +39,14 @@ def test_a_row_is_a_line_and_what_does_not_fit_is_counted(width: int) -> None:
 
 def test_prices_have_the_same_number_of_digits() -> None:
     assert [row.split()[1] for row in lines(80)[1:]] == ["4.00", "4.18"]
+
+
+def test_a_value_and_a_name_with_control_codes_are_shown_escaped_and_whole() -> None:
+    rows = pa.table({"symbol\x1b[2J": ["B\x1b[31mHP", "R\nIO"], "price": ["\x9b1m4", "5"]})
+    heading, first, second = lines(80, rows)
+    assert heading.split() == ["symbol\\x1b[2J", "price"]
+    assert first.split() == ["B\\x1b[31mHP", "\\x9b1m4"]
+    assert second.split() == ["R\\nIO", "5"]
 
 
 def evidence(newest_us: int, asked_at_us: int, answered_at_us: int) -> Evidence:
