@@ -48,7 +48,7 @@ def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
 
     from k2ctl.console import out, print_json
     from k2ctl.deferred.outstanding import outstanding_ranges
-    from k2ctl.views.backfill import outstanding_table
+    from k2ctl.views.consume import outstanding_table
 
     ranges = outstanding_ranges(endpoints, profile)
     if as_json:
@@ -62,7 +62,7 @@ def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
     from k2ctl.console import err, say
     from k2ctl.domain.topics import trades_topic
     from k2ctl.kafka.telemetry import TelemetryReader
-    from k2ctl.views.backfill import progress_line
+    from k2ctl.views.consume import progress_line
     from k2ctl.views.live import live
 
     topic = trades_topic(profile.market.asset_class, profile.market.exchange)

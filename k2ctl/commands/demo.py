@@ -94,8 +94,8 @@ def notes() -> None:
     from k2ctl.console import out, say
     from k2ctl.demo.current_act import take
     from k2ctl.demo.story import ACTS, FINALE
+    from k2ctl.views.acts import act_of, notes_lines, notes_view
     from k2ctl.views.live import live
-    from k2ctl.views.notes import act_of, notes_lines, notes_view
 
     def print_act(number: int) -> None:
         for line in () if (act := act_of(number)) is None else notes_lines(act):

@@ -100,7 +100,7 @@ def _tell_ended(ended: "Sequence[Member]", *, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import print_json, say
-    from k2ctl.views.fleet import ended_line
+    from k2ctl.views.consume import ended_line
 
     if as_json:
         print_json(orjson.dumps([asdict(member) for member in ended]))
@@ -113,7 +113,7 @@ def _show(found: "Sequence[Member]", *, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import out, print_json, say
-    from k2ctl.views.fleet import fleet_table
+    from k2ctl.views.consume import fleet_table
 
     if as_json:
         print_json(orjson.dumps([asdict(member) for member in found]))

@@ -38,7 +38,7 @@ def gaps(
     from k2ctl.domain.window import Window
     from k2ctl.home import require_endpoints
     from k2ctl.query.session import Session
-    from k2ctl.views.gaps import gaps_panel
+    from k2ctl.views.sequence import gaps_panel
 
     window = Window(None if since is None else parse_since(since))
     endpoints = require_endpoints()

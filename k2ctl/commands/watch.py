@@ -141,7 +141,7 @@ def _follow(ticks: "Iterator[Overview]", history: "LagHistory") -> None:
 def _export(tick: "Overview", history: "LagHistory", path: Path) -> None:
     """The last screen as a picture, of the terminal's size."""
     from k2ctl.console import out, say
-    from k2ctl.views.picture import save_picture
+    from k2ctl.views.live import save_picture
     from k2ctl.views.watch import watch_screen
 
     size = (out().width, out().height) if out().is_terminal else PICTURE_SIZE

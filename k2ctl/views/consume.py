@@ -1,17 +1,22 @@
-"""What `k2ctl consume` shows: one line of state while it runs, a table when it ends."""
+"""What `k2ctl consume`, `consume status` and `stop`, and `backfill` show."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from k2ctl.console import err
 from k2ctl.consume.plan import ConsumerTotals
+from k2ctl.deferred.outstanding import OutstandingRange
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.sequence.counts import SequenceCounts
 from k2ctl.sequence.guarantee import REDUCED
+from k2ctl.stack.fleet import Member
 from k2ctl.views.live import live
 from k2ctl.views.style import LEVEL_STYLES, count, seconds
 
@@ -68,3 +73,77 @@ def summary(totals: ConsumerTotals, counts: Counts, sequence: SequenceCounts, el
     if sequence.unverified:
         table.add_row("symbols followed from the middle", f"{sequence.unverified:,}", "")
     return table
+
+
+_STATE_STYLES = {"running": "green", "starting": "yellow"}
+
+
+def fleet_table(found: Sequence[Member]) -> Table:
+    """A row for each consumer."""
+    table = Table(box=None, pad_edge=False)
+    for title, justify in (
+        ("consumer", "left"), ("state", "left"), ("runs as", "left"), ("partitions", "left"), ("level", "left"),
+        ("lag", "right"), ("read/s", "right"), ("up", "right"),
+    ):  # fmt: skip
+        table.add_column(title, justify=justify, no_wrap=title != "partitions")  # type: ignore[arg-type]
+    for member in found:
+        up_s = None if member.started_at_us is None else time.time() - member.started_at_us / 1e6
+        table.add_row(
+            member.name,
+            Text(member.state, style=_STATE_STYLES.get(member.state, "bold red")),
+            member.container or f"process {member.pid}",
+            ranges(member.partitions),
+            Text(member.level or "", style=LEVEL_STYLES.get(member.level or "", "")),
+            "" if member.lag_trades is None else count(member.lag_trades),
+            "" if member.rate_in is None else count(member.rate_in),
+            "" if up_s is None or member.state == "exited" else seconds(up_s),
+        )
+    return table
+
+
+def ranges(partitions: Sequence[int]) -> str:
+    """0,1,2,5 as `0-2 5`; every other one, as a group deals them out, as `0,2…10`."""
+    ordered = sorted(partitions)
+    steps = {after - before for before, after in pairwise(ordered)}
+    if len(ordered) > 3 and len(steps) == 1:
+        step = steps.pop()
+        return f"{ordered[0]}-{ordered[-1]}" if step == 1 else f"{ordered[0]},{ordered[1]}…{ordered[-1]}"
+    return " ".join(map(str, ordered))
+
+
+def ended_line(member: Member) -> str:
+    """What became of a consumer that was stopped."""
+    if member.container:
+        return f"{member.name} has ended; its last words: k2ctl stack logs"
+    if member.done is None:
+        return f"{member.name} did not end by itself: what it held is left in Kafka, and nothing is lost."
+    done = member.done
+    left = f", {done['left_in_kafka']:,} left in Kafka" if done.get("left_in_kafka") else ""
+    return f"{member.name} has ended: {done['stored']:,} trades stored in {done['commits']:,} commits{left}."
+
+
+def outstanding_table(ranges: Sequence[OutstandingRange]) -> Table | Text:
+    """Each range with where it lies; one that is gone is red."""
+    if not ranges:
+        return Text("Nothing is outstanding: every trade that was deferred has been backfilled.")
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (("partition", "right"), ("offsets", "right"), ("trades", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("priorities", "defers at", "lies in"):
+        table.add_column(name)
+    for found in ranges:
+        where = Text(found.where, style="bold red" if found.gone_records else "")
+        offsets = f"{found.start:,} – {found.end:,}"
+        priorities = ", ".join(found.priorities)
+        table.add_row(str(found.partition), offsets, f"{found.count:,}", priorities, found.level, where)
+    table.add_section()
+    table.add_row("", "", f"{sum(found.count for found in ranges):,}", "", "", "")
+    return table
+
+
+def progress_line(statuses: Sequence[dict[str, Any]]) -> str:
+    """What the running consumers owe still."""
+    outstanding, back = (sum(status[name] for status in statuses) for name in ("outstanding", "backfilled"))
+    level = max(statuses, key=lambda status: status["level_number"])["level"] if statuses else "unknown"
+    waiting = "" if level == "NORMAL" else f"; waits for NORMAL, it is {level}"
+    return f"{count(back)} trades backfilled, {count(outstanding)} outstanding{waiting}"

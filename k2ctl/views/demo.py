@@ -18,10 +18,8 @@ from k2ctl.demo.checks import DemoCheck
 from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Tick
 from k2ctl.demo.story import ACTS
 from k2ctl.log import held_while_on_screen
-from k2ctl.views.duel import duel_view
-from k2ctl.views.findings import finding_lines, finding_panel
-from k2ctl.views.live import MAX_HZ
-from k2ctl.views.picture import save_picture
+from k2ctl.views.acts import duel_view, finding_lines, finding_panel
+from k2ctl.views.live import MAX_HZ, save_picture
 from k2ctl.views.style import seconds
 from k2ctl.views.watch import LagHistory, pressure_view
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from k2ctl.stack.fleet import Member
-from k2ctl.views.fleet import ended_line, fleet_table, ranges
+from k2ctl.views.consume import ended_line, fleet_table, ranges
 
 
 @pytest.mark.parametrize(

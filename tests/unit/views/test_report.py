@@ -11,11 +11,8 @@ from k2ctl.demo.checks import DemoCheck
 from k2ctl.demo.result import ActResult, Bars, DemoResult, Facts, Finding_, Grid, Sample, Tick
 from k2ctl.demo.story import ACTS, FINALE
 from k2ctl.kafka.overview import overview_of
-from k2ctl.views.curves import Curve, curves_svg
-from k2ctl.views.duel import duel_view
-from k2ctl.views.findings import finding_lines, finding_panel
-from k2ctl.views.notes import notes_view
-from k2ctl.views.report import report_page
+from k2ctl.views.acts import duel_view, finding_lines, finding_panel, notes_view
+from k2ctl.views.report import Curve, curves_svg, report_page
 from k2ctl.views.style import seconds
 
 FACTS = Facts("some <facts>", (("offset", "1 & 2"), ("file", "x" * 48)), "A note.")
