@@ -317,6 +317,8 @@ class Consumer:
             assignment.dedup_saver.save_if_due(assignment.deduplicator)
         moved = fences_moved(committed.checkpoints, self.topic, self.epoch, committed.commit_id)
         assignment.state_sync.committed(finished.pending.sequence_cut, moved)
+        if finished.pending.backfilled:
+            assignment.tracker.review_explained()
         if committed.snapshot_id is not None:
             self.totals.add(committed, finished.pending, finished.seconds, self.clock.now_us())
         ends = {partition: fence.offset for partition, fence in moved.items()}

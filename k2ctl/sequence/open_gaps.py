@@ -51,6 +51,11 @@ class OpenGaps:
             self._given_up_gaps += 1
             self._given_up_numbers += own.pop(0).missing
 
+    @property
+    def missing(self) -> int:
+        """How many numbers are missing in all of them."""
+        return sum(gap.missing for own in self._gaps.values() for gap in own)
+
     def holds(self, channel: int, number: int) -> bool:
         """Whether a number is missing."""
         return self._position(channel, number) is not None

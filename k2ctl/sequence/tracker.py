@@ -53,6 +53,7 @@ class SequenceTracker:
         self._rules = rules or SequenceRules()
         self._totals = SequenceTotals()
         self._explained = 0
+        self._explained_gaps = OpenGaps()
         self._is_outstanding: Callable[[int, Gap], bool] = lambda _channel, _gap: False
 
     def step(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
@@ -74,17 +75,28 @@ class SequenceTracker:
         """Begin the totals where another's stand: the same consumer's, of the partitions that it held before."""
         self._totals = replace(before._totals, unverified=self._totals.unverified)
 
-    def note_backfilled(self, trades: np.ndarray, partition: np.ndarray, settled: int) -> None:
+    def note_backfilled(self, trades: np.ndarray, partition: np.ndarray, resolved: int) -> None:
         """Take note of trades that were deferred, perhaps by a process before this one, and are stored now.
 
-        settled: how many of the trades that were deferred are no longer outstanding, stored or not.
+        resolved: how many of the trades that were deferred are no longer outstanding, stored or not.
         """
-        self._explained = max(0, self._explained - settled)
         channel = self.channels.numbers_of(trades["exchange"], trades["symbol"])
+        filled = self._fill_explained(channel, trades["source_sequence"])
+        self._explained = max(0, self._explained - (resolved - filled))
         # A number above all of a channel's present run that is no later than it is of a run before.
         above = trades["source_sequence"].astype(np.int64) > self.channels.highest[channel]
         past = above & (trades["timestamp"] <= self.channels.latest_us[channel])
         self._note_uncounted(trades[~past], partition[~past])
+
+    def _fill_explained(self, channel: np.ndarray, number: np.ndarray) -> int:
+        """Fill the explained gaps with numbers that are stored now; returns how many those are."""
+        within = np.isin(channel, list({explained for explained, _ in self._explained_gaps}))
+        filled = 0
+        for one, missing in zip(channel[within].tolist(), number[within].tolist(), strict=True):
+            if self._explained_gaps.holds(one, missing):
+                self._explained_gaps.fill(one, missing)
+                filled += 1
+        return filled
 
     def explain_by(self, is_outstanding: Callable[[int, Gap], bool]) -> None:
         """Explain, now and from here on, the gaps of a channel for which `is_outstanding`: their trades were deferred.
@@ -92,12 +104,19 @@ class SequenceTracker:
         What this process defers it knows; what others did before it shows as a gap once a later trade comes.
         """
         self._is_outstanding = is_outstanding
-        for channel in {channel for channel, _ in self.gaps}:
-            gaps = self.gaps.of(channel)
-            open_still = [gap for gap in gaps if not is_outstanding(channel, gap)]
-            if len(open_still) < len(gaps):
-                self._explained += sum(gap.missing for gap in gaps) - sum(gap.missing for gap in open_still)
-                self.gaps.restore(channel, open_still)
+        self._move(self.gaps, self._explained_gaps, is_outstanding)
+
+    def review_explained(self) -> None:
+        """Open the explained gaps whose trades are no longer outstanding: what backfill did not bring is missing."""
+        self._move(self._explained_gaps, self.gaps, lambda channel, gap: not self._is_outstanding(channel, gap))
+
+    def _move(self, source: OpenGaps, target: OpenGaps, moves: Callable[[int, Gap], bool]) -> None:
+        for channel in {channel for channel, _ in source}:
+            gaps = source.of(channel)
+            moved = [gap for gap in gaps if moves(channel, gap)]
+            if moved:
+                source.restore(channel, [gap for gap in gaps if gap not in moved])
+                target.restore(channel, sorted([*target.of(channel), *moved]))
                 self.channels.dirty[channel] = True
 
     def counts(self) -> SequenceCounts:
@@ -110,7 +129,7 @@ class SequenceTracker:
             missing_trades=gaps.open_numbers,
             lost_gaps=gaps.lost_gaps,
             lost_trades=gaps.lost_numbers,
-            explained=self._explained,
+            explained=self._explained + self._explained_gaps.missing,
             symbols=len(channels),
             idle_symbols=int(idle.sum()),
             **vars(self._totals),
@@ -210,7 +229,7 @@ class SequenceTracker:
         opened_us = min(sent_us, now_us) if sent_us > 0 else now_us
         gap = Gap(start, after, opened_us, int(latest[at]), int(batch.time_us[at]))
         if self._is_outstanding(channel, gap):
-            self._explained += gap.missing
+            self._explained_gaps.open(channel, gap)
             return
         self.gaps.open(channel, gap)
         if after - start >= self._rules.large_gap:
@@ -285,4 +304,5 @@ class SequenceTracker:
     def _begin_run(self, channel: int) -> None:
         self._totals.resets += 1
         self._totals.explained_by_reset += self.gaps.clear(channel)
+        self._explained += self._explained_gaps.clear(channel)
         self.channels.begin_run(channel)

@@ -124,3 +124,20 @@ def test_what_is_backfilled_from_before_the_counter_began_anew_opens_no_gap() ->
     tracker.step(anew)
     tracker.note_backfilled(later([(1, n) for n in range(11, 21)]), np.zeros(10, np.int32), 10)
     assert (tracker.counts().open_gaps, tracker.counts().resets) == (0, 1)
+
+
+def test_what_backfill_does_not_bring_of_an_explained_gap_is_an_open_gap() -> None:
+    """Numbers 11 to 20 are outstanding as far as the ledger says; 14 and 15 never were sent."""
+    tracker = restarted(highest=10)
+    outstanding = [True]
+    tracker.explain_by(lambda _channel, _gap: outstanding[0])
+    latest = later([(1, 21)])
+    latest["timestamp"] += 1_000_000
+    tracker.step(latest)
+    tracker.note_backfilled(later([(1, n) for n in (11, 12, 13, 16, 17, 18, 19, 20)]), np.zeros(8, np.int32), 8)
+    tracker.review_explained()
+    assert (tracker.counts().open_gaps, tracker.counts().explained) == (0, 2)
+    outstanding[0] = False
+    tracker.review_explained()
+    counts = tracker.counts()
+    assert (counts.open_gaps, counts.missing_trades, counts.explained) == (1, 2, 0)
