@@ -19,7 +19,7 @@ from k2ctl.domain.stored_rows import ids_of
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
-from k2ctl.lake.recent_rows import recent_rows, rows_stored_after
+from k2ctl.lake.readers import recent_rows, rows_stored_after
 from k2ctl.lake.rollback import was_given_up
 
 SLICE: Final = 50_000

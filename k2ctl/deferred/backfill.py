@@ -25,8 +25,8 @@ from k2ctl.feeds.decode import decode_batch
 from k2ctl.home import Endpoints
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.readers import identity_numbers, stored_identities
 from k2ctl.lake.side_folder import SideFolder, Unanswered
-from k2ctl.lake.stored_identities import identity_numbers, stored_identities
 
 LOG: Final = logging.getLogger("k2ctl.deferred")
 

@@ -132,14 +132,14 @@ def all_columns(table: Table) -> Columns:
 
 
 def check_ids(table: Table) -> None:
-    """Refuse a table of which some files tell columns by names alone, as `add_files` of pyiceberg leaves them.
+    """Refuse a table of which some files identify columns by name alone, as `add_files` of pyiceberg leaves them.
 
     Raises:
         LakeError: it is one.
     """
     if NAME_MAPPING in table.metadata.properties:
         raise LakeError(
-            "The table has data files that another program added without field ids; k2ctl cannot tell their columns "
+            "The table has data files that another program added without field ids; k2ctl cannot map their columns "
             "after a change of the schema, nor merge them.",
             f"In Spark: CALL system.rewrite_data_files(table => '{TABLE}', options => map('rewrite-all', 'true')), "
             f"then ALTER TABLE {TABLE} UNSET TBLPROPERTIES ('{NAME_MAPPING}')",

@@ -1,4 +1,4 @@
-"""The table's metadata kept at hand: a pin costs one question to the catalog, a plan none to the disk.
+"""The table's metadata, kept in memory: a pin costs one query of the catalog, and a plan reads no file.
 
 Manifests never change once written, so each is read once; of a new snapshot mostly one is new.
 """
@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
-from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
-from k2ctl.lake.manifests import data_entries, data_manifests
+from k2ctl.lake.columns import NO_COLUMNS, Columns
+from k2ctl.lake.data_files import Listed
 from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS
+from k2ctl.lake.scan import TableScan
 from k2ctl.lake.snapshots import Pinned, ScanPlan, pinned_of
-from k2ctl.lake.stored import Listed
 
 _FIRST: Final = np.iinfo(np.int64).min
 _LAST: Final = np.iinfo(np.int64).max
@@ -31,7 +31,7 @@ _LAST: Final = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class KeptFile:
-    """What pruning asks of a data file; an unknown bound is as wide as can be."""
+    """What pruning asks of a data file; an unknown bound excludes nothing."""
 
     listed: Listed
     first_us: int
@@ -80,20 +80,20 @@ class TableFollower:
         self._manifests: dict[str, list[KeptFile]] = {}
 
     def pin(self) -> Pinned | None:
-        """The current snapshot and offsets, as `lake.pinned.pin`; the metadata is loaded only when it has moved.
+        """The current snapshot and offsets, as `snapshots.pin`; the metadata is loaded only when it has changed.
 
         Raises:
             LakeError: see there.
         """
         location = self._current_location()
         if location is None:
-            return self._pinned_anew()
+            return self._reloaded()
         with self._lock:
             if location != self._location or self._pinned is None:
-                return self._pinned_anew()
+                return self._reloaded()
             return self._pinned
 
-    def _pinned_anew(self) -> Pinned | None:
+    def _reloaded(self) -> Pinned | None:
         table = self._lake.find_table()
         if table is None:
             return None
@@ -117,12 +117,12 @@ class TableFollower:
 
     def _kept(self, table: Table) -> KeptPinned:
         pinned = pinned_of(table)
-        snapshot = table.metadata.current_snapshot()
+        scan = TableScan.newest(table)
         files: list[KeptFile] = []
         known: dict[str, list[KeptFile]] = {}
-        for manifest in data_manifests(table, snapshot):
+        for manifest in scan.manifests():
             found = self._manifests.get(manifest.manifest_path)
-            known[manifest.manifest_path] = found if found is not None else _read(table, manifest)
+            known[manifest.manifest_path] = found if found is not None else _read(scan, manifest)
             files += known[manifest.manifest_path]
         self._manifests = known
         return KeptPinned(
@@ -132,15 +132,15 @@ class TableFollower:
             pinned.rows,
             pinned.checkpoints,
             tuple(files),
-            our_columns(table),
+            scan.columns(),
         )
 
 
-def _read(table: Table, manifest: ManifestFile) -> list[KeptFile]:
+def _read(scan: TableScan, manifest: ManifestFile) -> list[KeptFile]:
     """The live files of a manifest of data."""
-    symbol, timestamp = (table.metadata.schema().find_field(name) for name in ("symbol", "timestamp"))
+    symbol, timestamp = (scan.table.metadata.schema().find_field(name) for name in ("symbol", "timestamp"))
     files = []
-    for entry in data_entries(table, manifest):
+    for entry in scan.entries(manifest):
         lower, upper = entry.data_file.lower_bounds or {}, entry.data_file.upper_bounds or {}
         times = [
             from_bytes(TimestamptzType(), bounds[timestamp.field_id]) if timestamp.field_id in bounds else None

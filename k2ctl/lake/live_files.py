@@ -9,12 +9,11 @@ from typing import Final
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import TimestamptzType
 
 from k2ctl.domain.rows import HOUR_US
 from k2ctl.errors import UsageError
-from k2ctl.lake.manifests import data_entries, data_manifests
+from k2ctl.lake.scan import TableScan
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR: Final = timedelta(hours=1)
@@ -23,15 +22,14 @@ _ANY_HOUR: Final = (0, 1 << 32)
 
 @dataclass(frozen=True)
 class LiveFile:
-    """A data file of the current snapshot.
-
-    hour: of its first timestamp, in hours since 1970. added_ms: when it was committed; None once that snapshot
-    has expired. more_hours: from that hour to the one of its last timestamp; 0 in a file of ours.
-    """
+    """A data file of the current snapshot."""
 
     file: DataFile
+    # Of its first timestamp, in hours since 1970.
     hour: int
+    # When it was committed; None once that snapshot has expired.
     added_ms: int | None
+    # From that hour to the one of its last timestamp; 0 in a file of ours.
     more_hours: int = 0
 
     @property
@@ -51,26 +49,30 @@ class LiveFile:
         return self.file.file_size_in_bytes
 
 
-def live_files(table: Table, snapshot: Snapshot | None = None) -> list[LiveFile]:
-    """All data files of a snapshot (None: the current one), whatever partition spec each was written under.
+def live_files(table: Table) -> list[LiveFile]:
+    """All data files of the current snapshot, whatever partition spec each was written under.
 
     Raises:
         LakeError: the table has delete files, which K2 never writes; or its manifests cannot be read.
     """
-    metadata = table.metadata
+    return live_files_of(TableScan.newest(table))
+
+
+def live_files_of(scan: TableScan) -> list[LiveFile]:
+    """All data files of a scan's snapshot. Raises: as `live_files`."""
+    metadata = scan.table.metadata
     timestamp = metadata.schema().find_field("timestamp").field_id
     times = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
     found = []
-    for manifest in data_manifests(table, snapshot or metadata.current_snapshot()):
-        for entry in data_entries(table, manifest):
-            added_ms = times.get(entry.snapshot_id) if entry.snapshot_id is not None else None
-            first, last = _hours(entry.data_file, timestamp)
-            found.append(LiveFile(entry.data_file, first, added_ms, last - first))
+    for entry in scan.all_entries():
+        added_ms = times.get(entry.snapshot_id) if entry.snapshot_id is not None else None
+        first, last = _hours(entry.data_file, timestamp)
+        found.append(LiveFile(entry.data_file, first, added_ms, last - first))
     return found
 
 
 def _hours(file: DataFile, timestamp: int) -> tuple[int, int]:
-    """The first and the last hour of a file's timestamps; as wide as can be where its manifest does not tell."""
+    """The first and the last hour of a file's timestamps; all hours where its manifest has no bounds."""
     first, last = (file.lower_bounds or {}).get(timestamp), (file.upper_bounds or {}).get(timestamp)
     if first is None or last is None:
         return _ANY_HOUR

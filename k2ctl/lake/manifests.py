@@ -1,4 +1,4 @@
-"""The manifests of a snapshot, read: what is away, damaged, or says that rows were deleted is one sentence each."""
+"""Manifests, read. One that is gone, damaged, or says that rows were deleted is an error of one sentence."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,14 +12,6 @@ from k2ctl.errors import K2Error, LakeError, LakeUnanswered
 from k2ctl.lake.opened import RESTORE, damaged
 
 
-def delete_files_found() -> LakeError:
-    """The error of a table that another program has deleted rows of, in files that our readers do not apply."""
-    return LakeError(
-        "The table has delete files, which K2 does not write; their deletes would not be applied.",
-        "Rewrite the table without them (rewrite_data_files in Spark), then try again.",
-    )
-
-
 @contextmanager
 def _decoding(what: str) -> Iterator[None]:
     """A block in which a manifest, or the list of them, is read."""
@@ -31,33 +23,34 @@ def _decoding(what: str) -> Iterator[None]:
         raise LakeUnanswered(f"{what} is gone.", RESTORE) from error
     except OSError as error:
         raise LakeUnanswered(f"{what} cannot be read: {error}", "See: k2ctl stack status") from error
-    except Exception as error:  # whatever a decoder of Avro raises that meets other bytes
+    except Exception as error:  # a decoder of Avro raises anything at all when it meets other bytes
         raise damaged(what, error) from error
 
 
 def all_manifests(table: Table, snapshot: Snapshot | None) -> list[ManifestFile]:
-    """Of data and of deletes; none before the first snapshot."""
+    """Manifests of data and of deletes; none before the first snapshot."""
     if snapshot is None:
         return []
     with _decoding(f"The manifest list {snapshot.manifest_list}"):
         return snapshot.manifests(table.io)
 
 
-def data_manifests(table: Table, snapshot: Snapshot | None) -> list[ManifestFile]:
-    """For a reader of rows, which would have to apply deletes.
+def refuse_deletes(manifests: list[ManifestFile]) -> None:
+    """Refuse a snapshot of which another program has deleted rows: readers do not apply such deletes.
 
     Raises:
         LakeError: there are delete files.
     """
-    manifests = all_manifests(table, snapshot)
     of_deletes = [manifest for manifest in manifests if manifest.content != ManifestContent.DATA]
     if any(manifest.has_added_files() or manifest.has_existing_files() for manifest in of_deletes):
-        raise delete_files_found()
-    return of_data(manifests)
+        raise LakeError(
+            "The table has delete files, which K2 does not write; their deletes would not be applied.",
+            "Rewrite the table without them (rewrite_data_files in Spark), then try again.",
+        )
 
 
 def of_data(manifests: list[ManifestFile]) -> list[ManifestFile]:
-    """For a reader to whom a row that was deleted counts as stored."""
+    """Those of data files."""
     return [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
 
 
@@ -84,20 +77,14 @@ def _check_formats(files: Iterable[DataFile]) -> None:
         raise LakeError(
             f"The data file {other.file_path}, which another program added, is {other.file_format.value}; k2ctl reads "
             "Parquet.",
-            "Write it anew, in Spark: CALL system.rewrite_data_files('market_data.trades')",
+            "Write it again, in Spark: CALL system.rewrite_data_files('market_data.trades')",
         )
 
 
-def files_met(
-    table: Table, snapshot: Snapshot | None, wanted: str | BooleanExpression, *, deleted_too: bool = False
-) -> list[DataFile]:
-    """The data files of a snapshot that may hold rows of `wanted`.
-
-    deleted_too: for a reader to whom a row that was deleted counts as stored; else delete files are refused.
-    """
-    manifests = of_data(all_manifests(table, snapshot)) if deleted_too else data_manifests(table, snapshot)
+def matching_files(table: Table, manifests: list[ManifestFile], where: str | BooleanExpression) -> list[DataFile]:
+    """The data files of some manifests that may hold rows of `where`."""
     with _decoding("A manifest of the table"):
-        tasks = ManifestGroupPlanner(table.metadata, table.io, wanted).plan_files(manifests)
+        tasks = ManifestGroupPlanner(table.metadata, table.io, where).plan_files(manifests)
         files = [task.file for task in tasks]
     _check_formats(files)
     return files

@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 
 from k2ctl.clock import SystemClock
@@ -21,10 +20,10 @@ from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
-from k2ctl.lake.manifests import files_met
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.scan import TableScan
 
 RETENTION: Final = SnapshotRetention(10, 0, 0)
 
@@ -39,7 +38,7 @@ def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
         try:
             with QuickTransaction(table) as transaction:
                 with transaction.update_snapshot().overwrite() as overwrite:
-                    for file in files_met(table, table.metadata.current_snapshot(), AlwaysTrue()):
+                    for file in TableScan.newest(table).files():
                         overwrite.delete_data_file(file)
                     overwrite.append_data_file(written)
                 RETENTION.stage(transaction, now_us // 1000)

@@ -1,98 +1,150 @@
-"""DuckDB over the table's data files, wherever they lie.
+"""One scan of the table for all that read its rows.
 
-Local files DuckDB reads by itself. From an object store it reads through the table's own file IO: its extension for S3
-would have to be downloaded, and would be a second way in beside the one that the lake is given. So the same SQL, with
-the same pruning of columns and row groups, runs on both. Measured on 2.4 M rows in 41 files on one machine, 15 minutes
-of one symbol: 20 ms local; from the store 70 ms at first, then 20 ms from DuckDB's cache of file parts; as an Arrow
-dataset 160 to 250 ms each time.
+Here, and nowhere else, files are planned, delete files are refused or their deletes passed over, columns are mapped by
+field id, files are checked, and errors of the warehouse are translated. pyarrow reads `batches`; DuckDB reads `paths`
+from the SQL that `columns` gives it.
 """
 
-import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlparse
 
-import duckdb
-from fsspec import AbstractFileSystem
-from pyiceberg.io import FileIO
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg import expressions
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
+from pyiceberg.table import ALWAYS_TRUE, Table
+from pyiceberg.table.snapshots import Snapshot
 
-from k2ctl.errors import DamagedFile
-from k2ctl.lake.catalog import Lake
-from k2ctl.lake.stored import FILES_KEPT, RESTORE, StoredFile
+from k2ctl.domain.rows import arrow_schema
+from k2ctl.lake.columns import Columns, check_ids, never_changed, our_columns
+from k2ctl.lake.data_files import Listed, checked, open_data_file
+from k2ctl.lake.files import FIELD_ID
+from k2ctl.lake.manifests import all_manifests, data_entries, matching_files, of_data, refuse_deletes
 
-_UNCHANGED: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Data files never change, so what DuckDB has kept of them is always good."""
+EXPRESSIONS: Final[Any] = expressions
+"""Untyped: the constructors take a column's name, which pydantic's generated signatures do not know."""
 
-_DAMAGED: Final = re.compile(r"DamagedFile: (.+)$", re.MULTILINE)
-_RAISED: Final = re.compile(r"^(?:OSError|FileNotFoundError|PermissionError): (.+)$", re.MULTILINE)
-
-
-def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) -> duckdb.DuckDBPyConnection:
-    """A connection that can read the lake's files, in UTC."""
-    connection = _in_utc(duckdb.connect(config=dict(config)))
-    scheme = urlparse(lake.warehouse).scheme
-    if scheme not in {"", "file"}:
-        connection.register_filesystem(_StoredFiles(scheme, lake.file_io()))
-    return connection
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ID: Final = FIELD_ID.encode()
 
 
-def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """A second connection to the same database: for another thread, with the same file systems and caches."""
-    return _in_utc(connection.cursor())
+@dataclass(frozen=True)
+class TableScan:
+    """The rows of one snapshot, as one reader wants them.
 
-
-def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    connection.execute("SET timezone = 'UTC'")
-    return connection
-
-
-def unreadable(error: Exception) -> str:
-    """What kept DuckDB from reading a file, in one line; empty when it failed for another reason.
-
-    What our file system raises comes back from DuckDB as the text of a traceback.
+    Every method raises LakeError when manifests or files cannot be read, or another program has left the table in a
+    state that would be misread, and DamagedFile when a file is not what was written.
     """
-    raised = _RAISED.findall(str(error))
-    if raised:
-        return str(raised[-1])
-    return str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else ""
+
+    table: Table
+    # None: the table has no snapshot, and the scan finds nothing.
+    snapshot: Snapshot | None
+    # What files are pruned by. Readers filter the rows of these files exactly.
+    where: str | BooleanExpression = ALWAYS_TRUE
+    # True: rows that another program deleted count as stored. False: delete files are refused.
+    deletes_ignored: bool = False
+
+    @classmethod
+    def newest(
+        cls, table: Table, where: str | BooleanExpression = ALWAYS_TRUE, *, deletes_ignored: bool = False
+    ) -> "TableScan":
+        """A scan of the current snapshot."""
+        return cls(table, table.metadata.current_snapshot(), where, deletes_ignored)
+
+    def manifests(self) -> list[ManifestFile]:
+        """The manifests of data files, unpruned."""
+        found = all_manifests(self.table, self.snapshot)
+        if not self.deletes_ignored:
+            refuse_deletes(found)
+        return of_data(found)
+
+    def entries(self, manifest: ManifestFile) -> list[ManifestEntry]:
+        """The live files of a manifest, unpruned, with what the manifest says of each."""
+        return data_entries(self.table, manifest)
+
+    def all_entries(self, after: int = -1) -> Iterator[ManifestEntry]:
+        """Every live file, unpruned; after: only those that came with commits after this sequence number."""
+        for manifest in self.manifests():
+            if (manifest.sequence_number or 0) > after:
+                yield from (entry for entry in self.entries(manifest) if (entry.sequence_number or 0) > after)
+
+    def files(self) -> list[DataFile]:
+        """The data files that may hold rows of `where`."""
+        return matching_files(self.table, self.manifests(), self.where) if self.snapshot else []
+
+    def listed(self) -> tuple[Listed, ...]:
+        """The same as `files`, in short."""
+        return tuple(map(Listed.of, self.files()))
+
+    def paths(self) -> list[str]:
+        """The paths of the same files, each checked, for DuckDB."""
+        return checked(self.table.io, self.listed())
+
+    def columns(self) -> Columns:
+        """The columns of trades for DuckDB, by field id."""
+        return our_columns(self.table)
+
+    def batches(
+        self, file: Listed | DataFile, names: Sequence[str], texts: Sequence[str] = (), rows: int = 0
+    ) -> Iterator[pa.RecordBatch]:
+        """Columns of one file, by the table's names whatever the file calls them.
+
+        texts: those to be dictionary-encoded. rows: at most this many in a batch; 0: all.
+        """
+        listed = file if isinstance(file, Listed) else Listed.of(file)
+        with open_data_file(self.table.io, listed, read_dictionary=list(texts)) as opened:
+            yield from _named_batches(opened, _names_in_file(self.table, opened, names), texts, rows)
+
+    def read(self, file: Listed | DataFile, names: Sequence[str], texts: Sequence[str] = ()) -> pa.Table:
+        """Columns of all rows of one file, as `batches`."""
+        kinds = pa.schema([(name, _kind(name, texts)) for name in names])
+        return pa.Table.from_batches(self.batches(file, names, texts), kinds)
 
 
-def refuse_damage(error: Exception) -> None:
-    """Raise again what a stored file's check raised, which DuckDB has made a text of; other errors are the caller's.
+def _named_batches(
+    file: pq.ParquetFile, in_file: dict[str, str | None], texts: Sequence[str], rows: int
+) -> Iterator[pa.RecordBatch]:
+    """in_file: for each wanted column its name in the file; None gives nulls."""
+    present = [name for name in in_file.values() if name is not None]
+    for batch in file.iter_batches(rows or max(1, file.metadata.num_rows), columns=present):
+        columns = []
+        for name, own in in_file.items():
+            kind = _kind(name, texts)
+            column = pa.nulls(len(batch), kind) if own is None else batch[own]
+            columns.append(column if column.type == kind else column.cast(kind))
+        yield pa.RecordBatch.from_arrays(columns, names=[*in_file])
 
-    Raises:
-        DamagedFile: a file that DuckDB has read is not what was written.
-    """
-    raised = _DAMAGED.search(str(error))
-    if raised:
-        raise DamagedFile(raised[1], RESTORE) from error
+
+def _kind(name: str, texts: Sequence[str]) -> pa.DataType:
+    kind = arrow_schema().field(name).type
+    return pa.dictionary(pa.int32(), kind) if name in texts else kind
 
 
-class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
-    """What DuckDB asks of a file system, to read files that it is told by their full location. Thread-safe."""
+def _names_in_file(table: Table, file: pq.ParquetFile, names: Sequence[str]) -> dict[str, str | None]:
+    """What the file calls each column of the table; None: it was written before the column was added."""
+    if never_changed(table.metadata):
+        return {name: name for name in names}
+    check_ids(table)
+    by_id = {int(field.metadata[_ID]): field.name for field in file.schema_arrow if _ID in (field.metadata or {})}
+    ids = {field.name: field.field_id for field in table.metadata.schema().fields}
+    return {name: by_id.get(ids[name]) for name in names}
 
-    cachable = False
 
-    def __init__(self, scheme: str, io: FileIO) -> None:
-        super().__init__()
-        self.protocol = scheme
-        self._io = io
-        self._size = lru_cache(FILES_KEPT)(lambda path: len(io.new_input(path)))
+def trades_between(symbols: Sequence[str] | None, since_us: int | None, until_us: int | None) -> BooleanExpression:
+    """Files that may hold trades of some symbols (None: any) in [since, until) of exchange time."""
+    wanted: BooleanExpression = ALWAYS_TRUE
+    if symbols is not None:
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.In("symbol", list(symbols)))
+    if since_us is not None:
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.GreaterThanOrEqual("timestamp", instant(since_us)))
+    if until_us is not None:
+        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.LessThan("timestamp", instant(until_us)))
+    return wanted
 
-    def glob(self, path: str, **_: Any) -> list[str]:
-        """No patterns: the file itself."""
-        return [path]
 
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
-        return {"name": path, "size": self._size(path), "type": "file"}
-
-    def modified(self, path: str) -> datetime:  # noqa: ARG002
-        return _UNCHANGED
-
-    def open(self, path: str, mode: str = "rb", **_: Any) -> StoredFile:
-        if mode != "rb":
-            raise PermissionError(f"{path} is only read")
-        return StoredFile(self._io, path, self._size(path))
+def instant(microseconds: int) -> str:
+    """A time as Iceberg's filters take it: ISO 8601, UTC."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat()

@@ -23,7 +23,7 @@ SPILL: Final = "spill"
 LEDGER: Final = "ledger"
 DEDUP: Final = "dedup"
 QUARANTINE: Final = "quarantine"
-SUFFIX: Final = "-aside"
+SUFFIX: Final = "-k2"
 
 
 class Unanswered(OSError):

@@ -1,13 +1,13 @@
 """The table as it was at one moment: a snapshot and the offsets that belong to it, from one metadata file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import pyarrow as pa
-from pyiceberg.expressions import BooleanExpression
-from pyiceberg.table import ALWAYS_TRUE, Table
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.reference import reference_schema
@@ -16,10 +16,8 @@ from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
-from k2ctl.lake.filters import EXPRESSIONS, instant
-from k2ctl.lake.intact import checked
-from k2ctl.lake.manifests import files_met
-from k2ctl.lake.stored import Listed
+from k2ctl.lake.data_files import Listed, checked
+from k2ctl.lake.scan import TableScan, trades_between
 
 _COUNTED: Final = {
     "rows": "total-records",
@@ -32,14 +30,13 @@ _COUNTED: Final = {
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """The data files that a query has to read. of_files, of_bytes: all of the snapshot.
-
-    columns: what is read of them, by field id.
-    """
+    """The data files that a query has to read."""
 
     files: tuple[Listed, ...]
+    # How many files the snapshot has, and their bytes.
     of_files: int
     of_bytes: int
+    # What is read of the files, by field id.
     columns: Columns = NO_COLUMNS
 
     @property
@@ -58,23 +55,24 @@ NOTHING: Final = ScanPlan((), 0, 0)
 
 @dataclass(frozen=True)
 class Pinned:
-    """A snapshot to read from while the table moves on.
-
-    snapshot_id: None for a table without a commit. committed_at_us: when that commit was made. rows: how many
-    the whole snapshot holds. checkpoints: the offsets up to which those rows came from Kafka.
-    """
+    """A snapshot to read from while the table moves on."""
 
     table: Table
+    # None for a table without a commit.
     snapshot_id: int | None
+    # When that commit was made.
     committed_at_us: int | None
+    # How many rows the whole snapshot holds.
     rows: int
+    # The offsets up to which those rows came from Kafka.
     checkpoints: Checkpoints
 
-    def files(
+    def scan(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
-    ) -> list[str]:
-        """Paths of the data files that may hold trades of `symbols` (None: any) in [since_us, until_us)."""
-        return self.plan(symbols, since_us, until_us).paths
+    ) -> TableScan:
+        """A scan of the snapshot, pruned to trades of `symbols` (None: any) in [since_us, until_us)."""
+        snapshot = None if self.snapshot_id is None else self.table.snapshot_by_id(self.snapshot_id)
+        return TableScan(self.table, snapshot, trades_between(symbols, since_us, until_us))
 
     def plan(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
@@ -82,25 +80,23 @@ class Pinned:
         """The data files that may hold such trades, and how many there are in all.
 
         Raises:
-            LakeError: the snapshot has delete files, which K2 never writes and this scan would not apply; or its
-                manifests cannot be read.
+            LakeError: the snapshot has delete files, or its manifests cannot be read.
         """
-        snapshot = None if self.snapshot_id is None else self.table.snapshot_by_id(self.snapshot_id)
-        if snapshot is None:
+        scan = self.scan(symbols, since_us, until_us)
+        if scan.snapshot is None:
             return NOTHING
-        files = files_met(self.table, snapshot, _filter(symbols, since_us, until_us))
-        totals = snapshot.summary.additional_properties if snapshot.summary else {}
+        files, totals = scan.listed(), _summary(scan.snapshot)
         return ScanPlan(
-            tuple(map(Listed.of, files)),
+            files,
             int(totals.get("total-data-files", len(files))),
             int(totals.get("total-files-size", 0)),
-            our_columns(self.table),
+            scan.columns(),
         )
 
     def intact(
         self, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
     ) -> ScanPlan:
-        """`plan`, each file of it checked: for who reads them by their paths.
+        """`plan`, each file of it checked, for DuckDB, which reads them by path.
 
         Raises:
             LakeError: as `plan`. DamagedFile: a file is not what was written.
@@ -112,7 +108,7 @@ class Pinned:
     def snapshots(self) -> pa.Table:
         """The snapshots that the table still has, oldest first: id, parent, commit time, operation, rows and files."""
         found = sorted(self.table.metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms)
-        summaries = [snapshot.summary.additional_properties if snapshot.summary else {} for snapshot in found]
+        summaries = [_summary(snapshot) for snapshot in found]
         columns = {
             "snapshot_id": pa.array([snapshot.snapshot_id for snapshot in found], pa.int64()),
             "parent_id": pa.array([snapshot.parent_snapshot_id for snapshot in found], pa.int64()),
@@ -141,13 +137,16 @@ def pinned_of(table: Table) -> Pinned:
     checkpoints = checkpoints_of(table)
     if snapshot is None:
         return Pinned(table, None, None, 0, checkpoints)
-    summary = snapshot.summary.additional_properties if snapshot.summary else {}
-    rows = int(summary.get("total-records", "0"))
+    return _pinned(table, snapshot, checkpoints)
+
+
+def _pinned(table: Table, snapshot: Snapshot, checkpoints: Checkpoints) -> Pinned:
+    rows = int(_summary(snapshot).get("total-records", "0"))
     return Pinned(table, snapshot.snapshot_id, snapshot.timestamp_ms * 1000, rows, checkpoints)
 
 
 def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None = None) -> Pinned:
-    """The table as it was at a time, or at a snapshot; its checkpoints is unknown, for only the newest is kept.
+    """The table as it was at a time, or at a snapshot; its checkpoints are unknown, because only the newest are kept.
 
     Raises:
         LakeError: no snapshot of then is left, or there is none of that id.
@@ -167,10 +166,7 @@ def pin_as_of(lake: Lake, moment_us: int | None = None, snapshot_id: int | None 
             f"The table has nothing of {wanted} any more, or never had: its oldest snapshot is of {oldest}.",
             'See what there is: k2ctl query sql "SELECT snapshot_id, committed_at FROM snapshots"',
         )
-    totals = found.summary.additional_properties if found.summary else {}
-    return Pinned(
-        table, found.snapshot_id, found.timestamp_ms * 1000, int(totals.get("total-records", "0")), Checkpoints()
-    )
+    return _pinned(table, found, Checkpoints())
 
 
 def pin_snapshots(lake: Lake) -> Pinned:
@@ -183,7 +179,7 @@ def reference_plan(lake: Lake) -> ScanPlan:
     table = lake.find_table(REFERENCE_TABLE)
     if table is None:
         return NOTHING
-    files = tuple(map(Listed.of, files_met(table, table.metadata.current_snapshot(), ALWAYS_TRUE)))
+    files = TableScan.newest(table).listed()
     checked(table.io, files)
     return ScanPlan(files, len(files), sum(file.bytes for file in files), our_columns(table, reference_schema()))
 
@@ -192,13 +188,5 @@ def _number(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _filter(symbols: Sequence[str] | None, since_us: int | None, until_us: int | None) -> BooleanExpression:
-    """What Iceberg prunes partitions and files by. Files are read with the exact filter afterwards."""
-    wanted: BooleanExpression = ALWAYS_TRUE
-    if symbols is not None:
-        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.In("symbol", list(symbols)))
-    if since_us is not None:
-        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.GreaterThanOrEqual("timestamp", instant(since_us)))
-    if until_us is not None:
-        wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.LessThan("timestamp", instant(until_us)))
-    return wanted
+def _summary(snapshot: Snapshot) -> Mapping[str, str]:
+    return snapshot.summary.additional_properties if snapshot.summary else {}

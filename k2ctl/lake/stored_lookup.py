@@ -1,9 +1,10 @@
 """Which of some trades the table holds already: the verdict on what deduplication suspects.
 
-All suspects of a batch in one query. Hours and symbols bound the files (as the manifests know them) and the scan; what
-tells a copy (`k2ctl.domain.copies`) is compared inside.
+One query for all suspects of a batch. Hours and symbols bound the files (by their manifests) and the scan; the query
+compares what makes a copy (`k2ctl.domain.copies`).
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -19,21 +20,19 @@ from k2ctl.domain.rows import HOUR_US, Rows, texts
 from k2ctl.domain.texts import fixed_binary
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.columns import Columns, our_columns
-from k2ctl.lake.filters import EXPRESSIONS, instant
-from k2ctl.lake.intact import checked
-from k2ctl.lake.manifests import files_met
+from k2ctl.lake.columns import Columns
+from k2ctl.lake.duckdb_files import open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.opened import damaged
-from k2ctl.lake.scan import open_duckdb, refuse_damage, unreadable
-from k2ctl.lake.stored import Listed
+from k2ctl.lake.scan import EXPRESSIONS, TableScan, instant
+from k2ctl.retry import RetryPolicy, retry
 
 GIVE_UP_AFTER_S: Final = 60.0
-"""How long is asked again: a catalog or a store may be restarted, a compaction take away a file that was planned."""
+"""How long a look-up is repeated: a catalog or a store may restart, and a compaction may remove a planned file."""
 
-PAUSE_S: Final = 0.1
-
+_LOG: Final = logging.getLogger("k2ctl.lake")
+_POLICY: Final = RetryPolicy(GIVE_UP_AFTER_S, 0.1)
 _AGAIN: Final = (duckdb.IOException, duckdb.HTTPException, OSError, LakeUnanswered)
-"""What may come out otherwise when it is asked again."""
+"""Errors that another attempt may not meet."""
 
 SYMBOLS_IN_PLAN: Final = 200
 """Beyond so many, pyiceberg compares a list with no statistics."""
@@ -50,11 +49,11 @@ _QUERY: Final = """
 
 @dataclass(frozen=True)
 class Stored:
-    """What the table holds of n trades. elsewhere: a row of the same id with another identity in Kafka, so that the
-    trade is a copy; itself: the very row, so that it was read again. bool[n] each.
-    """
+    """What the table holds of n trades, bool[n] each."""
 
+    # A row of the same id has another identity in Kafka: the trade is a copy.
     elsewhere: np.ndarray
+    # The very row is stored: the trade was read again.
     itself: np.ndarray
 
 
@@ -72,35 +71,38 @@ class SuspectLookup:
         Raises:
             LakeError: the catalog or the files did not answer for GIVE_UP_AFTER_S.
         """
-        started_s = self._clock.monotonic_s()
-        while True:
-            try:
-                return self._found(rows)
-            except _AGAIN as error:
-                refuse_damage(error)
-                if self._clock.monotonic_s() - started_s >= GIVE_UP_AFTER_S:
-                    raise LakeError(
-                        f"Suspected copies cannot be looked up: {unreadable(error) or first_line(error)}",
-                        "Nothing is lost: what is not judged is not stored. See: k2ctl lake status",
-                    ) from error
-                self._clock.sleep(PAUSE_S)
-            except duckdb.Error as error:
-                refuse_damage(error)
-                raise damaged("A data file of the table", error) from error
+        logged = False
+
+        def again(error: Exception) -> bool:
+            nonlocal logged
+            refuse_damage(error)
+            if isinstance(error, _AGAIN) and not logged:
+                _LOG.warning("a look-up of suspected copies is repeated: %s", unreadable(error) or first_line(error))
+                logged = True
+            return isinstance(error, _AGAIN)
+
+        try:
+            return retry(lambda: self._found(rows), policy=_POLICY, again=again, clock=self._clock)
+        except _AGAIN as error:
+            raise LakeError(
+                f"Suspected copies cannot be looked up: {unreadable(error) or first_line(error)}",
+                "Nothing is lost: what is not judged is not stored. See: k2ctl lake status",
+            ) from error
+        except duckdb.Error as error:
+            raise damaged("A data file of the table", error) from error
 
     def _found(self, rows: Rows) -> Stored:
         found = Stored(np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
         if not len(rows):
             return found
-        table = self._lake.table()
-        files = files_met(table, table.metadata.current_snapshot(), _bounds(rows.trades), deleted_too=True)
-        if files:
-            paths = checked(table.io, map(Listed.of, files))
-            self._mark(found, rows, self._matches(rows, paths, our_columns(table)))
+        scan = TableScan.newest(self._lake.table(), _bounds(rows.trades), deletes_ignored=True)
+        paths = scan.paths()
+        if paths:
+            self._mark(found, rows, self._matches(rows, paths, scan.columns()))
         return found
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 

@@ -13,7 +13,7 @@ from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.window import Window
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.scan import another, open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.duckdb_files import another, open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan
 from k2ctl.query.page import Page
 

@@ -16,7 +16,7 @@ from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import K2Error, LakeError, RolledBack, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, all_columns, literal, quoted
-from k2ctl.lake.scan import open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.duckdb_files import open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan, reference_plan
 from k2ctl.query.answer import Evidence, evidence_of
 from k2ctl.query.carried import carried

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from k2ctl.clock import Clock
 from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.trade import TRADE
-from k2ctl.lake.sequence_numbers import SEQUENCED_COLUMNS, sequenced_rows
+from k2ctl.lake.readers import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.lake.snapshots import Pinned
 from k2ctl.profiles.universe import Universe
 from k2ctl.sequence.counts import SequenceRules

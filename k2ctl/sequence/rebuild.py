@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from k2ctl.domain.stored_rows import ids_of
 from k2ctl.domain.trade import NO_SEQUENCE, TRADE
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.recent_rows import recent_rows
+from k2ctl.lake.readers import recent_rows
 from k2ctl.sequence.tracker import SequenceTracker
 
 TOGETHER_ROWS: Final = 1_000_000

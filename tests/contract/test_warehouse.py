@@ -21,13 +21,13 @@ from k2ctl.errors import DamagedFile, UnknownTable
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex
+from k2ctl.lake.duckdb_files import open_duckdb
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.maintenance.orphans import orphans, remove_orphans
-from k2ctl.lake.recent_rows import recent_rows
+from k2ctl.lake.readers import recent_rows
 from k2ctl.lake.registering import plan, register
 from k2ctl.lake.retention import SnapshotRetention
-from k2ctl.lake.scan import open_duckdb
 from k2ctl.lake.side_folder import DEDUP, LEDGER, QUARANTINE, SPILL, SideFolder, ledger_of
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.stored_lookup import SuspectLookup
@@ -316,7 +316,7 @@ def test_a_locked_connection_reads_the_files_it_was_given_and_no_other(lake: Lak
     fill(lake, 2)
     pinned = pin(lake)
     assert pinned is not None
-    given, other = pinned.files()
+    given, other = pinned.plan().paths
     connection = open_duckdb(lake)
     for name, value in (("allowed_paths", [given]), ("enable_external_access", False), ("lock_configuration", True)):
         connection.execute(f"SET {name} = {value if isinstance(value, list) else str(value).lower()}")

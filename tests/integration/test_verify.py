@@ -32,7 +32,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import write_file
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
-from k2ctl.lake.whole_table import Placed
+from k2ctl.lake.readers import Placed
 from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, AcknowledgedLog, Run, read, write
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults

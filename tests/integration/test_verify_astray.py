@@ -110,7 +110,7 @@ def test_a_data_file_that_is_damaged_or_gone_is_named(endpoints: Endpoints, prof
     with Lake.at(endpoints) as lake:
         pinned = pin(lake)
     assert pinned is not None
-    path = Path(pinned.files()[0].removeprefix("file://"))
+    path = Path(pinned.plan().paths[0].removeprefix("file://"))
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(LakeError, match=f"cannot be read: .*{path.name}"):
         only(endpoints)

@@ -6,7 +6,7 @@ import numpy as np
 
 from k2ctl.checks.verify.sessions import Sessions
 from k2ctl.domain.checksum import checksums, sessions_and_numbers
-from k2ctl.lake.whole_table import Placed
+from k2ctl.lake.readers import Placed
 from k2ctl.load.acknowledged_log import breaks_of
 
 NEVER_SENT: Final = 0

@@ -15,9 +15,8 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.log_ends import open_transaction
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.readers import Placed, identity_numbers, stored_trades
 from k2ctl.lake.snapshots import Pinned, pin
-from k2ctl.lake.stored_identities import identity_numbers
-from k2ctl.lake.whole_table import Placed, stored_trades
 
 Ranges = dict[int, tuple[int, int]]
 

@@ -22,15 +22,14 @@ from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
+from k2ctl.lake.data_files import Listed, checked
 from k2ctl.lake.files import Layout, delete_files, layout_of
-from k2ctl.lake.intact import checked
 from k2ctl.lake.kept_offsets import kept
 from k2ctl.lake.live_files import LiveFile, hour_name
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.merge import Interrupted, merge
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
-from k2ctl.lake.stored import Listed
 
 SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
 LONGEST_PAUSE_S: Final = 0.2
@@ -94,7 +93,7 @@ class Compactor:
                 table = self._lake.table()
                 checkpoints_of(table)
                 check_writable(TABLE, table)
-                checked(table.io, (Listed.of(file.file) for file in files), anew=True)
+                checked(table.io, (Listed.of(file.file) for file in files), again=True)
                 merged = merge(self._lake, table, files, self._between_chunks)
         except Interrupted:
             return None

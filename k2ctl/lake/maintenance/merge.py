@@ -16,10 +16,10 @@ from pyiceberg.table import Table
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, check_ids, check_inner_columns, numbered_columns
+from k2ctl.lake.duckdb_files import open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, write_chunks
 from k2ctl.lake.live_files import LiveFile
 from k2ctl.lake.maintenance.size_tiers import FULL_FILE_ROWS
-from k2ctl.lake.scan import open_duckdb, refuse_damage, unreadable
 
 MEMORY_LIMIT_MB: Final = 512
 """What a merge may hold; beyond it DuckDB sorts on disk."""
@@ -29,7 +29,7 @@ _ORDER: Final = ("symbol", "timestamp", "kafka_partition", "kafka_offset", "kafk
 
 
 class Interrupted(Exception):
-    """The merge was told to stop; nothing is left behind."""
+    """The merge was asked to stop; nothing is left behind."""
 
 
 def merge(lake: Lake, table: Table, files: Sequence[LiveFile], on_chunk: Callable[[], None]) -> list[DataFile]:

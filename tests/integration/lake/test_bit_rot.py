@@ -23,12 +23,9 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor
 from k2ctl.lake.maintenance.lease import Lease
-from k2ctl.lake.recent_rows import recent_rows
-from k2ctl.lake.sequence_numbers import sequenced_rows
+from k2ctl.lake.readers import recent_rows, sequenced_rows, stored_identities, stored_trades
 from k2ctl.lake.snapshots import Pinned, pin
-from k2ctl.lake.stored_identities import stored_identities
 from k2ctl.lake.stored_lookup import SuspectLookup
-from k2ctl.lake.whole_table import stored_trades
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.query.session import Session

@@ -57,11 +57,8 @@ from k2ctl.lake.maintenance.compaction import Compaction
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.maintenance.status import status_of
 from k2ctl.lake.manifests import all_manifests
-from k2ctl.lake.recent_rows import recent_rows
-from k2ctl.lake.sequence_numbers import sequenced_rows
+from k2ctl.lake.readers import recent_rows, sequenced_rows, stored_identities, stored_trades
 from k2ctl.lake.snapshots import pin
-from k2ctl.lake.stored_identities import stored_identities
-from k2ctl.lake.whole_table import stored_trades
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import History
 from tests.made_trades import BASE_US, make_rows, make_trades

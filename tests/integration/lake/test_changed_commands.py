@@ -34,8 +34,8 @@ from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.readers import stored_identities
 from k2ctl.lake.references import store_references
-from k2ctl.lake.stored_identities import stored_identities
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from k2ctl.stack.preflight import Verdict

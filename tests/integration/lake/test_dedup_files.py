@@ -12,7 +12,7 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.lake.maintenance.orphans import remove_orphans
-from k2ctl.lake.recent_rows import rows_stored_after
+from k2ctl.lake.readers import rows_stored_after
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades

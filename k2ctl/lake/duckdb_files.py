@@ -1,0 +1,98 @@
+"""DuckDB over the table's data files, on a disk or in an object store.
+
+DuckDB reads local files by itself. From an object store it reads through the table's own file IO: its extension for S3
+would have to be downloaded, and would need credentials of its own. So the same SQL, with the same pruning of columns
+and row groups, runs on both. Measured on 2.4 M rows in 41 files on one machine, 15 minutes
+of one symbol: 20 ms local; from the store 70 ms at first, then 20 ms from DuckDB's cache of file parts; as an Arrow
+dataset 160 to 250 ms each time.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlparse
+
+import duckdb
+from fsspec import AbstractFileSystem
+from pyiceberg.io import FileIO
+
+from k2ctl.errors import DamagedFile
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.data_files import FILES_KEPT, RESTORE, StoredFile
+
+_UNCHANGED: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Data files never change, so what DuckDB has kept of them is always valid."""
+
+_DAMAGED: Final = re.compile(r"DamagedFile: (.+)$", re.MULTILINE)
+_RAISED: Final = re.compile(r"^(?:OSError|FileNotFoundError|PermissionError): (.+)$", re.MULTILINE)
+
+
+def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) -> duckdb.DuckDBPyConnection:
+    """A connection that can read the lake's files, in UTC."""
+    connection = _in_utc(duckdb.connect(config=dict(config)))
+    scheme = urlparse(lake.warehouse).scheme
+    if scheme not in {"", "file"}:
+        connection.register_filesystem(_StoredFiles(scheme, lake.file_io()))
+    return connection
+
+
+def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A second connection to the same database: for another thread, with the same file systems and caches."""
+    return _in_utc(connection.cursor())
+
+
+def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    connection.execute("SET timezone = 'UTC'")
+    return connection
+
+
+def unreadable(error: Exception) -> str:
+    """Why DuckDB could not read a file, in one line; empty when it failed for another reason.
+
+    DuckDB reports an error of our file system as the text of a traceback.
+    """
+    raised = _RAISED.findall(str(error))
+    if raised:
+        return str(raised[-1])
+    return str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else ""
+
+
+def refuse_damage(error: Exception) -> None:
+    """Raise the error of a stored file's check again, which DuckDB reports as a text; other errors are the caller's.
+
+    Raises:
+        DamagedFile: a file that DuckDB has read is not what was written.
+    """
+    raised = _DAMAGED.search(str(error))
+    if raised:
+        raise DamagedFile(raised[1], RESTORE) from error
+
+
+class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
+    """The part of a file system that DuckDB needs to read files by their full location. Thread-safe."""
+
+    cachable = False
+
+    def __init__(self, scheme: str, io: FileIO) -> None:
+        super().__init__()
+        self.protocol = scheme
+        self._io = io
+        self._size = lru_cache(FILES_KEPT)(lambda path: len(io.new_input(path)))
+
+    def glob(self, path: str, **_: Any) -> list[str]:
+        """No patterns: the file itself."""
+        return [path]
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return {"name": path, "size": self._size(path), "type": "file"}
+
+    def modified(self, path: str) -> datetime:  # noqa: ARG002
+        return _UNCHANGED
+
+    def open(self, path: str, mode: str = "rb", **_: Any) -> StoredFile:
+        if mode != "rb":
+            raise PermissionError(f"{path} is only read")
+        return StoredFile(self._io, path, self._size(path))

@@ -1,0 +1,186 @@
+"""What other rooms read of the table's rows, each a short scan: recent rows, trades, identities, sequence numbers."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+
+from k2ctl.domain.rows import HOUR_US
+from k2ctl.domain.stored_rows import TRADE_COLUMNS, trades_of
+from k2ctl.lake.live_files import by_stretch, live_files_of
+from k2ctl.lake.scan import TableScan, instant
+from k2ctl.lake.snapshots import Pinned
+
+RECENT_COLUMNS: Final = (
+    "message_id", "exchange", "symbol", "source_sequence", "timestamp",
+    "ingestion_timestamp", "kafka_topic", "kafka_partition", "kafka_epoch", "kafka_offset",
+)  # fmt: skip
+SEQUENCED_COLUMNS: Final = (
+    "exchange", "symbol", "source_sequence", "timestamp", "ingestion_timestamp", "kafka_topic", "kafka_partition",
+)  # fmt: skip
+_RECENT_TEXTS: Final = ("symbol", "exchange", "kafka_epoch")
+_RECENT_ROWS: Final = 500_000
+
+_WHOLE_COLUMNS: Final = (*TRADE_COLUMNS, "kafka_topic", "kafka_offset", "kafka_index")
+_WHOLE_TEXTS: Final = ("symbol", "exchange", "asset_class", "currency", "side", "trade_conditions", "kafka_topic")
+_WHOLE_ROWS: Final = 200_000
+
+_IDENTITY_COLUMNS: Final = ("kafka_topic", "kafka_epoch", "kafka_partition", "kafka_offset", "kafka_index")
+
+
+def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[int]) -> Iterator[pa.Table]:
+    """The rows of some partitions ingested or traded at or after `since_us`, files with the lowest offsets first.
+
+    Batches keep the order of their files: by symbol, and each symbol's by time. Files are pruned by their statistics;
+    the columns are `RECENT_COLUMNS`, texts dictionary-encoded. A consumer rebuilds its state from these rows, so a row
+    that another program deleted counts as stored.
+    """
+    if not partitions:
+        return
+    numbers = ", ".join(map(str, sorted(partitions)))
+    since = instant(since_us)
+    wanted = f"(ingestion_timestamp >= '{since}' or timestamp >= '{since}') and kafka_partition in ({numbers})"
+    scan = TableScan.newest(table, wanted, deletes_ignored=True)
+    offset_field = table.metadata.schema().find_field("kafka_offset").field_id
+    earliest = pa.scalar(since_us, pa.timestamp("us", "UTC"))
+    for columns in _of_partitions(
+        scan, sorted(scan.files(), key=lambda file: _lowest(file, offset_field)), topic, partitions
+    ):
+        ingested, traded = columns["ingestion_timestamp"], columns["timestamp"]
+        yield columns.filter(pc.or_(pc.greater_equal(ingested, earliest), pc.greater_equal(traded, earliest)))
+
+
+def rows_stored_after(
+    table: Table, sequence_number: int, topic: str, partitions: Collection[int]
+) -> Iterator[pa.Table]:
+    """The rows of some partitions that came with commits after one, by its sequence number, in batches.
+
+    A file that a compaction has written since counts as new, whatever the age of its rows: too much, never too little.
+    """
+    scan = TableScan.newest(table, deletes_ignored=True)
+    files = (entry.data_file for entry in scan.all_entries(after=sequence_number))
+    yield from _of_partitions(scan, files, topic, partitions)
+
+
+def _of_partitions(
+    scan: TableScan, files: Iterable[DataFile], topic: str, partitions: Collection[int]
+) -> Iterator[pa.Table]:
+    """The recent columns of some files, of some partitions of a topic, in batches: a file may hold a whole hour."""
+    numbers = pa.array(sorted(partitions), pa.int32())
+    for file in files:
+        for batch in scan.batches(file, RECENT_COLUMNS, _RECENT_TEXTS, _RECENT_ROWS):
+            columns = pa.table(batch)
+            ours = pc.and_(pc.is_in(columns["kafka_partition"], numbers), pc.equal(columns["kafka_topic"], topic))
+            yield columns.filter(ours)
+
+
+def _lowest(file: DataFile, field_id: int) -> int:
+    bounds = file.lower_bounds or {}
+    return int.from_bytes(bounds.get(field_id, b""), "little", signed=True)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """n trades (dtype `TRADE.message`) and int64[n], a number that grows with the place in the partition's log."""
+
+    trades: np.ndarray
+    place: np.ndarray
+
+
+def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> Iterator[Placed]:
+    """The rows of a topic as trades, of some symbols (None: all); some 400 bytes a row of one batch are in memory.
+
+    Raises:
+        LakeError: a data file is gone or damaged.
+    """
+    scan = pinned.scan(symbols)
+    for file in scan.files():
+        for batch in scan.batches(file, _WHOLE_COLUMNS, _WHOLE_TEXTS, _WHOLE_ROWS):
+            wanted = pc.equal(batch["kafka_topic"], topic)
+            if symbols is not None:
+                wanted = pc.and_(wanted, pc.is_in(batch["symbol"], pa.array(list(symbols))))
+            rows = batch.filter(wanted)
+            places = identity_numbers(rows["kafka_offset"].to_numpy(), rows["kafka_index"].to_numpy())
+            yield Placed(trades_of(rows), places)
+
+
+def identity_numbers(offset: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """One number for each (offset, index) of a partition; an index is below 2^16."""
+    return np.asarray((offset.astype(np.int64) << 16) | index.astype(np.int64))
+
+
+def stored_identities(
+    table: Table, topic: str, epoch: str, ranges: Mapping[int, tuple[int, int]]
+) -> dict[int, np.ndarray]:
+    """Partition → int64[n], sorted: `identity_numbers` of the rows from its offsets [start, end) that the table holds.
+
+    Backfill leaves these out. Every file that may hold some is read once, whatever the number of partitions. A row that
+    another program deleted counts as held, see `opened`.
+    """
+    found: dict[int, list[np.ndarray]] = {partition: [] for partition in ranges}
+    if ranges:
+        pruned = " or ".join(
+            f"(kafka_partition == {partition} and kafka_offset >= {start} and kafka_offset < {end})"
+            for partition, (start, end) in ranges.items()
+        )
+        scan = TableScan.newest(table, pruned, deletes_ignored=True)
+        for file in scan.files():
+            rows = scan.read(file, _IDENTITY_COLUMNS).filter(_any_of(ranges))
+            same_topic, same_epoch = pc.equal(rows["kafka_topic"], topic), pc.equal(rows["kafka_epoch"], epoch)
+            ours = rows.filter(pc.and_(same_topic, same_epoch))
+            numbers = identity_numbers(ours["kafka_offset"].to_numpy(), ours["kafka_index"].to_numpy())
+            of_partition = ours["kafka_partition"].to_numpy()
+            for partition, parts in found.items():
+                parts.append(numbers[of_partition == partition])
+    none = np.zeros(0, np.int64)
+    return {partition: np.unique(np.concatenate([none, *parts])) for partition, parts in found.items()}
+
+
+def _any_of(ranges: Mapping[int, tuple[int, int]]) -> pc.Expression:
+    """The rows of any of the ranges."""
+    wanted: pc.Expression = pc.scalar(False)
+    for partition, (start, end) in ranges.items():
+        inside = (pc.field("kafka_offset") >= start) & (pc.field("kafka_offset") < end)
+        wanted = wanted | ((pc.field("kafka_partition") == partition) & inside)
+    return wanted
+
+
+def sequenced_rows(
+    pinned: Pinned,
+    symbols: Sequence[str] | None = None,
+    since_us: int | None = None,
+    until_us: int | None = None,
+) -> Iterator[pa.Table]:
+    """A snapshot's rows hour by hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`.
+
+    symbols: only theirs; since_us, until_us: only those of an exchange time in [since, until). An hour's columns are in
+    memory at once: some 50 bytes a row.
+
+    Raises:
+        LakeError: a data file is gone or damaged.
+    """
+    scan = pinned.scan()
+    for files in by_stretch(live_files_of(scan)):
+        before = since_us is not None and (max(file.last_hour for file in files) + 1) * HOUR_US <= since_us
+        after = until_us is not None and min(file.hour for file in files) * HOUR_US >= until_us
+        if before or after:
+            continue
+        read = [scan.read(file.file, SEQUENCED_COLUMNS, ("kafka_topic",)) for file in files]
+        if symbols is not None:
+            read = [rows.filter(pc.field("symbol").isin(list(symbols))) for rows in read]
+        rows = pa.concat_tables(read).unify_dictionaries()
+        times = rows["timestamp"].cast(pa.int64()).to_numpy()
+        wanted = np.ones(len(rows), np.bool_)
+        if since_us is not None:
+            wanted &= times >= since_us
+        if until_us is not None:
+            wanted &= times < until_us
+        order = np.argsort(times, kind="stable")
+        order = order[wanted[order]]
+        if len(order):
+            yield rows.take(pa.array(order)).combine_chunks()
