@@ -1,7 +1,7 @@
-"""Work that ends in time, whatever it does: in a process of its own, which is killed when it takes too much.
+"""Work with a limit of time and memory: it runs in a child process, which is killed at the limit.
 
-DuckDB looks at its time and its memory between two vectors. One call of a function can run for minutes, and take
-gigabytes that it does not count, before it looks again.
+DuckDB checks its limits between two vectors. One function call can run for minutes, and take gigabytes that DuckDB
+does not count, before the next check.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from k2ctl.ending import concluded, last_words
 from k2ctl.errors import ExitCode, K2Error, TooLarge, TooLong
 
 GRACE_S: Final = 0.5
-"""Beyond its time: for work that ends by itself, with what it has to say."""
+"""Time beyond the limit for work that ends by itself and reports why."""
 _LOOK_EVERY_S: Final = 0.02
 _SPARE_MB: Final = 128
 _PDEATHSIG: Final = 1
@@ -31,59 +31,63 @@ _PDEATHSIG: Final = 1
 
 @dataclass(frozen=True)
 class Bounds:
-    """What work may take once it has begun: seconds, and memory beyond what it had then.
-
-    leaves: a file that it may be in the middle of, and that must not stay.
-    """
+    """The limits of work, counted from its beginning."""
 
     seconds: float
     memory_mb: int
+    """Beyond the memory that the process has when the work begins."""
     leaves: Path | None = None
+    """A file that is deleted if the work is killed while it writes it."""
 
 
 Begun = Callable[[], None]
-"""To be called when preparations are done: from then on time and memory count."""
+"""The work calls it when its preparations are done; time and memory count from then on."""
 
 
 def bounded(work: Callable[[Begun], None], bounds: Bounds, program: str) -> None:
-    """Do the work in a child process, and end as it ends.
+    """Do the work in a child process, and end with its exit code.
 
-    Where this process has other threads, a child could hang on what they hold: then the work is done here, and only the
-    limits that it knows itself are kept.
+    If this process has other threads, a child could deadlock on their locks. Then the work is done in this process, and
+    only the limits hold that the work checks itself.
 
     Raises:
-        K2Error: it took too long, or too much memory. typer.Exit: with the child's exit code.
+        K2Error: it took too long or too much memory. typer.Exit: the child's exit code is not 0.
     """
     if _threads() > 1:
         work(lambda: None)
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    heard, said = os.pipe()
+    reading_end, writing_end = os.pipe()
     parent, child = os.getpid(), os.fork()
     if not child:
-        os.close(heard)
+        os.close(reading_end)
         _end_with(parent)
-        os._exit(last_words(lambda: concluded(lambda: work(lambda: _say(said)), program, debug="--debug" in sys.argv)))
-    os.close(said)
+        os._exit(
+            last_words(
+                lambda: concluded(lambda: work(lambda: _write(writing_end)), program, debug="--debug" in sys.argv)
+            )
+        )
+    os.close(writing_end)
     try:
-        code = _Watched(child, heard, bounds).wait()
+        code = _Watched(child, reading_end, bounds).wait()
     finally:
-        os.close(heard)
+        os.close(reading_end)
     if code:
         raise typer.Exit(code)
 
 
-def _say(said: int) -> None:
-    os.write(said, b".")
+def _write(writing_end: int) -> None:
+    os.write(writing_end, b".")
 
 
 class _Watched:
-    """A child that is held to its bounds. `heard`: where it says that it has begun, closed when it ends."""
+    """A child process within its bounds."""
 
-    def __init__(self, child: int, heard: int, bounds: Bounds) -> None:
+    def __init__(self, child: int, reading_end: int, bounds: Bounds) -> None:
         self._child = child
-        self._heard = heard
+        # A pipe that gets one byte when the work begins, and closes when the child ends.
+        self._reading_end = reading_end
         self._bounds = bounds
 
     def wait(self) -> int:
@@ -97,7 +101,7 @@ class _Watched:
                     if _resident_mb(self._child) - held > self._bounds.memory_mb + _SPARE_MB:
                         raise TooLarge
         except KeyboardInterrupt:
-            # On a terminal the child was told as well, and says so itself.
+            # On a terminal the child gets the signal too, and reports it itself.
             if not self._ends_within(GRACE_S):
                 os.kill(self._child, signal.SIGINT)
             if not self._ends_within(GRACE_S):
@@ -110,8 +114,8 @@ class _Watched:
 
     def _ends_within(self, seconds: float | None) -> bool:
         """Wait until the child has ended; without a limit, until it has begun or ended."""
-        ready, _, _ = select.select([self._heard], [], [], seconds)
-        return bool(ready) and not os.read(self._heard, 1)
+        ready, _, _ = select.select([self._reading_end], [], [], seconds)
+        return bool(ready) and not os.read(self._reading_end, 1)
 
     def _code(self, status: int) -> int:
         code = os.waitstatus_to_exitcode(status)

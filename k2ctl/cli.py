@@ -26,19 +26,19 @@ COMMANDS: dict[str, CommandEntry] = {
     "stack": CommandEntry("stack", "Start, inspect and stop the stack."),
     "load": CommandEntry("load", "Load trades at an exact rate, synthetic or replayed."),
     "consume": CommandEntry("consume", "Read trades, clean them and commit them, exactly once."),
-    "watch": CommandEntry("watch", "Watch level, lag, rates and what becomes of the trades."),
+    "watch": CommandEntry("watch", "Watch level, lag, rates and counts of trades."),
     "backfill": CommandEntry("backfill", "Backfill the trades that were deferred under pressure."),
     "query": CommandEntry("query", "Query trades, from years ago to this second, as one table."),
     "api": CommandEntry("api", "Queries over HTTP, and a live page."),
-    "dead-letters": CommandEntry("dead_letters", "What could not become trades: look at it, send it again."),
+    "dead-letters": CommandEntry("dead_letters", "Records that could not become trades: inspect, send again."),
     "gaps": CommandEntry("gaps", "How complete the trades are, by symbol and day."),
-    "state": CommandEntry("state", "State of the store that consumers share."),
+    "state": CommandEntry("state", "State of the store that all consumers use."),
     "lake": CommandEntry("lake", "State of the table; compaction and expiry."),
     "cost": CommandEntry("cost", "Monthly cost of a platform, line by line, with sources."),
-    "verify": CommandEntry("verify", "What Kafka acknowledged is what is stored."),
+    "verify": CommandEntry("verify", "Check that the table stores exactly what Kafka acknowledged."),
     "validate": CommandEntry("validate", "Every target of the platform, measured now."),
     "bench": CommandEntry("bench", "Benchmarks, as ratios to baselines measured in the same run."),
-    "doctor": CommandEntry("doctor", "What is wrong with this machine, the stack or the lake, and what helps."),
+    "doctor": CommandEntry("doctor", "Faults of this machine, the stack and the lake, and the repair."),
     "demo": CommandEntry("demo", "The platform's promise, live, with checks on live figures."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""
@@ -112,13 +112,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         in_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
     accept_any_text()
-    # A command that is told to go clears away what it started; those that end in their own way say how.
+    # A command that a signal ends cleans up what it started. Some commands handle the signals themselves.
     with on_signals(interrupt, *ENDING):
         return concluded(lambda: _run(arguments), NAME, debug="--debug" in arguments)
 
 
 def _run(arguments: list[str]) -> Any:
-    """Typer's own `main` would end the process by itself when a pipe is closed, and say nothing of why."""
+    """Typer's own `main` ends the process when a pipe is closed, without a message."""
     command: Any = typer.main.get_command(app)
     with command.make_context(NAME, arguments) as context:
         return command.invoke(context)

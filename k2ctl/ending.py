@@ -1,4 +1,4 @@
-"""How a command ends: errors become a line, a hint and an exit code here and nowhere else; any text can be written."""
+"""How a command ends: the only place where an error becomes a line, a hint and an exit code."""
 
 import codecs
 import os
@@ -29,19 +29,19 @@ _SIGNS_HANDLER: Final = "k2ctl-signs"
 
 
 def concluded(work: Callable[[], Any], program: str, *, debug: bool = False) -> int:
-    """Do the work of one command and return its exit code; with `debug`, an error is raised as it came."""
+    """Do the work of one command and return its exit code; with `debug`, errors are raised unchanged."""
     try:
         code = _code_of(work)
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone (`k2ctl … | head`): as for other programs, that is no failure to be told.
+        # The reader of our output has ended (`k2ctl … | head`): as in other programs, that is not reported.
         _drop_output()
         return ExitCode.READER_GONE
     except Exception as error:
         if debug:
             raise
-        return _told(error, program)
+        return _reported(error, program)
     except KeyboardInterrupt as interrupted:
         if isinstance(interrupted.__cause__, BrokenPipeError):
             _drop_output()
@@ -57,7 +57,7 @@ def _code_of(work: Callable[[], Any]) -> int:
     return int(result) if isinstance(result, int) else ExitCode.OK
 
 
-def _told(error: Exception, program: str) -> int:
+def _reported(error: Exception, program: str) -> int:
     if isinstance(error, K2Error):
         return _report(str(error), error.hint, error.exit_code)
     if isinstance(error, typer.Abort):
@@ -103,7 +103,7 @@ def _drop_output() -> None:
 
 
 def last_words(work: Callable[[], int]) -> int:
-    """The exit code of a process that ends right behind `work`, whatever it raises, with all that it has to say."""
+    """Do the work of a process that ends after it; returns its exit code. Errors are printed, output is flushed."""
     try:
         code = work()
     except BaseException:
@@ -118,7 +118,7 @@ def last_words(work: Callable[[], int]) -> int:
 
 
 def accept_any_text() -> None:
-    """Have the output take every text, whatever its encoding: signs that it lacks are spelled with those it has."""
+    """Let stdout and stderr take any text: characters that their encoding lacks are replaced by similar ones."""
     codecs.register_error(_SIGNS_HANDLER, _spelled)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -129,9 +129,9 @@ def accept_any_text() -> None:
 
 
 def in_utf8() -> None:
-    """Begin anew in UTF-8 where the locale knows nothing beyond ASCII: arguments, names of files and what they hold.
+    """Restart in UTF-8 where the locale knows only ASCII, for arguments, file names and file contents.
 
-    Python does so by itself in the locale C, unless it is told not to.
+    Python does so by itself in the locale C, unless PYTHONUTF8 forbids it.
     """
     if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
@@ -139,7 +139,7 @@ def in_utf8() -> None:
 
 
 def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
-    """One sign in other ones; bytes of a name that are no UTF-8 as they were."""
+    """The replacement of one character; bytes of a file name that are not UTF-8 stay as they are."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     sign = error.object[error.start]

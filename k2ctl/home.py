@@ -1,4 +1,4 @@
-"""The state directory: where it is, what lies in it, and the endpoints that `stack up` leaves there."""
+"""The state directory: where it is, what it contains, and the endpoints that `stack up` leaves there."""
 
 import hashlib
 import json
@@ -54,10 +54,10 @@ def private_home(prefix: str) -> Iterator[Path]:
 
 
 def socket_path(name: str) -> Path:
-    """Where a Unix socket lies: in the state directory, or in a folder of the user's own where that path is too long.
+    """The path of a Unix socket: in the state directory, or in a private folder where that path is too long.
 
     Raises:
-        StackError: another user can change what lies there.
+        StackError: another user can change the folder.
     """
     path = unchanged_by_others(state_dir()).absolute() / name
     if _fits(path):
@@ -75,10 +75,10 @@ def _fits(path: Path) -> bool:
 
 
 def cache_dir() -> Path:
-    """Downloads that can be fetched again (Kafka's jars); shared by every state directory of the user.
+    """Downloads that can be fetched again (Kafka's jars); for all state directories of the user.
 
     Raises:
-        StackError: others can change what lies there, and it would be run.
+        StackError: others can change its contents, which would be run.
     """
     return unchanged_by_others(platformdirs.user_cache_path("k2ctl"))
 
@@ -303,7 +303,7 @@ def past_epochs() -> dict[str, HighWatermarks]:
 
 
 def forget_past_epochs() -> None:
-    """The lake that they were told for is gone."""
+    """The lake that they belong to is deleted."""
     _past_epochs_file().unlink(missing_ok=True)
 
 

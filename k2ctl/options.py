@@ -1,4 +1,4 @@
-"""Option types that commands share: durations, counts, profile, engine, --json."""
+"""Option types of several commands: durations, counts, profile, engine, --json."""
 
 import re
 from decimal import Decimal
@@ -43,4 +43,4 @@ ProfileOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")]
-"""For what makes a stack of its own, and deletes it."""
+"""For commands that start a stack of their own and delete it."""

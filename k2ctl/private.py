@@ -1,4 +1,4 @@
-"""Folders that belong to this user alone, told by owner and mode and never by name."""
+"""Folders that only this user can change, recognised by owner and mode, never by name."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ def private_folder(path: Path) -> Path:
     _require(path, found.st_uid == os.geteuid(), f"belongs to the user with the number {found.st_uid}")
     _require(path, not found.st_mode & 0o077, f"is open to others (mode {found.st_mode & 0o7777:04o})")
     above = path.absolute().parent.stat().st_mode
-    _require(path, not above & stat.S_IWOTH or bool(above & stat.S_ISVTX), "lies where anybody can replace it")
+    _require(path, not above & stat.S_IWOTH or bool(above & stat.S_ISVTX), "is where anybody can replace it")
     return path
 
 
@@ -29,7 +29,7 @@ def unchanged_by_others(path: Path) -> Path:
     """A folder that only this user, or root, can write to; made with mode 0700 when missing.
 
     Raises:
-        StackError: it cannot be made, or others can change what lies in it.
+        StackError: it cannot be made, or others can change its contents.
     """
     _make(path)
     found = path.stat()

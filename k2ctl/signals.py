@@ -1,4 +1,4 @@
-"""What a signal does for as long as a block runs."""
+"""Signal handlers for the duration of a block."""
 
 import signal
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final, NoReturn
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a program: Ctrl-C, a supervisor, a terminal that is closed."""
+"""Signals that end a program: from Ctrl-C, a supervisor, a closed terminal."""
 
 ONE_S: Final = 0.5
 """`timeout` sends its signal to the process and then to its group: two that come together are one."""
@@ -15,7 +15,7 @@ ONE_S: Final = 0.5
 
 @contextmanager
 def on_signals(handler: Callable[[int, object], object], *numbers: int) -> Iterator[None]:
-    """Call `handler` on these signals, and put back what was there before. For the main thread.
+    """Call `handler` on these signals, and restore the earlier handlers at the end. For the main thread.
 
     A signal that is repeated at once is not handled again. A SIGHUP that `nohup` has ignored stays ignored; a SIGINT
     that a shell ignores for what it starts in the background does not, for a person may press Ctrl-C there.
@@ -39,7 +39,7 @@ def on_signals(handler: Callable[[int, object], object], *numbers: int) -> Itera
 
 @contextmanager
 def held_back(*numbers: int) -> Iterator[None]:
-    """Keep signals from this thread, and from the processes that it starts; they are handled when the block ends."""
+    """Block signals for this thread and for the processes that it starts; they are delivered when the block ends."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
@@ -48,9 +48,9 @@ def held_back(*numbers: int) -> Iterator[None]:
 
 
 def leave_to_parent() -> None:
-    """Ignore what ends a program: a signal for the whole process group is the parent's to answer.
+    """Ignore the ending signals: the parent handles a signal that goes to the whole process group.
 
-    For a process that was started while these were held back, so that none came in between.
+    For a process that was started while these signals were blocked, so that none arrives in between.
     """
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
@@ -58,22 +58,22 @@ def leave_to_parent() -> None:
 
 
 @contextmanager
-def closing_pipes(told: Callable[[], object]) -> Iterator[None]:
-    """A pipe that is closed once a signal has come is part of the interruption: it ended the reader too (`… | tee`).
+def closing_pipes(signalled: Callable[[], object]) -> Iterator[None]:
+    """Treat a closed pipe after a signal as the interruption: the signal ended the reader too (`… | tee`).
 
     Raises:
-        KeyboardInterrupt: it was closed, and `told` says that a signal has come.
+        KeyboardInterrupt: a pipe was closed after a signal, as `signalled` reports.
     """
     try:
         yield
     except BrokenPipeError as error:
-        if told():
+        if signalled():
             raise KeyboardInterrupt from error
         raise
 
 
 def interrupt(*_: object) -> NoReturn:
-    """End as Ctrl-C does, with everything cleared away.
+    """End as Ctrl-C does, with all cleanup.
 
     Raises:
         KeyboardInterrupt: always.

@@ -1,4 +1,4 @@
-"""What the query commands share: windows and times as people write them, and where an answer goes."""
+"""Common parts of the query commands: windows and times as people write them, and the output of answers."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_WINDOW = "15m"
 TABLE_LIMIT = 20
-"""Rows that the table format shows unless told otherwise; the other formats give all."""
+"""Rows that the table format shows by default; the other formats give all."""
 _ALL = frozenset({"0", "all", "none"})
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
@@ -72,7 +72,7 @@ def time_of(text: str) -> int:
     """An ISO time as microseconds since the epoch; UTC unless it says otherwise.
 
     Raises:
-        UsageError: it is none, or lies outside of what the table's timestamps can hold.
+        UsageError: it is no time, or is outside of the range of the table's timestamps.
     """
     try:
         moment = datetime.fromisoformat(text)

@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command()
 def backfill(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what is outstanding and where it lies; change nothing.")
+        bool, typer.Option("--dry-run", help="Show what is outstanding and where it is kept; change nothing.")
     ] = (False),
     profile: ProfileOption = "",
     as_json: JsonOption = False,

@@ -40,7 +40,8 @@ def consume(
         bool, typer.Option("--until-caught-up", help="End when everything that is there now is committed.")
     ] = False,
     rebase: Annotated[
-        bool, typer.Option("--rebase", help="Kafka was wiped on purpose: give up what it held unread, and start anew.")
+        bool,
+        typer.Option("--rebase", help="Kafka was wiped on purpose: count what was unread as lost, and start over."),
     ] = False,
     budget: Annotated[
         int | None,
@@ -67,12 +68,12 @@ def consume(
         ),
     ] = LOOPBACK,
     group: Annotated[
-        bool, typer.Option("--group", help="Share the topic with other consumers that are started so, on any machine.")
+        bool, typer.Option("--group", help="Divide the partitions with other consumers of the group, on any machine.")
     ] = False,
     name: Annotated[
         str, typer.Option(metavar="NAME", help="In a group: come back under this name, and to the same partitions.")
     ] = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Run in the background; they assignment the topic.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background, in a group.")] = False,
     replicas: Annotated[int, typer.Option(min=1, metavar="N", help="With --detach: start so many more.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,7 +137,7 @@ def consume(
 
 
 def _refuse_alone(given: dict[str, bool]) -> None:
-    """What only one consumer in the foreground can be told."""
+    """Refuse options that only a single consumer in the foreground takes."""
     for option, is_given in given.items():
         if is_given:
             raise UsageError(f"{option} is not for consumers in the background.", f"First: k2ctl consume {option}")
@@ -176,13 +177,13 @@ def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as
     measured.record_consume(totals.trades, totals.stored, totals.written_bytes, cpu_s, deferred)
     _summarise(consumer, time.monotonic() - started_s, as_json=as_json)
     if silence is not None:
-        _tell_silence(silence)
+        _report_silence(silence)
         raise typer.Exit(ExitCode.UNHEALTHY)
     if signal.SIGINT in received:
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _tell_silence(silence: "Silence") -> None:
+def _report_silence(silence: "Silence") -> None:
     """It was ended while Kafka did not answer: what was committed is all that it could do."""
     from k2ctl.console import say
 

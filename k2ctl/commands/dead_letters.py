@@ -20,7 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="What could not become trades: look at it, send it again.\n\nExample:  k2ctl dead-letters list",
+    help="Records that could not become trades: inspect them, send them again.\n\nExample:  k2ctl dead-letters list",
 )
 
 TopicOption = Annotated[str, typer.Option("--topic", metavar="NAME", help="Of this topic of trades [all topics].")]
@@ -50,7 +50,7 @@ def list_letters(
     letters = _chosen(topic, reason, since)
     newest = sorted(letters.found, key=lambda letter: letter.at_ms, reverse=True)[:limit]
     if as_json:
-        documents = {"letters": len(letters.found), "not_read": letters.not_read, "counts": counts_of(letters.found)}
+        documents = {"dead_letters": len(letters.found), "not_read": letters.not_read, "counts": counts_of(letters.found)}
         print_json(orjson.dumps({**documents, "newest": [document_of(letter) for letter in newest]}))
     else:
         out().print(letters_panel(letters, newest))
@@ -105,10 +105,10 @@ def retry(
     from k2ctl.kafka import dead_letter_box as letter_box
 
     with (state_dir() / "retry.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of two at once the second one finds what the first one sent
+        fcntl.flock(lock, fcntl.LOCK_EX)  # when two run at once, the second finds what the first has sent
         letters = _chosen(topic, reason, since).found
         ready = [letter for letter in letters if not letter.retried and not letter.cut]
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "sent": 0 if dry_run else len(ready),
             "to_send": len(ready) if dry_run else 0,
             "sent_before": sum(letter.retried for letter in letters),
@@ -119,13 +119,13 @@ def retry(
             _confirm(ready, yes=yes)
             letter_box.retry(require_endpoints(), ready)
     if as_json:
-        print_json(orjson.dumps(told))
+        print_json(orjson.dumps(document))
         return
-    for cause, number in told["by_reason"].items():
+    for cause, number in document["by_reason"].items():
         say(f"{number:,}: {cause}")
-    say(f"{len(ready):,} {'would be' if dry_run else 'were'} sent again; {told['sent_before']:,} had been before.")
-    if told["cut"]:
-        say(f"{told['cut']:,} are too large for Kafka as dead letters and were cut: ask their producer for them.")
+    say(f"{len(ready):,} {'would be' if dry_run else 'were'} sent again; {document['sent_before']:,} had been before.")
+    if document["cut"]:
+        say(f"{document['cut']:,} are too large for Kafka as dead letters and were cut: ask their producer for them.")
     if ready and not dry_run:
         say("What becomes of them: k2ctl watch --once; then: k2ctl dead-letters list --since 5m")
 

@@ -55,7 +55,7 @@ def demo(
     from k2ctl.checks.verify.proof import prove
     from k2ctl.console import err, out, print_json
     from k2ctl.demo.pacing import Pacing
-    from k2ctl.demo.story import chosen, tell
+    from k2ctl.demo.story import chosen, perform
     from k2ctl.profiles import load_profile
     from k2ctl.views.demo import Screen, verdict
     from k2ctl.views.report import report_page
@@ -71,7 +71,7 @@ def demo(
     acts = chosen(act or [])
     wait = input if pause else None
     with leaving() as leave, Screen(err() if as_json else out(), leave, screens, wait) as screen:
-        result = tell(load_profile(profile), engine, acts, Pacing(quick, pace), screen, prove)
+        result = perform(load_profile(profile), engine, acts, Pacing(quick, pace), screen, prove)
     if report is not None:
         report.write_text(report_page(result), encoding="utf-8")
         err().print(f"The report: {report}", soft_wrap=True)
@@ -92,7 +92,7 @@ def notes() -> None:
     import time
 
     from k2ctl.console import out, say
-    from k2ctl.demo.current_act import take
+    from k2ctl.demo.current_act import current_act
     from k2ctl.demo.story import ACTS, FINALE
     from k2ctl.views.acts import act_of, notes_lines, notes_view
     from k2ctl.views.live import live
@@ -101,7 +101,7 @@ def notes() -> None:
         for line in () if (act := act_of(number)) is None else notes_lines(act):
             out().print(line, soft_wrap=not out().is_terminal)
 
-    number, said = take(), None
+    number, said = current_act(), None
     if number is None:
         say("No demo runs here, so these are the notes of all acts. Beside one they follow it: k2ctl demo")
         for act in (*ACTS, FINALE):
@@ -114,7 +114,7 @@ def notes() -> None:
                 print_act(number)
             said = number
             time.sleep(NOTES_EVERY_S)
-            number = take()
+            number = current_act()
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from k2ctl.options import JsonOption
 if TYPE_CHECKING:
     from k2ctl.stack.fleet import Member
 
-SHARED_WITHIN_S = 60.0
+ASSIGNED_WITHIN_S = 60.0
 
 
 def detach(count: int, arguments: Sequence[str], *, as_json: bool) -> None:
-    """Start consumers in the background, and wait until they have shared the topic out."""
+    """Start consumers in the background, and wait until each has its partitions."""
     from k2ctl.console import say
     from k2ctl.home import require_endpoints
     from k2ctl.stack import fleet
@@ -26,8 +26,8 @@ def detach(count: int, arguments: Sequence[str], *, as_json: bool) -> None:
     with progress("k2ctl consume --detach", quiet=as_json) as report:
         report(f"starting {count}")
         names = fleet.start(endpoints, count, arguments)
-        if not fleet.until_shared(endpoints, names, SHARED_WITHIN_S, report):
-            say("They run, and have not shared the topic out yet. See: k2ctl consume status")
+        if not fleet.until_assigned(endpoints, names, ASSIGNED_WITHIN_S, report):
+            say("They run, and not every partition is assigned yet. See: k2ctl consume status")
     _show(fleet.look(endpoints), as_json=as_json)
     if not as_json:
         say("Look at them with: k2ctl consume status; stop them with: k2ctl consume stop --all")
@@ -66,10 +66,10 @@ def stop(
     endpoints = require_endpoints()
     if bool(names) == every:
         raise UsageError("Say which: names, or --all.", "See who runs: k2ctl consume status")
-    chosen = list(names) if names else [member.name for member in fleet.members(endpoints, settled=True)]
+    chosen = list(names) if names else [member.name for member in fleet.members(endpoints, started=True)]
     if not chosen and not as_json:
         say("No consumer runs in the background.")
-    _tell_ended(fleet.stop(endpoints, chosen), as_json=as_json)
+    _report_ended(fleet.stop(endpoints, chosen), as_json=as_json)
 
 
 def scale(
@@ -89,14 +89,14 @@ def scale(
     with progress("k2ctl consume scale", quiet=as_json) as report:
         report(f"to {count}")
         running, ended = fleet.scale(endpoints, count)
-        if running and not fleet.until_shared(endpoints, running, SHARED_WITHIN_S, report):
-            say("They run, and have not shared the topic out yet. See: k2ctl consume status")
+        if running and not fleet.until_assigned(endpoints, running, ASSIGNED_WITHIN_S, report):
+            say("They run, and not every partition is assigned yet. See: k2ctl consume status")
     if ended and not as_json:
-        _tell_ended(ended, as_json=False)
+        _report_ended(ended, as_json=False)
     _show(fleet.look(endpoints), as_json=as_json)
 
 
-def _tell_ended(ended: "Sequence[Member]", *, as_json: bool) -> None:
+def _report_ended(ended: "Sequence[Member]", *, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import print_json, say

@@ -25,7 +25,7 @@ def gaps(
     """How complete the trades are, in per cent by symbol and day, and what became of those that are missing.
 
     A gap is OPEN for a quarter of an hour, LOST from then on, or EXPLAINED: its trades were deferred, or the venue has
-    started to count anew. Gaps that late trades have filled are none, and what is in Kafka on its way to the table is
+    restarted its numbers. Gaps that late trades have filled are none, and what is in Kafka on its way to the table is
     not missing. Times are the exchange's.
 
     Example:  k2ctl gaps --symbol BHP --since 24h

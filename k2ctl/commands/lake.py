@@ -140,16 +140,16 @@ def expire(
             expired = len(retention.expired(found.table().metadata, clock.now_us() // 1000))
         else:
             expired = expire_snapshots(found, retention, clock)
-        collected = remove_orphans(found, age_s, clock, dry_run=dry_run)
+        removed = remove_orphans(found, age_s, clock, dry_run=dry_run)
     from k2ctl.console import out, print_json
     from k2ctl.views.lake import expiry_text
 
     if as_json:
         import orjson
 
-        print_json(orjson.dumps({"snapshots_expired": expired, "collected": collected}))
+        print_json(orjson.dumps({"snapshots_expired": expired, "orphans_removed": removed}))
     else:
-        out().print(expiry_text(expired, collected, age_s))
+        out().print(expiry_text(expired, removed, age_s))
 
 
 app.command("accept-rollback", short_help="Go on from a snapshot that the table was rolled back to.")(

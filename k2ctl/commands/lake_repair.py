@@ -61,7 +61,7 @@ def register(
 ) -> None:
     """Register the tables in the catalog again, after it was lost or turned back, from their newest metadata files.
 
-    With --metadata the table goes on from that file; what else lies at its place is given up.
+    With --metadata the table goes on from that file; other metadata at its place is given up.
 
     Example:  k2ctl lake register
     """

@@ -40,10 +40,10 @@ def load(
     ] = None,
     speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
     now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
-    duplicates: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of trades that is sent twice.")] = 0.0,
-    gaps: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share that is numbered and never sent.")] = 0.0,
+    duplicates: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction of trades that is sent twice.")] = 0.0,
+    gaps: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is numbered and never sent.")] = 0.0,
     out_of_order: Annotated[
-        float, typer.Option(min=0.0, max=0.5, help="Share that is sent after its successor.")
+        float, typer.Option(min=0.0, max=0.5, help="Fraction that is sent after its successor.")
     ] = 0.0,
     seed: Annotated[int | None, typer.Option(min=0, help="Another market than the profile's.")] = None,
     ignore_intake: Annotated[
@@ -148,7 +148,7 @@ def _beside_others() -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another load runs. Both number the same symbols: watch and gaps will tell of gaps, verify will not.")
+            say("Another load runs. Both number the same symbols: watch and gaps will show gaps, verify will not.")
         yield
 
 

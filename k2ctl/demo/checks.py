@@ -93,7 +93,10 @@ def naive_waited(naive_s: float) -> DemoCheck:
 
 
 def critical_flowed(ours_s: float | None, naive_s: float) -> DemoCheck:
-    """At the same load and the same capacity, CRITICAL trades waited less. ours_s: None when K2 result of none."""
+    """At the same load and the same capacity, CRITICAL trades waited less.
+
+    ours_s: None if K2's consumer reported no waiting time.
+    """
     claim = "K2's CRITICAL trades waited less, on the same load with the same capacity"
     if ours_s is None:
         return DemoCheck(claim, False, "K2's consumer never said how long they wait")
@@ -179,10 +182,10 @@ def honest_answer(symbol: str, answer: Answer, with_deferred: Answer) -> DemoChe
     )
 
 
-def caught_up(left: int, settled: bool) -> DemoCheck:
+def caught_up(left: int, finished: bool) -> DemoCheck:
     """Everything that was acknowledged has been seen, the kill notwithstanding."""
     claim = "the consumer caught up after it was killed"
-    return DemoCheck(claim, settled and left == 0, f"{left:,} trades are left")
+    return DemoCheck(claim, finished and left == 0, f"{left:,} trades are left")
 
 
 def gaps_found(missing: int, holes: int, withheld: int) -> DemoCheck:

@@ -1,6 +1,6 @@
 """Which act is being played, for the presenter's second terminal: a small file in the folder of the running demo.
 
-It goes with that folder, and counts only while the demo lives.
+It is deleted with that folder, and valid only while the demo runs.
 """
 
 from pathlib import Path
@@ -14,15 +14,15 @@ STARTING: Final = -1
 """The demo runs, and no act has begun."""
 
 
-def give(number: int) -> None:
-    """Say that an act begins. Called within the demo's own state directory."""
+def save_act(number: int) -> None:
+    """Write down that an act begins; the state directory is the demo's own."""
     path = state_dir() / FILE
     beside = path.with_suffix(".new")
     beside.write_text(str(number))
-    beside.replace(path)  # so that nobody reads half a file
+    beside.replace(path)  # so that no reader sees half a file
 
 
-def take() -> int | None:
+def current_act() -> int | None:
     """The number of the act that is being played, STARTING before the first; None when no demo runs."""
     folder = running()
     return None if folder is None else _number_in(folder)

@@ -71,7 +71,7 @@ def play(stage: Stage) -> None:
         stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
         stage.finish_load()
     stage.step("The load has ended: down again, one level at a time, and everything deferred is backfilled")
-    done = stage.watch(lambda tick: seen.note(tick) or settled(stage, tick))
+    done = stage.watch(lambda tick: seen.note(tick) or has_backfilled(stage, tick))
     stage.watch(lambda tick: seen.note(tick), 1.0)
     stage.check(ladder_climbed(seen.levels))
     stage.check(ladder_descended(seen.moves))
@@ -150,7 +150,7 @@ def _ask_in_the_middle(stage: Stage, window: Window) -> None:
 
 
 def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> int:
-    """Returns the moment at which another consumer began, µs UTC: the killed one's last words may be heard later."""
+    """Returns when another consumer began, µs UTC: the killed one's last status may arrive later."""
     stage.step("kill -9 of the consumer, in the middle of its work")
     stage.kill_consumer()
     left = stage.readings.counts()
@@ -168,7 +168,7 @@ def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> int:
     return returned_us
 
 
-def settled(stage: Stage, tick: Tick) -> bool:
+def has_backfilled(stage: Stage, tick: Tick) -> bool:
     """Back at NORMAL, with everything that was acknowledged in the table and nothing outstanding."""
     overview = tick.overview
     quiet = (

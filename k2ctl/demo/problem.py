@@ -17,7 +17,7 @@ BILLING: Final = Billing(
         "second, on purpose: so the burst need not be huge, and any laptop shows what a large one does.",
         "The naive one is built in for contrast. It is not slow on purpose: what it lacks is priorities. All symbols "
         "wait in one queue, so the top ten wait behind five hundred.",
-        "K2 reads the lanes of CRITICAL symbols first, and defers the long tail. It is backfilled later; act 3 "
+        "K2 reads the priority lane of CRITICAL symbols first, and defers the long tail. It is backfilled later; act 3 "
         "shows how.",
     ),
 )
@@ -42,7 +42,7 @@ def play(stage: Stage) -> None:
     stage.watch(lambda tick: worst.note(tick, stage) or not stage.loading, 600)
     stage.finish_load()
     stage.step("The load has ended; how long until the naive one has caught up with the CRITICAL trades?")
-    stage.watch(lambda tick: worst.note(tick, stage) or worst.settled(tick), stage.pacing.last(30, 3))
+    stage.watch(lambda tick: worst.note(tick, stage) or worst.is_over(tick), stage.pacing.last(30, 3))
     stage.show(
         Facts(
             "the same burst, the same capacity",
@@ -81,6 +81,6 @@ class Worst:
             self._number, self.level = tick.overview.level_number, tick.overview.level
         return False
 
-    def settled(self, tick: Tick) -> bool:
+    def is_over(self, tick: Tick) -> bool:
         """The naive consumer has nothing waiting any more."""
         return not tick.sample.naive_critical_s

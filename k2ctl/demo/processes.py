@@ -1,4 +1,4 @@
-"""The processes that an act puts on: consumers, the naive consumer, load. Each knows how to be ended."""
+"""The processes of an act: consumers, the naive consumer, load."""
 
 import signal
 import subprocess
@@ -79,7 +79,7 @@ class DemoProcess:
 class SentTotals:
     """What a load sent. distinct: different trades; the rest are retransmissions.
 
-    withheld: numbered and never sent. holes: those of them that lie between two trades of their symbol that were sent.
+    withheld: numbered and never sent. holes: those of them between two sent trades of their symbol.
     """
 
     acknowledged: int

@@ -1,4 +1,4 @@
-"""What the demo tells: acts, what they finding, what they assert, and the samples that its charts are drawn from.
+"""The result of the demo: acts with their findings and checks, and the samples that charts are drawn from.
 
 Plain data, pulled from the stage: the screen, the JSON and the report all show the same.
 """

@@ -14,7 +14,7 @@ from k2ctl.cost.lines import Component
 from k2ctl.cost.price_book import PriceBook, load_book
 from k2ctl.cost.pricing import Pricing
 from k2ctl.demo.checks import costed, drained
-from k2ctl.demo.demo_profile import unhurried
+from k2ctl.demo.pacing import unhurried
 from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import Stage
 from k2ctl.profiles import load_profile, measured
@@ -40,7 +40,7 @@ WHAT_WHEN: Final = (
     ("to try it", "embedded: only Python"),
     ("one machine, real Kafka", "k2ctl stack up --engine local, or docker"),
     ("bursts over capacity", "nothing: the ladder is on; set the tiers in the profile"),
-    ("a second consumer", "Redis for sequence state; they share a Kafka group"),
+    ("a second consumer", "Redis for sequence state; both are in one Kafka group"),
     ("a second machine", "tables in S3, catalog in PostgreSQL"),
     ("more than 8 consumers", "a table per topic: one table takes about 5 commits a second"),
     ("ids that are random", "nothing: Bloom filters take over; give them memory in the profile"),

@@ -1,4 +1,4 @@
-"""The stage of the demo: a stack of its own, the processes that an act puts on it, and what is result of them."""
+"""The stage of the demo: a stack of its own, the processes of the acts, and the result."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from k2ctl.demo.checks import DemoCheck
 from k2ctl.demo.cleanup import PREFIX, clear_leftovers, watched
-from k2ctl.demo.current_act import give
-from k2ctl.demo.demo_profile import for_the_stage, thresholds_of
-from k2ctl.demo.pacing import WAIT_AT_MOST_S, Pacing
+from k2ctl.demo.current_act import save_act
+from k2ctl.demo.pacing import WAIT_AT_MOST_S, Pacing, for_the_stage, thresholds_of
 from k2ctl.demo.processes import DemoProcess, LoadProcess, SentTotals
 from k2ctl.demo.readings import Readings
 from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Tick
@@ -47,7 +46,7 @@ def stage(profile: Profile, engine: str, pacing: Pacing, audience: Audience) -> 
 
 
 class Stage:
-    """What acts are played on. Everything result here is recorded, and shown to the audience."""
+    """What acts are played on. Every step, finding and check is recorded and shown to the audience."""
 
     def __init__(self, endpoints: Endpoints, profile: Profile, pacing: Pacing, audience: Audience) -> None:
         self.endpoints = endpoints
@@ -72,7 +71,7 @@ class Stage:
         """An act; when it is over, nothing of it runs any more."""
         self.result.acts.append(act)
         self._began_s, self._sampled_s = time.monotonic(), 0.0
-        give(act.billing.number)
+        save_act(act.billing.number)
         self._audience.begins(act)
         try:
             yield
@@ -127,12 +126,12 @@ class Stage:
         del self._processes[CONSUMER]
 
     def plan(self, rate: int, duration_s: float, **more: Any) -> LoadPlan:
-        """A load of the stage's market. more: as `plan_load`; `duplicates`, `gaps`: shares of trades."""
+        """A load of the stage's market. more: as `plan_load`; `duplicates`, `gaps`: fractions of trades."""
         faults = Faults(more.pop("duplicates", 0.0), more.pop("gaps", 0.0))
         return plan_load(self.profile, rate=rate, duration_s=duration_s, faults=faults, **more)
 
     def start_load(self, plan: LoadPlan) -> Window:
-        """Begin a load; returns the window that its trades lie in."""
+        """Begin a load; returns the window of its trades."""
         began_us = time.time_ns() // 1000
         self._load = LoadProcess(plan, self.endpoints)
         return Window(since_us=began_us)

@@ -42,7 +42,7 @@ def chosen(numbers: Sequence[int]) -> tuple[Act, ...]:
     return tuple(act for act in ACTS if not numbers or act.billing.number in numbers)
 
 
-def tell(
+def perform(
     profile: Profile, engine: str, acts: Sequence[Act], pacing: Pacing, audience: Audience, prove: Prove
 ) -> DemoResult:
     """Play acts, and reconcile at the end, on a stack of its own that is gone afterwards, however it ends.

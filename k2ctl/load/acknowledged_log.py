@@ -204,8 +204,8 @@ def write(path: Path, log: AcknowledgedLog, *, durable: bool) -> None:
     Eight bytes of magic, the CRC-32 of what follows, a line of JSON, and the bytes of the three arrays.
     """
     arrays = (log.sessions, log.intervals, log.failed)
-    head = {"label": LABEL, "run": asdict(log.run), "lengths": [len(array) for array in arrays]}
-    parts = [json.dumps(head).encode() + b"\n", *(array.tobytes() for array in arrays)]
+    header = {"label": LABEL, "run": asdict(log.run), "lengths": [len(array) for array in arrays]}
+    parts = [json.dumps(header).encode() + b"\n", *(array.tobytes() for array in arrays)]
     checksum = 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
@@ -239,14 +239,14 @@ def read(path: Path) -> AcknowledgedLog:
     if zlib.crc32(body).to_bytes(4, "little") != content[len(MAGIC) : start]:
         raise _unreadable(path, "is damaged")
     at = content.index(b"\n", start) + 1
-    head = json.loads(content[start:at])
-    if head["label"] != LABEL:
+    header = json.loads(content[start:at])
+    if header["label"] != LABEL:
         raise _unreadable(path, "was written by another version of k2ctl, whose checksums are others")
     arrays = []
-    for kind, length in zip((SENT, INTERVAL, FAILED), head["lengths"], strict=True):
+    for kind, length in zip((SENT, INTERVAL, FAILED), header["lengths"], strict=True):
         arrays.append(np.frombuffer(content, kind, length, at))
         at += length * kind.itemsize
-    return AcknowledgedLog(Run(**head["run"]), *arrays)
+    return AcknowledgedLog(Run(**header["run"]), *arrays)
 
 
 def _unreadable(path: Path, why: str) -> CheckFailed:

@@ -13,7 +13,7 @@ from k2ctl.timing import Every
 
 CONSUMER_GROUP: Final = "k2ctl"
 PAUSE_AT, RESUME_AT = 0.7, 0.5
-"""Shares of what a partition keeps, unread, at which load pauses and goes on again."""
+"""Unread fractions of what a partition keeps, at which load pauses and continues."""
 
 UNCOMPRESSED_RECORD_BYTES: Final = 133
 """What an uncompressed trade takes in the log: assumed until the client has counted what it really sends."""

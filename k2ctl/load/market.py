@@ -1,7 +1,7 @@
 """A synthetic market: seeded, endless, every trade different, every symbol numbered without holes.
 
 Symbols are drawn by Zipf's law, prices walk on the tick grid, sizes come in lots, and now and then everybody
-trades the same share. Faults can be mixed in on purpose: retransmissions, lost messages, messages out of order.
+trades the same fraction. Faults can be mixed in on purpose: retransmissions, lost messages, messages out of order.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ BURST_SHARE: Final = 0.3
 
 @dataclass(frozen=True)
 class Faults:
-    """Shares of trades, 0 to 1, that are sent twice, never sent, or sent after their successor."""
+    """Fractions of trades, 0 to 1, that are sent twice, never sent, or sent after their successor."""
 
     duplicates: float = 0.0
     gaps: float = 0.0
@@ -50,7 +50,7 @@ class SyntheticMarket:
         self._rng = np.random.default_rng([market.seed, worker])
         weights = universe.weights[ranks]
         before = [float(universe.weights[number::workers].sum()) for number in range(worker)]
-        self.share = (sum(before), 1.0 if worker == workers - 1 else sum(before) + float(weights.sum()))
+        self.fraction = (sum(before), 1.0 if worker == workers - 1 else sum(before) + float(weights.sum()))
         """This worker's part of all trades, as an interval of [0, 1]: the workers' intervals add up exactly."""
         self._draws = np.searchsorted(np.cumsum(weights / weights.sum()), (np.arange(DRAWS) + 0.5) / DRAWS).astype("u2")
         names = [universe.symbols[rank].encode() for rank in ranks]

@@ -2,7 +2,7 @@
 
 Columns, without a header: date (mm/dd/yyyy), time (Sydney local, milliseconds), price, volume, qualifiers, venue,
 buyer id. `company_info.csv` in the same folder maps a file's number to its symbol; without it the file's name is
-the symbol. Two trades that look alike in every field are two trades: each is told by its file and line.
+the symbol. Two trades that look alike in every field are two trades: file and line distinguish them.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ def _symbols(folder: Path) -> dict[str, str]:
 
 
 def _read_file(path: Path, symbol: str, universe: Universe) -> Replay:
-    """One file of one symbol. Ids are the file's hash and the line's number, so that a second replay is told."""
+    """One file of one symbol. Ids are the file's hash and the line's number, so that a second replay is recognised."""
     content = path.read_bytes()
     table, misshapen = _parse(path, content)
     line_numbers = np.setdiff1d(np.arange(1, len(table) + len(misshapen) + 1), [line.line for line in misshapen])
@@ -240,7 +240,7 @@ class ReplaySource:
         self._partition = universe.partitioner().partitions_of(self._trades["symbol"])
         self._partitions = universe.profile.topic.partitions
         self._at = 0
-        self.share = (0.0, 1.0)
+        self.fraction = (0.0, 1.0)
 
     def sessions(self) -> dict[int, bytes]:
         """The files, by the hash that is the first half of their trades' ids, with their symbols."""

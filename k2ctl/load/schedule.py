@@ -31,15 +31,15 @@ class Schedule:
         """Trades per second at a moment."""
         if not 0 <= elapsed_s < self.duration_s:
             return 0.0
-        share, rise = elapsed_s / self.duration_s, self.peak - self.rate
+        passed, rise = elapsed_s / self.duration_s, self.peak - self.rate
         if self.shape == "linear":
-            return self.rate + rise * share
+            return self.rate + rise * passed
         if self.shape == "step":
-            return self.rate + rise * math.floor(share * STEPS) / (STEPS - 1)
+            return self.rate + rise * math.floor(passed * STEPS) / (STEPS - 1)
         if self.shape == "spike":
-            return self.peak if SPIKE_FROM <= share < SPIKE_TO else self.rate
+            return self.peak if SPIKE_FROM <= passed < SPIKE_TO else self.rate
         if self.shape == "sine":
-            return self.rate + rise * (1 - math.cos(2 * math.pi * share)) / 2
+            return self.rate + rise * (1 - math.cos(2 * math.pi * passed)) / 2
         return self.rate
 
     def due(self, elapsed_s: float) -> float:
@@ -50,19 +50,19 @@ class Schedule:
         return self._integral(max(0.0, elapsed_s))
 
     def _integral(self, elapsed_s: float) -> float:
-        share, rise = elapsed_s / self.duration_s, self.peak - self.rate
+        passed, rise = elapsed_s / self.duration_s, self.peak - self.rate
         base = self.rate * elapsed_s
         if self.shape == "linear":
-            return base + rise * elapsed_s * share / 2
+            return base + rise * elapsed_s * passed / 2
         if self.shape == "step":
-            full = min(STEPS - 1, math.floor(share * STEPS))
+            full = min(STEPS - 1, math.floor(passed * STEPS))
             length_s = self.duration_s / STEPS
             risen = sum(range(full)) * length_s + full * (elapsed_s - full * length_s)
             return base + rise * risen / (STEPS - 1)
         if self.shape == "spike":
-            return base + rise * self.duration_s * min(max(0.0, share - SPIKE_FROM), SPIKE_TO - SPIKE_FROM)
+            return base + rise * self.duration_s * min(max(0.0, passed - SPIKE_FROM), SPIKE_TO - SPIKE_FROM)
         if self.shape == "sine":
-            return base + rise * (elapsed_s - self.duration_s * math.sin(2 * math.pi * share) / (2 * math.pi)) / 2
+            return base + rise * (elapsed_s - self.duration_s * math.sin(2 * math.pi * passed) / (2 * math.pi)) / 2
         return base
 
     @property

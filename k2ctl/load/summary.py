@@ -12,7 +12,7 @@ from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import Replay, ReplaySchedule
 from k2ctl.load.workers import LoadWorkers
 
-UNTOLD: Final = "a worker ended before it was told what became of them"
+UNREPORTED: Final = "a worker ended before Kafka answered for them"
 PERCENTILES: Final = (50.0, 99.0, 99.9, 100.0)
 ACCURACY_MEAN, ACCURACY_SECOND = 0.01, 0.05
 """Further from the target than this, in the mean or in any whole second, a load calls itself saturated."""
@@ -103,17 +103,17 @@ def summarise(
     )
 
 
-def _failed_by(failed: int, told: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    """The workers' reasons added up; what none of them could tell of is of a worker that ended before it could."""
+def _failed_by(failed: int, reported: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """The workers' reasons, added up; failures without a reason belong to a worker that ended too early to report."""
     reasons: dict[str, int] = {}
-    for reason, trades in (item for each in told for item in each.items()):
+    for reason, trades in (item for each in reported for item in each.items()):
         reasons[reason] = reasons.get(reason, 0) + trades
     untold = failed - sum(reasons.values())
-    return reasons | ({UNTOLD: untold} if untold > 0 else {})
+    return reasons | ({UNREPORTED: untold} if untold > 0 else {})
 
 
 def worst_second(plan: LoadPlan, reports: Any) -> float:
-    """The largest deviation from the schedule of any whole second, as a share of what was due in it."""
+    """The largest deviation from the schedule of any whole second, as a fraction of what was due in it."""
     sent: dict[int, int] = {}
     for report in reports:
         for second, count in report.per_second.items():

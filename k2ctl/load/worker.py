@@ -106,7 +106,7 @@ class Worker:
         if plan.replay is not None:
             replay = read_replay(plan.replay, universe)
             self._schedule = ReplaySchedule.of(replay, plan.speed)
-            # The last trade happens when it is sent, so that none lies in the future whatever the speed.
+            # The last trade happens when it is sent, so that none is in the future whatever the speed.
             last_us = time.time_ns() // 1000 + round(self._schedule.duration_s * 1e6)
             self._source = ReplaySource(replay, universe, last_us=last_us if plan.shift_to_now else None)
         else:
@@ -144,7 +144,7 @@ class Worker:
         self._report_every = Every(REPORT_EVERY_S)
 
     def run(self, start_s: float) -> None:
-        """Work off the schedule, which begins at a moment of the monotonic clock that all workers share.
+        """Work off the schedule, which begins at the same moment of the monotonic clock for all workers.
 
         Whatever ends it, what was sent is flushed, written down and reported.
         """
@@ -180,7 +180,7 @@ class Worker:
 
     def _part_of(self, trades: float) -> int:
         """This worker's part of a number of trades; the parts of all workers add up to the whole."""
-        low, high = self._source.share
+        low, high = self._source.fraction
         return int(math.floor(trades * high) - math.floor(trades * low))
 
     def _elapsed_s(self) -> float:

@@ -64,7 +64,7 @@ class LoadWorkers:
         self.signals.go.set()
 
     def listen(self) -> None:
-        """Take in what the workers say, for about a tenth of a second; `failure` tells of one that failed or died."""
+        """Receive the workers' reports, for about a tenth of a second; `failure` names one that failed or died."""
         for pipe in wait(list(self._open), 0.1):
             self._take(pipe)  # type: ignore[arg-type]
 
@@ -90,7 +90,7 @@ class LoadWorkers:
                 self._fail(BrokerError(report.failure, report.hint or "See: k2ctl stack status"))
 
     def _fail(self, failure: K2Error) -> None:
-        """The first one tells why; those after it may be its consequence."""
+        """The first failure; later ones may be its consequence."""
         self.failure = self.failure or failure
 
     @property

@@ -9,7 +9,7 @@ from k2ctl.home import Endpoints
 from k2ctl.stack.progress import Event
 
 Report = Callable[[Event], None]
-"""Hears what is being done; cheap, called often."""
+"""Receives each event of the work; cheap, called often."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.logs import log_lines
 from k2ctl.stack.progress import Event, Phase, note
 from k2ctl.stack.readiness import health, try_for_real
-from k2ctl.stack.replicas import settled_records, stop_processes
+from k2ctl.stack.replicas import started_records, stop_processes
 
 CATALOG_PATIENCE_S: Final = 10
 _ASKED: Final = {
@@ -51,7 +51,7 @@ class ExternalEngine:
         endpoints = self._endpoints()
         if endpoints is not None:
             report(note("stopping consumers"))
-            stop_processes([record.name for record in settled_records()])
+            stop_processes([record.name for record in started_records()])
             forget_endpoints()
         return endpoints is not None
 
@@ -122,7 +122,7 @@ def _addresses(endpoints: Endpoints) -> dict[str, str]:
 
 
 def _require_no_consumers() -> None:
-    running = [record.name for record in settled_records() if record.alive]
+    running = [record.name for record in started_records() if record.alive]
     if running:
         raise StackError(
             f"{', '.join(running)}: running with the endpoints as they were, and the profile names others now.",
@@ -148,13 +148,13 @@ def _require_all(endpoints: Endpoints, report: Report) -> None:
             if not works:
                 failed[service] = said
     if failed:
-        told = [
+        reports = [
             f"\n  {service}, {_ASKED[service].format(address)}: {failed[service]}"
             for service, address in services.items()
             if service in failed
         ]
         raise StackError(
-            f"Of {len(services)} external services {len(failed)} did not do what was asked:{''.join(told)}",
+            f"Of {len(services)} external services {len(failed)} did not do what was asked:{''.join(reports)}",
             f"Correct the section `external` of {endpoints.profile}, or ask those who run it; then again: "
             f"k2ctl stack up --engine external --profile {endpoints.profile}",
         )

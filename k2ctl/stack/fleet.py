@@ -21,10 +21,10 @@ from k2ctl.stack.logs import last_lines
 
 PREFIX: Final = "consumer-"
 STARTS_WITHIN_S: Final = 60.0
-"""How long a consumer may take to speak."""
+"""How long a consumer may take until its first status."""
 
 FIRST_WORD_S: Final = 1.5
-"""How long a look waits for consumers to speak: they do every 500 ms."""
+"""How long `look` waits for statuses; each consumer sends one every 500 ms."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class Member:
     why: str = ""
 
 
-def members(endpoints: Endpoints, *, settled: bool = False) -> list[Member]:
+def members(endpoints: Endpoints, *, started: bool = False) -> list[Member]:
     """Every consumer in the background, with nothing of what it says.
 
-    settled: once those that are starting are there.
+    started: wait until those that are starting have registered.
     """
     if endpoints.engine == "docker":
         return [
@@ -61,7 +61,7 @@ def members(endpoints: Endpoints, *, settled: bool = False) -> list[Member]:
         ]
     return [
         Member(r.name, "running" if r.alive else "exited", r.process.pid, None, r.started_at_us, done=r.done)
-        for r in (replicas.settled_records() if settled else replicas.records())
+        for r in (replicas.started_records() if started else replicas.records())
     ]
 
 
@@ -116,7 +116,7 @@ def start(endpoints: Endpoints, count: int, arguments: Sequence[str] | None = No
         if arguments is None:
             arguments = _last_arguments()
         write_atomically(_arguments_file(), orjson.dumps(list(arguments)).decode())
-        taken = {member.name for member in members(endpoints, settled=True) if member.state == "running"}
+        taken = {member.name for member in members(endpoints, started=True) if member.state == "running"}
         names = [name for n in range(1, len(taken) + count + 1) if (name := f"{PREFIX}{n}") not in taken][:count]
         if endpoints.engine != "docker":
             replicas.start_processes(names, arguments)
@@ -152,7 +152,7 @@ def stop(endpoints: Endpoints, names: Collection[str]) -> list[Member]:
 
 def scale(endpoints: Endpoints, count: int) -> tuple[list[str], list[Member]]:
     """Have `count` of them run: start more, or end those with the highest numbers; returns who runs, and who ended."""
-    found = members(endpoints, settled=True)
+    found = members(endpoints, started=True)
     running = [member.name for member in found if member.state == "running"]
     dead = [member.name for member in found if member.state != "running"]
     if count < len(running):
@@ -160,8 +160,8 @@ def scale(endpoints: Endpoints, count: int) -> tuple[list[str], list[Member]]:
     return [*running, *(start(endpoints, count - len(running)) if count > len(running) else [])], []
 
 
-def until_shared(endpoints: Endpoints, names: Collection[str], within_s: float, say: Callable[[str], None]) -> bool:
-    """Wait until these consumers hold a share each, and no partition is held twice; False when that takes too long.
+def until_assigned(endpoints: Endpoints, names: Collection[str], within_s: float, say: Callable[[str], None]) -> bool:
+    """Wait until each of these consumers has partitions, and none has two consumers; False when that takes too long.
 
     Raises:
         StackError: one of them has ended.
@@ -175,7 +175,7 @@ def until_shared(endpoints: Endpoints, names: Collection[str], within_s: float, 
                 raise StackError(f"{ended[0]} has ended.", f"See: k2ctl stack logs {ended[0]}")
             held = [part["partition"] for name in said if name.startswith(PREFIX) for part in said[name]["partitions"]]
             speaking = [name for name in names if name in said]
-            say(f"{len(speaking)} of {len(names)} speak, {len(set(held))} partitions are held")
+            say(f"{len(speaking)} of {len(names)} report, {len(set(held))} partitions are assigned")
             if len(speaking) == len(names) and held and len(held) == len(set(held)):
                 return True
         return False

@@ -12,7 +12,7 @@ from k2ctl.stack.embedded import control_socket_path
 from k2ctl.stack.engine import Report
 from k2ctl.stack.processes import stop
 from k2ctl.stack.progress import note
-from k2ctl.stack.replicas import settled_records, stop_processes
+from k2ctl.stack.replicas import started_records, stop_processes
 
 DOCKER_PATIENCE_S: Final = 2.0
 
@@ -30,7 +30,7 @@ def end_leftovers(report: Report) -> bool:
 
     An `up` that was killed leaves them, and endpoints that were damaged.
     """
-    consumers, servers = [record.name for record in settled_records() if record.alive], leftover_processes(None)
+    consumers, servers = [record.name for record in started_records() if record.alive], leftover_processes(None)
     if not consumers and not servers:
         return False
     report(note("ending what a stack has left behind"))
@@ -49,7 +49,7 @@ def _service(process: dict[str, Any]) -> str:
         return "kafka"
     if "kafka.Kafka" in words and _names(words, folder, state_dir() / "kafka" / "server.properties"):
         return "kafka"
-    # Redis writes its own command line anew, and works in the folder of its data.
+    # Redis rewrites its own command line, and works in the folder of its data.
     if "redis-server" in words[0] and Path(folder) == (state_dir() / "redis").resolve():
         return "redis"
     return ""

@@ -113,7 +113,7 @@ def _require() -> Engine:
 
 @contextmanager
 def _lock() -> Iterator[None]:
-    """One `up` or `down` at a time; the kernel lets go when the process dies."""
+    """One `up` or `down` at a time; the kernel releases the lock when the process dies."""
     with (state_dir() / "stack.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

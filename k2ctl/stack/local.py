@@ -120,7 +120,7 @@ def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
 
 
 def _configure(folder: Path) -> tuple[Path, int]:
-    """Write server.properties for this start: ports are chosen anew, data stays."""
+    """Write server.properties for this start: ports are chosen again, data stays."""
     folder.mkdir(mode=0o700, exist_ok=True)
     port, controller_port = free_port(), free_port()
     shared = (shipped("stack") / "kafka" / "server.properties").read_text()

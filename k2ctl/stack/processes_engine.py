@@ -27,7 +27,7 @@ from k2ctl.stack.logs import log_lines
 from k2ctl.stack.processes import is_alive
 from k2ctl.stack.progress import note
 from k2ctl.stack.readiness import health, wait_for_kafka
-from k2ctl.stack.replicas import settled_records, stop_processes
+from k2ctl.stack.replicas import started_records, stop_processes
 
 DATA_FOLDERS: Final = ("lake", "kafka", "redis")
 
@@ -46,7 +46,7 @@ class ProcessEngine:
     kafka_patience_s: float
 
     def up(self, profile: str, wanted: Wanted, report: Report) -> Up:
-        """See `Engine`. Processes that have died are cleared away and started anew; data is found again."""
+        """See `Engine`. Dead processes are cleared away and started again; data stays."""
         wanted.refuse_containers(self.name)
         require_unmoved()
         started_s = time.monotonic()
@@ -55,7 +55,7 @@ class ProcessEngine:
             if all(map(is_alive, existing.processes.values())):
                 return Up(existing, True, False, time.monotonic() - started_s)
             report(note("clearing away a stack that died"))
-            stop_processes([record.name for record in settled_records()])
+            stop_processes([record.name for record in started_records()])
             self.shut_down(existing)
             forget_endpoints()
             repaired = True
@@ -95,7 +95,7 @@ class ProcessEngine:
         if endpoints is not None:
             report(note("stopping"))
             # While Kafka and the catalog are there, so that what consumers have read is committed first.
-            stop_processes([record.name for record in settled_records()])
+            stop_processes([record.name for record in started_records()])
             self.shut_down(endpoints)
             forget_endpoints()
         ended = end_leftovers(report)

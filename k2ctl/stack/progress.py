@@ -23,12 +23,12 @@ class Phase(StrEnum):
     NOTE = "note"
 
 
-SETTLED: Final = {Phase.HEALTHY, Phase.RUNNING, Phase.DONE, Phase.FAILED, Phase.REMOVED}
+FINISHED: Final = {Phase.HEALTHY, Phase.RUNNING, Phase.DONE, Phase.FAILED, Phase.REMOVED}
 
 
 @dataclass(frozen=True)
 class Event:
-    """One service has come to a phase, or is still in it. share: how much of it is done, 0 to 1, where known.
+    """One service has come to a phase, or is still in it. share: the fraction that is done, 0 to 1, where known.
 
     A NOTE is about the whole stack, and names no service.
     """
@@ -46,7 +46,7 @@ def note(text: str) -> Event:
 
 @dataclass(frozen=True)
 class Row:
-    """A service on the board. seconds: when it was first and last heard of, from the board's start."""
+    """A service on the board. seconds: of its first and last event, from the board's start."""
 
     event: Event
     first_s: float
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """All services, in the order in which they were heard of."""
+    """All services, in the order of their first events."""
 
     title: str
     rows: dict[str, Row] = field(default_factory=dict)
@@ -63,15 +63,15 @@ class Board:
     elapsed_s: float = 0.0
 
     def after(self, event: Event, elapsed_s: float) -> "Board":
-        """The board once the event is heard, `elapsed_s` after the start. A settled row's clock stands still."""
+        """The board after the event, `elapsed_s` after the start. A finished row's clock stands still."""
         if event.phase is Phase.NOTE:
             return replace(self, note=event.detail, elapsed_s=elapsed_s)
         before = self.rows.get(event.service)
         first_s = elapsed_s if before is None or before.event.phase is Phase.WAITING else before.first_s
-        settled = before is not None and before.event.phase in SETTLED and event.phase in SETTLED
-        last_s = before.last_s if before is not None and settled else elapsed_s
+        finished = before is not None and before.event.phase in FINISHED and event.phase in FINISHED
+        last_s = before.last_s if before is not None and finished else elapsed_s
         return replace(self, rows={**self.rows, event.service: Row(event, first_s, last_s)}, elapsed_s=elapsed_s)
 
     def at(self, elapsed_s: float) -> "Board":
-        """The board later on, with nothing new heard."""
+        """The board later on, without a new event."""
         return replace(self, elapsed_s=elapsed_s)

@@ -1,7 +1,7 @@
 """Consumers as background processes of this machine, each under a name.
 
-A consumer takes its name by a lock that the kernel backfills when it dies, and writes down itself who it is. So none
-runs unnoticed, wherever whoever started it was killed; and one that was killed is seen as that.
+A consumer takes its name by a lock that the kernel releases when it dies, and registers itself. So none runs
+unnoticed if its starter is killed, and a killed consumer is seen as killed.
 """
 
 import fcntl
@@ -79,7 +79,7 @@ def _is_stdin(lock: IO[str]) -> bool:
         return False  # there is no stdin
 
 
-def settled_records() -> list[Record]:
+def started_records() -> list[Record]:
     """Every consumer that was written down, once those that are starting have written themselves down, or are gone."""
     limit_s = time.monotonic() + REGISTER_WITHIN_S
     while any(map(_is_starting, _folder().glob("*.lock"))) and time.monotonic() < limit_s:
@@ -209,5 +209,5 @@ def _read(path: Path) -> Record | None:
 
 def _by_number(name: str) -> tuple[str, int]:
     """consumer-10 comes after consumer-9."""
-    head, _, tail = name.rpartition("-")
-    return (head, int(tail)) if tail.isdecimal() else (name, 0)
+    prefix, _, number = name.rpartition("-")
+    return (prefix, int(number)) if number.isdecimal() else (name, 0)

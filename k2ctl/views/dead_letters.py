@@ -47,7 +47,7 @@ def letters_panel(letters: Letters, newest: Sequence[Letter]) -> RenderableType:
     if not letters.found:
         return Text("There is no dead letter." if not letters.not_read else "None of these.", style="green")
     counts = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (("letters", "right"), ("retried", "right"), ("topic", "left"), ("reason", "left")):
+    for name, justify in (("dead letters", "right"), ("retried", "right"), ("topic", "left"), ("reason", "left")):
         counts.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for one in counts_of(letters.found):
         counts.add_row(f"{one['count']:,}", f"{one['retried']:,}", one["topic"], one["reason"])

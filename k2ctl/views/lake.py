@@ -122,12 +122,12 @@ def compaction_table(done: Sequence[Compaction]) -> Table:
     return table
 
 
-def expiry_text(expired: int, collected: OrphansRemoved, age_s: float) -> str:
-    """What went, or would go."""
-    would = "would be " if collected.dry_run else ""
+def expiry_text(expired: int, removed: OrphansRemoved, age_s: float) -> str:
+    """What expiry deleted, or would delete."""
+    would = "would be " if removed.dry_run else ""
     return (
-        f"{expired:,} snapshots {would}dropped; {collected.files:,} unreachable files {would}deleted, "
-        f"{size(collected.bytes)}; {collected.young:,} younger than {seconds(age_s)} stay for now."
+        f"{expired:,} snapshots {would}dropped; {removed.files:,} unreachable files {would}deleted, "
+        f"{size(removed.bytes)}; {removed.young:,} younger than {seconds(age_s)} stay for now."
     )
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from k2ctl.console import err
 from k2ctl.home import Endpoints, without_password
 from k2ctl.stack.engine import ServiceStatus, Up
-from k2ctl.stack.progress import SETTLED, Board, Event, Phase, Row, note
+from k2ctl.stack.progress import FINISHED, Board, Event, Phase, Row, note
 from k2ctl.timing import Every
 from k2ctl.views.live import MAX_HZ
 from k2ctl.views.style import bar, seconds, size
@@ -105,7 +105,7 @@ def _detail(row: Row) -> Text:
 def _clock(row: Row, board: Board) -> Text:
     if row.event.phase is Phase.WAITING:
         return Text("")
-    until_s = row.last_s if row.event.phase in SETTLED else board.elapsed_s
+    until_s = row.last_s if row.event.phase in FINISHED else board.elapsed_s
     return Text(seconds(until_s - row.first_s), style="dim")
 
 

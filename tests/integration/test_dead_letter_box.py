@@ -126,11 +126,11 @@ def test_the_commands_list_show_and_retry(
     consume(endpoints, profile)
 
     listed = json.loads(said("list", "--json", "--limit", "1"))
-    assert (listed["dead letters"], len(listed["newest"])) == (3, 1)
+    assert (listed["dead_letters"], len(listed["newest"])) == (3, 1)
     assert listed["counts"][0] == {
         "topic": topic, "reason": "timestamp is more than 5 minutes ahead of the clock", "count": 2, "retried": 0,
     }  # fmt: skip
-    assert json.loads(said("list", "--json", "--reason", "5 minutes", "--since", "1h"))["dead letters"] == 2
+    assert json.loads(said("list", "--json", "--reason", "5 minutes", "--since", "1h"))["dead_letters"] == 2
     assert "dead-letters show PLACE" in said("list")
     shown = [json.loads(said("show", f"0:{number}", "--json")) for number in range(3)]
     by_record = {(one["partition"], one["offset"]): one for one in shown}

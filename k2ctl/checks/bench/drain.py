@@ -10,7 +10,7 @@ from k2ctl.checks.bench.kafka_tools import KafkaTools, beside
 from k2ctl.checks.bench.made import made_trades, rows_as_read
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.demo.demo_profile import unhurried
+from k2ctl.demo.pacing import unhurried
 from k2ctl.domain.topics import trades_topic
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Endpoints, state_dir

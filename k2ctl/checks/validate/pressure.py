@@ -7,7 +7,7 @@ from typing import Final
 from k2ctl.checks.validate.targets import Ground, Results, Step, Target
 from k2ctl.checks.verify.proof import prove
 from k2ctl.demo.checks import backfilled, balance_holds, ladder_climbed, ladder_descended
-from k2ctl.demo.innovations import BUDGET, RATE, Seen, settled
+from k2ctl.demo.innovations import BUDGET, RATE, Seen, has_backfilled
 from k2ctl.demo.pacing import Pacing
 from k2ctl.demo.result import ActResult, Audience, Billing
 from k2ctl.demo.stage import stage
@@ -43,7 +43,7 @@ def measure_ladder(ground: Ground, wanted: Sequence[Target]) -> Results:
         ground.say("ladder: back to NORMAL, level by level")
         built.watch(lambda tick: seen.note(tick) or not built.loading, CLIMB_AT_MOST_S)
         built.finish_load()
-        built.watch(lambda tick: seen.note(tick) or settled(built, tick), CLIMB_AT_MOST_S)
+        built.watch(lambda tick: seen.note(tick) or has_backfilled(built, tick), CLIMB_AT_MOST_S)
         built.watch(lambda tick: seen.note(tick), 1.0)
         counts = built.readings.counts()
         checks = (
@@ -89,7 +89,7 @@ def measure_kills(ground: Ground, wanted: Sequence[Target]) -> Results:
         in_the_middle = built.loading and stored > 0
         ground.say("kill: the last consumer catches up")
         built.finish_load()
-        built.watch(lambda tick: settled(built, tick), CLIMB_AT_MOST_S)
+        built.watch(lambda tick: has_backfilled(built, tick), CLIMB_AT_MOST_S)
         check = prove(built.endpoints)
         measured = f"{check.measured}; {stored:,} stored at the last kill"
         measured += "" if in_the_middle else ", which did not hit a consumer at work"

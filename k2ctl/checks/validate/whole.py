@@ -15,7 +15,7 @@ from k2ctl.cost.pricing import Pricing
 from k2ctl.demo.pacing import Pacing
 from k2ctl.demo.result import ActResult, Audience
 from k2ctl.demo.scale import SCALES
-from k2ctl.demo.story import chosen, tell
+from k2ctl.demo.story import chosen, perform
 
 COST_AT_MOST_S: Final = 2.0
 KINDS: Final = ("unit", "contract", "integration", "acceptance")
@@ -50,7 +50,7 @@ def _demo_at_most_s(ground: Ground) -> float:
 
 def measure_demo(ground: Ground, wanted: Sequence[Target]) -> Results:
     """All four acts and the reconciliation."""
-    told = tell(ground.profile, ground.engine, chosen(()), Pacing(quick=not ground.full), _Reader(ground), prove)
+    told = perform(ground.profile, ground.engine, chosen(()), Pacing(quick=not ground.full), _Reader(ground), prove)
     good = sum(check.held for check in told.checks)
     red = "".join(f"; not: {check.claim} ({check.measured})" for check in told.checks if not check.held)
     held = told.held and told.seconds < _demo_at_most_s(ground)

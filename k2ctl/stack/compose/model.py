@@ -87,7 +87,7 @@ class Nothing(_Strict):
 
 
 class SecretFile(_Strict):
-    """A secret that lies in a file of this machine, absolute once read."""
+    """A secret in a file of this machine, absolute once read."""
 
     file: Path
 

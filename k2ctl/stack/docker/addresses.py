@@ -12,7 +12,7 @@ from k2ctl.stack.compose.model import Project
 from k2ctl.stack.docker.instance import ensure_secret, write_secret
 
 INSIDE_PORTS: Final = {"kafka": 29092, "redis": 6379, "postgres": 5432, "object-store": 7070}
-"""Kafka tells clients where to go on: inside the network that is another listener than outside."""
+"""Kafka names its own address to clients: inside the network it is another listener than outside."""
 BUCKET: Final = "k2-lake"
 REGION: Final = "us-east-1"
 ENDPOINTS_FILE: Final = "endpoints"

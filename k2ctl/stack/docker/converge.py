@@ -68,7 +68,7 @@ class Convergence:
             watch.observe(
                 {name: one for name, one in self._look().items() if name not in waiting}, self.changed, self._woken
             )
-            if len(watch.settled) == len(self._services):
+            if len(watch.finished) == len(self._services):
                 return
             if time.monotonic() > deadline_s:
                 raise self._late(watch, waiting)
@@ -76,7 +76,7 @@ class Convergence:
 
     def _late(self, watch: Watch, waiting: list[str]) -> StackError:
         found, what = self._look(), f"was not ready within {self._wanted.timeout_s:.0f} s"
-        late = [name for name in self._services if name not in watch.settled and name not in waiting]
+        late = [name for name in self._services if name not in watch.finished and name not in waiting]
         if late and late[0] in found:
             return watch.failure(late[0], found[late[0]], what)
         return StackError(f"{' and '.join(late or waiting)} {what}.", "Give it longer: --timeout 5m")
@@ -108,14 +108,14 @@ class Convergence:
         """Whether what it needs is there; of one that runs once, the run of this `up` counts."""
         needs = self._services[name].depends_on.items()
         return all(
-            (needed in watch.settled or needed not in self._one_shots)
+            (needed in watch.finished or needed not in self._one_shots)
             and needed in found
             and _meets(found[needed], condition)
             for needed, condition in needs
         )
 
     def _make_current(self, name: str, one: Container | None, image: str) -> None:
-        """Keep, wake, or make the container anew."""
+        """Keep, wake, or recreate the container."""
         same = one is not None and one.image_id == image and one.config_hash == config_hash(self._project, name)
         if one is not None and (not same or self._must_run_again(name)):
             self._report(Event(Phase.STOP, name, "changed"))
@@ -133,7 +133,7 @@ class Convergence:
             self._start(name, one.id)
 
     def _must_run_again(self, name: str) -> bool:
-        """A one-shot prepares what others use; what it needs itself and was made anew has to be prepared anew."""
+        """A one-shot prepares what others use; if what it needs is recreated, it has to run again."""
         return name in self._one_shots and bool(set(self._services[name].depends_on) & set(self.changed))
 
     def _start(self, name: str, identity: str) -> None:

@@ -45,7 +45,7 @@ def ensure_volumes(client: "APIClient", instance: Instance, project: Project, na
     for volume in sorted(used):
         name = network_name(instance, volume)
         labels = {INSTANCE: instance.id, PROJECT: instance.project, "com.docker.compose.volume": volume}
-        # Docker backfills the one that is there, whoever made it: its labels tell.
+        # Docker returns the existing one, whoever made it: its labels say whose it is.
         made = client.create_volume(name, labels=labels)
         if (made.get("Labels") or {}).get(INSTANCE) != instance.id:
             raise StackError(

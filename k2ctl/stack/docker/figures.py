@@ -62,7 +62,7 @@ def _health(one: Container, details: dict[str, Any], endpoints: Endpoints | None
 
 
 def _figures(client: "APIClient", container_id: str) -> tuple[int, float]:
-    """Bytes of memory without the page cache that can be taken back, and the share of a core over a moment."""
+    """Bytes of memory without reclaimable page cache, and the fraction of a core over a moment."""
     first = client.stats(container_id, stream=False, one_shot=True)
     time.sleep(SAMPLE_S)
     second = client.stats(container_id, stream=False, one_shot=True)

@@ -1,4 +1,4 @@
-"""Images: which are there, pulling with a share of the bytes, building with the step."""
+"""Images: which are there, pulling with its fraction of bytes, building with its step."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,7 +43,7 @@ def pull(client: "APIClient", name: str, service: Service, report: Report) -> No
 
 
 def pulled_share(layers: dict[str, tuple[int, int]], line: dict[str, Any]) -> float | None:
-    """Note what a line of a pull says of a layer; the share of all bytes known so far, None before any is."""
+    """Note what a line of a pull says of a layer; the fraction of all bytes known so far, None before any is."""
     detail = line.get("progressDetail") or {}
     if line.get("status") == "Downloading" and detail.get("total"):
         layers[line["id"]] = (detail["current"], detail["total"])

@@ -60,7 +60,7 @@ def load_instance() -> Instance | None:
     """The instance of this state directory, or None before the first `up`.
 
     Raises:
-        StackError: the file is damaged; what carries which label can no longer be told.
+        StackError: the file is damaged; the label of its containers is no longer known.
     """
     path = state_dir() / "docker" / "instance.json"
     try:

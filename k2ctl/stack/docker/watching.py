@@ -21,12 +21,12 @@ Probe = Callable[[str], None]
 
 
 class Watch:
-    """Follows services until each is settled. One that runs once is settled when it exits 0."""
+    """Follows services until each is finished. A one-shot is finished when it exits 0."""
 
     def __init__(
         self, client: "APIClient", services: dict[str, Service], one_shots: set[str], probe: Probe, report: Report
     ) -> None:
-        self.settled: set[str] = set()
+        self.finished: set[str] = set()
         self._client = client
         self._services = services
         self._one_shots = one_shots
@@ -41,7 +41,7 @@ class Watch:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def observe(self, found: dict[str, Container], changed: list[str], woken: set[str]) -> None:
-        """Look at all that are not settled yet, and report each.
+        """Look at all that are not finished yet, and report each.
 
         woken: were paused; until their next health test they count as what they were before, not as failed.
 
@@ -50,7 +50,7 @@ class Watch:
         """
         for name in self._services:
             one = found.get(name)
-            if one is None or name in self.settled:
+            if one is None or name in self.finished:
                 continue
             if name in self._one_shots and one.exit_code == 0:
                 self._settle(name, Phase.DONE, changed)
@@ -76,7 +76,7 @@ class Watch:
             raise error
 
     def _settle(self, name: str, phase: Phase, changed: list[str]) -> None:
-        self.settled.add(name)
+        self.finished.add(name)
         self._report(Event(phase, name, "" if name in changed else "unchanged"))
 
     def _on_its_way(self, name: str, one: Container, fresh: bool) -> str:

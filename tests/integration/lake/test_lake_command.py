@@ -99,9 +99,9 @@ def test_expire_only_says_what_would_go(endpoints: Endpoints, capsys: pytest.Cap
     stray = Path(endpoints.warehouse.removeprefix("file://")) / "market_data/trades/data/stray.parquet"
     stray.write_bytes(b"stray")
     young = json.loads(run(capsys, "expire", "--json")[1])
-    assert young["collected"] == {"files": 0, "bytes": 0, "young": 1, "dry_run": False}
+    assert young["orphans_removed"] == {"files": 0, "bytes": 0, "young": 1, "dry_run": False}
     planned = json.loads(run(capsys, "expire", "--older-than", "0", "--dry-run", "--json")[1])
-    assert (planned["collected"]["files"], stray.exists()) == (1, True)
+    assert (planned["orphans_removed"]["files"], stray.exists()) == (1, True)
     code, out, _ = run(capsys, "expire", "--older-than", "0")
     assert (code, stray.exists()) == (ExitCode.OK, False)
     assert "1 unreachable files deleted" in out

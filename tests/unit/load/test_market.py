@@ -50,7 +50,7 @@ def test_workers_share_the_symbols_and_the_trades() -> None:
     symbols = [set(m.take(5000, NOW_US, NOW_US).trades["symbol"].tolist()) for m in markets]
     assert not symbols[0] & symbols[1]
     assert not symbols[1] & symbols[2]
-    edges = [edge for market in markets for edge in market.share]
+    edges = [edge for market in markets for edge in market.fraction]
     assert (edges[0], edges[-1]) == (0.0, 1.0)
     assert edges[1::2][:-1] == pytest.approx(edges[2::2])
 
