@@ -50,7 +50,11 @@ def list_letters(
     letters = _chosen(topic, reason, since)
     newest = sorted(letters.found, key=lambda letter: letter.at_ms, reverse=True)[:limit]
     if as_json:
-        documents = {"dead_letters": len(letters.found), "not_read": letters.not_read, "counts": counts_of(letters.found)}
+        documents = {
+            "dead_letters": len(letters.found),
+            "not_read": letters.not_read,
+            "counts": counts_of(letters.found),
+        }
         print_json(orjson.dumps({**documents, "newest": [document_of(letter) for letter in newest]}))
     else:
         out().print(letters_panel(letters, newest))
