@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlparse
 
 from k2ctl.domain.topics import TABLE
-from k2ctl.errors import BrokerError, K2Error, NotAllowed, StackError, UnknownTable
+from k2ctl.errors import BrokerError, K2Error, LakeError, NotAllowed, StackError, UnknownTable
 from k2ctl.home import Endpoints
 from k2ctl.kafka.probe import round_trip
 from k2ctl.stack.redis_server import ping
@@ -71,14 +71,23 @@ def health(endpoints: Endpoints, service: str) -> str:
     """`healthy`, or what is wrong, for a service that `try_for_real` knows."""
     try:
         try_for_real(endpoints, service)
-        if service in ("catalog", "postgres"):
-            from k2ctl.lake.probe import require_known_tables
-
-            require_known_tables(endpoints)
-    except UnknownTable as error:
-        return f"{error} {error.hint}"
     except NotAllowed:
-        return "healthy"  # it answered; what it lets this user do is between the two
+        pass  # it answered; what it lets this user do is between the two
     except K2Error as error:
         return str(error)
+    return _forgotten_tables(endpoints) if service in ("catalog", "postgres") else "healthy"
+
+
+def _forgotten_tables(endpoints: Endpoints) -> str:
+    """What to say of a catalog that answers and does not know the tables of its warehouse; else `healthy`."""
+    from k2ctl.lake.probe import require_known_tables
+
+    try:
+        require_known_tables(endpoints)
+    except UnknownTable as error:
+        return f"{error} {error.hint}"
+    except LakeError:
+        return (
+            "healthy"  # the warehouse has a row of its own, and what is wrong with a table is no fault of the catalog
+        )
     return "healthy"

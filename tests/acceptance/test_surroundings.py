@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,9 +80,17 @@ def test_consumers_speak_and_reference_data_is_read_where_others_have_made_these
     member = json.loads(run("consume", "status", "--json").stdout)[0]
     assert (member["state"], member["level"]) == ("running", "NORMAL")
     assert json.loads(run("load", "--rate", "1k", "--duration", "1", "--json").stdout)["trades_acknowledged"] == 1000
+    limit_s = time.monotonic() + 60
+    while (stored := references()) < 500 and time.monotonic() < limit_s:
+        time.sleep(0.5)
     run("consume", "stop", "--all")
+    assert stored == 500
+
+
+def references() -> int:
+    """How many symbols the reference table holds."""
     rows = run("query", "sql", "SELECT count(*) AS n FROM reference", "--format", "json")
-    assert json.loads(rows.stdout)[0]["n"] == 500
+    return int(json.loads(rows.stdout)[0]["n"]) if rows.returncode == 0 else 0
 
 
 def test_a_relative_profile_is_found_from_every_folder(profile: Path, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_what_was_refused_is_named_by_symbol_and_number(endpoints: Endpoints, pr
     error = failed([result])
     assert error is not None
     assert str(error).startswith("3 trades were refused")
-    assert f"{topic_of(profile)}.dlq" in error.hint
+    assert f"k2ctl dead-letters list --topic {topic_of(profile)}" in error.hint
 
 
 def test_of_a_kafka_that_is_gone_the_stored_is_found_and_the_unread_is_missing(
