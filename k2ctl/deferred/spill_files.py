@@ -6,10 +6,8 @@ their identity in Kafka. A frame that is torn or flipped is skipped; the frames 
 
 import errno
 import logging
-import struct
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -17,6 +15,7 @@ import pyarrow as pa
 
 from k2ctl.clock import Clock
 from k2ctl.deferred.admission import Admission
+from k2ctl.domain.checked_file import bodies_of, framed
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.domain.tally import Tally
@@ -28,11 +27,10 @@ from k2ctl.lake.snapshots import Pinned
 
 LOG: Final = logging.getLogger("k2ctl.deferred")
 
-MAGIC: Final = b"K2SPILL1"
+MAGIC: Final = b"K2SPILL2"
 FRAME_ROWS: Final = 10_000
 SUFFIX: Final = "k2spill"
 
-_HEADER: Final = struct.Struct("<8sII")
 _SCHEMA: Final = pa.schema(
     [
         pa.field("trade", pa.binary(TRADE.message.itemsize), nullable=False),
@@ -129,11 +127,12 @@ def encode_spill(rows: Rows) -> bytes:
 def decode_spill(content: bytes, topic: str, epoch: str) -> tuple[Rows, bool]:
     """The rows of every good frame, and whether the whole file was good."""
     parts, intact = [], True
-    for batch in _good_frames(content):
-        if batch is None:
+    for body in bodies_of(MAGIC, content):
+        if body is None:
             intact = False
         else:
-            parts.append(_rows(batch, topic, epoch))
+            with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+                parts.append(_rows(reader.read_next_batch(), topic, epoch))
     return (Rows.concatenate(parts) if parts else Rows.empty(topic, epoch)), intact
 
 
@@ -146,32 +145,7 @@ def _frame(rows: Rows) -> bytes:
     with pa.ipc.new_stream(sink, _SCHEMA, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_batch(batch)
     payload: bytes = sink.getvalue().to_pybytes()
-    return _HEADER.pack(MAGIC, len(payload), zlib.crc32(payload)) + payload
-
-
-def _good_frames(content: bytes) -> Iterator[pa.RecordBatch | None]:
-    """Each good frame; None for each stretch of damage."""
-    at = 0
-    while at < len(content):
-        payload = _payload(content, at)
-        if payload is None:
-            yield None
-            found = content.find(MAGIC, at + 1)
-            at = len(content) if found < 0 else found
-        else:
-            with pa.ipc.open_stream(payload) as reader:
-                yield reader.read_next_batch()
-            at += _HEADER.size + len(payload)
-
-
-def _payload(content: bytes, at: int) -> bytes | None:
-    """The Arrow stream of the frame at a position, if there is a whole one."""
-    if len(content) - at < _HEADER.size:
-        return None
-    magic, length, checksum = _HEADER.unpack_from(content, at)
-    payload = content[at + _HEADER.size : at + _HEADER.size + length]
-    good = magic == MAGIC and len(payload) == length and zlib.crc32(payload) == checksum
-    return payload if good else None
+    return framed(MAGIC, payload)
 
 
 def _rows(batch: pa.RecordBatch, topic: str, epoch: str) -> Rows:

@@ -5,7 +5,6 @@ they cover; whoever loads it adds the rows of later ones. Nothing here is the tr
 from the table.
 """
 
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,9 +12,11 @@ from typing import Any, Final
 import orjson
 from pyiceberg.table import Table
 
+from k2ctl.domain.checked_file import body_of, framed
 from k2ctl.lake.side_folder import DEDUP, SideFolder
 
 INDEX_SUFFIX: Final = ".index.json"
+MAGIC: Final = b"K2DEDUPI"
 _VERSION: Final = 2
 
 
@@ -87,7 +88,7 @@ class DedupFolder:
         """Make an index the one of its topic. Raises OSError when the store does not take it."""
         name = index_name(index.topic, index.member)
         document = orjson.dumps({"version": _VERSION, **_document(index)})
-        self._folder.put(DEDUP, name, b"%08x %s" % (zlib.crc32(document), document))
+        self._folder.put(DEDUP, name, framed(MAGIC, document))
 
     def index(self, topic: str, member: str = "") -> DedupIndex | None:
         """The index of a topic, or of a member of its group; None when there is none, or none that can be read."""
@@ -120,12 +121,9 @@ def _is_of(name: str, topic: str) -> bool:
 
 
 def parse_index(content: bytes) -> DedupIndex | None:
-    """An index from its file, a checksum and a JSON object; None when it is damaged or of another version."""
-    checksum, _, text = content.partition(b" ")
+    """An index from its file, a checked frame of a JSON object; None when it is damaged or of another version."""
     try:
-        if int(checksum, 16) != zlib.crc32(text):
-            return None
-        document: dict[str, Any] = orjson.loads(text)
+        document: dict[str, Any] = orjson.loads(body_of(MAGIC, content))
         if document.pop("version") != _VERSION:
             return None
         chunks = tuple(SavedChunk(**chunk) for chunk in document.pop("chunks"))

@@ -11,7 +11,6 @@ it had sent until then, marked as unfinished, and a lower bound of what was ackn
 import json
 import os
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from k2ctl.domain.checked_file import body_of, frame_header
 from k2ctl.domain.checksum import LABEL, checksums, sessions_and_numbers
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import acknowledged_log_dir
@@ -33,7 +33,7 @@ SETTLE_AFTER: Final = 64
 """Batches whose stretches are joined at once: some milliseconds, and some hundred KB until then."""
 
 SUFFIX: Final = ".log"
-MAGIC: Final = b"K2TRUTH2"
+MAGIC: Final = b"K2ACKLG3"
 
 INTERVAL: Final = np.dtype([("session", "u8"), ("low", "u8"), ("high", "u8"), ("sum", "u8")])
 """Numbers low to high of a session, all of them, and the sum of their trades' checksums."""
@@ -201,18 +201,15 @@ def _continued(intervals: np.ndarray) -> np.ndarray:
 def write(path: Path, log: AcknowledgedLog, *, durable: bool) -> None:
     """Replace a file in one step. durable: also against a loss of power.
 
-    Eight bytes of magic, the CRC-32 of what follows, a line of JSON, and the bytes of the three arrays.
+    One checked frame: a line of JSON, and the bytes of the three arrays.
     """
     arrays = (log.sessions, log.intervals, log.failed)
-    header = {"label": LABEL, "run": asdict(log.run), "lengths": [len(array) for array in arrays]}
-    parts = [json.dumps(header).encode() + b"\n", *(array.tobytes() for array in arrays)]
-    checksum = 0
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
+    description = {"label": LABEL, "run": asdict(log.run), "lengths": [len(array) for array in arrays]}
+    parts = [json.dumps(description).encode() + b"\n", *(array.tobytes() for array in arrays)]
     temporary = path.with_suffix(".new")
     try:
         with temporary.open("wb") as file:
-            file.writelines([MAGIC, checksum.to_bytes(4, "little"), *parts])
+            file.writelines([frame_header(MAGIC, *parts), *parts])
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -232,21 +229,20 @@ def read(path: Path) -> AcknowledgedLog:
         content = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, f"cannot be read: {error.strerror}") from error
-    start = len(MAGIC) + 4
-    body = memoryview(content)[start:]
-    if not content.startswith(MAGIC):
-        raise _unreadable(path, "is damaged, or was written by another version of k2ctl")
-    if zlib.crc32(body).to_bytes(4, "little") != content[len(MAGIC) : start]:
-        raise _unreadable(path, "is damaged")
-    at = content.index(b"\n", start) + 1
-    header = json.loads(content[start:at])
-    if header["label"] != LABEL:
+    try:
+        body = body_of(MAGIC, content)
+    except ValueError as error:
+        other = "" if content.startswith(MAGIC) else ", or was written by another version of k2ctl"
+        raise _unreadable(path, f"is damaged{other}") from error
+    first, _, _ = bytes(body).partition(b"\n")
+    description, at = json.loads(first), len(first) + 1
+    if description["label"] != LABEL:
         raise _unreadable(path, "was written by another version of k2ctl, whose checksums are others")
     arrays = []
-    for kind, length in zip((SENT, INTERVAL, FAILED), header["lengths"], strict=True):
-        arrays.append(np.frombuffer(content, kind, length, at))
+    for kind, length in zip((SENT, INTERVAL, FAILED), description["lengths"], strict=True):
+        arrays.append(np.frombuffer(body, kind, length, at))
         at += length * kind.itemsize
-    return AcknowledgedLog(Run(**header["run"]), *arrays)
+    return AcknowledgedLog(Run(**description["run"]), *arrays)
 
 
 def _unreadable(path: Path, why: str) -> CheckFailed:

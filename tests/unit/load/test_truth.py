@@ -1,7 +1,6 @@
 """What a load writes down: intervals with sums, whatever the batches were; and files that are whole or refused."""
 
 import json
-import zlib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.domain.checked_file import body_of, framed
 from k2ctl.domain.checksum import checksums, sessions_and_numbers
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import acknowledged_log_dir
@@ -139,9 +139,9 @@ def test_a_byte_that_was_changed_or_is_gone_anywhere_is_told_with_the_file_and_w
 def test_what_another_version_wrote_is_refused_and_not_taken_for_altered() -> None:
     path = recorded_file()
     content = path.read_bytes()
-    head, arrays = content[len(MAGIC) + 4 :].split(b"\n", 1)
+    head, arrays = bytes(body_of(MAGIC, content)).split(b"\n", 1)
     body = json.dumps({**json.loads(head), "label": "of old"}).encode() + b"\n" + arrays
-    path.write_bytes(MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
+    path.write_bytes(framed(MAGIC, body))
     with pytest.raises(CheckFailed, match="another version"):
         read(path)
     np.savez(path.with_suffix(".npz"), run=np.zeros(3))
