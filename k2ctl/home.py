@@ -1,19 +1,17 @@
-"""The state directory: where it is, what it contains, and the endpoints that `stack up` leaves there."""
+"""The state directory: where it is, and that it was not moved; and the files that are shipped with the package."""
 
 import hashlib
-import json
 import os
-import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import platformdirs
 
-from k2ctl.errors import NotRunning, StackError
+from k2ctl.errors import StackError
+from k2ctl.files import write_atomically
 from k2ctl.private import make_private, private_folder, unchanged_by_others
 
 SOCKET_PATH_LIMIT: Final = 100
@@ -89,135 +87,6 @@ def shipped(kind: str) -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / kind
 
 
-class ProcessId(NamedTuple):
-    """A process for as long as it lives: its number is used again, its number and start time are not."""
-
-    pid: int
-    created_s: float
-
-
-HIDDEN: Final = "…"
-_SECRET: Final = re.compile(r"secret|session-token|password|passphrase|key-id|key\.pem|bearer\.config")
-
-
-def is_secret(name: str) -> bool:
-    """Whether a setting of that name holds what nobody else may see."""
-    return _SECRET.search(name) is not None
-
-
-def _without_secrets(settings: Mapping[str, str]) -> dict[str, str]:
-    return {name: HIDDEN if is_secret(name) else value for name, value in settings.items()}
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown: `postgresql://k2:…@host/catalog`."""
-    bare = re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", rf"\1:{HIDDEN}@", url)
-    return re.sub(
-        r"([?&])([^=&#]+)=[^&#]*",
-        lambda found: f"{found[1]}{found[2]}={HIDDEN}" if is_secret(found[2]) else found[0],
-        bare,
-    )
-
-
-@dataclass(frozen=True)
-class Endpoints:
-    """Where the running stack answers. Written by `stack up`, read by every other command.
-
-    `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id tell.
-    `processes` maps a service to its process, for `status`, `logs` and `down`. `storage` holds what Iceberg's file IO
-    needs to reach the warehouse (`s3.endpoint`, `s3.access-key-id`, `s3.secret-access-key`, `s3.region`,
-    `s3.force-virtual-addressing`); empty for local files. `kafka` holds what librdkafka's clients need to reach Kafka
-    (`security.protocol`, `sasl.password`, …); empty for plain text. What may hold a password stays out of the repr.
-    """
-
-    engine: str
-    bootstrap_servers: str
-    catalog_uri: str = field(repr=False)
-    warehouse: str
-    state_url: str = field(default="memory://", repr=False)
-    control_socket: str | None = None
-    epoch: str | None = None
-    profile: str = "laptop"
-    started_at_us: int = 0
-    processes: dict[str, "ProcessId"] = field(default_factory=dict)
-    storage: dict[str, str] = field(default_factory=dict, repr=False)
-    kafka: dict[str, str] = field(default_factory=dict, repr=False)
-
-    def shown(self) -> "Endpoints":
-        """The same for people's eyes and scripts' logs: without passwords and keys."""
-        return replace(
-            self,
-            catalog_uri=without_password(self.catalog_uri),
-            state_url=without_password(self.state_url),
-            storage=_without_secrets(self.storage),
-            kafka=_without_secrets(self.kafka),
-        )
-
-
-def _endpoints_file() -> Path:
-    """`K2CTL_ENDPOINTS` names it where another process wrote it: in a container, as a secret. Else the state's own."""
-    configured = os.environ.get("K2CTL_ENDPOINTS")
-    return Path(configured) if configured else state_dir() / "endpoints.json"
-
-
-def save_endpoints(endpoints: Endpoints) -> None:
-    """Replace the endpoints in one step, so that a reader never sees half a file."""
-    write_atomically(_endpoints_file(), json.dumps(asdict(endpoints), indent=2))
-
-
-def load_endpoints() -> Endpoints | None:
-    """The endpoints that the last `stack up` left, or None; says nothing of whether the stack still lives."""
-    try:
-        raw = read_object(_endpoints_file())
-        raw["processes"] = {
-            service: ProcessId(int(pid), float(created_s))
-            for service, (pid, created_s) in raw.get("processes", {}).items()
-        }
-        return Endpoints(**{f.name: _checked(f.name, raw[f.name]) for f in fields(Endpoints) if f.name in raw})
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise StackError(
-            f"{_endpoints_file()} cannot be read: {error}", "Repair it with: k2ctl stack down && k2ctl stack up"
-        ) from error
-
-
-def _checked(name: str, value: Any) -> Any:
-    """A member of the file of endpoints, if it is of the kind that it must be."""
-    kinds = {"processes": ProcessId, "storage": str, "kafka": str}
-    if name in kinds:
-        fits = isinstance(value, dict) and all(isinstance(one, kinds[name]) for one in value.values())
-    elif name == "started_at_us":
-        fits = isinstance(value, int)
-    else:
-        fits = isinstance(value, str) or (value is None and name in ("control_socket", "epoch"))
-    if not fits:
-        raise ValueError(f"{name} is not what `stack up` writes there")
-    return value
-
-
-def load_endpoints_or_nothing() -> Endpoints | None:
-    """The endpoints, or None; a damaged file is removed, since whoever asks is about to put things right."""
-    with suppress(StackError):
-        return load_endpoints()
-    forget_endpoints()
-    return None
-
-
-def require_endpoints() -> Endpoints:
-    """The endpoints of the stack.
-
-    Raises:
-        NotRunning: there are none.
-        StackError: the state directory is not where it was.
-    """
-    endpoints = load_endpoints()
-    if endpoints is None:
-        raise NotRunning
-    require_unmoved()
-    return endpoints
-
-
 def _place_file() -> Path:
     return state_dir() / "place"
 
@@ -254,11 +123,6 @@ def require_unmoved() -> None:
         )
 
 
-def forget_endpoints() -> None:
-    """The stack is down."""
-    _endpoints_file().unlink(missing_ok=True)
-
-
 def acknowledged_log_dir() -> Path:
     """Where loads write down what Kafka acknowledged; made when missing."""
     path = state_dir() / "acknowledged"
@@ -270,79 +134,3 @@ def forget_acknowledged_log() -> None:
     """The lake that it was written for is gone."""
     for path in acknowledged_log_dir().iterdir():
         path.unlink(missing_ok=True)
-
-
-HighWatermarks = dict[str, dict[int, int]]
-"""topic → partition → high watermark"""
-
-_PAST_EPOCHS_KEPT = 100
-_MOST_DIGITS: Final = 20
-
-
-def _past_epochs_file() -> Path:
-    return state_dir() / "past_epochs.json"
-
-
-def save_past_epoch(epoch: str, marks: HighWatermarks) -> None:
-    """Write down how far an embedded Kafka has come that is about to go, so that what was unread counts as lost."""
-    epochs = {**past_epochs(), epoch: marks}
-    kept = dict(list(epochs.items())[-_PAST_EPOCHS_KEPT:])
-    write_atomically(_past_epochs_file(), json.dumps(kept))
-
-
-def past_epochs() -> dict[str, HighWatermarks]:
-    """How far each embedded Kafka had come when it was stopped, oldest first; one that was killed is not in it."""
-    try:
-        raw = json.loads(_past_epochs_file().read_text())
-        return {
-            epoch: {topic: {int(p): high for p, high in highs.items()} for topic, highs in topics.items()}
-            for epoch, topics in raw.items()
-        }
-    except (OSError, ValueError, AttributeError):
-        return {}
-
-
-def forget_past_epochs() -> None:
-    """The lake that they belong to is deleted."""
-    _past_epochs_file().unlink(missing_ok=True)
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A small file of ours that holds one JSON object.
-
-    Raises:
-        OSError: it cannot be read. ValueError: whatever else is wrong with it.
-    """
-    try:
-        found = json.loads(path.read_bytes(), object_pairs_hook=_each_once, parse_int=_small_int)
-    except RecursionError as error:
-        raise ValueError("it is nested without end") from error
-    if not isinstance(found, dict):
-        raise ValueError("it holds no object")
-    return found
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key[:40]!r} stands there twice")
-        found[key] = value
-    return found
-
-
-def _small_int(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
-        raise ValueError(f"a number has {len(digits)} digits")
-    return int(digits)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that readers see the old text or the new, also across a crash; mode 0600."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

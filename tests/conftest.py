@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
-from k2ctl.home import Endpoints
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
 from tests import docker_engine

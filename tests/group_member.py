@@ -5,7 +5,7 @@ import time
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.profiles import Profile
 
 

@@ -7,8 +7,9 @@ import uuid
 from pathlib import Path
 from typing import Final
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, StackError
-from k2ctl.home import Endpoints, shipped
+from k2ctl.home import shipped
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.stack.local import free_port, kafka_libraries
 from tests.postgres_server import Missing

@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.domain.trade import DECIMAL_ONE, REFERENCE, TRADE, frames
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.clients import producer_config
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile, load_profile

@@ -35,7 +35,7 @@ def api(
     and then  curl "http://127.0.0.1:8700/v1/trades/recent?symbol=BHP&limit=3"
     """
     from k2ctl.api.settings import Keys, Limits, Settings
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
 
     limits = Limits(per_address=per_address)
     settings = Settings(host, port, Keys.load(key_file), tuple(name or ()), limits)

@@ -7,7 +7,7 @@ import typer
 from k2ctl.options import JsonOption, ProfileOption
 
 if TYPE_CHECKING:
-    from k2ctl.home import Endpoints
+    from k2ctl.endpoints import Endpoints
     from k2ctl.profiles import Profile
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -30,7 +30,7 @@ def backfill(
     from k2ctl.commands.consume import run_consumer
     from k2ctl.consume.consumer import Consumer
     from k2ctl.consume.plan import ConsumerPlan
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.profiles import load_profile
 
     endpoints = require_endpoints()

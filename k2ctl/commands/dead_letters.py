@@ -105,7 +105,8 @@ def retry(
     import orjson
 
     from k2ctl.console import print_json, say
-    from k2ctl.home import require_endpoints, state_dir
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import state_dir
     from k2ctl.kafka import dead_letter_box as letter_box
 
     with (state_dir() / "retry.lock").open("w") as lock:
@@ -153,7 +154,7 @@ def _confirm(letters: "list[Letter]", *, yes: bool) -> None:
 
 
 def _chosen(topic: str, reason: str, since_s: float | None) -> "Letters":
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.kafka.dead_letter_box import read_letters
 
     letters = read_letters(require_endpoints(), topic)

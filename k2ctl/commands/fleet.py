@@ -18,7 +18,7 @@ ASSIGNED_WITHIN_S = 60.0
 def detach(count: int, arguments: Sequence[str], *, as_json: bool) -> None:
     """Start consumers in the background, and wait until each has its partitions."""
     from k2ctl.console import say
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.stack import fleet
     from k2ctl.views.stack import progress
 
@@ -39,7 +39,7 @@ def status(as_json: JsonOption = False) -> None:
     Example:  k2ctl consume status --json
     """
     from k2ctl.console import say
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.stack import fleet
 
     found = fleet.look(require_endpoints())
@@ -60,7 +60,7 @@ def stop(
     Example:  k2ctl consume stop consumer-2
     """
     from k2ctl.console import say
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.stack import fleet
 
     endpoints = require_endpoints()
@@ -81,7 +81,7 @@ def scale(
     Example:  k2ctl consume scale 3
     """
     from k2ctl.console import say
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.stack import fleet
     from k2ctl.views.stack import progress
 

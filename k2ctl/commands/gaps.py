@@ -36,7 +36,7 @@ def gaps(
 
     from k2ctl.console import err, out, print_json
     from k2ctl.domain.window import Window
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.query.session import Session
     from k2ctl.views.sequence import gaps_panel
 

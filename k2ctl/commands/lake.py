@@ -11,7 +11,7 @@ from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, parse_duration
 
 if TYPE_CHECKING:
-    from k2ctl.home import Endpoints
+    from k2ctl.endpoints import Endpoints
     from k2ctl.lake.catalog import Lake
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -41,7 +41,7 @@ def status(as_json: JsonOption = False) -> None:
     Example:  k2ctl lake status --json
     """
     from k2ctl.clock import SystemClock
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.lake.maintenance.status import status_of
 
     with opened(require_endpoints()) as found:
@@ -76,7 +76,7 @@ def compact(
     wanted = parse_hour(hour) if hour else None
 
     from k2ctl.clock import SystemClock
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
     from k2ctl.lake.maintenance.size_tiers import due
     from k2ctl.profiles import load_profile
@@ -125,7 +125,7 @@ def expire(
     Example:  k2ctl lake expire --dry-run
     """
     from k2ctl.clock import SystemClock
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.lake.maintenance.maintainer import expire as expire_snapshots
     from k2ctl.lake.maintenance.orphans import remove_orphans
     from k2ctl.lake.retention import SnapshotRetention

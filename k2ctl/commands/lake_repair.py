@@ -20,7 +20,7 @@ def accept_rollback(yes: YesOption = False) -> None:
     from k2ctl.clock import SystemClock
     from k2ctl.commands.lake import opened
     from k2ctl.console import err, say
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.lake.rollback import accept, look
     from k2ctl.views.lake import rollback_panel
 
@@ -40,7 +40,7 @@ def undo_rollback(yes: YesOption = False) -> None:
     from k2ctl.clock import SystemClock
     from k2ctl.commands.lake import opened
     from k2ctl.console import say
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.lake.rollback import look_back, undo
 
     with opened(require_endpoints()) as lake:
@@ -67,7 +67,7 @@ def register(
     """
     from k2ctl.commands.lake import opened
     from k2ctl.console import say
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.lake.registering import plan
     from k2ctl.lake.registering import register as carry_out
 

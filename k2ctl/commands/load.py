@@ -71,7 +71,7 @@ def load(
 
     from k2ctl.commands.consume import stop_on_signals
     from k2ctl.console import out, print_json
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.load.generator import run_load
     from k2ctl.load.market import Faults
     from k2ctl.load.plan import plan_load

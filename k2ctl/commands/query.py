@@ -84,7 +84,7 @@ def recent(
 
     from dataclasses import replace
 
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints()) as session:
@@ -137,7 +137,7 @@ def ohlcv(
 
     from dataclasses import replace
 
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints()) as session:
@@ -181,7 +181,7 @@ def sql(
 
     # Whatever starts threads is imported in the child.
     def answer(begun: Callable[[], None]) -> None:
-        from k2ctl.home import require_endpoints
+        from k2ctl.endpoints import require_endpoints
         from k2ctl.query.session import Session
         from k2ctl.query.sql import SqlLimits
         from k2ctl.query.sql import sql as run
@@ -235,7 +235,7 @@ def explain(
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.query.session import Session
     from k2ctl.views.query import plan_table
 

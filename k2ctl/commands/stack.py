@@ -89,7 +89,8 @@ def status(as_json: JsonOption = False) -> None:
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.home import load_endpoints, without_password
+    from k2ctl.endpoints import load_endpoints
+    from k2ctl.redact import without_password
     from k2ctl.stack.lifecycle import status as ask
     from k2ctl.views.stack import status_table
 
@@ -142,7 +143,8 @@ def down(
     Example:  k2ctl stack down
     """
     from k2ctl.console import say
-    from k2ctl.home import load_endpoints_or_nothing, state_dir
+    from k2ctl.endpoints import load_endpoints_or_nothing
+    from k2ctl.home import state_dir
     from k2ctl.stack.lifecycle import down as stop
     from k2ctl.views.stack import service_progress
 

@@ -34,7 +34,7 @@ def stats(
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.profiles import load_profile, state_address
     from k2ctl.sequence.store_view import view_store
     from k2ctl.views.sequence import store_panel

@@ -30,7 +30,7 @@ def verify(
     from k2ctl.checks.verify.verdict import failed
     from k2ctl.checks.verify.verification import verify as hold_to_acknowledged_log
     from k2ctl.console import out, print_json
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.views.stack import progress
     from k2ctl.views.verify import verify_panel
 

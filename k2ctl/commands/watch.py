@@ -70,7 +70,7 @@ def watch(
 
 def _ticks(stack: ExitStack, replay: Path | None, *, once: bool, every_s: float) -> "Iterator[Overview]":
     """Overviews of the running stack, or of a recording; with `once` a single one."""
-    from k2ctl.home import require_endpoints
+    from k2ctl.endpoints import require_endpoints
     from k2ctl.kafka.overview import OverviewReader
     from k2ctl.kafka.recording import paced, read_recording
 

@@ -27,9 +27,9 @@ from k2ctl.deferred.admission import SHED, SPILL, Admitted, mask_of
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.ledger import Ledger
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, FencedError, LakeError
 from k2ctl.feeds.decode import decode_batch
-from k2ctl.home import Endpoints
 from k2ctl.kafka.broker_time import KafkaTime
 from k2ctl.kafka.dead_letters import DeadLetters
 from k2ctl.kafka.reader import Fetched

@@ -12,7 +12,7 @@ from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.retention import RetentionWatch
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.topics import REFERENCE_TABLE, reference_topic
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.topics import make_topics
 from k2ctl.lake.catalog import Lake

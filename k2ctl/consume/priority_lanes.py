@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.log_ends import open_transaction
 from k2ctl.kafka.reader import AT_ENDS, Fetched, Hole, Reader, concatenate
 from k2ctl.kafka.watermarks import Silence, WatermarkFollower

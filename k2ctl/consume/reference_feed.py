@@ -4,8 +4,8 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.consume.enrich import ReferenceTable
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake

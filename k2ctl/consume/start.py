@@ -4,8 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Checkpoints, TopicPartition
+from k2ctl.endpoints import Endpoints
+from k2ctl.epochs import past_epochs
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints, past_epochs
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.lake.writer import TableWriter
 

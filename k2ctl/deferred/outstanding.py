@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from k2ctl.domain.ledger import DeferredRange, Ledger
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import Window
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

@@ -6,8 +6,8 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.domain.ledger import Ledger
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, first_line
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.timing import Every
 

@@ -13,7 +13,7 @@ from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import SYMBOL, Stage
 from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.window import Window
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import pin

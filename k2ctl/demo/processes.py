@@ -7,8 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, ExitCode
-from k2ctl.home import Endpoints
 from k2ctl.load.acknowledged_log import recorded
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import LoadPlan

@@ -6,8 +6,8 @@ from typing import Any
 from k2ctl.demo.result import Sample, Tick
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.window import Window
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.home import Endpoints
 from k2ctl.kafka.overview import OverviewReader
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake

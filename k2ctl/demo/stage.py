@@ -13,7 +13,8 @@ from k2ctl.demo.processes import DemoProcess, LoadProcess, SentTotals
 from k2ctl.demo.readings import Readings
 from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Tick
 from k2ctl.domain.window import Window
-from k2ctl.home import Endpoints, private_home
+from k2ctl.endpoints import Endpoints
+from k2ctl.home import private_home
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import LoadPlan, plan_load
 from k2ctl.profiles import Profile, save_profile

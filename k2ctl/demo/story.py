@@ -11,8 +11,8 @@ from k2ctl.demo.machine import machine_facts
 from k2ctl.demo.pacing import Pacing
 from k2ctl.demo.result import ActResult, Audience, Billing, DemoResult
 from k2ctl.demo.stage import Stage, stage
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
-from k2ctl.home import Endpoints
 from k2ctl.profiles import Profile
 from k2ctl.stack.lifecycle import OWN_STACKS
 

@@ -15,8 +15,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, NotAllowed
-from k2ctl.home import Endpoints
 from k2ctl.kafka.clients import admin_client
 from k2ctl.kafka.embedded.server import control
 from k2ctl.retry import RetryPolicy, retry, wait_until

@@ -3,8 +3,8 @@
 from typing import Final
 
 from k2ctl.clock import Clock
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.probe import clock_ahead_s
 
 DISAGREE_US: Final = 60_000_000

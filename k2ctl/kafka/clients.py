@@ -7,7 +7,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 
 # librdkafka would print every lost connection; what matters is raised where it is asked for.
 QUIET: Final = logging.getLogger("librdkafka")

@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from k2ctl.domain.topics import DEAD_LETTER_SUFFIX, retried_topic
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.kafka.dead_letters import FLUSH_TIMEOUT_S, LARGEST_BYTES

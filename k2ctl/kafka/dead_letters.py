@@ -7,8 +7,8 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from k2ctl.domain.topics import dead_letter_topic
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.clients import producer_config
 
 FLUSH_TIMEOUT_S: Final = 30.0

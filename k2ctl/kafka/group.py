@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, TopicPartition
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, FencedError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.clients import consumer_config
 
 AWAY_AFTER_S: Final = 120.0

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import ANSWER_TIMEOUT_S, LEADER_POLICY, has_no_leader_yet, refused
 from k2ctl.kafka.clients import consumer_config
 from k2ctl.retry import retry

@@ -4,8 +4,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.timing import Every

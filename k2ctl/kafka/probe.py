@@ -8,8 +8,8 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.domain.topics import is_trades_topic
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, refused
 from k2ctl.kafka.clients import producer_config
 from k2ctl.kafka.reader import read_between

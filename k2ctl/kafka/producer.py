@@ -15,8 +15,8 @@ from hdrh.histogram import HdrHistogram
 
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.wire import CODECS
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.clients import producer_config
 
 CHUNK_RECORDS: Final = 5_000

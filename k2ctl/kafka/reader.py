@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.clients import consumer_config
 
 ANSWER_TIMEOUT_S: Final = 10.0

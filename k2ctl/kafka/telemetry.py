@@ -9,7 +9,7 @@ import orjson
 from confluent_kafka import KafkaException, Producer
 
 from k2ctl.domain.topics import TELEMETRY
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import producer_config
 from k2ctl.kafka.reader import Reader

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, first_line
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 
 EVERY_S: Final = 0.5

@@ -6,9 +6,10 @@ from pyiceberg.io import load_file_io
 from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError, first_line
-from k2ctl.home import Endpoints, without_password
 from k2ctl.lake.catalog import Lake
+from k2ctl.redact import without_password
 
 
 def object_round_trip(endpoints: Endpoints) -> None:

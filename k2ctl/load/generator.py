@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import publish
 from k2ctl.kafka.topics import make_topics

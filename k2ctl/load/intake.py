@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.embedded.cluster import RETENTION_BYTES
 from k2ctl.kafka.telemetry import TelemetryReader

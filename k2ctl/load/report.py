@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 
 from k2ctl.domain.status import LoadStatus
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
 from k2ctl.timing import Every
 

@@ -11,8 +11,8 @@ from multiprocessing.synchronize import Event
 from typing import Any, Final
 
 from k2ctl.domain.topics import trades_topic
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer, new_histogram
 from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run

@@ -6,8 +6,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, K2Error
-from k2ctl.home import Endpoints
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.load.worker import WorkerReport, WorkerSignals, run_worker

@@ -13,7 +13,8 @@ from typing import Final
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import UsageError
-from k2ctl.home import read_object, state_dir, write_atomically
+from k2ctl.files import read_object, write_atomically
+from k2ctl.home import state_dir
 
 LEAST_TRADES: Final = 10_000
 """A run of fewer trades says more about its start and end than about a trade, and is not recorded."""

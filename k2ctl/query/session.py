@@ -11,8 +11,8 @@ from k2ctl.clock import Clock, SystemClock
 from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import WHOLE_HISTORY, Window
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
-from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import Pinned, ScanPlan
 from k2ctl.profiles import load_profile

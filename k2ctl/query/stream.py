@@ -9,7 +9,7 @@ import numpy as np
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.wire import CODECS
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import Fetched, Hole, read_between
 

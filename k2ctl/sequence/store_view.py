@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.topics import trades_topic
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile

@@ -5,8 +5,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from k2ctl.endpoints import Endpoints
+from k2ctl.epochs import save_past_epoch
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints, save_past_epoch, socket_path
+from k2ctl.home import socket_path
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.embedded.server import control
 from k2ctl.stack.processes import is_alive, start_detached, stop

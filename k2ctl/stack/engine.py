@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
-from k2ctl.home import Endpoints
 from k2ctl.stack.progress import Event
 
 Report = Callable[[Event], None]

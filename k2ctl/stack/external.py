@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Final
 
+from k2ctl.endpoints import Endpoints, forget_endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import K2Error, NotAllowed, StackError, UnknownTable, UsageError
-from k2ctl.home import Endpoints, forget_endpoints, load_endpoints, save_endpoints, without_password
 from k2ctl.kafka.probe import PROBE_TOPIC
 from k2ctl.profiles import External, load_external, profile_names, profile_path
+from k2ctl.redact import without_password
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.logs import log_lines
 from k2ctl.stack.progress import Event, Phase, note

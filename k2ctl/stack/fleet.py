@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import orjson
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError, UsageError
-from k2ctl.home import Endpoints, state_dir, write_atomically
+from k2ctl.files import write_atomically
+from k2ctl.home import state_dir
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.stack import replicas
 from k2ctl.stack.docker import consumers as containers

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import psutil
 
-from k2ctl.home import Endpoints, ProcessId, state_dir
+from k2ctl.endpoints import Endpoints, ProcessId
+from k2ctl.home import state_dir
 from k2ctl.stack.docker.client import docker_client, our_containers
 from k2ctl.stack.docker.instance import load_instance
 from k2ctl.stack.embedded import control_socket_path

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from k2ctl.endpoints import Endpoints, load_endpoints_or_nothing
 from k2ctl.errors import NotRunning, StackError, UsageError
-from k2ctl.home import Endpoints, forget_acknowledged_log, load_endpoints_or_nothing, require_unmoved, state_dir
+from k2ctl.home import forget_acknowledged_log, require_unmoved, state_dir
 from k2ctl.private import unchanged_by_others
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
-from k2ctl.home import Endpoints, cache_dir, shipped, socket_path, state_dir
+from k2ctl.home import cache_dir, shipped, socket_path, state_dir
 from k2ctl.stack.logs import last_lines
 from k2ctl.stack.processes import start_detached, stop
 from k2ctl.stack.redis_server import private_arguments, redis_answers, socket_url

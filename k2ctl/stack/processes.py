@@ -11,8 +11,8 @@ from typing import IO, Final
 
 import psutil
 
+from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError
-from k2ctl.home import ProcessId
 from k2ctl.log import background_environment
 from k2ctl.stack.logs import last_lines, log_path
 

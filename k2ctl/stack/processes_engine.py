@@ -8,18 +8,9 @@ from typing import Final
 
 import psutil
 
-from k2ctl.home import (
-    Endpoints,
-    ProcessId,
-    forget_endpoints,
-    forget_past_epochs,
-    forget_place,
-    load_endpoints,
-    remember_place,
-    require_unmoved,
-    save_endpoints,
-    state_dir,
-)
+from k2ctl.endpoints import Endpoints, ProcessId, forget_endpoints, load_endpoints, save_endpoints
+from k2ctl.epochs import forget_past_epochs
+from k2ctl.home import forget_place, remember_place, require_unmoved, state_dir
 from k2ctl.stack import embedded, local
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.leftovers import end_leftovers

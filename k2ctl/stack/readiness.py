@@ -7,8 +7,8 @@ from typing import Final
 from urllib.parse import urlparse
 
 from k2ctl.domain.topics import TABLE
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, K2Error, LakeError, NotAllowed, StackError, UnknownTable
-from k2ctl.home import Endpoints
 from k2ctl.kafka.probe import round_trip
 from k2ctl.stack.redis_server import ping
 

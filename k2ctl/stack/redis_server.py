@@ -12,7 +12,8 @@ from urllib.parse import quote
 import redis
 
 from k2ctl.errors import StackError, StateError, first_line
-from k2ctl.home import socket_path, state_dir, without_password
+from k2ctl.home import socket_path, state_dir
+from k2ctl.redact import without_password
 
 ANSWER_TIMEOUT_S: Final = 2.0
 START_TIMEOUT_S: Final = 10.0

@@ -19,8 +19,10 @@ from typing import IO, Final
 
 import psutil
 
+from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError, UsageError
-from k2ctl.home import ProcessId, read_object, state_dir, write_atomically
+from k2ctl.files import read_object, write_atomically
+from k2ctl.home import state_dir
 from k2ctl.stack.logs import last_lines
 from k2ctl.stack.processes import STOP_PATIENCE_S, is_alive, start_detached
 

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.console import err
-from k2ctl.home import Endpoints, without_password
+from k2ctl.endpoints import Endpoints
+from k2ctl.redact import without_password
 from k2ctl.stack.engine import ServiceStatus, Up
 from k2ctl.stack.progress import FINISHED, Board, Event, Phase, Row, note
 from k2ctl.timing import Every

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from k2ctl.cli import main
+from k2ctl.endpoints import load_endpoints
 from k2ctl.errors import ExitCode
-from k2ctl.home import load_endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet

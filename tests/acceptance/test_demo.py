@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from k2ctl.home import require_endpoints
+from k2ctl.endpoints import require_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.acceptance.test_cli import run
 

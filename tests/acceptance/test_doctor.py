@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.home import load_endpoints
+from k2ctl.endpoints import load_endpoints
 from k2ctl.stack import embedded, lifecycle
 from tests.acceptance.test_cli import run
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from k2ctl.cli import main
+from k2ctl.endpoints import require_endpoints
 from k2ctl.errors import ExitCode
-from k2ctl.home import require_endpoints
 from k2ctl.load.acknowledged_log import recorded
 from tests.acceptance.test_cli import run
 

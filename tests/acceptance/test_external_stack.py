@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import redis
 
-from k2ctl.home import Endpoints, load_endpoints
+from k2ctl.endpoints import Endpoints, load_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

@@ -14,8 +14,8 @@ import pytest
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, ExitCode, LakeError
-from k2ctl.home import Endpoints
 from k2ctl.profiles import load_profile
 from k2ctl.stack import lifecycle
 from tests.made_trades import make_trades, produce_trades

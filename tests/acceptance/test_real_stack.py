@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from k2ctl.home import load_endpoints
+from k2ctl.endpoints import load_endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet

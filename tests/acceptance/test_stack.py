@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 import psutil
 import pytest
 
-from k2ctl.home import ProcessId, load_endpoints, past_epochs
+from k2ctl.endpoints import ProcessId, load_endpoints
+from k2ctl.epochs import past_epochs
 from k2ctl.stack.processes import is_alive
 from tests.acceptance.test_cli import run
 from tests.other_user import CONNECT, READ, as_nobody, reachable

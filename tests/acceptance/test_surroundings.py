@@ -14,8 +14,8 @@ import yaml
 from confluent_kafka import Producer
 
 from k2ctl.domain.topics import TELEMETRY, trades_topic
+from k2ctl.endpoints import require_endpoints
 from k2ctl.errors import ExitCode
-from k2ctl.home import require_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.acceptance.test_cli import run
 

@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from k2ctl.domain.topics import dead_letter_topic
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters

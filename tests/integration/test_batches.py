@@ -9,7 +9,7 @@ from k2ctl.consume.consumer import BATCH_TRADES, Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.priority_lanes import PriorityReader
 from k2ctl.domain.topics import trades_topic
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import Fetched
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile

@@ -14,7 +14,7 @@ from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import trades_topic
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import producer_config
 from k2ctl.kafka.dead_letter_box import read_letters

@@ -13,8 +13,8 @@ from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.topics import dead_letter_topic, trades_topic
 from k2ctl.domain.trade import frames
 from k2ctl.domain.validity import FUTURE_TOLERANCE_US
+from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import BrokerError, ExitCode
-from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.dead_letter_box import read_letters, retry
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters

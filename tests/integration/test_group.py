@@ -19,7 +19,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.dedup.deduplicator import HybridDeduplicator
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import session_timeout_s
 from k2ctl.kafka.telemetry import TelemetryReader, TelemetryWriter

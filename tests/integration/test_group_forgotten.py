@@ -10,7 +10,7 @@ import pytest
 from k2ctl.consume import assignments as assignments
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.group import GroupMember
 from tests.integration.test_exactly_once import market_of_its_own

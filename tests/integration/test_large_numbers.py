@@ -9,7 +9,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.topics import WireFormat, dead_letter_topic, trades_topic
 from k2ctl.domain.wire import CODECS
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake

@@ -15,8 +15,8 @@ import yaml
 
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import decode
+from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import NOT_IN_TIME, BatchProducer
 from k2ctl.kafka.reader import read_between
@@ -101,7 +101,7 @@ def test_workers_whose_parent_is_killed_end_by_themselves(
     (home / "profile.yaml").write_text(yaml.safe_dump(profile.model_dump(mode="json")))
     script = """
 import os
-from k2ctl.home import require_endpoints
+from k2ctl.endpoints import require_endpoints
 from k2ctl.load.workers import Crew
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load

@@ -14,7 +14,7 @@ from k2ctl.checks.baselines.tutorial_table import NAIVE_TABLE, PlainTable
 from k2ctl.domain.json_trade import encode_json
 from k2ctl.domain.topics import TABLE, WireFormat
 from k2ctl.domain.trade import frames
-from k2ctl.home import Endpoints, save_endpoints
+from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake
 from k2ctl.load.generator import run_load

@@ -23,8 +23,8 @@ from k2ctl.consume.report import StatusReporter
 from k2ctl.deferred import backfill as recovery
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import trades_topic
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryWriter

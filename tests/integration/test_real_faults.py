@@ -16,8 +16,8 @@ import redis
 from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import Checkpoints, checkpoints_of

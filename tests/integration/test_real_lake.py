@@ -17,7 +17,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status import ConsumerStatus
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

@@ -9,8 +9,8 @@ from k2ctl.clock import ManualClock
 from k2ctl.consume.reference_feed import EVERY_S, ReferenceFeed
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.domain.trade import REFERENCE
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from tests.made_trades import produce_values

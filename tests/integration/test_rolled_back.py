@@ -15,8 +15,8 @@ from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.topics import trades_topic
+from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, RolledBack
-from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

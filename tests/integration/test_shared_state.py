@@ -14,7 +14,7 @@ import pytest
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.profiles import Profile
 from k2ctl.sequence.counts import SequenceCounts

@@ -16,8 +16,8 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import frames
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import producer_config
 from k2ctl.lake.catalog import Lake

@@ -23,8 +23,9 @@ from k2ctl.domain.checksum import checksums, sessions_and_numbers
 from k2ctl.domain.stored_rows import trades_of
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.wire import CODECS
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
-from k2ctl.home import Endpoints, acknowledged_log_dir
+from k2ctl.home import acknowledged_log_dir
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.reader import read_between

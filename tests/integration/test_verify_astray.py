@@ -16,8 +16,9 @@ from k2ctl.checks.verify.verdict import Verified, failed
 from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, ExitCode, LakeError
-from k2ctl.home import Endpoints, acknowledged_log_dir
+from k2ctl.home import acknowledged_log_dir
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.snapshots import pin

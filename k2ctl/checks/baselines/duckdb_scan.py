@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 
 from k2ctl.domain.window import Window
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.follower import TableFollower
 from k2ctl.query.history import History

@@ -5,7 +5,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import Watermarks
 from k2ctl.kafka.clients import consumer_config, producer_config
 

@@ -29,8 +29,8 @@ from k2ctl.clock import SystemClock
 from k2ctl.consume.degradation.pressure import Budget
 from k2ctl.domain.topics import WireFormat, trades_topic
 from k2ctl.domain.trade import DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE
+from k2ctl.endpoints import Endpoints, require_endpoints
 from k2ctl.errors import K2Error
-from k2ctl.home import Endpoints, require_endpoints
 from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile, load_profile

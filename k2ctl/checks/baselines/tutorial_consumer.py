@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.clients import QUIET, SESSION_S
 
 LEAVE_AFTER_ERRORS_S: Final = 30.0

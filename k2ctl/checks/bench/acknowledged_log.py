@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from k2ctl.checks.bench.figures import Figure, measured, repeated
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run
 from k2ctl.load.market import SyntheticMarket, new_run_id

@@ -12,8 +12,9 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.demo.pacing import unhurried
 from k2ctl.domain.topics import trades_topic
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
-from k2ctl.home import Endpoints, state_dir
+from k2ctl.home import state_dir
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.profiles import Profile

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from k2ctl.checks.bench.figures import Figure
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, StackError
-from k2ctl.home import Endpoints
 from k2ctl.stack.local import kafka_libraries
 
 TIMEOUT_S: Final = 300

@@ -16,8 +16,8 @@ from typing import Final
 from k2ctl.checks.bench.figures import Figure, against, measured
 from k2ctl.checks.bench.made import made_trades
 from k2ctl.domain.topics import WireFormat, trades_topic
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.profiles import Profile

@@ -26,8 +26,8 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import Window
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
-from k2ctl.home import Endpoints
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake

@@ -10,7 +10,8 @@ import orjson
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.machine import Machine
 from k2ctl.errors import CheckFailed, UsageError
-from k2ctl.home import state_dir, write_atomically
+from k2ctl.files import write_atomically
+from k2ctl.home import state_dir
 
 SMALLEST_BAND: Final = 0.05
 """Less than this is never a regression: a run that lies that close to another says nothing."""

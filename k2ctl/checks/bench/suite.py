@@ -21,8 +21,9 @@ from k2ctl.checks.bench.sequence import SequenceBench
 from k2ctl.checks.bench.sizes import NORMAL, Sizes
 from k2ctl.demo.cleanup import watched
 from k2ctl.domain.trade import TRADE, frames
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
-from k2ctl.home import Endpoints, private_home
+from k2ctl.home import private_home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.lake.catalog import Lake

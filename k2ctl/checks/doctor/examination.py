@@ -7,8 +7,8 @@ from typing import Final
 from k2ctl.checks.doctor import stack
 from k2ctl.checks.doctor.lake import lake_checks
 from k2ctl.checks.doctor.machine import engine_requirements, machine_checks
+from k2ctl.endpoints import Endpoints, load_endpoints
 from k2ctl.errors import K2Error, StackError, UsageError
-from k2ctl.home import Endpoints, load_endpoints
 from k2ctl.stack import preflight
 from k2ctl.stack.engine import ServiceStatus
 from k2ctl.stack.lifecycle import ENGINES, running_engine

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError
-from k2ctl.home import Endpoints
 from k2ctl.stack.preflight import Check, Verdict, ok, wrong
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from k2ctl.home import Endpoints, without_password
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.probe import clock_ahead_s, newest_record_ahead_s
+from k2ctl.redact import without_password
 from k2ctl.stack import fleet, replicas
 from k2ctl.stack.engine import ServiceStatus
 from k2ctl.stack.leftovers import leftover_containers, leftover_processes

@@ -8,7 +8,7 @@ from k2ctl.checks.bench.made import even_profile
 from k2ctl.checks.bench.suite import PARTITIONS, bench_stack
 from k2ctl.checks.validate.targets import Ground, Results, Step, Target
 from k2ctl.domain.topics import trades_topic
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load

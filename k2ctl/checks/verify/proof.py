@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from k2ctl.checks.verify.verdict import FAULTS, Verified
 from k2ctl.checks.verify.verification import verify
 from k2ctl.demo.checks import DemoCheck
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 
 
 def prove(endpoints: Endpoints) -> DemoCheck:

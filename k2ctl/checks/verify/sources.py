@@ -10,7 +10,7 @@ from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.topics import WireFormat, dead_letter_topic
 from k2ctl.domain.wire import CODECS
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.log_ends import open_transaction
 from k2ctl.kafka.reader import read_between

@@ -15,8 +15,8 @@ from k2ctl.checks.verify.slots import ACKNOWLEDGED, DEAD, DEFERRED, IN_LAKE, IN_
 from k2ctl.checks.verify.sources import TradeSources
 from k2ctl.checks.verify.verdict import Verified
 from k2ctl.domain.topics import WireFormat
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.load.acknowledged_log import AcknowledgedLog, recorded

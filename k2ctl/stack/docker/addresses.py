@@ -7,7 +7,7 @@ from typing import Final
 
 import orjson
 
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.docker.instance import ensure_secret, write_secret
 

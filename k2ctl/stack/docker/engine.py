@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from k2ctl.endpoints import Endpoints, forget_endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import UsageError
-from k2ctl.home import Endpoints, forget_endpoints, load_endpoints, save_endpoints, state_dir
+from k2ctl.home import state_dir
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.compose.reading import read_project
 from k2ctl.stack.docker.addresses import ensure_secrets, from_here

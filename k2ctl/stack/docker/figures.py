@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.stack.docker.client import Container
 from k2ctl.stack.engine import ServiceStatus
 from k2ctl.stack.readiness import health

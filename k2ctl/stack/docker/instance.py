@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from k2ctl.errors import StackError, UsageError
-from k2ctl.home import read_object, shipped, state_dir, write_atomically
+from k2ctl.files import read_object, write_atomically
+from k2ctl.home import shipped, state_dir
 from k2ctl.stack.local import free_port
 
 CONTAINER_USER_OF_ROOT: Final = 10001

@@ -15,8 +15,8 @@ from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import WHOLE_HISTORY, Window
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, LakeError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from k2ctl.api.settings import Keys, Limits, Settings
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from tests.integration.api.conftest import SPAN, Service, platform, serving
 
 KEY = {"Authorization": "Bearer " + "k" * 20}

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from k2ctl.api.settings import Limits, Settings
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from tests.integration.api.conftest import SPAN, WHOLE, Service, platform, serving
 from tests.made_trades import make_trades, produce_trades
 

@@ -17,8 +17,8 @@ from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.rows import arrow_schema
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import DamagedFile, LakeError
-from k2ctl.home import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor

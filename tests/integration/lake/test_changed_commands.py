@@ -29,8 +29,8 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trades_topic
 from k2ctl.domain.trade import REFERENCE
+from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import LakeError
-from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

@@ -8,8 +8,8 @@ import pytest
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode
-from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades

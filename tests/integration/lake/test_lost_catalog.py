@@ -14,8 +14,8 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, LakeError, UnknownTable
-from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.lake import place
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.follower import TableFollower

@@ -18,7 +18,8 @@ import pytest
 
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
-from k2ctl.home import Endpoints, cache_dir
+from k2ctl.endpoints import Endpoints
+from k2ctl.home import cache_dir
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours

@@ -10,7 +10,8 @@ import pytest
 
 from k2ctl.api.settings import Settings
 from k2ctl.dashboards.files import DASHBOARDS
-from k2ctl.home import Endpoints, shipped
+from k2ctl.endpoints import Endpoints
+from k2ctl.home import shipped
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.load.market import SyntheticMarket, new_run_id

@@ -13,7 +13,7 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.window import Window
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

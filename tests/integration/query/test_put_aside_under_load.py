@@ -12,8 +12,8 @@ import numpy as np
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours

@@ -13,8 +13,8 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import Window
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, LakeError, UsageError
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import pin

@@ -18,8 +18,8 @@ from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.trade import REFERENCE
+from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, LakeError, TooLong
-from k2ctl.home import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import store_references

@@ -15,8 +15,8 @@ import docker
 import pytest
 
 from k2ctl.cli import main
+from k2ctl.endpoints import load_endpoints
 from k2ctl.errors import StackError, UsageError
-from k2ctl.home import load_endpoints
 from k2ctl.stack import lifecycle
 from k2ctl.stack.docker.instance import free_port, load_instance, secrets_dir
 from k2ctl.stack.engine import Up, Wanted

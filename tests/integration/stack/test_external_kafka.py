@@ -14,8 +14,8 @@ from confluent_kafka.admin import (
 )
 
 from k2ctl.checks.baselines.tutorial_consumer import PlainConsumer
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, NotAllowed
-from k2ctl.home import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.probe import PROBE_TOPIC, round_trip
 from k2ctl.stack.readiness import health

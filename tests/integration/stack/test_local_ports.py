@@ -7,7 +7,7 @@ import psutil
 import pytest
 from redis import Redis
 
-from k2ctl.home import Endpoints
+from k2ctl.endpoints import Endpoints
 from k2ctl.sequence.opening import open_store
 
 pytestmark = pytest.mark.kafka

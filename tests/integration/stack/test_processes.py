@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError
-from k2ctl.home import ProcessId
 from k2ctl.stack import processes
 from k2ctl.stack.processes import start_detached, stop
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from k2ctl.endpoints import Endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import UsageError
-from k2ctl.home import Endpoints, acknowledged_log_dir, load_endpoints, save_endpoints
+from k2ctl.home import acknowledged_log_dir
 from k2ctl.stack import lifecycle
 
 THEIRS = Endpoints("external", "kafka:9092", "postgresql+psycopg://k2:hush@db/k2", "s3://lake", "redis://:hush@redis/0")

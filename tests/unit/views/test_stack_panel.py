@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
-from k2ctl.home import Endpoints
 from k2ctl.stack.engine import Up
 from k2ctl.stack.progress import Event, Phase
 from k2ctl.views import stack

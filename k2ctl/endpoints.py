@@ -1,0 +1,124 @@
+"""Where the running stack answers: `stack up` writes it, and every other command reads it."""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from k2ctl.errors import NotRunning, StackError
+from k2ctl.files import read_object, write_atomically
+from k2ctl.home import require_unmoved, state_dir
+from k2ctl.redact import without_password, without_secrets
+
+
+class ProcessId(NamedTuple):
+    """A process for as long as it lives: its number is used again, its number and start time are not."""
+
+    pid: int
+    created_s: float
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the running stack answers. Written by `stack up`, read by every other command.
+
+    `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id tell.
+    `processes` maps a service to its process, for `status`, `logs` and `down`. `storage` holds what Iceberg's file IO
+    needs to reach the warehouse (`s3.endpoint`, `s3.access-key-id`, `s3.secret-access-key`, `s3.region`,
+    `s3.force-virtual-addressing`); empty for local files. `kafka` holds what librdkafka's clients need to reach Kafka
+    (`security.protocol`, `sasl.password`, …); empty for plain text. What may hold a password stays out of the repr.
+    """
+
+    engine: str
+    bootstrap_servers: str
+    catalog_uri: str = field(repr=False)
+    warehouse: str
+    state_url: str = field(default="memory://", repr=False)
+    control_socket: str | None = None
+    epoch: str | None = None
+    profile: str = "laptop"
+    started_at_us: int = 0
+    processes: dict[str, "ProcessId"] = field(default_factory=dict)
+    storage: dict[str, str] = field(default_factory=dict, repr=False)
+    kafka: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def shown(self) -> "Endpoints":
+        """The same for people's eyes and scripts' logs: without passwords and keys."""
+        return replace(
+            self,
+            catalog_uri=without_password(self.catalog_uri),
+            state_url=without_password(self.state_url),
+            storage=without_secrets(self.storage),
+            kafka=without_secrets(self.kafka),
+        )
+
+
+def _endpoints_file() -> Path:
+    """`K2CTL_ENDPOINTS` names it where another process wrote it: in a container, as a secret. Else the state's own."""
+    configured = os.environ.get("K2CTL_ENDPOINTS")
+    return Path(configured) if configured else state_dir() / "endpoints.json"
+
+
+def save_endpoints(endpoints: Endpoints) -> None:
+    """Replace the endpoints in one step, so that a reader never sees half a file."""
+    write_atomically(_endpoints_file(), json.dumps(asdict(endpoints), indent=2))
+
+
+def load_endpoints() -> Endpoints | None:
+    """The endpoints that the last `stack up` left, or None; says nothing of whether the stack still lives."""
+    try:
+        raw = read_object(_endpoints_file())
+        raw["processes"] = {
+            service: ProcessId(int(pid), float(created_s))
+            for service, (pid, created_s) in raw.get("processes", {}).items()
+        }
+        return Endpoints(**{f.name: _checked(f.name, raw[f.name]) for f in fields(Endpoints) if f.name in raw})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise StackError(
+            f"{_endpoints_file()} cannot be read: {error}", "Repair it with: k2ctl stack down && k2ctl stack up"
+        ) from error
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A member of the file of endpoints, if it is of the kind that it must be."""
+    kinds = {"processes": ProcessId, "storage": str, "kafka": str}
+    if name in kinds:
+        fits = isinstance(value, dict) and all(isinstance(one, kinds[name]) for one in value.values())
+    elif name == "started_at_us":
+        fits = isinstance(value, int)
+    else:
+        fits = isinstance(value, str) or (value is None and name in ("control_socket", "epoch"))
+    if not fits:
+        raise ValueError(f"{name} is not what `stack up` writes there")
+    return value
+
+
+def load_endpoints_or_nothing() -> Endpoints | None:
+    """The endpoints, or None; a damaged file is removed, since whoever asks is about to put things right."""
+    with suppress(StackError):
+        return load_endpoints()
+    forget_endpoints()
+    return None
+
+
+def require_endpoints() -> Endpoints:
+    """The endpoints of the stack.
+
+    Raises:
+        NotRunning: there are none.
+        StackError: the state directory is not where it was.
+    """
+    endpoints = load_endpoints()
+    if endpoints is None:
+        raise NotRunning
+    require_unmoved()
+    return endpoints
+
+
+def forget_endpoints() -> None:
+    """The stack is down."""
+    _endpoints_file().unlink(missing_ok=True)
