@@ -17,10 +17,10 @@ from k2ctl.clock import Clock
 from k2ctl.deferred.admission import Admission
 from k2ctl.domain.checked_file import bodies_of, framed
 from k2ctl.domain.ledger import DeferredRange
-from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.tally import Tally
 from k2ctl.domain.texts import fixed_binary
-from k2ctl.domain.trade import REFERENCE, TRADE
+from k2ctl.domain.trade import TRADE
 from k2ctl.errors import LakeError
 from k2ctl.lake.side_folder import SPILL, SideFolder
 from k2ctl.lake.snapshots import Pinned
@@ -153,6 +153,4 @@ def _rows(batch: pa.RecordBatch, topic: str, epoch: str) -> Rows:
     stored = batch.column("trade")
     trades = np.frombuffer(stored.buffers()[1], TRADE.message, count, stored.offset * size)
     partition, offset, index = (batch.column(name).to_numpy() for name in ("partition", "offset", "index"))
-    return Rows(
-        topic, epoch, trades, partition, offset, index, np.full(count, ENRICHMENT_SKIPPED, np.int32), REFERENCE.empty(0)
-    )
+    return Rows.of(topic, epoch, trades, partition, offset, index)

@@ -99,10 +99,18 @@ class Rows:
         )
 
     @staticmethod
+    def of(
+        topic: str, epoch: str, trades: np.ndarray, partition: np.ndarray, offset: np.ndarray, index: np.ndarray
+    ) -> "Rows":
+        """Trades and their places in Kafka, not enriched."""
+        skipped = np.full(len(trades), ENRICHMENT_SKIPPED, np.int32)
+        return Rows(topic, epoch, trades, partition, offset, index, skipped, REFERENCE.empty(0))
+
+    @staticmethod
     def empty(topic: str, epoch: str) -> "Rows":
         """No rows."""
         numbers = np.zeros(0, np.int32)
-        return Rows(topic, epoch, TRADE.empty(0), numbers, np.zeros(0, np.int64), numbers, numbers, REFERENCE.empty(0))
+        return Rows.of(topic, epoch, TRADE.empty(0), numbers, np.zeros(0, np.int64), numbers)
 
     @staticmethod
     def concatenate(parts: Sequence["Rows"]) -> "Rows":

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.tally import Tally
 from k2ctl.domain.topics import WireFormat
-from k2ctl.domain.trade import REFERENCE
 from k2ctl.domain.validity import AHEAD, invalid
 from k2ctl.domain.wire import CODECS
 from k2ctl.kafka.dead_letters import DeadLetter
@@ -45,16 +44,7 @@ def decode_batch(
         for at, reason in decoded.broken
     ]
     tally.add("undecodable", np.array([letter.partition for letter in dead_letters], np.int32))
-    rows = Rows(
-        topic,
-        epoch,
-        decoded.trades,
-        partition,
-        offset,
-        decoded.index,
-        np.full(len(decoded.trades), ENRICHMENT_SKIPPED, np.int32),
-        REFERENCE.empty(0),
-    )
+    rows = Rows.of(topic, epoch, decoded.trades, partition, offset, decoded.index)
     bad = invalid(decoded.trades, now_us)
     if checked_us is not None and any(AHEAD in reason for reason in bad.values()):
         bad = invalid(decoded.trades, max(now_us, checked_us()))

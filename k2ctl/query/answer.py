@@ -12,53 +12,53 @@ from k2ctl.timing import Stopwatch
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where an answer comes from.
+    """Where an answer comes from."""
 
-    snapshot_id: of the lake's part; None when there is no table, or no commit, yet. committed_at_us: its commit.
-    topic, epoch: the Kafka that was read; epoch is empty when it was not.
-    boundary: partition → first offset that came from Kafka; everything before it is the lake's.
-    watermarks: partition → end of the log when the query began; everything from there on is younger than it.
-    lake_rows, tail_rows: rows of the answer per source. duplicates_removed: second copies that were dropped.
-    tail_records: records read from Kafka for this answer, of all symbols.
-    undecodable, invalid: records, and trades of the symbols asked for, that the consumer will dead-letter too.
-    lost: trades of the topic that retention deleted before a consumer read them, ever; their times are unknown.
-    more: there are older rows that the limit cut off.
-    newest_us: exchange timestamp of the newest row; None without rows. asked_at_us: when the query began.
-    answered_at_us: when both sides had been read; rows may be younger than the question.
-    missing: why the answer may lack rows; empty when it is complete.
-    last_trade_us: symbol without a row in the answer → its newest trade outside of the window.
-    files, file_bytes: data files that were read; of_files, of_bytes: all of the snapshot, of which the rest was pruned.
-    stages_ms: duration of each stage; the scan runs beside the watermarks and the tail, and so they add up to more.
-    """
-
+    # Of the lake's part; None without a table, or without a commit yet.
     snapshot_id: int | None
     committed_at_us: int | None
     topic: str
+    # The topic's epoch; empty if Kafka was not read.
     epoch: str
+    # Partition → first offset that came from Kafka; everything before it comes from the lake.
     boundary: Mapping[int, int]
+    # Partition → end of the log when the query began; everything from there on is younger.
     watermarks: Mapping[int, int]
+    # Rows of the answer by source.
     lake_rows: int
     tail_rows: int
+    # Copies that were dropped.
     duplicates_removed: int
+    # Records read from Kafka for this answer, of all symbols.
     tail_records: int
+    # Records that cannot be decoded, and invalid trades of the symbols asked for; the consumer dead-letters both.
     undecodable: int
     invalid: int
+    # Trades of the topic that retention deleted before a consumer read them, ever; their times are unknown.
     lost: int
+    # True if the limit cut older rows off.
     more: bool
+    # Exchange timestamp of the newest row; None without rows.
     newest_us: int | None
+    # When the query began.
     asked_at_us: int
+    # When both sides had been read; rows may be younger than the question.
     answered_at_us: int
+    # Why rows may be missing; empty if the answer is complete.
     missing: tuple[str, ...]
+    # Symbol without a row in the answer → its newest trade outside of the window.
     last_trade_us: Mapping[str, int]
+    # Data files that were read, and all of the snapshot; the difference was pruned.
     files: int
     file_bytes: int
     of_files: int
     of_bytes: int
+    # Duration of each stage. The scan runs beside the watermarks and the tail, so they add up to more.
     stages_ms: Mapping[str, float]
 
     @property
     def complete(self) -> bool:
-        """Whether every trade that was acknowledged before the query began is in the answer, or cut by its limit."""
+        """True if every trade that was acknowledged before the query began is in the answer, or cut by its limit."""
         return not self.missing
 
     @property
@@ -86,7 +86,7 @@ def evidence_of(
     newest_us: int | None = None,
     last_trade_us: Mapping[str, int] | None = None,
 ) -> Evidence:
-    """The evidence of an answer from both sides of the seam; `outstanding`: what the ledger says may be lacking."""
+    """The evidence of an answer from both sides of the seam; `outstanding`: what may be missing by the ledger."""
     pinned, span, tail = sources.pinned, sources.span, sources.tail
     return Evidence(
         snapshot_id=pinned.snapshot_id if pinned else None,
@@ -118,7 +118,8 @@ def evidence_of(
 
 @dataclass(frozen=True)
 class Answer:
-    """table: the rows; of trades as `schema.rows.arrow_schema()` says, newest first. evidence: see there."""
+    """The rows, and where they come from."""
 
+    # Trades as `domain.rows.arrow_schema()` says, newest first; or bars, symbols, gaps.
     table: pa.Table
     evidence: Evidence

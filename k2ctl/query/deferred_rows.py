@@ -7,24 +7,23 @@ import numpy as np
 
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.ledger import DeferredRange
-from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.domain.trade import REFERENCE
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.validity import invalid
 from k2ctl.domain.window import Window
 from k2ctl.lake.snapshots import Pinned
-from k2ctl.query.stream import Stream, TailRecords
+from k2ctl.query.stream import Stream
 from k2ctl.query.tail import OffsetSpan, TailLimits, of_symbols, within
 
 
 @dataclass(frozen=True)
 class DeferredRows:
-    """parts: rows of one epoch each; trades that the table holds too are among them, and have the same ids.
+    """What was read of the deferred trades."""
 
-    missing: what could not be read. torn: a spill file could not; what it held may have been backfilled since the pin.
-    """
-
+    # Rows of one epoch each. Trades that are in the table too may be among them, with the same ids.
     parts: tuple[Rows, ...] = ()
+    # What could not be read.
     missing: tuple[str, ...] = ()
+    # True if a spill file could not be read; its trades may have been backfilled since the pin.
     torn: bool = False
 
 
@@ -38,7 +37,7 @@ def read_deferred(
     window: Window,
     now_us: int,
 ) -> DeferredRows:
-    """The valid trades of `symbols` in `window` that lie in the entries' ranges."""
+    """The valid trades of `symbols` in `window` of the deferred ranges."""
     parts, missing = list[Rows](), list[str]()
     for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
         rows, intact = read_spilled(pinned, file, span.topic, epoch)
@@ -65,24 +64,13 @@ def _from_kafka(entry: DeferredRange, stream: Stream, span: OffsetSpan, limits: 
     """The rows of a range, whether they are all of it, and the latest record timestamp."""
     ranges = {entry.partition: (entry.start, entry.end)}
     received, reached, holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
-    rows = [_rows(part, within(part.partition, part.offset, ranges), span) for part in received]
+    rows = [
+        part.rows(span.topic, span.epoch, np.flatnonzero(within(part.partition, part.offset, ranges)))
+        for part in received
+    ]
     whole = not holes and reached.get(entry.partition, entry.start) >= entry.end
     newest_us = max((part.newest_us for part in received), default=0)
     return Rows.concatenate(rows or [Rows.empty(span.topic, span.epoch)]), whole, newest_us
-
-
-def _rows(part: TailRecords, mask: np.ndarray, span: OffsetSpan) -> Rows:
-    count = int(mask.sum())
-    return Rows(
-        span.topic,
-        span.epoch,
-        part.trades[mask],
-        part.partition[mask],
-        part.offset[mask],
-        part.index[mask],
-        np.full(count, ENRICHMENT_SKIPPED, np.int32),
-        REFERENCE.empty(0),
-    )
 
 
 def _wanted(rows: Rows, symbols: Sequence[str] | None, window: Window, now_us: int) -> Rows:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from k2ctl.errors import UsageError, first_line
-from k2ctl.query.objects import column_texts, content_of, json_objects
+from k2ctl.query.json_rows import column_texts, content_of, json_objects
 
 
 class Limited:

@@ -41,7 +41,7 @@ class FilesGone(LakeError):
 class History:
     """A DuckDB connection for reading a lake's data files. Not thread-safe.
 
-    beside: one of the same lake, to share its threads and what it has kept of files.
+    beside: one of the same lake, to share its threads and its cache of files.
     """
 
     def __init__(self, lake: Lake, beside: "History | None" = None) -> None:
@@ -80,9 +80,9 @@ class History:
         return self._read(query, {"files": plan.paths, **parameters}).cast(arrow_schema())
 
     def fresh(self, plan: ScanPlan, tail: pa.Table) -> pa.Table:
-        """The rows of `tail` that the lake does not hold, of copies one: the lowest in Kafka's order.
+        """The rows of `tail` that are not in the lake, of copies one: the lowest in Kafka's order.
 
-        A copy carries the time of its trade, so only that stretch of the lake is looked through.
+        A copy has the time of its trade, so only that time of the lake is searched.
         """
         whole = tail.cast(arrow_schema())
         if not len(whole):
@@ -108,7 +108,7 @@ class History:
     def bars(self, plan: ScanPlan, fresh: pa.Table, symbols: Sequence[str], window: Window, bar_us: int) -> pa.Table:
         """Open, high, low, close, volume, vwap and count per symbol and bar, oldest first; bars start at multiples.
 
-        fresh: rows of the stream that the lake does not hold.
+        fresh: rows of the stream that are not in the lake.
         """
         condition, parameters = _condition(symbols, window)
         source = "SELECT * FROM tail"
@@ -138,7 +138,7 @@ class History:
         return last
 
     def symbols(self, plan: ScanPlan) -> set[str]:
-        """All symbols that the files hold."""
+        """All symbols in the files."""
         if not plan.paths:
             return set()
         table = self._read(f"SELECT DISTINCT symbol FROM {_rows(plan)}", {"files": plan.paths})  # noqa: S608
@@ -169,14 +169,14 @@ def _rows(plan: ScanPlan) -> str:
 
 def _condition(symbols: Sequence[str] | None, window: Window) -> tuple[str, dict[str, Any]]:
     """The exact filter as SQL with named parameters."""
-    terms, parameters = ["true"], dict[str, Any]()
+    conditions, parameters = ["true"], dict[str, Any]()
     if symbols is not None:
         parameters |= {f"symbol{i}": symbol for i, symbol in enumerate(symbols)}
-        terms.append(f"symbol IN ({', '.join(f'$symbol{i}' for i in range(len(symbols)))})")
+        conditions.append(f"symbol IN ({', '.join(f'$symbol{i}' for i in range(len(symbols)))})")
     if window.since_us is not None:
-        terms.append("timestamp >= make_timestamptz($since_us)")
+        conditions.append("timestamp >= make_timestamptz($since_us)")
         parameters["since_us"] = window.since_us
     if window.until_us is not None:
-        terms.append("timestamp < make_timestamptz($until_us)")
+        conditions.append("timestamp < make_timestamptz($until_us)")
         parameters["until_us"] = window.until_us
-    return " AND ".join(terms), parameters
+    return " AND ".join(conditions), parameters

@@ -27,16 +27,15 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Page:
-    """The rows behind `after` (None: from the newest on) of what the first page could see.
-
-    topic, epoch, ends: the watermarks of the first page; rows of that log from there on are younger than the answer.
-    since_us: where the first page's window began, which for the others must not move on with the time.
-    """
+    """A part of an answer, of what its first page could see."""
 
     topic: str
     epoch: str
+    # Partition → watermark of the first page; rows of that log from there on are younger than the answer.
     ends: Mapping[int, int]
+    # The last row of the page before; None begins with the newest.
     after: Place | None = None
+    # Where the first page's window began, which must not move on with the time.
     since_us: int | None = None
 
     def condition(self) -> tuple[str, dict[str, Any]]:

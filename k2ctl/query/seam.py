@@ -1,4 +1,4 @@
-"""The seam itself: a snapshot, and the stream from where it ends to where the log ends, as they belong together."""
+"""The seam: a snapshot with its offsets, and the stream from there to the watermarks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,23 +22,28 @@ Pinner = Callable[[], Pinned | None]
 
 @dataclass(frozen=True)
 class AsOf:
-    """The table as it was: at a time, or at a snapshot; exactly one of the two."""
+    """The table as it was: exactly one of the two is given."""
 
+    # The snapshot that was current at this time.
     moment_us: int | None = None
     snapshot_id: int | None = None
 
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked, and when. page: the part of the answer that is wanted, and what its first part could see."""
+    """What was asked, and when."""
 
+    # None: all symbols.
     symbols: Sequence[str] | None
     window: Window
     asked_at_us: int
+    # The newest rows that are wanted; None: all.
     limit: int | None = None
+    # True leaves the stream out.
     lake_only: bool = False
     as_of: AsOf | None = None
     page: Page | None = None
+    # True reads deferred trades as well.
     deferred: bool = False
 
 
@@ -46,12 +51,15 @@ class Question:
 class Sources:
     """Both sides of the seam."""
 
+    # The snapshot with its offsets; None without a table or a commit.
     pinned: Pinned | None
+    # From those offsets to the watermarks.
     span: OffsetSpan
+    # What was read there.
     tail: Tail
 
     def plan(self, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY) -> ScanPlan:
-        """The lake's files that may hold trades of `symbols` in `window`."""
+        """The lake's files that may have trades of `symbols` in `window`."""
         return planned(self.pinned, symbols, window)
 
     @property
@@ -64,12 +72,12 @@ class Sources:
 
 
 def planned(pinned: Pinned | None, symbols: Sequence[str] | None, window: Window) -> ScanPlan:
-    """The files of a snapshot, if there is one, that may hold trades of `symbols` in `window`; each is intact."""
+    """The files of a snapshot, if there is one, that may have trades of `symbols` in `window`; each is intact."""
     return pinned.intact(symbols, window.since_us, window.until_us) if pinned else NOTHING
 
 
 class Seam:
-    """Takes both sides of one lake and one topic. `pinner`: how to pin, for who keeps the metadata at hand."""
+    """Takes both sides of one lake and one topic. `pinner`: how to pin, where the metadata is kept in memory."""
 
     def __init__(self, lake: Lake, stream: Stream, clock: Clock, limits: TailLimits, pinner: Pinner | None) -> None:
         self.lake = lake
@@ -88,17 +96,17 @@ class Seam:
         return self.beside(self.pin(question, stages), question, stages)
 
     def pin(self, question: Question, stages: Stopwatch) -> Pinned | None:
-        """1. Pin a snapshot and its offsets from one metadata file. What it holds is fixed from here on."""
+        """1. Pin a snapshot and its offsets from one metadata file. Its rows are fixed from here on."""
         with stages.timed("pin"):
             if question.as_of is not None:
                 return pin_as_of(self.lake, question.as_of.moment_us, question.as_of.snapshot_id)
             return self._pin()
 
     def beside(self, pinned: Pinned | None, question: Question, stages: Stopwatch) -> Sources:
-        """2. Take the watermarks: whatever was acknowledged before this call lies before them.
+        """2. Take the watermarks: whatever was acknowledged before this call is before them.
         3. Read the stream from the offsets to the watermarks.
 
-        What retention deleted since the pin may have been stored since: then pin once more.
+        What retention deleted since the pin may have been stored since: then it pins again.
         """
         if question.as_of is not None:
             return Sources(pinned, *self._no_stream("the table as it was then; the stream was not read"))
@@ -121,7 +129,7 @@ class Seam:
         return Sources(pinned, span, tail)
 
     def snapshots_alone(self, reason: str) -> Sources:
-        """What can be said of a table whose offsets do not belong to its snapshot: which snapshots it has."""
+        """The snapshots alone, of a table whose offsets do not belong to its current snapshot."""
         return Sources(pin_snapshots(self.lake), *self._no_stream(reason))
 
     def _no_stream(self, reason: str) -> tuple[OffsetSpan, Tail]:

@@ -1,8 +1,9 @@
-"""One table over the lake and the stream, without a guess about time anywhere: what queries are asked of."""
+"""One table over the lake and the stream: the session answers queries. No time is guessed anywhere."""
 
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from k2ctl.query.page import Page
 from k2ctl.query.seam import LAKE_ONLY, AsOf, Pinner, Question, Seam, Sources, planned
 from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import TailLimits
-from k2ctl.query.unite import United, newest_of, unite
+from k2ctl.query.unite import United, unite
 from k2ctl.sequence.gap_report import GapReport, gap_report
 from k2ctl.timing import Stopwatch
 
@@ -37,9 +38,9 @@ _SPARE: Final = 64
 
 
 class Session:
-    """Answers queries over one lake and one topic. Not thread-safe; holds connections until `close`.
+    """Answers queries over one lake and one topic. Not thread-safe; keeps connections until `close`.
 
-    beside: a session of the same lake for another thread, whose DuckDB both then share.
+    beside: a session of the same lake for another thread, whose DuckDB both share.
     """
 
     def __init__(
@@ -103,8 +104,8 @@ class Session:
         2. Unite both: of a trade and its copies one row.
 
         With `lake_only` or `as_of` the stream is left out, and the answer says that it is partial. `page`: only
-        what lies behind a row that was given before, and was there when the first page was. `deferred`: read what the
-        ledger lacks as well, from spill files and Kafka; slow, and meant for when an answer has to be whole.
+        rows behind the last one of the page before, of those that were there for the first page. `deferred`: read
+        deferred trades as well, from spill files and Kafka; slow, for an answer that has to be complete.
 
         Raises:
             UnknownSymbol: a symbol that neither side has ever seen, with the nearest names.
@@ -142,7 +143,7 @@ class Session:
     def gaps(
         self, symbols: Sequence[str] | None, window: Window = WHOLE_HISTORY, *, lake_only: bool = False
     ) -> tuple[GapReport, Evidence]:
-        """What is missing of the numbers of `symbols` (None: all) in `window`, in the table and on its way to it.
+        """The gaps of `symbols` (None: all) in `window`, of the table and of what is on its way to it.
 
         Raises: as `recent`.
         """
@@ -164,7 +165,7 @@ class Session:
     def gap_report(
         self, sources: Sources, tail: pa.Table, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY
     ) -> GapReport:
-        """The report of both sides of the seam. tail: what of the stream is not in the lake."""
+        """The report of both sides of the seam. tail: rows of the stream that are not in the lake."""
         span = (window.since_us, window.until_us)
         return gap_report(sources.pinned, tail, self._clock, self._universe, symbols, *span, self._go_on)
 
@@ -292,23 +293,21 @@ class Session:
         count = _first_count(question)
         while True:
             with stages.timed("unite"):
-                sides = newest_of(lake, tails, count)
-                united = _behind(question.page, unite(lake, sides.tail))
-                enough = question.limit is None or sides.whole or sides.sure(united) > question.limit
-            if enough or count is None:
+                united = _behind(question.page, unite(lake, tails, count))
+            if count is None or question.limit is None or united.whole or united.sure > question.limit:
                 return united
             count *= 4  # copies, or many trades of one time
             lake = self._newest(plan, question, count, stages)
 
     def outstanding(self, sources: Sources, question: Question) -> tuple[str, ...]:
-        """What the ledger says may be lacking; nothing of the table as it was, whose ledger is not kept."""
+        """Why rows may be missing by the ledger; none with `as_of`, because that ledger is not kept."""
         if sources.pinned is None:
             return ()
         ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
         return outstanding_reasons(ledger, question.symbols, question.window, self._universe)
 
     def _silent(self, question: Question, sources: Sources, rows: pa.Table, stages: Stopwatch) -> Mapping[str, int]:
-        """Symbols that were asked for and have no row, with their last trade; unknown ones are an error."""
+        """Symbols of the question without a row, with their last trade; unknown symbols are an error."""
         if question.symbols is None or (question.page is not None and question.page.after is not None):
             return {}
         found = set(rows.column("symbol").unique().to_pylist()) if len(rows) else set()
@@ -333,7 +332,7 @@ class Session:
 
 
 def _first_count(question: Question) -> int | None:
-    """How many rows of each side are looked at first; None: all."""
+    """How many rows of each side are read first; None: all."""
     return None if question.limit is None else question.limit + 1 + _SPARE
 
 
@@ -341,7 +340,7 @@ def _behind(page: Page | None, united: United) -> United:
     if page is None or page.after is None:
         return united
     mask = page.behind(united.rows)
-    return United(united.rows.filter(pa.array(mask)), united.from_tail[mask], united.duplicates)
+    return replace(united, rows=united.rows.filter(pa.array(mask)), from_tail=united.from_tail[mask])
 
 
 def _named(symbols: str | Sequence[str] | None) -> Sequence[str] | None:

@@ -19,7 +19,7 @@ from k2ctl.lake.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.duckdb_files import open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan, reference_plan
 from k2ctl.query.answer import Evidence, evidence_of
-from k2ctl.query.carried import carried
+from k2ctl.query.arrow_columns import carried
 from k2ctl.query.gaps import GAPS_SCHEMA, gap_table
 from k2ctl.query.history import History
 from k2ctl.query.seam import AsOf, Question, Sources
@@ -28,7 +28,7 @@ from k2ctl.timing import Stopwatch
 
 VIEWS: Final = ("trades", "reference", "snapshots", "gaps")
 _GAPS: Final = re.compile(r"\bgaps\b", re.IGNORECASE)
-"""Whoever may ask for gaps names them; they are not made for anybody else."""
+"""The gap report is made only for a query that names it."""
 
 _BATCH_ROWS: Final = 50_000
 _PARSED_BYTES: Final = 100_000
@@ -36,17 +36,21 @@ _PARSED_BYTES: Final = 100_000
 
 @dataclass(frozen=True)
 class SqlLimits:
-    """What one query may take: memory of DuckDB, and seconds until its last row."""
+    """What one query may take."""
 
+    # Of DuckDB.
     memory_mb: int = 1024
+    # Until its last row.
     seconds: float = 60.0
 
 
 @dataclass(frozen=True)
 class SqlAnswer:
-    """rows: to be read once, as they are computed. evidence: of the sources; rows per source are not counted."""
+    """What a query gives."""
 
+    # To be read once, as they are computed.
     rows: pa.RecordBatchReader
+    # Of the sources; rows per source are not counted.
     evidence: Evidence
 
 
@@ -104,7 +108,7 @@ def sql(
 
 
 def _sources(session: Session, text: str, question: Question, stages: Stopwatch) -> Sources:
-    """Both sides of the seam. Of a table that was rolled back the snapshots can be seen, and nothing else."""
+    """Both sides of the seam. Of a table that was rolled back only the snapshots can be queried."""
     try:
         return session.seam.take(question, stages)
     except RolledBack as error:
@@ -114,7 +118,7 @@ def _sources(session: Session, text: str, question: Question, stages: Stopwatch)
 
 
 def _named(text: str) -> set[str]:
-    """The tables that a query names, in lower case. The parser looks files up, and so it is locked as well."""
+    """The tables that a query names, in lower case. The parser reads files, so it is locked as well."""
     with _as_errors(), duckdb.connect(config={"enable_external_access": "false"}) as parser:
         return {name.lower() for name in parser.get_table_names(text)}
 
@@ -144,7 +148,7 @@ class LockedTables:
         limits: SqlLimits,
         gaps: Callable[[pa.Table], pa.Table] | None,
     ) -> None:
-        """gaps: makes them of what the stream holds and the lake does not; None when nobody asks for them."""
+        """gaps: makes them of the rows of the stream that are not in the lake; None if the query names none."""
         tail, references = sources.tail.rows.to_arrow(), reference_plan(lake)
         columns = all_columns(sources.pinned.table) if sources.pinned else plan.columns
         history = History(lake)
@@ -163,7 +167,7 @@ class LockedTables:
         self._view("reference", "no_reference", reference_schema().names, references.paths, references.columns)
 
     def _lock(self, files: list[str], limits: SqlLimits) -> None:
-        """Files are allowed by their full names; then the doors are shut, the lock itself last."""
+        """Files are allowed by their full names; then everything else is closed, the lock itself last."""
         settings: dict[str, Any] = {
             "max_temp_directory_size": "0B",
             "memory_limit": f"{limits.memory_mb}MB",
@@ -200,7 +204,7 @@ class LockedTables:
         self._connection.interrupt()
 
     def close(self) -> None:
-        """Forget everything."""
+        """Close the connection."""
         with suppress(duckdb.Error):
             self._connection.close()
 
@@ -221,7 +225,7 @@ def _literal(value: Any) -> str:
 
 @contextmanager
 def _as_errors() -> Iterator[None]:
-    """DuckDB's errors as ours; while rows are read they come through Arrow."""
+    """DuckDB's errors as errors with a hint; while rows are read they come through Arrow."""
     try:
         yield
     except duckdb.InterruptException as error:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.wire import CODECS
@@ -19,26 +20,33 @@ Ranges = Mapping[int, tuple[int, int]]
 
 @dataclass(frozen=True)
 class TailRecords:
-    """n trades of a topic, as decoded.
+    """n trades of a topic, as decoded."""
 
-    trades: dtype `TRADE.message`. partition, offset, index: int32, int64, int32 [n]. records: how many they came in.
-    broken: int64[k, 2], partition and offset of each record that is not a frame of trades.
-    codes: int32[n], the place of each trade's symbol in `symbols`; so a symbol is looked for among numbers, in a tenth
-    of the time. newest_us: the latest record timestamp, by which trades are judged where this clock is behind.
-    """
-
+    # Dtype `TRADE.message`.
     trades: np.ndarray
+    # int32, int64, int32 [n]: where in Kafka each trade is.
     partition: np.ndarray
     offset: np.ndarray
     index: np.ndarray
+    # How many records they came in.
     records: int
+    # int64[k, 2]: partition and offset of each record that is not a frame of trades.
     broken: np.ndarray
+    # int32[n]: the place of each trade's symbol in `symbols`. A symbol is found among numbers in a tenth of the time.
     codes: np.ndarray
     symbols: tuple[str, ...]
+    # The latest record timestamp, by which trades are judged where this clock is behind.
     newest_us: int = 0
 
+    def rows(self, topic: str, epoch: str, positions: np.ndarray) -> Rows:
+        """The trades at some positions (integers), as rows."""
+        trades, partition, offset, index = (
+            column.take(positions) for column in (self.trades, self.partition, self.offset, self.index)
+        )
+        return Rows.of(topic, epoch, trades, partition, offset, index)
+
     def of(self, symbols: Sequence[str] | None) -> np.ndarray:
-        """int64[k]: the positions of the trades of `symbols`; of all of them without any."""
+        """int64[k]: the positions of the trades of `symbols`; None is every symbol."""
         if symbols is None:
             return np.arange(len(self.trades))
         places = [self.symbols.index(symbol) for symbol in symbols if symbol in self.symbols]
@@ -86,7 +94,7 @@ class Stream(Protocol):
         ...
 
     def stable_ends(self, partitions: Collection[int], /) -> dict[int, int]:
-        """Partition → up to where it can be read: an open transaction holds what is behind."""
+        """Partition → the offset up to which it can be read: nothing behind an open transaction can."""
         ...
 
     def read(
@@ -94,7 +102,7 @@ class Stream(Protocol):
     ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
         """The trades of the records in `ranges`, the offset each partition was read to, and the holes on the way.
 
-        What comes may hold records outside of the ranges; the caller leaves them out.
+        Records outside of the ranges may be among them; the caller leaves them out.
         """
         ...
 

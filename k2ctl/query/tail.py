@@ -1,4 +1,7 @@
-"""What the stream holds and the lake does not yet: read up to the watermarks, decoded as the consumer will."""
+"""The tail: what is in Kafka and not yet in the table, read up to the watermarks and decoded as the consumer will.
+
+Here it is decided whether the range was read completely: `Tail.missing` has every reason why it was not.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
-from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.domain.trade import REFERENCE
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.validity import invalid
 from k2ctl.domain.window import Window
 from k2ctl.kafka.log_ends import open_transaction
@@ -24,39 +26,40 @@ class TailLimits:
 
 @dataclass(frozen=True)
 class OffsetSpan:
-    """What is to be read: per partition the table's next offset (or the log's start) and the watermark.
-
-    holes: partition → (table's offset, log start) where retention has deleted what the table does not hold.
-    beyond: partition → (table's offset, watermark) where the log ends before the table's offset.
-    """
+    """What is to be read of each partition."""
 
     topic: str
     epoch: str
+    # Partition → the table's next offset, or the log's start.
     boundary: Mapping[int, int]
+    # Partition → the end of the log.
     watermarks: Mapping[int, int]
+    # Partition → (table's offset, log start), where retention has deleted what is not in the table.
     holes: Mapping[int, tuple[int, int]]
+    # Partition → (table's offset, watermark), where the log ends before the table's offset.
     beyond: Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Tail:
-    """The trades that a query takes from the stream.
-
-    records: read, of all symbols. undecodable, invalid: see `Evidence`. missing: why it may lack trades.
-    symbols: all that were seen on the way. last_us: symbol asked for → its newest trade, in the window or not.
-    """
+    """The trades that a query takes from the stream."""
 
     rows: Rows
+    # Records that were read, of all symbols.
     records: int
+    # See `Evidence`.
     undecodable: int
     invalid: int
+    # Why trades may be missing; empty if the range was read completely.
     missing: tuple[str, ...]
+    # All symbols that were seen.
     symbols: frozenset[str]
+    # Symbol asked for → its newest trade, in the window or not.
     last_us: Mapping[str, int]
 
 
 def span_of(stream: Stream, checkpoints: Checkpoints) -> OffsetSpan:
-    """From where the pinned checkpoints ends to where the log ends now; only partitions of the current epoch count."""
+    """From the pinned checkpoints to the end of the log now; only partitions of the current epoch count."""
     marks = stream.watermarks()
     epoch = stream.epoch() if marks else ""
     boundary: dict[int, int] = {}
@@ -85,15 +88,15 @@ def read_tail(
     received, reached, late_holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
     met = [part for part in received if symbols is None or not set(symbols).isdisjoint(part.symbols)]
     parts = [_select(part, ranges, span, symbols, window) for part in met]
-    rows = Rows.concatenate([part.rows for part in parts] or [Rows.empty(span.topic, span.epoch)])
+    rows = Rows.concatenate([rows for rows, _ in parts] or [Rows.empty(span.topic, span.epoch)])
     bad = invalid(rows.trades, max(now_us, *(part.newest_us for part in received), 0))
     if bad:
         rows = rows.take(np.delete(np.arange(len(rows)), list(bad)))
     holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}
     missing = (*_hole_reasons(holes), *_beyond_reasons(span), *_not_reached(stream, ranges, reached))
     last_us: dict[str, int] = {}
-    for part in parts:
-        for symbol, time_us in part.last_us.items():
+    for _, newest_us in parts:
+        for symbol, time_us in newest_us.items():
             last_us[symbol] = max(time_us, last_us.get(symbol, time_us))
     records = sum(max(0, reached.get(p, start) - start) for p, (start, _) in ranges.items())
     broken = sum(within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in received)
@@ -101,38 +104,19 @@ def read_tail(
     return Tail(rows, records, int(broken), len(bad), missing, seen, last_us)
 
 
-@dataclass(frozen=True)
-class _Selected:
-    """What one part of the stream gives to a query. last_us: as in `Tail`, where the window leaves something out."""
-
-    rows: Rows
-    last_us: Mapping[str, int]
-
-
 def _select(
     part: TailRecords, ranges: Ranges, span: OffsetSpan, symbols: Sequence[str] | None, window: Window
-) -> _Selected:
+) -> tuple[Rows, Mapping[str, int]]:
+    """What one part of the stream gives to a query; and `Tail.last_us`, where the window leaves something out."""
     found = part.of(symbols)
     found = found[within(part.partition[found], part.offset[found], ranges)]
-    trades = part.trades[found]
-    held = window.holds(trades["timestamp"])
-    kept = found[held]
-    count = len(kept)
-    rows = Rows(
-        span.topic,
-        span.epoch,
-        trades[held],
-        part.partition[kept],
-        part.offset[kept],
-        part.index[kept],
-        np.full(count, ENRICHMENT_SKIPPED, np.int32),
-        REFERENCE.empty(0),
-    )
-    return _Selected(rows, _last_us(trades, symbols) if count < len(found) else {})
+    trades = part.trades.take(found)
+    kept = found[window.holds(trades["timestamp"])]
+    return part.rows(span.topic, span.epoch, kept), _last_us(trades, symbols) if len(kept) < len(found) else {}
 
 
 def within(partition: np.ndarray, offset: np.ndarray, ranges: Ranges) -> np.ndarray:
-    """bool[n]: which records lie in the ranges."""
+    """bool[n]: which records are in the ranges."""
     size = max([*ranges, int(partition.max(initial=0))], default=0) + 1
     first, end = np.zeros(size, np.int64), np.zeros(size, np.int64)
     for number, (low, high) in ranges.items():
@@ -152,7 +136,7 @@ def _last_us(trades: np.ndarray, symbols: Sequence[str] | None) -> dict[str, int
 
 
 def of_symbols(column: np.ndarray, symbols: Sequence[str] | None) -> np.ndarray:
-    """bool[n]: which of the fixed-width texts are among `symbols`; all without any."""
+    """bool[n]: which of the fixed-width texts are among `symbols`; None is every symbol."""
     if symbols is None:
         return np.ones(len(column), np.bool_)
     mask = np.zeros(len(column), np.bool_)
@@ -179,9 +163,9 @@ def _not_reached(stream: Stream, ranges: Ranges, reached: Mapping[int, int]) -> 
     if not behind:
         return ()
     stable = stream.stable_ends(behind)
-    held = {p: (stable[p], ranges[p][1]) for p in behind if stable[p] <= reached.get(p, ranges[p][0])}
-    cut = {p: count for p, count in behind.items() if p not in held}
-    reasons = [open_transaction(held)] if held else []
+    blocked = {p: (stable[p], ranges[p][1]) for p in behind if stable[p] <= reached.get(p, ranges[p][0])}
+    cut = {p: count for p, count in behind.items() if p not in blocked}
+    reasons = [open_transaction(blocked)] if blocked else []
     if cut:
         reasons.append(f"the tail is cut short: {sum(cut.values()):,} records of {_partitions(cut)} were not read")
     return tuple(reasons)

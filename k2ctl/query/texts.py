@@ -1,6 +1,6 @@
 """Columns as the texts that people and scripts read: exact decimals, ISO times in UTC, canonical uuids.
 
-What has no text of its own (lists, structs, maps) is JSON, see `objects`.
+What has no text of its own (lists, structs, maps) is JSON, see `json_rows`.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.domain.trade import DECIMAL_ONE, DECIMAL_SCALE
-from k2ctl.query import rarer
+from k2ctl.query import rare_types
 
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _UUID_DIGITS: Final = [at for at in range(36) if at not in {8, 13, 18, 23}]
@@ -38,7 +38,7 @@ def texts_of(array: pa.Array) -> pa.Array | None:
         return _decimals(array)
     if pa.types.is_timestamp(kind) and kind.unit == "us" and kind.tz:
         return _times(array)
-    return rarer.texts_of(array)
+    return rare_types.texts_of(array)
 
 
 def _looked_up(array: pa.DictionaryArray) -> pa.Array | None:
@@ -60,7 +60,7 @@ def _times(array: pa.Array) -> pa.Array:
     texts = array.cast(pa.timestamp("us")).cast(pa.string())
     start, end = np.frombuffer(texts.buffers()[1], np.int32)[[0, len(texts)]] if len(texts) else (0, 0)
     if texts.null_count or end - start != _TIME_WIDTH * len(texts):  # not four digits of a year
-        return rarer.texts_of(array)
+        return rare_types.texts_of(array)
     made = np.empty((len(texts), _TIME_WIDTH + 1), np.uint8)
     made[:, :-1] = np.frombuffer(texts.buffers()[2], np.uint8)[start:end].reshape(-1, _TIME_WIDTH)
     made[:, 10], made[:, -1] = ord("T"), ord("Z")

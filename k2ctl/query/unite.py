@@ -12,27 +12,71 @@ from k2ctl.domain.rows import Rows, arrow_schema
 
 @dataclass(frozen=True)
 class United:
-    """rows: newest first. from_tail: bool[n]. duplicates: copies that were dropped."""
+    """Rows of both sides of the seam, of each trade one."""
 
+    # As `arrow_schema()` says, newest first.
     rows: pa.Table
+    # bool[n]: which of them came from the stream.
     from_tail: np.ndarray
+    # Copies that were dropped.
     duplicates: int
+    # The first time from which on nothing was left out for a limit; None if nothing was at all.
+    whole_from_us: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """True if nothing was left out for a limit."""
+        return self.whole_from_us is None
+
+    @property
+    def sure(self) -> int:
+        """How many of the first rows are the newest, whatever was left out: a copy has the time of its trade."""
+        if self.whole_from_us is None:
+            return len(self.rows)
+        return int((_timestamps(self.rows) >= self.whole_from_us).sum())
 
 
-def unite(lake: pa.Table, tail: pa.Table) -> United:
-    """Concatenate and keep one row of each trade: the lake's if it has one, else the lowest in Kafka's order."""
-    whole = pa.concat_tables([lake, tail.cast(arrow_schema())]).combine_chunks()
+def unite(lake: pa.Table, tails: Sequence[Rows], count: int | None = None) -> United:
+    """Concatenate and keep one row of each trade: the lake's if it has one, else the lowest in Kafka's order.
+
+    lake: its newest `count` rows (None: all), in order. Of the tails, too, only the newest `count` can be of use. Of a
+    symbol that trades a lot the tail is much longer than an answer, and turning rows into Arrow takes most of its
+    time; so it is cut before that.
+    """
+    from_us = _whole_from_us(lake, tails, count)
+    if from_us is not None:
+        tails = [rows.take(rows.trades["timestamp"] >= from_us) for rows in tails]
+    newest = pa.concat_tables([lake, *(rows.to_arrow().cast(arrow_schema()) for rows in tails)]).combine_chunks()
+    return _one_of_each(newest, len(lake), from_us)
+
+
+def _whole_from_us(lake: pa.Table, tails: Sequence[Rows], count: int | None) -> int | None:
+    """From when on both sides give all that they have, if they are cut to their newest `count` rows."""
+    if count is None:
+        return None
+    from_us: int | None = None
+    if len(lake) == count:
+        from_us = int(_timestamps(lake.slice(count - 1))[0]) + 1  # of the last row's time there may be more
+    times = np.concatenate([rows.trades["timestamp"] for rows in tails])
+    if len(times) > count:
+        latest_us = int(np.partition(times, len(times) - count)[len(times) - count])
+        from_us = latest_us if from_us is None else max(from_us, latest_us)
+    return from_us
+
+
+def _one_of_each(whole: pa.Table, lake_rows: int, whole_from_us: int | None) -> United:
+    """Newest first, one row of each trade. The first `lake_rows` are the lake's."""
     count = len(whole)
-    from_tail = np.arange(count) >= len(lake)
+    from_tail = np.arange(count) >= lake_rows
     partition, offset, index = (_numbers(whole, name) for name in ("kafka_partition", "kafka_offset", "kafka_index"))
     numbers = copy_numbers(whole)
     order, first = _first_of_each(numbers[:2], (index, offset, partition, from_tail))
-    if not first.all():  # ids are alike, so it is worth while to compare the rest of what tells a copy
+    if not first.all():  # ids are alike, so it is worth while to compare the rest of what makes a copy
         order, first = _first_of_each(numbers, (index, offset, partition, from_tail))
     kept = order[first]
     newest_first = np.lexsort((-index[kept], -offset[kept], partition[kept], -_timestamps(whole)[kept]))
     chosen = kept[newest_first]
-    return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen))
+    return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen), whole_from_us)
 
 
 def _first_of_each(numbers: Sequence[np.ndarray], precedence: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -41,46 +85,6 @@ def _first_of_each(numbers: Sequence[np.ndarray], precedence: Sequence[np.ndarra
     first = np.ones(len(order), np.bool_)
     first[1:] = np.logical_or.reduce([column[order[1:]] != column[order[:-1]] for column in numbers])
     return order, first
-
-
-@dataclass(frozen=True)
-class Newest:
-    """The tail's part of an answer that has a limit, and from when on both sides have given all that they hold.
-
-    tail: as `arrow_schema()` says. whole_from_us: the first time of which nothing was left out; None if nothing was.
-    """
-
-    tail: pa.Table
-    whole_from_us: int | None
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing was left out."""
-        return self.whole_from_us is None
-
-    def sure(self, united: United) -> int:
-        """How many of the first rows are the newest, whatever was left out: a copy has the time of its trade."""
-        if self.whole_from_us is None:
-            return len(united.rows)
-        return int((_timestamps(united.rows) >= self.whole_from_us).sum())
-
-
-def newest_of(lake: pa.Table, tails: Sequence[Rows], count: int | None) -> Newest:
-    """What of the tails can be among the newest `count` rows (None: all). lake: its newest `count` rows, in order.
-
-    Of a symbol that trades a lot the tail is much longer than an answer, and most of its time goes into turning rows
-    into Arrow; so it is cut before that.
-    """
-    from_us: int | None = None
-    if count is not None and len(lake) == count:
-        from_us = int(_timestamps(lake.slice(count - 1))[0]) + 1  # of the last row's time there may be more
-    times = np.concatenate([rows.trades["timestamp"] for rows in tails])
-    if count is not None and len(times) > count:
-        latest_us = int(np.partition(times, len(times) - count)[len(times) - count])
-        from_us = latest_us if from_us is None else max(from_us, latest_us)
-    if from_us is not None:
-        tails = [rows.take(rows.trades["timestamp"] >= from_us) for rows in tails]
-    return Newest(pa.concat_tables([rows.to_arrow().cast(arrow_schema()) for rows in tails]), from_us)
 
 
 def _numbers(table: pa.Table, name: str) -> np.ndarray:

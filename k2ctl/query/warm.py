@@ -1,4 +1,4 @@
-"""The tail kept in memory: a thread follows the topic from the table's offsets, so that a query reads no Kafka."""
+"""The tail in memory: a thread follows the topic from the table's offsets, so that a query does not read Kafka."""
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ _RETRY_S: Final = 1.0
 
 
 class WarmStream:
-    """A `Stream` that answers from memory, and from Kafka for what memory does not hold. Thread-safe."""
+    """A `Stream` that answers from memory, and from Kafka where memory is not enough. Thread-safe."""
 
     def __init__(self, stream: KafkaStream, pinner: Pinner, limit_trades: int = 2_000_000) -> None:
         self.topic = stream.topic
@@ -38,7 +38,7 @@ class WarmStream:
         self._epoch = ""
         self._received: list[TailRecords] = []
         self._low: dict[int, int] = {}  # per partition where the log began when it was last looked at
-        self._first: dict[int, int] = {}  # the offset from which on memory holds everything
+        self._first: dict[int, int] = {}  # the offset from which on memory has everything
         self._next: dict[int, int] = {}  # and up to which
         self._problem = "it has not begun"
         self._stop = threading.Event()
@@ -57,7 +57,7 @@ class WarmStream:
     @property
     def problem(self) -> str:
         """Why the tail is not being followed; empty while it is."""
-        return self._problem if self._thread.is_alive() else "nobody follows it"
+        return self._problem if self._thread.is_alive() else "the thread that follows it has ended"
 
     @property
     def held_trades(self) -> int:
@@ -75,14 +75,14 @@ class WarmStream:
     def watermarks(self) -> dict[int, tuple[int, int]]:
         """The ends are Kafka's as of now, and so is the number of partitions.
 
-        What retention has deleted and memory still holds can be read all the same. Where the log begins was asked a
-        moment ago: what was deleted since shows as a hole when it is read.
+        What retention has deleted and memory still has can be read. The start of the log was read a moment ago: what
+        was deleted since shows as a hole when it is read.
         """
         with self._changed:
             epoch = self._epoch
             lows = {p: min(low, self._first.get(p, low)) for p, low in self._low.items()}
         count, highs = self._ends.of(self.topic, lows)
-        # Of a topic that was made anew, the old beginning would leave out, unsaid, what lies before it.
+        # Of a topic that was made again, the old start would leave out what is before it without a word.
         if count != len(lows) or (any(lows.values()) and self._stream.epoch() != epoch):
             return self._stream.watermarks()
         return {partition: (lows[partition], high) for partition, high in highs.items()}
@@ -92,7 +92,7 @@ class WarmStream:
     ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
         """From memory, once it has come as far as the ranges; else from Kafka.
 
-        Following takes some ten milliseconds, so a query that comes right behind an acknowledgement waits as long.
+        Following takes some ten milliseconds, so a query right behind an acknowledgement waits that long.
         """
         with self._changed:
             may_come = epoch == self._epoch and not self.problem and self._covers(ranges)
@@ -112,11 +112,11 @@ class WarmStream:
         return self._stream.stable_ends(partitions)
 
     def _covers(self, ranges: Ranges) -> bool:
-        """Whether memory reaches back far enough; it never will later."""
+        """True if memory reaches back far enough; it never will later."""
         return all(start >= end or self._first.get(p, end) <= start for p, (start, end) in ranges.items())
 
     def _reached(self, epoch: str, ranges: Ranges) -> bool:
-        """Whether memory holds the ranges."""
+        """True if memory has the ranges."""
         ends = (start >= end or self._next.get(p, 0) >= end for p, (start, end) in ranges.items())
         return epoch == self._epoch and self._covers(ranges) and all(ends)
 
@@ -171,7 +171,7 @@ class WarmStream:
             return
         received = tail_records_of(fetched, self._stream.wire_format)
         with self._changed:
-            for hole in holes:  # what came before is not whole any more
+            for hole in holes:  # what came before is not complete any more
                 self._first[hole.partition] = hole.first
             self._received.append(received)
             self._next = reader.positions

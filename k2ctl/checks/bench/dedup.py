@@ -12,9 +12,9 @@ from k2ctl.clock import ManualClock
 from k2ctl.dedup.bloom import IdFilter
 from k2ctl.dedup.chunks import ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
-from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.tally import Tally
-from k2ctl.domain.trade import REFERENCE, TRADE
+from k2ctl.domain.trade import TRADE
 from k2ctl.lake.stored_lookup import Stored
 
 BATCH: Final = 50_000
@@ -178,5 +178,4 @@ class DedupBench:
         trades = TRADE.empty(len(ids))
         trades["message_id"], trades["timestamp"] = ids, times
         zeros = np.zeros(len(ids), np.int32)
-        skipped = np.full(len(ids), ENRICHMENT_SKIPPED, np.int32)
-        return Rows("t", "e", trades, zeros, np.arange(len(ids), dtype=np.int64), zeros, skipped, REFERENCE.empty(0))
+        return Rows.of("t", "e", trades, zeros, np.arange(len(ids), dtype=np.int64), zeros)

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from k2ctl.domain.rows import ENRICHMENT_SKIPPED, NOT_IN_REFERENCE, Rows
+from k2ctl.domain.rows import NOT_IN_REFERENCE, Rows
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
@@ -33,8 +33,7 @@ def rows_of(trades: np.ndarray, topic: str) -> Rows:
     """Trades as rows, one offset after the other."""
     count = len(trades)
     zeros = np.zeros(count, np.int32)
-    skipped = np.full(count, ENRICHMENT_SKIPPED, np.int32)
-    return Rows(topic, "e", trades, zeros, np.arange(count, dtype=np.int64), zeros, skipped, REFERENCE.empty(0))
+    return Rows.of(topic, "e", trades, zeros, np.arange(count, dtype=np.int64), zeros)
 
 
 def rows_as_read(trades: np.ndarray, per_partition: np.ndarray, topic: str, frame: int) -> Rows:

@@ -86,7 +86,7 @@ def _or_null(texts: pa.Array) -> pa.Array:
 
 
 def _spans(array: pa.Array) -> list[tuple[int, int]]:
-    """Where the values of each list, or the entries of each map, lie among all of them."""
+    """The range of the values of each list, or of the entries of each map, among all of them."""
     if pa.types.is_fixed_size_list(array.type):
         size = array.type.list_size
         return [((array.offset + at) * size, (array.offset + at + 1) * size) for at in range(len(array))]
@@ -112,7 +112,7 @@ def _maps(array: pa.Array) -> list[str]:
 
 
 def _stretch(spans: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Where the first span begins, and how much lies from there to the end of the last."""
+    """Where the first span begins, and the length from there to the end of the last."""
     return (spans[0][0], spans[-1][1] - spans[0][0]) if spans else (0, 0)
 
 

@@ -1,4 +1,4 @@
-"""What a SELECT gives, in columns that Arrow carries without a change."""
+"""The columns of a SELECT, as types that Arrow carries without a change."""
 
 import itertools
 from typing import Any, Final
@@ -14,26 +14,27 @@ _LONGEST_HOURS: Final = 2_562_046
 
 def carried(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """The same rows: types that Arrow lacks as texts, no two columns of one name, no interval that is too long."""
-    names, kinds = _told_apart(rows.columns), rows.types
+    names, kinds = _distinct(rows.columns), rows.types
     wanted = [_expression(at, kind) for at, kind in enumerate(kinds, 1)]
     if names == rows.columns and not any(wanted):
         return rows
-    terms = [term or f"#{at}" for at, term in enumerate(wanted, 1)]
-    columns = (f"{term} AS {_quoted(name)}" for term, name in zip(terms, names, strict=True))
+    chosen = [expression or f"#{at}" for at, expression in enumerate(wanted, 1)]
+    columns = (f"{expression} AS {_quoted(name)}" for expression, name in zip(chosen, names, strict=True))
     return rows.project(", ".join(columns))
 
 
-def _told_apart(names: list[str]) -> list[str]:
+def _distinct(names: list[str]) -> list[str]:
     """Names of which no two are the same: `a`, `a_1`."""
-    told: list[str] = []
+    distinct: list[str] = []
     for name in names:
         numbered = (f"{name}_{number}" for number in itertools.count(1))
-        told.append(name if name not in told else next(other for other in numbered if other not in {*told, *names}))
-    return told
+        taken = {*distinct, *names}
+        distinct.append(name if name not in distinct else next(other for other in numbered if other not in taken))
+    return distinct
 
 
 def _expression(at: int, kind: DuckDBPyType) -> str:
-    """What is to be selected instead of a column; nothing where it can stay."""
+    """The expression to select instead of a column; empty where it can stay."""
     if kind.id == "interval":
         return (
             f"CASE WHEN abs(hour(#{at})) > {_LONGEST_HOURS} THEN error('an interval of more than 292 years of hours;"
