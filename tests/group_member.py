@@ -19,10 +19,10 @@ class Member:
         self._thread.start()
 
     def until_it_holds(self, partitions: int) -> None:
-        """Wait for a share of so many partitions."""
+        """Wait for so many assigned partitions."""
         limit_s = time.monotonic() + 30
-        while len(self._consumer.share.partitions) != partitions or not self._consumer.assignments.is_current:
-            assert time.monotonic() < limit_s, self._consumer.share.partitions
+        while len(self._consumer.assignment.partitions) != partitions or not self._consumer.assignments.is_current:
+            assert time.monotonic() < limit_s, self._consumer.assignment.partitions
             time.sleep(0.02)
 
     def leave(self) -> None:

@@ -58,7 +58,7 @@ def test_a_consumer_that_is_to_end_by_itself_does_not_wait_for_ever(
 ) -> None:
     monkeypatch.setattr("k2ctl.consume.consumer.KAFKA_AWAY_S", 6.0)
     consumer = Consumer(own_stack, ConsumerPlan(load_profile("laptop"), until_caught_up=True))
-    consumer._goal = dict.fromkeys(consumer.share.highs, 1)
+    consumer._goal = dict.fromkeys(consumer.assignment.highs, 1)
     kill_kafka(own_stack)
     with pytest.raises(BrokerError, match="has not answered for"):
         consumer.run(threading.Event())

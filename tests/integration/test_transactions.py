@@ -88,7 +88,7 @@ def catch_up(endpoints: Endpoints, profile: Profile) -> Consumer:
 def assert_all_is_told(consumer: Consumer, trades: np.ndarray, ends: int) -> None:
     """Every trade is stored once and counted once; the table stands at the ends; an offset that never comes is none."""
     assert stored_ids(consumer.endpoints) == ids_of(trades)
-    assert consumer.share.committed_offsets == dict.fromkeys(range(PARTITIONS), ends)
+    assert consumer.assignment.committed_offsets == dict.fromkeys(range(PARTITIONS), ends)
     counts = consumer.counts()
     assert counts.balanced
     assert (counts.seen, counts.stored, counts.lost) == (len(trades), len(trades), 0)

@@ -259,7 +259,7 @@ def test_a_tail_whose_thread_has_ended_is_told_and_waited_for_no_more(
         raise RuntimeError
 
     monkeypatch.setattr(ScriptedReader, "fetch", unforeseen)
-    until(lambda: following.problem == "nobody follows it")
+    until(lambda: following.problem == "the thread that follows it has ended")
     log.records[0] = list(frames(make_trades(30), 1))
     started_s = time.monotonic()
     assert asked(following) == (list(range(30)), ())
