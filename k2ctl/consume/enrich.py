@@ -22,7 +22,7 @@ class ReferenceTable:
     def update(self, fetched: Fetched) -> None:
         """Take in records of the reference topic, oldest first; records that are not reference data are passed over."""
         for value in fetched.values:
-            for entry in _entries(value):
+            for entry in reference_entries(value):
                 self._newest[entry["symbol"]] = entry
         if len(fetched):
             self._table = np.array(list(self._newest.values()), REFERENCE.message)
@@ -49,7 +49,8 @@ class ReferenceTable:
         )
 
 
-def _entries(value: bytes) -> np.ndarray:
+def reference_entries(value: bytes) -> np.ndarray:
+    """The entries (dtype `REFERENCE.message`) of a record; none where it is not reference data."""
     size = REFERENCE.message.itemsize
     if not value or len(value) % size:
         return REFERENCE.empty(0)

@@ -16,6 +16,9 @@ from k2ctl.errors import LakeError
 PROPERTY: Final = "k2.offsets"
 NO_CHANGE: Final = LedgerChange()
 SUMMARY_COMMIT_ID: Final = "k2.commit-id"
+SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
+"""Marks of the snapshots that k2ctl commits, in their summaries."""
+
 RETIRED_PARTITION: Final = -1
 """The partition number under which the counts of a whole epoch that is gone are kept."""
 

@@ -23,10 +23,12 @@ def trades_of(batch: pa.RecordBatch) -> np.ndarray:
     for name in ("timestamp", "ingestion_timestamp"):
         trades[name] = batch[name].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False)
     for name in ("price", "quantity"):
-        trades[name] = _mantissas(batch[name])
+        trades[name] = mantissas(batch[name])
     for name in ("symbol", "exchange", "currency", "trade_conditions"):
         texts, codes = _dictionary(batch[name])
-        trades[name] = np.array([text.encode() for text in texts], TRADE.message[name])[codes]
+        trades[name] = np.array([_fitting(text, TRADE.message[name].itemsize) for text in texts], TRADE.message[name])[
+            codes
+        ]
     for name, known in (("asset_class", ASSET_CLASSES), ("side", SIDES)):
         texts, codes = _dictionary(batch[name])
         trades[name] = np.array([known.index(text) if text in known else 255 for text in texts], np.uint8)[codes]
@@ -34,6 +36,12 @@ def trades_of(batch: pa.RecordBatch) -> np.ndarray:
     numbers = sequence.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64)
     trades["source_sequence"] = np.where(sequence.is_null().to_numpy(zero_copy_only=False), NO_SEQUENCE, numbers)
     return trades
+
+
+def _fitting(text: str, size: int) -> bytes:
+    """The bytes of a text; of one that is too long for its field, bytes that no trade has: it is not cut to fit."""
+    raw = text.encode()
+    return raw if len(raw) <= size else b"\xff" * size
 
 
 def ids_of(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -47,8 +55,8 @@ def ids_of(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return raw[storage.offset : storage.offset + len(storage)]
 
 
-def _mantissas(column: pa.Array) -> np.ndarray:
-    """The low words of decimal128: a mantissa of 18 digits fits in them."""
+def mantissas(column: pa.Array) -> np.ndarray:
+    """int64[n]: decimal128(18, 8) as whole numbers of 10^-8, the low words; of nulls any number."""
     words = np.frombuffer(column.cast(pa.decimal128(18, 8)).buffers()[1], np.int64).reshape(-1, 2)
     return words[column.offset : column.offset + len(column), 0]
 

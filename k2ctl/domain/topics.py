@@ -24,6 +24,11 @@ def reference_topic(asset_class: str, exchange: str) -> str:
     return f"market.{asset_class}.reference.{exchange.lower()}"
 
 
+def reference_topic_of(topic: str) -> str:
+    """The topic of the reference data for a topic of trades."""
+    return topic.replace(".trades.", ".reference.", 1)
+
+
 def dead_letter_topic(topic: str) -> str:
     """Where what cannot be decoded from `topic` goes, with reason and identity in the headers."""
     return topic + DEAD_LETTER_SUFFIX

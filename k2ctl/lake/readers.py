@@ -1,6 +1,6 @@
 """What other rooms read of the table's rows, each a short scan: recent rows, trades, identities, sequence numbers."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,8 @@ from pyiceberg.table import Table
 
 from k2ctl.domain.rows import HOUR_US
 from k2ctl.domain.stored_rows import TRADE_COLUMNS, trades_of
+from k2ctl.errors import DamagedFile, LakeError
+from k2ctl.lake.data_files import Listed
 from k2ctl.lake.live_files import by_stretch, live_files_of
 from k2ctl.lake.scan import TableScan, instant
 from k2ctl.lake.snapshots import Pinned
@@ -27,8 +29,8 @@ _RECENT_TEXTS: Final = ("symbol", "exchange", "kafka_epoch")
 _RECENT_ROWS: Final = 500_000
 
 _WHOLE_COLUMNS: Final = (*TRADE_COLUMNS, "kafka_topic", "kafka_offset", "kafka_index")
-_WHOLE_TEXTS: Final = ("symbol", "exchange", "asset_class", "currency", "side", "trade_conditions", "kafka_topic")
-_WHOLE_ROWS: Final = 200_000
+WHOLE_TEXTS: Final = ("symbol", "exchange", "asset_class", "currency", "side", "trade_conditions", "kafka_topic")
+WHOLE_ROWS: Final = 200_000
 
 _IDENTITY_COLUMNS: Final = ("kafka_topic", "kafka_epoch", "kafka_partition", "kafka_offset", "kafka_index")
 
@@ -92,21 +94,42 @@ class Placed:
     place: np.ndarray
 
 
-def stored_trades(pinned: Pinned, topic: str, symbols: Sequence[str] | None) -> Iterator[Placed]:
+Damage = Callable[[str, str], object]
+"""Called with the path of a data file that is damaged or gone, and what is known of that."""
+
+
+def stored_trades(
+    pinned: Pinned, topic: str, symbols: Sequence[str] | None, damage: Damage | None = None
+) -> Iterator[Placed]:
     """The rows of a topic as trades, of some symbols (None: all); some 400 bytes a row of one batch are in memory.
 
+    damage: is called for each data file that is damaged or gone, whose remaining rows are left out.
+
     Raises:
-        LakeError: a data file is gone or damaged.
+        LakeError: a data file cannot be read; one that is gone or damaged only if `damage` is None.
     """
     scan = pinned.scan(symbols)
-    for file in scan.files():
-        for batch in scan.batches(file, _WHOLE_COLUMNS, _WHOLE_TEXTS, _WHOLE_ROWS):
+    for file in scan.listed():
+        for batch in batches_but_damaged(scan, file, _WHOLE_COLUMNS, WHOLE_TEXTS, WHOLE_ROWS, damage):
             wanted = pc.equal(batch["kafka_topic"], topic)
             if symbols is not None:
                 wanted = pc.and_(wanted, pc.is_in(batch["symbol"], pa.array(list(symbols))))
             rows = batch.filter(wanted)
             places = identity_numbers(rows["kafka_offset"].to_numpy(), rows["kafka_index"].to_numpy())
             yield Placed(trades_of(rows), places)
+
+
+def batches_but_damaged(
+    scan: TableScan, file: Listed, names: Sequence[str], texts: Sequence[str], rows: int, damage: Damage | None
+) -> Iterator[pa.RecordBatch]:
+    """`TableScan.batches`; where the file is damaged or gone, `damage` is called and the batches end."""
+    try:
+        yield from scan.batches(file, names, texts, rows)
+    except LakeError as error:
+        known = isinstance(error, DamagedFile) or isinstance(error.__cause__, FileNotFoundError)
+        if damage is None or not known:
+            raise
+        damage(file.path, str(error))
 
 
 def identity_numbers(offset: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -34,6 +34,8 @@ def _verdict(result: Verified) -> Text:
         text = f"✓ {result.topic}: all {result.expected:,} acknowledged trades are there, once, as they were sent"
         return Text(text, style="bold green")
     found = ", ".join(f"{count:,} {fault}" for fault, count in result.faults.items() if count)
+    if result.damaged:
+        found = ", ".join(filter(None, [f"{counted(len(result.damaged), 'data file')} damaged or gone", found]))
     if result.too_few:
         found = ", ".join(filter(None, [found, f"{result.too_few:,} fewer than were acknowledged to a killed load"]))
     return Text(f"✗ {result.topic}: {found}", style="bold red")
@@ -56,6 +58,15 @@ def _figures(result: Verified) -> Text:
         lines.append(f"  {result.foreign:,} trades of other producers: not part of this")
     if result.uncompared:
         lines.append(f"  {result.uncompared:,} trades lie beside missing ones: their content could not be compared")
+    if result.of_others:
+        lines.append(f"  {result.of_others:,} trades are in data files that another program committed")
+    if result.not_judged:
+        columns = ", ".join(result.not_judged)
+        lines.append(
+            f"  not judged: up to {max(result.not_judged.values()):,} of these, in {columns}: Kafka no longer holds "
+            "what they would be compared with"
+        )
+    lines += [f"  damaged or gone: {path}: {why}" for path, why in result.damaged.items()]
     if result.unread:
         lines.append(f"  not read: {result.unread}")
     lines += [
@@ -69,10 +80,11 @@ def _findings(result: Verified) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("fault")
     table.add_column("symbol")
+    table.add_column("column")
     for name in ("first", "last", "trades"):
         table.add_column(name, justify="right")
     for finding in result.findings[:ROWS_SHOWN]:
         style = "yellow" if finding.fault == "deferred" else "red"
         numbers = (f"{finding.first:,}", f"{finding.last:,}", f"{finding.trades:,}")
-        table.add_row(Text(finding.fault, style=style), finding.symbol, *numbers)
+        table.add_row(Text(finding.fault, style=style), finding.symbol, finding.column, *numbers)
     return table

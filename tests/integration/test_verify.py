@@ -19,7 +19,7 @@ from k2ctl.checks.verify.verdict import Verified, failed
 from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.domain.checksum import checksums, sessions_and_numbers
+from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
 from k2ctl.domain.stored_rows import trades_of
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.wire import CODECS
@@ -142,7 +142,10 @@ def test_trades_that_changed_places_are_out_of_order(embedded_stack: Endpoints, 
 
     rewrite(endpoints, swap)
     result = only(endpoints)
-    assert {(finding.fault, finding.symbol) for finding in result.findings} == {("out of order", "BHP")}
+    assert {(finding.fault, finding.symbol, finding.column) for finding in result.findings} == {
+        ("out of order", "BHP", ""),
+        ("altered", "BHP", "kafka_offset"),
+    }
 
 
 def test_trades_of_others_are_counted_and_are_no_error(embedded_stack: Endpoints, home: Path, profile: Profile) -> None:
@@ -214,6 +217,7 @@ def note_as_failed(trades: np.ndarray) -> None:
     failures = np.empty(len(trades), FAILED)
     failures["session"], failures["number"] = sessions_and_numbers(trades)
     failures["sum"] = checksums(trades)
+    failures["times"] = times_sent(trades, failures["sum"])
     write(path, replace(log, failed=failures), durable=False)
 
 
@@ -230,7 +234,7 @@ def test_replays_that_overlap_in_part_are_never_called_altered() -> None:
         slots = Slots(sessions, np.arange(1))
         slots.take(Placed(trades, np.arange(9)), IN_TAIL)
         altered.append(slots.altered())
-    assert altered == [([], 3), ([Interval("S00", 4, 9, 6)], 3)]
+    assert altered == [([], [], 3), ([Interval("S00", 4, 9, 6)], [], 3)]
 
 
 RUN = Run("run", 0, "topic", "epoch", "sbe", 0, 6, 6, finished=True)
@@ -242,7 +246,9 @@ def sent_of(trades: np.ndarray) -> np.ndarray:
 
 def interval_of(trades: np.ndarray) -> np.ndarray:
     session, number = sessions_and_numbers(trades)
-    return np.array([(session[0], number[0], number[-1], checksums(trades).sum())], INTERVAL)
+    hashes = checksums(trades)
+    sums = hashes.sum(), times_sent(trades, hashes).sum()
+    return np.array([(session[0], number[0], number[-1], *sums)], INTERVAL)
 
 
 def test_a_load_that_was_killed_is_held_to_what_it_had_acknowledged(

@@ -18,6 +18,7 @@ class Sessions:
 
     sent: dtype SENT, sorted by session, copies and backwards added up. low, high: uint64[n], the numbers sent.
     ours: uint64, sorted, what is no stranger's: these, and the sessions of runs that are not held to anything now.
+    again: uint64, sessions that were sent more than once, each time with other times of sending.
     """
 
     sent: np.ndarray
@@ -27,6 +28,7 @@ class Sessions:
     intervals: np.ndarray
     failed: np.ndarray
     ours: np.ndarray
+    again: np.ndarray
 
     @staticmethod
     def of(logs: Sequence[AcknowledgedLog], ours: np.ndarray) -> "Sessions":
@@ -49,7 +51,8 @@ class Sessions:
         low = np.minimum(low, high)
         failed = np.concatenate([log.failed for log in logs])
         failed = failed[np.unique(failed[["session", "number"]], return_index=True)[1]]
-        return Sessions(together, unfinished, low, high, intervals, failed, ours)
+        again = names[np.bincount(code, minlength=len(names)) > 1]
+        return Sessions(together, unfinished, low, high, intervals, failed, ours, again)
 
     @property
     def sizes(self) -> np.ndarray:

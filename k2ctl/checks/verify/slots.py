@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from k2ctl.checks.verify.sessions import Sessions
-from k2ctl.domain.checksum import checksums, sessions_and_numbers
+from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
 from k2ctl.lake.readers import Placed
 from k2ctl.load.acknowledged_log import breaks_of
 
@@ -47,9 +47,9 @@ class Slots:
         self._intervals = sessions.intervals[mine]
         self._starts = self._slots_of(self._intervals["session"], self._intervals["low"])
         self._lengths = (self._intervals["high"] - self._intervals["low"]).astype(np.int64) + 1
-        self._sums = np.zeros(len(self._intervals), np.uint64)
+        self._sums, self._times = (np.zeros(len(self._intervals), np.uint64) for _ in range(2))
         self._expect()
-        self.foreign = self.unexpected = self.beyond = 0
+        self.foreign = self.beyond = 0
         self.unexpected_of: dict[str, tuple[int, int, int]] = {}
 
     def _expect(self) -> None:
@@ -133,10 +133,12 @@ class Slots:
         starts = np.append(0, breaks_of(*sessions_and_numbers(trades)))
         ends = np.append(starts[1:], len(slots)) - 1
         owner, owner_of_last = (np.searchsorted(self._starts, slots[of], side="right") - 1 for of in (starts, ends))
-        if (owner == owner_of_last).all():
-            np.add.at(self._sums, owner, np.add.reduceat(checksums(trades), starts))
-        else:
-            np.add.at(self._sums, np.searchsorted(self._starts, slots, side="right") - 1, checksums(trades))
+        hashes = checksums(trades)
+        whole = bool((owner == owner_of_last).all())
+        if not whole:
+            owner = np.searchsorted(self._starts, slots, side="right") - 1
+        for sums, values in ((self._sums, hashes), (self._times, times_sent(trades, hashes))):
+            np.add.at(sums, owner, np.add.reduceat(values, starts) if whole else values)
 
     def _note_outside(self, at: np.ndarray, number: np.ndarray) -> None:
         """Numbers past the span: of a load that was killed they were sent after its last word; else they are wrong."""
@@ -145,7 +147,6 @@ class Slots:
         self._surprised(at[~later], number[~later])
 
     def _surprised(self, at: np.ndarray, number: np.ndarray) -> None:
-        self.unexpected += len(at)
         for session in np.unique(at).tolist():
             numbers = number[at == session]
             low, high, count = self.unexpected_of.get(self.symbol(session), (2**64, 0, 0))
@@ -188,23 +189,32 @@ class Slots:
         absent[self._failed_slots] = False
         return np.asarray(absent)
 
-    def altered(self) -> tuple[list[Interval], int]:
-        """Intervals whose trades are all there and are not what was sent; and the trades that could not be compared."""
+    def altered(self) -> tuple[list[Interval], list[Interval], int]:
+        """Intervals whose trades are all there and are not what was sent, those whose trades are, but for the time of
+        sending, and the trades that could not be compared."""
         # Where intervals of two replays overlap, trades count for the later: the earlier then lacks some.
         there = (self.found != 0) & (self.expected != NEVER_SENT)
         present = np.add.reduceat(there, self._starts, dtype=np.int64) if len(self._starts) else self._lengths
-        sums = self._intervals["sum"].copy()
         absent = self.found[self._failed_slots] == 0
         owner = np.searchsorted(self._starts, self._failed_slots[absent], side="right") - 1
-        np.subtract.at(sums, owner, self._failed["sum"][absent])
         due = self._lengths.copy()
         np.subtract.at(due, owner, 1)
         whole = present == due
-        wrong = np.flatnonzero(whole & (sums != self._sums))
-        at = np.searchsorted(self._names, self._intervals["session"][wrong])
-        columns = (at.tolist(), self._intervals["low"][wrong].tolist(), self._intervals["high"][wrong].tolist())
-        found = [Interval(self.symbol(s), low, high, high - low + 1) for s, low, high in zip(*columns, strict=True)]
-        return found, int(present[~whole].sum())
+        differ = {}
+        for name, sums in (("sum", self._sums), ("times", self._times)):
+            sent = self._intervals[name].copy()
+            np.subtract.at(sent, owner, self._failed[name][absent])
+            differ[name] = sent != sums
+        once = ~np.isin(self._intervals["session"], self._sessions.again)
+        wrong, late = whole & differ["sum"], whole & ~differ["sum"] & differ["times"] & once
+        return self._stretches(wrong), self._stretches(late), int(present[~whole].sum())
+
+    def _stretches(self, mask: np.ndarray) -> list[Interval]:
+        """Some of the intervals that were sent."""
+        chosen = self._intervals[mask]
+        at = np.searchsorted(self._names, chosen["session"])
+        columns = (at.tolist(), chosen["low"].tolist(), chosen["high"].tolist())
+        return [Interval(self.symbol(s), low, high, high - low + 1) for s, low, high in zip(*columns, strict=True)]
 
     def out_of_order(self) -> list[Interval]:
         """Sessions whose trades lie in Kafka's order further from the order of their numbers than they were sent."""

@@ -1,15 +1,17 @@
 """`k2ctl verify`: the table and the unread tail hold exactly what Kafka acknowledged to `k2ctl load`.
 
 1. Pin a snapshot and its offsets, and take the watermarks: both sides of one seam.
-2. Lay out a slot for each number that was sent, some million at a time.
-3. Fill the slots from the table, from Kafka behind the offsets, from what is deferred, from the dead letters.
-4. Compare: slots that are empty, full twice, or should be empty; checksums of stretches; the order in Kafka.
+2. Compare the rows that another program has committed with Kafka and the reference data, column by column.
+3. Lay out a slot for each number that was sent, some million at a time.
+4. Fill the slots from the table, from Kafka behind the offsets, from what is deferred, from the dead letters.
+5. Compare: slots that are empty, full twice, or should be empty; checksums of stretches; the order in Kafka.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from k2ctl.checks.verify.other_programs import AlteredRun, Examination, OtherPrograms
 from k2ctl.checks.verify.sessions import Sessions
 from k2ctl.checks.verify.slots import ACKNOWLEDGED, DEAD, DEFERRED, IN_LAKE, IN_TAIL, UNCERTAIN, Interval, Slots
 from k2ctl.checks.verify.sources import TradeSources
@@ -46,10 +48,10 @@ def verify(endpoints: Endpoints, say: Say, *, every_epoch: bool = False) -> list
         by_topic.setdefault((log.run.topic, "json" if log.run.wire_format == "json" else "sbe"), []).append(log)
     ours = np.unique(np.concatenate([log.sessions["session"] for log in every]))
     with Lake.at(endpoints) as lake:
-        results = [
-            _held(logs, Sessions.of(logs, ours), TradeSources(endpoints, lake, topic, now[topic], wire_format), say)
-            for (topic, wire_format), logs in by_topic.items()
-        ]
+        results = []
+        for (topic, wire_format), logs in by_topic.items():
+            sources = TradeSources(endpoints, lake, topic, now[topic], wire_format)
+            results.append(_held(logs, Sessions.of(logs, ours), sources, every, say))
     for result in results:
         result.elsewhere = not_looked_at(every, chosen, result.topic)
     return results
@@ -65,7 +67,13 @@ def not_looked_at(every: Sequence[AcknowledgedLog], chosen: Sequence[Acknowledge
     return left_out
 
 
-def _held(logs: Sequence[AcknowledgedLog], sessions: Sessions, sources: TradeSources, say: Say) -> Verified:
+def _held(
+    logs: Sequence[AcknowledgedLog],
+    sessions: Sessions,
+    sources: TradeSources,
+    every: Sequence[AcknowledgedLog],
+    say: Say,
+) -> Verified:
     """One topic: the comparison, pass by pass."""
     unfinished = [log.run for log in logs if not log.run.finished]
     result = Verified(
@@ -77,6 +85,10 @@ def _held(logs: Sequence[AcknowledgedLog], sessions: Sessions, sources: TradeSou
         acknowledged=sum(log.run.acknowledged for log in logs),
         copies=int(sessions.sent["copies"].sum()),
     )
+    say("comparing what other programs have committed to the table")
+    others = Examination(sources, every).run()
+    result.of_others, result.not_judged = others.rows, others.not_judged
+    result.note("altered", others.runs())
     passes = list(sessions.passes())
     for number, chosen in enumerate(passes):
         slots = Slots(sessions, chosen)
@@ -85,9 +97,10 @@ def _held(logs: Sequence[AcknowledgedLog], sessions: Sessions, sources: TradeSou
         symbols = None if number == 0 else sessions.symbols(chosen)
         for source, placed in sources.trades(symbols):
             slots.take(placed, source)
-        _compare(slots, result)
+        _compare(slots, others, result)
         if number == 0:
             result.foreign, result.unread = slots.foreign, sources.unread
+    result.damaged = dict(sorted(sources.damaged.items()))
     if unfinished:
         copies = int(sessions.sent["copies"][sessions.unfinished].sum())
         bound = sum(run.acknowledged for run in unfinished)
@@ -95,7 +108,7 @@ def _held(logs: Sequence[AcknowledgedLog], sessions: Sessions, sources: TradeSou
     return result
 
 
-def _compare(slots: Slots, result: Verified) -> None:
+def _compare(slots: Slots, others: OtherPrograms, result: Verified) -> None:
     """Add what one pass found to the result."""
     missing = slots.missing()
     result.expected += int((slots.expected == ACKNOWLEDGED).sum())
@@ -105,8 +118,10 @@ def _compare(slots: Slots, result: Verified) -> None:
     result.of_unfinished += slots.of_unfinished()
     result.note("missing", slots.runs(missing))
     result.note("duplicated", slots.runs(slots.doubled))
-    altered, uncompared = slots.altered()
-    result.note("altered", altered)
+    altered, times, uncompared = slots.altered()
+    for stretches, column in ((altered, ""), (times, "ingestion_timestamp")):
+        unexplained = [run for run in stretches if not others.explains(run.symbol, run.first, run.last)]
+        result.note("altered", [AlteredRun(*run, column) for run in unexplained])
     result.uncompared += uncompared
     result.note("out of order", slots.out_of_order())
     result.note("unexpected", [Interval(name, *what) for name, what in sorted(slots.unexpected_of.items())])

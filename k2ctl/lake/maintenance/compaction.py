@@ -17,6 +17,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table.metadata import TableMetadata
 
 from k2ctl.clock import Clock
+from k2ctl.domain.checkpoint import SUMMARY_COMPACTION_ID
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
@@ -31,7 +32,6 @@ from k2ctl.lake.maintenance.merge import Interrupted, merge
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 
-SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
 LONGEST_PAUSE_S: Final = 0.2
 """Appenders come several times a second for as long as they like: to wait longer for them wins no race."""
 

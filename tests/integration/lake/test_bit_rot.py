@@ -20,6 +20,7 @@ from k2ctl.domain.rows import arrow_schema
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.data_files import RESTORE
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor
 from k2ctl.lake.maintenance.lease import Lease
@@ -63,7 +64,11 @@ def readers(endpoints: Endpoints) -> dict[str, Callable[[], Any]]:
             return answer.rows.read_all().to_pylist(), answer.evidence.complete
 
     def verified() -> Any:
-        return [(result.holds, result.in_lake) for result in verify(endpoints, lambda _: None)]
+        results = verify(endpoints, lambda _: None)
+        listed = [damage for result in results for damage in result.damaged.items()]
+        if listed:
+            raise DamagedFile(str(listed), RESTORE)
+        return [(result.holds, result.in_lake) for result in results]
 
     def of_table(read: Callable[[Pinned, str, str], Any]) -> Callable[[], Any]:
         def reading() -> Any:

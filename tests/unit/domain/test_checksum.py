@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from k2ctl.domain.checksum import checksums
+from k2ctl.domain.checksum import checksums, times_sent
 from k2ctl.domain.sbe import HEADER
 from k2ctl.domain.trade import TRADE
 from tests.made_trades import make_trades
@@ -39,6 +39,25 @@ def test_a_field_that_two_trades_exchanged_changes_the_sum(field: str) -> None:
     differ = trades[field][0::2] != trades[field][1::2]
     assert differ.any()
     assert ((pairs[0] != pairs[1]) == differ).all()
+
+
+def test_every_flipped_bit_of_the_time_of_sending_changes_the_sum_of_times() -> None:
+    trades = make_trades(8)
+    hashes = checksums(trades)
+    before = int(times_sent(trades, hashes).sum())
+    for bit in range(63):
+        changed = trades.copy()
+        changed["ingestion_timestamp"][3] ^= 1 << bit
+        assert int(times_sent(changed, checksums(changed)).sum()) != before
+
+
+def test_times_that_two_trades_exchanged_change_the_sum_of_times() -> None:
+    trades = make_trades(2)
+    trades["ingestion_timestamp"] = 1, 2
+    swapped = trades.copy()
+    swapped["ingestion_timestamp"] = 2, 1
+    hashes = checksums(trades)
+    assert times_sent(trades, hashes).sum() != times_sent(swapped, hashes).sum()
 
 
 def test_the_order_does_not_matter_and_what_is_in_the_sum_does() -> None:

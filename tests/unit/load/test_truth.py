@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.domain.checked_file import body_of, framed
-from k2ctl.domain.checksum import checksums, sessions_and_numbers
+from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import acknowledged_log_dir
 from k2ctl.load import acknowledged_log as module
@@ -40,6 +40,11 @@ def written(recorder: AcknowledgedLogWriter) -> AcknowledgedLog:
     return log
 
 
+def sums_of(trades: np.ndarray) -> tuple[int, int]:
+    hashes = checksums(trades)
+    return int(hashes.sum()), int(times_sent(trades, hashes).sum())
+
+
 def in_symbol_order(trades: np.ndarray) -> np.ndarray:
     return trades[np.argsort(trades["symbol"], kind="stable")]
 
@@ -59,7 +64,7 @@ def test_however_trades_come_in_batches_the_intervals_say_the_same(
     found = joined(written(recorder).intervals)
     session, number = sessions_and_numbers(trades)
     expected = [
-        (name, low, high, int(checksums(trades[(session == name) & (number >= low) & (number <= high)]).sum()))
+        (name, low, high, *sums_of(trades[(session == name) & (number >= low) & (number <= high)]))
         for name in np.unique(session).tolist()
         for low, high in ((1, BLOCK - 1), (BLOCK, 2 * BLOCK - 1), (2 * BLOCK, 2500))
     ]
@@ -105,7 +110,7 @@ def test_faults_are_counted_and_every_number_that_was_sent_is_in_an_interval(
     )
     assert inside == sorted(set(sent))
     once = np.unique(trades["trade_id"], return_index=True)[1]
-    assert int(log.intervals["sum"].sum()) == int(checksums(trades[once]).sum())
+    assert (int(log.intervals["sum"].sum()), int(log.intervals["times"].sum())) == sums_of(trades[once])
 
 
 def test_a_load_that_sent_nothing_writes_that_down() -> None:
