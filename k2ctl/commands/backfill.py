@@ -1,12 +1,13 @@
 """`k2ctl backfill`: backfill what was deferred."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from k2ctl.options import JsonOption, ProfileOption
 
 if TYPE_CHECKING:
+    from k2ctl.domain.status import ConsumerStatus
     from k2ctl.endpoints import Endpoints
     from k2ctl.profiles import Profile
 
@@ -68,14 +69,14 @@ def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
     topic = trades_topic(profile.market.asset_class, profile.market.exchange)
     telemetry = TelemetryReader(endpoints)
     try:
-        alive = _consumers(telemetry.poll(1.5), topic)
+        alive = _consumers(telemetry.poll(1.5).consumers, topic)
         if not alive:
             return False
-        say(f"{alive[0]['id']} runs and backfills by itself; this only watches. Ctrl-C ends the watching.")
+        say(f"{alive[0].id} runs and backfills by itself; this only watches. Ctrl-C ends the watching.")
         with live(err(), progress_line, progress_line) as show:
-            while alive and max(status["outstanding"] for status in alive):
+            while any(one.outstanding for one in alive):
                 show(alive)
-                alive = _consumers(telemetry.poll(0.5), topic)
+                alive = _consumers(telemetry.poll(0.5).consumers, topic)
         say("Nothing is outstanding." if alive else "The consumer has ended. Go on with: k2ctl backfill")
     except KeyboardInterrupt:
         say("The consumer goes on.")
@@ -84,5 +85,5 @@ def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
     return True
 
 
-def _consumers(statuses: dict[str, dict[str, Any]], topic: str) -> list[dict[str, Any]]:
-    return [s for s in statuses.values() if s.get("kind") == "consumer" and s.get("topic") == topic]
+def _consumers(statuses: "dict[str, ConsumerStatus]", topic: str) -> "list[ConsumerStatus]":
+    return [status for status in statuses.values() if status.topic == topic]

@@ -11,7 +11,8 @@ from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption
 
 if TYPE_CHECKING:
-    from k2ctl.kafka.overview import Overview, OverviewReader
+    from k2ctl.domain.overview import Overview
+    from k2ctl.kafka.overview import OverviewReader
     from k2ctl.views.watch import LagHistory
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from k2ctl.consume.pending import Pending
 from k2ctl.deferred.admission import ACTIONS
-from k2ctl.domain.status import Durations
+from k2ctl.domain.figure import Durations
 from k2ctl.lake.writer import Committed
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES

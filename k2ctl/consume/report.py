@@ -1,16 +1,16 @@
 """A consumer's status as others see it: pulled from the running consumer, never pushed by it."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Final
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.deferred.admission import ACTIONS
-from k2ctl.domain.status import ConsumerStatus, PartitionStatus
+from k2ctl.domain.status import TRANSITIONS_SHOWN, ConsumerStatus
+from k2ctl.domain.status_parts import LadderLevel, PartitionStatus
 from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.timing import SlidingWindow, rate
 
 RATE_WINDOW_S: Final = 5.0
-TRANSITIONS_SHOWN: Final = 20
 
 
 class StatusReporter:
@@ -24,12 +24,13 @@ class StatusReporter:
     def final_status(self) -> ConsumerStatus:
         """The last status, marked as stopped, so that nobody waits for the next."""
         if self._last is None:
-            return self.status(stopped=True)
+            return replace(self.status(), stopped=True)
         return replace(self._last, stopped=True, at_us=self._consumer.clock.now_us())
 
-    def status(self, *, stopped: bool = False) -> ConsumerStatus:
+    def status(self) -> ConsumerStatus:
         """The consumer as it stands. Only the consumer's own thread may call this, while it runs."""
         consumer, totals = self._consumer, self._consumer.totals
+        now_us = consumer.clock.now_us()
         controller, ledger = consumer.controller, consumer.ledger
         rate_in, rate_committed = self._rates()
         partitions, behind = self._partitions()
@@ -41,7 +42,7 @@ class StatusReporter:
         self._last = ConsumerStatus(
             id=consumer.plan.consumer_id,
             pid=consumer.memory.pid,
-            at_us=consumer.clock.now_us(),
+            at_us=now_us,
             topic=consumer.topic,
             epoch=consumer.epoch,
             level=controller.level.name,
@@ -56,12 +57,13 @@ class StatusReporter:
             rate_in=rate_in,
             rate_committed=rate_committed,
             pending=sum(batch.rows for batch in (consumer.committer.in_flight, consumer.assignment.pending) if batch),
-            counts=asdict(consumer.counts()),
+            counts=consumer.counts(),
             memory_bytes=consumer.memory.resident_bytes(),
             memory_share=consumer.memory.share(dedup["bytes"], dedup["planned_bytes"]),
             commits=totals.commits,
             commit_ms=round(totals.last_commit_s * 1000, 1),
             last_commit_at_us=totals.last_commit_at_us,
+            snapshot_age_s=(now_us - totals.last_commit_at_us) / 1e6 if totals.last_commit_at_us else None,
             snapshot_id=totals.last_commit.snapshot_id if totals.last_commit else None,
             critical_lag_seconds=self._lag_seconds(behind, critical=True),
             lag_slope=round(slope),
@@ -77,15 +79,15 @@ class StatusReporter:
                 for priority, row in zip(PRIORITIES, totals.by_priority.tolist(), strict=True)
             },
             ladder=self._ladder(),
-            sequence=asdict(consumer.assignment.tracker.counts()),
-            state=asdict(consumer.assignment.state_sync.snapshot()),
+            sequence=consumer.assignment.tracker.counts(),
+            state=consumer.assignment.state_sync.snapshot(),
             dedup=dedup,
             partitions=partitions,
-            transitions=[asdict(transition) for transition in list(controller.transitions)[-TRANSITIONS_SHOWN:]],
+            transitions=list(controller.transitions)[-TRANSITIONS_SHOWN:],
             transitions_total=dict(controller.transitions_total),
             commit_times=totals.commit_times,
-            maintenance=consumer.maintenance.snapshot().counts(),
-            maintenance_error=consumer.maintenance.snapshot().last_error,
+            maintenance=consumer.maintenance.snapshot(),
+            maintenance_error=consumer.maintenance.last_error,
             dedup_save_error=consumer.assignment.dedup_saver.last_error,
             table_sequence=consumer.assignment.checkpoints.sequence_number,
             assignments_opened=consumer.assignments.opened,
@@ -93,7 +95,6 @@ class StatusReporter:
             fenced_commits=totals.fenced,
             waiting=consumer.waiting,
             clock_behind_s=round(consumer.kafka_time.behind_s, 1),
-            stopped=stopped,
         )
         return self._last
 
@@ -127,21 +128,21 @@ class StatusReporter:
         behind_s = self._consumer.kafka_time.behind_s  # the records' times are Kafka's
         return max(0.0, (self._consumer.clock.now_us() - since_us) / 1e6 + behind_s)
 
-    def _ladder(self) -> list[dict[str, object]]:
+    def _ladder(self) -> list[LadderLevel]:
         controller, admission = self._consumer.controller, self._consumer.admission
         return [
-            {
-                "name": level.name,
-                "lag": controller.lag_threshold(number),
-                "exit_lag": controller.exit_lag(number),
-                "memory": level.memory,
-                "enrich": level.enrich,
-                "intake": level.intake,
-                **{
+            LadderLevel(
+                level.name,
+                controller.lag_threshold(number),
+                controller.exit_lag(number),
+                level.memory,
+                level.enrich,
+                level.intake,
+                {
                     priority: ACTIONS[action]
                     for priority, action in zip(PRIORITIES, admission.actions(level).tolist(), strict=True)
                 },
-            }
+            )
             for number, level in enumerate(controller.levels)
         ]
 

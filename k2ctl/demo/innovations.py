@@ -1,7 +1,7 @@
 """Act 3, the innovations: overload by the ladder, up and down, with a kill, copies and a gap in the middle of it."""
 
 import time
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow.compute as pc
 
@@ -18,6 +18,7 @@ from k2ctl.demo.checks import (
 )
 from k2ctl.demo.result import Billing, Facts, Tick
 from k2ctl.demo.stage import SYMBOL, Stage
+from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.window import Window
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.gaps import gaps_of
@@ -104,16 +105,16 @@ class Seen:
     def note(self, tick: Tick) -> bool:
         """Take a tick in. Always False."""
         for move in tick.overview.transitions:
-            self.moves[int(move["at_us"])] = (str(move["from_level"]), str(move["to_level"]))
-            self.levels |= {str(move["from_level"]), str(move["to_level"])}
+            self.moves[move.at_us] = (move.from_level, move.to_level)
+            self.levels |= {move.from_level, move.to_level}
         for status in tick.overview.consumers:
-            self.take_status(status)
+            self.take(status.id, _deferred_by(status))
         return False
 
-    def take_status(self, status: dict[str, Any]) -> None:
-        """What a consumer says of itself; what a killed one said last does not count any more."""
-        if status["id"] not in self._killed:
-            self._of[status["id"]] = _aside_of(status)
+    def take(self, consumer: str, totals: DeferredTotals) -> None:
+        """What a consumer reports; the last report of a killed one does not count any more."""
+        if consumer not in self._killed:
+            self._of[consumer] = totals
 
     def killed(self, outstanding: int) -> None:
         """Of a killed consumer counts what it committed, which the table knows; the next one does the rest again."""
@@ -128,9 +129,9 @@ class Seen:
         return DeferredTotals(*map(sum, zip(self._before_the_kill, *self._of.values(), strict=True)))
 
 
-def _aside_of(status: dict[str, Any]) -> DeferredTotals:
-    by_priority = {name: cell["spill"] + cell["shed"] for name, cell in status["by_priority"].items()}
-    return DeferredTotals(sum(by_priority.values()), by_priority["CRITICAL"], status["backfilled"])
+def _deferred_by(status: ConsumerStatus) -> DeferredTotals:
+    by_priority = {name: cell["spill"] + cell["shed"] for name, cell in status.by_priority.items()}
+    return DeferredTotals(sum(by_priority.values()), by_priority["CRITICAL"], status.backfilled)
 
 
 def _ask_in_the_middle(stage: Stage, window: Window) -> None:

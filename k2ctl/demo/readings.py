@@ -40,7 +40,7 @@ class Readings:
         return Tick(overview, sample, status)
 
     def _naive(self) -> dict[str, object] | None:
-        statuses = self._telemetry.poll(0.0).values()
+        statuses = self._telemetry.poll(0.0).others.values()
         return next((status for status in statuses if status.get("kind") == "naive"), None)
 
     def query(self, symbol: str | None, window: Window, limit: int | None = None, *, deferred: bool = False) -> Answer:

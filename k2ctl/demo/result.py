@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from k2ctl.demo.checks import DemoCheck
-from k2ctl.kafka.overview import Overview
+from k2ctl.domain.overview import Overview
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class Counts:
 
 
 COUNT_NAMES: Final = tuple(f.name for f in fields(Counts))
+TERMS: Final = COUNT_NAMES[: COUNT_NAMES.index("undecodable")]
+"""The terms of the accounting identity that are in trades: seen and what it is the sum of, but `pending`."""
 _terms: Final = attrgetter(*COUNT_NAMES)
 """The counts as a tuple; `astuple` copies them deeply, which took 2 ms of a commit of 16 partitions."""
 

@@ -1,127 +1,308 @@
-"""What consumers and load generators say of themselves, every 500 ms, on `k2.telemetry`."""
+"""What consumers and load generators report on `k2.telemetry`, every 500 ms.
 
-from bisect import bisect_left
-from dataclasses import dataclass, field, replace
-from typing import Final
+Each field is a figure: its meaning, its metrics and how those of several consumers make one stand beside it, and
+`k2ctl.metrics`, `k2ctl.domain.overview` and the dashboards' checks are derived from that. A new figure is a field here
+and its value in `k2ctl.consume.report`.
+"""
 
-COMMIT_BOUNDS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from pydantic import TypeAdapter
+
+from k2ctl.domain.checkpoint import TERMS, Counts
+from k2ctl.domain.figure import (
+    TOPIC,
+    Durations,
+    cell_by_cell,
+    counter,
+    field_by_field,
+    figure,
+    first,
+    first_said,
+    flag,
+    gauge,
+    histogram,
+    largest,
+    largest_known,
+    oldest,
+    smallest_known,
+    sum_of_known,
+    total,
+)
+from k2ctl.domain.status_parts import (
+    LadderLevel,
+    MaintenanceTotals,
+    PartitionStatus,
+    SequenceCounts,
+    StateSyncStatus,
+    Transition,
+)
+
+TRANSITIONS_SHOWN: Final = 20
+NOBODY_REPORTS: Final = "no consumer is reporting; start one with: k2ctl consume"
+Status = TypeVar("Status")
 
 
-@dataclass(frozen=True)
-class Durations:
-    """How long something took, each time. counts: how often up to each bound, and last beyond all; total_s: the sum."""
-
-    bounds_s: tuple[float, ...] = COMMIT_BOUNDS_S
-    counts: tuple[int, ...] = (0,) * (len(COMMIT_BOUNDS_S) + 1)
-    total_s: float = 0.0
-
-    def plus(self, seconds: float) -> "Durations":
-        """With one more."""
-        place = bisect_left(self.bounds_s, seconds)
-        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
-        return replace(self, counts=counts, total_s=self.total_s + seconds)
+def _by_action(action: str, *reason: str) -> Any:
+    """The series of one action: one number for each priority."""
+    return lambda table: [((priority, *reason), cells[action]) for priority, cells in table.items()]
 
 
-@dataclass(frozen=True)
-class PartitionStatus:
-    """Offsets of one partition, in records: read up to, committed up to, and the broker's high watermark."""
-
-    partition: int
-    position: int
-    committed: int
-    high_watermark: int
+def _worst_state(states: Sequence[StateSyncStatus | None]) -> StateSyncStatus | None:
+    """The first whose guarantee is reduced, else the first."""
+    known = [state for state in states if state is not None]
+    return max(known, key=lambda state: state.is_reduced, default=None)
 
 
-@dataclass(frozen=True)
-class ConsumerStatus:
-    """One consumer. Counts are trades unless their name says records; rates are per second.
+def _newest_transitions(histories: Sequence[list[Transition]]) -> list[Transition]:
+    moves = [move for history in histories for move in history]
+    return sorted(moves, key=lambda move: move.at_us)[-TRANSITIONS_SHOWN:]
 
-    lag_trades: not yet admitted by the pipeline (it controls the level). lag_committed_trades: not yet in the table.
-    lag_seconds: age of the oldest record that is not in the table; critical_lag_seconds: the same of CRITICAL symbols'
-    partitions. drain_s: until the lag is gone at the present rates. retention_left_s: until Kafka deletes what is still
-    needed. None means unknown, or that it will not happen.
-    counts: the terms of the accounting identity, what this process's partitions hold in the table. outstanding: trades
-    put
-    aside and not backfilled, of any epoch. by_priority: what this process did, priority → action → trades.
-    commit_times: how long this process's commits took. maintenance: what it did for the table, name → how often.
-    waiting: what this consumer cannot go on without (Kafka, catalog, store, its group, the end of a transaction), as
-    said last; else empty.
-    clock_behind_s: how far this machine's clock is behind Kafka's, by which trades are judged then; 0 when it is not.
-    state: where sequence state is kept, and what holds of it now (`k2ctl.sequence.guarantee`).
-    table_sequence: of the commit after which the table stood as `counts` and `outstanding` say. In a group:
-    assignments_opened, how
-    often the share of the topic was taken over anew; stood_still_s, how long the last time; fenced_commits, those of
-    which others had moved a part.
-    ladder: the levels with their thresholds, as scaled for the engine. transitions_total: `FROM>TO` → how often.
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What holds of one consumer, and of all of them together. Counts are trades; None means unknown.
+
+    Rates are per second, over the last five seconds.
     """
 
+    at_us: int
+    level: str = figure("The level's name.", combine=first("UNKNOWN"))
+    level_number: int = figure(
+        "Level of degradation: 0 NORMAL to 4 CIRCUIT_BREAK.", gauge("k2_degradation_level", TOPIC), combine=first(0)
+    )
+    level_reason: str = figure("The signal that chose the level.", combine=first(NOBODY_REPORTS))
+    cooldown_left_s: float = figure("Seconds until a better level may be entered.", combine=first(0.0))
+    ladder: list[LadderLevel] = figure(
+        "The levels, from NORMAL on.",
+        gauge(
+            "k2_degradation_threshold_trades",
+            TOPIC,
+            "level",
+            meaning="Lag at which a level is entered, by the policy and the engine.",
+            read=lambda levels: [((level.name,), level.lag) for level in levels[1:]],
+        ),
+        combine=first([]),
+    )
+    transitions: list[Transition] = figure("The last changes of level.", combine=_newest_transitions)
+    intake: str = figure(
+        "`closed` while producers are to wait, else `open`.",
+        gauge(
+            "k2_intake_open",
+            TOPIC,
+            meaning="1 while producers may send, 0 at CIRCUIT_BREAK.",
+            read=flag(lambda intake: intake == "open"),
+        ),
+        combine=lambda values: "closed" if "closed" in values else "open",
+    )
+    lag_trades: int | None = figure(
+        "Trades not yet admitted; this lag controls the level.", gauge("k2_consumer_lag_trades", TOPIC), combine=total
+    )
+    lag_committed_trades: int | None = figure("Trades in Kafka and not in the table.", combine=total)
+    lag_seconds: float | None = figure(
+        "Age of the oldest record that is not in the table.", gauge("k2_consumer_lag_seconds", TOPIC), combine=oldest
+    )
+    critical_lag_seconds: float | None = figure(
+        "The same, of CRITICAL symbols' partitions.", gauge("k2_consumer_critical_lag_seconds", TOPIC), combine=oldest
+    )
+    lag_slope: float = figure("Trades per second by which the lag grows.", combine=sum)
+    drain_s: float | None = figure(
+        "Time until the lag is gone, while it shrinks.",
+        gauge("k2_consumer_drain_seconds", TOPIC),
+        combine=largest_known,
+    )
+    retention_left_s: float | None = figure(
+        "Time until Kafka's retention deletes what is still needed.",
+        gauge("k2_retention_left_seconds", TOPIC),
+        combine=smallest_known,
+    )
+    budget: float | None = figure("The cap on processed trades per second, if one is set.", combine=sum_of_known)
+    rate_in: float = figure(
+        "Trades read per second, over five seconds.", gauge("k2_consumer_rate_in", TOPIC), combine=sum
+    )
+    rate_committed: float = figure(
+        "Trades committed per second, over five seconds.", gauge("k2_consumer_rate_committed", TOPIC), combine=sum
+    )
+    pending: int = figure(
+        "Trades that were read and are not committed yet.",
+        gauge(
+            "k2_trades",
+            TOPIC,
+            "term",
+            meaning="The accounting identity: seen is the sum of the other terms, in trades.",
+            read=lambda pending: [(("pending",), pending)],
+        ),
+        combine=sum,
+    )
+    outstanding: int = figure(
+        "Trades deferred and not backfilled yet.", gauge("k2_trades_outstanding", TOPIC), combine=sum, of_table=True
+    )
+    outstanding_spilled: int = figure("Those of them that are spilled.", combine=sum, of_table=True)
+    backfilled: int = figure(
+        "Trades that were deferred and are in the table now.", counter("k2_trades_backfilled_total"), combine=sum
+    )
+    by_priority: dict[str, dict[str, int]] = figure(
+        "Trades since the start: priority → action → trades.",
+        counter(
+            "k2_messages_processed_total",
+            "priority",
+            meaning="Trades that were processed at once.",
+            read=_by_action("process"),
+        ),
+        counter(
+            "k2_messages_shed_total",
+            "priority",
+            "reason",
+            meaning="Trades left in Kafka for later.",
+            read=_by_action("shed", "degradation"),
+        ),
+        counter(
+            "k2_messages_spilled_total",
+            "priority",
+            "reason",
+            meaning="Trades deferred on disk.",
+            read=_by_action("spill", "degradation"),
+        ),
+        combine=cell_by_cell,
+    )
+    sequence: SequenceCounts = figure(
+        "What sequence tracking counted.", combine=partial(field_by_field, kind=SequenceCounts)
+    )
+    state: StateSyncStatus | None = figure(
+        "How sequence state stands; of several the one that is reduced.",
+        gauge(
+            "k2_state_reduced",
+            TOPIC,
+            "store",
+            meaning="1 while the state store lacks what is committed, 0 otherwise.",
+            read=lambda state: [((state.store,), float(state.is_reduced))] if state else [],
+        ),
+        combine=_worst_state,
+    )
+    memory_bytes: int = figure("Resident memory of the consumer.", gauge("k2_memory_bytes"), combine=sum)
+    memory_share: float = figure(
+        "Resident memory by its limit, planned state left out.", gauge("k2_memory_share"), combine=largest(0.0)
+    )
+    commit_ms: float = figure("How long the last commit took.", combine=largest(0.0))
+    snapshot_age_s: float | None = figure(
+        "Time since the last commit of this consumer.", gauge("k2_snapshot_age_seconds"), combine=smallest_known
+    )
+    maintenance_error: str = figure(
+        "Why the last step of maintenance failed; empty while it works.",
+        gauge(
+            "k2_maintenance_failing",
+            meaning="1 while the last step of maintenance failed, 0 otherwise.",
+            read=flag(bool),
+        ),
+        combine=first_said,
+    )
+    dedup_save_error: str = figure(
+        "Why the last save of deduplication state failed; empty while it works.",
+        gauge(
+            "k2_dedup_save_failing",
+            TOPIC,
+            meaning="1 while the last save of deduplication state failed, 0 otherwise.",
+            read=flag(bool),
+        ),
+        combine=first_said,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumerStatus(Figures):
+    """One consumer."""
+
+    kind: str = "consumer"
     id: str
     pid: int
-    at_us: int
     topic: str
     epoch: str
-    level: str
-    level_number: int
-    level_reason: str
-    cooldown_left_s: float
-    lag_trades: int | None
-    lag_records: int | None
-    lag_committed_trades: int | None
-    lag_seconds: float | None
+    # True for the last status of a consumer that ends.
+    stopped: bool = False
+    # What this consumer cannot go on without (Kafka, catalog, store, its group, the end of a transaction); else empty.
+    waiting: str = ""
+    # Seconds by which this machine's clock is behind Kafka's, by which trades are judged then; 0 when it is not.
+    clock_behind_s: float = 0.0
+    lag_records: int | None = figure("Records that are not read yet.")
     trades_per_record: float
-    rate_in: float
-    rate_committed: float
-    pending: int
-    counts: dict[str, int]
-    memory_bytes: int
-    memory_share: float
-    commits: int
-    commit_ms: float
+    partitions: list[PartitionStatus] = figure(
+        "Offsets of the assigned partitions.",
+        gauge(
+            "k2_consumer_lag_messages",
+            TOPIC,
+            "partition",
+            meaning="Records between the table's offset and the high watermark.",
+            read=lambda parts: [((str(part.partition),), part.behind) for part in parts],
+        ),
+    )
+    counts: Counts = figure(
+        "The terms of the accounting identity, as the table has them.",
+        gauge("k2_trades", TOPIC, "term", read=lambda counts: [((term,), getattr(counts, term)) for term in TERMS]),
+        gauge(
+            "k2_undecodable_records",
+            TOPIC,
+            meaning="Records that could not be decoded; they are dead letters.",
+            read=lambda counts: [((), counts.undecodable)],
+        ),
+    )
+    transitions_total: dict[str, int] = figure(
+        "Changes of the level since the start: `FROM>TO` → how often.",
+        counter(
+            "k2_degradation_transitions_total",
+            "from_level",
+            "to_level",
+            meaning="Changes of the level since the start.",
+            read=lambda moves: [(tuple(move.split(">")), times) for move, times in moves.items()],
+        ),
+    )
+    commits: int = figure("Commits to the table.", counter("k2_commits_total"))
+    commit_times: Durations = figure(
+        "How long a commit took, spill files and dead letters included.", histogram("k2_commit_seconds")
+    )
+    # The time of the last commit; 0 before the first.
     last_commit_at_us: int
     snapshot_id: int | None
-    critical_lag_seconds: float | None
-    lag_slope: float
-    drain_s: float | None
-    retention_left_s: float | None
-    intake: str
-    budget: float | None
-    outstanding: int
-    outstanding_spilled: int
-    backfilled: int
-    by_priority: dict[str, dict[str, int]]
-    ladder: list[dict[str, object]]
-    sequence: dict[str, int]
-    dedup: dict[str, int]
-    partitions: list[PartitionStatus] = field(default_factory=list)
-    transitions: list[dict[str, object]] = field(default_factory=list)
-    transitions_total: dict[str, int] = field(default_factory=dict)
-    state: dict[str, object] = field(default_factory=dict)
-    commit_times: Durations = field(default_factory=Durations)
-    maintenance: dict[str, int] = field(default_factory=dict)
+    # The sequence number of the commit after which the table stood as `counts` and `outstanding` say.
     table_sequence: int = 0
+    maintenance: MaintenanceTotals = figure("What this process did for the table.", default=MaintenanceTotals())
+    # What deduplication remembers and found, by name.
+    dedup: dict[str, int]
+    # In a group: how often partitions were assigned, how long the last assignment took, commits that were fenced.
     assignments_opened: int = 0
     stood_still_s: float = 0.0
     fenced_commits: int = 0
-    waiting: str = ""
-    clock_behind_s: float = 0.0
-    # Why the last step of maintenance failed, and why the last save of deduplication state did; empty while they work.
-    maintenance_error: str = ""
-    dedup_save_error: str = ""
-    kind: str = "consumer"
-    stopped: bool = False
 
 
 @dataclass(frozen=True)
 class LoadStatus:
-    """One load generator. Rates are trades per second, `sent` trades handed to Kafka's client so far."""
+    """One load generator. Rates are trades per second."""
 
     id: str
     at_us: int
     topic: str
     rate: float
     target_rate: float
+    # Trades handed to Kafka's client so far.
     sent: int
     paused_s: float
     paused_why: str
     kind: str = "load"
     stopped: bool = False
+
+
+def loads(kind: type[Status], text: bytes) -> Status:
+    """A status from its JSON, every value of its declared type; keys that `kind` does not have are ignored.
+
+    Raises:
+        ValueError: a field is missing or of another type.
+    """
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    status: Status = _ADAPTERS[kind].validate_json(text)
+    return status
+
+
+_ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}

@@ -2,16 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-import orjson
-
+from k2ctl.domain.overview import Overview
+from k2ctl.domain.status import loads
 from k2ctl.errors import UsageError
-from k2ctl.kafka.overview import Overview
-
-_NAMES = {f.name for f in fields(Overview)}
 
 
 def read_recording(path: Path) -> list[Overview]:
@@ -29,9 +24,8 @@ def read_recording(path: Path) -> list[Overview]:
     ticks = []
     for number, line in enumerate(lines, 1):
         try:
-            content: dict[str, Any] = orjson.loads(line)
-            ticks.append(Overview(**{name: value for name, value in content.items() if name in _NAMES}))
-        except (ValueError, TypeError, AttributeError) as error:
+            ticks.append(loads(Overview, line))
+        except ValueError as error:
             raise UsageError(f"{path}:{number} is no tick of a recorded run.", "Was it written by --record?") from error
     if not ticks:
         raise UsageError(f"{path} holds no ticks.", "Record a run with: k2ctl watch --record FILE")

@@ -1,45 +1,83 @@
 """The topic `k2.telemetry`: statuses as JSON, one record each; written by workers, read by `watch`."""
 
-import contextlib
+import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
+from k2ctl.domain.status import ConsumerStatus, LoadStatus, loads
 from k2ctl.domain.topics import TELEMETRY
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import first_line
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import producer_config
 from k2ctl.kafka.reader import Reader
 
+LOG: Final = logging.getLogger("k2ctl.kafka")
 PUBLISH_EVERY_S: Final = 0.5
 STALE_AFTER_S: Final = 5.0
-"""A worker that has said nothing for so long is gone."""
+"""A worker that has reported nothing for so long is gone."""
 
 READ_PARTITION: Final = 0
 """All statuses are in one partition, also where somebody's client has made the topic, and with more of them."""
 
 
 class TelemetryWriter:
-    """Publishes statuses. Never blocks and never fails its owner: a status that cannot be sent is dropped."""
+    """Publishes statuses. Never blocks and never fails its owner: what cannot be sent is dropped and logged."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         with BrokerAdmin(endpoints) as admin:
             admin.create_topic(TELEMETRY, 1, {"retention.ms": "3600000"})
         self._producer = Producer(producer_config(endpoints, **{"linger.ms": 5, "queue.buffering.max.messages": 1000}))
+        self._trouble = ""
 
     def publish(self, status: object) -> None:
         """Send a dataclass; keyed by its id, so that a compacted topic keeps the last of each."""
-        with contextlib.suppress(BufferError, KafkaException):
+        try:
             key = str(getattr(status, "id", ""))
-            self._producer.produce(TELEMETRY, orjson.dumps(status), key=key, partition=READ_PARTITION)
+            self._producer.produce(
+                TELEMETRY, orjson.dumps(status), key=key, partition=READ_PARTITION, on_delivery=self._delivered
+            )
             self._producer.poll(0)
+        except (BufferError, KafkaException) as error:
+            self._note(first_line(error))
+
+    def _delivered(self, error: KafkaError | None, _: object) -> None:
+        self._note(error.str() if error is not None else "")
+
+    def _note(self, trouble: str) -> None:
+        """Log that statuses cannot be sent, and that they are sent again; one line for each change."""
+        if trouble and not self._trouble:
+            LOG.warning("status cannot be sent to %s: %s", TELEMETRY, trouble)
+        elif self._trouble and not trouble:
+            LOG.info("status is sent to %s again", TELEMETRY)
+        self._trouble = trouble
 
     def close(self) -> None:
         """Send what is queued, for at most two seconds."""
         self._producer.flush(2.0)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The newest statuses, by the id of who reports."""
+
+    consumers: dict[str, ConsumerStatus]
+    loaders: dict[str, LoadStatus]
+    # Those of other programs, as they are.
+    others: dict[str, dict[str, Any]]
+
+
+_KINDS: Final[dict[str, type[ConsumerStatus] | type[LoadStatus]]] = {"consumer": ConsumerStatus, "load": LoadStatus}
+_Any = ConsumerStatus | LoadStatus | dict[str, Any]
+
+
+def _named(status: _Any, name: str) -> Any:
+    return status.get(name, False) if isinstance(status, dict) else getattr(status, name)
 
 
 class TelemetryReader:
@@ -51,30 +89,46 @@ class TelemetryReader:
             marks = admin.watermarks(TELEMETRY)[READ_PARTITION]
         self._reader = Reader(endpoints, TELEMETRY, "k2ctl-watch")
         self._reader.assign({READ_PARTITION: max(marks.low, marks.high - history_records)})
-        self._newest: dict[str, dict[str, Any]] = {}
+        self._newest: dict[str, _Any] = {}
+        self._refused: set[str] = set()
 
-    def poll(self, timeout_s: float = 0.1) -> dict[str, dict[str, Any]]:
-        """The newest status of each worker that still speaks, by its id."""
-        for status in self._received(timeout_s):
-            self._newest[str(status.get("id", ""))] = status
+    def poll(self, timeout_s: float = 0.1) -> Reported:
+        """The newest status of each worker that still reports."""
+        for value in self._received(timeout_s):
+            self._take(value)
         oldest_us = time.time_ns() // 1000 - round(STALE_AFTER_S * 1e6)
-        alive = {
-            key: status
-            for key, status in self._newest.items()
-            if isinstance(status.get("at_us"), int) and status["at_us"] >= oldest_us and not status.get("stopped")
+        self._newest = {
+            name: status
+            for name, status in self._newest.items()
+            if _named(status, "at_us") >= oldest_us and not _named(status, "stopped")
         }
-        self._newest = alive
-        return dict(alive)
+        kept = self._newest.items()
+        return Reported(
+            {name: status for name, status in kept if isinstance(status, ConsumerStatus)},
+            {name: status for name, status in kept if isinstance(status, LoadStatus)},
+            {name: status for name, status in kept if isinstance(status, dict)},
+        )
 
-    def _received(self, timeout_s: float) -> Iterator[dict[str, Any]]:
+    def _take(self, value: bytes) -> None:
+        """Keep a status under its id; one that is none, or of another version, is named once in the log."""
+        name = ""
+        try:
+            document = orjson.loads(value)
+            name = str(document["id"])
+            kind = _KINDS.get(document["kind"])
+            if kind is None and not isinstance(document["at_us"], int):
+                raise ValueError("at_us is not a number")
+            self._newest[name] = document if kind is None else loads(kind, value)
+        except (ValueError, TypeError, KeyError) as error:
+            if name not in self._refused:
+                LOG.warning("a status of %s on %s cannot be used: %s", name or "nobody", TELEMETRY, first_line(error))
+            self._refused.add(name)
+
+    def _received(self, timeout_s: float) -> Iterator[bytes]:
         deadline = time.monotonic() + timeout_s
         while True:
             fetched = self._reader.fetch(500, 0.05)
-            for value in fetched.values:
-                with contextlib.suppress(orjson.JSONDecodeError):
-                    status = orjson.loads(value)
-                    if isinstance(status, dict):
-                        yield status
+            yield from fetched.values
             if time.monotonic() >= deadline:
                 return
 

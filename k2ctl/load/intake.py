@@ -64,12 +64,10 @@ class IntakeGate:
 
     def reason(self, _: Sent, /) -> str:
         if self._every.due():
-            closed = [s["id"] for s in self._telemetry.poll(0.0).values() if self._closes(s)]
+            consumers = self._telemetry.poll(0.0).consumers.values()
+            closed = [one.id for one in consumers if one.topic == self._topic and one.intake == "closed"]
             self._reason = f"{closed[0]} has closed the intake (CIRCUIT_BREAK)" if closed else ""
         return self._reason
-
-    def _closes(self, status: dict[str, object]) -> bool:
-        return status.get("topic") == self._topic and status.get("intake") == "closed"
 
     def close(self) -> None:
         self._telemetry.close()

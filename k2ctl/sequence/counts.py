@@ -17,35 +17,6 @@ class SequenceRules:
     idle_after_s: float = 300.0
 
 
-@dataclass(frozen=True)
-class SequenceCounts:
-    """Totals since the start, in trades unless they say gaps or symbols; and what is open, lost and idle now.
-
-    missing_trades: in the open gaps. explained: missing in the table because they were deferred; no gaps.
-    explained_by_reset: missing when the venue began to count anew. unverified: symbols that were followed from a
-    number above 1 on, or from a restart on: what came before is not known, and not guessed. untracked:
-    without a number.
-    """
-
-    in_order: int = 0
-    out_of_order: int = 0
-    resets: int = 0
-    untracked: int = 0
-    open_gaps: int = 0
-    missing_trades: int = 0
-    explained: int = 0
-    duplicates: int = 0
-    small_gaps: int = 0
-    large_gaps: int = 0
-    filled_gaps: int = 0
-    lost_gaps: int = 0
-    lost_trades: int = 0
-    explained_by_reset: int = 0
-    unverified: int = 0
-    symbols: int = 0
-    idle_symbols: int = 0
-
-
 @dataclass
 class SequenceTotals:
     """Those of the counts that only grow."""

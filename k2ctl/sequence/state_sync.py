@@ -18,8 +18,9 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
+from k2ctl.domain.status_parts import REDUCED, StateSyncStatus
 from k2ctl.errors import StateError
-from k2ctl.sequence.guarantee import OWN, REDUCED, SHARED, StateSyncStatus
+from k2ctl.sequence.guarantee import OWN, SHARED
 from k2ctl.sequence.state_store import Fence, StateStore, Update
 from k2ctl.sequence.symbol_state import cut, restore
 from k2ctl.sequence.tracker import SequenceTracker

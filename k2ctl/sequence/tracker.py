@@ -19,8 +19,9 @@ import numpy as np
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.domain.intervals import NUMBER_BITS
+from k2ctl.domain.status_parts import SequenceCounts
 from k2ctl.sequence.channels import Channels
-from k2ctl.sequence.counts import SequenceCounts, SequenceRules, SequenceTotals
+from k2ctl.sequence.counts import SequenceRules, SequenceTotals
 from k2ctl.sequence.open_gaps import OpenGaps
 from k2ctl.sequence.symbol_codec import Gap
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from k2ctl.domain.status import ConsumerStatus
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError, UsageError
 from k2ctl.files import write_atomically
@@ -78,24 +79,24 @@ def look(endpoints: Endpoints, wait_s: float = FIRST_WORD_S) -> list[Member]:
         return found
     telemetry = TelemetryReader(endpoints)
     try:
-        said = telemetry.poll(wait_s)
+        reported = telemetry.poll(wait_s).consumers
     finally:
         telemetry.close()
-    return [_speaking(member, said.get(member.name)) for member in found]
+    return [_reporting(member, reported.get(member.name)) for member in found]
 
 
-def _speaking(member: Member, status: dict[str, Any] | None) -> Member:
+def _reporting(member: Member, status: ConsumerStatus | None) -> Member:
     if member.state != "running":
         return member
     if status is None:
         return _silent(member)
     return replace(
         member,
-        level=status["level"],
-        partitions=tuple(part["partition"] for part in status["partitions"]),
-        lag_trades=status["lag_trades"],
-        rate_in=status["rate_in"],
-        why=status.get("waiting", ""),
+        level=status.level,
+        partitions=tuple(part.partition for part in status.partitions),
+        lag_trades=status.lag_trades,
+        rate_in=status.rate_in,
+        why=status.waiting,
     )
 
 
@@ -171,14 +172,14 @@ def until_assigned(endpoints: Endpoints, names: Collection[str], within_s: float
     telemetry = TelemetryReader(endpoints)
     try:
         for _ in range(round(within_s / 0.25)):
-            said = telemetry.poll(0.25)
+            reported = telemetry.poll(0.25).consumers
             ended = [member.name for member in members(endpoints) if member.name in names and member.state == "exited"]
             if ended:
                 raise StackError(f"{ended[0]} has ended.", f"See: k2ctl stack logs {ended[0]}")
-            held = [part["partition"] for name in said if name.startswith(PREFIX) for part in said[name]["partitions"]]
-            speaking = [name for name in names if name in said]
-            say(f"{len(speaking)} of {len(names)} report, {len(set(held))} partitions are assigned")
-            if len(speaking) == len(names) and held and len(held) == len(set(held)):
+            held = [p.partition for name in reported if name.startswith(PREFIX) for p in reported[name].partitions]
+            reporting = [name for name in names if name in reported]
+            say(f"{len(reporting)} of {len(names)} report, {len(set(held))} partitions are assigned")
+            if len(reporting) == len(names) and held and len(held) == len(set(held)):
                 return True
         return False
     finally:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +13,7 @@ from k2ctl.consume.plan import ConsumerTotals
 from k2ctl.deferred.outstanding import OutstandingRange
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.status import ConsumerStatus
-from k2ctl.sequence.counts import SequenceCounts
-from k2ctl.sequence.guarantee import REDUCED
+from k2ctl.domain.status_parts import REDUCED, SequenceCounts
 from k2ctl.stack.fleet import Member
 from k2ctl.views.live import live
 from k2ctl.views.style import LEVEL_STYLES, count, seconds
@@ -29,18 +27,19 @@ def live_view(*, quiet: bool) -> AbstractContextManager[Callable[[ConsumerStatus
 def status_text(status: ConsumerStatus) -> Text:
     """One line: level, lag, rates, what is stored and what is on its way."""
     lag = "unknown" if status.lag_committed_trades is None else f"{count(status.lag_committed_trades)} trades"
+    state = status.state
     age = "" if not status.lag_seconds else f", {seconds(status.lag_seconds)}"
     return Text.assemble(
         (status.level, LEVEL_STYLES[status.level]),
         f"  lag {lag}{age}",
         f"  in {count(status.rate_in)}/s  committed {count(status.rate_committed)}/s",
-        f"  stored {status.counts['stored']:,}  pending {count(status.pending)}",
+        f"  stored {status.counts.stored:,}  pending {count(status.pending)}",
         f"  deferred {count(status.outstanding)}" if status.outstanding else "",
         f"  commit {status.commit_ms:.0f} ms" if status.commits else "",
         (f"  waiting: {status.waiting}", "yellow") if status.waiting else "",
         (f"  {clock_line(status.clock_behind_s)}", "yellow") if status.clock_behind_s else "",
-        (f"  state {REDUCED}: {status.state['why']}", "yellow") if status.state.get("guarantee") == REDUCED else "",
-        "  state damaged by another program, and replaced" if status.state.get("damaged") else "",
+        (f"  state {REDUCED}: {state.why}", "yellow") if state and state.is_reduced else "",
+        "  state damaged by another program, and replaced" if state and state.damaged else "",
     )
 
 
@@ -141,9 +140,9 @@ def outstanding_table(ranges: Sequence[OutstandingRange]) -> Table | Text:
     return table
 
 
-def progress_line(statuses: Sequence[dict[str, Any]]) -> str:
-    """What the running consumers owe still."""
-    outstanding, back = (sum(status[name] for status in statuses) for name in ("outstanding", "backfilled"))
-    level = max(statuses, key=lambda status: status["level_number"])["level"] if statuses else "unknown"
+def progress_line(statuses: Sequence[ConsumerStatus]) -> str:
+    """What is outstanding at the running consumers."""
+    outstanding, back = sum(one.outstanding for one in statuses), sum(one.backfilled for one in statuses)
+    level = max(statuses, key=lambda status: status.level_number).level if statuses else "unknown"
     waiting = "" if level == "NORMAL" else f"; waits for NORMAL, it is {level}"
     return f"{count(back)} trades backfilled, {count(outstanding)} outstanding{waiting}"

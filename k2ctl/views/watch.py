@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,8 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.kafka.overview import Overview
-from k2ctl.sequence.guarantee import REDUCED
+from k2ctl.domain.overview import Overview
+from k2ctl.domain.status import ConsumerStatus
+from k2ctl.domain.status_parts import REDUCED, LadderLevel
 from k2ctl.views.chart import LABEL_WIDTH, Threshold, log_chart
 from k2ctl.views.consume import clock_line
 from k2ctl.views.style import ACTION_SIGNS, LEVEL_STYLES, bar, count, seconds, size
@@ -78,8 +79,8 @@ def watch_line(overview: Overview) -> str:
         f"committed {count(overview.rate_committed)}/s stored {overview.stored:,} pending {overview.pending:,} "
         f"deferred {overview.outstanding:,} given-back {overview.backfilled:,} duplicate {overview.duplicate:,} "
         f"dead-lettered {overview.dead_lettered:,} lost {overview.lost:,} intake {overview.intake}"
-        + (f" state {overview.state}" if overview.state else "")
-        + (f" ({overview.state_why})" if overview.state_why else "")
+        + (f" state {overview.state.guarantee}" if overview.state else "")
+        + (f" ({overview.state.why})" if overview.state and overview.state.why else "")
     )
 
 
@@ -96,15 +97,15 @@ def _ladder(overview: Overview) -> Panel:
         table.add_column(no_wrap=True)
     for number, level in reversed(list(enumerate(overview.ladder))):
         here = number == overview.level_number
-        style = LEVEL_STYLES[level["name"]] if here else "dim"
-        entered = f"lag ≥ {count(level['lag'])}" if number else ""
-        memory = f"mem ≥ {level['memory']:.0%}" if number else ""
-        closed = "intake closed" if level["intake"] == "closed" else ("no enrichment" if not level["enrich"] else "")
+        style = LEVEL_STYLES[level.name] if here else "dim"
+        entered = f"lag ≥ {count(level.lag)}" if number else ""
+        memory = f"mem ≥ {level.memory:.0%}" if number else ""
+        closed = "intake closed" if level.intake == "closed" else ("no enrichment" if not level.enrich else "")
         if here and closed == "intake closed" and overview.intake == "open":
             closed = "intake open again"
-        signs = Text(" ").join(_sign(name, level[name]) for name in ("CRITICAL", "HIGH", "NORMAL", "LOW"))
+        signs = Text(" ").join(_sign(name, level.actions[name]) for name in ("CRITICAL", "HIGH", "NORMAL", "LOW"))
         table.add_row(
-            Text(f"{'▶' if here else ' '} {number} {level['name']}", style=style),
+            Text(f"{'▶' if here else ' '} {number} {level.name}", style=style),
             Text(entered, style=style),
             Text(memory, style=style),
             signs,
@@ -126,7 +127,7 @@ def _why(overview: Overview) -> Text:
     if not overview.level_number:
         return Text("every trade is processed   ● process  ▪ spill to disk  ○ shed, left in Kafka", style="dim")
     text = Text("why: ", style="dim", no_wrap=True, overflow="ellipsis").append(overview.level_reason, style="bold")
-    below = overview.ladder[overview.level_number]["exit_lag"]
+    below = overview.ladder[overview.level_number].exit_lag
     wait = f", {overview.cooldown_left_s:.0f} s to wait" if overview.cooldown_left_s else ""
     return text.append(f"; left below {count(below)}{wait}", style="dim")
 
@@ -136,7 +137,7 @@ def _lag(overview: Overview, history: LagHistory, width: int, rows: int) -> Pane
     inner = width - 4
     style = LEVEL_STYLES.get(overview.level, "white").replace("bold ", "")
     lines = [
-        Threshold(level["lag"], f"{number} {count(level['lag'])}", LEVEL_STYLES[level["name"]].replace("bold ", ""))
+        Threshold(level.lag, f"{number} {count(level.lag)}", LEVEL_STYLES[level.name].replace("bold ", ""))
         for number, level in enumerate(overview.ladder)
         if number
     ]
@@ -145,7 +146,7 @@ def _lag(overview: Overview, history: LagHistory, width: int, rows: int) -> Pane
     return _panel(Group(*chart, strip), f"lag: {_lag_text(overview)}", rows + 3)
 
 
-def _strip(levels: Sequence[int], ladder: Sequence[dict[str, Any]], width: int) -> Text:
+def _strip(levels: Sequence[int], ladder: Sequence[LadderLevel], width: int) -> Text:
     """The level of each column: the worse of its two ticks."""
     shown = list(levels)[-width * 2 :]
     if len(shown) % 2:
@@ -153,7 +154,7 @@ def _strip(levels: Sequence[int], ladder: Sequence[dict[str, Any]], width: int) 
     text = Text(" " * (width - len(shown) // 2), no_wrap=True)
     for first, second in zip(shown[::2], shown[1::2], strict=True):
         number = max(first, second)
-        style = LEVEL_STYLES[ladder[number]["name"]] if number < len(ladder) else "dim"
+        style = LEVEL_STYLES[ladder[number].name] if number < len(ladder) else "dim"
         text.append("▁▂▄▆█"[min(number, 4)], style=style.replace("bold ", ""))
     return text.append(" level", style="dim")
 
@@ -200,12 +201,12 @@ def _identity(overview: Overview) -> Panel:
     table.add_row("duplicate", f"{overview.duplicate:,}", "")
     table.add_row("dead", f"{overview.dead_lettered:,}", "")
     table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")
-    gaps = f"{count(overview.missing_trades)} trades" if overview.open_gaps else ""
-    if overview.lost_gap_trades:
-        gaps = f"{count(overview.missing_trades + overview.lost_gap_trades)} trades"
-    table.add_row("open gaps", Text(f"{overview.open_gaps:,}", style="yellow" if overview.open_gaps else ""), gaps)
+    sequence = overview.sequence
+    missing = sequence.missing_trades + sequence.lost_trades
+    gaps = f"{count(missing)} trades" if sequence.open_gaps or sequence.lost_trades else ""
+    table.add_row("open gaps", Text(f"{sequence.open_gaps:,}", style="yellow" if sequence.open_gaps else ""), gaps)
     title = f"of {overview.seen + overview.pending:,} trades"
-    if overview.state == REDUCED:
+    if overview.state and overview.state.is_reduced:
         return _panel(table, f"state {REDUCED}; {title}", FIGURES_HEIGHT, "yellow")
     return _panel(table, title, FIGURES_HEIGHT)
 
@@ -248,42 +249,51 @@ def _transitions(overview: Overview, height: int) -> Panel:
     """The last changes of level, newest first."""
     text = Text(overflow="ellipsis", no_wrap=True)
     for move in reversed(overview.transitions[-(height - 2) :]):
-        clock = time.strftime("%H:%M:%S", time.gmtime(int(move["at_us"]) / 1e6))
-        text.append(f"{clock} ", style="dim").append(f"{move['to_level']:<13} ", style=LEVEL_STYLES[move["to_level"]])
-        text.append(f"{move['reason']}\n")
+        clock = time.strftime("%H:%M:%S", time.gmtime(move.at_us / 1e6))
+        text.append(f"{clock} ", style="dim").append(f"{move.to_level:<13} ", style=LEVEL_STYLES[move.to_level])
+        text.append(f"{move.reason}\n")
     return _panel(text if overview.transitions else Text("none yet", style="dim"), "changes of level (UTC)", height)
 
 
 def _consumers(overview: Overview, height: int) -> Panel:
     """Each consumer with its partitions, as far as there is room."""
-    lines: list[Text] = []
-    for status in overview.consumers:
-        lines.append(
-            Text.assemble(
-                (f"{status['id']} ", "bold"),
-                (status["level"], LEVEL_STYLES[status["level"]]),
-                f"  {len(status['partitions'])} partitions  commit {status['commit_ms']:.0f} ms",
-            )
-        )
-        state = status.get("state") or {}
-        if state.get("guarantee") == REDUCED:
-            lines.append(Text(f"  state {REDUCED}: {state['why']}", style="yellow", no_wrap=True, overflow="ellipsis"))
-        if status.get("waiting"):
-            lines.append(Text(f"  waiting: {status['waiting']}", style="yellow", no_wrap=True, overflow="ellipsis"))
-        if status.get("clock_behind_s"):
-            behind = clock_line(status["clock_behind_s"])
-            lines.append(Text(f"  {behind}", style="yellow", no_wrap=True, overflow="ellipsis"))
-        worst = max((p["high_watermark"] - p["committed"] for p in status["partitions"]), default=0)
-        for part in status["partitions"]:
-            behind = max(0, part["high_watermark"] - part["committed"])
-            share = behind / worst if worst else 0.0
-            lines.append(
-                Text.assemble((f"{part['partition']:>4} ", "dim"), bar(share, 20), f" {count(behind)} records")
-            )
+    lines = [line for status in overview.consumers for line in _consumer(status)]
     room = height - 2
     if len(lines) > room:
         lines = [
             *lines[: room - 1],
             Text(f"… {len(lines) - room + 1} more; all of them: k2ctl watch --json", style="dim"),
         ]
-    return _panel(Group(*lines) if lines else Text("none speaks on k2.telemetry", style="dim"), "consumers", height)
+    return _panel(Group(*lines) if lines else Text("none reports on k2.telemetry", style="dim"), "consumers", height)
+
+
+def _consumer(status: ConsumerStatus) -> list[Text]:
+    """One line for the consumer, one for each trouble, one for each partition."""
+    first = Text.assemble(
+        (f"{status.id} ", "bold"),
+        (status.level, LEVEL_STYLES[status.level]),
+        f"  {len(status.partitions)} partitions  commit {status.commit_ms:.0f} ms",
+    )
+    troubles = [Text(f"  {line}", style="yellow", no_wrap=True, overflow="ellipsis") for line in _troubles(status)]
+    worst = max((part.behind for part in status.partitions), default=0)
+    partitions = [
+        Text.assemble(
+            (f"{part.partition:>4} ", "dim"),
+            bar(part.behind / worst if worst else 0.0, 20),
+            f" {count(part.behind)} records",
+        )
+        for part in status.partitions
+    ]
+    return [first, *troubles, *partitions]
+
+
+def _troubles(status: ConsumerStatus) -> list[str]:
+    """What a consumer reports that somebody has to look at."""
+    state = status.state
+    return [
+        *([f"state {REDUCED}: {state.why}"] if state and state.is_reduced else []),
+        *([f"waiting: {status.waiting}"] if status.waiting else []),
+        *([clock_line(status.clock_behind_s)] if status.clock_behind_s else []),
+        *([f"maintenance fails: {status.maintenance_error}"] if status.maintenance_error else []),
+        *([f"dedup state is not saved: {status.dedup_save_error}"] if status.dedup_save_error else []),
+    ]

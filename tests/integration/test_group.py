@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,11 @@ class Group:
 
     def shares(self) -> dict[str, set[int]]:
         """Member → the partitions that it says it holds."""
-        said = self.telemetry.poll(0.05)
+        reported = self.telemetry.poll(0.05).consumers
         return {
-            name: {part["partition"] for part in said[name]["partitions"]}
+            name: {part.partition for part in reported[name].partitions}
             for name in self.members
-            if name in said and said[name]["topic"] == self.topic
+            if name in reported and reported[name].topic == self.topic
         }
 
     def until_shared(self, *names: str, within_s: float = 40.0) -> None:
@@ -219,11 +220,14 @@ def test_what_a_member_knew_of_sequences_goes_on_at_the_next(group: Group, redis
     group.end("two")
     group.until_shared("one")
     group.until_all_move(30)
-    said = group.telemetry.poll(1.0)["one"]
-    told = ("open_gaps", "missing_trades", "resets", "duplicates", "out_of_order", "unverified", "lost_gaps")
-    assert {name: said["sequence"][name] for name in told} == dict.fromkeys(told, 0)
-    assert (said["sequence"]["symbols"], said["state"]["guarantee"]) == (20, SHARED)
-    assert said["assignments_opened"] >= 2
+    status = group.telemetry.poll(1.0).consumers["one"]
+    counted = asdict(status.sequence)
+    faults = ("open_gaps", "missing_trades", "resets", "duplicates", "out_of_order", "unverified", "lost_gaps")
+    assert {name: counted[name] for name in faults} == dict.fromkeys(faults, 0)
+    assert status.sequence.symbols == 20
+    assert status.state is not None
+    assert status.state.guarantee == SHARED
+    assert status.assignments_opened >= 2
     group.settle()
 
 

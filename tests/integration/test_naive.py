@@ -70,7 +70,7 @@ def test_it_runs_as_a_process_and_publishes_its_real_lag(
     telemetry, heard = TelemetryReader(endpoints), []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
-            heard += [status for status in telemetry.poll(0.2).values() if status["kind"] == "naive"]
+            heard += [status for status in telemetry.poll(0.2).others.values() if status["kind"] == "naive"]
         last = json.loads(process.communicate(timeout=10)[0])
     telemetry.close()
     assert (last["stored"], last["lag_records"]) == (2000, 0)

@@ -154,7 +154,7 @@ def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
     said, _ = run_until(endpoints, profile, lambda s: loaded.is_set() and settled(s), telemetry=telemetry)
     thread.join()
     assert {status.level for status in said} == set(NAMES)
-    moves = [(move["from_level"], move["to_level"]) for move in said[-1].transitions]
+    moves = [(move.from_level, move.to_level) for move in said[-1].transitions]
     for upper, lower in zip(NAMES[1:], NAMES, strict=False):
         assert (upper, lower) in moves, "left one level at a time"
     assert max(status.outstanding for status in said) > 0
@@ -166,12 +166,12 @@ def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
         total = checkpoints_of(lake.table()).total()
     assert summary.trades_acknowledged == len(rows) == len(set(rows["message_id"].to_pylist())) == total.stored
     assert total.balanced
-    assert said[-1].sequence["open_gaps"] == said[-1].sequence["explained"] == 0
+    assert said[-1].sequence.open_gaps == said[-1].sequence.explained == 0
 
 
 def open_gaps(status: ConsumerStatus) -> int:
     """Gaps that nothing explains."""
-    return int(status.sequence["open_gaps"] + status.sequence["lost_gaps"])
+    return status.sequence.open_gaps + status.sequence.lost_gaps
 
 
 def reported_gaps(endpoints: Endpoints, profile: Profile) -> dict[str, int]:
@@ -201,7 +201,7 @@ def test_what_a_consumer_has_deferred_is_no_gap_to_the_next_one(endpoints: Endpo
     said += read_on(60_000, BUDGET, lambda status: status.outstanding > 100)
     said += (latest := read_on(100, None, lambda status: status.lag_committed_trades == 0))
     if endpoints.state_url.startswith("memory"):  # from Redis the next one knows of the deferred trades as read
-        assert max(status.sequence["explained"] for status in latest) > 0
+        assert max(status.sequence.explained for status in latest) > 0
     assert reported_gaps(endpoints, profile).keys() == {"EXPLAINED"}
 
     after, _ = run_until(endpoints, profile, settled, budget=None)
@@ -213,12 +213,12 @@ def test_what_a_consumer_has_deferred_is_no_gap_to_the_next_one(endpoints: Endpo
 def test_what_is_deferred_is_explained_and_no_gap(endpoints: Endpoints, profile: Profile) -> None:
     trades = backlog(endpoints, profile, 60_000)
     said, _ = run_until(endpoints, profile, lambda s: s.outstanding > 3_000)
-    assert said[-1].sequence["open_gaps"] == 0
-    assert said[-1].sequence["explained"] > 0
+    assert said[-1].sequence.open_gaps == 0
+    assert said[-1].sequence.explained > 0
     for part in said:
         assert part.by_priority["CRITICAL"]["shed"] == part.by_priority["CRITICAL"]["spill"] == 0
     again, _ = run_until(endpoints, profile, settled, budget=None)
-    assert again[0].sequence["open_gaps"] == 0, "a consumer that starts anew knows what is outstanding"
+    assert again[0].sequence.open_gaps == 0, "a consumer that starts anew knows what is outstanding"
     assert_all_stored_once(endpoints, trades)
 
 

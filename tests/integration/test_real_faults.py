@@ -83,11 +83,11 @@ class UnderLoad:
 
     @property
     def stored(self) -> int:
-        return self.consumer.said[-1].counts["stored"] if self.consumer.said else 0
+        return self.consumer.said[-1].counts.stored if self.consumer.said else 0
 
     @property
     def guarantee(self) -> object:
-        return self.consumer.said[-1].state["guarantee"]
+        return self.consumer.said[-1].state.guarantee
 
     def goes_on(self, within_s: float = SETTLED_WITHIN_S) -> None:
         """Wait until a second of trades more is stored."""
@@ -101,7 +101,7 @@ class UnderLoad:
         (summary,) = self._summary
         with BrokerAdmin(self.endpoints) as admin:
             ends = sum(mark.high for mark in admin.watermarks(self.topic).values())
-        until(lambda: self.consumer.said[-1].counts["seen"] >= ends, SETTLED_WITHIN_S, lambda: self.consumer.said[-1])
+        until(lambda: self.consumer.said[-1].counts.seen >= ends, SETTLED_WITHIN_S, lambda: self.consumer.said[-1])
         self.consumer.stop()
         total = checkpoints_at(self.endpoints).total()
         (verified,) = verify(self.endpoints, lambda _: None)
@@ -186,13 +186,13 @@ def test_redis_that_does_not_answer_holds_nobody_up(load: UnderLoad) -> None:
 
 def test_redis_emptied_is_filled_again(load: UnderLoad) -> None:
     until(lambda: load.guarantee == SHARED)
-    before = load.consumer.said[-1].state["rebuilt_partitions"]
+    before = load.consumer.said[-1].state.rebuilt_partitions
     with redis.Redis.from_url(load.endpoints.state_url) as server:
         server.flushall()
         load.goes_on()
         until(lambda: server.dbsize() > 0, 30)
     until(lambda: load.guarantee == SHARED, 60, lambda: load.consumer.said[-1].state)
-    assert load.consumer.said[-1].state["rebuilt_partitions"] > before  # type: ignore[operator]
+    assert load.consumer.said[-1].state.rebuilt_partitions > before
     load.settle()
 
 

@@ -78,7 +78,7 @@ def test_trades_deferred_sent_twice_and_read_by_a_consumer_that_is_killed_are_st
     said, _ = run_until(endpoints, profile, settled)
     assert any(status.outstanding_spilled for status in said)
     produce_values(endpoints, topic_of(profile), ((0, trade.tobytes()) for trade in again))
-    run_until(endpoints, profile, lambda status: settled(status) and status.counts["duplicate"] == len(again))
+    run_until(endpoints, profile, lambda status: settled(status) and status.counts.duplicate == len(again))
     assert_stored_once(endpoints, trades)
     with Lake.at(endpoints) as lake:
         assert not any(f"/{SPILL}/" in orphan.name and orphan.age_s > 60 for orphan in orphans(lake, SystemClock()))
@@ -121,7 +121,7 @@ class RunningConsumer:
 
     def stored(self, count: int) -> bool:
         assert self.error is None, self.error
-        return bool(self.said) and self.said[-1].counts["stored"] >= count
+        return bool(self.said) and self.said[-1].counts.stored >= count
 
     def stop(self) -> None:
         self._stop.set()

@@ -14,10 +14,10 @@ import pytest
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
+from k2ctl.domain.status_parts import SequenceCounts
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.profiles import Profile
-from k2ctl.sequence.counts import SequenceCounts
 from k2ctl.sequence.guarantee import OWN, REDUCED, SHARED
 from k2ctl.sequence.store_view import view_store
 from tests.integration.test_exactly_once import CONTEXT, assert_exact, die_at, market_of_its_own
@@ -122,7 +122,7 @@ def test_a_consumer_whose_redis_is_gone_goes_on_and_says_so(
     consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, state=fragile_redis.url))
     reporter, said = StatusReporter(consumer), []
     consumer.run(threading.Event(), lambda: said.append(reporter.status()))
-    assert {status.state["guarantee"] for status in said} == {REDUCED}
+    assert {status.state and status.state.guarantee for status in said} == {REDUCED}
     assert_only_true_gaps(consumer.assignment.tracker.counts(), 2)
     assert_exact(endpoints, topic, np.concatenate([feed(0), feed(1)]))
     fragile_redis.start()

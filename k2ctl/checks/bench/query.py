@@ -174,8 +174,8 @@ class _Sent(NamedTuple):
 
 def _sent(telemetry: TelemetryReader) -> _Sent:
     """What the load says that it has sent; records do not tell, for of a slow symbol none is full."""
-    said = [status for status in telemetry.poll(1.0).values() if status["kind"] == "load"]
-    return max((_Sent(status["at_us"], status["sent"]) for status in said), default=_Sent(0, 0))
+    loaders = telemetry.poll(1.0).loaders.values()
+    return max((_Sent(status.at_us, status.sent) for status in loaders), default=_Sent(0, 0))
 
 
 def _topic(profile: Profile) -> str:

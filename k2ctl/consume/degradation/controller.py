@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from k2ctl.clock import Clock
+from k2ctl.domain.status_parts import Transition
 from k2ctl.profiles.model import Degradation, Level
 from k2ctl.timing import SlidingWindow
 
@@ -28,16 +29,6 @@ class PressureSignals:
     lag_seconds: float | None = 0.0
     slope: float = 0.0
     trouble: str = ""
-
-
-@dataclass(frozen=True)
-class Transition:
-    """A change of level and its reason: which signal, its value, the threshold."""
-
-    at_us: int
-    from_level: str
-    to_level: str
-    reason: str
 
 
 class LagWindow:

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.clock import Clock
+from k2ctl.domain.status_parts import MaintenanceTotals
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -130,31 +131,17 @@ def whole_hours(files: Sequence[LiveFile], hour: int | None = None) -> list[list
     return [members for at, members in hours.items() if len(members) > 1 and hour in (None, at)]
 
 
-@dataclass(frozen=True)
-class MaintenanceTotals:
-    """What background maintenance has done since it started; last_error: why its last step failed, if it did."""
-
-    compactions: int = 0
-    files_merged: int = 0
-    snapshots_expired: int = 0
-    orphans_removed: int = 0
-    last_error: str = ""
-
-    def counts(self) -> dict[str, int]:
-        """The totals by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "last_error"}
-
-    def plus(self, report: MaintenanceReport | None) -> "MaintenanceTotals":
-        """The totals after one more step."""
-        if report is None:
-            return replace(self, last_error="")
-        merged = report.compaction
-        return MaintenanceTotals(
-            self.compactions + (merged is not None),
-            self.files_merged + (merged.files_before if merged else 0),
-            self.snapshots_expired + report.expired,
-            self.orphans_removed + (report.collected.files if report.collected else 0),
-        )
+def _done(report: MaintenanceReport | None) -> MaintenanceTotals:
+    """What one step did."""
+    if report is None:
+        return MaintenanceTotals()
+    merged = report.compaction
+    return MaintenanceTotals(
+        int(merged is not None),
+        merged.files_before if merged else 0,
+        report.expired,
+        report.collected.files if report.collected else 0,
+    )
 
 
 class BackgroundMaintenance:
@@ -169,6 +156,8 @@ class BackgroundMaintenance:
         self._every_s = every_s
         self._stop = threading.Event()
         self._totals = MaintenanceTotals()
+        # Why the last step failed; empty while maintenance works.
+        self.last_error = ""
         self._thread = threading.Thread(target=self._run, name="k2-maintenance", daemon=True)
 
     def start(self) -> None:
@@ -197,10 +186,11 @@ class BackgroundMaintenance:
         """One step at a time, until the end."""
         while not self._stop.is_set():
             try:
-                self._totals = self._totals.plus(maintainer.step())
+                self._totals += _done(maintainer.step())
+                self.last_error = ""
             except Exception as error:  # the consumer goes on, whatever happens here
                 self._note(error)
             self._stop.wait(self._every_s)
 
     def _note(self, error: Exception) -> None:
-        self._totals = replace(self._totals, last_error=f"{type(error).__name__}: {error}")
+        self.last_error = f"{type(error).__name__}: {error}"

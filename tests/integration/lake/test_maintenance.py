@@ -356,7 +356,7 @@ def test_background_maintenance_survives_an_unreachable_table_and_stops_at_once(
     for path in (tmp_path / "ware house").rglob("*.parquet"):
         path.rename(path.with_suffix(".away"))
     background.start()
-    _wait_until(lambda: "cannot be merged" in background.snapshot().last_error)
+    _wait_until(lambda: "cannot be merged" in background.last_error)
     for path in (tmp_path / "ware house").rglob("*.away"):
         path.rename(path.with_suffix(".parquet"))
     _wait_until(lambda: background.snapshot().compactions == 1)
@@ -442,5 +442,5 @@ def test_background_maintenance_begins_when_the_catalog_is_back(tmp_path: Path) 
 
     background = BackgroundMaintenance(open_late, PROFILE, CLOCK, every_s=0.02)
     background.start()
-    _wait_until(lambda: len(asked) == 3 and not background.snapshot().last_error)
+    _wait_until(lambda: len(asked) == 3 and not background.last_error)
     background.stop()

@@ -1,7 +1,7 @@
 """The demo holds when it came to its end and every act asserted something that held."""
 
 from k2ctl.demo.checks import DemoCheck
-from k2ctl.demo.innovations import Seen
+from k2ctl.demo.innovations import DeferredTotals, Seen
 from k2ctl.demo.result import ActResult, Billing, DemoResult
 
 GREEN, RED = DemoCheck("claim", True, "1"), DemoCheck("claim", False, "0")
@@ -25,15 +25,9 @@ def test_a_demo_that_was_cut_short_does_not_hold() -> None:
 def test_what_a_killed_consumer_did_is_counted_by_the_table() -> None:
     """It had put 90 aside; 70 of them are in the ledger, so its successor puts the other 20 aside again."""
     seen = Seen()
-    seen.take_status(status("first", 90, 0))
+    seen.take("first", DeferredTotals(90))
     seen.killed(70)
-    seen.take_status(status("first", 90, 0))
-    seen.take_status(status("second", 20, 40))
-    seen.take_status(status("second", 50, 120))
+    seen.take("first", DeferredTotals(90))
+    seen.take("second", DeferredTotals(20, 0, 40))
+    seen.take("second", DeferredTotals(50, 0, 120))
     assert seen.total == (120, 0, 120)
-
-
-def status(name: str, deferred: int, returned: int) -> dict[str, object]:
-    cells = {priority: {"process": 5, "spill": 0, "shed": 0} for priority in ("CRITICAL", "HIGH", "NORMAL", "LOW")}
-    cells["LOW"]["shed"] = deferred
-    return {"id": name, "by_priority": cells, "backfilled": returned}

@@ -1,38 +1,100 @@
 """Several consumers as one platform: lags add up, the table is counted once."""
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import fields
 
-from k2ctl.domain.checkpoint import Counts
-from k2ctl.kafka.overview import TERMS, overview_of
-from k2ctl.profiles.universe import PRIORITIES
+import orjson
+import pytest
+
+from k2ctl.domain.checkpoint import COUNT_NAMES, Counts
+from k2ctl.domain.figure import figures_of
+from k2ctl.domain.overview import Overview
+from k2ctl.domain.status import ConsumerStatus, Figures, loads
+from k2ctl.domain.status_parts import PartitionStatus, SequenceCounts, StateSyncStatus, Transition
+from tests.support.statuses import a_status
+
+HIGHS = {"t": dict.fromkeys(range(4), 100)}
+BEHIND = a_status(
+    "idle", level="SOFT", level_number=1, level_reason="idle", table_sequence=7, at_us=2_000_000,
+    counts=Counts(seen=500, stored=500), partitions=[PartitionStatus(p, 100, 90, 100) for p in (0, 2)],
+    sequence=SequenceCounts(open_gaps=1, missing_trades=2), outstanding=9,
+)  # fmt: skip
+AHEAD = a_status(
+    "busy", table_sequence=9, at_us=1_000_000, counts=Counts(seen=800, stored=800), outstanding=4,
+    partitions=[PartitionStatus(1, 100, 95, 100), PartitionStatus(3, 100, 100, 100)],
+    sequence=SequenceCounts(open_gaps=1, missing_trades=2),
+)  # fmt: skip
+BOTH_ORDERS = pytest.mark.parametrize("consumers", [[BEHIND, AHEAD], [AHEAD, BEHIND]])
 
 
-def status(name: str, level: int, partitions: dict[int, int], stored: int, sequence: int, at_us: int) -> dict[str, Any]:
-    """A consumer that holds partitions (number → committed offset), all of them read up to 100."""
-    return {
-        "id": name, "kind": "consumer", "topic": "t", "level": ["NORMAL", "SOFT"][level], "level_number": level,
-        "level_reason": name, "cooldown_left_s": 0.0, "lag_trades": 10, "lag_seconds": 1.0, "critical_lag_seconds": 0.0,
-        "lag_slope": 1, "drain_s": None, "retention_left_s": None, "intake": "open", "trades_per_record": 2.0,
-        "outstanding": 0, "outstanding_spilled": 0, "backfilled": 0, "budget": None, "rate_in": 5.0,
-        "rate_committed": 5.0, "pending": 3, "memory_share": 0.1, "memory_bytes": 100,
-        "commit_ms": 1.0, "last_commit_at_us": at_us,
-        "counts": asdict(Counts(seen=stored, stored=stored)), "table_sequence": sequence, "at_us": at_us,
-        "sequence": {"open_gaps": 1, "missing_trades": 2, "explained": 0},
-        "by_priority": {p: {"process": 1, "spill": 0, "shed": 0} for p in PRIORITIES},
-        "ladder": [], "transitions": [], "state": {},
-        "partitions": [
-            {"partition": p, "position": 100, "committed": at, "high_watermark": 100} for p, at in partitions.items()
-        ],
-    }  # fmt: skip
+@BOTH_ORDERS
+def test_the_level_is_the_worst_and_its_reason_that_consumers(consumers: list[ConsumerStatus]) -> None:
+    seen = Overview.of(consumers, highs=HIGHS)
+    assert (seen.level, seen.level_number, seen.level_reason) == ("SOFT", 1, "idle")
 
 
-def test_the_level_is_the_worst_lags_add_up_and_the_table_counts_once() -> None:
-    behind = status("idle", 1, {0: 90, 2: 90}, stored=500, sequence=7, at_us=2_000_000)
-    ahead = status("busy", 0, {1: 95, 3: 100}, stored=800, sequence=9, at_us=1_000_000)
-    for consumers in ([behind, ahead], [ahead, behind]):
-        seen = overview_of(consumers, [], {"t": dict.fromkeys(range(4), 100)}, 3_000_000)
-        assert (seen.level, seen.level_reason, seen.lag_trades, seen.lag_records) == ("SOFT", "idle", 20, 25)
-        assert (seen.stored, seen.pending, seen.open_gaps) == (800, 6, 2), "what the latest commit says of the table"
-        assert {term for term in TERMS if getattr(seen, term)} == {"seen", "stored"}
-        assert seen.by_priority["LOW"]["process"] == 2
+@BOTH_ORDERS
+def test_lags_and_counts_of_consumers_add_up(consumers: list[ConsumerStatus]) -> None:
+    seen = Overview.of(consumers, highs=HIGHS)
+    assert (seen.lag_trades, seen.lag_records, seen.lag_committed_trades) == (20, 25, 50)
+    assert (seen.pending, seen.sequence.open_gaps, seen.sequence.missing_trades) == (6, 2, 4)
+    assert seen.by_priority["LOW"]["process"] == 2
+
+
+@BOTH_ORDERS
+def test_the_table_is_counted_once_as_the_latest_commit_left_it(consumers: list[ConsumerStatus]) -> None:
+    seen = Overview.of(consumers, highs=HIGHS)
+    assert {term: getattr(seen, term) for term in COUNT_NAMES if getattr(seen, term)} == {"seen": 800, "stored": 800}
+    assert seen.outstanding == 4
+
+
+def test_a_lag_that_one_consumer_does_not_know_is_unknown() -> None:
+    seen = Overview.of([AHEAD, a_status(lag_trades=None, lag_seconds=None)], highs={})
+    assert seen.lag_trades is None
+    assert seen.lag_seconds is None
+    assert seen.lag_records is None
+
+
+def test_without_a_consumer_the_level_is_unknown_and_the_way_out_is_named() -> None:
+    seen = Overview.of([])
+    assert seen.level == "UNKNOWN"
+    assert seen.level_reason.endswith("k2ctl consume")
+    assert seen.lag_trades is None
+
+
+def test_a_reduced_guarantee_and_a_failing_background_task_of_one_consumer_show() -> None:
+    reduced = StateSyncStatus("redis", "REDUCED", "redis does not answer")
+    troubled = a_status(state=reduced, maintenance_error="OSError: full", dedup_save_error="read-only")
+    seen = Overview.of([a_status(state=StateSyncStatus("redis", "SHARED", "")), troubled])
+    assert seen.state == reduced
+    assert seen.maintenance_error == "OSError: full"
+    assert seen.dedup_save_error == "read-only"
+
+
+def test_every_figure_that_all_consumers_share_says_how_several_make_one() -> None:
+    declared = {name for name, figure in figures_of(Figures) if figure.combine is not None}
+    assert declared == {field.name for field in fields(Figures)} - {"at_us"}
+
+
+def test_a_status_and_an_overview_are_the_same_after_their_json() -> None:
+    transitions = [Transition(1, "NORMAL", "SOFT", "lag 9 ≥ 8 trades")]
+    status = a_status(
+        state=StateSyncStatus("redis", "SHARED", ""), transitions=transitions, partitions=BEHIND.partitions
+    )
+    assert loads(ConsumerStatus, orjson.dumps(status)) == status
+    overview = Overview.of([status, AHEAD], highs=HIGHS)
+    assert loads(Overview, orjson.dumps(overview)) == overview
+
+
+def test_the_json_of_an_overview_has_the_names_that_scripts_rely_on() -> None:
+    document = orjson.loads(orjson.dumps(Overview.of([AHEAD], highs=HIGHS)))
+    assert {"level", "lag_trades", "lag_seconds", "pending", *COUNT_NAMES} <= document.keys()
+    assert document["stored"] == 800
+
+
+def test_a_status_with_a_figure_missing_or_of_another_type_is_refused() -> None:
+    document = orjson.loads(orjson.dumps(a_status()))
+    with pytest.raises(ValueError, match="lag_trades"):
+        loads(ConsumerStatus, orjson.dumps({**document, "lag_trades": "many"}))
+    del document["lag_seconds"]
+    with pytest.raises(ValueError, match="lag_seconds"):
+        loads(ConsumerStatus, orjson.dumps(document))

@@ -8,12 +8,11 @@ from rich.console import Console
 
 from k2ctl.demo.result import ActResult, Sample, Tick
 from k2ctl.demo.story import ACTS
-from k2ctl.kafka.overview import Overview, overview_of
-from k2ctl.profiles import load_profile
+from k2ctl.domain.overview import Overview
 from k2ctl.views.demo import Screen
+from tests.support.statuses import a_ladder
 
-NOBODY = overview_of([], [], {}, 1_700_000_000_000_000)
-LADDER = [{**level.model_dump(), "exit_lag": level.lag // 2} for level in load_profile("laptop").degradation.levels]
+NOBODY = Overview.of([], at_us=1_700_000_000_000_000)
 SAMPLE = Sample(0.0, 0, None, None, None)
 
 
@@ -36,6 +35,6 @@ def test_before_the_first_consumer_of_an_act_the_screen_does_not_call_its_level_
 
 
 def test_a_consumer_that_falls_silent_is_part_of_the_story() -> None:
-    heard = replace(NOBODY, level="NORMAL", ladder=LADDER)
+    heard = replace(NOBODY, level="NORMAL", ladder=a_ladder())
     assert "degradation: NORMAL" in shown(NOBODY, heard)
     assert "degradation: UNKNOWN" in shown(heard, NOBODY)

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from k2ctl.demo.checks import DemoCheck
 from k2ctl.demo.result import ActResult, Bars, DemoResult, Facts, Finding_, Grid, Sample, Tick
 from k2ctl.demo.story import ACTS, FINALE
-from k2ctl.kafka.overview import overview_of
+from k2ctl.domain.overview import Overview
 from k2ctl.views.acts import duel_view, finding_lines, finding_panel, notes_view
 from k2ctl.views.report import Curve, curves_svg, report_page
 from k2ctl.views.style import seconds
@@ -104,7 +104,7 @@ def test_an_exhibit_fits_and_shows_every_value(finding: Finding_, width: int) ->
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_duel_fits_and_says_how_long_each_side_waits(width: int) -> None:
-    tick = Tick(overview_of([], [], {}, 0), SAMPLES[-1], {"lag_records": 123_456, "rate": 20_000})
+    tick = Tick(Overview.of([]), SAMPLES[-1], {"lag_records": 123_456, "rate": 20_000})
     text = drawn(duel_view(tick, SAMPLES, width, 15), width)
     assert len(text.splitlines()) == 15
     for expected in ("naive: one queue", "K2: priorities", "19.5 s", "3.9 s", "123k trades wait"):

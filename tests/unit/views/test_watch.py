@@ -7,33 +7,32 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from k2ctl.domain.overview import Overview
+from k2ctl.domain.status_parts import SequenceCounts, StateSyncStatus, Transition
 from k2ctl.errors import UsageError
-from k2ctl.kafka.overview import Overview, overview_of
 from k2ctl.kafka.recording import paced, read_recording
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.views.chart import Threshold, log_chart
 from k2ctl.views.watch import LagHistory, watch_line, watch_screen
+from tests.support.statuses import a_ladder, a_status
 
 LEVELS = load_profile("laptop").degradation.levels
 
 
 def made(level: int, lag: int = 1_234_567) -> Overview:
     """An overview with large figures everywhere."""
-    ladder = [
-        {"name": one.name, "lag": one.lag, "exit_lag": one.lag // 2, "memory": one.memory, "enrich": one.enrich,
-         "intake": one.intake, "CRITICAL": one.CRITICAL, "HIGH": one.HIGH, "NORMAL": one.NORMAL, "LOW": one.LOW}
-        for one in LEVELS
-    ]  # fmt: skip
     name = LEVELS[level].name
     return replace(
-        overview_of([], [], {}, 1_700_000_000_000_000),
+        Overview.of([], at_us=1_700_000_000_000_000),
         level=name, level_number=level, level_reason="lag 12,345,678 ≥ 5,000,000 trades, +123,456/s",
-        ladder=ladder, lag_trades=lag, lag_seconds=123.4, critical_lag_seconds=5.6, drain_s=99.0, cooldown_left_s=29.0,
+        ladder=a_ladder(), lag_trades=lag, lag_seconds=123.4, critical_lag_seconds=5.6, drain_s=99.0,
+        cooldown_left_s=29.0,
         seen=10**9, stored=987_654_321, pending=1_999_999, shed=10**7, spilled=10**7, backfilled=5 * 10**6,
-        open_gaps=12, missing_trades=34_567, budget=250_000.0, rate_loaded=499_999.0, rate_in=250_000.0,
+        sequence=SequenceCounts(open_gaps=12, missing_trades=34_567), budget=250_000.0,
+        rate_loaded=499_999.0, rate_in=250_000.0,
         by_priority={p: {"process": 10**8, "spill": 10**6, "shed": 10**7} for p in PRIORITIES},
-        transitions=[{"at_us": 1_700_000_000_000_000, "from_level": "SOFT", "to_level": name, "reason": "x" * 90}] * 30,
+        transitions=[Transition(1_700_000_000_000_000, "SOFT", name, "x" * 90)] * 30,
         retention_left_s=30.0, intake=LEVELS[level].intake,
     )  # fmt: skip
 
@@ -49,7 +48,7 @@ def lines(overview: Overview, width: int, height: int, color: str | None = None)
 
 
 def test_where_nobody_tells_what_is_stored_none_is_not_said() -> None:
-    screen = "\n".join(lines(overview_of([], [], {}, 1_700_000_000_000_000), 80, 24))
+    screen = "\n".join(lines(Overview.of([], at_us=1_700_000_000_000_000), 80, 24))
     assert "k2ctl lake status" in screen
     assert "of 0 trades" not in screen
     assert "stored  " not in screen
@@ -62,7 +61,7 @@ def test_the_screen_has_one_height_whatever_happens_and_never_wraps(width: int, 
         screen = lines(made(level), width, height)
         heights.add(len(screen))
         assert max(map(len, screen)) <= width
-    heights.add(len(lines(overview_of([], [], {}, 1_700_000_000_000_000), width, height)))
+    heights.add(len(lines(Overview.of([], at_us=1_700_000_000_000_000), width, height)))
     assert len(heights) == 1
     assert heights.pop() <= height
 
@@ -79,7 +78,7 @@ def test_the_level_its_reason_and_its_thresholds_are_readable_without_colour(lev
 
 
 def test_without_a_consumer_the_screen_says_what_to_type() -> None:
-    assert "k2ctl consume" in "\n".join(lines(overview_of([], [], {}, 1), 80, 24))
+    assert "k2ctl consume" in "\n".join(lines(Overview.of([], at_us=1), 80, 24))
 
 
 def test_a_line_holds_the_terms_of_the_identity() -> None:
@@ -117,9 +116,8 @@ def test_a_recording_is_read_back_and_a_broken_one_names_the_line(tmp_path: Path
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50)])
 def test_a_reduced_guarantee_of_the_state_store_is_seen_and_changes_no_height(width: int, height: int) -> None:
     why = "Redis at 127.0.0.1:6379/0 does not answer in time."
-    status = {"id": "c", "level": "NORMAL", "partitions": [], "commit_ms": 1.0,
-              "state": {"guarantee": "REDUCED", "why": why}}  # fmt: skip
-    reduced = replace(made(2), state="REDUCED", state_why=why, consumers=[status])
+    state = StateSyncStatus("redis", "REDUCED", why)
+    reduced = replace(made(2), state=state, consumers=[a_status(state=state)])
     screen = lines(reduced, width, height)
     assert "state REDUCED" in "\n".join(screen)
     assert len(screen) == len(lines(made(2), width, height))
@@ -137,3 +135,10 @@ def test_before_the_first_commit_it_says_so() -> None:
 def test_an_intake_that_is_open_again_is_not_shown_as_closed() -> None:
     assert "intake closed" in "\n".join(lines(made(4), 80, 24))
     assert "intake open again" in "\n".join(lines(replace(made(4), intake="open"), 80, 24))
+
+
+def test_a_background_task_that_fails_is_seen_beside_its_consumer() -> None:
+    status = a_status(maintenance_error="OSError: no space left", dedup_save_error="the folder is read-only")
+    screen = "\n".join(lines(replace(made(0), consumers=[status]), 160, 50))
+    assert "maintenance fails: OSError: no space left" in screen
+    assert "dedup state is not saved: the folder is read-only" in screen
