@@ -1,12 +1,13 @@
 """One loop for every commit to a table that others commit to at the same time.
 
-What may be said of a try that did not go through is decided here, once:
+Three outcomes of a failed try are distinguished:
 
-- A conflict is certain: somebody else was first, and nothing of ours was stored.
+- A conflict is certain: another commit was first, and nothing of ours was stored.
 - No answer leaves the outcome unknown: the swap may have happened. The next try looks first.
-- Anything else would come out the same again, and ends the commit at once.
+- Any other error would repeat, and ends the commit at once.
 """
 
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 
+LOG: Final = logging.getLogger("k2ctl.lake")
+
 GIVE_UP_AFTER_S: Final = 60.0
 """How long a commit is tried, conflicts and unreachable catalogs together."""
 
@@ -41,16 +44,18 @@ UNCERTAIN: Final = (
     TooManyRequestsError,
     AuthorizationExpiredError,
 )
-"""Whatever a catalog's or a warehouse's transport raises: the swap may have happened."""
+"""Errors of the transport to catalog or warehouse: the swap may have happened."""
 
 Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
 class Try:
-    """One try. number: from 1 on. uncertain: the outcome of an earlier one is not known."""
+    """One try."""
 
+    # From 1 on.
     number: int
+    # True: the outcome of an earlier try is unknown.
     uncertain: bool
 
 
@@ -65,13 +70,13 @@ def commit_optimistically(
     longest_pause_s: float = LONGEST_PAUSE_S,
     on_trouble: Callable[[str], None] = lambda _: None,
 ) -> Done:
-    """Repeat `attempt` until it goes through, with random pauses that grow up to `longest_pause_s`.
+    """Repeat `attempt` until it succeeds, with random pauses that grow up to `longest_pause_s`.
 
-    attempt: loads the table fresh, compares, and commits once. what, hint: name the commit to people when it is given
-    up. on_trouble: is told what the catalog or the warehouse said, while the commit is tried again because of it.
+    attempt: loads the table fresh, compares, and commits once. what, hint: name the commit in the error at the end.
+    on_trouble: called with the message of a catalog or a warehouse that fails, while the commit is tried again.
 
     Raises:
-        LakeError: conflicts or silence did not end within `within_s`. Whatever else `attempt` raises.
+        LakeError: conflicts or failures did not end within `within_s`. Whatever else `attempt` raises.
     """
     rng = rng or random.Random()
     started_s, number, uncertain = clock.monotonic_s(), 0, False
@@ -81,14 +86,20 @@ def commit_optimistically(
             return attempt(Try(number, uncertain))
         except CONFLICTS as error:
             failed: Exception = error
+            LOG.info("%s met a conflict and is tried again", what, extra={"attempt": number})
         except LakeUnanswered as error:  # before the swap: nothing was stored
             failed = error
-            on_trouble(first_line(error))
+            _report(what, number, error, on_trouble)
         except UNCERTAIN as error:
             failed, uncertain = error, True
-            on_trouble(first_line(error))
+            _report(what, number, error, on_trouble)
         if clock.monotonic_s() - started_s >= within_s:
             raise LakeError(
                 f"{what} did not go through in {within_s:.0f} s and {number} tries: {first_line(failed)}", hint
             ) from failed
         clock.sleep(rng.uniform(0, min(longest_pause_s, FIRST_PAUSE_S * 2 ** min(number, 10))))
+
+
+def _report(what: str, number: int, error: Exception, on_trouble: Callable[[str], None]) -> None:
+    LOG.warning("%s is tried again", what, extra={"attempt": number, "error": first_line(error)})
+    on_trouble(first_line(error))

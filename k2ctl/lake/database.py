@@ -16,7 +16,7 @@ from k2ctl.errors import first_line
 from k2ctl.lake.place import read_all
 from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS, HookedCatalog, catalog_tables
 
-_LOG: Final = logging.getLogger("k2ctl.lake")
+LOG: Final = logging.getLogger("k2ctl.lake")
 
 
 class DatabaseCatalog(HookedCatalog):
@@ -38,7 +38,7 @@ class DatabaseCatalog(HookedCatalog):
         try:
             named = set(rows_of(self).values())
         except SQLAlchemyError as error:
-            _LOG.warning("old metadata stays for the orphan removal: %s", first_line(error))
+            LOG.warning("old metadata stays for orphan removal", extra={"error": first_line(error)})
             return
         delete_files(io, dropped - named, "metadata")
 

@@ -1,10 +1,11 @@
-"""What deduplication has saved beside the table: an index of each topic, or of each member of its group, and its files.
+"""Deduplication state saved beside the table: an index of each topic, or of each member of its group, and its files.
 
-The index is replaced in one step after its files are written, so it always names whole files. It says which commits
-they cover; whoever loads it adds the rows of later ones. Nothing here is the truth: what cannot be read is made again
-from the table.
+The index is replaced in one step after its files are written, so it always names whole files. It names the commits
+that they cover; a loader adds the rows of later commits. The table is authoritative: state that cannot be read is
+rebuilt from it.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,10 @@ import orjson
 from pyiceberg.table import Table
 
 from k2ctl.domain.checked_file import body_of, framed
+from k2ctl.errors import first_line
 from k2ctl.lake.side_folder import DEDUP, SideFolder
+
+LOG: Final = logging.getLogger("k2ctl.lake")
 
 INDEX_SUFFIX: Final = ".index.json"
 MAGIC: Final = b"K2DEDUPI"
@@ -22,34 +26,39 @@ _VERSION: Final = 2
 
 @dataclass(frozen=True)
 class SavedChunk:
-    """A chunk's file and what it covers: event times [first_us, last_us], last added to at stamp_us."""
+    """A chunk's file and what it covers."""
 
     file: str
+    # Live, stray or closed.
     kind: str
+    # Event times of its trades.
     first_us: int
     last_us: int
+    # When the last id was added.
     stamp_us: int
 
 
 @dataclass(frozen=True)
 class DedupIndex:
-    """One consumer's memory of a topic.
-
-    member: who of a group saved it; empty for one that reads alone. partitions: those whose rows it covers; None for
-    all. table: the table's uuid. sequence_number: rows of commits up to this one are in the files. offsets: per
-    "epoch/partition", where these commits left Kafka; for people. sequenced: the file of the interval sets.
-    """
+    """What one consumer remembers of a topic."""
 
     topic: str
+    # The table's uuid.
     table: str
+    # Rows of commits up to this one are in the files.
     sequence_number: int
+    # Per "epoch/partition", the Kafka offset after these commits; for people.
     offsets: Mapping[str, int]
     saved_us: int
     window_us: int
+    # The event time before which ids may be forgotten.
     floor_us: int
+    # The file of the interval sets.
     sequenced: str
     chunks: tuple[SavedChunk, ...]
+    # The member of a group that saved it; empty for a consumer that reads alone.
     member: str = ""
+    # Those whose rows it covers; None for all.
     partitions: tuple[int, ...] | None = None
 
     @property
@@ -80,7 +89,7 @@ class DedupFolder:
         return self._folder.read(location)
 
     def delete(self, locations: Iterable[str]) -> None:
-        """Remove files; one that stays behind is left to the orphan removal."""
+        """Delete files; one that cannot be deleted now is left to orphan removal."""
         for location in locations:
             self._folder.delete(location)
 
@@ -106,13 +115,19 @@ class DedupFolder:
 
     def _index(self, name: str) -> DedupIndex | None:
         try:
-            return parse_index(self._folder.read(self._folder.location(DEDUP, name)))
-        except OSError:
+            found = parse_index(self._folder.read(self._folder.location(DEDUP, name)))
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            LOG.warning("a deduplication index cannot be read", extra={"index": name, "error": first_line(error)})
+            return None
+        if found is None:
+            LOG.warning("a deduplication index is damaged or of another version", extra={"index": name})
+        return found
 
 
 def index_name(topic: str, member: str = "") -> str:
-    """The name of an index. Kafka's own rule leaves topics dead letters, digits, dots, dashes and underscores."""
+    """The name of an index. Kafka allows letters, digits, dots, dashes and underscores in topics."""
     return topic + (f"@{member}" if member else "") + INDEX_SUFFIX
 
 
@@ -142,7 +157,7 @@ def live_dedup_names(table: Table, names: Iterable[str], now_us: int) -> set[str
         try:
             index = parse_index(folder.read(folder.location(DEDUP, name)))
         except FileNotFoundError:
-            continue
+            continue  # it was deleted after it was listed
         files = index.live_files(now_us) if index else set()
         if files:
             live |= {name, *(file.rpartition("/")[2] for file in files)}

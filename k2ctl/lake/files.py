@@ -1,6 +1,5 @@
 """Data files: rows sorted and cut by hour, written once as Parquet, described for Iceberg without reading them back."""
 
-import contextlib
 import itertools
 import uuid
 from collections.abc import Iterable, Iterator
@@ -26,6 +25,7 @@ from pyiceberg.typedef import Record
 
 from k2ctl.domain.rows import HOUR_US, Rows, symbol_order
 from k2ctl.lake.seal import Sealing
+from k2ctl.lake.storage import delete_or_leave
 
 PARQUET_OPTIONS: Final = {
     "compression": "zstd",
@@ -53,11 +53,11 @@ ROW_GROUP_ROWS: Final = 131_072
 FIELD_ID: Final = "PARQUET:field_id"
 
 _BOUNDS_THAT_PRUNE: Final = {"write.metadata.metrics.column.timestamp": "full"}
-"""The partition comes from them, whatever statistics others want in the manifests."""
+"""The partition value comes from them, whatever statistics the table's properties ask for."""
 
 
 class Layout(NamedTuple):
-    """What a file is written for: the ids of the table's schema and of its partition spec."""
+    """The ids of the table's schema and of its partition spec, for which a file is written."""
 
     schema_id: int
     spec_id: int
@@ -71,7 +71,7 @@ def layout_of(table: Table) -> Layout:
 def write_rows(table: Table, rows: Rows) -> list[DataFile]:
     """Write `rows` as one file per hour of `timestamp`, each sorted by symbol and time. Nothing is committed.
 
-    An error on the way leaves no file behind: on a full disk every new try would add some.
+    An error leaves no file behind: on a full disk every new try would add some.
     """
     files: list[DataFile] = []
     try:
@@ -115,7 +115,7 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
     """
     schema = table.metadata.schema()
     stored = _as_in_table(columns, schema)
-    path = f"{table.location()}/data/{uuid.uuid4()}.parquet"  # of its own, so whether it exists is not asked
+    path = f"{table.location()}/data/{uuid.uuid4()}.parquet"  # a new name, so no check whether it exists
     output = table.io.new_output(path)
     footers: list[pq.FileMetaData] = []
     try:
@@ -127,8 +127,7 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
                     writer.write_table(chunk if same else chunk.cast(stored), row_group_size=ROW_GROUP_ROWS)
             size = sealing.finish(footers[0].num_rows)
     except BaseException:
-        with contextlib.suppress(OSError):
-            table.io.delete(path)
+        delete_or_leave(table.io, path)
         raise
     statistics = data_file_statistics_from_parquet_metadata(
         footers[0],
@@ -152,7 +151,7 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
 def _as_in_table(columns: pa.Schema, schema: Schema) -> pa.Schema:
     """Columns with the field ids that the table has for their names, and with the types that it has promoted ours to.
 
-    An id is not ours to remember: of a column that was dropped and added again, the old one leads nowhere.
+    The ids are read each time: those of a column that was dropped and added again have changed.
     """
     stored = []
     for column in columns:
@@ -182,9 +181,6 @@ def _partition(table: Table, statistics: DataFileStatistics) -> Record:
 
 
 def delete_files(table: Table, files: list[DataFile]) -> None:
-    """Remove files that no snapshot names. One that stays behind is left to the orphan removal."""
+    """Delete files that no snapshot names. Orphan removal deletes those that cannot be deleted now."""
     for file in files:
-        try:
-            table.io.delete(file.file_path)
-        except OSError:
-            continue
+        delete_or_leave(table.io, file.file_path)

@@ -1,9 +1,10 @@
 """The table `market_data.reference`: the newest reference data of each symbol, replaced as a whole.
 
-It is small and derived: every writer puts the newest entry of each symbol in, so a second writer, a repeated write
-or one that lost its race change nothing that the next write does not put right.
+It is small and derived: every writer stores the newest entry of each symbol, so the next write mends what a second
+writer, a repeated write or a conflict has left.
 """
 
+import logging
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from k2ctl.domain.reference import reference_schema
 from k2ctl.domain.rows import decimals, texts
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.domain.trade import ASSET_CLASSES
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
@@ -24,6 +25,8 @@ from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.scan import TableScan
+
+LOG: Final = logging.getLogger("k2ctl.lake")
 
 RETENTION: Final = SnapshotRetention(10, 0, 0)
 
@@ -47,9 +50,10 @@ def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
             raise
 
     try:
-        # Once: the consumer waits meanwhile, and comes again in a few seconds.
+        # Once: the consumer waits meanwhile, and calls again in a few seconds.
         commit_optimistically(once, what="Reference data", hint="", clock=SystemClock(), within_s=0.0)
-    except LakeError:
+    except LakeError as error:
+        LOG.warning("reference data is not stored and is tried again", extra={"error": first_line(error)})
         return False
     return True
 

@@ -1,7 +1,6 @@
 """The folder beside the table: spill files, and a ledger that has outgrown its property.
 
-It lies outside the table's location, where the orphan removal of unreachable files does not look. Everything goes
-through
+It is outside the table's location, so that tools that delete unreachable files do not see it. Everything goes through
 the table's own file IO, so that a consumer on any machine finds it; on a local disk it is private and synced.
 """
 
@@ -17,7 +16,7 @@ from pyiceberg.table import Table
 
 from k2ctl.domain.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
 from k2ctl.errors import LakeError, LakeUnanswered
-from k2ctl.lake.storage import local_path, make_folder, sync_folder
+from k2ctl.lake.storage import delete_or_leave, local_path, make_folder, sync_folder
 
 SPILL: Final = "spill"
 LEDGER: Final = "ledger"
@@ -27,7 +26,7 @@ SUFFIX: Final = "-k2"
 
 
 class Unanswered(OSError):
-    """The object store cannot be asked: nothing is known of the file, which may well be whole."""
+    """The object store does not answer: the file may be intact."""
 
 
 class SideFolder:
@@ -57,7 +56,7 @@ class SideFolder:
         return location
 
     def put(self, kind: str, name: str, content: bytes) -> str:
-        """Write a file of a fixed name, in place of the one before; returns its location.
+        """Write a file of a fixed name and replace the one before; returns its location.
 
         Raises:
             OSError: the disk is full, or the store does not answer. The file before is still there.
@@ -81,21 +80,21 @@ class SideFolder:
         return [info.base_name for info in self._listed(kind)]
 
     def _listed(self, kind: str) -> list[FileInfo]:
-        """The files of a kind; one that somebody deletes meanwhile may be missing."""
+        """The files of a kind; one that is deleted meanwhile may be missing."""
         io = cast(PyArrowFileIO, self._io)
         scheme, netloc, path = io.parse_location(f"{self._root}/{kind}", io.properties)
         found = io.fs_by_scheme(scheme, netloc).get_file_info(FileSelector(path, allow_not_found=True))
         return [info for info in found if info.type == FileType.File]
 
     def location(self, kind: str, name: str) -> str:
-        """Where a file of a fixed name is."""
+        """The location of a file of a fixed name."""
         return f"{self._root}/{kind}/{name}"
 
     def read(self, location: str) -> bytes:
         """The whole file.
 
         Raises:
-            Unanswered: the object store cannot be asked now.
+            Unanswered: the object store does not answer.
             OSError: it is gone or cannot be read.
         """
         try:
@@ -109,14 +108,11 @@ class SideFolder:
             raise
 
     def delete(self, location: str) -> None:
-        """Remove a file; one that is gone, or cannot be removed now, is no error."""
-        try:
-            self._io.delete(location)
-        except OSError:
-            return
+        """Delete a file; one that is gone, or cannot be deleted now, is no error."""
+        delete_or_leave(self._io, location)
 
     def quarantine(self, location: str, content: bytes) -> None:
-        """Keep a copy of a damaged file for those who want to look at it; the file itself goes when it is backfilled.
+        """Keep a copy of a damaged file for a person to look at; the file itself is deleted after its backfill.
 
         Raises:
             OSError: the disk is full, or the store does not answer.
@@ -124,7 +120,7 @@ class SideFolder:
         self.put(QUARANTINE, location.rpartition("/")[2], content)
 
     def used_bytes(self) -> int:
-        """What the spill files take on a local disk; 0 elsewhere, where room is not ours to count."""
+        """What the spill files take on a local disk; 0 elsewhere, where space is not limited by us."""
         if local_path(self._root) is None:
             return 0
         return sum(info.size for info in self._listed(SPILL))

@@ -1,6 +1,7 @@
 """The warehouse's file IO: local files are on the disk once they are closed, connections to a store are kept."""
 
 import io
+import logging
 import os
 import re
 import threading
@@ -10,13 +11,16 @@ from typing import Any, Final
 from urllib.parse import urlparse
 
 from pyarrow.fs import FileSystem
-from pyiceberg.io import InputStream, OutputStream
+from pyiceberg.io import FileIO, InputStream, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowLocalFileSystem
 
+from k2ctl.errors import first_line
 from k2ctl.lake.metadata_seal import hold, is_metadata, sealed
 from k2ctl.lake.opened import damaged
 from k2ctl.lake.pyiceberg_overrides import HookedFileIO, of_kind, with_delayed_open
 from k2ctl.lake.seal import Broken
+
+LOG: Final = logging.getLogger("k2ctl.lake")
 
 IO_CLASS: Final = "k2ctl.lake.storage.StorageIO"
 """What the catalog's property `py-io-impl` names."""
@@ -31,12 +35,12 @@ class StorageIO(HookedFileIO):
 
     pyiceberg makes one for every table that it loads, each with connections of its own: these are shared. And a commit
     puts four small files one after the other: `allow_delayed_open`, for which pyiceberg has no property, does that with
-    one request each instead of three (a multipart upload). What the store refuses is then said when a file is closed.
+    one request each instead of three (a multipart upload). An error of the store is then raised when a file is closed.
 
-    Metadata is sealed as it is written, and held to its seal as it is read: no format of it has a checksum.
+    Metadata is sealed as it is written, and compared with its seal as it is read: its formats have no checksum.
 
-    Whatever a commit names was closed before the catalog's swap. An object store has it then; on a local disk the
-    files are synced as they are closed, else a power cut could leave a table of empty files whose offsets say "stored".
+    All files that a commit names were closed before the catalog's swap. An object store has them then; on a local disk
+    they are synced as they are closed, else a power cut could leave a table of empty files whose offsets say "stored".
     """
 
     def new_input(self, location: str) -> PyArrowFile:
@@ -72,7 +76,7 @@ class _SealedFile(PyArrowFile):
             hold(_name(self.location), content)
         except Broken as error:
             if _NEWER.search(content):
-                return io.BytesIO(content)  # somebody has raised the format: whoever opens the table says that
+                return io.BytesIO(content)  # another program has raised the format: the check of the table reports that
             raise damaged(f"The metadata file of the table {self.location}", error) from None
         return io.BytesIO(content)
 
@@ -100,7 +104,7 @@ def _name(location: str) -> str:
 
 
 class _SyncedFileSystem(PyArrowLocalFileSystem):
-    """The local file system, where a file that was closed, its name and its folders outlast a power cut."""
+    """The local file system; a file that was closed, its name and its folders survive a power cut."""
 
     def open_output_stream(
         self, path: str, *_: Any, buffer_size: int = io.DEFAULT_BUFFER_SIZE, **__: Any
@@ -124,13 +128,13 @@ class _SyncedFile(io.FileIO):
 
 @lru_cache(65_536)
 def local_path(location: str) -> Path | None:
-    """Where a file of a location is on a local disk; None when it is in an object store."""
+    """The path of a file on a local disk; None when it is in an object store."""
     parsed = urlparse(location)
     return Path(f"{parsed.netloc}{parsed.path}") if parsed.scheme in {"file", ""} else None
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it, where missing, so that they outlast a power cut."""
+    """Make a folder and those above it, where missing, so that they survive a power cut."""
     if folder.is_dir():
         return
     make_folder(folder.parent, mode)
@@ -145,3 +149,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def delete_or_leave(files: FileIO, location: str) -> None:
+    """Delete a file; one that cannot be deleted now is left to orphan removal."""
+    try:
+        files.delete(location)
+    except FileNotFoundError:
+        return  # another process has deleted it
+    except OSError as error:
+        LOG.warning("a file stays for orphan removal", extra={"file": location, "error": first_line(error)})

@@ -29,7 +29,7 @@ from k2ctl.retry import RetryPolicy, retry
 GIVE_UP_AFTER_S: Final = 60.0
 """How long a look-up is repeated: a catalog or a store may restart, and a compaction may remove a planned file."""
 
-_LOG: Final = logging.getLogger("k2ctl.lake")
+LOG: Final = logging.getLogger("k2ctl.lake")
 _POLICY: Final = RetryPolicy(GIVE_UP_AFTER_S, 0.1)
 _AGAIN: Final = (duckdb.IOException, duckdb.HTTPException, OSError, LakeUnanswered)
 """Errors that another attempt may not meet."""
@@ -77,7 +77,8 @@ class SuspectLookup:
             nonlocal logged
             refuse_damage(error)
             if isinstance(error, _AGAIN) and not logged:
-                _LOG.warning("a look-up of suspected copies is repeated: %s", unreadable(error) or first_line(error))
+                said = unreadable(error) or first_line(error)
+                LOG.warning("a look-up of suspected copies is tried again", extra={"error": said})
                 logged = True
             return isinstance(error, _AGAIN)
 

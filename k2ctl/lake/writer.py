@@ -1,10 +1,11 @@
 """Rows and offsets into the table, in one transaction, exactly once.
 
-Whoever commits names, for every partition, the offset that its rows start from. The table takes them only if that is
-where it stands: so a second consumer, a consumer that slept, or a commit whose answer was lost cannot store
-anything twice.
+A commit names, for every partition, the offset that its rows start from. The table takes them only if its checkpoint
+is at this offset: so a second consumer, a consumer that was suspended, or a commit whose answer was lost stores nothing
+twice.
 """
 
+import logging
 import random
 import uuid
 from collections import deque
@@ -40,37 +41,35 @@ from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.side_folder import SideFolder, ledger_file, ledger_text
 
+LOG: Final = logging.getLogger("k2ctl.lake")
 _STATUS: Final = "See: k2ctl stack status"
 LEDGER_FILE_STAYS_S: Final = 30.0
-"""How long a ledger file stays after another took its place: a reader may just have learned its name."""
+"""How long a ledger file stays after another replaced it: a reader may just have read its name."""
 
 EXPIRE_EVERY: Final = 20
-"""Expiry rides along with every twentieth commit: it costs no commit of its own."""
+"""Every twentieth commit drops snapshots too, so that expiry needs no commit of its own."""
 
 
 @dataclass(frozen=True)
 class Committed:
-    """What became of a commit.
-
-    stored: rows that are in the table by this commit. fenced: partitions whose rows were dropped because the table
-    does not stand where they start. written_bytes: size of the Parquet files. snapshot_id: None when every partition
-    was fenced and nothing was committed.
-    """
+    """The result of a commit."""
 
     commit_id: str
+    # None when every partition was fenced and nothing was committed.
     snapshot_id: int | None
+    # Rows that are in the table by this commit.
     stored: int
+    # Partitions whose rows were dropped because the table's checkpoint is not where they start.
     fenced: tuple[TopicPartition, ...]
     attempts: int
+    # Size of the Parquet files.
     written_bytes: int
+    # The table's checkpoints after the commit.
     checkpoints: Checkpoints
 
 
 class TableWriter:
-    """Commits batches to the table. Not thread-safe: one writer per committing thread.
-
-    trouble: what the catalog or the store said last, while a commit is tried again because of it; else empty.
-    """
+    """Commits batches to the table. Not thread-safe: one writer per committing thread."""
 
     def __init__(
         self, lake: Lake, clock: Clock, retention: SnapshotRetention | None = None, rng: random.Random | None = None
@@ -82,6 +81,7 @@ class TableWriter:
         self._table = lake.ensure_table()
         check_writable(TABLE, self._table)
         self._commits = 0
+        # The last message of a failing catalog or store while a commit is tried again because of it; else empty.
         self.trouble = ""
         self._ledger_files: list[str] = []
         self._replaced: deque[tuple[float, str]] = deque()
@@ -96,31 +96,41 @@ class TableWriter:
     ) -> Committed:
         """Store rows, move the partitions of `deltas` and change the ledger, all or nothing for each partition.
 
-        whole: nothing at all where one partition is fenced. Of two who each take every partition for their own, one
-        goes on then;
-        with a part of the other's rows in its way, it would be fenced in turn.
-
         batches: rows, each batch of one topic and epoch; their partitions, and those of the ledger's entries, are among
-        `deltas`. Spill files that `change` names have been written.
+        `deltas`. Spill files that `change` names have been written. whole: store nothing if one partition is fenced.
+        Of two consumers that each have all partitions, one then goes on; if each stored a part, each would fence the
+        other.
 
         1. Write the Parquet files; no reader sees them yet.
-        2. Load the table fresh and compare every partition; drop the rows of partitions that stand elsewhere.
-           Files that were written for another schema or partition spec than the table has now are written anew.
+        2. Load the table fresh and compare every partition; drop the rows of fenced partitions. Files that
+           were written for another schema or partition spec than the table has now are written again.
         3. Swap the metadata: files, offsets and counts become visible in one step.
-        4. On a conflict, or while catalog or store do not answer: pause, and again. A commit that did land is
-           recognised by its id: at the partitions' by_partition or, where others have gone on from there, in the
-           history.
+        4. On a conflict, or while catalog or store do not answer: pause, and again. A commit that succeeded although
+           its answer was lost is recognised by its id: in the partitions' checkpoints or, where other commits
+           followed, in the history.
 
         Raises:
             LakeError: catalog or store did not answer, or conflicts did not end, for `commit.GIVE_UP_AFTER_S`; or
-                another program has made the table one that cannot take the rows.
+                another program has changed the table so that it cannot take the rows.
         """
-        commit_id = str(uuid.uuid4())
+        commit_id, started_s = str(uuid.uuid4()), self._clock.monotonic_s()
         offer = _Offer(list(batches), dict(deltas), change)
-        return self._through(lambda one: self._commit_once(offer, commit_id, one, whole=whole))
+        done = self._repeated(lambda one: self._commit_once(offer, commit_id, one, whole=whole))
+        LOG.info(
+            "committed",
+            extra={
+                "commit_id": commit_id,
+                "snapshot_id": done.snapshot_id,
+                "rows": done.stored,
+                "attempts": done.attempts,
+                "fenced": len(done.fenced),
+                "ms": round((self._clock.monotonic_s() - started_s) * 1000),
+            },
+        )
+        return done
 
-    def _through(self, attempt: Callable[[Try], Done]) -> Done:
-        """What `attempt` comes to, once it has gone through."""
+    def _repeated(self, attempt: Callable[[Try], Done]) -> Done:
+        """The result of `attempt`, once it has succeeded."""
         done = commit_optimistically(
             attempt,
             what="The commit",
@@ -140,10 +150,12 @@ class TableWriter:
         self._written(offer)
         self._load()
         checkpoints = checkpoints_of(self._table)
-        if landed(checkpoints, offer.deltas, commit_id) or (one.uncertain and is_in_history(self._table, commit_id)):
+        if is_committed(checkpoints, offer.deltas, commit_id) or (
+            one.uncertain and is_in_history(self._table, commit_id)
+        ):
             return self._done(commit_id, offer, one.number, checkpoints)
         fenced = fenced_partitions(checkpoints, offer.deltas)
-        if fenced and not one.uncertain:  # else a snapshot may hold them, and the orphan removal decides
+        if fenced and not one.uncertain:  # else a snapshot may name them, and orphan removal decides
             delete_files(self._table, offer.files or [])
         if fenced and whole:
             return Committed(commit_id, None, 0, tuple(sorted(fenced)), one.number, 0, checkpoints)
@@ -160,8 +172,7 @@ class TableWriter:
         return self._done(commit_id, offer, one.number, self._swap(files, after, commit_id))
 
     def _written(self, offer: "_Offer") -> list[DataFile]:
-        """Its files, written where they are not yet. What a write that failed half-way leaves is the orphan
-        removal's."""
+        """Its files, which are written on the first call. Orphan removal deletes what a failed write leaves."""
         if offer.files is None:
             offer.layout = layout_of(self._table)
             try:
@@ -178,8 +189,7 @@ class TableWriter:
         return int(self._table.metadata.next_sequence_number())
 
     def _swap(self, files: list[DataFile], after: Checkpoints, commit_id: str) -> Checkpoints:
-        """One snapshot with the files, properties with offsets and ledger, one atomic change of the table's
-        checkpoint."""
+        """One snapshot with the files, and properties with offsets and ledger, in one atomic change."""
         table = self._table
         ledger = self._ledger_text(after)
         with QuickTransaction(table) as transaction:
@@ -196,7 +206,7 @@ class TableWriter:
         return after
 
     def _ledger_text(self, after: Checkpoints) -> str:
-        """The ledger's property. A file that it names may come into use as soon as the swap is tried."""
+        """The ledger's property. Readers may use a file that it names as soon as the swap is tried."""
         text = ledger_text(self._table, after.ledger)
         location = ledger_file(text)
         if location is not None:
@@ -204,7 +214,7 @@ class TableWriter:
         return text
 
     def _replace_ledger_files(self, current: str | None) -> None:
-        """The table names `current` now: our others were replaced, and those that were so long ago are deleted."""
+        """The table names `current` now: our other files are replaced, and deleted after a while."""
         now_s = self._clock.monotonic_s()
         self._replaced += [(now_s, file) for file in self._ledger_files if file != current]
         self._ledger_files = [] if current is None else [current]
@@ -221,12 +231,14 @@ class TableWriter:
             if TopicPartition(
                 topic, epoch, RETIRED_PARTITION
             ) in checkpoints.by_partition and epoch not in checkpoints.epochs(topic):
-                return checkpoints  # by others, or by an earlier try whose answer was lost
-            retired = checkpoints.retired(topic, epoch, lost)
-            moved = replace(retired, commit_id=commit_id, sequence_number=self._next_number())
+                return checkpoints  # by another process, or by an earlier try whose answer was lost
+            after = checkpoints.retired(topic, epoch, lost)
+            moved = replace(after, commit_id=commit_id, sequence_number=self._next_number())
             return self._swap([], moved, commit_id)
 
-        return self._through(once)
+        retired = self._repeated(once)
+        LOG.info("retired an epoch", extra={"topic": topic, "epoch": epoch, "lost": lost})
+        return retired
 
     def _done(self, commit_id: str, offer: "_Offer", attempts: int, after: Checkpoints) -> Committed:
         snapshot, files = self._table.metadata.current_snapshot(), offer.files or []
@@ -243,20 +255,19 @@ class TableWriter:
 
 @dataclass
 class _Offer:
-    """What a commit still offers to the table: partitions that turn out to be fenced leave it.
-
-    files: None until written. layout: the schema and the partition spec that they were written for.
-    """
+    """What a commit offers to the table. Partitions that turn out to be fenced are dropped from it."""
 
     batches: list[Rows]
     deltas: dict[TopicPartition, OffsetDelta]
     change: LedgerChange
+    # None until written.
     files: list[DataFile] | None = None
+    # The schema and the partition spec that the files were written for.
     layout: Layout | None = None
     fenced: set[TopicPartition] = field(default_factory=set)
 
     def drop(self, partitions: set[TopicPartition], checkpoints: Checkpoints) -> None:
-        """Go on without some partitions; the files held their rows too."""
+        """Go on without some partitions; the files are written again without their rows."""
         self.fenced |= partitions
         self.deltas = {partition: delta for partition, delta in self.deltas.items() if partition not in partitions}
         self.batches = [_without(rows, partitions, checkpoints) for rows in self.batches]
@@ -264,7 +275,7 @@ class _Offer:
         self.files = None
 
 
-def landed(checkpoints: Checkpoints, deltas: Mapping[TopicPartition, OffsetDelta], commit_id: str) -> bool:
+def is_committed(checkpoints: Checkpoints, deltas: Mapping[TopicPartition, OffsetDelta], commit_id: str) -> bool:
     """True if this commit succeeded although its response was lost."""
     return any(
         checkpoint is not None and checkpoint.commit_id == commit_id
@@ -273,17 +284,17 @@ def landed(checkpoints: Checkpoints, deltas: Mapping[TopicPartition, OffsetDelta
 
 
 def fenced_partitions(checkpoints: Checkpoints, deltas: Mapping[TopicPartition, OffsetDelta]) -> set[TopicPartition]:
-    """The partitions that are not as the author of `deltas` knew them; one that nobody has known yet is free."""
+    """The partitions whose checkpoints are not as the author of `deltas` read them; a new partition is not fenced."""
     return {
         partition
         for partition, delta in deltas.items()
-        if not _stands_as_known(checkpoints.by_partition.get(partition), delta)
+        if not _is_as_read(checkpoints.by_partition.get(partition), delta)
     }
 
 
-def _stands_as_known(checkpoint: Checkpoint | None, delta: OffsetDelta) -> bool:
+def _is_as_read(checkpoint: Checkpoint | None, delta: OffsetDelta) -> bool:
     if checkpoint is None:
-        return delta.base is None  # else its epoch was retired, and what was unread of it counted as lost
+        return delta.base is None  # else its epoch was retired, and its unread trades are counted as lost
     return checkpoint.next_offset == delta.start and delta.base in (None, checkpoint.commit_id)
 
 
@@ -304,7 +315,7 @@ def _without(rows: Rows, fenced: set[TopicPartition], checkpoints: Checkpoints) 
 def _counts_in(
     partitions: set[TopicPartition], checkpoints: Checkpoints, topic: str, epoch: str, partition: int
 ) -> bool:
-    """Whether a partition is counted in one of the partitions: its own, or that of its epoch when that is gone."""
+    """True if a partition is counted in one of `partitions`: its own, or that of its epoch when that is gone."""
     return not partitions.isdisjoint(
         {TopicPartition(topic, epoch, partition), checkpoints.partition_of(topic, epoch, partition)}
     )

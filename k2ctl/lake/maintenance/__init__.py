@@ -1,1 +1,1 @@
-"""Keeping the table young and clean, and telling how it is."""
+"""Keeping the table quick: compaction, expiry and orphan removal; and its status."""

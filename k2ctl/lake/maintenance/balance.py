@@ -11,21 +11,20 @@ from k2ctl.lake.side_folder import SPILL, SideFolder, ledger_of, side_locations
 
 @dataclass(frozen=True)
 class Balance:
-    """What the table says of itself, against what lies there.
+    """The counters of the table, against its files."""
 
-    unbalanced: partitions in which seen is not the sum of its parts. rows: what the data files hold; equals
-    total.stored.
-    outstanding: trades deferred. missing_spills: files that the ledger names and that are not there. forgotten_spills:
-    files that it does not name; a consumer that is about to commit has some too. ended: earlier incarnations of topics,
-    which were given up with what was unread of them.
-    """
-
+    # What the data files hold; equals total.stored.
     rows: int
     total: Counts
+    # Partitions in which `seen` is not the sum of its parts.
     unbalanced: tuple[str, ...]
+    # Trades that are deferred.
     outstanding: int
+    # Files that the ledger names and that are not there.
     missing_spills: tuple[str, ...]
+    # Files that the ledger does not name; a consumer that is about to commit has some too.
     forgotten_spills: tuple[str, ...]
+    # Earlier epochs of topics, which were retired with what was unread of them.
     ended: tuple[str, ...] = ()
 
     @property

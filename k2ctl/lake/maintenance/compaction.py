@@ -1,14 +1,14 @@
 """Compaction: an hour's many small files become one sorted file, while appenders go on committing.
 
-The files are written first, at leisure. Then a short swap on fresh metadata replaces exactly the files that were
-read: pyiceberg's own `Table.overwrite` plans and writes inside the race and lost 9 of 9 against an appender.
+The files are written first, without haste. Then a short swap on fresh metadata replaces exactly the files that were
+read: pyiceberg's own `Table.overwrite` plans and writes between load and commit, and lost 9 of 9 against an appender.
 """
 
+import logging
 import random
 import threading
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +19,7 @@ from pyiceberg.table.metadata import TableMetadata
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import SUMMARY_COMPACTION_ID
 from k2ctl.domain.topics import TABLE
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
@@ -32,13 +32,14 @@ from k2ctl.lake.maintenance.merge import Interrupted, merge
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 
+LOG: Final = logging.getLogger("k2ctl.lake")
 LONGEST_PAUSE_S: Final = 0.2
-"""Appenders come several times a second for as long as they like: to wait longer for them wins no race."""
+"""Appenders commit several times a second without end: a longer pause does not find them idle."""
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What a compaction did to an hour. tries: how often the swap was attempted beside appenders."""
+    """What a compaction did to an hour."""
 
     hour: str
     files_before: int
@@ -46,8 +47,10 @@ class Compaction:
     rows: int
     bytes_before: int
     bytes_after: int
+    # How often the swap was attempted beside appenders.
     tries: int
     seconds: float
+    # Of these, from the end of the merge to the end of the swap.
     swap_seconds: float
 
 
@@ -75,17 +78,17 @@ class Compactor:
     def compact(self, files: Sequence[LiveFile]) -> Compaction | None:
         """Merge `files`, all of one hour, into one.
 
-        1. Check the files: what is damaged must not become what the table says. Write the merged file and check it
+        1. Check the files, so that no damage is merged. Write the merged file and check it
            against what was read; no reader sees it yet.
         2. Load the table fresh; every replaced file must still be live, and schema and partition spec as they were.
         3. Swap: one snapshot that deletes exactly those and adds the merged one. Offsets stay as they are.
-        4. On a conflict, or when the answer is lost: pause, and again from 2. A swap that did land is recognised
-           by its id.
+        4. On a conflict, or when the answer is lost: pause, and again from 2. A swap that succeeded although its answer
+           was lost is recognised by its id.
 
-        Returns None when it was stopped, or another compactor was first; then nothing has changed.
+        Returns None when it was stopped, or another compaction was first; then nothing has changed.
 
         Raises:
-            LakeError: the files cannot be read or the catalog does not answer, or appenders won every race.
+            LakeError: the files cannot be read or the catalog does not answer, or appenders were first every time.
         """
         started_s = self._clock.monotonic_s()
         try:
@@ -102,7 +105,7 @@ class Compactor:
         if not tries:
             return None
         ended_s = self._clock.monotonic_s()
-        return Compaction(
+        done = Compaction(
             hour=hour_name(files[0].hour),
             files_before=len(files),
             files_after=len(merged),
@@ -113,6 +116,18 @@ class Compactor:
             seconds=ended_s - started_s,
             swap_seconds=ended_s - merged_s,
         )
+        LOG.info(
+            "compacted",
+            extra={
+                "hour": done.hour,
+                "files_before": done.files_before,
+                "files_after": done.files_after,
+                "rows": done.rows,
+                "tries": done.tries,
+                "ms": round(done.seconds * 1000),
+            },
+        )
+        return done
 
     def _between_chunks(self) -> None:
         if self._stop.is_set():
@@ -129,7 +144,7 @@ class Compactor:
             if self._stop.is_set():
                 raise Interrupted
             table = self._lake.table()
-            if one.uncertain and _has_landed(table.metadata, compaction_id):
+            if one.uncertain and _is_committed(table.metadata, compaction_id):
                 return one.number
             checkpoints = checkpoints_of(table)  # a table that was rolled back is not to be built upon
             if layout_of(table) != layout:
@@ -157,17 +172,19 @@ class Compactor:
             )
         except (Interrupted, ValidationException, _Outdated) as error:
             if not last.uncertain:  # else the table may have the merged files, and the orphan removal decides
-                with suppress(LakeError):
+                try:
                     delete_files(self._lake.table(), new)
+                except LakeError as unloaded:
+                    LOG.warning("merged files stay for orphan removal", extra={"error": first_line(unloaded)})
             if isinstance(error, _Outdated):
                 raise LakeError(
-                    "Another program changed the schema or the partition spec during a merge; it was thrown away.",
+                    "Another program changed the schema or the partition spec during a merge; the merge was discarded.",
                     "The table is as it was. Try again: k2ctl lake compact",
                 ) from error
             return 0  # stopped, or a file is not live any more: another compactor was first
 
 
-def _has_landed(metadata: TableMetadata, compaction_id: str) -> bool:
+def _is_committed(metadata: TableMetadata, compaction_id: str) -> bool:
     return any(
         snapshot.summary is not None
         and snapshot.summary.additional_properties.get(SUMMARY_COMPACTION_ID) == compaction_id

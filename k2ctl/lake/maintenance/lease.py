@@ -1,8 +1,8 @@
 """A lease in the catalog's database: one maintainer at a time, on however many machines.
 
 The catalog is the one place that every process of a platform can reach and that compares and swaps; files in an
-object store do not, and a file lock ends at the machine. The lease saves double work, no more: two compactors
-that both believe to hold it still cannot harm the table, because a swap needs every file it replaces.
+object store do not, and a file lock ends at the machine. The lease only saves double work: two maintainers that both
+believe that they have it do not harm the table, because a swap needs every file that it replaces.
 """
 
 import os
@@ -30,12 +30,12 @@ _TAKE: Final = text(
     "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, expires_us = excluded.expires_us "
     "WHERE k2_leases.owner = excluded.owner OR k2_leases.expires_us < :now_us"
 )
-_GIVE_BACK: Final = text("DELETE FROM k2_leases WHERE name = :name AND owner = :owner")
+_RELEASE: Final = text("DELETE FROM k2_leases WHERE name = :name AND owner = :owner")
 _HOLDER: Final = text("SELECT owner FROM k2_leases WHERE name = :name AND expires_us >= :now_us")
 
 
 class Lease:
-    """A named lease that one process at a time holds, for LASTS_S seconds unless it is renewed."""
+    """A named lease that one process at a time has, for LASTS_S seconds unless it is renewed."""
 
     def __init__(self, lake: Lake, clock: Clock, name: str = MAINTENANCE) -> None:
         self._engine = lake.catalog.engine
@@ -46,7 +46,7 @@ class Lease:
         self._made = False
 
     def acquire(self) -> bool:
-        """Take the lease, or renew it; False when another holds it.
+        """Take the lease, or renew it; False when another process has it.
 
         Raises:
             LakeError: the catalog does not answer.
@@ -72,6 +72,7 @@ class Lease:
     def _make(self) -> None:
         """The table of leases. PostgreSQL fails one of two that make it at once, in spite of IF NOT EXISTS."""
         if not self._made:
+            # The other process has made the table.
             with suppress(IntegrityError, ProgrammingError), self._engine.begin() as connection:
                 connection.execute(_CREATE)
             self._made = True
@@ -80,21 +81,21 @@ class Lease:
         """Renew the lease when a third of its time has gone; for long work, called often.
 
         Raises:
-            LakeError: another took it meanwhile: this process was away for too long.
+            LakeError: another took it meanwhile: this process was suspended for too long.
         """
         if self._clock.monotonic_s() >= self._renew_at_s and not self.acquire():
             raise LakeError("Another process has taken over maintenance.", "Nothing to do: it goes on there.")
 
     def release(self) -> None:
-        """Give it back; of no effect when another holds it."""
+        """Release it; of no effect when another process has it."""
         try:
             with self._engine.begin() as connection:
-                connection.execute(_GIVE_BACK, {"name": self._name, "owner": self.owner})
+                connection.execute(_RELEASE, {"name": self._name, "owner": self.owner})
         except SQLAlchemyError as error:
             raise _unanswered(error) from error
 
     def holder(self) -> str | None:
-        """Who holds it now, as host:process:…; None when nobody does.
+        """The process that has it now, as host:process:…; None when none does.
 
         Raises:
             LakeError: the catalog does not answer.

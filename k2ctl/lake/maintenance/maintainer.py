@@ -1,5 +1,6 @@
-"""Keeping the table young and clean: expiry, compaction and collection, one step at a time, under a lease."""
+"""Maintenance of the table: expiry, orphan removal and compaction, one step at a time, under a lease."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,11 +8,11 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.domain.status_parts import MaintenanceTotals
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
-from k2ctl.lake.live_files import LiveFile, by_hour, live_files
+from k2ctl.lake.live_files import LiveFile, by_hour, hour_name, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.orphans import OrphansRemoved, remove_orphans
@@ -20,6 +21,8 @@ from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.profiles.model import LakeSettings as LakeProfile
 from k2ctl.timing import Every
+
+LOG: Final = logging.getLogger("k2ctl.lake")
 
 STEP_EVERY_S: Final = 5.0
 """With four commits a second an hour gains twenty files in this time, so that it stays under forty."""
@@ -30,11 +33,12 @@ REMOVE_ORPHANS_EVERY_S: Final = 600.0
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """What one step did: one of a compaction, expired snapshots, or collected files."""
+    """What one step did: one of the three."""
 
     compaction: Compaction | None = None
+    # Snapshots that were dropped.
     expired: int = 0
-    collected: OrphansRemoved | None = None
+    orphans: OrphansRemoved | None = None
 
 
 class Maintainer:
@@ -46,8 +50,8 @@ class Maintainer:
         self._clock = clock
         self._lease = Lease(lake, clock)
         self._compactor = Compactor(lake, clock, self._lease, stop)
-        self._expire_every = Every(EXPIRE_EVERY_S, clock, first_s=EXPIRE_EVERY_S)
-        self._orphans_every = Every(REMOVE_ORPHANS_EVERY_S, clock, first_s=REMOVE_ORPHANS_EVERY_S)
+        self._expiry_due = Every(EXPIRE_EVERY_S, clock, first_s=EXPIRE_EVERY_S)
+        self._orphans_due = Every(REMOVE_ORPHANS_EVERY_S, clock, first_s=REMOVE_ORPHANS_EVERY_S)
 
     def step(self) -> MaintenanceReport | None:
         """One piece of work, or None when nothing is due or another process holds the lease.
@@ -59,23 +63,24 @@ class Maintainer:
             return None
         try:
             # Compaction last: a busy table always has something to merge, and what has a time of its own would wait.
-            return self._expiry() or self._collection() or self._compaction()
+            return self._expiry() or self._orphan_removal() or self._compaction()
         finally:
             self._lease.release()
 
     def _expiry(self) -> MaintenanceReport | None:
-        if not self._expire_every.due():
+        if not self._expiry_due.due():
             return None
         expired = expire(self._lake, SnapshotRetention.from_profile(self._profile.expire), self._clock)
         return MaintenanceReport(expired=expired) if expired else None
 
     def _compaction(self) -> MaintenanceReport | None:
-        """One hour's; one that fails keeps no other from it, and is told when there is none."""
+        """One hour's compaction. An hour that fails keeps no other from it; it is raised when no other is due."""
         files, failed = live_files(self._lake.table()), None
         for chosen in due(files, self._profile.compact_after_files, self._clock.now_us() // 1000):
             try:
                 done = self._compactor.compact(chosen)
             except LakeError as error:
+                LOG.warning("compaction failed", extra={"hour": hour_name(chosen[0].hour), "error": first_line(error)})
                 failed = failed or error
                 continue
             return MaintenanceReport(compaction=done) if done else None
@@ -83,18 +88,18 @@ class Maintainer:
             raise failed
         return None
 
-    def _collection(self) -> MaintenanceReport | None:
-        if not self._orphans_every.due():
+    def _orphan_removal(self) -> MaintenanceReport | None:
+        if not self._orphans_due.due():
             return None
-        collected = remove_orphans(self._lake, self._profile.orphans_after_s, self._clock)
-        return MaintenanceReport(collected=collected) if collected.files else None
+        removed = remove_orphans(self._lake, self._profile.orphans_after_s, self._clock)
+        return MaintenanceReport(orphans=removed) if removed.files else None
 
 
 def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
-    """Drop the snapshots that `retention` lets go; returns how many. Their files are left to the orphan removal.
+    """Drop the snapshots that `retention` does not keep; returns how many. Orphan removal deletes their files.
 
     Raises:
-        LakeError: appenders won every race, or the catalog does not answer.
+        LakeError: other commits were first every time, or the catalog does not answer.
     """
 
     def once(_: Try) -> int:
@@ -103,7 +108,11 @@ def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
         with QuickTransaction(table) as transaction:
             return retention.stage(transaction, clock.now_us() // 1000)
 
-    return commit_optimistically(once, what="Expiry", hint="Try again: k2ctl lake expire", clock=clock)
+    started_s = clock.monotonic_s()
+    expired = commit_optimistically(once, what="Expiry", hint="Try again: k2ctl lake expire", clock=clock)
+    if expired:
+        LOG.info("expired", extra={"snapshots": expired, "ms": round((clock.monotonic_s() - started_s) * 1000)})
+    return expired
 
 
 def compact_now(
@@ -140,12 +149,12 @@ def _done(report: MaintenanceReport | None) -> MaintenanceTotals:
         int(merged is not None),
         merged.files_before if merged else 0,
         report.expired,
-        report.collected.files if report.collected else 0,
+        report.orphans.files if report.orphans else 0,
     )
 
 
 class BackgroundMaintenance:
-    """A `Maintainer` on a thread of its own, with a lake of its own. A failing step is noted and tried again."""
+    """A `Maintainer` on a thread of its own, with a lake of its own. A failing step is logged and tried again."""
 
     def __init__(
         self, open_lake: Callable[[], Lake], profile: LakeProfile, clock: Clock, every_s: float = STEP_EVERY_S
@@ -165,7 +174,7 @@ class BackgroundMaintenance:
         self._thread.start()
 
     def stop(self) -> None:
-        """End: a merge under way is given up between two chunks of rows."""
+        """End: a merge under way ends between two chunks of rows."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -193,4 +202,5 @@ class BackgroundMaintenance:
             self._stop.wait(self._every_s)
 
     def _note(self, error: Exception) -> None:
-        self.last_error = f"{type(error).__name__}: {error}"
+        self.last_error = f"{type(error).__name__}: {first_line(error)}"
+        LOG.warning("a step of maintenance failed and is tried again", extra={"error": self.last_error})

@@ -62,7 +62,7 @@ def merge(lake: Lake, table: Table, files: Sequence[LiveFile], on_chunk: Callabl
             after = footprint(connection, columns, [file.file_path for file in written])
         if before != after:
             raise LakeError(
-                f"A merge of {len(paths)} files wrote {after[0]:,} rows for {before[0]:,}; it was thrown away.",
+                f"A merge of {len(paths)} files wrote {after[0]:,} rows for {before[0]:,}; it was discarded.",
                 "The table is as it was. This is a bug of k2ctl: please report it.",
             )
     except BaseException:

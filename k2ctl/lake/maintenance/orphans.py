@@ -1,14 +1,16 @@
 """The orphan removal: deletes files that nothing refers to any more. pyiceberg's expiry deletes none.
 
-A file is garbage when it lies under the table's location, no snapshot and no entry of the metadata log reaches
-it, and it is older than the longest that a writer may take between writing a file and committing it, or a query
-between planning and reading.
+A file is an orphan when it is under the table's location and no snapshot and no entry of the metadata log leads to
+it. It is deleted once it is older than the longest time that a writer may take between writing a file and committing
+it, or a query between planning and reading.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from pyiceberg.io.pyarrow import PyArrowFileIO
@@ -27,6 +29,8 @@ from k2ctl.lake.place import SUFFIX as METADATA
 from k2ctl.lake.place import last_commit, read_all
 from k2ctl.lake.side_folder import QUARANTINE, SUFFIX, side_locations
 
+LOG: Final = logging.getLogger("k2ctl.lake")
+
 
 @dataclass(frozen=True)
 class Orphan:
@@ -39,7 +43,7 @@ class Orphan:
 
 @dataclass(frozen=True)
 class OrphansRemoved:
-    """What the orphan removal removed, or with `dry_run` would remove; `young` orphans were left for later."""
+    """What orphan removal deleted, or with `dry_run` would delete; `young` orphans were left for later."""
 
     files: int
     bytes: int
@@ -58,17 +62,16 @@ def remove_orphans(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bo
     if not dry_run and old:
         filesystem, root = _file_system(lake.table())
         for orphan in old:
-            try:
+            with suppress(FileNotFoundError):  # another process has deleted it
                 filesystem.delete_file(_path(root, orphan.name))
-            except FileNotFoundError:
-                continue
+        LOG.info("removed orphans", extra={"files": len(old), "bytes": sum(orphan.bytes for orphan in old)})
     return OrphansRemoved(len(old), sum(orphan.bytes for orphan in old), len(found) - len(old), dry_run)
 
 
 def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
     """The files that nothing refers to, of any age: of the table, and spill, ledger and dedup files beside it.
 
-    What deduplication has saved is kept for its window, and the index that names it as long as it names anything.
+    Saved deduplication state is kept for its window, and an index as long as a file that it names is kept.
 
     Files are listed before the metadata is read: what is committed in between is then reachable.
     """
@@ -78,7 +81,7 @@ def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
     reachable = reachable_names(table)
     others = Others(lake, table, [file.name for file in listed if file.name not in reachable])
     reachable |= others.reachable
-    outstanding = {location.rpartition("/")[2] for location in side_locations(table)} | others.aside
+    outstanding = {location.rpartition("/")[2] for location in side_locations(table)} | others.beside
     outstanding |= live_dedup_names(table, [file.name.rpartition("/")[2] for file in beside], clock.now_us())
     forgotten = [
         file for file in beside if file.name.rpartition("/")[2] not in outstanding and QUARANTINE not in file.name
@@ -104,20 +107,20 @@ def reachable_names(table: Table, root: str = "") -> set[str]:
 
 
 class Others:
-    """What lies at a table's place and is not its own: nobody but its owner may say that it is not needed.
+    """Files under a table's location that other tables need, which orphan removal must leave.
 
-    Of every other table that the database knows, its files, whatever is under its own location, and what it lacks. Of
-    metadata that nobody knows, everything that it names: a writer may be about to make it the table's own.
+    Of every other table that the database knows: its files, all that is under its own location, and what it deferred.
+    Of metadata that no table has: everything that it names, because a writer may be about to commit it.
     """
 
     def __init__(self, lake: Lake, table: Table, unreached: Sequence[str]) -> None:
         """unreached: names of files under the table's location that its own metadata does not lead to.
 
         Raises:
-            LakeError: metadata of another table cannot be read, so that nobody knows what it names.
+            LakeError: metadata of another table cannot be read, so that it is unknown what it names.
         """
         self.reachable: set[str] = set()
-        self.aside: set[str] = set()
+        self.beside: set[str] = set()
         self._inside: set[str] = set()
         root = table.location().rstrip("/")
         for (_, name), location in rows_of(lake.catalog).items():
@@ -134,7 +137,7 @@ class Others:
             other = Table(tuple(name.split(".")), metadata, location, table.io, lake.catalog)
             self.reachable |= reachable_names(other, root)
             if other.location().rstrip("/") == root:
-                self.aside |= {spilled.rpartition("/")[2] for spilled in side_locations(other)}
+                self.beside |= {spilled.rpartition("/")[2] for spilled in side_locations(other)}
         except FileNotFoundError:
             return  # without its metadata it names nothing
         except Exception as error:
@@ -148,12 +151,12 @@ class Others:
             self._inside.add(other.location().removeprefix(root + "/").rstrip("/") + "/")
 
     def holds(self, name: str) -> bool:
-        """Whether a file lies under the location of another table."""
+        """True if a file is under the location of another table."""
         return any(name.startswith(folder) for folder in self._inside)
 
 
 def _has_lost(table: Table, location: str) -> bool:
-    """Whether a metadata file is of a commit that lost its race: its list of manifests is deleted then."""
+    """True if a metadata file is of a commit that met a conflict: its list of manifests is deleted then."""
     found = read_all(table.io, [location])
     lists = [file.manifest_list for file in found if file.manifest_list]
     return not any(table.io.new_input(manifests).exists() for manifests in lists)

@@ -17,7 +17,7 @@ from k2ctl.lake.opened import unwritable_for
 
 @dataclass(frozen=True)
 class HourStatus:
-    """An hour of the table, `2014-03-10T05` in UTC; or the several hours that files of others hold."""
+    """An hour of the table, `2014-03-10T05` in UTC; or the several hours of files that other programs wrote."""
 
     hour: str
     files: int
@@ -27,10 +27,11 @@ class HourStatus:
 
 @dataclass(frozen=True)
 class PartitionCheckpoint:
-    """A partition's checkpoint. partition: None for the sum of a whole epoch that is gone."""
+    """A partition's checkpoint."""
 
     topic: str
     epoch: str
+    # None for the sum of a whole epoch that is gone.
     partition: int | None
     next_offset: int
     counts: Counts
@@ -39,14 +40,7 @@ class PartitionCheckpoint:
 
 @dataclass(frozen=True)
 class TableStatus:
-    """The state of the table at one snapshot.
-
-    balanced: the accounting identity holds in every partition, and the rows stored by all partitions are the rows that
-    the
-    table holds. orphan_files, orphan_bytes: on disk, but no snapshot leads there. maintained_by: who holds the
-    maintenance lease. rolled_back: what is wrong and what to do, of a table whose offsets are not from its snapshot.
-    not_writable: why it takes no rows as another program has left it, and what to do.
-    """
+    """The state of the table at one snapshot."""
 
     location: str
     snapshot_id: int | None
@@ -58,11 +52,16 @@ class TableStatus:
     hours: tuple[HourStatus, ...]
     partitions: tuple[PartitionCheckpoint, ...]
     total: Counts
+    # The accounting identity holds in every partition, and the rows stored by all partitions are those of the table.
     balanced: bool
+    # Files that no snapshot leads to, and their bytes.
     orphan_files: int
     orphan_bytes: int
+    # The process that has the maintenance lease.
     maintained_by: str | None
+    # What is wrong and what to do, of a table whose offsets are not from its snapshot.
     rolled_back: str = ""
+    # Why the table takes no rows as another program has left it, and what to do.
     not_writable: tuple[str, ...] = ()
 
 

@@ -305,12 +305,12 @@ def test_a_maintainer_does_one_thing_a_step(lake: Lake) -> None:
     clock.advance(1000)
     kinds = []
     while (report := maintainer.step()) is not None:
-        kinds.append("compaction" if report.compaction else "collection" if report.collected else "expiry")
-    assert kinds == ["expiry", "collection", "compaction"]
+        kinds.append("compaction" if report.compaction else "orphans" if report.orphans else "expiry")
+    assert kinds == ["expiry", "orphans", "compaction"]
     assert len(rows_of(lake.table())) == 600
 
 
-def test_garbage_is_collected_though_there_is_always_something_to_merge(lake: Lake) -> None:
+def test_orphans_are_removed_though_there_is_always_something_to_merge(lake: Lake) -> None:
     clock = ManualClock(CLOCK.now_us())
     appender, maintainer, reports = Appender(lake), Maintainer(lake, PROFILE, clock), []
     for _ in range(3):
@@ -318,7 +318,7 @@ def test_garbage_is_collected_though_there_is_always_something_to_merge(lake: La
         clock.advance(REMOVE_ORPHANS_EVERY_S / 2)
         expire(lake, KEEP_TEN, clock)
         reports.append(maintainer.step())
-    assert any(report and report.collected for report in reports)
+    assert any(report and report.orphans for report in reports)
 
 
 def test_an_hour_that_cannot_be_merged_keeps_no_other_from_it(lake: Lake) -> None:
