@@ -15,11 +15,11 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
-from tests import docker_engine
-from tests.kafka_server import KafkaServer
-from tests.object_store import ObjectStore
-from tests.postgres_server import Missing, PostgresServer
-from tests.redis_server import RedisServer
+from tests.support import docker_engine
+from tests.support.kafka_server import KafkaServer
+from tests.support.object_store import ObjectStore
+from tests.support.postgres_server import Missing, PostgresServer
+from tests.support.redis_server import RedisServer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what runs in its background: programs of ours that a test ends by Ctrl-C would inherit it.

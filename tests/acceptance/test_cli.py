@@ -1,6 +1,5 @@
 """The command line as people and scripts meet it: help, errors, exit codes."""
 
-import math
 import os
 import pty
 import re
@@ -13,19 +12,9 @@ import pytest
 
 from k2ctl.cli import COMMANDS, main
 from k2ctl.profiles.loader import profile_names
+from tests.support.cli import quickest_s, run
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def run(*arguments: str, within_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "k2ctl", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-        check=False,
-        env={**os.environ, **environment},
-    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -142,17 +131,6 @@ def test_a_question_that_is_not_answered_with_yes_deletes_nothing(home: Path, ty
     assert os.waitstatus_to_exitcode(status) == code
     assert b"Traceback" not in said
     assert (home / "lake").is_dir()
-
-
-def quickest_s(*commands: list[str]) -> list[float]:
-    """Of each command the quickest of nine runs, in turns: whatever else the machine does only makes them slower."""
-    best = [math.inf] * len(commands)
-    for _ in range(9):
-        for number, arguments in enumerate(commands):
-            started_s = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
-            best[number] = min(best[number], time.perf_counter() - started_s)
-    return best
 
 
 def test_help_costs_little_more_than_its_two_libraries() -> None:

@@ -19,7 +19,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet
 from k2ctl.stack.replicas import records
-from tests.acceptance.test_cli import run
+from tests.support.cli import run
 
 PARTITIONS = 12
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.acceptance.test_cli import quickest_s
+from tests.support.cli import quickest_s
 
 HEAVY = ("pyarrow", "pyiceberg", "confluent_kafka", "duckdb", "numpy", "redis", "docker")
 

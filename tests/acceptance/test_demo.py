@@ -1,6 +1,5 @@
 """The main job: load, consume, kill, reconcile; and the real trades from end to end."""
 
-import contextlib
 import json
 import signal
 import subprocess
@@ -8,12 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from k2ctl.endpoints import require_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
-from tests.acceptance.test_cli import run
+from tests.support.cli import processes_under, run
 
 
 def test_the_quick_demo_holds_in_four_acts_and_leaves_nothing_behind(home: Path) -> None:
@@ -66,17 +64,6 @@ def test_the_notes_name_every_act() -> None:
     said = run("demo", "notes").stdout
     for title in ("The problem", "The architecture", "The innovations", "Scale and cost"):
         assert title in said
-
-
-def processes_under(home: Path) -> list[str]:
-    """Command lines of the processes whose state directory is `home`, or lies in it."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            lies = process.environ().get("K2CTL_HOME", "").startswith(str(home))
-            if lies and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.cmdline()))
-    return found
 
 
 def test_the_real_trades_are_stored_whole_and_answered(home: Path, asx: Path) -> None:

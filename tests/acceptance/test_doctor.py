@@ -12,7 +12,7 @@ import pytest
 
 from k2ctl.endpoints import load_endpoints
 from k2ctl.stack import embedded, lifecycle
-from tests.acceptance.test_cli import run
+from tests.support.cli import run
 
 
 @pytest.fixture(autouse=True)

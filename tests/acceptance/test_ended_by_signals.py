@@ -16,7 +16,7 @@ from k2ctl.cli import main
 from k2ctl.endpoints import require_endpoints
 from k2ctl.errors import ExitCode
 from k2ctl.load.acknowledged_log import recorded
-from tests.acceptance.test_cli import run
+from tests.support.cli import run
 
 K2CTL = [sys.executable, "-m", "k2ctl"]
 LOAD = [*K2CTL, "load", "--rate", "4k", "--duration", "120", "--workers", "2", "--json"]

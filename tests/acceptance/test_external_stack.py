@@ -13,11 +13,11 @@ from k2ctl.endpoints import Endpoints, load_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
-from tests.acceptance.test_cli import run
-from tests.kafka_server import ADMIN, USERS, KafkaServer
-from tests.object_store import SECRET_KEY, ObjectStore
-from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import RedisServer
+from tests.support.cli import run
+from tests.support.kafka_server import ADMIN, USERS, KafkaServer
+from tests.support.object_store import SECRET_KEY, ObjectStore
+from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.kafka
 

@@ -6,7 +6,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,8 +16,9 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet
 from k2ctl.stack.docker.instance import load_instance
-from tests import docker_engine
-from tests.acceptance.test_cli import run
+from tests.support import docker_engine
+from tests.support.cli import run
+from tests.support.polling import until
 
 UP = ("stack", "up", "--engine", "docker", "--port", "auto", "--without", docker_engine.NOT_TO_BE_HAD)
 BOTH = {"consumer-1", "consumer-2"}
@@ -39,13 +40,6 @@ def succeed(*arguments: str) -> str:
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def until(met: Callable[[], bool], within_s: float = 60.0, why: Callable[[], Any] = lambda: "") -> None:
-    limit_s = time.monotonic() + within_s
-    while not met():
-        assert time.monotonic() < limit_s, why()
-        time.sleep(0.5)
 
 
 def consumers() -> dict[str, fleet.Member]:

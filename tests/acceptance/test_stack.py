@@ -15,8 +15,8 @@ import pytest
 from k2ctl.endpoints import ProcessId, load_endpoints
 from k2ctl.epochs import past_epochs
 from k2ctl.stack.processes import is_alive
-from tests.acceptance.test_cli import run
-from tests.other_user import CONNECT, READ, as_nobody, reachable
+from tests.support.cli import run
+from tests.support.other_user import CONNECT, READ, as_nobody, reachable
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from k2ctl.domain.topics import TELEMETRY, trades_topic
 from k2ctl.endpoints import require_endpoints
 from k2ctl.errors import ExitCode
 from k2ctl.kafka.admin import BrokerAdmin
-from tests.acceptance.test_cli import run
+from tests.support.cli import run
 
 TOPIC = trades_topic("crypto", "BINANCE")
 

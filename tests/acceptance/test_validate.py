@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_cli import run
-from tests.acceptance.test_demo import processes_under
+from tests.support.cli import processes_under, run
 
 
 def test_chosen_targets_are_measured_and_nothing_is_left_behind(home: Path) -> None:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import orjson
-from tests.unit.panels.test_watch import made
 
-from tests.acceptance.test_cli import run
+from tests.support.cli import run
+from tests.support.overviews import made
 
 
 def test_a_recorded_run_is_watched_again_without_a_stack_and_exported_as_a_picture(tmp_path: Path) -> None:

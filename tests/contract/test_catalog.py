@@ -28,7 +28,7 @@ from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
-from tests.postgres_server import PostgresServer
+from tests.support.postgres_server import PostgresServer
 
 CLOCK = SystemClock()
 Opener = Callable[[], Lake]

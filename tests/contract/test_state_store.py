@@ -10,7 +10,7 @@ from k2ctl.errors import StateError, UsageError
 from k2ctl.sequence.opening import open_store
 from k2ctl.sequence.redis_store import TTL_S
 from k2ctl.sequence.state_store import Fence, PartitionState, StateStore, Update
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 FIRST = Fence("e", 100, "c1", 1)
 SECOND = Fence("e", 200, "c2", 2)

@@ -34,7 +34,7 @@ from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter
 from k2ctl.query.history import FilesGone, History
 from tests.made_trades import BASE_US, make_rows, make_trades
-from tests.object_store import ObjectStore
+from tests.support.object_store import ObjectStore
 
 CLOCK = SystemClock()
 HOUR_S = 3600.0

@@ -5,7 +5,6 @@ fit into the time. A test kills them at a named point by wrapping that function 
 knows nothing of it.
 """
 
-import multiprocessing
 import os
 import random
 import signal
@@ -13,8 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,12 +19,11 @@ import pytest
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.json_trade import encode_json
-from k2ctl.domain.topics import REFERENCE_TABLE, dead_letter_topic, trades_topic
+from k2ctl.domain.topics import REFERENCE_TABLE, dead_letter_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile
@@ -40,69 +36,8 @@ from tests.made_trades import (
     quick_profile,
     stored_ids,
 )
-from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["k2ctl.consume.consumer", "k2ctl.query", "tests.made_trades"])
-
-# A point is a function on the way of a commit, and whether the process dies before or after it.
-POINTS = {
-    "before the dead letters are sent": ("k2ctl.kafka.dead_letters", "DeadLetters.publish", "before"),
-    "after the dead letters are acknowledged": ("k2ctl.kafka.dead_letters", "DeadLetters.publish", "after"),
-    "before the data files are written": ("k2ctl.lake.writer", "write_rows", "before"),
-    "after the data files are written": ("k2ctl.lake.writer", "write_rows", "after"),
-    "after the offsets are compared": ("k2ctl.lake.writer", "TableWriter._swap", "before"),
-    "before the metadata is written": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "before"),
-    "between metadata and catalog": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "after"),
-    "after the catalog's swap": ("pyiceberg.catalog.sql", "SqlCatalog.commit_table", "after"),
-    "before the group's offsets": ("k2ctl.kafka.reader", "Reader.advise", "before"),
-    "after the group's offsets": ("k2ctl.kafka.reader", "Reader.advise", "after"),
-}
-
-
-def die_at(point: str, call: int, points: dict[str, tuple[str, str, str]] = POINTS) -> None:
-    """Make this process kill itself at the n-th passage of a point."""
-    module_name, name, when = points[point]
-    holder: Any = __import__(module_name, fromlist=["x"])
-    *path, last = name.split(".")
-    for part in path:
-        holder = getattr(holder, part)
-    original = getattr(holder, last)
-    passages = 0
-
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        nonlocal passages
-        passages += 1
-        if passages == call and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*args, **kwargs)
-        if passages == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(holder, last, staticmethod(wrapped) if name == "SqlCatalog._write_metadata" else wrapped)
-
-
-def consume(endpoints: Endpoints, profile: Profile, point: str | None, call: int, caught_up: bool) -> None:
-    """A consumer's process."""
-    os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
-    if point is not None:
-        die_at(point, call)
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=caught_up)).run(threading.Event())
-
-
-def start(
-    endpoints: Endpoints, profile: Profile, point: str | None = None, call: int = 1, *, caught_up: bool = True
-) -> BaseProcess:
-    process = CONTEXT.Process(target=consume, args=(endpoints, profile, point, call, caught_up))
-    process.start()
-    return process
-
-
-def market_of_its_own(profile: Profile, name: str) -> tuple[Profile, str]:
-    """The profile with an exchange, and so a topic, that no other test has."""
-    market = profile.market.model_copy(update={"exchange": name})
-    return profile.model_copy(update={"market": market}), trades_topic(market.asset_class, name)
+from tests.support.consumers import POINTS, assert_exact, market_of_its_own, start
+from tests.support.independent_reader import Sources, assert_stored_once
 
 
 @pytest.fixture
@@ -112,17 +47,6 @@ def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, s
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, PARTITIONS)
     return endpoints, profile, topic
-
-
-def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodable: int = 0) -> None:
-    """Every trade is stored once, offsets stand at the ends, and the counts balance."""
-    assert stored_ids(endpoints) == ids_of(trades)
-    with BrokerAdmin(endpoints) as admin, Lake.at(endpoints) as lake:
-        checkpoints, epoch = checkpoints_of(lake.table()), admin.epoch(topic)
-    assert_read_to_the_end(Sources.of(endpoints), topic, epoch)
-    total = checkpoints.total()
-    assert total.balanced
-    assert (total.stored, total.undecodable) == (len(trades), undecodable)
 
 
 def feed(endpoints: Endpoints, topic: str, start_number: int, count: int, *, damaged: bool = True) -> np.ndarray:

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.process import BaseProcess
@@ -28,9 +28,10 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
 from k2ctl.sequence.guarantee import SHARED
-from tests.integration.test_exactly_once import CONTEXT, assert_exact, market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
-from tests.redis_server import RedisServer
+from tests.support.consumers import CONTEXT, assert_exact, market_of_its_own
+from tests.support.polling import until
+from tests.support.redis_server import RedisServer
 
 TAKE_OVER_S = 2.0
 """What a take-over may take beyond the session's timeout."""
@@ -150,13 +151,6 @@ class Group:
             with suppress(ProcessLookupError):
                 os.kill(process.pid or 0, signal.SIGKILL)
             process.join(10)
-
-
-def until(met: Callable[[], bool], within_s: float, why: Callable[[], Any] = lambda: "") -> None:
-    limit_s = time.monotonic() + within_s
-    while not met():
-        assert time.monotonic() < limit_s, why()
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.group import GroupMember
-from tests.integration.test_exactly_once import market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
+from tests.support.consumers import market_of_its_own
 from tests.support.independent_reader import Sources, assert_stored_once
 
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ import pytest
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.consume.report import StatusReporter
 from k2ctl.deferred import backfill as recovery
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import trades_topic
@@ -38,22 +36,20 @@ from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
-from tests.integration.test_exactly_once import CONTEXT, die_at
 from tests.made_trades import ids_of, quick_profile, stored_ids
-
-LAGS = {"NORMAL": 0, "SOFT": 3_000, "GRACEFUL": 8_000, "AGGRESSIVE": 16_000, "CIRCUIT_BREAK": 40_000}
-BUDGET = 12_000.0
-NAMES = tuple(LAGS)
-
-
-def pressed(profile: Profile, endpoints: Endpoints, exchange: str, *, cooldown_s: float = 0.5) -> Profile:
-    """A profile with forty symbols of all priorities, low thresholds, and the exchange of the test."""
-    scale = profile.degradation.embedded_divisor if endpoints.engine == "embedded" else 1
-    levels = [level.model_copy(update={"lag": LAGS[level.name] * scale}) for level in profile.degradation.levels]
-    tiers = profile.market.tiers.model_copy(update={"critical": 2, "high": 6, "low": 16})
-    market = profile.market.model_copy(update={"exchange": exchange, "symbols": 40, "tiers": tiers})
-    degradation = profile.degradation.model_copy(update={"levels": tuple(levels), "cooldown_s": cooldown_s})
-    return profile.model_copy(update={"market": market, "degradation": degradation})
+from tests.support.consumers import (
+    BUDGET,
+    CONTEXT,
+    NAMES,
+    backlog,
+    die_at,
+    one_platform,
+    pressed,
+    run_until,
+    settled,
+    spill_files,
+    topic_of,
+)
 
 
 @pytest.fixture
@@ -62,66 +58,6 @@ def profile(endpoints: Endpoints, exchange: str) -> Profile:
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic_of(chosen), chosen.topic.partitions)
     return chosen
-
-
-def one_platform(stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile]:
-    lake = home / "lake"
-    lake.mkdir()
-    endpoints = replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
-    profile = pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic_of(profile), profile.topic.partitions)
-    return endpoints, profile
-
-
-def topic_of(profile: Profile) -> str:
-    return trades_topic(profile.market.asset_class, profile.market.exchange)
-
-
-def backlog(endpoints: Endpoints, profile: Profile, count: int) -> np.ndarray:
-    """Trades of the profile's market into Kafka, all acknowledged."""
-    now_us = time.time_ns() // 1000
-    batch = SyntheticMarket(Universe(profile), new_run_id()).take(count, now_us - 1_000_000, now_us)
-    BatchProducer(endpoints, topic_of(profile), 1).send_all(batch.trades, batch.per_partition)
-    return batch.trades
-
-
-def run_until(
-    endpoints: Endpoints,
-    profile: Profile,
-    done: Callable[[ConsumerStatus], bool],
-    *,
-    budget: float | None = BUDGET,
-    telemetry: TelemetryWriter | None = None,
-) -> tuple[list[ConsumerStatus], float]:
-    """Run a consumer until `done`; returns what it said of itself, and how long it took to stop."""
-    consumer = Consumer(endpoints, ConsumerPlan(profile, budget=budget))
-    reporter, stop, said = StatusReporter(consumer), threading.Event(), []
-    due_s = stopped_s = 0.0
-    limit_s = time.monotonic() + 60
-
-    def on_tick() -> None:
-        nonlocal due_s, stopped_s
-        if time.monotonic() < due_s:
-            return
-        due_s = time.monotonic() + 0.1
-        said.append(reporter.status())
-        assert time.monotonic() < limit_s, f"not done: {said[-1]}"
-        if telemetry is not None:
-            telemetry.publish(said[-1])
-        if done(said[-1]) and not stop.is_set():
-            stopped_s = time.monotonic()
-            stop.set()
-
-    consumer.run(stop, on_tick)
-    return said, time.monotonic() - stopped_s
-
-
-def settled(status: ConsumerStatus) -> bool:
-    """Everything has been read, stored and backfilled."""
-    return (
-        status.level == "NORMAL" and status.lag_committed_trades == 0 and not status.outstanding and not status.pending
-    )
 
 
 def assert_all_stored_once(endpoints: Endpoints, trades: np.ndarray) -> None:
@@ -291,15 +227,6 @@ def test_an_edited_policy_waits_for_a_store_that_is_away(
     assert not next(to_fail, False), "it was asked again"
     run_until(endpoints, profile, settled, budget=None)
     assert_all_stored_once(endpoints, trades)
-
-
-def spill_files(endpoints: Endpoints) -> list[Path]:
-    with Lake.at(endpoints) as lake:
-        folder = Path(lake.table().location().removeprefix("file://") + "-k2")
-    if not (folder / "spill").exists():
-        return []
-    assert folder.stat().st_mode & 0o777 == 0o700
-    return sorted((folder / "spill").iterdir())
 
 
 @pytest.mark.parametrize("stack", ["local"], indirect=True)

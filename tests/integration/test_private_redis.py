@@ -13,7 +13,7 @@ from k2ctl.home import socket_path
 from k2ctl.sequence.opening import open_store
 from k2ctl.sequence.state_store import Fence, Update
 from k2ctl.stack.redis_server import FORBIDDEN, private_redis
-from tests.other_user import CONNECT, as_nobody, reachable
+from tests.support.other_user import CONNECT, as_nobody, reachable
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,21 +28,14 @@ from k2ctl.load.summary import LoadSummary
 from k2ctl.sequence.guarantee import REDUCED, SHARED
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
-from tests import docker_engine
-from tests.integration.test_exactly_once import market_of_its_own
-from tests.integration.test_real_lake import RunningConsumer
 from tests.made_trades import PARTITIONS, quick_profile
+from tests.support import docker_engine
+from tests.support.consumers import RunningConsumer, market_of_its_own
 from tests.support.independent_reader import Sources, assert_stored_once
+from tests.support.polling import until
 
 RATE = 1500
 SETTLED_WITHIN_S = 90.0
-
-
-def until(met: Callable[[], bool], within_s: float = 60.0, why: Callable[[], Any] = lambda: "") -> None:
-    limit_s = time.monotonic() + within_s
-    while not met():
-        assert time.monotonic() < limit_s, why()
-        time.sleep(0.1)
 
 
 def lake_of_its_own(stack: Endpoints) -> Endpoints:

@@ -15,8 +15,6 @@ import pytest
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.consume.report import StatusReporter
-from k2ctl.domain.status import ConsumerStatus
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
@@ -26,11 +24,19 @@ from k2ctl.lake.side_folder import SPILL
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
-from tests.integration.test_exactly_once import CONTEXT, market_of_its_own
-from tests.integration.test_overload import backlog, pressed, run_until, settled, topic_of
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, produce_values, quick_profile, stored_ids
-from tests.object_store import ObjectStore
-from tests.postgres_server import PostgresServer
+from tests.support.consumers import (
+    CONTEXT,
+    RunningConsumer,
+    backlog,
+    market_of_its_own,
+    pressed,
+    run_until,
+    settled,
+    topic_of,
+)
+from tests.support.object_store import ObjectStore
+from tests.support.postgres_server import PostgresServer
 
 
 def placed(stack: Endpoints, postgres: PostgresServer, store: ObjectStore) -> Endpoints:
@@ -95,38 +101,6 @@ def _until(true: Callable[[], bool], seconds: float) -> None:
     while not true():
         assert time.monotonic() < limit_s
         time.sleep(0.1)
-
-
-class RunningConsumer:
-    """A consumer on a thread of the test, and what it says of itself."""
-
-    def __init__(self, endpoints: Endpoints, profile: Profile) -> None:
-        self._consumer = Consumer(endpoints, ConsumerPlan(profile))
-        self._reporter = StatusReporter(self._consumer)
-        self._stop = threading.Event()
-        self.said: list[ConsumerStatus] = []
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._consumer.run(self._stop, self._tick)
-        except BaseException as error:
-            self.error = error
-
-    def _tick(self) -> None:
-        if not self.said or self._consumer.clock.now_us() - self.said[-1].at_us > 50_000:
-            self.said.append(self._reporter.status())
-
-    def stored(self, count: int) -> bool:
-        assert self.error is None, self.error
-        return bool(self.said) and self.said[-1].counts.stored >= count
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(90)
-        assert self.error is None, self.error
 
 
 @contextmanager

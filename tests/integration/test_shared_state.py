@@ -20,9 +20,9 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.profiles import Profile
 from k2ctl.sequence.guarantee import OWN, REDUCED, SHARED
 from k2ctl.sequence.store_view import view_store
-from tests.integration.test_exactly_once import CONTEXT, assert_exact, die_at, market_of_its_own
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
-from tests.redis_server import RedisServer
+from tests.support.consumers import CONTEXT, assert_exact, die_at, market_of_its_own
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 

@@ -6,7 +6,7 @@ commits. Redis is real.
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,7 +19,8 @@ from k2ctl.sequence.state_sync import SequenceCut, StateSync
 from k2ctl.sequence.symbol_state import cut
 from k2ctl.sequence.tracker import SequenceTracker
 from tests.made_trades import make_trades
-from tests.redis_server import RedisServer
+from tests.support.polling import until
+from tests.support.redis_server import RedisServer
 
 TOPIC = "t"
 
@@ -74,13 +75,6 @@ class Follower:
         return status.guarantee == SHARED and status.behind_symbols == 0
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 12.0) -> None:
-    limit_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit_s, "it does not come about"
-        time.sleep(0.01)
-
-
 def store_has_what_is_committed(follower: Follower) -> bool:
     """The store stands at the table's head, and holds what a tracker makes of the whole table."""
     found = follower.store.load([0]).get(0)
@@ -101,7 +95,7 @@ def table() -> Table:
 def follower(table: Table, fragile_redis: RedisServer) -> Iterator[Follower]:
     started = Follower(table, fragile_redis.url)
     started.consume(make_trades(100))
-    wait_for(started.caught_up)
+    until(started.caught_up)
     yield started
     started.state_sync.close()
 
@@ -113,7 +107,7 @@ def test_nothing_is_published_before_its_commit(follower: Follower) -> None:
     assert store_has_what_is_committed(follower)
     follower.read(make_trades(100, start=200))  # read on while the first is being committed
     follower.commit(batch)
-    wait_for(lambda: store_has_what_is_committed(follower))
+    until(lambda: store_has_what_is_committed(follower))
 
 
 def test_a_slow_redis_delays_nobody_and_catches_up(follower: Follower, fragile_redis: RedisServer) -> None:
@@ -123,12 +117,12 @@ def test_a_slow_redis_delays_nobody_and_catches_up(follower: Follower, fragile_r
         for start in range(100, 600, 100):
             follower.consume(make_trades(100, start=start))
         assert time.monotonic() - started_s < 0.25, "the consumer does not wait for Redis"
-        wait_for(lambda: follower.guarantee == REDUCED, 2)
+        until(lambda: follower.guarantee == REDUCED, 2)
         assert "in time" in follower.state_sync.snapshot().why
         assert follower.state_sync.snapshot().behind_symbols == 20
     finally:
         fragile_redis.resume()
-    wait_for(lambda: follower.caught_up() and store_has_what_is_committed(follower))
+    until(lambda: follower.caught_up() and store_has_what_is_committed(follower))
     assert follower.tracker.counts().open_gaps == follower.tracker.counts().resets == 0
 
 
@@ -137,12 +131,12 @@ def test_a_redis_that_is_killed_and_comes_back_empty_gets_everything_again(
 ) -> None:
     fragile_redis.kill()
     follower.consume(make_trades(20, start=100))
-    wait_for(lambda: follower.guarantee == REDUCED, 2)
+    until(lambda: follower.guarantee == REDUCED, 2)
     fragile_redis.restart_empty()
-    wait_for(lambda: follower.caught_up() and store_has_what_is_committed(follower))
+    until(lambda: follower.caught_up() and store_has_what_is_committed(follower))
     assert follower.state_sync.snapshot().rebuilt_partitions >= 1
     follower.consume(make_trades(20, start=120))
-    wait_for(lambda: store_has_what_is_committed(follower))
+    until(lambda: store_has_what_is_committed(follower))
 
 
 def test_a_flushed_redis_gets_everything_again(follower: Follower, fragile_redis: RedisServer) -> None:
@@ -150,7 +144,7 @@ def test_a_flushed_redis_gets_everything_again(follower: Follower, fragile_redis
     client.flushall()
     client.close()
     follower.consume(make_trades(1, start=100))
-    wait_for(lambda: store_has_what_is_committed(follower))
+    until(lambda: store_has_what_is_committed(follower))
 
 
 def test_a_lost_second_of_writes_is_noticed_and_made_good(follower: Follower, fragile_redis: RedisServer) -> None:
@@ -159,12 +153,12 @@ def test_a_lost_second_of_writes_is_noticed_and_made_good(follower: Follower, fr
     key = f"k2:{{{follower.table.platform}:{TOPIC}}}:sequence:0"
     before = client.dump(key)
     follower.consume(make_trades(40, start=100))
-    wait_for(lambda: store_has_what_is_committed(follower))
+    until(lambda: store_has_what_is_committed(follower))
     client.restore(key, 0, before, replace=True)
     client.close()
     # Only some of the symbols trade now; those of the lost second must come back as well.
     follower.consume(make_trades(3, start=140))
-    wait_for(lambda: store_has_what_is_committed(follower))
+    until(lambda: store_has_what_is_committed(follower))
 
 
 def test_a_redis_out_of_memory_is_a_reduced_guarantee_until_it_has_room(
@@ -174,11 +168,11 @@ def test_a_redis_out_of_memory_is_a_reduced_guarantee_until_it_has_room(
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", 1)
     follower.consume(make_trades(100, start=100))
-    wait_for(lambda: follower.guarantee == REDUCED, 2)
+    until(lambda: follower.guarantee == REDUCED, 2)
     assert "out of memory" in follower.state_sync.snapshot().why
     client.config_set("maxmemory", 0)
     client.close()
-    wait_for(lambda: follower.caught_up() and store_has_what_is_committed(follower))
+    until(lambda: follower.caught_up() and store_has_what_is_committed(follower))
 
 
 def test_a_start_without_redis_rebuilds_from_the_table_and_publishes_later(
@@ -191,13 +185,13 @@ def test_a_start_without_redis_rebuilds_from_the_table_and_publishes_later(
     second.consume(make_trades(50, start=100))
     assert second.tracker.counts().open_gaps == second.tracker.counts().unverified == 0
     fragile_redis.start()
-    wait_for(lambda: second.caught_up() and store_has_what_is_committed(second))
+    until(lambda: second.caught_up() and store_has_what_is_committed(second))
     second.state_sync.close()
 
 
 def test_who_takes_over_goes_on_without_the_table(follower: Follower, fragile_redis: RedisServer) -> None:
     follower.consume(make_trades(60, start=120))  # numbers 100 to 119 are missing: an open gap in each symbol
-    wait_for(lambda: store_has_what_is_committed(follower))
+    until(lambda: store_has_what_is_committed(follower))
     second = Follower(follower.table, fragile_redis.url)
     assert second.covered == {0: 160}
     assert second.tracker.counts().missing_trades == follower.tracker.counts().missing_trades == 20
@@ -215,7 +209,7 @@ def test_a_crash_between_commit_and_publication_is_rebuilt_from_the_table(
     second = Follower(follower.table, fragile_redis.url)
     assert second.covered == {0: 100}
     assert second.tracker.counts().open_gaps == 0
-    wait_for(lambda: store_has_what_is_committed(second))
+    until(lambda: store_has_what_is_committed(second))
     second.state_sync.close()
 
 
@@ -223,9 +217,9 @@ def test_a_zombie_publishes_nothing_over_its_successor(follower: Follower, fragi
     second = Follower(follower.table, fragile_redis.url)
     stale = Fence("e", 110, "never committed")
     second.consume(make_trades(40, start=100))
-    wait_for(lambda: store_has_what_is_committed(second))
+    until(lambda: store_has_what_is_committed(second))
     follower.state_sync.committed(follower.read(make_trades(10, start=100))[1], {0: stale})
-    wait_for(lambda: follower.guarantee == REDUCED)
+    until(lambda: follower.guarantee == REDUCED)
     assert "others" in follower.state_sync.snapshot().why
     assert store_has_what_is_committed(second)
     second.state_sync.close()
@@ -235,13 +229,13 @@ def test_a_table_that_was_turned_back_is_believed_and_not_the_store(
     follower: Follower, fragile_redis: RedisServer
 ) -> None:
     follower.consume(make_trades(40, start=100))
-    wait_for(lambda: store_has_what_is_committed(follower))
+    until(lambda: store_has_what_is_committed(follower))
     follower.state_sync.close()
     follower.table.trades = follower.table.trades[:100]
     follower.table.commit_id = "an older one"
     second = Follower(follower.table, fragile_redis.url)
     assert second.covered == {}
-    wait_for(lambda: store_has_what_is_committed(second))
+    until(lambda: store_has_what_is_committed(second))
     second.state_sync.close()
 
 
@@ -252,7 +246,7 @@ def test_damaged_state_is_rebuilt_and_not_guessed(follower: Follower, fragile_re
     second = Follower(follower.table, fragile_redis.url)
     assert second.covered == {}
     assert second.tracker.counts().symbols == 20
-    wait_for(lambda: store_has_what_is_committed(second))
+    until(lambda: store_has_what_is_committed(second))
     second.state_sync.close()
 
 
@@ -270,7 +264,7 @@ def test_a_key_that_another_program_wrote_is_named_and_replaced_from_the_table(
             _ = client.set(key, "x") if kind == "string" else client.rpush(key, "x")
     reader = follower if when == "while it runs" else Follower(follower.table, fragile_redis.url)
     reader.consume(make_trades(20, start=100))
-    wait_for(lambda: reader.caught_up() and store_has_what_is_committed(reader))
+    until(lambda: reader.caught_up() and store_has_what_is_committed(reader))
     assert key in reader.state_sync.snapshot().damaged[-1]
     assert reader.tracker.counts().open_gaps == reader.tracker.counts().resets == 0
     if reader is not follower:
@@ -284,6 +278,6 @@ def test_a_fence_that_nobody_committed_is_passed_by_the_next_commit(
         key = f"k2:{{{follower.table.platform}:{TOPIC}}}:sequence:0"
         client.hset(key, "@fence", "e\t130\tnobody\t1")
     follower.consume(make_trades(20, start=100))
-    wait_for(lambda: follower.guarantee == REDUCED)
+    until(lambda: follower.guarantee == REDUCED)
     follower.consume(make_trades(20, start=120))
-    wait_for(lambda: follower.caught_up() and store_has_what_is_committed(follower))
+    until(lambda: follower.caught_up() and store_has_what_is_committed(follower))

@@ -1,7 +1,6 @@
 """`verify` on a real stack: green when all is well, and it names what was done to the table behind its back."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -9,16 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
 from k2ctl.checks.verify import sessions as sessions_module
 from k2ctl.checks.verify.sessions import Sessions
 from k2ctl.checks.verify.slots import IN_TAIL, Interval, Slots
-from k2ctl.checks.verify.verdict import Verified, failed
+from k2ctl.checks.verify.verdict import failed
 from k2ctl.checks.verify.verification import verify
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
 from k2ctl.domain.stored_rows import trades_of
 from k2ctl.domain.topics import trades_topic
@@ -29,53 +25,19 @@ from k2ctl.home import acknowledged_log_dir
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.reader import read_between
-from k2ctl.lake.catalog import Lake
-from k2ctl.lake.files import write_file
-from k2ctl.lake.live_files import live_files
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.readers import Placed
 from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, AcknowledgedLog, Run, read, write
 from k2ctl.load.generator import run_load
-from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile
 from tests.made_trades import make_trades, quick_profile
-
-FAULTS = Faults(duplicates=0.02, gaps=0.02, out_of_order=0.02)
+from tests.support.verified import consumed, loaded, only, rewrite, with_lake
 
 
 @pytest.fixture
 def profile(exchange: str) -> Profile:
     quick = quick_profile()
     return quick.model_copy(update={"market": quick.market.model_copy(update={"exchange": exchange})})
-
-
-def loaded(endpoints: Endpoints, profile: Profile, *, workers: int = 1, frame: int = 1) -> int:
-    plan = plan_load(profile, rate=4000, duration_s=1.0, faults=FAULTS, workers=workers, frame=frame)
-    return run_load(plan, endpoints, threading.Event()).trades_acknowledged
-
-
-def consumed(endpoints: Endpoints, profile: Profile) -> None:
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
-
-
-def only(endpoints: Endpoints) -> Verified:
-    (result,) = verify(endpoints, lambda _: None)
-    return result
-
-
-def rewrite(endpoints: Endpoints, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Change the rows of the table, as another program does that writes them anew."""
-    with Lake.at(endpoints) as lake:
-        table = lake.table()
-        old = [file.file for file in live_files(table)]
-        rows = change(pa.concat_tables([pq.read_table(file.file_path.removeprefix("file://")) for file in old]))
-        hours = pc.floor_temporal(rows["timestamp"], unit="hour")
-        with QuickTransaction(table) as transaction, transaction.update_snapshot().overwrite() as overwrite:
-            for file in old:
-                overwrite.delete_data_file(file)
-            for hour in hours.unique():
-                overwrite.append_data_file(write_file(table, rows.filter(pc.equal(hours, hour))))
 
 
 @pytest.mark.parametrize(("frame", "workers"), [(1, 1), (9, 2)])
@@ -282,13 +244,6 @@ def test_a_replay_is_held_to_its_files(endpoints: Endpoints, profile: Profile, a
     result = only(endpoints)
     assert result.holds, result.findings
     assert result.acknowledged == 2 * result.expected == 2 * result.in_lake > 0
-
-
-def with_lake(stack: Endpoints, home: Path) -> Endpoints:
-    """The running Kafka with an empty lake of the test's own."""
-    lake = home / "lake"
-    lake.mkdir()
-    return replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
 
 
 def test_the_topic_of_a_load_is_still_known(embedded_stack: Endpoints, profile: Profile) -> None:

@@ -27,9 +27,9 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.stack import lifecycle
-from tests.integration.test_overload import pressed, run_until, spill_files, topic_of
-from tests.integration.test_verify import consumed, loaded, only, rewrite
 from tests.made_trades import quick_profile
+from tests.support.consumers import pressed, run_until, spill_files, topic_of
+from tests.support.verified import consumed, loaded, only, rewrite
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.profiles import Profile
-from tests.integration.test_verify import consumed, loaded, only, with_lake
 from tests.made_trades import quick_profile
 from tests.support.independent_reader import Sources
+from tests.support.verified import consumed, loaded, only, with_lake
 
 Change = Callable[[Any], Any]
 

@@ -17,7 +17,7 @@ from k2ctl.errors import ExitCode
 from k2ctl.log import FileHandler, LogFormat, LogLevel, LogSettings, configure, held_while_on_screen
 from k2ctl.stack.logs import log_lines, log_path
 from k2ctl.views.live import live
-from tests.acceptance.test_cli import run
+from tests.support.cli import run
 
 ROOM = logging.getLogger("k2ctl.room")
 

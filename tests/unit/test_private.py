@@ -12,7 +12,7 @@ from k2ctl.errors import StackError
 from k2ctl.files import write_atomically
 from k2ctl.home import cache_dir, socket_path, state_dir
 from k2ctl.private import make_private, private_folder, unchanged_by_others
-from tests.other_user import NOBODY
+from tests.support.other_user import NOBODY
 
 
 def mode(path: Path) -> int:

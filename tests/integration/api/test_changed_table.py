@@ -2,7 +2,7 @@
 
 from k2ctl.domain.topics import TABLE
 from k2ctl.lake.catalog import Lake
-from tests.integration.api.conftest import SPAN, Service
+from tests.support.api import SPAN, Service
 
 
 def test_a_column_that_is_renamed_under_the_service_is_a_problem_with_its_way_back(fresh: Service) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from k2ctl.api.settings import Keys, Limits, Settings
 from k2ctl.endpoints import Endpoints
-from tests.integration.api.conftest import SPAN, Service, platform, serving
+from tests.support.api import SPAN, Service, platform, serving
 
 KEY = {"Authorization": "Bearer " + "k" * 20}
 REST = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {KEY['Authorization']}\r\n\r\n"

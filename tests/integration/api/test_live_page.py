@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
-from tests.browser import Page, browser
-from tests.integration.api.conftest import WHOLE, Service
 from tests.made_trades import make_trades
+from tests.support.api import WHOLE, Service
+from tests.support.browser import Page, browser
 
 KEY = "k" * 20
 LIVE = "document.querySelector('#state').textContent.startsWith('live')"

@@ -9,7 +9,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.integration.api.conftest import Service
+from tests.support.api import Service
 
 PATHS = ("/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/status", "/healthz", "/readyz")
 CHECKS = [content_type_conformance, response_headers_conformance, response_schema_conformance, status_code_conformance]

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.integration.api.conftest import SPAN, Service
+from tests.support.api import SPAN, Service
 
 ODD = [
     *[

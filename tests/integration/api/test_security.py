@@ -12,8 +12,8 @@ import pytest
 
 from k2ctl.api.settings import Limits, Settings
 from k2ctl.endpoints import Endpoints
-from tests.integration.api.conftest import SPAN, WHOLE, Service, platform, serving
 from tests.made_trades import make_trades, produce_trades
+from tests.support.api import SPAN, WHOLE, Service, platform, serving
 
 KEY = {"Authorization": "Bearer " + "k" * 20}
 PATHS = ["/", "/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/status", "/v1/events", "/metrics",

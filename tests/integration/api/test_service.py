@@ -8,8 +8,8 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from tests.integration.api.conftest import SPAN, WHOLE, Service
 from tests.made_trades import make_trades
+from tests.support.api import SPAN, WHOLE, Service
 
 ALL = {**SPAN, "limit": 50_000}
 EVERY = [f"S{number:02d}" for number in range(20)]

@@ -31,8 +31,8 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
-from tests.integration.test_verify import with_lake
 from tests.made_trades import BASE_US, make_rows, quick_profile
+from tests.support.verified import with_lake
 
 CLOCK = SystemClock()
 FLIPS = {"data": 24, "manifest": 6, "manifest list": 6, "metadata": 6}

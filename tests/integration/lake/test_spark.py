@@ -28,8 +28,8 @@ from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
 from tests.made_trades import make_rows, make_trades
-from tests.object_store import ObjectStore
-from tests.postgres_server import PostgresServer
+from tests.support.object_store import ObjectStore
+from tests.support.postgres_server import PostgresServer
 
 JARS: Final = (
     "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.1",

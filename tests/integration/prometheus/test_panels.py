@@ -18,10 +18,10 @@ from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.metrics import Exporter
 from k2ctl.profiles.universe import Universe
 from k2ctl.stack.local import free_port
-from tests.integration.api.conftest import Service, serving
-from tests.integration.test_overload import pressed, run_until, settled, topic_of
 from tests.made_trades import produce_values, quick_profile
-from tests.prometheus_server import PrometheusServer
+from tests.support.api import Service, serving
+from tests.support.consumers import pressed, run_until, settled, topic_of
+from tests.support.prometheus_server import PrometheusServer
 
 EMPTY_BY_NATURE = {'min(k2_retention_left_seconds{topic=~"$topic", instance=~"$instance"})'}
 """The embedded engine keeps records by size, not by time."""

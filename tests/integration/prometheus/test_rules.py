@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from k2ctl.home import shipped
-from tests.prometheus_server import promtool
+from tests.support.prometheus_server import promtool
 
 STACK = shipped("stack") / "prometheus"
 RULES: list[dict[str, Any]] = [

@@ -22,7 +22,7 @@ from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
-from tests.integration.test_overload import BUDGET, one_platform, topic_of
+from tests.support.consumers import BUDGET, one_platform, topic_of
 
 LOW = PRIORITIES.index("LOW")
 QUESTIONS = 12

@@ -23,8 +23,8 @@ from k2ctl.query.names import UnknownSymbol
 from k2ctl.query.session import LAKE_ONLY, Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.tail import TailLimits
-from tests.group_member import Member
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
+from tests.support.group_member import Member
 
 HOUR_US = 3_600_000_000
 

@@ -21,8 +21,8 @@ from k2ctl.stack import lifecycle
 from k2ctl.stack.docker.instance import free_port, load_instance, secrets_dir
 from k2ctl.stack.engine import Up, Wanted
 from k2ctl.stack.progress import Event, Phase
-from tests import docker_engine
-from tests.docker_engine import DockerProxy
+from tests.support import docker_engine
+from tests.support.docker_engine import DockerProxy
 
 FOREIGN = "io.k2ctl.test=foreign"
 UP = [sys.executable, "-m", "k2ctl", "stack", "up", "--engine", "docker"]

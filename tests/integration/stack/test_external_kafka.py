@@ -19,7 +19,7 @@ from k2ctl.errors import BrokerError, NotAllowed
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.probe import PROBE_TOPIC, round_trip
 from k2ctl.stack.readiness import health
-from tests.kafka_server import ADMIN, KafkaServer
+from tests.support.kafka_server import ADMIN, KafkaServer
 
 pytestmark = pytest.mark.kafka
 

@@ -16,8 +16,8 @@ from pyarrow.fs import FileSelector, S3FileSystem
 from k2ctl.home import shipped
 from k2ctl.stack.compose.reading import read_project
 from k2ctl.stack.local import free_port
-from tests import docker_engine
 from tests.images.programs import CannotBuild, compose
+from tests.support import docker_engine
 
 COMPOSE_FILE = shipped("stack") / "compose.yaml"
 STARTED = ("kafka", "redis", "postgres", "object-store", "prometheus")

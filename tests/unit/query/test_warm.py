@@ -17,6 +17,7 @@ from k2ctl.query.stream import TailRecords, tail_records_of
 from k2ctl.query.tail import TailLimits, read_tail, span_of
 from k2ctl.query.warm import WarmStream
 from tests.made_trades import make_trades
+from tests.support.polling import until
 
 AT_ONCE = 5
 
@@ -139,13 +140,6 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
     yield follow
     for stream in begun:
         stream.close()
-
-
-def until(true: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < ends_s
-        time.sleep(0.01)
 
 
 def asked(stream: WarmStream, stored: int | None = None) -> tuple[list[int], tuple[str, ...]]:

@@ -8,33 +8,13 @@ import pytest
 from rich.console import Console
 
 from k2ctl.domain.overview import Overview
-from k2ctl.domain.status_parts import SequenceCounts, StateSyncStatus, Transition
+from k2ctl.domain.status_parts import StateSyncStatus
 from k2ctl.errors import UsageError
 from k2ctl.kafka.recording import paced, read_recording
-from k2ctl.profiles import load_profile
-from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.views.chart import Threshold, log_chart
 from k2ctl.views.watch import LagHistory, watch_line, watch_screen
-from tests.support.statuses import a_ladder, a_status
-
-LEVELS = load_profile("laptop").degradation.levels
-
-
-def made(level: int, lag: int = 1_234_567) -> Overview:
-    """An overview with large figures everywhere."""
-    name = LEVELS[level].name
-    return replace(
-        Overview.of([], at_us=1_700_000_000_000_000),
-        level=name, level_number=level, level_reason="lag 12,345,678 ≥ 5,000,000 trades, +123,456/s",
-        ladder=a_ladder(), lag_trades=lag, lag_seconds=123.4, critical_lag_seconds=5.6, drain_s=99.0,
-        cooldown_left_s=29.0,
-        seen=10**9, stored=987_654_321, pending=1_999_999, shed=10**7, spilled=10**7, backfilled=5 * 10**6,
-        sequence=SequenceCounts(open_gaps=12, missing_trades=34_567), budget=250_000.0,
-        rate_loaded=499_999.0, rate_in=250_000.0,
-        by_priority={p: {"process": 10**8, "spill": 10**6, "shed": 10**7} for p in PRIORITIES},
-        transitions=[Transition(1_700_000_000_000_000, "SOFT", name, "x" * 90)] * 30,
-        retention_left_s=30.0, intake=LEVELS[level].intake,
-    )  # fmt: skip
+from tests.support.overviews import LEVELS, made
+from tests.support.statuses import a_status
 
 
 def lines(overview: Overview, width: int, height: int, color: str | None = None) -> list[str]:

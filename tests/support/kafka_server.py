@@ -12,7 +12,7 @@ from k2ctl.errors import BrokerError, StackError
 from k2ctl.home import shipped
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.stack.local import free_port, kafka_libraries
-from tests.postgres_server import Missing
+from tests.support.postgres_server import Missing
 
 ADMIN: Final = "admin"
 USERS: Final = {ADMIN: "hush-admin", "k2": "hush-kafka", "guest": "hush-guest"}

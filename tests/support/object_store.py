@@ -15,7 +15,7 @@ from pyarrow.fs import S3FileSystem
 from k2ctl.stack.local import free_port
 from tests.images.build import pinned
 from tests.images.programs import CannotBuild, versitygw
-from tests.postgres_server import Missing
+from tests.support.postgres_server import Missing
 
 ACCESS_KEY: Final = "k2-tests"
 SECRET_KEY: Final = "between-tests"  # noqa: S105 - of a store that lives as long as the test
