@@ -33,9 +33,10 @@ Cursor = Annotated[str | None, Query(max_length=8192, description="From `next` o
 
 @dataclass(frozen=True)
 class AskedSpan:
-    """The window asked for. moving: it ends now, so that the same question is another one the next moment."""
+    """The window of a request."""
 
     window: Window
+    # True if it ends now, so that the same request has another answer a moment later.
     moving: bool
 
 
@@ -45,7 +46,7 @@ def span_of(
     """The window, within the limit.
 
     Raises:
-        Refused: it is longer than that, empty, or said twice.
+        Refused: it is longer than that, empty, or given twice.
     """
     if window is not None and (since is not None or until is not None):
         raise Refused("invalid-request", "`window` and `since`/`until` exclude each other.")
@@ -71,7 +72,7 @@ def bar_of(bar: str, limits: Limits) -> int:
     """
     bar_us = us_of(bar)
     if not 1_000 <= bar_us <= limits.window_s * 1e6:
-        raise Refused("invalid-request", f"`bar` lies between 1ms and {limits.window_s / 86_400:g}d.")
+        raise Refused("invalid-request", f"`bar` is between 1ms and {limits.window_s / 86_400:g}d.")
     return bar_us
 
 
@@ -84,6 +85,6 @@ def us_of(duration: str) -> int:
 def _us(moment: datetime) -> int:
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if not _FIRST <= moment < _LAST:
-        raise Refused("invalid-request", "Times lie between 1970 and 2262.")
+        raise Refused("invalid-request", "Times are between 1970 and 2262.")
     since = moment - _FIRST
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

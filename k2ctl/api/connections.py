@@ -36,7 +36,7 @@ def address_of(client: tuple[str, int] | None) -> str:
 
 
 def descriptors() -> int:
-    """How many files and connections this process may hold open; raised as far as it may be, up to what is of use."""
+    """How many files and connections this process may have open; raised as far as it may be, up to what is of use."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -116,10 +116,10 @@ class Connection(H11Protocol):
         if self._timer is None:
             self.transport.abort()  # an answer is on its way, into which nothing else can be written
             return
-        held, _ = self.conn.trailing_data
-        if len(held) <= HEAD_BYTES:
+        received, _ = self.conn.trailing_data
+        if len(received) <= HEAD_BYTES:
             self._end_with("not-http", msg)
-        elif b"\n" in held:
+        elif b"\n" in received:
             self._end_with("headers-too-long", "The headers are too long.")
         else:
             self._end_with("uri-too-long", "The URL is too long.")

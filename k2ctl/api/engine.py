@@ -1,5 +1,6 @@
 """The warm engine behind the service: metadata and tail at hand, a few sessions, the platform's state."""
 
+import logging
 import math
 import queue
 import threading
@@ -27,6 +28,7 @@ from k2ctl.query.tail import TailLimits
 from k2ctl.query.warm import WarmStream
 
 LOOK_EVERY_S: Final = 0.5
+_LOG: Final = logging.getLogger("k2ctl.api")
 Result = TypeVar("Result")
 
 
@@ -50,19 +52,19 @@ class WarmEngine:
         for _ in range(limits.queries - 1):
             self._sessions.put(self._session(first))
         self._overview: Overview | None = None
-        self._overview_problem = "nothing was heard yet"
+        self._overview_problem = "no consumer or load has reported yet"
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="k2-overview", daemon=True)
         self._watcher.start()
 
     def _session(self, beside: Session | None = None) -> Session:
-        # A cold read, should memory not hold the tail, is kept short: the answer is then marked as cut.
+        # A cold read, where memory does not have the tail, is kept short: the answer is then marked as cut.
         tail = TailLimits(500_000, self._limits.seconds / 2)
         lake = Lake.at(self._endpoints)
         return Session(lake, self.tail, SystemClock(), tail, self._universe, self._table.pin, beside)
 
     def close(self) -> None:
-        """End the threads and give the connections back."""
+        """End the threads and close the connections."""
         self._stop.set()
         self.tail.close()
         self._deadlines.close()
@@ -73,7 +75,7 @@ class WarmEngine:
 
     @property
     def running(self) -> int:
-        """Queries that hold a session now."""
+        """Queries that run now."""
         return self._limits.queries - self._sessions.qsize()
 
     def ask(self, question: Callable[[Session], Result]) -> Result:
@@ -123,7 +125,7 @@ class WarmEngine:
         }
 
     def overview(self) -> dict[str, Any] | None:
-        """What `k2ctl watch --json` shows; None until somebody has spoken."""
+        """What `k2ctl watch --json` shows; None until a consumer or load has reported."""
         return None if self._overview is None else asdict(self._overview)
 
     def status(self) -> dict[str, Any]:
@@ -142,18 +144,23 @@ class WarmEngine:
         }
 
     def _watch(self) -> None:
-        """Follow telemetry; whatever goes wrong is said, and tried again."""
+        """Follow telemetry; an error is shown, logged, and tried again."""
         while not self._stop.is_set():
             try:
                 reader = OverviewReader(self._endpoints)
             except K2Error as error:
-                self._overview_problem = str(error)
+                self._note_problem(error)
                 self._stop.wait(2.0)
                 continue
             try:
                 while not self._stop.wait(LOOK_EVERY_S):
                     self._overview, self._overview_problem = reader.poll(0.05), ""
             except K2Error as error:
-                self._overview_problem = str(error)
+                self._note_problem(error)
             finally:
                 reader.close()
+
+    def _note_problem(self, error: K2Error) -> None:
+        if str(error) != self._overview_problem:
+            _LOG.warning("telemetry is not followed: %s", error)
+        self._overview_problem = str(error)

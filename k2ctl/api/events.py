@@ -70,7 +70,7 @@ class _Streams:
         self._change(int(free))
         return free
 
-    def note_backfilled(self) -> None:
+    def release(self) -> None:
         """One less."""
         self._change(-1)
 
@@ -95,7 +95,7 @@ class _Followed(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._streams.note_backfilled()
+            self._streams.release()
 
 
 def _tick(engine: WarmEngine, symbol: str | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from k2ctl.api.settings import Settings
 
 CORRELATION: Final = "X-Correlation-ID"
 OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz"})
-"""What needs no key: health, and the page, which holds no data and asks for the key that it follows the events with."""
+"""What needs no key: health, and the page, which has no data in it and asks for the key of the events."""
 
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
 """Always has a place: it is answered at once, and its connection is closed then."""

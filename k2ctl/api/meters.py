@@ -10,7 +10,7 @@ _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 
 class Meters:
-    """Counts requests and holds gauges. Thread-safe."""
+    """Counts requests and keeps gauges. Thread-safe."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

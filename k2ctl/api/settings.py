@@ -18,27 +18,30 @@ _SHORTEST_KEY: Final = 16
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one request, and of all at once.
+    """Bounds of one request, and of all at once."""
 
-    default_rows: of one page. window_s: between since and until. seconds: until an answer is whole,
-    slow readers included. url_bytes, header_bytes, body_bytes: of a request; none needs a body. request_s: until a
-    request is whole, from its connection's beginning or the answer before. waiting: connections without a request, half
-    of them of one address. requests: in work at once, and per_address: of one address; health is not counted. queries,
-    streams: at once.
-    """
-
+    # Of one page.
     default_rows: int = 1_000
+    # Between since and until.
     window_s: float = 31 * 86_400.0
+    # Until an answer is complete, slow readers included.
     seconds: float = 10.0
+    # Of a request; none needs a body.
     body_bytes: int = 4_096
     url_bytes: int = 16_384
     header_bytes: int = 32_768
+    # Until a request is complete, from the start of its connection or the answer before.
     request_s: float = 5.0
+    # Connections without a request, half of them of one address.
     waiting: int = 1_000
+    # Requests at once; health is not counted.
     requests: int = 200
+    # Requests of one address at once.
     per_address: int = PER_ADDRESS
+    # At once; and how long a request waits for its turn.
     queries: int = 4
     waiting_s: float = 5.0
+    # Clients of the live page at once; and how long one stream lasts.
     streams: int = 20
     stream_s: float = 600.0
 
@@ -79,17 +82,18 @@ class Keys:
         if any(len(key) < _SHORTEST_KEY for key in keys):
             raise UsageError("A key has fewer than 16 characters.", "Make one with: openssl rand -hex 32")
         if file is not None and not keys:
-            raise UsageError(f"The key file {file} holds no key.", "Make one with: openssl rand -hex 32")
+            raise UsageError(f"There is no key in the key file {file}.", "Make one with: openssl rand -hex 32")
         return Keys(keys)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """host, port: where to listen. names: further Host names under which the service is reached."""
+    """Where the service listens, and what it allows."""
 
     host: str = "127.0.0.1"
     port: int = 8700
     keys: Keys = field(default_factory=Keys)
+    # Further Host names under which the service is reached.
     names: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 

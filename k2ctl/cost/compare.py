@@ -11,10 +11,12 @@ from k2ctl.profiles.model import Profile
 
 @dataclass(frozen=True)
 class ComponentRow:
-    """A component in every estimate, US dollars a month. complete: whether all of it has a price."""
+    """A component in every estimate."""
 
     component: str
+    # US dollars a month.
     usd: tuple[float, ...]
+    # True where all of it has a price.
     complete: tuple[bool, ...]
 
 
@@ -28,12 +30,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class LineChange:
-    """A line in two estimates; None where it is not there, or not priced. mark: `~` changed, `+` added, `-` removed."""
+    """A line in two estimates."""
 
+    # `~` changed, `+` added, `-` removed, a space for the same.
     mark: Literal["~", "+", "-", " "]
     name: str
+    # Titles; empty where the line is not there.
     before: str
     after: str
+    # None where the line is not there, or has no price.
     before_usd: float | None
     after_usd: float | None
 

@@ -18,11 +18,13 @@ from k2ctl.errors import UsageError
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of texts. right: columns of numbers; bold: rows that stand out where text can."""
+    """A table of texts."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    # Columns of numbers.
     right: frozenset[int] = frozenset()
+    # Rows that are emphasised.
     bold: frozenset[int] = frozenset()
 
     def csv(self) -> str:
@@ -81,7 +83,7 @@ def _no_estimate(why: str) -> UsageError:
 
 
 def lines_named(found: Estimate, name: str) -> list[Line]:
-    """The lines of a component, or those whose name holds the text.
+    """The lines of a component, or those whose name has the text in it.
 
     Raises:
         UsageError: there are none.

@@ -18,20 +18,20 @@ from k2ctl.profiles.scale import Scale
 
 @dataclass(frozen=True)
 class Estimate:
-    """A month's cost in US dollars. month: since the start, None for the steady state.
-
-    payload_gb: uncompressed trades, GB of 10^9 bytes. infeasible: why it cannot work; then there are no lines.
-    """
+    """A month's cost in US dollars."""
 
     profile: str
     region: str
+    # Since the start; None for the steady state.
     month: int | None
     prices_collected: str
     trades_per_second: float
     trades_per_month: float
+    # Uncompressed trades, GB of 10^9 bytes.
     payload_gb: float
     symbols: int
     lines: tuple[Line, ...]
+    # Why it cannot work; then there are no lines.
     infeasible: tuple[str, ...]
 
     @property

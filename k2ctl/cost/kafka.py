@@ -26,13 +26,16 @@ from k2ctl.profiles.scale import Scale, Topology
 
 @dataclass(frozen=True)
 class KafkaPlan:
-    """A cluster. storage_gib: billed GiB-months; in_mib_s: what a broker is trusted with; limited_by: what decided."""
+    """A cluster."""
 
     service: Literal["standard", "express"]
     instance: str
     brokers: int
+    # Billed GiB-months.
     storage_gib: float
+    # What a broker is planned to take in.
     in_mib_s: float
+    # What decided the number of brokers.
     limited_by: str
 
 
@@ -47,7 +50,7 @@ class Demand:
 
     @property
     def stored_gib(self) -> float:
-        """All copies of what retention holds."""
+        """All copies of what retention keeps."""
         return self.volumes.kafka_gib * self.topology.replication
 
     @property
@@ -102,7 +105,7 @@ def standard_plan(demand: Demand, instance: str) -> KafkaPlan:
 
 
 def express_plan(demand: Demand, instance: str) -> KafkaPlan:
-    """Express brokers of one type, as many as the demand needs; they bill one logical copy of what they hold."""
+    """Express brokers of one type, as many as the demand needs; they bill one logical copy."""
     broker, topology = EXPRESS[instance], demand.topology
     in_mib_s = express_in_mib_s(broker, topology)
     needs = {

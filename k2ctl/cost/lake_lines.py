@@ -1,4 +1,4 @@
-"""The lines of what lies: the lake by tier, its requests and compaction, the catalog."""
+"""Storage costs: the lake by tier, its requests and compaction, the catalog."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from k2ctl.cost.volumes import days_held, days_moved
 
 H = HOURS_PER_MONTH
 TARGET_FILE_MIB = 512
-"""What compaction makes of an hour: Iceberg's write.target-file-size-bytes. What moves between tiers are these."""
+"""What compaction makes of an hour: Iceberg's write.target-file-size-bytes. Objects of this size move between tiers."""
 
 
 def lake_lines(plan: LinePlan) -> Iterator[Line]:
@@ -40,7 +40,7 @@ def _stored(plan: LinePlan, name: str, where: str, kind: Kind, from_day: float, 
         f"{days:g} days in {where}, {gib:,.0f} GiB",
         Quantity(gib, "GiB-month"),
         kind,
-        "trades a day × Parquet bytes a trade × days held, averaged over the month",
+        "trades a day × Parquet bytes a trade × days kept, averaged over the month",
         f"{per_day_gib:,.2f} GiB a day × {held_days:,.1f} days",
         ASSUMED,
     )
@@ -52,14 +52,14 @@ def _objects(plan: LinePlan, days: float) -> float:
 
 def _warm(plan: LinePlan, from_day: float, days: float) -> Iterator[Line]:
     yield _stored(plan, "lake.warm", "infrequent access", "s3_warm", from_day, days)
-    held = _objects(plan, days_held(from_day, days, plan.month)) / 1000
+    watched = _objects(plan, days_held(from_day, days, plan.month)) / 1000
     yield plan.line(
         "lake.warm_monitoring",
-        f"{held * 1000:,.0f} objects watched",
-        Quantity(held, "1k objects-month"),
+        f"{watched * 1000:,.0f} objects watched",
+        Quantity(watched, "1k objects-month"),
         "s3_warm_monitoring",
         f"objects of {TARGET_FILE_MIB} MiB in the tier × monitoring",
-        f"{held:,.3f} thousand objects",
+        f"{watched:,.3f} thousand objects",
         ASSUMED,
     )
     yield _moves(plan, "lake.to_warm", "s3_to_warm", from_day)
@@ -128,7 +128,7 @@ def _compaction(plan: LinePlan) -> Line:
 
 
 def catalog_lines(plan: LinePlan) -> Iterator[Line]:
-    """PostgreSQL for the catalog: one head per table, so one instance, and its standby."""
+    """PostgreSQL for the catalog: one instance, because each table has one current metadata file, and its standby."""
     catalog, instance = plan.scale.catalog, plan.sizing.catalog
     if instance is None:
         return

@@ -13,21 +13,25 @@ from k2ctl.profiles.model import Profile
 
 @dataclass(frozen=True)
 class Lever:
-    """A change and what it saves, US dollars a month. in_use: the profile has it already, and saves by it."""
+    """A change and what it saves."""
 
     title: str
+    # For `--set`.
     setting: str
+    # A month.
     saves_usd: float
+    # True if the profile has it already, and saves by it.
     in_use: bool
 
 
 @dataclass(frozen=True)
 class Swing:
-    """The total at two values of an input; None where it would not work."""
+    """The total at two values of an input."""
 
     key: str
     low_value: str
     high_value: str
+    # None where it would not work.
     low_usd: float | None
     high_usd: float | None
 
@@ -37,21 +41,23 @@ class Swing:
         return max(ends) - min(ends)
 
 
-class _Offer(NamedTuple):
-    """A lever: the value that saves, and the one that stands where it is in use (None: no comparison)."""
+class _Switch(NamedTuple):
+    """A lever that is on or off."""
 
     title: str
     key: str
+    # The value that saves.
     saving: Any
+    # The value to compare with where it is in use; None: no comparison.
     without: Any = None
 
 
 _OFFERS: Final = (
-    _Offer("rack-aware reads", "topology.rack_aware", saving=True, without=False),
-    _Offer("3:1 compression on the wire", "workload.wire_ratio", saving=3.0, without=1.0),
-    _Offer("a year's commitment", "terms.commitment", saving="1y_no_upfront", without="none"),
-    _Offer("interval sets, not ids in Redis,", "state.dedup", saving="intervals", without="redis_keys"),
-    _Offer("no support plan", "terms.support", saving="none"),
+    _Switch("rack-aware reads", "topology.rack_aware", saving=True, without=False),
+    _Switch("3:1 compression on the wire", "workload.wire_ratio", saving=3.0, without=1.0),
+    _Switch("a year's commitment", "terms.commitment", saving="1y_no_upfront", without="none"),
+    _Switch("interval sets, not ids in Redis,", "state.dedup", saving="intervals", without="redis_keys"),
+    _Switch("no support plan", "terms.support", saving="none"),
 )
 
 _HALVES: Final = (

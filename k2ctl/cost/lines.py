@@ -35,25 +35,26 @@ PRICE_SPREAD: Final[dict[Confidence, float]] = {"high": 0.0, "medium": 0.1, "low
 
 @dataclass(frozen=True)
 class Line:
-    """A line. Amounts are US dollars a month; None is a price that was not found.
+    """A line of the bill, in US dollars a month."""
 
-    words, numbers: the formula. complete: all of it is priced; if not, `monthly_usd` is a lower bound.
-    unit_price: the effective one, after tiers and discounts.
-    """
-
+    # Such as `kafka.brokers`.
     name: str
     component: Component
     title: str
     quantity: float
     unit: str
+    # The effective one, after tiers and discounts; None was not found.
     unit_price: float | None
     monthly_usd: float | None
     low_usd: float
     high_usd: float
+    # False if a part has no price; `monthly_usd` is then a lower bound.
     complete: bool
+    # The formula, in words and in numbers.
     words: str
     numbers: str
     sources: tuple[str, ...]
+    # Of the price.
     date: str
     confidence: Confidence
     note: str
@@ -61,12 +62,13 @@ class Line:
 
 @dataclass(frozen=True)
 class LinePlan:
-    """What the lines are made from. month: 1, 2, … since the start, or None for the steady state."""
+    """What the lines are made from."""
 
     profile: Profile
     scale: Scale
     sizing: Sizing
     book: PriceBook
+    # 1, 2, … since the start, or None for the steady state.
     month: int | None
 
     def line(
@@ -87,8 +89,8 @@ class LinePlan:
         amount, complete = price.times(quantity)
         if committed and self.scale.terms.commitment != "none":
             off = self.book.price(committed).rate
-            told = "no commitment's price found" if off is None else f"less {off:.0%} for a year's commitment"
-            amount, numbers = amount * (1 - (off or 0.0)), f"{numbers}, {told},"
+            rebate = "no commitment's price found" if off is None else f"less {off:.0%} for a year's commitment"
+            amount, numbers = amount * (1 - (off or 0.0)), f"{numbers}, {rebate},"
         return _line(
             name, title, quantity, price, amount if complete or amount else None, complete, words, numbers, spread
         )

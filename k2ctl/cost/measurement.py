@@ -22,11 +22,12 @@ _KEYS: Final = {
 
 @dataclass(frozen=True)
 class Replaced:
-    """A figure that was assumed and is now measured. usd: what it alone does to the total, None if it cannot work."""
+    """A figure that was assumed and is now measured."""
 
     figure: str
     assumed: float
     measured: float
+    # What it alone does to the total; None if it cannot work.
     usd: float | None
 
 

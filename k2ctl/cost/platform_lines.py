@@ -1,4 +1,4 @@
-"""The lines of what everything stands on: Kubernetes, network, observability, support."""
+"""Shared infrastructure costs: Kubernetes, network, observability, support."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,11 +9,11 @@ from k2ctl.cost.price_book import Kind, Price, Quantity
 
 H = HOURS_PER_MONTH
 METRICS_MONTHS = 5
-"""Amazon Managed Prometheus keeps samples for 150 days unless told otherwise."""
+"""Amazon Managed Prometheus keeps samples for 150 days unless it is configured otherwise."""
 
 
 def platform_lines(plan: LinePlan) -> Iterator[Line]:
-    """What stands there whatever the load is."""
+    """What costs the same whatever the load is."""
     platform, zones = plan.scale.platform, plan.scale.topology.zones
     yield _hourly(plan, "platform.kubernetes", platform.clusters, "EKS cluster", "cluster-hour", "eks_cluster")
     yield _hourly(plan, "platform.nat", platform.nat_gateways, "NAT gateway", "gateway-hour", "nat_gateway")
@@ -39,7 +39,7 @@ def _hourly(plan: LinePlan, name: str, count: int, what: str, unit: str, kind: K
 
 
 def internet_lines(plan: LinePlan) -> Iterator[Line]:
-    """What leaves for the internet."""
+    """Traffic to the internet."""
     gib = plan.scale.platform.internet_out_gib_per_month
     yield plan.line(
         "internet.out",

@@ -17,24 +17,23 @@ DAYS = HOURS_PER_MONTH / 24
 
 @dataclass(frozen=True)
 class PolicyCost:
-    """Both ways, US dollars a month; None is a price that was not found.
+    """Both ways, in US dollars a month; None is a price that was not found."""
 
-    level: the mildest one whose deferred share covers what the fewer nodes cannot take; None: not even the last one.
-    deferred_share: of the trades at peak. spill_share: the part of them that is written beside the lake, the rest is
-    read again from Kafka. caught_up_hours: after the peak, None if never. worth_it: it is caught up, in Kafka's time,
-    and costs less.
-    """
-
+    # Lake writers that process everything at peak, and those of the other way.
     everything_nodes: int
     shedding_nodes: int
     everything_usd: float | None
     shedding_nodes_usd: float | None
     spill_usd: float | None
     reread_usd: float | None
+    # The mildest one that defers what the fewer nodes cannot take; None: not even the last one does.
     level: str | None
+    # Of the trades at peak.
     deferred_share: float
+    # The part of the deferred trades that is spilled; the rest is read again from Kafka.
     spill_share: float
     trades_deferred_per_day: float
+    # After the peak; None if never.
     caught_up_hours: float | None
     problem: str
 

@@ -57,7 +57,7 @@ class PriceGroup(Section):
 
 
 class BookFile(Section):
-    """A price book as it lies in a file."""
+    """A price book as a file has it."""
 
     region: str
     currency: Literal["USD"]
@@ -83,10 +83,11 @@ class Quantity(NamedTuple):
 
 @dataclass(frozen=True)
 class Price:
-    """A price per `unit`, or tiers of it; a rate of None is one that was not found."""
+    """A price per `unit`, or tiers of it."""
 
     kind: str
     unit: str
+    # (up to this quantity, rate); a rate of None was not found.
     tiers: tuple[tuple[float, float | None], ...]
     sources: tuple[str, ...]
     date: str
@@ -120,14 +121,17 @@ Groups = Mapping[Kind, PriceGroup]
 
 @dataclass(frozen=True)
 class PriceBook:
-    """The prices of a region. own: a user's, which go before the book's; reference: another region's, to rank by."""
+    """The prices of a region."""
 
     region: str
     collected: date
     stale_after_days: int
+    # Short name → where the prices are from.
     sources: Mapping[str, str]
     groups: Groups
+    # A user's prices, which go before the book's.
     own: Groups = field(default_factory=dict)
+    # Another region's, to rank choices by where this one has no price.
     reference: "PriceBook | None" = None
 
     def price(self, kind: Kind, item: str = "") -> Price:

@@ -17,19 +17,23 @@ from k2ctl.profiles.measured import Measured
 
 @dataclass(frozen=True)
 class Scenario:
-    """A profile as asked for. base: before the what-ifs; replaced: what measurements put in place of assumptions."""
+    """A profile with its what-ifs."""
 
+    # Before the what-ifs.
     base: Profile
     profile: Profile
+    # Assumptions in whose place there are measurements.
     replaced: tuple[Replaced, ...] = ()
 
 
 @dataclass(frozen=True)
 class Pricing:
-    """settings: `key=value`; measured: None leaves the profile's assumptions."""
+    """Prices, what-ifs and measurements, for every profile that is asked about."""
 
     book: PriceBook
+    # What-ifs, `key=value`.
     settings: Sequence[str] = ()
+    # None leaves the profile's assumptions.
     measured: Measured | None = None
 
     def scenario(self, name: str, rate: float | None) -> Scenario:

@@ -1,4 +1,4 @@
-"""The lines of what is asked of the lake: Athena by the scan, or standing Trino nodes."""
+"""Query costs: Athena by the scan, or Trino nodes that always run."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ ATHENA_LEAST_BYTES = 10_000_000
 
 
 def query_lines(plan: LinePlan) -> Iterator[Line]:
-    """Athena by what is scanned, or standing Trino nodes; either reads its bytes from S3 in GETs."""
+    """Athena by what is scanned, or Trino nodes that always run; either reads its bytes from S3 in GETs."""
     query = plan.scale.query
     athena = _athena(plan)
     trino = list(_trino(plan))

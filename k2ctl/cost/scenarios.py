@@ -12,7 +12,7 @@ from k2ctl.profiles import Profile, load_profile, strict_yaml
 from k2ctl.profiles.strict_yaml import brief
 
 LADDER: Final = ("10K", "1M", "10M")
-"""The shipped profiles between which a bare rate lies, by rising rate."""
+"""The shipped profiles between which a bare rate is sized, by rising rate."""
 
 
 def profile_for_rate(rate: float) -> Profile:
@@ -28,7 +28,7 @@ def profile_for_rate(rate: float) -> Profile:
     rates = [rung.scale.workload.average_rate if rung.scale else 0.0 for rung in rungs]
     if not 0 < rate <= rates[-1]:
         raise UsageError(
-            f"A bare rate lies above 0 and at most at {rates[-1]:,.0f} trades a second, the largest shipped profile.",
+            f"A bare rate is above 0 and at most at {rates[-1]:,.0f} trades a second, the largest shipped profile.",
             f"For more, write a profile: copy {LADDER[-1]}.yaml, and --scale ./mine.yaml",
         )
     above = next(index for index, at in enumerate(rates) if rate <= at)

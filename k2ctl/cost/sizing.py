@@ -26,28 +26,35 @@ from k2ctl.profiles.scale import Scale
 
 @dataclass(frozen=True)
 class ClientPlan:
-    """Nodes of one role: feed, lake_writer or projector. vcpus: needed, before whole nodes."""
+    """Nodes of one role."""
 
+    # feed, lake_writer or projector.
     role: str
+    # That are needed, before whole nodes.
     vcpus: float
     nodes: int
 
 
 @dataclass(frozen=True)
 class StatePlan:
-    """Valkey: needed_gib of data in `shards` × (1 + replicas) nodes."""
+    """Valkey."""
 
+    # The node's type.
     node: str
     shards: int
+    # shards × (1 + replicas).
     nodes: int
+    # Data.
     needed_gib: float
+    # Of all shards together.
     usable_gib: float
 
 
 @dataclass(frozen=True)
 class FilePlan:
-    """Commits and objects of the lake in a month. writers: processes that commit, each on its own."""
+    """Commits of the lake in a month."""
 
+    # Processes, each of which commits.
     writers: int
     interval_s: float
     commits: float
@@ -55,19 +62,23 @@ class FilePlan:
 
 @dataclass(frozen=True)
 class Sizing:
-    """All that is rented, and why it would not work, if so."""
+    """All that is rented."""
 
     volumes: Volumes
+    # None if no cluster fits.
     kafka: KafkaPlan | None
     clients: tuple[ClientPlan, ...]
+    # None if no node fits.
     state: StatePlan | None
     files: FilePlan
+    # The database class; None if none fits.
     catalog: str | None
+    # Why it cannot work; empty if it can.
     faults: tuple[str, ...]
 
 
 def size(profile: Profile, scale: Scale, book: PriceBook) -> Sizing:
-    """Size everything by the rules; what is over a limit is a fault, told in words."""
+    """Size everything by the rules; what is over a limit is a fault, in words."""
     volumes = volumes_of(profile, scale)
     kafka, kafka_faults = plan_kafka(demand_of(profile, scale, volumes), book)
     clients = client_plans(scale)
@@ -146,7 +157,7 @@ def _ids_in_window(profile: Profile, scale: Scale) -> float:
 
 
 def _dedup_faults(profile: Profile, scale: Scale, clients: tuple[ClientPlan, ...]) -> Iterator[str]:
-    """Bloom chunks of the whole window lie in the lake writers' memory, half of which is left for batches."""
+    """Bloom chunks of the whole window are in the lake writers' memory, half of which is left for batches."""
     if scale.state.dedup != "bloom":
         return
     writer_nodes = next(plan.nodes for plan in clients if plan.role == "lake_writer")

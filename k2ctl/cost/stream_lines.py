@@ -1,4 +1,4 @@
-"""The lines of what moves: Kafka, its traffic between zones, the clients, the state."""
+"""Kafka and transfer costs: brokers, traffic between zones, clients, state."""
 
 from collections.abc import Iterator
 
@@ -41,7 +41,7 @@ def kafka_lines(plan: LinePlan) -> Iterator[Line]:
 
 
 def _kafka_storage(plan: LinePlan, kafka: KafkaPlan) -> Line:
-    """Standard disks are provisioned from the first day; Express bills what lies there, which fills up."""
+    """Standard disks are provisioned from the first day; Express bills what is stored, which grows with retention."""
     topology, hours = plan.scale.topology, plan.profile.topic.retention_hours
     if kafka.service == "standard":
         words = "average rate × bytes × market hours in the retention × copies / fill of the disk"

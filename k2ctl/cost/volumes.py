@@ -9,20 +9,21 @@ from k2ctl.profiles.scale import Scale, Workload
 
 @dataclass(frozen=True)
 class Volumes:
-    """The load in a month of 730 hours. Rates hold while the market is open; GiB are 2^30 bytes.
-
-    ingress_gib: what producers write, on the wire, once. kafka_hours: market hours inside Kafka's retention.
-    """
+    """The load in a month of 730 hours. Rates apply while the market is open; GiB are 2^30 bytes."""
 
     trades: float
     wire_bytes_per_trade: float
     parquet_bytes_per_trade: float
+    # Uncompressed.
     payload_bytes: float
     average_mib_s: float
     peak_mib_s: float
+    # What producers write, on the wire, once.
     ingress_gib: float
     parquet_gib: float
+    # Market hours inside Kafka's retention.
     kafka_hours: float
+    # What retention keeps, one copy.
     kafka_gib: float
 
 
@@ -59,7 +60,7 @@ def wire_bytes_per_trade(workload: Workload, trades_per_record: int) -> float:
 
 
 def open_hours_within(workload: Workload, window_hours: float) -> float:
-    """The most market hours that any window of this length can hold: whole weeks, then days, then the rest."""
+    """The most market hours that any window of this length can have: whole weeks, then days, then the rest."""
     days, rest_hours = divmod(window_hours, 24)
     weeks, odd_days = divmod(days, 7)
     sessions = weeks * workload.days_per_week + min(odd_days, workload.days_per_week)
@@ -70,7 +71,7 @@ def open_hours_within(workload: Workload, window_hours: float) -> float:
 def days_held(from_day: float, days: float, month: int | None) -> float:
     """Days of data in a tier that takes data at the age of `from_day` and keeps it for `days`, averaged over a month.
 
-    The tier fills up day by day: month 1 of a tier of 30 days holds half of it on average. None is the steady state.
+    The tier fills up day by day: month 1 of a tier of 30 days has half of it on average. None is the steady state.
     """
     if month is None:
         return days

@@ -1,7 +1,7 @@
-"""The section `external` of a profile: the services that others run. It names secrets and never holds one.
+"""The section `external` of a profile: the services that others run. It names secrets and never has one in it.
 
-`${env:NAME}` stands for a variable of the environment, `${file:PATH}` for what a file holds, without its last line end;
-a relative path begins at the profile's folder. In addresses what is put in is percent-encoded. References are looked up
+`${env:NAME}` stands for a variable of the environment, `${file:PATH}` for the content of a file without its last line
+end; a relative path begins at the profile's folder. In addresses the value is percent-encoded. References are looked up
 where a profile is read for the engine (`k2ctl.profiles.load_external`), and stay as they are everywhere else.
 """
 
@@ -65,8 +65,9 @@ _WAREHOUSE: Final = re.compile(r"s3://[^/]+(/.+)?|file:///.+")
 
 @dataclass(frozen=True)
 class References:
-    """Where references are looked up; folder: the profile's."""
+    """Where references are looked up."""
 
+    # The profile's.
     folder: Path
 
     def value(self, kind: str, name: str) -> str:
@@ -135,7 +136,7 @@ def _secrets_in(address: str) -> list[str]:
 
 
 def _as_text(value: Any) -> Any:
-    """YAML's numbers and truth values as the clients want them."""
+    """YAML's numbers and booleans as the clients want them."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -171,7 +172,7 @@ def _known_storage(name: str) -> str:
 
 
 def _secrets_by_reference(settings: Any) -> Any:
-    """No setting that holds a secret has it written out."""
+    """A secret is never written out in a setting."""
     if not isinstance(settings, dict):
         return settings
     written = [name for name, value in settings.items() if is_secret(str(name)) and not _is_reference(value)]

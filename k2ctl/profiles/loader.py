@@ -1,4 +1,4 @@
-"""YAML to models, with mistakes told by file, line and dotted key."""
+"""YAML to models, with mistakes named by file, line and dotted key."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -91,7 +91,7 @@ def load_model(path: Path, model: type[Model], context: object = None) -> Model:
     try:
         return model.model_validate(content, context=context)
     except ValidationError as error:
-        # An unknown key tells more than what is missing because of it.
+        # An unknown key explains more than what is missing because of it.
         first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         line = _nearest_line(lines, tuple(first["loc"]))

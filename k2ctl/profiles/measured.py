@@ -22,15 +22,15 @@ LEAST_TRADES: Final = 10_000
 
 @dataclass(frozen=True)
 class Measured:
-    """The last figures of each kind; None was never measured.
+    """The last figures of each kind; None was never measured."""
 
-    wire_bytes_per_trade: sent by the producers, protocol included. parquet_bytes_per_trade: written files / rows.
-    cpu_s_per_million_trades: of the consumer's process. shed_share: deferred / seen.
-    """
-
+    # Sent by the producers, protocol included.
     wire_bytes_per_trade: float | None = None
+    # Bytes of written files / rows.
     parquet_bytes_per_trade: float | None = None
+    # Of the consumer's process.
     cpu_s_per_million_trades: float | None = None
+    # Deferred / seen.
     shed_share: float | None = None
 
 

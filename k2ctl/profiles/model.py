@@ -47,47 +47,53 @@ class Topic(Section):
     format: WireFormat = "sbe"
 
     @model_validator(mode="after")
-    def _lanes_fit(self) -> "Topic":
+    def _critical_partitions_fit(self) -> "Topic":
         if self.critical_partitions >= self.partitions:
             raise ValueError("critical_partitions must leave at least one partition for the rest")
         return self
 
 
 class Load(Section):
-    """What `k2ctl load` does when it is not told otherwise. rate: trades per second."""
+    """The defaults of `k2ctl load`."""
 
+    # Trades per second.
     rate: PositiveInt
     duration_s: PositiveFloat
+    # Trades per Kafka record.
     frame: Annotated[int, Field(ge=1, le=1000)]
 
 
 class Dedup(Section):
-    """What deduplication remembers, and may take.
+    """What deduplication remembers, and the memory that it may take."""
 
-    ids_per_s: ids that are not of a feed session and a sequence, as a consumer gets them on the mean of the window.
-    error_rate: of ids that cost a look-up in the lake for nothing. chunk_ids: ids in one Bloom chunk.
-    """
-
+    # How long ids are remembered.
     window_hours: PositiveFloat
+    # Ids that are not of a feed session and a sequence, as a consumer gets them on the mean of the window.
     ids_per_s: PositiveInt
+    # The part of new ids that cost a look-up in the lake for nothing.
     error_rate: Annotated[float, Field(gt=0, le=0.5)] = 0.001
+    # In one Bloom chunk.
     chunk_ids: PositiveInt = 500_000
+    # Of all chunks; a plan beyond it is refused.
     budget_mb: PositiveInt
 
 
 class ConsumerSettings(Section):
-    """How a consumer fetches, holds and commits."""
+    """How a consumer fetches, buffers and commits."""
 
     commit_interval_s: PositiveFloat
+    # So many rows are committed before the interval is over.
     commit_rows: PositiveInt
+    # Records of one call to Kafka.
     fetch_batch: Annotated[int, Field(ge=1, le=1_000_000)]
+    # Decoded and not yet committed; beyond it the consumer waits for the commit.
     pending_limit_rows: PositiveInt
     memory_limit_mb: PositiveInt
     dedup: Dedup
 
 
 class Expire(Section):
-    """Which snapshots stay: the last ones by number, then one a minute, then one an hour. Ages in seconds."""
+    """Which snapshots stay: the last ones by number, then one a minute, then one an hour."""
 
     keep_last: Annotated[int, Field(ge=10, le=1000)]
     one_a_minute_for_s: PositiveFloat
@@ -98,16 +104,21 @@ class LakeSettings(Section):
     """How the table is kept small and quick."""
 
     expire: Expire
+    # Live files of one hour before they are merged.
     compact_after_files: Annotated[int, Field(ge=2)]
+    # The age at which unreachable files are removed.
     orphans_after_s: PositiveFloat
 
 
 class Level(Section):
-    """One rung of the ladder: when it is entered, and what becomes of each priority there."""
+    """A level: when it is entered, and what is done with each priority there."""
 
     name: Literal["NORMAL", "SOFT", "GRACEFUL", "AGGRESSIVE", "CIRCUIT_BREAK"]
+    # Trades.
     lag: Annotated[int, Field(ge=0)]
+    # The used part of the memory limit.
     memory: Fraction
+    # The age of the oldest unread trade; null does not count.
     lag_seconds: PositiveFloat | None = None
     enrich: bool
     intake: Literal["open", "closed"]
@@ -118,18 +129,23 @@ class Level(Section):
 
 
 class Deferral(Section):
-    """What is deferred. spill_limit_mb: what spill files may take on disk. backfill_per_s: records read a second."""
+    """How deferred trades are kept and backfilled."""
 
+    # Of the spill files.
     spill_limit_mb: PositiveInt
+    # Records, while the level is NORMAL.
     backfill_per_s: PositiveInt
 
 
 class Degradation(Section):
-    """The five levels, and when they are left again. Design, section 5."""
+    """The five levels, and when they are left again."""
 
     deferral: Deferral
+    # The lags are divided by it on the embedded engine.
     embedded_divisor: PositiveInt
+    # How long a level stays before it gets better.
     cooldown_s: PositiveFloat
+    # A level is left below its threshold times this.
     exit_factor_lag: Annotated[float, Field(gt=0, lt=1)]
     exit_factor_memory: Annotated[float, Field(gt=0, lt=1)]
     levels: tuple[Level, Level, Level, Level, Level]
@@ -146,10 +162,7 @@ class Degradation(Section):
 
 
 class Profile(Section):
-    """Everything that k2ctl can be told about a platform.
-
-    scale: what it costs to run; `k2ctl cost` needs it. external: where it is; `stack up --engine external` needs it.
-    """
+    """Everything that can be configured of a platform."""
 
     name: Annotated[str, Field(min_length=1)]
     description: str
@@ -159,5 +172,7 @@ class Profile(Section):
     consumer: ConsumerSettings
     lake: LakeSettings
     degradation: Degradation
+    # What `k2ctl cost` sizes and prices.
     scale: Scale | None = None
+    # The services that others run, for the engine external.
     external: External | None = None

@@ -1,4 +1,4 @@
-"""What a platform is asked to carry and keep, for `k2ctl cost`: the section `scale` of a profile.
+"""The section `scale` of a profile: the load that a platform carries and keeps, for `k2ctl cost`.
 
 Kafka's partitions and retention, the number of symbols, trades per record, the commit interval and the dedup window
 are not repeated here: they are the ones in `topic`, `market`, `load` and `consumer`, with which the platform runs.
@@ -15,25 +15,27 @@ Ec2Node = Annotated[str, Field(pattern=r"^[cmr][0-9][a-z]*\.([0-9]*x)?large$")]
 
 
 class Workload(Section):
-    """How many trades, when, and how large. Rates: trades per second while the market is open.
+    """How many trades, when, and how large."""
 
-    trade_bytes: encoded, uncompressed. record_overhead_bytes: of a Kafka record, which holds `load.frame` trades.
-    Ratios are uncompressed to compressed bytes, parquet_ratio against trade_bytes. wire_bytes_per_trade and
-    parquet_bytes_per_trade: measured figures, in place of what the ratios give.
-    shed_share: part of all trades that is deferred at peaks and read a second time by the backfill.
-    """
-
+    # Trades per second while the market is open.
     average_rate: PositiveFloat
+    # The busiest minutes, over the average.
     peak_factor: Annotated[float, Field(ge=1)]
     peak_hours_per_day: Annotated[float, Field(ge=0, le=24)]
     hours_per_day: Annotated[float, Field(gt=0, le=24)]
     days_per_week: Annotated[int, Field(ge=1, le=7)]
+    # Encoded, uncompressed.
     trade_bytes: PositiveFloat
+    # Of a Kafka record, which has `load.frame` trades.
     record_overhead_bytes: Amount
+    # Uncompressed to compressed bytes.
     wire_ratio: Annotated[float, Field(ge=1)]
+    # `trade_bytes` to bytes in Parquet.
     parquet_ratio: Annotated[float, Field(ge=1)]
+    # Measured figures, in place of what the ratios give.
     wire_bytes_per_trade: PositiveFloat | None = None
     parquet_bytes_per_trade: PositiveFloat | None = None
+    # Part of all trades that is deferred at peaks and read a second time by the backfill.
     shed_share: Fraction = 0.0
 
     @model_validator(mode="after")
@@ -44,19 +46,17 @@ class Workload(Section):
 
 
 class Topology(Section):
-    """Kafka: what is rented, or, where brokers is null, what the sizing rules find cheapest.
-
-    brokers, instance and disk_gib_per_broker go together: a cluster that is there, to be checked and priced.
-    rack_aware: consumers read from the replica in their own zone (client.rack, KIP-392). disk_fill: share of the
-    provisioned disk that retention may take.
-    """
+    """Kafka: what is rented, or, where brokers is null, what the sizing rules find cheapest."""
 
     service: Literal["cheapest", "standard", "express"] = "cheapest"
     replication: Annotated[int, Field(ge=1, le=6)]
     zones: Annotated[int, Field(ge=2, le=3)]
+    # True if consumers read from the replica in their own zone (client.rack, KIP-392).
     rack_aware: bool
     consumer_groups: Annotated[int, Field(ge=1)]
+    # The part of the provisioned disk that retention may take.
     disk_fill: Annotated[float, Field(gt=0, le=1)]
+    # These three go together: a cluster that is there, to be checked and priced.
     brokers: PositiveInt | None = None
     instance: str | None = None
     disk_gib_per_broker: PositiveFloat | None = None
@@ -87,25 +87,26 @@ class Cpu(Section):
 
 
 class Clients(Section):
-    """Feeds, lake writers and projectors on EC2. cpu_target: how busy they are at the average rate."""
+    """Feeds, lake writers and projectors on EC2."""
 
     node: Ec2Node
     cpu_s_per_million: Cpu
+    # How busy they are at the average rate.
     cpu_target: Annotated[float, Field(gt=0, le=1)]
 
 
 class State(Section):
-    """Sequence state and the recent exact tier of the deduplication, in Valkey.
+    """Sequence state and the recent exact tier of the deduplication, in Valkey."""
 
-    dedup: `intervals` and `bloom` live with the consumers, `redis_keys` keeps an id per trade for the whole window.
-    shards and node go together; null lets the sizing rules choose. replicas: per shard, besides the primary.
-    """
-
+    # `intervals` and `bloom` are in the consumers' memory, `redis_keys` keeps an id per trade for the whole window.
     dedup: Literal["intervals", "bloom", "redis_keys"]
+    # How long whole ids are kept.
     exact_window_s: Amount
     bytes_per_id: PositiveFloat
     bytes_per_symbol: PositiveFloat
+    # Per shard, besides the primary.
     replicas: Count
+    # These two go together; null lets the sizing rules choose.
     shards: PositiveInt | None = None
     node: str | None = None
 
@@ -117,10 +118,13 @@ class State(Section):
 
 
 class CompactionScale(Section):
-    """How the lake's files are written and merged. mib_s_per_vcpu: Parquet read, sorted and written again."""
+    """How the lake's files are written and merged."""
 
+    # Of a multipart upload.
     part_mib: PositiveFloat
+    # How often a row is written again.
     rewrites: Amount
+    # Parquet read, sorted and written again.
     mib_s_per_vcpu: PositiveFloat
 
 
@@ -133,11 +137,9 @@ class Catalog(Section):
 
 
 class QueryScale(Section):
-    """What people ask of the lake; it has nothing to do with messages per second.
+    """The queries of the lake; they do not follow from messages per second."""
 
-    cheapest: Athena until the standing Trino nodes are cheaper.
-    """
-
+    # `cheapest` is Athena until Trino nodes that always run are cheaper.
     engine: Literal["cheapest", "athena", "trino"]
     queries_per_month: Amount
     scanned_mib_per_query: Amount
@@ -147,7 +149,7 @@ class QueryScale(Section):
 
 
 class PlatformScale(Section):
-    """Kubernetes, network and what leaves for the internet."""
+    """Kubernetes, network and traffic to the internet."""
 
     clusters: Count
     nat_gateways: Count
@@ -167,7 +169,7 @@ class Observability(Section):
 
 
 class Terms(Section):
-    """What is agreed with the cloud."""
+    """Commitment and support."""
 
     commitment: Literal["none", "1y_no_upfront"]
     support: Literal["none", "business_plus"]

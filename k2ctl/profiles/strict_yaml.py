@@ -50,7 +50,7 @@ class _Places:
 
 
 class _Loader(_Base):  # type: ignore[misc]  # which of the two it is shows at run time only
-    """The safe loader, which also tells of values that cannot be made, and where they stand."""
+    """The safe loader, which also reports values that cannot be made, with their place."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:

@@ -1,5 +1,6 @@
 """The tail in memory: a thread follows the topic from the table's offsets, so that a query does not read Kafka."""
 
+import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -14,6 +15,7 @@ from k2ctl.query.seam import Pinner
 from k2ctl.query.stream import KafkaStream, Ranges, TailRecords, symbols_of, tail_records_of
 from k2ctl.timing import Every, SlidingWindow
 
+_LOG: Final = logging.getLogger("k2ctl.query")
 FETCH_RECORDS: Final = 20_000
 GRACE_S: Final = 5.0
 """How long trades stay in memory after they were committed: for queries that pinned before that."""
@@ -125,6 +127,8 @@ class WarmStream:
             try:
                 self._follow()
             except K2Error as error:
+                if str(error) != self._problem:
+                    _LOG.warning("the tail is not followed: %s", error)
                 self._problem = str(error)
             self._stop.wait(_RETRY_S)
 

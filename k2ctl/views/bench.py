@@ -12,7 +12,7 @@ HEADINGS = ("benchmark", "measured", "value", "spread", "against", "ratio", "goa
 
 
 def figures_table(figures: list[Figure]) -> Table:
-    """One row per figure: value, spread, what it is held against, ratio, goal."""
+    """One row per figure: value, spread, its baseline, ratio, goal."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("case", "metric"):
         table.add_column(column)
@@ -26,8 +26,8 @@ def figures_table(figures: list[Figure]) -> Table:
 
 def figures_markdown(results: Results) -> str:
     """A line that says when, where and with what, and a table of what has a goal or something to compare with."""
-    told = [figure for figure in results.figures if figure.goal is not None or figure.ratio is not None]
-    rows = [HEADINGS, ("---", "---", *["---:"] * 5), *map(_cells, told)]
+    compared = [figure for figure in results.figures if figure.goal is not None or figure.ratio is not None]
+    rows = [HEADINGS, ("---", "---", *["---:"] * 5), *map(_cells, compared)]
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return f"{machine_line(results)}\n\n{table}"
 
@@ -44,7 +44,7 @@ def machine_line(results: Results) -> str:
 
 
 def busy_warning(machine: Machine) -> Text:
-    """Said before a run that others disturb."""
+    """Shown before a run on a busy machine."""
     return Text(
         f"This machine is busy (load {machine.load_average:.1f} on {machine.cores} cores): figures may be too low.",
         style="yellow",

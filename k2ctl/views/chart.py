@@ -16,7 +16,7 @@ LABEL_WIDTH: Final = 8
 
 @dataclass(frozen=True)
 class Threshold:
-    """A horizontal line: where it lies, how it is labelled and coloured."""
+    """A horizontal line with its label and colour."""
 
     value: float
     label: str

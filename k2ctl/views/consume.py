@@ -45,11 +45,11 @@ def status_text(status: ConsumerStatus) -> Text:
 
 def clock_line(behind_s: float) -> str:
     """What is the case with a clock that is behind Kafka's, and what to do."""
-    return f"clock {seconds(behind_s)} behind Kafka's, whose time holds; set it: timedatectl set-ntp true"
+    return f"clock {seconds(behind_s)} behind Kafka's, whose time counts; set it: timedatectl set-ntp true"
 
 
 def summary(totals: ConsumerTotals, counts: Counts, sequence: SequenceCounts, elapsed_s: float) -> Table:
-    """What this run did, and what the table holds of this topic since its epoch began."""
+    """What this run did, and what the table has of this topic since its epoch began."""
     table = Table(title=f"Consumed for {seconds(elapsed_s)}", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
     table.add_column("this run", justify="right")
@@ -113,22 +113,22 @@ def ranges(partitions: Sequence[int]) -> str:
 def ended_line(member: Member) -> str:
     """What became of a consumer that was stopped."""
     if member.container:
-        return f"{member.name} has ended; its last words: k2ctl stack logs"
+        return f"{member.name} has ended; its log: k2ctl stack logs"
     if member.done is None:
-        return f"{member.name} did not end by itself: what it held is left in Kafka, and nothing is lost."
+        return f"{member.name} did not end by itself: what it had not committed is left in Kafka, and nothing is lost."
     done = member.done
     left = f", {done['left_in_kafka']:,} left in Kafka" if done.get("left_in_kafka") else ""
     return f"{member.name} has ended: {done['stored']:,} trades stored in {done['commits']:,} commits{left}."
 
 
 def outstanding_table(ranges: Sequence[OutstandingRange]) -> Table | Text:
-    """Each range with where it lies; one that is gone is red."""
+    """Each range with where its trades are; one that is gone is red."""
     if not ranges:
         return Text("Nothing is outstanding: every trade that was deferred has been backfilled.")
     table = Table(box=None, pad_edge=False)
     for name, justify in (("partition", "right"), ("offsets", "right"), ("trades", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("priorities", "defers at", "lies in"):
+    for name in ("priorities", "defers at", "is in"):
         table.add_column(name)
     for found in ranges:
         where = Text(found.where, style="bold red" if found.gone_records else "")

@@ -17,7 +17,7 @@ CURVE_WIDTH = 40
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """Components by profile, then totals and unit costs; what cannot work is told below."""
+    """Components by profile, then totals and unit costs; what cannot work is named below."""
     sheet = comparison_sheet(comparison)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("USD a month")

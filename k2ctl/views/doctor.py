@@ -42,7 +42,7 @@ def _loudness(check: Check) -> str:
 def verdict_text(checks: Sequence[Check]) -> Text:
     """How many things are wrong."""
     wrong, notes = (sum(check.verdict is verdict for check in checks) for verdict in (Verdict.WRONG, Verdict.NOTE))
-    aside = f" Good to know: {notes}." if notes else ""
+    noted = f" Good to know: {notes}." if notes else ""
     if not wrong:
-        return Text(f"Nothing is wrong.{aside}", style="green")
-    return Text(f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.{aside}", style="bold red")
+        return Text(f"Nothing is wrong.{noted}", style="green")
+    return Text(f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.{noted}", style="bold red")

@@ -97,8 +97,8 @@ def _verdict(status: TableStatus) -> Text:
         f"+ spilled {total.spilled:,} + lost {total.lost:,} + dead-lettered {total.dead_lettered:,}"
     )
     if status.balanced:
-        return Text(f"The balance balance: {sum_of_parts}; the table holds {status.rows:,} rows.", style="green")
-    return Text(f"The balance do not balance: {sum_of_parts}; the table holds {status.rows:,} rows.", style="bold red")
+        return Text(f"The counts balance: {sum_of_parts}; the table has {status.rows:,} rows.", style="green")
+    return Text(f"The counts do not balance: {sum_of_parts}; the table has {status.rows:,} rows.", style="bold red")
 
 
 def compaction_table(done: Sequence[Compaction]) -> Table:

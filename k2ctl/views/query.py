@@ -17,7 +17,7 @@ from k2ctl.views.style import count, counted, seconds
 _WIDE: Final = 110
 _VALUES_CUT: Final = "long values shortened (whole: --format csv)"
 _GAP: Final = 2
-"""What lies between two columns of a table without a box."""
+"""Cells between two columns of a table without a box."""
 
 
 class Drawn(NamedTuple):

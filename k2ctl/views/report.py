@@ -21,10 +21,11 @@ LEVEL_COLOURS: Final = ("#2e9e5b", "#2a9db0", "#d9a400", "#e07b1f", "#d43d3d")
 
 @dataclass(frozen=True)
 class Curve:
-    """A name, a colour, and points of (seconds since the act began, value); None is unknown."""
+    """A line of an act's picture."""
 
     name: str
     colour: str
+    # (seconds since the act began, value); None is unknown.
     points: Sequence[tuple[float, float | None]]
 
 
@@ -47,7 +48,7 @@ class CurveScale:
         return LEFT + min(at_s, self.end_s) / self.end_s * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        """From above; what is below the floor lies on it."""
+        """From above; what is below the floor is drawn on it."""
         share = math.log(max(value, self.floor) / self.floor) / math.log(self.top / self.floor)
         return TOP + (1 - share) * (HEIGHT - TOP - BOTTOM - STRIP)
 
@@ -226,7 +227,7 @@ def _curve(name: str, colour: str, samples: Sequence[Sample], value: str) -> Cur
 
 
 def _level(sample: Sample) -> int | None:
-    """Without a consumer that speaks there is no lag, and no level."""
+    """Without a consumer that reports there is no lag, and no level."""
     return None if sample.lag_trades is None else sample.level
 
 

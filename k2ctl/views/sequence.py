@@ -14,7 +14,7 @@ ROWS_SHOWN: Final = 40
 
 
 def gaps_panel(report: GapReport) -> RenderableType:
-    """Symbols and days that lack something, the worst first; then what is complete, and what cannot be told."""
+    """Symbols and days that lack something, the worst first; then what is complete, and what is unknown."""
     parts: list[RenderableType] = [_verdict(report)]
     lacking = incomplete(report.days)
     if lacking:
@@ -27,7 +27,7 @@ def gaps_panel(report: GapReport) -> RenderableType:
 
 def _verdict(report: GapReport) -> Text:
     if not report.days:
-        return Text("The table holds no numbered trade there; see how --symbol is spelt, and --since.", style="yellow")
+        return Text("The table has no numbered trade there; see how --symbol is spelt, and --since.", style="yellow")
     text = f"{report.completeness_percent:g} % complete: {report.stored:,} trades stored, {report.missing:,} missing"
     return Text(text, style="bold yellow" if report.missing else "bold green")
 
@@ -62,7 +62,7 @@ def _notes(report: GapReport) -> list[str]:
     if report.unverified_symbols:
         lines.append(f"{report.unverified_symbols:,} symbols begin above number 1: what came before is not known.")
     for exchange, trades in sorted(report.untracked.items()):
-        lines.append(f"{exchange} gives no sequence numbers ({trades:,} trades): not tracked, nothing can be told.")
+        lines.append(f"{exchange} gives no sequence numbers ({trades:,} trades): not tracked, gaps are unknown.")
     return lines
 
 

@@ -13,7 +13,7 @@ LEVEL_STYLES: Final = {
 }
 
 ACTION_SIGNS: Final = {"process": ("●", "green"), "spill": ("▪", "yellow"), "shed": ("○", "dark_orange")}
-"""Priority × action as one sign and a colour; the sign alone must do where there is no colour."""
+"""Priority × action as one sign and a colour; the sign alone is enough where there is no colour."""
 
 
 def bar(share: float, width: int) -> Text:

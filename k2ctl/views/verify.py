@@ -57,7 +57,7 @@ def _figures(result: Verified) -> Text:
     if result.foreign:
         lines.append(f"  {result.foreign:,} trades of other producers: not part of this")
     if result.uncompared:
-        lines.append(f"  {result.uncompared:,} trades lie beside missing ones: their content could not be compared")
+        lines.append(f"  {result.uncompared:,} trades are beside missing ones: their content could not be compared")
     if result.of_others:
         lines.append(f"  {result.of_others:,} trades are in data files that another program committed")
     if result.not_judged:

@@ -55,7 +55,7 @@ def test_status_counts_and_balances(endpoints: Endpoints, capsys: pytest.Capture
     assert (lane["counts"]["seen"], lane["counts"]["duplicate"], status["balanced"]) == (315, 15, True)
     code, out, _ = run(capsys, "status")
     assert "300 rows in 3 files" in out
-    assert "The balance balance" in out
+    assert "The counts balance" in out
 
 
 @pytest.mark.parametrize("counts", [Counts(seen=101, stored=100), Counts(seen=99, stored=99)])
