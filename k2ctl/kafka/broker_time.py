@@ -4,7 +4,8 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, first_line
+from k2ctl.kafka.clients import LOG
 from k2ctl.kafka.probe import clock_ahead_s
 
 DISAGREE_US: Final = 60_000_000
@@ -17,8 +18,8 @@ ANSWER_WITHIN_S: Final = 2.0
 class KafkaTime:
     """The time by which trades are judged: this machine's or, where its clock is behind, Kafka's.
 
-    Records whose own times are later than this clock are doubted on both sides: the broker is asked for its time, and
-    its word holds. Where it gives none, as the embedded one, the records' own times hold.
+    Where records are later than this clock, either may be wrong: the broker is asked for its time, which holds. Where
+    it gives none, as the embedded one, the records' own times hold.
     """
 
     def __init__(self, endpoints: Endpoints, clock: Clock) -> None:
@@ -39,13 +40,15 @@ class KafkaTime:
         return now_us + self._noted(ahead_us if by_broker_s is None else max(0, round(by_broker_s * 1e6)))
 
     def checked_us(self) -> int:
-        """The time before a trade is refused as ahead: also where the records' own times tell nothing of the clock."""
+        """The time before a trade is refused as ahead: also where the records' times say nothing about the clock."""
         by_broker_s = self._ask_broker()
         behind_us = self.behind_s * 1e6 if by_broker_s is None else max(0.0, by_broker_s * 1e6)
         return self._clock.now_us() + self._noted(round(behind_us))
 
     def _noted(self, behind_us: int) -> int:
         if behind_us >= DISAGREE_US:
+            if not self.behind_s:
+                LOG.warning("this machine's clock is %.0f s behind Kafka's, whose time holds", behind_us / 1e6)
             self._behind_us, self._seen_s = behind_us, self._clock.monotonic_s()
         return behind_us
 
@@ -62,6 +65,7 @@ class KafkaTime:
             self._asked_s = now_s
             try:
                 self._broker_ahead_s = clock_ahead_s(self._endpoints, ANSWER_WITHIN_S, self._clock)
-            except BrokerError:
+            except BrokerError as error:  # the records' own times hold
+                LOG.warning("Kafka's time is not known: %s", first_line(error))
                 self._broker_ahead_s = None
         return self._broker_ahead_s

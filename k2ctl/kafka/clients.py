@@ -1,18 +1,47 @@
 """Settings of the Kafka clients, measured rather than guessed, in one place."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 
+from k2ctl.clock import Clock, SystemClock
 from k2ctl.endpoints import Endpoints
+from k2ctl.timing import Every
 
-# librdkafka would print every lost connection; what matters is raised where it is asked for.
-QUIET: Final = logging.getLogger("librdkafka")
-QUIET.addHandler(logging.NullHandler())
-QUIET.propagate = False
+LOG: Final = logging.getLogger("k2ctl.kafka")
+REPEATED_AFTER_S: Final = 60.0
+TEXTS_KEPT: Final = 100
+CONNECTIONS: Final = frozenset({"FAIL", "ERROR", "GETPID", "REQTMOUT"})
+"""Facilities of librdkafka that report each lost connection and each retry. They are INFO: the failure itself is raised
+where it was asked for, or logged by `WatermarkFollower`."""
+
+
+class ClientLog:
+    """Writes what librdkafka reports to the log, each text at most once a minute: it reports every try to reconnect."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._due: dict[str, Every] = {}
+
+    def log(self, level: int, message: str, *values: object) -> None:
+        """Called by confluent-kafka with librdkafka's level as Python's, and `facility`, `client` and text."""
+        facility = str(values[0]) if values else ""
+        self.note(min(level, logging.INFO) if facility in CONNECTIONS else level, message % values)
+
+    def note(self, level: int, text: str) -> None:
+        """Log a text, unless it was logged within the last minute; times and counts in it do not matter."""
+        known = re.sub(r"\d+", "#", text)
+        if known not in self._due and len(self._due) >= TEXTS_KEPT:
+            self._due.clear()
+        if self._due.setdefault(known, Every(REPEATED_AFTER_S, self._clock)).due():
+            LOG.log(level, "librdkafka: %s", text)
+
+
+CLIENT_LOG: Final = ClientLog()
 
 SESSION_S: Final = 6.0
 """With the default of 45 s a killed member's partitions waited 44 to 70 s."""
@@ -28,7 +57,7 @@ def _common(endpoints: Endpoints) -> dict[str, Any]:
         **endpoints.kafka,
         "bootstrap.servers": endpoints.bootstrap_servers,
         "client.id": "k2ctl",
-        "logger": QUIET,
+        "logger": CLIENT_LOG,
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 1000,
     }
@@ -81,7 +110,7 @@ def consumer_config(endpoints: Endpoints, **overrides: Any) -> dict[str, Any]:
 
 
 def admin_client(endpoints: Endpoints, on_error: Callable[[KafkaError], object] = lambda _: None) -> AdminClient:
-    """A client for topics and offsets. on_error: hears, when the client is polled, of connections that failed.
+    """A client for topics and offsets. on_error: called, when the client is polled, for connections that failed.
 
     Raises:
         KafkaException: the clients do not take the endpoints' settings.

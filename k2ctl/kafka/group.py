@@ -1,10 +1,11 @@
-"""A place in a Kafka group: it says which partitions are ours, and reads none of them.
+"""A member of a Kafka group: it knows which partitions are assigned to it, and reads none of them.
 
-The group only shares out the work. What may be stored is decided by the table, which compares offsets: so a member
-that slept, or believes too long that a partition is its own, stores nothing twice. Assignor `roundrobin` deals the
-partitions out by number, so that every member has its share of the CRITICAL ones, which come first.
+The group only divides the work. What may be stored is decided by the table, which compares offsets: a member that
+slept, or takes a partition for its own too long, stores nothing twice. The assignor `roundrobin` assigns partitions by
+number, so that every member gets as many of the CRITICAL ones, which come first.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,38 +13,42 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, TopicPart
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, FencedError
-from k2ctl.kafka.clients import consumer_config
+from k2ctl.kafka.clients import CLIENT_LOG, LOG, consumer_config
 
 AWAY_AFTER_S: Final = 120.0
 """A member whose loop stands still for so long has left: longer than a commit is retried."""
 
 EMBEDDED_AWAY_AFTER_S: Final = 10.0
-"""The embedded engine forgets to answer who joins while the group is being told its shares; librdkafka asks again
-once this and three seconds are over."""
+"""The embedded engine does not answer a member that joins during an assignment; librdkafka asks again once this and
+three seconds are over."""
 
 
 JOIN_MARGIN_S: Final = 30.0
 
 
 def join_within_s(endpoints: Endpoints) -> float:
-    """How long a group may take to share its topic out: a member that stands still, and some time for the others."""
+    """How long a group may take to assign its topic: a member that stands still, and some time for the others."""
     return JOIN_MARGIN_S + (EMBEDDED_AWAY_AFTER_S if endpoints.control_socket else AWAY_AFTER_S)
 
 
 class GroupMember:
-    """One member. Everything happens inside `poll`, on the caller's thread.
-
-    name: a static name in the group, so that a member that is back within the session takes its old place; empty for
-    none, which gives its partitions back at once when it leaves. revoke: called before partitions are backfilled, to
-    commit what is in hand of them; others wait for it, at most a session.
-    """
+    """One member. Everything happens inside `poll`, on the caller's thread."""
 
     def __init__(self, endpoints: Endpoints, topic: str, group: str, name: str, revoke: Callable[[], None]) -> None:
+        """Join.
+
+        Args:
+            name: A static name in the group: a member that is back within the session keeps its partitions. Empty for
+                none: others get the partitions as soon as this member leaves.
+            revoke: Called before partitions are revoked, to commit what is pending of them; others wait for it, at
+                most for a session.
+        """
+        self._group = group
         self._name = name
         self._revoke = revoke
         self.partitions: frozenset[int] = frozenset()
+        # True while the partitions are assigned; False before the first assignment and during a rebalance.
         self.settled = False
-        """Whether the partitions are ours now; not so before the first assignment, and while the group shares anew."""
         config: dict[str, Any] = {
             "group.id": group,
             "partition.assignment.strategy": "roundrobin",
@@ -74,6 +79,7 @@ class GroupMember:
             )
         if error.code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.INVALID_SESSION_TIMEOUT):
             raise BrokerError(f"Kafka does not let this consumer into its group: {error.str()}", "See: k2ctl doctor")
+        CLIENT_LOG.note(logging.WARNING, f"group {self._group}: {error.str()}")
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The group wants an assignment; reading is done elsewhere, so here it is paused, at the end.
@@ -81,8 +87,10 @@ class GroupMember:
         consumer.pause(partitions)
         self.partitions = frozenset(p.partition for p in partitions)
         self.settled = True
+        LOG.info("partitions assigned", extra={"group": self._group, "partitions": sorted(self.partitions)})
 
     def _revoked(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        LOG.info("partitions revoked", extra={"group": self._group, "partitions": sorted(self.partitions)})
         try:
             self._revoke()
         finally:
@@ -91,11 +99,12 @@ class GroupMember:
 
     def _lost(self, consumer: Consumer, _: list[TopicPartition]) -> None:
         """The session ran out: others may have the partitions already."""
+        LOG.warning("partitions lost: the session ran out", extra={"group": self._group})
         self.partitions = frozenset()
         self.settled = False
         consumer.unassign()
 
     def close(self) -> None:
-        """Leave the group; nothing is let go any more."""
+        """Leave the group; `revoke` is not called any more."""
         self._revoke = lambda: None
         self._consumer.close()

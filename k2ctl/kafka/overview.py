@@ -1,6 +1,5 @@
 """The platform as it stands, from Kafka alone: the statuses that workers publish, held against its watermarks."""
 
-import logging
 import time
 from typing import Final
 
@@ -8,10 +7,10 @@ from k2ctl.domain.overview import Overview
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, first_line
 from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import LOG
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.timing import Every
 
-LOG: Final = logging.getLogger("k2ctl.kafka")
 OFFSETS_EVERY_S: Final = 1.0
 
 

@@ -17,11 +17,11 @@ from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.kafka.clients import producer_config
+from k2ctl.kafka.clients import LOG, producer_config
 
 CHUNK_RECORDS: Final = 5_000
 HIGHEST_US: Final = 60_000_000
-"""Latencies up to a minute are told apart; what takes longer counts as a minute."""
+"""Latencies up to a minute are measured; what takes longer counts as a minute."""
 STATISTICS_MS: Final = 250
 
 
@@ -145,6 +145,8 @@ class BatchProducer:
             self.failed += len(trades)
             self.failed_records += 1
             reason = NOT_IN_TIME if error.code() in _PURGED else error.str()
+            if reason not in self.failed_by:
+                LOG.warning("%s does not acknowledge trades: %s", self._topic, reason)
             self.failed_by[reason] = self.failed_by.get(reason, 0) + len(trades)
 
     def take_failed(self) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """Records out of Kafka as columns: what was fetched, and what can no longer be."""
 
+import logging
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.kafka.clients import consumer_config
+from k2ctl.kafka.clients import CLIENT_LOG, LOG, consumer_config
 
 ANSWER_TIMEOUT_S: Final = 10.0
 HELD_S: Final = 0.25
@@ -36,7 +37,7 @@ class Hole:
 class Fetched:
     """n records of one topic, in the order they came; within a partition that is the order of offsets.
 
-    values: the record values, b"" for an absent one. Keys are not kept: nothing in K2 is told by them alone.
+    values: the record values, b"" for an absent one. Keys are discarded; trades are identified by message_id.
     partition, offset: int32[n], int64[n]. oldest_ms, newest_ms: the earliest and the latest record timestamp at the
     ends of a partition's run of records, which are those of all where timestamps follow offsets; None without records.
     """
@@ -93,7 +94,8 @@ class Reader:
 
     def __init__(self, endpoints: Endpoints, topic: str, group: str, **overrides: Any) -> None:
         self.topic = topic
-        self._consumer = Consumer(consumer_config(endpoints, **{"group.id": group, **overrides}))
+        own = {"group.id": group, "on_commit": self._advised}
+        self._consumer = Consumer(consumer_config(endpoints, **{**own, **overrides}))
         self._positions: dict[int, int] = {}
         self._holes: list[Hole] = []
 
@@ -132,10 +134,10 @@ class Reader:
 
     def fetch(self, count: int, timeout_s: float) -> Fetched:
         """Up to `count` records, waiting at most `timeout_s` for them."""
-        messages, told = self._consumer.consume(count, timeout_s), list[Message]()
+        messages, failed = self._consumer.consume(count, timeout_s), list[Message]()
         errors = list(map(Message.error, messages))
         if any(errors):
-            told = [message for message, error in zip(messages, errors, strict=True) if error]
+            failed = [message for message, error in zip(messages, errors, strict=True) if error]
             messages = [message for message, error in zip(messages, errors, strict=True) if not error]
         fetched = self._expected(Fetched.of(messages))
         if len(fetched):
@@ -143,7 +145,7 @@ class Reader:
             for partition, offset in zip(fetched.partition[last].tolist(), fetched.offset[last].tolist(), strict=True):
                 self._positions[partition] = max(offset + 1, self._positions[partition])
         # Behind the records that came with it: what was fetched before a partition stopped is no part of the hole.
-        for message in told:
+        for message in failed:
             self._note(message)
         return fetched
 
@@ -178,6 +180,8 @@ class Reader:
             self._restart(partition)
         elif not error.retriable():
             raise BrokerError(f"Kafka refused to deliver {self.topic}: {error.str()}", "See: k2ctl stack status")
+        else:
+            CLIENT_LOG.note(logging.WARNING, f"{self.topic}/{partition}: {error.str()}; reading goes on")
 
     def _restart(self, partition: int) -> None:
         """Go on after an offset that the log no longer, or does not yet, hold."""
@@ -191,6 +195,7 @@ class Reader:
             )
         if asked < low:
             self._holes.append(Hole(partition, asked, low))
+            LOG.info("the log begins behind the offset", extra={"partition": partition, "asked": asked, "first": low})
         resume = min(max(asked, low), high)
         self._positions[partition] = resume
         # A partition that failed to reset stays assigned but stopped, and cannot be sought: it is taken anew.
@@ -225,6 +230,10 @@ class Reader:
         committed = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
         if committed:
             self._consumer.commit(offsets=committed, asynchronous=True)
+
+    def _advised(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
+        if error is not None:
+            CLIENT_LOG.note(logging.WARNING, f"the offsets of {self.topic} are not committed to Kafka: {error.str()}")
 
     def close(self) -> None:
         """Leave the broker."""

@@ -1,6 +1,5 @@
 """The topic `k2.telemetry`: statuses as JSON, one record each; written by workers, read by `watch`."""
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from k2ctl.domain.topics import TELEMETRY
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import first_line
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.clients import producer_config
+from k2ctl.kafka.clients import LOG, producer_config
 from k2ctl.kafka.reader import Reader
 
-LOG: Final = logging.getLogger("k2ctl.kafka")
 PUBLISH_EVERY_S: Final = 0.5
 STALE_AFTER_S: Final = 5.0
 """A worker that has reported nothing for so long is gone."""
@@ -32,7 +30,8 @@ class TelemetryWriter:
     def __init__(self, endpoints: Endpoints) -> None:
         with BrokerAdmin(endpoints) as admin:
             admin.create_topic(TELEMETRY, 1, {"retention.ms": "3600000"})
-        self._producer = Producer(producer_config(endpoints, **{"linger.ms": 5, "queue.buffering.max.messages": 1000}))
+        settings = {"linger.ms": 5, "queue.buffering.max.messages": 1000, "delivery.report.only.error": False}
+        self._producer = Producer(producer_config(endpoints, **settings))
         self._trouble = ""
 
     def publish(self, status: object) -> None:
@@ -43,8 +42,10 @@ class TelemetryWriter:
                 TELEMETRY, orjson.dumps(status), key=key, partition=READ_PARTITION, on_delivery=self._delivered
             )
             self._producer.poll(0)
-        except (BufferError, KafkaException) as error:
-            self._note(first_line(error))
+        except BufferError:
+            self._note("the client's queue is full")
+        except KafkaException as error:
+            self._note(error.args[0].str())
 
     def _delivered(self, error: KafkaError | None, _: object) -> None:
         self._note(error.str() if error is not None else "")

@@ -13,6 +13,7 @@ from typing import Final
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, first_line
 from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import LOG
 
 EVERY_S: Final = 0.5
 KNOWN_FOR_S: Final = 5.0
@@ -21,16 +22,17 @@ KNOWN_FOR_S: Final = 5.0
 
 @dataclass(frozen=True)
 class Silence:
-    """Kafka has not answered for `seconds`. said: what its client says of it, empty while it has said nothing."""
+    """Kafka does not answer."""
 
     servers: str
+    # Since the last answer.
     seconds: float
-    said: str
+    # The client's last error; empty before the first.
+    error: str
 
     def __str__(self) -> str:
-        return (
-            f"Kafka at {self.servers} has not answered for {self.seconds:.0f} s{': ' if self.said else ''}{self.said}"
-        )
+        reason = f": {self.error}" if self.error else ""
+        return f"Kafka at {self.servers} has not answered for {self.seconds:.0f} s{reason}"
 
 
 class WatermarkFollower:
@@ -43,7 +45,7 @@ class WatermarkFollower:
         self._partitions = tuple(known)
         self._known: tuple[float, dict[int, int]] = (time.monotonic(), dict(known))
         self._held: dict[int, tuple[int, int]] = {}
-        self._said = ""
+        self._error = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="k2-watermarks", daemon=True)
         self._thread.start()
@@ -61,7 +63,7 @@ class WatermarkFollower:
     def silence(self) -> Silence | None:
         """Since when Kafka has not answered; None while it does."""
         silent_s = time.monotonic() - self._known[0]
-        return Silence(self._endpoints.bootstrap_servers, silent_s, self._said) if silent_s >= KNOWN_FOR_S else None
+        return Silence(self._endpoints.bootstrap_servers, silent_s, self._error) if silent_s >= KNOWN_FOR_S else None
 
     def _run(self) -> None:
         with BrokerAdmin(self._endpoints) as admin:
@@ -69,12 +71,24 @@ class WatermarkFollower:
                 try:
                     # The ends first: what is committed between the two questions is no open transaction.
                     highs = admin.high_watermarks(self._topic, self._partitions)
-                    self._known, self._said = (time.monotonic(), highs), ""
+                    self._note_answer(highs)
                     stable = admin.stable_ends(self._topic, self._partitions)
                     self._held = {p: (stable[p], high) for p, high in highs.items() if stable[p] < high}
                 except BrokerError as error:
-                    self._said = first_line(error)
+                    self._note_error(first_line(error))
                 self._stop.wait(EVERY_S)
+
+    def _note_answer(self, highs: dict[int, int]) -> None:
+        now_s = time.monotonic()
+        if self._error:
+            LOG.info("Kafka answers again", extra={"topic": self._topic, "after_s": round(now_s - self._known[0], 1)})
+        self._known, self._error = (now_s, highs), ""
+
+    def _note_error(self, error: str) -> None:
+        """Log the first error after an answer; those that follow say the same."""
+        if not self._error:
+            LOG.warning("the watermarks of %s cannot be read: %s", self._topic, error)
+        self._error = error
 
     def close(self) -> None:
         """Stop asking; a question under way is not waited for."""

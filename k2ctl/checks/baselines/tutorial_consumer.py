@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.kafka.clients import QUIET, SESSION_S
+from k2ctl.kafka.clients import CLIENT_LOG, SESSION_S
 
 LEAVE_AFTER_ERRORS_S: Final = 30.0
 
@@ -47,7 +47,7 @@ class PlainConsumer:
                 "bootstrap.servers": endpoints.bootstrap_servers,
                 "client.id": group,
                 "group.id": group,
-                "logger": QUIET,
+                "logger": CLIENT_LOG,
                 "enable.auto.commit": True,
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": round(SESSION_S * 1000),
