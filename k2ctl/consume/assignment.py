@@ -20,10 +20,10 @@ from k2ctl.deferred.backfill import Backfill
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.ledger import Ledger
 from k2ctl.lake.stored_lookup import SuspectLookup
-from k2ctl.sequence.explained import is_deferred
-from k2ctl.sequence.opening import open_store
+from k2ctl.sequence.open_gaps import is_deferred
 from k2ctl.sequence.rebuild import rebuild
 from k2ctl.sequence.state_sync import StateSync, fences_at
+from k2ctl.sequence.store_view import open_store
 from k2ctl.sequence.symbol_codec import Gap
 from k2ctl.sequence.tracker import SequenceTracker
 

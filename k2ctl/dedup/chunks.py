@@ -1,11 +1,11 @@
 """A day of ids in Bloom chunks: cut by count, each with the span of event times that it covers.
 
 Cut by count, so that a burst cannot overfill one (an hour-slice at five times its plan takes 73 % of all good ids for
-known); a look-up touches the chunks whose span the trade's time lies in, which is one or two. Trades far from the
-crowd in time go to a chunk of their own, so that a single late one does not stretch the span of the chunk that
-everybody is tested against.
+known); a look-up tests the chunks whose span covers the trade's time, which are one or two. Trades far from most others
+in time go to a chunk of their own, so that one late trade does not stretch the span of the chunk that all others are
+tested against.
 
-Nothing here is a verdict. What `suspects` names may be known; what it does not name is not known.
+Nothing here is a verdict. An id that `suspects` marks may have been seen; one that it does not mark was not.
 """
 
 from collections import deque
@@ -17,10 +17,10 @@ import numpy as np
 from k2ctl.dedup.bloom import IdFilter, filter_bits
 
 STRAY_US: Final = 30_000_000
-"""Farther than this from the middle of the batches, a trade goes to the chunk for strays."""
+"""A trade farther than this from the middle of the batches goes to the chunk for strays."""
 
 MIDDLES: Final = 5
-"""Batches that tell where the crowd is: a few that are backfilled late do not move it."""
+"""Batches whose median is the middle: a few that are backfilled late do not move it."""
 
 LEAST_CHUNKS: Final = 3
 """Two open ones, and one that is closed."""
@@ -30,11 +30,14 @@ ALWAYS: Final = -(1 << 62)
 
 @dataclass(frozen=True)
 class ChunkPlan:
-    """How chunks are cut. ids, error_rate: of one chunk. limit: chunks at most. window_us: how long they live."""
+    """How chunks are cut."""
 
+    # How long a chunk is kept.
     window_us: int
+    # Ids of one chunk, and its rate of false positives.
     ids: int
     error_rate: float
+    # At most this many chunks.
     limit: int
 
     @property
@@ -45,15 +48,14 @@ class ChunkPlan:
 
 @dataclass
 class Chunk:
-    """Ids of trades with event times in [first_us, last_us]; stamp_us: when the last one was added.
-
-    name: of the file that holds it, empty while it differs from its file or has none.
-    """
+    """Ids of trades with event times in [first_us, last_us]."""
 
     filter: IdFilter
     first_us: int = 1 << 62
     last_us: int = ALWAYS
+    # When the last id was added.
     stamp_us: int = 0
+    # Its file; empty while the chunk differs from its file or has none.
     name: str = ""
 
     def add(self, words: np.ndarray, times: np.ndarray, now_us: int) -> None:
@@ -71,9 +73,10 @@ class Chunk:
 
 @dataclass
 class ChunkSeries:
-    """Chunks, oldest first. floor_us: what happened before may have been known and forgotten; ALWAYS: nothing was."""
+    """Chunks, oldest first."""
 
     plan: ChunkPlan
+    # Ids of trades before this time may be forgotten; ALWAYS: none is.
     floor_us: int = ALWAYS
     closed: list[Chunk] = field(default_factory=list)
     live: Chunk | None = None
@@ -116,15 +119,15 @@ class ChunkSeries:
         """Add ids, each of them once, at processing time `now_us`; opens, closes and forgets chunks as planned."""
         if not len(times):
             return
-        stray = np.abs(times - self._crowd(times)) > STRAY_US
+        stray = np.abs(times - self._middle(times)) > STRAY_US
         if stray.any():
             self.stray = self._fill(self.stray, words[stray], times[stray], now_us)
             words, times = words[~stray], times[~stray]
         self.live = self._fill(self.live, words, times, now_us)
         self.expire(now_us)
 
-    def _crowd(self, times: np.ndarray) -> int:
-        """Where the crowd is in event time: the median of the medians of the last batches."""
+    def _middle(self, times: np.ndarray) -> int:
+        """The middle in event time: the median of the medians of the last batches."""
         self._middles.append(int(np.partition(times, len(times) // 2)[len(times) // 2]))
         return sorted(self._middles)[len(self._middles) // 2]
 
@@ -165,7 +168,7 @@ class ChunkSeries:
     def expire(self, now_us: int) -> None:
         """Forget the closed chunks that are older than the window, and the oldest of what is over the limit.
 
-        What is forgotten moves the floor: trades of its time are suspects from here on, so that forgetting costs
+        A chunk that is dropped moves the floor: trades of its time are suspects from then on, so that forgetting costs
         look-ups in the lake and never lets a copy through.
         """
         spare = len(self.closed) + 2 - max(LEAST_CHUNKS, self.plan.limit)

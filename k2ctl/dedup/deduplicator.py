@@ -4,7 +4,7 @@ What is remembered are message ids. Those made of a feed session and a sequence 
 a whole day in a few bytes per session. Other ids (random uuids) go to Bloom chunks. Either way an id that was there
 before makes a suspect and never a verdict: a copy is the same in more than its id (`k2ctl.domain.copies`).
 
-What is remembered of rows that are not in the table does no harm: it makes suspects, which are looked up.
+Ids of rows that did not reach the table do no harm: they make suspects, which are looked up.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -92,7 +92,7 @@ class HybridDeduplicator:
         return new, seen
 
     def seal(self) -> None:
-        """A commit begins, of all rows that were taken in so far."""
+        """A commit begins, of all rows that were remembered so far."""
         self._judge.pending.seal()
 
     def publish(self) -> None:

@@ -1,11 +1,11 @@
-"""What suspects are: copies of trades in the same batch, of pending ones or of stored ones; or new after all."""
+"""The verdict on suspects: copies of trades in the same batch, of pending or of stored trades; or new after all."""
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from k2ctl.dedup.pending_trades import PendingTrades
 from k2ctl.domain.copies import CopyIndex
 from k2ctl.domain.rows import Rows
 from k2ctl.lake.stored_lookup import Stored
@@ -21,20 +21,56 @@ class Lookup(Protocol):
 
 @dataclass
 class Judged:
-    """What became of trades so far."""
+    """Counts of verdicts so far."""
 
     checked: int = 0
-    # Of the same id as others, as far as memory tells, or from before what is remembered.
+    # Trades with an id that may have been seen, or from before what is remembered.
     suspects: int = 0
     # Copies of trades that were pending, and of stored ones.
     pending: int = 0
     stored: int = 0
     # Suspects that were new after all.
     cleared: int = 0
-    # Read again by Kafka's doing.
+    # Read again from the same place in Kafka.
     replays: int = 0
-    # To the lake.
+    # Queries of the lake.
     queries: int = 0
+
+
+class PendingTrades:
+    """Trades whose rows are in this process and not yet in the table: of the commit under way, and of the next one.
+
+    Exact. The trades are those of the rows to store, not copies of them, and are indexed at the first suspect.
+    """
+
+    def __init__(self) -> None:
+        self._commits: deque[list[CopyIndex]] = deque([[]])
+
+    def __len__(self) -> int:
+        """How many trades are pending."""
+        return sum(len(batch) for batches in self._commits for batch in batches)
+
+    def add(self, batch: CopyIndex) -> None:
+        """Take in trades; they belong to the next commit."""
+        if len(batch):
+            self._commits[-1].append(batch)
+
+    def seal(self) -> None:
+        """A commit begins, of all trades that were added so far."""
+        self._commits.append([])
+
+    def publish(self) -> None:
+        """The oldest commit that was begun has succeeded: its rows are in the table, and no longer pending."""
+        if len(self._commits) > 1:
+            self._commits.popleft()
+
+    def holds(self, suspects: CopyIndex) -> np.ndarray:
+        """bool[n]: which trades have a copy among the pending."""
+        found = np.zeros(len(suspects), np.bool_)
+        for batch in (batch for batches in self._commits for batch in batches):
+            if len(suspects):
+                found |= batch.holds(suspects)
+        return found
 
 
 class Judge:

@@ -14,7 +14,7 @@ from k2ctl.profiles.model import ConsumerSettings
 def plan_chunks(consumer: ConsumerSettings) -> ChunkPlan:
     """The chunks of a consumer.
 
-    A trade's time lies in the span of one chunk, or of two at an edge, so each gets half the rate of error.
+    One chunk covers a trade's time, or two at an edge, so each gets half the rate of error.
 
     Raises:
         ProfileError: the chunks of the window do not fit into the budget, with the figures and the ways out.

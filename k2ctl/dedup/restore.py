@@ -1,5 +1,6 @@
-"""What deduplication remembers at the start: what was saved and the rows stored since, or the window of the table."""
+"""Deduplication state at the start: what was saved and the rows stored since, or the window of the table."""
 
+import logging
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ from k2ctl.dedup.saver import LIVE, STRAY
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.intervals import IntervalSets
 from k2ctl.domain.stored_rows import ids_of
+from k2ctl.errors import first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.lake.readers import recent_rows, rows_stored_after
 from k2ctl.lake.rollback import was_given_up
+
+LOG: Final = logging.getLogger("k2ctl.dedup")
 
 SLICE: Final = 50_000
 """Ids are added in slices in the order of their times, as they would have come from Kafka: chunks stay narrow."""
@@ -31,21 +35,24 @@ LOADERS: Final = 8
 
 @dataclass(frozen=True)
 class Restored:
-    """The memory, what of the table it covers, and whether all was `saved` in the folder. rows: read from the table."""
+    """The memory at the start."""
 
     memory: Memory
     folder: DedupFolder
+    # The table's checkpoints, which the memory covers.
     checkpoints: Checkpoints
+    # True: the saved state covered all partitions.
     saved: bool
+    # Rows that were read from the table.
     rows: int
 
 
 def restore(lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan, clock: Clock) -> Restored:
     """Remember what the table holds of the window, of some partitions.
 
-    Each partition's newest saved state, whoever saved it, and the rows stored since; the table's window where nothing
-    usable was saved. Saved state is used only as a whole: with one file missing or damaged, another is looked for.
-    What was saved may hold more than these partitions: that, too, is in the table.
+    Each partition's newest saved state, of any consumer, and the rows stored since; the table's window where no usable
+    state was saved. Saved state is used only as a whole: if one file is missing or damaged, another index is tried.
+    Saved state may cover more than these partitions: those rows, too, are in the table.
 
     Raises:
         LakeError: the table cannot be read.
@@ -71,6 +78,10 @@ def restore(lake: Lake, topic: str, partitions: Collection[int], plan: ChunkPlan
         if table.metadata.current_snapshot() is not None:
             memory.series.floor_us = max(memory.series.floor_us, since_us)
         rows += _take_in(memory, recent_rows(table, since_us, topic, unsaved), now_us)
+    LOG.info(
+        "restored deduplication state",
+        extra={"topic": topic, "partitions": len(set(partitions)), "from_table": len(unsaved), "rows": rows},
+    )
     return Restored(memory, folder, checkpoints, not unsaved, rows)
 
 
@@ -78,7 +89,8 @@ def _usable(folder: DedupFolder, topic: str, checkpoints: Checkpoints, since_us:
     """The indexes of this very table's past that are in the window, the newest first; none if they cannot be listed."""
     try:
         found = [index for index in folder.indexes(topic) if index.saved_us >= since_us]
-    except OSError:
+    except OSError as error:
+        LOG.warning("saved deduplication state cannot be listed; the table is read", extra={"error": first_line(error)})
         return []
     return [i for i in found if i.table == folder.table_id and i.sequence_number <= checkpoints.sequence_number]
 
@@ -95,9 +107,13 @@ def load(folder: DedupFolder, index: DedupIndex, plan: ChunkPlan) -> Memory | No
                     opened[kind] = chunk
                 else:
                     closed.append(chunk)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        LOG.warning(
+            "saved deduplication state cannot be used",
+            extra={"topic": index.topic, "member": index.member, "error": first_line(error)},
+        )
         return None
-    # A window that was lengthened does not bring back what was forgotten: the floor says so.
+    # A longer window does not bring back what was forgotten: the floor marks it.
     series = ChunkSeries(plan, index.floor_us, closed, opened.get(LIVE), opened.get(STRAY))
     return Memory(series, sequenced)
 

@@ -1,5 +1,6 @@
 """Saving what deduplication remembers: closed chunks once, open ones and interval sets every minute."""
 
+import logging
 from collections.abc import Collection
 from typing import Final
 
@@ -7,8 +8,11 @@ from k2ctl.clock import Clock
 from k2ctl.dedup.chunks import Chunk, ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
+from k2ctl.errors import first_line
 from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.timing import Every
+
+LOG: Final = logging.getLogger("k2ctl.dedup")
 
 SAVE_EVERY_S: Final = 60.0
 
@@ -18,10 +22,10 @@ CLOSED: Final = "closed"
 
 
 class DedupSaver:
-    """Saves the memory of one topic's consumer. A failing store is noted in `last_error`, and tried again at the next.
+    """Saves the memory of one topic's consumer. A failed save is logged, and tried again after a minute.
 
-    checkpoints: what the memory covers at the start. member, partitions: who of a group this is, and whose rows it
-    remembers; alone it remembers all.
+    checkpoints: what the memory covers at the start. member, partitions: the member of a group, and the partitions
+    whose rows it remembers; a consumer that reads alone remembers all.
     """
 
     def __init__(
@@ -45,12 +49,13 @@ class DedupSaver:
         self._every = Every(SAVE_EVERY_S, clock, first_s=SAVE_EVERY_S)
         self._named: set[str] = set()
         self._retired: set[str] = set()
+        # Why the last save failed; empty if it did not.
         self.last_error = ""
 
     def note_commit(self, checkpoints: Checkpoints, commit_id: str) -> None:
-        """Rows up to this commit are in the memory, unless others have stored rows of the topic, unknown to it.
+        """Rows up to this commit are in the memory, unless other consumers have stored rows of the topic.
 
-        What is saved then covers no more than before, so that whoever loads it reads those rows from the table.
+        What is saved then covers no more than before, so that the next consumer reads those rows from the table.
         """
         known = {partition: checkpoint.commit_id for partition, checkpoint in self._covered.by_partition.items()}
         for partition, checkpoint in self._changed(checkpoints):
@@ -60,7 +65,7 @@ class DedupSaver:
             self._covered = checkpoints
 
     def save_if_due(self, deduplicator: HybridDeduplicator) -> bool:
-        """Save when a minute has passed since the last time; returns whether it did, or tried."""
+        """Save when a minute has passed since the last time; returns True if it did, or tried."""
         if not self._every.due():
             return False
         self.save(deduplicator)
@@ -71,17 +76,30 @@ class DedupSaver:
 
         1. The files that the new index will name, each durable.
         2. The index, in one step.
-        3. Files that neither it nor the one before names are deleted: a reader may be on its way with that one. In a
-           group other indexes may name them too, so there they are left to the orphan removal.
+        3. Files that neither it nor the one before names are deleted: a reader may still read the one before. In a
+           group other indexes may name them too, so there they are left to orphan removal.
         """
         self._every.restart()
+        started_s = self._clock.monotonic_s()
         try:
             index = self._written(deduplicator.memory)
             self._folder.put_index(index)
         except OSError as error:
-            self.last_error = str(error)
+            self.last_error = first_line(error)
+            LOG.warning(
+                "deduplication state is not saved and is tried again",
+                extra={"topic": self._topic, "error": self.last_error},
+            )
             return
         self.last_error = ""
+        LOG.info(
+            "saved deduplication state",
+            extra={
+                "topic": self._topic,
+                "chunks": len(index.chunks),
+                "ms": round((self._clock.monotonic_s() - started_s) * 1000),
+            },
+        )
         if not self._member:
             self._folder.delete(self._retired - index.files)
         self._retired, self._named = self._named, index.files

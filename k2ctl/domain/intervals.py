@@ -69,19 +69,6 @@ class IntervalSets:
         self._insert(ordered[fresh])
         return seen
 
-    def contains(self, keys: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """bool[n]: which (key, number) pairs are there."""
-        return self._covered(self._points(keys, numbers))
-
-    def missing(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The open gaps as (key uint64[g], first missing uint64[g], next present uint64[g])."""
-        same_key = (self._starts[1:] >> NUMBER_BITS) == (self._ends[:-1] >> NUMBER_BITS)
-        before, after = self._ends[:-1][same_key], self._starts[1:][same_key]
-        key_of_code = np.zeros(len(self._keys), np.uint64)
-        key_of_code[self._codes] = self._keys
-        mask = _NUMBER_LIMIT - np.uint64(1)
-        return key_of_code[before >> NUMBER_BITS], before & mask, after & mask
-
     def absorb(self, other: "IntervalSets") -> None:
         """Add all that another holds."""
         codes = self._codes_of(other._keys)
@@ -153,7 +140,7 @@ class IntervalSets:
         new = distinct[~known]
         if len(self._keys) + len(new) > KEY_LIMIT:
             raise StateError(
-                f"More than {KEY_LIMIT:,} feed sessions in a deduplication window: they cannot be told apart.",
+                f"More than {KEY_LIMIT:,} feed sessions in a deduplication window: they cannot be distinguished.",
                 "The first eight bytes of message_id name the session, and should stay the same while it lasts.",
             )
         if len(new):

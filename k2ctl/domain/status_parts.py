@@ -6,7 +6,7 @@ from typing import Final
 from k2ctl.domain.figure import TOPIC, counter, field_by_field, figure, gauge
 
 REDUCED: Final = "REDUCED"
-"""The guarantee of sequence state while the store lacks commits; the others are in `k2ctl.sequence.guarantee`."""
+"""The guarantee of sequence state while the store lacks commits; the others are in `k2ctl.sequence.state_sync`."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class StateSyncStatus:
 
     # `memory` or `redis`.
     store: str
-    # A key of `k2ctl.sequence.guarantee.GUARANTEES`.
+    # A key of `k2ctl.sequence.state_sync.GUARANTEES`.
     guarantee: str
     # What reduces the guarantee; empty if nothing does.
     why: str

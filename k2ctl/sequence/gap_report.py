@@ -21,8 +21,7 @@ from k2ctl.lake.readers import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.lake.snapshots import Pinned
 from k2ctl.profiles.universe import Universe
 from k2ctl.sequence.counts import SequenceRules
-from k2ctl.sequence.explained import is_deferred
-from k2ctl.sequence.open_gaps import OpenGaps
+from k2ctl.sequence.open_gaps import OpenGaps, is_deferred
 from k2ctl.sequence.symbol_codec import Gap
 from k2ctl.sequence.tracker import SequenceTracker
 

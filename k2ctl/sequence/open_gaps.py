@@ -1,14 +1,15 @@
 """The gaps of each channel's present run: opened, filled, cut in two, lost after a while, explained."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
+from k2ctl.domain.ledger import DeferredRange
 from k2ctl.sequence.symbol_codec import Gap
 
 MAX_GAPS: Final = 1_000
-"""Kept for each channel; of a feed that is full of holes the oldest ones are given up as lost."""
+"""Kept for each channel; beyond them the oldest gaps count as lost."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,34 @@ class OpenGaps:
             gaps[lost] += 1
             numbers[lost] += gap.missing
         return GapCounts(gaps[0], numbers[0], gaps[1], numbers[1])
+
+
+class Priorities(Protocol):
+    """Which symbol has which priority, by a policy with a digest; `Universe` and `Admission` are two."""
+
+    @property
+    def policy(self) -> str:
+        """The digest."""
+        ...
+
+    def priority(self, symbol: bytes, /) -> int:
+        """0 CRITICAL … 3 LOW."""
+        ...
+
+
+def is_deferred(
+    entries: Iterable[DeferredRange], partition: tuple[str, int], symbol: bytes, gap: Gap, priorities: Priorities | None
+) -> bool:
+    """True if a range of the symbol's partition and priority may have trades between those on both sides of the gap.
+
+    Such a gap is explained: its trades are outstanding, and no gap of the feed. partition: topic and partition, where
+    the symbol was read last. priorities: where they are None, or of another policy than the range's, the range may have
+    the symbol's trades.
+    """
+    return any(
+        (entry.topic, entry.partition) == partition
+        and entry.first_us <= gap.event_us
+        and entry.last_us >= gap.before_us
+        and (priorities is None or entry.policy != priorities.policy or entry.holds(priorities.priority(symbol)))
+        for entry in entries
+    )

@@ -14,10 +14,11 @@ The client is plain redis-py: hiredis was tried, and made no difference to a pub
 trades over 500 symbols in 3 to 9 ms either way, on a machine that others shared).
 
 The script compares the fence before it writes. So a consumer whose partition another one has taken over writes nothing,
-and one whose Redis came back empty, or without its last second (AOF everysec), is told so and publishes all it has.
+and one whose Redis came back empty, or without its last second (AOF everysec), is refused, and publishes all it has.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ from k2ctl.errors import StateError, first_line
 from k2ctl.redact import without_password
 from k2ctl.sequence.state_store import Fence, PartitionState, PartitionStatistics, StoreStatistics, Update, namespace_of
 from k2ctl.sequence.symbol_codec import unpack
+
+LOG: Final = logging.getLogger("k2ctl.sequence")
 
 TIMEOUT_S: Final = 0.5
 TTL_S: Final = 7 * 86_400
@@ -76,20 +79,7 @@ return {refused, damaged}
 """Values first, the fence last. Out of memory, Redis refuses the first write, so nothing is half done.
 
 A key of another type, or whose fence cannot be read, counts as empty: whoever publishes the partition as a whole
-replaces it, for all that it can hold is in the table.
-"""
-
-_READ: Final = """
-local at, result = 1, {}
-for k = 1, #KEYS do
-  local n = tonumber(ARGV[at])
-  for i = at + 1, at + n, 2000 do
-    local values = redis.call('HMGET', KEYS[k], unpack(ARGV, i, math.min(i + 1999, at + n)))
-    for j = 1, #values do result[#result + 1] = values[j] end
-  end
-  at = at + n + 1
-end
-return result
+replaces it, because all that it can contain is in the table.
 """
 
 
@@ -142,16 +132,6 @@ class RedisStateStore:
                 found[partition] = PartitionState(fence, values)
         return found
 
-    def read(self, names: Mapping[int, Sequence[bytes]]) -> dict[int, list[bytes | None]]:
-        """Values of some symbols."""
-        arguments: list[Any] = []
-        for wanted in names.values():
-            arguments += [len(wanted), *wanted]
-        with self._talking():
-            flat: Any = self._client.eval(_READ, len(names), *map(self._key, names), *arguments)
-        values = iter(flat)
-        return {partition: [next(values) for _ in wanted] for partition, wanted in names.items()}
-
     def publish(self, updates: Sequence[Update]) -> dict[int, Fence | None]:
         """Apply what stands at its base."""
         if not updates:
@@ -159,15 +139,6 @@ class RedisStateStore:
         with self._talking():
             answer: Any = self._client.eval(*self._call(updates))
         return self._refused(updates, answer)
-
-    def publish_pipelined(self, batches: Sequence[Sequence[Update]]) -> list[dict[int, Fence | None]]:
-        """Several publications in one round trip, each as a whole; what `publish` would return for each."""
-        with self._talking():
-            pipeline = self._client.pipeline(transaction=False)
-            for updates in batches:
-                pipeline.eval(*self._call(updates))
-            answers = pipeline.execute()
-        return [self._refused(updates, answer) for updates, answer in zip(batches, answers, strict=True)]
 
     def _refused(self, updates: Sequence[Update], answer: Any) -> dict[int, Fence | None]:
         refused, damaged = answer
@@ -181,6 +152,7 @@ class RedisStateStore:
     def _note_damage(self, key: str, damage: str) -> None:
         note = f"{key}: {damage}"
         if note not in self._damaged:
+            LOG.warning("a key of the state store counts as empty", extra={"key": key, "error": damage})
             self._damaged = (*self._damaged, note)[-DAMAGES_KEPT:]
 
     def _call(self, updates: Sequence[Update]) -> tuple[Any, ...]:
@@ -243,7 +215,7 @@ class RedisStateStore:
         except (redis.RedisError, OSError) as error:
             reason = first_line(error)
             if isinstance(error, redis.OutOfMemoryError) or "OOM" in reason:
-                # Redis 6 tells it from within a script as a plain error.
+                # From within a script, Redis 6 raises it as a plain error.
                 reason = "out of memory, it refuses to write; raise its maxmemory"
             raise StateError(f"Redis at {self._shown}: {reason}", "See: k2ctl stack status") from error
 
@@ -275,7 +247,7 @@ def _statistics(key: bytes, answer: list[Any]) -> PartitionStatistics:
     """Of one key.
 
     Raises:
-        StateError: it holds what no consumer has written.
+        StateError: it has a content that no consumer has written.
     """
     values, size, ttl_s = answer
     number = key.rpartition(b":")[2]

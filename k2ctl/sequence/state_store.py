@@ -1,4 +1,4 @@
-"""The state store: what is remembered of each symbol between consumers, fenced by the commit it was published with.
+"""The state store: the state of each symbol that consumers share, fenced by the commit that it was published with.
 
 A store belongs to one platform (a table) and one topic. It holds for every partition a fence and, per symbol, a value
 that only `k2ctl.sequence.symbol_codec` reads. Values and fence move together or not at all.
@@ -12,14 +12,12 @@ from k2ctl.errors import StateError
 
 
 class Fence(NamedTuple):
-    """The commit up to which values are true: rows of `epoch` before `offset`, as of the commit with that id.
-
-    at_us: when it was published, µs UTC.
-    """
+    """The commit up to which values are valid: rows of `epoch` before `offset`, as of the commit with that id."""
 
     epoch: str
     offset: int
     commit_id: str
+    # When the values were published, µs UTC.
     at_us: int = 0
 
     def dumps(self) -> bytes:
@@ -42,13 +40,13 @@ class Fence(NamedTuple):
             raise StateError("its fence cannot be read; another program has written it") from error
 
     def same_commit(self, other: "Fence") -> bool:
-        """Whether both stand at the same offset by the same commit, whenever they were published."""
+        """True if both are at the same offset by the same commit, whenever they were published."""
         return self[:3] == other[:3]
 
 
 @dataclass(frozen=True)
 class PartitionState:
-    """What the store holds of a partition: value per `exchange/symbol`, true at the fence."""
+    """The store's state of a partition: value per `exchange/symbol`, valid at the fence."""
 
     fence: Fence
     values: Mapping[bytes, bytes]
@@ -56,37 +54,39 @@ class PartitionState:
 
 @dataclass(frozen=True)
 class Update:
-    """A step of one partition, applied only where the store stands at `base` (None: where it has nothing).
-
-    whole: the values are all there are; what else the store holds of the partition goes.
-    """
+    """A change of one partition, applied only where the store is at `base`."""
 
     partition: int
+    # None: the store has nothing of the partition.
     base: Fence | None
     fence: Fence
     values: Mapping[bytes, bytes]
+    # True: the values are complete, and replace all that the store has of the partition.
     whole: bool = False
 
 
 @dataclass(frozen=True)
 class PartitionStatistics:
-    """One partition in the store. bytes: memory it takes there; expires_s: until it is forgotten, None for never."""
+    """One partition in the store."""
 
     partition: int
     symbols: int
+    # Memory that it takes there.
     bytes: int
+    # Until the store deletes it; None for never.
     expires_s: float | None
     fence: Fence | None
 
 
 @dataclass(frozen=True)
 class StoreStatistics:
-    """What a store holds of one topic of one platform. damaged: keys that cannot be read, each with what is wrong."""
+    """What a store has of one topic of one platform."""
 
     kind: str
     namespace: str
     partitions: tuple[PartitionStatistics, ...] = ()
     server: Mapping[str, object] = field(default_factory=dict)
+    # Keys that cannot be read, each with what is wrong.
     damaged: tuple[str, ...] = ()
 
     @property
@@ -114,19 +114,15 @@ class StateStore(Protocol):
 
     @property
     def damaged(self) -> tuple[str, ...]:
-        """The last keys that held what no consumer has written, each with what it was. They count as empty."""
+        """The last keys that another program has written, each with what is wrong. They count as empty."""
         ...
 
     def load(self, partitions: Collection[int]) -> dict[int, PartitionState]:
         """Everything of some partitions; those of which the store has nothing are left out."""
         ...
 
-    def read(self, names: Mapping[int, Sequence[bytes]]) -> dict[int, list[bytes | None]]:
-        """Per partition the values of some symbols, None for those that it does not have."""
-        ...
-
     def publish(self, updates: Sequence[Update]) -> dict[int, Fence | None]:
-        """Apply updates in their order; returns, per partition that was refused, where the store stands instead."""
+        """Apply updates in their order; returns, per refused partition, the fence that the store has instead."""
         ...
 
     def statistics(self) -> StoreStatistics:
@@ -134,7 +130,7 @@ class StateStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close the connections."""
         ...
 
 
@@ -157,14 +153,6 @@ class MemoryStateStore:
         """A copy of some partitions."""
         found = ((partition, self._partitions.get(partition)) for partition in partitions)
         return {partition: PartitionState(held[0], dict(held[1])) for partition, held in found if held is not None}
-
-    def read(self, names: Mapping[int, Sequence[bytes]]) -> dict[int, list[bytes | None]]:
-        """Values of some symbols."""
-        result: dict[int, list[bytes | None]] = {}
-        for partition, wanted in names.items():
-            held = self._partitions.get(partition)
-            result[partition] = [held[1].get(name) if held else None for name in wanted]
-        return result
 
     def publish(self, updates: Sequence[Update]) -> dict[int, Fence | None]:
         """Apply what stands at its base."""
@@ -194,7 +182,7 @@ class MemoryStateStore:
         )
 
     def close(self) -> None:
-        """Nothing to backfill."""
+        """Nothing to close."""
 
 
 def namespace_of(platform: str, topic: str) -> str:

@@ -1,16 +1,16 @@
-"""Sequence state on its way to whoever follows: cut with the batch, published after its commit, restored at a start.
+"""Sequence state that consumers share: cut with the batch, published after its commit, restored at a start.
 
-1. `cut` takes what the tracker has sequence_cut since the last cut, when a batch is handed to the committer. It lies
-with
-   that batch: nothing is published that is not in the table.
-2. `committed` notes it as true, with the commit as its fence, and wakes the publisher.
-3. The publisher's thread brings the store to what is committed, in one round trip; a slow Redis delays nobody.
-4. `restore` reads the store at the next start. What the table has and the store has not is rebuilt from the table.
+1. `cut` takes what has changed in the tracker since the last cut, when a batch is handed to the committer. It stays
+   with that batch: nothing is published that is not in the table.
+2. `committed` marks it as committed, with the commit as its fence, and wakes the publisher.
+3. The publisher's thread brings the store to what is committed, in one round trip; a slow Redis delays no commit.
+4. `restore` reads the store at the next start. What the table has and the store lacks is rebuilt from the table.
 
 Each publication names the fence that it follows. A Redis that lost its last second, or came back empty, refuses it, and
-gets everything that is committed instead. One that is ahead belongs to another consumer now, and is left alone.
+gets all committed state instead. One that is ahead belongs to another consumer now, and is not written.
 """
 
+import logging
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -20,10 +20,22 @@ from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.status_parts import REDUCED, StateSyncStatus
 from k2ctl.errors import StateError
-from k2ctl.sequence.guarantee import OWN, SHARED
 from k2ctl.sequence.state_store import Fence, StateStore, Update
 from k2ctl.sequence.symbol_state import cut, restore
 from k2ctl.sequence.tracker import SequenceTracker
+
+LOG: Final = logging.getLogger("k2ctl.sequence")
+
+OWN: Final = "OWN"
+SHARED: Final = "SHARED"
+GUARANTEES: Final[dict[str, str]] = {
+    OWN: "sequences are followed in this process; the next consumer rebuilds them from the table",
+    SHARED: "the store has what is committed; the next consumer goes on at once",
+    REDUCED: "sequences are followed in this process; the store lacks commits, which the next consumer rebuilds",
+}
+"""Each guarantee of sequence state with its meaning. Symbols idle for longer than the dedup window are known from a
+shared store only; without it they are unverified at the next start: it is unknown whether trades before them are
+missing."""
 
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 5.0
@@ -35,14 +47,21 @@ SequenceCut = Mapping[int, Mapping[bytes, bytes]]
 
 @dataclass
 class _Partition:
-    """What is committed of a partition, what the store lacks of it, and where the store is believed to stand."""
+    """What is committed of a partition, and what the store lacks of it."""
 
+    # The newest commit.
     fence: Fence
+    # `exchange/symbol` → packed state.
     values: dict[bytes, bytes] = field(default_factory=dict)
+    # Names whose values the store lacks.
     behind: set[bytes] = field(default_factory=set)
+    # The fence that the store is believed to have.
     base: Fence | None = None
+    # True: the next publication replaces all that the store has of the partition.
     whole: bool = False
+    # True: there is something to publish.
     moved: bool = False
+    # True: another consumer has published further.
     overtaken: bool = False
 
 
@@ -67,9 +86,8 @@ class StateSync:
     def restore(self, by_partition: Mapping[int, Fence], since_us: int) -> dict[int, int]:
         """Give the tracker what the store has; returns per partition the offset up to which that is everything.
 
-        by_partition: where each partition stands in the table. Rows from the returned offset on, and all rows of
-        partitions
-        that are not in the answer, are to be noted from the table, as far back as since_us.
+        by_partition: the checkpoint of each partition in the table. The caller notes rows from the returned offset on,
+        and all rows of partitions that are not in the answer, from the table, as far back as since_us.
         """
         try:
             found = self._store.load(by_partition)
@@ -78,7 +96,7 @@ class StateSync:
             found = {}
         covered = {}
         for number, checkpoint in by_partition.items():
-            # Whatever the store turns out to have is asked for by the first publication, also after a failure.
+            # The first publication finds out what the store has, also after a failure.
             partition = self._partitions[number] = _Partition(checkpoint, whole=True, moved=bool(self._why))
             state = found.get(number)
             if state is None:
@@ -89,8 +107,9 @@ class StateSync:
                 continue
             try:
                 restore(self._tracker, number, state.values)
-            except StateError:
-                # Damaged: rebuilt from the table, and published as a whole.
+            except StateError as error:
+                # Rebuilt from the table, and published as a whole.
+                LOG.warning("stored sequence state is damaged", extra={"partition": number, "error": str(error)})
                 partition.moved = True
                 continue
             partition.values = dict(state.values)
@@ -99,7 +118,7 @@ class StateSync:
         return covered
 
     def begin(self) -> None:
-        """What the tracker knows now is what is committed: publish what the store lacks of it, from now on."""
+        """The tracker's state is what is committed now: publish what the store lacks of it, from now on."""
         for number, values in self.cut().items():
             if number in self._partitions:
                 self._note(self._partitions[number], values)
@@ -108,17 +127,16 @@ class StateSync:
             self._thread.start()
 
     def cut(self) -> SequenceCut:
-        """What the tracker has sequence_cut since the last cut; to be kept with the batch that it was sequence_cut
-        from."""
+        """What has changed in the tracker since the last cut; the caller keeps it with the batch that changed it."""
         return cut(self._tracker)
 
     def committed(self, sequence_cut: SequenceCut, by_partition: Mapping[int, Fence]) -> None:
-        """A batch is in the table. by_partition: the partitions that its commit moved, and where they stand now."""
+        """A batch is in the table. by_partition: the partitions that its commit moved, and their checkpoints now."""
         with self._changed:
             for number, checkpoint in by_partition.items():
                 partition = self._partitions.setdefault(number, _Partition(checkpoint, whole=True))
                 partition.fence, partition.moved = checkpoint, True
-                # The table took our commit from beyond what the store claims: nobody has taken this partition over.
+                # The table took our commit beyond what the store has: no other consumer has the partition.
                 partition.overtaken &= partition.base is not None and partition.base.offset >= checkpoint.offset
                 self._note(partition, sequence_cut.get(number, {}))
             self._changed.notify()
@@ -130,11 +148,11 @@ class StateSync:
         partition.moved = True
 
     def snapshot(self) -> StateSyncStatus:
-        """How it stands."""
+        """The state of this sync."""
         with self._changed:
             behind = sum(len(p.values if p.whole else p.behind) for p in self._partitions.values() if p.moved)
             overtaken = [str(number) for number, partition in self._partitions.items() if partition.overtaken]
-            others = f"others have published partitions {', '.join(overtaken)}; if there are none, start this one anew"
+            others = f"others have published partitions {', '.join(overtaken)}; if there are none, restart this one"
             why = self._why or (others if overtaken else "")
             guarantee = OWN if self._store.kind == "memory" else REDUCED if why else SHARED
             return StateSyncStatus(
@@ -149,7 +167,7 @@ class StateSync:
             )
 
     def close(self) -> None:
-        """Publish what is left, if that is quick, and let the store go."""
+        """Publish what is left, if that is quick, and close the store."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -192,12 +210,14 @@ class StateSync:
             return False
         with self._changed:
             self._publications += 1
+            if self._why:
+                LOG.info("the state store takes publications again")
             self._why = ""
             for update in updates:
-                self._settle(update, refused)
+                self._note_published(update, refused)
         return True
 
-    def _settle(self, update: Update, refused: Mapping[int, Fence | None]) -> None:
+    def _note_published(self, update: Update, refused: Mapping[int, Fence | None]) -> None:
         partition = self._partitions[update.partition]
         if update.partition not in refused:
             partition.base = update.fence
@@ -207,10 +227,11 @@ class StateSync:
             return
         stands, partition.base = refused[update.partition], refused[update.partition]
         if stands is not None and stands.epoch == update.fence.epoch and stands.offset > update.fence.offset:
+            LOG.warning("another consumer has published a partition", extra={"partition": update.partition})
             partition.overtaken = True
             return
         partition.whole = True
-        # The store is not where it was: ask after every partition, also those that have no trades now.
+        # The store has changed: publish every partition, also those that have no trades now.
         for other in self._partitions.values():
             other.moved = True
 
@@ -224,6 +245,7 @@ class StateSync:
     def _fail(self, error: StateError) -> None:
         self._failures += 1
         self._why = str(error)
+        LOG.warning("the state store failed; sequence state is kept in this process", extra={"error": self._why})
 
 
 def _update(number: int, partition: _Partition, now_us: int) -> Update:
@@ -233,10 +255,9 @@ def _update(number: int, partition: _Partition, now_us: int) -> Update:
 
 
 def _serves(found: Fence, checkpoint: Fence, since_us: int) -> bool:
-    """Whether state at `found` leads to the table at `checkpoint`: the same commit, or rows that the table still can
-    add.
+    """True if state at `found` leads to `checkpoint`: by the same commit, or with rows that the table still has.
 
-    A store that is ahead of the table belongs to a table that was turned back.
+    A store that is ahead of the table belongs to a table that was rolled back.
     """
     if found.same_commit(checkpoint):
         return True
@@ -244,7 +265,7 @@ def _serves(found: Fence, checkpoint: Fence, since_us: int) -> bool:
 
 
 def fences_at(checkpoints: Checkpoints, topic: str, epoch: str, offsets: Mapping[int, int]) -> dict[int, Fence]:
-    """Where partitions stand that are read from the given offsets; one that the table does not know has no commit."""
+    """The fences of partitions that are read from the given offsets; one that is new to the table has no commit."""
     by_partition = {
         partition: checkpoints.by_partition.get(TopicPartition(topic, epoch, partition)) for partition in offsets
     }
@@ -255,7 +276,7 @@ def fences_at(checkpoints: Checkpoints, topic: str, epoch: str, offsets: Mapping
 
 
 def fences_moved(checkpoints: Checkpoints, topic: str, epoch: str, commit_id: str) -> dict[int, Fence]:
-    """The partitions that a commit has moved and nobody since, and where they stand now."""
+    """The fences of partitions that a commit has moved last."""
     return {
         partition.partition: Fence(epoch, checkpoint.next_offset, checkpoint.commit_id)
         for partition, checkpoint in checkpoints.by_partition.items()

@@ -5,10 +5,29 @@ from dataclasses import dataclass
 from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
-from k2ctl.sequence.opening import open_store
+from k2ctl.sequence.state_store import MemoryStateStore, StateStore, namespace_of
+
+
+def open_store(url: str, platform: str, topic: str) -> StateStore:
+    """`memory` (or `memory://`), or `redis://HOST:PORT/DB`. It does not connect yet.
+
+    platform: the uuid of the table; state of one table means nothing to another.
+
+    Raises:
+        UsageError: the address is neither.
+    """
+    if url in ("memory", "memory://"):
+        return MemoryStateStore(namespace_of(platform, topic))
+    if url.partition("://")[0] in ("redis", "rediss", "unix"):
+        # Some 0.3 s of import, which a consumer with state in memory need not wait for.
+        from k2ctl.sequence.redis_store import RedisStateStore
+
+        return RedisStateStore(url, platform, topic)
+    raise UsageError(f"'{url}' is no state store.", "Write memory, or redis://HOST:PORT/0")
 
 
 @dataclass(frozen=True)

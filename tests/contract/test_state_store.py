@@ -7,9 +7,9 @@ from contextlib import closing
 import pytest
 
 from k2ctl.errors import StateError, UsageError
-from k2ctl.sequence.opening import open_store
 from k2ctl.sequence.redis_store import TTL_S
 from k2ctl.sequence.state_store import Fence, PartitionState, StateStore, Update
+from k2ctl.sequence.store_view import open_store
 from tests.support.redis_server import RedisServer
 
 FIRST = Fence("e", 100, "c1", 1)
@@ -39,7 +39,6 @@ def store(url: str, platform: str) -> Iterator[StateStore]:
 def test_an_empty_store_has_nothing(store: StateStore) -> None:
     assert store.load([0, 1]) == {}
     assert store.load([]) == {}
-    assert store.read({0: [b"X/A"], 3: []}) == {0: [None], 3: []}
     assert store.statistics().partitions == ()
 
 
@@ -74,14 +73,14 @@ def test_an_update_from_another_base_is_refused_and_changes_nothing(store: State
 def test_updates_of_one_partition_apply_in_their_order(store: StateStore) -> None:
     steps = [Update(0, None, FIRST, {b"X/A": b"1"}), Update(0, FIRST, SECOND, {b"X/A": b"2"})]
     assert store.publish(steps) == {}
-    assert store.read({0: [b"X/A"]}) == {0: [b"2"]}
+    assert dict(store.load([0])[0].values) == {b"X/A": b"2"}
 
 
 def test_thousands_of_symbols_in_one_call(store: StateStore) -> None:
     values = {f"X/{number}".encode(): number.to_bytes(40, "little") for number in range(12_345)}
     assert store.publish([Update(0, None, FIRST, values), Update(1, None, FIRST, {b"X/A": b"1"})]) == {}
     assert store.load([0])[0].values == values
-    assert store.read({1: [b"X/A"], 0: list(values)}) == {1: [b"1"], 0: list(values.values())}
+    assert dict(store.load([1])[1].values) == {b"X/A": b"1"}
 
 
 def test_statistics_say_what_is_held(store: StateStore) -> None:

@@ -27,7 +27,7 @@ from k2ctl.kafka.telemetry import TelemetryReader, TelemetryWriter
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
-from k2ctl.sequence.guarantee import SHARED
+from k2ctl.sequence.state_sync import SHARED
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.support.consumers import CONTEXT, assert_exact, market_of_its_own
 from tests.support.polling import until

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from k2ctl.home import socket_path
-from k2ctl.sequence.opening import open_store
 from k2ctl.sequence.state_store import Fence, Update
+from k2ctl.sequence.store_view import open_store
 from k2ctl.stack.redis_server import FORBIDDEN, private_redis
 from tests.support.other_user import CONNECT, as_nobody, reachable
 
@@ -39,7 +39,7 @@ def test_state_is_published_and_read_through_the_socket(url: str) -> None:
     store = open_store(url, "p", "t")
     fence = Fence("e", 1, "c", 1)
     assert store.publish([Update(0, None, fence, {b"X/A": b"1"})]) == {}
-    assert store.read({0: [b"X/A"]}) == {0: [b"1"]}
+    assert dict(store.load([0])[0].values) == {b"X/A": b"1"}
     assert store.load([0])[0].fence == fence
     statistics = store.statistics()
     assert (statistics.symbols, "redis_version" in statistics.server) == (1, True)

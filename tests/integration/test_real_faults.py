@@ -25,7 +25,7 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
 from k2ctl.load.summary import LoadSummary
-from k2ctl.sequence.guarantee import REDUCED, SHARED
+from k2ctl.sequence.state_sync import REDUCED, SHARED
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
 from tests.made_trades import PARTITIONS, quick_profile

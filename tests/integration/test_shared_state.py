@@ -18,7 +18,7 @@ from k2ctl.domain.status_parts import SequenceCounts
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.profiles import Profile
-from k2ctl.sequence.guarantee import OWN, REDUCED, SHARED
+from k2ctl.sequence.state_sync import OWN, REDUCED, SHARED
 from k2ctl.sequence.store_view import view_store
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.support.consumers import CONTEXT, assert_exact, die_at, market_of_its_own

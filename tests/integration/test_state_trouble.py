@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import SystemClock
-from k2ctl.sequence.guarantee import REDUCED, SHARED
 from k2ctl.sequence.redis_store import RedisStateStore
 from k2ctl.sequence.state_store import Fence
-from k2ctl.sequence.state_sync import SequenceCut, StateSync
+from k2ctl.sequence.state_sync import REDUCED, SHARED, SequenceCut, StateSync
 from k2ctl.sequence.symbol_state import cut
 from k2ctl.sequence.tracker import SequenceTracker
 from tests.made_trades import make_trades

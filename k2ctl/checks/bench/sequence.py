@@ -20,7 +20,7 @@ from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.sequence.redis_store import RedisStateStore
 from k2ctl.sequence.state_store import Fence, Update
-from k2ctl.sequence.symbol_state import cut, restore
+from k2ctl.sequence.symbol_state import cut
 from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.stack.redis_server import private_redis
 
@@ -76,7 +76,6 @@ class SequenceBench:
         for size in BATCHES:
             self._say(f"sequence: Redis, batches of {size:,}")
             milliseconds = [self._published_ms(url, size) for _ in range(self._repeat)]
-            pipelined = [self._pipelined_ms(url, size) for _ in range(self._repeat)]
             rates[size] = size / middle(milliseconds) * 1000
             case = f"Redis, {size:,}"
             floor = FLOOR_MS if size == 10_000 else None
@@ -84,12 +83,9 @@ class SequenceBench:
             figures += [
                 measured("sequence", case, "per batch, floor", milliseconds, "ms", floor, at_most=True),
                 measured("sequence", case, "per batch, goal", milliseconds, "ms", goal, at_most=True),
-                measured("sequence", f"{case}, pipelined", "per batch", pipelined, "ms", goal, at_most=True),
             ]
         largest = max(BATCHES)
-        cold = [self._taken_over_ms(url, largest) for _ in range(self._repeat)]
         figures += [
-            measured("sequence", f"Redis, {largest:,}, read first", "per batch", cold, "ms", FLOOR_MS, at_most=True),
             against(
                 "sequence",
                 f"Redis, {largest:,} to 1",
@@ -109,25 +105,6 @@ class SequenceBench:
             _seconds(lambda: publisher.publish(publisher.check(batch))) * 1000  # noqa: B023
             for batch in self._batches(size, BATCHES[size])
         ]
-        publisher.store.close()
-        return middle(spent)
-
-    def _pipelined_ms(self, url: str, size: int) -> float:
-        """Mean of a batch, ten of them in a round trip."""
-        publisher, batches = _Publisher(url), self._batches(size, BATCHES[size])
-        groups = [batches[start : start + PIPELINED] for start in range(0, len(batches), PIPELINED)]
-        spent = _seconds(
-            lambda: [publisher.store.publish_pipelined([publisher.check(batch) for batch in group]) for group in groups]
-        )
-        publisher.store.close()
-        return spent * 1000 / len(batches)
-
-    def _taken_over_ms(self, url: str, size: int) -> float:
-        """Median of a batch of which nothing is known yet: read the state of its symbols, check, cut, publish."""
-        publisher, spent = _Publisher(url), []
-        for batch in self._batches(size, BATCHES[size]):
-            publisher.tracker = SequenceTracker(SystemClock())
-            spent.append(_seconds(lambda: publisher.take_over(batch)) * 1000)  # noqa: B023
         publisher.store.close()
         return middle(spent)
 
@@ -154,17 +131,6 @@ class _Publisher:
     def publish(self, updates: list[Update]) -> None:
         if self.store.publish(updates):
             raise AssertionError("a publication of our own was refused")
-
-    def take_over(self, batch: Batch) -> None:
-        trades, partition = batch
-        names: dict[int, list[bytes]] = {}
-        symbols, first = np.unique(trades["symbol"], return_index=True)
-        for symbol, at in zip(symbols.tolist(), first.tolist(), strict=True):
-            names.setdefault(int(partition[at]), []).append(trades["exchange"][at] + b"/" + symbol)
-        for number, values in self.store.read(names).items():
-            known = {name: value for name, value in zip(names[number], values, strict=True) if value is not None}
-            restore(self.tracker, number, known)
-        self.publish(self.check(batch))
 
 
 def _follow(tracker: SequenceTracker, batches: list[Batch]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from k2ctl.endpoints import Endpoints
-from k2ctl.sequence.opening import open_store
+from k2ctl.sequence.store_view import open_store
 
 pytestmark = pytest.mark.kafka
 
