@@ -138,7 +138,7 @@ _LEVEL: Final = (
     ),
 )
 
-_ASIDE: Final = (
+_DEFERRED: Final = (
     Panel(
         "Deferred, by priority",
         "Trades a second that were left in Kafka (shed) or written to files (spilled). CRITICAL is never among them.",
@@ -198,7 +198,7 @@ _ASIDE: Final = (
     ),
 )
 
-_TRUTH: Final = (
+_ACCOUNTED: Final = (
     Panel(
         "Where every trade is",
         "The accounting identity: the terms add up to what was seen and what is pending. Trades on their way back are "
@@ -285,6 +285,6 @@ DEGRADATION: Final = Dashboard(
     "k2-degradation",
     "K2: degradation",
     "How far consumers are behind, at which level, what they defer and backfilled , and where every trade is.",
-    (*_NOW, *_LEVEL, *_ASIDE, *_TRUTH),
+    (*_NOW, *_LEVEL, *_DEFERRED, *_ACCOUNTED),
     (Variable("topic", "k2_degradation_level", "topic"), Variable("instance", "k2_degradation_level", "instance")),
 )

@@ -67,7 +67,7 @@ def flag(wanted: Callable[[Any], object]) -> Callable[[Any], Series]:
 
 
 @dataclass(frozen=True)
-class Figure:
+class DeclaredFigure:
     """What is declared of a field."""
 
     # One sentence.
@@ -88,13 +88,13 @@ def figure(
     default_factory: Any = MISSING,
 ) -> Any:
     """A dataclass field that is a figure."""
-    declared = Figure(meaning, metrics, combine, of_table)
+    declared = DeclaredFigure(meaning, metrics, combine, of_table)
     if default_factory is not MISSING:
         return field(default_factory=default_factory, metadata={"figure": declared})
     return field(default=default, metadata={"figure": declared})
 
 
-def figures_of(holder: type) -> Iterator[tuple[str, Figure]]:
+def figures_of(holder: type) -> Iterator[tuple[str, DeclaredFigure]]:
     """The figures of a dataclass by field, in their order."""
     for one in fields(holder):
         if "figure" in one.metadata:

@@ -46,9 +46,9 @@ class BrokerAdmin:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._heard: deque[KafkaError] = deque(maxlen=8)
+        self._reported: deque[KafkaError] = deque(maxlen=8)
         try:
-            self._admin = admin_client(endpoints, self._heard.append)
+            self._admin = admin_client(endpoints, self._reported.append)
         except KafkaException as error:
             raise BrokerError(
                 f"Kafka's client does not take these settings: {error.args[0].str()}",
@@ -218,11 +218,11 @@ class BrokerAdmin:
 
     def _failed_connections(self) -> str:
         self._admin.poll(0.1)
-        heard = [one.str() for one in self._heard if one.code() != KafkaError._ALL_BROKERS_DOWN]
-        told = dict.fromkeys(text.partition(" (after ")[0] for text in heard)
-        if not told and self._endpoints.engine == "external":
+        reported = [one.str() for one in self._reported if one.code() != KafkaError._ALL_BROKERS_DOWN]
+        reasons = dict.fromkeys(text.partition(" (after ")[0] for text in reported)
+        if not reasons and self._endpoints.engine == "external":
             return " (nothing came back; the listener may want another security.protocol)"
-        return f" ({'; '.join(told)})" if told else ""
+        return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 def has_no_leader_yet(error: Exception) -> bool:

@@ -143,7 +143,7 @@ def _send_again(producer: Producer, dead_letters: Sequence[Letter], sizes: dict[
     failed: list[str] = []
 
     def send(topic: str, value: bytes, key: str | None, letter: Letter, partition: int) -> None:
-        def heard(error: KafkaError | None, _: Message) -> None:
+        def note(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 failed.append(error.str())
             elif key is None:
@@ -151,7 +151,7 @@ def _send_again(producer: Producer, dead_letters: Sequence[Letter], sizes: dict[
 
         try:
             producer.produce(
-                topic, value, key, partition, on_delivery=heard, headers={"k2-retried": letter.identity.encode()}
+                topic, value, key, partition, on_delivery=note, headers={"k2-retried": letter.identity.encode()}
             )
         except KafkaException as error:
             failed.append(error.args[0].str())

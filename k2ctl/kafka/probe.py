@@ -79,12 +79,12 @@ def clock_ahead_s(endpoints: Endpoints, timeout_s: float, clock: Clock | None = 
     acknowledged: list[tuple[Message, float]] = []
     producer = Producer(producer_config(endpoints, **AT_ONCE, **{"delivery.report.only.error": False}))
 
-    def heard(_: KafkaError | None, message: Message) -> None:
+    def note(_: KafkaError | None, message: Message) -> None:
         acknowledged.append((message, now_us() / 1e6))
 
     def ask() -> tuple[Message, float, float]:
         sent_s = now_us() / 1e6
-        producer.produce(CLOCK_TOPIC, b"?", partition=0, on_delivery=heard)
+        producer.produce(CLOCK_TOPIC, b"?", partition=0, on_delivery=note)
         if producer.flush(timeout_s) or acknowledged[-1][0].error():
             raise BrokerError("Kafka acknowledged no record in time.", "See: k2ctl stack logs kafka")
         return acknowledged[-1][0], sent_s, acknowledged[-1][1]

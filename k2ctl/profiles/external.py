@@ -64,7 +64,7 @@ _WAREHOUSE: Final = re.compile(r"s3://[^/]+(/.+)?|file:///.+")
 
 
 @dataclass(frozen=True)
-class References:
+class SecretReferences:
     """Where references are looked up."""
 
     # The profile's.
@@ -97,7 +97,7 @@ def _filled(text: str, info: ValidationInfo, encode: Callable[[str], str] = str)
     if "${" in _REFERENCE.sub("", text):
         raise ValueError(f"this is no reference; {_HOW}")
     references = info.context
-    if not isinstance(references, References):
+    if not isinstance(references, SecretReferences):
         return text
     return _REFERENCE.sub(lambda found: encode(references.value(found[1], found[2])), text)
 
@@ -109,7 +109,9 @@ def state_address(text: str) -> str:
         UsageError: one of them stands for nothing.
     """
     try:
-        return _REFERENCE.sub(lambda found: quote(References(Path.cwd()).value(found[1], found[2]), safe=""), text)
+        return _REFERENCE.sub(
+            lambda found: quote(SecretReferences(Path.cwd()).value(found[1], found[2]), safe=""), text
+        )
     except ValueError as error:
         raise UsageError(f"--state: {error}.", f"In the place of the password {_HOW}.") from error
 

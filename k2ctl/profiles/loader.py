@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
 from k2ctl.profiles import strict_yaml
-from k2ctl.profiles.external import EXAMPLE, External, References
+from k2ctl.profiles.external import EXAMPLE, External, SecretReferences
 from k2ctl.profiles.model import Profile
 from k2ctl.profiles.strict_yaml import Lines, brief
 
@@ -47,7 +47,7 @@ def load_external(name_or_path: str) -> External:
         ProfileError: there is no such section, a mistake in it, or a reference to nothing.
     """
     path = profile_path(name_or_path)
-    found = load_model(path, Profile, References(path.parent)).external
+    found = load_model(path, Profile, SecretReferences(path.parent)).external
     if found is None:
         raise ProfileError(
             f"{path}: there is no section `external`, which says where the services are that others run. A whole "

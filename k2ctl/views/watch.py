@@ -192,12 +192,12 @@ def _identity(overview: Overview) -> Panel:
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(justify="right", style="dim", no_wrap=True)
-    aside = overview.shed + overview.spilled
+    deferred = overview.shed + overview.spilled
     back = f"{count(overview.backfilled)} back" if overview.backfilled else ""
     table.add_row("stored", f"{overview.stored:,}", f"{count(overview.rate_committed)}/s")
     commit = f"in {overview.commit_ms:.0f} ms" if overview.commit_ms else ""
     table.add_row("pending", f"{overview.pending:,}", commit)
-    table.add_row("deferred", Text(f"{aside:,}", style="yellow" if aside else ""), back)
+    table.add_row("deferred", Text(f"{deferred:,}", style="yellow" if deferred else ""), back)
     table.add_row("duplicate", f"{overview.duplicate:,}", "")
     table.add_row("dead", f"{overview.dead_lettered:,}", "")
     table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")
@@ -219,7 +219,7 @@ def _priorities(overview: Overview) -> Panel:
         table.add_column(justify="right")
     table.add_column(justify="right", width=6)
     names = (f"{ACTION_SIGNS[action][0]} {title}" for action, title in _ACTION_TITLES)
-    table.add_row("", *(Text(name, style="dim") for name in names), Text("aside", style="dim"))
+    table.add_row("", *(Text(name, style="dim") for name in names), Text("deferred", style="dim"))
     for priority in ("CRITICAL", "HIGH", "NORMAL", "LOW"):
         cells = overview.by_priority.get(priority, {})
         values = [cells.get(action, 0) for action, _ in _ACTION_TITLES]

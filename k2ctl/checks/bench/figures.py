@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-CEILING: Final = "baseline: "
+BASELINE: Final = "baseline: "
 """How the metric of a figure begins that says what the machine allows, not what k2ctl does."""
 
 _DURATIONS: Final = ("ms", "s")
@@ -54,7 +54,7 @@ class Figure:
     @property
     def lower_is_better(self) -> bool | None:
         """Which way is worse; None where neither is: a baseline, or a figure that only explains."""
-        if self.metric.startswith(CEILING):
+        if self.metric.startswith(BASELINE):
             return None
         if self.at_most or self.unit in _DURATIONS:
             return True

@@ -59,12 +59,12 @@ def test_status_counts_and_balances(endpoints: Endpoints, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("counts", [Counts(seen=101, stored=100), Counts(seen=99, stored=99)])
-def test_status_says_when_the_books_do_not_balance(
+def test_status_says_when_the_counts_do_not_balance(
     endpoints: Endpoints, capsys: pytest.CaptureFixture[str], counts: Counts
 ) -> None:
     append(endpoints, 1, counts)
     assert json.loads(run(capsys, "status", "--json")[1])["balanced"] is False
-    assert "The balance do not balance" in run(capsys, "status")[1]
+    assert "The counts do not balance" in run(capsys, "status")[1]
 
 
 def test_status_fits_eighty_columns(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.checks.bench.figures import CEILING, Figure, against, measured, repeated
+from k2ctl.checks.bench.figures import BASELINE, Figure, against, measured, repeated
 from k2ctl.checks.bench.machine import Machine, this_machine
 from k2ctl.checks.bench.results import Results, compare, read, regressions, save
 from k2ctl.errors import ExitCode, UsageError
@@ -74,7 +74,7 @@ def test_what_was_measured_once_has_the_noise_of_its_run() -> None:
 
 def test_ceilings_and_explanations_are_not_compared() -> None:
     for figure in (
-        measured("consume", "c", f"{CEILING}write", [1.0, 2.0], "trades/s"),
+        measured("consume", "c", f"{BASELINE}write", [1.0, 2.0], "trades/s"),
         Figure("d", "c", "m", 1, "bits"),
     ):
         assert compare(results(figure), results(replace(figure, value=0.1))) == []
