@@ -197,12 +197,11 @@ def _announce(consumer: "Consumer") -> None:
 
     for epoch in consumer.start.retired:
         say(f"Epoch {epoch[:8]} of {consumer.topic} is gone with its Kafka; {consumer.start.lost_text}.")
-    if consumer.assignment.remembered:
-        say(
-            f"Remembering {consumer.assignment.remembered:,} trades that the table holds, so that none is stored twice."
-        )
-    if consumer.budget.per_s is not None:
-        say(f"Held to {consumer.budget.per_s:,.0f} processed trades per second: pressure on purpose, not this machine.")
+    restored = consumer.assignment.restored_rows
+    if restored:
+        say(f"Remembering {restored:,} trades that the table holds, so that none is stored twice.")
+    if consumer.plan.budget is not None:
+        say(f"Held to {consumer.plan.budget:,.0f} processed trades per second: pressure on purpose, not this machine.")
     if consumer.ledger.count and not consumer.plan.backfill:
         say(f"{consumer.ledger.count:,} trades were deferred; they are backfilled once the level is NORMAL.")
 
@@ -246,12 +245,12 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
             "left_in_kafka": totals.left_in_kafka,
             "seconds": seconds,
             "table": asdict(counts),
-            "sequence": asdict(consumer.assignment.tracker.counts()),
+            "sequence": asdict(consumer.assignment.sequence_counts()),
         }
         print_json(orjson.dumps(document))
     else:
-        out().print(summary(totals, counts, consumer.assignment.tracker.counts(), seconds))
-        for damage in consumer.assignment.state_sync.snapshot().damaged:
+        out().print(summary(totals, counts, consumer.assignment.sequence_counts(), seconds))
+        for damage in consumer.assignment.state_status().damaged:
             say(f"State that another program had written to was replaced from the table. {damage}.")
         if totals.left_in_kafka:
             say(f"{totals.left_in_kafka:,} trades that were read are left to Kafka, to stop in time; nothing is lost.")

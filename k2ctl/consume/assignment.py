@@ -1,144 +1,348 @@
-"""The partitions that a consumer holds, and all that it remembers of them.
+"""The partitions that a consumer reads now, and everything that belongs to them.
 
-A share is opened as a whole from what the table says, at the start and whenever the group assignments out anew, and
-let go
-as a whole: nothing that was read and not stored outlives it, so whoever reads those trades next takes them for new.
+An assignment is opened as a whole from where the table stands, and closed as a whole. Nothing that was read and not
+stored outlives it, so whoever is assigned these partitions next takes those trades for new.
 """
 
-from collections.abc import Collection, Mapping
+import logging
+import math
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from k2ctl.consume.degradation.pressure import release_freed
-from k2ctl.consume.pending import Pending
+from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
+from k2ctl.consume.committer import Finished
+from k2ctl.consume.conflicts import fenced_error, rolled_back_error
+from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
+from k2ctl.consume.processing import BatchProcessor
 from k2ctl.consume.start import starting_offsets
-from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
-from k2ctl.dedup.restore import restore
-from k2ctl.dedup.saver import DedupSaver
+from k2ctl.consume.trade_state import TradeState
 from k2ctl.deferred.backfill import Backfill
-from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
+from k2ctl.domain.checkpoint import Checkpoints, Counts, TopicPartition
 from k2ctl.domain.ledger import Ledger
-from k2ctl.lake.stored_lookup import SuspectLookup
-from k2ctl.sequence.open_gaps import is_deferred
-from k2ctl.sequence.rebuild import rebuild
-from k2ctl.sequence.state_sync import StateSync, fences_at
-from k2ctl.sequence.store_view import open_store
-from k2ctl.sequence.symbol_codec import Gap
-from k2ctl.sequence.tracker import SequenceTracker
+from k2ctl.domain.status_parts import PartitionStatus, SequenceCounts, StateSyncStatus
+from k2ctl.kafka.watermarks import Silence
+from k2ctl.lake.writer import Committed
+
+LOG: Final = logging.getLogger("k2ctl.consume")
 
 GROUP: Final = "k2ctl"
-"""Where offsets are told to lag monitors. Nobody joins it, so that anybody may."""
+"""The Kafka group in which offsets are committed for lag monitors. Nobody joins it, so that anybody may."""
+
+CRITICAL_FIRST_FROM: Final = 3
+"""From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
+
+TABLE_COMMIT_S: Final = 0.4
+"""One table takes some five commits a second on SQLite: each of n consumers commits every n times this at most."""
 
 
 class Assignment:
-    """Some partitions of the topic, or all of them.
+    """Some partitions of the topic, or all of them. Everything but the commit happens on the consumer's thread."""
 
-    checkpoints: the table as the assignment was opened from it. highs: the high watermarks of all partitions then.
-    committed_offsets: per partition the table's next offset. remembered: rows that were read from the table for it.
-    """
+    def __init__(
+        self,
+        platform: Platform,
+        partitions: frozenset[int],
+        highs: Mapping[int, int],
+        checkpoints: Checkpoints,
+        offsets: Mapping[int, int],
+        state: TradeState,
+        reader: PriorityReader,
+        backfill: Backfill,
+        *,
+        is_alone: bool,
+    ) -> None:
+        """`open` makes one. offsets: where each partition is read from."""
+        self.partitions = partitions
+        # The high watermarks of all partitions of the topic, when this was opened.
+        self.highs = highs
+        # True if this consumer reads all partitions and nobody else may.
+        self.is_alone = is_alone
+        # True if this may not be read or committed any more: it was invalidated or released.
+        self.is_stale = False
+        self._platform = platform
+        self._checkpoints = checkpoints
+        # Per partition the next offset of the table, as this consumer knows it.
+        self.committed_offsets = dict(offsets)
+        self._state = state
+        self._reader = reader
+        self._backfill = backfill
+        self._processor = BatchProcessor(platform, state)
+        self._pending = PendingCheckpoint(platform.topic, platform.epoch)
+        state.explain_by(lambda: self._outstanding().entries, platform.admission)
 
-    def __init__(self, platform: Platform, partitions: Collection[int] | None) -> None:
-        """partitions: those to hold; None for all of them, which nobody else may hold then.
+    @classmethod
+    def open(cls, platform: Platform, partitions: Collection[int] | None) -> "Assignment":
+        """Open the assigned partitions from where the table stands; None for all, which nobody else may read then.
 
         Raises:
             BrokerError: Kafka does not answer, or is not the one that the table was filled from. LakeError: the table
             does not answer.
         """
-        plan, topic = platform.plan, platform.topic
-        self.checkpoints: Checkpoints = platform.checkpoints()
-        marks = platform.watermarks()
-        self.highs = {partition: mark.high for partition, mark in marks.items()}
-        self.alone = partitions is None
-        self.partitions = frozenset(marks if partitions is None else partitions)
-        self._platform = platform
-        self.offsets = starting_offsets(self.checkpoints, topic, platform.epoch, marks, self.partitions)
-        self.committed_offsets = dict(self.offsets)
-        self.pending = Pending(topic, platform.epoch)
-        if not plan.backfill:
-            # The first commit names every partition, so that what is deleted before it is read counts as lost.
-            self.pending.note_starts({p: o for p, o in self.offsets.items() if not self._knows(p)})
+        topic, epoch, profile, is_alone = platform.topic, platform.epoch, platform.plan.profile, partitions is None
+        checkpoints, marks = platform.checkpoints(), platform.watermarks()
+        chosen = frozenset(marks if partitions is None else partitions)
+        offsets = starting_offsets(checkpoints, topic, epoch, marks, chosen)
+        highs = {partition: mark.high for partition, mark in marks.items()}
         with platform.lake.answering():
-            self._remember()
-        self.reader = PriorityReader(
-            platform.endpoints,
-            topic,
-            GROUP,
-            plan.profile.topic.critical_partitions,
-            {} if plan.backfill else self.offsets,
-            self.highs,
-        )
+            state = TradeState.restore(platform, checkpoints, offsets, None if is_alone else chosen)
+            wire_format = profile.topic.format
+            backfill = Backfill(
+                platform.endpoints, platform.lake, platform.admission, state.remember, epoch, wire_format
+            )
+        read_from = {} if platform.plan.backfill else offsets
+        critical = profile.topic.critical_partitions
+        reader = PriorityReader(platform.endpoints, topic, GROUP, critical, read_from, highs)
+        opened = cls(platform, chosen, highs, checkpoints, offsets, state, reader, backfill, is_alone=is_alone)
+        opened._begin(offsets)
+        return opened
 
-    def _knows(self, partition: int) -> bool:
-        return TopicPartition(self._platform.topic, self._platform.epoch, partition) in self.checkpoints.by_partition
-
-    def _remember(self) -> None:
-        """What the state store and the table know of the trades of these partitions."""
-        platform, clock = self._platform, self._platform.clock
-        lake, topic, epoch, plan = platform.lake, platform.topic, platform.epoch, platform.plan
-        self.tracker = SequenceTracker(clock)
-        store = open_store(plan.state or platform.endpoints.state_url, platform.table_id, topic)
-        self.state_sync = StateSync(store, self.tracker, clock)
-        since_us = clock.now_us() - platform.chunks.window_us
-        covered = self.state_sync.restore(fences_at(self.checkpoints, topic, epoch, self.offsets), since_us)
-        behind = [partition for partition, offset in self.offsets.items() if covered.get(partition) != offset]
-        rebuild(lake, topic, behind, since_us, self.tracker, epoch, covered)
-        restored = restore(lake, topic, self.offsets, platform.chunks, clock)
-        self.remembered = restored.rows
-        self.suspects = SuspectLookup(lake, clock)
-        self.deduplicator = HybridDeduplicator(restored.memory, self.suspects, clock)
-        who = () if self.alone else (plan.consumer_id, self.partitions)
-        self.dedup_saver = DedupSaver(restored.folder, topic, platform.chunks, restored.checkpoints, clock, *who)
-        self.recovery = self._recovery()
-        self.tracker.explain_by(self._is_outstanding)
-        self.state_sync.begin()
-        release_freed()
-
-    def _recovery(self) -> Backfill:
-        platform = self._platform
-        return Backfill(
-            platform.endpoints,
-            platform.lake,
-            platform.admission,
-            self.deduplicator,
-            platform.epoch,
-            platform.plan.profile.topic.format,
-        )
+    def _begin(self, offsets: Mapping[int, int]) -> None:
+        """Start publishing state, and name what the table does not know yet."""
+        platform, known = self._platform, self._checkpoints.by_partition
+        at = (platform.topic, platform.epoch)
+        unknown = {p: offset for p, offset in offsets.items() if TopicPartition(*at, p) not in known}
+        if not platform.plan.backfill:
+            # The first commit names every partition, so that what is deleted before it is read counts as lost.
+            self._pending.note_starts(unknown)
+        self._state.begin()
+        from_table = {p: offset for p, offset in offsets.items() if p not in unknown}
+        fields = {"topic": platform.topic, "from_table": from_table, "from_log_start": unknown}
+        LOG.info("partitions assigned", extra=fields | {"rows_restored": self.restored_rows})
 
     @property
-    def consumers(self) -> int:
-        """How many read the topic, as this assignment tells: it is about as large as the others'."""
-        return round(len(self.highs) / len(self.partitions)) if self.partitions else 1
+    def is_full(self) -> bool:
+        """True while no more may be read: the commits do not follow."""
+        return self._pending.held >= self._platform.plan.profile.consumer.pending_limit_rows
 
-    def outstanding(self, checkpoints: Checkpoints) -> Ledger:
-        """What this assignment has deferred, or took over with its partitions; those of a longer topic go by
-        remainder."""
-        ledger = checkpoints.ledger.of(self._platform.topic)
-        if self.alone or not ledger.entries:
+    def read_and_process(self) -> None:
+        """Read a batch, and take it through the steps into the pending checkpoint."""
+        reader, before = self._reader, self._reader.positions
+        fetched = reader.fetch(
+            self._processor.batch_records,
+            self._platform.plan.profile.consumer.fetch_batch,
+            critical_first=self._platform.pressure.number >= CRITICAL_FIRST_FROM,
+        )
+        spans = self._pending.note_read(fetched, before, reader.positions, reader.holes(), reader.oldest_critical_ms)
+        if len(fetched):
+            self._processor.process(fetched, spans, self._pending)
+
+    def backfill_if_due(self) -> None:
+        """Resolve a part of the ledger: at NORMAL, when Kafka is about to delete it, or for `k2ctl backfill`.
+
+        Only between commits, so that the ledger is known, and so much to a commit, which bounds the rate.
+        """
+        platform = self._platform
+        if platform.committer.is_busy or self._pending.changes_ledger or not self.ledger.entries:
+            return
+        outstanding = self._outstanding()
+        if not (platform.plan.backfill or platform.pressure.number == 0 or platform.retention.presses(outstanding)):
+            return
+        wanted = round(platform.plan.profile.degradation.deferral.backfill_per_s * self._commit_interval_s())
+        resolved = stored = 0
+        for part in self._backfill.parts(outstanding, wanted, platform.clock.now_us()):
+            enriched = part.enriched(platform.references.table.step) if platform.pressure.level.enrich else part
+            self._pending.add_backfilled(enriched)
+            self._state.note_backfilled(part)
+            resolved, stored = resolved + part.resolved_trades, stored + len(part.rows)
+        if resolved:
+            LOG.info("backfill", extra={"resolved": resolved, "stored": stored, "outstanding": outstanding.count})
+
+    def submit_if_due(self, *, at_once: bool) -> None:
+        """Begin a commit when the interval has passed or enough rows are pending; at_once: whatever there is."""
+        committer, pending = self._platform.committer, self._pending
+        if committer.is_busy or pending.is_empty:
+            return
+        interval_s = max(self._commit_interval_s(), 2 * committer.typical_s())
+        full = pending.held >= self._platform.plan.profile.consumer.commit_rows
+        if committer.since_submit_s >= interval_s or full or at_once:
+            self._submit()
+
+    def collect(self, *, wait_s: float | None = 0.0) -> None:
+        """Take note of a commit that has finished; waits so long for one, None for ever.
+
+        Raises:
+            FencedError: another consumer reads the same partitions. LakeError, BrokerError: what the commit raised.
+        """
+        finished = self._platform.committer.collect(wait_s=wait_s)
+        if finished is not None:
+            self._note(finished)
+
+    def flush(self, within_s: float = math.inf, *, patient: bool = True) -> bool:
+        """Commit what was read; False when something was left because that takes longer than `within_s`.
+
+        patient: a commit that was begun is waited for, however long it takes.
+        """
+        clock, committer = self._platform.clock, self._platform.committer
+        deadline_s = clock.monotonic_s() + within_s
+        self.collect(wait_s=None if patient else within_s)
+        if committer.is_busy or self._pending.is_empty:
+            return not committer.is_busy
+        if clock.monotonic_s() + committer.expected_s(self._pending.rows) > deadline_s:
+            return False
+        self._submit()
+        self.collect(wait_s=None if patient else max(0.0, deadline_s - clock.monotonic_s()))
+        return not committer.is_busy
+
+    def save(self) -> None:
+        """Save what deduplication remembers, for whoever is assigned these partitions next."""
+        self._state.save()
+
+    def invalidate(self) -> None:
+        """What is remembered includes rows that were dropped, so another assignment is to be opened."""
+        self.is_stale = True
+
+    def release(self) -> None:
+        """Publish sequence state and free the memory, before another assignment takes as much."""
+        self.is_stale = True
+        self._state.release()
+
+    def close(self) -> None:
+        """Read no more, and publish what is left of sequence state. Its figures can still be read."""
+        self.is_stale = True
+        self._reader.close()
+        self._state.close()
+
+    def _submit(self) -> None:
+        pending, self._pending = self._pending, PendingCheckpoint(self._platform.topic, self._platform.epoch)
+        pending.seal(self._state, self._checkpoints)
+        self._platform.committer.submit(pending, whole=self.is_alone)
+
+    def _note(self, finished: Finished) -> None:
+        """Take note of a commit: checkpoints, state, totals, and the advisory offsets in Kafka's group."""
+        committed, platform = finished.committed, self._platform
+        platform.steps.add("commit", finished.seconds)
+        if committed.checkpoints.sequence_number < self._checkpoints.sequence_number:
+            raise rolled_back_error(committed.checkpoints.sequence_number, self._checkpoints.sequence_number)
+        self._checkpoints = committed.checkpoints
+        if committed.fenced:
+            self._note_fenced(committed)
+        ends = finished.checkpoint.publish(self._state, committed)
+        if committed.snapshot_id is not None:
+            backfilled = finished.checkpoint.backfilled_rows
+            platform.totals.add_commit(committed, backfilled, finished.seconds, platform.clock.now_us())
+        self.committed_offsets.update(ends)
+        self._reader.advise(ends)
+
+    def _note_fenced(self, committed: Committed) -> None:
+        """Others have committed a part of what was to be committed. In a group the assignment is opened again then."""
+        self._platform.totals.fenced += 1
+        if not self.is_alone:
+            self._pending = PendingCheckpoint(self._platform.topic, self._platform.epoch)
+            self.invalidate()
+            return
+        raise fenced_error(committed, self.committed_offsets, self._platform.topic)
+
+    def _commit_interval_s(self) -> float:
+        """The profile's, and no shorter than one table can take commits from so many consumers."""
+        interval_s = self._platform.plan.profile.consumer.commit_interval_s
+        # The others' assignments are about as large.
+        consumers = round(len(self.highs) / len(self.partitions)) if self.partitions else 1
+        return interval_s if self.is_alone else max(interval_s, TABLE_COMMIT_S * consumers)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is outstanding of the topic, by whichever consumer, as committed."""
+        return self._checkpoints.ledger.of(self._platform.topic)
+
+    def _outstanding(self) -> Ledger:
+        """The ledger entries of the assigned partitions; a number beyond the topic's count is taken modulo it."""
+        ledger = self.ledger
+        if self.is_alone or not ledger.entries:
             return ledger
         return Ledger(tuple(e for e in ledger.entries if e.partition % len(self.highs) in self.partitions))
 
-    def _is_outstanding(self, channel: int, gap: Gap) -> bool:
-        """Whether the ledger, as it is now, explains a gap of one of the tracker's channels."""
-        channels = self.tracker.channels
-        lane = (self._platform.topic, int(channels.partition[channel]))
-        symbol = channels.names[channel].rpartition(b"/")[2]
-        return is_deferred(self.outstanding(self.checkpoints).entries, lane, symbol, gap, self._platform.admission)
+    @property
+    def is_committed(self) -> bool:
+        """True if all that was read is committed."""
+        return self._pending.is_empty and not self._platform.committer.is_busy
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows of the pending checkpoint."""
+        return self._pending.rows
+
+    @property
+    def pending_held(self) -> int:
+        """Rows and dead letters of the pending checkpoint."""
+        return self._pending.held
+
+    @property
+    def restored_rows(self) -> int:
+        """Rows that were read from the table to know what is stored."""
+        return self._state.restored_rows
+
+    @property
+    def silence(self) -> Silence | None:
+        """Since when Kafka has not answered; None while it does."""
+        return self._reader.silence()
+
+    @property
+    def trouble(self) -> str:
+        """Why reading cannot go on although the log does; empty while it can."""
+        return self._reader.trouble
 
     def reached(self, goal: Mapping[int, int]) -> bool:
         """Whether all partitions are read up to a goal."""
-        return all(position >= goal[partition] for partition, position in self.reader.positions.items())
+        return all(position >= goal[partition] for partition, position in self._reader.positions.items())
 
-    def release(self) -> None:
-        """Publish what is left of sequence state, if that is quick: whoever follows goes on from it."""
-        self.state_sync.close()
+    def lag_trades(self) -> int | None:
+        """Trades not read yet, by the mean of a record; None while a watermark is unknown."""
+        records = self._reader.lag_records()
+        return None if records is None else round(records * self._platform.totals.trades_per_record)
 
-    def forget(self) -> None:
-        """Free the memory of what was seen, before another assignment takes as much; this one must not read on."""
-        self.deduplicator = HybridDeduplicator(Memory.empty(self._platform.chunks), self.suspects, self._platform.clock)
-        self.recovery = self._recovery()
+    def age_s(self) -> float | None:
+        """How far behind now this reads; None while unknown."""
+        return self._reader.age_at_position_s(critical=False)
 
-    def close(self) -> None:
-        """Read no more."""
-        self.reader.close()
-        self.suspects.close()
+    def dedup_statistics(self) -> dict[str, int]:
+        """As `HybridDeduplicator.statistics`."""
+        return self._state.dedup_statistics()
+
+    def sequence_counts(self) -> SequenceCounts:
+        """Gaps and order of the feed."""
+        return self._state.sequence_counts()
+
+    def state_status(self) -> StateSyncStatus:
+        """How the store of sequence state stands."""
+        return self._state.sync_status()
+
+    def count_on(self, before: "Assignment") -> None:
+        """Begin the sequence totals where the previous assignment of this consumer ended."""
+        self._state.count_on(before._state)
+
+    def counts(self) -> Counts:
+        """The counts of the balance, for this topic and epoch, as committed."""
+        key = (self._platform.topic, self._platform.epoch)
+        found = [known.counts for at, known in self._checkpoints.by_partition.items() if at[:2] == key]
+        return sum(found, Counts())
+
+    def snapshot(self) -> AssignmentSnapshot:
+        """The assignment as it stands."""
+        uncommitted = [found for found in (self._platform.committer.in_flight, self._pending) if found]
+        reader, highs, positions = self._reader, self._reader.high_watermarks(), self._reader.positions
+        partitions = [
+            PartitionStatus(p, positions[p], self.committed_offsets.get(p, positions[p]), high or 0)
+            for p, high in sorted(highs.items())
+        ]
+        behind = sum(max(0, part.high_watermark - part.committed) for part in partitions)
+        return AssignmentSnapshot(
+            sequence=self.sequence_counts(),
+            state=self.state_status(),
+            dedup=self.dedup_statistics(),
+            dedup_save_error=self._state.save_error,
+            table_sequence=self._checkpoints.sequence_number,
+            pending_rows=sum(found.rows for found in uncommitted),
+            oldest_ms=_earliest(found.oldest_ms for found in uncommitted),
+            oldest_critical_ms=_earliest(found.oldest_critical_ms for found in uncommitted),
+            lag_records=reader.lag_records(),
+            age_s=reader.age_at_position_s(critical=False),
+            critical_age_s=reader.age_at_position_s(critical=True),
+            partitions=partitions,
+            behind_records=None if None in highs.values() else behind,
+        )
+
+
+def _earliest(times_ms: Iterable[int | None]) -> int | None:
+    return min((ms for ms in times_ms if ms is not None), default=None)

@@ -1,4 +1,4 @@
-"""Reading the topic in two lanes: the partitions of CRITICAL symbols first, the others with what is left.
+"""Reading the topic in two priority lanes: the partitions of CRITICAL symbols first, the others with what is left.
 
 In one queue CRITICAL trades would wait behind every other that was prefetched before them.
 """
@@ -15,10 +15,10 @@ from k2ctl.kafka.watermarks import Silence, WatermarkFollower
 FIRST_WAIT_S: Final = 0.02
 NEXT_WAIT_S: Final = 0.005
 LANE_BYTES: Final = 64 << 20
-"""A lane's fetch ends behind this: a producer may turn from one trade to a record to a thousand at any time."""
+"""A lane's fetch ends behind this: records may turn from one trade to a thousand at any time."""
 
-REST_SHARE_UNDER_PRESSURE: Final = 0.1
-"""What the other lanes get of a batch at least when CRITICAL would fill it: they must be deferred, not forgotten."""
+REST_FRACTION_UNDER_PRESSURE: Final = 0.1
+"""The least that the other lane gets of a batch when CRITICAL would fill it: only trades that are read are deferred."""
 
 
 class PriorityReader:
@@ -62,7 +62,7 @@ class PriorityReader:
             self.oldest_critical_ms = fetched.oldest_ms if self._has_critical else None
             return fetched
         first = self._fetch_from(self._readers[0], records if critical_first else records // 2, per_call, 0.0)
-        least = round(records * REST_SHARE_UNDER_PRESSURE) if critical_first else records // 2
+        least = round(records * REST_FRACTION_UNDER_PRESSURE) if critical_first else records // 2
         self.oldest_critical_ms = first.oldest_ms
         wait_s = NEXT_WAIT_S if len(first) else FIRST_WAIT_S
         rest = self._fetch_from(self._readers[1], max(least, records - len(first)), per_call, wait_s)
@@ -87,7 +87,7 @@ class PriorityReader:
 
     @property
     def positions(self) -> dict[int, int]:
-        """The offset that each partition is read from next; also behind what the log holds beside records."""
+        """The offset that each partition is read from next; also behind log entries that are no records."""
         return {p: offset for reader in self._readers for p, offset in reader.positions.items()}
 
     def high_watermarks(self) -> dict[int, int | None]:
@@ -101,8 +101,8 @@ class PriorityReader:
     @property
     def trouble(self) -> str:
         """Why reading cannot go on though the log does; empty while it can."""
-        positions, held = self.positions, self._watermarks.held if self._watermarks else {}
-        stuck = {p: span for p, span in held.items() if positions.get(p, 0) >= span[0]}
+        positions, open_spans = self.positions, self._watermarks.held if self._watermarks else {}
+        stuck = {p: span for p, span in open_spans.items() if positions.get(p, 0) >= span[0]}
         return open_transaction(stuck) if stuck else ""
 
     def silence(self) -> Silence | None:

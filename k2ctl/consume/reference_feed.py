@@ -1,23 +1,84 @@
-"""Following the reference topic: the newest entry of each symbol, for enrichment and for a table of its own."""
+"""Step 5, enrichment: the newest reference data of each symbol, read from its topic, joined, and stored beside trades.
 
+Reference data is sector, tick size and lot size by symbol. It is small, and changes a few times a day.
+"""
+
+import logging
 from typing import Final
 
+import numpy as np
+
 from k2ctl.clock import Clock
-from k2ctl.consume.enrich import ReferenceTable
+from k2ctl.domain.rows import NOT_IN_REFERENCE, Rows
+from k2ctl.domain.texts import codes_of
+from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, first_line
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
-from k2ctl.kafka.reader import read_between
+from k2ctl.kafka.reader import Fetched, read_between
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import store_references
 from k2ctl.timing import Every
+
+LOG: Final = logging.getLogger("k2ctl.consume")
 
 EVERY_S: Final = 10.0
 LIMIT_RECORDS: Final = 1_000_000
 
 
+class ReferenceTable:
+    """The newest reference data of each symbol. Small: a venue has thousands of symbols, not millions."""
+
+    def __init__(self) -> None:
+        self._newest: dict[bytes, np.void] = {}
+        self._table = REFERENCE.empty(0)
+        self._position: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def update(self, fetched: Fetched) -> None:
+        """Take in records of the reference topic, oldest first; records that are not reference data are skipped."""
+        for value in fetched.values:
+            for entry in reference_entries(value):
+                self._newest[entry["symbol"]] = entry
+        if len(fetched):
+            self._table = np.array(list(self._newest.values()), REFERENCE.message)
+            self._position = {symbol: at for at, symbol in enumerate(self._newest)}
+
+    @property
+    def entries(self) -> np.ndarray:
+        """The newest entry of each symbol (dtype `REFERENCE.message`)."""
+        return self._table
+
+    def step(self, rows: Rows) -> Rows:
+        """The same rows, each pointing at its symbol's reference data."""
+        codes, symbols = codes_of(rows.trades["symbol"])
+        where = np.array([self._position.get(symbol, NOT_IN_REFERENCE) for symbol in symbols.tolist()], np.int32)
+        return Rows(
+            rows.topic,
+            rows.epoch,
+            rows.trades,
+            rows.partition,
+            rows.offset,
+            rows.index,
+            where[codes] if len(rows) else rows.reference,
+            self._table,
+        )
+
+
+def reference_entries(value: bytes) -> np.ndarray:
+    """The entries (dtype `REFERENCE.message`) of a record; none where it is not reference data."""
+    size = REFERENCE.message.itemsize
+    if not value or len(value) % size:
+        return REFERENCE.empty(0)
+    entries = np.frombuffer(value, REFERENCE.message)
+    ours = (entries["template_id"] == REFERENCE.header[1]) & (entries["schema_id"] == REFERENCE.header[2])
+    return np.asarray(entries[ours])
+
+
 class ReferenceFeed:
-    """Reads what is new on the reference topic every few seconds; it is small, and changes a few times a day."""
+    """Reads what is new on the reference topic every few seconds."""
 
     def __init__(self, endpoints: Endpoints, topic: str, lake: Lake, clock: Clock) -> None:
         self._endpoints = endpoints
@@ -38,8 +99,10 @@ class ReferenceFeed:
                 marks = admin.watermarks(self._topic)
             unread = {partition: self._unread(partition, mark) for partition, mark in marks.items()}
             fetched, reached, _ = read_between(self._endpoints, self._topic, unread, 5.0, LIMIT_RECORDS)
-        except BrokerError:
-            return  # what is known serves on; a Kafka that stays away shows as an unknown lag
+        except BrokerError as error:
+            # The known entries serve on; a Kafka that stays away shows as an unknown lag.
+            LOG.warning("reference data is not refreshed: %s", first_line(error))
+            return
         self._read_to = reached
         if len(fetched):
             self.table.update(fetched)
@@ -48,6 +111,6 @@ class ReferenceFeed:
             self._unstored = not store_references(self._lake, self.table.entries, self._clock.now_us())
 
     def _unread(self, partition: int, mark: Watermarks) -> tuple[int, int]:
-        """What a partition holds that was not read; past the end of a topic that was made anew, all of it."""
+        """The unread offsets of a partition; all of them where the topic was recreated and ends earlier."""
         read_to = self._read_to.get(partition, 0)
         return mark.low if read_to > mark.high else max(read_to, mark.low), mark.high

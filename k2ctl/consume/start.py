@@ -1,7 +1,9 @@
-"""Where a consumer begins: the table decides, Kafka is only asked whether it can still deliver."""
+"""Where a consumer begins: the table decides; Kafka is only asked whether it still has the log."""
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Checkpoints, TopicPartition
 from k2ctl.endpoints import Endpoints
@@ -10,15 +12,20 @@ from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.lake.writer import TableWriter
 
+LOG: Final = logging.getLogger("k2ctl.consume")
+
 
 @dataclass(frozen=True)
 class StartPosition:
-    """The topic's epoch; the epochs that are gone; the records of those that were never read, as far as is known."""
+    """The topic's epoch, and what became of older ones."""
 
     epoch: str
     retired: tuple[str, ...] = ()
+    """Epochs that are gone with their Kafka."""
     lost: int = 0
+    """Records of those that were never read, as far as is known."""
     lost_known: bool = True
+    """False if an epoch is gone whose end nobody wrote down."""
 
     @property
     def lost_text(self) -> str:
@@ -28,10 +35,10 @@ class StartPosition:
         return f"{self.lost:,} records of it were unread and are lost"
 
 
-def settle_epochs(
+def retire_past_epochs(
     endpoints: Endpoints, admin: BrokerAdmin, writer: TableWriter, checkpoints: Checkpoints, topic: str, *, rebase: bool
 ) -> StartPosition:
-    """Find the topic's epoch, and close the balance of one that is gone.
+    """Find the topic's epoch, and retire those that are gone: their balance is closed.
 
     On the embedded engine every start is a new Kafka, so older epochs are retired without asking. Elsewhere that
     is the operator's decision (`--rebase`): a Kafka that was wiped may be a mistake that can be undone.
@@ -45,11 +52,12 @@ def settle_epochs(
         others |= {epoch}
     if others and not (rebase or endpoints.engine == "embedded"):
         raise BrokerError(
-            f"The table was filled from another {topic} than this Kafka has: it was wiped or made anew.",
-            "If what it held unread may be given up: k2ctl consume --rebase",
+            f"The table was filled from another {topic} than this Kafka has: it was wiped or recreated.",
+            "If its unread records may be counted as lost: k2ctl consume --rebase",
         )
     unread = {old: unread_at_end(checkpoints, topic, old) for old in sorted(others)}
     for old, records in unread.items():
+        LOG.warning("epoch %s of %s is gone; unread records: %s", old, topic, "unknown" if records is None else records)
         writer.retire(topic, old, records or 0)
     known = [records for records in unread.values() if records is not None]
     return StartPosition(epoch, tuple(unread), sum(known), len(known) == len(unread))
@@ -59,14 +67,14 @@ def _beyond_the_log(checkpoints: Checkpoints, admin: BrokerAdmin, topic: str, ep
     """Whether a partition ends before the table's offset: the same topic, but not the log that was read."""
     marks = admin.watermarks(topic)
     return any(
-        checkpoint.next_offset > marks[lane.partition].high
-        for lane, checkpoint in checkpoints.by_partition.items()
-        if lane[:2] == (topic, epoch) and lane.partition in marks
+        checkpoint.next_offset > marks[at.partition].high
+        for at, checkpoint in checkpoints.by_partition.items()
+        if at[:2] == (topic, epoch) and at.partition in marks
     )
 
 
 def _left_behind(checkpoints: Checkpoints, topic: str) -> set[str]:
-    """Epochs of the embedded engine that held records of the topic and were stopped before anybody committed any."""
+    """Epochs of the embedded engine that had records of the topic and were stopped before any was committed."""
     return {
         epoch
         for epoch, marks in past_epochs().items()
@@ -76,15 +84,13 @@ def _left_behind(checkpoints: Checkpoints, topic: str) -> set[str]:
 
 
 def unread_at_end(checkpoints: Checkpoints, topic: str, epoch: str) -> int | None:
-    """Records of a past epoch that were never committed; None when nobody wrote down how far it had come."""
+    """Records of a past epoch that were never committed; None when its end offsets were not written down."""
     marks = past_epochs().get(epoch)
     if marks is None:
         return None
     ends = marks.get(topic, {})
     by_partition = {
-        lane.partition: checkpoint
-        for lane, checkpoint in checkpoints.by_partition.items()
-        if lane[:2] == (topic, epoch)
+        at.partition: checkpoint for at, checkpoint in checkpoints.by_partition.items() if at[:2] == (topic, epoch)
     }
     return sum(max(0, end - (by_partition[p].next_offset if p in by_partition else 0)) for p, end in ends.items())
 

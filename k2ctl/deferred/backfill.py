@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.dedup.deduplicator import HybridDeduplicator
 from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.spill_files import decode_spill
 from k2ctl.domain.checkpoint import Counts, TopicPartition
@@ -52,28 +51,34 @@ class Backfilled:
     records: int = 0
     """Records that were read from Kafka for it."""
 
+    @property
+    def resolved_trades(self) -> int:
+        """Trades that are no longer outstanding, stored or not."""
+        return sum(entry.count - (left.count if left else 0) for entry, left in self.resolved)
+
     def enriched(self, step: Callable[[Rows], Rows]) -> "Backfilled":
         """The same with reference data joined."""
         return replace(self, rows=step(self.rows))
 
 
 class Backfill:
-    """Resolves the ledger of one topic piece by piece, on the consumer's thread and with its deduplicator."""
+    """Resolves the ledger of one topic piece by piece, on the consumer's thread and with its deduplication."""
 
     def __init__(
         self,
         endpoints: Endpoints,
         lake: Lake,
         admission: Admission,
-        deduplicator: HybridDeduplicator,
+        remember: Callable[[Rows], Rows],
         epoch: str,
         wire_format: WireFormat,
     ) -> None:
+        """remember: takes in rows for deduplication; returns those that are not stored yet."""
         self._endpoints = endpoints
         self._lake = lake
         self._folder = SideFolder(lake.table())
         self._admission = admission
-        self._deduplicator = deduplicator
+        self._remember = remember
         self._epoch = epoch
         self._wire_format = wire_format
         self._refused_since_us: int | None = None
@@ -203,7 +208,7 @@ class Backfill:
 
     def _resolved(self, rows: Rows, parts_read: list["_PartRead"]) -> Backfilled:
         """Keep the rows that are no duplicates, and balance the counts of each entry."""
-        stored = self._deduplicator.remember(rows)
+        stored = self._remember(rows)
         counts: dict[TopicPartition, Counts] = {}
         resolved = []
         for part in parts_read:

@@ -43,7 +43,7 @@ def decode_batch(
         DeadLetter(int(fetched.partition[at]), int(fetched.offset[at]), None, reason, fetched.values[at])
         for at, reason in decoded.broken
     ]
-    tally.add("undecodable", np.array([letter.partition for letter in dead_letters], np.int32))
+    tally.add("undecodable", np.array([one.partition for one in dead_letters], np.int32))
     rows = Rows.of(topic, epoch, decoded.trades, partition, offset, decoded.index)
     bad = invalid(decoded.trades, now_us)
     if checked_us is not None and any(AHEAD in reason for reason in bad.values()):

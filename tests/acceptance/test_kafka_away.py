@@ -77,7 +77,7 @@ def test_a_catalog_that_is_put_back_under_a_consumer_is_called_that(own_stack: E
         nonlocal step
         stored = consumer.totals.stored
         if step == 0 and stored == 50:
-            consumer._collect(wait_s=None)
+            consumer.assignment.collect(wait_s=None)
             with closing(sqlite3.connect(catalog)) as now, closing(sqlite3.connect(backup)) as then:
                 now.backup(then)
             produce_trades(own_stack, topic, make_trades(50, 50))

@@ -1,13 +1,15 @@
 """How much goes through the steps together, whatever a record holds."""
 
 import threading
+from typing import Any
 
 import pytest
 
 from k2ctl.consume import priority_lanes as lanes
-from k2ctl.consume.consumer import BATCH_TRADES, Consumer
+from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.priority_lanes import PriorityReader
+from k2ctl.consume.processing import BATCH_TRADES, BatchProcessor
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
@@ -31,14 +33,14 @@ def test_a_backlog_of_full_records_is_cleaned_in_small_batches_from_the_first_on
     produce_trades(endpoints, topic_of(endpoints, exchange), trades, frame=300)
     consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
     sizes: list[int] = []
-    clean = consumer._clean
+    process = BatchProcessor.process
 
-    def noted(fetched: Fetched, spans: dict[int, tuple[int, int]]) -> None:
+    def noted(processor: BatchProcessor, fetched: Fetched, *of: Any) -> None:
         before = consumer.totals.trades
-        clean(fetched, spans)
+        process(processor, fetched, *of)
         sizes.append(consumer.totals.trades - before)
 
-    monkeypatch.setattr(consumer, "_clean", noted)
+    monkeypatch.setattr(BatchProcessor, "process", noted)
     assert consumer.run(threading.Event()).stored == len(trades)
     assert max(sizes) <= 1.1 * BATCH_TRADES
 

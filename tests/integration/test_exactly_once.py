@@ -174,7 +174,7 @@ def test_dead_letters_that_kafka_is_slow_to_take_are_not_heaped_up(
         update={"consumer": profile.consumer.model_copy(update={"pending_limit_rows": 1000, "commit_rows": 500})}
     )
     produce_values(endpoints, topic, [(number % PARTITIONS, b"not a trade") for number in range(10_000)])
-    monkeypatch.setattr("k2ctl.consume.consumer.BATCH_TRADES", 200)
+    monkeypatch.setattr("k2ctl.consume.processing.BATCH_TRADES", 200)
     taken, publish, held = threading.Event(), DeadLetters.publish, [0]
 
     def slow(letters: DeadLetters, batch: list[DeadLetter]) -> None:
@@ -185,7 +185,7 @@ def test_dead_letters_that_kafka_is_slow_to_take_are_not_heaped_up(
     consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
 
     def look() -> None:
-        held.append(len(consumer.assignment.pending.dead_letters))
+        held.append(consumer.assignment.pending_held)
         if len(held) > 200:
             taken.set()
 
@@ -255,7 +255,7 @@ def test_offsets_that_retention_deleted_unread_are_counted_as_lost(
     consumer.run(threading.Event())
     counts = consumer.counts()
     assert (counts.seen, counts.lost, counts.stored, counts.balanced) == (840, 50, 790, True)
-    assert consumer.assignment.tracker.counts().missing_trades == 50
+    assert consumer.assignment.sequence_counts().missing_trades == 50
 
 
 def test_a_kafka_that_was_wiped_is_recognised(platform: tuple[Endpoints, Profile, str]) -> None:

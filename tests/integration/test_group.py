@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from k2ctl.consume import assignments as assignments
 from k2ctl.consume.assignment import Assignment
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
@@ -236,17 +235,18 @@ def test_what_a_share_remembers_is_gone_before_the_next_one_is_opened(
     consumer, stop = Consumer(endpoints, ConsumerPlan(profile, group=True, consumer_id="one")), threading.Event()
     remembered: list[weakref.ref[HybridDeduplicator]] = []
     left: list[bool] = []
+    open_assignment = Assignment.open
 
     def opened(*of: Any) -> Assignment:
         left.append(remembered[-1]() is not None)
-        return Assignment(*of)
+        return open_assignment(*of)
 
     def on_tick() -> None:
         assert time.monotonic() < limit_s
         if consumer.assignments.is_current and not left:
-            remembered.append(weakref.ref(consumer.assignment.deduplicator))
-            monkeypatch.setattr(assignments, "Assignment", opened)
-            consumer.assignments.invalidate()
+            remembered.append(weakref.ref(consumer.assignment._state.deduplicator))
+            monkeypatch.setattr(Assignment, "open", opened)
+            consumer.assignment.invalidate()
         elif consumer.assignments.is_current:
             stop.set()
 

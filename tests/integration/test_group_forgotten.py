@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from k2ctl.consume import assignments as assignments
+from k2ctl.consume import assignment_manager as assignments
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.endpoints import Endpoints
@@ -46,7 +46,7 @@ def test_a_member_without_an_answer_joins_again_and_reads_on(
     monkeypatch.setattr(assignments, "join_within_s", lambda _: 0.5 if len(joined) == 1 else 60.0)
     produce_trades(endpoints, topic, make_trades(200))
     consumer = Consumer(endpoints, ConsumerPlan(profile, group=True, named=named, consumer_id="one"))
-    assert "its group has given it no partitions" in consumer.waiting
+    assert "its group has assigned it no partitions" in consumer.waiting
     stop, waiting = threading.Event(), list[str]()
 
     def stop_when_stored() -> None:

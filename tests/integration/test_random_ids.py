@@ -100,8 +100,8 @@ def test_a_restart_loads_what_was_saved_and_knows_every_copy(platform: tuple[End
     finish(endpoints, profile)
     produce_trades(endpoints, topic, trades)
     again = finish(endpoints, profile)
-    assert again.assignment.remembered == 0, "nothing was stored since, so nothing is read from the table"
-    assert again.assignment.deduplicator.statistics()["stored"] == 1000
+    assert again.assignment.restored_rows == 0, "nothing was stored since, so nothing is read from the table"
+    assert again.assignment.dedup_statistics()["stored"] == 1000
     assert stored_ids(endpoints) == ids_of(trades)
 
 
@@ -118,5 +118,5 @@ def test_damaged_state_is_made_again_from_the_table(platform: tuple[Endpoints, P
         folder.delete([index.chunks[0].file])
     produce_trades(endpoints, topic, trades)
     again = finish(endpoints, profile)
-    assert again.assignment.remembered > 900
+    assert again.assignment.restored_rows > 900
     assert stored_ids(endpoints) == ids_of(trades)

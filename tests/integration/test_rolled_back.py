@@ -217,7 +217,7 @@ def test_a_consumer_that_slept_through_the_rollback_hides_no_trade(
     stop = threading.Event()
 
     def stop_when_stored() -> None:
-        if sleeper.totals.stored >= 300 and not sleeper.committer.busy:
+        if sleeper.totals.stored >= 300 and sleeper.assignment.is_committed:
             roll_back(endpoints, older)
             assert run(capsys, "lake", "accept-rollback", "--yes")[0] == ExitCode.OK
             stop.set()

@@ -179,10 +179,10 @@ def test_a_consumer_says_which_open_transaction_keeps_its_lag(
     await_ends(endpoints, topic, 101)
     leave_a_transaction_open(endpoints, topic)
     deadline_s = time.monotonic() + WITHIN_S
-    while "open transaction" not in running.assignment.reader.trouble:
+    while "open transaction" not in running.assignment.trouble:
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
-    assert "readable to 101, ends at 102" in running.assignment.reader.trouble
+    assert "readable to 101, ends at 102" in running.assignment.trouble
 
 
 @pytest.fixture
@@ -223,5 +223,5 @@ def test_each_commit_begins_where_the_last_ended_though_a_mark_lies_between(
     while set(running.assignment.committed_offsets.values()) != {rounds * 21}:
         assert time.monotonic() < deadline_s, running.assignment.committed_offsets
         time.sleep(0.01)
-    assert running.lag_trades() == 0
+    assert running.assignment.lag_trades() == 0
     assert_all_is_told(running, trades, rounds * 21)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from k2ctl.checks.verify.slots import DEAD, DEFERRED, IN_LAKE, IN_TAIL, NOWHERE
-from k2ctl.consume.enrich import reference_entries
+from k2ctl.consume.reference_feed import reference_entries
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.topics import WireFormat, dead_letter_topic, reference_topic_of

@@ -1,1 +1,1 @@
-"""Step 2: what presses, the level that it asks for, and what the level does with each trade."""
+"""Step 2: the pressure on a consumer, the level that it asks for, and when a better level may be entered again."""

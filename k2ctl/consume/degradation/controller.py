@@ -4,31 +4,33 @@ Worse at once, any number of levels; better one level at a time, and only when t
 level's trigger and the cooldown has passed. Design, section 5.
 """
 
+import logging
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from k2ctl.clock import Clock
 from k2ctl.domain.status_parts import Transition
 from k2ctl.profiles.model import Degradation, Level
 from k2ctl.timing import SlidingWindow
 
+LOG: Final = logging.getLogger("k2ctl.consume")
+
 
 @dataclass(frozen=True)
 class PressureSignals:
-    """What the level follows. None means unknown: it never improves the level.
-
-    lag_trades: trades not yet admitted, the minimum over the window. memory: share of this process's limit.
-    lag_seconds: how far behind now the consumer reads; it counts where a level names a threshold for it.
-    slope: trades per second by which the lag grows; told with a reason, no threshold. trouble: why rows cannot be put
-    aside on disk, if so.
-    """
+    """What the level follows. None means unknown: it never improves the level."""
 
     lag_trades: int | None
+    """Trades not yet admitted, the minimum over the window."""
     memory: float | None
+    """The fraction of this process's limit in use."""
     lag_seconds: float | None = 0.0
+    """How far behind now the consumer reads; it counts where a level names a threshold for it."""
     slope: float = 0.0
+    """Trades per second by which the lag grows; shown with the reason, without a threshold of its own."""
     trouble: str = ""
+    """Why rows cannot be spilled; empty while they can."""
 
 
 class LagWindow:
@@ -39,12 +41,12 @@ class LagWindow:
 
     def add(self, lag_trades: int) -> int | None:
         """Note a sample; returns the window's minimum, or None while the window is not filled yet."""
-        self._window.add(lag_trades, replaces=lambda sample: sample >= lag_trades)
+        self._window.add(lag_trades, replaces=lambda kept: kept >= lag_trades)
         return self._window.oldest if self._window.is_filled else None
 
 
 class Controller:
-    """Holds the level. Pure but for the clock it is given."""
+    """Owns the level. Pure but for the clock it is given."""
 
     def __init__(self, policy: Degradation, clock: Clock, lag_divisor: int = 1) -> None:
         self._policy = policy
@@ -90,7 +92,7 @@ class Controller:
         return max(0.0, self._changed_s + self._policy.cooldown_s - self._clock.monotonic_s())
 
     def update(self, signals: PressureSignals) -> Level:
-        """Follow the signals; returns the level that holds from now on."""
+        """Follow the signals; returns the level from now on."""
         demanded, reason = self._demanded(signals)
         if demanded > self._current:
             self._change(demanded, reason)
@@ -138,8 +140,9 @@ class Controller:
         )
 
     def _change(self, number: int, reason: str) -> None:
-        before = self.level.name
+        before, worse = self.level.name, number > self._current
         self._current = number
+        LOG.log(logging.WARNING if worse else logging.INFO, "level %s → %s: %s", before, self.level.name, reason)
         self._changed_s = self._clock.monotonic_s()
         self.transitions_total[f"{before}>{self.level.name}"] += 1
         self.transitions.append(Transition(self._clock.now_us(), before, self.level.name, reason))

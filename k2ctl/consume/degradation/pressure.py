@@ -1,4 +1,4 @@
-"""What presses on a consumer: its lag, its memory, its disk; and a budget, for pressure on purpose."""
+"""Pressure on a consumer: its memory, how fast its lag grows, and a budget for pressure on purpose."""
 
 import ctypes
 import sys
@@ -20,10 +20,10 @@ RELEASE_EVERY_S: Final = 2.0
 
 
 class MemoryGauge:
-    """Resident memory of this process, as a share of what it may take.
+    """Resident memory of this process, as a fraction of its limit.
 
-    What the state of deduplication is planned to take is left out on both sides: it is there by intent, and putting
-    trades aside would not free it.
+    The planned memory of deduplication is left out on both sides: it is there by intent, and deferring trades would not
+    free it.
     """
 
     def __init__(self, limit_mb: int, clock: Clock) -> None:
@@ -36,18 +36,18 @@ class MemoryGauge:
         """Resident memory now."""
         return int(self._process.memory_info().rss)
 
-    def share(self, state_bytes: int, planned_bytes: int = 0) -> float:
-        """Resident memory by its limit; freed pools are backfilled to the system before it counts as pressure.
+    def used_fraction(self, state_bytes: int, planned_bytes: int = 0) -> float:
+        """Resident memory by its limit; freed pools are returned to the system before it counts as pressure.
 
-        state_bytes: what planned state takes now. planned_bytes: what it may come to, and nobody else may have.
+        state_bytes: memory that planned state takes now. planned_bytes: what it may grow to, reserved for it.
         """
-        share = self._share(state_bytes, planned_bytes)
-        if share >= RELEASE_AT and self._release.due():
+        used = self._used_fraction(state_bytes, planned_bytes)
+        if used >= RELEASE_AT and self._release.due():
             release_freed()
-            share = self._share(state_bytes, planned_bytes)
-        return share
+            used = self._used_fraction(state_bytes, planned_bytes)
+        return used
 
-    def _share(self, state_bytes: int, planned_bytes: int) -> float:
+    def _used_fraction(self, state_bytes: int, planned_bytes: int) -> float:
         room = max(1, self.limit_bytes - max(state_bytes, planned_bytes))
         return max(0.0, (self.resident_bytes() - state_bytes) / room)
 
@@ -61,14 +61,14 @@ class Slope:
 
     def add(self, value: float) -> float:
         """Note a value; returns the change per second over the window, 0 in the first second."""
-        self._window.add(value)
-        span_s = self._window.span_s
-        self.value = rate(self._window.oldest, value, span_s) if span_s >= 1.0 else 0.0
+        window = self._window
+        window.add(value)
+        self.value = rate(window.oldest, value, window.span_s) if window.span_s >= 1.0 else 0.0
         return self.value
 
 
 class Budget:
-    """A cap on processed trades per second, to show a machine under pressure. Deferring  costs nothing."""
+    """A cap on processed trades per second, to show a machine under pressure. Deferring costs nothing."""
 
     def __init__(self, per_s: float | None, clock: Clock) -> None:
         self.per_s = per_s
@@ -88,7 +88,7 @@ class Budget:
 
 
 def release_freed() -> None:
-    """Give freed memory back to the system. glibc keeps it per thread: 900 MB of it after a drain, measured."""
+    """Return freed memory to the system. glibc keeps it per thread: 900 MB of it after a drain, measured."""
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -102,4 +102,4 @@ def _cgroup_limit() -> int:
         text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         return int(text)
     except (OSError, ValueError):
-        return 1 << 62
+        return 1 << 62  # no control group, or "max"

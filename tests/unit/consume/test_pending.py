@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from k2ctl.consume.pending import Pending
+from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.kafka.reader import Fetched, Hole
 
@@ -27,7 +27,7 @@ def fetched(*offsets: int) -> Fetched:
 def test_a_commit_covers_what_was_read_and_the_hole(
     offsets: tuple[int, ...], hole: Hole, end: int, span: tuple[int, int] | None
 ) -> None:
-    pending = Pending("t", "e")
+    pending = PendingCheckpoint("t", "e")
     spans = pending.note_read(fetched(*offsets), {0: 10}, {0: end}, [hole], None)
     assert (pending.start, pending.end) == ({0: 10}, {0: end})
     assert spans == ({0: span} if span else {})
@@ -40,7 +40,7 @@ def test_a_commit_covers_what_was_read_and_the_hole(
 
 def test_offsets_that_never_come_are_passed_and_are_no_trades() -> None:
     """Transactions end with a mark; what was aborted or compacted is not delivered either."""
-    pending = Pending("t", "e")
+    pending = PendingCheckpoint("t", "e")
     assert pending.note_read(fetched(10, 11), {0: 10, 1: 5}, {0: 12, 1: 5}, [], None) == {0: (10, 12)}
     assert pending.note_read(fetched(), {0: 12, 1: 5}, {0: 13, 1: 9}, [], None) == {0: (12, 13), 1: (5, 9)}
     assert pending.note_read(fetched(15), {0: 13, 1: 9}, {0: 16, 1: 9}, [], None) == {0: (13, 16)}

@@ -25,7 +25,7 @@ def test_one_that_should_speak_by_now_is_silent_and_shows_the_end_of_its_log(hom
     assert (found.state, found.why) == ("silent", "it waits for its disk")
 
 
-@pytest.mark.parametrize("waiting", ["", "its group has given it no partitions for 90 s"])
+@pytest.mark.parametrize("waiting", ["", "its group has assigned it no partitions for 90 s"])
 def test_one_that_speaks_says_what_it_waits_for(waiting: str) -> None:
     said = {"level": "NORMAL", "partitions": [], "lag_trades": 0, "rate_in": 0.0, "waiting": waiting}
     assert _speaking(started(100), said).why == waiting

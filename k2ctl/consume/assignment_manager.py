@@ -1,0 +1,153 @@
+"""Assigns and revokes: opens the partitions that the group gives this consumer, and closes those it takes away.
+
+A consumer outside a group has one assignment, of all partitions. In a group, a rebalance goes like this:
+
+1. Before partitions are revoked, what was read of them is committed, if that is quick; else it is dropped.
+2. Nothing is read until the group has assigned partitions again. The same ones, with nothing dropped, are read on.
+3. Otherwise the commit under way is waited for, and the new assignment opened from the table as it stands then.
+
+A partly fenced commit does the same: what is remembered includes dropped rows, so the assignment is opened again.
+"""
+
+import logging
+from typing import Final
+
+from k2ctl.consume.assignment import Assignment
+from k2ctl.consume.platform import Platform
+from k2ctl.errors import BrokerError, LakeUnanswered, first_line
+from k2ctl.kafka.clients import session_timeout_s
+from k2ctl.kafka.group import GroupMember, join_within_s
+
+LOG: Final = logging.getLogger("k2ctl.consume")
+
+REVOKE_FRACTION: Final = 0.6
+"""Of the session: what a commit may take while others wait for the partitions."""
+
+OPEN_WITHIN_S: Final = 60.0
+"""How long an assignment is tried to be opened while Kafka or the table is away; as long as a commit is."""
+
+
+class AssignmentManager:
+    """Owns the assignment. Everything happens on the consumer's thread, in `follow`."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._still_since_s = platform.clock.monotonic_s()
+        self._failing_since_s: float | None = None
+        self._was_current = False
+        self._trouble = ""
+        # Assignments opened since the start, beside the first.
+        self.opened = 0
+        # How long nothing was read before the last one was opened.
+        self.still_s = 0.0
+        plan = platform.plan
+        self.assignment = Assignment.open(platform, () if plan.group else None)
+        self._unassigned_since_s = platform.clock.monotonic_s()
+        self._member: GroupMember | None = self._join() if plan.group else None
+
+    def _join(self) -> GroupMember:
+        platform, plan = self._platform, self._platform.plan
+        group = f"k2ctl.{platform.topic}.{platform.table_id}"
+        name = plan.consumer_id if plan.named else ""
+        self._unassigned_since_s = platform.clock.monotonic_s()
+        LOG.info("joining group %s%s", group, f" as {name}" if name else "")
+        return GroupMember(platform.endpoints, platform.topic, group, name, self._revoke)
+
+    @property
+    def waiting(self) -> str:
+        """Why this consumer reads nothing; empty while it may read."""
+        if self.is_current:
+            return ""
+        if self._trouble:
+            return f"its partitions cannot be opened: {self._trouble}"
+        waited_s = self._platform.clock.monotonic_s() - self._unassigned_since_s
+        return f"its group has assigned it no partitions for {waited_s:.0f} s"
+
+    @property
+    def is_current(self) -> bool:
+        """True if the assignment may be read and committed."""
+        group, assignment = self._member, self.assignment
+        return not assignment.is_stale and (
+            group is None or (group.settled and group.partitions == assignment.partitions)
+        )
+
+    def follow(self) -> None:
+        """Take part in the group, and open another assignment where it is due.
+
+        Raises:
+            FencedError: another consumer has come under this one's name. BrokerError, LakeError: no assignment can be
+            opened.
+        """
+        if self._member is None:
+            return
+        self._member.poll()
+        self._join_again_if_forgotten()
+        is_current = self.is_current
+        if self._was_current and not is_current:
+            self._still_since_s = self._platform.clock.monotonic_s()
+        self._was_current = is_current
+        if not is_current and self._member.settled:
+            self._open(self._member)
+
+    def _join_again_if_forgotten(self) -> None:
+        """A broker that had no time to answer forgets who joins, and the member would wait for ever."""
+        group, clock = self._member, self._platform.clock
+        if group is None or group.settled:
+            self._unassigned_since_s = clock.monotonic_s()
+        elif clock.monotonic_s() - self._unassigned_since_s >= join_within_s(self._platform.endpoints):
+            LOG.warning("%s: joins again", self.waiting)
+            group.close()
+            self._member = self._join()
+
+    def _open(self, member: GroupMember) -> None:
+        """Close the assignment and open the next; tried again at the next call while Kafka or the table is away."""
+        clock, before = self._platform.clock, self.assignment
+        before.collect(wait_s=None)
+        # Each may take all of the plan's memory, so the one is freed before the other is opened.
+        before.release()
+        try:
+            opened = Assignment.open(self._platform, member.partitions)
+        except (BrokerError, LakeUnanswered) as error:
+            if self._note_failure(error) > OPEN_WITHIN_S:
+                raise
+            return
+        self._failing_since_s, self._trouble = None, ""
+        opened.count_on(before)
+        self.assignment, self._was_current = opened, True
+        before.close()
+        self.opened += 1
+        self.still_s = clock.monotonic_s() - self._still_since_s
+        LOG.info("reads on", extra={"partitions": sorted(opened.partitions), "stood_still_s": round(self.still_s, 3)})
+
+    def _note_failure(self, error: BrokerError | LakeUnanswered) -> float:
+        """Returns for how many seconds opening has failed."""
+        now_s, said = self._platform.clock.monotonic_s(), first_line(error)
+        if said != self._trouble:
+            LOG.warning("the assigned partitions cannot be opened yet: %s", said)
+        self._trouble = said
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+        return now_s - self._failing_since_s
+
+    def _revoke(self) -> None:
+        """The group is about to take the partitions away: commit what is in hand, or drop it."""
+        if not self.is_current:
+            return
+        assignment = self.assignment
+        self._still_since_s, self._was_current = self._platform.clock.monotonic_s(), False
+        is_flushed = assignment.flush(REVOKE_FRACTION * session_timeout_s(self._platform.endpoints), patient=False)
+        if is_flushed and not assignment.is_stale:
+            # Whoever takes over needs then read no rows of ours from the table.
+            assignment.save()
+            LOG.info("partitions %s revoked; what was read is committed", sorted(assignment.partitions))
+        else:
+            assignment.invalidate()
+            LOG.warning(
+                "partitions %s revoked; what was read and not committed is dropped", sorted(assignment.partitions)
+            )
+
+    def close(self) -> None:
+        """Leave the group, then close the assignment."""
+        if self._member is not None:
+            self._member.close()
+        self.assignment.close()
