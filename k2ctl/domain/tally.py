@@ -28,7 +28,3 @@ class Tally:
         if partition >= len(self._counts):
             return Counts()
         return Counts(*self._counts[partition].tolist())
-
-    def total(self) -> Counts:
-        """The counts of all partitions together."""
-        return Counts(*self._counts.sum(axis=0).tolist())

@@ -318,10 +318,13 @@ def consume_and_die(endpoints: Endpoints, profile: Profile, point: str, call: in
 
 
 def kill_at_points(
-    endpoints: Endpoints, profile: Profile, kills: list[tuple[str, int, float]], patience_s: float = 8.0
+    endpoints: Endpoints, profile: Profile, kills: list[tuple[str, int, float]], patience_s: float = 20.0
 ) -> None:
-    """Consumers that die at (point, passage, budget), one after the other, each with some more to do."""
-    fed = [backlog(endpoints, profile, 40_000)]
+    """Consumers that die at (point, passage, budget), one after the other, each with some more to do.
+
+    At least half of them have to come by their point.
+    """
+    missed, fed = [], [backlog(endpoints, profile, 40_000)]
     for point, call, budget in kills:
         fed.append(backlog(endpoints, profile, 6_000))
         arguments = (endpoints, profile, point, call, budget)
@@ -329,9 +332,11 @@ def kill_at_points(
         process.start()
         process.join(patience_s)
         if process.is_alive():
+            missed.append(point)
             process.kill()
             process.join()
         assert process.exitcode == -signal.SIGKILL, f"{point}: exit {process.exitcode}"
+    assert 2 * len(missed) <= len(kills), f"not met: {missed}"
     run_until(endpoints, profile, settled, budget=None)
     assert_all_stored_once(endpoints, np.concatenate(fed))
 
@@ -339,7 +344,7 @@ def kill_at_points(
 def test_killed_while_putting_aside_and_giving_back(embedded_stack: Endpoints, home: Path, exchange: str) -> None:
     endpoints, profile = one_platform(embedded_stack, home, exchange)
     points = ["after a spill file", "before a commit", "having read a part of the ledger"]
-    kill_at_points(endpoints, profile, [(point, 1, 20_000.0) for point in points])
+    kill_at_points(endpoints, profile, [(point, 1, 8_000.0) for point in points])
 
 
 @pytest.mark.slow

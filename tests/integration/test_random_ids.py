@@ -5,7 +5,6 @@ so that consumers start from it.
 """
 
 import multiprocessing
-import os
 import random
 import signal
 import threading
@@ -26,6 +25,7 @@ from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.dedup_files import DedupFolder
 from k2ctl.profiles import Profile
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, quick_profile, stored_ids
+from tests.support.consumers import has_uncommitted, killed_having_read
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["k2ctl.consume.consumer", "tests.made_trades"])
@@ -75,7 +75,7 @@ def finish(endpoints: Endpoints, profile: Profile) -> Consumer:
 def test_random_ids_sent_again_are_stored_once_through_kills(platform: tuple[Endpoints, Profile, str]) -> None:
     endpoints, profile, topic = platform
     rng, fed = random.Random(4), np.zeros(0)
-    sent = 0
+    sent = before_last_commit = 0
     for round_number in range(5):
         trades = random_trades(rng, 600, 600 * round_number)
         fed = trades if not len(fed) else np.concatenate([fed, trades])
@@ -83,10 +83,11 @@ def test_random_ids_sent_again_are_stored_once_through_kills(platform: tuple[End
         batch = np.concatenate([trades, again, trades[:50]])
         produce_trades(endpoints, topic, batch, frame=7)
         sent += len(batch)
-        process = start(endpoints, profile)
-        time.sleep(rng.uniform(0.3, 2.0))
-        os.kill(process.pid or 0, signal.SIGKILL)
-        process.join(20)
+        process = killed_having_read(endpoints, profile, rng, 400)
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        before_last_commit += has_uncommitted(endpoints, topic)
+    assert before_last_commit >= 3
     consumer = finish(endpoints, profile)
     assert stored_ids(endpoints) == ids_of(fed)
     counts = consumer.counts()

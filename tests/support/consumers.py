@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from k2ctl.consume import consumer as consumer_module
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
@@ -94,6 +96,36 @@ def start(
     return process
 
 
+def consume_and_die_having_read(endpoints: Endpoints, profile: Profile, trades: int, after_s: float) -> None:
+    """A consumer's process that reads in small batches, and is killed a moment after it has read so many trades."""
+    os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
+    consumer_module.BATCH_TRADES = SMALL_BATCH
+    consumer = Consumer(endpoints, ConsumerPlan(profile))
+    killer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL))
+
+    def look() -> None:
+        if consumer.totals.trades >= trades and killer.ident is None:
+            killer.start()
+
+    consumer.run(threading.Event(), look)
+
+
+def killed_having_read(endpoints: Endpoints, profile: Profile, rng: random.Random, most_trades: int) -> BaseProcess:
+    """A consumer that is killed after it has read 1 to `most_trades` trades, at any moment of the next commit."""
+    arguments = (endpoints, profile, rng.randint(1, most_trades), rng.uniform(0.0, 0.05))
+    process = CONTEXT.Process(target=consume_and_die_having_read, args=arguments)
+    process.start()
+    return process
+
+
+def has_uncommitted(endpoints: Endpoints, topic: str) -> bool:
+    """True if Kafka holds records of the topic behind the offsets that the table stands at."""
+    sources = Sources.of(endpoints)
+    offsets = {partition: at for (of, _, partition), at in sources.next_offsets().items() if of == topic}
+    with BrokerAdmin(endpoints) as admin:
+        return any(mark.high > offsets.get(p, 0) for p, mark in admin.watermarks(topic).items())
+
+
 def market_of_its_own(profile: Profile, name: str) -> tuple[Profile, str]:
     """The profile with an exchange, and so a topic, that no other test has."""
     market = profile.market.model_copy(update={"exchange": name})
@@ -110,6 +142,9 @@ def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodab
     assert total.balanced
     assert (total.stored, total.undecodable) == (len(trades), undecodable)
 
+
+SMALL_BATCH = 40
+"""Trades that a consumer reads at once that is to be killed between its first read and its last commit."""
 
 LAGS = {"NORMAL": 0, "SOFT": 3_000, "GRACEFUL": 8_000, "AGGRESSIVE": 16_000, "CIRCUIT_BREAK": 40_000}
 

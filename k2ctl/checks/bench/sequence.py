@@ -27,7 +27,6 @@ from k2ctl.stack.redis_server import private_redis
 BATCHES: Final = {1: 300, 100: 100, 1_000: 50, 10_000: 20}
 """Trades in a batch → batches that are measured."""
 
-PIPELINED: Final = 10
 FLOOR_MS: Final = 100.0
 GOAL_MS: Final = 15.0
 MEMORY_GOAL: Final = 2.5

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.stack.fleet import STARTS_WITHIN_S, Member, _speaking
+from k2ctl.stack.fleet import STARTS_WITHIN_S, Member, _reporting
+from tests.support.statuses import a_status
 
 
 def started(seconds_ago: float) -> Member:
@@ -13,7 +14,7 @@ def started(seconds_ago: float) -> Member:
 
 
 def test_one_that_has_just_been_started_is_starting() -> None:
-    assert _speaking(started(1), None).state == "starting"
+    assert _reporting(started(1), None).state == "starting"
 
 
 def test_one_that_should_speak_by_now_is_silent_and_shows_the_end_of_its_log(home: Path) -> None:
@@ -21,11 +22,10 @@ def test_one_that_should_speak_by_now_is_silent_and_shows_the_end_of_its_log(hom
 
     log_path("consumer-7").parent.mkdir(parents=True, exist_ok=True)
     log_path("consumer-7").write_text("first\nit waits for its disk\n")
-    found = _speaking(started(STARTS_WITHIN_S + 1), None)
+    found = _reporting(started(STARTS_WITHIN_S + 1), None)
     assert (found.state, found.why) == ("silent", "it waits for its disk")
 
 
 @pytest.mark.parametrize("waiting", ["", "its group has assigned it no partitions for 90 s"])
 def test_one_that_speaks_says_what_it_waits_for(waiting: str) -> None:
-    said = {"level": "NORMAL", "partitions": [], "lag_trades": 0, "rate_in": 0.0, "waiting": waiting}
-    assert _speaking(started(100), said).why == waiting
+    assert _reporting(started(100), a_status(waiting=waiting)).why == waiting
