@@ -13,7 +13,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, parse_duration
 
 if TYPE_CHECKING:
-    from k2ctl.kafka.dead_letter_box import Letter, Letters
+    from k2ctl.kafka.dead_letter_box import StoredDeadLetter, StoredDeadLetters
 
 app = typer.Typer(
     add_completion=False,
@@ -45,19 +45,19 @@ def list_letters(
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.views.dead_letters import counts_of, document_of, letters_panel
+    from k2ctl.views.dead_letters import counts_of, dead_letters_panel, document_of
 
-    letters = _chosen(topic, reason, since)
-    newest = sorted(letters.found, key=lambda letter: letter.at_ms, reverse=True)[:limit]
+    dead_letters = _chosen(topic, reason, since)
+    newest = sorted(dead_letters.found, key=lambda dead_letter: dead_letter.at_ms, reverse=True)[:limit]
     if as_json:
         documents = {
-            "dead_letters": len(letters.found),
-            "not_read": letters.not_read,
-            "counts": counts_of(letters.found),
+            "dead_letters": len(dead_letters.found),
+            "not_read": dead_letters.not_read,
+            "counts": counts_of(dead_letters.found),
         }
-        print_json(orjson.dumps({**documents, "newest": [document_of(letter) for letter in newest]}))
+        print_json(orjson.dumps({**documents, "newest": [document_of(dead_letter) for dead_letter in newest]}))
     else:
-        out().print(letters_panel(letters, newest))
+        out().print(dead_letters_panel(dead_letters, newest))
 
 
 @app.command(short_help="One of them: reason, identity, and the bytes that came.")
@@ -73,9 +73,9 @@ def show(
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.views.dead_letters import document_of, letter_panel
+    from k2ctl.views.dead_letters import dead_letter_panel, document_of
 
-    found = [letter for letter in _chosen(topic, "", None).found if letter.place == place]
+    found = [dead_letter for dead_letter in _chosen(topic, "", None).found if dead_letter.place == place]
     if not found:
         raise UsageError(f"There is no dead letter at {place}.", "Their places: k2ctl dead-letters list")
     if len(found) > 1:
@@ -83,7 +83,7 @@ def show(
     if as_json:
         print_json(orjson.dumps(document_of(found[0], whole=True)))
     else:
-        out().print(letter_panel(found[0]), soft_wrap=True)
+        out().print(dead_letter_panel(found[0]), soft_wrap=True)
 
 
 @app.command(short_help="Send them again to where they came from, each once.")
@@ -111,14 +111,14 @@ def retry(
 
     with (state_dir() / "retry.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # when two run at once, the second finds what the first has sent
-        letters = _chosen(topic, reason, since).found
-        ready = [letter for letter in letters if not letter.retried and not letter.cut]
+        dead_letters = _chosen(topic, reason, since).found
+        ready = [dead_letter for dead_letter in dead_letters if not dead_letter.retried and not dead_letter.cut]
         document: dict[str, Any] = {
             "sent": 0 if dry_run else len(ready),
             "to_send": len(ready) if dry_run else 0,
-            "sent_before": sum(letter.retried for letter in letters),
-            "cut": sum(letter.cut and not letter.retried for letter in letters),
-            "by_reason": dict(Counter(letter.reason for letter in ready)),
+            "sent_before": sum(dead_letter.retried for dead_letter in dead_letters),
+            "cut": sum(dead_letter.cut and not dead_letter.retried for dead_letter in dead_letters),
+            "by_reason": dict(Counter(dead_letter.reason for dead_letter in ready)),
         }
         if ready and not dry_run:
             _confirm(ready, yes=yes)
@@ -135,7 +135,7 @@ def retry(
         say("What becomes of them: k2ctl watch --once; then: k2ctl dead-letters list --since 5m")
 
 
-def _confirm(letters: "list[Letter]", *, yes: bool) -> None:
+def _confirm(dead_letters: "list[StoredDeadLetter]", *, yes: bool) -> None:
     """Raises:
     UsageError: nobody can be asked. Exit: the answer was no.
     """
@@ -145,19 +145,19 @@ def _confirm(letters: "list[Letter]", *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{len(letters):,} records would be sent.", "See which: --dry-run; say that it is meant: --yes"
+            f"{len(dead_letters):,} records would be sent.", "See which: --dry-run; say that it is meant: --yes"
         )
-    topics = ", ".join(sorted({letter.topic for letter in letters}))
-    if not typer.confirm(f"Send {len(letters):,} records to {topics} again?", err=True):
+    topics = ", ".join(sorted({dead_letter.topic for dead_letter in dead_letters}))
+    if not typer.confirm(f"Send {len(dead_letters):,} records to {topics} again?", err=True):
         say("Nothing was sent.")
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _chosen(topic: str, reason: str, since_s: float | None) -> "Letters":
+def _chosen(topic: str, reason: str, since_s: float | None) -> "StoredDeadLetters":
     from k2ctl.endpoints import require_endpoints
-    from k2ctl.kafka.dead_letter_box import read_letters
+    from k2ctl.kafka.dead_letter_box import read_dead_letters
 
-    letters = read_letters(require_endpoints(), topic)
+    dead_letters = read_dead_letters(require_endpoints(), topic)
     earliest_ms = 0 if since_s is None else (time.time() - since_s) * 1000
-    found = [one for one in letters.found if reason in one.reason and one.at_ms >= earliest_ms]
-    return replace(letters, found=tuple(found))
+    found = [one for one in dead_letters.found if reason in one.reason and one.at_ms >= earliest_ms]
+    return replace(dead_letters, found=tuple(found))

@@ -1,4 +1,4 @@
-"""`python -m k2ctl.dashboards` writes the dashboards of a checkout anew; a test compares them to the committed."""
+"""`python -m k2ctl.dashboards` writes the dashboards of a checkout; a test compares them to the committed."""
 
 from k2ctl.dashboards.files import FOLDER, documents
 

@@ -14,6 +14,7 @@ from k2ctl.dashboards.grafana import (
     dashed,
     on_the_right,
 )
+from k2ctl.domain.checkpoint import TERMS
 from k2ctl.profiles.universe import PRIORITIES
 
 TOPIC: Final = 'topic=~"$topic"'
@@ -28,15 +29,9 @@ INTAKE: Final = {"1": ("open", "green"), "0": ("closed", "red")}
 STATE: Final = {"1": ("REDUCED", "orange"), "0": ("whole", "green")}
 NONE_IS_GOOD: Final = ((None, "green"), (1.0, "red"))
 PRIORITY_COLOURS: Final = dict(zip(PRIORITIES, ("red", "orange", "yellow", "blue"), strict=True))
-TERMS: Final = {
-    "stored": "green",
-    "duplicate": "blue",
-    "shed": "orange",
-    "spilled": "yellow",
-    "dead_lettered": "purple",
-    "lost": "red",
-    "pending": "light-blue",
-}
+_COLOURS: Final = ("green", "blue", "orange", "yellow", "red", "purple", "light-blue")
+TERM_COLOURS: Final = dict(zip((*TERMS[1:], "pending"), _COLOURS, strict=True))
+"""What became of the trades that were seen, each with its colour."""
 
 _NOW: Final = (
     Panel(
@@ -207,7 +202,7 @@ _ACCOUNTED: Final = (
             Query(f'sum by (term) (k2_trades{{{TOPIC}, {INSTANCE}, term!="seen"}})', "{{term}}"),
         ],
         custom=STACKED,
-        styles={term: coloured(colour) for term, colour in TERMS.items()},
+        styles={term: coloured(colour) for term, colour in TERM_COLOURS.items()},
     ),
     Panel(
         "Gaps",
@@ -234,15 +229,15 @@ _ACCOUNTED: Final = (
     ),
     Panel(
         "Memory",
-        "Of each consumer, and its share of the limit (right axis), where 70 % is SOFT.",
+        "Of each consumer, and as a part of its limit (right axis), where 70 % is SOFT.",
         [
             Query(f"k2_memory_bytes{{{INSTANCE}}}", "{{instance}}"),
-            Query(f"max(k2_memory_share{{{INSTANCE}}})", "share"),
+            Query(f"max(k2_memory_share{{{INSTANCE}}})", "of the limit"),
         ],
         width=8,
         unit="bytes",
         styles={
-            "share": {**on_the_right("red", "percentunit"), "min": 0, "max": 1},
+            "of the limit": {**on_the_right("red", "percentunit"), "min": 0, "max": 1},
         },
     ),
     Panel(

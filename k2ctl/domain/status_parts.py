@@ -84,7 +84,7 @@ class SequenceCounts:
     lost_trades: int = figure(
         "Sequence numbers in gaps open past the deadline.", gauge("k2_lost_gap_trades", TOPIC), default=0
     )
-    # Missing when the venue began to count anew.
+    # Missing when the venue restarted its numbers.
     explained_by_reset: int = 0
     unverified: int = figure(
         "Symbols followed from the middle: what came before is not known.",

@@ -46,9 +46,9 @@ class BrokerAdmin:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._reported: deque[KafkaError] = deque(maxlen=8)
+        self._errors: deque[KafkaError] = deque(maxlen=8)
         try:
-            self._admin = admin_client(endpoints, self._reported.append)
+            self._admin = admin_client(endpoints, self._errors.append)
         except KafkaException as error:
             raise BrokerError(
                 f"Kafka's client does not take these settings: {error.args[0].str()}",
@@ -59,7 +59,7 @@ class BrokerAdmin:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to backfill: librdkafka closes with the last reference."""
+        """Nothing to release: librdkafka closes with the last reference."""
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
         """Make a topic, known to the broker on return, with as many copies as Kafka makes by itself.
@@ -108,9 +108,9 @@ class BrokerAdmin:
             raise self._refused(error) from error
 
     def retention_s(self, topic: str) -> float | None:
-        """For how long a topic keeps a record, `inf` for ever; None where Kafka does not tell.
+        """For how long a topic keeps a record, `inf` for ever; None where it is not known.
 
-        The embedded broker does not, nor does one whose configuration this user may not see.
+        The embedded broker does not answer that, nor does one whose configuration this user may not see.
         """
         if self._endpoints.control_socket:
             return None
@@ -160,7 +160,7 @@ class BrokerAdmin:
         return self._offsets(topic, partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
 
     def committed(self, topic: str, group: str) -> dict[int, int | None]:
-        """The offsets that a group committed, None where it never did. Advisory: the table holds the truth."""
+        """The offsets that a group committed, None where it never did. Advisory: the table decides."""
         wanted = [TopicPartition(topic, partition) for partition in range(self._partitions(topic))]
         request = ConsumerGroupTopicPartitions(group, wanted)
         try:
@@ -171,7 +171,7 @@ class BrokerAdmin:
         return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
 
     def epoch(self, topic: str) -> str:
-        """The name of this incarnation of a topic: changes when Kafka is wiped or the topic is made anew."""
+        """The name of this incarnation of a topic: changes when Kafka is wiped or the topic is created again."""
         if self._endpoints.epoch is not None:
             return self._endpoints.epoch
         try:
@@ -209,17 +209,17 @@ class BrokerAdmin:
     def _wait(future: Any) -> Any:
         try:
             return future.result(ANSWER_TIMEOUT_S + 1)
-        except TimeoutError as error:  # librdkafka's own limit has not been heard of, as after a long standstill
+        except TimeoutError as error:  # librdkafka's own limit was missed, as after a long standstill
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
 
     def _refused(self, error: KafkaException) -> BrokerError:
-        """What Kafka said, or what became of the connections to it."""
+        """Kafka's error, with the errors of the connections to it where it was not reached."""
         return refused(error, self._failed_connections() if error.args[0].code() in _UNREACHED else "")
 
     def _failed_connections(self) -> str:
         self._admin.poll(0.1)
-        reported = [one.str() for one in self._reported if one.code() != KafkaError._ALL_BROKERS_DOWN]
-        reasons = dict.fromkeys(text.partition(" (after ")[0] for text in reported)
+        texts = [one.str() for one in self._errors if one.code() != KafkaError._ALL_BROKERS_DOWN]
+        reasons = dict.fromkeys(text.partition(" (after ")[0] for text in texts)
         if not reasons and self._endpoints.engine == "external":
             return " (nothing came back; the listener may want another security.protocol)"
         return f" ({'; '.join(reasons)})" if reasons else ""
@@ -231,7 +231,7 @@ def has_no_leader_yet(error: Exception) -> bool:
 
 
 def refused(error: KafkaException, reasons: str = "") -> BrokerError:
-    """What librdkafka says, as our error."""
+    """An error of librdkafka as ours."""
     detail = error.args[0]
     kind = NotAllowed if detail.code() in _NOT_ALLOWED else BrokerError
-    return kind(f"Kafka does not do what was asked: {detail.str()}{reasons}", "See: k2ctl stack status")
+    return kind(f"Kafka request failed: {detail.str()}{reasons}", "See: k2ctl stack status")

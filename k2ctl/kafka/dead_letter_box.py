@@ -1,4 +1,4 @@
-"""Dead letters as they lie in Kafka: read with the identity of what they were, and sent again, each once."""
+"""Dead letters in Kafka: read with the identity of their records, and sent again, each once."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.kafka.dead_letters import FLUSH_TIMEOUT_S, LARGEST_BYTES
 from k2ctl.kafka.reader import AT_ENDS
 
-MOST_LETTERS: Final = 200_000
-"""Of one topic so many are looked at, the newest."""
+NEWEST_READ: Final = 200_000
+"""The newest of one topic that are read."""
 
 SILENCE_S: Final = 10.0
 SENT_TOGETHER: Final = 500
@@ -24,30 +24,31 @@ SENT_TOGETHER: Final = 500
 
 
 @dataclass(frozen=True)
-class Letter:
-    """A dead letter. place: PARTITION:OFFSET in the dead-letter topic. at_ms: when it was published there.
+class StoredDeadLetter:
+    """A dead letter as it is in Kafka."""
 
-    topic, epoch, partition, offset, index: where the record was; index is the trade's place in it, None where the whole
-    record is the letter. size: bytes of the whole value, of which `value` may be the beginning. copies: how often it
-    was published. retried: it was sent again.
-    """
-
+    # PARTITION:OFFSET in the dead-letter topic, and the time at which it was published there.
     place: str
     at_ms: int
     reason: str
+    # Where the record was.
     topic: str
     epoch: str
     partition: int
     offset: int
+    # The trade's position in the record; None if the whole record is the dead letter.
     index: int | None
+    # Bytes of the whole value, and the value, which may be only its beginning.
     size: int
     value: bytes
+    # How often it was published.
     copies: int = 1
+    # True if it was sent again.
     retried: bool = False
 
     @property
     def identity(self) -> str:
-        """The same for every copy of a letter, and for no other."""
+        """The same for every copy of a dead letter, and for no other."""
         return f"{self.epoch}/{self.partition}/{self.offset}/{'' if self.index is None else self.index}"
 
     @property
@@ -57,38 +58,40 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Letters:
-    """found: oldest first, by topic. not_read: older dead letters than those, which nobody looked at."""
+class StoredDeadLetters:
+    """The newest dead letters."""
 
-    found: tuple[Letter, ...]
+    # Oldest first, by topic.
+    found: tuple[StoredDeadLetter, ...]
+    # Number of older ones, which were not read.
     not_read: int
 
 
-def read_letters(endpoints: Endpoints, topic: str = "") -> Letters:
+def read_dead_letters(endpoints: Endpoints, topic: str = "") -> StoredDeadLetters:
     """The dead letters of a topic of trades, or of all; copies of one as one.
 
     Raises:
-        BrokerError: Kafka does not answer, or gives a letter not back.
+        BrokerError: Kafka does not answer, or does not deliver one.
     """
-    found: list[Letter] = []
+    found: list[StoredDeadLetter] = []
     not_read = 0
     with BrokerAdmin(endpoints) as admin:
         names = [name for name in sorted(admin.topics()) if name.endswith(DEAD_LETTER_SUFFIX)]
         for name in names if not topic else [n for n in names if n == topic + DEAD_LETTER_SUFFIX]:
             source = name.removesuffix(DEAD_LETTER_SUFFIX)
             retried = {message.key() for message in _messages(endpoints, admin, retried_topic(source))}
-            by_identity: dict[str, Letter] = {}
-            for message in _messages(endpoints, admin, name, MOST_LETTERS):
-                letter = _letter_of(message, source)
-                first = by_identity.get(letter.identity)
-                by_identity[letter.identity] = replace(first, copies=first.copies + 1) if first else letter
+            by_identity: dict[str, StoredDeadLetter] = {}
+            for message in _messages(endpoints, admin, name, NEWEST_READ):
+                dead_letter = _dead_letter_of(message, source)
+                first = by_identity.get(dead_letter.identity)
+                by_identity[dead_letter.identity] = replace(first, copies=first.copies + 1) if first else dead_letter
             found += [replace(one, retried=one.identity.encode() in retried) for one in by_identity.values()]
-            not_read += sum(max(0, mark.high - mark.low - MOST_LETTERS) for mark in admin.watermarks(name).values())
-    return Letters(tuple(found), not_read)
+            not_read += sum(max(0, mark.high - mark.low - NEWEST_READ) for mark in admin.watermarks(name).values())
+    return StoredDeadLetters(tuple(found), not_read)
 
 
-def _letter_of(message: Message, source: str) -> Letter:
-    """A letter; of a record that k2ctl did not publish, its own place is its identity."""
+def _dead_letter_of(message: Message, source: str) -> StoredDeadLetter:
+    """A dead letter; of a record that k2ctl did not publish, its own place is its identity."""
     headers: dict[str, Any] = dict(cast("list[Any]", message.headers() or []))
 
     def text(name: str, otherwise: str) -> str:
@@ -100,10 +103,10 @@ def _letter_of(message: Message, source: str) -> Letter:
         return int(found) if found.isdecimal() else otherwise
 
     value = message.value() or b""
-    return Letter(
+    return StoredDeadLetter(
         place=f"{message.partition()}:{message.offset()}",
         at_ms=message.timestamp()[1],
-        reason=text("k2-reason", "not told: another program published it"),
+        reason=text("k2-reason", "not known: another program published it"),
         topic=text("k2-topic", source),
         epoch=text("k2-epoch", "dead letter"),
         partition=number("k2-partition", message.partition() or 0),
@@ -114,18 +117,18 @@ def _letter_of(message: Message, source: str) -> Letter:
     )
 
 
-def retry(endpoints: Endpoints, dead_letters: Sequence[Letter]) -> int:
-    """Send dead letters to the topics and partitions that they came from, and write down that they were; how many.
+def retry(endpoints: Endpoints, dead_letters: Sequence[StoredDeadLetter]) -> int:
+    """Send dead letters to the topics and partitions that they came from, and record that they were; returns how many.
 
-    A letter that was sent again before, or that was cut, is not sent.
+    A dead letter that was sent again before, or that was cut, is not sent.
 
     Raises:
-        BrokerError: a topic is gone, or Kafka acknowledged less; what it did acknowledge is written down.
+        BrokerError: a topic is gone, or Kafka acknowledged less; what it did acknowledge is recorded.
     """
-    wanted = [letter for letter in dead_letters if not letter.retried and not letter.cut]
+    wanted = [dead_letter for dead_letter in dead_letters if not dead_letter.retried and not dead_letter.cut]
     with BrokerAdmin(endpoints) as admin:
         sizes = admin.topics()
-        for topic in sorted({letter.topic for letter in wanted}):
+        for topic in sorted({dead_letter.topic for dead_letter in wanted}):
             if topic not in sizes:
                 raise BrokerError(f"The topic {topic} is gone.", "Make it by a consumer: k2ctl consume")
             admin.create_topic(retried_topic(topic), 1, {"cleanup.policy": "compact"})
@@ -137,36 +140,41 @@ def retry(endpoints: Endpoints, dead_letters: Sequence[Letter]) -> int:
     return len(wanted)
 
 
-def _send_again(producer: Producer, dead_letters: Sequence[Letter], sizes: dict[str, int]) -> None:
-    """1. Send. 2. Write down what was acknowledged. 3. Complain of the rest."""
-    acknowledged: list[Letter] = []
+def _send_again(producer: Producer, dead_letters: Sequence[StoredDeadLetter], sizes: dict[str, int]) -> None:
+    """1. Send. 2. Record what was acknowledged. 3. Raise an error for the rest."""
+    acknowledged: list[StoredDeadLetter] = []
     failed: list[str] = []
 
-    def send(topic: str, value: bytes, key: str | None, letter: Letter, partition: int) -> None:
-        def note(error: KafkaError | None, _: Message) -> None:
+    def send(topic: str, value: bytes, key: str | None, dead_letter: StoredDeadLetter, partition: int) -> None:
+        def on_delivery(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 failed.append(error.str())
             elif key is None:
-                acknowledged.append(letter)
+                acknowledged.append(dead_letter)
 
         try:
             producer.produce(
-                topic, value, key, partition, on_delivery=note, headers={"k2-retried": letter.identity.encode()}
+                topic,
+                value,
+                key,
+                partition,
+                on_delivery=on_delivery,
+                headers={"k2-retried": dead_letter.identity.encode()},
             )
         except KafkaException as error:
             failed.append(error.args[0].str())
 
-    for letter in dead_letters:
-        anywhere = letter.partition >= sizes[letter.topic]  # the topic was made anew, with fewer partitions
-        send(letter.topic, letter.value, None, letter, -1 if anywhere else letter.partition)
+    for dead_letter in dead_letters:
+        anywhere = dead_letter.partition >= sizes[dead_letter.topic]  # the new topic has fewer
+        send(dead_letter.topic, dead_letter.value, None, dead_letter, -1 if anywhere else dead_letter.partition)
     left = producer.flush(FLUSH_TIMEOUT_S)
-    for letter in tuple(acknowledged):
-        send(retried_topic(letter.topic), b"retried", letter.identity, letter, 0)
+    for dead_letter in tuple(acknowledged):
+        send(retried_topic(dead_letter.topic), b"retried", dead_letter.identity, dead_letter, 0)
     left += producer.flush(FLUSH_TIMEOUT_S)
     if left or failed:
         raise BrokerError(
             f"{left + len(failed)} records were not acknowledged: {(failed or ['timeout'])[0]}",
-            "What was is written down; the same command goes on: k2ctl dead-letters retry",
+            "What was is recorded; the same command goes on: k2ctl dead-letters retry",
         )
 
 
@@ -176,7 +184,7 @@ def _messages(endpoints: Endpoints, admin: BrokerAdmin, topic: str, newest: int 
         return
     marks = {p: mark for p, mark in admin.watermarks(topic).items() if mark.high > mark.low}
     ends = {partition: mark.high for partition, mark in marks.items()}
-    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-dead letters", **AT_ENDS}))
+    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-dead-letters", **AT_ENDS}))
     try:
         consumer.assign([TopicPartition(topic, p, max(mark.low, mark.high - newest)) for p, mark in marks.items()])
         deadline_s = time.monotonic() + SILENCE_S

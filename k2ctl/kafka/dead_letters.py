@@ -32,7 +32,7 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """Publishes to `<topic>.dlq`. A crash may publish a letter twice; its identity headers tell.
+    """Publishes to `<topic>.dlq`, at least once: its k2-* headers identify a record that was published twice.
 
     A value that Kafka finds too large with its headers is published cut to `CUT_BYTES`; `k2-bytes` has its whole size.
     """
@@ -44,7 +44,7 @@ class DeadLetters:
         self._producer = Producer(producer_config(endpoints, **{"message.max.bytes": LARGEST_BYTES}))
 
     def publish(self, dead_letters: list[DeadLetter]) -> None:
-        """Publish and wait until every letter is acknowledged.
+        """Publish and wait until every dead letter is acknowledged.
 
         Raises:
             BrokerError: one was not; nothing may be committed then.
@@ -62,15 +62,15 @@ class DeadLetters:
         failed: list[str] = []
         too_large: list[DeadLetter] = []
 
-        for letter in dead_letters:
+        for dead_letter in dead_letters:
 
-            def on_delivery(error: KafkaError | None, _: Message, letter: DeadLetter = letter) -> None:
+            def on_delivery(error: KafkaError | None, _: Message, dead_letter: DeadLetter = dead_letter) -> None:
                 if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                    too_large.append(letter)
+                    too_large.append(dead_letter)
                 elif error is not None:
                     failed.append(str(error))
 
-            self._produce(letter, limit_bytes, on_delivery)
+            self._produce(dead_letter, limit_bytes, on_delivery)
         left = self._producer.flush(FLUSH_TIMEOUT_S)
         if left or failed:
             raise BrokerError(
@@ -79,19 +79,19 @@ class DeadLetters:
             )
         return too_large
 
-    def _produce(self, letter: DeadLetter, limit_bytes: int | None, on_delivery: Delivery) -> None:
+    def _produce(self, dead_letter: DeadLetter, limit_bytes: int | None, on_delivery: Delivery) -> None:
         headers: dict[str, str | bytes | None] = {
-            "k2-reason": letter.reason,
+            "k2-reason": dead_letter.reason,
             "k2-topic": self._source,
             "k2-epoch": self._epoch,
-            "k2-partition": str(letter.partition),
-            "k2-offset": str(letter.offset),
-            "k2-index": "" if letter.index is None else str(letter.index),
-            "k2-bytes": str(len(letter.value)),
+            "k2-partition": str(dead_letter.partition),
+            "k2-offset": str(dead_letter.offset),
+            "k2-index": "" if dead_letter.index is None else str(dead_letter.index),
+            "k2-bytes": str(len(dead_letter.value)),
         }
         while True:
             try:
-                value = letter.value[:limit_bytes]
+                value = dead_letter.value[:limit_bytes]
                 self._producer.produce(self._topic, value, headers=headers, on_delivery=on_delivery)
                 return
             except BufferError:

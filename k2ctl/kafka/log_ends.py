@@ -51,7 +51,7 @@ class LogEnds:
 
 
 def open_transaction(held: Mapping[int, tuple[int, int]]) -> str:
-    """What is said of partition → (last stable offset, end of the log), where an open transaction lies between."""
+    """A sentence about open transactions. held: partition → (last stable offset, end of the log)."""
     records = sum(end - stable for stable, end in held.values())
     first, (stable, end) = min(held.items())
     others = f" and {len(held) - 1} more" if len(held) > 1 else ""

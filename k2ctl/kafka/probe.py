@@ -35,16 +35,16 @@ def round_trip(endpoints: Endpoints, timeout_s: float) -> None:
         before = admin.watermarks(PROBE_TOPIC)[0].high
         word = uuid.uuid4().bytes
         producer = Producer(producer_config(endpoints, **AT_ONCE))
-        told: list[KafkaError | None] = []
+        delivered: list[KafkaError | None] = []
         try:
-            producer.produce(PROBE_TOPIC, word, partition=0, on_delivery=lambda error, _: told.append(error))
+            producer.produce(PROBE_TOPIC, word, partition=0, on_delivery=lambda error, _: delivered.append(error))
             left = producer.flush(timeout_s)
         except KafkaException as error:
             raise BrokerError(f"Kafka took no record: {error}", "See: k2ctl stack logs kafka") from error
         if left:
             raise BrokerError("Kafka acknowledged no record in time.", "See: k2ctl stack logs kafka")
-        if told and told[0] is not None:
-            raise refused(KafkaException(told[0]))
+        if delivered and delivered[0] is not None:
+            raise refused(KafkaException(delivered[0]))
         after = admin.watermarks(PROBE_TOPIC)[0].high
     fetched, _, _ = read_between(endpoints, PROBE_TOPIC, {0: (before, after)}, timeout_s, limit_records=1000)
     if word not in fetched.values:
@@ -79,12 +79,12 @@ def clock_ahead_s(endpoints: Endpoints, timeout_s: float, clock: Clock | None = 
     acknowledged: list[tuple[Message, float]] = []
     producer = Producer(producer_config(endpoints, **AT_ONCE, **{"delivery.report.only.error": False}))
 
-    def note(_: KafkaError | None, message: Message) -> None:
+    def on_delivery(_: KafkaError | None, message: Message) -> None:
         acknowledged.append((message, now_us() / 1e6))
 
     def ask() -> tuple[Message, float, float]:
         sent_s = now_us() / 1e6
-        producer.produce(CLOCK_TOPIC, b"?", partition=0, on_delivery=note)
+        producer.produce(CLOCK_TOPIC, b"?", partition=0, on_delivery=on_delivery)
         if producer.flush(timeout_s) or acknowledged[-1][0].error():
             raise BrokerError("Kafka acknowledged no record in time.", "See: k2ctl stack logs kafka")
         return acknowledged[-1][0], sent_s, acknowledged[-1][1]

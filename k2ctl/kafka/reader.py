@@ -1,4 +1,4 @@
-"""Records out of Kafka as columns: what was fetched, and what can no longer be."""
+"""Records of Kafka as columns, and the offsets that retention deleted before they were read."""
 
 import logging
 import time
@@ -35,16 +35,15 @@ class Hole:
 
 @dataclass(frozen=True)
 class Fetched:
-    """n records of one topic, in the order they came; within a partition that is the order of offsets.
+    """n records of one topic, in the order they came; within a partition that is the order of offsets."""
 
-    values: the record values, b"" for an absent one. Keys are discarded; trades are identified by message_id.
-    partition, offset: int32[n], int64[n]. oldest_ms, newest_ms: the earliest and the latest record timestamp at the
-    ends of a partition's run of records, which are those of all where timestamps follow offsets; None without records.
-    """
-
+    # The record values, b"" for an absent one. Keys are discarded; trades are identified by message_id.
     values: list[bytes]
+    # int32[n] and int64[n].
     partition: np.ndarray
     offset: np.ndarray
+    # The earliest and the latest timestamp at the ends of each partition's run of records, which are those of all where
+    # timestamps follow offsets; None without records.
     oldest_ms: int | None
     newest_ms: int | None
 
@@ -198,7 +197,7 @@ class Reader:
             LOG.info("the log begins behind the offset", extra={"partition": partition, "asked": asked, "first": low})
         resume = min(max(asked, low), high)
         self._positions[partition] = resume
-        # A partition that failed to reset stays assigned but stopped, and cannot be sought: it is taken anew.
+        # A partition that failed to reset stays assigned but stopped, and cannot be sought: it is assigned again.
         self._consumer.incremental_unassign([TopicPartition(self.topic, partition)])
         self._consumer.incremental_assign([TopicPartition(self.topic, partition, resume)])
 
@@ -254,7 +253,7 @@ def read_between(
     holes: list[Hole] = []
     positions = {partition: span[0] for partition, span in wanted.items()}
     if wanted:
-        # Prefetch no further than the range: what lies behind it would fill memory for nothing.
+        # Prefetch no further than the range: later records would fill memory for nothing.
         longest = max(end - start for start, end in wanted.values())
         prefetch = {"queued.min.messages": min(100_000, longest), "queued.max.messages.kbytes": 32_768}
         with Reader(endpoints, topic, "k2ctl-tail", **prefetch, **AT_ENDS) as reader:
@@ -274,7 +273,7 @@ def read_between(
                         break
                     moved_s = time.monotonic()
                 positions |= reader.positions
-                # What lies behind the ends would come too, and keep the other partitions waiting.
+                # Records past the ends would come too, and delay the other partitions.
                 reader.leave([p for p in reader.positions if positions[p] >= wanted[p][1]])
                 parts.append(part)
                 count += len(part)

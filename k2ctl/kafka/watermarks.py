@@ -57,7 +57,7 @@ class WatermarkFollower:
 
     @property
     def held(self) -> Mapping[int, tuple[int, int]]:
-        """Partition → (last stable offset, end), where an open transaction lies between the two."""
+        """Partition → (last stable offset, end), where an open transaction separates the two."""
         return self._held
 
     def silence(self) -> Silence | None:

@@ -11,96 +11,111 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.domain.wire import CODECS
-from k2ctl.kafka.dead_letter_box import Letter, Letters
+from k2ctl.kafka.dead_letter_box import StoredDeadLetter, StoredDeadLetters
 
 SHOWN_BYTES: Final = 4096
 
 
-def counts_of(letters: Iterable[Letter]) -> list[dict[str, Any]]:
+def counts_of(dead_letters: Iterable[StoredDeadLetter]) -> list[dict[str, Any]]:
     """How many by topic and reason, the most first."""
 
-    def cause(letter: Letter) -> tuple[str, str]:
-        return letter.topic, letter.reason
+    def cause(dead_letter: StoredDeadLetter) -> tuple[str, str]:
+        return dead_letter.topic, dead_letter.reason
 
     counts = []
-    for (topic, reason), group in groupby(sorted(letters, key=cause), cause):
+    for (topic, reason), group in groupby(sorted(dead_letters, key=cause), cause):
         some = list(group)
-        retried = sum(letter.retried for letter in some)
+        retried = sum(dead_letter.retried for dead_letter in some)
         counts.append({"topic": topic, "reason": reason, "count": len(some), "retried": retried})
     return sorted(counts, key=lambda one: -int(str(one["count"])))
 
 
-def document_of(letter: Letter, *, whole: bool = False) -> dict[str, Any]:
-    """A letter for scripts; whole: with the bytes that came, and what decodes of them."""
+def document_of(dead_letter: StoredDeadLetter, *, whole: bool = False) -> dict[str, Any]:
+    """A dead letter for scripts; whole: with the bytes that came, and what decodes of them."""
     document: dict[str, Any] = {
-        "place": letter.place, "at": _time(letter), "reason": letter.reason, "topic": letter.topic,
-        "epoch": letter.epoch, "partition": letter.partition, "offset": letter.offset, "index": letter.index,
-        "bytes": letter.size, "cut": letter.cut, "copies": letter.copies, "retried": letter.retried,
+        "place": dead_letter.place, "at": _time(dead_letter), "reason": dead_letter.reason, "topic": dead_letter.topic,
+        "epoch": dead_letter.epoch, "partition": dead_letter.partition, "offset": dead_letter.offset,
+        "index": dead_letter.index,
+        "bytes": dead_letter.size, "cut": dead_letter.cut, "copies": dead_letter.copies, "retried": dead_letter.retried,
     }  # fmt: skip
     if whole:
-        document |= {"hex": letter.value.hex(), "text": _text(letter.value), "trades": _trades(letter.value)}
+        document |= {
+            "hex": dead_letter.value.hex(),
+            "text": _text(dead_letter.value),
+            "trades": _trades(dead_letter.value),
+        }
     return document
 
 
-def letters_panel(letters: Letters, newest: Sequence[Letter]) -> RenderableType:
+def dead_letters_panel(dead_letters: StoredDeadLetters, newest: Sequence[StoredDeadLetter]) -> RenderableType:
     """Counts by topic and reason, then the newest."""
-    if not letters.found:
-        return Text("There is no dead letter." if not letters.not_read else "None of these.", style="green")
+    if not dead_letters.found:
+        return Text("There is no dead letter." if not dead_letters.not_read else "None of these.", style="green")
     counts = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("dead letters", "right"), ("retried", "right"), ("topic", "left"), ("reason", "left")):
         counts.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for one in counts_of(letters.found):
+    for one in counts_of(dead_letters.found):
         counts.add_row(f"{one['count']:,}", f"{one['retried']:,}", one["topic"], one["reason"])
     parts: list[RenderableType] = [counts]
     if newest:
         parts += [Text(), _newest(newest)]
-    if letters.not_read:
-        parts.append(Text(f"{letters.not_read:,} older ones were not looked at.", style="yellow"))
+    if dead_letters.not_read:
+        parts.append(Text(f"{dead_letters.not_read:,} older ones were not looked at.", style="yellow"))
     parts.append(Text("One of them: k2ctl dead-letters show PLACE; again: k2ctl dead-letters retry --dry-run"))
     return Group(*parts)
 
 
-def _newest(newest: Sequence[Letter]) -> Table:
+def _newest(newest: Sequence[StoredDeadLetter]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("place", "at (UTC)", "record", "bytes", "reason"):
         table.add_column(name, justify="right" if name == "bytes" else "left", overflow="fold")
-    for letter in newest:
-        reason = f"{letter.reason} (retried)" if letter.retried else letter.reason
-        table.add_row(letter.place, _time(letter), _record(letter), f"{letter.size:,}", reason)
+    for dead_letter in newest:
+        reason = f"{dead_letter.reason} (retried)" if dead_letter.retried else dead_letter.reason
+        table.add_row(dead_letter.place, _time(dead_letter), _record(dead_letter), f"{dead_letter.size:,}", reason)
     return table
 
 
-def letter_panel(letter: Letter) -> RenderableType:
-    """One letter with everything that is known of it."""
+def dead_letter_panel(dead_letter: StoredDeadLetter) -> RenderableType:
+    """One dead letter with everything that is known of it."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in (
-        ("reason", letter.reason),
-        ("published", f"{_time(letter)} UTC, {letter.copies} ×" if letter.copies > 1 else f"{_time(letter)} UTC"),
-        ("topic", letter.topic),
-        ("record", _record(letter)),
-        ("epoch", letter.epoch),
-        ("sent again", "yes" if letter.retried else "no"),
-        ("bytes", f"{letter.size:,}" + (f", of which Kafka took {len(letter.value):,}" if letter.cut else "")),
+        ("reason", dead_letter.reason),
+        (
+            "published",
+            f"{_time(dead_letter)} UTC, {dead_letter.copies} ×"
+            if dead_letter.copies > 1
+            else f"{_time(dead_letter)} UTC",
+        ),
+        ("topic", dead_letter.topic),
+        ("record", _record(dead_letter)),
+        ("epoch", dead_letter.epoch),
+        ("sent again", "yes" if dead_letter.retried else "no"),
+        (
+            "bytes",
+            f"{dead_letter.size:,}" + (f", of which Kafka took {len(dead_letter.value):,}" if dead_letter.cut else ""),
+        ),
     ):
         table.add_row(name, value)
-    for trade in _trades(letter.value):
+    for trade in _trades(dead_letter.value):
         table.add_row("trade", orjson.dumps(trade).decode())
-    text, more = _text(letter.value), " …" if len(letter.value) > SHOWN_BYTES else ""
+    text, more = _text(dead_letter.value), " …" if len(dead_letter.value) > SHOWN_BYTES else ""
     if text is not None:
         table.add_row("text", text[:SHOWN_BYTES] + more)
-    table.add_row("hex", letter.value[:SHOWN_BYTES].hex(" ") + more)
+    table.add_row("hex", dead_letter.value[:SHOWN_BYTES].hex(" ") + more)
     return table
 
 
-def _record(letter: Letter) -> str:
+def _record(dead_letter: StoredDeadLetter) -> str:
     """Where it was in its topic: partition, offset and, of a frame, the place of the trade."""
-    return f"{letter.partition}:{letter.offset}" + ("" if letter.index is None else f", trade {letter.index}")
+    return f"{dead_letter.partition}:{dead_letter.offset}" + (
+        "" if dead_letter.index is None else f", trade {dead_letter.index}"
+    )
 
 
-def _time(letter: Letter) -> str:
-    return datetime.fromtimestamp(letter.at_ms / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
+def _time(dead_letter: StoredDeadLetter) -> str:
+    return datetime.fromtimestamp(dead_letter.at_ms / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
 
 
 def _text(value: bytes) -> str | None:

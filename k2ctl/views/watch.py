@@ -77,7 +77,7 @@ def watch_line(overview: Overview) -> str:
     return (
         f"{clock} {overview.level} lag {_lag_text(overview)} in {count(overview.rate_in)}/s "
         f"committed {count(overview.rate_committed)}/s stored {overview.stored:,} pending {overview.pending:,} "
-        f"deferred {overview.outstanding:,} given-back {overview.backfilled:,} duplicate {overview.duplicate:,} "
+        f"deferred {overview.outstanding:,} backfilled {overview.backfilled:,} duplicate {overview.duplicate:,} "
         f"dead-lettered {overview.dead_lettered:,} lost {overview.lost:,} intake {overview.intake}"
         + (f" state {overview.state.guarantee}" if overview.state else "")
         + (f" ({overview.state.why})" if overview.state and overview.state.why else "")
@@ -185,7 +185,7 @@ def _side_by_side(left: RenderableType, right: RenderableType) -> Table:
 
 
 def _identity(overview: Overview) -> Panel:
-    """Where every trade is: the terms add up to what was seen. Nothing rather than 0 while nobody tells."""
+    """Where every trade is: the terms add up to what was seen. Nothing rather than 0 while no consumer reports."""
     if not overview.ladder:
         return _panel(Text("Stored: k2ctl lake status", style="dim"), "of trades unknown", FIGURES_HEIGHT)
     table = Table.grid(padding=(0, 1), expand=True)
@@ -193,7 +193,7 @@ def _identity(overview: Overview) -> Panel:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(justify="right", style="dim", no_wrap=True)
     deferred = overview.shed + overview.spilled
-    back = f"{count(overview.backfilled)} back" if overview.backfilled else ""
+    back = f"{count(overview.backfilled)} backfilled" if overview.backfilled else ""
     table.add_row("stored", f"{overview.stored:,}", f"{count(overview.rate_committed)}/s")
     commit = f"in {overview.commit_ms:.0f} ms" if overview.commit_ms else ""
     table.add_row("pending", f"{overview.pending:,}", commit)

@@ -265,8 +265,10 @@ def test_a_dead_letter_of_any_size_is_published(stack: Endpoints, topic: str, si
     with BrokerAdmin(stack) as admin:
         admin.create_topic(dead_letter_topic(topic), 1)
     value = os.urandom(size)
-    letters = DeadLetters(stack, topic, "epoch-1")
-    letters.publish([DeadLetter(2, 7, None, "not a trade", b"small"), DeadLetter(2, 8, None, "not a trade", value)])
+    dead_letters = DeadLetters(stack, topic, "epoch-1")
+    dead_letters.publish(
+        [DeadLetter(2, 7, None, "not a trade", b"small"), DeadLetter(2, 8, None, "not a trade", value)]
+    )
     consumer = Consumer(consumer_config(stack, **{"group.id": "contract"}))
     consumer.assign([TopicPartition(dead_letter_topic(topic), 0, 0)])
     messages = [consumer.poll(20), consumer.poll(20)]
@@ -310,7 +312,7 @@ def test_a_probe_waits_for_nothing_but_kafka(stack: Endpoints) -> None:
 def test_a_kafka_that_is_not_there_is_told_in_time() -> None:
     nowhere = Endpoints("embedded", "127.0.0.1:1", "sqlite://", "")
     started_s = time.monotonic()
-    with BrokerAdmin(nowhere) as admin, pytest.raises(BrokerError, match="does not do what was asked") as caught:
+    with BrokerAdmin(nowhere) as admin, pytest.raises(BrokerError, match="Kafka request failed") as caught:
         admin.topics()
     assert "k2ctl stack status" in caught.value.hint
     assert time.monotonic() - started_s < 20

@@ -17,7 +17,7 @@ from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import producer_config
-from k2ctl.kafka.dead_letter_box import read_letters
+from k2ctl.kafka.dead_letter_box import read_dead_letters
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
@@ -75,7 +75,7 @@ def consume(endpoints: Endpoints, profile: Profile, clock: SystemClock) -> tuple
 
 
 def reasons(endpoints: Endpoints, topic: str) -> list[str]:
-    return [letter.reason for letter in read_letters(endpoints, topic).found]
+    return [dead_letter.reason for dead_letter in read_dead_letters(endpoints, topic).found]
 
 
 def test_no_good_trade_is_refused_because_this_clock_is_behind_and_one_that_is_ahead_of_both_is(

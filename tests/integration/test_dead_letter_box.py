@@ -16,7 +16,7 @@ from k2ctl.domain.validity import FUTURE_TOLERANCE_US
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import BrokerError, ExitCode
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.dead_letter_box import read_letters, retry
+from k2ctl.kafka.dead_letter_box import read_dead_letters, retry
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.profiles import Profile
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_values, quick_profile, stored_ids
@@ -60,19 +60,19 @@ def test_letters_are_sent_again_once_and_stored_once_if_they_are_good_by_then(
     produce_values(endpoints, topic, [(2, b"no trade at all")])
     first = consume(endpoints, profile)
     assert (first.totals.stored, first.counts().dead_lettered, first.counts().undecodable) == (1, 4, 1)
-    letters = read_letters(endpoints, topic).found
-    assert sorted((one.partition, one.offset, one.index) for one in letters if one.index is not None) == [
+    dead_letters = read_dead_letters(endpoints, topic).found
+    assert sorted((one.partition, one.offset, one.index) for one in dead_letters if one.index is not None) == [
         (0, 0, 0), (0, 0, 2), (1, 0, 0), (1, 1, 0),
     ]  # fmt: skip
-    assert {one.value for one in letters if one.partition} == {*frames(alone, 1), b"no trade at all"}
+    assert {one.value for one in dead_letters if one.partition} == {*frames(alone, 1), b"no trade at all"}
     time.sleep(SOON_US / 1e6 + 0.5)
 
-    assert retry(endpoints, letters) == 5
+    assert retry(endpoints, dead_letters) == 5
     again = consume(endpoints, profile)
     assert stored_ids(endpoints) == ids_of(np.concatenate([mixed, alone]))
     assert again.counts().balanced
     assert (again.counts().stored, again.counts().dead_lettered, again.counts().undecodable) == (5, 4, 2)
-    known = read_letters(endpoints, topic).found
+    known = read_dead_letters(endpoints, topic).found
     assert sorted(one.retried for one in known) == [False, True, True, True, True, True]
     assert [one.value for one in known if not one.retried] == [b"no trade at all"]
     assert retry(endpoints, [one for one in known if one.retried]) == 0
@@ -85,13 +85,13 @@ def test_a_letter_that_was_published_twice_is_one_and_is_sent_once(
 ) -> None:
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(dead_letter_topic(topic), 1)
-    letter = DeadLetter(3, 17, None, "made for a test", b"bytes")
+    dead_letter = DeadLetter(3, 17, None, "made for a test", b"bytes")
     for _ in range(2):
-        DeadLetters(endpoints, topic, "epoch").publish([letter])
-    (found,) = read_letters(endpoints, topic).found
+        DeadLetters(endpoints, topic, "epoch").publish([dead_letter])
+    (found,) = read_dead_letters(endpoints, topic).found
     assert (found.copies, found.epoch, found.partition, found.offset) == (2, "epoch", 3, 17)
     assert retry(endpoints, [found]) == 1
-    (found,) = read_letters(endpoints, topic).found
+    (found,) = read_dead_letters(endpoints, topic).found
     assert found.retried
 
 
@@ -101,7 +101,7 @@ def test_what_another_program_wrote_there_is_shown_and_a_topic_that_is_gone_is_t
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic("orphan.dlq", 1)
     produce_values(endpoints, "orphan.dlq", [(0, b"?")])
-    (found,) = read_letters(endpoints, "orphan").found
+    (found,) = read_dead_letters(endpoints, "orphan").found
     assert (found.topic, found.place, found.size) == ("orphan", "0:0", 1)
     with pytest.raises(BrokerError, match="orphan is gone"):
         retry(endpoints, [found])

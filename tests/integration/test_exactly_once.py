@@ -163,11 +163,11 @@ def test_what_cannot_be_decoded_is_in_the_dead_letter_topic_with_its_identity(
     counts = consumer.counts()
     assert stored_ids(endpoints) == ids_of(good)
     assert (counts.stored, counts.dead_lettered, counts.undecodable, counts.balanced) == (6, 2, 3, True)
-    letters = dead_letters(endpoints, topic)
-    assert {(letter["k2-partition"], letter["k2-offset"], letter["k2-index"]) for letter in letters} == {
+    found = dead_letters(endpoints, topic)
+    assert {(one["k2-partition"], one["k2-offset"], one["k2-index"]) for one in found} == {
         ("1", "0", ""), ("1", "2", ""), ("2", "0", ""), ("1", "1", "3"), ("1", "1", "4"),
     }  # fmt: skip
-    assert {"empty value", "negative price of an asset class that has none"} <= {x["k2-reason"] for x in letters}
+    assert {"empty value", "negative price of an asset class that has none"} <= {x["k2-reason"] for x in found}
 
 
 def test_dead_letters_that_kafka_is_slow_to_take_are_not_heaped_up(
@@ -181,9 +181,9 @@ def test_dead_letters_that_kafka_is_slow_to_take_are_not_heaped_up(
     monkeypatch.setattr("k2ctl.consume.processing.BATCH_TRADES", 200)
     taken, publish, held = threading.Event(), DeadLetters.publish, [0]
 
-    def slow(letters: DeadLetters, batch: list[DeadLetter]) -> None:
+    def slow(dead_letters: DeadLetters, batch: list[DeadLetter]) -> None:
         assert taken.wait(30)
-        publish(letters, batch)
+        publish(dead_letters, batch)
 
     monkeypatch.setattr(DeadLetters, "publish", slow)
     consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
@@ -225,7 +225,7 @@ def test_reference_data_is_joined_and_has_a_table_of_its_own(platform: tuple[End
 
 
 def dead_letters(endpoints: Endpoints, topic: str) -> list[dict[str, str]]:
-    """The headers of every letter."""
+    """The headers of every dead letter."""
     from confluent_kafka import Consumer as KafkaConsumer
     from confluent_kafka import TopicPartition
 
@@ -236,13 +236,13 @@ def dead_letters(endpoints: Endpoints, topic: str) -> list[dict[str, str]]:
         high = admin.watermarks(name)[0].high
     reader = KafkaConsumer(consumer_config(endpoints, **{"group.id": "dead letters"}))
     reader.assign([TopicPartition(name, 0, 0)])
-    letters = []
-    while len(letters) < high:
-        for message in reader.consume(high - len(letters), 5.0):
+    found = []
+    while len(found) < high:
+        for message in reader.consume(high - len(found), 5.0):
             headers = message.headers() or []
-            letters.append({key: (value or b"").decode() for key, value in dict(headers).items()})
+            found.append({key: (value or b"").decode() for key, value in dict(headers).items()})
     reader.close()
-    return letters
+    return found
 
 
 def test_offsets_that_retention_deleted_unread_are_counted_as_lost(

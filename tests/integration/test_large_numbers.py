@@ -46,5 +46,5 @@ def test_the_largest_number_is_stored_as_it_is_and_the_next_one_is_a_dead_letter
     trades[field] = [5, LARGEST, LARGEST + 1]
     topic = consume(endpoints, exchange, trades, wire_format)
     assert stored(endpoints, field) == [5, LARGEST]
-    letters, _, _ = read_between(endpoints, dead_letter_topic(topic), {0: (0, 1)}, 10.0, 10)
-    assert len(letters) == 1
+    dead_letters, _, _ = read_between(endpoints, dead_letter_topic(topic), {0: (0, 1)}, 10.0, 10)
+    assert len(dead_letters) == 1

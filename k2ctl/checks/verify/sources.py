@@ -74,7 +74,7 @@ class TradeSources:
         if self._pinned is not None:
             yield from ((DEFERRED, placed) for placed in self._deferred_rows(self._pinned))
         for placed in self._from_kafka(dead_letter_topic(self.topic), self._letters):
-            # Where a letter lies says nothing of where its trade lay.
+            # Where a dead letter lies says nothing of where its trade lay.
             yield DEAD, Placed(placed.trades, np.full(len(placed.trades), NOWHERE))
 
     def _tail(self) -> Ranges:

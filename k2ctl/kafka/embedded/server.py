@@ -2,7 +2,7 @@
 
     python -m k2ctl.kafka.embedded.server SOCKET
 
-prints one line of JSON (bootstrap servers, epoch) when it is ready, and serves until it is told to shut down.
+prints one line of JSON (bootstrap servers, epoch) when it is ready, and serves until it is asked to shut down.
 A request on the socket is one line of JSON, `{"do": "create_topic", …}`; so is the answer, `{"ok": …}` or
 `{"error": …}`.
 """
@@ -77,8 +77,8 @@ class ControlServer:
                 except (KeyError, TypeError, OSError) as error:
                     answer = {"error": str(error)}
                 stream.write(json.dumps(answer) + "\n")
-        except (OSError, ValueError):
-            return
+        except (OSError, ValueError) as error:  # the caller has gone, or is no k2ctl; the server goes on
+            LOGGER.warning("a control request cannot be answered: %s", error)
 
     def _describe(self, _: dict[str, Any]) -> object:
         return {
