@@ -92,7 +92,8 @@ class WarmEngine:
         try:
             session = self._sessions.get(timeout=self._limits.waiting_s)
         except queue.Empty:
-            raise Refused("too-many", "All queries that run at once do.", {"Retry-After": "1"}) from None
+            detail = f"{self._limits.queries} queries run already, as many as may run at once."
+            raise Refused("too-many", detail, {"Retry-After": "1"}) from None
         try:
             yield session
         finally:

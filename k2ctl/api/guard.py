@@ -92,7 +92,8 @@ class Guard:
         limits, own = self._settings.limits, self._running[address_of(scope["client"])]
         if scope["path"] not in HEALTH and (own >= limits.per_address or self._running.total() >= limits.requests):
             which = "of this address " if own >= limits.per_address else ""
-            return problem("too-many", f"All requests {which}that run at once do.", correlation, {"Retry-After": "1"})
+            detail = f"As many requests {which}run already as may run at once."
+            return problem("too-many", detail, correlation, {"Retry-After": "1"})
         return None
 
     @contextmanager

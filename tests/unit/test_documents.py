@@ -45,6 +45,13 @@ def test_a_link_leads_to_a_file_and_a_heading(document: str, target: str) -> Non
     assert not anchor or anchors(file)[anchor] == 1, f"{document}: {target}"
 
 
+@pytest.mark.parametrize(
+    ("name", "file"), re.findall(r"`(\w+)` in\s+\[[^\]]+\]\(([^)#]+\.py)\)", (ROOT / "k2ctl" / "README.md").read_text())
+)
+def test_a_name_that_a_document_places_in_a_file_is_defined_there(name: str, file: str) -> None:
+    assert re.search(rf"^\s*(class|def) {name}\b", (ROOT / "k2ctl" / file).read_text(), re.M), f"{name} in {file}"
+
+
 def test_every_document_is_reached_from_the_readme_in_two_steps() -> None:
     reached = {README}
     for _ in range(2):
