@@ -11,6 +11,7 @@ import pytest
 from tests.support.cli import processes_under
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_a_benchmark_that_is_ended_leaves_nothing_running(home: Path, number: int, code: int) -> None:
     """In the naive one a consumer in a process of its own is at work."""

@@ -14,6 +14,7 @@ from k2ctl.kafka.admin import BrokerAdmin
 from tests.support.cli import processes_under, run
 
 
+@pytest.mark.slow
 def test_the_quick_demo_holds_in_four_acts_and_leaves_nothing_behind(home: Path) -> None:
     done = run("demo", "--quick", "--json", within_s=180)
     assert done.returncode == 0, done.stderr
@@ -25,6 +26,7 @@ def test_the_quick_demo_holds_in_four_acts_and_leaves_nothing_behind(home: Path)
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.by_hand
 @pytest.mark.slow
 @pytest.mark.parametrize("act", ["1", "2", "3", "4"])
 def test_each_act_can_be_played_alone(home: Path, act: str) -> None:

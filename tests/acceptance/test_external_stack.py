@@ -132,6 +132,7 @@ def assert_no_move_under_a_consumer(others: Others) -> None:
     assert (refused.returncode, "consumer-1: running with the endpoints as they were" in refused.stderr) == (3, True)
 
 
+@pytest.mark.slow
 def test_the_platform_of_others_is_used_and_left_as_it_is(others: Others, home: Path) -> None:
     up = others.up()
     assert (up.returncode, "nothing was started" in up.stdout) == (0, True), up.stderr

@@ -80,6 +80,7 @@ def assert_a_second_up_changes_nothing() -> None:
     assert "nothing changed" in told
 
 
+@pytest.mark.slow
 def test_a_stack_is_used_loses_a_consumer_and_keeps_every_trade_once(client: Any) -> None:
     started_s = time.monotonic()
     succeed(*UP)

@@ -53,6 +53,7 @@ def test_a_wrong_question_is_a_usage_error(arguments: list[str], words: str) -> 
     assert words in done.stderr
 
 
+@pytest.mark.by_hand
 @pytest.mark.slow
 def test_the_quick_validation_measures_every_target(home: Path) -> None:
     done = subprocess.run(

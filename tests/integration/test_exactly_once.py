@@ -36,7 +36,15 @@ from tests.made_trades import (
     quick_profile,
     stored_ids,
 )
-from tests.support.consumers import POINTS, assert_exact, has_uncommitted, killed_having_read, market_of_its_own, start
+from tests.support.consumers import (
+    POINTS,
+    assert_exact,
+    has_uncommitted,
+    killed_having_read,
+    market_of_its_own,
+    start,
+    stopped_having_read,
+)
 from tests.support.independent_reader import Sources, assert_stored_once
 
 MOST_READ = 200
@@ -100,6 +108,7 @@ def test_killed_at_random_moments_between_the_first_read_and_the_last_commit(
     assert met >= 5
 
 
+@pytest.mark.by_hand
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_a_hundred_times(platform: tuple[Endpoints, Profile, str]) -> None:
@@ -122,9 +131,7 @@ def test_a_zombie_stores_nothing_twice(platform: tuple[Endpoints, Profile, str])
     slow = profile.model_copy(
         update={"consumer": profile.consumer.model_copy(update={"commit_interval_s": 3.0, "commit_rows": 10_000_000})}
     )
-    zombie = start(endpoints, slow, caught_up=False)
-    time.sleep(2.0)
-    os.kill(zombie.pid or 0, signal.SIGSTOP)
+    zombie = stopped_having_read(endpoints, slow, 200)
     assert stored_ids(endpoints) == []
     other = start(endpoints, profile)
     other.join(60)

@@ -347,6 +347,7 @@ def test_killed_while_putting_aside_and_giving_back(embedded_stack: Endpoints, h
     kill_at_points(endpoints, profile, [(point, 1, 8_000.0) for point in points])
 
 
+@pytest.mark.by_hand
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_at_every_point_of_every_level(endpoints: Endpoints, profile: Profile) -> None:

@@ -146,7 +146,7 @@ def test_kafka_restarted_under_load(load: UnderLoad) -> None:
     load.settle()
 
 
-@pytest.mark.parametrize("paused_s", [8, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("paused_s", [8, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.by_hand])])
 def test_kafka_that_does_not_answer_for_a_while(load: UnderLoad, paused_s: int) -> None:
     kafka = service("kafka")
     kafka.pause()
@@ -195,7 +195,7 @@ def test_postgresql_restarted_in_the_middle_of_commits(load: UnderLoad) -> None:
     load.settle()
 
 
-@pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.by_hand])])
 def test_an_object_store_that_is_gone_is_waited_for(load: UnderLoad, gone_s: int) -> None:
     store = service("object-store")
     store.stop(timeout=10)

@@ -129,7 +129,7 @@ def test_a_restart_of_postgresql_in_the_middle_of_commits_neither_loses_nor_doub
     assert_stored_once(endpoints, trades)
 
 
-@pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.by_hand])])
 def test_a_store_that_is_gone_is_waited_for_said_and_loses_nothing(
     embedded_stack: Endpoints, postgres_server: PostgresServer, fragile_store: ObjectStore, exchange: str, gone_s: int
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from k2ctl.consume import consumer as consumer_module
 from k2ctl.consume.consumer import Consumer
@@ -35,6 +36,7 @@ from tests.made_trades import (
     stored_ids,
 )
 from tests.support.independent_reader import Sources, assert_read_to_the_end
+from tests.support.polling import until
 
 CONTEXT = multiprocessing.get_context("forkserver")
 """Processes forked from a warmed server, so that a hundred of them fit into the time."""
@@ -96,25 +98,36 @@ def start(
     return process
 
 
-def consume_and_die_having_read(endpoints: Endpoints, profile: Profile, trades: int, after_s: float) -> None:
-    """A consumer's process that reads in small batches, and is killed a moment after it has read so many trades."""
+def consume_and_signal_having_read(
+    endpoints: Endpoints, profile: Profile, trades: int, after_s: float, number: int
+) -> None:
+    """A consumer's process that reads in small batches, and gets a signal after it has read so many trades."""
     os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
     consumer_module.BATCH_TRADES = SMALL_BATCH
     consumer = Consumer(endpoints, ConsumerPlan(profile))
-    killer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGKILL))
+    timer = threading.Timer(after_s, os.kill, (os.getpid(), number))
 
     def look() -> None:
-        if consumer.totals.trades >= trades and killer.ident is None:
-            killer.start()
+        if consumer.totals.trades >= trades and timer.ident is None:
+            timer.start()
 
     consumer.run(threading.Event(), look)
 
 
 def killed_having_read(endpoints: Endpoints, profile: Profile, rng: random.Random, most_trades: int) -> BaseProcess:
     """A consumer that is killed after it has read 1 to `most_trades` trades, at any moment of the next commit."""
-    arguments = (endpoints, profile, rng.randint(1, most_trades), rng.uniform(0.0, 0.05))
-    process = CONTEXT.Process(target=consume_and_die_having_read, args=arguments)
+    arguments = (endpoints, profile, rng.randint(1, most_trades), rng.uniform(0.0, 0.05), signal.SIGKILL)
+    process = CONTEXT.Process(target=consume_and_signal_having_read, args=arguments)
     process.start()
+    return process
+
+
+def stopped_having_read(endpoints: Endpoints, profile: Profile, trades: int) -> BaseProcess:
+    """A consumer that has read so many trades and stands still (SIGSTOP)."""
+    arguments = (endpoints, profile, trades, 0.0, signal.SIGSTOP)
+    process = CONTEXT.Process(target=consume_and_signal_having_read, args=arguments)
+    process.start()
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
     return process
 
 

@@ -126,6 +126,7 @@ def test_every_warm_answer_is_exact(busy: tuple[Busy, WarmEngine]) -> None:
     assert ask_many(platform, engine, 250) > 50
 
 
+@pytest.mark.by_hand
 @pytest.mark.slow
 def test_a_thousand_warm_answers_are_exact(busy: tuple[Busy, WarmEngine]) -> None:
     platform, engine = busy
