@@ -23,10 +23,14 @@ from k2ctl.errors import DamagedFile
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.data_files import FILES_KEPT, RESTORE, StoredFile
 
+ASK_AGAIN: Final = "Ask again; if that does not help, restore the file from a backup. See: k2ctl doctor"
+"""What helps when a file is gone, which a merge may have replaced after it was planned."""
+
 _UNCHANGED: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Data files never change, so what DuckDB has kept of them is always valid."""
 
 _DAMAGED: Final = re.compile(r"DamagedFile: (.+)$", re.MULTILINE)
+_GONE: Final = re.compile(r'(?:No files found that match the pattern|Cannot access file) "([^"]+?)(?:/\*\*/[^"/]*)?"')
 _RAISED: Final = re.compile(r"^(?:OSError|FileNotFoundError|PermissionError): (.+)$", re.MULTILINE)
 
 
@@ -57,7 +61,19 @@ def unreadable(error: Exception) -> str:
     raised = _RAISED.findall(str(error))
     if raised:
         return str(raised[-1])
-    return str(error).splitlines()[0] if isinstance(error, duckdb.IOException) else ""
+    if not isinstance(error, duckdb.IOException):
+        return ""
+    path = gone(error)
+    return f"{path} is gone" if path else str(error).splitlines()[0]
+
+
+def gone(error: Exception) -> str:
+    """The file that DuckDB has not found where it was planned; empty when it failed for another reason.
+
+    Where file access is locked, DuckDB takes the name of such a file for a folder, which it may not look into.
+    """
+    found = _GONE.search(str(error))
+    return str(found[1]) if found else ""
 
 
 def refuse_damage(error: Exception) -> None:

@@ -13,7 +13,7 @@ from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.window import Window
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.duckdb_files import another, open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.duckdb_files import ASK_AGAIN, another, open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan
 from k2ctl.query.page import Page
 
@@ -153,10 +153,7 @@ class History:
             refuse_damage(error)
             reason = unreadable(error)
             if reason:
-                raise FilesGone(
-                    f"A data file of the table cannot be read: {reason}",
-                    "Ask again; if that does not help: k2ctl lake status",
-                ) from error
+                raise FilesGone(f"A data file of the table cannot be read: {reason}", ASK_AGAIN) from error
             raise LakeError(
                 f"The table's files cannot be scanned: {str(error).splitlines()[0]}",
                 "Look at it with: k2ctl lake status",

@@ -16,7 +16,7 @@ from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import K2Error, LakeError, RolledBack, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, all_columns, literal, quoted
-from k2ctl.lake.duckdb_files import open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan, reference_plan
 from k2ctl.query.answer import Evidence, evidence_of
 from k2ctl.query.arrow_columns import carried
@@ -193,7 +193,10 @@ class LockedTables:
         if files:
             names = [*ours, *(quoted(column.name) for column in added)]
             source += f" UNION ALL SELECT {', '.join(names)} FROM {columns.source(_literal(files))}"  # noqa: S608
-        self._connection.execute(f"CREATE VIEW {name} AS {source}")
+        try:
+            self._connection.execute(f"CREATE VIEW {name} AS {source}")
+        except duckdb.PermissionException as error:
+            raise LakeError(f"A data file of the table cannot be read: {gone(error)} is gone", ASK_AGAIN) from error
 
     def run(self, text: str) -> pa.RecordBatchReader:
         """The rows of one SELECT, as they are computed."""
@@ -244,6 +247,6 @@ def _refused(error: Exception) -> K2Error:
     refuse_damage(error)
     reason = unreadable(error)
     if reason:
-        return LakeError(f"A data file of the table cannot be read: {reason}", "Ask again, or see: k2ctl lake status")
+        return LakeError(f"A data file of the table cannot be read: {reason}", ASK_AGAIN)
     message = str(error).splitlines()[0]
     return SqlError(f"The query cannot be answered: {message}", f"The views are {', '.join(VIEWS)}.")

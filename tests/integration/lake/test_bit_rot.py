@@ -202,6 +202,17 @@ def test_a_data_file_in_place_of_another_is_found(platform: Endpoints) -> None:
             pytest.fail(f"{name} gives {read()}")
 
 
+def test_a_data_file_that_is_gone_is_named_by_every_query(platform: Endpoints) -> None:
+    ways = {name: read for name, read in readers(platform).items() if name in ("query recent", "query sql")}
+    assert len(ways) == 2
+    gone = files_of(platform)["data"][0]
+    gone.unlink()
+    for name, read in ways.items():
+        with pytest.raises(LakeError, match=f"{gone.name} is gone") as error:
+            pytest.fail(f"{name} gives {read()}")
+        assert "backup" in error.value.hint
+
+
 def test_a_merge_does_not_make_damage_permanent(platform: Endpoints) -> None:
     before = readers(platform)["query sql"]()
     rng = random.Random(5)
