@@ -25,6 +25,9 @@ _SIGNS: Final = {
     "−": "-",
     "µ": "u",
 }
+_DUCKDB_INTERRUPTED: Final = "Query interrupted"
+"""What DuckDB makes of the KeyboardInterrupt that a signal's handler has raised while it ran a query."""
+
 _SIGNS_HANDLER: Final = "k2ctl-signs"
 
 
@@ -61,6 +64,8 @@ def _reported(error: Exception, program: str) -> int:
     if isinstance(error, K2Error):
         return _report(str(error), error.hint, error.exit_code)
     if isinstance(error, typer.Abort):
+        return _report("Interrupted.", "", ExitCode.INTERRUPTED)
+    if isinstance(error, RuntimeError) and str(error) == _DUCKDB_INTERRUPTED:
         return _report("Interrupted.", "", ExitCode.INTERRUPTED)
     if isinstance(error, UnicodeEncodeError):
         return _report("What was typed is not valid UTF-8.", "Type it in UTF-8, or see: locale", ExitCode.USAGE)

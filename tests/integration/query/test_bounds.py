@@ -1,12 +1,14 @@
 """A query ends when its time or its memory is over, whatever it does, and leaves nothing half written."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from k2ctl.clock import SystemClock
@@ -117,6 +119,23 @@ def test_a_reader_that_has_gone_ends_a_query_quietly(state: Path) -> None:
         running.stdout.close()
         assert running.stderr.read() == b""
     assert running.returncode == 141
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_query_whose_whole_group_is_told_to_stop_says_so(state: Path, number: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "k2ctl", "query", "sql", ENDLESS["recursion"], "--timeout", "60"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "K2CTL_HOME": str(state)},
+        start_new_session=True,
+    ) as running:
+        while not any(child.cpu_times().user > 1.0 for child in psutil.Process(running.pid).children()):
+            assert running.poll() is None
+            time.sleep(0.05)
+        os.killpg(running.pid, number)
+        out, err = running.communicate(timeout=30)
+    assert (out, err, running.returncode) == (b"", b"k2ctl: Interrupted.\n", 130)
 
 
 def test_a_query_that_is_told_to_stop_says_so_and_leaves_no_process(state: Path) -> None:
