@@ -105,6 +105,8 @@ def compact(
 
     if done:
         out().print(compaction_table(done))
+    elif every or wanted is not None:
+        say("Nothing to compact: what was asked for is one file already.")
     else:
         say("Nothing to compact: no hour has files that are worth merging. To merge them all: k2ctl lake compact --all")
 

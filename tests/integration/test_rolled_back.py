@@ -150,6 +150,23 @@ def test_status_and_the_snapshots_answer_while_the_trades_do_not(
         assert "accept-rollback" in err
 
 
+def test_compaction_refuses_where_it_finds_nothing_to_merge(
+    platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints, *_ = platform
+    feed(platform, 0)
+    with Lake.at(endpoints) as lake:
+        compact_now(lake, CLOCK, whole_hours)
+        older = lake.table().metadata.current_snapshot_id
+        assert older is not None
+        assert compact_now(lake, CLOCK, whole_hours) == []
+        feed(platform, 300)
+        roll_back(endpoints, older)
+        with pytest.raises(RolledBack):
+            compact_now(lake, CLOCK, whole_hours)
+    assert "rolled back" in run(capsys, "lake", "compact")[2]
+
+
 @pytest.mark.parametrize("command", [("lake", "expire"), ("lake", "compact", "--all"), ("gaps",)])
 def test_nothing_that_could_destroy_the_way_back_is_done(
     platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str], command: tuple[str, ...]

@@ -14,6 +14,7 @@ from typing import Final
 
 from pyiceberg.exceptions import ValidationException
 from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 
 from k2ctl.clock import Clock
@@ -58,6 +59,18 @@ class _Outdated(Exception):
     """The merged files are written for a schema or a partition spec that is not the table's any more."""
 
 
+def mergeable(lake: Lake) -> Table:
+    """The table, if its files may be merged.
+
+    Raises:
+        LakeError: it was rolled back, or other programs have left it so that k2ctl cannot write to it.
+    """
+    table = lake.table()
+    checkpoints_of(table)
+    check_writable(TABLE, table)
+    return table
+
+
 class Compactor:
     """Merges files of one hour. The caller holds the lease."""
 
@@ -93,9 +106,7 @@ class Compactor:
         started_s = self._clock.monotonic_s()
         try:
             with self._lake.answering():
-                table = self._lake.table()
-                checkpoints_of(table)
-                check_writable(TABLE, table)
+                table = mergeable(self._lake)
                 checked(table.io, (Listed.of(file.file) for file in files), again=True)
                 merged = merge(self._lake, table, files, self._between_chunks)
         except Interrupted:

@@ -13,7 +13,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.live_files import LiveFile, by_hour, hour_name, live_files
-from k2ctl.lake.maintenance.compaction import Compaction, Compactor
+from k2ctl.lake.maintenance.compaction import Compaction, Compactor, mergeable
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.orphans import OrphansRemoved, remove_orphans
 from k2ctl.lake.maintenance.size_tiers import due
@@ -121,14 +121,14 @@ def compact_now(
     """Compact what `choose` picks of the live files, hour by hour, for `k2ctl lake compact`.
 
     Raises:
-        LakeError: another process is maintaining the table.
+        LakeError: another process is maintaining the table, or its files may not be merged.
     """
     lease = Lease(lake, clock)
     if not lease.acquire():
         raise LakeError(f"Maintenance is under way already: {lease.holder()}.", "Wait for it, or try again.")
     try:
         compactor = Compactor(lake, clock, lease)
-        done = (compactor.compact(files) for files in choose(live_files(lake.table())))
+        done = (compactor.compact(files) for files in choose(live_files(mergeable(lake))))
         return [compaction for compaction in done if compaction is not None]
     finally:
         lease.release()
