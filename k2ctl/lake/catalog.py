@@ -21,7 +21,7 @@ from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, first_line
-from k2ctl.lake.database import DatabaseCatalog, is_gone, known_uuids, make_tables
+from k2ctl.lake.database import DatabaseCatalog, is_damaged, is_gone, known_uuids, make_tables, rows_of
 from k2ctl.lake.opened import check_readable, damaged
 from k2ctl.lake.place import is_strange, last_commit, metadata_files, strangers
 from k2ctl.lake.storage import IO_CLASS
@@ -127,6 +127,8 @@ class Lake:
                 self._require_nothing_at(name)
             return None
         except (SQLAlchemyError, OSError) as error:
+            if isinstance(error, FileNotFoundError):
+                self._require_named_file(name)
             raise self._unanswered(error) from error
         except LakeError:
             raise
@@ -147,6 +149,18 @@ class Lake:
                 f"The catalog {without_password(self.catalog_uri)} does not know the table {name}, "
                 f"and its metadata is there: {found[-1]}.",
                 f"Register it again: k2ctl lake register. Or, to begin anew, move {self.place_of(name)} away.",
+            )
+
+    def _require_named_file(self, name: str) -> None:
+        """The metadata file that the catalog names was not found: then it may not be gone from among others."""
+        with self.answering():
+            named = rows_of(self.catalog).get((CATALOG_NAME, name), "")
+            found = metadata_files(self.file_io(), named.rpartition("/metadata/")[0] or self.place_of(name))
+        if found and all(file.location != named for file in found):
+            raise UnknownTable(
+                f"The metadata file {named}, which the catalog names as the table {name}, is gone; "
+                f"the newest one there is {found[-1]}.",
+                "Put it back from a backup, or go on from the newest one: k2ctl lake register",
             )
 
     def require_known(self, name: str, table: Table) -> None:
@@ -187,12 +201,17 @@ class Lake:
         except (SQLAlchemyError, OSError) as error:
             raise self._unanswered(error) from error
 
-    def _unanswered(self, error: Exception) -> LakeUnanswered:
+    def _unanswered(self, error: Exception) -> LakeError:
         said = first_line(error)
         if isinstance(error, OSError):
             state = "cannot be used" if error.errno in _REFUSED else "does not answer"
             return LakeUnanswered(f"The warehouse {self.warehouse} {state}: {said}", "See: k2ctl stack status")
         uri = without_password(self.catalog_uri)
+        if is_damaged(error):
+            return UnknownTable(
+                f"The file of the catalog {uri} is damaged: {said}",
+                "Put back a copy of it. Or move it away, with its -wal and -shm, then: k2ctl lake register",
+            )
         return LakeUnanswered(f"The catalog {uri} does not answer: {said}", "See: k2ctl stack status")
 
     def ensure_table(self) -> Table:

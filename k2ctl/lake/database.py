@@ -10,7 +10,14 @@ from pyiceberg.catalog import delete_files
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO, load_file_io
 from sqlalchemy import URL, Engine, event, make_url, select
-from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DisconnectionError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from k2ctl.errors import first_line
 from k2ctl.lake.place import read_all
@@ -82,6 +89,11 @@ def is_gone(catalog_uri: str) -> bool:
     """Whether a catalog is a file that is not there."""
     file = _file_of(make_url(catalog_uri))
     return file is not None and not file.exists()
+
+
+def is_damaged(error: Exception) -> bool:
+    """Whether SQLite says that a catalog's file is none of its own, which stays so however often it is asked."""
+    return isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError
 
 
 def _file_of(url: URL) -> Path | None:

@@ -34,7 +34,7 @@ def object_round_trip(endpoints: Endpoints) -> None:
         ) from error
     if got != word:
         raise LakeError(
-            f"The warehouse {endpoints.warehouse} backfilled  another object than it took.", "See: k2ctl stack status"
+            f"The warehouse {endpoints.warehouse} gave another object than it took.", "See: k2ctl stack status"
         )
 
 

@@ -73,6 +73,8 @@ def health(endpoints: Endpoints, service: str) -> str:
         try_for_real(endpoints, service)
     except NotAllowed:
         pass  # it answered; what it lets this user do is between the two
+    except UnknownTable as error:
+        return f"{error} {error.hint}"
     except K2Error as error:
         return str(error)
     return _forgotten_tables(endpoints) if service in ("catalog", "postgres") else "healthy"

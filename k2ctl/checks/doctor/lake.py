@@ -42,7 +42,7 @@ def _writing(lake: "Lake", name: str) -> list[Check]:
 
 
 def judge(balance: "Balance") -> list[Check]:
-    """What the balance come to."""
+    """What the balance comes to."""
     total = balance.total
     found = [ok("lake", f"{balance.rows:,} rows")]
     if balance.balanced:

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,16 @@ def drop(endpoints: Endpoints) -> None:
     SqlCatalog("k2", uri=endpoints.catalog_uri, warehouse=endpoints.warehouse).drop_table(TABLE)
 
 
+def scribble(endpoints: Endpoints) -> None:
+    lose(endpoints)
+    catalog_file(endpoints).write_bytes(b"no database of anybody's" * 100)
+
+
+def lose_newest_metadata(endpoints: Endpoints) -> None:
+    with Lake.at(endpoints) as lake:
+        Path(lake.table().metadata_location.removeprefix("file://")).unlink()
+
+
 def files_of(endpoints: Endpoints) -> set[str]:
     folder = Path(endpoints.warehouse.removeprefix("file://"))
     return {str(path) for path in folder.rglob("*") if path.is_file()}
@@ -124,6 +135,25 @@ def test_every_command_says_so_and_none_makes_or_deletes_anything(
     append(endpoints, 100)
     assert run(capsys, "lake", "status")[0] == ExitCode.OK
     assert rows_of(endpoints) == 200
+
+
+@pytest.mark.parametrize(
+    ("harm", "rows"), [(scribble, 100), (lose_newest_metadata, 50)], ids=["catalog damaged", "metadata file gone"]
+)
+def test_what_is_damaged_for_good_is_said_at_once_with_the_way_back(
+    endpoints: Endpoints, capsys: pytest.CaptureFixture[str], harm: Callable[[Endpoints], None], rows: int
+) -> None:
+    append(endpoints, 0)
+    harm(endpoints)
+    before = files_of(endpoints)
+    for command in COMMANDS:
+        code, said = run(capsys, *command)
+        assert (code, "k2ctl lake register" in said) == (ExitCode.FAILED, True), (command, said)
+        assert files_of(endpoints) == before, command
+    if harm is scribble:
+        lose(endpoints)  # as the message says
+    assert run(capsys, "lake", "register", "--yes")[0] == ExitCode.OK
+    assert rows_of(endpoints) == rows
 
 
 def test_doctor_and_status_name_the_way_back(endpoints: Endpoints, capsys: pytest.CaptureFixture[str]) -> None:
