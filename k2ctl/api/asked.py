@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
-from fastapi import Query
+from fastapi import Query, Request
 
 from k2ctl.api.problems import Refused
 from k2ctl.api.settings import Limits
@@ -29,6 +29,23 @@ Moment = Annotated[datetime | None, Query(description="ISO 8601; UTC unless it s
 Bar = Annotated[str, Query(pattern=_DURATION, description="Length of a bar: 1s, 1m, 1h.")]
 Rows = Annotated[int, Query(ge=1, le=50_000, description="Rows of one page.")]
 Cursor = Annotated[str | None, Query(max_length=8192, description="From `next` of the page before.")]
+
+
+def only_known(request: Request) -> None:
+    """Every parameter of a request is one of its endpoint's, and each is given once, but for symbols.
+
+    A parameter that is passed over would have another question answered than the one that was asked.
+
+    Raises:
+        Refused: one is unknown, or given twice.
+    """
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            takes = ", ".join(known) or "no parameter"
+            raise Refused("invalid-request", f"There is no parameter {ascii(name)[:80]} here; known: {takes}.")
+        if name != "symbol" and len(request.query_params.getlist(name)) > 1:
+            raise Refused("invalid-request", f"`{name}` is given twice.")
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 
 import pyarrow as pa
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
-from k2ctl.api.asked import Bar, Cursor, Duration, Moment, Rows, Symbols, bar_of, span_of
+from k2ctl.api.asked import Bar, Cursor, Duration, Moment, Rows, Symbols, bar_of, only_known, span_of
 from k2ctl.api.engine import WarmEngine
 from k2ctl.api.problems import Refused
 from k2ctl.api.render import etag_of, rendered, representation
@@ -55,7 +55,7 @@ ROWS: dict[int | str, dict[str, Any]] = {
 
 def router(engine: WarmEngine, limits: Limits) -> APIRouter:
     """The endpoints over one engine."""
-    api = APIRouter(prefix="/v1", responses=PROBLEMS)
+    api = APIRouter(prefix="/v1", responses=PROBLEMS, dependencies=[Depends(only_known)])
     _add_trades(api, engine, limits)
     _add_bars(api, engine, limits)
     _add_symbols(api, engine)

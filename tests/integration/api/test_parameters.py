@@ -120,6 +120,19 @@ def test_no_value_of_any_parameter_is_an_error_of_ours(service: Service) -> None
     assert 422 in found
 
 
+@pytest.mark.parametrize("path", [ROWS, "/v1/ohlcv", "/v1/gaps", "/v1/symbols", "/v1/status"])
+def test_a_parameter_that_would_be_passed_over_is_refused_by_name(service: Service, path: str) -> None:
+    asked = {} if path in ("/v1/symbols", "/v1/status") else ASKED
+    assert service.client.get(path, params=asked).status_code == 200
+    answer = service.client.get(path, params={**asked, "as_of": "2024-01-01"})
+    assert (answer.status_code, "'as_of'" in answer.json()["detail"]) == (422, True), answer.text
+
+
+def test_a_parameter_that_is_given_twice_is_refused(service: Service) -> None:
+    answer = service.client.get(ROWS, params={**ASKED, "limit": ["1", "2"]})
+    assert (answer.status_code, "`limit`" in answer.json()["detail"]) == (422, True), answer.text
+
+
 def test_no_cursor_is_an_error_of_ours(service: Service) -> None:
     found = [ask(service, ROWS, {**ASKED, "cursor": [cursor]}) for cursor in odd_cursors()]
     assert 200 in found
