@@ -65,6 +65,7 @@ class Lease:
                     },
                 )
         except SQLAlchemyError as error:
+            self._made = False  # the table may be gone
             raise _unanswered(error) from error
         self._renew_at_s = self._clock.monotonic_s() + LASTS_S / 3
         return bool(taken.rowcount)
