@@ -42,9 +42,9 @@ TABLE_PROPERTIES: Final = {
 }
 
 _REFUSED: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
-"""What a disk says that answers well enough: it is full, read-only, another's, or not there."""
+"""Errors of a disk that answers: it is full, read-only, forbidden, or not there."""
 
-# Two writers both trim the metadata log; the second one's "file not found" is no news.
+# Two writers both trim the metadata log; the second one's "file not found" is harmless.
 logging.getLogger("pyiceberg.catalog").setLevel(logging.ERROR)
 
 
@@ -52,7 +52,7 @@ class Lake:
     """The table of trades in its catalog. One per process and thread that commits; holds a connection pool.
 
     storage: properties of the file IO that reaches the warehouse, such as `s3.endpoint`; empty for local files.
-    trusting: take the catalog's word, without a look at what lies at the tables' places.
+    trusting: believe the catalog, without a look at the files at the tables' places.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Lake:
         self.storage = dict(storage)
         self._trusted = {TABLE, REFERENCE_TABLE} if trusting else set[str]()
         if not trusting and is_gone(catalog_uri):
-            self._require_nothing_at(TABLE)  # before an empty catalog takes the place of the one that is gone
+            self._require_nothing_at(TABLE)  # before an empty catalog replaces the one that is gone
         properties = {
             **self.storage,
             PY_IO_IMPL: IO_CLASS,
             "uri": catalog_uri,
             "warehouse": warehouse,
             "pool_pre_ping": "true",
-            "init_catalog_tables": "false",  # they are made here, so that many may open a new catalog at once
+            "init_catalog_tables": "false",  # made below, so that many processes may open a new catalog at once
         }
         try:
             self.catalog = DatabaseCatalog(CATALOG_NAME, **properties)
@@ -118,7 +118,7 @@ class Lake:
 
         Raises:
             LakeError: the catalog does not answer, the metadata is damaged, or the table is not as k2ctl reads it.
-            UnknownTable: what lies at its place is not what the catalog says.
+            UnknownTable: the files at its place are not those that the catalog names.
         """
         try:
             table = self.catalog.load_table(name)
@@ -132,7 +132,7 @@ class Lake:
             raise self._unanswered(error) from error
         except LakeError:
             raise
-        except Exception as error:  # whatever the parsers of JSON and of the metadata raise
+        except Exception as error:  # the parsers of JSON and of the metadata raise anything
             raise damaged(f"The metadata file of the table {name}", error) from error
         check_readable(name, table)
         if name not in self._trusted:
@@ -141,14 +141,14 @@ class Lake:
         return table
 
     def _require_nothing_at(self, name: str) -> None:
-        """The catalog does not know a table: then nothing of one may lie at its place."""
+        """Refuse files of a table at its place when the catalog does not know the table."""
         with self.answering():
             found = metadata_files(self.file_io(), self.place_of(name))
         if found:
             raise UnknownTable(
                 f"The catalog {without_password(self.catalog_uri)} does not know the table {name}, "
                 f"and its metadata is there: {found[-1]}.",
-                f"Register it again: k2ctl lake register. Or, to begin anew, move {self.place_of(name)} away.",
+                f"Register it again: k2ctl lake register. Or, to start afresh, move {self.place_of(name)} away.",
             )
 
     def _require_named_file(self, name: str) -> None:
@@ -164,7 +164,7 @@ class Lake:
             )
 
     def require_known(self, name: str, table: Table) -> None:
-        """Nothing may lie at a table's place that the catalog does not know of.
+        """Refuse metadata at a table's place that the catalog does not know.
 
         Raises:
             UnknownTable: another table's metadata, or that of later commits of this one.
@@ -172,7 +172,7 @@ class Lake:
         with self.answering():
             found = strangers(table.io, table)
             if found:
-                table = self.catalog.load_table(name)  # others may have committed in between
+                table = self.catalog.load_table(name)  # other processes may have committed in between
                 found = [file for file in found if is_strange(file, table)]
             known = known_uuids(self.catalog) if found else set()
         own = str(table.metadata.table_uuid)
@@ -182,20 +182,20 @@ class Lake:
         newest = max(found, key=lambda file: (file.commit, file.updated_ms))
         if newest.table_uuid == own:
             what = (
-                f"The catalog was turned back, as by a copy of it that was put back: it has the table {name} as of "
+                f"The catalog was rolled back, as by a restored copy: it has the table {name} as of "
                 f"commit {last_commit(table.metadata)}, and metadata of commit {newest.commit} is there"
             )
         else:
-            what = f"At the place of the table {name} lies metadata of another one that the catalog does not know"
+            what = f"At the place of the table {name} is metadata of another table that the catalog does not know"
         raise UnknownTable(f"{what}: {newest}.", "Choose the one to go on with: k2ctl lake register")
 
     def place_of(self, name: str) -> str:
-        """Where a table lies that the catalog does not know."""
+        """The location of a table that the catalog does not know."""
         return f"{self.warehouse.rstrip('/')}/{name.replace('.', '/')}"
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """A block in which a catalog or a warehouse that does not answer is a `LakeError` that says which."""
+        """A block in which an error of the catalog or the warehouse is a `LakeUnanswered` that names it."""
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
@@ -236,7 +236,7 @@ class Lake:
         if found is not None:
             return found
         with self.answering():
-            # Two that make it at once: the second one's row is refused, by us or by the database.
+            # Two processes that make it at once: the second row is refused, which is harmless.
             with suppress(NamespaceAlreadyExistsError, IntegrityError):
                 self.catalog.create_namespace(name.rpartition(".")[0])
             try:

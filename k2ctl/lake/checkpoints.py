@@ -1,4 +1,4 @@
-"""How far the table is and what it lacks, from one metadata file; refuses to trust a table that was rolled back."""
+"""The table's checkpoints and ledger, from one metadata file; a table that was rolled back is refused."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,14 +24,14 @@ def checkpoints_of(table: Table) -> Checkpoints:
     current = table.metadata.current_snapshot()
     if PROPERTY not in table.metadata.properties and current is not None and _has_rows(current):
         raise LakeError(f"The table holds rows but no offsets ({PROPERTY} is missing).", _STOP)
-    checkpoints = recorded_progress(table)
+    checkpoints = recorded_checkpoints(table)
     if checkpoints.commit_id and not history_may_contain(table.metadata, checkpoints):
         raise _rolled_back(table.metadata, checkpoints)
     return checkpoints
 
 
-def recorded_progress(table: Table) -> Checkpoints:
-    """What the properties say, whatever the current snapshot is."""
+def recorded_checkpoints(table: Table) -> Checkpoints:
+    """The checkpoints of the properties, even if they do not belong to the current snapshot."""
     text = table.metadata.properties.get(PROPERTY)
     return Checkpoints() if text is None else replace(Checkpoints.loads(text), ledger=ledger_of(table))
 
@@ -53,7 +53,7 @@ def _has_rows(snapshot: Snapshot) -> bool:
 
 
 def history_may_contain(metadata: TableMetadata, checkpoints: Checkpoints) -> bool:
-    """Whether the commit that wrote the offsets is an ancestor of the current snapshot, or was one and expired."""
+    """True if the commit that wrote the offsets is an ancestor of the current snapshot, or was one and expired."""
     for snapshot in ancestors(metadata):
         if commit_id_of(snapshot) == checkpoints.commit_id:
             return True
@@ -64,7 +64,7 @@ def history_may_contain(metadata: TableMetadata, checkpoints: Checkpoints) -> bo
 
 
 def is_in_history(table: Table, commit_id: str) -> bool:
-    """Whether the table was built upon a K2 commit, as far as its snapshots have not expired."""
+    """True if a K2 commit is in the table's history, as far as its snapshots have not expired."""
     return any(commit_id_of(snapshot) == commit_id for snapshot in ancestors(table.metadata))
 
 
@@ -78,10 +78,10 @@ def ancestors(metadata: TableMetadata, snapshot: Snapshot | None = None) -> Iter
 
 
 def snapshot_of_commit(metadata: TableMetadata, commit_id: str) -> Snapshot | None:
-    """The snapshot that a K2 commit made, whether the current one is built upon it or not; None once it has expired."""
+    """The snapshot that a K2 commit made, in the history or not; None once it has expired."""
     return next((snapshot for snapshot in metadata.snapshots if commit_id_of(snapshot) == commit_id), None)
 
 
 def commit_id_of(snapshot: Snapshot) -> str:
-    """The id of the K2 commit that made a snapshot; empty for one that others made."""
+    """The id of the K2 commit that made a snapshot; empty for one of another program."""
     return (snapshot.summary.additional_properties.get(SUMMARY_COMMIT_ID) or "") if snapshot.summary else ""

@@ -1,8 +1,8 @@
-"""Offsets of older snapshots: each commit keeps a small copy of its own in the snapshot's summary.
+"""Offsets of older snapshots: each commit keeps a small copy of the offsets in the snapshot's summary.
 
-The properties hold the newest offsets alone. A copy stays as long as its snapshot does, so a table that is rolled back
-to one can have the offsets of then. With very many partitions, or a long ledger, the copy would slow every commit down:
-those offsets are only found in the table's last metadata files.
+The properties have only the newest offsets. A copy stays as long as its snapshot does, so a table that is rolled back
+to one gets its offsets. With very many partitions, or a long ledger, the copy would slow every commit down: those
+offsets are found in the table's last metadata files only.
 """
 
 import base64
@@ -38,10 +38,10 @@ def kept(checkpoints: Checkpoints) -> dict[str, str]:
 
 
 def offsets_at(table: Table, snapshot: Snapshot) -> Checkpoints:
-    """Where the table stood at a snapshot. What others append, and compactions, move no offsets.
+    """The checkpoints at a snapshot. Appends of other programs, and compactions, move no offsets.
 
     Raises:
-        LakeError: neither a summary nor one of the last metadata files tells.
+        LakeError: neither a summary nor one of the last metadata files has them.
     """
     passed = set()
     for one in ancestors(table.metadata, snapshot):
@@ -56,7 +56,7 @@ def offsets_at(table: Table, snapshot: Snapshot) -> Checkpoints:
     found = _in_last_metadata(table, passed)
     if found is None:
         raise LakeError(
-            f"The offsets that belong to snapshot {snapshot.snapshot_id} are kept nowhere any more.",
+            f"The offsets that belong to snapshot {snapshot.snapshot_id} are not kept any more.",
             "Take the rollback back: k2ctl lake undo-rollback",
         )
     return found
@@ -78,7 +78,7 @@ def _in_last_metadata(table: Table, snapshots: set[int]) -> Checkpoints | None:
         try:
             metadata = FromInputFile.table_metadata(table.io.new_input(entry.metadata_file))
         except FileNotFoundError:
-            continue
+            continue  # another commit has dropped it
         if metadata.current_snapshot_id in snapshots and PROPERTY in metadata.properties:
             checkpoints = Checkpoints.loads(metadata.properties[PROPERTY])
             if history_may_contain(metadata, checkpoints):

@@ -1,8 +1,8 @@
 """The seal of a manifest, a manifest list or a metadata file: a digest of all of its bytes, in the file itself.
 
-Every reader of these formats passes over it. An Avro file has a marker of sixteen bytes of the writer's choice behind
+Every reader of these formats ignores it. An Avro file has a marker of sixteen bytes of the writer's choice behind
 its header and behind each block: ours is a word and the digest of the rest. A metadata file is a JSON object, in which
-ours is a first key that nobody knows. The digest begins with the file's name, so that no file passes for another.
+ours is a first key that no reader knows. The digest begins with the file's name, so that no file replaces another.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ def sealed(name: str, content: bytes) -> bytes:
 
 
 def hold(name: str, content: bytes) -> None:
-    """Hold a file to its seal; one without a seal was written by another program.
+    """Compare a file with its seal; one without a seal was written by another program.
 
     Raises:
         Broken: it is not as it was written.

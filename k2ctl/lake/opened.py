@@ -1,13 +1,13 @@
-"""What other programs have made of a table, held against what k2ctl reads and writes: the check of every opening.
+"""The check of every opening: has another program changed the table so that k2ctl cannot read or write it.
 
-A table may be read while its format and our columns are as we know them; it may be written while we can fill every
-required column and every field of the partition spec. Columns of our own are known by the field id under which they
-first stood. A column that may be empty may have been dropped and added again: rows are written under its new id, and
-older rows have no value. Columns that others added are theirs: kept, readable, null in our rows.
+A table can be read while its format and our columns are as k2ctl made them; it can be written while k2ctl can fill
+every required column and every field of the partition spec. Our columns are identified by the field id that they first
+had. A column that may be empty may have been dropped and added again: rows are written under its new id, and older rows
+have no value. Columns that other programs added are kept, readable, and null in our rows.
 
-Delete files forbid no opening. An append beside them is safe, and so is what asks whether a trade was stored before:
-a row that somebody deleted counts as stored there, so that neither a redelivery nor a backfill brings it back. What
-reads rows for an answer refuses a snapshot that has any (`manifests.data_manifests`).
+Delete files forbid no opening. An append beside them is safe, and so is a look-up of trades that were stored before: a
+row that another program deleted counts as stored there, so that neither a redelivery nor a backfill stores it again. A
+scan for an answer refuses a snapshot that has any (`manifests.refuse_deletes`).
 """
 
 from collections.abc import Iterator
@@ -40,14 +40,14 @@ _OF_TIME: Final = (HourTransform, DayTransform, MonthTransform, YearTransform)
 
 @dataclass(frozen=True)
 class TableFinding:
-    """What is wrong with the table, in one sentence, and the next step."""
+    """One thing that is wrong with the table, and the next step."""
 
     message: str
     hint: str
 
 
 def damaged(what: str, error: Exception) -> DamagedFile:
-    """The error of a file of the table that is there and does not hold what it should."""
+    """The error of a file of the table that is there and has another content than it should."""
     return DamagedFile(f"{what} is damaged: {first_line(error)}", RESTORE)
 
 

@@ -1,8 +1,8 @@
-"""The place of a table, and the metadata files that lie there.
+"""The place of a table, and the metadata files in it.
 
-Every commit leaves a metadata file. So a catalog that was lost, restored from a backup or begun anew is recognised: the
-place holds metadata of a table that the catalog does not know, or of commits that it does not know of. Whoever made a
-table there, or cleared its files away, would destroy what could be had again.
+Every commit leaves a metadata file. So a catalog that was lost, replaced by a backup or by an empty one is
+recognised: the place has metadata of a table, or of commits, that the catalog does not know. A new table at this place,
+or a removal of its files, would destroy what can be registered again.
 """
 
 import gzip
@@ -24,22 +24,22 @@ READERS: Final = 16
 _KEPT: Final = 100_000
 
 _read: dict[str, "MetadataFile"] = {}
-"""What was read already: a metadata file never changes."""
+"""What was read already: a metadata file does not change."""
 
 
 @dataclass(frozen=True)
 class MetadataFile:
-    """A metadata file in short.
-
-    commit: the sequence number of its last commit. rows, manifest_list: of its current snapshot. snapshots: how many.
-    """
+    """A metadata file in short."""
 
     location: str
     table_uuid: str
+    # The sequence number of its last commit.
     commit: int
     updated_ms: int
+    # Of its current snapshot.
     rows: int
     manifest_list: str | None
+    # How many snapshots it has.
     snapshots: int
 
     @property
@@ -63,7 +63,7 @@ def metadata_files(io: FileIO, place: str) -> list[MetadataFile]:
 
 
 def read_all(io: FileIO, locations: Iterable[str]) -> list[MetadataFile]:
-    """Metadata files in short, of those that name files.
+    """The short form of the metadata files that name data files.
 
     One without a snapshot does not: it is left of a table that two made at once. Neither does one that was not written
     to its end.
@@ -74,9 +74,9 @@ def read_all(io: FileIO, locations: Iterable[str]) -> list[MetadataFile]:
 
 
 def strangers(io: FileIO, table: Table) -> list[MetadataFile]:
-    """What lies at a table's place, and is not of its own past: other tables' metadata, and that of later commits.
+    """Metadata at a table's place that is not of its past: that of other tables, and of later commits.
 
-    Of one commit more nothing is said: a writer that is swapping now, or was killed, leaves that behind.
+    Metadata of one commit more is no stranger: a writer that is swapping now, or was killed, leaves it.
     """
     place = table.location().rstrip("/") + "/metadata"
     known = {table.metadata_location, *(entry.metadata_file for entry in table.metadata.metadata_log)}

@@ -1,4 +1,4 @@
-"""Does the lake's storage work: an object put, got back and deleted; a catalog that lists its namespaces."""
+"""Checks of the lake's storage: an object is written, read and deleted; the catalog lists its namespaces."""
 
 import uuid
 
@@ -29,20 +29,20 @@ def object_round_trip(endpoints: Endpoints) -> None:
         files.delete(location)
     except (OSError, ValueError) as error:
         raise LakeError(
-            f"The warehouse {endpoints.warehouse} took and gave no object: {first_line(error)}",
+            f"The warehouse {endpoints.warehouse} failed a write and read of an object: {first_line(error)}",
             "See: k2ctl stack status",
         ) from error
     if got != word:
         raise LakeError(
-            f"The warehouse {endpoints.warehouse} gave another object than it took.", "See: k2ctl stack status"
+            f"The warehouse {endpoints.warehouse} returned another object than was written.", "See: k2ctl stack status"
         )
 
 
 def require_known_tables(endpoints: Endpoints) -> None:
-    """The catalog knows what lies at the places of the tables.
+    """Refuse files at the tables' places that the catalog does not know.
 
     Raises:
-        UnknownTable: it was lost, or turned back.
+        UnknownTable: the catalog was lost, or rolled back.
     """
     with Lake.at(endpoints) as lake:
         for name in (TABLE, REFERENCE_TABLE):
@@ -60,6 +60,6 @@ def list_catalog(endpoints: Endpoints) -> list[str]:
             return [".".join(namespace) for namespace in lake.catalog.list_namespaces()]
     except (SQLAlchemyError, OSError) as error:
         raise LakeError(
-            f"The catalog {without_password(endpoints.catalog_uri)} does not list: {first_line(error)}",
+            f"The catalog {without_password(endpoints.catalog_uri)} does not list its namespaces: {first_line(error)}",
             "See: k2ctl stack status",
         ) from error

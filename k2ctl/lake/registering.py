@@ -1,7 +1,7 @@
-"""Registering a table again: the catalog was lost or turned back, and the table's metadata files are there.
+"""Registering a table again: the catalog was lost or rolled back, and the table's metadata files are there.
 
-One of them is made the table. Others that lie at its place, of other tables or of later commits, are given up: they
-move into the quarantine beside the table, so that the place holds one table again.
+One of them becomes the table. Other metadata at its place, of other tables or of later commits, is given up: it moves
+into the quarantine beside the table, so that the place has one table again.
 """
 
 from collections.abc import Sequence
@@ -25,15 +25,14 @@ TABLES = (TABLE, REFERENCE_TABLE)
 
 @dataclass(frozen=True)
 class Registration:
-    """What is to be done for one table.
-
-    chosen: the metadata file that becomes the table. instead_of: the one that the catalog has now, if any. given_up:
-    the metadata files that leave the place.
-    """
+    """What is to be done for one table."""
 
     name: str
+    # The metadata file that becomes the table.
     chosen: MetadataFile
+    # The one that the catalog has now, if any.
     instead_of: str | None
+    # Metadata files that leave the place.
     given_up: tuple[MetadataFile, ...]
 
     @property
@@ -46,7 +45,7 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
     """The tables whose place and catalog do not agree. wanted: the metadata file to take; else the newest one.
 
     Raises:
-        UsageError: several tables lie at one place, and `wanted` names none of their files.
+        UsageError: several tables are at one place, and `wanted` names none of their files.
         LakeError: the database knows the table under another name.
     """
     found = []
@@ -74,7 +73,7 @@ def _planned(
         newest = {file.table_uuid: file for file in files}
         listed = "".join(f"\n  {file}" for file in newest.values())
         raise UsageError(
-            f"Several tables lie at the place of {name}; their newest metadata files:{listed}",
+            f"Several tables are at the place of {name}; their newest metadata files:{listed}",
             "Choose the one to go on with: k2ctl lake register --metadata FILE. The others are given up.",
         )
     chosen = named[0] if named else _newest_whole(lake, files)
@@ -100,7 +99,7 @@ def _newest_whole(lake: Lake, files: Sequence[MetadataFile]) -> MetadataFile:
 
 
 def _require_unnamed(one: Registration, rows: dict[tuple[str, str], str]) -> None:
-    """Two names of one table would be swapped apart from each other, and each lose what the other commits."""
+    """Refuse a second name of one table: each name would lose the commits of the other."""
     folder = one.chosen.location.rpartition("/")[0]
     for (catalog, name), location in rows.items():
         if (catalog, name) != (CATALOG_NAME, one.name) and location.rpartition("/")[0] == folder:
@@ -118,7 +117,7 @@ def register(lake: Lake, one: Registration) -> None:
     """
     with lake.answering():
         if one.instead_of is None:
-            with suppress(NamespaceAlreadyExistsError, IntegrityError):
+            with suppress(NamespaceAlreadyExistsError, IntegrityError):  # another process has made it
                 lake.catalog.create_namespace(one.name.rpartition(".")[0])
             try:
                 lake.catalog.register_table(one.name, one.chosen.location)

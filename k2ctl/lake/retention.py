@@ -1,7 +1,7 @@
 """Which snapshots stay: the last hundred or so, then one a minute, then one an hour.
 
-The young ones are counted rather than timed: what a commit costs grows with the number of snapshots, so that a
-burst of commits within a minute would slow down the ones after it.
+The young ones are counted rather than timed: the cost of a commit grows with the number of snapshots, so that a burst
+of commits within a minute would slow down the next ones.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,11 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True)
 class SnapshotRetention:
-    """How many of the youngest snapshots stay, and the ages in ms up to which others do; from `lake.expire`."""
+    """Which snapshots stay; from `lake.expire` of the profile."""
 
+    # How many of the youngest.
     keep_last: int
+    # The ages up to which one of each minute stays, and then one of each hour.
     one_a_minute_for_ms: int
     one_an_hour_for_ms: int
 
@@ -33,7 +35,7 @@ class SnapshotRetention:
         )
 
     def expired(self, metadata: TableMetadata, now_ms: int) -> list[int]:
-        """Ids of the snapshots that may go. Branch by_partition and tagged snapshots always stay.
+        """Ids of the snapshots to drop. The newest of each branch and tagged snapshots always stay.
 
         Of each minute, and later of each hour, the last snapshot stays: the table as it was at its end.
         """

@@ -1,7 +1,7 @@
-"""A table that somebody rolled back: accept it, with the offsets of then, or take it back.
+"""A table that another program rolled back: accept it, with its offsets of then, or undo it.
 
 Iceberg's rollback moves the current snapshot and leaves the properties alone. So the offsets say that trades are stored
-which are not in the table any more, and nothing goes on until one of the two is chosen.
+which are not in the table any more, and consumers stop until one of the two is chosen.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from k2ctl.lake.checkpoints import (
     commit_id_of,
     history_may_contain,
     is_in_history,
-    recorded_progress,
+    recorded_checkpoints,
     snapshot_of_commit,
 )
 from k2ctl.lake.commit import Try, commit_optimistically
@@ -42,31 +42,32 @@ _AGAIN: Final = "The table has moved in the meantime."
 
 @dataclass(frozen=True)
 class PartitionBack:
-    """A partition whose offset goes back. then: None where the table did not know it yet."""
+    """A partition whose offset goes back."""
 
     topic: str
     epoch: str
     partition: int
     now: int
+    # None where the table did not know the partition yet.
     then: int | None
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """What was rolled back.
+    """What was rolled back."""
 
-    current: the snapshot that is the table now. newest: the one that it was rolled back from, None once it has expired.
-    rows: rows of K2's commits that are given up. partitions: whose trades are read again from Kafka. entries_gone,
-    entries_back: entries of the ledger that exist no more, and that are outstanding again. deferred: trades that are
-    outstanding then, less those that are now.
-    """
-
+    # The snapshot that is current now.
     current: int
+    # The one that it was rolled back from; None once it has expired.
     newest: int | None
+    # Rows of K2's commits that are given up.
     rows: int
+    # Partitions whose trades are read again from Kafka.
     partitions: tuple[PartitionBack, ...]
+    # Ranges of the ledger that do not exist any more, and that are outstanding again.
     entries_gone: int
     entries_back: int
+    # Trades that were outstanding then, less those that are now.
     deferred: int
 
 
@@ -77,27 +78,29 @@ def look(lake: Lake) -> Rollback:
         LakeError: the table was not rolled back, or its offsets of then are not known.
     """
     table = lake.table()
-    now = recorded_progress(table)
+    now = recorded_checkpoints(table)
     return _between(table, now, offsets_at(table, _current(table, now)))
 
 
 @dataclass(frozen=True)
 class WayBack:
-    """The snapshot that is current, the one to make current again, and rows that are only in the former."""
+    """What undoing the rollback gives up."""
 
     current: int
+    # The snapshot to make current again.
     newest: int
+    # Rows that only the current snapshot has.
     rows_since: int
 
 
 def look_back(lake: Lake) -> WayBack:
-    """What taking the rollback back gives up.
+    """What undoing the rollback gives up.
 
     Raises:
         LakeError: the table was not rolled back, or the snapshot that it was rolled back from has expired.
     """
     table = lake.table()
-    now = recorded_progress(table)
+    now = recorded_checkpoints(table)
     current = table.metadata.current_snapshot()
     if not now.commit_id or history_may_contain(table.metadata, now):
         raise _not_rolled_back()
@@ -156,7 +159,7 @@ def _moved(now: Checkpoints, then: Checkpoints) -> list[PartitionBack]:
 
 
 def _newest(metadata: TableMetadata, now: Checkpoints) -> Snapshot | None:
-    """The snapshot that was current last and is built upon the commit of the offsets."""
+    """The last current snapshot whose history has the commit of the offsets."""
     by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
     for entry in reversed(metadata.snapshot_log):
         snapshot = by_id.get(entry.snapshot_id)
@@ -176,8 +179,8 @@ def accept(lake: Lake, clock: Clock, seen: Rollback) -> Checkpoints:
     def once(one: Try) -> Checkpoints:
         table = lake.table()
         if one.uncertain and is_in_history(table, commit_id):
-            return recorded_progress(table)
-        now = recorded_progress(table)
+            return recorded_checkpoints(table)
+        now = recorded_checkpoints(table)
         then = offsets_at(table, _current(table, now))
         if _between(table, now, then) != seen:
             raise LakeError(_AGAIN, "Look again: k2ctl lake accept-rollback")
@@ -217,11 +220,11 @@ def undo(lake: Lake, clock: Clock, seen: WayBack) -> None:
         with QuickTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
             manage.set_current_snapshot(seen.newest)
 
-    commit_optimistically(once, what="Taking the rollback back", hint=_TRY_AGAIN, clock=clock)
+    commit_optimistically(once, what="Undoing the rollback", hint=_TRY_AGAIN, clock=clock)
 
 
 def was_given_up(table: Table, sequence_number: int) -> bool:
-    """Whether a commit of this sequence number was given up: what was remembered by then holds trades that are gone."""
+    """True if a commit of this sequence number was given up: state saved by then has trades that are gone."""
     return any(after < sequence_number <= up_to for after, up_to in _given_up(table))
 
 

@@ -1,7 +1,7 @@
 """The seal of a data file: checksums over all of its bytes, and its count of rows, in the file itself.
 
 Parquet's page checksums leave out page headers and the footer, and DuckDB looks at none of them. A reader of Parquet
-passes over what follows the metadata within the footer, so the seal stands there:
+ignores bytes between the metadata and the footer's length, so the seal is there:
 
     pages, indexes, metadata | CRC-32 of each block of these | lengths, rows, CRC-32 of the seal | footer length, PAR1
 
@@ -35,14 +35,17 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Seal:
-    """body: how many bytes the blocks cover. rows: of the file. blocks: the CRC-32 of each block."""
+    """The checksums of a file."""
 
+    # How many bytes the blocks cover.
     body: int
+    # Rows of the file.
     rows: int
+    # The CRC-32 of each block.
     blocks: tuple[int, ...]
 
     def check(self, content: bytes | memoryview, start: int) -> None:
-        """Hold whole blocks, from an offset that begins one, to their checksums; bytes behind the body are passed over.
+        """Compare whole blocks, from the offset of the first, with their checksums; bytes behind the body are ignored.
 
         Raises:
             Broken: a block is not as it was written.
@@ -55,7 +58,7 @@ class Seal:
 
 
 class Sealing:
-    """What a Parquet writer writes to: passes all on, and adds the seal when it has ended."""
+    """The sink of a Parquet writer: writes everything on, and adds the seal at the end."""
 
     closed = False
 
@@ -109,7 +112,7 @@ class Sealing:
         return self._body + len(self._held)
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """Nothing is buffered here."""
 
     def close(self) -> None:
         """The sink is its owner's to close."""

@@ -1,1 +1,1 @@
-"""What a feed numbers: channels followed, gaps told, handed over, rebuilt, and reported on. One definition of a gap."""
+"""Sequence numbers: channels, gaps, shared state, its rebuilding, and the gap report. One definition of a gap."""

@@ -11,22 +11,23 @@ _NEVER_US = np.iinfo(np.int64).min
 
 
 class Channels:
-    """Columns by channel number, int64 each unless said otherwise.
-
-    run: uint32, how often the counter has started anew. first, highest: numbers of the present run, -1 before its first
-    trade. latest_us: the latest exchange time in it. seen_us: when its last trade was sent to us. partition: int32,
-    where it was read last. dirty: bool, changed since the last cut.
-    """
+    """Columns by channel number, int64 each unless said otherwise."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
         self.names: list[bytes] = []
+        # uint32, how often the counter has restarted.
         self.run = np.zeros(_LEAST, np.uint32)
+        # Numbers of the present run, -1 before its first trade.
         self.first = np.full(_LEAST, -1, np.int64)
         self.highest = np.full(_LEAST, -1, np.int64)
+        # The latest exchange time in the run.
         self.latest_us = np.full(_LEAST, _NEVER_US, np.int64)
+        # When the last trade was sent to us.
         self.seen_us = np.full(_LEAST, _NEVER_US, np.int64)
+        # int32, where the last trade was read.
         self.partition = np.zeros(_LEAST, np.int32)
+        # bool, changed since the last cut.
         self.dirty = np.zeros(_LEAST, np.bool_)
 
     def __len__(self) -> int:
@@ -65,7 +66,7 @@ class Channels:
             setattr(self, name, np.append(getattr(self, name), np.full(more, _NEVER_US)))
 
     def begin_run(self, channel: int) -> None:
-        """The counter of a channel starts anew."""
+        """The counter of a channel restarts."""
         self.run[channel] += np.uint32(1)
         self.first[channel] = self.highest[channel] = -1
         self.latest_us[channel] = _NEVER_US

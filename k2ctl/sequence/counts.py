@@ -1,19 +1,19 @@
-"""What sequence tracking counts, and the limits by which it judges."""
+"""The counts of sequence tracking that only grow, and its limits."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class SequenceRules:
-    """large_gap: missing numbers from which a gap is large. lost_after_s: how long a gap may stay open.
+    """The limits of sequence tracking."""
 
-    new_session_s: a number that falls while exchange time goes on by more is a restart. idle_after_s: without a trade
-    for so long, a symbol is idle.
-    """
-
+    # Missing numbers from which a gap is large.
     large_gap: int = 100
+    # How long a gap may stay open.
     lost_after_s: float = 900.0
+    # A number that falls while exchange time advances by more is a restart.
     new_session_s: float = 60.0
+    # A symbol without a trade for so long is idle.
     idle_after_s: float = 300.0
 
 

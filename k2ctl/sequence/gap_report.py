@@ -1,8 +1,8 @@
-"""The gap report: how complete the trades are, by symbol and day, and what became of what is missing.
+"""The gap report: how complete the trades are, by symbol and day, and the state of each gap.
 
 Made from the table and what the stream holds beyond it, by the same tracker that the consumer uses, fed in exchange
-time; the ledger explains what was deferred. So it tells the same after a crash, on another machine, and of years ago;
-and whoever asks, by whatever command, is told the same.
+time; the ledger explains what was deferred. So every command gives the same report, also after a crash, on another
+machine, and of years ago.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,62 +43,62 @@ NO_TAIL: Final = arrow_schema().empty_table()
 
 @dataclass(frozen=True)
 class FoundGap:
-    """Numbers first to last of a symbol that are neither in the table nor on their way.
-
-    state: OPEN, LOST (for longer than the deadline) or EXPLAINED; cause: `deferred` or `reset` for the latter.
-    before_us, after_us: exchange times of the trades on both sides. day: of the trade after it.
-    """
+    """Numbers first to last of a symbol that are neither in the table nor on their way."""
 
     exchange: str
     symbol: str
+    # Of the trade after the gap.
     day: str
     first: int
     last: int
     missing: int
+    # LOST: open for longer than the deadline.
     state: GapState
+    # `deferred` or `reset` of an EXPLAINED gap.
     cause: str
+    # Exchange times of the trades on both sides.
     before_us: int
     after_us: int
 
 
 @dataclass(frozen=True)
 class SymbolDay:
-    """One symbol on one day (UTC, exchange time), in trades. stored: in the table, or on their way to it.
-
-    completeness_percent: stored of stored and missing.
-    """
+    """One symbol on one day (UTC, exchange time), in trades."""
 
     exchange: str
     symbol: str
     day: str
+    # In the table, or on their way to it.
     stored: int
     missing: int
     open: int
     lost: int
     explained: int
+    # Stored of stored and missing.
     completeness_percent: float
 
 
 @dataclass(frozen=True)
 class GapReport:
-    """days: every symbol and day with numbers; gaps: every gap.
+    """How complete the trades are."""
 
-    untracked: exchange → trades without a sequence number; of those nothing can be told. unverified_symbols: begin
-    above number 1, so that what is missing before is not known. resets: restarts of a counter.
-    """
-
+    # Every symbol and day with sequence numbers.
     days: tuple[SymbolDay, ...]
+    # Every gap.
     gaps: tuple[FoundGap, ...]
     stored: int
     missing: int
     completeness_percent: float
+    # Exchange → trades without a sequence number, whose gaps cannot be found.
     untracked: dict[str, int]
+    # Symbols that begin above number 1: trades before are unknown.
     unverified_symbols: int
+    # Restarts of a counter.
     resets: int
 
 
 class _Recorded(OpenGaps):
-    """Also keeps the gaps that a restart of the counter has explained."""
+    """Also keeps the gaps that a restart of the counter explains."""
 
     def __init__(self) -> None:
         super().__init__(_MOST_GAPS)
@@ -110,15 +110,13 @@ class _Recorded(OpenGaps):
 
 
 class _Feed:
-    """The table's numbers through a tracker, and how many each symbol has on each day.
-
-    topic: by channel, where it was read last.
-    """
+    """The table's numbers through a tracker, and how many each symbol has on each day."""
 
     def __init__(self, clock: Clock) -> None:
         self.tracker = SequenceTracker(clock)
         self.gaps = self.tracker.gaps = _Recorded()
         self.stored: dict[tuple[int, int], int] = {}
+        # By channel, where it was read last.
         self.topic: dict[int, str] = {}
         self.untracked: dict[str, int] = {}
 
@@ -157,10 +155,11 @@ def gap_report(
     until_us: int | None = None,
     go_on: Callable[[], None] = lambda: None,
 ) -> GapReport:
-    """Look through a snapshot (None: there is none yet) and what the stream holds beyond it, or a part of both.
+    """The report of a snapshot (None: there is none yet) and of what the stream has beyond it, or of a part of both.
 
-    tail: what of the stream is wanted and not in the snapshot; has `SEQUENCED_COLUMNS`. universe: tells the priority of
-    a symbol, and so whether a ledger entry may explain its gaps. go_on: called for every hour; raises to end it.
+    tail: the wanted part of the stream beyond the snapshot; has `SEQUENCED_COLUMNS`. universe: gives the priority of a
+    symbol, and so whether a deferred range may explain its gaps. go_on: called for every hour; raises to end the
+    report.
 
     Raises:
         LakeError: the snapshot cannot be read.

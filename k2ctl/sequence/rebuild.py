@@ -1,4 +1,4 @@
-"""What a consumer remembers of sequences, rebuilt from what the table holds."""
+"""Sequence state, rebuilt from the rows of the table."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
@@ -38,8 +38,8 @@ def rebuild(
 def _in_time_order(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """The rows of several files in the order of time, some `TOGETHER_ROWS` at once.
 
-    A commit holds parts of partitions, and so no order of the files gives every symbol its trades in their own: where
-    the later ones came first, the earlier ones would look like trades from before the symbol was followed.
+    A commit has parts of partitions, so no order of the files gives every symbol its trades in order: where
+    later trades came first, the earlier ones would look like trades from before the symbol was followed.
     """
     held: list[pa.Table] = []
     for columns in tables:

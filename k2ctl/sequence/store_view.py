@@ -1,4 +1,4 @@
-"""The state store as people look at it: what it holds of a topic, held against where the table stands."""
+"""The state store: opened by its address, and shown to people, compared with the table's checkpoints."""
 
 from dataclasses import dataclass
 
@@ -32,37 +32,39 @@ def open_store(url: str, platform: str, topic: str) -> StateStore:
 
 @dataclass(frozen=True)
 class PartitionView:
-    """A partition in the store. offset: up to which its state is true; behind: records that the table has beyond it."""
+    """A partition in the store."""
 
     partition: int
     symbols: int
     bytes: int
     expires_s: float | None
+    # The offset up to which its state is valid.
     offset: int
     published_at_us: int
+    # Records that the table has beyond it.
     behind: int
 
 
 @dataclass(frozen=True)
 class StoreView:
-    """A topic in the store. bytes: memory that its keys take there; server: Redis' own figures.
-
-    damaged: keys that another program has written to, each with what is wrong; consumers take them for empty.
-    """
+    """A topic in the store."""
 
     store: str
     namespace: str
     topic: str
     symbols: int
+    # Memory that its keys take there.
     bytes: int
     bytes_per_symbol: float
     partitions: tuple[PartitionView, ...]
+    # Redis' own figures.
     server: dict[str, object]
+    # Keys that another program has written, each with what is wrong; consumers take them for empty.
     damaged: tuple[str, ...] = ()
 
 
 def view_store(endpoints: Endpoints, profile: Profile, url: str = "") -> StoreView:
-    """Look at the store of a profile's topic; url: another than the stack's.
+    """The store of a profile's topic; url: another store than the stack's.
 
     Raises:
         StateError: it does not answer. LakeError: there is no table, whose uuid the keys begin with.

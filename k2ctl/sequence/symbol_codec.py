@@ -1,4 +1,4 @@
-"""What is remembered of one symbol, packed: 40 bytes, and 40 for each gap that is open."""
+"""The state of one symbol, packed: 40 bytes, and 40 for each open gap."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -20,7 +20,7 @@ SYMBOL: Final = np.dtype(
         ("seen_us", "<i8"),
     ]
 )
-"""run: how often the counter has started anew. first, highest: numbers of this run. latest_us: the latest exchange time
+"""run: how often the counter has restarted. first, highest: numbers of this run. latest_us: the latest exchange time
 in it. seen_us: when its last trade was sent to us. All times are µs UTC."""
 
 _GAP: Final = np.dtype(
@@ -29,15 +29,13 @@ _GAP: Final = np.dtype(
 
 
 class Gap(NamedTuple):
-    """Missing numbers [start, after) of a symbol's present run.
-
-    opened_us: when it was noticed. before_us, event_us: the latest exchange time before it, and that of the trade
-    that revealed it.
-    """
+    """Missing numbers [start, after) of a symbol's present run."""
 
     start: int
     after: int
+    # When the gap was noticed.
     opened_us: int
+    # The latest exchange time before the gap, and that of the trade that revealed it.
     before_us: int
     event_us: int
 
@@ -70,7 +68,7 @@ def unpack(values: Sequence[bytes]) -> tuple[np.ndarray, list[list[Gap]]]:
     found = []
     for value, count in zip(values, headers["gaps"].tolist(), strict=True):
         if len(value) != SYMBOL.itemsize + count * _GAP.itemsize:
-            raise StateError("A symbol's state has not the length that it says.")
+            raise StateError("A symbol's state has another length than its header says.")
         rows = np.frombuffer(value, _GAP, count, SYMBOL.itemsize).tolist() if count else []
         found.append([Gap(*row) for row in rows])
     return headers, found

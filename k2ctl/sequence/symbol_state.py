@@ -1,4 +1,4 @@
-"""The tracker's knowledge of single symbols, out of its columns and back."""
+"""The tracker's state of single symbols, out of its columns and back."""
 
 from collections.abc import Mapping
 
@@ -27,9 +27,9 @@ def cut(tracker: SequenceTracker) -> dict[int, dict[bytes, bytes]]:
 
 
 def restore(tracker: SequenceTracker, partition: int, values: Mapping[bytes, bytes]) -> None:
-    """Let the tracker know what was cut elsewhere.
+    """Give the tracker state that was cut by another consumer.
 
-    Where a producer has moved a symbol from one partition to another, the state that has come further counts.
+    Where a producer has moved a symbol from one partition to another, the state with the higher number counts.
 
     Raises:
         StateError: a value is damaged; the tracker is as before.

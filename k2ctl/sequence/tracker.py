@@ -1,15 +1,15 @@
-"""Step 4: follow each symbol's sequence numbers; tell gaps, late arrivals, copies and restarts.
+"""Step 4: follow each symbol's sequence numbers; find gaps, late arrivals, copies and restarts.
 
-What a trade is, by its number n, its exchange time t, and the highest number h and latest time l of its channel:
+The kind of a trade, by its number n, its exchange time t, and the highest number h and latest time l of its channel:
 
     OK            n = h + 1, or the channel's first trade
     GAP           n > h + 1: numbers (h, n) are missing; large from a hundred on
-    RESET         n ≤ h and t > l, where n was there already, or t is a minute and more after l: the venue counts anew
+    RESET         n ≤ h and t > l, where n was there already, or t is a minute and more after l: the venue restarts
     OUT_OF_ORDER  n < h otherwise, and n was missing
     DUPLICATE     n ≤ h otherwise: the number was there, under another id (the same id does not come past step 3)
 
 A gap is OPEN until it is FILLED by late arrivals, LOST when it is open for longer than the deadline (a later arrival
-still fills it), or EXPLAINED: its trades were deferred, or the venue has started to count anew.
+still fills it), or EXPLAINED: its trades were deferred, or the venue has restarted its count.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ class SequenceTracker:
         self._note(trades, partition)
 
     def note_deferred(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
-        """Take note of trades that are shed or spilled: their numbers are missing, and it is known why."""
+        """Take note of trades that are shed or spilled: their numbers are missing for a known reason."""
         self._explained += self._note_uncounted(trades, partition)
 
     def start_counting(self) -> None:
@@ -176,14 +176,14 @@ class SequenceTracker:
         before = self._high_before(batch)
         falls = batch.number <= before
         if not falls.any():
-            self._advance(batch, before, starts)
+            self._note_rising(batch, before, starts)
             return
         falling = np.logical_or.reduceat(falls, starts)
         ends = np.append(starts[1:], len(batch))
         steady = np.repeat(~falling, ends - starts)
         if steady.any():
             rest = batch.at(steady)
-            self._advance(rest, before[steady], np.flatnonzero(np.append(True, np.diff(rest.channel) != 0)))
+            self._note_rising(rest, before[steady], np.flatnonzero(np.append(True, np.diff(rest.channel) != 0)))
         for start, end in zip(starts[falling].tolist(), ends[falling].tolist(), strict=True):
             self._walk(batch.at(slice(start, end)))
 
@@ -196,7 +196,7 @@ class SequenceTracker:
         before[1:] = np.where(same, running[:-1] & ((1 << NUMBER_BITS) - 1), 0)
         return np.asarray(np.maximum(before - 1, self.channels.highest[batch.channel]))
 
-    def _advance(self, batch: _Batch, before: np.ndarray, starts: np.ndarray) -> None:
+    def _note_rising(self, batch: _Batch, before: np.ndarray, starts: np.ndarray) -> None:
         """Trades of channels in which every number is higher than all before it."""
         channels, totals = self.channels, self._totals
         present = batch.channel[starts]
@@ -261,14 +261,14 @@ class SequenceTracker:
             if jumps[at]:
                 self._open(channel, int(high[at]) + 1, int(batch.number[at]), batch, at, latest)
             elif self._restarts(channel, batch, at, int(latest[at])):
-                self._settle(channel, batch.at(slice(at)), falls[:at])
+                self._note_walked(channel, batch.at(slice(at)), falls[:at])
                 self._begin_run(channel)
                 first = batch.at(slice(at, at + 1))
-                self._advance(first, np.array([-1]), np.array([0]))
+                self._note_rising(first, np.array([-1]), np.array([0]))
                 return int(at) + 1
             else:
                 self._late(channel, batch, at, latest)
-        self._settle(channel, batch, falls)
+        self._note_walked(channel, batch, falls)
         return len(batch)
 
     def _restarts(self, channel: int, batch: _Batch, at: int, latest_us: int) -> bool:
@@ -294,7 +294,7 @@ class SequenceTracker:
             return
         self._totals.out_of_order += 1
 
-    def _settle(self, channel: int, batch: _Batch, falls: np.ndarray) -> None:
+    def _note_walked(self, channel: int, batch: _Batch, falls: np.ndarray) -> None:
         """Move the channel's highest number and latest time past the trades that were walked over."""
         if len(batch):
             channels = self.channels

@@ -8,7 +8,7 @@ from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import RolledBack
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of, recorded_progress
+from k2ctl.lake.checkpoints import checkpoints_of, recorded_checkpoints
 from k2ctl.lake.live_files import LiveFile, hours_name, live_files
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.orphans import orphans
@@ -72,7 +72,7 @@ def status_of(lake: Lake, clock: Clock) -> TableStatus:
         LakeError: there is no table, or its offsets cannot be read.
     """
     table, rolled_back = lake.table(), ""
-    metadata, checkpoints = table.metadata, recorded_progress(table)
+    metadata, checkpoints = table.metadata, recorded_checkpoints(table)
     try:
         checkpoints_of(table)
     except RolledBack as error:
