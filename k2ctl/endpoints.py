@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from k2ctl.errors import NotRunning, StackError
 from k2ctl.files import read_object, write_atomically
-from k2ctl.home import require_unmoved, state_dir
+from k2ctl.home import Home
 from k2ctl.redact import without_password, without_secrets
 
 
@@ -43,6 +43,14 @@ class Endpoints:
     processes: dict[str, "ProcessId"] = field(default_factory=dict)
     storage: dict[str, str] = field(default_factory=dict, repr=False)
     kafka: dict[str, str] = field(default_factory=dict, repr=False)
+    # The state directory of the stack. It is not part of the document, which is written in it.
+    home: Home = field(default_factory=Home.of_user, repr=False, compare=False)
+
+    def document(self) -> dict[str, Any]:
+        """What is written and shown, as JSON takes it."""
+        found = asdict(self)
+        del found["home"]
+        return found
 
     def shown(self) -> "Endpoints":
         """The same for people's eyes and scripts' logs: without passwords and keys."""
@@ -55,31 +63,33 @@ class Endpoints:
         )
 
 
-def _endpoints_file() -> Path:
+def _endpoints_file(home: Home) -> Path:
     """`K2CTL_ENDPOINTS` names it where another process wrote it: in a container, as a secret. Else the state's own."""
     configured = os.environ.get("K2CTL_ENDPOINTS")
-    return Path(configured) if configured else state_dir() / "endpoints.json"
+    return Path(configured) if configured else home.path / "endpoints.json"
 
 
 def save_endpoints(endpoints: Endpoints) -> None:
     """Replace the endpoints in one step, so that a reader never sees half a file."""
-    write_atomically(_endpoints_file(), json.dumps(asdict(endpoints), indent=2))
+    write_atomically(_endpoints_file(endpoints.home), json.dumps(endpoints.document(), indent=2))
 
 
-def load_endpoints() -> Endpoints | None:
+def load_endpoints(home: Home | None = None) -> Endpoints | None:
     """The endpoints that the last `stack up` left, or None; says nothing of whether the stack still lives."""
+    home = home or Home.of_user()
     try:
-        raw = read_object(_endpoints_file())
+        raw = read_object(_endpoints_file(home))
         raw["processes"] = {
             service: ProcessId(int(pid), float(created_s))
             for service, (pid, created_s) in raw.get("processes", {}).items()
         }
-        return Endpoints(**{f.name: _checked(f.name, raw[f.name]) for f in fields(Endpoints) if f.name in raw})
+        known = {f.name for f in fields(Endpoints) if f.name != "home"}
+        return Endpoints(**{name: _checked(name, raw[name]) for name in known if name in raw}, home=home)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StackError(
-            f"{_endpoints_file()} cannot be read: {error}", "Repair it with: k2ctl stack down && k2ctl stack up"
+            f"{_endpoints_file(home)} cannot be read: {error}", "Repair it with: k2ctl stack down && k2ctl stack up"
         ) from error
 
 
@@ -97,28 +107,28 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
-def load_endpoints_or_nothing() -> Endpoints | None:
+def load_endpoints_or_nothing(home: Home | None = None) -> Endpoints | None:
     """The endpoints, or None; a damaged file is removed, since whoever asks is about to put things right."""
     with suppress(StackError):
-        return load_endpoints()
-    forget_endpoints()
+        return load_endpoints(home)
+    forget_endpoints(home)
     return None
 
 
-def require_endpoints() -> Endpoints:
+def require_endpoints(home: Home | None = None) -> Endpoints:
     """The endpoints of the stack.
 
     Raises:
         NotRunning: there are none.
         StackError: the state directory is not where it was.
     """
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(home)
     if endpoints is None:
         raise NotRunning
-    require_unmoved()
+    endpoints.home.require_unmoved()
     return endpoints
 
 
-def forget_endpoints() -> None:
+def forget_endpoints(home: Home | None = None) -> None:
     """The stack is down."""
-    _endpoints_file().unlink(missing_ok=True)
+    _endpoints_file(home or Home.of_user()).unlink(missing_ok=True)

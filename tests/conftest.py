@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
+from k2ctl.home import Home
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
 from tests.support import docker_engine
@@ -101,7 +102,8 @@ def endpoints(stack: Endpoints, home: Path) -> Endpoints:
     """A running Kafka with an empty lake of the test's own."""
     lake = home / "lake"
     lake.mkdir()
-    return replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    places = {"catalog_uri": f"sqlite:///{lake}/catalog.db", "warehouse": f"file://{lake}/warehouse"}
+    return replace(stack, **places, home=Home(home))
 
 
 @pytest.fixture(scope="session")

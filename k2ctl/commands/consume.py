@@ -126,7 +126,7 @@ def consume(
         consumer_id=name or unique_id(),
     )
     exporter = Exporter(metrics_port, metrics_address) if metrics_port else None
-    with registered(name) if name else nullcontext() as done:
+    with registered(name, endpoints.home) if name else nullcontext() as done:
         consumer = Consumer(endpoints, plan)
         try:
             run_consumer(consumer, exporter, as_json=as_json)

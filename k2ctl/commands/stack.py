@@ -62,7 +62,7 @@ def up(
     with service_progress(f"k2ctl stack up --engine {engine}", quiet=as_json) as report:
         result = start(engine, lasting_name(profile), report, wanted)
     if as_json:
-        print_json(orjson.dumps(result.endpoints.shown(), default=tuple))
+        print_json(orjson.dumps(result.endpoints.shown().document(), default=tuple))
     else:
         out().print(up_panel(result))
     lost = lost_catalog(result.endpoints)

@@ -7,7 +7,7 @@ from typing import Final
 
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Checkpoints, TopicPartition
 from k2ctl.endpoints import Endpoints
-from k2ctl.epochs import past_epochs
+from k2ctl.epochs import HighWatermarks, past_epochs
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.lake.writer import TableWriter
@@ -47,7 +47,8 @@ def retire_past_epochs(
         BrokerError: the table was filled from another Kafka, and `rebase` was not given.
     """
     epoch = admin.epoch(topic)
-    others = (checkpoints.epochs(topic) | _left_behind(checkpoints, topic)) - {epoch}
+    past = past_epochs(endpoints.home)
+    others = (checkpoints.epochs(topic) | _left_behind(checkpoints, topic, past)) - {epoch}
     if rebase and _beyond_the_log(checkpoints, admin, topic, epoch):
         others |= {epoch}
     if others and not (rebase or endpoints.engine == "embedded"):
@@ -55,7 +56,7 @@ def retire_past_epochs(
             f"The table was filled from another {topic} than this Kafka has: it was wiped or recreated.",
             "If its unread records may be counted as lost: k2ctl consume --rebase",
         )
-    unread = {old: unread_at_end(checkpoints, topic, old) for old in sorted(others)}
+    unread = {old: unread_at_end(checkpoints, topic, old, past) for old in sorted(others)}
     for old, records in unread.items():
         LOG.warning("epoch %s of %s is gone; unread records: %s", old, topic, "unknown" if records is None else records)
         writer.retire(topic, old, records or 0)
@@ -73,19 +74,19 @@ def _beyond_the_log(checkpoints: Checkpoints, admin: BrokerAdmin, topic: str, ep
     )
 
 
-def _left_behind(checkpoints: Checkpoints, topic: str) -> set[str]:
+def _left_behind(checkpoints: Checkpoints, topic: str, past: dict[str, HighWatermarks]) -> set[str]:
     """Epochs of the embedded engine that had records of the topic and were stopped before any was committed."""
     return {
         epoch
-        for epoch, marks in past_epochs().items()
+        for epoch, marks in past.items()
         if any(marks.get(topic, {}).values())
         and TopicPartition(topic, epoch, RETIRED_PARTITION) not in checkpoints.by_partition
     }
 
 
-def unread_at_end(checkpoints: Checkpoints, topic: str, epoch: str) -> int | None:
+def unread_at_end(checkpoints: Checkpoints, topic: str, epoch: str, past: dict[str, HighWatermarks]) -> int | None:
     """Records of a past epoch that were never committed; None when its end offsets were not written down."""
-    marks = past_epochs().get(epoch)
+    marks = past.get(epoch)
     if marks is None:
         return None
     ends = marks.get(topic, {})

@@ -7,9 +7,10 @@ that runs in FOLDER is ended. A demo that ended well has cleared up already, and
 """
 
 import fcntl
+import logging
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -19,36 +20,37 @@ from typing import Final
 
 import psutil
 
+from k2ctl.endpoints import ProcessId
 from k2ctl.errors import K2Error
-from k2ctl.home import state_dir
+from k2ctl.home import Home
+from k2ctl.log import configure_from_environment
 from k2ctl.stack import lifecycle
+from k2ctl.stack.processes import end, ended_within, start_detached
 
 PREFIX: Final = "demo-"
 LOCK: Final = "demo.lock"
+LOGGER: Final = logging.getLogger("k2ctl.demo")
+CLEANED_WITHIN_S: Final = 30.0
 LOCKED_WITHIN_S: Final = 30.0
 """A folder without a lock that is younger may belong to a demo that is just beginning."""
 
 
 @contextmanager
-def watched(folder: Path) -> Iterator[None]:
-    """For as long as the block lasts, and when this process dies in it, `folder` is looked after."""
-    with (folder / LOCK).open("w") as lock:
+def watched(home: Home) -> Iterator[None]:
+    """For as long as the block lasts, and when this process dies in it, everything in `home` is ended at the end."""
+    with (home.path / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        cleanup = subprocess.Popen(
-            [sys.executable, "-m", "k2ctl.demo.cleanup", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, "K2CTL_HOME": str(folder.parent)},
-        )
+        waiting, held = os.pipe()  # the kernel closes `held` when this process dies
+        arguments = [sys.executable, "-m", "k2ctl.demo.cleanup", str(home.path)]
+        cleanup, _ = start_detached("demo-cleanup", arguments, stdin=waiting, home=Home(home.path.parent))
+        os.close(waiting)
         try:
             yield
         finally:
-            end_all(folder)
-            if cleanup.stdin is not None:
-                cleanup.stdin.close()
-            cleanup.wait()
+            end_all(home)
+            os.close(held)
+            ended_within([cleanup], CLEANED_WITHIN_S)
+            end([cleanup])
 
 
 def clear_leftovers() -> int:
@@ -67,46 +69,38 @@ def running() -> Path | None:
 
 def clear(folder: Path) -> None:
     """End everything that runs in `folder`, and delete it."""
-    end_all(folder)
+    end_all(Home(folder))
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def end_all(folder: Path) -> None:
-    """Take the folder's stack down, then end every process that was started with it as its state directory."""
-    if not folder.is_dir():
+def end_all(home: Home) -> None:
+    """Take the stack of `home` down, then end every process that was started with it as its state directory."""
+    if not home.path.is_dir():
         return
-    before = os.environ.get("K2CTL_HOME")
-    os.environ["K2CTL_HOME"] = str(folder)
+    # Consumers first, so that none reports a Kafka that stops.
+    end([process for process, words in _processes_in(home) if "k2ctl" in words], signal.SIGKILL)
     try:
-        for process in _processes_in(folder):
-            with suppress(psutil.Error):
-                if "k2ctl" in process.cmdline():
-                    process.kill()  # consumers first, so that none complains of a Kafka that goes
-        with suppress(K2Error):
-            lifecycle.down(volumes=True)
-        for process in _processes_in(folder):
-            with suppress(psutil.Error):
-                process.kill()
-                process.wait(5)
-    finally:
-        os.environ.pop("K2CTL_HOME", None)
-        if before is not None:
-            os.environ["K2CTL_HOME"] = before
+        lifecycle.down(volumes=True, home=home)
+    except K2Error as error:
+        LOGGER.warning("the stack of %s was not taken down: %s", home.path, error)
+    end([process for process, _ in _processes_in(home)], signal.SIGKILL)
 
 
-def _processes_in(folder: Path) -> list[psutil.Process]:
+def _processes_in(home: Home) -> list[tuple[ProcessId, list[str]]]:
+    """Processes with this state directory in their environment, with their arguments."""
     found = []
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            ours = process.pid != os.getpid() and process.environ().get("K2CTL_HOME") == str(folder)
+        with suppress(psutil.Error):  # it ended just now, or is another user's
+            ours = process.pid != os.getpid() and process.environ().get("K2CTL_HOME") == str(home.path)
+            words = process.cmdline()
             # The tracker of whoever started load's workers outlives them: it ends with that process, by itself.
-            if ours and "multiprocessing.resource_tracker" not in " ".join(process.cmdline()):
-                found.append(process)
+            if ours and "multiprocessing.resource_tracker" not in " ".join(words):
+                found.append((ProcessId(process.pid, process.create_time()), words))
     return found
 
 
 def _folders() -> list[Path]:
-    return [folder for folder in state_dir().glob(f"{PREFIX}*") if folder.is_dir()]
+    return [folder for folder in Home.of_user().path.glob(f"{PREFIX}*") if folder.is_dir()]
 
 
 def _is_held(folder: Path) -> bool:
@@ -137,4 +131,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    configure_from_environment()
     main(Path(sys.argv[1]))

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from k2ctl.demo.cleanup import running
-from k2ctl.home import state_dir
+from k2ctl.home import Home
 
 FILE: Final = "act"
 STARTING: Final = -1
 """The demo runs, and no act has begun."""
 
 
-def save_act(number: int) -> None:
-    """Write down that an act begins; the state directory is the demo's own."""
-    path = state_dir() / FILE
+def save_act(home: Home, number: int) -> None:
+    """Write down that an act begins, in the demo's own state directory."""
+    path = home.path / FILE
     beside = path.with_suffix(".new")
     beside.write_text(str(number))
     beside.replace(path)  # so that no reader sees half a file

@@ -1,7 +1,6 @@
 """The processes of an act: consumers, the naive consumer, load."""
 
 import signal
-import subprocess
 import sys
 import threading
 from dataclasses import dataclass
@@ -9,12 +8,13 @@ from typing import Final
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, ExitCode
+from k2ctl.home import Home
 from k2ctl.load.acknowledged_log import recorded
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.summary import LoadSummary
-from k2ctl.log import background_environment
-from k2ctl.stack.logs import last_lines, log_path
+from k2ctl.stack.logs import last_lines
+from k2ctl.stack.processes import end, ended_within, exit_code, is_alive, send, start_detached
 
 STOP_PATIENCE_S: Final = 30.0
 
@@ -22,39 +22,32 @@ STOP_PATIENCE_S: Final = 30.0
 class DemoProcess:
     """A program in a process of its own, out of reach of the terminal's Ctrl-C; its output goes to a log."""
 
-    def __init__(self, name: str, module: str, *arguments: str) -> None:
+    def __init__(self, home: Home, name: str, module: str, *arguments: str) -> None:
+        self._home = home
         self._name = name
-        with log_path(name).open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=background_environment(log_path(name)),
-            )
+        self._process, _ = start_detached(name, [sys.executable, "-m", module, *arguments], home=home)
 
     def require_running(self) -> None:
-        """Raises:
-        CheckFailed: it ended by itself.
+        """Check that it still runs.
+
+        Raises:
+            CheckFailed: it ended by itself.
         """
-        if self._process.poll() is not None:
-            raise CheckFailed(f"The {self._name} ended by itself: {last_lines(self._name)}", "Try: k2ctl demo --quick")
+        if not is_alive(self._process):
+            raise self._failed("ended by itself")
 
     def kill(self) -> None:
         """kill -9."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
+        end([self._process], signal.SIGKILL)
 
     def stop(self) -> None:
-        """Ctrl-C: it commits what it has in hand, and ends.
+        """Ctrl-C: it commits what it has read, and ends.
 
         Raises:
             CheckFailed: it did not end, or with an error.
         """
         self.require_running()
-        self._process.send_signal(signal.SIGINT)
+        send(self._process, signal.SIGINT)
         self._wait(STOP_PATIENCE_S, ExitCode.OK, ExitCode.INTERRUPTED)
 
     def finish(self, patience_s: float) -> None:
@@ -66,13 +59,15 @@ class DemoProcess:
         self._wait(patience_s, ExitCode.OK)
 
     def _wait(self, patience_s: float, *good: ExitCode) -> None:
-        try:
-            code = self._process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            code = None
-        if code not in good:
+        ended = ended_within([self._process], patience_s)
+        code = exit_code(self._process)
+        if not ended or code not in good:
             self.kill()
-            raise CheckFailed(f"The {self._name} did not finish: {last_lines(self._name)}", "Try: k2ctl demo --quick")
+            raise self._failed("did not finish")
+
+    def _failed(self, what: str) -> CheckFailed:
+        why = last_lines(self._name, home=self._home)
+        return CheckFailed(f"The {self._name} {what}: {why}", "Try: k2ctl demo --quick")
 
 
 @dataclass(frozen=True)
@@ -94,6 +89,7 @@ class LoadProcess:
 
     def __init__(self, plan: LoadPlan, endpoints: Endpoints) -> None:
         self.plan = plan
+        self._home = endpoints.home
         self._stop = threading.Event()
         self._summary: LoadSummary | None = None
         self._error: Exception | None = None
@@ -127,6 +123,6 @@ class LoadProcess:
             raise self._error or CheckFailed("The load has not ended.", "Try: k2ctl demo --quick")
         acknowledged, planned = self._summary.trades_acknowledged, self.plan.schedule.total
         if self.plan.faults.gaps:
-            holes = sum(log.holes for log in recorded() if log.run.run_id == self.plan.run_id)
+            holes = sum(log.holes for log in recorded(self._home) if log.run.run_id == self.plan.run_id)
             return SentTotals(acknowledged, acknowledged, planned - acknowledged, holes, self._summary)
         return SentTotals(acknowledged, planned, 0, 0, self._summary)

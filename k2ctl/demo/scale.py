@@ -74,7 +74,7 @@ def play(stage: Stage) -> None:
     book = load_book()
     stage.show(_core(per_core, book), 10)
     stage.step("Three platforms, priced with what was just measured instead of what the profiles assume")
-    estimates = [Pricing(book, (), measured.load()).subject(name, None) for name in SCALES]
+    estimates = [Pricing(book, (), measured.load(stage.endpoints.home)).subject(name, None) for name in SCALES]
     stage.show(_platforms(estimates, book), 14)
     stage.moment("act-4")
     stage.check(costed(estimates))
@@ -85,14 +85,16 @@ def _drain(stage: Stage, number: int) -> Drain:
     stage.step(f"Drain {number}: {BACKLOG:,} trades into Kafka, while nobody reads")
     stage.start_load(stage.plan(BACKLOG_RATE, BACKLOG / BACKLOG_RATE, frame=10))
     sent = stage.finish_load()
-    measured.record_load(sent.acknowledged, sent.summary.wire_bytes)
+    measured.record_load(sent.acknowledged, sent.summary.wire_bytes, stage.endpoints.home)
     stage.step("One consumer, as fast as it can")
     consumer = Consumer(stage.endpoints, ConsumerPlan(unhurried(stage.profile), until_caught_up=True))
     started_s, cpu_from_s = time.monotonic(), time.process_time()
     totals = consumer.run(threading.Event())
     drain = Drain(totals.trades, time.monotonic() - started_s, time.process_time() - cpu_from_s)
     deferred = int(totals.by_priority[:, 1:].sum())
-    measured.record_consume(totals.trades, totals.stored, totals.written_bytes, drain.cpu_s, deferred)
+    measured.record_consume(
+        totals.trades, totals.stored, totals.written_bytes, drain.cpu_s, deferred, stage.endpoints.home
+    )
     return drain
 
 

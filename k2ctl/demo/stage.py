@@ -14,7 +14,7 @@ from k2ctl.demo.readings import Readings
 from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Tick
 from k2ctl.domain.window import Window
 from k2ctl.endpoints import Endpoints
-from k2ctl.home import private_home
+from k2ctl.home import Home
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import LoadPlan, plan_load
 from k2ctl.profiles import Profile, save_profile
@@ -34,16 +34,16 @@ def stage(profile: Profile, engine: str, pacing: Pacing, audience: Audience) -> 
         K2Error: the stack could not be started.
     """
     clear_leftovers()
-    with private_home(PREFIX) as home, watched(home):
+    with Home.of_user().temporary(PREFIX) as home, watched(home):
         adapted = for_the_stage(profile, engine, pacing)
         audience.step(f"Starting a stack of its own, {engine}; it is gone afterwards")
-        endpoints = lifecycle.up_beside(engine, str(save_profile(adapted, home)))
+        endpoints = lifecycle.up_beside(engine, str(save_profile(adapted, home.path)), home)
         built = Stage(endpoints, adapted, pacing, audience)
         try:
             yield built
         finally:
             built.end()
-            lifecycle.down(volumes=True)
+            lifecycle.down(volumes=True, home=home)
 
 
 class Stage:
@@ -72,7 +72,7 @@ class Stage:
         """An act; when it is over, nothing of it runs any more."""
         self.result.acts.append(act)
         self._began_s, self._sampled_s = time.monotonic(), 0.0
-        save_act(act.billing.number)
+        save_act(self.endpoints.home, act.billing.number)
         self._audience.begins(act)
         try:
             yield
@@ -104,11 +104,17 @@ class Stage:
     def start_consumer(self, budget: int | None = None) -> None:
         """Put a consumer on; with a budget it processes at most so many trades a second, on purpose."""
         held = ("--budget", str(budget)) if budget else ()
-        self._processes[CONSUMER] = DemoProcess(CONSUMER, "k2ctl", "consume", *held)
+        self._start(CONSUMER, "k2ctl", "consume", *held)
 
     def start_naive(self, budget: int) -> None:
         """Put the naive consumer on, held to the same budget."""
-        self._processes[NAIVE] = DemoProcess(NAIVE, "k2ctl.checks.baselines.naive_consumer", "--budget", str(budget))
+        self._processes[NAIVE] = DemoProcess(
+            self.endpoints.home, NAIVE, "k2ctl.checks.baselines.naive_consumer", "--budget", str(budget)
+        )
+
+    def _start(self, name: str, module: str, *arguments: str) -> DemoProcess:
+        self._processes[name] = DemoProcess(self.endpoints.home, name, module, *arguments)
+        return self._processes[name]
 
     def kill_consumer(self) -> None:
         """kill -9."""
@@ -122,7 +128,9 @@ class Stage:
 
     def catch_up(self) -> None:
         """Run a consumer until everything that is in Kafka now is in the table."""
-        process = self._processes[CONSUMER] = DemoProcess(CONSUMER, "k2ctl", "consume", "--until-caught-up")
+        process = self._processes[CONSUMER] = DemoProcess(
+            self.endpoints.home, CONSUMER, "k2ctl", "consume", "--until-caught-up"
+        )
         process.finish(WAIT_AT_MOST_S)
         del self._processes[CONSUMER]
 

@@ -21,7 +21,7 @@ import numpy as np
 from k2ctl.domain.checked_file import body_of, frame_header
 from k2ctl.domain.checksum import LABEL, checksums, sessions_and_numbers, times_sent
 from k2ctl.errors import CheckFailed, K2Error
-from k2ctl.home import acknowledged_log_dir
+from k2ctl.home import ACKNOWLEDGED, Home
 from k2ctl.timing import Every
 
 BLOCK: Final = 1024
@@ -82,7 +82,7 @@ class AcknowledgedLog:
 class AcknowledgedLogWriter:
     """Adds up what one worker sends. `sessions`: all that it may send, with their symbols."""
 
-    def __init__(self, run: Run, sessions: Mapping[int, bytes]) -> None:
+    def __init__(self, run: Run, sessions: Mapping[int, bytes], home: Home | None = None) -> None:
         self._run = run
         self._sessions = np.zeros(len(sessions), SENT)
         self._sessions["session"] = np.fromiter(sessions, np.uint64, len(sessions))
@@ -92,7 +92,7 @@ class AcknowledgedLogWriter:
         self._open = np.zeros(0, INTERVAL)
         self._settled: list[np.ndarray] = []
         self._failed: list[np.ndarray] = []
-        self._path = acknowledged_log_dir() / f"{run.started_at_us}-{run.run_id}-{run.worker}{SUFFIX}"
+        self._path = acknowledged_log_dir(home) / f"{run.started_at_us}-{run.run_id}-{run.worker}{SUFFIX}"
         self._started_s = time.monotonic()
         self._every = Every(SAVE_EVERY_S)
 
@@ -253,7 +253,12 @@ def _unreadable(path: Path, why: str) -> CheckFailed:
     return CheckFailed(f"What a load wrote down {why}: {path}", f"Its load cannot be verified then: rm '{path}'")
 
 
-def recorded() -> Iterator[AcknowledgedLog]:
+def acknowledged_log_dir(home: Home | None = None) -> Path:
+    """Where loads write down what Kafka acknowledged; made when missing."""
+    return (home or Home.of_user()).folder(ACKNOWLEDGED)
+
+
+def recorded(home: Home | None = None) -> Iterator[AcknowledgedLog]:
     """What all loads of this state directory wrote down, oldest first."""
-    for path in sorted(acknowledged_log_dir().glob(f"*{SUFFIX}")):
+    for path in sorted(acknowledged_log_dir(home).glob(f"*{SUFFIX}")):
         yield read(path)

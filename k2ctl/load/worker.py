@@ -133,7 +133,7 @@ class Worker:
             0,
             finished=False,
         )
-        self._acknowledged_log = AcknowledgedLogWriter(run, self._source.sessions())
+        self._acknowledged_log = AcknowledgedLogWriter(run, self._source.sessions(), endpoints.home)
         self._frame = plan.frame
         self._delay = new_histogram()
         self._made = 0

@@ -9,12 +9,13 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Final
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.errors import UsageError
 from k2ctl.files import read_object, write_atomically
-from k2ctl.home import state_dir
+from k2ctl.home import Home
 
 LEAST_TRADES: Final = 10_000
 """A run of fewer trades says more about its start and end than about a trade, and is not recorded."""
@@ -37,7 +38,7 @@ class Measured:
 FIGURES: Final = tuple(f.name for f in fields(Measured))
 
 
-def record(clock: Clock | None = None, **figures: float) -> None:
+def record(clock: Clock | None = None, home: Home | None = None, **figures: float) -> None:
     """Merge figures into the record, in one step; processes that end together wait for each other.
 
     Raises:
@@ -47,65 +48,71 @@ def record(clock: Clock | None = None, **figures: float) -> None:
     if unknown:
         raise TypeError(f"no such figure: {', '.join(sorted(unknown))}")
     now_us = (clock or SystemClock()).now_us()
-    with _locked():
-        kept = _read()
+    path = _path(home)
+    with _locked(path):
+        kept = _read(path)
         kept.update({name: {"value": value, "at_us": now_us} for name, value in figures.items()})
-        write_atomically(state_dir() / "measured.json", json.dumps(kept, indent=2))
+        write_atomically(path, json.dumps(kept, indent=2))
 
 
-def record_load(trades: int, wire_bytes: int) -> None:
+def record_load(trades: int, wire_bytes: int, home: Home | None = None) -> None:
     """What a load measured: bytes on the wire per trade."""
     if trades >= LEAST_TRADES and wire_bytes:
-        record(wire_bytes_per_trade=wire_bytes / trades)
+        record(home=home, wire_bytes_per_trade=wire_bytes / trades)
 
 
-def record_consume(trades: int, stored: int, written_bytes: int, cpu_s: float, deferred: int = 0) -> None:
+def record_consume(
+    trades: int, stored: int, written_bytes: int, cpu_s: float, deferred: int = 0, home: Home | None = None
+) -> None:
     """What a consumer measured: Parquet bytes per row, CPU per trade, the share that was deferred."""
     if trades >= LEAST_TRADES:
-        record(cpu_s_per_million_trades=cpu_s / trades * 1e6, shed_share=deferred / trades)
+        record(home=home, cpu_s_per_million_trades=cpu_s / trades * 1e6, shed_share=deferred / trades)
     if stored >= LEAST_TRADES:
-        record(parquet_bytes_per_trade=written_bytes / stored)
+        record(home=home, parquet_bytes_per_trade=written_bytes / stored)
 
 
-def load() -> Measured:
+def load(home: Home | None = None) -> Measured:
     """The figures recorded so far.
 
     Raises:
         UsageError: the record is not one of ours.
     """
-    return Measured(**{name: float(_figure(entry)) for name, entry in _read().items() if name in FIGURES})
+    path = _path(home)
+    return Measured(**{name: float(_figure(path, entry)) for name, entry in _read(path).items() if name in FIGURES})
 
 
 def recorded_at_us() -> Mapping[str, int]:
     """When each figure was recorded, microseconds since the Unix epoch."""
     known = {name for name, value in asdict(load()).items() if value is not None}
-    return {name: int(entry["at_us"]) for name, entry in _read().items() if name in known}
+    return {name: int(entry["at_us"]) for name, entry in _read(_path(None)).items() if name in known}
 
 
-def _figure(entry: Mapping[str, float]) -> float:
+def _figure(path: Path, entry: Mapping[str, float]) -> float:
     try:
         return float(entry["value"])
     except (KeyError, TypeError, ValueError) as error:
-        raise _broken(error) from error
+        raise _broken(path, error) from error
 
 
-def _read() -> dict[str, dict[str, float]]:
+def _path(home: Home | None) -> Path:
+    return (home or Home.of_user()).path / "measured.json"
+
+
+def _read(path: Path) -> dict[str, dict[str, float]]:
     try:
-        return read_object(state_dir() / "measured.json")
+        return read_object(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise _broken(error) from error
+        raise _broken(path, error) from error
 
 
-def _broken(why: object) -> UsageError:
-    return UsageError(
-        f"{state_dir() / 'measured.json'} cannot be read: {why}", "Delete it, and measure again: k2ctl load, consume"
-    )
+def _broken(path: Path, why: object) -> UsageError:
+    return UsageError(f"{path} cannot be read: {why}", "Delete it, and measure again: k2ctl load, consume")
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
-    with (state_dir() / ".measured.lock").open("w") as lock:
+def _locked(path: Path) -> Iterator[None]:
+    with path.with_name(".measured.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

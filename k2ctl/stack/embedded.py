@@ -8,22 +8,22 @@ from pathlib import Path
 from k2ctl.endpoints import Endpoints
 from k2ctl.epochs import save_past_epoch
 from k2ctl.errors import BrokerError
-from k2ctl.home import socket_path
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.embedded.server import control
-from k2ctl.stack.processes import is_alive, start_detached, stop
+from k2ctl.stack.processes import end, is_alive, start_detached
 
 
-def control_socket_path() -> Path:
+def control_socket_path(home: Home) -> Path:
     """Where the broker's process is asked for what its wire protocol lacks."""
-    return socket_path("kafka.sock")
+    return home.socket("kafka.sock")
 
 
 def start(base: Endpoints) -> Endpoints:
     """Start the broker's process; `base` has the lake's places."""
-    control_socket = str(control_socket_path())
+    control_socket = str(control_socket_path(base.home))
     arguments = [sys.executable, "-m", "k2ctl.kafka.embedded.server", control_socket]
-    process, line = start_detached("kafka", arguments, read_line=True)
+    process, line = start_detached("kafka", arguments, read_line=True, home=base.home)
     ready = json.loads(line)
     return replace(
         base,
@@ -46,7 +46,7 @@ def shut_down(endpoints: Endpoints) -> None:
     except BrokerError:
         # It does not answer, so what it holds unread cannot be counted; the next consumer says so.
         pass
-    stop(process)
+    end([process])
 
 
 def _save_watermarks(endpoints: Endpoints) -> None:
@@ -57,4 +57,4 @@ def _save_watermarks(endpoints: Endpoints) -> None:
             topic: {partition: mark.high for partition, mark in admin.watermarks(topic).items()}
             for topic in admin.topics()
         }
-    save_past_epoch(endpoints.epoch, highs)
+    save_past_epoch(endpoints.epoch, highs, endpoints.home)

@@ -8,6 +8,7 @@ from typing import Final
 
 from k2ctl.endpoints import Endpoints, forget_endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import K2Error, NotAllowed, StackError, UnknownTable, UsageError
+from k2ctl.home import Home
 from k2ctl.kafka.probe import PROBE_TOPIC
 from k2ctl.profiles import External, load_external, profile_names, profile_path
 from k2ctl.redact import without_password
@@ -29,6 +30,9 @@ _ASKED: Final = {
 class ExternalEngine:
     """Reads where the services are from the profile, and tries them."""
 
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
     @property
     def name(self) -> str:
         """See `Engine`."""
@@ -38,10 +42,10 @@ class ExternalEngine:
         """See `Engine`. The endpoints are written once every service works; a second `up` reads the secrets again."""
         wanted.refuse_containers(self.name)
         started_s = time.monotonic()
-        endpoints, before = _endpoints(load_external(profile), profile), self._endpoints()
+        endpoints, before = _endpoints(load_external(profile), profile, self._home), self._endpoints()
         same = before is not None and replace(endpoints, started_at_us=before.started_at_us) == before
         if before is not None and not same:
-            _require_no_consumers()
+            _require_no_consumers(self._home)
         _require_all(endpoints, report)
         if before is None or not same:
             save_endpoints(endpoints)
@@ -52,8 +56,8 @@ class ExternalEngine:
         endpoints = self._endpoints()
         if endpoints is not None:
             report(note("stopping consumers"))
-            stop_processes([record.name for record in started_records()])
-            forget_endpoints()
+            stop_processes(self._home, [record.name for record in started_records(self._home)])
+            forget_endpoints(self._home)
         return endpoints is not None
 
     def is_up(self) -> bool:
@@ -61,7 +65,7 @@ class ExternalEngine:
         return self._endpoints() is not None
 
     def _endpoints(self) -> Endpoints | None:
-        endpoints = load_endpoints()
+        endpoints = load_endpoints(self._home)
         return endpoints if endpoints is not None and endpoints.engine == self.name else None
 
     def status(self, *, figures: bool = True) -> list[ServiceStatus]:  # noqa: ARG002 - they are others' to know
@@ -86,13 +90,10 @@ class ExternalEngine:
                 f"The log of {service} is with those who run it, at {without_password(address)}.",
                 "Whether it works: k2ctl stack status. Consumers have theirs here: k2ctl stack logs consumer-1",
             )
-        return log_lines(service, follow=follow)
+        return log_lines(service, follow=follow, home=self._home)
 
 
-EXTERNAL: Final = ExternalEngine()
-
-
-def _endpoints(platform: External, profile: str) -> Endpoints:
+def _endpoints(platform: External, profile: str, home: Home) -> Endpoints:
     """The endpoints that a profile names; the profile itself by a path that holds in every folder."""
     return Endpoints(
         engine="external",
@@ -104,6 +105,7 @@ def _endpoints(platform: External, profile: str) -> Endpoints:
         started_at_us=time.time_ns() // 1000,
         storage=dict(platform.storage),
         kafka=dict(platform.kafka.properties),
+        home=home,
     )
 
 
@@ -122,8 +124,8 @@ def _addresses(endpoints: Endpoints) -> dict[str, str]:
     return {**found, "warehouse": endpoints.warehouse}
 
 
-def _require_no_consumers() -> None:
-    running = [record.name for record in started_records() if record.alive]
+def _require_no_consumers(home: Home) -> None:
+    running = [record.name for record in started_records(home) if record.alive]
     if running:
         raise StackError(
             f"{', '.join(running)}: running with the endpoints as they were, and the profile names others now.",

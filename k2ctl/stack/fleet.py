@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import orjson
 
@@ -16,7 +17,7 @@ from k2ctl.domain.status import ConsumerStatus
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError, UsageError
 from k2ctl.files import write_atomically
-from k2ctl.home import state_dir
+from k2ctl.home import Home
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.stack import replicas
 from k2ctl.stack.docker import consumers as containers
@@ -60,11 +61,11 @@ def members(endpoints: Endpoints, *, started: bool = False) -> list[Member]:
     if endpoints.engine == "docker":
         return [
             Member(f"{PREFIX}{one.number}", one.state, container=one.name, started_at_us=one.started_at_us)
-            for one in containers.list_consumers()
+            for one in containers.list_consumers(endpoints.home)
         ]
     return [
         Member(r.name, "running" if r.alive else "exited", r.process.pid, None, r.started_at_us, done=r.done)
-        for r in (replicas.started_records() if started else replicas.records())
+        for r in (replicas.started_records(endpoints.home) if started else replicas.records(endpoints.home))
     ]
 
 
@@ -82,14 +83,14 @@ def look(endpoints: Endpoints, wait_s: float = FIRST_WORD_S) -> list[Member]:
         reported = telemetry.poll(wait_s).consumers
     finally:
         telemetry.close()
-    return [_reporting(member, reported.get(member.name)) for member in found]
+    return [_reporting(member, reported.get(member.name), endpoints.home) for member in found]
 
 
-def _reporting(member: Member, status: ConsumerStatus | None) -> Member:
+def _reporting(member: Member, status: ConsumerStatus | None, home: Home) -> Member:
     if member.state != "running":
         return member
     if status is None:
-        return _silent(member)
+        return _silent(member, home)
     return replace(
         member,
         level=status.level,
@@ -100,10 +101,10 @@ def _reporting(member: Member, status: ConsumerStatus | None) -> Member:
     )
 
 
-def _silent(member: Member) -> Member:
+def _silent(member: Member, home: Home) -> Member:
     """One that says nothing: at first it starts, later something keeps it from speaking."""
     up_s = time.time() - (member.started_at_us or 0) / 1e6
-    why = f"k2ctl stack logs {member.container}" if member.container else last_lines(member.name, 1)
+    why = f"k2ctl stack logs {member.container}" if member.container else last_lines(member.name, 1, home)
     return replace(member, state="starting" if up_s < STARTS_WITHIN_S else "silent", why=why)
 
 
@@ -115,26 +116,27 @@ def start(endpoints: Endpoints, count: int, arguments: Sequence[str] | None = No
     Raises:
         StackError: one does not start; those that run go on.
     """
-    with _one_at_a_time():
+    home = endpoints.home
+    with _one_at_a_time(home):
         if arguments is None:
-            arguments = _last_arguments()
-        write_atomically(_arguments_file(), orjson.dumps(list(arguments)).decode())
+            arguments = _last_arguments(home)
+        write_atomically(_arguments_file(home), orjson.dumps(list(arguments)).decode())
         taken = {member.name for member in members(endpoints, started=True) if member.state == "running"}
         names = [name for n in range(1, len(taken) + count + 1) if (name := f"{PREFIX}{n}") not in taken][:count]
         if endpoints.engine != "docker":
-            replicas.start_processes(names, arguments)
+            replicas.start_processes(home, names, arguments)
             return names
         for name in names:
-            _clear_container(name)
-            containers.start_consumers(1, ["--group", "--name", name, *arguments])
+            _clear_container(home, name)
+            containers.start_consumers(home, 1, ["--group", "--name", name, *arguments])
         return names
 
 
-def _clear_container(name: str) -> None:
+def _clear_container(home: Home, name: str) -> None:
     """Remove one that has ended, so that its number is free."""
-    ended = [one.name for one in containers.list_consumers() if f"{PREFIX}{one.number}" == name]
+    ended = [one.name for one in containers.list_consumers(home) if f"{PREFIX}{one.number}" == name]
     if ended:
-        containers.stop_consumers(ended)
+        containers.stop_consumers(home, ended)
 
 
 def stop(endpoints: Endpoints, names: Collection[str]) -> list[Member]:
@@ -148,9 +150,9 @@ def stop(endpoints: Endpoints, names: Collection[str]) -> list[Member]:
     if unknown:
         raise UsageError(f"There is no consumer '{unknown[0]}'.", f"There are: {', '.join(known) or 'none'}")
     if endpoints.engine == "docker":
-        containers.stop_consumers([known[name].container or name for name in names])
+        containers.stop_consumers(endpoints.home, [known[name].container or name for name in names])
         return [replace(known[name], state="exited") for name in names]
-    return [replace(known[r.name], state="exited", done=r.done) for r in replicas.stop_processes(names)]
+    return [replace(known[r.name], state="exited", done=r.done) for r in replicas.stop_processes(endpoints.home, names)]
 
 
 def scale(endpoints: Endpoints, count: int) -> tuple[list[str], list[Member]]:
@@ -186,21 +188,21 @@ def until_assigned(endpoints: Endpoints, names: Collection[str], within_s: float
         telemetry.close()
 
 
-def _arguments_file() -> Any:
-    return state_dir() / "consumers.arguments"
+def _arguments_file(home: Home) -> Path:
+    return home.path / "consumers.arguments"
 
 
-def _last_arguments() -> list[str]:
+def _last_arguments(home: Home) -> list[str]:
     try:
-        return [str(argument) for argument in orjson.loads(_arguments_file().read_bytes())]
+        return [str(argument) for argument in orjson.loads(_arguments_file(home).read_bytes())]
     except (OSError, ValueError):
         return []
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _one_at_a_time(home: Home) -> Iterator[None]:
     """Two that start consumers do not take the same numbers."""
-    with (state_dir() / "consumers.lock").open("w") as file:
+    with (home.path / "consumers.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

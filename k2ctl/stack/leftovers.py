@@ -6,52 +6,52 @@ from typing import Any, Final
 import psutil
 
 from k2ctl.endpoints import Endpoints, ProcessId
-from k2ctl.home import state_dir
+from k2ctl.home import Home
 from k2ctl.stack.docker.client import docker_client, our_containers
 from k2ctl.stack.docker.instance import load_instance
 from k2ctl.stack.embedded import control_socket_path
 from k2ctl.stack.engine import Report
-from k2ctl.stack.processes import stop
+from k2ctl.stack.processes import end
 from k2ctl.stack.progress import note
 from k2ctl.stack.replicas import started_records, stop_processes
 
 DOCKER_PATIENCE_S: Final = 2.0
 
 
-def leftover_processes(endpoints: Endpoints | None) -> list[tuple[str, ProcessId]]:
+def leftover_processes(home: Home, endpoints: Endpoints | None) -> list[tuple[str, ProcessId]]:
     """Each server of this state directory that the endpoints do not name, with its service."""
     known = {process.pid for process in endpoints.processes.values()} if endpoints else set()
     running = psutil.process_iter(["cmdline", "cwd", "create_time"])
-    servers = ((_service(one.info), ProcessId(one.pid, one.info["create_time"])) for one in running)
+    servers = ((_service(home, one.info), ProcessId(one.pid, one.info["create_time"])) for one in running)
     return [(service, process) for service, process in servers if service and process.pid not in known]
 
 
-def end_leftovers(report: Report) -> bool:
+def end_leftovers(home: Home, report: Report) -> bool:
     """End servers and consumers of a stack that is down and did not take them along; False when there were none.
 
     An `up` that was killed leaves them, and endpoints that were damaged.
     """
-    consumers, servers = [record.name for record in started_records() if record.alive], leftover_processes(None)
+    consumers = [record.name for record in started_records(home) if record.alive]
+    servers = leftover_processes(home, None)
     if not consumers and not servers:
         return False
     report(note("ending what a stack has left behind"))
-    stop_processes(consumers)
-    for _, process in servers:
-        stop(process)
+    stop_processes(home, consumers)
+    end([process for _, process in servers])
     return True
 
 
-def _service(process: dict[str, Any]) -> str:
+def _service(home: Home, process: dict[str, Any]) -> str:
     """Which service of this state directory a process is; empty for any other."""
     words, folder = process["cmdline"] or [], process["cwd"]
     if not words or not folder:
         return ""
-    if "k2ctl.kafka.embedded.server" in words and _names(words, folder, control_socket_path()):
+    if "k2ctl.kafka.embedded.server" in words and _names(words, folder, control_socket_path(home)):
         return "kafka"
-    if "kafka.Kafka" in words and _names(words, folder, state_dir() / "kafka" / "server.properties"):
+    if "kafka.Kafka" in words and _names(words, folder, home.path / "kafka" / "server.properties"):
         return "kafka"
     # Redis rewrites its own command line, and works in the folder of its data.
-    if "redis-server" in words[0] and Path(folder) == (state_dir() / "redis").resolve():
+    if "redis-server" in words[0] and Path(folder) == (home.path / "redis").resolve():
         return "redis"
     return ""
 
@@ -62,13 +62,13 @@ def _names(words: list[str], folder: str, path: Path) -> bool:
     return any((Path(folder) / word).resolve() == wanted for word in words if word.endswith(path.name))
 
 
-def leftover_containers() -> list[str]:
+def leftover_containers(home: Home) -> list[str]:
     """Names of containers with the label of an instance that is down.
 
     Raises:
         StackError: Docker does not answer.
     """
-    instance = load_instance()
+    instance = load_instance(home)
     if instance is None or instance.active:
         return []
     with docker_client(DOCKER_PATIENCE_S) as client:

@@ -1,33 +1,35 @@
 """`stack up`, `status`, `logs`, `down`: one stack per state directory, started and stopped under a lock."""
 
 import fcntl
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from k2ctl.endpoints import Endpoints, load_endpoints_or_nothing
 from k2ctl.errors import NotRunning, StackError, UsageError
-from k2ctl.home import forget_acknowledged_log, require_unmoved, state_dir
+from k2ctl.home import ACKNOWLEDGED, Home
 from k2ctl.private import unchanged_by_others
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
-from k2ctl.stack.external import EXTERNAL
-from k2ctl.stack.processes_engine import EMBEDDED, LOCAL
+from k2ctl.stack.external import ExternalEngine
+from k2ctl.stack.processes_engine import embedded_engine, local_engine
 
-ENGINES: Final[dict[str, Engine]] = {
-    "embedded": EMBEDDED,
-    "local": LOCAL,
-    "docker": DockerEngine(),
-    "external": EXTERNAL,
+EXTERNAL: Final = "external"
+ENGINES: Final[dict[str, Callable[[Home], Engine]]] = {
+    "embedded": embedded_engine,
+    "local": local_engine,
+    "docker": DockerEngine,
+    EXTERNAL: ExternalEngine,
 }
 
-OWN_STACKS: Final = tuple(name for name, engine in ENGINES.items() if engine is not EXTERNAL)
+OWN_STACKS: Final = tuple(name for name in ENGINES if name != EXTERNAL)
 """Engines for what makes a stack of its own and deletes it: the demo, `validate`, benchmarks."""
 
 BESIDE_OTHERS: Final = Wanted(services=("kafka", "redis", "postgres", "object-store"), ports={"auto": None})
 
 
-def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None) -> Up:
+def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None, home: Home | None = None) -> Up:
     """Start the stack, or find that it runs already.
 
     Raises:
@@ -37,42 +39,45 @@ def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None) 
         raise UsageError(
             f"There is no engine '{engine}' here.", f"This version has: {', '.join(ENGINES)}. Try: k2ctl stack up"
         )
-    with _lock():
-        load_endpoints_or_nothing()
-        running = _running()
+    home = home or Home.of_user()
+    with _lock(home):
+        load_endpoints_or_nothing(home)
+        running = _running(home)
         if engine in OWN_STACKS:
-            unchanged_by_others(state_dir())
+            unchanged_by_others(home.path)
         if running is not None and running.name != engine:
             raise StackError(f"The {running.name} engine runs already.", "Stop it first: k2ctl stack down")
-        return ENGINES[engine].up(profile, wanted or Wanted(), report)
+        return ENGINES[engine](home).up(profile, wanted or Wanted(), report)
 
 
-def up_beside(engine: str, profile: str) -> Endpoints:
+def up_beside(engine: str, profile: str, home: Home) -> Endpoints:
     """Start a stack that gets along with others of the machine: what trades need, containers on any free ports.
 
     Raises:
         StackError, UsageError: with what to do next.
     """
-    return up(engine, profile, lambda _: None, BESIDE_OTHERS if engine == "docker" else None).endpoints
+    wanted = BESIDE_OTHERS if engine == "docker" else None
+    return up(engine, profile, lambda _: None, wanted, home).endpoints
 
 
-def down(*, volumes: bool, report: Report = lambda _: None) -> str | None:
+def down(*, volumes: bool, report: Report = lambda _: None, home: Home | None = None) -> str | None:
     """Stop the stack, with `volumes` delete its data; the engine's name, None when nothing was running.
 
     Of the external engine that is what is written here of the loads, and no lake: also none that another engine left.
     """
-    with _lock():
-        load_endpoints_or_nothing()
-        running = _running()
+    home = home or Home.of_user()
+    with _lock(home):
+        load_endpoints_or_nothing(home)
+        running = _running(home)
         if running is not None:
             running.down(volumes=volumes, report=report)
-        if running is None or (volumes and running is not EXTERNAL):
+        if running is None or (volumes and running.name != EXTERNAL):
             # One that is not up may have left something behind, such as an `up` that was killed.
-            others = [engine for engine in ENGINES.values() if engine is not running]
+            others = [engine(home) for name, engine in ENGINES.items() if running is None or name != running.name]
             ended = [engine for engine in others if engine.down(volumes=volumes, report=report)]
             running = running or next(iter(ended), None)
         if volumes:
-            forget_acknowledged_log()
+            shutil.rmtree(home.path / ACKNOWLEDGED, ignore_errors=True)
         return running.name if running else None
 
 
@@ -91,31 +96,32 @@ def log_lines(service: str, *, follow: bool) -> Iterator[str]:
     Raises:
         UsageError: the service has no log.
     """
-    return (_running() or EMBEDDED).log_lines(service, follow=follow)
+    home = Home.of_user()
+    return (_running(home) or embedded_engine(home)).log_lines(service, follow=follow)
 
 
 def running_engine() -> str | None:
     """The name of the engine that is up, wholly or half."""
-    running = _running()
+    running = _running(Home.of_user())
     return running.name if running else None
 
 
-def _running() -> Engine | None:
-    return next((engine for engine in ENGINES.values() if engine.is_up()), None)
+def _running(home: Home) -> Engine | None:
+    return next((engine for make in ENGINES.values() if (engine := make(home)).is_up()), None)
 
 
 def _require() -> Engine:
-    running = _running()
+    running = _running(Home.of_user())
     if running is None:
         raise NotRunning
-    require_unmoved()
+    Home.of_user().require_unmoved()
     return running
 
 
 @contextmanager
-def _lock() -> Iterator[None]:
+def _lock(home: Home) -> Iterator[None]:
     """One `up` or `down` at a time; the kernel releases the lock when the process dies."""
-    with (state_dir() / "stack.lock").open("w") as file:
+    with (home.path / "stack.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

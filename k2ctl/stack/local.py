@@ -13,9 +13,9 @@ from typing import Final
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
-from k2ctl.home import cache_dir, shipped, socket_path, state_dir
+from k2ctl.home import cache_dir, shipped
 from k2ctl.stack.logs import last_lines
-from k2ctl.stack.processes import start_detached, stop
+from k2ctl.stack.processes import end, start_detached
 from k2ctl.stack.redis_server import private_arguments, redis_answers, socket_url
 
 KAFKA_VERSION: Final = "4.3.1"
@@ -93,7 +93,8 @@ def _fetch(target: Path) -> None:
 def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
     """Start Kafka and Redis; their data stays in the state directory from one `up` to the next."""
     libraries = kafka_libraries(say)
-    folder = state_dir() / "kafka"
+    home = base.home
+    folder = home.folder("kafka")
     configuration, port = _configure(folder)
     class_path = f"{shipped('stack') / 'kafka'}{os.pathsep}{libraries}/*"
     if not (folder / "data" / "meta.properties").exists():
@@ -103,13 +104,12 @@ def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
     unpacked.mkdir(mode=0o700, exist_ok=True)
     options = [f"-Xmx{HEAP}", "-XX:+UseG1GC", f"-Djava.io.tmpdir={unpacked.absolute()}"]
     java = ["java", *options, "-cp", class_path, "kafka.Kafka", str(configuration)]
-    kafka, _ = start_detached("kafka", java)
+    kafka, _ = start_detached("kafka", java, home=home)
     try:
-        redis_socket, redis_folder = socket_path("redis.sock"), state_dir() / "redis"
-        redis_folder.mkdir(mode=0o700, exist_ok=True)
-        redis, _ = start_detached("redis", private_arguments(redis_socket, redis_folder))
+        redis_socket = home.socket("redis.sock")
+        redis, _ = start_detached("redis", private_arguments(redis_socket, home.folder("redis")), home=home)
     except BaseException:
-        stop(kafka)
+        end([kafka])
         raise
     return replace(
         base,
@@ -122,7 +122,6 @@ def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
 
 def _configure(folder: Path) -> tuple[Path, int]:
     """Write server.properties for this start: ports are chosen again, data stays."""
-    folder.mkdir(mode=0o700, exist_ok=True)
     port, controller_port = free_port(), free_port()
     shared = (shipped("stack") / "kafka" / "server.properties").read_text()
     configuration = folder / "server.properties"
@@ -154,13 +153,13 @@ def _format(class_path: str, configuration: Path) -> None:
 def check_redis(endpoints: Endpoints) -> None:
     """Redis must answer; it starts in milliseconds, long before Kafka."""
     if not redis_answers(endpoints.state_url):
-        raise StackError(f"Redis did not start: {last_lines('redis')}", "See: k2ctl stack logs redis")
+        why = last_lines("redis", home=endpoints.home)
+        raise StackError(f"Redis did not start: {why}", "See: k2ctl stack logs redis")
 
 
 def shut_down(endpoints: Endpoints) -> None:
     """End both."""
-    for service in ("kafka", "redis"):
-        stop(endpoints.processes.get(service))
+    end([process for service in ("kafka", "redis") if (process := endpoints.processes.get(service))])
 
 
 def free_port() -> int:

@@ -7,26 +7,24 @@ from pathlib import Path
 from typing import IO, Final
 
 from k2ctl.errors import UsageError
-from k2ctl.home import state_dir
+from k2ctl.home import Home
 from k2ctl.log import FILES_KEPT
 
 FOLLOWED_EVERY_S: Final = 0.2
 
 
-def log_path(service: str) -> Path:
+def log_path(service: str, home: Home | None = None) -> Path:
     """Where a service writes its log."""
-    folder = state_dir() / "logs"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{service}.log"
+    return (home or Home.of_user()).folder("logs") / f"{service}.log"
 
 
-def log_lines(service: str, *, follow: bool) -> Iterator[str]:
+def log_lines(service: str, *, follow: bool, home: Home | None = None) -> Iterator[str]:
     """The log of a service of this machine, oldest line first; with `follow`, for ever.
 
     Raises:
         UsageError: there is none.
     """
-    path = log_path(service)
+    path = log_path(service, home)
     if not path.exists():
         known = sorted(log.stem for log in path.parent.glob("*.log"))
         raise UsageError(f"There is no log of '{service}'.", f"There are: {', '.join(known) or 'none yet'}")
@@ -40,10 +38,10 @@ def log_lines(service: str, *, follow: bool) -> Iterator[str]:
         yield from path.read_text(errors="replace").splitlines()
 
 
-def last_lines(service: str, count: int = 3) -> str:
+def last_lines(service: str, count: int = 3, home: Home | None = None) -> str:
     """The end of a service's log, on one line."""
     try:
-        return " / ".join(log_path(service).read_text(errors="replace").splitlines()[-count:])
+        return " / ".join(log_path(service, home).read_text(errors="replace").splitlines()[-count:])
     except OSError:
         return "it wrote no log"
 

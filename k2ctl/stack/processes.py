@@ -1,11 +1,11 @@
-"""Background processes of the stack: started detached, recognised later, stopped for good."""
+"""Background processes of this machine: the only place that starts, recognises, waits for and ends them."""
 
+import logging
 import os
 import select
 import signal
 import subprocess
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import IO, Final
 
@@ -13,60 +13,74 @@ import psutil
 
 from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError
+from k2ctl.home import Home
 from k2ctl.log import background_environment
+from k2ctl.retry import wait_until
 from k2ctl.stack.logs import last_lines, log_path
 
 STOP_PATIENCE_S: Final = 15.0
-SPEAKS_WITHIN_S: Final = 30.0
-"""How long a program may take until it says that it is ready."""
+READY_WITHIN_S: Final = 30.0
+"""How long a program may take until it reports that it is ready."""
+LOOK_EVERY_S: Final = 0.01
+
+LOGGER: Final = logging.getLogger("k2ctl.stack")
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
-"""What this process started and has not seen end: a handle that is let go would count as forgotten."""
+"""Children that were not seen to end. Python warns of a handle that is dropped earlier."""
 
 
 def start_detached(
-    service: str, arguments: Sequence[str], *, read_line: bool = False, stdin: IO[str] | None = None
+    service: str,
+    arguments: Sequence[str],
+    *,
+    read_line: bool = False,
+    stdin: IO[str] | int | None = None,
+    home: Home | None = None,
 ) -> tuple[ProcessId, str]:
     """Start a program in a session of its own; returns it and its first line of stdout. The rest goes to its log.
 
-    read_line: wait for one line on stdout, by which the program says that it is ready. stdin: a file that it keeps open
-    for as long as it lives, with the lock on it.
+    read_line: wait for one line on stdout, by which the program reports that it is ready. stdin: a file that it keeps
+    open for as long as it lives, with the lock on it. home: where it works and logs.
 
     Raises:
-        StackError: it ended before it said so, or took too long; it is ended then, as on Ctrl-C.
+        StackError: it ended before it was ready, or took too long; then it is killed.
     """
-    with log_path(service).open("ab") as log:
+    home = home or Home.of_user()
+    path = log_path(service, home)
+    with path.open("ab") as log:
         process = subprocess.Popen(
             list(arguments),
-            stdin=stdin or subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.PIPE if read_line else log,
             stderr=log,
             start_new_session=True,
-            env=background_environment(log_path(service)),
+            env={**background_environment(path), "K2CTL_HOME": str(home.path)},
         )
     try:
         line = _first_line(process)
         if read_line and not line:
-            raise StackError(f"{service} did not start: {last_lines(service)}", f"See: k2ctl stack logs {service}")
+            why = last_lines(service, home=home)
+            raise StackError(f"{service} did not start: {why}", f"See: k2ctl stack logs {service}")
     except BaseException:
         process.kill()
         process.wait()
         raise
     _children[process.pid] = process
+    LOGGER.info("started", extra={"service": service, "pid": process.pid})
     return ProcessId(process.pid, psutil.Process(process.pid).create_time()), line  # not reaped, so still to be found
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:
-    """What it says first; empty when it says nothing in time, or has no pipe to say it through."""
+    """The first line of its output; empty if none comes in time, or stdout is no pipe."""
     if process.stdout is None:
         return ""
     with process.stdout as pipe:
-        spoken, _, _ = select.select([pipe], [], [], SPEAKS_WITHIN_S)
-        return pipe.readline().decode() if spoken else ""
+        written, _, _ = select.select([pipe], [], [], READY_WITHIN_S)
+        return pipe.readline().decode() if written else ""
 
 
 def is_alive(process: ProcessId) -> bool:
-    """Whether this very process still runs."""
+    """True if this very process still runs."""
     try:
         found = psutil.Process(process.pid)
         return found.create_time() == process.created_s and found.status() != psutil.STATUS_ZOMBIE
@@ -74,23 +88,39 @@ def is_alive(process: ProcessId) -> bool:
         return False
 
 
-def stop(process: ProcessId | None) -> None:
-    """SIGTERM, and SIGKILL for one that does not go; does nothing to a process that only has the same number."""
-    if process is None:
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if not is_alive(process):
-            break
+def send(process: ProcessId, number: int) -> None:
+    """Send a signal, if the process still runs; another process with the same number gets none."""
+    if is_alive(process):
         with suppress(ProcessLookupError):  # it ended just now
             os.kill(process.pid, number)
-        deadline_s = time.monotonic() + STOP_PATIENCE_S
-        while time.monotonic() < deadline_s and is_alive(process):
-            time.sleep(0.01)
-    _reap(process.pid)
 
 
-def _reap(pid: int) -> None:
-    """Collect a child of ours; a service that another process started is not one."""
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        del _children[pid]
+def ended_within(processes: Collection[ProcessId], seconds: float) -> bool:
+    """Wait until none of them runs; False if that takes too long."""
+    return wait_until(lambda: not any(map(is_alive, processes)), within_s=seconds, every_s=LOOK_EVERY_S)
+
+
+def end(
+    processes: Collection[ProcessId], number: int = signal.SIGTERM, patience_s: float = STOP_PATIENCE_S
+) -> list[int | None]:
+    """Send a signal to all of them, and SIGKILL to those that do not end in time.
+
+    Returns exit codes, negative for a signal; None for a process that this process did not start.
+    """
+    for process in processes:
+        send(process, number)
+    if not ended_within(processes, patience_s):
+        for process in filter(is_alive, processes):
+            LOGGER.warning("killed, since it did not end", extra={"pid": process.pid, "signal": int(number)})
+            send(process, signal.SIGKILL)
+        ended_within(processes, STOP_PATIENCE_S)
+    return [exit_code(process) for process in processes]
+
+
+def exit_code(process: ProcessId) -> int | None:
+    """The exit code of a child that has ended, once; None for any other process."""
+    child = _children.get(process.pid)
+    if child is None or child.poll() is None:
+        return None
+    del _children[process.pid]
+    return child.returncode

@@ -10,7 +10,7 @@ import psutil
 
 from k2ctl.endpoints import Endpoints, ProcessId, forget_endpoints, load_endpoints, save_endpoints
 from k2ctl.epochs import forget_past_epochs
-from k2ctl.home import forget_place, remember_place, require_unmoved, state_dir
+from k2ctl.home import Home
 from k2ctl.stack import embedded, local
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.leftovers import end_leftovers
@@ -30,6 +30,7 @@ class ProcessEngine:
     start: takes the lake's places and starts the processes. check: raises when a service beside Kafka does not answer.
     """
 
+    home: Home
     name: str
     start: Callable[[Endpoints, Callable[[str], None]], Endpoints]
     shut_down: Callable[[Endpoints], None]
@@ -39,25 +40,24 @@ class ProcessEngine:
     def up(self, profile: str, wanted: Wanted, report: Report) -> Up:
         """See `Engine`. Dead processes are cleared away and started again; data stays."""
         wanted.refuse_containers(self.name)
-        require_unmoved()
+        self.home.require_unmoved()
         started_s = time.monotonic()
         existing, repaired = self._endpoints(), False
         if existing is not None:
             if all(map(is_alive, existing.processes.values())):
                 return Up(existing, True, False, time.monotonic() - started_s)
             report(note("clearing away a stack that died"))
-            stop_processes([record.name for record in started_records()])
+            stop_processes(self.home, [record.name for record in started_records(self.home)])
             self.shut_down(existing)
-            forget_endpoints()
+            forget_endpoints(self.home)
             repaired = True
-        repaired |= end_leftovers(report)
+        repaired |= end_leftovers(self.home, report)
         endpoints = self._start(profile, report)
         return Up(endpoints, False, repaired, time.monotonic() - started_s, tuple(endpoints.processes))
 
     def _start(self, profile: str, report: Report) -> Endpoints:
-        lake = state_dir() / "lake"
-        lake.mkdir(mode=0o700, exist_ok=True)
-        remember_place()
+        lake = self.home.folder("lake")
+        self.home.remember_place()
         base = Endpoints(
             engine=self.name,
             bootstrap_servers="",
@@ -65,6 +65,7 @@ class ProcessEngine:
             warehouse=f"file://{lake}/warehouse",
             profile=profile,
             started_at_us=time.time_ns() // 1000,
+            home=self.home,
         )
         report(note(f"starting the {self.name} engine"))
         endpoints = self.start(base, lambda what: report(note(what)))
@@ -76,7 +77,7 @@ class ProcessEngine:
             self.check(endpoints)
         except BaseException:
             self.shut_down(endpoints)
-            forget_endpoints()
+            forget_endpoints(self.home)
             raise
         return endpoints
 
@@ -86,15 +87,15 @@ class ProcessEngine:
         if endpoints is not None:
             report(note("stopping"))
             # While Kafka and the catalog are there, so that what consumers have read is committed first.
-            stop_processes([record.name for record in started_records()])
+            stop_processes(self.home, [record.name for record in started_records(self.home)])
             self.shut_down(endpoints)
-            forget_endpoints()
-        ended = end_leftovers(report)
+            forget_endpoints(self.home)
+        ended = end_leftovers(self.home, report)
         if volumes:
             for name in DATA_FOLDERS:
-                shutil.rmtree(state_dir() / name, ignore_errors=True)
-            forget_past_epochs()
-            forget_place()
+                shutil.rmtree(self.home.path / name, ignore_errors=True)
+            forget_past_epochs(self.home)
+            self.home.forget_place()
         return endpoints is not None or ended
 
     def is_up(self) -> bool:
@@ -102,7 +103,7 @@ class ProcessEngine:
         return self._endpoints() is not None
 
     def _endpoints(self) -> Endpoints | None:
-        endpoints = load_endpoints()
+        endpoints = load_endpoints(self.home)
         return endpoints if endpoints is not None and endpoints.engine == self.name else None
 
     def status(self, *, figures: bool = True) -> list[ServiceStatus]:  # noqa: ARG002 - they cost nothing here
@@ -115,7 +116,7 @@ class ProcessEngine:
 
     def log_lines(self, service: str, *, follow: bool) -> Iterator[str]:
         """See `Engine`."""
-        return log_lines(service, follow=follow)
+        return log_lines(service, follow=follow, home=self.home)
 
 
 def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> ServiceStatus:
@@ -141,17 +142,25 @@ def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> Servi
     )
 
 
-EMBEDDED: Final = ProcessEngine(
-    name="embedded",
-    start=lambda base, _: embedded.start(base),
-    shut_down=embedded.shut_down,
-    check=lambda _: None,
-    kafka_patience_s=10.0,
-)
-LOCAL: Final = ProcessEngine(
-    name="local",
-    start=local.start,
-    shut_down=local.shut_down,
-    check=local.check_redis,
-    kafka_patience_s=60.0,
-)
+def embedded_engine(home: Home) -> ProcessEngine:
+    """Kafka in one background process."""
+    return ProcessEngine(
+        home=home,
+        name="embedded",
+        start=lambda base, _: embedded.start(base),
+        shut_down=embedded.shut_down,
+        check=lambda _: None,
+        kafka_patience_s=10.0,
+    )
+
+
+def local_engine(home: Home) -> ProcessEngine:
+    """Apache Kafka and Redis as processes."""
+    return ProcessEngine(
+        home=home,
+        name="local",
+        start=local.start,
+        shut_down=local.shut_down,
+        check=local.check_redis,
+        kafka_patience_s=60.0,
+    )

@@ -1,8 +1,7 @@
 """A Redis server of our own: found, started on a Unix socket, asked whether it lives."""
 
 import shutil
-import subprocess
-import time
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,10 @@ from urllib.parse import quote
 import redis
 
 from k2ctl.errors import StackError, StateError, first_line
-from k2ctl.home import socket_path, state_dir
+from k2ctl.home import Home
 from k2ctl.redact import without_password
+from k2ctl.retry import wait_until
+from k2ctl.stack.processes import end, is_alive, start_detached
 
 ANSWER_TIMEOUT_S: Final = 2.0
 START_TIMEOUT_S: Final = 10.0
@@ -106,23 +107,21 @@ def redis_answers(url: str) -> bool:
 
 
 @contextmanager
-def private_redis() -> Iterator[str]:
+def private_redis(home: Home | None = None) -> Iterator[str]:
     """A Redis with its data in the state directory, for as long as the block lasts; yields its address.
 
     Raises:
         StackError: it does not start within ten seconds.
     """
-    socket = socket_path("redis.sock")
-    url, arguments = socket_url(socket), private_arguments(socket, state_dir())
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    home = home or Home.of_user()
+    socket = home.socket("redis.sock")
+    url, arguments = socket_url(socket), private_arguments(socket, home.path)
+    process, _ = start_detached("redis", arguments, home=home)
     try:
-        limit_s = time.monotonic() + START_TIMEOUT_S
-        while not redis_answers(url):
-            if process.poll() is not None or time.monotonic() > limit_s:
-                raise StackError("redis-server does not start.", "See: k2ctl doctor")
-            time.sleep(0.02)
+        wait_until(lambda: redis_answers(url) or not is_alive(process), within_s=START_TIMEOUT_S, every_s=0.02)
+        if not redis_answers(url):
+            raise StackError("redis-server does not start.", "See: k2ctl doctor")
         yield url
     finally:
-        process.kill()
-        process.wait()
+        end([process], signal.SIGKILL)
         socket.unlink(missing_ok=True)

@@ -8,11 +8,10 @@ import fcntl
 import json
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Final
@@ -22,13 +21,15 @@ import psutil
 from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError, UsageError
 from k2ctl.files import read_object, write_atomically
-from k2ctl.home import state_dir
+from k2ctl.home import Home
+from k2ctl.retry import wait_until
 from k2ctl.stack.logs import last_lines
-from k2ctl.stack.processes import STOP_PATIENCE_S, is_alive, start_detached
+from k2ctl.stack.processes import STOP_PATIENCE_S, end, is_alive, start_detached
 
 REGISTER_WITHIN_S: Final = 60.0
 """How long a process may take from its start until it has written down who it is."""
 
+FOLDER: Final = "consumers"
 METRICS_PORT: Final = "--metrics-port"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -49,7 +50,7 @@ class Record:
 
 
 @contextmanager
-def registered(name: str) -> Iterator[Callable[[Mapping[str, int]], None]]:
+def registered(name: str, home: Home) -> Iterator[Callable[[Mapping[str, int]], None]]:
     """Holds a name while the block runs; yields what takes down, at its end, what was done.
 
     Raises:
@@ -57,13 +58,13 @@ def registered(name: str) -> Iterator[Callable[[Mapping[str, int]], None]]:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' cannot be a consumer's name.", "Use letters, digits, dots and dashes.")
-    with _lock_path(name).open("a+") as lock:
+    with _lock_path(home, name).open("a+") as lock:
         if not _is_stdin(lock):
             _take(lock, name)
         process = ProcessId(os.getpid(), psutil.Process().create_time())
         record = Record(name, process, time.time_ns() // 1000)
-        _write(record)
-        yield lambda done: _write(replace(record, done=dict(done)))
+        _write(home, record)
+        yield lambda done: _write(home, replace(record, done=dict(done)))
 
 
 def _take(lock: IO[str], name: str) -> None:
@@ -81,17 +82,16 @@ def _is_stdin(lock: IO[str]) -> bool:
         return False  # there is no stdin
 
 
-def started_records() -> list[Record]:
+def started_records(home: Home) -> list[Record]:
     """Every consumer that was written down, once those that are starting have written themselves down, or are gone."""
-    limit_s = time.monotonic() + REGISTER_WITHIN_S
-    while any(map(_is_starting, _folder().glob("*.lock"))) and time.monotonic() < limit_s:
-        time.sleep(0.05)
-    return records()
+    locks = home.folder(FOLDER)
+    wait_until(lambda: not any(_is_starting(home, path) for path in locks.glob("*.lock")), within_s=REGISTER_WITHIN_S)
+    return records(home)
 
 
-def _is_starting(path: Path) -> bool:
+def _is_starting(home: Home, path: Path) -> bool:
     """Whether a process holds a name and has not written itself down."""
-    record = _read(_path(path.stem))
+    record = _read(_path(home, path.stem))
     if record is not None and record.alive:
         return False
     with path.open("a+") as lock:
@@ -102,13 +102,13 @@ def _is_starting(path: Path) -> bool:
     return False
 
 
-def records() -> list[Record]:
+def records(home: Home | None = None) -> list[Record]:
     """Every consumer that was written down, also one that has ended, by name."""
-    found = (_read(path) for path in sorted(_folder().glob("*.json")))
+    found = (_read(path) for path in sorted((home or Home.of_user()).folder(FOLDER).glob("*.json")))
     return sorted((record for record in found if record is not None), key=lambda record: _by_number(record.name))
 
 
-def start_processes(names: Sequence[str], arguments: Sequence[str]) -> None:
+def start_processes(home: Home, names: Sequence[str], arguments: Sequence[str]) -> None:
     """Start consumers in the background, and wait until each has written itself down.
 
     arguments: of `k2ctl consume`; with a port for metrics, the second consumer takes the next one, and so on.
@@ -129,44 +129,33 @@ def start_processes(names: Sequence[str], arguments: Sequence[str]) -> None:
             *_with_own_port(name, arguments),
         ]
         # It holds its name from its first moment on, whatever becomes of this process: nobody counts too few of them.
-        with _lock_path(name).open("a+") as lock:
+        with _lock_path(home, name).open("a+") as lock:
             _take(lock, name)
-            started[name], _ = start_detached(name, command, stdin=lock)
-    limit_s = time.monotonic() + REGISTER_WITHIN_S
+            started[name], _ = start_detached(name, command, stdin=lock, home=home)
     for name, process in started.items():
-        while not _is_registered(name, process):
-            if not is_alive(process) or time.monotonic() > limit_s:
-                raise StackError(f"{name} did not start: {last_lines(name)}", f"See: k2ctl stack logs {name}")
-            time.sleep(0.05)
+        wait_until(
+            lambda: _is_registered(home, name, process) or not is_alive(process),  # noqa: B023  called at once
+            within_s=REGISTER_WITHIN_S,
+        )
+        if not _is_registered(home, name, process):
+            raise StackError(f"{name} did not start: {last_lines(name, home=home)}", f"See: k2ctl stack logs {name}")
 
 
-def stop_processes(names: Collection[str], patience_s: float = STOP_PATIENCE_S) -> list[Record]:
+def stop_processes(home: Home, names: Collection[str], patience_s: float = STOP_PATIENCE_S) -> list[Record]:
     """Let consumers commit and end, all at once; SIGKILL for one that does not. Returns their last records.
 
     Raises:
         UsageError: there is none of that name.
     """
-    known = {record.name: record for record in records()}
+    known = {record.name: record for record in records(home)}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"There is no consumer '{unknown[0]}'.", f"There are: {', '.join(known) or 'none'}")
+    end([known[name].process for name in names], patience_s=patience_s)
+    ended = [_read(_path(home, name)) or known[name] for name in names]
     for name in names:
-        _signal(known[name], signal.SIGTERM)
-    limit_s = time.monotonic() + patience_s
-    while any(known[name].alive for name in names) and time.monotonic() < limit_s:
-        time.sleep(0.02)
-    for name in names:
-        _signal(known[name], signal.SIGKILL)
-    ended = [_read(_path(name)) or known[name] for name in names]
-    for name in names:
-        _path(name).unlink(missing_ok=True)
+        _path(home, name).unlink(missing_ok=True)
     return ended
-
-
-def _signal(record: Record, number: int) -> None:
-    if record.alive:
-        with suppress(ProcessLookupError):
-            os.kill(record.process.pid, number)
 
 
 def _with_own_port(name: str, arguments: Sequence[str]) -> list[str]:
@@ -177,27 +166,21 @@ def _with_own_port(name: str, arguments: Sequence[str]) -> list[str]:
     return own
 
 
-def _is_registered(name: str, process: ProcessId) -> bool:
-    record = _read(_path(name))
+def _is_registered(home: Home, name: str, process: ProcessId) -> bool:
+    record = _read(_path(home, name))
     return record is not None and record.process.pid == process.pid
 
 
-def _folder() -> Path:
-    folder = state_dir() / "consumers"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+def _lock_path(home: Home, name: str) -> Path:
+    return home.folder(FOLDER) / f"{name}.lock"
 
 
-def _lock_path(name: str) -> Path:
-    return _folder() / f"{name}.lock"
+def _path(home: Home, name: str) -> Path:
+    return home.folder(FOLDER) / f"{name}.json"
 
 
-def _path(name: str) -> Path:
-    return _folder() / f"{name}.json"
-
-
-def _write(record: Record) -> None:
-    write_atomically(_path(record.name), json.dumps(asdict(record)))
+def _write(home: Home, record: Record) -> None:
+    write_atomically(_path(home, record.name), json.dumps(asdict(record)))
 
 
 def _read(path: Path) -> Record | None:

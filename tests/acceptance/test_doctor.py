@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from k2ctl.endpoints import load_endpoints
+from k2ctl.home import Home
 from k2ctl.stack import embedded, lifecycle
 from tests.support.cli import run
 
@@ -89,7 +90,7 @@ def test_a_server_that_no_stack_knows_is_found_and_another_directorys_is_not(hom
             sys.executable,
             "-m",
             "k2ctl.kafka.embedded.server",
-            str(folder / embedded.control_socket_path().name),
+            str(folder / embedded.control_socket_path(Home.of_user()).name),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
@@ -97,7 +98,7 @@ def test_a_server_that_no_stack_knows_is_found_and_another_directorys_is_not(hom
         return process
 
     (tmp_path / "other").mkdir()
-    ours, others = serve(embedded.control_socket_path().parent), serve(tmp_path / "other")
+    ours, others = serve(embedded.control_socket_path(Home.of_user()).parent), serve(tmp_path / "other")
     try:
         code, found = doctor()
         assert (code, found["leftover kafka"]["help"]) == (3, f"kill {ours.pid}")

@@ -3,14 +3,19 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
-import pytest
-
-from k2ctl.demo import cleanup as cleanup
-from k2ctl.demo import current_act as current_act
-from k2ctl.home import private_home
+from k2ctl.checks.bench.suite import bench_stack
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.demo import cleanup, current_act
+from k2ctl.home import Home
+from k2ctl.load.acknowledged_log import recorded
+from k2ctl.load.generator import run_load
+from k2ctl.load.plan import plan_load
+from tests.made_trades import quick_profile
 
 
 def sleeper(folder: Path) -> subprocess.Popen[bytes]:
@@ -38,8 +43,8 @@ def test_what_runs_in_a_folder_ends_with_it_and_nothing_else_does(home: Path) ->
 TRACKED = """
 from multiprocessing.resource_tracker import ensure_running
 from k2ctl.demo import cleanup as cleanup
-from k2ctl.home import private_home
-with private_home(cleanup.PREFIX) as folder, cleanup.watched(folder):
+from k2ctl.home import Home
+with Home.of_user().temporary(cleanup.PREFIX) as demo, cleanup.watched(demo):
     ensure_running()
 ensure_running()
 """
@@ -55,23 +60,31 @@ def test_leftovers_are_cleared_and_a_demo_that_runs_is_not(home: Path) -> None:
     (home / "demo-dead").mkdir()
     (home / "demo-dead" / cleanup.LOCK).touch()
     (home / "demo-beginning").mkdir()
-    with private_home(cleanup.PREFIX) as folder, cleanup.watched(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("K2CTL_HOME", str(home))
+    with Home(home).temporary(cleanup.PREFIX) as demo, cleanup.watched(demo):
         assert cleanup.clear_leftovers() == 1
         assert not (home / "demo-dead").exists()
         assert (home / "demo-beginning").is_dir()
-        assert folder.is_dir()
+        assert demo.path.is_dir()
     assert not cleanup._is_held(home / "demo-gone-meanwhile")
 
 
 def test_the_notes_follow_a_demo_while_it_lives(home: Path) -> None:
-    assert current_act.take() is None
-    with private_home(cleanup.PREFIX) as folder, cleanup.watched(folder):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("K2CTL_HOME", str(home))
-            assert current_act.take() == current_act.STARTING
-        current_act.give(3)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("K2CTL_HOME", str(home))
-            assert current_act.take() == 3
-    assert current_act.take() is None
+    assert current_act.current_act() is None
+    with Home(home).temporary(cleanup.PREFIX) as demo, cleanup.watched(demo):
+        assert current_act.current_act() == current_act.STARTING
+        current_act.save_act(demo, 3)
+        assert current_act.current_act() == 3
+    assert current_act.current_act() is None
+
+
+def test_a_stack_of_its_own_leaves_the_users_state_directory_and_environment_alone(home: Path) -> None:
+    before = dict(os.environ)
+    with bench_stack("embedded", quick_profile()) as endpoints:
+        run_load(plan_load(quick_profile(), rate=1000, duration_s=1.0, workers=1), endpoints, threading.Event())
+        consumer = Consumer(endpoints, ConsumerPlan(quick_profile(), until_caught_up=True))
+        assert consumer.run(threading.Event()).stored > 0
+        assert len(list(recorded(endpoints.home))) == 1
+        assert dict(os.environ) == before
+        # The demo's own folder, and the log of the process that cleans up after it.
+        assert {path.name for path in home.iterdir()} == {endpoints.home.path.name, "logs"}
+    assert {path.name for path in home.iterdir()} == {"logs"}

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import redis
 
-from k2ctl.home import socket_path
+from k2ctl.home import Home
 from k2ctl.sequence.state_store import Fence, Update
 from k2ctl.sequence.store_view import open_store
 from k2ctl.stack.redis_server import FORBIDDEN, private_redis
@@ -26,7 +26,7 @@ def short_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def socket() -> Path:
-    return socket_path("redis.sock")
+    return Home.of_user().socket("redis.sock")
 
 
 @pytest.fixture

@@ -21,12 +21,11 @@ from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
-from k2ctl.home import acknowledged_log_dir
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.readers import Placed
-from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, AcknowledgedLog, Run, read, write
+from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, AcknowledgedLog, Run, acknowledged_log_dir, read, write
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile

@@ -18,11 +18,10 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, ExitCode
-from k2ctl.home import acknowledged_log_dir
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.snapshots import pin
-from k2ctl.load.acknowledged_log import read
+from k2ctl.load.acknowledged_log import acknowledged_log_dir, read
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile, load_profile

@@ -1,11 +1,13 @@
 """The endpoints as they are kept, and as they are shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from k2ctl.endpoints import Endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import StackError
+from k2ctl.home import Home
 from k2ctl.redact import without_password
 
 MADE = Endpoints(
@@ -24,8 +26,8 @@ MADE = Endpoints(
 )
 
 
-def test_endpoints_with_an_object_store_are_read_back_as_they_were_saved() -> None:
-    save_endpoints(MADE)
+def test_endpoints_with_an_object_store_are_read_back_as_they_were_saved(home: Path) -> None:
+    save_endpoints(replace(MADE, home=Home(home)))
     assert load_endpoints() == MADE
 
 

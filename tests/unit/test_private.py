@@ -10,7 +10,7 @@ import pytest
 
 from k2ctl.errors import StackError
 from k2ctl.files import write_atomically
-from k2ctl.home import cache_dir, socket_path, state_dir
+from k2ctl.home import Home, cache_dir, state_dir
 from k2ctl.private import make_private, private_folder, unchanged_by_others
 from tests.support.other_user import NOBODY
 
@@ -58,19 +58,19 @@ def test_what_is_made_is_closed_to_others_under_any_umask(tmp_path: Path, monkey
 def test_a_socket_lies_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     with TemporaryDirectory(prefix="k2-") as home:
         monkeypatch.setenv("K2CTL_HOME", home)
-        assert socket_path("k.sock") == Path(home) / "k.sock"
+        assert Home.of_user().socket("k.sock") == Path(home) / "k.sock"
 
 
 def test_a_long_path_moves_the_socket_to_a_folder_of_this_user(runtime: Path) -> None:
-    assert socket_path("k.sock").parent == runtime
+    assert Home.of_user().socket("k.sock").parent == runtime
     assert mode(runtime) == 0o700
-    assert socket_path("other.sock") != socket_path("k.sock")
+    assert Home.of_user().socket("other.sock") != Home.of_user().socket("k.sock")
 
 
 def test_a_folder_that_another_user_made_first_is_refused(runtime: Path) -> None:
     others(runtime)
     with pytest.raises(StackError, match=f"belongs to the user with the number {NOBODY}") as refused:
-        socket_path("k.sock")
+        Home.of_user().socket("k.sock")
     assert "K2CTL_HOME" in refused.value.hint
     assert list(runtime.iterdir()) == []
 
@@ -80,7 +80,7 @@ def test_a_folder_that_is_open_to_others_is_refused(runtime: Path, open_to: int)
     runtime.mkdir()
     runtime.chmod(open_to)
     with pytest.raises(StackError, match="open to others"):
-        socket_path("k.sock")
+        Home.of_user().socket("k.sock")
 
 
 @pytest.mark.parametrize("target", ["a folder", "nothing"])
@@ -89,7 +89,7 @@ def test_a_link_is_not_followed(runtime: Path, tmp_path: Path, target: str) -> N
         (tmp_path / target).mkdir(mode=0o700)
     runtime.symlink_to(tmp_path / target)
     with pytest.raises(StackError):
-        socket_path("k.sock")
+        Home.of_user().socket("k.sock")
     assert not (tmp_path / "nothing").exists()
 
 
@@ -110,7 +110,7 @@ def test_a_state_directory_of_another_user_or_of_all_gets_no_socket(
     shared.chmod(0o1777)
     monkeypatch.setenv("K2CTL_HOME", str(shared))
     with pytest.raises(StackError, match="written to by anybody"):
-        socket_path("k.sock")
+        Home.of_user().socket("k.sock")
     shared.chmod(0o700)
     assert unchanged_by_others(shared) == shared
     with pytest.raises(StackError, match="belongs to"):

@@ -11,7 +11,7 @@ from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.made import made_trades, rows_of
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
-from k2ctl.home import private_home
+from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
@@ -20,8 +20,8 @@ from k2ctl.profiles import Profile
 
 def bench_commits(profile: Profile, commits: int, say: Callable[[str], None]) -> list[Figure]:
     """p95 of a young table and of an old one: a tenth of the commits each, the first ten left out."""
-    with private_home("bench-") as home:
-        lake = Lake(f"sqlite:///{home}/catalog.db", f"file://{home}/warehouse")
+    with Home.of_user().temporary("bench-") as home:
+        lake = Lake(f"sqlite:///{home.path}/catalog.db", f"file://{home.path}/warehouse")
         writer = TableWriter(lake, SystemClock(), SnapshotRetention.from_profile(profile.lake.expire))
         trades, _ = made_trades(profile, 1_000)
         durations_ms = []

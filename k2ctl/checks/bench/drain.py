@@ -14,7 +14,6 @@ from k2ctl.demo.pacing import unhurried
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
-from k2ctl.home import state_dir
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.profiles import Profile
@@ -41,7 +40,7 @@ def drain_once(kafka: Endpoints, lake: Endpoints, profile: Profile, frame: int, 
     rows = rows_as_read(trades, per_partition, topic, frame)
     del trades
     consuming_s, _ = bare_consume_s(kafka, topic, marks, profile.consumer.fetch_batch)
-    writing_s = sorted_write_s(rows, profile.consumer.commit_rows, state_dir() / "baseline")
+    writing_s = sorted_write_s(rows, profile.consumer.commit_rows, kafka.home.path / "baseline")
     del rows
     rates = [count / _consume_s(lake, profile, count), count / consuming_s, count / writing_s]
     tools = KafkaTools.at(kafka)

@@ -26,8 +26,9 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import Window
-from k2ctl.endpoints import Endpoints
+from k2ctl.endpoints import Endpoints, ProcessId
 from k2ctl.errors import CheckFailed
+from k2ctl.home import Home
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake
@@ -35,6 +36,7 @@ from k2ctl.lake.writer import TableWriter
 from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
+from k2ctl.stack.processes import end, is_alive, start_detached
 
 WINDOW_US: Final = 900_000_000
 HISTORY_US: Final = 4 * 3_600_000_000
@@ -74,12 +76,13 @@ def bench_query(
     with bench_stack(engine, profile) as endpoints:
         now_us = time.time_ns() // 1000
         _fill(endpoints, profile, rows, now_us - HISTORY_US, now_us, say)
-        with _process("consume"), _server() as port, _load(rate, frame):
+        home = endpoints.home
+        with _process(home, "consume"), _server(home) as port, _load(home, rate, frame):
             say(f"query: {queries} windows, {rate:,} trades/s arriving")
             found = _measure(endpoints, profile, port, now_us, queries)
             say(f"query: {VISIBLE_TRADES} trades sent, and asked for as soon as they are acknowledged")
             visible_ms = _visible_ms(endpoints, profile, port)
-            cold = [_cold_s() for _ in range(COLD_RUNS)]
+            cold = [_cold_s(home) for _ in range(COLD_RUNS)]
     case = f"{rows:,} rows, {rate:,}/s, frame {frame}"
     served, bare = found.served_ms, found.bare_ms
     p50, p95, p99 = (float(np.percentile(served, q)) for q in (50, 95, 99))
@@ -222,36 +225,29 @@ def _asked(connection: http.client.HTTPConnection, parameters: dict[str, object]
     return document, took_ms
 
 
-def _cold_s() -> float:
+def _cold_s(home: Home) -> float:
     started_s = time.perf_counter()
     command = [sys.executable, "-m", "k2ctl", "query", "recent", "BHP", "--limit", "20", "--format", "csv"]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=60, env=home.environment())
     return time.perf_counter() - started_s
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def _process(home: Home, *arguments: str) -> Iterator[ProcessId]:
     """A k2ctl process for as long as the block runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "k2ctl", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process, _ = start_detached(f"bench-{arguments[0]}", [sys.executable, "-m", "k2ctl", *arguments], home=home)
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end([process])
 
 
 @contextmanager
-def _server() -> Iterator[int]:
+def _server(home: Home) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    with _process("api", "--port", str(port)) as process:
+    with _process(home, "api", "--port", str(port)) as process:
         ends_s = time.monotonic() + _BEGIN_S
         while True:
             try:
@@ -260,16 +256,16 @@ def _server() -> Iterator[int]:
                 if connection.getresponse().status == 200:
                     break
             except OSError:
-                if process.poll() is not None or time.monotonic() > ends_s:
+                if not is_alive(process) or time.monotonic() > ends_s:
                     raise CheckFailed("The server did not begin.", "See what it says: k2ctl api") from None
             time.sleep(0.1)
         yield port
 
 
 @contextmanager
-def _load(rate: int, frame: int) -> Iterator[None]:
+def _load(home: Home, rate: int, frame: int) -> Iterator[None]:
     """Load that arrives until the block ends; it is given four seconds to begin."""
-    with _process("load", "--rate", str(rate), "--frame", str(frame), "--duration", "3600"):
+    with _process(home, "load", "--rate", str(rate), "--frame", str(frame), "--duration", "3600"):
         time.sleep(4.0)
         yield
 

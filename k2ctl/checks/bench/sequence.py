@@ -14,7 +14,7 @@ import numpy as np
 
 from k2ctl.checks.bench.figures import Figure, against, measured, middle
 from k2ctl.clock import SystemClock
-from k2ctl.home import private_home
+from k2ctl.home import Home
 from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
@@ -47,7 +47,7 @@ class SequenceBench:
     def run(self) -> list[Figure]:
         """Memory first, then Redis."""
         figures = [figure for size in BATCHES for figure in self._memory(size)]
-        with private_home("bench-"), private_redis() as url:
+        with Home.of_user().temporary("bench-") as home, private_redis(home) as url:
             figures += self._redis(url)
         return figures
 

@@ -23,7 +23,7 @@ from k2ctl.demo.cleanup import watched
 from k2ctl.domain.trade import TRADE, frames
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
-from k2ctl.home import private_home
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.lake.catalog import Lake
@@ -49,11 +49,11 @@ def bench_stack(engine: str, profile: Profile) -> Iterator[Endpoints]:
             f"Benchmarks do not run on '{engine}': they take a stack of their own.",
             f"Engines: {', '.join(lifecycle.OWN_STACKS)}",
         )
-    with private_home("bench-") as home, watched(home):
+    with Home.of_user().temporary("bench-") as home, watched(home):
         try:
-            yield lifecycle.up_beside(engine, str(save_profile(profile, home)))
+            yield lifecycle.up_beside(engine, str(save_profile(profile, home.path)), home)
         finally:
-            lifecycle.down(volumes=True)
+            lifecycle.down(volumes=True, home=home)
 
 
 class Bench:

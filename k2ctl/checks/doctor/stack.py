@@ -3,6 +3,7 @@
 from typing import Final
 
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.probe import clock_ahead_s, newest_record_ahead_s
 from k2ctl.redact import without_password
 from k2ctl.stack import fleet, replicas
@@ -61,9 +62,9 @@ def leftovers(endpoints: Endpoints | None) -> list[Check]:
     """Servers and containers of this state directory that no stack knows."""
     found = [
         _wrong(f"leftover {service}", f"process {pid} is of this state directory, and no stack knows it", f"kill {pid}")
-        for service, (pid, _) in leftover_processes(endpoints)
+        for service, (pid, _) in leftover_processes(Home.of_user(), endpoints)
     ]
-    containers = leftover_containers()
+    containers = leftover_containers(Home.of_user())
     if containers:
         names = " ".join(containers)
         found.append(

@@ -35,7 +35,7 @@ def verify(endpoints: Endpoints, say: Say, *, every_epoch: bool = False) -> list
         CheckFailed: nothing was written down for this Kafka, or a record of it is damaged.
         LakeError, BrokerError: the table or Kafka does not answer.
     """
-    every = list(recorded())
+    every = list(recorded(endpoints.home))
     with BrokerAdmin(endpoints) as admin:
         there = admin.topics()
         now = {topic: admin.epoch(topic) if topic in there else "" for topic in {log.run.topic for log in every}}

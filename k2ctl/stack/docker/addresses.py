@@ -1,13 +1,13 @@
 """Where the services of the shipped Compose file answer, from this machine and from inside the network."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.docker.instance import ensure_secret, write_secret
 
@@ -39,7 +39,7 @@ def from_inside(project: Project) -> Callable[[str], str]:
 
 
 def endpoints(
-    address: Callable[[str], str], secret: Callable[[str], str], profile: str, started_at_us: int
+    address: Callable[[str], str], secret: Callable[[str], str], profile: str, started_at_us: int, home: Home
 ) -> Endpoints:
     """The endpoints as seen from where `address` is; what the file has no service for stays empty."""
     redis, postgres, objects = address("redis"), address("postgres"), address("object-store")
@@ -59,10 +59,11 @@ def endpoints(
         profile=profile,
         started_at_us=started_at_us,
         storage=storage if objects else {},
+        home=home,
     )
 
 
-def ensure_secrets(project: Project, profile: str, started_at_us: int) -> Endpoints:
+def ensure_secrets(project: Project, profile: str, started_at_us: int, home: Home) -> Endpoints:
     """Make every secret file that is missing, write the one with the addresses inside, return the endpoints outside."""
     paths = {name: secret.file for name, secret in project.secrets.items()}
     for name, path in paths.items():
@@ -74,6 +75,6 @@ def ensure_secrets(project: Project, profile: str, started_at_us: int) -> Endpoi
 
     if ENDPOINTS_FILE in paths:
         # When it was started is not in it: the containers that read it must not change with every `up`.
-        inside = endpoints(from_inside(project), read, profile, 0)
-        write_secret(Path(paths[ENDPOINTS_FILE]), orjson.dumps(asdict(inside), option=orjson.OPT_INDENT_2).decode())
-    return endpoints(from_here(project), read, profile, started_at_us)
+        inside = endpoints(from_inside(project), read, profile, 0, home)
+        write_secret(Path(paths[ENDPOINTS_FILE]), orjson.dumps(inside.document(), option=orjson.OPT_INDENT_2).decode())
+    return endpoints(from_here(project), read, profile, started_at_us, home)

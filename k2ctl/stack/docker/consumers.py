@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from k2ctl.errors import NotRunning, StackError, UsageError
+from k2ctl.home import Home
 from k2ctl.stack.docker.client import CONSUMER, Container, docker_client, our_containers
 from k2ctl.stack.docker.create import create_container, ensure_networks, ensure_volumes
 from k2ctl.stack.docker.engine import read_stack, remove_containers
@@ -28,14 +29,14 @@ class ConsumerContainer:
     started_at_us: int | None
 
 
-def start_consumers(count: int, arguments: Sequence[str]) -> list[ConsumerContainer]:
+def start_consumers(home: Home, count: int, arguments: Sequence[str]) -> list[ConsumerContainer]:
     """Start `count` more, with the lowest free numbers; `arguments` come after the service's own command.
 
     Raises:
         StackError: the docker engine is not up, or the image is not there.
     """
-    with _our_docker() as (client, instance):
-        project = read_stack(instance)
+    with _our_docker(home) as (client, instance):
+        project = read_stack(instance, home)
         image = project.services[CONSUMER].image
         if image_id(client, image) is None:
             raise StackError(f"The image {image} is not here.", "Build it: k2ctl stack up --engine docker --build")
@@ -51,19 +52,19 @@ def start_consumers(count: int, arguments: Sequence[str]) -> list[ConsumerContai
         return [_shown(client, one) for one in _consumers(client, instance) if one.number in numbers]
 
 
-def list_consumers() -> list[ConsumerContainer]:
+def list_consumers(home: Home) -> list[ConsumerContainer]:
     """All of them by number, ended ones too."""
-    with _our_docker() as (client, instance):
+    with _our_docker(home) as (client, instance):
         return [_shown(client, one) for one in _consumers(client, instance)]
 
 
-def stop_consumers(names: Sequence[str]) -> None:
+def stop_consumers(home: Home, names: Sequence[str]) -> None:
     """Let them commit and end (SIGTERM, then the file's stop_grace_period), all at once, and remove them.
 
     Raises:
         UsageError: there is no consumer of that name.
     """
-    with _our_docker() as (client, instance):
+    with _our_docker(home) as (client, instance):
         found = {one.name: one for one in _consumers(client, instance)}
         remove_containers(client, [_named(found, name) for name in names], lambda _: None)
 
@@ -85,8 +86,8 @@ def _shown(client: "APIClient", one: Container) -> ConsumerContainer:
 
 
 @contextmanager
-def _our_docker() -> Iterator[tuple["APIClient", Instance]]:
-    instance = load_instance()
+def _our_docker(home: Home) -> Iterator[tuple["APIClient", Instance]]:
+    instance = load_instance(home)
     if instance is None or not instance.active:
         raise NotRunning("No docker stack is running.")
     with docker_client() as client:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from k2ctl.endpoints import Endpoints, forget_endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import UsageError
-from k2ctl.home import state_dir
+from k2ctl.home import Home
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.compose.reading import read_project
 from k2ctl.stack.docker.addresses import ensure_secrets, from_here
@@ -18,6 +18,7 @@ from k2ctl.stack.docker.client import INSTANCE, PROJECT, Container, docker_clien
 from k2ctl.stack.docker.converge import Convergence, remove
 from k2ctl.stack.docker.figures import status_of
 from k2ctl.stack.docker.instance import (
+    FOLDER,
     Instance,
     choose_ports,
     compose_file,
@@ -41,18 +42,19 @@ WEB: Final = ("prometheus", "grafana", "api")
 """Services that answer browsers."""
 
 
-def read_stack(instance: Instance) -> Project:
+def read_stack(instance: Instance, home: Home) -> Project:
     """The Compose file as this instance starts it."""
-    project = read_project(compose_file(), variables(instance))
+    project = read_project(compose_file(), variables(instance, home))
     return project.model_copy(update={"name": instance.project})
 
 
 def resolved() -> Project:
     """The Compose file as `up` would start it now; changes nothing."""
-    instance = load_instance()
+    home = Home.of_user()
+    instance = load_instance(home)
     if instance is None:
-        return read_project(compose_file(), variables(new_instance()))
-    return read_stack(instance)
+        return read_project(compose_file(), variables(new_instance(), home))
+    return read_stack(instance, home)
 
 
 class DockerEngine:
@@ -60,21 +62,24 @@ class DockerEngine:
 
     name = "docker"
 
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
     def up(self, profile: str, wanted: Wanted, report: Report) -> Up:
         """See `Engine`. A container whose configuration and image are as the file says is left alone."""
         started_s = time.monotonic()
         with docker_client() as client:
             instance = self._instance(client, wanted)
-            project = read_stack(instance)
+            project = read_stack(instance, self._home)
             _refuse_unknown(project, wanted)
             instance = replace(instance, without=_left_out(instance, project, wanted))
             wanted = replace(wanted, without=instance.without)
             refuse(examine(client, instance, project, wanted))
             # Who we are is on disk before the first thing is created: a kill from here on leaves what `down` can find.
-            save_instance(replace(instance, active=True))
-            before = load_endpoints()
+            save_instance(replace(instance, active=True), self._home)
+            before = load_endpoints(self._home)
             started_at_us = before.started_at_us if before else time.time_ns() // 1000
-            endpoints = ensure_secrets(project, profile, started_at_us)
+            endpoints = ensure_secrets(project, profile, started_at_us, self._home)
             convergence = Convergence(client, instance, project, wanted, report)
             changed = convergence.changed
             convergence.run(lambda name: try_for_real(endpoints, name, thorough=name in changed))
@@ -88,22 +93,22 @@ class DockerEngine:
             time.monotonic() - started_s,
             tuple(changed),
             web,
-            str(secrets_dir()),
+            str(secrets_dir(self._home)),
             instance.without,
         )
 
     def _instance(self, client: "APIClient", wanted: Wanted) -> Instance:
         file = compose_file()
-        instance = load_instance()
+        instance = load_instance(self._home)
         if instance is None:
             fresh = new_instance()
-            name = read_project(file, variables(fresh)).name
+            name = read_project(file, variables(fresh, self._home)).name
             instance = replace(fresh, project=name if _is_free(client, name) else f"{name}-{fresh.id[:6]}")
         return choose_ports(instance, wanted.ports, file.read_text())
 
     def down(self, *, volumes: bool, report: Report) -> bool:
         """See `Engine`. Wave by wave, last started first stopped; without `volumes` the data and its passwords stay."""
-        instance = load_instance()
+        instance = load_instance(self._home)
         if instance is None or not (instance.active or volumes):
             return False
         with docker_client() as client:
@@ -116,25 +121,25 @@ class DockerEngine:
                     report(note(f"deleting {volume['Name']}"))
                     client.remove_volume(volume["Name"])
         if self._endpoints() is not None:
-            forget_endpoints()
+            forget_endpoints(self._home)
         if volumes:
-            shutil.rmtree(state_dir() / "docker")
+            shutil.rmtree(self._home.path / FOLDER)
         else:
-            save_instance(replace(instance, active=False))
+            save_instance(replace(instance, active=False), self._home)
         return instance.active
 
     def is_up(self) -> bool:
         """See `Engine`."""
-        instance = load_instance()
+        instance = load_instance(self._home)
         return instance is not None and instance.active
 
     def _endpoints(self) -> Endpoints | None:
-        endpoints = load_endpoints()
+        endpoints = load_endpoints(self._home)
         return endpoints if endpoints is not None and endpoints.engine == self.name else None
 
     def status(self, *, figures: bool = True) -> list[ServiceStatus]:
         """See `Engine`. CPU is measured over a moment; what Docker calls healthy is also tried for real."""
-        instance = load_instance()
+        instance = load_instance(self._home)
         if instance is None:
             return []
         with docker_client() as client:
@@ -142,7 +147,7 @@ class DockerEngine:
 
     def log_lines(self, service: str, *, follow: bool) -> Iterator[str]:
         """See `Engine`. `consumer-2` is the second consumer; a container's name works too."""
-        instance = load_instance()
+        instance = load_instance(self._home)
         with docker_client() as client:
             ours = our_containers(client, instance.id) if instance else []
             found = next((one for one in ours if service in (one.service, one.title, one.name)), None)

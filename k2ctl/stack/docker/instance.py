@@ -16,7 +16,7 @@ from typing import Final
 
 from k2ctl.errors import StackError, UsageError
 from k2ctl.files import read_object, write_atomically
-from k2ctl.home import shipped, state_dir
+from k2ctl.home import Home, shipped
 from k2ctl.stack.local import free_port
 
 CONTAINER_USER_OF_ROOT: Final = 10001
@@ -43,27 +43,24 @@ class Instance:
     without: tuple[str, ...] = ()
 
 
-def folder() -> Path:
-    """What the docker engine keeps in the state directory, mode 0700."""
-    path = state_dir() / "docker"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
+FOLDER: Final = "docker"
+"""What the docker engine keeps in the state directory."""
 
 
-def secrets_dir() -> Path:
+def secrets_dir(home: Home | None = None) -> Path:
     """The secret files; they are mounted into the containers one by one."""
-    path = folder() / "secrets"
+    path = (home or Home.of_user()).folder(FOLDER) / "secrets"
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
-def load_instance() -> Instance | None:
+def load_instance(home: Home | None = None) -> Instance | None:
     """The instance of this state directory, or None before the first `up`.
 
     Raises:
         StackError: the file is damaged; the label of its containers is no longer known.
     """
-    path = state_dir() / "docker" / "instance.json"
+    path = (home or Home.of_user()).path / FOLDER / "instance.json"
     try:
         raw = read_object(path)
         return Instance(**{**raw, "without": tuple(raw.get("without", ()))})
@@ -81,9 +78,9 @@ def new_instance() -> Instance:
     return Instance(id=str(uuid.uuid4()), project="")
 
 
-def save_instance(instance: Instance) -> None:
+def save_instance(instance: Instance, home: Home) -> None:
     """Write it down, durably."""
-    write_atomically(folder() / "instance.json", json.dumps(asdict(instance), indent=2))
+    write_atomically(home.folder(FOLDER) / "instance.json", json.dumps(asdict(instance), indent=2))
 
 
 def port_names(compose_text: str) -> dict[str, int]:
@@ -115,11 +112,11 @@ def container_user() -> tuple[int, int]:
     return (CONTAINER_USER_OF_ROOT, CONTAINER_USER_OF_ROOT) if uid == 0 else (uid, gid)
 
 
-def variables(instance: Instance) -> dict[str, str]:
+def variables(instance: Instance, home: Home) -> dict[str, str]:
     """What a Compose file may refer to: the environment, and over it what the instance has fixed."""
     uid, gid = container_user()
     ports = {f"K2_{name.upper().replace('-', '_')}_PORT": str(port) for name, port in instance.ports.items()}
-    own = {"K2_UID": str(uid), "K2_GID": str(gid), "K2_SECRETS_DIR": str(secrets_dir())}
+    own = {"K2_UID": str(uid), "K2_GID": str(gid), "K2_SECRETS_DIR": str(secrets_dir(home))}
     named = {"K2_PROJECT": instance.project} if instance.project else {}
     return {**os.environ, **own, **named, **ports}
 

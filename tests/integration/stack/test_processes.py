@@ -1,17 +1,20 @@
 """Programs in the background: one that never gets ready is ended, and so is one that nobody will know of."""
 
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
 from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError
+from k2ctl.home import Home
 from k2ctl.stack import processes
-from k2ctl.stack.processes import start_detached, stop
+from k2ctl.stack.processes import end, start_detached
 
 
 def ours(word: str) -> list[int]:
@@ -20,7 +23,7 @@ def ours(word: str) -> list[int]:
 
 
 def test_one_that_never_says_that_it_is_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "SPEAKS_WITHIN_S", 0.5)
+    monkeypatch.setattr(processes, "READY_WITHIN_S", 0.5)
     with pytest.raises(StackError, match="silent did not start"):
         start_detached("silent", [sys.executable, "-c", "import time; time.sleep(60)", "never-ready"], read_line=True)
     assert ours("never-ready") == []
@@ -40,13 +43,31 @@ def test_one_that_has_ended_by_itself_is_collected_when_it_is_stopped() -> None:
     process, _ = start_detached("brief", [sys.executable, "-c", ""])
     while processes.is_alive(process):
         time.sleep(0.01)
-    stop(process)
+    assert end([process]) == [0]
     assert not psutil.pid_exists(process.pid)
 
 
 def test_one_that_ends_while_it_is_being_stopped_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    looks: Iterator[bool] = iter([True, False, False])  # before the signal, while it is waited for, before SIGKILL
+    looks: Iterator[bool] = iter([True, False])  # before the signal, while it is waited for
     monkeypatch.setattr(processes, "is_alive", lambda _: next(looks))
-    stop(ProcessId(gone.pid, 0.0))
+    assert end([ProcessId(gone.pid, 0.0)]) == [None]
+
+
+def test_several_end_at_once_and_one_that_ignores_the_signal_is_killed() -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    polite = "import time; print(1, flush=True); time.sleep(60)"
+    started = [start_detached("x", [sys.executable, "-c", program], read_line=True)[0] for program in (deaf, polite)]
+    assert end(started, patience_s=1.0) == [-signal.SIGKILL, -signal.SIGTERM]
+
+
+def test_one_works_and_logs_in_the_state_directory_that_it_is_given(home: Path, tmp_path: Path) -> None:
+    other = Home(tmp_path / "other")
+    other.path.mkdir()
+    process, line = start_detached(
+        "x", [sys.executable, "-c", "import os; print(os.environ['K2CTL_HOME'])"], read_line=True, home=other
+    )
+    end([process])
+    assert (line.strip(), (other.path / "logs" / "x.log").exists()) == (str(other.path), True)
+    assert list(home.iterdir()) == []

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from k2ctl.domain.checked_file import body_of, framed
 from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
 from k2ctl.errors import CheckFailed, K2Error
-from k2ctl.home import acknowledged_log_dir
 from k2ctl.load import acknowledged_log as module
 from k2ctl.load.acknowledged_log import (
     BLOCK,
@@ -21,6 +20,7 @@ from k2ctl.load.acknowledged_log import (
     AcknowledgedLog,
     AcknowledgedLogWriter,
     Run,
+    acknowledged_log_dir,
     joined,
     read,
     recorded,

@@ -6,9 +6,10 @@ import pyiceberg.io
 import pytest
 
 from k2ctl.errors import ProfileError, UsageError
+from k2ctl.home import Home
 from k2ctl.profiles import load_external, load_profile
 from k2ctl.profiles.external import EXAMPLE, STORAGE, state_address, without_written_password
-from k2ctl.stack.external import EXTERNAL
+from k2ctl.stack.external import ExternalEngine
 
 README = Path(__file__).parent.parent.parent.parent / "stack" / "README.md"
 VALUES = {"REDIS_PASSWORD": "a/b@c", "CATALOG_PASSWORD": "hush-db", "AWS_ACCESS_KEY_ID": "hush-id"}
@@ -123,7 +124,7 @@ def test_the_endpoints_show_no_secret_and_find_the_profile_from_everywhere(
 
     monkeypatch.setattr(external, "try_for_real", lambda *_: None)
     monkeypatch.chdir(profile.parent)
-    made = EXTERNAL.up("prod.yaml", external.Wanted(), lambda _: None).endpoints
+    made = ExternalEngine(Home.of_user()).up("prod.yaml", external.Wanted(), lambda _: None).endpoints
     assert made.kafka["sasl.password"] == "hush kafka"
     assert made.profile == str(profile)
     assert made.catalog_uri.endswith("/k2?connect_timeout=10")

@@ -1,19 +1,21 @@
 """What ends with the external engine: the addresses, and what is this machine's own. No service is asked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from k2ctl.endpoints import Endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import UsageError
-from k2ctl.home import acknowledged_log_dir
+from k2ctl.home import Home
+from k2ctl.load.acknowledged_log import acknowledged_log_dir
 from k2ctl.stack import lifecycle
 
 THEIRS = Endpoints("external", "kafka:9092", "postgresql+psycopg://k2:hush@db/k2", "s3://lake", "redis://:hush@redis/0")
 
 
 def test_volumes_deletes_the_records_of_loads_and_no_lake(home: Path) -> None:
-    save_endpoints(THEIRS)
+    save_endpoints(replace(THEIRS, home=Home(home)))
     lake = home / "lake" / "catalog.db"
     lake.parent.mkdir()
     lake.write_text("of an embedded stack, or theirs")
@@ -23,14 +25,14 @@ def test_volumes_deletes_the_records_of_loads_and_no_lake(home: Path) -> None:
 
 
 @pytest.mark.parametrize("service", ["kafka", "redis", "catalog", "warehouse"])
-def test_the_log_of_a_service_is_where_it_runs(service: str) -> None:
-    save_endpoints(THEIRS)
+def test_the_log_of_a_service_is_where_it_runs(service: str, home: Path) -> None:
+    save_endpoints(replace(THEIRS, home=Home(home)))
     with pytest.raises(UsageError, match="is with those who run it, at") as caught:
         lifecycle.log_lines(service, follow=False)
     assert "hush" not in str(caught.value)
 
 
-def test_only_one_engine_is_up() -> None:
-    save_endpoints(THEIRS)
+def test_only_one_engine_is_up(home: Path) -> None:
+    save_endpoints(replace(THEIRS, home=Home(home)))
     with pytest.raises(Exception, match="The external engine runs already"):
         lifecycle.up("embedded", "laptop", lambda _: None)

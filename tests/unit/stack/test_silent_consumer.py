@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from k2ctl.home import Home
 from k2ctl.stack.fleet import STARTS_WITHIN_S, Member, _reporting
 from tests.support.statuses import a_status
 
@@ -14,7 +15,7 @@ def started(seconds_ago: float) -> Member:
 
 
 def test_one_that_has_just_been_started_is_starting() -> None:
-    assert _reporting(started(1), None).state == "starting"
+    assert _reporting(started(1), None, Home.of_user()).state == "starting"
 
 
 def test_one_that_should_speak_by_now_is_silent_and_shows_the_end_of_its_log(home: Path) -> None:
@@ -22,10 +23,10 @@ def test_one_that_should_speak_by_now_is_silent_and_shows_the_end_of_its_log(hom
 
     log_path("consumer-7").parent.mkdir(parents=True, exist_ok=True)
     log_path("consumer-7").write_text("first\nit waits for its disk\n")
-    found = _reporting(started(STARTS_WITHIN_S + 1), None)
+    found = _reporting(started(STARTS_WITHIN_S + 1), None, Home(home))
     assert (found.state, found.why) == ("silent", "it waits for its disk")
 
 
 @pytest.mark.parametrize("waiting", ["", "its group has assigned it no partitions for 90 s"])
 def test_one_that_speaks_says_what_it_waits_for(waiting: str) -> None:
-    assert _reporting(started(100), a_status(waiting=waiting)).why == waiting
+    assert _reporting(started(100), a_status(waiting=waiting), Home.of_user()).why == waiting
