@@ -70,7 +70,7 @@ class RolledBack(LakeError):
 
 
 class UnknownTable(LakeError):
-    """The place of a table holds metadata that its catalog does not know: the catalog was lost, or turned back."""
+    """The place of a table holds metadata that its catalog does not know: the catalog was lost, or rolled back."""
 
 
 class DamagedFile(LakeError):

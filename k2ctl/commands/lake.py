@@ -158,6 +158,6 @@ app.command("accept-rollback", short_help="Go on from a snapshot that the table 
     lake_repair.accept_rollback
 )
 app.command("undo-rollback", short_help="Take a rollback of the table back.")(lake_repair.undo_rollback)
-app.command("register", short_help="Register the tables again, after the catalog was lost or turned back.")(
+app.command("register", short_help="Register the tables again, after the catalog was lost or rolled back.")(
     lake_repair.register
 )

@@ -59,7 +59,7 @@ def register(
     ] = "",
     yes: YesOption = False,
 ) -> None:
-    """Register the tables in the catalog again, after it was lost or turned back, from their newest metadata files.
+    """Register the tables in the catalog again, after it was lost or rolled back, from their newest metadata files.
 
     With --metadata the table goes on from that file; other metadata at its place is given up.
 

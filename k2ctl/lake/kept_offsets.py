@@ -57,7 +57,7 @@ def offsets_at(table: Table, snapshot: Snapshot) -> Checkpoints:
     if found is None:
         raise LakeError(
             f"The offsets that belong to snapshot {snapshot.snapshot_id} are not kept any more.",
-            "Take the rollback back: k2ctl lake undo-rollback",
+            "Undo the rollback: k2ctl lake undo-rollback",
         )
     return found
 

@@ -119,7 +119,7 @@ def assert_one_gone_is_told(others: Others) -> None:
     code, found = health()
     assert (code, found["kafka"], found["catalog"]) == (3, "healthy", "healthy")
     assert "does not answer PING" in found["redis"]
-    assert "took and gave no object" in found["warehouse"]
+    assert "failed a write and read of an object" in found["warehouse"]
     others.redis.resume()
     others.store.start()
     assert health() == (0, dict.fromkeys(("kafka", "redis", "catalog", "warehouse"), "healthy"))

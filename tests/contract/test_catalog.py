@@ -331,7 +331,7 @@ def test_a_catalog_that_was_turned_back_goes_on_from_the_newest_metadata_file(op
     newest = lake.table().metadata_location
     with lake.catalog.engine.begin() as connection:
         connection.execute(update(IcebergTables).values(metadata_location=older))
-    with pytest.raises(UnknownTable, match="turned back"):
+    with pytest.raises(UnknownTable, match="rolled back"):
         open_lake().table()
     (one,) = plan(lake)
     assert (one.chosen.location, one.instead_of) == (newest, older)

@@ -219,7 +219,7 @@ def test_offsets_that_no_summary_holds_are_found_in_the_last_metadata_files_or_r
     roll_back(endpoints, older)
     code, _, err = run(capsys, "lake", "accept-rollback", "--yes")
     assert code == ExitCode.FAILED
-    assert "kept nowhere any more" in err
+    assert "not kept any more" in err
     assert "undo-rollback" in err
 
 

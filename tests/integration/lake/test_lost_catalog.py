@@ -1,4 +1,4 @@
-"""A catalog that was lost, begun anew or turned back, beside the table's metadata: said everywhere, and mended."""
+"""A catalog that was lost, replaced or rolled back, beside the table's metadata: said everywhere, and mended."""
 
 import shutil
 import sqlite3
@@ -284,7 +284,7 @@ def test_a_catalog_that_was_turned_back_is_recognised_and_can_go_on_from_either(
         shutil.copy(backup, catalog_file(endpoints))
         code, said = run(capsys, "lake", "expire", "--older-than", "0")
         assert code == ExitCode.FAILED
-        assert "turned back" in said
+        assert "rolled back" in said
         if chosen == "older":
             continue
         assert run(capsys, "lake", "register", "--yes")[0] == ExitCode.OK
