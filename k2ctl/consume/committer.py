@@ -80,19 +80,10 @@ class Committer:
     def _store(self, checkpoint: PendingCheckpoint, whole: bool) -> Finished:
         started_s = self._clock.monotonic_s()
         committed = checkpoint.store(self._targets, whole=whole)
-        seconds = self._clock.monotonic_s() - started_s
-        LOG.log(
-            logging.WARNING if committed.fenced else logging.INFO,
-            "a commit was fenced" if committed.fenced else "committed",
-            extra={
-                "id": committed.commit_id,
-                "rows": committed.stored,
-                "attempts": committed.attempts,
-                "fenced": [partition.partition for partition in committed.fenced],
-                "ms": round(seconds * 1000),
-            },
-        )
-        return Finished(checkpoint, committed, seconds)
+        if committed.fenced:
+            partitions = [partition.partition for partition in committed.fenced]
+            LOG.warning("a commit was fenced", extra={"commit_id": committed.commit_id, "partitions": partitions})
+        return Finished(checkpoint, committed, self._clock.monotonic_s() - started_s)
 
     def typical_s(self) -> float:
         """The median duration of the last commits; 0 before the first."""

@@ -19,6 +19,8 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV1
 
+from k2ctl.errors import DamagedFile
+
 SUFFIX: Final = ".metadata.json"
 READERS: Final = 16
 _KEPT: Final = 100_000
@@ -134,5 +136,6 @@ def _parsed(io: FileIO, location: str) -> MetadataFile | None:
             snapshot.get("manifest-list"),
             len(document.get("snapshots", [])),
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+    # A writer is in the middle of it, or was killed there: a sealed file that is half written counts as damaged.
+    except (DamagedFile, FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None

@@ -329,3 +329,14 @@ def test_a_new_stack_begins_at_an_empty_place(endpoints: Endpoints) -> None:
         assert lake.find_table() is None
     append(endpoints, 0)
     assert rows_of(endpoints) == 100
+
+
+def test_a_metadata_file_that_another_writer_has_half_written_stops_nobody(endpoints: Endpoints) -> None:
+    append(endpoints, 0)
+    with Lake.at(endpoints) as lake:
+        newest = Path(lake.table().metadata_location.removeprefix("file://"))
+    content = newest.read_bytes()
+    newest.with_name("00099-in-the-making.metadata.json").write_bytes(content[: len(content) // 2])
+    append(endpoints, 100)
+    with Lake.at(endpoints) as lake:
+        assert lake.table().scan().count() == 200
