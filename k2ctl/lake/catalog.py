@@ -186,7 +186,7 @@ class Lake:
                 f"commit {last_commit(table.metadata)}, and metadata of commit {newest.commit} is there"
             )
         else:
-            what = f"At the place of the table {name} is metadata of another table that the catalog does not know"
+            what = f"At the place of the table {name} is metadata of another one that the catalog does not know"
         raise UnknownTable(f"{what}: {newest}.", "Choose the one to go on with: k2ctl lake register")
 
     def place_of(self, name: str) -> str:

@@ -130,7 +130,7 @@ def _current(table: Table, now: Checkpoints) -> Snapshot:
     if not now.commit_id or history_may_contain(table.metadata, now):
         raise _not_rolled_back()
     if current is None:
-        raise LakeError("The table has no current snapshot any more.", "Take it back: k2ctl lake undo-rollback")
+        raise LakeError("The table has no current snapshot any more.", "Undo the rollback: k2ctl lake undo-rollback")
     return current
 
 

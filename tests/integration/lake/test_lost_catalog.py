@@ -227,7 +227,7 @@ def test_two_tables_at_one_place_are_an_error_until_one_is_chosen(
     append(endpoints, 100)
 
 
-def test_a_running_consumers_own_upkeep_deletes_nothing_of_another_table(endpoints: Endpoints) -> None:
+def test_a_running_consumers_own_maintenance_deletes_nothing_of_another_table(endpoints: Endpoints) -> None:
     append(endpoints, 0)
     second_table_at_the_place(endpoints)
     before = files_of(endpoints)
