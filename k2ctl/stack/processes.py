@@ -120,7 +120,11 @@ def end(
 def exit_code(process: ProcessId) -> int | None:
     """The exit code of a child that has ended, once; None for any other process."""
     child = _children.get(process.pid)
-    if child is None or child.poll() is None:
+    if child is None or is_alive(process):
+        return None
+    try:
+        code = child.wait(STOP_PATIENCE_S)  # it looks like a zombie as soon as its main thread has ended
+    except subprocess.TimeoutExpired:
         return None
     del _children[process.pid]
-    return child.returncode
+    return code

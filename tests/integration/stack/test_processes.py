@@ -14,7 +14,7 @@ from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError
 from k2ctl.home import Home
 from k2ctl.stack import processes
-from k2ctl.stack.processes import end, start_detached
+from k2ctl.stack.processes import end, ended_within, exit_code, start_detached
 
 
 def ours(word: str) -> list[int]:
@@ -71,3 +71,16 @@ def test_one_works_and_logs_in_the_state_directory_that_it_is_given(home: Path, 
     end([process])
     assert (line.strip(), (other.path / "logs" / "x.log").exists()) == (str(other.path), True)
     assert list(home.iterdir()) == []
+
+
+ENDS_BEFORE_ITS_THREADS = """
+import ctypes, os, threading, time
+threading.Thread(target=lambda: (time.sleep(0.5), os._exit(7))).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_the_exit_code_of_one_whose_threads_end_after_its_main_one_is_waited_for() -> None:
+    process, _ = start_detached("x", [sys.executable, "-c", ENDS_BEFORE_ITS_THREADS])
+    assert ended_within([process], 10)
+    assert exit_code(process) == 7
