@@ -160,7 +160,7 @@ def test_requests_of_one_address_are_limited_and_health_is_not(serve: Callable[[
         holder.join()
 
 
-def test_readiness_is_told_while_every_thread_waits_for_a_query(serve: Callable[[Limits], Service]) -> None:
+def test_readiness_is_answered_while_every_thread_waits_for_a_query(serve: Callable[[Limits], Service]) -> None:
     service = serve(Limits(per_address=200, queries=1, waiting_s=30.0, seconds=30.0))
     held, release = threading.Event(), threading.Event()
 

@@ -122,7 +122,7 @@ def test_a_reader_that_has_gone_ends_a_query_quietly(state: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_query_whose_whole_group_is_told_to_stop_says_so(state: Path, number: int) -> None:
+def test_a_query_whose_whole_group_gets_a_signal_says_so(state: Path, number: int) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "k2ctl", "query", "sql", ENDLESS["recursion"], "--timeout", "60"],
         stdout=subprocess.PIPE,
@@ -138,7 +138,7 @@ def test_a_query_whose_whole_group_is_told_to_stop_says_so(state: Path, number: 
     assert (out, err, running.returncode) == (b"", b"k2ctl: Interrupted.\n", 130)
 
 
-def test_a_query_that_is_told_to_stop_says_so_and_leaves_no_process(state: Path) -> None:
+def test_a_query_that_gets_a_signal_says_so_and_leaves_no_process(state: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "k2ctl", "query", "sql", "SELECT * FROM range(10000000000)", "--format", "csv"],
         stdout=subprocess.PIPE,

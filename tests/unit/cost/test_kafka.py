@@ -83,13 +83,13 @@ def test_what_cannot_work_is_refused_with_the_reason(settings: tuple[str, ...], 
 
 def test_a_disk_that_holds_half_an_hour_is_refused() -> None:
     # An earlier plan for this rate: half a terabyte for 300 MB/s of three copies.
-    told = faults(
+    found = faults(
         "1M",
         "topology.brokers=21",
         "topology.instance=kafka.m5.4xlarge",
         "topology.disk_gib_per_broker=22",
     )
-    assert "462 GiB of Kafka disk hold 28 minutes of 300 MB/s written; retention asks for 24 hours" in told
+    assert "462 GiB of Kafka disk hold 28 minutes of 300 MB/s written; retention asks for 24 hours" in found
 
 
 def test_a_refused_plan_has_no_lines() -> None:

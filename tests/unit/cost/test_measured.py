@@ -47,7 +47,7 @@ def test_a_run_gives_figures_per_trade_and_a_short_one_gives_none() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"shed_share": 3}', '{"shed_share": {"value": "x"}}'])
-def test_a_record_that_is_not_one_is_told(home: Path, text: str) -> None:
+def test_a_record_that_is_not_one_is_refused(home: Path, text: str) -> None:
     (home / "measured.json").write_text(text)
     with pytest.raises(UsageError, match=r"measured\.json cannot be read"):
         measured.load()

@@ -34,7 +34,7 @@ def test_a_bare_rate_lies_between_its_neighbours_and_is_sized_by_the_rules() -> 
     assert total(scale="10K") < estimate(found, BOOK).total_monthly_usd < total(scale="1M")
 
 
-def test_a_name_goes_before_a_rate_and_neither_is_told() -> None:
+def test_a_name_goes_before_a_rate_and_a_name_that_is_neither_is_refused() -> None:
     assert PRICING.scenario("10K", 10_000.0).profile.name == "10K"
     with pytest.raises(UsageError, match="'nope' is neither a profile, nor a rate, nor a file"):
         PRICING.scenario("nope", None)
@@ -142,7 +142,7 @@ def test_the_degradation_policy_by_hand() -> None:
     assert found.worth_it
 
 
-def test_a_policy_that_cannot_put_enough_aside_says_so() -> None:
+def test_a_policy_that_cannot_defer_enough_says_so() -> None:
     steep = with_settings(load_profile("1M"), ["workload.peak_factor=20", "workload.peak_hours_per_day=0.5"])
     found = policy_cost(steep, BOOK)
     assert found.level is None

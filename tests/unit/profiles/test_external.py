@@ -44,7 +44,7 @@ def test_secrets_are_looked_up_for_the_engine_and_stay_references_elsewhere(prof
 
 
 @pytest.mark.parametrize(
-    ("was", "written", "line", "told"),
+    ("was", "written", "line", "named"),
     [
         (
             "${file:kafka_password}",
@@ -86,13 +86,13 @@ def test_secrets_are_looked_up_for_the_engine_and_stay_references_elsewhere(prof
         ),
     ],
 )
-def test_a_mistake_is_told_by_line_and_key_and_tells_no_secret(
-    profile: Path, was: str, written: str, line: int, told: str
+def test_a_mistake_is_named_by_line_and_key_and_shows_no_secret(
+    profile: Path, was: str, written: str, line: int, named: str
 ) -> None:
     text = profile.read_text()
     assert was in text
     profile.write_text(text.replace(was, written, 1))
-    with pytest.raises(ProfileError, match=rf"prod\.yaml:{line}: {told}") as caught:
+    with pytest.raises(ProfileError, match=rf"prod\.yaml:{line}: {named}") as caught:
         load_external(str(profile))
     shown = str(caught.value)
     assert "hush" not in shown.replace("REDIS_HUSH", "")

@@ -43,7 +43,7 @@ def changed(tree: Any, at: tuple[Any, ...], value: Any) -> Any:
 
 
 def check(read: Callable[[Path], object], path: Path, tree: Any) -> bool:
-    """Whether it was taken; an error that is not ours, or is not told in one line, fails the test."""
+    """Whether it was taken; an error that is not ours, or is not named in one line, fails the test."""
     path.write_text(yaml.safe_dump(tree, allow_unicode=True))
     try:
         read(path)

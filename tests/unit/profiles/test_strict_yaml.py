@@ -1,4 +1,4 @@
-"""What is wrong with a YAML text is told by file, line and key, whatever it is."""
+"""What is wrong with a YAML text is named by file, line and key, whatever it is."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ LAPTOP = (shipped("profiles") / "laptop.yaml").read_text()
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reason"),
     [
         ("  symbols: !!timestamp x", "YAML tags such as"),
         ("  symbols: !!int x", "YAML tags such as"),
@@ -53,21 +53,21 @@ LAPTOP = (shipped("profiles") / "laptop.yaml").read_text()
         ("  symbols: 3\n--- \na: 3", "not YAML: "),
     ],
 )
-def test_a_mistake_is_told_by_file_line_and_key(tmp_path: Path, line: str, told: str) -> None:
+def test_a_mistake_is_named_by_file_line_and_key(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"base: laptop\nname: x\nmarket:\n{line}\n")
     with pytest.raises(ProfileError) as caught:
         load_profile(str(path))
     assert str(caught.value).startswith(f"{path}:")
     assert int(str(caught.value).removeprefix(f"{path}:").partition(":")[0]) in range(4, 8)
-    assert told in str(caught.value)
+    assert reason in str(caught.value)
     assert "\n" not in str(caught.value) + caught.value.hint
     assert len(str(caught.value)) < 400
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("again", ["name: y", "'name': y", '"name": y', '"na\\x6de": y', "name: x"])
-def test_a_key_that_stands_twice_is_told_with_both_lines(tmp_path: Path, again: str) -> None:
+def test_a_key_that_stands_twice_is_named_with_both_lines(tmp_path: Path, again: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"name: x\nbase: laptop\n\n{again}\n")
     with pytest.raises(ProfileError, match=r"mine\.yaml:4: name: this key stands in line 1 already"):
@@ -100,14 +100,14 @@ def test_a_file_is_read_no_further_than_a_profile_goes() -> None:
     "value",
     ["!!int x", "9" * 5000, "2026-13-45", "*a", "&a 1", "{a: 1, a: 2}", "[" * 10_000, "'", "\x00", "!!binary é"],
 )
-def test_a_what_if_that_is_no_value_is_told(value: str) -> None:
+def test_a_what_if_that_is_no_value_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match="is not key=value: ") as caught:
         with_settings(load_profile("10K"), [f"retention.hot_days={value}"])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reason"),
     [
         ("x: !!timestamp y", "compose.yaml:2: x: no timestamp"),
         ("x: !!int y", "compose.yaml:2: x: no int"),
@@ -123,12 +123,12 @@ def test_a_what_if_that_is_no_value_is_told(value: str) -> None:
         ("<<: 3", "compose.yaml:2: "),
     ],
 )
-def test_a_compose_file_is_read_as_strictly(tmp_path: Path, line: str, told: str) -> None:
+def test_a_compose_file_is_read_as_strictly(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "compose.yaml"
     path.write_text(f"name: k2\n{line}\nservices: {{}}\n")
     with pytest.raises(UsageError) as caught:
         read_project(path, {})
-    assert told in str(caught.value)
+    assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -142,7 +142,7 @@ TEXTS = st.lists(st.one_of(SCALARS, st.text(max_size=5), st.sampled_from(["name"
 JOINTS = st.sampled_from([": ", "\n", "\n  ", ", ", "\n- ", " ", "[", "{"])
 
 
-def told(call: Callable[[], object]) -> str:
+def message_of(call: Callable[[], object]) -> str:
     """What our own error says; any other one fails the test."""
     try:
         call()
@@ -154,7 +154,7 @@ def told(call: Callable[[], object]) -> str:
 @given(st.lists(st.tuples(TEXTS, JOINTS), max_size=6), st.booleans())
 def test_nothing_but_our_own_error_leaves_the_loader(parts: list[tuple[list[str], str]], plain: bool) -> None:
     text = "".join(joint + joint.join(words) for words, joint in parts)
-    said = told(lambda: strict_yaml.load("any.yaml", text, plain=plain))
+    said = message_of(lambda: strict_yaml.load("any.yaml", text, plain=plain))
     assert said.startswith("any.yaml:")
     assert "\n" not in said
 
@@ -164,4 +164,4 @@ def test_nothing_but_our_own_error_leaves_a_damaged_profile(at: int, what: str, 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "any.yaml"
         path.write_bytes((LAPTOP[:at] + what + LAPTOP[at + cut :]).encode("utf-8", "surrogatepass"))
-        assert "any.yaml:" in told(lambda: load_profile(str(path)))
+        assert "any.yaml:" in message_of(lambda: load_profile(str(path)))

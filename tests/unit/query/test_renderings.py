@@ -205,7 +205,7 @@ def test_a_row_of_one_null_is_no_empty_line() -> None:
     assert written("csv", "NULL::VARCHAR") == b'v\n""\n'
 
 
-def test_two_columns_of_one_name_are_told_apart() -> None:
+def test_two_columns_of_one_name_are_distinguished() -> None:
     sink = io.BytesIO()
     WRITERS["json"](carried(CONNECTION.sql("SELECT 1 AS a, 2 AS a, 3 AS a_1")).to_arrow_reader(100), sink)
     assert json.loads(sink.getvalue()) == [{"a": 1, "a_2": 2, "a_1": 3}]

@@ -207,7 +207,7 @@ def test_a_hole_on_the_way_is_said_to_be_missing(begin: Begin) -> None:
     following, _ = begin(log)
     until(lambda: following.held_trades == 10)
     log.low[0] = 20
-    log.records[0] = list(frames(make_trades(40), 1))  # ten to twenty were deleted before they were heard
+    log.records[0] = list(frames(make_trades(40), 1))  # ten to twenty were deleted before they were read
     until(lambda: following.positions == {0: 40})
     numbers, missing = asked(following)
     assert set(range(20, 40)) <= set(numbers)
@@ -242,7 +242,7 @@ def test_partitions_that_were_added_are_in_the_answer_at_once(begin: Begin) -> N
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_tail_whose_thread_has_ended_is_told_and_waited_for_no_more(
+def test_a_tail_whose_thread_has_ended_is_reported_and_waited_for_no_more(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = Log(10)

@@ -35,6 +35,6 @@ def test_before_the_first_consumer_of_an_act_the_screen_does_not_call_its_level_
 
 
 def test_a_consumer_that_falls_silent_is_part_of_the_story() -> None:
-    heard = replace(NOBODY, level="NORMAL", ladder=a_ladder())
-    assert "degradation: NORMAL" in shown(NOBODY, heard)
-    assert "degradation: UNKNOWN" in shown(heard, NOBODY)
+    reporting = replace(NOBODY, level="NORMAL", ladder=a_ladder())
+    assert "degradation: NORMAL" in shown(NOBODY, reporting)
+    assert "degradation: UNKNOWN" in shown(reporting, NOBODY)

@@ -36,7 +36,7 @@ def test_what_a_load_waits_for_is_not_cut(duration_s: float) -> None:
     assert f"PAUSED: {WHY}" in " ".join(" ".join(lines(progress_text(snapshot))).split())
 
 
-def test_the_time_of_a_load_is_told_apart_from_the_time_it_was_paused() -> None:
+def test_the_time_of_a_load_is_distinguished_from_the_time_it_was_paused() -> None:
     summary = LoadSummary(200_545, 200_545, 0, 0.0, 738_885.0, False, 0.271, 0.0, 4.2, 5_480_000, 1, LATENCY, LATENCY)
     shown = [" ".join(line.split()) for line in lines(summary_table(summary))]
     at = shown.index("in 271 ms")

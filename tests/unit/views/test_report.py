@@ -23,7 +23,7 @@ CHECKS = [DemoCheck("it holds & more", True, "5 < 6"), DemoCheck("it does not", 
 VOID = {"meta"}
 
 
-def told() -> DemoResult:
+def demo_result() -> DemoResult:
     acts = [ActResult(act.billing, [], [FACTS, BARS, GRID], CHECKS, SAMPLES, 12.5) for act in (*ACTS, FINALE)]
     thresholds = (("NORMAL", 0), ("SOFT", 20_000), ("CIRCUIT_BREAK", 150_000))
     machine = (("processor", "some CPU, 2 CPUs"), ("memory", "24.0 GiB"))
@@ -63,7 +63,7 @@ def read(page: str) -> Reader:
 
 
 def test_the_report_says_every_check_and_figure_and_the_machine() -> None:
-    text = read(report_page(told())).text
+    text = read(report_page(demo_result())).text
     for expected in (*(check.claim for check in CHECKS), *(check.measured for check in CHECKS), "1,234,567 trades"):
         assert expected in text
     for expected in ("some <facts>", "1 & 2", "1,000 ms", "Extrapolated.", "some CPU", "2026-11-24", "naive consumer"):
@@ -72,14 +72,14 @@ def test_the_report_says_every_check_and_figure_and_the_machine() -> None:
 
 
 def test_the_report_stands_alone() -> None:
-    page = report_page(told())
+    page = report_page(demo_result())
     assert not {"script", "link", "img", "iframe"} & set(read(page).tags)
     for reference in ("http:", "https:", "url(", "src=", "@import"):
         assert reference not in page
 
 
 def test_an_act_without_samples_has_no_curves() -> None:
-    story = told()
+    story = demo_result()
     story.acts = [replace(act, samples=[]) for act in story.acts]
     assert "svg" not in read(report_page(story)).tags
 

@@ -15,7 +15,7 @@ def text_of(result: Verified) -> str:
     return captured.get()
 
 
-def test_trades_of_a_load_that_was_killed_are_told_beside_those_that_are_proven() -> None:
+def test_trades_of_a_load_that_was_killed_are_shown_beside_those_that_are_proven() -> None:
     result = Verified(
         "t", "e", 2, 1, expected=807_039, in_lake=1_007_584, acknowledged=1_135_585, of_unfinished=200_545
     )
