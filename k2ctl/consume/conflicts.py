@@ -29,7 +29,7 @@ def fenced_error(committed: Committed, known: Mapping[int, int], topic: str) -> 
 def rolled_back_error(stands: int, known: int) -> LakeError:
     """Of a table whose newest commit is older than one that this consumer has seen; both by sequence number."""
     return LakeError(
-        f"The table stands at commit {stands}, and this consumer has seen commit {known} of it: its catalog was turned "
-        "back, as by a copy of it that was put back.",
+        f"The table stands at commit {stands}, and this consumer has seen commit {known} of it: its catalog was rolled "
+        "back, as by an older copy that was restored.",
         "Go on from its newest metadata file, or choose an older one: k2ctl lake register",
     )

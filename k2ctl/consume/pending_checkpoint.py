@@ -104,9 +104,9 @@ class PendingCheckpoint:
     ) -> dict[int, tuple[int, int]]:
         """Move the ends of the partitions as far as they were read, which may be past more than records.
 
-        before, after: positions around the fetch. Offsets that were passed and brought no record are a hole, which may
-        lie before, behind or between the records, or never held a trade: marks of transactions, aborted or compacted
-        records. Returns what was read of each partition, without holes.
+        before, after: positions around the fetch. Offsets that were passed and brought no record are a hole, before,
+        behind or between the records, or never were trades: marks of transactions, aborted or compacted records.
+        Returns what was read of each partition, without holes.
         """
         moved = {partition: (before[partition], end) for partition, end in after.items() if end != before[partition]}
         for partition, (start, end) in moved.items():

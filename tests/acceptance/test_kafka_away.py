@@ -89,6 +89,6 @@ def test_a_catalog_that_is_put_back_under_a_consumer_is_called_that(own_stack: E
             produce_trades(own_stack, topic, make_trades(50, 100))
             step = next(steps)
 
-    with pytest.raises(LakeError, match="turned back") as told:
+    with pytest.raises(LakeError, match="rolled back") as ended:
         consumer.run(threading.Event(), put_back)
-    assert "k2ctl lake register" in told.value.hint
+    assert "k2ctl lake register" in ended.value.hint
