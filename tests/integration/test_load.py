@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import decode
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import BrokerError
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import NOT_IN_TIME, BatchProducer
 from k2ctl.kafka.reader import read_between
@@ -97,12 +99,12 @@ def test_a_replay_at_full_speed_waits_before_the_embedded_engine_drops_what_nobo
 def test_workers_whose_parent_is_killed_end_by_themselves(
     embedded_stack: Endpoints, profile: Profile, home: Path
 ) -> None:
-    save_endpoints(embedded_stack)
+    save_endpoints(replace(embedded_stack, home=Home(home)))
     (home / "profile.yaml").write_text(yaml.safe_dump(profile.model_dump(mode="json")))
     script = """
 import os
 from k2ctl.endpoints import require_endpoints
-from k2ctl.load.workers import Crew
+from k2ctl.load.workers import LoadWorkers
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
 from k2ctl.load.report import LoadSnapshot
@@ -110,7 +112,7 @@ from k2ctl.profiles import load_profile
 if __name__ == "__main__":
     plan = plan_load(load_profile(os.environ["K2CTL_HOME"] + "/profile.yaml"), rate=100, workers=2)
     prepare_topics(plan, require_endpoints())
-    workers = Crew(plan, require_endpoints())
+    workers = LoadWorkers(plan, require_endpoints())
     workers.start()
     for pipe in workers._pipes:
         pipe.poll(60)

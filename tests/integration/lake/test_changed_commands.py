@@ -31,6 +31,7 @@ from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trade
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import LakeError
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -59,7 +60,12 @@ def endpoints(embedded_stack: Endpoints, home: Path) -> Iterator[Endpoints]:
     """A table of 100 trades in two commits, and 20 more in the stream of the profile, which others find empty again."""
     lake = home / "lake"
     lake.mkdir()
-    made = replace(embedded_stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    made = replace(
+        embedded_stack,
+        catalog_uri=f"sqlite:///{lake}/catalog.db",
+        warehouse=f"file://{lake}/warehouse",
+        home=Home(home),
+    )
     save_endpoints(made)
     trades = make_trades(120)
     with BrokerAdmin(made) as admin:

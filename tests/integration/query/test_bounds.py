@@ -15,6 +15,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
@@ -39,7 +40,10 @@ def state(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory) -
     """The state directory of a platform with some trades."""
     folder = tmp_path_factory.mktemp("bounds")
     endpoints = replace(
-        embedded_stack, catalog_uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse"
+        embedded_stack,
+        catalog_uri=f"sqlite:///{folder}/catalog.db",
+        warehouse=f"file://{folder}/warehouse",
+        home=Home(folder),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("K2CTL_HOME", str(folder))

@@ -19,6 +19,7 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
@@ -35,7 +36,10 @@ def trades(embedded_stack: Endpoints, home: Path) -> np.ndarray:
     lake_dir = home / "lake"
     lake_dir.mkdir()
     endpoints = replace(
-        embedded_stack, catalog_uri=f"sqlite:///{lake_dir}/catalog.db", warehouse=f"file://{lake_dir}/warehouse"
+        embedded_stack,
+        catalog_uri=f"sqlite:///{lake_dir}/catalog.db",
+        warehouse=f"file://{lake_dir}/warehouse",
+        home=Home(home),
     )
     save_endpoints(endpoints)
     made = make_trades(100)

@@ -15,6 +15,7 @@ from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, LakeError, UsageError
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import pin
@@ -61,7 +62,12 @@ def platform(endpoints: Endpoints, exchange: str) -> Platform:
 def embedded(embedded_stack: Endpoints, home: Path, exchange: str) -> Platform:
     lake = home / "lake"
     lake.mkdir()
-    at = replace(embedded_stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    at = replace(
+        embedded_stack,
+        catalog_uri=f"sqlite:///{lake}/catalog.db",
+        warehouse=f"file://{lake}/warehouse",
+        home=Home(home),
+    )
     return Platform(at, exchange)
 
 

@@ -20,6 +20,7 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, LakeError, TooLong
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import store_references
@@ -38,7 +39,12 @@ STORED, WHOLE = 600, 1000
 def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
     lake = home / "lake"
     lake.mkdir()
-    return replace(embedded_stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    return replace(
+        embedded_stack,
+        catalog_uri=f"sqlite:///{lake}/catalog.db",
+        warehouse=f"file://{lake}/warehouse",
+        home=Home(home),
+    )
 
 
 @pytest.fixture
