@@ -18,11 +18,11 @@ from tests.support.cli import processes_under, run
 def test_the_quick_demo_holds_in_four_acts_and_leaves_nothing_behind(home: Path) -> None:
     done = run("demo", "--quick", "--json", within_s=180)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["held"]
-    assert [len(act["checks"]) for act in told["acts"]] == [2, 4, 9, 2, 4]
-    assert told["trades"] > 500_000
-    assert told["seconds"] < 150, "90 s where nothing else runs"
+    reported = json.loads(done.stdout)
+    assert reported["held"]
+    assert [len(act["checks"]) for act in reported["acts"]] == [2, 4, 9, 2, 4]
+    assert reported["trades"] > 500_000
+    assert reported["seconds"] < 150, "90 s where nothing else runs"
     assert list(home.iterdir()) == []
 
 
@@ -32,7 +32,7 @@ def test_the_quick_demo_holds_in_four_acts_and_leaves_nothing_behind(home: Path)
 def test_each_act_can_be_played_alone(home: Path, act: str) -> None:
     done = run("demo", "--quick", "--act", act, "--json")
     assert done.returncode == 0, done.stderr
-    assert [told["billing"]["number"] for told in json.loads(done.stdout)["acts"]] == [int(act), 0]
+    assert [reported["billing"]["number"] for reported in json.loads(done.stdout)["acts"]] == [int(act), 0]
     assert list(home.iterdir()) == []
 
 

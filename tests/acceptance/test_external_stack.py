@@ -164,8 +164,8 @@ def test_the_platform_of_others_is_used_and_left_as_it_is(others: Others, home: 
     succeed("doctor", "--engine", "external")
     assert_one_gone_is_told(others)
 
-    told = run("stack", "logs", "kafka")
-    assert (told.returncode, others.kafka.address in told.stderr) == (2, True)
+    reported = run("stack", "logs", "kafka")
+    assert (reported.returncode, others.kafka.address in reported.stderr) == (2, True)
     before = (others.rows(endpoints), others.records(), others.keys())
     assert before[0] == verified["expected"]
     down = run("stack", "down", "--volumes", "--yes")

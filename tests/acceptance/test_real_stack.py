@@ -75,9 +75,9 @@ def stored_and_balanced() -> tuple[int, bool]:
 
 def assert_a_second_up_changes_nothing() -> None:
     started_s = time.monotonic()
-    told = succeed(*UP)
+    reported = succeed(*UP)
     assert time.monotonic() - started_s < 6, "under 2 s on a machine with nothing else to do"
-    assert "nothing changed" in told
+    assert "nothing changed" in reported
 
 
 @pytest.mark.slow
@@ -99,8 +99,8 @@ def test_a_stack_is_used_loses_a_consumer_and_keeps_every_trade_once(client: Any
 
         client.containers.get(started[0]["container"]).kill()
         until(lambda: share_of("consumer-2") == 12, 30, consumers)
-        told = run("consume", "status", "--json")
-        assert (told.returncode, json.loads(told.stdout)[0]["state"]) == (3, "exited")
+        reported = run("consume", "status", "--json")
+        assert (reported.returncode, json.loads(reported.stdout)[0]["state"]) == (3, "exited")
         status = json.loads(succeed("watch", "--once", "--json"))
         assert (status["level"], status["seen"] >= status["stored"] > 0) == ("NORMAL", True)
         answer = run("query", "recent", "BHP", "--window", "15m", "--format", "json")

@@ -87,8 +87,8 @@ def test_a_process_with_the_same_number_is_not_ours(home: Path) -> None:
 
 def test_a_damaged_state_file_is_told_and_repaired(home: Path) -> None:
     (home / "endpoints.json").write_text("{half")
-    told = run("watch", "--once")
-    assert (told.returncode, "k2ctl stack down" in told.stderr) == (3, True)
+    reported = run("watch", "--once")
+    assert (reported.returncode, "k2ctl stack down" in reported.stderr) == (3, True)
     assert run("stack", "up").returncode == 0
 
 

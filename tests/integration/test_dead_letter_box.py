@@ -115,8 +115,8 @@ def test_the_commands_list_show_and_retry(
     def said(*arguments: str, code: ExitCode = ExitCode.OK) -> str:
         capsys.readouterr()
         assert main(["dead-letters", *arguments, "--topic", topic]) == code
-        heard = capsys.readouterr()
-        return heard.out + heard.err
+        received = capsys.readouterr()
+        return received.out + received.err
 
     save_endpoints(endpoints)
     assert "no dead letter" in said("list")

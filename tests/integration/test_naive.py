@@ -67,15 +67,15 @@ def test_it_runs_as_a_process_and_publishes_its_real_lag(
         "--profile",
         str(path),
     ]
-    telemetry, heard = TelemetryReader(endpoints), []
+    telemetry, received = TelemetryReader(endpoints), []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
-            heard += [status for status in telemetry.poll(0.2).others.values() if status["kind"] == "naive"]
+            received += [status for status in telemetry.poll(0.2).others.values() if status["kind"] == "naive"]
         last = json.loads(process.communicate(timeout=10)[0])
     telemetry.close()
     assert (last["stored"], last["lag_records"]) == (2000, 0)
-    assert heard[-1]["lag_records"] == 0
-    assert all(status["critical_lag_records"] <= status["lag_records"] for status in heard if status["lag_records"])
+    assert received[-1]["lag_records"] == 0
+    assert all(status["critical_lag_records"] <= status["lag_records"] for status in received if status["lag_records"])
 
 
 def test_both_formats_give_the_same_rows() -> None:

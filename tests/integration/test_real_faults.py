@@ -222,9 +222,9 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_when_told(
         profile, topic = market_of_its_own(quick_profile(), exchange)
         with BrokerAdmin(endpoints) as admin:
             admin.create_topic(topic, PARTITIONS)
-        with pytest.raises(BrokerError) as told:
+        with pytest.raises(BrokerError) as raised:
             Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
-        assert "--rebase" in told.value.hint
+        assert "--rebase" in raised.value.hint
         assert checkpoints_at(endpoints).total() == before
         Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, rebase=True)).run(threading.Event())
         load_and_settle(endpoints, exchange)

@@ -76,18 +76,18 @@ def test_what_is_deferred_is_named_until_backfill_has_given_it_back(endpoints: E
     assert {bool(entry.spill) for entry in ledger.entries} == {True, not sheds}
     result = only(endpoints)
     assert {fault for fault, count in result.faults.items() if count} == {"deferred"}
-    aside = numbers_of(result, "deferred")
-    assert len(aside) == result.faults["deferred"] == ledger.count
-    assert not aside & stored_numbers(endpoints)
-    assert result.in_lake + result.in_tail + len(aside) == sent
+    deferred = numbers_of(result, "deferred")
+    assert len(deferred) == result.faults["deferred"] == ledger.count
+    assert not deferred & stored_numbers(endpoints)
+    assert result.in_lake + result.in_tail + len(deferred) == sent
     error = failed([result])
     assert error is not None
     assert (error.exit_code, error.hint) == (ExitCode.UNHEALTHY, "Backfill them: k2ctl backfill")
-    assert f"{len(aside):,} trades are deferred" in str(error)
+    assert f"{len(deferred):,} trades are deferred" in str(error)
     Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
     after = only(endpoints)
     assert (after.holds, after.in_lake + after.in_tail) == (True, sent)
-    assert aside <= stored_numbers(endpoints)
+    assert deferred <= stored_numbers(endpoints)
 
 
 @pytest.mark.parametrize("stack", ["local"], indirect=True)

@@ -89,11 +89,11 @@ WRONG = {
 def test_a_damaged_file_of_endpoints_is_told_in_one_line_with_what_repairs_it(home: Path, kind: str) -> None:
     wrong = WRONG[kind]
     (home / "endpoints.json").write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
-    with pytest.raises(StackError, match=r"endpoints\.json cannot be read: ") as told:
+    with pytest.raises(StackError, match=r"endpoints\.json cannot be read: ") as raised:
         load_endpoints()
-    assert "\n" not in str(told.value)
-    assert len(str(told.value)) < 300
-    assert "stack up" in told.value.hint
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 300
+    assert "stack up" in raised.value.hint
 
 
 def test_a_folder_in_the_place_of_the_endpoints_is_told(home: Path) -> None:

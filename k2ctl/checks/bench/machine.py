@@ -66,7 +66,7 @@ def this_machine() -> Machine:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that this file lies in, with a + where files differ from it."""
+    """The commit of the checkout that this file is in, with a + where files differ from it."""
     if not (_CHECKOUT / ".git").exists():
         return None
     try:

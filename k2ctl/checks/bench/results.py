@@ -14,7 +14,7 @@ from k2ctl.files import write_atomically
 from k2ctl.home import state_dir
 
 SMALLEST_BAND: Final = 0.05
-"""Less than this is never a regression: a run that lies that close to another says nothing."""
+"""Less than this is never a regression: a run that close to another is no change."""
 
 Verdict = Literal["worse", "better", "same"]
 

@@ -28,7 +28,7 @@ def examine(engine: str = "") -> list[Check]:
         raise UsageError(f"There is no engine '{engine}' here.", f"This version has: {', '.join(ENGINES)}")
     place = preflight.state_directory()
     if place.verdict is Verdict.WRONG:
-        return [preflight.python(), place]  # everything else lies in it
+        return [preflight.python(), place]  # everything else is in it
     try:
         running, endpoints = running_engine(), load_endpoints()
     except StackError:

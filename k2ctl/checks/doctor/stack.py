@@ -14,7 +14,7 @@ from k2ctl.stack.preflight import Check, Verdict, ok
 
 CLOCK_NOTED_S: Final = 1.0
 CLOCK_WRONG_S: Final = 60.0
-"""Trades more than five minutes ahead are dead letters, and ages are told in seconds."""
+"""Trades more than five minutes ahead are dead letters, and ages are shown in seconds."""
 CLOCK_PATIENCE_S: Final = 2.0
 REGISTER: Final = "k2ctl lake register"
 """What helps a catalog that answers and does not know the table."""
@@ -32,7 +32,7 @@ def which_stack(running: str | None, endpoints: Endpoints | None, wanted: str) -
 
 
 def service_checks(engine: str, services: list[ServiceStatus]) -> list[Check]:
-    """One for each service; consumers in containers are told by `consumer_checks`."""
+    """One for each service; `consumer_checks` reports consumers in containers."""
     return [_service(engine, one) for one in services if one.service.partition("-")[0] != "consumer"]
 
 

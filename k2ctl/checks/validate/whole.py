@@ -50,11 +50,11 @@ def _demo_at_most_s(ground: Ground) -> float:
 
 def measure_demo(ground: Ground, wanted: Sequence[Target]) -> Results:
     """All four acts and the reconciliation."""
-    told = perform(ground.profile, ground.engine, chosen(()), Pacing(quick=not ground.full), _Reader(ground), prove)
-    good = sum(check.held for check in told.checks)
-    red = "".join(f"; not: {check.claim} ({check.measured})" for check in told.checks if not check.held)
-    held = told.held and told.seconds < _demo_at_most_s(ground)
-    yield wanted[0].judged(held, f"{good} of {len(told.checks)} checks, {told.seconds:.0f} s{red}")
+    reported = perform(ground.profile, ground.engine, chosen(()), Pacing(quick=not ground.full), _Reader(ground), prove)
+    good = sum(check.held for check in reported.checks)
+    red = "".join(f"; not: {check.claim} ({check.measured})" for check in reported.checks if not check.held)
+    held = reported.held and reported.seconds < _demo_at_most_s(ground)
+    yield wanted[0].judged(held, f"{good} of {len(reported.checks)} checks, {reported.seconds:.0f} s{red}")
 
 
 class _Reader(Audience):

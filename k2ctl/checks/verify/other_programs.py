@@ -96,7 +96,7 @@ class _Suspects(NamedTuple):
 
 
 class Examination:
-    """Compares the rows of other programs that belong to one topic."""
+    """Compares rows of other programs, those of one topic."""
 
     def __init__(self, sources: TradeSources, every: Sequence[AcknowledgedLog]) -> None:
         self._sources, self._topic = sources, sources.topic

@@ -21,7 +21,7 @@ NOWHERE: Final = -1
 
 
 class Interval(NamedTuple):
-    """Numbers of one session that share something."""
+    """Numbers of one session that have something in common."""
 
     symbol: str
     first: int
@@ -178,7 +178,7 @@ class Slots:
         return [Interval(self.symbol(s), low, high, high - low + 1) for s, low, high in zip(*columns, strict=True)]
 
     def missing(self) -> np.ndarray:
-        """bool[slots]: acknowledged, and nowhere; of a killed load's, what lies before a later one that is there."""
+        """bool[slots]: acknowledged, and nowhere; of a killed load, also what precedes one that is there."""
         absent = (self.found == 0) & (self.expected == ACKNOWLEDGED)
         for at in np.flatnonzero(self._sessions.unfinished[self._chosen]).tolist():
             part = self._part(at)

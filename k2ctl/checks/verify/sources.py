@@ -74,7 +74,7 @@ class TradeSources:
         if self._pinned is not None:
             yield from ((DEFERRED, placed) for placed in self._deferred_rows(self._pinned))
         for placed in self._from_kafka(dead_letter_topic(self.topic), self._letters):
-            # Where a dead letter lies says nothing of where its trade lay.
+            # The place of a dead letter is not the place of its trade.
             yield DEAD, Placed(placed.trades, np.full(len(placed.trades), NOWHERE))
 
     def _tail(self) -> Ranges:
@@ -121,7 +121,7 @@ class TradeSources:
         self.unread = open_transaction(held) if held else "Kafka did not give all of what it holds in time"
 
     def _deferred_rows(self, pinned: Pinned) -> Iterator[Placed]:
-        """What is outstanding: from spill files, and from Kafka what was shed or lies in a file that is damaged."""
+        """What is outstanding: from spill files, and from Kafka what was shed or is in a damaged file."""
         entries, damaged = pinned.checkpoints.ledger.of(self.topic).entries, {""}
         for file, epoch in dict.fromkeys((entry.spill, entry.epoch) for entry in entries if entry.spill):
             rows, intact = read_spilled(pinned, file, self.topic, epoch)

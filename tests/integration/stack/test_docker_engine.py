@@ -206,10 +206,10 @@ def test_a_port_that_a_process_holds_is_named_with_the_command_that_helps() -> N
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", int(os.environ["K2_WEB_PORT"])))
         holder.listen()
-        with pytest.raises(StackError) as told:
+        with pytest.raises(StackError) as raised:
             up()
-    assert f"process {os.getpid()}" in str(told.value)
-    assert "--port web=" in str(told.value)
+    assert f"process {os.getpid()}" in str(raised.value)
+    assert "--port web=" in str(raised.value)
     assert load_instance() is None
 
 
@@ -238,9 +238,9 @@ def test_without_docker_it_says_so_and_how_to_start_it(
     started_s = time.monotonic()
     assert main(["stack", "up", "--engine", "docker"]) == 3
     assert time.monotonic() - started_s < 2
-    told = capsys.readouterr().err
-    assert "Docker does not answer at unix:///nowhere/docker.sock: No such file or directory" in told
-    assert "sudo systemctl start docker" in told
+    said = capsys.readouterr().err
+    assert "Docker does not answer at unix:///nowhere/docker.sock: No such file or directory" in said
+    assert "sudo systemctl start docker" in said
     gc.collect()  # the SDK leaves the socket open that it could not connect: here, not in the middle of another test
 
 
@@ -264,9 +264,9 @@ def test_a_one_shot_that_fails_shows_its_log(
 ) -> None:
     monkeypatch.setenv("PREPARE", "echo the disk is gone; exit 7")
     assert main(["stack", "up", "--engine", "docker"]) == 3
-    told = capsys.readouterr().err
+    said = capsys.readouterr().err
     for words in ("prepare ended with exit code 7", "log: the disk is gone", "k2ctl stack logs prepare"):
-        assert words in told
+        assert words in said
 
 
 def test_a_service_that_is_not_healthy_shows_the_test_and_the_log(
@@ -274,9 +274,9 @@ def test_a_service_that_is_not_healthy_shows_the_test_and_the_log(
 ) -> None:
     monkeypatch.setenv("HEALTH", "echo no disk; exit 9")
     assert main(["stack", "up", "--engine", "docker"]) == 3
-    told = capsys.readouterr().err
+    said = capsys.readouterr().err
     for words in ("web is not healthy", "health test, exit code 9: no disk", "Ready to accept connections"):
-        assert words in told
+        assert words in said
     monkeypatch.delenv("HEALTH")
     assert main(["stack", "up", "--engine", "docker"]) == 0
 
@@ -289,9 +289,9 @@ def test_what_takes_too_long_is_told_after_the_timeout(monkeypatch: pytest.Monke
 
 def test_an_image_that_cannot_be_had_is_told_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTHER_IMAGE", "127.0.0.1:1/nothing:1")
-    with pytest.raises(StackError, match=r"127\.0\.0\.1:1/nothing:1 is not here and cannot be pulled") as told:
+    with pytest.raises(StackError, match=r"127\.0\.0\.1:1/nothing:1 is not here and cannot be pulled") as raised:
         up()
-    assert "--without other" in told.value.hint
+    assert "--without other" in raised.value.hint
     assert set(up(without=("other",)).changed) == {"prepare", "web"}
 
 
@@ -332,10 +332,10 @@ def test_no_secret_is_seen_in_inspect_and_its_file_is_ours_alone(client: docker.
 
 
 def test_every_service_is_reported_on_its_way() -> None:
-    heard: list[Event] = []
-    lifecycle.up("docker", "laptop", heard.append, Wanted(timeout_s=60))
+    received: list[Event] = []
+    lifecycle.up("docker", "laptop", received.append, Wanted(timeout_s=60))
     for service, last in (("prepare", Phase.DONE), ("web", Phase.HEALTHY), ("other", Phase.RUNNING)):
-        phases = list(dict.fromkeys(event.phase for event in heard if event.service == service))
+        phases = list(dict.fromkeys(event.phase for event in received if event.service == service))
         assert phases[:3] == [Phase.WAITING, Phase.CREATE, Phase.START]
         assert phases[-1] is last
 

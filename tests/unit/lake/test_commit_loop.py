@@ -77,8 +77,8 @@ def test_what_would_come_out_the_same_again_ends_it_at_once(error: Exception) ->
 @pytest.mark.parametrize("error", [LOST, CommitFailedException("first"), LakeUnanswered("away")])
 def test_it_gives_up_after_a_minute_and_says_why(error: Exception) -> None:
     clock, attempts = ManualClock(), Attempts(always=error)
-    with pytest.raises(LakeError, match=r"The trial did not go through in 60 s and \d+ tries: ") as told:
+    with pytest.raises(LakeError, match=r"The trial did not go through in 60 s and \d+ tries: ") as raised:
         run(attempts, clock)
-    assert told.value.hint == "Nothing."
+    assert raised.value.hint == "Nothing."
     assert 60.0 <= clock.monotonic_s() <= 60.0 + LONGEST_PAUSE_S
     assert 30 < len(attempts.tries) < 300

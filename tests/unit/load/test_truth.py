@@ -134,9 +134,9 @@ def test_a_byte_that_was_changed_or_is_gone_anywhere_is_told_with_the_file_and_w
     changes = [content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :] for at in range(len(content))]
     for changed in [*changes, *(content[:at] for at in range(0, len(content), 7))]:
         path.write_bytes(changed)
-        with pytest.raises(CheckFailed, match=f"damaged.*{path.name}") as told:
+        with pytest.raises(CheckFailed, match=f"damaged.*{path.name}") as raised:
             read(path)
-        assert str(path) in told.value.hint
+        assert str(path) in raised.value.hint
     path.write_bytes(content)
     assert read(path).run.acknowledged == 17
 
@@ -166,9 +166,9 @@ def test_a_write_that_was_cut_off_leaves_the_file_before_it(monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "replace", full)
     recorder.add(in_symbol_order(make_trades(100, 100)))
-    with pytest.raises(K2Error, match="No space left") as told:
+    with pytest.raises(K2Error, match="No space left") as raised:
         recorder.finish(200, 200)
-    assert "load again" in told.value.hint
+    assert "load again" in raised.value.hint
     (log,) = recorded()
     assert (log.run.finished, log.run.acknowledged) == (False, 50)
     assert len(log.failed) == 0

@@ -106,11 +106,11 @@ def test_the_shipped_file_is_understood_and_rendered_the_same(tmp_path: Path) ->
     ],
 )
 def test_a_mistake_names_file_service_and_key(folder: Path, change: tuple[str, str], words: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as raised:
         read(folder, SMALL.replace(*change))
-    assert words in str(told.value)
-    assert "compose.yaml" in str(told.value)
-    assert told.value.hint
+    assert words in str(raised.value)
+    assert "compose.yaml" in str(raised.value)
+    assert raised.value.hint
 
 
 def test_yaml_runs_no_code_and_does_not_explode(folder: Path) -> None:
@@ -152,7 +152,7 @@ def test_interpolation_ends_with_a_text_or_a_clear_refusal(text: str) -> None:
     try:
         assert isinstance(interpolate(text, {"A": "1"}, "here"), str)
     except UsageError as error:
-        told = str(error)
+        raised = str(error)
     else:
-        told = "here"
-    assert "here" in told
+        raised = "here"
+    assert "here" in raised
