@@ -39,6 +39,7 @@ from k2ctl.profiles.model import Expire
 from k2ctl.profiles.model import LakeSettings as LakeProfile
 from k2ctl.query.history import History
 from tests.made_trades import make_rows, make_trades
+from tests.support.polling import until
 
 CLOCK = SystemClock()
 KEEP_TEN = SnapshotRetention(10, 0, 0)
@@ -412,12 +413,13 @@ def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Pat
 
     threads = [until_stopped(appender.append, 0.25) for appender in appenders]
     threads += [until_stopped(maintain, 0.3), until_stopped(read_exactly, 0.05)]
-    time.sleep(9)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        until(lambda: len(compacted) >= 3 or bool(failures), 120)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     assert failures == []
-    assert len(compacted) >= 3
     table = lakes[0].table()
     stored = rows_of(table)
     assert len(stored) == sum(appender.committed for appender in appenders)
