@@ -17,6 +17,7 @@ from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, RolledBack
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -35,7 +36,10 @@ CLOCK = SystemClock()
 def platform(embedded_stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile, str]:
     (home / "lake").mkdir()
     endpoints = replace(
-        embedded_stack, catalog_uri=f"sqlite:///{home}/lake/catalog.db", warehouse=f"file://{home}/lake/warehouse"
+        embedded_stack,
+        catalog_uri=f"sqlite:///{home}/lake/catalog.db",
+        warehouse=f"file://{home}/lake/warehouse",
+        home=Home(home),
     )
     profile = quick_profile()
     market = profile.market.model_copy(update={"exchange": exchange})
