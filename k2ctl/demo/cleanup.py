@@ -25,6 +25,7 @@ from k2ctl.errors import K2Error
 from k2ctl.home import Home
 from k2ctl.log import configure_from_environment
 from k2ctl.stack import lifecycle
+from k2ctl.stack.logs import log_path
 from k2ctl.stack.processes import end, ended_within, start_detached
 
 PREFIX: Final = "demo-"
@@ -42,7 +43,9 @@ def watched(home: Home) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         waiting, held = os.pipe()  # the kernel closes `held` when this process dies
         arguments = [sys.executable, "-m", "k2ctl.demo.cleanup", str(home.path)]
-        cleanup, _ = start_detached("demo-cleanup", arguments, stdin=waiting, home=Home(home.path.parent))
+        # It works outside of `home`, where it would end itself, and leaves no log there.
+        outside, log_file = Home(home.path.parent), log_path("demo-cleanup", home)
+        cleanup, _ = start_detached("demo-cleanup", arguments, stdin=waiting, home=outside, log_file=log_file)
         os.close(waiting)
         try:
             yield

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Final
 
 import psutil
@@ -36,17 +37,18 @@ def start_detached(
     read_line: bool = False,
     stdin: IO[str] | int | None = None,
     home: Home | None = None,
+    log_file: Path | None = None,
 ) -> tuple[ProcessId, str]:
     """Start a program in a session of its own; returns it and its first line of stdout. The rest goes to its log.
 
     read_line: wait for one line on stdout, by which the program reports that it is ready. stdin: a file that it keeps
-    open for as long as it lives, with the lock on it. home: where it works and logs.
+    open for as long as it lives, with the lock on it. home: where it works. log_file: instead of the service's own.
 
     Raises:
         StackError: it ended before it was ready, or took too long; then it is killed.
     """
     home = home or Home.of_user()
-    path = log_path(service, home)
+    path = log_file or log_path(service, home)
     with path.open("ab") as log:
         process = subprocess.Popen(
             list(arguments),
