@@ -162,7 +162,7 @@ class World:
         tally = Tally()
         passed = self.dedup.step(self.rows(offsets), tally).offset.tolist()
         assert passed == expected
-        assert tally.total().duplicate == len(offsets) - len(expected)
+        assert tally.of(0).duplicate == len(offsets) - len(expected)
         self.position = offsets[-1] + 1
         self.pending += passed
 
@@ -291,7 +291,7 @@ def test_a_trade_that_kafka_delivers_again_is_a_replay() -> None:
     world.commit()
     tally = Tally()
     assert len(world.dedup.step(world.rows([3, 4]), tally)) == 2
-    assert (tally.total().duplicate, world.dedup.statistics()["replays"]) == (0, 2)
+    assert (tally.of(0).duplicate, world.dedup.statistics()["replays"]) == (0, 2)
     world.start(use_saved=False)
     assert len(world.dedup.remember(world.rows([5]))) == 0
 

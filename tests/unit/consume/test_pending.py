@@ -45,4 +45,4 @@ def test_offsets_that_never_come_are_passed_and_are_no_trades() -> None:
     assert pending.note_read(fetched(), {0: 12, 1: 5}, {0: 13, 1: 9}, [], None) == {0: (12, 13), 1: (5, 9)}
     assert pending.note_read(fetched(15), {0: 13, 1: 9}, {0: 16, 1: 9}, [], None) == {0: (13, 16)}
     assert (pending.start, pending.end) == ({0: 10, 1: 5}, {0: 16, 1: 9})
-    assert pending.tally.total() == Counts()
+    assert pending.tally.of(0) == pending.tally.of(1) == Counts()
