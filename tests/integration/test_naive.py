@@ -15,6 +15,7 @@ from k2ctl.domain.json_trade import encode_json
 from k2ctl.domain.topics import TABLE, WireFormat
 from k2ctl.domain.trade import frames
 from k2ctl.endpoints import Endpoints, save_endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.lake.catalog import Lake
 from k2ctl.load.generator import run_load
@@ -55,7 +56,7 @@ def test_it_runs_as_a_process_and_publishes_its_real_lag(
     embedded_stack: Endpoints, home: Path, exchange: str, tmp_path: Path
 ) -> None:
     endpoints = in_home(embedded_stack, home)
-    save_endpoints(endpoints)
+    save_endpoints(replace(endpoints, home=Home.of_user()))
     profile = profile_of(exchange, "sbe")
     path = save_profile(profile, tmp_path)
     run_load(plan_load(profile, rate=2000, duration_s=1.0), endpoints, threading.Event())
