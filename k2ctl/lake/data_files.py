@@ -20,7 +20,9 @@ from typing import Any, Final, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import NativeFile
+from pyarrow.fs import FileType
 from pyiceberg.io import FileIO
+from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import DataFile
 
 from k2ctl.errors import DamagedFile, LakeUnanswered, first_line
@@ -82,6 +84,29 @@ def checked(io: FileIO, files: Iterable[Listed], *, again: bool = False) -> list
                     with _opened(io, file) as parquet:
                         _read_pages(parquet)
     return [file.path for file in wanted]
+
+
+def not_as_listed(io: FileIO, files: Iterable[Listed]) -> dict[str, str]:
+    """Path → what is wrong, of files that are gone or of another size than their manifest states. Reads no file.
+
+    Raises:
+        LakeUnanswered: the store does not answer.
+    """
+    listed = list(files)
+    found: dict[str, str] = {}
+    if not listed:
+        return found
+    arrow_io = cast(PyArrowFileIO, io)
+    places = [arrow_io.parse_location(file.path, arrow_io.properties) for file in listed]
+    scheme, netloc, _ = places[0]
+    with reading():
+        infos = arrow_io.fs_by_scheme(scheme, netloc).get_file_info([path for _, _, path in places])
+    for file, info in zip(listed, infos, strict=True):
+        if info.type != FileType.File:
+            found[file.path] = "it is gone"
+        elif info.size != file.bytes:
+            found[file.path] = f"it has {info.size:,} bytes, and {file.bytes:,} were written"
+    return found
 
 
 @contextmanager

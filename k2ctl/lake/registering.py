@@ -46,7 +46,7 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
 
     Raises:
         UsageError: several tables are at one place, and `wanted` names none of their files.
-        LakeError: the database knows the table under another name.
+        LakeError: the database knows the table under another name, or its whole place is gone.
     """
     found = []
     with lake.answering():
@@ -54,7 +54,13 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
         for name in TABLES:
             current = rows.get((CATALOG_NAME, name))
             place = current.rpartition("/metadata/")[0] if current else lake.place_of(name)
-            one = _planned(lake, name, current, metadata_files(lake.file_io(), place), wanted)
+            files = metadata_files(lake.file_io(), place)
+            if current and not files:
+                raise LakeError(
+                    f"The catalog names {current}, and no metadata of {name} is at its place.",
+                    "Put the warehouse back where it was, or restore it from a backup; then: k2ctl lake status",
+                )
+            one = _planned(lake, name, current, files, wanted)
             if one is not None:
                 _require_unnamed(one, rows)
                 found.append(one)

@@ -20,7 +20,7 @@ def nearest(symbol: str, known: Collection[str]) -> list[str]:
     for name in sorted(known):
         by_fold.setdefault(name.casefold(), []).append(name)
     close = difflib.get_close_matches(symbol.casefold(), by_fold, n=_OFFERED, cutoff=_SIMILARITY)
-    return [name for fold in close for name in by_fold[fold]][:_OFFERED]
+    return [name for fold in close for name in by_fold[fold] if name != symbol][:_OFFERED]
 
 
 def unknown(symbol: str, known: Collection[str], missing: tuple[str, ...], topic: str) -> UnknownSymbol:

@@ -26,7 +26,25 @@ def lake_checks(endpoints: Endpoints) -> list[Check]:
         if balance is None:
             return [ok("lake", "no table yet; the first consumer makes it")]
         refused = [check for name in (TABLE, REFERENCE_TABLE) for check in _writing(lake, name)]
-    return [*judge(balance), *refused]
+        return [*judge(balance), *_data_files(lake), *refused]
+
+
+def _data_files(lake: "Lake") -> list[Check]:
+    """Whether each data file that the table names is there, in its size."""
+    from k2ctl.lake.data_files import RESTORE, not_as_listed
+    from k2ctl.lake.scan import TableScan
+
+    try:
+        table = lake.table()
+        listed = TableScan.newest(table).listed()
+        odd = not_as_listed(table.io, listed)
+    except LakeError as error:
+        return [wrong("data files", error)]
+    if not odd:
+        return [ok("data files", f"each of {len(listed):,} is there, in its size")]
+    path, what = next(iter(odd.items()))
+    more = f"; {len(odd) - 1:,} more" if len(odd) > 1 else ""
+    return [Check("data files", Verdict.WRONG, f"{path}: {what}{more}", RESTORE)]
 
 
 def _writing(lake: "Lake", name: str) -> list[Check]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from k2ctl.checks.doctor.lake import lake_checks
 from k2ctl.checks.verify.verification import verify
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
@@ -31,6 +32,7 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
+from k2ctl.stack.preflight import Verdict
 from tests.made_trades import BASE_US, make_rows, quick_profile
 from tests.support.verified import with_lake
 
@@ -211,6 +213,20 @@ def test_a_data_file_that_is_gone_is_named_by_every_query(platform: Endpoints) -
         with pytest.raises(LakeError, match=f"{gone.name} is gone") as error:
             pytest.fail(f"{name} gives {read()}")
         assert "backup" in error.value.hint
+
+
+def test_doctor_names_a_data_file_that_is_gone_or_of_another_size(platform: Endpoints) -> None:
+    gone, resized = files_of(platform)["data"][:2]
+    assert {check.verdict for check in lake_checks(platform) if check.name == "data files"} == {Verdict.OK}
+    resized.write_bytes(resized.read_bytes()[:-1])
+    (found,) = (check for check in lake_checks(platform) if check.name == "data files")
+    assert found.verdict is Verdict.WRONG
+    assert resized.name in found.found
+    assert "were written" in found.found
+    gone.unlink()
+    (found,) = (check for check in lake_checks(platform) if check.name == "data files")
+    assert "1 more" in found.found
+    assert "backup" in found.help
 
 
 def test_a_merge_does_not_make_damage_permanent(platform: Endpoints) -> None:

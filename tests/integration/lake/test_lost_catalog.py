@@ -137,6 +137,18 @@ def test_every_command_says_so_and_none_makes_or_deletes_anything(
     assert rows_of(endpoints) == 200
 
 
+def test_a_warehouse_that_was_moved_away_is_no_place_to_register(
+    endpoints: Endpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
+    append(endpoints, 0)
+    warehouse = Path(endpoints.warehouse.removeprefix("file://"))
+    warehouse.rename(warehouse.with_name("elsewhere"))
+    code, text = run(capsys, "lake", "register", "--yes")
+    assert code == 1
+    assert "no metadata of market_data.trades is at its place" in text
+    assert "Put the warehouse back" in text
+
+
 @pytest.mark.parametrize(
     ("harm", "rows"), [(scribble, 100), (lose_newest_metadata, 50)], ids=["catalog damaged", "metadata file gone"]
 )
