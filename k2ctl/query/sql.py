@@ -249,4 +249,6 @@ def _refused(error: Exception) -> K2Error:
     if reason:
         return LakeError(f"A data file of the table cannot be read: {reason}", ASK_AGAIN)
     message = str(error).splitlines()[0]
+    if "Out of Memory" in message:
+        return K2Error("The query needs more memory than it may take.", "Allow more (--memory-mb), or ask for less.")
     return SqlError(f"The query cannot be answered: {message}", f"The views are {', '.join(VIEWS)}.")

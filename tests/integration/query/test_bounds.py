@@ -82,6 +82,12 @@ def test_every_query_ends_in_time_with_one_line_that_says_why(state: Path, text:
     assert took_s < LIMIT_S + START_S
 
 
+def test_a_query_for_which_duckdb_finds_no_memory_says_how_to_allow_more(state: Path) -> None:
+    done, _ = asked(state, "SELECT list(range) FROM range(50000000)", "--memory-mb", "32")
+    assert done.returncode == 1
+    assert "--memory-mb" in done.stderr.decode()
+
+
 def test_what_duckdb_does_not_count_is_held_to_the_memory_limit(state: Path) -> None:
     done, _ = asked(state, "SELECT length(repeat('x', 3000000000))", "--memory-mb", "64")
     assert done.returncode == 1
