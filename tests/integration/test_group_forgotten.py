@@ -1,6 +1,7 @@
 """A member that its group forgets to answer: it says what it waits for, and joins again."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,17 @@ def test_a_member_without_an_answer_joins_again_and_reads_on(
     assert len(joined) == 2
     assert waiting == [""]
     assert_stored_once(Sources.of(endpoints), topic)
+
+
+def test_a_member_leaves_whenever_its_assignment_arrives(embedded_stack: Endpoints, exchange: str) -> None:
+    """Served while the client closes, an assignment waits for ever: a consumer that was stopped then hung."""
+    topic = f"market.equities.trades.{exchange.lower()}"
+    with BrokerAdmin(embedded_stack) as admin:
+        admin.create_topic(topic, PARTITIONS)
+    for step in range(24):
+        member = GroupMember(embedded_stack, topic, f"group.{exchange}.{step}", "", lambda: None)
+        time.sleep(step * 0.04)  # the client joins on a thread of its own, and nobody polls
+        leaving = threading.Thread(target=member.close, daemon=True)
+        leaving.start()
+        leaving.join(20)
+        assert not leaving.is_alive(), f"after {step * 0.04:.2f} s"
