@@ -4,7 +4,6 @@ DuckDB checks its limits between two vectors. One function call can run for minu
 does not count, before the next check.
 """
 
-import ctypes
 import os
 import select
 import signal
@@ -20,13 +19,13 @@ from typing import Final
 import typer
 
 from k2ctl.ending import concluded, last_words
-from k2ctl.errors import ExitCode, K2Error, TooLarge, TooLong
+from k2ctl.errors import K2Error, TooLarge, TooLong
+from k2ctl.signals import end_with
 
 GRACE_S: Final = 0.5
 """Time beyond the limit for work that ends by itself and reports why."""
 _LOOK_EVERY_S: Final = 0.02
 _SPARE_MB: Final = 128
-_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def bounded(work: Callable[[Begun], None], bounds: Bounds, program: str) -> None
     parent, child = os.getpid(), os.fork()
     if not child:
         os.close(reading_end)
-        _end_with(parent)
+        end_with(parent)
         os._exit(
             last_words(
                 lambda: concluded(lambda: work(lambda: _write(writing_end)), program, debug="--debug" in sys.argv)
@@ -147,11 +146,3 @@ def _resident_mb(process: int) -> float:
     with suppress(OSError):
         return int(Path(f"/proc/{process}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     return 0.0
-
-
-def _end_with(parent: int) -> None:
-    """Have Linux end this process when its parent is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(ExitCode.FAILED)

@@ -1,6 +1,9 @@
 """Signal handlers for the duration of a block."""
 
+import ctypes
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +11,8 @@ from typing import Final, NoReturn
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a program: from Ctrl-C, a supervisor, a closed terminal."""
+
+_PDEATHSIG: Final = 1
 
 ONE_S: Final = 0.5
 """`timeout` sends its signal to the process and then to its group: two that come together are one."""
@@ -79,3 +84,11 @@ def interrupt(*_: object) -> NoReturn:
         KeyboardInterrupt: always.
     """
     raise KeyboardInterrupt
+
+
+def end_with(parent: int) -> None:
+    """Have Linux end this process when its parent is killed; the parent may be gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)

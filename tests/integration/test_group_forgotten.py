@@ -12,6 +12,7 @@ from k2ctl.consume import assignment_manager as assignments
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.group import GroupMember
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
@@ -25,7 +26,10 @@ def test_a_member_without_an_answer_joins_again_and_reads_on(
 ) -> None:
     (home / "lake").mkdir()
     endpoints = replace(
-        embedded_stack, catalog_uri=f"sqlite:///{home}/lake/catalog.db", warehouse=f"file://{home}/lake/warehouse"
+        embedded_stack,
+        catalog_uri=f"sqlite:///{home}/lake/catalog.db",
+        warehouse=f"file://{home}/lake/warehouse",
+        home=Home.of_user(),
     )
     profile, topic = market_of_its_own(quick_profile(), exchange)
     with BrokerAdmin(endpoints) as admin:

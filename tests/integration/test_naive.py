@@ -94,4 +94,6 @@ def in_home(stack: Endpoints, home: Path) -> Endpoints:
     """The running Kafka with an empty lake of the test's own."""
     lake = home / "lake"
     lake.mkdir()
-    return replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    return replace(
+        stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse", home=Home.of_user()
+    )

@@ -18,6 +18,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import Checkpoints, checkpoints_of
@@ -45,7 +46,10 @@ def lake_of_its_own(stack: Endpoints) -> Endpoints:
     with psycopg.connect(uri, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return replace(
-        stack, catalog_uri=stack.catalog_uri.rpartition("/")[0] + f"/{name}", warehouse=f"{stack.warehouse}/{name}"
+        stack,
+        catalog_uri=stack.catalog_uri.rpartition("/")[0] + f"/{name}",
+        warehouse=f"{stack.warehouse}/{name}",
+        home=Home.of_user(),
     )
 
 

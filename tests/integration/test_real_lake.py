@@ -16,6 +16,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -40,7 +41,9 @@ from tests.support.postgres_server import PostgresServer
 
 
 def placed(stack: Endpoints, postgres: PostgresServer, store: ObjectStore) -> Endpoints:
-    return replace(stack, catalog_uri=postgres.database(), warehouse=store.folder(), storage=store.storage)
+    return replace(
+        stack, catalog_uri=postgres.database(), warehouse=store.folder(), storage=store.storage, home=Home.of_user()
+    )
 
 
 def consume(endpoints: Endpoints, profile: Profile, home: str) -> None:

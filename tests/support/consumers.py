@@ -22,6 +22,7 @@ from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryWriter
@@ -181,7 +182,9 @@ def pressed(profile: Profile, endpoints: Endpoints, exchange: str, *, cooldown_s
 def one_platform(stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile]:
     lake = home / "lake"
     lake.mkdir()
-    endpoints = replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    endpoints = replace(
+        stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse", home=Home.of_user()
+    )
     profile = pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic_of(profile), profile.topic.partitions)

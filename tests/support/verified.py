@@ -14,6 +14,7 @@ from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import write_file
 from k2ctl.lake.live_files import live_files
@@ -58,4 +59,6 @@ def with_lake(stack: Endpoints, home: Path) -> Endpoints:
     """The running Kafka with an empty lake of the test's own."""
     lake = home / "lake"
     lake.mkdir()
-    return replace(stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse")
+    return replace(
+        stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse", home=Home.of_user()
+    )

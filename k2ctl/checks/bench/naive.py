@@ -6,6 +6,7 @@ wait for more left out, k2ctl's with the last row committed: both favour the nai
 """
 
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from k2ctl.errors import CheckFailed
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.profiles import Profile
+from k2ctl.signals import end_with
 
 _UNITS: Final = ("trades/s", "trades/CPU s")
 
@@ -73,7 +75,8 @@ def alone(drain: Callable[[Endpoints, Profile], Spent], endpoints: Endpoints, pr
     Raises:
         CheckFailed: it did not store every trade, so that its rate means nothing.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool:
         spent = pool.submit(drain, endpoints, profile).result()
     if spent.trades != trades:
         raise CheckFailed(

@@ -17,6 +17,7 @@ from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.window import WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, LakeError
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
@@ -73,7 +74,10 @@ def busy(embedded_stack: Endpoints, home: Path, exchange: str) -> Iterator[tuple
     lake = home / "lake"
     lake.mkdir()
     endpoints = replace(
-        embedded_stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse"
+        embedded_stack,
+        catalog_uri=f"sqlite:///{lake}/catalog.db",
+        warehouse=f"file://{lake}/warehouse",
+        home=Home.of_user(),
     )
     platform = Busy(endpoints, exchange)
     threads = [threading.Thread(target=target) for target in (platform.produce, platform.keep_house)]
@@ -144,6 +148,7 @@ def test_a_kafka_that_is_gone_is_an_error_and_no_empty_list(
         control_socket=None,
         catalog_uri=f"sqlite:///{home}/lake/catalog.db",
         warehouse=f"file://{home}/lake/warehouse",
+        home=Home.of_user(),
     )
     engine = WarmEngine(dead, Limits(), "market.equities.trades.gone")
     try:

@@ -14,6 +14,7 @@ from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.window import Window
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -28,7 +29,10 @@ from tests.made_trades import BASE_US, PARTITIONS, make_rows, make_trades, parti
 def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
     (home / "lake").mkdir()
     return replace(
-        embedded_stack, catalog_uri=f"sqlite:///{home}/lake/catalog.db", warehouse=f"file://{home}/lake/warehouse"
+        embedded_stack,
+        catalog_uri=f"sqlite:///{home}/lake/catalog.db",
+        warehouse=f"file://{home}/lake/warehouse",
+        home=Home.of_user(),
     )
 
 
