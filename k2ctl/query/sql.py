@@ -13,7 +13,7 @@ import pyarrow as pa
 from k2ctl.domain.reference import reference_schema
 from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.window import WHOLE_HISTORY
-from k2ctl.errors import K2Error, LakeError, RolledBack, TooLong, UsageError
+from k2ctl.errors import K2Error, LakeError, RolledBack, TooLarge, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, open_duckdb, refuse_damage, unreadable
@@ -72,6 +72,7 @@ def sql(
     Raises:
         SqlError: it is not a single SELECT, names what is not there, or needs what is not allowed.
         TooLong: its time was over.
+        TooLarge: it needs more memory than it may have.
     """
     limits = limits or SqlLimits()
     check(text)
@@ -250,5 +251,5 @@ def _refused(error: Exception) -> K2Error:
         return LakeError(f"A data file of the table cannot be read: {reason}", ASK_AGAIN)
     message = str(error).splitlines()[0]
     if "Out of Memory" in message:
-        return K2Error("The query needs more memory than it may take.", "Allow more (--memory-mb), or ask for less.")
+        return TooLarge()
     return SqlError(f"The query cannot be answered: {message}", f"The views are {', '.join(VIEWS)}.")

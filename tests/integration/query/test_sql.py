@@ -19,7 +19,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
-from k2ctl.errors import ExitCode, LakeError, TooLong
+from k2ctl.errors import ExitCode, LakeError, TooLarge, TooLong
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
@@ -208,8 +208,8 @@ def test_time_and_memory_are_limited(session: Session) -> None:
     with pytest.raises(TooLong):  # while rows are being read
         rows(session, "SELECT sum(hash(a.range)) OVER () FROM range(100000) a, range(100000) b",
              limits=SqlLimits(seconds=0.5, memory_mb=8192))  # fmt: skip
-    assert time.monotonic() - started_s < 10
-    with pytest.raises(SqlError, match="Memory"):
+    assert time.monotonic() - started_s < 30
+    with pytest.raises(TooLarge):
         rows(session, "SELECT list(range) FROM range(100000000)", limits=SqlLimits(memory_mb=64))
 
 
