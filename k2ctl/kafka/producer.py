@@ -50,6 +50,7 @@ class BatchProducer:
         """Records that Kafka had confirmed when `wire_bytes` were counted, which is up to a quarter second ago."""
         self.enqueued = 0
         self.records = 0
+        self._finished_records = 0
         self.failed = 0
         self.failed_records = 0
         self.failed_by: dict[str, int] = {}
@@ -166,8 +167,8 @@ class BatchProducer:
 
     @property
     def in_flight_records(self) -> int:
-        """Records not yet acknowledged."""
-        return len(self._producer) + len(self._sampler)
+        """Records not yet acknowledged, at most: librdkafka's own count has statistics and errors that wait for a poll."""
+        return min(len(self._producer) + len(self._sampler), self.records - self._finished_records)
 
     @property
     def acknowledged_records(self) -> int:
@@ -192,6 +193,7 @@ class BatchProducer:
             if client.flush(timeout_s):
                 client.purge()
                 client.flush(timeout_s)
+        self._finished_records = self.records
 
 
 def publish(endpoints: Endpoints, topic: str, values: list[tuple[str, bytes]]) -> None:

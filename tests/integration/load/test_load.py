@@ -20,7 +20,7 @@ from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.producer import NOT_IN_TIME, BatchProducer
+from k2ctl.kafka.producer import NOT_IN_TIME, STATISTICS_MS, BatchProducer
 from k2ctl.kafka.reader import read_between
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
@@ -180,3 +180,15 @@ def test_what_kafka_does_not_answer_for_has_its_reason(home: Path, exchange: str
         os.kill(kafka, signal.SIGCONT)
         lifecycle.down(volumes=True)
     assert (producer.failed, producer.failed_by) == (50, {NOT_IN_TIME: 50})
+
+
+def test_what_is_finished_is_not_in_flight_while_the_client_has_statistics_to_tell(
+    embedded_stack: Endpoints, exchange: str
+) -> None:
+    with BrokerAdmin(embedded_stack) as admin:
+        admin.create_topic(exchange, 1)
+    producer = BatchProducer(embedded_stack, exchange, 1)
+    producer.send_all(make_trades(50), np.array([50]))
+    ends_s = time.monotonic() + 3 * STATISTICS_MS / 1000
+    while time.monotonic() < ends_s:
+        assert (producer.in_flight_records, producer.acknowledged_records) == (0, 50)
