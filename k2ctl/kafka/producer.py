@@ -56,6 +56,7 @@ class BatchProducer:
         self.failed_by: dict[str, int] = {}
         """Reason → trades that Kafka did not acknowledge for it."""
         self._failed: list[np.ndarray] = []
+        self._refused = ""
         self.latency = new_histogram()
         config = {
             "on_delivery": self._on_failure,
@@ -76,6 +77,9 @@ class BatchProducer:
 
         per_partition: int64[partitions], how many go to each. due_us: when the last of them was due; the sampled
         latency counts from there, so that waiting for the queue is part of it.
+
+        Raises:
+            BrokerError: the client takes some of them not; those have failed.
         """
         start = 0
         for partition, count in enumerate(per_partition.tolist()):
@@ -84,6 +88,8 @@ class BatchProducer:
                 start += count
         self.enqueued += len(trades)
         self.poll()
+        if self._refused:
+            raise BrokerError(f"Kafka takes no records: {self._refused}", "See: k2ctl stack status")
 
     def send_all(self, trades: np.ndarray, per_partition: np.ndarray) -> None:
         """Send trades that are sorted by partition and wait for their acknowledgement.
@@ -119,6 +125,9 @@ class BatchProducer:
                     break
                 except BufferError:
                     self._sampler.poll(0.05)
+                except KafkaException as error:
+                    self._refuse(error.args[0], value)
+                    break
         self.records += len(values)
 
     def _send_values(self, values: list[bytes], partition: int) -> None:
@@ -130,25 +139,32 @@ class BatchProducer:
                 if taken == len(messages):
                     break
                 refused = [message for message in messages if "_error" in message]
-                self._explain(refused[0]["_error"])
+                if refused[0]["_error"].code() != KafkaError._QUEUE_FULL:
+                    self.records += len(refused)
+                    for message in refused:
+                        self._refuse(message["_error"], message["value"])
+                    break
                 self._producer.poll(0.05)
                 messages = [{"value": message["value"]} for message in refused]
 
-    def _explain(self, error: KafkaError) -> None:
-        """A full queue is waited for; anything else will not pass by waiting."""
-        if error.code() != KafkaError._QUEUE_FULL:
-            raise BrokerError(f"Kafka takes no records: {error.str()}", "See: k2ctl stack status")
+    def _refuse(self, error: KafkaError, value: bytes) -> None:
+        """The client does not take a record, and waiting does not help; it has failed like one that Kafka refuses."""
+        self._refused = error.str()
+        self._fail(error, value)
 
     def _on_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            trades = self._codec.decode([message.value() or b""]).trades
-            self._failed.append(trades)
-            self.failed += len(trades)
-            self.failed_records += 1
-            reason = NOT_IN_TIME if error.code() in _PURGED else error.str()
-            if reason not in self.failed_by:
-                LOG.warning("%s does not acknowledge trades: %s", self._topic, reason)
-            self.failed_by[reason] = self.failed_by.get(reason, 0) + len(trades)
+            self._fail(error, message.value() or b"")
+
+    def _fail(self, error: KafkaError, value: bytes) -> None:
+        trades = self._codec.decode([value]).trades
+        self._failed.append(trades)
+        self.failed += len(trades)
+        self.failed_records += 1
+        reason = NOT_IN_TIME if error.code() in _PURGED else error.str()
+        if reason not in self.failed_by:
+            LOG.warning("%s does not acknowledge trades: %s", self._topic, reason)
+        self.failed_by[reason] = self.failed_by.get(reason, 0) + len(trades)
 
     def take_failed(self) -> list[np.ndarray]:
         """The trades whose delivery failed since the last call: Kafka may have them or not."""
@@ -167,7 +183,7 @@ class BatchProducer:
 
     @property
     def in_flight_records(self) -> int:
-        """Records not yet acknowledged, at most: librdkafka's own count has statistics and errors that wait for a poll."""
+        """Records not yet acknowledged, at most: librdkafka counts statistics and errors that wait for a poll, too."""
         return min(len(self._producer) + len(self._sampler), self.records - self._finished_records)
 
     @property

@@ -192,3 +192,17 @@ def test_what_is_finished_is_not_in_flight_while_the_client_has_statistics_to_te
     ends_s = time.monotonic() + 3 * STATISTICS_MS / 1000
     while time.monotonic() < ends_s:
         assert (producer.in_flight_records, producer.acknowledged_records) == (0, 50)
+
+
+@pytest.mark.parametrize("sample", [b"", make_trades(1)["symbol"][0]])
+def test_trades_that_the_client_does_not_take_have_failed(
+    embedded_stack: Endpoints, exchange: str, sample: bytes
+) -> None:
+    with BrokerAdmin(embedded_stack) as admin:
+        admin.create_topic(exchange, 1)
+    producer = BatchProducer(embedded_stack, exchange, 1, sample)
+    with pytest.raises(BrokerError, match="partition"):
+        producer.send(make_trades(50), np.array([20, 30]), 0)
+    producer.finish(10.0)
+    assert (producer.enqueued, producer.failed, producer.acknowledged_records) == (50, 30, 20)
+    assert sum(len(trades) for trades in producer.take_failed()) == 30
