@@ -77,8 +77,8 @@ def compact(
 
     from k2ctl.clock import SystemClock
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.lake.live_files import due
     from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
-    from k2ctl.lake.maintenance.size_tiers import due
     from k2ctl.profiles import load_profile
 
     endpoints, clock = require_endpoints(), SystemClock()
@@ -128,9 +128,9 @@ def expire(
     """
     from k2ctl.clock import SystemClock
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.lake.commit import SnapshotRetention
     from k2ctl.lake.maintenance.maintainer import expire as expire_snapshots
     from k2ctl.lake.maintenance.orphans import remove_orphans
-    from k2ctl.lake.retention import SnapshotRetention
     from k2ctl.profiles import load_profile
 
     endpoints, clock = require_endpoints(), SystemClock()

@@ -11,10 +11,9 @@ from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.reference_feed import ReferenceFeed
 from k2ctl.consume.start import StartPosition, retire_past_epochs
 from k2ctl.consume.totals import STEPS, ConsumerTotals
-from k2ctl.dedup.chunks import ChunkPlan
-from k2ctl.dedup.plan import plan_chunks
+from k2ctl.dedup.chunks import ChunkPlan, plan_chunks
 from k2ctl.deferred.admission import Admission
-from k2ctl.deferred.retention import RetentionWatch
+from k2ctl.deferred.outstanding import RetentionWatch
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.topics import REFERENCE_TABLE, reference_topic
@@ -25,7 +24,7 @@ from k2ctl.kafka.dead_letters import DeadLetters
 from k2ctl.kafka.topics import make_topics
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.side_folder import SideFolder
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.universe import Universe

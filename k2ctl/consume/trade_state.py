@@ -12,8 +12,7 @@ from k2ctl.consume.degradation.pressure import release_freed
 from k2ctl.consume.platform import Platform
 from k2ctl.dedup.chunks import ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
-from k2ctl.dedup.restore import restore
-from k2ctl.dedup.saver import DedupSaver
+from k2ctl.dedup.saved_state import DedupSaver, restore
 from k2ctl.deferred.backfill import Backfilled
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.ledger import DeferredRange
@@ -21,11 +20,10 @@ from k2ctl.domain.rows import Rows
 from k2ctl.domain.status_parts import SequenceCounts, StateSyncStatus
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import Committed
-from k2ctl.sequence.open_gaps import Priorities, is_deferred
+from k2ctl.sequence.channels import Gap, Priorities, is_deferred
 from k2ctl.sequence.rebuild import rebuild
 from k2ctl.sequence.state_sync import SequenceCut, StateSync, fences_at, fences_moved
 from k2ctl.sequence.store_view import open_store
-from k2ctl.sequence.symbol_codec import Gap
 from k2ctl.sequence.tracker import SequenceTracker
 
 

@@ -1,7 +1,8 @@
-"""The catalog and the table: connect, create with K2's properties, load fresh."""
+"""The catalog and the table: connect, check, create with K2's properties, load fresh."""
 
 import errno
 import logging
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
@@ -245,3 +246,56 @@ class Lake:
                 )
             except TableAlreadyExistsError:
                 return self.catalog.load_table(name)
+
+
+def object_round_trip(endpoints: Endpoints) -> None:
+    """Put an object into the warehouse, get it, delete it.
+
+    Raises:
+        LakeError: it did not come back as it was.
+    """
+    location = f"{endpoints.warehouse}/.probe/{uuid.uuid4().hex}"
+    word = uuid.uuid4().bytes
+    try:
+        files = load_file_io(endpoints.storage, endpoints.warehouse)
+        with files.new_output(location).create() as stream:
+            stream.write(word)
+        with files.new_input(location).open() as stream:
+            got = stream.read()
+        files.delete(location)
+    except (OSError, ValueError) as error:
+        raise LakeError(
+            f"The warehouse {endpoints.warehouse} failed a write and read of an object: {first_line(error)}",
+            "See: k2ctl stack status",
+        ) from error
+    if got != word:
+        raise LakeError(
+            f"The warehouse {endpoints.warehouse} returned another object than was written.", "See: k2ctl stack status"
+        )
+
+
+def require_known_tables(endpoints: Endpoints) -> None:
+    """Refuse files at the tables' places that the catalog does not know.
+
+    Raises:
+        UnknownTable: the catalog was lost, or rolled back.
+    """
+    with Lake.at(endpoints) as lake:
+        for name in (TABLE, REFERENCE_TABLE):
+            lake.find_table(name)
+
+
+def list_catalog(endpoints: Endpoints) -> list[str]:
+    """The namespaces of the catalog.
+
+    Raises:
+        LakeError: it does not answer.
+    """
+    try:
+        with Lake.at(endpoints) as lake:
+            return [".".join(namespace) for namespace in lake.catalog.list_namespaces()]
+    except (SQLAlchemyError, OSError) as error:
+        raise LakeError(
+            f"The catalog {without_password(endpoints.catalog_uri)} does not list its namespaces: {first_line(error)}",
+            "See: k2ctl stack status",
+        ) from error

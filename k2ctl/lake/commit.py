@@ -1,4 +1,4 @@
-"""One loop for every commit to a table that others commit to at the same time.
+"""One loop for every commit to a table that others commit to at the same time; and which snapshots a commit keeps.
 
 Three outcomes of a failed try are distinguished:
 
@@ -21,10 +21,14 @@ from pyiceberg.exceptions import (
     ServiceUnavailableError,
     TooManyRequestsError,
 )
+from pyiceberg.table import Transaction
+from pyiceberg.table.metadata import TableMetadata
 from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
+from k2ctl.lake.pyiceberg_overrides import stage_removal
+from k2ctl.profiles.model import Expire
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 
@@ -103,3 +107,61 @@ def commit_optimistically(
 def _report(what: str, number: int, error: Exception, on_trouble: Callable[[str], None]) -> None:
     LOG.warning("%s is tried again", what, extra={"attempt": number, "error": first_line(error)})
     on_trouble(first_line(error))
+
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class SnapshotRetention:
+    """Which snapshots stay; from `lake.expire` of the profile."""
+
+    # How many of the youngest.
+    keep_last: int
+    # The ages up to which one of each minute stays, and then one of each hour.
+    one_a_minute_for_ms: int
+    one_an_hour_for_ms: int
+
+    @classmethod
+    def from_profile(cls, expire: Expire) -> "SnapshotRetention":
+        return cls(
+            expire.keep_last,
+            round(expire.one_a_minute_for_s * 1000),
+            round(expire.one_an_hour_for_s * 1000),
+        )
+
+    def expired(self, metadata: TableMetadata, now_ms: int) -> list[int]:
+        """Ids of the snapshots to drop. The newest of each branch and tagged snapshots always stay.
+
+        Of each minute, and later of each hour, the last snapshot stays: the table as it was at its end.
+        """
+        protected = {ref.snapshot_id for ref in metadata.refs.values()}
+        kept_buckets: set[tuple[int, int]] = set()
+        gone = []
+        newest_first = sorted(metadata.snapshots, key=lambda s: (s.timestamp_ms, s.sequence_number or 0), reverse=True)
+        for snapshot in newest_first[self.keep_last :]:
+            bucket = self._bucket(snapshot.timestamp_ms, now_ms)
+            if snapshot.snapshot_id in protected:
+                continue
+            if bucket is None or bucket in kept_buckets:
+                gone.append(snapshot.snapshot_id)
+            else:
+                kept_buckets.add(bucket)
+        return gone
+
+    def _bucket(self, timestamp_ms: int, now_ms: int) -> tuple[int, int] | None:
+        """The minute or hour of which one snapshot stays; None when it is too old for either."""
+        age_ms = now_ms - timestamp_ms
+        if age_ms < self.one_a_minute_for_ms:
+            return (MINUTE_MS, timestamp_ms // MINUTE_MS)
+        if age_ms < self.one_an_hour_for_ms:
+            return (HOUR_MS, timestamp_ms // HOUR_MS)
+        return None
+
+    def stage(self, transaction: Transaction, now_ms: int) -> int:
+        """Add the removal of expired snapshots to a transaction; returns how many go."""
+        expired = self.expired(transaction.table_metadata, now_ms)
+        if expired:
+            stage_removal(transaction, expired)
+        return len(expired)

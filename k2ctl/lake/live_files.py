@@ -1,7 +1,7 @@
-"""The data files that the table's current snapshot consists of, hour by hour."""
+"""The data files that the table's current snapshot consists of, hour by hour, and which are worth merging."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -123,3 +123,35 @@ def parse_hour(text: str) -> int:
     except ValueError:
         raise UsageError(f"'{text}' is not an hour.", "Write it as 2014-03-10T05 (UTC).") from None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _HOUR
+
+
+FULL_FILE_ROWS: Final = 16_777_216
+"""A file of this many rows (200 to 500 MB) is not merged again."""
+
+QUIET_MS: Final = 600_000
+"""An hour that nothing was added to for ten minutes is finished, and is merged however few its files are."""
+
+
+def of_like_size(files: Sequence[LiveFile]) -> list[LiveFile]:
+    """The files of an hour to merge into one, smallest first; empty when that would be no gain.
+
+    A file that is larger than all smaller ones together is left alone. So each merge at least doubles what a
+    row's file holds, a row is rewritten log2(files) times at most, and as many large files remain beside.
+    """
+    chosen = sorted((file for file in files if file.rows < FULL_FILE_ROWS), key=lambda file: file.bytes)
+    while len(chosen) > 1 and chosen[-1].bytes > sum(file.bytes for file in chosen[:-1]):
+        chosen.pop()
+    return chosen if len(chosen) > 1 else []
+
+
+def due(files: Sequence[LiveFile], after_files: int, now_ms: int) -> list[list[LiveFile]]:
+    """What to merge, hour by hour, the hour with the most files first.
+
+    An hour is due with `after_files` files, or as soon as it is quiet.
+    """
+    found = []
+    for members in by_hour(files).values():
+        last_ms = max(file.added_ms or 0 for file in members)
+        if len(members) >= after_files or now_ms - last_ms >= QUIET_MS:
+            found.append(of_like_size(members))
+    return sorted(filter(None, found), key=len, reverse=True)

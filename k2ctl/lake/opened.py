@@ -7,7 +7,7 @@ have no value. Columns that other programs added are kept, readable, and null in
 
 Delete files forbid no opening. An append beside them is safe, and so is a look-up of trades that were stored before: a
 row that another program deleted counts as stored there, so that neither a redelivery nor a backfill stores it again. A
-scan for an answer refuses a snapshot that has any (`manifests.refuse_deletes`).
+scan for an answer refuses a snapshot that has any (`scan.refuse_deletes`).
 """
 
 from collections.abc import Iterator

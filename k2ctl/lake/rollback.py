@@ -24,11 +24,12 @@ from k2ctl.lake.checkpoints import (
     commit_id_of,
     history_may_contain,
     is_in_history,
+    kept,
+    offsets_at,
     recorded_checkpoints,
     snapshot_of_commit,
 )
 from k2ctl.lake.commit import Try, commit_optimistically
-from k2ctl.lake.kept_offsets import kept, offsets_at
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.side_folder import ledger_text
 

@@ -1,13 +1,18 @@
-"""The seal of a data file: checksums over all of its bytes, and its count of rows, in the file itself.
+"""The seals of the table's files: checksums over all of a file's bytes, in the file itself.
 
-Parquet's page checksums leave out page headers and the footer, and DuckDB looks at none of them. A reader of Parquet
-ignores bytes between the metadata and the footer's length, so the seal is there:
+A data file's seal also has its count of rows. Parquet's page checksums leave out page headers and the footer, and
+DuckDB looks at none of them. Readers of Parquet ignore bytes between metadata and footer length, so the seal is there:
 
     pages, indexes, metadata | CRC-32 of each block of these | lengths, rows, CRC-32 of the seal | footer length, PAR1
 
-The seal's own checksum begins with the file's name, so that the content of another file is not taken for this one's.
+A manifest, a manifest list or a metadata file has a digest, which every reader of these formats ignores. An Avro file
+has a marker of sixteen bytes of the writer's choice behind its header and behind each block: ours is a word and the
+digest of the rest. A metadata file is a JSON object, in which ours is a first key that no reader knows.
+
+Each seal covers the file's name too, so that the content of another file is not taken for this one's.
 """
 
+import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
@@ -144,3 +149,57 @@ def parse_seal(name: str, ending: bytes, size: int) -> Seal:
 
 def _seal_crc(name: str, blocks: bytes, body: int, rows: int, footer: int) -> int:
     return zlib.crc32(struct.pack("<QQI", body, rows, footer), zlib.crc32(blocks, zlib.crc32(name.encode())))
+
+
+_WORD: Final = b"K2SEAL"
+_MARKER_BYTES: Final = 16
+_KEY: Final = b'{"k2-seal":"'
+_DIGEST_BYTES: Final = _MARKER_BYTES - len(_WORD)
+
+
+def is_metadata(location: str) -> bool:
+    """Whether a file of such a name is sealed here."""
+    return location.endswith((".avro", ".metadata.json"))
+
+
+def sealed(name: str, content: bytes) -> bytes:
+    """The content of a new file with its seal; as it is where it is of no known form."""
+    if name.endswith(".avro"):
+        marker = content[-_MARKER_BYTES:]
+        return content.replace(marker, _marker(name, content.split(marker)))
+    if content.startswith(b'{"'):
+        rest = content[1:]
+        return _KEY + _digest(name, [rest]).hex().encode() + b'",' + rest
+    return content
+
+
+def hold(name: str, content: bytes) -> None:
+    """Compare a file with its seal; one without a seal was written by another program.
+
+    Raises:
+        Broken: it is not as it was written.
+    """
+    if name.endswith(".avro"):
+        marker = content[-_MARKER_BYTES:]
+        whole = _WORD not in content or marker == _marker(name, content.split(marker))
+    elif content.startswith(_KEY):
+        end = len(_KEY) + 2 * _DIGEST_BYTES
+        rest = content[end + 2 :]
+        whole = content[len(_KEY) : end] == _digest(name, [rest]).hex().encode() and content[end : end + 2] == b'",'
+    else:
+        whole = True
+    if not whole:
+        raise Broken("bytes were altered")
+
+
+def _marker(name: str, parts: list[bytes]) -> bytes:
+    return _WORD + _digest(name, parts)
+
+
+def _digest(name: str, parts: list[bytes]) -> bytes:
+    """Of the parts with their lengths: a marker that stands elsewhere changes it."""
+    digest = hashlib.blake2b(name.encode(), digest_size=_DIGEST_BYTES)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.digest()

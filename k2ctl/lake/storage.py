@@ -15,10 +15,9 @@ from pyiceberg.io import FileIO, InputStream, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowLocalFileSystem
 
 from k2ctl.errors import first_line
-from k2ctl.lake.metadata_seal import hold, is_metadata, sealed
 from k2ctl.lake.opened import damaged
 from k2ctl.lake.pyiceberg_overrides import HookedFileIO, of_kind, with_delayed_open
-from k2ctl.lake.seal import Broken
+from k2ctl.lake.seal import Broken, hold, is_metadata, sealed
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 

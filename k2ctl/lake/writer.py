@@ -32,13 +32,11 @@ from k2ctl.domain.rows import Rows
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of, is_in_history
-from k2ctl.lake.commit import Done, Try, commit_optimistically
+from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, kept
+from k2ctl.lake.commit import Done, SnapshotRetention, Try, commit_optimistically
 from k2ctl.lake.files import Layout, delete_files, layout_of, write_rows
-from k2ctl.lake.kept_offsets import kept
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
-from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.side_folder import SideFolder, ledger_file, ledger_text
 
 LOG: Final = logging.getLogger("k2ctl.lake")

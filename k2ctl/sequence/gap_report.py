@@ -20,10 +20,8 @@ from k2ctl.domain.trade import TRADE
 from k2ctl.lake.readers import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.lake.snapshots import Pinned
 from k2ctl.profiles.universe import Universe
-from k2ctl.sequence.counts import SequenceRules
-from k2ctl.sequence.open_gaps import OpenGaps, is_deferred
-from k2ctl.sequence.symbol_codec import Gap
-from k2ctl.sequence.tracker import SequenceTracker
+from k2ctl.sequence.channels import Gap, OpenGaps, is_deferred
+from k2ctl.sequence.tracker import SequenceRules, SequenceTracker
 
 GapState = Literal["OPEN", "LOST", "EXPLAINED"]
 

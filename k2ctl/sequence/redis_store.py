@@ -2,7 +2,7 @@
 
 Layout, with `<ns>` as `k2:{<table uuid>:<topic>}`:
 
-    <ns>:sequence:<partition>   hash   exchange/symbol → packed state (`k2ctl.sequence.symbol_codec`: 40 bytes, 40 more
+    <ns>:sequence:<partition>   hash   exchange/symbol → packed state (`k2ctl.sequence.symbol_state`: 40 bytes, 40 more
     per gap)
                                        @fence          → epoch, offset, commit id and time of the last publication
 
@@ -29,7 +29,7 @@ from redis.retry import Retry
 from k2ctl.errors import StateError, first_line
 from k2ctl.redact import without_password
 from k2ctl.sequence.state_store import Fence, PartitionState, PartitionStatistics, StoreStatistics, Update, namespace_of
-from k2ctl.sequence.symbol_codec import unpack
+from k2ctl.sequence.symbol_state import unpack
 
 LOG: Final = logging.getLogger("k2ctl.sequence")
 

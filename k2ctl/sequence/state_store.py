@@ -1,7 +1,7 @@
 """The state store: the state of each symbol that consumers share, fenced by the commit that it was published with.
 
 A store belongs to one platform (a table) and one topic. It holds for every partition a fence and, per symbol, a value
-that only `k2ctl.sequence.symbol_codec` reads. Values and fence move together or not at all.
+that only `k2ctl.sequence.symbol_state` reads. Values and fence move together or not at all.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -49,12 +49,12 @@ def try_for_real(endpoints: Endpoints, service: str, *, thorough: bool = True) -
     elif service == "redis":
         ping(endpoints.state_url)
     elif thorough and service in ("catalog", "postgres", "warehouse", "object-store"):
-        from k2ctl.lake import probe  # pyiceberg takes a second to import
+        from k2ctl.lake import catalog  # pyiceberg takes a second to import
 
         if service in ("warehouse", "object-store"):
-            probe.object_round_trip(endpoints)
+            catalog.object_round_trip(endpoints)
         else:
-            probe.list_catalog(endpoints)
+            catalog.list_catalog(endpoints)
 
 
 def lost_catalog(endpoints: Endpoints) -> str:
@@ -82,7 +82,7 @@ def health(endpoints: Endpoints, service: str) -> str:
 
 def _forgotten_tables(endpoints: Endpoints) -> str:
     """What to say of a catalog that answers and does not know the tables of its warehouse; else `healthy`."""
-    from k2ctl.lake.probe import require_known_tables
+    from k2ctl.lake.catalog import require_known_tables
 
     try:
         require_known_tables(endpoints)

@@ -13,7 +13,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 

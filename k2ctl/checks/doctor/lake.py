@@ -9,7 +9,7 @@ from k2ctl.stack.preflight import Check, Verdict, ok, wrong
 
 if TYPE_CHECKING:
     from k2ctl.lake.catalog import Lake
-    from k2ctl.lake.maintenance.balance import Balance
+    from k2ctl.lake.maintenance.status import Balance
 
 
 def lake_checks(endpoints: Endpoints) -> list[Check]:
@@ -19,7 +19,7 @@ def lake_checks(endpoints: Endpoints) -> list[Check]:
         LakeError: catalog or warehouse do not answer, or the table cannot be trusted.
     """
     from k2ctl.lake.catalog import Lake
-    from k2ctl.lake.maintenance.balance import read_balance  # pyiceberg takes a second to import
+    from k2ctl.lake.maintenance.status import read_balance  # pyiceberg takes a second to import
 
     with Lake.at(endpoints) as lake:
         balance = read_balance(lake)

@@ -19,8 +19,7 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.log_ends import open_transaction
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.other_programs import rows_of_others
-from k2ctl.lake.readers import Placed, identity_numbers, stored_trades
+from k2ctl.lake.readers import Placed, identity_numbers, rows_of_others, stored_trades
 from k2ctl.lake.snapshots import Pinned, pin
 
 Ranges = dict[int, tuple[int, int]]

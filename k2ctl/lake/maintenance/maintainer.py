@@ -11,14 +11,12 @@ from k2ctl.domain.status_parts import MaintenanceTotals
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.commit import Try, commit_optimistically
-from k2ctl.lake.live_files import LiveFile, by_hour, hour_name, live_files
+from k2ctl.lake.commit import SnapshotRetention, Try, commit_optimistically
+from k2ctl.lake.live_files import LiveFile, by_hour, due, hour_name, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor, mergeable
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.orphans import OrphansRemoved, remove_orphans
-from k2ctl.lake.maintenance.size_tiers import due
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
-from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.profiles.model import LakeSettings as LakeProfile
 from k2ctl.timing import Every
 

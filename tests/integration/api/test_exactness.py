@@ -20,8 +20,8 @@ from k2ctl.errors import BrokerError, LakeError
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
-from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.query.session import Session
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.support.group_member import Member

@@ -20,10 +20,9 @@ from k2ctl.errors import ExitCode, RolledBack
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.kept_offsets import MOST_BYTES, SUMMARY_OFFSETS, offsets_at
+from k2ctl.lake.checkpoints import MOST_BYTES, SUMMARY_OFFSETS, checkpoints_of, offsets_at
+from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
-from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
@@ -209,7 +208,7 @@ def test_offsets_of_then_outlast_compaction_expiry_and_the_log_of_metadata(
 def test_offsets_that_no_summary_holds_are_found_in_the_last_metadata_files_or_refused(
     platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2ctl.lake.kept_offsets.MOST_BYTES", 0)
+    monkeypatch.setattr("k2ctl.lake.checkpoints.MOST_BYTES", 0)
     endpoints, _, topic = platform
     older = feed(platform, 0)
     feed(platform, 300)
@@ -266,7 +265,7 @@ def test_a_running_consumer_ends_and_names_both_snapshots(platform: tuple[Endpoi
 
 def test_a_copy_of_the_offsets_stays_small() -> None:
     from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
-    from k2ctl.lake.kept_offsets import kept
+    from k2ctl.lake.checkpoints import kept
 
     rng = np.random.default_rng(5)
     by_partition = {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from k2ctl.consume.consumer import Consumer, ConsumerPlan
-from k2ctl.dedup import saver
+from k2ctl.dedup import saved_state
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
@@ -56,7 +56,7 @@ def random_trades(rng: random.Random, count: int, start: int = 0) -> np.ndarray:
 
 def consume(endpoints: Endpoints, profile: Profile) -> None:
     """A consumer's process; it saves at every commit."""
-    saver.SAVE_EVERY_S = 0.0  # type: ignore[misc]
+    saved_state.SAVE_EVERY_S = 0.0  # type: ignore[misc]
     Consumer(endpoints, ConsumerPlan(profile)).run(threading.Event())
 
 

@@ -56,8 +56,8 @@ from k2ctl.lake.maintenance import compaction
 from k2ctl.lake.maintenance.compaction import Compaction
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.maintenance.status import status_of
-from k2ctl.lake.manifests import all_manifests
 from k2ctl.lake.readers import recent_rows, sequenced_rows, stored_identities, stored_trades
+from k2ctl.lake.scan import all_manifests
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import History

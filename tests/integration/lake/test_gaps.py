@@ -12,7 +12,7 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.trade import NO_SEQUENCE
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.retention import SnapshotRetention
+from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import load_profile

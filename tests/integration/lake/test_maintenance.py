@@ -19,6 +19,7 @@ from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor
 from k2ctl.lake.maintenance.lease import LASTS_S, Lease
@@ -32,7 +33,6 @@ from k2ctl.lake.maintenance.maintainer import (
 )
 from k2ctl.lake.maintenance.orphans import orphans, reachable_names, remove_orphans
 from k2ctl.lake.maintenance.status import status_of
-from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.model import Expire
@@ -158,7 +158,7 @@ def test_of_two_compactors_of_the_same_files_one_wins_and_the_other_leaves_nothi
 
 def test_a_merge_that_loses_rows_is_thrown_away(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     Appender(lake).append(5)
-    from k2ctl.lake.maintenance import merge as merging
+    from k2ctl.lake.maintenance import compaction as merging
 
     original = merging._sorted_chunks
     monkeypatch.setattr(merging, "_sorted_chunks", lambda *a: (chunk.slice(1) for chunk in original(*a)))
@@ -188,7 +188,7 @@ def test_a_swap_whose_answer_is_lost_is_recognised(lake: Lake, monkeypatch: pyte
 
 def test_a_disk_that_is_full_in_the_middle_of_a_merge_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     Appender(lake).append(5)
-    from k2ctl.lake.maintenance import merge as merging
+    from k2ctl.lake.maintenance import compaction as merging
 
     def full(*_: object) -> object:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -225,7 +225,7 @@ def test_a_stopped_merge_leaves_nothing_behind(lake: Lake) -> None:
 
 
 def test_a_large_hour_becomes_several_full_files(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from k2ctl.lake.maintenance import merge as merging
+    from k2ctl.lake.maintenance import compaction as merging
 
     Appender(lake).append(4)
     monkeypatch.setattr(merging, "ROW_GROUP_ROWS", 40)

@@ -13,9 +13,9 @@ from sqlalchemy import event
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import reachable_names
-from k2ctl.lake.retention import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades
 

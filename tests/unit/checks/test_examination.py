@@ -6,7 +6,7 @@ from k2ctl.checks.doctor import stack
 from k2ctl.checks.doctor.lake import judge
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.endpoints import Endpoints
-from k2ctl.lake.maintenance.balance import Balance
+from k2ctl.lake.maintenance.status import Balance
 from k2ctl.stack.engine import ServiceStatus
 from k2ctl.stack.preflight import Check, Verdict
 from k2ctl.views.doctor import check_lines

@@ -16,11 +16,9 @@ from hypothesis import strategies as st
 
 from k2ctl.clock import ManualClock
 from k2ctl.dedup.bloom import words_of
-from k2ctl.dedup.chunks import ChunkPlan
+from k2ctl.dedup.chunks import ChunkPlan, plan_chunks
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
-from k2ctl.dedup.plan import plan_chunks
-from k2ctl.dedup.restore import load, take_in
-from k2ctl.dedup.saver import DedupSaver
+from k2ctl.dedup.saved_state import DedupSaver, load, take_in
 from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.tally import Tally

@@ -7,8 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from k2ctl.lake import metadata_seal
-from k2ctl.lake.seal import BLOCK, Broken, Seal, Sealing, length_of_seal, parse_seal
+from k2ctl.lake.seal import BLOCK, Broken, Seal, Sealing, hold, length_of_seal, parse_seal, sealed
 
 NAME = "a.parquet"
 
@@ -65,15 +64,15 @@ def avro(blocks: int) -> bytes:
     [("m.avro", avro(3)), ("m.avro", avro(0)), ("1.metadata.json", b'{"location":"here","n":1}')],
 )
 def test_sealed_metadata_holds_until_a_byte_is_altered(name: str, content: bytes) -> None:
-    whole = metadata_seal.sealed(name, content)
-    metadata_seal.hold(name, whole)
+    whole = sealed(name, content)
+    hold(name, whole)
     with pytest.raises(Broken):
-        metadata_seal.hold("another-" + name, whole)
+        hold("another-" + name, whole)
     for place in range(len(whole)):
         broken = bytearray(whole)
         broken[place] ^= 4
         try:
-            metadata_seal.hold(name, bytes(broken))
+            hold(name, bytes(broken))
         except Broken:
             continue
         start = whole.find(b"K2SEAL") if name.endswith(".avro") else 0
@@ -82,4 +81,4 @@ def test_sealed_metadata_holds_until_a_byte_is_altered(name: str, content: bytes
 
 @pytest.mark.parametrize(("name", "content"), [("m.avro", avro(2)), ("1.metadata.json", b'{ "location": "here" }')])
 def test_metadata_of_others_is_taken_as_it_is(name: str, content: bytes) -> None:
-    metadata_seal.hold(name, content)
+    hold(name, content)

@@ -5,8 +5,7 @@ import random
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
-from k2ctl.lake.live_files import LiveFile, hour_name, parse_hour
-from k2ctl.lake.maintenance.size_tiers import FULL_FILE_ROWS, QUIET_MS, due, of_like_size
+from k2ctl.lake.live_files import FULL_FILE_ROWS, QUIET_MS, LiveFile, due, hour_name, of_like_size, parse_hour
 
 NOW_MS = 1_800_000_000_000
 

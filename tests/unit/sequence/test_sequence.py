@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.sequence.symbol_codec import Gap
+from k2ctl.sequence.channels import Gap
 from k2ctl.sequence.tracker import SequenceTracker
 from tests.made_trades import make_trades
 
