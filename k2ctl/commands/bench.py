@@ -150,8 +150,7 @@ def _sizes(chosen: Sequence[str], size: str, said: Mapping[str, object]) -> "Siz
 
 def _run(asked: str, chosen: Sequence[str], sizes: "Sizes", engine: str, profile: str, *, quiet: bool) -> "Results":
     from k2ctl.checks.bench.benchmarks import run
-    from k2ctl.checks.bench.machine import this_machine
-    from k2ctl.checks.bench.results import Results
+    from k2ctl.checks.bench.results import Results, this_machine
     from k2ctl.checks.bench.suite import Bench
     from k2ctl.console import err
     from k2ctl.profiles import load_profile

@@ -146,8 +146,8 @@ def _refuse_alone(given: dict[str, bool]) -> None:
 def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as_json: bool) -> None:
     """Run a consumer to its end: on screen, on `k2.telemetry` and, with an exporter, for Prometheus."""
     from k2ctl.consume.report import StatusReporter
+    from k2ctl.cost import measured
     from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
-    from k2ctl.profiles import measured
 
     _announce(consumer)
     telemetry, reporter = TelemetryWriter(consumer.endpoints), StatusReporter(consumer)

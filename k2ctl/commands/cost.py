@@ -113,7 +113,7 @@ def _book(region: str, prices: Path | None) -> "PriceBook":
 
 
 def _measured() -> Any:
-    from k2ctl.profiles import measured
+    from k2ctl.cost import measured
 
     return measured.load()
 

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 from rich.console import RenderableType
 
 from k2ctl.cost import documents
-from k2ctl.cost.compare import by_month, compare, difference
 from k2ctl.cost.documents import Sheet
-from k2ctl.cost.estimate import Estimate, estimate
-from k2ctl.cost.levers import levers, sensitivity
+from k2ctl.cost.estimate import Estimate, by_month, compare, difference, estimate
 from k2ctl.cost.policy import policy_cost
 from k2ctl.cost.pricing import Pricing, Scenario
+from k2ctl.cost.scenarios import levers, sensitivity
 from k2ctl.errors import Infeasible
 from k2ctl.views import cost, cost_compared
 

@@ -52,7 +52,7 @@ def demo(
 
     import orjson
 
-    from k2ctl.checks.verify.proof import prove
+    from k2ctl.checks.verify.verification import prove
     from k2ctl.console import err, out, print_json
     from k2ctl.demo.pacing import Pacing
     from k2ctl.demo.story import chosen, perform
@@ -92,7 +92,7 @@ def notes() -> None:
     import time
 
     from k2ctl.console import out, say
-    from k2ctl.demo.current_act import current_act
+    from k2ctl.demo.cleanup import current_act
     from k2ctl.demo.story import ACTS, FINALE
     from k2ctl.views.acts import act_of, notes_lines, notes_view
     from k2ctl.views.live import live

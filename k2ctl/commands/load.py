@@ -71,11 +71,12 @@ def load(
 
     from k2ctl.commands.consume import stop_on_signals
     from k2ctl.console import out, print_json
+    from k2ctl.cost import measured
     from k2ctl.endpoints import require_endpoints
     from k2ctl.load.generator import run_load
     from k2ctl.load.market import Faults
     from k2ctl.load.plan import plan_load
-    from k2ctl.profiles import load_profile, measured
+    from k2ctl.profiles import load_profile
     from k2ctl.signals import closing_pipes
     from k2ctl.views.load import live_view, summary_table
 

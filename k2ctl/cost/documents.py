@@ -8,11 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from k2ctl.cost.compare import Comparison, ComponentRow, Difference, MonthCost
-from k2ctl.cost.estimate import Estimate
-from k2ctl.cost.levers import Swing
+from k2ctl.cost.estimate import Comparison, ComponentRow, Difference, Estimate, MonthCost
 from k2ctl.cost.lines import Line
 from k2ctl.cost.policy import PolicyCost
+from k2ctl.cost.scenarios import Swing
 from k2ctl.errors import UsageError
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from k2ctl.cost.documents import read_estimate
 from k2ctl.cost.estimate import Estimate, estimate
-from k2ctl.cost.measurement import Replaced, with_measurements
+from k2ctl.cost.measured import Measured, Replaced, with_measurements
 from k2ctl.cost.price_book import PriceBook
 from k2ctl.cost.scenarios import profile_for_rate, with_settings
 from k2ctl.errors import Infeasible, UsageError
 from k2ctl.files import read_object
 from k2ctl.profiles import Profile, load_profile, profile_names
-from k2ctl.profiles.measured import Measured
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from k2ctl.cost.capacity import (
     memory_gib,
     vcpus,
 )
-from k2ctl.cost.kafka import KafkaPlan, demand_of
-from k2ctl.cost.kafka_check import plan_kafka
+from k2ctl.cost.kafka import KafkaPlan, demand_of, plan_kafka
 from k2ctl.cost.price_book import PriceBook
 from k2ctl.cost.volumes import Volumes, open_hours_within, open_share, volumes_of
 from k2ctl.profiles.model import Profile

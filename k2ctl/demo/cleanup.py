@@ -136,3 +136,29 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     configure_from_environment()
     main(Path(sys.argv[1]))
+
+
+FILE: Final = "act"
+STARTING: Final = -1
+"""The demo runs, and no act has begun."""
+
+
+def save_act(home: Home, number: int) -> None:
+    """Write down that an act begins, in the demo's own state directory."""
+    path = home.path / FILE
+    beside = path.with_suffix(".new")
+    beside.write_text(str(number))
+    beside.replace(path)  # so that no reader sees half a file
+
+
+def current_act() -> int | None:
+    """The number of the act that is being played, STARTING before the first; None when no demo runs."""
+    folder = running()
+    return None if folder is None else _number_in(folder)
+
+
+def _number_in(folder: Path) -> int:
+    try:
+        return int((folder / FILE).read_text())
+    except FileNotFoundError:
+        return STARTING

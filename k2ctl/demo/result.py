@@ -3,11 +3,38 @@
 Plain data, pulled from the stage: the screen, the JSON and the report all show the same.
 """
 
+import os
+import platform
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
 
 from k2ctl.demo.checks import DemoCheck
 from k2ctl.domain.overview import Overview
+
+CPU_INFO: Final = Path("/proc/cpuinfo")
+
+
+def machine_facts() -> tuple[tuple[str, str], ...]:
+    """Processor, memory, system and Python of this machine, as they are read out."""
+    return (
+        ("processor", f"{processor()}, {os.cpu_count()} CPUs"),
+        ("memory", f"{psutil.virtual_memory().total / 2**30:.1f} GiB"),
+        ("system", f"{platform.system()} {platform.release()}"),
+        ("Python", platform.python_version()),
+    )
+
+
+def processor() -> str:
+    """The processor's name; where the system has none, its architecture."""
+    try:
+        lines = CPU_INFO.read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.machine()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Final
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.cost import measured
 from k2ctl.cost.capacity import HOURS_PER_MONTH, vcpus
 from k2ctl.cost.estimate import Estimate, scale_of
 from k2ctl.cost.lines import Component
@@ -17,7 +18,7 @@ from k2ctl.demo.checks import costed, drained
 from k2ctl.demo.pacing import unhurried
 from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import Stage
-from k2ctl.profiles import load_profile, measured
+from k2ctl.profiles import load_profile
 
 BILLING: Final = Billing(
     4,

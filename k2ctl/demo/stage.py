@@ -2,23 +2,76 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from k2ctl.demo.checks import DemoCheck
-from k2ctl.demo.cleanup import PREFIX, clear_leftovers, watched
-from k2ctl.demo.current_act import save_act
+from k2ctl.demo.cleanup import PREFIX, clear_leftovers, save_act, watched
 from k2ctl.demo.pacing import WAIT_AT_MOST_S, Pacing, for_the_stage, thresholds_of
 from k2ctl.demo.processes import DemoProcess, LoadProcess, SentTotals
-from k2ctl.demo.readings import Readings
-from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Tick
+from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Sample, Tick
+from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.window import Window
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import K2Error
 from k2ctl.home import Home
+from k2ctl.kafka.overview import OverviewReader
+from k2ctl.kafka.telemetry import TelemetryReader
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import LoadPlan, plan_load
 from k2ctl.profiles import Profile, save_profile
+from k2ctl.query.answer import Answer
+from k2ctl.query.session import Session
 from k2ctl.stack import lifecycle
+
+
+class Readings:
+    """Reads as anybody does: from telemetry, Kafka and the table, never from the processes on the stage."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._overview = OverviewReader(endpoints)
+        self._telemetry = TelemetryReader(endpoints)
+
+    def tick(self, at_s: float, *, naive: bool) -> Tick:
+        """The platform as it stands, at_s after the act began; with `naive` also what the naive consumer says."""
+        overview = self._overview.poll(0.1)
+        status = self._naive() if naive else None
+        critical: Any = status and status.get("critical_lag_seconds")
+        sample = Sample(
+            round(at_s, 2),
+            overview.level_number,
+            overview.lag_trades,
+            overview.lag_seconds,
+            overview.critical_lag_seconds,
+            None if critical is None else float(critical),
+        )
+        return Tick(overview, sample, status)
+
+    def _naive(self) -> dict[str, object] | None:
+        statuses = self._telemetry.poll(0.0).others.values()
+        return next((status for status in statuses if status.get("kind") == "naive"), None)
+
+    def query(self, symbol: str | None, window: Window, limit: int | None = None, *, deferred: bool = False) -> Answer:
+        """Ask the platform, as `k2ctl query recent` does."""
+        with Session.at(self._endpoints) as session:
+            return session.recent(symbol, window, limit, deferred=deferred)
+
+    def counts(self) -> Counts:
+        """What became of the trades, by the table."""
+        with Lake.at(self._endpoints) as lake:
+            table = lake.find_table()
+            return Counts() if table is None else checkpoints_of(table).total()
+
+    def close(self) -> None:
+        """Leave the broker."""
+        with suppress(K2Error):
+            self._overview.close()
+        with suppress(K2Error):
+            self._telemetry.close()
+
 
 SYMBOL: Final = "BHP"
 SAMPLE_EVERY_S: Final = 0.5

@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.demo.current_act import STARTING
+from k2ctl.demo.cleanup import STARTING
 from k2ctl.demo.result import Bars, Facts, Finding_, Grid, Sample, Tick
 from k2ctl.demo.story import ACTS, FINALE, Act
 from k2ctl.views.chart import Threshold, log_chart

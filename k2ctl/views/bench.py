@@ -4,8 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.checks.bench.figures import Figure
-from k2ctl.checks.bench.machine import Machine
-from k2ctl.checks.bench.results import Compared, Results
+from k2ctl.checks.bench.results import Compared, Machine, Results
 from k2ctl.views.style import seconds, size
 
 HEADINGS = ("benchmark", "measured", "value", "spread", "against", "ratio", "goal")

@@ -7,11 +7,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.cost.compare import Difference
-from k2ctl.cost.estimate import Estimate
-from k2ctl.cost.levers import Lever
+from k2ctl.cost.estimate import Difference, Estimate
 from k2ctl.cost.lines import Line
-from k2ctl.cost.measurement import Replaced
+from k2ctl.cost.measured import Replaced
+from k2ctl.cost.scenarios import Lever
 from k2ctl.views.cost_compared import clipped, difference_table
 from k2ctl.views.style import count
 

@@ -6,10 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.cost.compare import Comparison, Difference, MonthCost
 from k2ctl.cost.documents import comparison_sheet
-from k2ctl.cost.levers import Swing
+from k2ctl.cost.estimate import Comparison, Difference, MonthCost
 from k2ctl.cost.policy import PolicyCost
+from k2ctl.cost.scenarios import Swing
 from k2ctl.views.style import count, counted
 
 TORNADO_HALF = 7

@@ -3,8 +3,7 @@
 import threading
 import time
 
-from k2ctl.checks.baselines.kafka_loops import bare_consume_s
-from k2ctl.checks.baselines.parquet_loop import sorted_write_s
+from k2ctl.checks.baselines.loops import bare_consume_s, sorted_write_s
 from k2ctl.checks.bench.figures import BASELINE, Figure, against, measured
 from k2ctl.checks.bench.kafka_tools import KafkaTools, beside
 from k2ctl.checks.bench.made import made_trades, rows_as_read

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import numpy as np
 import orjson
 
-from k2ctl.checks.baselines.duckdb_scan import BareScan
+from k2ctl.checks.baselines.loops import BareScan
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.made import rows_of
 from k2ctl.checks.bench.suite import Say, bench_stack

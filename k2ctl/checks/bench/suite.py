@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.checks.baselines.kafka_loops import bare_produce_s
+from k2ctl.checks.baselines.loops import bare_produce_s
 from k2ctl.checks.bench.acknowledged_log import acknowledged_log_figures
 from k2ctl.checks.bench.commits import bench_commits
 from k2ctl.checks.bench.drain import drain_figures, drain_once

@@ -7,21 +7,21 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from k2ctl.checks.validate import figures, load, pressure, whole
+from k2ctl.checks.validate import figures, pressure
 from k2ctl.checks.validate.targets import Absent, Ground, Result, Results, Step, Target, TargetVerdict
 from k2ctl.errors import CheckFailed, StackError, UsageError
 from k2ctl.stack.lifecycle import OWN_STACKS
 
 STEPS: Final = (
-    load.STEP,
+    pressure.LOAD,
     pressure.LADDER,
     pressure.KILLS,
     figures.SEQUENCE,
     figures.DEDUP,
     figures.QUERY,
-    whole.COST,
-    whole.DEMO,
-    whole.TESTS,
+    figures.COST,
+    figures.DEMO,
+    figures.TESTS,
 )
 """In the order in which they are measured."""
 

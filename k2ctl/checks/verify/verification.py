@@ -12,10 +12,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from k2ctl.checks.verify.other_programs import AlteredRun, Examination, OtherPrograms
-from k2ctl.checks.verify.sessions import Sessions
-from k2ctl.checks.verify.slots import ACKNOWLEDGED, DEAD, DEFERRED, IN_LAKE, IN_TAIL, UNCERTAIN, Interval, Slots
+from k2ctl.checks.verify.slots import (
+    ACKNOWLEDGED,
+    DEAD,
+    DEFERRED,
+    IN_LAKE,
+    IN_TAIL,
+    UNCERTAIN,
+    Interval,
+    Sessions,
+    Slots,
+)
 from k2ctl.checks.verify.sources import TradeSources
-from k2ctl.checks.verify.verdict import Verified
+from k2ctl.checks.verify.verdict import FAULTS, Verified
+from k2ctl.demo.checks import DemoCheck
 from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
@@ -127,3 +137,26 @@ def _compare(slots: Slots, others: OtherPrograms, result: Verified) -> None:
     result.note("unexpected", [Interval(name, *what) for name, what in sorted(slots.unexpected_of.items())])
     result.note("deferred", slots.runs(slots.found == DEFERRED))
     result.note("dead-lettered", slots.runs(slots.found == DEAD))
+
+
+def prove(endpoints: Endpoints) -> DemoCheck:
+    """Hold what the stack has to what loads wrote down.
+
+    Raises:
+        CheckFailed: no load was written down.
+    """
+    return proof_of(verify(endpoints, lambda _: None))
+
+
+def proof_of(results: Sequence[Verified]) -> DemoCheck:
+    """All topics together; every fault is named with its count of trades."""
+    expected, in_lake, in_tail = (
+        sum(getattr(found, name) for found in results) for name in ("expected", "in_lake", "in_tail")
+    )
+    faults = [(sum(found.faults[name] for found in results), name) for name in FAULTS]
+    named = ", ".join(f"{count:,} {name}" for count, name in faults if count) or "nothing astray"
+    return DemoCheck(
+        "k2ctl verify: every acknowledged trade is there, once, as it was sent",
+        bool(results) and all(found.holds for found in results),
+        f"{expected:,} acknowledged, {in_lake:,} in the table, {in_tail:,} in Kafka; {named}",
+    )

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from k2ctl.checks.verify import sessions as sessions_module
-from k2ctl.checks.verify.sessions import Sessions
-from k2ctl.checks.verify.slots import IN_TAIL, Interval, Slots
+from k2ctl.checks.verify import slots as slots_module
+from k2ctl.checks.verify.slots import IN_TAIL, Interval, Sessions, Slots
 from k2ctl.checks.verify.verdict import failed
 from k2ctl.checks.verify.verification import verify
 from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
@@ -142,7 +141,7 @@ def test_in_several_passes_it_finds_the_same_and_counts_others_once(
     BatchProducer(endpoints, topic, 1).send_all(make_trades(30), np.array([30, 0, 0, 0]))
     consumed(endpoints, profile)
     at_once = only(endpoints)
-    monkeypatch.setattr(sessions_module, "SLOTS_A_PASS", 500)
+    monkeypatch.setattr(slots_module, "SLOTS_A_PASS", 500)
     said: list[str] = []
     (in_parts,) = verify(endpoints, said.append)
     assert "part 3 of" in " ".join(said)

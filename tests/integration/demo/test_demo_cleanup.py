@@ -10,7 +10,7 @@ from pathlib import Path
 from k2ctl.checks.bench.suite import bench_stack
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.demo import cleanup, current_act
+from k2ctl.demo import cleanup
 from k2ctl.home import Home
 from k2ctl.load.acknowledged_log import recorded
 from k2ctl.load.generator import run_load
@@ -69,12 +69,12 @@ def test_leftovers_are_cleared_and_a_demo_that_runs_is_not(home: Path) -> None:
 
 
 def test_the_notes_follow_a_demo_while_it_lives(home: Path) -> None:
-    assert current_act.current_act() is None
+    assert cleanup.current_act() is None
     with Home(home).temporary(cleanup.PREFIX) as demo, cleanup.watched(demo):
-        assert current_act.current_act() == current_act.STARTING
-        current_act.save_act(demo, 3)
-        assert current_act.current_act() == 3
-    assert current_act.current_act() is None
+        assert cleanup.current_act() == cleanup.STARTING
+        cleanup.save_act(demo, 3)
+        assert cleanup.current_act() == 3
+    assert cleanup.current_act() is None
 
 
 def test_a_stack_of_its_own_leaves_the_users_state_directory_and_environment_alone(home: Path) -> None:

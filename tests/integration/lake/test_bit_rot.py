@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from k2ctl.checks.doctor.lake import lake_checks
+from k2ctl.checks.doctor.stack import lake_checks
 from k2ctl.checks.verify.verification import verify
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer

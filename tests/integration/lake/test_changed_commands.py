@@ -23,7 +23,7 @@ from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from pyiceberg.transforms import IdentityTransform
 
-from k2ctl.checks.doctor.lake import lake_checks
+from k2ctl.checks.doctor.stack import lake_checks
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from k2ctl.checks.bench.figures import BASELINE, Figure, against, measured, repeated
-from k2ctl.checks.bench.machine import Machine, this_machine
-from k2ctl.checks.bench.results import Results, compare, read, regressions, save
+from k2ctl.checks.bench.results import Machine, Results, compare, read, regressions, save, this_machine
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.views.bench import HEADINGS, figures_markdown, machine_line
 

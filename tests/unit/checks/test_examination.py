@@ -3,7 +3,7 @@
 import pytest
 
 from k2ctl.checks.doctor import stack
-from k2ctl.checks.doctor.lake import judge
+from k2ctl.checks.doctor.stack import judge
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.endpoints import Endpoints
 from k2ctl.lake.maintenance.status import Balance

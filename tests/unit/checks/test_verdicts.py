@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from k2ctl.checks.validate.load import best_second
+from k2ctl.checks.validate.figures import TESTS, measure_tests
+from k2ctl.checks.validate.pressure import best_second
 from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target, TargetVerdict
 from k2ctl.checks.validate.validation import STEPS, Validation, chosen, failed, validate
-from k2ctl.checks.validate.whole import TESTS, measure_tests
 from k2ctl.errors import BrokerError, ExitCode, UsageError
 from k2ctl.load.report import LoadSnapshot
 from k2ctl.profiles import load_profile

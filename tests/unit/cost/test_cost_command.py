@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from k2ctl.cli import main
-from k2ctl.profiles import measured
+from k2ctl.cost import measured
 
 ROOT = Path(__file__).parent.parent.parent.parent
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from k2ctl.clock import ManualClock
+from k2ctl.cost import measured
 from k2ctl.cost.estimate import estimate
-from k2ctl.cost.measurement import with_measurements
+from k2ctl.cost.measured import Measured, with_measurements
 from k2ctl.cost.price_book import load_book
 from k2ctl.cost.scenarios import with_settings
 from k2ctl.errors import UsageError
-from k2ctl.profiles import load_profile, measured
-from k2ctl.profiles.measured import Measured
+from k2ctl.profiles import load_profile
 
 BOOK = load_book()
 

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from k2ctl.cost.documents import estimate_document, read_estimate
 from k2ctl.cost.estimate import estimate
-from k2ctl.cost.levers import total_with
 from k2ctl.cost.price_book import load_book
-from k2ctl.cost.scenarios import profile_for_rate, with_settings
+from k2ctl.cost.scenarios import profile_for_rate, total_with, with_settings
 from k2ctl.profiles import Profile, load_profile
 
 BOOK = load_book()

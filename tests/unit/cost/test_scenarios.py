@@ -2,13 +2,11 @@
 
 import pytest
 
-from k2ctl.cost.compare import by_month, compare, difference
-from k2ctl.cost.estimate import estimate
-from k2ctl.cost.levers import levers, sensitivity
+from k2ctl.cost.estimate import by_month, compare, difference, estimate
 from k2ctl.cost.policy import policy_cost, priority_shares
 from k2ctl.cost.price_book import load_book
 from k2ctl.cost.pricing import Pricing
-from k2ctl.cost.scenarios import LADDER, profile_for_rate, with_settings
+from k2ctl.cost.scenarios import LADDER, levers, profile_for_rate, sensitivity, with_settings
 from k2ctl.errors import UsageError
 from k2ctl.profiles import load_profile
 

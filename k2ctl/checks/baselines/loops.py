@@ -1,0 +1,95 @@
+"""Stripped loops: what Kafka's client, Parquet and DuckDB reach alone. Benchmarks are compared with them."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from k2ctl.domain.rows import Rows, symbol_order
+from k2ctl.domain.window import Window
+from k2ctl.endpoints import Endpoints
+from k2ctl.kafka.admin import Watermarks
+from k2ctl.kafka.clients import consumer_config, producer_config
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
+from k2ctl.lake.follower import TableFollower
+from k2ctl.query.history import History
+from k2ctl.query.seam import planned
+
+
+def bare_produce_s(endpoints: Endpoints, topic: str, values_by_partition: list[list[bytes]]) -> float:
+    """Seconds to hand ready-made values to `produce_batch`, in the fresh dicts it wants, until all are acknowledged."""
+    producer = Producer(producer_config(endpoints))
+    producer.list_topics(topic, timeout=10)
+    started_s = time.perf_counter()
+    for partition, values in enumerate(values_by_partition):
+        for at in range(0, len(values), 5000):
+            messages: list[Any] = [{"value": value} for value in values[at : at + 5000]]
+            while messages and producer.produce_batch(topic, messages, partition=partition) < len(messages):
+                messages = [{"value": m["value"]} for m in messages if "_error" in m]
+                producer.poll(0.05)
+            producer.poll(0)
+    producer.flush(60)
+    return time.perf_counter() - started_s
+
+
+def bare_consume_s(endpoints: Endpoints, topic: str, marks: dict[int, Watermarks], batch: int) -> tuple[float, int]:
+    """Seconds to `consume()` a topic and join the values of each batch, and the bytes joined."""
+    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-baseline"}))
+    left = sum(mark.high - mark.low for mark in marks.values())
+    started_s = time.perf_counter()
+    consumer.assign([TopicPartition(topic, partition, mark.low) for partition, mark in marks.items()])
+    size = 0
+    while left > 0:
+        messages = consumer.consume(min(batch, left), 1.0)
+        size += len(b"".join(map(Message.value, messages)))  # type: ignore[arg-type]
+        left -= len(messages)
+    seconds = time.perf_counter() - started_s
+    consumer.close()
+    return seconds, size
+
+
+def sorted_write_s(rows: Rows, rows_per_file: int, folder: Path) -> float:
+    """Seconds to sort rows and write them as Parquet files, with the table's own settings, and nothing else.
+
+    One file after the other, as commits do it: each is made of rows that came one after the other.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target, seconds = folder / "baseline.parquet", 0.0
+    for start in range(0, len(rows), rows_per_file):
+        part = rows.take(np.arange(start, min(len(rows), start + rows_per_file)))
+        started_s = time.perf_counter()
+        columns = part.take(symbol_order(part)).to_arrow()
+        pq.write_table(columns, target, row_group_size=ROW_GROUP_ROWS, **PARQUET_OPTIONS)
+        seconds += time.perf_counter() - started_s
+        target.unlink()
+    return seconds
+
+
+class BareScan:
+    """DuckDB over planned files: the same columns and rows as a query reads there, on a warm connection.
+
+    The files are those of the newest snapshot each time, for a query's are: consumers add files, and compaction
+    replaces them. Pinning, planning and the stream are left out. Not thread-safe.
+    """
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._lake = Lake.at(endpoints)
+        self._table = TableFollower(self._lake)
+        self._history = History(self._lake)
+
+    def seconds(self, symbols: Sequence[str], window: Window, limit: int) -> float:
+        """How long the newest `limit` rows take."""
+        plan = planned(self._table.pin(), symbols, window)
+        started_s = time.perf_counter()
+        self._history.newest(plan, symbols, window, limit)
+        return time.perf_counter() - started_s
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._history.close()
+        self._lake.close()
