@@ -1,6 +1,7 @@
 """How a command ends: the only place where an error becomes a line, a hint and an exit code."""
 
 import codecs
+import errno
 import os
 import sys
 import traceback
@@ -72,6 +73,8 @@ def _reported(error: Exception, program: str) -> int:
     if isinstance(error, OSError):
         _drop_output()
         # A full disk, a folder that is not there, a file that may not be written.
+        if error.errno == errno.EBADF and not error.filename:
+            return _report("stdout is closed, so nothing could be written.", "Leave it open: > FILE", ExitCode.FAILED)
         where = f"{error.filename}: " if error.filename else ""
         return _report(f"{where}{error.strerror or error}.", _WHERE, ExitCode.FAILED)
     shown = getattr(error, "format_message", None)
@@ -127,8 +130,9 @@ def accept_any_text() -> None:
     codecs.register_error(_SIGNS_HANDLER, _spelled)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+        if stream is None:  # closed by whoever started us: messages go nowhere, data that cannot be written is an error
+            nowhere = os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_WRONLY)
+            setattr(sys, name, open(nowhere, "w"))  # noqa: PTH123, SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=_SIGNS_HANDLER)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from k2ctl.api.problems import MEDIA_TYPE, TITLES
+from k2ctl.api.settings import Limits
 
 HEAD_BYTES: Final = 65_536
 """What is read of a request that is not whole; the guard has closer limits for its parts."""
@@ -87,11 +88,12 @@ class Waiting:
 class Connection(H11Protocol):
     """uvicorn's connection, which must bring each request in time, however slowly its bytes come."""
 
-    def __init__(self, *, waiting: Waiting, request_s: float, **uvicorns: Any) -> None:
+    def __init__(self, *, waiting: Waiting, limits: Limits, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self.address = ""
         self._waiting = waiting
-        self._request_s = request_s
+        self._limits = limits
+        self._taken_bytes = 0  # since it began to wait
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -100,6 +102,7 @@ class Connection(H11Protocol):
         self._look()
 
     def data_received(self, data: bytes) -> None:
+        self._taken_bytes += len(data)
         super().data_received(data)
         self._look()
 
@@ -117,7 +120,9 @@ class Connection(H11Protocol):
             self.transport.abort()  # an answer is on its way, into which nothing else can be written
             return
         received, _ = self.conn.trailing_data
-        if len(received) <= HEAD_BYTES:
+        if not received and self._taken_bytes > self._limits.header_bytes:  # it has an end, and is not looked at
+            self._end_with("headers-too-long", "The headers are too long.")
+        elif len(received) <= HEAD_BYTES:
             self._end_with("not-http", msg)
         elif b"\n" in received:
             self._end_with("headers-too-long", "The headers are too long.")
@@ -130,7 +135,7 @@ class Connection(H11Protocol):
         if busy:
             self._end_waiting()
         elif self._timer is None:
-            self._timer = self.loop.call_later(self._request_s, self._too_slow)
+            self._timer, self._taken_bytes = self.loop.call_later(self._limits.request_s, self._too_slow), 0
             self._waiting.enter(self)
 
     def _end_waiting(self) -> None:
@@ -143,7 +148,7 @@ class Connection(H11Protocol):
         if self.transport.is_closing():
             return
         if self.conn.trailing_data[0]:
-            self._end_with("too-slow", f"The request was not whole within {self._request_s:g} seconds.")
+            self._end_with("too-slow", f"The request was not whole within {self._limits.request_s:g} seconds.")
         else:
             self.transport.close()
 

@@ -25,6 +25,7 @@ HEALTH: Final = frozenset({"/healthz", "/readyz"})
 """Always has a place: it is answered at once, and its connection is closed then."""
 
 EVENTS: Final = "/v1/events"
+_PUNCTUATION: Final = len(": \r\n")
 _CORRELATION_TEXT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FIXED: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -75,13 +76,16 @@ class Guard:
         """The problem that a request is stopped with before anything looks at it."""
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._settings.limits.url_bytes:
             return problem("uri-too-long", "The URL is too long.", correlation)
+        if (
+            sum(len(name) + len(value) + _PUNCTUATION for name, value in headers.raw)
+            > self._settings.limits.header_bytes
+        ):
+            return problem("headers-too-long", "The headers are too long.", correlation)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._settings.knows_host(hosts[0]):
             return problem("unknown-host", "The Host header does not name this service.", correlation)
         if scope["method"] not in {"GET", "HEAD"}:
             return problem("method-not-allowed", "Only GET and HEAD.", correlation, {"Allow": "GET, HEAD"})
-        if sum(len(name) + len(value) for name, value in headers.raw) > self._settings.limits.header_bytes:
-            return problem("headers-too-long", "The headers are too long.", correlation)
         length = headers.get("content-length", "0")
         if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > self._settings.limits.body_bytes:
             return problem("too-large", "A request needs no body.", correlation)

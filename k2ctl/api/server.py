@@ -59,7 +59,7 @@ def listen(settings: Settings) -> Iterator[sockets.socket]:
 def server(engine: WarmEngine, settings: Settings) -> uvicorn.Server:
     """A server, not started; its access log is off, for a URL may be long and the metrics count."""
     limits = settings.limits
-    http: Any = partial(Connection, waiting=Waiting(limits.waiting), request_s=limits.request_s)
+    http: Any = partial(Connection, waiting=Waiting(limits.waiting), limits=limits)
     return uvicorn.Server(
         uvicorn.Config(
             application(engine, settings),

@@ -22,7 +22,7 @@ from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, first_line
-from k2ctl.lake.database import DatabaseCatalog, is_damaged, is_gone, known_uuids, make_tables, rows_of
+from k2ctl.lake.database import DatabaseCatalog, is_damaged, is_folder, is_gone, known_uuids, make_tables, rows_of
 from k2ctl.lake.opened import check_readable, damaged
 from k2ctl.lake.place import is_strange, last_commit, metadata_files, strangers
 from k2ctl.lake.storage import IO_CLASS
@@ -212,6 +212,11 @@ class Lake:
             return UnknownTable(
                 f"The file of the catalog {uri} is damaged: {said}",
                 "Put back a copy of it. Or move it away, with its -wal and -shm, then: k2ctl lake register",
+            )
+        if is_folder(self.catalog_uri):
+            return UnknownTable(
+                f"A folder is at the place of the catalog {uri}, which is a file.",
+                "Put back a copy of the file. Or move the folder away, then: k2ctl lake register",
             )
         return LakeUnanswered(f"The catalog {uri} does not answer: {said}", "See: k2ctl stack status")
 

@@ -91,6 +91,12 @@ def is_gone(catalog_uri: str) -> bool:
     return file is not None and not file.exists()
 
 
+def is_folder(catalog_uri: str) -> bool:
+    """Whether a folder is where the file of a catalog should be."""
+    file = _file_of(make_url(catalog_uri))
+    return file is not None and file.is_dir()
+
+
 def is_damaged(error: Exception) -> bool:
     """Whether SQLite says that a catalog's file is none of its own, which stays so however often it is asked."""
     return isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError

@@ -11,7 +11,6 @@ import duckdb
 import pyarrow as pa
 
 from k2ctl.domain.reference import reference_schema
-from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.window import WHOLE_HISTORY
 from k2ctl.errors import K2Error, LakeError, RolledBack, TooLarge, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
@@ -159,13 +158,11 @@ class LockedTables:
             history.close()
         self.fresh_rows = len(fresh)
         self._connection = open_duckdb(lake)
-        self._connection.register("tail", fresh)
         self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
         self._connection.register("gaps", gaps(fresh) if gaps else GAPS_SCHEMA.empty_table())
-        self._connection.register("no_reference", reference_schema().empty_table())
         self._lock([*plan.paths, *references.paths], limits)
-        self._view("trades", "tail", arrow_schema().names, plan.paths, columns)
-        self._view("reference", "no_reference", reference_schema().names, references.paths, references.columns)
+        self._view("trades", fresh, plan.paths, columns)
+        self._view("reference", reference_schema().empty_table(), references.paths, references.columns)
 
     def _lock(self, files: list[str], limits: SqlLimits) -> None:
         """Files are allowed by their full names; then everything else is closed, the lock itself last."""
@@ -183,19 +180,21 @@ class LockedTables:
         for name, value in settings.items():
             self._connection.execute(f"SET {name} = {_literal(value)}")
 
-    def _view(self, name: str, given: str, ours: list[str], files: list[str], columns: Columns) -> None:
-        """A view over registered rows and data files, whose names no query can bind.
+    def _view(self, name: str, rows: pa.Table, files: list[str], columns: Columns) -> None:
+        """A view over rows and data files, which have no name of their own that a query could bind.
 
-        ours: the columns of the registered rows; those that others have added are null in them.
+        Columns that others have added to the files are null in the rows.
         """
-        added = [column for column in columns.every if column.name not in ours]
+        ours = [quoted(name) for name in rows.schema.names]
+        added = [column for column in columns.every if column.name not in rows.schema.names]
         nulls = [f"CAST(NULL AS {column.type}) AS {quoted(column.name)}" for column in added]
-        source = f"SELECT {', '.join([*ours, *nulls])} FROM {given}"  # noqa: S608
-        if files:
-            names = [*ours, *(quoted(column.name) for column in added)]
-            source += f" UNION ALL SELECT {', '.join(names)} FROM {columns.source(_literal(files))}"  # noqa: S608
+        view = self._connection.from_arrow(rows).project(", ".join([*ours, *nulls]))
         try:
-            self._connection.execute(f"CREATE VIEW {name} AS {source}")
+            if files:
+                names = ", ".join([*ours, *(quoted(column.name) for column in added)])
+                source = columns.source(_literal(files))
+                view = view.union(self._connection.sql(f"SELECT {names} FROM {source}"))  # noqa: S608
+            view.create_view(name)
         except duckdb.PermissionException as error:
             raise LakeError(f"A data file of the table cannot be read: {gone(error)} is gone", ASK_AGAIN) from error
 

@@ -74,3 +74,11 @@ def test_an_error_that_nobody_reads_has_its_exit_code(home: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "k2ctl", "nonsense"], stderr=writing, stdout=writing, check=False)
     os.close(writing)
     assert done.returncode in {2, 141}
+
+
+@pytest.mark.parametrize("arguments", [["cost"], ["cost", "--json"], ["cost", "--csv"], ["--help"], ["--version"]])
+def test_data_for_a_closed_stdout_is_an_error(home: Path, arguments: list[str]) -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", sys.executable, "-m", "k2ctl", *arguments], capture_output=True, check=False
+    )
+    assert (done.returncode, b"stdout is closed" in done.stderr, b"Traceback" in done.stderr) == (1, True, False)

@@ -205,6 +205,10 @@ def test_never_more_streams_than_the_limit_follow_however_they_race(serve: Calla
         ("/healthz", "X: " + "x" * 40_000, b"431"),
         ("/healthz", "\r\n".join(f"X{number}: y" for number in range(8_000)), b"431"),
         ("/healthz", "X: " + "x" * 16_000, b"200"),
+        ("/healthz", "\r\n".join(["a: b"] * 6_000), b"431"),
+        ("/healthz", "Transfer-Encoding: " + "x" * 40_000, b"431"),
+        ("/healthz", "Content-Length: " + "1" * 40_000, b"431"),
+        ("/healthz", "Content-Length: x", b"400"),
     ],
 )
 @pytest.mark.parametrize("piece", [1 << 20, 1_000], ids=["at once", "in pieces"])

@@ -352,3 +352,21 @@ def test_a_metadata_file_that_another_writer_has_half_written_stops_nobody(endpo
     append(endpoints, 100)
     with Lake.at(endpoints) as lake:
         assert lake.table().scan().count() == 200
+
+
+def test_a_folder_at_the_place_of_the_catalog_is_named_and_the_way_on_works(
+    endpoints: Endpoints, capfd: pytest.CaptureFixture[str]
+) -> None:
+    append(endpoints, 0)
+    file = catalog_file(endpoints)
+    for part in file.parent.glob(f"{file.name}*"):
+        part.unlink()
+    file.mkdir()
+    assert main(["lake", "status"]) == ExitCode.FAILED
+    assert main(["lake", "register", "--yes"]) == ExitCode.FAILED
+    said = capfd.readouterr().err
+    assert said.count("A folder is at the place of the catalog") == 2
+    assert said.count("move the folder away, then: k2ctl lake register") == 2
+    file.rename(file.with_name("away"))
+    assert main(["lake", "register", "--yes"]) == ExitCode.OK
+    assert main(["lake", "status"]) == ExitCode.OK

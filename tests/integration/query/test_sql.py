@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,10 +27,10 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import store_references
 from k2ctl.lake.writer import TableWriter
-from k2ctl.query.formats import write_csv
+from k2ctl.query.formats import WRITERS, write_csv
 from k2ctl.query.seam import AsOf
 from k2ctl.query.session import Session
-from k2ctl.query.sql import SqlError, SqlLimits, sql
+from k2ctl.query.sql import VIEWS, SqlError, SqlLimits, sql
 from k2ctl.query.stream import KafkaStream
 from tests.made_trades import BASE_US, make_rows, make_trades, produce_trades
 
@@ -294,3 +296,24 @@ def test_the_command_line(
     assert (code, "20 rows" in err, "as it was then" in err) == (ExitCode.OK, True, True)
     assert run("recent", "BHP", "--as-of", "2001-01-01")[0] == ExitCode.FAILED
     assert run("ohlcv", "BHP", "--bar", "0.0001")[0] == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SHOW TABLES",
+        "SELECT table_name AS name FROM information_schema.tables",
+        "SELECT view_name AS name FROM duckdb_views() WHERE NOT internal",
+    ],
+)
+def test_the_views_of_a_query_are_the_ones_that_are_documented(session: Session, text: str) -> None:
+    with sql(session, text) as found:
+        assert sorted(found.rows.read_all().column("name").to_pylist()) == sorted(VIEWS)
+
+
+def test_rows_to_a_closed_stdout_are_an_error(session: Session, endpoints: Endpoints) -> None:
+    save_endpoints(endpoints)
+    for form in WRITERS:
+        command = [sys.executable, "-m", "k2ctl", "query", "sql", "SELECT 1 AS one", "--format", form]
+        done = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, check=False)
+        assert (done.returncode, b"stdout is closed" in done.stderr) == (ExitCode.FAILED, True), done.stderr
