@@ -68,7 +68,7 @@ def test_a_state_directory_that_others_can_read_is_a_note(home: Path) -> None:
     assert found["state directory"]["help"] == f"chmod 700 {home}"
 
 
-def test_a_service_that_died_is_named_with_the_command_that_starts_it_anew() -> None:
+def test_a_service_that_died_is_named_with_the_command_that_starts_it_again() -> None:
     run("stack", "up")
     os.kill(kafka_pid(), signal.SIGKILL)
     code, found = doctor()
@@ -78,7 +78,7 @@ def test_a_service_that_died_is_named_with_the_command_that_starts_it_anew() -> 
     assert "✗ service kafka" in run("doctor").stdout
 
 
-def test_endpoints_that_cannot_be_read_are_told(home: Path) -> None:
+def test_endpoints_that_cannot_be_read_are_reported(home: Path) -> None:
     (home / "endpoints.json").write_text("{")
     code, found = doctor()
     assert (code, found["endpoints"]["state"]) == (3, "wrong")

@@ -63,7 +63,7 @@ def acknowledged() -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_load_whose_whole_group_gets_a_signal_tells_what_it_sent_and_is_verified(number: int) -> None:
+def test_a_load_whose_whole_group_gets_a_signal_reports_what_it_sent_and_is_verified(number: int) -> None:
     load = started_load()
     os.killpg(load.pid, number)
     said, complaints = load.communicate(timeout=60)
@@ -126,7 +126,7 @@ def test_who_presses_ctrl_c_again_does_not_wait_for_a_kafka_that_hangs_and_gets_
     assert summary_of(said)["trades_acknowledged"] == pytest.approx(acknowledged(), abs=8000)
 
 
-def test_a_load_whose_worker_is_killed_tells_what_is_known_and_the_log_of_the_other_is_whole() -> None:
+def test_a_load_whose_worker_is_killed_reports_what_is_known_and_the_log_of_the_other_is_whole() -> None:
     load = started_load()
     workers_of(load)[0].kill()
     said, complaints = load.communicate(timeout=60)
@@ -140,7 +140,7 @@ def test_a_load_whose_worker_is_killed_tells_what_is_known_and_the_log_of_the_ot
     assert run("verify").returncode == 0
 
 
-def test_a_load_that_cannot_write_down_what_it_sent_tells_so_and_what_it_sent() -> None:
+def test_a_load_that_cannot_write_down_what_it_sent_says_so_and_what_it_sent() -> None:
     limited = subprocess.run(
         ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *LOAD], capture_output=True, text=True, check=False, timeout=90
     )

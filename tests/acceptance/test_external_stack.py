@@ -113,7 +113,7 @@ def succeed(*arguments: str) -> str:
     return done.stdout
 
 
-def assert_one_gone_is_told(others: Others) -> None:
+def assert_one_gone_is_reported(others: Others) -> None:
     others.redis.pause()
     others.store.stop()
     code, found = health()
@@ -162,7 +162,7 @@ def test_the_platform_of_others_is_used_and_left_as_it_is(others: Others, home: 
     assert "NORMAL  lag" in succeed("stack", "logs", "consumer-1")
     assert json.loads(succeed("state", "stats", "--json"))["store"] == "redis"
     succeed("doctor", "--engine", "external")
-    assert_one_gone_is_told(others)
+    assert_one_gone_is_reported(others)
 
     reported = run("stack", "logs", "kafka")
     assert (reported.returncode, others.kafka.address in reported.stderr) == (2, True)

@@ -48,7 +48,7 @@ def consumers() -> dict[str, fleet.Member]:
     return {member.name: member for member in fleet.look(endpoints, 0.6)}
 
 
-def share_of(name: str) -> int:
+def assigned_to(name: str) -> int:
     return len(consumers()[name].partitions)
 
 
@@ -93,12 +93,12 @@ def test_a_stack_is_used_loses_a_consumer_and_keeps_every_trade_once(client: Any
     assert {member["name"] for member in started} == BOTH
     load = subprocess.Popen([sys.executable, "-m", "k2ctl", *LOAD], stdout=subprocess.PIPE, text=True)
     try:
-        until(lambda: all(share_of(name) == 6 for name in BOTH), why=consumers)
+        until(lambda: all(assigned_to(name) == 6 for name in BOTH), why=consumers)
         until(lambda: up_of("k2-consumer") == ["1", "1"])
         assert {found["value"][1] for found in asked("k2_degradation_level")} == {"0"}
 
         client.containers.get(started[0]["container"]).kill()
-        until(lambda: share_of("consumer-2") == 12, 30, consumers)
+        until(lambda: assigned_to("consumer-2") == 12, 30, consumers)
         reported = run("consume", "status", "--json")
         assert (reported.returncode, json.loads(reported.stdout)[0]["state"]) == (3, "exited")
         status = json.loads(succeed("watch", "--once", "--json"))
@@ -109,7 +109,7 @@ def test_a_stack_is_used_loses_a_consumer_and_keeps_every_trade_once(client: Any
         assert "complete" in answer.stderr, answer.stderr
 
         succeed("consume", "scale", "2")
-        until(lambda: all(share_of(name) == 6 for name in BOTH), why=consumers)
+        until(lambda: all(assigned_to(name) == 6 for name in BOTH), why=consumers)
         assert "NORMAL  lag" in succeed("stack", "logs", "consumer-2")
         loaded = json.loads(load.communicate(timeout=90)[0].splitlines()[-1])
     finally:

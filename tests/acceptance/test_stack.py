@@ -63,11 +63,11 @@ def test_status_is_healthy_and_then_gone() -> None:
     assert (dead.returncode, "exited" in dead.stdout) == (3, True)
 
 
-def test_a_stack_that_died_is_cleared_away_and_started_anew() -> None:
+def test_a_stack_that_died_is_cleared_away_and_started_again() -> None:
     run("stack", "up")
     os.kill(kafka().pid, signal.SIGKILL)
-    anew = run("stack", "up")
-    assert (anew.returncode, "had died" in anew.stdout) == (0, True)
+    again = run("stack", "up")
+    assert (again.returncode, "had died" in again.stdout) == (0, True)
     assert run("stack", "status").returncode == 0
 
 
@@ -85,7 +85,7 @@ def test_a_process_with_the_same_number_is_not_ours(home: Path) -> None:
     assert not is_alive(ours)
 
 
-def test_a_damaged_state_file_is_told_and_repaired(home: Path) -> None:
+def test_a_damaged_state_file_is_reported_and_repaired(home: Path) -> None:
     (home / "endpoints.json").write_text("{half")
     reported = run("watch", "--once")
     assert (reported.returncode, "k2ctl stack down" in reported.stderr) == (3, True)

@@ -22,14 +22,14 @@ def test_a_recorded_run_is_watched_again_without_a_stack_and_exported_as_a_pictu
     assert named <= set(ticks[0])
 
 
-def test_what_cannot_be_replayed_or_exported_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_replayed_or_exported_is_reported(tmp_path: Path) -> None:
     missing = run("watch", "--replay", str(tmp_path / "none"))
     assert (missing.returncode, "--record" in missing.stderr) == (2, True)
     odd = run("watch", "--replay", str(tmp_path / "none"), "--export", "screen.jpeg")
     assert (odd.returncode, ".svg" in odd.stderr) == (2, True)
 
 
-def test_backfill_with_nothing_owed_says_so() -> None:
+def test_backfill_with_nothing_outstanding_says_so() -> None:
     assert run("stack", "up").returncode == 0
     try:
         early = run("backfill", "--dry-run")

@@ -309,7 +309,7 @@ def test_a_probe_waits_for_nothing_but_kafka(stack: Endpoints) -> None:
     assert min(seconds() for _ in range(5)) < 0.4
 
 
-def test_a_kafka_that_is_not_there_is_told_in_time() -> None:
+def test_a_kafka_that_is_not_there_is_reported_in_time() -> None:
     nowhere = Endpoints("embedded", "127.0.0.1:1", "sqlite://", "")
     started_s = time.monotonic()
     with BrokerAdmin(nowhere) as admin, pytest.raises(BrokerError, match="Kafka request failed") as caught:

@@ -57,11 +57,13 @@ def lake(open_lake: Opener) -> Lake:
     return open_lake()
 
 
-def commit(writer: TableWriter, start: int, count: int = 50, partition: int = 0, lane_start: int | None = None) -> Any:
-    """Made trades from `start` on, as rows of a lane that begins where they do."""
+def commit(
+    writer: TableWriter, start: int, count: int = 50, partition: int = 0, partition_start: int | None = None
+) -> Any:
+    """Made trades from `start` on, as rows of a partition that begins where they do."""
     rows = make_rows(make_trades(count, start + partition * 1_000_000), start)
     rows.partition[:] = partition
-    begin = start if lane_start is None else lane_start
+    begin = start if partition_start is None else partition_start
     advance = OffsetDelta(begin, start + count, Counts(seen=count, stored=count))
     return writer.commit([rows], {TopicPartition("t", "e", partition): advance})
 
@@ -109,7 +111,7 @@ def test_a_writer_that_was_overtaken_stores_nothing_twice(open_lake: Opener) -> 
     zombie = TableWriter(open_lake(), CLOCK)
     commit(zombie, 0)
     commit(TableWriter(open_lake(), CLOCK), 50)
-    assert commit(zombie, 60, 90, lane_start=50).fenced == (TopicPartition("t", "e", 0),)
+    assert commit(zombie, 60, 90, partition_start=50).fenced == (TopicPartition("t", "e", 0),)
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(100)]
 
 
@@ -131,17 +133,17 @@ def test_of_a_commit_that_is_partly_overtaken_the_rest_is_stored_unless_it_is_to
 
 def test_rows_of_an_epoch_that_was_retired_meanwhile_are_dropped(open_lake: Opener) -> None:
     """A zombie on a Kafka that is gone; what it backfills of a still older one is its own to give."""
-    zombie, lane, older = (
+    zombie, partition, older = (
         TableWriter(open_lake(), CLOCK),
         TopicPartition("t", "e", 0),
         TopicPartition("t", "older", RETIRED_PARTITION),
     )
-    known = commit(zombie, 0).checkpoints.by_partition[lane].commit_id
+    known = commit(zombie, 0).checkpoints.by_partition[partition].commit_id
     other = TableWriter(open_lake(), CLOCK)
     other.retire("t", "older", 7)
     other.retire("t", "e", 50)
-    late = {lane: OffsetDelta(50, 100, Counts(seen=50, stored=50), base=known), older: OffsetDelta(0, 0, Counts())}
-    assert zombie.commit([make_rows(make_trades(50, 50), 50)], late).fenced == (lane,)
+    late = {partition: OffsetDelta(50, 100, Counts(seen=50, stored=50), base=known), older: OffsetDelta(0, 0, Counts())}
+    assert zombie.commit([make_rows(make_trades(50, 50), 50)], late).fenced == (partition,)
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(50)]
     assert checkpoints_of(open_lake().table()).total() == Counts(seen=107, stored=50, lost=57)
 
@@ -159,9 +161,9 @@ def test_writers_at_once_lose_no_row_and_double_none(open_lake: Opener) -> None:
     assert offsets_of(open_lake()) == [(partition, offset) for partition in range(3) for offset in range(250)]
 
 
-@pytest.mark.parametrize("landed", [True, False], ids=["after the swap", "before the swap"])
+@pytest.mark.parametrize("committed", [True, False], ids=["after the swap", "before the swap"])
 def test_a_commit_whose_answer_is_lost_is_stored_once(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch, landed: bool
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     writer = TableWriter(lake, CLOCK)
     real, lost = lake.catalog.commit_table, []
@@ -170,7 +172,7 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(
         if lost:
             return real(*arguments)
         lost.append(True)
-        if landed:
+        if committed:
             real(*arguments)
         raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
 
@@ -181,9 +183,9 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(
     assert offsets_of(lake) == [(0, offset) for offset in range(50)]
 
 
-@pytest.mark.parametrize("landed", [True, False], ids=["after the swap", "before the swap"])
+@pytest.mark.parametrize("committed", [True, False], ids=["after the swap", "before the swap"])
 def test_an_epoch_is_retired_once_when_the_catalog_stumbles(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch, landed: bool
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     writer = TableWriter(lake, CLOCK)
     commit(writer, 0)
@@ -197,7 +199,7 @@ def test_an_epoch_is_retired_once_when_the_catalog_stumbles(
 
     def swap(*arguments: Any) -> Any:
         monkeypatch.setattr(lake.catalog, "commit_table", real_commit)
-        if landed:
+        if committed:
             real_commit(*arguments)
         return stumble()
 

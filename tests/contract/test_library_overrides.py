@@ -140,7 +140,7 @@ def test_a_file_io_still_opens_its_file_systems_in_two_methods() -> None:
     assert opened == ["local", "s3 bucket"]
 
 
-def test_an_object_store_of_pyarrow_still_tells_its_options_only_by_being_reduced() -> None:
+def test_an_object_store_of_pyarrow_still_shows_its_options_only_by_being_reduced() -> None:
     store = PyArrowFileIO(S3).fs_by_scheme("s3", "bucket")
     assert isinstance(store, S3FileSystem)
     options = with_delayed_open(store).__reduce__()[1][0]

@@ -160,7 +160,7 @@ def test_a_key_that_another_program_wrote_counts_as_empty_and_is_replaced_as_a_w
         assert any(key in note for note in store.damaged)
 
 
-def test_a_key_that_names_no_partition_is_told_and_left(redis_server: RedisServer, platform: str, key: str) -> None:
+def test_a_key_that_names_no_partition_is_reported_and_left(redis_server: RedisServer, platform: str, key: str) -> None:
     with closing(open_store(redis_server.url, platform, "market.equities.trades.x")) as store:
         with redis_server.client() as client:
             client.set(f"{key}x", "1")

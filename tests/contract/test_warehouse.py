@@ -72,7 +72,7 @@ def folder(lake: Lake) -> SideFolder:
 
 
 def fill(lake: Lake, commits: int, each: int = 50) -> None:
-    """Made trades, so many to a commit, in one lane; of the snapshots the last three stay."""
+    """Made trades, so many to a commit, in one partition; of the snapshots the last three stay."""
     writer = TableWriter(lake, CLOCK, SnapshotRetention(3, 0, 0))
     for start in range(0, commits * each, each):
         advance = OffsetDelta(start, start + each, Counts(seen=each, stored=each))
@@ -142,9 +142,9 @@ def test_the_ledgers_file_stays_until_the_table_names_another(
     lake: Lake, open_lake: Callable[[], Lake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, count = ManualClock(), INLINE_ENTRIES + 1
-    writer, lane = TableWriter(lake, clock), TopicPartition("t", "e", 0)
+    writer, partition = TableWriter(lake, clock), TopicPartition("t", "e", 0)
     added = tuple(DeferredRange("t", "e", 0, 2 * n, 2 * n + 1, 8, "p", 2, 1, 0, 0) for n in range(count))
-    writer.commit([], {lane: OffsetDelta(0, 2 * count, Counts(seen=count, shed=count))}, LedgerChange(added))
+    writer.commit([], {partition: OffsetDelta(0, 2 * count, Counts(seen=count, shed=count))}, LedgerChange(added))
     named_by_a_reader = lake.table()
 
     def conflict(*_: object) -> None:
@@ -153,11 +153,11 @@ def test_the_ledgers_file_stays_until_the_table_names_another(
 
     clock.advance(LEDGER_FILE_STAYS_S + 1)
     monkeypatch.setattr(lake.catalog, "commit_table", conflict)
-    writer.commit([], {lane: OffsetDelta(2 * count, 2 * count + 1, Counts())})
+    writer.commit([], {partition: OffsetDelta(2 * count, 2 * count + 1, Counts())})
     assert checkpoints_of(open_lake().table()).ledger.entries == added
     assert ledger_of(named_by_a_reader).entries == added, "it may just have learned the name"
     clock.advance(LEDGER_FILE_STAYS_S + 1)
-    writer.commit([], {lane: OffsetDelta(2 * count + 1, 2 * count + 2, Counts())})
+    writer.commit([], {partition: OffsetDelta(2 * count + 1, 2 * count + 2, Counts())})
     assert len(SideFolder(lake.table()).names(LEDGER)) == 2, "the one in use, and the one before"
 
 
@@ -172,7 +172,7 @@ def test_dedup_state_is_found_by_its_index(lake: Lake, open_lake: Callable[[], L
     assert others.read(sets) == b"sets"
 
 
-def test_the_collector_takes_what_nothing_refers_to_once_it_is_old(lake: Lake, folder: SideFolder) -> None:
+def test_orphan_removal_takes_what_nothing_refers_to_once_it_is_old(lake: Lake, folder: SideFolder) -> None:
     fill(lake, 21)
     compact_now(lake, CLOCK, whole_hours)
     fill_after = checkpoints_of(lake.table()).total().stored
@@ -247,7 +247,7 @@ def altered(lake: Lake, path: str, place: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("place", [9, 5_000, -400, -30, -6])
-def test_an_altered_byte_of_a_data_file_is_told_by_every_reader(
+def test_an_altered_byte_of_a_data_file_is_reported_by_every_reader(
     lake: Lake, open_lake: Callable[[], Lake], place: int
 ) -> None:
     fill(lake, 2, 20_000)

@@ -28,7 +28,7 @@ SPAN = {"since": "2023-11-14T22:00:00Z", "until": "2023-11-15T00:00:00Z"}
 
 @dataclass
 class Service:
-    """A running service and what lies behind it."""
+    """A running service and what is behind it."""
 
     url: str
     engine: WarmEngine

@@ -21,7 +21,7 @@ _QUIET = (
 
 
 class Page:
-    """One tab. heard: the events of the protocol, in the order in which they came."""
+    """One tab. events: those of the protocol, in the order in which they came."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands = commands
@@ -29,7 +29,7 @@ class Page:
         self._buffer = b""
         self._number = 0
         self._tab = ""
-        self.heard: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._tab = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for room in ("Page", "Runtime", "Log", "Network"):
@@ -48,7 +48,7 @@ class Page:
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
-            self.heard.append(answer)
+            self.events.append(answer)
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:

@@ -34,11 +34,11 @@ def quickest_s(*commands: list[str]) -> list[float]:
 
 
 def processes_under(home: Path) -> list[str]:
-    """Command lines of the processes whose state directory is `home`, or lies in it."""
+    """Command lines of the processes whose state directory is `home` or a folder in it."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            lies = process.environ().get("K2CTL_HOME", "").startswith(str(home))
-            if lies and process.status() != psutil.STATUS_ZOMBIE:
+            within = process.environ().get("K2CTL_HOME", "").startswith(str(home))
+            if within and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()))
     return found

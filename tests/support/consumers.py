@@ -234,7 +234,7 @@ def run_until(
     return said, time.monotonic() - stopped_s
 
 
-def settled(status: ConsumerStatus) -> bool:
+def all_stored(status: ConsumerStatus) -> bool:
     """Everything has been read, stored and backfilled."""
     return (
         status.level == "NORMAL" and status.lag_committed_trades == 0 and not status.outstanding and not status.pending

@@ -15,7 +15,7 @@ os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})
 """
-"""The interpreter may lie where that user cannot go, so it becomes the user when it has started."""
+"""The interpreter may be where that user cannot go, so it becomes the user when it has started."""
 
 
 def as_nobody(code: str, *arguments: object) -> str:

@@ -42,7 +42,7 @@ def only(endpoints: Endpoints) -> Verified:
 
 
 def rewrite(endpoints: Endpoints, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Change the rows of the table, as another program does that writes them anew."""
+    """Change the rows of the table, as another program does that writes them again."""
     with Lake.at(endpoints) as lake:
         table = lake.table()
         old = [file.file for file in live_files(table)]

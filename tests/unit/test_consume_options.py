@@ -1,4 +1,4 @@
-"""`k2ctl consume --detach` tells the consumers in the background what it was told itself."""
+"""`k2ctl consume --detach` passes its options to the consumers in the background."""
 
 import pytest
 

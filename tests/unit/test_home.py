@@ -86,7 +86,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_a_damaged_file_of_endpoints_is_told_in_one_line_with_what_repairs_it(home: Path, kind: str) -> None:
+def test_a_damaged_file_of_endpoints_is_reported_in_one_line_with_what_repairs_it(home: Path, kind: str) -> None:
     wrong = WRONG[kind]
     (home / "endpoints.json").write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
     with pytest.raises(StackError, match=r"endpoints\.json cannot be read: ") as raised:
@@ -96,7 +96,7 @@ def test_a_damaged_file_of_endpoints_is_told_in_one_line_with_what_repairs_it(ho
     assert "stack up" in raised.value.hint
 
 
-def test_a_folder_in_the_place_of_the_endpoints_is_told(home: Path) -> None:
+def test_a_folder_in_the_place_of_the_endpoints_is_reported(home: Path) -> None:
     (home / "endpoints.json").mkdir()
     with pytest.raises(StackError, match="cannot be read"):
         load_endpoints()

@@ -40,7 +40,7 @@ def test_names_follow_prometheus_conventions() -> None:
         assert info.meaning.endswith(".")
 
 
-def test_the_exporter_serves_what_it_was_told_and_leaves_out_what_is_unknown() -> None:
+def test_the_exporter_serves_what_it_was_given_and_leaves_out_what_is_unknown() -> None:
     exporter = Exporter(port := 19464)
     try:
         exporter.update(STATUS)

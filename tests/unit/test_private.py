@@ -55,7 +55,7 @@ def test_what_is_made_is_closed_to_others_under_any_umask(tmp_path: Path, monkey
     assert mode(tmp_path / "secret") == 0o600
 
 
-def test_a_socket_lies_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_is_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     with TemporaryDirectory(prefix="k2-") as home:
         monkeypatch.setenv("K2CTL_HOME", home)
         assert Home.of_user().socket("k.sock") == Path(home) / "k.sock"

@@ -60,7 +60,7 @@ class Busy:
                     with contextlib.suppress(LakeError):  # a consumer holds the lease, or was quicker
                         self.compacted += len(compact_now(lake, SystemClock(), whole_hours))
 
-    def share_out_anew(self, asked: int, of: int) -> None:
+    def reassign(self, asked: int, of: int) -> None:
         """The second consumer leaves when a third of the questions were asked, and comes back at two thirds."""
         if asked == of // 3:
             self.members.pop().leave()
@@ -99,7 +99,7 @@ def ask_many(platform: Busy, engine: WarmEngine, count: int) -> int:
     while platform.acknowledged < 2000:
         platform.stop.wait(0.05)
     for number in range(count):
-        platform.share_out_anew(number, count)
+        platform.reassign(number, count)
         known = platform.acknowledged
         code, first = rng.randrange(20), rng.randrange(known - 20)
         window = rng.choice([WHOLE_HISTORY, Window(BASE_US + first * 1000)])

@@ -117,8 +117,8 @@ def test_a_connection_without_a_request_ends_in_time(serve: Callable[[Limits], S
 @pytest.mark.parametrize("end", ["Content-Length: 4000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"])
 def test_a_body_that_never_ends_holds_no_connection(serve: Callable[[Limits], Service], end: str) -> None:
     service = serve(Limits(request_s=0.5))
-    head = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n{end}".encode()
-    with connections(service, 2, head) as slow, trickle(slow, 0.1):
+    request = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n{end}".encode()
+    with connections(service, 2, request) as slow, trickle(slow, 0.1):
         assert all(b"200 " in answer_of(one)[:20] for one in slow)
 
 

@@ -14,13 +14,13 @@ CLOSED = "!document.querySelector('#door').hidden"
 
 def complaints(page: Page) -> list[str]:
     """Errors of scripts and of the content policy; a refused request, of which the browser writes too, is none."""
-    found = [str(event["params"]) for event in page.heard if event.get("method") == "Runtime.exceptionThrown"]
-    entries = [event["params"]["entry"] for event in page.heard if event.get("method") == "Log.entryAdded"]
+    found = [str(event["params"]) for event in page.events if event.get("method") == "Runtime.exceptionThrown"]
+    entries = [event["params"]["entry"] for event in page.events if event.get("method") == "Log.entryAdded"]
     return found + [entry["text"] for entry in entries if entry["source"] != "network"]
 
 
 def urls(page: Page) -> list[str]:
-    sent = [event["params"] for event in page.heard if event.get("method") == "Network.requestWillBeSent"]
+    sent = [event["params"] for event in page.events if event.get("method") == "Network.requestWillBeSent"]
     return [request["request"]["url"] for request in sent]
 
 

@@ -103,7 +103,7 @@ def test_answers_that_nobody_takes_hold_no_query_and_are_broken_off(
             connection.settimeout(20)
             connection.sendall(f"GET /v1/trades/recent?{query} HTTP/1.1\r\nHost: {at.netloc}\r\n\r\n".encode())
             assert connection.recv(12) == b"HTTP/1.1 200"
-            silent.append(connection)  # and takes no more; a whole answer is larger than what lies between them
+            silent.append(connection)  # and takes no more; a whole answer is larger than the buffers between them
         started_s = time.monotonic()
         assert running.client.get("/v1/trades/recent", params={**SPAN, "symbol": "S03"}).status_code == 200
         assert time.monotonic() - started_s < 1

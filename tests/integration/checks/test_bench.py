@@ -5,7 +5,7 @@ from k2ctl.checks.bench.suite import Bench
 from k2ctl.profiles import load_profile
 
 
-def test_the_naive_way_and_ours_take_the_same_backlog() -> None:
+def test_the_naive_consumer_and_ours_take_the_same_backlog() -> None:
     sizes = Sizes(naive=4_000, repeat=1, warm_ups=0)
     figures = Bench(load_profile("laptop"), "embedded", 1, lambda _: None, sizes).naive()
     assert len(figures) == 8

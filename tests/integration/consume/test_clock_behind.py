@@ -1,4 +1,4 @@
-"""A machine whose clock is behind: trades are judged by Kafka's time, and the clock is told of."""
+"""A machine whose clock is behind: trades are judged by Kafka's time, and the clock is reported."""
 
 import threading
 import time
@@ -108,7 +108,7 @@ def test_records_that_carry_old_times_do_not_hide_that_this_clock_is_behind(
     endpoints: Endpoints, profile: Profile, topic: str
 ) -> None:
     if endpoints.engine == "embedded":
-        pytest.skip("the embedded Kafka tells no time of its own")
+        pytest.skip("the embedded Kafka has no time of its own")
     trades = of_the_last_two_hours(50)
     trades["ingestion_timestamp"] = time.time_ns() // 1000
     produce(endpoints, topic, trades, ahead_us=-24 * HOUR_US)
@@ -117,7 +117,7 @@ def test_records_that_carry_old_times_do_not_hide_that_this_clock_is_behind(
     assert status.clock_behind_s == pytest.approx(3600, abs=30)
 
 
-def test_where_the_clocks_agree_nothing_is_told(endpoints: Endpoints, profile: Profile, topic: str) -> None:
+def test_where_the_clocks_agree_nothing_is_reported(endpoints: Endpoints, profile: Profile, topic: str) -> None:
     produce(endpoints, topic, of_the_last_two_hours(100))
     _, status = consume(endpoints, profile, SystemClock())
     assert status.clock_behind_s == 0
@@ -128,7 +128,7 @@ def test_a_producer_whose_clock_is_ahead_is_not_believed_against_the_brokers(
     endpoints: Endpoints, profile: Profile, topic: str
 ) -> None:
     if endpoints.engine == "embedded":
-        pytest.skip("the embedded Kafka tells no time of its own")
+        pytest.skip("the embedded Kafka has no time of its own")
     trades = make_trades(50)
     # Its producer's clock, by which Kafka's records are stamped too; Kafka takes none that is an hour ahead.
     trades["timestamp"] = time.time_ns() // 1000 + HOUR_US // 2
@@ -138,7 +138,7 @@ def test_a_producer_whose_clock_is_ahead_is_not_believed_against_the_brokers(
     assert status.clock_behind_s == 0
 
 
-def test_doctor_tells_of_records_that_are_later_than_this_clock(embedded_stack: Endpoints, exchange: str) -> None:
+def test_doctor_reports_records_that_are_later_than_this_clock(embedded_stack: Endpoints, exchange: str) -> None:
     trades = make_trades(1)
     trades["timestamp"] = time.time_ns() // 1000 + 600_000_000
     topic = trades_topic("equities", exchange)

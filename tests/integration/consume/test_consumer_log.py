@@ -11,7 +11,7 @@ from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
-from tests.support.consumers import backlog, market_of_its_own, one_platform, run_until, settled
+from tests.support.consumers import all_stored, backlog, market_of_its_own, one_platform, run_until
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_change_of_level_what_is_spilled_and_what_is_backfilled_are_logged(
     endpoints, profile = one_platform(embedded_stack, home, exchange)
     backlog(endpoints, profile, 40_000)
     run_until(endpoints, profile, lambda status: status.outstanding > 0)
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     said = [line.getMessage() for line in lines.records]
     assert any(text.startswith("level NORMAL → ") and "lag" in text for text in said)
     assert any(text.startswith("spilled ") for text in said)

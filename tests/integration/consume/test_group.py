@@ -99,7 +99,7 @@ class Group:
         self.signal(name, signal.SIGKILL)
         self.members.pop(name).join(10)
 
-    def shares(self) -> dict[str, set[int]]:
+    def assigned(self) -> dict[str, set[int]]:
         """Member → the partitions that it says it holds."""
         reported = self.telemetry.poll(0.05).consumers
         return {
@@ -112,18 +112,18 @@ class Group:
         """Wait until these members, and no others, hold all partitions, each once."""
 
         def shared() -> bool:
-            held = {name: parts for name, parts in self.shares().items() if parts}
+            held = {name: parts for name, parts in self.assigned().items() if parts}
             return set(held) == set(names) and sorted(p for parts in held.values() for p in parts) == [
                 *range(PARTITIONS)
             ]
 
-        until(shared, within_s, lambda: f"{names} should assignment all partitions: {self.shares()}")
+        until(shared, within_s, lambda: f"{names} should hold all partitions: {self.assigned()}")
 
     def offsets(self) -> dict[int, int]:
         """The table's next offset of each partition."""
         with Lake.at(self.endpoints) as lake:
             by_partition = checkpoints_of(lake.table()).by_partition
-        return {lane.partition: head.next_offset for lane, head in by_partition.items() if lane.topic == self.topic}
+        return {at.partition: each.next_offset for at, each in by_partition.items() if at.topic == self.topic}
 
     def until_all_move(self, within_s: float) -> float:
         """Wait until every partition has come further in the table; returns how long that took."""
@@ -131,7 +131,7 @@ class Group:
         until(lambda: all(self.offsets().get(p, 0) > before.get(p, 0) for p in range(PARTITIONS)), within_s)
         return time.monotonic() - started_s
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Feed no more, wait until everything is stored, end the members, and check the balance."""
         self._stop.set()
         self._feeder.join()
@@ -164,7 +164,7 @@ def test_members_join_leave_and_are_killed_under_load(group: Group) -> None:
     group.until_shared("one")
     group.start("two")
     group.until_shared("one", "two")
-    assert min(len(parts) for parts in group.shares().values()) == PARTITIONS // 2
+    assert min(len(parts) for parts in group.assigned().values()) == PARTITIONS // 2
     group.start("three")
     group.until_shared("one", "two", "three")
     group.until_all_move(30)
@@ -180,7 +180,7 @@ def test_members_join_leave_and_are_killed_under_load(group: Group) -> None:
     group.end("one")
     group.until_shared("two")
     group.until_all_move(30)
-    group.settle()
+    group.finish()
 
 
 def test_a_member_that_slept_past_its_session_stores_nothing_twice(group: Group) -> None:
@@ -189,18 +189,18 @@ def test_a_member_that_slept_past_its_session_stores_nothing_twice(group: Group)
     group.until_shared("awake", "asleep")
     group.until_all_move(30)
     group.signal("asleep", signal.SIGSTOP)
-    until(lambda: group.shares().get("awake") == {*range(PARTITIONS)}, 30, group.shares)
+    until(lambda: group.assigned().get("awake") == {*range(PARTITIONS)}, 30, group.assigned)
     group.until_all_move(30)
     group.signal("asleep", signal.SIGCONT)
     group.until_shared("awake", "asleep")
     group.until_all_move(30)
     assert group.members["asleep"].is_alive()
-    group.settle()
+    group.finish()
 
 
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 def test_what_a_member_knew_of_sequences_goes_on_at_the_next(group: Group, redis_server: RedisServer) -> None:
-    """The feed has no gap and no restart, and nobody tells of one, through a kill, a leaving and two joinings."""
+    """The feed has no gap and no restart, and no consumer reports one, through a kill, a leaving and two joinings."""
     group.state = redis_server.url
     group.start("one")
     group.start("two")
@@ -221,11 +221,11 @@ def test_what_a_member_knew_of_sequences_goes_on_at_the_next(group: Group, redis
     assert status.state is not None
     assert status.state.guarantee == SHARED
     assert status.assignments_opened >= 2
-    group.settle()
+    group.finish()
 
 
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)
-def test_what_a_share_remembers_is_gone_before_the_next_one_is_opened(
+def test_what_an_assignment_remembers_is_gone_before_the_next_one_is_opened(
     endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each may take as much memory as the plan allows, and there is room for one."""

@@ -41,12 +41,12 @@ from tests.support.consumers import (
     BUDGET,
     CONTEXT,
     NAMES,
+    all_stored,
     backlog,
     die_at,
     one_platform,
     pressed,
     run_until,
-    settled,
     spill_files,
     topic_of,
 )
@@ -65,11 +65,11 @@ def assert_all_stored_once(endpoints: Endpoints, trades: np.ndarray) -> None:
     with Lake.at(endpoints) as lake:
         total, ledger = checkpoints_of(lake.table()).total(), checkpoints_of(lake.table()).ledger
         remove_orphans(lake, 0.0, SystemClock())  # what a killed consumer has written and not committed
-        aside = Path(lake.table().location().removeprefix("file://") + "-k2") / "spill"
+        spill_folder = Path(lake.table().location().removeprefix("file://") + "-k2") / "spill"
     assert total.balanced
     assert (total.stored, total.duplicate, total.shed, total.spilled, total.lost) == (len(trades), 0, 0, 0, 0)
     assert ledger.entries == ()
-    assert not aside.exists() or list(aside.iterdir()) == []
+    assert not spill_folder.exists() or list(spill_folder.iterdir()) == []
 
 
 def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
@@ -87,7 +87,7 @@ def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
 
     thread = threading.Thread(target=load)
     thread.start()
-    said, _ = run_until(endpoints, profile, lambda s: loaded.is_set() and settled(s), telemetry=telemetry)
+    said, _ = run_until(endpoints, profile, lambda s: loaded.is_set() and all_stored(s), telemetry=telemetry)
     thread.join()
     assert {status.level for status in said} == set(NAMES)
     moves = [(move.from_level, move.to_level) for move in said[-1].transitions]
@@ -111,7 +111,7 @@ def open_gaps(status: ConsumerStatus) -> int:
 
 
 def reported_gaps(endpoints: Endpoints, profile: Profile) -> dict[str, int]:
-    """State → missing trades, as `k2ctl gaps` and the other ways of asking tell."""
+    """State → missing trades, as `k2ctl gaps` and the other ways of asking report."""
     with Session(Lake.at(endpoints), KafkaStream(endpoints, topic_of(profile)), universe=Universe(profile)) as session:
         report, _ = session.gaps(None)
     found: dict[str, int] = {}
@@ -123,8 +123,8 @@ def reported_gaps(endpoints: Endpoints, profile: Profile) -> dict[str, int]:
 def test_what_a_consumer_has_deferred_is_no_gap_to_the_next_one(endpoints: Endpoints, profile: Profile) -> None:
     """The next one knows the table and the ledger alone; the trades after a range show it, whenever they come."""
     market, producer = SyntheticMarket(Universe(profile), new_run_id()), BatchProducer(endpoints, topic_of(profile), 1)
-    aside = profile.degradation.deferral.model_copy(update={"backfill_per_s": 1})
-    keeping = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"deferral": aside})})
+    deferral = profile.degradation.deferral.model_copy(update={"backfill_per_s": 1})
+    keeping = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"deferral": deferral})})
 
     def read_on(count: int, budget: float | None, done: Callable[[ConsumerStatus], bool]) -> list[ConsumerStatus]:
         """More trades of the same feed, read by a consumer of its own, which gives nothing back."""
@@ -140,7 +140,7 @@ def test_what_a_consumer_has_deferred_is_no_gap_to_the_next_one(endpoints: Endpo
         assert max(status.sequence.explained for status in latest) > 0
     assert reported_gaps(endpoints, profile).keys() == {"EXPLAINED"}
 
-    after, _ = run_until(endpoints, profile, settled, budget=None)
+    after, _ = run_until(endpoints, profile, all_stored, budget=None)
     assert {open_gaps(status) for status in (*said, *after)} == {0}
     assert reported_gaps(endpoints, profile) == {}
 
@@ -153,8 +153,8 @@ def test_what_is_deferred_is_explained_and_no_gap(endpoints: Endpoints, profile:
     assert said[-1].sequence.explained > 0
     for part in said:
         assert part.by_priority["CRITICAL"]["shed"] == part.by_priority["CRITICAL"]["spill"] == 0
-    again, _ = run_until(endpoints, profile, settled, budget=None)
-    assert again[0].sequence.open_gaps == 0, "a consumer that starts anew knows what is outstanding"
+    again, _ = run_until(endpoints, profile, all_stored, budget=None)
+    assert again[0].sequence.open_gaps == 0, "a consumer that starts again knows what is outstanding"
     assert_all_stored_once(endpoints, trades)
 
 
@@ -167,7 +167,7 @@ def test_it_stops_within_two_seconds_at_every_level_and_loses_nothing(endpoints:
             endpoints, profile, lambda s, wanted=level: NAMES.index(s.level) >= NAMES.index(wanted)
         )  # fmt: skip
         assert seconds < 2.0, f"{level}: {seconds:.1f} s"
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     assert_all_stored_once(endpoints, np.concatenate(fed))
 
 
@@ -180,7 +180,7 @@ def test_backfill_gives_everything_back_and_a_second_one_nothing(endpoints: Endp
     assert first.run(threading.Event()).backfilled == outstanding > 0
     second = Consumer(endpoints, ConsumerPlan(profile, backfill=True))
     assert second.run(threading.Event()).backfilled == 0
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     assert_all_stored_once(endpoints, trades)
 
 
@@ -190,8 +190,8 @@ def test_an_edited_policy_gives_back_the_same_trades(endpoints: Endpoints, profi
     trades = backlog(endpoints, profile, 60_000)
     run_until(endpoints, profile, lambda s: s.outstanding > 5_000 and s.outstanding_spilled > 0)
     tiers = profile.market.tiers.model_copy(update={"critical": 5, "low": 1})
-    aside = profile.degradation.deferral.model_copy(update={"backfill_per_s": 5_000})
-    degradation = profile.degradation.model_copy(update={"deferral": aside})
+    deferral = profile.degradation.deferral.model_copy(update={"backfill_per_s": 5_000})
+    degradation = profile.degradation.model_copy(update={"deferral": deferral})
     market = profile.market.model_copy(update={"tiers": tiers})
     edited = profile.model_copy(update={"market": market, "degradation": degradation})
     for commits in (1, 4):
@@ -202,7 +202,7 @@ def test_an_edited_policy_gives_back_the_same_trades(endpoints: Endpoints, profi
         assert counts.duplicate == counts.lost == 0
         assert min(counts.shed, counts.spilled) >= 0
         assert counts.shed + counts.spilled == consumer.ledger.count
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     assert_all_stored_once(endpoints, trades)
 
 
@@ -225,7 +225,7 @@ def test_an_edited_policy_waits_for_a_store_that_is_away(
     consumer = Consumer(endpoints, ConsumerPlan(edited, backfill=True))
     assert consumer.run(threading.Event()).backfilled > 0
     assert not next(to_fail, False), "it was asked again"
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     assert_all_stored_once(endpoints, trades)
 
 
@@ -241,7 +241,7 @@ def test_a_damaged_spill_file_is_quarantined_and_its_trades_come_from_kafka(
     flipped.write_bytes(content)
     gone.unlink()
     Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     assert_all_stored_once(endpoints, trades)
     assert [kept.name for kept in (flipped.parent.parent / "quarantine").iterdir()] == [flipped.name]
     assert not flipped.exists()
@@ -251,18 +251,18 @@ def test_a_full_disk_is_a_level_and_nothing_is_lost(
     endpoints: Endpoints, profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit for spill files stands for the disk: both are an error of the same write."""
-    aside = profile.degradation.deferral.model_copy(update={"spill_limit_mb": 1})
-    full = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"deferral": aside})})
+    deferral = profile.degradation.deferral.model_copy(update={"spill_limit_mb": 1})
+    full = profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"deferral": deferral})})
     monkeypatch.setattr("k2ctl.lake.side_folder.SideFolder.used_bytes", lambda _: 10**9)
     trades = backlog(endpoints, profile, 60_000)
     said: list[ConsumerStatus] = []
-    # Where Kafka does not hold what cannot be spilled, the consumer waits, and says so when it is told to stop.
+    # Where Kafka does not hold what cannot be spilled, the consumer waits, and says so when it is asked to stop.
     ending = pytest.raises(LakeError, match="deferred") if endpoints.engine == "embedded" else nullcontext()
     with ending:
         run_until(endpoints, full, lambda s: said.append(s) or "spill failed" in s.level_reason)  # type: ignore[func-returns-value]
     assert (said[-1].level, said[-1].intake) == ("CIRCUIT_BREAK", "closed")
     monkeypatch.undo()
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     assert_all_stored_once(endpoints, trades)
 
 
@@ -296,7 +296,7 @@ def test_a_topic_of_others_that_keeps_less_than_an_hour_is_no_place_to_leave_tra
     trades = backlog(endpoints, profile, 60_000)
     said, _ = run_until(endpoints, profile, lambda s: s.by_priority["LOW"]["spill"] > 0)
     assert said[-1].by_priority["LOW"]["shed"] == 0
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     assert_all_stored_once(endpoints, trades)
 
 
@@ -337,11 +337,11 @@ def kill_at_points(
             process.join()
         assert process.exitcode == -signal.SIGKILL, f"{point}: exit {process.exitcode}"
     assert 2 * len(missed) <= len(kills), f"not met: {missed}"
-    run_until(endpoints, profile, settled, budget=None)
+    run_until(endpoints, profile, all_stored, budget=None)
     assert_all_stored_once(endpoints, np.concatenate(fed))
 
 
-def test_killed_while_putting_aside_and_giving_back(embedded_stack: Endpoints, home: Path, exchange: str) -> None:
+def test_killed_while_deferring_and_backfilling(embedded_stack: Endpoints, home: Path, exchange: str) -> None:
     endpoints, profile = one_platform(embedded_stack, home, exchange)
     points = ["after a spill file", "before a commit", "having read a part of the ledger"]
     kill_at_points(endpoints, profile, [(point, 1, 8_000.0) for point in points])

@@ -36,7 +36,7 @@ from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.polling import until
 
 RATE = 1500
-SETTLED_WITHIN_S = 90.0
+CAUGHT_UP_WITHIN_S = 90.0
 
 
 def lake_of_its_own(stack: Endpoints) -> Endpoints:
@@ -59,7 +59,7 @@ def checkpoints_at(endpoints: Endpoints) -> Checkpoints:
 
 
 class UnderLoad:
-    """A topic and a lake of the test's own, a consumer, and a real load with copies that goes on until it is told."""
+    """A topic and a lake of the test's own, a consumer, and a real load with copies until it is stopped."""
 
     def __init__(self, endpoints: Endpoints, exchange: str) -> None:
         self.endpoints = endpoints
@@ -86,19 +86,19 @@ class UnderLoad:
     def guarantee(self) -> object:
         return self.consumer.said[-1].state.guarantee
 
-    def goes_on(self, within_s: float = SETTLED_WITHIN_S) -> None:
+    def goes_on(self, within_s: float = CAUGHT_UP_WITHIN_S) -> None:
         """Wait until a second of trades more is stored."""
         before = self.stored
         until(lambda: self.consumer.stored(before + RATE), within_s, lambda: self.consumer.said[-1:])
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """End the load, wait until all is stored, and hold the table to what Kafka acknowledged."""
         self._stop.set()
         self._load.join(120)
         (summary,) = self._summary
         with BrokerAdmin(self.endpoints) as admin:
             ends = sum(mark.high for mark in admin.watermarks(self.topic).values())
-        until(lambda: self.consumer.said[-1].counts.seen >= ends, SETTLED_WITHIN_S, lambda: self.consumer.said[-1])
+        until(lambda: self.consumer.said[-1].counts.seen >= ends, CAUGHT_UP_WITHIN_S, lambda: self.consumer.said[-1])
         self.consumer.stop()
         total = checkpoints_at(self.endpoints).total()
         (verified,) = verify(self.endpoints, lambda _: None)
@@ -147,7 +147,7 @@ def service(name: str) -> Any:
 def test_kafka_restarted_under_load(load: UnderLoad) -> None:
     service("kafka").restart(timeout=30)
     load.goes_on()
-    load.settle()
+    load.finish()
 
 
 @pytest.mark.parametrize("paused_s", [8, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.by_hand])])
@@ -157,10 +157,10 @@ def test_kafka_that_does_not_answer_for_a_while(load: UnderLoad, paused_s: int) 
     time.sleep(paused_s)
     kafka.unpause()
     load.goes_on()
-    load.settle()
+    load.finish()
 
 
-def test_redis_killed_is_told_and_made_good(load: UnderLoad) -> None:
+def test_redis_killed_is_reported_and_made_good(load: UnderLoad) -> None:
     until(lambda: load.guarantee == SHARED)
     server = service("redis")
     server.kill()
@@ -168,7 +168,7 @@ def test_redis_killed_is_told_and_made_good(load: UnderLoad) -> None:
     load.goes_on()
     server.start()
     until(lambda: load.guarantee == SHARED, 60, lambda: load.consumer.said[-1].state)
-    load.settle()
+    load.finish()
 
 
 def test_redis_that_does_not_answer_holds_nobody_up(load: UnderLoad) -> None:
@@ -178,7 +178,7 @@ def test_redis_that_does_not_answer_holds_nobody_up(load: UnderLoad) -> None:
     load.goes_on(30)
     server.unpause()
     until(lambda: load.guarantee == SHARED, 60, lambda: load.consumer.said[-1].state)
-    load.settle()
+    load.finish()
 
 
 def test_redis_emptied_is_filled_again(load: UnderLoad) -> None:
@@ -190,13 +190,13 @@ def test_redis_emptied_is_filled_again(load: UnderLoad) -> None:
         until(lambda: server.dbsize() > 0, 30)
     until(lambda: load.guarantee == SHARED, 60, lambda: load.consumer.said[-1].state)
     assert load.consumer.said[-1].state.rebuilt_partitions > before
-    load.settle()
+    load.finish()
 
 
 def test_postgresql_restarted_in_the_middle_of_commits(load: UnderLoad) -> None:
     service("postgres").restart(timeout=20)
     load.goes_on()
-    load.settle()
+    load.finish()
 
 
 @pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.by_hand])])
@@ -208,10 +208,10 @@ def test_an_object_store_that_is_gone_is_waited_for(load: UnderLoad, gone_s: int
     store.start()
     load.goes_on()
     assert not load.consumer.said[-1].waiting
-    load.settle()
+    load.finish()
 
 
-def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_when_told(
+def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_on_request(
     home: Path, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = docker_engine.connect()
@@ -219,7 +219,7 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_when_told(
     monkeypatch.setenv("K2_PROJECT", project)
     wanted = Wanted(("kafka", "redis", "postgres", "object-store"), ports={"auto": None})
     try:
-        before = load_and_settle(lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints, exchange)
+        before = load_and_verify(lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints, exchange)
         lifecycle.down(volumes=False)
         client.volumes.get(f"{project}_kafka").remove()
         endpoints = lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints
@@ -231,7 +231,7 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_when_told(
         assert "--rebase" in raised.value.hint
         assert checkpoints_at(endpoints).total() == before
         Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, rebase=True)).run(threading.Event())
-        load_and_settle(endpoints, exchange)
+        load_and_verify(endpoints, exchange)
         after = checkpoints_at(endpoints).total()
         assert (after.balanced, after.lost) == (True, 0)
         assert after.stored > before.stored
@@ -239,7 +239,7 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_when_told(
         lifecycle.down(volumes=True)
 
 
-def load_and_settle(endpoints: Endpoints, exchange: str) -> Any:
+def load_and_verify(endpoints: Endpoints, exchange: str) -> Any:
     """Two seconds of load, stored; returns the table's counts."""
     profile, topic = market_of_its_own(quick_profile(), exchange)
     with BrokerAdmin(endpoints) as admin:

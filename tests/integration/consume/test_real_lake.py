@@ -29,11 +29,11 @@ from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, p
 from tests.support.consumers import (
     CONTEXT,
     RunningConsumer,
+    all_stored,
     backlog,
     market_of_its_own,
     pressed,
     run_until,
-    settled,
     topic_of,
 )
 from tests.support.object_store import ObjectStore
@@ -84,10 +84,10 @@ def test_trades_deferred_sent_twice_and_read_by_a_consumer_that_is_killed_are_st
 
     symbol = trades["symbol"][0]
     again = trades[trades["symbol"] == symbol][:200]
-    said, _ = run_until(endpoints, profile, settled)
+    said, _ = run_until(endpoints, profile, all_stored)
     assert any(status.outstanding_spilled for status in said)
     produce_values(endpoints, topic_of(profile), ((0, trade.tobytes()) for trade in again))
-    run_until(endpoints, profile, lambda status: settled(status) and status.counts.duplicate == len(again))
+    run_until(endpoints, profile, lambda status: all_stored(status) and status.counts.duplicate == len(again))
     assert_stored_once(endpoints, trades)
     with Lake.at(endpoints) as lake:
         assert not any(f"/{SPILL}/" in orphan.name and orphan.age_s > 60 for orphan in orphans(lake, SystemClock()))

@@ -49,7 +49,7 @@ def test_a_kafka_that_refuses_is_asked_again_later(
     assert len(following.table) == 1
 
 
-def test_a_topic_that_was_made_anew_is_read_from_its_start(
+def test_a_topic_that_was_made_again_is_read_from_its_start(
     feed: tuple[ReferenceFeed, ManualClock, str], endpoints: Endpoints
 ) -> None:
     following, clock, topic = feed

@@ -75,7 +75,7 @@ def await_ends(endpoints: Endpoints, topic: str, offsets: int) -> None:
 
 
 def catch_up(endpoints: Endpoints, profile: Profile) -> Consumer:
-    """One that reads up to the ends; told to stop when that takes too long, which shows in its lag."""
+    """One that reads up to the ends; stopped when that takes too long, which shows in its lag."""
     consumer, stop = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)), threading.Event()
     timer = threading.Timer(WITHIN_S, stop.set)
     timer.start()
@@ -85,7 +85,7 @@ def catch_up(endpoints: Endpoints, profile: Profile) -> Consumer:
     return consumer
 
 
-def assert_all_is_told(consumer: Consumer, trades: np.ndarray, ends: int) -> None:
+def assert_all_is_stored(consumer: Consumer, trades: np.ndarray, ends: int) -> None:
     """Every trade is stored once and counted once; the table stands at the ends; an offset that never comes is none."""
     assert stored_ids(consumer.endpoints) == ids_of(trades)
     assert consumer.assignment.committed_offsets == dict.fromkeys(range(PARTITIONS), ends)
@@ -102,10 +102,10 @@ def test_a_consumer_catches_up_with_transactions_and_goes_on_where_it_ended(
     paying, trades = Paying(endpoints, topic), make_trades(800)
     paying.send(trades[:400])
     await_ends(endpoints, topic, 101)
-    assert_all_is_told(catch_up(endpoints, profile), trades[:400], 101)
+    assert_all_is_stored(catch_up(endpoints, profile), trades[:400], 101)
     paying.send(trades[400:])
     await_ends(endpoints, topic, 202)
-    assert_all_is_told(catch_up(endpoints, profile), trades, 202)
+    assert_all_is_stored(catch_up(endpoints, profile), trades, 202)
 
 
 def test_a_transaction_that_was_aborted_is_passed_and_counts_for_nothing(
@@ -116,11 +116,11 @@ def test_a_transaction_that_was_aborted_is_passed_and_counts_for_nothing(
     paying.send(trades[:400])
     paying.send(trades[400:800], commit=False)
     await_ends(endpoints, topic, 202)
-    assert_all_is_told(catch_up(endpoints, profile), trades[:400], 202)
+    assert_all_is_stored(catch_up(endpoints, profile), trades[:400], 202)
     paying.send(trades[400:800], commit=False)
     paying.send(trades[800:])
     await_ends(endpoints, topic, 404)
-    assert_all_is_told(catch_up(endpoints, profile), np.concatenate([trades[:400], trades[800:]]), 404)
+    assert_all_is_stored(catch_up(endpoints, profile), np.concatenate([trades[:400], trades[800:]]), 404)
 
 
 LEFT_OPEN = """
@@ -205,7 +205,7 @@ def running(platform: tuple[Endpoints, Profile, str]) -> Iterator[Consumer]:
     assert not failed
 
 
-def test_each_commit_begins_where_the_last_ended_though_a_mark_lies_between(
+def test_each_commit_begins_where_the_last_ended_though_a_mark_is_between(
     platform: tuple[Endpoints, Profile, str], running: Consumer
 ) -> None:
     """Were the two an offset apart, the table would refuse the second, and its trades be dropped."""
@@ -224,4 +224,4 @@ def test_each_commit_begins_where_the_last_ended_though_a_mark_lies_between(
         assert time.monotonic() < deadline_s, running.assignment.committed_offsets
         time.sleep(0.01)
     assert running.assignment.lag_trades() == 0
-    assert_all_is_told(running, trades, rounds * 21)
+    assert_all_is_stored(running, trades, rounds * 21)

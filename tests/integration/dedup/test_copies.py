@@ -97,7 +97,7 @@ def test_a_consumer_drops_copies_and_no_trade_that_is_like_another(
 ) -> None:
     trades = look_alikes(kind)
     once = keys_of(trades)
-    # Within the batch, against what is stored by then, and by a consumer that starts anew.
+    # Within the batch, against what is stored by then, and by a consumer that starts again.
     produce(endpoints, topic, np.concatenate([trades, trades]), frame)
     assert consume(endpoints, profile) == (400, 400)
     later = look_alikes(kind) if kind == "random" else trades.copy()
@@ -129,7 +129,7 @@ def test_a_copy_is_found_among_what_is_on_its_way_to_the_table(
     assert stored(endpoints) == keys_of(trades)
 
 
-def test_lake_and_stream_are_united_by_all_that_tells_a_copy(
+def test_lake_and_stream_are_united_by_all_that_makes_a_copy(
     endpoints: Endpoints, profile: Profile, topic: str, kind: str
 ) -> None:
     trades = look_alikes(kind)

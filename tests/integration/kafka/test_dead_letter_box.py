@@ -51,7 +51,7 @@ def good_soon(count: int) -> np.ndarray:
     return trades
 
 
-def test_letters_are_sent_again_once_and_stored_once_if_they_are_good_by_then(
+def test_dead_letters_are_sent_again_once_and_stored_once_if_they_are_good_by_then(
     endpoints: Endpoints, profile: Profile, topic: str
 ) -> None:
     mixed, alone = good_soon(3), good_soon(5)[3:]
@@ -80,7 +80,7 @@ def test_letters_are_sent_again_once_and_stored_once_if_they_are_good_by_then(
         assert sum(mark.high for mark in admin.watermarks(topic).values()) == 4 + 5
 
 
-def test_a_letter_that_was_published_twice_is_one_and_is_sent_once(
+def test_a_dead_letter_that_was_published_twice_is_one_and_is_sent_once(
     endpoints: Endpoints, profile: Profile, topic: str
 ) -> None:
     with BrokerAdmin(endpoints) as admin:
@@ -95,7 +95,7 @@ def test_a_letter_that_was_published_twice_is_one_and_is_sent_once(
     assert found.retried
 
 
-def test_what_another_program_wrote_there_is_shown_and_a_topic_that_is_gone_is_told(
+def test_what_another_program_wrote_there_is_shown_and_a_topic_that_is_gone_is_reported(
     endpoints: Endpoints, topic: str
 ) -> None:
     with BrokerAdmin(endpoints) as admin:

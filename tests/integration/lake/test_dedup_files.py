@@ -34,7 +34,7 @@ def commit(lake: Lake, start: int, count: int) -> int:
     return done.checkpoints.sequence_number
 
 
-def test_the_lake_tells_copies_from_replays_and_from_the_new(lake: Lake) -> None:
+def test_the_lake_distinguishes_copies_replays_and_the_new(lake: Lake) -> None:
     commit(lake, 0, 100)
     commit(lake, 100, 100)
     asked = make_trades(60, 70)
@@ -66,7 +66,7 @@ def test_rows_of_later_commits_are_read(lake: Lake) -> None:
     assert sum(map(len, rows_stored_after(table, 0, "t", {1}))) == 0
 
 
-def test_the_collector_keeps_what_an_index_needs_within_the_window(lake: Lake) -> None:
+def test_orphan_removal_keeps_what_an_index_needs_within_the_window(lake: Lake) -> None:
     commit(lake, 0, 10)
     clock = ManualClock(SystemClock().now_us())
     now_us, folder = clock.now_us(), DedupFolder(lake.table())

@@ -34,11 +34,12 @@ class MadeTable:
         self._writer = TableWriter(self.lake, CLOCK, retention)
         self._offset = 0
 
-    def commit(self, trades: np.ndarray, aside: tuple[DeferredRange, ...] = ()) -> None:
+    def commit(self, trades: np.ndarray, deferred: tuple[DeferredRange, ...] = ()) -> None:
         count, end = len(trades), self._offset + len(trades)
-        shed = sum(entry.count for entry in aside)
+        shed = sum(entry.count for entry in deferred)
         step = OffsetDelta(self._offset, end, Counts(seen=count + shed, stored=count, shed=shed))
-        self._writer.commit([make_rows(trades, self._offset)], {TopicPartition("t", "e", 0): step}, LedgerChange(aside))
+        rows = make_rows(trades, self._offset)
+        self._writer.commit([rows], {TopicPartition("t", "e", 0): step}, LedgerChange(deferred))
         self._offset = end
 
     def report(self, symbol: str | None = None, since_us: int | None = None) -> GapReport:
@@ -65,7 +66,7 @@ def test_a_table_without_gaps_is_complete(made: MadeTable) -> None:
     assert report.gaps == ()
 
 
-def test_gaps_are_told_by_symbol_and_day_with_completeness(made: MadeTable) -> None:
+def test_gaps_are_reported_by_symbol_and_day_with_completeness(made: MadeTable) -> None:
     first, second = make_trades(200), make_trades(200, start=200)
     second["timestamp"] += DAY_US
     made.commit(without(first, b"S03", 4, 5))
@@ -98,11 +99,11 @@ def test_a_gap_is_lost_after_a_quarter_of_an_hour(made: MadeTable) -> None:
 
 def test_what_was_deferred_and_what_a_restart_left_is_explained(made: MadeTable) -> None:
     policy = Universe(load_profile("laptop")).policy
-    aside = DeferredRange("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    deferred = DeferredRange("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
     trades = without(make_trades(100), b"S03", 2)
     again = make_trades(20, session=8)
     again["timestamp"] += 10 * DAY_US
-    made.commit(without(trades, b"S05", 4), (aside,))
+    made.commit(without(trades, b"S05", 4), (deferred,))
     made.commit(again)
     found = {(gap.symbol, gap.first): (gap.state, gap.cause) for gap in made.report().gaps}
     assert found == {("S03", 2): ("EXPLAINED", "reset"), ("S05", 4): ("EXPLAINED", "reset")}
@@ -113,16 +114,16 @@ def test_what_was_deferred_and_what_a_restart_left_is_explained(made: MadeTable)
 
 def test_an_entry_of_the_ledger_explains_only_gaps_of_its_time(made: MadeTable) -> None:
     policy = Universe(load_profile("laptop")).policy
-    aside = DeferredRange("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
-    made.commit(without(without(make_trades(100), b"S03", 2), b"S05", 4), (aside,))
+    deferred = DeferredRange("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    made.commit(without(without(make_trades(100), b"S03", 2), b"S05", 4), (deferred,))
     found = {(gap.symbol, gap.first): (gap.state, gap.cause) for gap in made.report().gaps}
     assert found == {("S03", 2): ("EXPLAINED", "deferred"), ("S05", 4): ("OPEN", "")}
 
 
 def test_an_entry_of_another_topic_explains_no_gap(made: MadeTable) -> None:
     policy = Universe(load_profile("laptop")).policy
-    aside = DeferredRange("other", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
-    made.commit(without(make_trades(100), b"S03", 2), (aside,))
+    deferred = DeferredRange("other", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
+    made.commit(without(make_trades(100), b"S03", 2), (deferred,))
     assert [(gap.symbol, gap.state) for gap in made.report().gaps] == [("S03", "OPEN")]
 
 

@@ -61,7 +61,7 @@ def open_lake(folder: Path) -> Lake:
 
 
 class Appender:
-    """Commits made trades, 50 at a time, to a lane of its own."""
+    """Commits made trades, 50 at a time, to a partition of its own."""
 
     def __init__(self, lake: Lake, topic: str = "t") -> None:
         self._writer = TableWriter(lake, CLOCK, KEEP_TEN)
@@ -256,7 +256,7 @@ def test_the_lease_is_one_owners_at_a_time_and_runs_out(lake: Lake) -> None:
     assert mine.acquire()
 
 
-def test_the_collector_deletes_what_nothing_reaches_and_nothing_else(tmp_path: Path, lake: Lake) -> None:
+def test_orphan_removal_deletes_what_nothing_reaches_and_nothing_else(tmp_path: Path, lake: Lake) -> None:
     Appender(lake).append(6)
     compact_all(lake)
     expire(lake, SnapshotRetention(1, 0, 0), CLOCK)
@@ -373,7 +373,7 @@ def _wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-def test_appenders_compactor_expiry_collector_and_readers_together(tmp_path: Path) -> None:
+def test_appends_compaction_expiry_orphan_removal_and_readers_together(tmp_path: Path) -> None:
     """Two appenders at four commits a second each, and everything that tidies up after them, for some seconds."""
     stop = threading.Event()
     lakes = [open_lake(tmp_path) for _ in range(4)]

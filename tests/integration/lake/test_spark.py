@@ -150,5 +150,5 @@ def _rows(session: Session) -> list[dict[str, Any]]:
 
 
 def _same(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Times without the zone, which only one of the two writes: both are told to speak UTC."""
+    """Times without the zone, which only one of the two writes: both are set to UTC."""
     return [{**row, "timestamp": row["timestamp"].removesuffix("+00")} for row in rows]

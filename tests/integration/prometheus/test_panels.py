@@ -20,7 +20,7 @@ from k2ctl.profiles.universe import Universe
 from k2ctl.stack.local import free_port
 from tests.made_trades import produce_values, quick_profile
 from tests.support.api import Service, serving
-from tests.support.consumers import pressed, run_until, settled, topic_of
+from tests.support.consumers import all_stored, pressed, run_until, topic_of
 from tests.support.prometheus_server import PrometheusServer
 
 EMPTY_BY_NATURE = {'min(k2_retention_left_seconds{topic=~"$topic", instance=~"$instance"})'}
@@ -110,7 +110,7 @@ def consume_and_look(
 ) -> None:
     """Consume in the background; ask the service and Prometheus until everything is stored and backfilled."""
     consumer = threading.Thread(
-        target=run_until, args=(endpoints, profile, settled), kwargs={"telemetry": _Into(exporter)}
+        target=run_until, args=(endpoints, profile, all_stored), kwargs={"telemetry": _Into(exporter)}
     )
     consumer.start()
     symbols: list[dict[str, str]] = []

@@ -19,7 +19,7 @@ ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 
 TOPIC = {"topic": "t"}
 CONSUMER = {"job": "k2-consumer", "instance": "c:9464"}
-LANE = {**CONSUMER, **TOPIC}
+CONSUMED = {**CONSUMER, **TOPIC}
 API = {"job": "k2-api", "instance": "a:8700"}
 
 
@@ -28,11 +28,11 @@ def of(name: str, labels: Mapping[str, str], **more: str) -> str:
     return f"{name}{{{inner}}}"
 
 
-SEEN, STORED = of("k2_trades", LANE, term="seen"), of("k2_trades", LANE, term="stored")
-LOST, DEAD = of("k2_trades", LANE, term="lost"), of("k2_trades", LANE, term="dead_lettered")
-LAG, COMMITS = of("k2_consumer_lag_messages", LANE, partition="0"), of("k2_commits_total", CONSUMER)
-UNDECODABLE = of("k2_undecodable_records", LANE)
-OUTSTANDING, GAPS = of("k2_trades_outstanding", LANE), of("k2_open_gaps", LANE)
+SEEN, STORED = of("k2_trades", CONSUMED, term="seen"), of("k2_trades", CONSUMED, term="stored")
+LOST, DEAD = of("k2_trades", CONSUMED, term="lost"), of("k2_trades", CONSUMED, term="dead_lettered")
+LAG, COMMITS = of("k2_consumer_lag_messages", CONSUMED, partition="0"), of("k2_commits_total", CONSUMER)
+UNDECODABLE = of("k2_undecodable_records", CONSUMED)
+OUTSTANDING, GAPS = of("k2_trades_outstanding", CONSUMED), of("k2_open_gaps", CONSUMED)
 WAITED = {"job": "k2-api", "instance": "a:8700", "route": "/v1/ohlcv"}
 
 
@@ -46,24 +46,24 @@ class Case:
     quiet: Mapping[str, str]
     summary: str
     says: str
-    labels: Mapping[str, str] = field(default_factory=lambda: LANE)
+    labels: Mapping[str, str] = field(default_factory=lambda: CONSUMED)
 
 
 CASES = [
     Case(
         "K2DegradationSevere",
         "2m",
-        {of("k2_degradation_level", LANE): "4x40"},
-        {of("k2_degradation_level", LANE): "3x3 2x40"},
+        {of("k2_degradation_level", CONSUMED): "4x40"},
+        {of("k2_degradation_level", CONSUMED): "3x3 2x40"},
         "t is at level 4 of 4",
-        "For a minute c:9464 has been at level 4: trades below CRITICAL and HIGH are put "
-        "aside, and producers are told to wait while the lag is large.",
+        "For a minute c:9464 has been at level 4: trades below CRITICAL and HIGH are "
+        "deferred, and producers are asked to wait while the lag is large.",
     ),
     Case(
         "K2LagHigh",
         "2m",
-        {of("k2_consumer_lag_seconds", LANE): "95x40"},
-        {of("k2_consumer_lag_seconds", LANE): "30x40"},
+        {of("k2_consumer_lag_seconds", CONSUMED): "95x40"},
+        {of("k2_consumer_lag_seconds", CONSUMED): "30x40"},
         "t is 1m 35s behind",
         "The oldest trade that c:9464 has not stored is 1m 35s old.",
     ),
@@ -105,8 +105,8 @@ CASES = [
     Case(
         "K2RetentionLossNear",
         "1m",
-        {of("k2_retention_left_seconds", LANE): "900x40"},
-        {of("k2_retention_left_seconds", LANE): "80000x40"},
+        {of("k2_retention_left_seconds", CONSUMED): "900x40"},
+        {of("k2_retention_left_seconds", CONSUMED): "80000x40"},
         "t: Kafka deletes unread trades in 15m 0s",
         "What c:9464 still needs of t is deleted by retention in 15m 0s.",
     ),
@@ -114,7 +114,7 @@ CASES = [
         "K2TradesLost",
         "15m",
         {LOST: "0x40 2500x40"},
-        {LOST: "2500x80"},  # lost long ago, and told then
+        {LOST: "2500x80"},  # lost long ago, and reported then
         "t has lost trades",
         "Kafka deleted 2.5k trades before they were read; seen in the last ten minutes.",
         {**TOPIC, "term": "lost"},
@@ -138,8 +138,8 @@ CASES = [
     Case(
         "K2GapTradesLost",
         "10m",
-        {of("k2_lost_gap_trades", LANE): "0x30 40x60"},
-        {of("k2_lost_gap_trades", LANE): "0x90"},
+        {of("k2_lost_gap_trades", CONSUMED): "0x30 40x60"},
+        {of("k2_lost_gap_trades", CONSUMED): "0x90"},
         "t: missing trades are given up",
         "40 sequence numbers stayed missing past the deadline, in the last half hour.",
         TOPIC,
@@ -164,11 +164,11 @@ CASES = [
     Case(
         "K2StateReduced",
         "3m",
-        {of("k2_state_reduced", LANE, store="redis"): "1x40"},
-        {of("k2_state_reduced", LANE, store="redis"): "0x40"},
+        {of("k2_state_reduced", CONSUMED, store="redis"): "1x40"},
+        {of("k2_state_reduced", CONSUMED, store="redis"): "0x40"},
         "t: the state store is REDUCED",
         "c:9464 follows sequences alone: its redis store is slow, gone, full or behind.",
-        {**LANE, "store": "redis"},
+        {**CONSUMED, "store": "redis"},
     ),
     Case(
         "K2MaintenanceFailing",
@@ -182,11 +182,11 @@ CASES = [
     Case(
         "K2DedupSaveFailing",
         "15m",
-        {of("k2_dedup_save_failing", LANE): "1x80"},
-        {of("k2_dedup_save_failing", LANE): "0x80"},
+        {of("k2_dedup_save_failing", CONSUMED): "1x80"},
+        {of("k2_dedup_save_failing", CONSUMED): "0x80"},
         "t: deduplication state is not saved",
         "c:9464 cannot save what it remembers of t; a restart reads it from the table.",
-        LANE,
+        CONSUMED,
     ),
     Case(
         "K2ApiNotReady",
@@ -243,7 +243,7 @@ def test_an_alert_fires_says_what_it_should_and_else_is_quiet(case: Case, tmp_pa
         promtool("test", "rules", str(file))
 
 
-def test_what_was_lost_while_no_consumer_ran_is_told_by_its_first_scrape(tmp_path: Path) -> None:
+def test_what_was_lost_while_no_consumer_ran_is_reported_by_its_first_scrape(tmp_path: Path) -> None:
     """The total has been 2,500 from the start; before the pause it was 500."""
     case = next(case for case in CASES if case.alert == "K2TradesLost")
     for number, values in enumerate(["2500x20", "0x20 _x200 2500x20"]):
@@ -262,7 +262,7 @@ def test_every_alert_has_a_case_and_is_complete() -> None:
 
 
 def test_promtool_accepts_configuration_and_rules(tmp_path: Path) -> None:
-    """The key lies where the service has it, which is not here."""
+    """The key is where the service has it, which is not here."""
     key = tmp_path / "key"
     key.write_text("k" * 20)
     (tmp_path / "rules.yml").write_text((STACK / "rules.yml").read_text())

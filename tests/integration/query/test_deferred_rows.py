@@ -53,11 +53,11 @@ class Deferred:
     def note_backfilled(self) -> None:
         """Store what was spilled and delete its file, as a backfill does."""
         with Lake.at(self.endpoints) as lake:
-            head = checkpoints_of(lake.table()).by_partition[TopicPartition(self.topic, self.epoch, 2)]
-            given = OffsetDelta(head.next_offset, head.next_offset, Counts(0, 100, spilled=-100))
+            partition = TopicPartition(self.topic, self.epoch, 2)
+            checkpoint = checkpoints_of(lake.table()).by_partition[partition]
+            delta = OffsetDelta(checkpoint.next_offset, checkpoint.next_offset, Counts(0, 100, spilled=-100))
             change = LedgerChange(resolved=((self.spilled, None),))
-            lane = TopicPartition(self.topic, self.epoch, 2)
-            assert not TableWriter(lake, SystemClock()).commit([self.rows], {lane: given}, change).fenced
+            assert not TableWriter(lake, SystemClock()).commit([self.rows], {partition: delta}, change).fenced
         self.file.unlink()
 
 
@@ -79,13 +79,13 @@ def deferred(endpoints: Endpoints, exchange: str) -> Deferred:
         file = SideFolder(table).write(SPILL, encode_spill(rows[2]), SUFFIX)
         shed = DeferredRange(topic, epoch, 1, 50, 100, 0b1000, "policy", 2, 50, first, last)
         spilled = DeferredRange(topic, epoch, 2, 0, 100, 0b0100, "policy", 3, 100, first, last, file)
-        lanes = {
+        deltas = {
             TopicPartition(topic, epoch, 0): OffsetDelta(0, 100, Counts(100, 100)),
             TopicPartition(topic, epoch, 1): OffsetDelta(0, 100, Counts(100, 50, shed=50)),
             TopicPartition(topic, epoch, 2): OffsetDelta(0, 100, Counts(100, 0, spilled=100)),
         }
         stored = [rows[0], rows[1].take(np.arange(50))]
-        TableWriter(lake, SystemClock()).commit(stored, lanes, LedgerChange(added=(shed, spilled)))
+        TableWriter(lake, SystemClock()).commit(stored, deltas, LedgerChange(added=(shed, spilled)))
     return Deferred(endpoints, topic, epoch, spilled, rows[2])
 
 

@@ -308,7 +308,7 @@ def ask_and_check(platform: Platform, feeder: Feeder, queries: int, between: Cal
     assert both_sides > queries // 6, "the test must meet the seam"
 
 
-def test_every_answer_is_exact_while_consumers_share_the_topic_out_anew(embedded: Platform) -> None:
+def test_every_answer_is_exact_while_partitions_are_reassigned(embedded: Platform) -> None:
     """Two share the topic; one of them leaves in the middle, and comes back."""
     feeder, stop = Feeder(embedded), threading.Event()
     members = [Member(embedded.endpoints, embedded.profile) for _ in range(2)]

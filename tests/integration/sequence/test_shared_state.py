@@ -1,6 +1,6 @@
 """Consumers in turn that assignment one Redis: what one of them knew goes on at the next, also when it was killed.
 
-The feed has true gaps, which must be told by every consumer, and nothing else may be.
+The feed has true gaps, which must be reported by every consumer, and nothing else may be.
 """
 
 import os
@@ -86,7 +86,7 @@ def test_killed_consumers_leave_neither_false_gaps_nor_duplicates(
     assert_exact(endpoints, topic, np.concatenate(fed))
 
 
-def test_what_the_table_no_longer_tells_the_store_does(
+def test_what_the_table_no_longer_holds_the_store_does(
     platform: tuple[Endpoints, Profile, str], redis_server: RedisServer
 ) -> None:
     """With a window of a blink, nothing is rebuilt from the table: symbols are known from the store, or not at all."""

@@ -1,4 +1,4 @@
-"""Sequence state while its Redis is slow, gone, empty, full or a second behind: nothing false is told, all comes back.
+"""Sequence state while its Redis is slow, gone, empty, full or a second behind: no false report, and all comes back.
 
 A `Follower` is a consumer without Kafka and table: it reads a feed that stands for the topic, and `table` holds the
 commits. Redis is real.
@@ -33,7 +33,7 @@ class Table:
         self.commit_id = ""
 
     @property
-    def head(self) -> Fence:
+    def fence(self) -> Fence:
         return Fence("e", len(self.trades), self.commit_id)
 
     def commit(self, trades: np.ndarray) -> None:
@@ -49,7 +49,7 @@ class Follower:
         self.tracker = SequenceTracker()
         self.store = RedisStateStore(url, table.platform, TOPIC, timeout_s=0.3)
         self.state_sync = StateSync(self.store, self.tracker, SystemClock())
-        self.covered = self.state_sync.restore({0: table.head}, 0)
+        self.covered = self.state_sync.restore({0: table.fence}, 0)
         self.tracker.step(table.trades[self.covered.get(0, 0) :])
         self.tracker.start_counting()
         self.state_sync.begin()
@@ -60,7 +60,7 @@ class Follower:
 
     def commit(self, batch: tuple[np.ndarray, SequenceCut]) -> None:
         self.table.commit(batch[0])
-        self.state_sync.committed(batch[1], {0: self.table.head})
+        self.state_sync.committed(batch[1], {0: self.table.fence})
 
     def consume(self, trades: np.ndarray) -> None:
         self.commit(self.read(trades))
@@ -75,9 +75,9 @@ class Follower:
 
 
 def store_has_what_is_committed(follower: Follower) -> bool:
-    """The store stands at the table's head, and holds what a tracker makes of the whole table."""
+    """The store stands where the table stands, and holds what a tracker makes of the whole table."""
     found = follower.store.load([0]).get(0)
-    if found is None or not found.fence.same_commit(follower.table.head):
+    if found is None or not found.fence.same_commit(follower.table.fence):
         return False
     whole = SequenceTracker()
     whole.step(follower.table.trades)
@@ -102,7 +102,7 @@ def follower(table: Table, fragile_redis: RedisServer) -> Iterator[Follower]:
 def test_nothing_is_published_before_its_commit(follower: Follower) -> None:
     batch = follower.read(make_trades(100, start=100))
     time.sleep(0.05)
-    assert follower.store.load([0])[0].fence.same_commit(follower.table.head)
+    assert follower.store.load([0])[0].fence.same_commit(follower.table.fence)
     assert store_has_what_is_committed(follower)
     follower.read(make_trades(100, start=200))  # read on while the first is being committed
     follower.commit(batch)

@@ -66,7 +66,7 @@ def test_a_second_up_changes_nothing_and_takes_less_than_two_seconds(client: doc
     assert (second.already_running, second.changed, containers(client)) == (True, (), before)
 
 
-def test_only_what_changed_is_made_anew(client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_is_made_again(client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch) -> None:
     up()
     before = containers(client)
     monkeypatch.setenv("COLOUR", "blue")
@@ -245,7 +245,7 @@ def test_without_docker_it_says_so_and_how_to_start_it(
 
 
 @pytest.mark.parametrize("moment", [b"/networks/create", b"/containers/create", b"/start"])
-def test_an_engine_that_dies_in_the_middle_is_told_and_the_next_up_goes_on(
+def test_an_engine_that_dies_in_the_middle_is_reported_and_the_next_up_goes_on(
     client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch, moment: bytes
 ) -> None:
     with docker_engine.short_folder() as folder:
@@ -281,13 +281,13 @@ def test_a_service_that_is_not_healthy_shows_the_test_and_the_log(
     assert main(["stack", "up", "--engine", "docker"]) == 0
 
 
-def test_what_takes_too_long_is_told_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_too_long_is_reported_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREPARE", "sleep 100")
     with pytest.raises(StackError, match="prepare was not ready within 2 s"):
         lifecycle.up("docker", "laptop", lambda _: None, Wanted(timeout_s=2))
 
 
-def test_an_image_that_cannot_be_had_is_told_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_cannot_be_had_is_reported_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTHER_IMAGE", "127.0.0.1:1/nothing:1")
     with pytest.raises(StackError, match=r"127\.0\.0\.1:1/nothing:1 is not here and cannot be pulled") as raised:
         up()

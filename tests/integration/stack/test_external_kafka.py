@@ -1,4 +1,4 @@
-"""A Kafka that asks who one is and what one may: every client says it, and a refusal is told with its reason."""
+"""A Kafka that asks who one is and what one may: every client says it, and a refusal is reported with its reason."""
 
 from dataclasses import replace
 from typing import Any
@@ -39,7 +39,7 @@ def allow(kafka: KafkaServer, user: str, topic: str) -> None:
         done.result(10)
 
 
-def told(endpoints: Endpoints) -> str:
+def refusal(endpoints: Endpoints) -> str:
     with pytest.raises(BrokerError) as caught:
         round_trip(endpoints, 5.0)
     return str(caught.value)
@@ -52,11 +52,11 @@ def test_producer_reader_and_the_naive_consumer_say_who_they_are(guarded_kafka: 
         assert any(consumer.next_value(0.5) is not None for _ in range(40))
 
 
-def test_a_wrong_password_or_protocol_or_property_is_told(guarded_kafka: KafkaServer) -> None:
+def test_a_wrong_password_or_protocol_or_property_is_reported(guarded_kafka: KafkaServer) -> None:
     right = guarded_kafka.endpoints("k2")
-    assert "Invalid username or password" in told(replace(right, kafka={**right.kafka, "sasl.password": "wrong"}))
-    assert "may want another security.protocol" in told(replace(right, kafka={}))
-    java = told(replace(right, kafka={**right.kafka, "sasl.jaas.config": "hush"}))
+    assert "Invalid username or password" in refusal(replace(right, kafka={**right.kafka, "sasl.password": "wrong"}))
+    assert "may want another security.protocol" in refusal(replace(right, kafka={}))
+    java = refusal(replace(right, kafka={**right.kafka, "sasl.jaas.config": "hush"}))
     assert "Java JAAS configuration is not supported" in java
     assert "hush" not in java
 

@@ -34,7 +34,7 @@ def test_kafka_listens_on_loopback_with_a_port_for_clients_and_one_for_itself(lo
     assert all(ip_address(address.removeprefix("::ffff:")).is_loopback for address in found)
 
 
-def test_libraries_that_kafka_unpacks_lie_in_a_folder_of_its_own(local_stack: Endpoints) -> None:
+def test_libraries_that_kafka_unpacks_are_in_a_folder_of_its_own(local_stack: Endpoints) -> None:
     words = psutil.Process(local_stack.processes["kafka"].pid).cmdline()
     folder = Path(next(word.partition("=")[2] for word in words if word.startswith("-Djava.io.tmpdir=")))
     assert folder.stat().st_mode & 0o777 == 0o700

@@ -70,7 +70,7 @@ def test_it_is_gone_with_its_socket(socket: Path) -> None:
     assert not socket.exists()
 
 
-def test_a_path_with_every_odd_letter_is_found(short_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_with_every_odd_character_is_found(short_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K2CTL_HOME", str(short_home / "a b%20?#@é"))
     with private_redis() as address, redis.Redis.from_url(address) as client:
         assert client.ping()

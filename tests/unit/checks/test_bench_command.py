@@ -1,4 +1,4 @@
-"""`k2ctl bench`: what it is told, and what it says to type for the same run again."""
+"""`k2ctl bench`: its options, and what it says to type for the same run again."""
 
 import shlex
 from collections.abc import Sequence

@@ -71,7 +71,7 @@ def test_what_was_measured_once_has_the_noise_of_its_run() -> None:
     assert (found[0].band, found[0].verdict) == (pytest.approx(0.4), "same")
 
 
-def test_ceilings_and_explanations_are_not_compared() -> None:
+def test_baselines_and_explanations_are_not_compared() -> None:
     for figure in (
         measured("consume", "c", f"{BASELINE}write", [1.0, 2.0], "trades/s"),
         Figure("d", "c", "m", 1, "bits"),
@@ -108,10 +108,10 @@ def test_the_machine_is_named_and_says_when_it_is_busy() -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
 def test_the_commit_of_the_checkout_is_noted() -> None:
-    head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    revision = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     commit = this_machine().commit
     assert commit is not None
-    assert head.stdout.startswith(commit.removesuffix("+"))
+    assert revision.stdout.startswith(commit.removesuffix("+"))
 
 
 def test_the_table_in_the_readme_has_the_shape_of_the_renderer() -> None:

@@ -48,7 +48,9 @@ def test_what_the_lake_holds_is_judged(found: Balance, name: str, verdict: Verdi
 @pytest.mark.parametrize(
     ("ahead_s", "verdict"), [(0.2, Verdict.OK), (-4.0, Verdict.NOTE), (90.0, Verdict.WRONG), (None, Verdict.OK)]
 )
-def test_a_clock_that_is_off_is_told(ahead_s: float | None, verdict: Verdict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_off_is_reported(
+    ahead_s: float | None, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stack, "clock_ahead_s", lambda *_: ahead_s)
     monkeypatch.setattr(stack, "newest_record_ahead_s", lambda *_: None)
     (check,) = stack.clock(KAFKA)

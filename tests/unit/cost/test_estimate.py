@@ -133,7 +133,7 @@ def test_a_years_commitment_saves_on_ec2_rds_and_elasticache_and_not_on_kafka(sc
 
 
 @pytest.mark.parametrize("scale", ["10K", "1M", "10M"])
-def test_the_base_lies_between_low_and_high(scale: str) -> None:
+def test_the_base_is_between_low_and_high(scale: str) -> None:
     found = asked(scale)
     assert found.high_usd is not None
     assert found.low_usd < found.total_monthly_usd < found.high_usd

@@ -24,7 +24,7 @@ def test_the_rate_of_a_shipped_profile_costs_what_the_profile_costs(name: str, r
     assert between == pytest.approx(estimate(load_profile(name), BOOK).total_monthly_usd)
 
 
-def test_a_bare_rate_lies_between_its_neighbours_and_is_sized_by_the_rules() -> None:
+def test_a_bare_rate_is_between_its_neighbours_and_is_sized_by_the_rules() -> None:
     found = PRICING.scenario("250k", 250_000.0).profile
     assert found.load.rate == 250_000
     assert 12 < found.topic.partitions < 96

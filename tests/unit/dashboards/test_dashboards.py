@@ -18,7 +18,7 @@ PANELS = [(board, panel) for board in DASHBOARDS for panel in board.panels]
 def test_what_is_committed_is_what_is_generated() -> None:
     assert sorted(path.name for path in FOLDER.glob("*.json")) == sorted(documents())
     for name, text in documents().items():
-        assert (FOLDER / name).read_text() == text, "write them anew with: python -m k2ctl.dashboards"
+        assert (FOLDER / name).read_text() == text, "write them again with: python -m k2ctl.dashboards"
 
 
 @pytest.mark.parametrize(

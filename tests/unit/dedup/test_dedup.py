@@ -70,7 +70,7 @@ class Sent(NamedTuple):
 
     @property
     def trade(self) -> tuple[bytes, bytes, bytes, int]:
-        """What tells a copy."""
+        """What makes a copy."""
         return self.id, self.symbol, self.exchange, self.time_us
 
 
@@ -170,13 +170,13 @@ class World:
             self.in_flight, self.pending = (self.pending, self.position), []
 
     def land(self) -> None:
-        """The commit is in the table; nobody has told the process yet."""
+        """The commit is in the table; the process does not know it yet."""
         if self.in_flight is None:
             return
         number = self.checkpoints.sequence_number + 1
         self.stored.update(dict.fromkeys(self.in_flight[0], number))
-        head = Checkpoint(self.in_flight[1], Counts(), str(number))
-        self.checkpoints = Checkpoints(str(number), number, {TopicPartition("t", "e", 0): head})
+        checkpoint = Checkpoint(self.in_flight[1], Counts(), str(number))
+        self.checkpoints = Checkpoints(str(number), number, {TopicPartition("t", "e", 0): checkpoint})
 
     def commit(self) -> None:
         if self.in_flight is not None:
@@ -331,9 +331,9 @@ def test_saved_files_are_replaced_and_closed_chunks_are_not_written_again() -> N
 
 def test_what_others_have_stored_is_not_claimed_to_be_saved() -> None:
     world = World(ChunkPlan(24 * HOUR_US, 100, 0.01, 10), random.Random(1))
-    lane = TopicPartition("t", "e", 0)
-    world.saver.note_commit(Checkpoints("a", 1, {lane: Checkpoint(5, Counts(), "a")}), "a")
-    world.saver.note_commit(Checkpoints("c", 3, {lane: Checkpoint(9, Counts(), "b")}), "c")
+    partition = TopicPartition("t", "e", 0)
+    world.saver.note_commit(Checkpoints("a", 1, {partition: Checkpoint(5, Counts(), "a")}), "a")
+    world.saver.note_commit(Checkpoints("c", 3, {partition: Checkpoint(9, Counts(), "b")}), "c")
     world.saver.save(world.dedup)
     assert world.folder.last is not None
     assert world.folder.last.sequence_number == 1

@@ -7,23 +7,23 @@ from k2ctl.demo.result import ActResult, Billing, DemoResult
 GREEN, RED = DemoCheck("claim", True, "1"), DemoCheck("claim", False, "0")
 
 
-def told(*acts: list[DemoCheck], finished: bool = True) -> DemoResult:
+def result(*acts: list[DemoCheck], finished: bool = True) -> DemoResult:
     billing = Billing(1, "An act", "What is to be seen.", ("A note.",))
     return DemoResult("embedded", [ActResult(billing, checks=checks) for checks in acts], finished=finished)
 
 
 def test_every_act_has_to_assert_something_that_holds() -> None:
-    assert told([GREEN], [GREEN, GREEN]).held
-    assert not told([GREEN], [GREEN, RED]).held
-    assert not told([GREEN], []).held
+    assert result([GREEN], [GREEN, GREEN]).held
+    assert not result([GREEN], [GREEN, RED]).held
+    assert not result([GREEN], []).held
 
 
 def test_a_demo_that_was_cut_short_does_not_hold() -> None:
-    assert not told([GREEN], finished=False).held
+    assert not result([GREEN], finished=False).held
 
 
 def test_what_a_killed_consumer_did_is_counted_by_the_table() -> None:
-    """It had put 90 aside; 70 of them are in the ledger, so its successor puts the other 20 aside again."""
+    """It had deferred 90 trades; 70 of them are in the ledger, so its successor defers the other 20 again."""
     seen = Seen()
     seen.take("first", DeferredTotals(90))
     seen.killed(70)

@@ -34,19 +34,19 @@ def test_what_differs_stays_apart(other: DeferredRange) -> None:
     assert Ledger().changed(LedgerChange((entry(0, 10), other))).entries == (entry(0, 10), other)
 
 
-def test_a_settled_part_leaves_its_rest_in_place_and_the_next_stretch_joins_it() -> None:
+def test_a_backfilled_part_leaves_its_rest_in_place_and_the_next_stretch_joins_it() -> None:
     ledger = Ledger((entry(0, 100, 50), entry(0, 50, 5, partition=1)))
     left = entry(40, 100, 30)
     after = ledger.changed(LedgerChange((entry(100, 120, 7),), ((ledger.entries[0], left),)))
     assert [(e.partition, e.start, e.end, e.count) for e in after.entries] == [(0, 40, 120, 37), (1, 0, 50, 5)]
 
 
-def test_an_entry_that_somebody_else_has_settled_is_refused() -> None:
+def test_an_entry_that_somebody_else_has_backfilled_is_refused() -> None:
     with pytest.raises(LakeError, match="changed in the meantime"):
         Ledger().changed(LedgerChange(resolved=((entry(0, 10), None),)))
 
 
-def test_settlements_in_a_row_are_one_for_the_original() -> None:
+def test_backfills_in_a_row_are_one_for_the_original() -> None:
     first, second, other = entry(0, 100, 50), entry(50, 100, 20), entry(0, 9, 1, partition=1)
     assert dict(in_one_step([(first, second), (other, None), (second, None)])) == {first: None, other: None}
 
@@ -86,7 +86,7 @@ def test_what_only_a_dead_kafka_held_is_lost_and_what_is_spilled_is_not() -> Non
     assert after.partition_of("t", "e", 0) == TopicPartition("t", "e", -1)
 
 
-def test_two_who_give_back_at_once_are_told_apart_though_no_offset_moves() -> None:
+def test_two_backfills_at_once_are_distinguished_though_no_offset_moves() -> None:
     from k2ctl.lake.writer import fenced_partitions
 
     partition = TopicPartition("t", "e", 0)

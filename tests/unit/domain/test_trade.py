@@ -98,7 +98,7 @@ def test_the_dtype_has_the_offsets_of_the_schema() -> None:
         ("price", 10**18, "18 digits"),
     ],
 )
-def test_an_impossible_value_is_told_and_the_others_pass(field: str, value: object, reason: str) -> None:
+def test_an_impossible_value_is_named_and_the_others_pass(field: str, value: object, reason: str) -> None:
     trades = make_trades(3)
     trades[field][1] = value
     found = invalid(trades, NOW_US)
@@ -113,7 +113,7 @@ def test_a_future_may_have_a_negative_price() -> None:
 
 
 @pytest.mark.parametrize("field", ["trade_id", "source_sequence"])
-def test_a_number_over_the_table_s_limit_is_told_with_its_field_value_and_limit(field: str) -> None:
+def test_a_number_over_the_table_s_limit_is_named_with_its_field_value_and_limit(field: str) -> None:
     trades = make_trades(3)
     trades[field][:2] = 2**63 - 1, 2**63
     limit = "above 9223372036854775807 (2^63 − 1)"

@@ -11,7 +11,7 @@ from k2ctl.kafka.reader import Fetched
 from tests.made_trades import BASE_US, make_trades
 
 
-def letters_of(values: list[bytes], wire_format: WireFormat) -> list[bytes]:
+def dead_letters_of(values: list[bytes], wire_format: WireFormat) -> list[bytes]:
     count = len(values)
     fetched = Fetched(values, np.zeros(count, np.int32), np.arange(count), 0, 0)
     batch = decode_batch(fetched, "t", "e", BASE_US + 10**9, Tally(), wire_format)
@@ -26,7 +26,7 @@ def test_a_record_of_one_trade_is_kept_as_it_came(wire_format: WireFormat) -> No
     values = CODECS[wire_format].encode(trades, 1)
     if wire_format == "json":
         values = [b" " + value for value in values]
-    assert letters_of(values, wire_format) == values[1:]
+    assert dead_letters_of(values, wire_format) == values[1:]
 
 
 @pytest.mark.parametrize("wire_format", ["sbe", "json"])
@@ -35,4 +35,4 @@ def test_of_a_frame_only_what_is_bad_is_kept_in_the_format_of_the_topic(wire_for
     trades["ingestion_timestamp"] = BASE_US
     trades["timestamp"][1] += 10**10
     codec = CODECS[wire_format]
-    assert letters_of(codec.encode(trades, 3), wire_format) == codec.encode(trades[[1]], 1)
+    assert dead_letters_of(codec.encode(trades, 3), wire_format) == codec.encode(trades[[1]], 1)

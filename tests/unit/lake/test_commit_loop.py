@@ -14,7 +14,7 @@ LOST = OperationalError("COMMIT", {}, Exception("server closed the connection"))
 
 
 class Attempts:
-    """Raises what it was given, one after the other, then succeeds; keeps what it was told of each try."""
+    """Raises what it was given, one after the other, then succeeds; keeps what it was given for each try."""
 
     def __init__(self, *errors: Exception, always: Exception | None = None) -> None:
         self.errors = list(errors)
@@ -30,30 +30,30 @@ class Attempts:
         return "done"
 
 
-def run(attempts: Attempts, clock: ManualClock | None = None, heard: list[str] | None = None) -> str:
+def run(attempts: Attempts, clock: ManualClock | None = None, troubles: list[str] | None = None) -> str:
     return commit_optimistically(
         attempts,
         what="The trial",
         hint="Nothing.",
         clock=clock or ManualClock(),
         rng=random.Random(7),
-        on_trouble=(heard if heard is not None else []).append,
+        on_trouble=(troubles if troubles is not None else []).append,
     )
 
 
 def test_a_conflict_is_tried_again_and_is_certain() -> None:
-    attempts, heard = Attempts(CommitFailedException("another was first")), list[str]()
-    assert run(attempts, heard=heard) == "done"
+    attempts, troubles = Attempts(CommitFailedException("another was first")), list[str]()
+    assert run(attempts, troubles=troubles) == "done"
     assert attempts.tries == [Try(1, False), Try(2, False)]
-    assert heard == []
+    assert troubles == []
 
 
 @pytest.mark.parametrize("error", [LOST, ConnectionError("reset")], ids=["catalog", "warehouse"])
 def test_after_a_lost_answer_every_further_try_knows_of_it(error: Exception) -> None:
-    attempts, heard = Attempts(error, CommitFailedException("another was first")), list[str]()
-    assert run(attempts, heard=heard) == "done"
+    attempts, troubles = Attempts(error, CommitFailedException("another was first")), list[str]()
+    assert run(attempts, troubles=troubles) == "done"
     assert [one.uncertain for one in attempts.tries] == [False, True, True]
-    assert len(heard) == 1
+    assert len(troubles) == 1
 
 
 def test_a_catalog_that_could_not_even_be_asked_leaves_nothing_uncertain() -> None:

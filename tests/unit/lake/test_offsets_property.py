@@ -28,7 +28,7 @@ def test_it_reads_what_it_writes(checkpoints: Checkpoints) -> None:
     assert Checkpoints.loads(checkpoints.dumps()) == checkpoints
 
 
-def test_a_commit_moves_its_lanes_and_adds_its_counts() -> None:
+def test_a_commit_moves_its_partitions_and_adds_its_counts() -> None:
     partition, other = TopicPartition("t", "e", 0), TopicPartition("t", "e", 1)
     before = Checkpoints(
         "old", 1, {partition: Checkpoint(5, Counts(seen=5, stored=5), "old"), other: Checkpoint(9, Counts(), "old")}
@@ -39,7 +39,7 @@ def test_a_commit_moves_its_lanes_and_adds_its_counts() -> None:
     assert (after.commit_id, after.sequence_number) == ("new", 2)
 
 
-def test_a_lane_that_stands_elsewhere_is_fenced_and_an_unknown_one_is_free() -> None:
+def test_a_partition_that_stands_elsewhere_is_fenced_and_an_unknown_one_is_free() -> None:
     known, unknown = TopicPartition("t", "e", 0), TopicPartition("t", "e", 1)
     checkpoints = Checkpoints("c", 1, {known: Checkpoint(5, Counts(), "c")})
     assert fenced_partitions(
@@ -48,17 +48,17 @@ def test_a_lane_that_stands_elsewhere_is_fenced_and_an_unknown_one_is_free() -> 
     assert fenced_partitions(checkpoints, {known: OffsetDelta(5, 9, Counts())}) == set()
 
 
-def test_a_lane_that_is_gone_is_not_free_to_whoever_knew_it() -> None:
+def test_a_partition_that_is_gone_is_not_free_to_whoever_knew_it() -> None:
     partition = TopicPartition("t", "old", 0)
     checkpoints = Checkpoints("c", 1, {partition: Checkpoint(5, Counts(), "c")})
     after = checkpoints.retired("t", "old", lost=3)
     assert fenced_partitions(after, {partition: OffsetDelta(5, 8, Counts(seen=3, stored=3), base="c")}) == {partition}
     assert fenced_partitions(after, {partition: OffsetDelta(0, 8, Counts(seen=8, stored=8))}) == set(), (
-        "it is read anew"
+        "it is read again"
     )
 
 
-def test_a_commit_that_landed_is_recognised_by_its_id_at_the_lane() -> None:
+def test_a_commit_that_succeeded_is_recognised_by_its_id_at_the_partition() -> None:
     partition = TopicPartition("t", "e", 0)
     checkpoints = Checkpoints("later", 3, {partition: Checkpoint(9, Counts(), "mine")})
     assert is_committed(checkpoints, {partition: OffsetDelta(5, 9, Counts())}, "mine")

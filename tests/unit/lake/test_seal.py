@@ -1,4 +1,4 @@
-"""Seals tell any change of a file, and any other file under its name."""
+"""Seals show any change of a file, and any other file under its name."""
 
 import io
 import random
@@ -36,7 +36,7 @@ def test_a_sealed_file_is_parquet_for_every_reader(rows: int) -> None:
     assert len(held(content).blocks) == -(-held(content).body // BLOCK)
 
 
-def test_every_altered_byte_is_told() -> None:
+def test_every_altered_byte_is_found() -> None:
     content, rng = parquet(8_000), random.Random(3)
     end = length_of_seal(content)
     assert end is not None
@@ -49,7 +49,7 @@ def test_every_altered_byte_is_told() -> None:
                 held(bytes(broken))
 
 
-def test_another_file_under_the_name_is_told() -> None:
+def test_another_file_under_the_name_is_found() -> None:
     with pytest.raises(Broken, match="another file"):
         held(parquet(10, "b.parquet"))
 

@@ -128,7 +128,7 @@ def recorded_file(trades: int = 20) -> Path:
     return path
 
 
-def test_a_byte_that_was_changed_or_is_gone_anywhere_is_told_with_the_file_and_what_to_do() -> None:
+def test_a_byte_that_was_changed_or_is_gone_anywhere_is_reported_with_the_file_and_what_to_do() -> None:
     path = recorded_file()
     content = path.read_bytes()
     changes = [content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :] for at in range(len(content))]
@@ -144,8 +144,8 @@ def test_a_byte_that_was_changed_or_is_gone_anywhere_is_told_with_the_file_and_w
 def test_what_another_version_wrote_is_refused_and_not_taken_for_altered() -> None:
     path = recorded_file()
     content = path.read_bytes()
-    head, arrays = bytes(body_of(MAGIC, content)).split(b"\n", 1)
-    body = json.dumps({**json.loads(head), "label": "of old"}).encode() + b"\n" + arrays
+    header, arrays = bytes(body_of(MAGIC, content)).split(b"\n", 1)
+    body = json.dumps({**json.loads(header), "label": "of old"}).encode() + b"\n" + arrays
     path.write_bytes(framed(MAGIC, body))
     with pytest.raises(CheckFailed, match="another version"):
         read(path)

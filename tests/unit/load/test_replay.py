@@ -1,4 +1,4 @@
-"""Replays: exact figures, Sydney times, broken lines told by their numbers, the real files whole."""
+"""Replays: exact figures, Sydney times, broken lines named by their numbers, the real files whole."""
 
 from collections import Counter
 from decimal import Decimal
@@ -91,7 +91,7 @@ def test_sixty_times_as_fast_is_a_sixtieth_of_the_time(tmp_path: Path) -> None:
     assert ReplaySchedule.of(replay, float("inf")).due(0) == 2
 
 
-def test_a_shifted_replay_ends_at_the_moment_it_is_told(tmp_path: Path) -> None:
+def test_a_shifted_replay_ends_at_the_given_moment(tmp_path: Path) -> None:
     replay = replayed(tmp_path, "03/10/2014,10:00:00.0,1,1,0,,\n03/10/2014,10:01:00.0,1,1,0,,\n")
     batch = ReplaySource(replay, UNIVERSE, last_us=2_000_000_000_000_000).take(2, 0, 0)
     assert batch.trades["timestamp"].tolist() == [1_999_999_940_000_000, 2_000_000_000_000_000]

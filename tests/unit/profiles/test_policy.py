@@ -11,13 +11,13 @@ README = Path(__file__).parent.parent.parent.parent / "README.md"
 
 def markdown(levels: tuple[Level, ...]) -> str:
     """The policy as a table."""
-    head = ["level", "name", "enters at lag ≥", "or memory ≥", "enrich", *PRIORITIES, "intake"]
+    columns = ["level", "name", "enters at lag ≥", "or memory ≥", "enrich", *PRIORITIES, "intake"]
     rows = [
         [str(number), level.name, f"{level.lag:,}" if number else "", f"{level.memory:.0%}" if number else "",
          "yes" if level.enrich else "no", *(getattr(level, priority) for priority in PRIORITIES), level.intake]
         for number, level in enumerate(levels)
     ]  # fmt: skip
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]) + "\n"
+    return "\n".join("| " + " | ".join(row) + " |" for row in [columns, ["---"] * len(columns), *rows]) + "\n"
 
 
 def test_the_readmes_table_is_the_shipped_policy() -> None:

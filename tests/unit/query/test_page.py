@@ -46,7 +46,7 @@ def test_nonsense_is_refused(text: str) -> None:
         Page.decode(text)
 
 
-def test_a_page_takes_what_lies_behind_and_was_there() -> None:
+def test_a_page_takes_what_comes_after_and_was_there() -> None:
     rows = make_rows(make_trades(10))
     page = Page("t", "e", {0: 8}, Place(int(rows.trades["timestamp"][5]), 0, 5, 0))
     seen = page.select(rows)

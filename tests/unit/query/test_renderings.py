@@ -138,7 +138,7 @@ def test_csv_has_the_text_that_json_has(made: Made) -> None:
 
 
 @given(VALUES)
-def test_parquet_and_arrow_give_back_what_the_query_gave(made: Made) -> None:
+def test_parquet_and_arrow_hold_what_the_query_gave(made: Made) -> None:
     table = carried(CONNECTION.sql(f"SELECT {made.sql} AS v")).to_arrow_table()
     assert pq.read_table(io.BytesIO(written("parquet", made.sql))).to_pylist() == table.to_pylist()
     assert pa.ipc.open_file(written("arrow", made.sql)).read_all() == table
@@ -229,7 +229,7 @@ def test_an_interval_is_an_iso_duration(length: timedelta) -> None:
     text = as_json(f"to_days({days}) + to_microseconds({int(seconds * 10**6)})")
     dated, _, clock = text.removeprefix("P").partition("T")
     found = Decimal(0)
-    for unit, letter in ((3600, "H"), (60, "M"), (1, "S")):
-        number, there, rest = clock.partition(letter)
+    for unit, sign in ((3600, "H"), (60, "M"), (1, "S")):
+        number, there, rest = clock.partition(sign)
         found, clock = (found + Decimal(number) * unit, rest) if there else (found, clock)
     assert (dated or "0D", found, clock) == (f"{days}D", seconds, "")

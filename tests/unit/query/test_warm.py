@@ -168,7 +168,7 @@ def test_memory_is_bounded_and_the_answer_is_whole_all_the_same(begin: Begin) ->
     assert stream.cold == 1
 
 
-def test_a_topic_made_anew_is_answered_from_its_beginning_at_once(begin: Begin) -> None:
+def test_a_topic_made_again_is_answered_from_its_beginning_at_once(begin: Begin) -> None:
     log = Log(50)
     log.low[0] = 30
     following, stream = begin(log)

@@ -66,8 +66,8 @@ class Consumers(RuleBasedStateMachine):
         self.tracker, self.position = SequenceTracker(CLOCK), self.committed
         self.in_flight: tuple[int, SequenceCut] | None = None
         self.state_sync = StateSync(self.store, self.tracker, CLOCK, background=False)
-        head = Fence("e", self.committed, self.commit_id)
-        covered = self.state_sync.restore({0: head}, 0)
+        fence = Fence("e", self.committed, self.commit_id)
+        covered = self.state_sync.restore({0: fence}, 0)
         self.tracker.step(self.topic[covered.get(0, 0) : self.committed])
         assert known(self.tracker) == known(self.whole(self.committed))
         self.state_sync.begin()

@@ -54,7 +54,7 @@ def test_a_gap_is_open_until_it_is_filled() -> None:
     assert tracker.counts().open_gaps == 0
 
 
-def test_a_counter_that_starts_anew_later_is_a_reset_and_not_a_gap() -> None:
+def test_a_counter_that_starts_again_later_is_a_reset_and_not_a_gap() -> None:
     tracker = SequenceTracker()
     tracker.step(trades_of([(1, n) for n in range(1, 11)]))
     again = trades_of([(1, n) for n in range(1, 6)])
@@ -99,7 +99,7 @@ def test_a_gap_that_shows_after_a_restart_is_explained_by_the_ledger() -> None:
     assert (tracker.counts().open_gaps, tracker.counts().missing_trades) == (1, 2)
 
 
-def test_of_the_open_gaps_of_a_symbol_only_those_that_are_owed_are_explained() -> None:
+def test_of_the_open_gaps_of_a_symbol_only_those_that_are_outstanding_are_explained() -> None:
     tracker = SequenceTracker()
     tracker.step(trades_of([(1, 1), (1, 3), (1, 7)]))
     tracker.explain_by(owing(4, 6))
@@ -117,11 +117,11 @@ def test_what_is_backfilled_before_a_later_trade_comes_leaves_no_gap() -> None:
     assert (counts.open_gaps, counts.explained, counts.out_of_order, counts.duplicates) == (0, 0, 0, 0)
 
 
-def test_what_is_backfilled_from_before_the_counter_began_anew_opens_no_gap() -> None:
+def test_what_is_backfilled_from_before_a_reset_opens_no_gap() -> None:
     tracker = restarted(highest=10)
-    anew = trades_of([(1, 1), (1, 2)])
-    anew["timestamp"] += 100_000_000
-    tracker.step(anew)
+    restarted_trades = trades_of([(1, 1), (1, 2)])
+    restarted_trades["timestamp"] += 100_000_000
+    tracker.step(restarted_trades)
     tracker.note_backfilled(later([(1, n) for n in range(11, 21)]), np.zeros(10, np.int32), 10)
     assert (tracker.counts().open_gaps, tracker.counts().resets) == (0, 1)
 

@@ -70,7 +70,7 @@ def missing_of(tracker: SequenceTracker) -> dict[bytes, set[int]]:
 
 
 @given(st.lists(st.lists(TRADE, min_size=1, max_size=30), min_size=1, max_size=5))
-def test_every_kind_of_arrival_is_told_as_trade_by_trade(batches: list[list[tuple[int, int, int]]]) -> None:
+def test_every_kind_of_arrival_is_judged_as_trade_by_trade(batches: list[list[tuple[int, int, int]]]) -> None:
     """Late ones, copies under new ids, gaps, restarts of the venue, clocks that jump, in batches of any size."""
     tracker, model = SequenceTracker(ManualClock()), Model()
     for number, batch in enumerate(batches):
@@ -106,7 +106,7 @@ def test_a_gap_is_lost_after_its_deadline_and_a_late_arrival_still_fills_it() ->
     assert (tracker.counts().lost_trades, tracker.counts().filled_gaps) == (0, 1)
 
 
-def test_small_and_large_gaps_are_told_apart() -> None:
+def test_small_and_large_gaps_are_distinguished() -> None:
     tracker = SequenceTracker(ManualClock())
     tracker.step(trades_of([(1, 1, 0), (1, 5, 1), (1, 106, 2)], BASE_US))
     assert (tracker.counts().small_gaps, tracker.counts().large_gaps) == (1, 1)

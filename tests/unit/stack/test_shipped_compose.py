@@ -44,7 +44,7 @@ def test_what_is_mounted_from_the_package_is_there_and_read_only(name: str) -> N
 
 
 @SERVERS
-def test_a_server_is_no_root_bounded_and_tells_its_health(name: str) -> None:
+def test_a_server_is_no_root_bounded_and_reports_its_health(name: str) -> None:
     one = service(name)
     assert one.user == "1000:1000"
     assert one.cap_drop == ("ALL",)

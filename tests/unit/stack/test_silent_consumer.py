@@ -28,5 +28,5 @@ def test_one_that_should_speak_by_now_is_silent_and_shows_the_end_of_its_log(hom
 
 
 @pytest.mark.parametrize("waiting", ["", "its group has assigned it no partitions for 90 s"])
-def test_one_that_speaks_says_what_it_waits_for(waiting: str) -> None:
+def test_a_consumer_that_reports_says_what_it_waits_for(waiting: str) -> None:
     assert _reporting(started(100), a_status(waiting=waiting), Home.of_user()).why == waiting

@@ -93,7 +93,7 @@ def test_a_curve_is_broken_where_nothing_is_known_and_stays_within_the_picture()
 
 @pytest.mark.parametrize("width", [80, 160])
 @pytest.mark.parametrize("finding", [FACTS, BARS, GRID])
-def test_an_exhibit_fits_and_shows_every_value(finding: Finding_, width: int) -> None:
+def test_a_finding_fits_and_shows_every_value(finding: Finding_, width: int) -> None:
     text = drawn(finding_panel(finding), width)
     for row in finding.rows:
         assert str(row[0]) in text

@@ -27,7 +27,7 @@ def lines(overview: Overview, width: int, height: int, color: str | None = None)
     return captured.get().rstrip("\n").split("\n")
 
 
-def test_where_nobody_tells_what_is_stored_none_is_not_said() -> None:
+def test_where_no_consumer_reports_what_is_stored_none_is_not_said() -> None:
     screen = "\n".join(lines(Overview.of([], at_us=1_700_000_000_000_000), 80, 24))
     assert "k2ctl lake status" in screen
     assert "of 0 trades" not in screen

@@ -62,7 +62,7 @@ def numbers_in(rows: pa.Table) -> list[tuple[str, int]]:
 
 
 def test_what_is_deferred_is_named_until_backfill_has_given_it_back(endpoints: Endpoints, profile: Profile) -> None:
-    """Spilled to files on both engines; on real Kafka shed, too: then it lies in Kafka before the offsets."""
+    """Spilled to files on both engines; on real Kafka shed, too: then Kafka holds it before the offsets."""
     sheds = endpoints.engine != "embedded"
     plan = plan_load(profile, rate=90_000 if sheds else 45_000, duration_s=1.0)
     sent = run_load(plan, endpoints, threading.Event()).trades_acknowledged
@@ -91,7 +91,7 @@ def test_what_is_deferred_is_named_until_backfill_has_given_it_back(endpoints: E
 
 
 @pytest.mark.parametrize("stack", ["local"], indirect=True)
-def test_what_lies_in_a_damaged_spill_file_is_found_in_kafka(endpoints: Endpoints, profile: Profile) -> None:
+def test_what_was_in_a_damaged_spill_file_is_found_in_kafka(endpoints: Endpoints, profile: Profile) -> None:
     sent = run_load(plan_load(profile, rate=90_000, duration_s=1.0), endpoints, threading.Event()).trades_acknowledged
     run_until(endpoints, profile, lambda s: s.outstanding_spilled > 500)
     flipped, *_ = spill_files(endpoints)
