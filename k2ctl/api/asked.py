@@ -9,7 +9,7 @@ from fastapi import Query, Request
 
 from k2ctl.api.problems import Refused
 from k2ctl.api.settings import Limits
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 
 _DURATION: Final = r"^[0-9]{1,9}(ms|s|m|h|d)?$"
 _UNIT_US: Final = {"ms": 1_000, "s": 1_000_000, "": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}

@@ -17,7 +17,7 @@ from k2ctl.domain.overview import Overview
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.kafka.overview import OverviewReader
+from k2ctl.kafka.telemetry import OverviewReader
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.follower import TableFollower
 from k2ctl.profiles import load_profile

@@ -19,7 +19,7 @@ from k2ctl.api.problems import Refused, problem
 from k2ctl.api.routes import request_id
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.errors import K2Error
 from k2ctl.query.json_rows import text_column
 from k2ctl.query.names import UnknownSymbol

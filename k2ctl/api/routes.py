@@ -12,7 +12,7 @@ from k2ctl.api.problems import Refused
 from k2ctl.api.render import etag_of, rendered, representation
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.query.answer import Answer
 from k2ctl.query.gaps import gaps_of
 from k2ctl.query.page import Page, Place

@@ -14,7 +14,7 @@ from k2ctl.errors import K2Error, UsageError
 from k2ctl.options import parse_count, parse_duration
 
 if TYPE_CHECKING:
-    from k2ctl.domain.window import Window
+    from k2ctl.domain.trade import Window
     from k2ctl.query.answer import Answer, Evidence
     from k2ctl.query.formats import Rows
     from k2ctl.query.seam import AsOf
@@ -54,7 +54,7 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FI
 def window_of(window: str | None, since: str | None, until: str | None) -> "Window":
     """What --window, --since and --until ask for, as exchange times."""
     from k2ctl.clock import SystemClock
-    from k2ctl.domain.window import WHOLE_HISTORY, Window
+    from k2ctl.domain.trade import WHOLE_HISTORY, Window
 
     if since or until:
         if window:

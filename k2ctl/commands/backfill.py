@@ -30,7 +30,7 @@ def backfill(
     """
     from k2ctl.commands.consume import run_consumer
     from k2ctl.consume.consumer import Consumer
-    from k2ctl.consume.plan import ConsumerPlan
+    from k2ctl.consume.platform import ConsumerPlan
     from k2ctl.endpoints import require_endpoints
     from k2ctl.profiles import load_profile
 

@@ -108,7 +108,7 @@ def consume(
     if replicas > 1:
         raise UsageError("Several consumers run in the background.", f"k2ctl consume --detach --replicas {replicas}")
     from k2ctl.consume.consumer import Consumer
-    from k2ctl.consume.plan import ConsumerPlan, unique_id
+    from k2ctl.consume.platform import ConsumerPlan, unique_id
     from k2ctl.endpoints import require_endpoints
     from k2ctl.metrics import Exporter
     from k2ctl.profiles import load_profile, state_address

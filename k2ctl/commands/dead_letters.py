@@ -13,7 +13,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, parse_duration
 
 if TYPE_CHECKING:
-    from k2ctl.kafka.dead_letter_box import StoredDeadLetter, StoredDeadLetters
+    from k2ctl.kafka.dead_letters import StoredDeadLetter, StoredDeadLetters
 
 app = typer.Typer(
     add_completion=False,
@@ -107,7 +107,7 @@ def retry(
     from k2ctl.console import print_json, say
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import state_dir
-    from k2ctl.kafka import dead_letter_box as letter_box
+    from k2ctl.kafka import dead_letters as letter_box
 
     with (state_dir() / "retry.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # when two run at once, the second finds what the first has sent
@@ -155,7 +155,7 @@ def _confirm(dead_letters: "list[StoredDeadLetter]", *, yes: bool) -> None:
 
 def _chosen(topic: str, reason: str, since_s: float | None) -> "StoredDeadLetters":
     from k2ctl.endpoints import require_endpoints
-    from k2ctl.kafka.dead_letter_box import read_dead_letters
+    from k2ctl.kafka.dead_letters import read_dead_letters
 
     dead_letters = read_dead_letters(require_endpoints(), topic)
     earliest_ms = 0 if since_s is None else (time.time() - since_s) * 1000

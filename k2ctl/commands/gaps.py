@@ -35,7 +35,7 @@ def gaps(
     import orjson
 
     from k2ctl.console import err, out, print_json
-    from k2ctl.domain.window import Window
+    from k2ctl.domain.trade import Window
     from k2ctl.endpoints import require_endpoints
     from k2ctl.query.session import Session
     from k2ctl.views.sequence import gaps_panel

@@ -12,7 +12,7 @@ from k2ctl.options import JsonOption
 
 if TYPE_CHECKING:
     from k2ctl.domain.overview import Overview
-    from k2ctl.kafka.overview import OverviewReader
+    from k2ctl.kafka.telemetry import OverviewReader
     from k2ctl.views.watch import LagHistory
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -72,8 +72,7 @@ def watch(
 def _ticks(stack: ExitStack, replay: Path | None, *, once: bool, every_s: float) -> "Iterator[Overview]":
     """Overviews of the running stack, or of a recording; with `once` a single one."""
     from k2ctl.endpoints import require_endpoints
-    from k2ctl.kafka.overview import OverviewReader
-    from k2ctl.kafka.recording import paced, read_recording
+    from k2ctl.kafka.telemetry import OverviewReader, paced, read_recording
 
     if replay is not None:
         recorded = read_recording(replay)

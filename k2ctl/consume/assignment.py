@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
-from k2ctl.consume.committer import Finished
-from k2ctl.consume.conflicts import fenced_error, rolled_back_error
+from k2ctl.consume.committer import Finished, fenced_error, rolled_back_error
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader

@@ -17,9 +17,7 @@ from typing import Final
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.consume.assignment import Assignment
 from k2ctl.consume.assignment_manager import AssignmentManager
-from k2ctl.consume.plan import ConsumerPlan
-from k2ctl.consume.platform import open_platform
-from k2ctl.consume.totals import ConsumerTotals
+from k2ctl.consume.platform import ConsumerPlan, ConsumerTotals, open_platform
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.ledger import Ledger
 from k2ctl.endpoints import Endpoints

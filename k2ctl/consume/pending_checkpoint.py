@@ -10,10 +10,9 @@ import numpy as np
 
 from k2ctl.deferred.backfill import Backfilled
 from k2ctl.deferred.spill_files import Spiller
-from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, Tally, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, LedgerChange, in_one_step
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.tally import Tally
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.lake.writer import Committed, TableWriter

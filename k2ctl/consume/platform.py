@@ -1,34 +1,112 @@
-"""What a consumer works with for as long as it lives, over all its assignments: table, topic, policy, committer."""
+"""How to consume."""
 
+import os
+import socket
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
 
 from k2ctl.clock import Clock
 from k2ctl.consume.committer import Committer
-from k2ctl.consume.degradation.monitor import PressureMonitor
+from k2ctl.consume.degradation import PressureMonitor
 from k2ctl.consume.pending_checkpoint import CommitTargets
-from k2ctl.consume.plan import ConsumerPlan
 from k2ctl.consume.reference_feed import ReferenceFeed
 from k2ctl.consume.start import StartPosition, retire_past_epochs
-from k2ctl.consume.totals import STEPS, ConsumerTotals
 from k2ctl.dedup.chunks import ChunkPlan, plan_chunks
-from k2ctl.deferred.admission import Admission
+from k2ctl.deferred.admission import ACTIONS, Admission
 from k2ctl.deferred.outstanding import RetentionWatch
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Checkpoints
+from k2ctl.domain.figure import Durations
 from k2ctl.domain.topics import REFERENCE_TABLE, reference_topic
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin, Watermarks
-from k2ctl.kafka.broker_time import KafkaTime
+from k2ctl.kafka.admin import BrokerAdmin, Watermarks, make_topics
 from k2ctl.kafka.dead_letters import DeadLetters
-from k2ctl.kafka.topics import make_topics
+from k2ctl.kafka.probe import KafkaTime
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.side_folder import SideFolder
-from k2ctl.lake.writer import TableWriter
-from k2ctl.profiles.universe import Universe
+from k2ctl.lake.writer import Committed, TableWriter
+from k2ctl.profiles import Profile
+from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.timing import Stopwatch
+
+
+def unique_id() -> str:
+    """The id of a consumer without a name: no other that runs now has the same, on whatever machine."""
+    return f"consumer-{socket.gethostname()}-{os.getpid()}"
+
+
+@dataclass
+class ConsumerPlan:
+    """The options of one consumer."""
+
+    profile: Profile
+    until_caught_up: bool = False
+    """End once all is read up to the watermarks of the start."""
+    backfill: bool = False
+    """Read nothing new; backfill all that is outstanding, then end."""
+    rebase: bool = False
+    """Accept that this Kafka is not the one that the table was filled from."""
+    budget: float | None = None
+    """Processed trades per second at most; None for as many as the machine can."""
+    state: str = ""
+    """Where sequence state is kept: `memory`, or the address of a Redis; empty for the stack's."""
+    group: bool = False
+    """Read the partitions that a group assigns, beside other consumers, instead of all of them."""
+    named: bool = False
+    """True if `consumer_id` is a static name under which this consumer joins its group again."""
+    consumer_id: str = field(default_factory=unique_id)
+
+
+STEPS: Final = ("decode", "admit", "dedup", "sequence", "enrich", "commit")
+"""The steps of a batch by name, in their order (design, section 4)."""
+
+
+@dataclass
+class ConsumerTotals:
+    """Counts since the start of the process."""
+
+    records: int = 0
+    """Kafka records read."""
+    trades: int = 0
+    """Valid trades in them."""
+    stored: int = 0
+    """Rows in the table by commits of this process."""
+    backfilled: int = 0
+    """Deferred trades that were resolved and stored."""
+    left_in_kafka: int = 0
+    """Rows that were read and dropped at the end, because committing them would have taken too long."""
+    fenced: int = 0
+    """Commits of which at least one partition was fenced."""
+    commits: int = 0
+    written_bytes: int = 0
+    """Size of the Parquet files."""
+    last_commit: Committed | None = None
+    last_commit_s: float = 0.0
+    """How long the last commit took."""
+    last_commit_at_us: int = 0
+    commit_times: Durations = field(default_factory=Durations)
+    by_priority: np.ndarray = field(default_factory=lambda: np.zeros((len(PRIORITIES), len(ACTIONS)), np.int64))
+    """int64[priorities, actions]: trades."""
+
+    @property
+    def trades_per_record(self) -> float:
+        """The mean so far; 1 before the first record."""
+        return self.trades / self.records if self.trades else 1.0
+
+    def add_commit(self, committed: Committed, backfilled: int, seconds: float, at_us: int) -> None:
+        """Count a commit. backfilled: the rows in it that had been deferred."""
+        self.commits += 1
+        self.stored += committed.stored
+        if not committed.fenced:
+            self.backfilled += backfilled
+        self.written_bytes += committed.written_bytes
+        self.last_commit, self.last_commit_s, self.last_commit_at_us = committed, seconds, at_us
+        self.commit_times = self.commit_times.plus(seconds)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.log_ends import open_transaction
 from k2ctl.kafka.reader import AT_ENDS, Fetched, Hole, Reader, concatenate
-from k2ctl.kafka.watermarks import Silence, WatermarkFollower
+from k2ctl.kafka.watermarks import Silence, WatermarkFollower, open_transaction
 
 FIRST_WAIT_S: Final = 0.02
 NEXT_WAIT_S: Final = 0.005

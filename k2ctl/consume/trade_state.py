@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from k2ctl.clock import Clock
-from k2ctl.consume.degradation.pressure import release_freed
+from k2ctl.consume.degradation import release_freed
 from k2ctl.consume.platform import Platform
 from k2ctl.dedup.chunks import ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory

@@ -17,10 +17,10 @@ import numpy as np
 from k2ctl.clock import Clock
 from k2ctl.dedup.bloom import words_of
 from k2ctl.dedup.chunks import ChunkPlan, ChunkSeries
+from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.copies import CopyIndex
 from k2ctl.domain.intervals import NUMBER_BITS, IntervalSets
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.tally import Tally
 from k2ctl.lake.stored_lookup import Stored
 
 

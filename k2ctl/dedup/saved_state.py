@@ -19,7 +19,7 @@ from k2ctl.dedup.chunks import Chunk, ChunkPlan, ChunkSeries
 from k2ctl.dedup.deduplicator import SEQUENCED_BELOW, HybridDeduplicator, Memory
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.intervals import IntervalSets
-from k2ctl.domain.stored_rows import ids_of
+from k2ctl.domain.rows import ids_of
 from k2ctl.errors import first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

@@ -14,10 +14,9 @@ import numpy as np
 
 from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.spill_files import decode_spill
-from k2ctl.domain.checkpoint import Counts, TopicPartition
+from k2ctl.domain.checkpoint import Counts, Tally, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, Ledger, LedgerChange, Resolution
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.tally import Tally
 from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError, LakeUnanswered, first_line

@@ -9,7 +9,7 @@ from typing import Final
 from k2ctl.clock import Clock
 from k2ctl.domain.ledger import DeferredRange, Ledger
 from k2ctl.domain.topics import trades_topic
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, first_line
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks

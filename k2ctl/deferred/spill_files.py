@@ -16,9 +16,9 @@ import pyarrow as pa
 from k2ctl.clock import Clock
 from k2ctl.deferred.admission import Admission
 from k2ctl.domain.checked_file import bodies_of, framed
+from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.tally import Tally
 from k2ctl.domain.texts import fixed_binary
 from k2ctl.domain.trade import TRADE
 from k2ctl.errors import LakeError

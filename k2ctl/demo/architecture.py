@@ -6,13 +6,13 @@ import time
 from typing import Any, Final
 
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.demo.checks import complete_answer, offset_is_past, same_trade, stayed_complete
 from k2ctl.demo.pacing import unhurried
 from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import SYMBOL, Stage
 from k2ctl.domain.checkpoint import TopicPartition
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake

@@ -19,7 +19,7 @@ from k2ctl.demo.checks import (
 from k2ctl.demo.result import Billing, Facts, Tick
 from k2ctl.demo.stage import SYMBOL, Stage
 from k2ctl.domain.status import ConsumerStatus
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.gaps import gaps_of
 from k2ctl.query.session import Session

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.cost import measured
 from k2ctl.cost.capacity import HOURS_PER_MONTH, vcpus
 from k2ctl.cost.estimate import Estimate, scale_of

@@ -11,12 +11,11 @@ from k2ctl.demo.pacing import WAIT_AT_MOST_S, Pacing, for_the_stage, thresholds_
 from k2ctl.demo.processes import DemoProcess, LoadProcess, SentTotals
 from k2ctl.demo.result import ActResult, Audience, DemoResult, Finding_, Sample, Tick
 from k2ctl.domain.checkpoint import Counts
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
 from k2ctl.home import Home
-from k2ctl.kafka.overview import OverviewReader
-from k2ctl.kafka.telemetry import TelemetryReader
+from k2ctl.kafka.telemetry import OverviewReader, TelemetryReader
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.load.market import Faults

@@ -2,15 +2,117 @@
 
 A Kafka record's value is a frame: one SBE message, or several back to back. A batch of frames is joined and
 read as one array, so that decoding costs one `numpy.frombuffer` however many frames there are.
+
+The format is Simple Binary Encoding 1.0 (FIX Trading Community), of which only what K2's schema uses is read: fixed
+offsets, primitive types, char and uint8 arrays, enums. The XML schema becomes numpy dtypes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
 
 import numpy as np
 
-from k2ctl.domain.sbe import HEADER, k2_schema
+from k2ctl.home import shipped
+
+SBE_NAMESPACE = "{http://fixprotocol.io/2016/sbe}"
+HEADER = np.dtype([(name, "<u2") for name in ("block_length", "template_id", "schema_id", "version")])
+
+_PRIMITIVES = {
+    "uint8": "u1", "uint16": "<u2", "uint32": "<u4", "uint64": "<u8",
+    "int8": "i1", "int16": "<i2", "int32": "<i4", "int64": "<i8",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Template:
+    """One message of the schema.
+
+    `message` is the dtype of header and block together: a batch of n messages is one array of it.
+    `header` holds the four values that precede every message of this version.
+    """
+
+    name: str
+    message: np.dtype
+    header: tuple[int, int, int, int]
+
+    @property
+    def block_length(self) -> int:
+        return self.header[0]
+
+    def empty(self, count: int) -> np.ndarray:
+        """`count` messages with their headers filled in and every field zero."""
+        messages = np.zeros(count, self.message)
+        for name, value in zip(HEADER.names or (), self.header, strict=True):
+            messages[name] = value
+        return messages
+
+    def with_block_length(self, block_length: int) -> np.dtype:
+        """The dtype of the same fields in a longer block, as a newer version of the schema sends it."""
+        fields: Any = self.message.fields or {}
+        return np.dtype(
+            {
+                "names": list(fields),
+                "formats": [entry[0] for entry in fields.values()],
+                "offsets": [entry[1] for entry in fields.values()],
+                "itemsize": HEADER.itemsize + block_length,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A parsed SBE schema: its templates by name and its enums as code → name."""
+
+    templates: dict[str, Template]
+    enums: dict[str, dict[int, str]]
+    null_values: dict[str, int]
+
+
+def parse_schema(path: Path) -> Schema:
+    """Read an SBE XML schema of ours (a shipped file, so its XML is trusted)."""
+    root = ElementTree.parse(path).getroot()  # noqa: S314
+    formats: dict[str, str] = dict(_PRIMITIVES)
+    null_values: dict[str, int] = {}
+    enums: dict[str, dict[int, str]] = {}
+    for node in root.iterfind("types/type"):
+        length, primitive = int(node.get("length", "1")), node.attrib["primitiveType"]
+        if primitive == "char":
+            formats[node.attrib["name"]] = f"S{length}"
+        elif length > 1:
+            formats[node.attrib["name"]] = f"V{length}"
+        else:
+            formats[node.attrib["name"]] = _PRIMITIVES[primitive]
+        if "nullValue" in node.attrib:
+            null_values[node.attrib["name"]] = int(node.attrib["nullValue"])
+    for node in root.iterfind("types/enum"):
+        formats[node.attrib["name"]] = _PRIMITIVES[node.attrib["encodingType"]]
+        enums[node.attrib["name"]] = {int(v.text or ""): v.attrib["name"] for v in node.iterfind("validValue")}
+    templates = {}
+    for message in root.iterfind(f"{SBE_NAMESPACE}message"):
+        block_length = int(message.attrib["blockLength"])
+        fields = list(message.iterfind("field"))
+        dtype = np.dtype(
+            {
+                "names": [*(HEADER.names or ()), *(f.attrib["name"] for f in fields)],
+                "formats": ["<u2"] * 4 + [formats[f.attrib["type"]] for f in fields],
+                "offsets": [0, 2, 4, 6, *(HEADER.itemsize + int(f.attrib["offset"]) for f in fields)],
+                "itemsize": HEADER.itemsize + block_length,
+            }
+        )
+        header = (block_length, int(message.attrib["id"]), int(root.attrib["id"]), int(root.attrib["version"]))
+        templates[message.attrib["name"]] = Template(message.attrib["name"], dtype, header)
+    return Schema(templates, enums, null_values)
+
+
+@cache
+def k2_schema() -> Schema:
+    """The schema that this version of k2ctl ships."""
+    return parse_schema(shipped("stack") / "schemas" / "trade.xml")
+
 
 TRADE: Final = k2_schema().templates["Trade"]
 REFERENCE: Final = k2_schema().templates["Reference"]
@@ -121,3 +223,23 @@ def decode_frame(value: bytes) -> np.ndarray | str:
     for name in (TRADE.message.names or ())[len(HEADER.names or ()) :]:
         trades[name] = wide[name]
     return trades
+
+
+@dataclass(frozen=True)
+class Window:
+    """Exchange timestamps in [since_us, until_us), microseconds UTC; None leaves that side open."""
+
+    since_us: int | None = None
+    until_us: int | None = None
+
+    def holds(self, timestamps: np.ndarray) -> np.ndarray:
+        """bool[n]: which of the int64[n] timestamps lie within."""
+        mask = np.ones(len(timestamps), np.bool_)
+        if self.since_us is not None:
+            mask &= timestamps >= self.since_us
+        if self.until_us is not None:
+            mask &= timestamps < self.until_us
+        return mask
+
+
+WHOLE_HISTORY = Window()

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.tally import Tally
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.validity import AHEAD, invalid
 from k2ctl.domain.wire import CODECS

@@ -15,10 +15,12 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec
 
+from k2ctl.domain.topics import dead_letter_topic, reference_topic, trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, NotAllowed
 from k2ctl.kafka.clients import admin_client
-from k2ctl.kafka.embedded.server import control
+from k2ctl.kafka.embedded import control
+from k2ctl.profiles import Profile
 from k2ctl.retry import RetryPolicy, retry, wait_until
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -235,3 +237,15 @@ def refused(error: KafkaException, reasons: str = "") -> BrokerError:
     detail = error.args[0]
     kind = NotAllowed if detail.code() in _NOT_ALLOWED else BrokerError
     return kind(f"Kafka request failed: {detail.str()}{reasons}", "See: k2ctl stack status")
+
+
+def make_topics(admin: BrokerAdmin, profile: Profile) -> tuple[str, str]:
+    """Make trades, dead letters and reference data where they are missing; the names of trades and reference data."""
+    market, topic = profile.market, profile.topic
+    trades = trades_topic(market.asset_class, market.exchange)
+    reference = reference_topic(market.asset_class, market.exchange)
+    retention = {"retention.ms": str(round(topic.retention_hours * 3_600_000))}
+    admin.create_topic(trades, topic.partitions, retention)
+    admin.create_topic(dead_letter_topic(trades), 1)
+    admin.create_topic(reference, 1, {"cleanup.policy": "compact"})
+    return trades, reference

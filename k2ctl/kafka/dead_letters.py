@@ -1,15 +1,18 @@
-"""The dead-letter topic: what cannot be decoded, with reason and identity, acknowledged before anything commits."""
+"""Dead letters: published before anything commits, read with the identity of their records, and sent again once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, cast
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from k2ctl.domain.topics import dead_letter_topic
+from k2ctl.domain.topics import DEAD_LETTER_SUFFIX, dead_letter_topic, retried_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.kafka.clients import producer_config
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import consumer_config, producer_config
+from k2ctl.kafka.reader import AT_ENDS
 
 FLUSH_TIMEOUT_S: Final = 30.0
 LARGEST_BYTES: Final = 5_000_000
@@ -98,3 +101,196 @@ class DeadLetters:
                 self._producer.poll(0.1)
             except KafkaException as error:
                 raise BrokerError(f"{self._topic}: {error}", "See: k2ctl stack status") from error
+
+
+NEWEST_READ: Final = 200_000
+"""The newest of one topic that are read."""
+
+SILENCE_S: Final = 10.0
+SENT_TOGETHER: Final = 500
+"""What a kill in the middle of a retry may send a second time; consumers drop it as a copy."""
+
+
+@dataclass(frozen=True)
+class StoredDeadLetter:
+    """A dead letter as it is in Kafka."""
+
+    # PARTITION:OFFSET in the dead-letter topic, and the time at which it was published there.
+    place: str
+    at_ms: int
+    reason: str
+    # Where the record was.
+    topic: str
+    epoch: str
+    partition: int
+    offset: int
+    # The trade's position in the record; None if the whole record is the dead letter.
+    index: int | None
+    # Bytes of the whole value, and the value, which may be only its beginning.
+    size: int
+    value: bytes
+    # How often it was published.
+    copies: int = 1
+    # True if it was sent again.
+    retried: bool = False
+
+    @property
+    def identity(self) -> str:
+        """The same for every copy of a dead letter, and for no other."""
+        return f"{self.epoch}/{self.partition}/{self.offset}/{'' if self.index is None else self.index}"
+
+    @property
+    def cut(self) -> bool:
+        """Whether Kafka took only the beginning of the value."""
+        return len(self.value) < self.size
+
+
+@dataclass(frozen=True)
+class StoredDeadLetters:
+    """The newest dead letters."""
+
+    # Oldest first, by topic.
+    found: tuple[StoredDeadLetter, ...]
+    # Number of older ones, which were not read.
+    not_read: int
+
+
+def read_dead_letters(endpoints: Endpoints, topic: str = "") -> StoredDeadLetters:
+    """The dead letters of a topic of trades, or of all; copies of one as one.
+
+    Raises:
+        BrokerError: Kafka does not answer, or does not deliver one.
+    """
+    found: list[StoredDeadLetter] = []
+    not_read = 0
+    with BrokerAdmin(endpoints) as admin:
+        names = [name for name in sorted(admin.topics()) if name.endswith(DEAD_LETTER_SUFFIX)]
+        for name in names if not topic else [n for n in names if n == topic + DEAD_LETTER_SUFFIX]:
+            source = name.removesuffix(DEAD_LETTER_SUFFIX)
+            retried = {message.key() for message in _messages(endpoints, admin, retried_topic(source))}
+            by_identity: dict[str, StoredDeadLetter] = {}
+            for message in _messages(endpoints, admin, name, NEWEST_READ):
+                dead_letter = _dead_letter_of(message, source)
+                first = by_identity.get(dead_letter.identity)
+                by_identity[dead_letter.identity] = replace(first, copies=first.copies + 1) if first else dead_letter
+            found += [replace(one, retried=one.identity.encode() in retried) for one in by_identity.values()]
+            not_read += sum(max(0, mark.high - mark.low - NEWEST_READ) for mark in admin.watermarks(name).values())
+    return StoredDeadLetters(tuple(found), not_read)
+
+
+def _dead_letter_of(message: Message, source: str) -> StoredDeadLetter:
+    """A dead letter; of a record that k2ctl did not publish, its own place is its identity."""
+    headers: dict[str, Any] = dict(cast("list[Any]", message.headers() or []))
+
+    def text(name: str, otherwise: str) -> str:
+        found = headers.get(name)
+        return otherwise if found is None else str(found, "utf-8", "replace")
+
+    def number(name: str, otherwise: int) -> int:
+        found = text(name, "")
+        return int(found) if found.isdecimal() else otherwise
+
+    value = message.value() or b""
+    return StoredDeadLetter(
+        place=f"{message.partition()}:{message.offset()}",
+        at_ms=message.timestamp()[1],
+        reason=text("k2-reason", "not known: another program published it"),
+        topic=text("k2-topic", source),
+        epoch=text("k2-epoch", "dead letter"),
+        partition=number("k2-partition", message.partition() or 0),
+        offset=number("k2-offset", message.offset() or 0),
+        index=number("k2-index", 0) if text("k2-index", "") else None,
+        size=number("k2-bytes", len(value)),
+        value=value,
+    )
+
+
+def retry(endpoints: Endpoints, dead_letters: Sequence[StoredDeadLetter]) -> int:
+    """Send dead letters to the topics and partitions that they came from, and record that they were; returns how many.
+
+    A dead letter that was sent again before, or that was cut, is not sent.
+
+    Raises:
+        BrokerError: a topic is gone, or Kafka acknowledged less; what it did acknowledge is recorded.
+    """
+    wanted = [dead_letter for dead_letter in dead_letters if not dead_letter.retried and not dead_letter.cut]
+    with BrokerAdmin(endpoints) as admin:
+        sizes = admin.topics()
+        for topic in sorted({dead_letter.topic for dead_letter in wanted}):
+            if topic not in sizes:
+                raise BrokerError(f"The topic {topic} is gone.", "Make it by a consumer: k2ctl consume")
+            admin.create_topic(retried_topic(topic), 1, {"cleanup.policy": "compact"})
+    producer = Producer(
+        producer_config(endpoints, **{"message.max.bytes": LARGEST_BYTES, "delivery.report.only.error": False})
+    )
+    for at in range(0, len(wanted), SENT_TOGETHER):
+        _send_again(producer, wanted[at : at + SENT_TOGETHER], sizes)
+    return len(wanted)
+
+
+def _send_again(producer: Producer, dead_letters: Sequence[StoredDeadLetter], sizes: dict[str, int]) -> None:
+    """1. Send. 2. Record what was acknowledged. 3. Raise an error for the rest."""
+    acknowledged: list[StoredDeadLetter] = []
+    failed: list[str] = []
+
+    def send(topic: str, value: bytes, key: str | None, dead_letter: StoredDeadLetter, partition: int) -> None:
+        def on_delivery(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error.str())
+            elif key is None:
+                acknowledged.append(dead_letter)
+
+        try:
+            producer.produce(
+                topic,
+                value,
+                key,
+                partition,
+                on_delivery=on_delivery,
+                headers={"k2-retried": dead_letter.identity.encode()},
+            )
+        except KafkaException as error:
+            failed.append(error.args[0].str())
+
+    for dead_letter in dead_letters:
+        anywhere = dead_letter.partition >= sizes[dead_letter.topic]  # the new topic has fewer
+        send(dead_letter.topic, dead_letter.value, None, dead_letter, -1 if anywhere else dead_letter.partition)
+    left = producer.flush(FLUSH_TIMEOUT_S)
+    for dead_letter in tuple(acknowledged):
+        send(retried_topic(dead_letter.topic), b"retried", dead_letter.identity, dead_letter, 0)
+    left += producer.flush(FLUSH_TIMEOUT_S)
+    if left or failed:
+        raise BrokerError(
+            f"{left + len(failed)} records were not acknowledged: {(failed or ['timeout'])[0]}",
+            "What was is recorded; the same command goes on: k2ctl dead-letters retry",
+        )
+
+
+def _messages(endpoints: Endpoints, admin: BrokerAdmin, topic: str, newest: int = 1 << 62) -> Iterator[Message]:
+    """The newest records of each partition of a topic, up to where it ends now; none where there is no such topic."""
+    if topic not in admin.topics():
+        return
+    marks = {p: mark for p, mark in admin.watermarks(topic).items() if mark.high > mark.low}
+    ends = {partition: mark.high for partition, mark in marks.items()}
+    consumer = Consumer(consumer_config(endpoints, **{"group.id": "k2ctl-dead-letters", **AT_ENDS}))
+    try:
+        consumer.assign([TopicPartition(topic, p, max(mark.low, mark.high - newest)) for p, mark in marks.items()])
+        deadline_s = time.monotonic() + SILENCE_S
+        while ends:
+            for message in consumer.consume(500, 0.05):
+                deadline_s = time.monotonic() + SILENCE_S
+                error, partition, offset = message.error(), message.partition(), message.offset() or 0
+                if error is not None and error.code() != KafkaError._PARTITION_EOF and not error.retriable():
+                    raise BrokerError(f"Kafka refused to deliver {topic}: {error.str()}", "See: k2ctl stack status")
+                if error is None and offset < ends.get(partition or 0, 0):
+                    yield message
+                if (error is None and offset + 1 >= ends.get(partition or 0, 0)) or _at_end(error):
+                    ends.pop(partition or 0, None)
+            if time.monotonic() > deadline_s:
+                raise BrokerError(f"Kafka did not give all of {topic} in time.", "See: k2ctl stack status")
+    finally:
+        consumer.close()
+
+
+def _at_end(error: KafkaError | None) -> bool:
+    return error is not None and error.code() == KafkaError._PARTITION_EOF

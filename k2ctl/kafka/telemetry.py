@@ -1,20 +1,23 @@
-"""The topic `k2.telemetry`: statuses as JSON, one record each; written by workers, read by `watch`."""
+"""The topic `k2.telemetry`: statuses as JSON, one record each; the overview that they make, and a recording of it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from k2ctl.domain.overview import Overview
 from k2ctl.domain.status import ConsumerStatus, LoadStatus, loads
 from k2ctl.domain.topics import TELEMETRY
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import first_line
+from k2ctl.errors import BrokerError, UsageError, first_line
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import LOG, producer_config
 from k2ctl.kafka.reader import Reader
+from k2ctl.timing import Every
 
 PUBLISH_EVERY_S: Final = 0.5
 STALE_AFTER_S: Final = 5.0
@@ -136,3 +139,69 @@ class TelemetryReader:
     def close(self) -> None:
         """Leave the topic."""
         self._reader.close()
+
+
+OFFSETS_EVERY_S: Final = 1.0
+
+
+class OverviewReader:
+    """Follows telemetry and watermarks of the running stack."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._admin = BrokerAdmin(endpoints)
+        self._telemetry = TelemetryReader(endpoints)
+        self._highs: dict[str, dict[int, int]] = {}
+        self._offsets_every = Every(OFFSETS_EVERY_S)
+
+    def poll(self, timeout_s: float = 0.1) -> Overview:
+        """The platform as it stands."""
+        reported = self._telemetry.poll(timeout_s)
+        consumers, loaders = list(reported.consumers.values()), list(reported.loaders.values())
+        self._refresh_watermarks({status.topic for status in consumers})
+        return Overview.of(consumers, loaders, self._highs, time.time_ns() // 1000)
+
+    def _refresh_watermarks(self, topics: set[str]) -> None:
+        if not self._offsets_every.due():
+            return
+        for topic in topics:
+            try:
+                self._highs[topic] = {p: mark.high for p, mark in self._admin.watermarks(topic).items()}
+            except BrokerError as error:  # the lag is unknown, and shown as such
+                if self._highs.pop(topic, None) is not None:
+                    LOG.warning("the watermarks of %s cannot be read: %s", topic, first_line(error))
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._telemetry.close()
+
+
+def read_recording(path: Path) -> list[Overview]:
+    """The ticks of a recorded run, oldest first.
+
+    Raises:
+        UsageError: no such file, or a line of it is no tick; names the line.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", "Record one with: k2ctl watch --record FILE"
+        ) from error
+    ticks = []
+    for number, line in enumerate(lines, 1):
+        try:
+            ticks.append(loads(Overview, line))
+        except ValueError as error:
+            raise UsageError(f"{path}:{number} is no tick of a recorded run.", "Was it written by --record?") from error
+    if not ticks:
+        raise UsageError(f"{path} holds no ticks.", "Record a run with: k2ctl watch --record FILE")
+    return ticks
+
+
+def paced(ticks: list[Overview], sleep: Callable[[float], None] = time.sleep) -> Iterator[Overview]:
+    """The ticks of a recording, as far apart as they were."""
+    before_us = ticks[0].at_us
+    for tick in ticks:
+        sleep(max(0.0, (tick.at_us - before_us) / 1e6))
+        before_us = tick.at_us
+        yield tick

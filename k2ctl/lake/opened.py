@@ -24,8 +24,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import DayTransform, HourTransform, MonthTransform, VoidTransform, YearTransform
 from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField
 
-from k2ctl.domain.reference import reference_schema
-from k2ctl.domain.rows import arrow_schema
+from k2ctl.domain.rows import arrow_schema, reference_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import DamagedFile, LakeError, first_line
 

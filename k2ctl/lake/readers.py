@@ -14,8 +14,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, SUMMARY_COMPACTION_ID
-from k2ctl.domain.rows import HOUR_US, arrow_schema
-from k2ctl.domain.stored_rows import TRADE_COLUMNS, trades_of
+from k2ctl.domain.rows import HOUR_US, TRADE_COLUMNS, arrow_schema, trades_of
 from k2ctl.errors import DamagedFile, LakeError, LakeUnanswered
 from k2ctl.lake.data_files import Listed, reading
 from k2ctl.lake.live_files import by_stretch, live_files_of

@@ -13,8 +13,7 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.reference import reference_schema
-from k2ctl.domain.rows import decimals, texts
+from k2ctl.domain.rows import decimals, reference_schema, texts
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.domain.trade import ASSET_CLASSES
 from k2ctl.errors import LakeError, first_line

@@ -10,7 +10,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
-from k2ctl.domain.reference import reference_schema
+from k2ctl.domain.rows import reference_schema
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake

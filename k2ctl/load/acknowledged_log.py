@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.domain.checked_file import body_of, frame_header
-from k2ctl.domain.checksum import LABEL, checksums, sessions_and_numbers, times_sent
+from k2ctl.domain.copies import LABEL, checksums, sessions_and_numbers, times_sent
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import ACKNOWLEDGED, Home
 from k2ctl.timing import Every

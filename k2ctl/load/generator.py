@@ -9,9 +9,8 @@ from typing import Final
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.admin import BrokerAdmin, make_topics
 from k2ctl.kafka.producer import publish
-from k2ctl.kafka.topics import make_topics
 from k2ctl.load.intake import Gate, first_reason, gates_of
 from k2ctl.load.market import reference_data
 from k2ctl.load.plan import LoadPlan

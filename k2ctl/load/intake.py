@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.embedded.cluster import RETENTION_BYTES
+from k2ctl.kafka.embedded import RETENTION_BYTES
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.timing import Every
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
-from k2ctl.domain.checksum import sessions_and_numbers
+from k2ctl.domain.copies import sessions_and_numbers
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import ASSET_CLASSES, DECIMAL_ONE, DECIMAL_SCALE, SIDES, TRADE
 from k2ctl.errors import UsageError

@@ -8,8 +8,8 @@ import numpy as np
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
+from k2ctl.domain.trade import Window
 from k2ctl.domain.validity import invalid
-from k2ctl.domain.window import Window
 from k2ctl.lake.snapshots import Pinned
 from k2ctl.query.stream import Stream
 from k2ctl.query.tail import OffsetSpan, TailLimits, of_symbols, within

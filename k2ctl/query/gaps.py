@@ -6,7 +6,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.query.answer import Answer
 from k2ctl.query.session import Session
 from k2ctl.sequence.gap_report import FoundGap

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from k2ctl.domain.copies import COPY_COLUMNS
 from k2ctl.domain.rows import arrow_schema
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.duckdb_files import ASK_AGAIN, another, open_duckdb, refuse_damage, unreadable

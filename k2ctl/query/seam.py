@@ -7,7 +7,7 @@ from typing import Final
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.window import WHOLE_HISTORY, Window
+from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.errors import BrokerError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import NOTHING, Pinned, ScanPlan, pin, pin_as_of, pin_snapshots

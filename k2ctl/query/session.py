@@ -11,7 +11,7 @@ import pyarrow as pa
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
 from k2ctl.domain.topics import trades_topic
-from k2ctl.domain.window import WHOLE_HISTORY, Window
+from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
 from k2ctl.lake.catalog import Lake

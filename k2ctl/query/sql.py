@@ -10,8 +10,8 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from k2ctl.domain.reference import reference_schema
-from k2ctl.domain.window import WHOLE_HISTORY
+from k2ctl.domain.rows import reference_schema
+from k2ctl.domain.trade import WHOLE_HISTORY
 from k2ctl.errors import K2Error, LakeError, RolledBack, TooLarge, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, all_columns, literal, quoted

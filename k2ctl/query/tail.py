@@ -10,9 +10,9 @@ import numpy as np
 
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.rows import Rows
+from k2ctl.domain.trade import Window
 from k2ctl.domain.validity import invalid
-from k2ctl.domain.window import Window
-from k2ctl.kafka.log_ends import open_transaction
+from k2ctl.kafka.watermarks import open_transaction
 from k2ctl.query.stream import Ranges, Stream, TailRecords
 
 

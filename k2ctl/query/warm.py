@@ -9,8 +9,8 @@ import numpy as np
 
 from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.errors import K2Error
-from k2ctl.kafka.log_ends import LogEnds
 from k2ctl.kafka.reader import AT_ENDS, HELD_S, Hole, Reader
+from k2ctl.kafka.watermarks import LogEnds
 from k2ctl.query.seam import Pinner
 from k2ctl.query.stream import KafkaStream, Ranges, TailRecords, symbols_of, tail_records_of
 from k2ctl.timing import Every, SlidingWindow

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2ctl.domain.stored_rows import ids_of
+from k2ctl.domain.rows import ids_of
 from k2ctl.domain.trade import NO_SEQUENCE, TRADE
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.readers import recent_rows

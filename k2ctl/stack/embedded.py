@@ -10,7 +10,7 @@ from k2ctl.epochs import save_past_epoch
 from k2ctl.errors import BrokerError
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.embedded.server import control
+from k2ctl.kafka.embedded import control
 from k2ctl.stack.processes import end, is_alive, start_detached
 
 
@@ -22,7 +22,7 @@ def control_socket_path(home: Home) -> Path:
 def start(base: Endpoints) -> Endpoints:
     """Start the broker's process; `base` has the lake's places."""
     control_socket = str(control_socket_path(base.home))
-    arguments = [sys.executable, "-m", "k2ctl.kafka.embedded.server", control_socket]
+    arguments = [sys.executable, "-m", "k2ctl.kafka.embedded", control_socket]
     process, line = start_detached("kafka", arguments, read_line=True, home=base.home)
     ready = json.loads(line)
     return replace(

@@ -46,7 +46,7 @@ def _service(home: Home, process: dict[str, Any]) -> str:
     words, folder = process["cmdline"] or [], process["cwd"]
     if not words or not folder:
         return ""
-    if "k2ctl.kafka.embedded.server" in words and _names(words, folder, control_socket_path(home)):
+    if "k2ctl.kafka.embedded" in words and _names(words, folder, control_socket_path(home)):
         return "kafka"
     if "kafka.Kafka" in words and _names(words, folder, home.path / "kafka" / "server.properties"):
         return "kafka"

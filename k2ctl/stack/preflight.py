@@ -18,7 +18,7 @@ import psutil
 from k2ctl.endpoints import load_endpoints
 from k2ctl.errors import K2Error, StackError
 from k2ctl.home import state_dir
-from k2ctl.kafka.embedded.cluster import library_path
+from k2ctl.kafka.embedded import library_path
 from k2ctl.stack.local import kafka_source
 from k2ctl.stack.redis_server import redis_server_binary
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.console import err
-from k2ctl.consume.totals import ConsumerTotals
+from k2ctl.consume.platform import ConsumerTotals
 from k2ctl.deferred.outstanding import OutstandingRange
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.status import ConsumerStatus

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.domain.wire import CODECS
-from k2ctl.kafka.dead_letter_box import StoredDeadLetter, StoredDeadLetters
+from k2ctl.kafka.dead_letters import StoredDeadLetter, StoredDeadLetters
 
 SHOWN_BYTES: Final = 4096
 

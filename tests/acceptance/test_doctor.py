@@ -89,7 +89,7 @@ def test_a_server_that_no_stack_knows_is_found_and_another_directorys_is_not(hom
         command = [
             sys.executable,
             "-m",
-            "k2ctl.kafka.embedded.server",
+            "k2ctl.kafka.embedded",
             str(folder / embedded.control_socket_path(Home.of_user()).name),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, ExitCode, LakeError
 from k2ctl.profiles import load_profile

@@ -108,7 +108,7 @@ def test_a_stack_whose_endpoints_were_damaged_leaves_no_process_behind(home: Pat
 
 @pytest.mark.parametrize("then", ["up", "down"])
 def test_a_server_of_an_up_that_was_killed_before_it_wrote_it_down_is_ended(home: Path, then: str) -> None:
-    command = [sys.executable, "-m", "k2ctl.kafka.embedded.server", str(home / "kafka.sock")]
+    command = [sys.executable, "-m", "k2ctl.kafka.embedded", str(home / "kafka.sock")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         server.stdout.readline()

@@ -12,15 +12,14 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from k2ctl.domain.topics import dead_letter_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.kafka.admin import BrokerAdmin, Watermarks
+from k2ctl.kafka.admin import BrokerAdmin, Watermarks, make_topics
 from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.kafka.group import GroupMember
-from k2ctl.kafka.log_ends import LogEnds
 from k2ctl.kafka.probe import round_trip
 from k2ctl.kafka.producer import publish
 from k2ctl.kafka.reader import Hole, Reader, read_between
-from k2ctl.kafka.topics import make_topics
+from k2ctl.kafka.watermarks import LogEnds
 from k2ctl.profiles import load_profile
 
 
@@ -125,7 +124,7 @@ def test_the_ends_are_behind_whatever_was_acknowledged(stack: Endpoints, topic: 
 
 
 def test_the_ends_of_a_kafka_that_is_gone_are_an_error(stack: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("k2ctl.kafka.log_ends.ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("k2ctl.kafka.watermarks.ANSWER_TIMEOUT_S", 1.0)
     with pytest.raises(BrokerError):
         LogEnds(replace(stack, bootstrap_servers="127.0.0.1:1")).of("t", [0])
 

@@ -16,7 +16,7 @@ from k2ctl.deferred.spill_files import SUFFIX, decode_spill, encode_spill
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.ledger import INLINE_ENTRIES, DeferredRange, LedgerChange
 from k2ctl.domain.topics import TABLE
-from k2ctl.domain.window import WHOLE_HISTORY, Window
+from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.errors import DamagedFile, UnknownTable
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

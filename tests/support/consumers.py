@@ -17,7 +17,7 @@ import psutil
 
 from k2ctl.consume import consumer as consumer_module
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import trades_topic

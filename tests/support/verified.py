@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from k2ctl.checks.verify.verdict import Verified
 from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake

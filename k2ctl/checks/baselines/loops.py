@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from k2ctl.domain.rows import Rows, symbol_order
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import Watermarks
 from k2ctl.kafka.clients import consumer_config, producer_config

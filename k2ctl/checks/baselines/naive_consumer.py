@@ -26,7 +26,7 @@ import psutil
 from k2ctl.checks.baselines.tutorial_consumer import PlainConsumer
 from k2ctl.checks.baselines.tutorial_table import PlainTable
 from k2ctl.clock import SystemClock
-from k2ctl.consume.degradation.pressure import Budget
+from k2ctl.consume.degradation import Budget
 from k2ctl.domain.topics import WireFormat, trades_topic
 from k2ctl.domain.trade import DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE
 from k2ctl.endpoints import Endpoints, require_endpoints

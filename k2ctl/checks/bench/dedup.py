@@ -12,8 +12,8 @@ from k2ctl.clock import ManualClock
 from k2ctl.dedup.bloom import IdFilter
 from k2ctl.dedup.chunks import ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
+from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.tally import Tally
 from k2ctl.domain.trade import TRADE
 from k2ctl.lake.stored_lookup import Stored
 

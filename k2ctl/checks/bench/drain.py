@@ -8,7 +8,7 @@ from k2ctl.checks.bench.figures import BASELINE, Figure, against, measured
 from k2ctl.checks.bench.kafka_tools import KafkaTools, beside
 from k2ctl.checks.bench.made import made_trades, rows_as_read
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.demo.pacing import unhurried
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints

@@ -62,7 +62,7 @@ def through_naive(endpoints: Endpoints, profile: Profile) -> Spent:
 def through_k2ctl(endpoints: Endpoints, profile: Profile) -> Spent:
     """Drain a backlog with k2ctl's consumer; to be run in a process of its own."""
     from k2ctl.consume.consumer import Consumer
-    from k2ctl.consume.plan import ConsumerPlan
+    from k2ctl.consume.platform import ConsumerPlan
 
     cpu_s, started_s = time.process_time(), time.perf_counter()
     totals = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())

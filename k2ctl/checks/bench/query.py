@@ -25,7 +25,7 @@ from k2ctl.checks.bench.suite import Say, bench_stack
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints, ProcessId
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Home

@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.checks.verify.sources import Records, TradeSources
-from k2ctl.domain.checksum import sessions_and_numbers
-from k2ctl.domain.rows import arrow_schema
-from k2ctl.domain.stored_rows import TRADE_COLUMNS, mantissas, trades_of
+from k2ctl.domain.copies import sessions_and_numbers
+from k2ctl.domain.rows import TRADE_COLUMNS, arrow_schema, mantissas, trades_of
 from k2ctl.domain.texts import codes_of
 from k2ctl.lake.readers import identity_numbers
 from k2ctl.load.acknowledged_log import AcknowledgedLog

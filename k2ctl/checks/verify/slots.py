@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
+from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
 from k2ctl.lake.readers import Placed
 from k2ctl.load.acknowledged_log import SENT, AcknowledgedLog, breaks_of, joined
 

@@ -16,8 +16,8 @@ from k2ctl.domain.trade import REFERENCE
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.log_ends import open_transaction
 from k2ctl.kafka.reader import read_between
+from k2ctl.kafka.watermarks import open_transaction
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.readers import Placed, identity_numbers, rows_of_others, stored_trades
 from k2ctl.lake.snapshots import Pinned, pin

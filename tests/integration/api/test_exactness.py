@@ -14,7 +14,7 @@ from k2ctl.api.engine import WarmEngine
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.domain.topics import trades_topic
-from k2ctl.domain.window import WHOLE_HISTORY, Window
+from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, LakeError
 from k2ctl.home import Home

@@ -14,8 +14,8 @@ from k2ctl.checks.verify import slots as slots_module
 from k2ctl.checks.verify.slots import IN_TAIL, Interval, Sessions, Slots
 from k2ctl.checks.verify.verdict import failed
 from k2ctl.checks.verify.verification import verify
-from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
-from k2ctl.domain.stored_rows import trades_of
+from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
+from k2ctl.domain.rows import trades_of
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints

@@ -15,7 +15,7 @@ import pytest
 from k2ctl.checks.verify.verdict import Verified, failed
 from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, ExitCode
 from k2ctl.lake.catalog import Lake

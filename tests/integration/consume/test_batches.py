@@ -7,7 +7,7 @@ import pytest
 
 from k2ctl.consume import priority_lanes as lanes
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.priority_lanes import PriorityReader
 from k2ctl.consume.processing import BATCH_TRADES, BatchProcessor
 from k2ctl.domain.topics import trades_topic

@@ -10,14 +10,14 @@ from confluent_kafka import Producer
 from k2ctl.checks.doctor.stack import clock
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import producer_config
-from k2ctl.kafka.dead_letter_box import read_dead_letters
+from k2ctl.kafka.dead_letters import read_dead_letters
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values, quick_profile

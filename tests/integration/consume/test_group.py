@@ -16,7 +16,7 @@ import pytest
 
 from k2ctl.consume.assignment import Assignment
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.dedup.deduplicator import HybridDeduplicator
 from k2ctl.endpoints import Endpoints

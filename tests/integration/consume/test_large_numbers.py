@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.topics import WireFormat, dead_letter_topic, trades_topic
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints

@@ -17,7 +17,7 @@ import pytest
 
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.deferred import backfill as recovery
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import trades_topic
@@ -301,7 +301,7 @@ def test_a_topic_of_others_that_keeps_less_than_an_hour_is_no_place_to_leave_tra
 
 
 KILLED_AT = {
-    "entering a level": ("k2ctl.consume.degradation.controller", "Controller._change", "after"),
+    "entering a level": ("k2ctl.consume.degradation", "Controller._change", "after"),
     "before a spill file": ("k2ctl.lake.side_folder", "SideFolder.write", "before"),
     "after a spill file": ("k2ctl.lake.side_folder", "SideFolder.write", "after"),
     "before a commit": ("k2ctl.lake.writer", "TableWriter.commit", "before"),

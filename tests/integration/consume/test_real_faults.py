@@ -15,7 +15,7 @@ import redis
 
 from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.home import Home

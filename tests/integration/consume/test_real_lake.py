@@ -14,7 +14,7 @@ import pytest
 
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin

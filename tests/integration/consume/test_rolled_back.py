@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, RolledBack

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 
 from k2ctl.checks.verify.sources import TradeSources
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import frames
 from k2ctl.endpoints import Endpoints

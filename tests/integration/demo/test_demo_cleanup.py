@@ -9,7 +9,7 @@ from pathlib import Path
 
 from k2ctl.checks.bench.suite import bench_stack
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.demo import cleanup
 from k2ctl.home import Home
 from k2ctl.load.acknowledged_log import recorded

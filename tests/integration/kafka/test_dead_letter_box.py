@@ -9,15 +9,14 @@ import pytest
 
 from k2ctl.cli import main
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.topics import dead_letter_topic, trades_topic
 from k2ctl.domain.trade import frames
 from k2ctl.domain.validity import FUTURE_TOLERANCE_US
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import BrokerError, ExitCode
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.dead_letter_box import read_dead_letters, retry
-from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
+from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters, read_dead_letters, retry
 from k2ctl.profiles import Profile
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_values, quick_profile, stored_ids
 

@@ -16,7 +16,7 @@ from k2ctl.checks.doctor.stack import lake_checks
 from k2ctl.checks.verify.verification import verify
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.rows import arrow_schema
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import DamagedFile, LakeError

@@ -48,7 +48,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.rows import HOUR_US, NOT_IN_REFERENCE
 from k2ctl.domain.topics import TABLE
-from k2ctl.domain.window import WHOLE_HISTORY
+from k2ctl.domain.trade import WHOLE_HISTORY
 from k2ctl.errors import LakeError
 from k2ctl.lake import writer
 from k2ctl.lake.catalog import Lake

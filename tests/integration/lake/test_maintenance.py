@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
-from k2ctl.domain.window import WHOLE_HISTORY
+from k2ctl.domain.trade import WHOLE_HISTORY
 from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of

@@ -12,7 +12,7 @@ from k2ctl.deferred.spill_files import SUFFIX, encode_spill
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.window import Window
+from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin

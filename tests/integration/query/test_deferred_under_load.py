@@ -11,7 +11,7 @@ import numpy as np
 
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError
 from k2ctl.kafka.producer import BatchProducer

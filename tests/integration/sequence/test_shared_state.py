@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.plan import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status_parts import SequenceCounts
 from k2ctl.endpoints import Endpoints

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from k2ctl.clock import ManualClock
-from k2ctl.consume.degradation.controller import Controller, LagWindow, PressureSignals
+from k2ctl.consume.degradation import Controller, LagWindow, PressureSignals
 from k2ctl.profiles import load_profile
 
 POLICY = load_profile("laptop").degradation

@@ -19,9 +19,8 @@ from k2ctl.dedup.bloom import words_of
 from k2ctl.dedup.chunks import ChunkPlan, plan_chunks
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.dedup.saved_state import DedupSaver, load, take_in
-from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
+from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, Tally, TopicPartition
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.tally import Tally
 from k2ctl.domain.trade import TRADE
 from k2ctl.errors import ProfileError
 from k2ctl.lake.dedup_files import DedupIndex

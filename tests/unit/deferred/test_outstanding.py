@@ -4,7 +4,7 @@ import pytest
 
 from k2ctl.deferred.outstanding import outstanding_reasons
 from k2ctl.domain.ledger import DeferredRange, Ledger
-from k2ctl.domain.window import WHOLE_HISTORY, Window
+from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 

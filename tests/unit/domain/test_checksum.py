@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from k2ctl.domain.checksum import checksums, times_sent
-from k2ctl.domain.sbe import HEADER
-from k2ctl.domain.trade import TRADE
+from k2ctl.domain.copies import checksums, times_sent
+from k2ctl.domain.trade import HEADER, TRADE
 from tests.made_trades import make_trades
 
 CONTENT = [name for name in TRADE.message.names or () if name not in (HEADER.names or ())]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.domain.json_trade import decode_json, encode_json
 from k2ctl.domain.trade import DECIMAL_ONE, NO_SEQUENCE
+from k2ctl.domain.wire import decode_json, encode_json
 from tests.made_trades import make_trades
 
 TRADE = {

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.domain.sbe import HEADER
-from k2ctl.domain.trade import NO_SEQUENCE, REFERENCE, TRADE, decode, frames
+from k2ctl.domain.trade import HEADER, NO_SEQUENCE, REFERENCE, TRADE, decode, frames
 from k2ctl.domain.validity import FUTURE_TOLERANCE_US, invalid
 from tests.made_trades import make_trades
 

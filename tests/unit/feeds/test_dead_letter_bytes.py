@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from k2ctl.domain.tally import Tally
+from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.wire import CODECS
 from k2ctl.feeds.decode import decode_batch

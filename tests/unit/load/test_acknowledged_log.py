@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.domain.checked_file import body_of, framed
-from k2ctl.domain.checksum import checksums, sessions_and_numbers, times_sent
+from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.load import acknowledged_log as module
 from k2ctl.load.acknowledged_log import (

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
-from k2ctl.domain.trade import frames
-from k2ctl.domain.window import WHOLE_HISTORY
+from k2ctl.domain.trade import WHOLE_HISTORY, frames
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.query import warm

@@ -10,7 +10,7 @@ from rich.console import Console
 from k2ctl.domain.overview import Overview
 from k2ctl.domain.status_parts import StateSyncStatus
 from k2ctl.errors import UsageError
-from k2ctl.kafka.recording import paced, read_recording
+from k2ctl.kafka.telemetry import paced, read_recording
 from k2ctl.views.chart import Threshold, log_chart
 from k2ctl.views.watch import LagHistory, watch_line, watch_screen
 from tests.support.overviews import LEVELS, made

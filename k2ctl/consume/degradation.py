@@ -1,18 +1,117 @@
-"""The level of degradation: which one the signals ask for, and when a better one may be entered again.
+"""The pressure on a consumer, the level that it asks for, and when a better level may be entered again."""
 
-Worse at once, any number of levels; better one level at a time, and only when the signals are well below the
-level's trigger and the cooldown has passed. Design, section 5.
-"""
-
+import ctypes
 import logging
+import math
+import sys
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
+
+import psutil
+import pyarrow as pa
 
 from k2ctl.clock import Clock
 from k2ctl.domain.status_parts import Transition
+from k2ctl.profiles import Profile
 from k2ctl.profiles.model import Degradation, Level
-from k2ctl.timing import SlidingWindow
+from k2ctl.timing import Every, SlidingWindow, rate
+
+SLOPE_WINDOW_S: Final = 5.0
+BUDGET_CREDIT_S: Final = 0.5
+"""Time that was not used, and may be made up for: reading and committing have their own rhythm."""
+
+RELEASE_AT: Final = 0.5
+RELEASE_EVERY_S: Final = 2.0
+
+
+class MemoryGauge:
+    """Resident memory of this process, as a fraction of its limit.
+
+    The planned memory of deduplication is left out on both sides: it is there by intent, and deferring trades would not
+    free it.
+    """
+
+    def __init__(self, limit_mb: int, clock: Clock) -> None:
+        self.limit_bytes = min(limit_mb * 1_000_000, _cgroup_limit())
+        self._process = psutil.Process()
+        self.pid = self._process.pid
+        self._release = Every(RELEASE_EVERY_S, clock)
+
+    def resident_bytes(self) -> int:
+        """Resident memory now."""
+        return int(self._process.memory_info().rss)
+
+    def used_fraction(self, state_bytes: int, planned_bytes: int = 0) -> float:
+        """Resident memory by its limit; freed pools are returned to the system before it counts as pressure.
+
+        state_bytes: memory that planned state takes now. planned_bytes: what it may grow to, reserved for it.
+        """
+        used = self._used_fraction(state_bytes, planned_bytes)
+        if used >= RELEASE_AT and self._release.due():
+            release_freed()
+            used = self._used_fraction(state_bytes, planned_bytes)
+        return used
+
+    def _used_fraction(self, state_bytes: int, planned_bytes: int) -> float:
+        room = max(1, self.limit_bytes - max(state_bytes, planned_bytes))
+        return max(0.0, (self.resident_bytes() - state_bytes) / room)
+
+
+class Slope:
+    """How fast a figure grows, over the last seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._window = SlidingWindow[float](SLOPE_WINDOW_S, clock, min_interval_s=0.1)
+        self.value = 0.0
+
+    def add(self, value: float) -> float:
+        """Note a value; returns the change per second over the window, 0 in the first second."""
+        window = self._window
+        window.add(value)
+        self.value = rate(window.oldest, value, window.span_s) if window.span_s >= 1.0 else 0.0
+        return self.value
+
+
+class Budget:
+    """A cap on processed trades per second, to show a machine under pressure. Deferring costs nothing."""
+
+    def __init__(self, per_s: float | None, clock: Clock) -> None:
+        self.per_s = per_s
+        self._clock = clock
+        self._paid_until_s = 0.0
+
+    def spend(self, trades: int) -> None:
+        """Note that so many trades were processed."""
+        if self.per_s is not None:
+            earliest_s = self._clock.monotonic_s() - BUDGET_CREDIT_S
+            self._paid_until_s = max(self._paid_until_s, earliest_s) + trades / self.per_s
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether what was processed is not paid for yet."""
+        return self.per_s is not None and self._clock.monotonic_s() < self._paid_until_s
+
+
+def release_freed() -> None:
+    """Return freed memory to the system. glibc keeps it per thread: 900 MB of it after a drain, measured."""
+    pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _cgroup_limit() -> int:
+    """The memory limit of this process's control group, where there is one."""
+    try:
+        text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        return int(text)
+    except (OSError, ValueError):
+        return 1 << 62  # no control group, or "max"
+
 
 LOG: Final = logging.getLogger("k2ctl.consume")
 
@@ -152,3 +251,53 @@ def _shown(signals: PressureSignals) -> str:
     lag = "unknown" if signals.lag_trades is None else f"{signals.lag_trades:,} trades"
     memory = "unknown" if signals.memory is None else f"{signals.memory:.0%}"
     return f"lag {lag}, memory {memory}"
+
+
+BUDGET_BATCH_S = 0.1
+"""The part of a second's budget that one batch may take."""
+
+
+class PressureMonitor:
+    """Owns the level. Lives as long as the consumer, over all its assignments."""
+
+    def __init__(self, profile: Profile, budget_per_s: float | None, clock: Clock, *, embedded: bool) -> None:
+        """embedded: on the embedded engine, whose smaller lag thresholds fit its 5 MiB per partition."""
+        degradation = profile.degradation
+        self.controller = Controller(degradation, clock, degradation.embedded_divisor if embedded else 1)
+        self.budget = Budget(budget_per_s, clock)
+        self.memory = MemoryGauge(profile.consumer.memory_limit_mb, clock)
+        self.slope = Slope(clock)
+        self._lag_window = LagWindow(max(2.0, 2 * profile.consumer.commit_interval_s), clock)
+
+    @property
+    def level(self) -> Level:
+        """The level now."""
+        return self.controller.level
+
+    @property
+    def number(self) -> int:
+        """The level's number, 0 for NORMAL."""
+        return self.controller.number
+
+    def update(
+        self, lag_trades: int | None, lag_seconds: float | None, dedup: Mapping[str, int], spill_trouble: str
+    ) -> None:
+        """Measure, and follow with the level. lag_trades, lag_seconds: None while a watermark is unknown."""
+        slope = self.slope.add(lag_trades) if lag_trades is not None else 0.0
+        self.controller.update(
+            PressureSignals(
+                lag_trades=None if lag_trades is None else self._lag_window.add(lag_trades),
+                memory=self.memory_share(dedup),
+                lag_seconds=lag_seconds,
+                slope=slope,
+                trouble=spill_trouble,
+            )
+        )
+
+    def memory_share(self, dedup: Mapping[str, int]) -> float:
+        """Resident memory by its limit. dedup: `HybridDeduplicator.statistics`, whose planned memory is no pressure."""
+        return self.memory.used_fraction(dedup["bytes"], dedup["planned_bytes"])
+
+    def batch_limit(self, trades: int) -> float:
+        """Trades that may go through the steps together: `trades`, or fewer under a budget."""
+        return min(trades, math.inf if self.budget.per_s is None else self.budget.per_s * BUDGET_BATCH_S)
