@@ -102,7 +102,8 @@ def test_a_stack_is_used_loses_a_consumer_and_keeps_every_trade_once(client: Any
         reported = run("consume", "status", "--json")
         assert (reported.returncode, json.loads(reported.stdout)[0]["state"]) == (3, "exited")
         status = json.loads(succeed("watch", "--once", "--json"))
-        assert (status["level"], status["seen"] >= status["stored"] > 0) == ("NORMAL", True)
+        assert status["level"] == "NORMAL"
+        assert status["seen"] >= status["stored"] > 0
         answer = run("query", "recent", "BHP", "--window", "15m", "--format", "json")
         rows = json.loads(answer.stdout)
         assert len({row["message_id"] for row in rows}) == len(rows) > 0
@@ -118,11 +119,8 @@ def test_a_stack_is_used_loses_a_consumer_and_keeps_every_trade_once(client: Any
     until(lambda: not any(member.lag_trades for member in consumers().values()), why=consumers)
     succeed("consume", "stop", "--all")
     verified = json.loads(succeed("verify", "--json"))
-    assert (verified["holds"], verified["in_tail"], verified["acknowledged"]) == (
-        True,
-        0,
-        loaded["trades_acknowledged"],
-    )
+    assert verified["holds"]
+    assert (verified["in_tail"], verified["acknowledged"]) == (0, loaded["trades_acknowledged"])
     assert verified["copies"] > 0
     assert stored_and_balanced() == (verified["expected"], True)
 

@@ -82,7 +82,8 @@ def test_500_idle_and_200_slow_connections_keep_nobody_out(serve: Callable[[Limi
     with connections(service, 500), connections(service, 200, SLOW) as slow, trickle(slow):
         for path in ("/healthz", "/readyz", "/v1/status", "/metrics", "/healthz"):
             status, took_s = ask(service, path)
-            assert (status, took_s < 1.0) == (200, True), (path, took_s)
+            assert status == 200, (path, took_s)
+            assert took_s < 1.0, (path, took_s)
 
 
 def test_a_flood_that_never_ends_keeps_nobody_out(serve: Callable[[Limits], Service]) -> None:
@@ -176,7 +177,8 @@ def test_readiness_is_answered_while_every_thread_waits_for_a_query(serve: Calla
         with connections(service, 60, request):
             for path in ("/healthz", "/readyz"):
                 status, took_s = ask(service, path)
-                assert (status, took_s < 1.0) == (200, True), (path, took_s)
+                assert status == 200, (path, took_s)
+                assert took_s < 1.0, (path, took_s)
     finally:
         release.set()
         holder.join()

@@ -125,12 +125,14 @@ def test_a_parameter_that_would_be_passed_over_is_refused_by_name(service: Servi
     asked = {} if path in ("/v1/symbols", "/v1/status") else ASKED
     assert service.client.get(path, params=asked).status_code == 200
     answer = service.client.get(path, params={**asked, "as_of": "2024-01-01"})
-    assert (answer.status_code, "'as_of'" in answer.json()["detail"]) == (422, True), answer.text
+    assert answer.status_code == 422, answer.text
+    assert "'as_of'" in answer.json()["detail"], answer.text
 
 
 def test_a_parameter_that_is_given_twice_is_refused(service: Service) -> None:
     answer = service.client.get(ROWS, params={**ASKED, "limit": ["1", "2"]})
-    assert (answer.status_code, "`limit`" in answer.json()["detail"]) == (422, True), answer.text
+    assert answer.status_code == 422, answer.text
+    assert "`limit`" in answer.json()["detail"], answer.text
 
 
 def test_no_cursor_is_an_error_of_ours(service: Service) -> None:

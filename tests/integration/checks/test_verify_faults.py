@@ -86,7 +86,8 @@ def test_what_is_deferred_is_named_until_backfill_has_given_it_back(endpoints: E
     assert f"{len(deferred):,} trades are deferred" in str(error)
     Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
     after = only(endpoints)
-    assert (after.holds, after.in_lake + after.in_tail) == (True, sent)
+    assert after.holds
+    assert after.in_lake + after.in_tail == sent
     assert deferred <= stored_numbers(endpoints)
 
 
@@ -149,7 +150,8 @@ def test_of_a_kafka_that_is_gone_the_stored_is_found_and_the_unread_is_missing(
     again = loaded(endpoints, profile)
     consumed(endpoints, profile)
     now = only(endpoints)
-    assert (now.holds, now.acknowledged, now.in_lake) == (True, again, now.expected)
+    assert now.holds
+    assert (now.acknowledged, now.in_lake) == (again, now.expected)
     assert (now.expected, now.foreign) == (again - now.copies, 0), "what was sent before the down is no stranger's"
     (whole,) = verify(endpoints, lambda _: None, every_epoch=True)
     assert whole.acknowledged == stored + unread + again
@@ -169,11 +171,13 @@ def test_a_load_that_is_killed_is_held_to_its_last_word(own_stack: Endpoints) ->
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     in_kafka = only(own_stack)
-    assert (in_kafka.holds, in_kafka.unfinished, in_kafka.expected) == (True, 1, 0)
+    assert in_kafka.holds
+    assert (in_kafka.unfinished, in_kafka.expected) == (1, 0)
     assert 0 < in_kafka.acknowledged <= in_kafka.of_unfinished
     consumed(own_stack, load_profile("laptop"))
     stored = only(own_stack)
-    assert (stored.holds, stored.of_unfinished, stored.in_tail) == (True, in_kafka.of_unfinished, 0)
+    assert stored.holds
+    assert (stored.of_unfinished, stored.in_tail) == (in_kafka.of_unfinished, 0)
     lost = {("BHP", number) for number in range(100, 105)}
     rewrite(own_stack, lambda rows: rows.filter(pa.array([trade not in lost for trade in numbers_in(rows)])))
     holed = only(own_stack)

@@ -196,5 +196,6 @@ def test_a_time_of_sending_is_compared_also_in_a_file_that_was_merged(
     result = only(endpoints)
     assert result.of_others == 0
     ((symbol, first, last, named),) = altered_in(result)
-    assert (symbol, named) == ("CBA", column)
+    assert symbol == "CBA"
+    assert named == column
     assert first <= number <= last

@@ -113,7 +113,8 @@ def test_records_that_carry_old_times_do_not_hide_that_this_clock_is_behind(
     trades["ingestion_timestamp"] = time.time_ns() // 1000
     produce(endpoints, topic, trades, ahead_us=-24 * HOUR_US)
     consumer, status = consume(endpoints, profile, HourBack())
-    assert (consumer.totals.stored, reasons(endpoints, topic)) == (len(trades), [])
+    assert consumer.totals.stored == len(trades)
+    assert reasons(endpoints, topic) == []
     assert status.clock_behind_s == pytest.approx(3600, abs=30)
 
 
@@ -134,7 +135,8 @@ def test_a_producer_whose_clock_is_ahead_is_not_believed_against_the_brokers(
     trades["timestamp"] = time.time_ns() // 1000 + HOUR_US // 2
     produce(endpoints, topic, trades)
     consumer, status = consume(endpoints, profile, SystemClock())
-    assert (consumer.totals.stored, len(reasons(endpoints, topic))) == (0, len(trades))
+    assert consumer.totals.stored == 0
+    assert len(reasons(endpoints, topic)) == len(trades)
     assert status.clock_behind_s == 0
 
 

@@ -182,7 +182,9 @@ def test_a_swap_whose_answer_is_lost_is_recognised(lake: Lake, monkeypatch: pyte
 
     monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
     (done,) = compact_now(lake, CLOCK, whole_hours)
-    assert (done.tries, len(calls), len(live_files(lake.table()))) == (2, 1, 1)
+    assert done.tries == 2
+    assert len(calls) == 1
+    assert len(live_files(lake.table())) == 1
     assert len(rows_of(lake.table())) == 250
 
 

@@ -53,7 +53,8 @@ def test_what_is_acknowledged_is_in_kafka_each_symbol_in_order(
     plan = plan_load(profile, rate=8000, duration_s=2.0, frame=frame, workers=workers)
     summary = run_load(plan, endpoints, threading.Event())
     trades = read_all(endpoints, profile)
-    assert (summary.trades_acknowledged, summary.trades_failed, len(trades)) == (16_000, 0, 16_000)
+    assert (summary.trades_acknowledged, summary.trades_failed) == (16_000, 0)
+    assert len(trades) == 16_000
     for symbol in (b"BHP", b"CBA", plan.profile.market.exchange.encode()):
         numbers = trades["source_sequence"][trades["symbol"] == symbol]
         assert numbers.tolist() == list(range(1, len(numbers) + 1))
@@ -140,7 +141,9 @@ def test_a_topic_of_another_size_than_the_profiles_is_loaded_each_symbol_in_orde
     trades = read_all(endpoints, profile)
     with BrokerAdmin(endpoints) as admin:
         filled = {partition for partition, mark in admin.watermarks(topic).items() if mark.high}
-    assert (summary.trades_acknowledged, len(trades), summary.partitions) == (4000, 4000, used)
+    assert summary.trades_acknowledged == 4000
+    assert len(trades) == 4000
+    assert summary.partitions == used
     assert filled == set(range(used))
     for symbol in (b"BHP", b"CBA"):
         numbers = trades["source_sequence"][trades["symbol"] == symbol]

@@ -102,7 +102,8 @@ def test_what_the_table_no_longer_holds_the_store_does(
     assert_only_true_gaps(second.assignment.sequence_counts(), 2)
     assert second.assignment.state_status().behind_symbols == 0
     view = view_store(endpoints, profile, redis_server.url)
-    assert (view.store, view.symbols, sum(part.behind for part in view.partitions)) == ("redis", 20, 0)
+    assert (view.store, view.symbols) == ("redis", 20)
+    assert sum(part.behind for part in view.partitions) == 0
     produce_trades(endpoints, topic, feed(2))
     third = run(endpoints, profile, "memory")
     assert third.assignment.sequence_counts().unverified == 20, (

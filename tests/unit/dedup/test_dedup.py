@@ -288,7 +288,8 @@ def test_a_trade_that_kafka_delivers_again_is_a_replay() -> None:
     world.commit()
     tally = Tally()
     assert len(world.dedup.step(world.rows([3, 4]), tally)) == 2
-    assert (tally.of(0).duplicate, world.dedup.statistics()["replays"]) == (0, 2)
+    assert tally.of(0).duplicate == 0
+    assert world.dedup.statistics()["replays"] == 2
     world.start(use_saved=False)
     assert len(world.dedup.remember(world.rows([5]))) == 0
 
