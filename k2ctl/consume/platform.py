@@ -185,8 +185,8 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     with BrokerAdmin(endpoints) as admin:
         topic, _ = make_topics(admin, profile)
         kept_s = admin.retention_s(topic)
-        table = lake.table()
-        start = retire_past_epochs(endpoints, admin, writer, checkpoints_of(table), topic, rebase=plan.rebase)
+        start = retire_past_epochs(endpoints, admin, lake, writer, topic, rebase=plan.rebase)
+    table = lake.table()
     retention_s = profile.topic.retention_hours * 3600 if kept_s is None else kept_s
     retention = RetentionWatch(endpoints, topic, retention_s, clock)
     admission = Admission(Universe(profile), can_shed=retention.holds_long_enough)

@@ -7,9 +7,11 @@ from typing import Final
 
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Checkpoints, TopicPartition
 from k2ctl.endpoints import Endpoints
-from k2ctl.epochs import HighWatermarks, past_epochs
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.ended_epochs import HighWatermarks, ended_epochs
 from k2ctl.lake.writer import TableWriter
 
 LOG: Final = logging.getLogger("k2ctl.consume")
@@ -31,12 +33,12 @@ class StartPosition:
     def lost_text(self) -> str:
         """What was lost, in words."""
         if not self.lost_known:
-            return "how much of it was unread is not known, because that Kafka was killed"
+            return "how much of it was unread is not known, because that Kafka's end was not written down"
         return f"{self.lost:,} records of it were unread and are lost"
 
 
 def retire_past_epochs(
-    endpoints: Endpoints, admin: BrokerAdmin, writer: TableWriter, checkpoints: Checkpoints, topic: str, *, rebase: bool
+    endpoints: Endpoints, admin: BrokerAdmin, lake: Lake, writer: TableWriter, topic: str, *, rebase: bool
 ) -> StartPosition:
     """Find the topic's epoch, and retire those that are gone: their balance is closed.
 
@@ -46,8 +48,8 @@ def retire_past_epochs(
     Raises:
         BrokerError: the table was filled from another Kafka, and `rebase` was not given.
     """
-    epoch = admin.epoch(topic)
-    past = past_epochs(endpoints.home)
+    epoch, table = admin.epoch(topic), lake.table()
+    checkpoints, past = checkpoints_of(table), ended_epochs(table)
     others = (checkpoints.epochs(topic) | _left_behind(checkpoints, topic, past)) - {epoch}
     if rebase and _beyond_the_log(checkpoints, admin, topic, epoch):
         others |= {epoch}

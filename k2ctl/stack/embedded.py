@@ -2,11 +2,13 @@
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from k2ctl.clock import SystemClock
+from k2ctl.domain.topics import is_trades_topic
 from k2ctl.endpoints import Endpoints
-from k2ctl.epochs import save_past_epoch
 from k2ctl.errors import BrokerError
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
@@ -35,26 +37,34 @@ def start(base: Endpoints) -> Endpoints:
 
 
 def shut_down(endpoints: Endpoints) -> None:
-    """Write down how far the broker has come, and end it. One that died takes that knowledge with it."""
+    """End the broker's process."""
     process = endpoints.processes.get("kafka")
     if process is None or not is_alive(process):
         return
-    try:
-        _save_watermarks(endpoints)
-        if endpoints.control_socket:
+    if endpoints.control_socket:
+        with suppress(BrokerError):  # it does not answer
             control(endpoints.control_socket, "shutdown")
-    except BrokerError:
-        # It does not answer, so what it holds unread cannot be counted; the next consumer says so.
-        pass
     end([process])
 
 
-def _save_watermarks(endpoints: Endpoints) -> None:
-    if endpoints.epoch is None:
+def note_end(endpoints: Endpoints) -> None:
+    """Write into the table how far the broker has come, which is about to end with its log.
+
+    Raises:
+        BrokerError, LakeError: Kafka or the table cannot be used; the next consumer says that what is lost is unknown.
+    """
+    process = endpoints.processes.get("kafka")
+    if endpoints.epoch is None or process is None or not is_alive(process):
         return
     with BrokerAdmin(endpoints) as admin:
-        highs = {
+        marks = {
             topic: {partition: mark.high for partition, mark in admin.watermarks(topic).items()}
-            for topic in admin.topics()
+            for topic in filter(is_trades_topic, admin.topics())
         }
-    save_past_epoch(endpoints.epoch, highs, endpoints.home)
+    if any(any(highs.values()) for highs in marks.values()):
+        # pyiceberg takes a second to import
+        from k2ctl.lake.catalog import Lake
+        from k2ctl.lake.ended_epochs import note_end as write
+
+        with Lake.at(endpoints) as lake:
+            write(lake, SystemClock(), endpoints.epoch, marks)

@@ -9,7 +9,7 @@ from typing import Final
 import psutil
 
 from k2ctl.endpoints import Endpoints, ProcessId, forget_endpoints, load_endpoints, save_endpoints
-from k2ctl.epochs import forget_past_epochs
+from k2ctl.errors import K2Error
 from k2ctl.home import Home
 from k2ctl.stack import embedded, local
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
@@ -28,11 +28,13 @@ class ProcessEngine:
     """An engine of background processes; what differs is how they start and end.
 
     start: takes the lake's places and starts the processes. check: raises when a service beside Kafka does not answer.
+    note_end: writes down what goes with Kafka's process.
     """
 
     home: Home
     name: str
     start: Callable[[Endpoints, Callable[[str], None]], Endpoints]
+    note_end: Callable[[Endpoints], None]
     shut_down: Callable[[Endpoints], None]
     check: Callable[[Endpoints], None]
     kafka_patience_s: float
@@ -88,15 +90,22 @@ class ProcessEngine:
             report(note("stopping"))
             # While Kafka and the catalog are there, so that what consumers have read is committed first.
             stop_processes(self.home, [record.name for record in started_records(self.home)])
+            if not volumes:
+                self._note_end(endpoints, report)
             self.shut_down(endpoints)
             forget_endpoints(self.home)
         ended = end_leftovers(self.home, report)
         if volumes:
             for name in DATA_FOLDERS:
                 shutil.rmtree(self.home.path / name, ignore_errors=True)
-            forget_past_epochs(self.home)
             self.home.forget_place()
         return endpoints is not None or ended
+
+    def _note_end(self, endpoints: Endpoints, report: Report) -> None:
+        try:
+            self.note_end(endpoints)
+        except K2Error as error:
+            report(note(f"how far Kafka has come is not written into the table: {error}"))
 
     def is_up(self) -> bool:
         """See `Engine`."""
@@ -148,6 +157,7 @@ def embedded_engine(home: Home) -> ProcessEngine:
         home=home,
         name="embedded",
         start=lambda base, _: embedded.start(base),
+        note_end=embedded.note_end,
         shut_down=embedded.shut_down,
         check=lambda _: None,
         kafka_patience_s=10.0,
@@ -160,6 +170,7 @@ def local_engine(home: Home) -> ProcessEngine:
         home=home,
         name="local",
         start=local.start,
+        note_end=lambda _: None,
         shut_down=local.shut_down,
         check=local.check_redis,
         kafka_patience_s=60.0,
