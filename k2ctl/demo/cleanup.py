@@ -25,8 +25,7 @@ from k2ctl.errors import K2Error
 from k2ctl.home import Home
 from k2ctl.log import configure_from_environment
 from k2ctl.stack import lifecycle
-from k2ctl.stack.logs import log_path
-from k2ctl.stack.processes import end, ended_within, start_detached
+from k2ctl.stack.processes import end, ended_within, log_path, start_detached
 
 PREFIX: Final = "demo-"
 LOCK: Final = "demo.lock"

@@ -13,8 +13,7 @@ from k2ctl.load.acknowledged_log import recorded
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.summary import LoadSummary
-from k2ctl.stack.logs import last_lines
-from k2ctl.stack.processes import end, ended_within, exit_code, is_alive, send, start_detached
+from k2ctl.stack.processes import end, ended_within, exit_code, is_alive, last_lines, send, start_detached
 
 STOP_PATIENCE_S: Final = 30.0
 

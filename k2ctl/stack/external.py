@@ -12,9 +12,8 @@ from k2ctl.home import Home
 from k2ctl.kafka.probe import PROBE_TOPIC
 from k2ctl.profiles import External, load_external, profile_names, profile_path
 from k2ctl.redact import without_password
-from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
-from k2ctl.stack.logs import log_lines
-from k2ctl.stack.progress import Event, Phase, note
+from k2ctl.stack.engine import Event, Phase, Report, ServiceStatus, Up, Wanted, note
+from k2ctl.stack.processes import log_lines
 from k2ctl.stack.readiness import health, try_for_real
 from k2ctl.stack.replicas import started_records, stop_processes
 

@@ -21,7 +21,7 @@ from k2ctl.home import Home
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.stack import replicas
 from k2ctl.stack.docker import consumers as containers
-from k2ctl.stack.logs import last_lines
+from k2ctl.stack.processes import last_lines
 
 PREFIX: Final = "consumer-"
 STARTS_WITHIN_S: Final = 60.0

@@ -14,8 +14,7 @@ from typing import Final
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
 from k2ctl.home import cache_dir, shipped
-from k2ctl.stack.logs import last_lines
-from k2ctl.stack.processes import end, start_detached
+from k2ctl.stack.processes import end, last_lines, start_detached
 from k2ctl.stack.redis_server import private_arguments, redis_answers, socket_url
 
 KAFKA_VERSION: Final = "4.3.1"

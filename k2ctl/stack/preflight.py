@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
@@ -19,8 +19,16 @@ from k2ctl.endpoints import load_endpoints
 from k2ctl.errors import K2Error, StackError
 from k2ctl.home import state_dir
 from k2ctl.kafka.embedded import library_path
+from k2ctl.stack.compose.model import Project
+from k2ctl.stack.docker.client import docker_address, our_containers
+from k2ctl.stack.docker.create import image_id
+from k2ctl.stack.docker.instance import Instance, compose_file, port_names
+from k2ctl.stack.engine import Wanted
 from k2ctl.stack.local import kafka_source
 from k2ctl.stack.redis_server import redis_server_binary
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 DISK_WANTED_BYTES: Final = 5_000_000_000
 DISK_NEEDED_BYTES: Final = 500_000_000
@@ -176,3 +184,75 @@ def endpoints_file() -> Check:
     except StackError as error:
         return wrong("endpoints", error)
     return ok("endpoints", f"of the {found.engine} engine" if found else "none: no stack is up")
+
+
+def examine(client: "APIClient", instance: Instance, project: Project, wanted: Wanted) -> list[Check]:
+    """Every check that `up` makes; some 50 ms."""
+    limits = memory_limits(project, wanted)
+    return [disk(), memory(limits), *engine_checks(client, instance, project, wanted)]
+
+
+def engine_checks(client: "APIClient", instance: Instance, project: Project, wanted: Wanted) -> list[Check]:
+    """Those that are this engine's alone: Docker, ports, images."""
+    names = set(project.chosen(wanted.services, wanted.without))
+    return [_engine(client), *_ports(client, instance, project, names), *_images(client, project, names)]
+
+
+def memory_limits(project: Project, wanted: Wanted) -> int:
+    """Bytes that the wanted services may take together."""
+    chosen = project.chosen(wanted.services, wanted.without).values()
+    return sum(service.mem_limit or 0 for service in chosen)
+
+
+def refuse(checks: Sequence[Check]) -> None:
+    """Say all that is wrong at once, each with what helps.
+
+    Raises:
+        StackError: something is wrong.
+    """
+    found = [check for check in checks if check.verdict is Verdict.WRONG]
+    if found:
+        lines = "\n".join(f"  {check.name}: {check.found}\n    {check.help}" for check in found)
+        raise StackError(f"This machine is not ready:\n{lines}", "Everything else: k2ctl doctor")
+
+
+def _engine(client: "APIClient") -> Check:
+    version = client.version()
+    return ok("engine docker", f"Docker {version['Version']} at {docker_address()}")
+
+
+def _ports(client: "APIClient", instance: Instance, project: Project, names: set[str]) -> list[Check]:
+    running = client.containers()
+    ours = {one.id for one in our_containers(client, instance.id)}
+    mine = {port["PublicPort"] for one in running if one["Id"] in ours for port in one["Ports"] if "PublicPort" in port}
+    theirs = [
+        (one["Names"][0].lstrip("/"), port["PublicPort"])
+        for one in running
+        if one["Id"] not in ours
+        for port in one["Ports"]
+        if "PublicPort" in port
+    ]
+    wanted = [port for port in published(instance, project, names) if port.port not in mine]
+    found = [taken_port(port, theirs) for port in wanted]
+    taken = [check for check in found if check is not None]
+    return taken or [ok("ports", f"{len(wanted)} free, {len(mine)} ours")]
+
+
+def published(instance: Instance, project: Project, names: set[str]) -> list[Published]:
+    """Every port that the services publish, with the name by which `--port` changes it."""
+    defaults = port_names(compose_file().read_text())
+    by_number = {instance.ports.get(name, default): name for name, default in defaults.items()}
+    return [
+        Published(name, by_number.get(port.host, name), port.address, port.host)
+        for name in project.services
+        if name in names
+        for port in project.services[name].ports
+    ]
+
+
+def _images(client: "APIClient", project: Project, names: set[str]) -> list[Check]:
+    images = {project.services[name].image for name in names}
+    missing = sorted(image for image in images if image_id(client, image) is None)
+    if not missing:
+        return [ok("images", f"{len(images)} there")]
+    return [Check("images", Verdict.NOTE, f"not here yet: {', '.join(missing)}", "`up` pulls them.")]

@@ -23,8 +23,7 @@ from k2ctl.errors import StackError, UsageError
 from k2ctl.files import read_object, write_atomically
 from k2ctl.home import Home
 from k2ctl.retry import wait_until
-from k2ctl.stack.logs import last_lines
-from k2ctl.stack.processes import STOP_PATIENCE_S, end, is_alive, start_detached
+from k2ctl.stack.processes import STOP_PATIENCE_S, end, is_alive, last_lines, start_detached
 
 REGISTER_WITHIN_S: Final = 60.0
 """How long a process may take from its start until it has written down who it is."""

@@ -13,8 +13,7 @@ from rich.text import Text
 from k2ctl.console import err
 from k2ctl.endpoints import Endpoints
 from k2ctl.redact import without_password
-from k2ctl.stack.engine import ServiceStatus, Up
-from k2ctl.stack.progress import FINISHED, Board, Event, Phase, Row, note
+from k2ctl.stack.engine import FINISHED, Board, Event, Phase, Row, ServiceStatus, Up, note
 from k2ctl.timing import Every
 from k2ctl.views.live import MAX_HZ
 from k2ctl.views.style import bar, seconds, size

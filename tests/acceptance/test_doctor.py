@@ -12,7 +12,8 @@ import pytest
 
 from k2ctl.endpoints import load_endpoints
 from k2ctl.home import Home
-from k2ctl.stack import embedded, lifecycle
+from k2ctl.stack import lifecycle
+from k2ctl.stack.processes_engine import control_socket_path
 from tests.support.cli import run
 
 
@@ -95,7 +96,7 @@ def test_a_server_that_no_stack_knows_is_found_and_another_directorys_is_not(hom
             sys.executable,
             "-m",
             "k2ctl.kafka.embedded",
-            str(folder / embedded.control_socket_path(Home.of_user()).name),
+            str(folder / control_socket_path(Home.of_user()).name),
         ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
@@ -103,7 +104,7 @@ def test_a_server_that_no_stack_knows_is_found_and_another_directorys_is_not(hom
         return process
 
     (tmp_path / "other").mkdir()
-    ours, others = serve(embedded.control_socket_path(Home.of_user()).parent), serve(tmp_path / "other")
+    ours, others = serve(control_socket_path(Home.of_user()).parent), serve(tmp_path / "other")
     try:
         code, found = doctor()
         assert code == 3

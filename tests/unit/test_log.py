@@ -15,7 +15,7 @@ from rich.console import Console
 from k2ctl import log
 from k2ctl.errors import ExitCode
 from k2ctl.log import FileHandler, LogFormat, LogLevel, LogSettings, configure, held_while_on_screen
-from k2ctl.stack.logs import log_lines, log_path
+from k2ctl.stack.processes import log_lines, log_path
 from k2ctl.views.live import live
 from tests.support.cli import run
 

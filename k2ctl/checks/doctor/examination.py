@@ -11,13 +11,11 @@ from k2ctl.endpoints import Endpoints, load_endpoints
 from k2ctl.errors import K2Error, StackError, UsageError
 from k2ctl.stack import preflight
 from k2ctl.stack.docker.client import docker_client
-from k2ctl.stack.docker.engine import resolved
+from k2ctl.stack.docker.engine import LEFTOVER_PATIENCE_S, resolved
 from k2ctl.stack.docker.instance import load_instance, new_instance
-from k2ctl.stack.docker.preflight import engine_checks, memory_limits
 from k2ctl.stack.engine import ServiceStatus, Wanted
-from k2ctl.stack.leftovers import DOCKER_PATIENCE_S
 from k2ctl.stack.lifecycle import ENGINES, running_engine
-from k2ctl.stack.preflight import Check, Verdict, ok, wrong
+from k2ctl.stack.preflight import Check, Verdict, engine_checks, memory_limits, ok, wrong
 
 
 def machine_checks(judged: str) -> list[Check]:
@@ -58,7 +56,7 @@ def _docker_needs_bytes() -> int:
 def _docker() -> list[Check]:
     try:
         instance = load_instance() or new_instance()
-        with docker_client(DOCKER_PATIENCE_S) as client:
+        with docker_client(LEFTOVER_PATIENCE_S) as client:
             checks = engine_checks(client, instance, resolved(), Wanted(without=instance.without))
     except K2Error as error:
         return [wrong("engine docker", error)]

@@ -9,10 +9,11 @@ from k2ctl.home import Home
 from k2ctl.kafka.probe import clock_ahead_s, newest_record_ahead_s
 from k2ctl.redact import without_password
 from k2ctl.stack import fleet, replicas
+from k2ctl.stack.docker.engine import leftover_containers
 from k2ctl.stack.engine import ServiceStatus
-from k2ctl.stack.leftovers import leftover_containers, leftover_processes
 from k2ctl.stack.lifecycle import running_engine, status
 from k2ctl.stack.preflight import Check, Verdict, ok, wrong
+from k2ctl.stack.processes_engine import leftover_processes
 
 if TYPE_CHECKING:
     from k2ctl.lake.catalog import Lake

@@ -1,5 +1,6 @@
 """From a Compose file to a `Project`: safe YAML, variables, every key checked, names that must exist, no circles."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,11 +10,15 @@ from pydantic import ValidationError
 from k2ctl.errors import UsageError
 from k2ctl.profiles import strict_yaml
 from k2ctl.profiles.strict_yaml import brief
-from k2ctl.stack.compose.interpolation import interpolate
 from k2ctl.stack.compose.model import Project, Service
 
 NODE_LIMIT: Final = 20_000
 """Aliases can make a kilobyte of YAML mean a gigabyte; a real stack has some hundreds of nodes."""
+
+
+_PATTERN = re.compile(
+    r"\$(?:(?P<dollar>\$)|(?P<bare>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?:(?P<rule>:?[-?])(?P<word>[^{}]*))?\}|(?P<bad>))"
+)
 
 
 def read_project(path: Path, variables: Mapping[str, str]) -> Project:
@@ -131,3 +136,41 @@ def _check_circles(path: Path, project: Project) -> None:
         if not ready:
             raise UsageError(f"{path}: these services wait for each other: {', '.join(sorted(left))}.", "Break it.")
         left -= ready
+
+
+def interpolate(node: Any, variables: Mapping[str, str], where: str) -> Any:
+    """A YAML tree with every variable in its texts replaced; keys stay as they are.
+
+    where: what an error names, e.g. the file and the dotted key.
+
+    Raises:
+        UsageError: a variable without a default is not set, or the text is no substitution that k2ctl knows.
+    """
+    if isinstance(node, str):
+        return _PATTERN.sub(lambda match: _replacement(match, variables, where), node)
+    if isinstance(node, list):
+        return [interpolate(entry, variables, where) for entry in node]
+    if isinstance(node, dict):
+        return {key: interpolate(entry, variables, f"{where}.{key}") for key, entry in node.items()}
+    return node
+
+
+def _replacement(match: re.Match[str], variables: Mapping[str, str], where: str) -> str:
+    if match["dollar"]:
+        return "$"
+    if match["bad"] is not None:
+        raise UsageError(f"{where}: '{match.string}' has a $ that is no variable.", "Write $$ for a dollar sign.")
+    name, rule, word = match["bare"] or match["name"], match["rule"] or "", match["word"] or ""
+    value = variables.get(name)
+    missing = value is None or (rule.startswith(":") and not value)
+    if not missing:
+        return str(value)
+    if rule.endswith("-"):
+        return word
+    reason = word if rule.endswith("?") and word else "it has no default"
+    raise UsageError(f"{where}: the variable {name} is not set: {reason}", f"Set it: export {name}=…")
+
+
+def escape(text: str) -> str:
+    """A text as it must stand in a Compose file to mean itself."""
+    return text.replace("$", "$$")

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import yaml
 
-from k2ctl.stack.compose.interpolation import escape
 from k2ctl.stack.compose.model import Mount, Port, Project, Service
+from k2ctl.stack.compose.reading import escape
 
 NOT_IN_THE_CONTAINER: Final = {"build", "depends_on", "profiles"}
 """Keys that say when a container is made, not how it is."""

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from k2ctl.errors import NotRunning, StackError, UsageError
 from k2ctl.home import Home
 from k2ctl.stack.docker.client import CONSUMER, Container, docker_client, our_containers
-from k2ctl.stack.docker.create import create_container, ensure_networks, ensure_volumes
+from k2ctl.stack.docker.create import create_container, ensure_networks, ensure_volumes, image_id
 from k2ctl.stack.docker.engine import read_stack, remove_containers
-from k2ctl.stack.docker.images import image_id
 from k2ctl.stack.docker.instance import Instance, load_instance
 
 if TYPE_CHECKING:

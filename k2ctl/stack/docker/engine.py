@@ -13,24 +13,23 @@ from k2ctl.errors import UsageError
 from k2ctl.home import Home
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.compose.reading import read_project
-from k2ctl.stack.docker.addresses import ensure_secrets, from_here
-from k2ctl.stack.docker.client import INSTANCE, PROJECT, Container, docker_client, our_containers
+from k2ctl.stack.docker.client import INSTANCE, PROJECT, Container, docker_client, our_containers, status_of
 from k2ctl.stack.docker.converge import Convergence, remove
-from k2ctl.stack.docker.figures import status_of
 from k2ctl.stack.docker.instance import (
     FOLDER,
     Instance,
     choose_ports,
     compose_file,
+    ensure_secrets,
+    from_here,
     load_instance,
     new_instance,
     save_instance,
     secrets_dir,
     variables,
 )
-from k2ctl.stack.docker.preflight import examine, refuse
-from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted
-from k2ctl.stack.progress import Event, Phase, note
+from k2ctl.stack.engine import Event, Phase, Report, ServiceStatus, Up, Wanted, note
+from k2ctl.stack.preflight import examine, refuse
 from k2ctl.stack.readiness import try_for_real
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
 STOPS_AT_ONCE: Final = 8
 GRACE_S: Final = 30
+LEFTOVER_PATIENCE_S: Final = 2.0
 WEB: Final = ("prometheus", "grafana", "api")
 """Services that answer browsers."""
 
@@ -207,3 +207,16 @@ def _refuse_unknown(project: Project, wanted: Wanted) -> None:
     for name in wanted.without:
         if name in project.chosen(wanted.services, wanted.without):
             raise UsageError(f"{name} cannot be left out: others need it.", "See depends_on in: k2ctl stack render")
+
+
+def leftover_containers(home: Home) -> list[str]:
+    """Names of containers with the label of an instance that is down.
+
+    Raises:
+        StackError: Docker does not answer.
+    """
+    instance = load_instance(home)
+    if instance is None or instance.active:
+        return []
+    with docker_client(LEFTOVER_PATIENCE_S) as client:
+        return [one.name for one in our_containers(client, instance.id)]

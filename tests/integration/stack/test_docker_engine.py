@@ -19,8 +19,7 @@ from k2ctl.endpoints import load_endpoints
 from k2ctl.errors import StackError, UsageError
 from k2ctl.stack import lifecycle
 from k2ctl.stack.docker.instance import free_port, load_instance, secrets_dir
-from k2ctl.stack.engine import Up, Wanted
-from k2ctl.stack.progress import Event, Phase
+from k2ctl.stack.engine import Event, Phase, Up, Wanted
 from tests.support import docker_engine
 from tests.support.docker_engine import DockerProxy
 

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from k2ctl.errors import UsageError
 from k2ctl.home import shipped
-from k2ctl.stack.compose.interpolation import escape, interpolate
 from k2ctl.stack.compose.model import Project
-from k2ctl.stack.compose.reading import read_project
+from k2ctl.stack.compose.reading import escape, interpolate, read_project
 from k2ctl.stack.compose.render import config_hash, render
 
 SMALL = """

@@ -8,8 +8,7 @@ from rich.text import Text
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
-from k2ctl.stack.engine import Up
-from k2ctl.stack.progress import Event, Phase
+from k2ctl.stack.engine import Event, Phase, Up
 from k2ctl.views import stack
 
 ENDPOINTS = Endpoints(
