@@ -4,9 +4,8 @@ Those of a consumer are declared on the fields of its status. Names follow Prome
 unbounded values.
 """
 
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import is_dataclass
 from itertools import accumulate
 from typing import Any, Final, get_args, get_type_hints
 
@@ -15,56 +14,50 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
-from k2ctl.domain.figure import TOPIC, Durations, Metric, Number, figures_of, series_of
+from k2ctl.clock import Clock, SystemClock
+from k2ctl.domain.figure import TOPIC, Durations, Metric, Number, counter, figures_of, gauge, histogram, series_of
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.errors import UsageError
 
 STATUS_AGE: Final = "k2_status_age_seconds"
 
 
-@dataclass(frozen=True)
-class MetricInfo:
-    """A metric: what it means, and its labels."""
-
-    # `gauge`, `counter` or `histogram`.
-    kind: str
-    meaning: str
-    labels: tuple[str, ...] = ()
-
-
-def _declared(holder: type) -> Iterator[Metric]:
-    """The metrics of a dataclass of figures and of the dataclasses that its fields hold."""
-    held = get_type_hints(holder)
+def declared_metrics(holder: type) -> dict[str, Metric]:
+    """By name the metrics of a dataclass of figures and of the dataclasses that its fields hold."""
+    held, found = get_type_hints(holder), dict[str, Metric]()
     for name, figure in figures_of(holder):
-        yield from (replace(metric, meaning=metric.meaning or figure.meaning) for metric in figure.metrics)
+        for metric in figure.metrics:
+            found.setdefault(metric.name, metric)
         for kind in (held[name], *get_args(held[name])):
             if is_dataclass(kind) and isinstance(kind, type):
-                yield from _declared(kind)
+                found = declared_metrics(kind) | found
+    return found
 
 
-METRICS: Final[dict[str, MetricInfo]] = {
-    STATUS_AGE: MetricInfo("gauge", "Age of these figures: high when the consumer's loop stands still.")
+def _by_name(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
+
+
+METRICS: Final = {
+    **_by_name(gauge(STATUS_AGE, meaning="Age of these figures: high when the consumer's loop stands still.")),
+    **declared_metrics(ConsumerStatus),
 }
 """What a consumer serves: the age of its status, and what the fields of the status declare."""
-for _metric in _declared(ConsumerStatus):
-    METRICS.setdefault(_metric.name, MetricInfo(_metric.kind, _metric.meaning, _metric.labels))
 
-API_METRICS: Final[dict[str, MetricInfo]] = {
-    "k2_api_requests_total": MetricInfo("counter", "Requests answered.", ("route", "status")),
-    "k2_api_request_seconds": MetricInfo("histogram", "Time until the answer began.", ("route",)),
-    "k2_api_answers_total": MetricInfo(
-        "counter", "Answers with rows, by whether they were whole.", ("route", "complete")
-    ),
-    "k2_api_queries_running": MetricInfo("gauge", "Queries that hold a session."),
-    "k2_api_streams_open": MetricInfo("gauge", "Clients that follow the live events."),
-    "k2_api_tail_trades": MetricInfo("gauge", "Trades of the stream kept in memory."),
-    "k2_api_ready": MetricInfo("gauge", "1 while the catalog answers and the stream is followed."),
-    "k2_lake_rows": MetricInfo("gauge", "Rows of the table's current snapshot."),
-    "k2_lake_files": MetricInfo("gauge", "Data files of the current snapshot."),
-    "k2_lake_bytes": MetricInfo("gauge", "Bytes of these files."),
-    "k2_lake_snapshots": MetricInfo("gauge", "Snapshots that the table keeps."),
-    "k2_lake_snapshot_age_seconds": MetricInfo("gauge", "Time since the table's last commit, whoever made it."),
-}
+API_METRICS: Final = _by_name(
+    counter("k2_api_requests_total", "route", "status", meaning="Requests answered."),
+    histogram("k2_api_request_seconds", "route", meaning="Time until the answer began."),
+    counter("k2_api_answers_total", "route", "complete", meaning="Answers with rows, by whether they were whole."),
+    gauge("k2_api_queries_running", meaning="Queries that hold a session.", across="sum"),
+    gauge("k2_api_streams_open", meaning="Clients that follow the live events.", across="sum"),
+    gauge("k2_api_tail_trades", meaning="Trades of the stream kept in memory.", across="max"),
+    gauge("k2_api_ready", meaning="1 while the catalog answers and the stream is followed.", across="min"),
+    gauge("k2_lake_rows", meaning="Rows of the table's current snapshot.", across="max"),
+    gauge("k2_lake_files", meaning="Data files of the current snapshot.", across="max"),
+    gauge("k2_lake_bytes", meaning="Bytes of the data files of the current snapshot.", across="max"),
+    gauge("k2_lake_snapshots", meaning="Snapshots that the table keeps.", across="max"),
+    gauge("k2_lake_snapshot_age_seconds", meaning="Time since the table's last commit, whoever made it.", across="min"),
+)
 """What `k2ctl api` serves of itself and of the table. A route is its template, never a path that a client made up."""
 
 Sample = tuple[str, tuple[str, ...], Number]
@@ -109,7 +102,8 @@ def _cumulative(durations: Durations) -> list[tuple[str, float]]:
 class Exporter(Collector):
     """Serves the newest status as Prometheus text; on an address that others reach, to whoever asks."""
 
-    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1", clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._status: ConsumerStatus | None = None
         self._updated_s = 0.0
         registry = CollectorRegistry()
@@ -124,11 +118,11 @@ class Exporter(Collector):
 
     def update(self, status: ConsumerStatus) -> None:
         """Serve this from now on."""
-        self._status, self._updated_s = status, time.monotonic()
+        self._status, self._updated_s = status, self._clock.monotonic_s()
 
     def collect(self) -> Iterable[MetricFamily]:
         """Called by the server for every scrape."""
-        return families(samples(self._status, time.monotonic() - self._updated_s)) if self._status else []
+        return families(samples(self._status, self._clock.monotonic_s() - self._updated_s)) if self._status else []
 
     def close(self) -> None:
         """Stop serving."""

@@ -1,10 +1,13 @@
 """Grafana's dashboard model, as far as we need it: the classic JSON, schema 42, which Grafana 12 and 13 read."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final, get_args
 
-from k2ctl.dashboards.expressions import check
+from k2ctl.domain.figure import TOPIC, Metric
+from k2ctl.metrics import API_METRICS, METRICS
 from k2ctl.profiles.model import Level
 
 SCHEMA_VERSION: Final = 42
@@ -21,18 +24,71 @@ LEVEL_COLOURS: Final = dict(
 )
 
 
+INSTANCE: Final = 'instance=~"$instance"'
+TOPICS: Final = 'topic=~"$topic"'
+UNITS: Final = {"_seconds": "s", "_bytes": "bytes", "_share": "percentunit"}
+"""The end of a metric's name → Grafana's name of its unit."""
+
+DECLARED: Final = {**METRICS, **API_METRICS}
+_ADDED_BY_PROMETHEUS: Final = {"job", "instance"}
+_SELECTOR: Final = re.compile(r"\b(k2_\w+)(?:\{([^}]*)\})?")
+_LABEL: Final = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
+_GROUPING: Final = re.compile(r"\b(?:by|without|on|ignoring)\s*\(([^)]*)\)")
+_LEGEND: Final = re.compile(r"\{\{(\w+)\}\}")
+
+
+def check(expression: str, legend: str = "") -> None:
+    """Whether an expression and its legend name only metrics and labels that are declared in `k2ctl.metrics`.
+
+    Raises:
+        ValueError: a metric is not declared, is used as another kind, or has no such label.
+    """
+    known: set[str] = set(_ADDED_BY_PROMETHEUS)
+    for name, selector in _SELECTOR.findall(expression):
+        info, is_bucket = _declared(name)
+        labels = {*info.labels, *_ADDED_BY_PROMETHEUS, *({"le"} if is_bucket else ())}
+        _among(set(_LABEL.findall(selector)), labels, f"{name} has no label", expression)
+        known |= labels
+    grouped = {label.strip() for inner in _GROUPING.findall(expression) for label in inner.split(",")} - {""}
+    known_alerts = {"alertname", "alertstate"} if "ALERTS" in expression else set()
+    _among(grouped | set(_LEGEND.findall(legend)), known | known_alerts, "no metric here has the label", expression)
+
+
+def _declared(name: str) -> tuple[Metric, bool]:
+    """A metric by the name of one of its series, and whether the series are a histogram's buckets."""
+    if name in DECLARED and DECLARED[name].kind != "histogram":
+        return DECLARED[name], False
+    base, _, part = name.rpartition("_")
+    if part in {"bucket", "sum", "count"} and base in DECLARED and DECLARED[base].kind == "histogram":
+        return DECLARED[base], part == "bucket"
+    raise ValueError(f"{name} is not a series of any metric in k2ctl.metrics")
+
+
+def _among(found: set[str], known: set[str], problem: str, expression: str) -> None:
+    if found - known:
+        raise ValueError(f"{problem} {', '.join(sorted(found - known))}: {expression}")
+
+
 @dataclass(frozen=True)
 class Query:
     """One PromQL expression and the name of its series; both are checked against the metrics that there are."""
 
     expression: str
     legend: str = ""
+    # Grafana's name of it.
+    unit: str = "short"
+    # What the metric means.
+    meaning: str = ""
     heatmap: bool = False
 
     def __post_init__(self) -> None:
         check(self.expression, self.legend)
 
-    def target(self, number: int, *, instant: bool) -> dict[str, Any]:
+    def __add__(self, other: "Query") -> "Query":
+        """The sum of both, under the name of the first."""
+        return replace(self, expression=f"{self.expression} + {other.expression}")
+
+    def target(self, number: int) -> dict[str, Any]:
         """As Grafana has it."""
         return {
             "refId": chr(ord("A") + number),
@@ -40,33 +96,91 @@ class Query:
             "editorMode": "code",
             "expr": self.expression,
             "legendFormat": self.legend or "__auto",
-            "format": "heatmap" if self.heatmap else "table" if instant else "time_series",
-            "instant": instant,
-            "range": not instant,
+            "format": "heatmap" if self.heatmap else "time_series",
+            "instant": False,
+            "range": True,
         }
+
+
+def series(
+    metric: str,
+    legend: str = "",
+    *,
+    across: str | None = None,
+    by: str = "",
+    where: str = "",
+    per_s: bool = True,
+    everywhere: bool = False,
+) -> Query:
+    """A metric as it is declared: how its instances make one, its unit and its meaning.
+
+    across: `sum`, `max` or `min` instead of what is declared; empty: each instance by itself. by, where: labels.
+    per_s: a counter as a rate. everywhere: of all instances, whichever are chosen.
+    """
+    info = DECLARED[metric]
+    found = f"{metric}{_selector(info, where, everywhere)}"
+    is_rate = info.kind == "counter" and per_s
+    if is_rate:
+        found = f"rate({found}[$__rate_interval])"
+    across = info.across if across is None else across
+    if across:
+        found = f"{across} by ({by}) ({found})" if by else f"{across}({found})"
+    unit = next((unit for end, unit in UNITS.items() if metric.endswith(end)), "cps" if is_rate else "short")
+    return Query(found, legend, unit, info.meaning)
+
+
+def quantile(
+    histogram: str,
+    part: float,
+    legend: str = "",
+    *,
+    by: str = "",
+    where: str = "",
+    span: str = "$__rate_interval",
+    everywhere: bool = False,
+) -> Query:
+    """A quantile of a histogram of seconds. by, where, everywhere: as `series`."""
+    info, labels = DECLARED[histogram], f"le, {by}" if by else "le"
+    rate = f"rate({histogram}_bucket{_selector(info, where, everywhere)}[{span}])"
+    expression = f"histogram_quantile({part}, sum by ({labels}) ({rate}))"
+    return Query(expression, legend or f"p{part * 100:.0f}", "s", info.meaning)
+
+
+def _selector(info: Metric, where: str, everywhere: bool) -> str:
+    chosen = [] if everywhere else [TOPICS, INSTANCE] if TOPIC in info.labels else [INSTANCE]
+    labels = [*chosen, *([where] if where else [])]
+    return f"{{{', '.join(labels)}}}" if labels else ""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel. kind: Grafana's panel type. width of 24, height in grid rows.
-
-    unit: Grafana's name of it. steps: (from, colour) of thresholds, drawn as lines in a time series. states: value →
-    (text, colour). styles: series by name → further properties. custom, options: of the panel type.
-    """
+    """One panel."""
 
     title: str
-    meaning: str
     queries: Sequence[Query]
+    # Empty: that of the first query's metric.
+    meaning: str = ""
+    # Grafana's panel type.
     kind: str = "timeseries"
+    # Of 24, and in grid rows.
     width: int = 12
     height: int = 8
-    unit: str = "short"
+    # Empty: that of the first query.
+    unit: str = ""
+    # (from, colour) of thresholds, drawn as lines in a time series.
     steps: Sequence[tuple[float | None, str]] = ((None, "green"),)
+    # Value → (text, colour).
     states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    # Series by name → further properties.
     styles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Of the panel type.
     custom: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def description(self) -> str:
+        """What it shows."""
+        return self.meaning or self.queries[0].meaning
 
     def document(self, number: int, x: int, y: int) -> dict[str, Any]:
         """As Grafana has it, at a place of the grid."""
@@ -83,13 +197,13 @@ class Panel:
             "id": number,
             "type": self.kind,
             "title": self.title,
-            "description": self.meaning,
+            "description": self.description,
             "datasource": DATASOURCE,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
-            "targets": [query.target(n, instant=self.kind == "table") for n, query in enumerate(self.queries)],
+            "targets": [query.target(number) for number, query in enumerate(self.queries)],
             "fieldConfig": {
                 "defaults": {
-                    "unit": self.unit,
+                    "unit": self.unit or self.queries[0].unit,
                     "color": {"mode": "thresholds" if self.kind in {"stat", "state-timeline"} else "palette-classic"},
                     "mappings": states if self.states else [],
                     "thresholds": {
@@ -97,7 +211,6 @@ class Panel:
                         "steps": [{"value": value, "color": colour} for value, colour in self.steps],
                     },
                     "custom": {**_CUSTOM.get(self.kind, {}), **self._lines(), **self.custom},
-                    **self.defaults,
                 },
                 "overrides": [_override(name, style) for name, style in self.styles.items()],
             },
@@ -143,8 +256,33 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "legend": {"show": True},
         "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": False},
     },
-    "table": {"showHeader": True, "cellHeight": "sm"},
 }
+
+
+def stat(
+    title: str,
+    query: Query,
+    steps: Sequence[tuple[float | None, str]] = ((None, "green"),),
+    states: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    *,
+    meaning: str = "",
+) -> Panel:
+    """One number, with its course unless it is a state."""
+    options = {"graphMode": "none"} if states else {}
+    return Panel(title, [query], meaning, "stat", 4, 4, steps=steps, states=states, options=options)
+
+
+def timeline(
+    title: str,
+    query: Query,
+    states: Mapping[str, tuple[str, str]],
+    *,
+    meaning: str,
+    width: int = 8,
+    steps: Sequence[tuple[float | None, str]] = ((None, "green"),),
+) -> Panel:
+    """States over time."""
+    return Panel(title, [query], meaning, "state-timeline", width, 5, steps=steps, states=states)
 
 
 def dashed(colour: str) -> dict[str, Any]:
@@ -178,18 +316,17 @@ def _override(name: str, style: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice at the top: the values of a label, one, several or all."""
+    """A choice at the top: the values of a label of a metric, one, several or all."""
 
-    name: str
-    metric: str
     label: str
+    metric: str
 
     def document(self) -> dict[str, Any]:
         """As Grafana has it."""
         check(f"{self.metric}{{{self.label}=~''}}")
         query = f"label_values({self.metric}, {self.label})"
         return {
-            "name": self.name,
+            "name": self.label,
             "type": "query",
             "datasource": DATASOURCE,
             "query": {"query": query, "refId": "A"},

@@ -39,26 +39,28 @@ class Metric:
     name: str
     # `gauge`, `counter` or `histogram`.
     kind: str
-    # One sentence; empty: that of the figure.
-    meaning: str
     labels: tuple[str, ...]
+    # One sentence; empty: that of the figure.
+    meaning: str = ""
     # The figure's value → the values of the labels after `topic`, and the number; None: the value is the number.
     read: Callable[[Any], Series] | None = None
+    # How dashboards make one of several instances: `sum`, `max` or `min`; empty: as `figure` has it.
+    across: str = ""
 
 
-def gauge(name: str, *labels: str, meaning: str = "", read: Callable[[Any], Series] | None = None) -> Metric:
-    """A metric that rises and falls."""
-    return Metric(name, "gauge", meaning, labels, read)
+def gauge(name: str, *labels: str, **declared: Any) -> Metric:
+    """A metric that rises and falls. declared: meaning, read, across."""
+    return Metric(name, "gauge", labels, **declared)
 
 
-def counter(name: str, *labels: str, meaning: str = "", read: Callable[[Any], Series] | None = None) -> Metric:
-    """A metric that only grows, until the process starts again."""
-    return Metric(name, "counter", meaning, labels, read)
+def counter(name: str, *labels: str, **declared: Any) -> Metric:
+    """A metric that only grows, until the process starts again. declared: meaning, read."""
+    return Metric(name, "counter", labels, **declared, across="sum")
 
 
-def histogram(name: str, *labels: str) -> Metric:
+def histogram(name: str, *labels: str, meaning: str = "") -> Metric:
     """A metric of `Durations`."""
-    return Metric(name, "histogram", "", labels)
+    return Metric(name, "histogram", labels, meaning, across="sum")
 
 
 def flag(wanted: Callable[[Any], object]) -> Callable[[Any], Series]:
@@ -88,7 +90,9 @@ def figure(
     default_factory: Any = MISSING,
 ) -> Any:
     """A dataclass field that is a figure."""
-    declared = DeclaredFigure(meaning, metrics, combine, of_table)
+    across = _ACROSS.get(combine, "sum")
+    whole = [replace(one, meaning=one.meaning or meaning, across=one.across or across) for one in metrics]
+    declared = DeclaredFigure(meaning, tuple(whole), combine, of_table)
     if default_factory is not MISSING:
         return field(default_factory=default_factory, metadata={"figure": declared})
     return field(default=default, metadata={"figure": declared})
@@ -158,9 +162,9 @@ def sum_of_known(values: Sequence[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def largest(otherwise: float) -> Callable[[Sequence[float]], float]:
-    """The largest."""
-    return lambda values: max(values, default=otherwise)
+def largest(values: Sequence[float]) -> float:
+    """The largest; 0 where there is none."""
+    return max(values, default=0.0)
 
 
 def first_said(values: Sequence[str]) -> str:
@@ -183,3 +187,7 @@ def field_by_field(values: Sequence[Value], kind: Callable[..., Value]) -> Value
     """Dataclasses of counts, added field by field."""
     names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: sum(getattr(value, name) for value in values) for name in names})
+
+
+_ACROSS: Final[dict[Any, str]] = {oldest: "max", largest: "max", largest_known: "max", smallest_known: "min"}
+"""How dashboards combine a figure's instances, where that is no sum."""

@@ -72,7 +72,9 @@ class Figures:
     at_us: int
     level: str = figure("The level's name.", combine=first("UNKNOWN"))
     level_number: int = figure(
-        "Level of degradation: 0 NORMAL to 4 CIRCUIT_BREAK.", gauge("k2_degradation_level", TOPIC), combine=first(0)
+        "Level of degradation: 0 NORMAL to 4 CIRCUIT_BREAK.",
+        gauge("k2_degradation_level", TOPIC, across="max"),
+        combine=first(0),
     )
     level_reason: str = figure("The signal that chose the level.", combine=first(NOBODY_REPORTS))
     cooldown_left_s: float = figure("Seconds until a better level may be entered.", combine=first(0.0))
@@ -184,9 +186,9 @@ class Figures:
     )
     memory_bytes: int = figure("Resident memory of the consumer.", gauge("k2_memory_bytes"), combine=sum)
     memory_share: float = figure(
-        "Resident memory by its limit, planned state left out.", gauge("k2_memory_share"), combine=largest(0.0)
+        "Resident memory by its limit, planned state left out.", gauge("k2_memory_share"), combine=largest
     )
-    commit_ms: float = figure("How long the last commit took.", combine=largest(0.0))
+    commit_ms: float = figure("How long the last commit took.", combine=largest)
     snapshot_age_s: float | None = figure(
         "Time since the last commit of this consumer.", gauge("k2_snapshot_age_seconds"), combine=smallest_known
     )

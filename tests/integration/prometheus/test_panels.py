@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from k2ctl.api.settings import Settings
-from k2ctl.dashboards.files import DASHBOARDS
+from k2ctl.dashboards.boards import DASHBOARDS
 from k2ctl.endpoints import Endpoints
 from k2ctl.home import shipped
 from k2ctl.kafka.admin import BrokerAdmin

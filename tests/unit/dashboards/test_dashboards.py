@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from k2ctl.dashboards.expressions import check
-from k2ctl.dashboards.files import DASHBOARDS, FOLDER, documents
-from k2ctl.dashboards.grafana import DATASOURCE
+from k2ctl.dashboards.boards import DASHBOARDS, FOLDER, documents
+from k2ctl.dashboards.grafana import DATASOURCE, check
 from k2ctl.home import shipped
 from k2ctl.metrics import API_METRICS, METRICS
 
@@ -18,7 +17,7 @@ PANELS = [(board, panel) for board in DASHBOARDS for panel in board.panels]
 def test_what_is_committed_is_what_is_generated() -> None:
     assert sorted(path.name for path in FOLDER.glob("*.json")) == sorted(documents())
     for name, text in documents().items():
-        assert (FOLDER / name).read_text() == text, "write them again with: python -m k2ctl.dashboards"
+        assert (FOLDER / name).read_text() == text, "write them again with: python -m k2ctl.dashboards.boards"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,7 @@ def test_titles_say_different_things_and_every_panel_says_what_it_means() -> Non
     for board in DASHBOARDS:
         titles = [panel.title for panel in board.panels if panel.kind != "stat"]
         assert len(titles) == len(set(titles))
-        assert all(panel.meaning.endswith(".") for panel in board.panels)
+        assert all(panel.description.endswith(".") for panel in board.panels)
 
 
 def test_panels_do_not_overlap_and_fill_the_width() -> None:

@@ -1,0 +1,337 @@
+"""The two dashboards. `python -m k2ctl.dashboards.boards` writes them; a test compares them to those committed.
+
+What a panel asks, its unit and its description come from the figure, unless they stand here.
+"""
+
+import json
+from typing import Final
+
+from k2ctl.dashboards.grafana import (
+    LEVEL_COLOURS,
+    LOG,
+    STACKED,
+    Dashboard,
+    Panel,
+    Query,
+    Variable,
+    coloured,
+    dashed,
+    on_the_right,
+    quantile,
+    series,
+    stat,
+    timeline,
+)
+from k2ctl.domain.checkpoint import TERMS
+from k2ctl.home import shipped
+from k2ctl.profiles.universe import PRIORITIES
+
+FOLDER: Final = shipped("stack") / "grafana" / "dashboards"
+
+LEVELS: Final = {str(number): (name, colour) for number, (name, colour) in enumerate(LEVEL_COLOURS.items())}
+LEVEL_STEPS: Final = tuple(
+    (float(number) if number else None, colour) for number, colour in enumerate(LEVEL_COLOURS.values())
+)
+NONE_IS_GOOD: Final = ((None, "green"), (1.0, "red"))
+FEW_ARE_GOOD: Final = ((None, "green"), (1.0, "yellow"))
+PRIORITY_COLOURS: Final = dict(zip(PRIORITIES, ("red", "orange", "yellow", "blue"), strict=True))
+_COLOURS: Final = ("green", "blue", "orange", "yellow", "red", "purple", "light-blue")
+TERM_COLOURS: Final = dict(zip((*TERMS[1:], "pending"), _COLOURS, strict=True))
+"""What became of the trades that were seen, each with its colour."""
+
+QUANTILES: Final = {0.5: "green", 0.95: "yellow", 0.99: "orange"}
+QUANTILE_STYLES: Final = {f"p{part * 100:.0f}": coloured(colour) for part, colour in QUANTILES.items()}
+TARGET_S: Final = 0.5
+"""Answers of an L3 platform: less than half a second."""
+
+TARGET_LINE: Final = ((None, "transparent"), (TARGET_S, "red"))
+ROUTES: Final = 'route=~"/v1/.*"'
+_BUCKETS: Final = f'k2_api_request_seconds_bucket{{instance=~"$instance", {ROUTES}}}'
+
+_PRESSURE: Final = (
+    stat("Level", series("k2_degradation_level"), LEVEL_STEPS, LEVELS),
+    stat("Behind", series("k2_consumer_lag_seconds"), ((None, "green"), (5.0, "yellow"), (30.0, "red"))),
+    stat("Deferred, not backfilled", series("k2_trades_outstanding"), FEW_ARE_GOOD),
+    stat("Open gaps", series("k2_open_gaps"), FEW_ARE_GOOD),
+    stat(
+        "Lost",
+        series("k2_trades", where='term="lost"'),
+        NONE_IS_GOOD,
+        meaning="Trades that Kafka deleted before they were read. Nothing brings them back.",
+    ),
+    stat(
+        "Until Kafka deletes",
+        series("k2_retention_left_seconds"),
+        ((None, "red"), (1_800.0, "yellow"), (7_200.0, "green")),
+        meaning="Time until retention deletes what is still needed. Empty where retention is not by time (embedded "
+        "engine).",
+    ),
+    timeline(
+        "Level of each consumer",
+        series("k2_degradation_level", "{{instance}}", across=""),
+        LEVELS,
+        meaning="Worse at once, better one level at a time. Whether producers may send is shown further below.",
+        width=24,
+        steps=LEVEL_STEPS,
+    ),
+    Panel(
+        "Lag in trades, and where levels begin",
+        [
+            series("k2_consumer_lag_trades", "{{instance}}", across=""),
+            series("k2_degradation_threshold_trades", "{{level}}", across="max", by="level"),
+        ],
+        meaning="Trades that are not yet admitted: this lag controls the level. Dashed: the policy's thresholds, as "
+        "the engine scales them.",
+        custom={**LOG, "axisSoftMin": 1},
+        styles={name: dashed(colour) for name, colour in LEVEL_COLOURS.items() if name != "NORMAL"},
+    ),
+    Panel(
+        "Lag in seconds",
+        [
+            series("k2_consumer_lag_seconds", "all"),
+            series("k2_consumer_critical_lag_seconds", "CRITICAL"),
+            series("k2_consumer_drain_seconds", "until it is gone"),
+        ],
+        meaning="Age of the oldest record that is not in the table; of CRITICAL symbols it must stay small. On the "
+        "right: until the lag is gone, while it shrinks.",
+        steps=((None, "transparent"), (30.0, "red")),
+        styles={"CRITICAL": coloured("red"), "all": coloured("blue"), "until it is gone": on_the_right("text", "s")},
+    ),
+    Panel(
+        "Deferred, by priority",
+        [
+            series("k2_messages_shed_total", "shed {{priority}}", by="priority"),
+            series("k2_messages_spilled_total", "spilled {{priority}}", by="priority"),
+        ],
+        meaning="Trades a second that were left in Kafka (shed) or written to files (spilled). CRITICAL is never among "
+        "them.",
+        custom=STACKED,
+        styles={
+            f"{action} {priority}": coloured(f"{shade}{colour}")
+            for action, shade in (("shed", "light-"), ("spilled", "dark-"))
+            for priority, colour in PRIORITY_COLOURS.items()
+        },
+    ),
+    Panel(
+        "Deferred against backfilled",
+        [
+            series("k2_messages_shed_total", "deferred") + series("k2_messages_spilled_total"),
+            series("k2_trades_backfilled_total", "backfilled"),
+            series("k2_trades_outstanding", "outstanding"),
+        ],
+        meaning="Trades a second in and out, and what is outstanding (right axis): it must come back to nothing.",
+        styles={
+            "deferred": coloured("orange"),
+            "backfilled": coloured("green"),
+            "outstanding": on_the_right("yellow"),
+        },
+    ),
+    Panel(
+        "Trades a second",
+        [
+            series("k2_consumer_rate_in", "read"),
+            series("k2_consumer_rate_committed", "stored"),
+            series("k2_messages_processed_total", "{{priority}}", by="priority"),
+        ],
+        meaning="Read from Kafka and stored in the table; by priority what was processed at once.",
+        unit="cps",
+    ),
+    Panel("Commit latency", [quantile("k2_commit_seconds", part) for part in QUANTILES], styles=QUANTILE_STYLES),
+    Panel(
+        "Where every trade is",
+        [series("k2_trades", "{{term}}", by="term", where='term!="seen"')],
+        meaning="The accounting identity: the terms add up to what was seen and what is pending. Trades on their way "
+        "back are pending and still deferred until their commit.",
+        custom=STACKED,
+        styles={term: coloured(colour) for term, colour in TERM_COLOURS.items()},
+    ),
+    Panel(
+        "Gaps",
+        [
+            series("k2_open_gaps", "open gaps"),
+            series("k2_missing_trades", "missing"),
+            series("k2_explained_trades", "explained"),
+            series("k2_lost_gap_trades", "given up"),
+        ],
+        meaning="Missing sequence numbers: in open gaps, given up, and (right axis) explained, for they were deferred.",
+        styles={"missing": coloured("red"), "explained": on_the_right("yellow"), "given up": coloured("dark-red")},
+    ),
+    Panel(
+        "Duplicates and dead letters",
+        [
+            series("k2_trades", "duplicates", where='term="duplicate"'),
+            series("k2_trades", "dead letters, trades", where='term="dead_lettered"'),
+            series("k2_undecodable_records", "dead letters, records"),
+            series("k2_out_of_order_trades_total", "out of order", per_s=False),
+            series("k2_sequence_resets_total", "restarts of a counter", per_s=False),
+        ],
+        meaning="Copies that were dropped, trades that were late in their sequence, and what could not be decoded.",
+        width=8,
+    ),
+    Panel(
+        "Memory",
+        [series("k2_memory_bytes", "{{instance}}", across=""), series("k2_memory_share", "of the limit")],
+        meaning="Of each consumer, and as a part of its limit (right axis), where 70 % is SOFT.",
+        width=8,
+        styles={"of the limit": {**on_the_right("red", "percentunit"), "min": 0, "max": 1}},
+    ),
+    Panel(
+        "Records waiting, by partition",
+        [series("k2_consumer_lag_messages", "{{partition}}", by="partition")],
+        meaning="Between the table's offset and the end of each partition. One that stands out is skewed, or stuck.",
+        width=8,
+        custom=STACKED,
+    ),
+    timeline(
+        "Intake",
+        series("k2_intake_open", "{{topic}}", across="min", by="topic"),
+        {"1": ("open", "green"), "0": ("closed", "red")},
+        meaning="Closed at CIRCUIT_BREAK: k2ctl load, and whoever asks, waits.",
+    ),
+    timeline(
+        "State store",
+        series("k2_state_reduced", "{{store}} {{instance}}", across=""),
+        {"1": ("REDUCED", "orange"), "0": ("whole", "green")},
+        meaning="REDUCED: who takes a partition over rebuilds from the table what the store lacks.",
+    ),
+    timeline(
+        "Alerts",
+        Query("max by (alertname, alertstate) (ALERTS)", "{{alertname}} {{alertstate}}"),
+        {"1": ("●", "red")},
+        meaning="Pending and firing; each has its section in stack/RUNBOOKS.md.",
+    ),
+)
+
+_ANSWERS: Final = (
+    stat("Service", series("k2_api_ready"), states={"1": ("ready", "green"), "0": ("not ready", "red")}),
+    stat(
+        "p99 of answers",
+        quantile("k2_api_request_seconds", 0.99, where=ROUTES, span="$__range"),
+        ((None, "green"), (TARGET_S, "red")),
+        meaning="Over the time shown, until an answer begins.",
+    ),
+    stat("Rows", series("k2_lake_rows")),
+    stat("Size", series("k2_lake_bytes")),
+    stat("Trades in memory", series("k2_api_tail_trades")),
+    stat(
+        "Table's last commit",
+        series("k2_lake_snapshot_age_seconds"),
+        ((None, "green"), (30.0, "yellow"), (300.0, "red")),
+        meaning="Queries read what is newer from the stream; an old table makes them slower, not wrong.",
+    ),
+    Panel(
+        "Time until the answer begins",
+        [quantile("k2_api_request_seconds", part, where=ROUTES) for part in QUANTILES],
+        meaning="Of all query routes. The line is the target of the platform.",
+        steps=TARGET_LINE,
+        styles=QUANTILE_STYLES,
+    ),
+    Panel(
+        "Answers by how long they took",
+        [Query(f"sum by (le) (increase({_BUCKETS}[$__rate_interval]))", "{{le}}", "s", heatmap=True)],
+        meaning="How many of a moment's answers fell into each span of time.",
+        kind="heatmap",
+    ),
+    Panel(
+        "p99 by route",
+        [quantile("k2_api_request_seconds", 0.99, "{{route}}", where=ROUTES, by="route")],
+        meaning="A route is its template.",
+        width=8,
+        steps=TARGET_LINE,
+    ),
+    Panel(
+        "Requests a second",
+        [series("k2_api_requests_total", "{{status}} {{route}}", by="route, status")],
+        meaning="By route and status; 0 is a client that went away.",
+        width=8,
+        unit="reqps",
+    ),
+    Panel(
+        "Whole answers, and others",
+        [series("k2_api_answers_total", "complete: {{complete}}", by="complete")],
+        meaning="An answer that is not whole says what it lacks: deferred, lost, cut off.",
+        width=8,
+        unit="reqps",
+        styles={"complete: true": coloured("green"), "complete: false": coloured("orange")},
+    ),
+    Panel(
+        "At once",
+        [series("k2_api_queries_running", "queries"), series("k2_api_streams_open", "followers")],
+        meaning="Queries that hold a session, and clients that follow the live page.",
+        width=8,
+    ),
+    Panel(
+        "Tail in memory",
+        [series("k2_api_tail_trades", "{{instance}}", across="")],
+        meaning="Trades that the table does not have yet, or has not had for long. Its limit is two million.",
+        width=8,
+    ),
+    Panel(
+        "Freshness of the table",
+        [
+            series("k2_lake_snapshot_age_seconds", "service"),
+            series("k2_snapshot_age_seconds", "consumers", everywhere=True),
+        ],
+        meaning="Time since its last commit as the service sees it, and as the consumers do.",
+        width=8,
+    ),
+    Panel("Rows", [series("k2_lake_rows", "rows")], width=8),
+    Panel(
+        "Files and snapshots",
+        [series("k2_lake_files", "files"), series("k2_lake_snapshots", "snapshots")],
+        meaning="Compaction keeps the files of an hour under forty; expiry keeps the snapshots few.",
+        width=8,
+    ),
+    Panel(
+        "Mean size of a file",
+        [Query('max(k2_lake_bytes{instance=~"$instance"} / k2_lake_files{instance=~"$instance"})', "mean", "bytes")],
+        meaning="Small files are what makes scans slow.",
+        width=8,
+    ),
+    Panel(
+        "Commit time",
+        [quantile("k2_commit_seconds", part, everywhere=True) for part in QUANTILES],
+        meaning="Of all consumers. It grows with the number of snapshots and of manifests.",
+    ),
+    Panel(
+        "Maintenance",
+        [
+            series("k2_compactions_total", "merges", per_s=False, everywhere=True),
+            series("k2_files_merged_total", "files merged", per_s=False, everywhere=True),
+            series("k2_snapshots_expired_total", "snapshots expired", per_s=False, everywhere=True),
+            series("k2_orphans_removed_total", "files deleted", per_s=False, everywhere=True),
+            series("k2_commits_total", "commits a second", everywhere=True),
+        ],
+        meaning="What the consumers did for the table since they started.",
+        styles={"commits a second": on_the_right("text", "cps")},
+    ),
+)
+
+DASHBOARDS: Final = (
+    Dashboard(
+        "k2-degradation",
+        "K2: degradation",
+        "How far consumers are behind, at which level, what they defer and backfill, and where every trade is.",
+        _PRESSURE,
+        (Variable("topic", "k2_degradation_level"), Variable("instance", "k2_degradation_level")),
+    ),
+    Dashboard(
+        "k2-lake",
+        "K2: queries and the table",
+        "How long answers take and whether they are whole; how large, how young and how tidy the table is.",
+        _ANSWERS,
+        (Variable("instance", "k2_api_ready"),),
+    ),
+)
+
+
+def documents() -> dict[str, str]:
+    """File name → JSON, as Grafana's provisioning reads it."""
+    return {
+        f"{board.uid}.json": json.dumps(board.document(), indent=2, ensure_ascii=False) + "\n" for board in DASHBOARDS
+    }
+
+
+if __name__ == "__main__":
+    for name, text in documents().items():
+        (FOLDER / name).write_text(text)
