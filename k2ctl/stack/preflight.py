@@ -7,7 +7,7 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,6 +34,9 @@ DISK_WANTED_BYTES: Final = 5_000_000_000
 DISK_NEEDED_BYTES: Final = 500_000_000
 MEMORY_WANTED_BYTES: Final = 1_000_000_000
 """Python's own processes; the containers' limits are added by who starts them."""
+
+DOCKERS: Final = ("docker-proxy", "dockerd")
+"""Processes that listen for a container."""
 
 
 class Verdict(StrEnum):
@@ -93,8 +96,14 @@ class Published:
     port: int
 
 
-def taken_port(wanted: Published, containers: Sequence[tuple[str, int]]) -> Check | None:
-    """Who holds a port and what to do, or None when it is free. containers: (name, published port) of all that run."""
+def taken_port(
+    wanted: Published, containers: Sequence[tuple[str, int]], starting: Collection[int] = ()
+) -> Check | None:
+    """Who holds a port and what to do, or None when it is free.
+
+    containers: (name, published port) of all that run. starting: ports of our own that do not run: Docker holds one
+    before it lists its container as running, as when whoever asked it to start was killed.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -112,6 +121,8 @@ def taken_port(wanted: Published, containers: Sequence[tuple[str, int]]) -> Chec
     if container:
         return Check(where, Verdict.WRONG, f"held by container {container}", f"docker stop {container}; or: {other}")
     process = _listener(wanted.port)
+    if wanted.port in starting and (process is None or _name(process) in DOCKERS):
+        return None
     if process is None:
         return Check(where, Verdict.WRONG, "held by a process that this user may not see", f"Take another: {other}")
     found = f"held by process {process.pid} ({_shown(process)})"
@@ -128,6 +139,13 @@ def _listener(port: int) -> psutil.Process | None:
             with suppress(psutil.NoSuchProcess):  # it ended just now
                 return psutil.Process(found.pid)
     return None
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
 
 
 def _shown(process: psutil.Process) -> str:
@@ -223,7 +241,8 @@ def _engine(client: "APIClient") -> Check:
 
 def _ports(client: "APIClient", instance: Instance, project: Project, names: set[str]) -> list[Check]:
     running = client.containers()
-    ours = {one.id for one in our_containers(client, instance.id)}
+    containers = our_containers(client, instance.id)
+    ours = {one.id for one in containers}
     mine = {port["PublicPort"] for one in running if one["Id"] in ours for port in one["Ports"] if "PublicPort" in port}
     theirs = [
         (one["Names"][0].lstrip("/"), port["PublicPort"])
@@ -233,9 +252,21 @@ def _ports(client: "APIClient", instance: Instance, project: Project, names: set
         if "PublicPort" in port
     ]
     wanted = [port for port in published(instance, project, names) if port.port not in mine]
-    found = [taken_port(port, theirs) for port in wanted]
+    starting = {port for one in containers if one.state != "running" for port in _bound(client, one.id)}
+    found = [taken_port(port, theirs, starting) for port in wanted]
     taken = [check for check in found if check is not None]
     return taken or [ok("ports", f"{len(wanted)} free, {len(mine)} ours")]
+
+
+def _bound(client: "APIClient", identity: str) -> set[int]:
+    """The ports that a container has as soon as Docker starts it."""
+    from docker.errors import NotFound
+
+    try:
+        bindings = client.inspect_container(identity)["HostConfig"]["PortBindings"] or {}
+    except NotFound:
+        return set()
+    return {int(one["HostPort"]) for bound in bindings.values() for one in bound or () if one["HostPort"]}
 
 
 def published(instance: Instance, project: Project, names: set[str]) -> list[Published]:

@@ -87,7 +87,7 @@ def small_stack(folder: Path) -> Path:
 
 def ours(client: docker.DockerClient, instance: str) -> dict[str, "docker.models.containers.Container"]:
     """service → container, of one instance."""
-    found = client.containers.list(all=True, filters={"label": f"{INSTANCE}={instance}"})
+    found = client.containers.list(all=True, filters={"label": f"{INSTANCE}={instance}"}, ignore_removed=True)
     return {one.labels["com.docker.compose.service"]: one for one in found}
 
 

@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from k2ctl.stack.docker.instance import free_port, load_instance, secrets_dir
 from k2ctl.stack.engine import Event, Phase, Up, Wanted
 from tests.support import docker_engine
 from tests.support.docker_engine import DockerProxy
+from tests.support.polling import until
 
 FOREIGN = "io.k2ctl.test=foreign"
 UP = [sys.executable, "-m", "k2ctl", "stack", "up", "--engine", "docker"]
@@ -190,13 +190,25 @@ def test_two_ups_at_once_make_one_stack(client: docker.DockerClient) -> None:
     assert len(everything) == 3
 
 
-@pytest.mark.parametrize("delay_s", [0.7, 1.1, 1.8])
-def test_an_up_that_is_killed_in_the_middle_is_put_right(client: docker.DockerClient, delay_s: float) -> None:
-    process = subprocess.Popen(UP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(delay_s)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    if delay_s == 1.1:
+def is_held(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+MOMENTS = {
+    "who it is is written down": lambda _: load_instance() is not None,
+    "a container is there": lambda client: bool(containers(client)),
+    "Docker listens for a container": lambda _: is_held(int(os.environ["K2_WEB_PORT"])),
+    "all are there": lambda client: len(containers(client)) == 3,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_up_that_is_killed_in_the_middle_is_put_right(client: docker.DockerClient, moment: str) -> None:
+    with subprocess.Popen(UP, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: MOMENTS[moment](client), every_s=0.002)
+        process.kill()
+    if moment == "a container is there":
         lifecycle.down(volumes=False)
         assert containers(client) == {}
     up()
