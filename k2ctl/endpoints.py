@@ -24,7 +24,7 @@ class ProcessId(NamedTuple):
 class Endpoints:
     """Where the running stack answers. Written by `stack up`, read by every other command.
 
-    `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id tell.
+    `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id name it.
     `processes` maps a service to its process, for `status`, `logs` and `down`. `storage` holds what Iceberg's file IO
     needs to reach the warehouse (`s3.endpoint`, `s3.access-key-id`, `s3.secret-access-key`, `s3.region`,
     `s3.force-virtual-addressing`); empty for local files. `kafka` holds what librdkafka's clients need to reach Kafka

@@ -27,7 +27,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
 """In the order in which they run → the options that mean something to it, beside those for all of them."""
 
 ALONE_ROWS: Final = 20_000_000
-"""Of `bench query` by itself: as many as the goal speaks of. Among others it takes fewer."""
+"""Of `bench query` by itself: as many as the goal asks. Among others it takes fewer."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -31,7 +31,7 @@ SinceOption = Annotated[
 
 
 @app.command(name="list", short_help="How many there are, by topic and reason, and the newest.")
-def list_letters(
+def list_dead_letters(
     topic: TopicOption = "",
     reason: ReasonOption = "",
     since: SinceOption = None,
@@ -107,7 +107,7 @@ def retry(
     from k2ctl.console import print_json, say
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import state_dir
-    from k2ctl.kafka import dead_letters as letter_box
+    from k2ctl.kafka import dead_letters as in_kafka
 
     with (state_dir() / "retry.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # when two run at once, the second finds what the first has sent
@@ -122,7 +122,7 @@ def retry(
         }
         if ready and not dry_run:
             _confirm(ready, yes=yes)
-            letter_box.retry(require_endpoints(), ready)
+            in_kafka.retry(require_endpoints(), ready)
     if as_json:
         print_json(orjson.dumps(document))
         return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 FIRST_WORD_S = 1.5
-"""How long `--once` waits for workers to speak: they do every 500 ms."""
+"""How long `--once` waits for reports of workers: they come every 500 ms."""
 
 PICTURE_SIZE = (100, 40)
 """Columns and lines of an exported picture, where no terminal gives them."""

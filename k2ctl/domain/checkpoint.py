@@ -1,6 +1,6 @@
 """How far the table has read: per topic, epoch and partition the next offset and what became of the trades.
 
-This is the only truth about checkpoints. It lives in one table property and moves only together with a snapshot.
+This is the only source of checkpoints. It lives in one table property and moves only together with a snapshot.
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ class OffsetDelta:
     """What one commit does to a partition: from the offset it started at to the next one to read.
 
     base: the commit that moved the partition last, as far as its author knows; None to compare offsets alone. Backfill
-    what was deferred moves no offset, so two who do it are told apart by this.
+    what was deferred moves no offset, so two who do it are distinguished by this.
     """
 
     start: int

@@ -1,7 +1,7 @@
 """What makes one trade a copy of another: the same message_id, symbol, exchange and time; and checksums of trades.
 
 Other prices or fields do not make it another trade, and its place in Kafka (topic, epoch, partition, offset, index)
-only tells a row that was read again from a copy that was sent again.
+only distinguishes a row that was read again from a copy that was sent again.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def are_copies(some: np.ndarray, others: np.ndarray) -> np.ndarray:
 class CopyIndex:
     """n trades in the order of a digest, so that copies are found by bisection. Built when it is first asked.
 
-    Equal digests are a hint: what tells a copy is compared in full.
+    Equal digests are a hint: what makes a copy is compared in full.
     """
 
     def __init__(self, trades: np.ndarray) -> None:
@@ -104,7 +104,7 @@ def copy_numbers(table: pa.Table) -> Sequence[np.ndarray]:
 
 
 def _words(trades: np.ndarray) -> list[np.ndarray]:
-    """What tells a copy, as columns uint64[n]."""
+    """What makes a copy, as columns uint64[n]."""
     columns = [trades[name][:, None].view(np.uint64) for name in COPY_COLUMNS]
     return [column[:, at] for column in columns for at in range(column.shape[1])]
 
@@ -132,7 +132,7 @@ trade, most of it the multiplications."""
 _PLACES: Final[Any] = TRADE.message.fields
 _SESSION: Final = _PLACES["message_id"][1] // 8
 _NUMBER: Final = _SESSION + 1
-"""The two words of the message id. What lies before the number is not hashed."""
+"""The two words of the message id. What stands before the number is not hashed."""
 
 _SENT_AT: Final = _PLACES["ingestion_timestamp"][1] // 8
 

@@ -1,4 +1,4 @@
-"""Columns of short fixed-width texts: told apart by hashing, so that work is done once per distinct text."""
+"""Columns of short fixed-width texts: distinguished by hashing, so that work is done once per distinct text."""
 
 import numpy as np
 import pyarrow as pa

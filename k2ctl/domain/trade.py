@@ -233,7 +233,7 @@ class Window:
     until_us: int | None = None
 
     def holds(self, timestamps: np.ndarray) -> np.ndarray:
-        """bool[n]: which of the int64[n] timestamps lie within."""
+        """bool[n]: which of the int64[n] timestamps are within."""
         mask = np.ones(len(timestamps), np.bool_)
         if self.since_us is not None:
             mask &= timestamps >= self.since_us

@@ -13,7 +13,7 @@ or no longer gives the reason.
 | `Catalog._delete_old_metadata` | `HookedCatalog` | it deletes files that another table's row names |
 | `sql.IcebergTables`, `SqlCatalogBaseTable` | `TABLE_ROWS`, `catalog_tables` | no API asks for a location alone |
 | `PyArrowFileIO._initialize_local_fs`, `_initialize_s3_fs` | `HookedFileIO` | no property gives it a file system |
-| `S3FileSystem.__reduce__` (pyarrow) | `with_delayed_open` | an open file system does not tell its options |
+| `S3FileSystem.__reduce__` (pyarrow) | `with_delayed_open` | an open file system does not show its options |
 | `PyArrowFile._path`, `_filesystem`, `_buffer_size` | `of_kind` | a `FileIO` cannot choose the class of its files |
 """
 

@@ -29,7 +29,7 @@ _END: Final = struct.Struct("<QQI8sI4s")
 """Body's length, rows, CRC-32 of the seal, our magic; and what ends every Parquet file."""
 
 SEAL_END: Final = _END.size
-"""So many bytes at the end of a file tell whether it has a seal."""
+"""So many bytes at the end of a file show whether it has a seal."""
 
 _FOOTER: Final = struct.Struct("<I4s")
 

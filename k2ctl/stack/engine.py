@@ -115,8 +115,8 @@ class Wanted:
 class Up:
     """What `up` did: the endpoints, whether they were there before, and what was found dead.
 
-    changed: the services that were created, recreated or started, where the engine tells. web: service → URL of those
-    that answer browsers; secrets: the folder with their passwords. left_out: by `--without`, now or before.
+    changed: the services that were created, recreated or started, if the engine reports them. web: service → URL of
+    those that answer browsers; secrets: the folder with their passwords. left_out: by `--without`, now or before.
     """
 
     endpoints: Endpoints

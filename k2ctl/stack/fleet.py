@@ -33,7 +33,7 @@ FIRST_WORD_S: Final = 1.5
 
 @dataclass(frozen=True)
 class Member:
-    """One consumer. state: running, starting (it has not spoken yet), silent (it should have by now) or exited.
+    """One consumer. state: running, starting (it has not reported yet), silent (it should have by now) or exited.
 
     pid or container: what it runs as. What it said last, None while it has not: its level, partitions, lag in trades,
     and trades read per second. done: what it did, of a process that has ended by itself. why: what it waits for, or

@@ -51,7 +51,7 @@ class Screen(Audience):
         self._tick: Tick | None = None
         self._finding: Finding_ | None = None
         self._said: deque[Text] = deque(maxlen=SAID_LINES)
-        self._heard = False
+        self._has_reported = False
         self._display = ExitStack()
         self._live = (
             Live(console=console, get_renderable=self._fitted, refresh_per_second=MAX_HZ, screen=True)
@@ -73,7 +73,7 @@ class Screen(Audience):
     def begins(self, act: ActResult) -> None:
         self._act, self._tick, self._finding, self._history = act, None, None, LagHistory()
         self._said.clear()
-        self._heard = False
+        self._has_reported = False
         if self._live is None:
             self._print(Text(f"\n{title_of(act)}"), Text(act.billing.headline))
 
@@ -92,7 +92,7 @@ class Screen(Audience):
     def tick(self, tick: Tick) -> None:
         self._stay()
         self._tick = tick
-        self._heard = self._heard or bool(tick.overview.ladder)
+        self._has_reported = self._has_reported or bool(tick.overview.ladder)
         self._history.add(tick.overview)
 
     def moment(self, name: str) -> None:
@@ -148,7 +148,7 @@ class Screen(Audience):
             return _blank(height)
         if self._act.billing.number == 1:
             return duel_view(self._tick, self._act.samples, width, height)
-        if not self._heard:
+        if not self._has_reported:
             # Before an act's first consumer there is no level; later its silence is part of the story.
             return _blank(height)
         return pressure_view(self._tick.overview, self._history, width, height)

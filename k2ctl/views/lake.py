@@ -17,7 +17,7 @@ _HOURS_SHOWN: Final = 12
 
 
 def status_panel(status: TableStatus) -> Group:
-    """The table at a glance, its newest hours, and every partition's head."""
+    """The table at a glance, its newest hours, and every partition's checkpoint."""
     parts: list[Text | Table] = [*_headline(status), Text()]
     if status.rolled_back:
         parts = [Text(status.rolled_back, style="bold red"), *parts]
@@ -25,7 +25,7 @@ def status_panel(status: TableStatus) -> Group:
     if status.hours:
         parts += [_hours(status.hours), Text()]
     if status.partitions:
-        parts += [_lanes(status.partitions), Text()]
+        parts += [_partitions_table(status.partitions), Text()]
     parts.append(_verdict(status))
     return Group(*parts)
 
@@ -61,7 +61,7 @@ def _hours(hours: Sequence[HourStatus]) -> Table:
     return table
 
 
-def _lanes(partitions: Sequence[PartitionCheckpoint]) -> Table:
+def _partitions_table(partitions: Sequence[PartitionCheckpoint]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("partition")
     for name in ("offset", "seen", "stored", "dup", "deferred", "lost", "dead", "undec."):

@@ -129,7 +129,7 @@ class NaiveConsumer:
         self._budget = Budget(budget, SystemClock())
         self._topic = trades_topic(profile.market.asset_class, profile.market.exchange)
         self._parse = PARSERS[profile.topic.format]
-        self._lanes = range(profile.topic.critical_partitions)
+        self._critical = range(profile.topic.critical_partitions)
         self._every_s = profile.consumer.commit_interval_s
         self._seen: set[str] = set()
         self._last: dict[str, int] = {}
@@ -204,7 +204,7 @@ class NaiveConsumer:
 
     def _status(self, consumer: PlainConsumer, *, stopped: bool = False) -> NaiveStatus:
         lags = consumer.lags()
-        critical = [lag for partition, lag in lags.items() if partition in self._lanes]
+        critical = [lag for partition, lag in lags.items() if partition in self._critical]
         process = psutil.Process()
         self._recent.add(self._trades)
         return NaiveStatus(

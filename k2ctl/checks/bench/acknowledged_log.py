@@ -3,7 +3,7 @@ process.
 
 That is what a generator gives of its rate where the processor limits it; where a spare core does librdkafka's part, or
 Kafka is slower, it gives less. Processor time of the recorder's calls within one run, because two runs, with the
-recorder and without, lie further apart by the wall clock than the recorder costs. What its memory traffic costs the
+recorder and without, are further apart by the wall clock than the recorder costs. What its memory traffic costs the
 others is not in it.
 """
 

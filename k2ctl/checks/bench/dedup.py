@@ -165,7 +165,7 @@ class DedupBench:
 
     def _ids(self, count: int) -> np.ndarray:
         words = self._rng.integers(0, 1 << 64, (count, 2), np.uint64)
-        words[:, 1] |= np.uint64(1 << 7)  # the variant bit of a uuid, as its bytes lie in memory
+        words[:, 1] |= np.uint64(1 << 7)  # the variant bit of a uuid, in the order of its bytes in memory
         ids: np.ndarray = words.view("V16")[:, 0]
         return ids
 

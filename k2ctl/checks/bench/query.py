@@ -176,7 +176,7 @@ class _Sent(NamedTuple):
 
 
 def _sent(telemetry: TelemetryReader) -> _Sent:
-    """What the load says that it has sent; records do not tell, for of a slow symbol none is full."""
+    """What the load says that it has sent; records do not show it: of a slow symbol none is full."""
     loaders = telemetry.poll(1.0).loaders.values()
     return max((_Sent(status.at_us, status.sent) for status in loaders), default=_Sent(0, 0))
 

@@ -147,7 +147,7 @@ def read(path: Path) -> Results:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(
             f"{path} holds no results of k2ctl bench: {error}",
-            f"They lie in {state_dir() / 'results'}; make some: k2ctl bench all --quick",
+            f"They are in {state_dir() / 'results'}; make some: k2ctl bench all --quick",
         ) from error
 
 

@@ -138,7 +138,7 @@ def _follow(tracker: SequenceTracker, batches: list[Batch]) -> None:
 
 
 def _dict_loop(batches: list[Batch]) -> int:
-    """The normal case and no more: the highest number of each exchange and symbol, and the time, to tell a restart."""
+    """The normal case and no more: the highest number of each exchange and symbol, and the time, to find a restart."""
     known: dict[tuple[bytes, bytes], tuple[int, int]] = {}
     odd = 0
     for trades, _ in batches:

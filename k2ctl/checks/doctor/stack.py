@@ -106,7 +106,7 @@ def consumer_checks(endpoints: Endpoints | None) -> list[Check]:
 
 
 def clock(endpoints: Endpoints) -> list[Check]:
-    """Kafka's clock against ours, by a record; the embedded Kafka stamps none, so there the newest trade's tells."""
+    """Kafka's clock against ours, by a record; by the newest trade in the embedded Kafka, which stamps none."""
     ahead_s = None if endpoints.engine == "embedded" else clock_ahead_s(endpoints, CLOCK_PATIENCE_S)
     if ahead_s is None:
         newest_s = newest_record_ahead_s(endpoints, CLOCK_PATIENCE_S)

@@ -155,7 +155,7 @@ class Slots:
         return slice(int(self._base[at]), int(end))
 
     def _slots_of(self, session: np.ndarray, number: np.ndarray) -> np.ndarray:
-        """int64[n]: the slots of numbers that lie within their session's span."""
+        """int64[n]: the slots of numbers within their session's span."""
         at = np.searchsorted(self._names, session)
         return np.asarray(self._base[at] + (number - self._low[at]).astype(np.int64))
 
@@ -304,7 +304,7 @@ class Slots:
         return [Interval(self.symbol(s), low, high, high - low + 1) for s, low, high in zip(*columns, strict=True)]
 
     def out_of_order(self) -> list[Interval]:
-        """Sessions whose trades lie in Kafka's order further from the order of their numbers than they were sent."""
+        """Sessions whose trades are in Kafka's order further from the order of their numbers than they were sent."""
         found = []
         for at in range(len(self._names)):
             part = self._part(at)

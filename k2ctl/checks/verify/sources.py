@@ -50,7 +50,7 @@ class TradeSources:
         self._endpoints, self.topic, self.epoch, self._format = endpoints, topic, epoch, wire_format
         self._pinned = pin(lake)
         self.marks = self._marks_of(topic)
-        self._letters = self._marks_of(dead_letter_topic(topic))
+        self._dead_letters = self._marks_of(dead_letter_topic(topic))
         self.unread = ""
         """Why Kafka did not give all that it holds of the topic; empty while it did."""
 
@@ -72,7 +72,7 @@ class TradeSources:
         yield from ((IN_TAIL, placed) for placed in self._from_kafka(self.topic, self._tail()))
         if self._pinned is not None:
             yield from ((DEFERRED, placed) for placed in self._deferred_rows(self._pinned))
-        for placed in self._from_kafka(dead_letter_topic(self.topic), self._letters):
+        for placed in self._from_kafka(dead_letter_topic(self.topic), self._dead_letters):
             # The place of a dead letter is not the place of its trade.
             yield DEAD, Placed(placed.trades, np.full(len(placed.trades), NOWHERE))
 

@@ -39,7 +39,7 @@ class Verified:
     acknowledged: by Kafka to all loads, copies too; of loads that were killed at least so many. expected: each once.
     copies: sent twice on purpose. uncertain: failed or unacknowledged deliveries that are not there. foreign: of other
     producers. of_unfinished: there, of loads that run or were killed; too_few: by how many they miss what they had
-    acknowledged. uncompared: there, but within a stretch that lacks others, so that its checksum tells nothing.
+    acknowledged. uncompared: there, but within a stretch that lacks others, so that its checksum proves nothing.
     unread: why Kafka did not give all that it holds behind the table's offsets; else empty. elsewhere: earlier
     incarnation of the topic → trades that it had acknowledged, none of which were looked at. of_others: trades of these
     loads in data files that another program committed. not_judged: column → trades of these files of which nothing is
