@@ -2,9 +2,9 @@
 
 One record after the other: parse it, look its id up in a set, its sequence number in a dict, append a dict to a list,
 and write the list to Iceberg every second while nothing is read. Kafka commits offsets by itself, and all symbols wait
-in one queue. It is not slowed on purpose: orjson parses, SBE is unpacked with one compiled struct, prices are floats,
-and a record is read only once. What it does not do is what it shows: a kill between the client's commit and the append
-loses rows, one between the append and the commit stores rows twice, and under load CRITICAL trades wait with the rest.
+in one queue. It is not slowed on purpose: orjson parses, SBE is unpacked with one compiled struct, prices are floats.
+What it does not do is what it shows: a kill between the client's commit and the append loses rows, one between the
+append and the commit stores rows twice, and under load CRITICAL trades wait with the rest.
 
     python -m k2ctl.checks.baselines.naive_consumer --until-caught-up
 """
@@ -17,30 +17,33 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-import psutil
+import pyarrow as pa
+from confluent_kafka import Consumer, Message, TopicPartition
+from pyiceberg.exceptions import NamespaceAlreadyExistsError
+from pyiceberg.table import Table
 
-from k2ctl.checks.baselines.tutorial_consumer import PlainConsumer
-from k2ctl.checks.baselines.tutorial_table import PlainTable
 from k2ctl.clock import SystemClock
 from k2ctl.consume.degradation import Budget
 from k2ctl.domain.topics import WireFormat, trades_topic
 from k2ctl.domain.trade import DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE
 from k2ctl.endpoints import Endpoints, require_endpoints
-from k2ctl.errors import K2Error
+from k2ctl.errors import BrokerError, K2Error
+from k2ctl.kafka.clients import CLIENT_LOG, SESSION_S
 from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.timing import SlidingWindow, rate
 
-KIND: Final = "naive"
 GROUP: Final = "naive"
+NAIVE_TABLE: Final = "naive.trades"
 QUIET_S: Final = 3.0
 """Nothing read for so long, and nothing waiting, is caught up."""
-
+LEAVE_AFTER_ERRORS_S: Final = 30.0
 BUDGET_PAUSE_S: Final = 0.002
 
 Row = dict[str, Any]
@@ -48,36 +51,24 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class NaiveStatus:
-    """What the naive consumer says of itself on `k2.telemetry`. Counts are trades unless named records.
-
-    lag_records: high watermarks − what was handled; critical_lag_records: of the partitions of CRITICAL symbols.
-    lag_seconds, critical_lag_seconds: age of the last handled record of the partition that is furthest behind.
-    skipped_records: offsets that were jumped over without a word, because Kafka no longer had them.
-    stored: rows in its table; pending: in memory. cpu_s: processor time so far. handled_s: from the start to the last
-    record that was read. None means unknown.
-    """
+    """What the naive consumer reports on `k2.telemetry`, in trades; None is unknown."""
 
     id: str
     at_us: int
-    topic: str
-    records: int
     trades: int
+    # Rows in its table.
     stored: int
-    pending: int
     duplicates: int
     gaps: int
-    broken_records: int
-    skipped_records: int
+    # High watermarks − what was handled; of all partitions, and of those of CRITICAL symbols.
     lag_records: int | None
     critical_lag_records: int | None
-    lag_seconds: float | None
+    # Age of the last handled record, of the CRITICAL partition that is furthest behind.
     critical_lag_seconds: float | None
     rate: float
-    memory_bytes: int
-    cpu_s: float
-    elapsed_s: float
+    # From the start to the last record that was read.
     handled_s: float
-    kind: str = KIND
+    kind: str = GROUP
     stopped: bool = False
 
 
@@ -118,7 +109,32 @@ def parse_sbe(value: bytes) -> Iterable[Row]:
         }
 
 
-PARSERS: Final[dict[WireFormat, Callable[[bytes], Iterable[Row]]]] = {"json": parse_json, "sbe": parse_sbe}
+_PARSERS: Final[dict[WireFormat, Callable[[bytes], Iterable[Row]]]] = {"json": parse_json, "sbe": parse_sbe}
+_SCHEMA: Final = pa.schema(
+    {
+        "message_id": pa.string(), "trade_id": pa.int64(), "symbol": pa.string(), "exchange": pa.string(),
+        "timestamp": pa.timestamp("us", "UTC"), "price": pa.float64(), "quantity": pa.float64(), "side": pa.string(),
+        "source_sequence": pa.int64(),
+    }
+)  # fmt: skip
+
+
+def naive_table(lake: Lake) -> Table:
+    """A table with default properties, beside `market_data.trades` and never the same."""
+    with suppress(NamespaceAlreadyExistsError):
+        lake.catalog.create_namespace(NAIVE_TABLE.rpartition(".")[0])
+    return lake.catalog.create_table_if_not_exists(NAIVE_TABLE, _SCHEMA)
+
+
+def subscribed(endpoints: Endpoints, topic: str, group: str) -> Consumer:
+    """A Kafka consumer as a tutorial has it: from the beginning, the client commits offsets every five seconds."""
+    settings = {
+        "bootstrap.servers": endpoints.bootstrap_servers, "client.id": group, "group.id": group, "logger": CLIENT_LOG,
+        "enable.auto.commit": True, "auto.offset.reset": "earliest", "session.timeout.ms": round(SESSION_S * 1000),
+    }  # fmt: skip
+    consumer = Consumer({**endpoints.kafka, **settings})
+    consumer.subscribe([topic])
+    return consumer
 
 
 class NaiveConsumer:
@@ -128,16 +144,17 @@ class NaiveConsumer:
         self._endpoints = endpoints
         self._budget = Budget(budget, SystemClock())
         self._topic = trades_topic(profile.market.asset_class, profile.market.exchange)
-        self._parse = PARSERS[profile.topic.format]
+        self._parse = _PARSERS[profile.topic.format]
         self._critical = range(profile.topic.critical_partitions)
         self._every_s = profile.consumer.commit_interval_s
         self._seen: set[str] = set()
         self._last: dict[str, int] = {}
         self._rows: list[Row] = []
-        self._records = self._trades = self._stored = self._duplicates = self._gaps = self._broken = 0
+        self._trades = self._stored = self._duplicates = self._gaps = 0
+        # Partition → the offset after the last handled record, and the time of that record.
+        self._handled: dict[int, tuple[int, int]] = {}
         self._recent = SlidingWindow[int](2.0)
-        self._started_s = time.monotonic()
-        self._received_s = self._started_s
+        self._started_s = self._received_s = self._answered_s = time.monotonic()
 
     def run(self, stop: threading.Event, *, until_caught_up: bool) -> NaiveStatus:
         """Consume until `stop` is set or, if asked to, until nothing waits; returns the last status.
@@ -145,41 +162,45 @@ class NaiveConsumer:
         Raises:
             K2Error: Kafka or the catalog does not answer.
         """
-        telemetry = TelemetryWriter(self._endpoints)
-        with Lake.at(self._endpoints) as lake, PlainConsumer(self._endpoints, self._topic, GROUP) as consumer:
-            table = PlainTable(lake)
-            append_at_s = say_at_s = time.monotonic()
+        with (
+            Lake.at(self._endpoints) as lake,
+            closing(subscribed(self._endpoints, self._topic, GROUP)) as consumer,
+            closing(TelemetryWriter(self._endpoints)) as telemetry,
+        ):
+            table = naive_table(lake)
+            # Two comparisons with one reading of the clock: anything more would be felt in each record.
+            append_at_s = report_at_s = time.monotonic()
             while not stop.is_set():
                 if self._budget.exhausted:
                     time.sleep(BUDGET_PAUSE_S)
                 else:
-                    self._take(consumer.next_value(0.1))
+                    self._take(consumer.poll(0.1))
                 now_s = time.monotonic()
                 if now_s >= append_at_s:
                     self._append(table)
                     append_at_s = time.monotonic() + self._every_s
-                if now_s >= say_at_s:
+                if now_s >= report_at_s:
                     status = self._status(consumer)
                     telemetry.publish(status)
-                    say_at_s = now_s + PUBLISH_EVERY_S
+                    report_at_s = now_s + PUBLISH_EVERY_S
                     if until_caught_up and status.lag_records == 0 and now_s - self._received_s > QUIET_S:
                         break
             self._append(table)
             last = self._status(consumer, stopped=True)
-        telemetry.publish(last)
-        telemetry.close()
+            telemetry.publish(last)
         return last
 
-    def _take(self, value: bytes | None) -> None:
-        if value is None:
+    def _take(self, message: Message | None) -> None:
+        if message is None:
             return
-        self._records += 1
-        self._received_s = time.monotonic()
-        try:
-            for row in self._parse(value):
-                self._handle(row)
-        except (ValueError, KeyError, TypeError, struct.error):
-            self._broken += 1
+        if message.error() is not None:
+            if time.monotonic() - self._answered_s > LEAVE_AFTER_ERRORS_S:
+                raise BrokerError(f"Kafka does not deliver {self._topic}.", "See: k2ctl stack status")
+            return
+        self._received_s = self._answered_s = time.monotonic()
+        self._handled[message.partition() or 0] = (message.offset() or 0) + 1, message.timestamp()[1]
+        for row in self._parse(message.value() or b""):
+            self._handle(row)
 
     def _handle(self, row: Row) -> None:
         self._trades += 1
@@ -196,37 +217,38 @@ class NaiveConsumer:
             self._last[row["symbol"]] = sequence
         self._rows.append(row)
 
-    def _append(self, table: PlainTable) -> None:
+    def _append(self, table: Table) -> None:
         if self._rows:
-            table.append(self._rows)
+            table.append(pa.Table.from_pylist(self._rows, _SCHEMA))
             self._stored += len(self._rows)
             self._rows = []
 
-    def _status(self, consumer: PlainConsumer, *, stopped: bool = False) -> NaiveStatus:
-        lags = consumer.lags()
+    def _lags(self, consumer: Consumer) -> dict[int, tuple[int, float]]:
+        """Partition → records that wait, and the age of the last handled one; only where the watermark has come."""
+        lags, now_ms = {}, time.time_ns() // 1_000_000
+        for partition in (assigned.partition for assigned in consumer.assignment()):
+            _, high = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+            if high >= 0:
+                position, handled_ms = self._handled.get(partition, (0, now_ms))
+                waiting = max(0, high - position)
+                lags[partition] = waiting, max(0, now_ms - handled_ms) / 1000 if waiting else 0.0
+        return lags
+
+    def _status(self, consumer: Consumer, *, stopped: bool = False) -> NaiveStatus:
+        lags = self._lags(consumer)
         critical = [lag for partition, lag in lags.items() if partition in self._critical]
-        process = psutil.Process()
         self._recent.add(self._trades)
         return NaiveStatus(
             id=f"naive-{os.getpid()}",
             at_us=time.time_ns() // 1000,
-            topic=self._topic,
-            records=self._records,
             trades=self._trades,
             stored=self._stored,
-            pending=len(self._rows),
             duplicates=self._duplicates,
             gaps=self._gaps,
-            broken_records=self._broken,
-            skipped_records=consumer.skipped_records,
-            lag_records=sum(lag.records for lag in lags.values()) if lags else None,
-            critical_lag_records=sum(lag.records for lag in critical) if critical else None,
-            lag_seconds=max((lag.behind_s for lag in lags.values()), default=None),
-            critical_lag_seconds=max((lag.behind_s for lag in critical), default=None),
+            lag_records=sum(waiting for waiting, _ in lags.values()) if lags else None,
+            critical_lag_records=sum(waiting for waiting, _ in critical) if critical else None,
+            critical_lag_seconds=max((age_s for _, age_s in critical), default=None),
             rate=rate(self._recent.oldest, self._trades, self._recent.span_s),
-            memory_bytes=process.memory_info().rss,
-            cpu_s=sum(process.cpu_times()[:2]),
-            elapsed_s=time.monotonic() - self._started_s,
             handled_s=self._received_s - self._started_s,
             stopped=stopped,
         )

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.checks.baselines.naive_consumer import NaiveConsumer, parse_json, parse_sbe
-from k2ctl.checks.baselines.tutorial_table import NAIVE_TABLE, PlainTable
+from k2ctl.checks.baselines.naive_consumer import NAIVE_TABLE, NaiveConsumer, naive_table, parse_json, parse_sbe
 from k2ctl.domain.topics import TABLE, WireFormat
 from k2ctl.domain.trade import frames
 from k2ctl.domain.wire import encode_json
@@ -47,7 +46,7 @@ def test_the_naive_consumer_stores_what_was_sent_and_drops_copies(
     assert (status.trades, status.stored, status.duplicates) == (sent, 3000, sent - 3000)
     assert (status.lag_records, status.critical_lag_records, status.gaps) == (0, 0, 0)
     with Lake.at(endpoints) as lake:
-        assert PlainTable(lake).count() == 3000
+        assert naive_table(lake).scan().count() == 3000
         assert lake.find_table(TABLE) is None, "the platform's own table is left alone"
         assert lake.find_table(NAIVE_TABLE) is not None
 

@@ -1,5 +1,6 @@
 """A Kafka that asks who one is and what one may: every client says it, and a refusal is reported with its reason."""
 
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from k2ctl.checks.baselines.tutorial_consumer import PlainConsumer
+from k2ctl.checks.baselines.naive_consumer import subscribed
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, NotAllowed
 from k2ctl.kafka.admin import BrokerAdmin
@@ -48,8 +49,9 @@ def refusal(endpoints: Endpoints) -> str:
 def test_producer_reader_and_the_naive_consumer_say_who_they_are(guarded_kafka: KafkaServer) -> None:
     endpoints = guarded_kafka.endpoints("k2")
     round_trip(endpoints, 5.0)
-    with PlainConsumer(endpoints, PROBE_TOPIC, "somebody") as consumer:
-        assert any(consumer.next_value(0.5) is not None for _ in range(40))
+    with closing(subscribed(endpoints, PROBE_TOPIC, "somebody")) as consumer:
+        polled = (consumer.poll(0.5) for _ in range(40))
+        assert any(message is not None and message.error() is None for message in polled)
 
 
 def test_a_wrong_password_or_protocol_or_property_is_reported(guarded_kafka: KafkaServer) -> None:
