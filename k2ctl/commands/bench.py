@@ -13,7 +13,7 @@ from k2ctl.options import JsonOption, ProfileOption, parse_count
 
 if TYPE_CHECKING:
     from k2ctl.checks.bench.results import Results
-    from k2ctl.checks.bench.sizes import Sizes
+    from k2ctl.checks.bench.suite import Sizes
 
 BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "load": ("--engine", "--repeat"),
@@ -137,7 +137,7 @@ def _asked(chosen: Sequence[str], size: str, profile: str, said: Mapping[str, ob
 
 
 def _sizes(chosen: Sequence[str], size: str, said: Mapping[str, object]) -> "Sizes":
-    from k2ctl.checks.bench.sizes import FULL, NORMAL, QUICK
+    from k2ctl.checks.bench.suite import FULL, NORMAL, QUICK
 
     base = {"--quick": QUICK, "--full": FULL, "": NORMAL}[size]
     if list(chosen) == ["query"] and not size:
@@ -161,8 +161,7 @@ def _run(asked: str, chosen: Sequence[str], sizes: "Sizes", engine: str, profile
     if machine.busy:
         err().print(busy_warning(machine))
     with progress("k2ctl bench", quiet=quiet) as say:
-        bench = Bench(load_profile(profile), engine, sizes.repeat, say, sizes)
-        figures = run(chosen, bench, sizes)
+        figures = run(chosen, Bench(load_profile(profile), engine, say, sizes))
     return Results(machine, asked, time.monotonic() - started_s, figures)
 
 

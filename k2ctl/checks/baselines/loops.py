@@ -1,9 +1,12 @@
-"""Stripped loops: what Kafka's client, Parquet and DuckDB reach alone. Benchmarks are compared with them."""
+"""Stripped loops: what Kafka's client and tools, Parquet and DuckDB reach alone. Benchmarks are compared with them."""
 
+import re
+import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +15,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from k2ctl.domain.rows import Rows, symbol_order
 from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import CheckFailed, StackError
 from k2ctl.kafka.admin import Watermarks
 from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.lake.catalog import Lake
@@ -19,6 +23,7 @@ from k2ctl.lake.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
 from k2ctl.lake.follower import TableFollower
 from k2ctl.query.history import History
 from k2ctl.query.seam import planned
+from k2ctl.stack.local import kafka_libraries
 
 
 def bare_produce_s(endpoints: Endpoints, topic: str, values_by_partition: list[list[bytes]]) -> float:
@@ -93,3 +98,72 @@ class BareScan:
         """Close the connections."""
         self._history.close()
         self._lake.close()
+
+
+TIMEOUT_S: Final = 300
+_HINT: Final = "See: k2ctl stack logs kafka"
+_SENT: Final = re.compile(r"^(\d+) records sent, ([\d.]+) records/sec", re.MULTILINE)
+_PRODUCER: Final = ("acks=all", "linger.ms=20", "batch.size=1000000", "buffer.memory=268435456")
+"""As k2ctl's own producer, but uncompressed: the payload of the tool is random, and lz4 would only cost it time."""
+
+
+@dataclass(frozen=True)
+class KafkaTools:
+    """The tools against one broker. Rates are records a second."""
+
+    bootstrap_servers: str
+    libraries: Path
+
+    @classmethod
+    def at(cls, endpoints: Endpoints) -> "KafkaTools | None":
+        """None on the embedded engine, which Java's clients cannot use, and where Java or the jars cannot be had."""
+        if endpoints.engine == "embedded":
+            return None
+        try:
+            return cls(endpoints.bootstrap_servers, kafka_libraries(lambda _: None))
+        except StackError:
+            return None
+
+    def produce(self, topic: str, records: int, record_bytes: int) -> float:
+        """What `kafka-producer-perf-test` reaches.
+
+        Raises:
+            CheckFailed: it failed.
+        """
+        said = self._run(
+            "ProducerPerformance",
+            *("--topic", topic, "--num-records", str(records), "--record-size", str(record_bytes)),
+            *("--throughput", "-1", "--bootstrap-server", self.bootstrap_servers, "--command-property", *_PRODUCER),
+        )
+        totals = _SENT.findall(said)
+        if not totals or int(totals[-1][0]) != records:
+            raise CheckFailed(f"kafka-producer-perf-test said no total: {said[-200:]!r}", _HINT)
+        return float(totals[-1][1])
+
+    def consume(self, topic: str, records: int) -> float:
+        """What `kafka-consumer-perf-test` reaches, the time until it has joined its group left out.
+
+        Raises:
+            CheckFailed: it failed.
+        """
+        said = self._run(
+            "ConsumerPerformance",
+            *("--topic", topic, "--num-records", str(records), "--bootstrap-server", self.bootstrap_servers),
+            *("--timeout", "30000"),
+        )
+        lines = [line.split(", ") for line in said.splitlines() if ", " in line]
+        try:
+            names = next(line for line in lines if "fetch.nMsg.sec" in line)
+            return float(lines[-1][names.index("fetch.nMsg.sec")])
+        except (StopIteration, IndexError, ValueError) as error:
+            raise CheckFailed(f"kafka-consumer-perf-test said no rate: {said[-200:]!r}", _HINT) from error
+
+    def _run(self, tool: str, *arguments: str) -> str:
+        command = ["java", "-Xmx1g", "-cp", f"{self.libraries}/*", f"org.apache.kafka.tools.{tool}", *arguments]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise CheckFailed(f"Kafka's {tool} took longer than {TIMEOUT_S} s.", _HINT) from error
+        if done.returncode:
+            raise CheckFailed(f"Kafka's {tool} failed: {(done.stderr or done.stdout).strip()[-200:]}", _HINT)
+        return done.stdout

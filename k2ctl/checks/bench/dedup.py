@@ -1,13 +1,13 @@
 """`k2ctl bench dedup`: the memory of deduplication really filled, beside pybloom-live's own `add` in the same run."""
 
 import time
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from pybloom_live import BloomFilter
 
 from k2ctl.checks.bench.figures import Figure
+from k2ctl.checks.bench.suite import Bench, Say
 from k2ctl.clock import ManualClock
 from k2ctl.dedup.bloom import IdFilter
 from k2ctl.dedup.chunks import ChunkPlan
@@ -33,7 +33,11 @@ IDS_A_DAY: Final = 1_000_000_000
 BIG: Final = 100_000_000
 """From so many ids on, memory is far beyond any cache, and the goal is the lower one."""
 
-Say = Callable[[str], None]
+
+def bench_dedup(bench: Bench) -> list[Figure]:
+    """As a consumer of the profile remembers ids, with as many as the sizes say."""
+    settings = bench.profile.consumer.dedup
+    return DedupBench(bench.sizes.dedup, settings.chunk_ids, settings.error_rate, bench.say).run()
 
 
 class _EmptyLake:

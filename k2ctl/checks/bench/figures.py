@@ -1,7 +1,7 @@
 """What a benchmark prints: one figure, how far its repetitions lay apart, and the baseline that it is held against."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
@@ -88,6 +88,21 @@ def against(
     value, baseline = middle(values), middle(baselines)
     ratio = middle([ours / its for ours, its in zip(values, baselines, strict=True)])
     return Figure(benchmark, case, metric, value, unit, baseline, ratio, goal, False, *_range(values))
+
+
+def beside(figure: Figure, tool: str, rates: list[float], goal: float | None) -> Figure:
+    """The same figure held against what a tool of Kafka reached."""
+    reached = sorted(rates)[len(rates) // 2]
+    return Figure(
+        figure.benchmark, figure.case, f"{figure.metric.partition(',')[0]}, against {tool}", figure.value, figure.unit,
+        reached, figure.value / reached, goal, low=figure.low, high=figure.high,
+    )  # fmt: skip
+
+
+def absolute(figure: Figure, goal: float) -> Figure:
+    """The value of a figure with a baseline, held against a goal of its own."""
+    metric = f"{figure.metric}, absolute"
+    return replace(figure, metric=metric, baseline=None, ratio=None, goal=goal)
 
 
 def middle(values: Sequence[float]) -> float:

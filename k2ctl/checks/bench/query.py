@@ -20,8 +20,7 @@ import orjson
 
 from k2ctl.checks.baselines.loops import BareScan
 from k2ctl.checks.bench.figures import Figure
-from k2ctl.checks.bench.made import rows_of
-from k2ctl.checks.bench.suite import Say, bench_stack
+from k2ctl.checks.bench.suite import Bench, Say, bench_stack, rows_of
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
@@ -63,17 +62,15 @@ class _Measured:
     arrived_per_s: float
 
 
-def bench_query(
-    engine: str, profile: Profile, rows: int, rate: int, frame: int, queries: int, say: Say
-) -> list[Figure]:
-    """15-minute windows of one symbol over `rows` trades of four hours, half of them up to now, with load arriving.
-
-    rate: trades per second, `frame` of them in a record.
+def bench_query(bench: Bench) -> list[Figure]:
+    """15-minute windows of one symbol over the trades of four hours, half of them up to now, with load arriving.
 
     The server is a process of its own and is asked over HTTP, one question at a time. DuckDB alone is asked for the
     same rows of the very files that are there then, in between, so that a noisy moment of the machine hits both alike.
     """
-    with bench_stack(engine, profile) as endpoints:
+    profile, say, sizes = bench.profile, bench.say, bench.sizes
+    rows, rate, frame, queries = sizes.query_rows, sizes.query_rate, sizes.query_frame, sizes.queries
+    with bench_stack(bench.engine, profile) as endpoints:
         now_us = time.time_ns() // 1000
         _fill(endpoints, profile, rows, now_us - HISTORY_US, now_us, say)
         home = endpoints.home
@@ -99,15 +96,7 @@ def bench_query(
         ),
         Figure("query", case, "answers that were not complete", found.incomplete, "answers", goal=0.0, at_most=True),
         Figure("query", case, "newest trade's age, p99", float(np.percentile(found.ages_ms, 99)), "ms"),
-        Figure(
-            "query",
-            case,
-            "acknowledged to visible, p99",
-            visible99,
-            "ms",
-            goal=1000.0,
-            at_most=True,
-        ),
+        Figure("query", case, "acknowledged to visible, p99", visible99, "ms", goal=1000.0, at_most=True),
         Figure("query", case, "trades that arrived", found.arrived_per_s, "trades/s", goal=0.95 * rate),
         Figure("query", case, "command line, whole process", median(cold), "s", goal=2.5, at_most=True),
     ]

@@ -1,8 +1,7 @@
 """`k2ctl bench sequence`: following sequence numbers, in memory and through Redis, batch size by batch size.
 
-A check through Redis is what the consumer does with a trade: the tracker judges it, what it has sequence_cut is cut,
-and the
-store takes it, fenced, before the next batch. Pipelined, ten batches are cut before the first answer is waited for.
+A check through Redis is what the consumer does with a trade: the tracker judges it, what it has followed is cut, and
+the store takes it, fenced, before the next batch.
 """
 
 import time
@@ -13,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.checks.bench.figures import Figure, against, measured, middle
+from k2ctl.checks.bench.suite import Bench, Say
 from k2ctl.clock import SystemClock
 from k2ctl.home import Home
 from k2ctl.load.market import SyntheticMarket, new_run_id
@@ -36,76 +36,65 @@ Batch = tuple[np.ndarray, np.ndarray]
 """Trades, and the partition of each: int32[n]."""
 
 
-class SequenceBench:
-    """The figures of one run; each is the median of `repeat` runs."""
+def bench_sequence(bench: Bench) -> list[Figure]:
+    """With symbols that all trade alike."""
+    return sequence_figures(bench.even, bench.sizes.repeat, bench.say)
 
-    def __init__(self, profile: Profile, repeat: int, say: Callable[[str], None]) -> None:
-        self._universe = Universe(profile)
-        self._repeat = repeat
-        self._say = say
 
-    def run(self) -> list[Figure]:
-        """Memory first, then Redis."""
-        figures = [figure for size in BATCHES for figure in self._memory(size)]
-        with Home.of_user().temporary("bench-") as home, private_redis(home) as url:
-            figures += self._redis(url)
-        return figures
+def sequence_figures(profile: Profile, repeat: int, say: Say) -> list[Figure]:
+    """Memory first, then a Redis of its own; each figure is the median of `repeat` runs."""
+    universe = Universe(profile)
+    figures = [_in_memory(universe, size, repeat, say) for size in BATCHES]
+    with Home.of_user().temporary("bench-") as home, private_redis(home) as url:
+        return figures + _through_redis(universe, url, repeat, say)
 
-    def _batches(self, size: int, count: int) -> list[Batch]:
-        """Batches of a market, one after the other: every symbol's numbers go on from batch to batch."""
-        market, now_us = SyntheticMarket(self._universe, new_run_id()), time.time_ns() // 1000
-        made = [market.take(size, now_us + n * 1000, now_us + n * 1000 + 999) for n in range(count)]
-        numbers = np.arange(self._universe.profile.topic.partitions, dtype=np.int32)
-        return [(batch.trades, np.repeat(numbers, batch.per_partition)) for batch in made]
 
-    def _memory(self, size: int) -> list[Figure]:
-        """The tracker against a loop over a dict, trade by trade."""
-        ours, loops = [], []
-        for run in range(self._repeat):
-            self._say(f"sequence: memory, batches of {size:,}, run {run + 1} of {self._repeat}")
-            batches = self._batches(size, BATCHES[size])
-            tracker, total = SequenceTracker(SystemClock()), size * len(batches)
-            ours.append(total / _seconds(lambda: _follow(tracker, batches)))  # noqa: B023
-            loops.append(total / _seconds(lambda: _dict_loop(batches)))  # noqa: B023
-        goal = MEMORY_GOAL if size >= 10_000 else None
-        return [against("sequence", f"memory, {size:,}", "checks", ours, "trades/s", loops, goal)]
+def _batches(universe: Universe, size: int) -> list[Batch]:
+    """Batches of a market, one after the other: every symbol's numbers go on from batch to batch."""
+    market, now_us = SyntheticMarket(universe, new_run_id()), time.time_ns() // 1000
+    made = [market.take(size, now_us + n * 1000, now_us + n * 1000 + 999) for n in range(BATCHES[size])]
+    numbers = np.arange(universe.profile.topic.partitions, dtype=np.int32)
+    return [(batch.trades, np.repeat(numbers, batch.per_partition)) for batch in made]
 
-    def _redis(self, url: str) -> list[Figure]:
-        figures, rates = [], {}
-        for size in BATCHES:
-            self._say(f"sequence: Redis, batches of {size:,}")
-            milliseconds = [self._published_ms(url, size) for _ in range(self._repeat)]
-            rates[size] = size / middle(milliseconds) * 1000
-            case = f"Redis, {size:,}"
-            floor = FLOOR_MS if size == 10_000 else None
-            goal = GOAL_MS if size == 10_000 else None
-            figures += [
-                measured("sequence", case, "per batch, floor", milliseconds, "ms", floor, at_most=True),
-                measured("sequence", case, "per batch, goal", milliseconds, "ms", goal, at_most=True),
-            ]
-        largest = max(BATCHES)
+
+def _in_memory(universe: Universe, size: int, repeat: int, say: Say) -> Figure:
+    """The tracker against a loop over a dict, trade by trade."""
+    ours, loops = [], []
+    for run in range(repeat):
+        say(f"sequence: memory, batches of {size:,}, run {run + 1} of {repeat}")
+        batches = _batches(universe, size)
+        tracker, total = SequenceTracker(SystemClock()), size * len(batches)
+        ours.append(total / _seconds(lambda: _follow(tracker, batches)))  # noqa: B023
+        loops.append(total / _seconds(lambda: _dict_loop(batches)))  # noqa: B023
+    goal = MEMORY_GOAL if size >= 10_000 else None
+    return against("sequence", f"memory, {size:,}", "checks", ours, "trades/s", loops, goal)
+
+
+def _through_redis(universe: Universe, url: str, repeat: int, say: Say) -> list[Figure]:
+    figures, rates = [], {}
+    for size in BATCHES:
+        say(f"sequence: Redis, batches of {size:,}")
+        milliseconds = [_published_ms(universe, url, size) for _ in range(repeat)]
+        rates[size] = [size / middle(milliseconds) * 1000]
+        goals = {"floor": FLOOR_MS, "goal": GOAL_MS} if size == 10_000 else {"goal": None}
         figures += [
-            against(
-                "sequence",
-                f"Redis, {largest:,} to 1",
-                "checks",
-                [rates[largest]],
-                "trades/s",
-                [rates[1]],
-                ONE_BY_ONE_GOAL,
-            ),
+            measured("sequence", f"Redis, {size:,}", f"per batch, {name}", milliseconds, "ms", goal, at_most=True)
+            for name, goal in goals.items()
         ]
-        return [figure for figure in figures if figure.goal is not None or "floor" not in figure.metric]
+    case = f"Redis, {max(BATCHES):,} to 1"
+    ratio = against("sequence", case, "checks", rates[max(BATCHES)], "trades/s", rates[1], ONE_BY_ONE_GOAL)
+    return [*figures, ratio]
 
-    def _published_ms(self, url: str, size: int) -> float:
-        """Median of a batch: check, cut, publish, wait."""
-        publisher = _Publisher(url)
-        spent = [
-            _seconds(lambda: publisher.publish(publisher.check(batch))) * 1000  # noqa: B023
-            for batch in self._batches(size, BATCHES[size])
-        ]
-        publisher.store.close()
-        return middle(spent)
+
+def _published_ms(universe: Universe, url: str, size: int) -> float:
+    """Median of a batch: check, cut, publish, wait."""
+    publisher = _Publisher(url)
+    spent = [
+        _seconds(lambda: publisher.publish(publisher.check(batch))) * 1000  # noqa: B023
+        for batch in _batches(universe, size)
+    ]
+    publisher.store.close()
+    return middle(spent)
 
 
 class _Publisher:
@@ -117,7 +106,7 @@ class _Publisher:
         self._bases: dict[int, Fence] = {}
 
     def check(self, batch: Batch) -> list[Update]:
-        """Judge the trades, and cut what was sequence_cut."""
+        """Judge the trades, and cut what was followed."""
         self.tracker.step(*batch)
         updates = []
         for partition, values in cut(self.tracker).items():

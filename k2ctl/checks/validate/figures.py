@@ -11,7 +11,8 @@ import k2ctl
 from k2ctl.checks.bench.dedup import DedupBench
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.query import bench_query
-from k2ctl.checks.bench.sequence import FLOOR_MS, GOAL_MS, SequenceBench
+from k2ctl.checks.bench.sequence import FLOOR_MS, GOAL_MS, sequence_figures
+from k2ctl.checks.bench.suite import Bench, Sizes
 from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target
 from k2ctl.checks.verify.verification import prove
 from k2ctl.cost.price_book import load_book
@@ -39,7 +40,7 @@ def measure_sequence(ground: Ground, wanted: Sequence[Target]) -> Results:
         redis_server_binary()
     except StackError as error:
         raise Absent(str(error)) from error
-    found = SequenceBench(ground.profile, 5 if ground.full else 1, ground.say).run()
+    found = sequence_figures(ground.profile, 5 if ground.full else 1, ground.say)
     spent_ms = _figure(found, "per batch, goal", "Redis, 10,000").value
     yield wanted[0].judged(spent_ms <= FLOOR_MS, f"{spent_ms:.1f} ms{_aimed(spent_ms, GOAL_MS)}")
 
@@ -92,7 +93,8 @@ def measure_query(ground: Ground, wanted: Sequence[Target]) -> Results:
     """Windows of a symbol, asked of a warm server while trades arrive and are committed."""
     rows, rate, frame = _query_size(ground)
     queries = 400 if ground.full else 100
-    found = bench_query(ground.engine, ground.profile, rows, rate, frame, queries, ground.say)
+    sizes = Sizes(query_rows=rows, query_rate=rate, query_frame=frame, queries=queries)
+    found = bench_query(Bench(ground.profile, ground.engine, ground.say, sizes))
     p99_ms = _figure(found, "server, p99").value
     arrived = _figure(found, "trades that arrived")
     measured = f"{p99_ms:.0f} ms{_aimed(p99_ms, QUERY_AIM_MS)}; {arrived.value:,.0f}/s arrived"

@@ -5,8 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
-from k2ctl.checks.bench.made import even_profile
-from k2ctl.checks.bench.suite import PARTITIONS, bench_stack
+from k2ctl.checks.bench.suite import PARTITIONS, bench_stack, even_profile
 from k2ctl.checks.validate.targets import Ground, Results, Step, Target
 from k2ctl.checks.verify.verification import prove
 from k2ctl.demo.checks import backfilled, balance_holds, ladder_climbed, ladder_descended

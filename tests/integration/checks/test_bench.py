@@ -1,13 +1,13 @@
 """Benchmarks, made small, on a stack of their own."""
 
-from k2ctl.checks.bench.sizes import Sizes
-from k2ctl.checks.bench.suite import Bench
+from k2ctl.checks.bench.consume import bench_consume, bench_naive
+from k2ctl.checks.bench.suite import Bench, Sizes
 from k2ctl.profiles import load_profile
 
 
 def test_the_naive_consumer_and_ours_take_the_same_backlog() -> None:
     sizes = Sizes(naive=4_000, repeat=1, warm_ups=0)
-    figures = Bench(load_profile("laptop"), "embedded", 1, lambda _: None, sizes).naive()
+    figures = bench_naive(Bench(load_profile("laptop"), "embedded", lambda _: None, sizes))
     assert len(figures) == 8
     assert all(figure.value > 0 for figure in figures)
     assert {figure.unit for figure in figures} == {"trades/s", "trades/CPU s"}
@@ -17,7 +17,7 @@ def test_the_naive_consumer_and_ours_take_the_same_backlog() -> None:
 
 def test_a_drain_is_held_against_reading_and_writing_alone() -> None:
     sizes = Sizes(drain=4_000, drain_framed=4_000, repeat=1, warm_ups=0)
-    figures = Bench(load_profile("laptop"), "embedded", 1, lambda _: None, sizes).consume()
+    figures = bench_consume(Bench(load_profile("laptop"), "embedded", lambda _: None, sizes))
     assert all(figure.value > 0 for figure in figures)
     for case in ("frame 1", "frame 100"):
         ours, reading, writing = [figure for figure in figures if figure.case == case][:3]

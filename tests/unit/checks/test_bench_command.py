@@ -9,8 +9,7 @@ import pytest
 from k2ctl.checks.bench import benchmarks
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.results import read
-from k2ctl.checks.bench.sizes import FULL, NORMAL, QUICK, Sizes
-from k2ctl.checks.bench.suite import Bench
+from k2ctl.checks.bench.suite import FULL, NORMAL, QUICK, Bench, Sizes
 from k2ctl.cli import main
 from k2ctl.commands.bench import BENCHMARKS
 
@@ -22,8 +21,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     """The runs that were asked for; nothing is measured."""
     asked: list[Run] = []
 
-    def run(names: Sequence[str], bench: Bench, sizes: Sizes) -> list[Figure]:
-        asked.append((list(names), sizes))
+    def run(names: Sequence[str], bench: Bench) -> list[Figure]:
+        asked.append((list(names), bench.sizes))
         return [Figure(names[0], "case", "metric", 1.0, "trades/s", goal=1.0)]
 
     monkeypatch.setattr(benchmarks, "run", run)
@@ -31,7 +30,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
 
 def test_every_benchmark_can_be_run() -> None:
-    assert list(benchmarks._BY_NAME) == list(BENCHMARKS)
+    assert list(benchmarks.BY_NAME) == list(BENCHMARKS)
 
 
 @pytest.mark.parametrize(
