@@ -50,6 +50,9 @@ PARQUET_OPTIONS: Final = {
 """Level 1 and delta encodings: sorted by symbol and time, ids, times and offsets are all small steps."""
 
 ROW_GROUP_ROWS: Final = 131_072
+_WRITTEN_AT_ONCE: Final = 262_144
+"""Parquet writes each header and each page by itself, some 76 parts a file; Arrow collects them for the checksums."""
+
 FIELD_ID: Final = "PARQUET:field_id"
 
 _BOUNDS_THAT_PRUNE: Final = {"write.metadata.metrics.column.timestamp": "full"}
@@ -121,7 +124,10 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
     try:
         with output.create(overwrite=True) as stream:
             sealing = Sealing(stream, path.rpartition("/")[2])
-            with pq.ParquetWriter(sealing, stored, metadata_collector=footers, **PARQUET_OPTIONS) as writer:
+            with (
+                pa.BufferedOutputStream(pa.PythonFile(sealing, "w"), _WRITTEN_AT_ONCE) as buffered,
+                pq.ParquetWriter(buffered, stored, metadata_collector=footers, **PARQUET_OPTIONS) as writer,
+            ):
                 for chunk in chunks:
                     same = chunk.schema.equals(stored)
                     writer.write_table(chunk if same else chunk.cast(stored), row_group_size=ROW_GROUP_ROWS)

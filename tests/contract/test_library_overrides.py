@@ -42,6 +42,16 @@ def test_a_transaction_still_copies_its_metadata_at_every_access_and_ours_does_n
     assert ours.table_metadata.properties == theirs.table_metadata.properties
 
 
+def test_metadata_with_updates_is_still_copied_deeply_and_says_the_same_as_ours(table: Table) -> None:
+    theirs, ours = Transaction(table), QuickTransaction(table)
+    for transaction in (theirs, ours):
+        transaction.set_properties({"a": "b"})
+    copied, shared = theirs.table_metadata, ours.table_metadata
+    assert copied.schemas[0] is not table.metadata.schemas[0]
+    assert shared.schemas[0] is table.metadata.schemas[0]
+    assert shared.model_copy(update={"last_updated_ms": copied.last_updated_ms}) == copied
+
+
 def test_a_transaction_still_states_no_schema_and_no_spec_and_ours_requires_both(table: Table) -> None:
     theirs, ours = Transaction(table), QuickTransaction(table)
     for transaction in (theirs, ours):
