@@ -39,7 +39,7 @@ class Universe:
         """Names: well-known codes first, then generated three-letter ones."""
         count = self.profile.market.symbols
         taken = set(WELL_KNOWN)
-        generated = ("".join(letters) for size in (3, 4) for letters in product(ascii_uppercase, repeat=size))
+        generated = ("".join(code) for size in (3, 4) for code in product(ascii_uppercase, repeat=size))
         names = list(WELL_KNOWN[:count])
         while len(names) < count:
             name = next(generated)

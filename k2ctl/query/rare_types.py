@@ -96,10 +96,10 @@ def _interval(value: Any) -> str:
     return f"P{dated}{'T' if clock else ''}{clock}" if dated or clock else "PT0S"
 
 
-def _part(number: int, unit: int, letter: str) -> str:
+def _part(number: int, unit: int, suffix: str) -> str:
     """So many whole units; nothing for none."""
     count = abs(number) // unit * _sign(number)
-    return f"{count}{letter}" if count else ""
+    return f"{count}{suffix}" if count else ""
 
 
 def _sign(number: int) -> int:

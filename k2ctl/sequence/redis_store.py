@@ -260,4 +260,4 @@ def _statistics(key: bytes, answer: list[Any]) -> PartitionStatistics:
 
 def _literally(text: str) -> str:
     """A text as a pattern that matches nothing else."""
-    return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)
+    return "".join(f"\\{sign}" if sign in "*?[]\\" else sign for sign in text)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from k2ctl.consume import priority_lanes as lanes
+from k2ctl.consume import priority_lanes
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.priority_lanes import PriorityReader
@@ -48,7 +48,7 @@ def test_a_backlog_of_full_records_is_cleaned_in_small_batches_from_the_first_on
 def test_a_fetch_ends_when_records_turn_out_to_be_large(
     endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "LANE_BYTES", 200_000)
+    monkeypatch.setattr(priority_lanes, "LANE_BYTES", 200_000)
     topic = topic_of(endpoints, exchange)
     produce_trades(endpoints, topic, make_trades(20_000), frame=100)
     marks = dict.fromkeys(range(PARTITIONS), 50)

@@ -74,7 +74,7 @@ def test_a_single_low_confidence_price_is_marked_in_a_group() -> None:
     assert BOOK.price("rds_postgresql", "db.r6g.large").confidence == "medium"
 
 
-def test_a_users_prices_go_before_the_books_and_keep_their_origin(tmp_path: Path) -> None:
+def test_a_users_prices_go_before_those_of_the_book_and_keep_their_origin(tmp_path: Path) -> None:
     path = tmp_path / "ours.yaml"
     path.write_text(OWN)
     book = BOOK.with_overrides(path)
