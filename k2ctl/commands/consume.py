@@ -232,7 +232,7 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
     from k2ctl.console import out, print_json, say
     from k2ctl.views.consume import summary
 
-    totals, counts = consumer.totals, consumer.counts()
+    totals, counts, sequence = consumer.totals, consumer.counts(), consumer.assignment.sequence_counts()
     if as_json:
         document = {
             "records": totals.records,
@@ -245,11 +245,11 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
             "left_in_kafka": totals.left_in_kafka,
             "seconds": seconds,
             "table": asdict(counts),
-            "sequence": asdict(consumer.assignment.sequence_counts()),
+            "sequence": asdict(sequence),
         }
         print_json(orjson.dumps(document))
     else:
-        out().print(summary(totals, counts, consumer.assignment.sequence_counts(), seconds))
+        out().print(summary(totals, counts, sequence, seconds))
         for damage in consumer.assignment.state_status().damaged:
             say(f"State that another program had written to was replaced from the table. {damage}.")
         if totals.left_in_kafka:

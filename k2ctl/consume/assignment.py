@@ -7,9 +7,9 @@ stored outlives it, so whoever is assigned these partitions next takes those tra
 import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
 from k2ctl.consume.committer import Finished, fenced_error, rolled_back_error
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
@@ -20,7 +20,7 @@ from k2ctl.consume.trade_state import TradeState
 from k2ctl.deferred.backfill import Backfill
 from k2ctl.domain.checkpoint import Checkpoints, Counts, TopicPartition
 from k2ctl.domain.ledger import Ledger
-from k2ctl.domain.status_parts import PartitionStatus, SequenceCounts, StateSyncStatus
+from k2ctl.domain.status_parts import DedupStatus, PartitionStatus, SequenceCounts, StateSyncStatus
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.writer import Committed
 
@@ -34,6 +34,32 @@ CRITICAL_FIRST_FROM: Final = 3
 
 TABLE_COMMIT_S: Final = 0.4
 """One table takes some five commits a second on SQLite: each of n consumers commits every n times this at most."""
+
+
+@dataclass(frozen=True)
+class AssignmentSnapshot:
+    """Figures of one moment, pulled from the running consumer; None means unknown."""
+
+    sequence: SequenceCounts
+    state: StateSyncStatus
+    dedup: DedupStatus
+    # Why what deduplication remembers could not be saved; empty if it could.
+    dedup_save_error: str
+    # Of the balance, for this topic and epoch, as committed.
+    counts: Counts
+    # The sequence number of the table's newest commit that this consumer knows.
+    table_sequence: int
+    # Rows in memory that are not committed, and the earliest record timestamps among them.
+    pending_rows: int
+    oldest_ms: int | None
+    oldest_critical_ms: int | None
+    # Records not read yet, and how far behind now it reads.
+    lag_records: int | None
+    age_s: float | None
+    critical_age_s: float | None
+    partitions: list[PartitionStatus]
+    # Records between the committed offsets and the watermarks.
+    behind_records: int | None
 
 
 class Assignment:
@@ -92,7 +118,7 @@ class Assignment:
             )
         read_from = {} if platform.plan.backfill else offsets
         critical = profile.topic.critical_partitions
-        reader = PriorityReader(platform.endpoints, topic, GROUP, critical, read_from, highs)
+        reader = PriorityReader(platform.endpoints, topic, GROUP, critical, read_from, highs, platform.clock)
         opened = cls(platform, chosen, highs, checkpoints, offsets, state, reader, backfill, is_alone=is_alone)
         opened._begin(offsets)
         return opened
@@ -126,6 +152,13 @@ class Assignment:
         spans = self._pending.note_read(fetched, before, reader.positions, reader.holes(), reader.oldest_critical_ms)
         if len(fetched):
             self._processor.process(fetched, spans, self._pending)
+
+    def follow_pressure(self) -> None:
+        """Choose the level by lag, memory and whether rows can be spilled."""
+        platform, records = self._platform, self._reader.lag_records()
+        lag_trades = None if records is None else round(records * platform.totals.trades_per_record)
+        age_s, trouble = self._reader.age_at_position_s(critical=False), platform.spiller.trouble
+        platform.pressure.update(lag_trades, age_s, self._state.dedup_status(), trouble)
 
     def backfill_if_due(self) -> None:
         """Resolve a part of the ledger: at NORMAL, when Kafka is about to delete it, or for `k2ctl backfill`.
@@ -263,11 +296,6 @@ class Assignment:
         return self._pending.rows
 
     @property
-    def pending_held(self) -> int:
-        """Rows and dead letters of the pending checkpoint."""
-        return self._pending.held
-
-    @property
     def restored_rows(self) -> int:
         """Rows that were read from the table to know what is stored."""
         return self._state.restored_rows
@@ -286,18 +314,9 @@ class Assignment:
         """Whether all partitions are read up to a goal."""
         return all(position >= goal[partition] for partition, position in self._reader.positions.items())
 
-    def lag_trades(self) -> int | None:
-        """Trades not read yet, by the mean of a record; None while a watermark is unknown."""
-        records = self._reader.lag_records()
-        return None if records is None else round(records * self._platform.totals.trades_per_record)
-
-    def age_s(self) -> float | None:
-        """How far behind now this reads; None while unknown."""
-        return self._reader.age_at_position_s(critical=False)
-
-    def dedup_statistics(self) -> dict[str, int]:
-        """As `HybridDeduplicator.statistics`."""
-        return self._state.dedup_statistics()
+    def dedup_status(self) -> DedupStatus:
+        """What deduplication remembers and has judged."""
+        return self._state.dedup_status()
 
     def sequence_counts(self) -> SequenceCounts:
         """Gaps and order of the feed."""
@@ -329,8 +348,9 @@ class Assignment:
         return AssignmentSnapshot(
             sequence=self.sequence_counts(),
             state=self.state_status(),
-            dedup=self.dedup_statistics(),
+            dedup=self.dedup_status(),
             dedup_save_error=self._state.save_error,
+            counts=self.counts(),
             table_sequence=self._checkpoints.sequence_number,
             pending_rows=sum(found.rows for found in uncommitted),
             oldest_ms=_earliest(found.oldest_ms for found in uncommitted),

@@ -92,7 +92,7 @@ class Consumer:
         self._platform.references.refresh()
         self.assignments.follow()
         assignment = self.assignment
-        self._follow_pressure(assignment)
+        assignment.follow_pressure()
         if self._may_read(assignment):
             assignment.read_and_process()
         else:
@@ -108,10 +108,6 @@ class Consumer:
     def _may_read(self, assignment: Assignment) -> bool:
         nothing_to_read = self.plan.backfill or not assignment.partitions or not self.assignments.is_current
         return not (nothing_to_read or assignment.is_full or self.pressure.budget.exhausted)
-
-    def _follow_pressure(self, assignment: Assignment) -> None:
-        trouble = self._platform.spiller.trouble
-        self.pressure.update(assignment.lag_trades(), assignment.age_s(), assignment.dedup_statistics(), trouble)
 
     def _reached_goal(self) -> bool:
         if self.plan.backfill:

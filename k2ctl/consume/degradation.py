@@ -5,7 +5,6 @@ import logging
 import math
 import sys
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -14,9 +13,12 @@ import psutil
 import pyarrow as pa
 
 from k2ctl.clock import Clock
-from k2ctl.domain.status_parts import Transition
+from k2ctl.deferred.admission import ACTIONS, Admission
+from k2ctl.domain.status import TRANSITIONS_SHOWN, PressureFigures
+from k2ctl.domain.status_parts import DedupStatus, LadderLevel, Transition
 from k2ctl.profiles import Profile
 from k2ctl.profiles.model import Degradation, Level
+from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.timing import Every, SlidingWindow, rate
 
 SLOPE_WINDOW_S: Final = 5.0
@@ -37,7 +39,6 @@ class MemoryGauge:
     def __init__(self, limit_mb: int, clock: Clock) -> None:
         self.limit_bytes = min(limit_mb * 1_000_000, _cgroup_limit())
         self._process = psutil.Process()
-        self.pid = self._process.pid
         self._release = Every(RELEASE_EVERY_S, clock)
 
     def resident_bytes(self) -> int:
@@ -173,18 +174,24 @@ class Controller:
         """Whether producers may send: at most as closed as the level's policy says."""
         return "closed" if self._intake_closed else "open"
 
-    @property
-    def levels(self) -> tuple[Level, ...]:
-        """The whole ladder."""
-        return self._levels
-
     def lag_threshold(self, number: int) -> int:
         """The lag in trades at which a level is entered, as scaled for the engine."""
         return self._levels[number].lag // self._divisor
 
-    def exit_lag(self, number: int) -> int:
-        """The lag in trades below which a level may be left."""
-        return int(self._policy.exit_factor_lag * self.lag_threshold(number))
+    def ladder(self, admission: Admission) -> list[LadderLevel]:
+        """All levels with their thresholds. admission: what they do with each priority."""
+        return [
+            LadderLevel(
+                level.name,
+                self.lag_threshold(number),
+                int(self._policy.exit_factor_lag * self.lag_threshold(number)),
+                level.memory,
+                level.enrich,
+                level.intake,
+                {name: ACTIONS[at] for name, at in zip(PRIORITIES, admission.actions(level).tolist(), strict=True)},
+            )
+            for number, level in enumerate(self._levels)
+        ]
 
     def cooldown_left_s(self) -> float:
         """Seconds until a better level may be entered."""
@@ -260,43 +267,62 @@ BUDGET_BATCH_S = 0.1
 class PressureMonitor:
     """Owns the level. Lives as long as the consumer, over all its assignments."""
 
-    def __init__(self, profile: Profile, budget_per_s: float | None, clock: Clock, *, embedded: bool) -> None:
+    def __init__(
+        self, profile: Profile, budget_per_s: float | None, admission: Admission, clock: Clock, *, embedded: bool
+    ) -> None:
         """embedded: on the embedded engine, whose smaller lag thresholds fit its 5 MiB per partition."""
         degradation = profile.degradation
-        self.controller = Controller(degradation, clock, degradation.embedded_divisor if embedded else 1)
+        self._controller = Controller(degradation, clock, degradation.embedded_divisor if embedded else 1)
         self.budget = Budget(budget_per_s, clock)
-        self.memory = MemoryGauge(profile.consumer.memory_limit_mb, clock)
-        self.slope = Slope(clock)
+        self._memory = MemoryGauge(profile.consumer.memory_limit_mb, clock)
+        self._slope = Slope(clock)
         self._lag_window = LagWindow(max(2.0, 2 * profile.consumer.commit_interval_s), clock)
+        self._ladder = self._controller.ladder(admission)
 
     @property
     def level(self) -> Level:
         """The level now."""
-        return self.controller.level
+        return self._controller.level
 
     @property
     def number(self) -> int:
         """The level's number, 0 for NORMAL."""
-        return self.controller.number
+        return self._controller.number
 
-    def update(
-        self, lag_trades: int | None, lag_seconds: float | None, dedup: Mapping[str, int], spill_trouble: str
-    ) -> None:
+    @property
+    def transitions_total(self) -> dict[str, int]:
+        """Changes of the level: `FROM>TO` → how often."""
+        return dict(self._controller.transitions_total)
+
+    def update(self, lag_trades: int | None, lag_seconds: float | None, dedup: DedupStatus, spill_trouble: str) -> None:
         """Measure, and follow with the level. lag_trades, lag_seconds: None while a watermark is unknown."""
-        slope = self.slope.add(lag_trades) if lag_trades is not None else 0.0
-        self.controller.update(
+        slope = self._slope.add(lag_trades) if lag_trades is not None else 0.0
+        self._controller.update(
             PressureSignals(
                 lag_trades=None if lag_trades is None else self._lag_window.add(lag_trades),
-                memory=self.memory_share(dedup),
+                memory=self._memory.used_fraction(dedup.bytes, dedup.planned_bytes),
                 lag_seconds=lag_seconds,
                 slope=slope,
                 trouble=spill_trouble,
             )
         )
 
-    def memory_share(self, dedup: Mapping[str, int]) -> float:
-        """Resident memory by its limit. dedup: `HybridDeduplicator.statistics`, whose planned memory is no pressure."""
-        return self.memory.used_fraction(dedup["bytes"], dedup["planned_bytes"])
+    def snapshot(self, dedup: DedupStatus) -> PressureFigures:
+        """The pressure as it stands. dedup: its planned memory is no pressure."""
+        controller = self._controller
+        return PressureFigures(
+            level=controller.level.name,
+            level_number=controller.number,
+            level_reason=controller.transitions[-1].reason if controller.transitions else "",
+            cooldown_left_s=round(controller.cooldown_left_s(), 1) if controller.number else 0.0,
+            ladder=self._ladder,
+            transitions=list(controller.transitions)[-TRANSITIONS_SHOWN:],
+            intake=controller.intake,
+            lag_slope=round(self._slope.value),
+            budget=self.budget.per_s,
+            memory_bytes=self._memory.resident_bytes(),
+            memory_share=self._memory.used_fraction(dedup.bytes, dedup.planned_bytes),
+        )
 
     def batch_limit(self, trades: int) -> float:
         """Trades that may go through the steps together: `trades`, or fewer under a budget."""

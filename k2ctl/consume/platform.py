@@ -207,7 +207,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         spiller=spiller,
         committer=Committer(CommitTargets(DeadLetters(endpoints, topic, start.epoch), spiller, writer), clock),
         references=ReferenceFeed(endpoints, reference_topic(market.asset_class, market.exchange), lake, clock),
-        pressure=PressureMonitor(profile, plan.budget, clock, embedded=endpoints.engine == "embedded"),
+        pressure=PressureMonitor(profile, plan.budget, admission, clock, embedded=endpoints.engine == "embedded"),
         kafka_time=KafkaTime(endpoints, clock),
         totals=ConsumerTotals(),
         steps=Stopwatch(clock, STEPS),

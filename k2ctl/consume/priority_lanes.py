@@ -3,10 +3,10 @@
 In one queue CRITICAL trades would wait behind every other that was prefetched before them.
 """
 
-import time
 from collections.abc import Mapping
 from typing import Final
 
+from k2ctl.clock import Clock, SystemClock
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.reader import AT_ENDS, Fetched, Hole, Reader, concatenate
 from k2ctl.kafka.watermarks import Silence, WatermarkFollower, open_transaction
@@ -31,6 +31,7 @@ class PriorityReader:
         critical: int,
         offsets: Mapping[int, int],
         highs: Mapping[int, int],
+        clock: Clock | None = None,
     ) -> None:
         """offsets: where each partition is read from. highs: its high watermark, as just asked."""
         parts = (
@@ -43,7 +44,9 @@ class PriorityReader:
                 reader = Reader(endpoints, topic, group, **AT_ENDS)
                 reader.assign(part)
                 self._readers.append(reader)
-        self._watermarks = WatermarkFollower(endpoints, topic, {p: highs[p] for p in offsets}) if offsets else None
+        self._clock = clock or SystemClock()
+        followed = {p: highs[p] for p in offsets}
+        self._watermarks = WatermarkFollower(endpoints, topic, followed, self._clock) if offsets else None
         self._has_critical = bool(parts[0])
         self._newest_ms: dict[int, int] = {}
         self.oldest_critical_ms: int | None = None
@@ -135,7 +138,7 @@ class PriorityReader:
         if all((highs[p] or 0) <= position for p, position in positions.items()):
             return 0.0
         newest_ms = self._newest_ms.get(at)
-        return None if newest_ms is None else max(0.0, time.time() - newest_ms / 1000)
+        return None if newest_ms is None else max(0.0, self._clock.now_us() / 1e6 - newest_ms / 1000)
 
     def advise(self, offsets: Mapping[int, int]) -> None:
         """Commit offsets to the Kafka group, for lag monitors; the table does not depend on it."""

@@ -10,7 +10,8 @@ from k2ctl.consume.platform import Platform
 from k2ctl.consume.trade_state import TradeState
 from k2ctl.deferred.admission import SHED, SPILL, Admitted, mask_of
 from k2ctl.domain.rows import Rows
-from k2ctl.feeds.decode import DecodedBatch, decode_batch
+from k2ctl.feeds.decode import decode_batch
+from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
 
 BATCH_TRADES: Final = 50_000
@@ -33,10 +34,10 @@ class BatchProcessor:
         """Take n records through the steps. spans: what was read of each partition, as `note_read` returns it."""
         platform, timed = self._platform, self._platform.steps.timed
         with timed("decode"):
-            batch = self._decoded(fetched, checkpoint)
-        checkpoint.add_dead_letters(batch.dead_letters)
+            decoded, dead_letters = self._decoded(fetched, checkpoint)
+        checkpoint.add_dead_letters(dead_letters)
         with timed("admit"):
-            admitted = self._admitted(batch.rows, spans, checkpoint)
+            admitted = self._admitted(decoded, spans, checkpoint)
         with timed("dedup"):
             rows = self._state.deduplicator.step(admitted.process, checkpoint.tally)
         with timed("sequence"):
@@ -45,9 +46,9 @@ class BatchProcessor:
             with timed("enrich"):
                 rows = platform.references.table.step(rows)
         checkpoint.add_rows(rows)
-        self._account(fetched, batch, admitted)
+        self._account(len(fetched), len(decoded), admitted)
 
-    def _decoded(self, fetched: Fetched, checkpoint: PendingCheckpoint) -> DecodedBatch:
+    def _decoded(self, fetched: Fetched, checkpoint: PendingCheckpoint) -> tuple[Rows, list[DeadLetter]]:
         platform = self._platform
         return decode_batch(
             fetched,
@@ -74,14 +75,13 @@ class BatchProcessor:
                 self._state.tracker.note_deferred(deferred.trades, deferred.partition)
         return admitted
 
-    def _account(self, fetched: Fetched, batch: DecodedBatch, admitted: Admitted) -> None:
+    def _account(self, records: int, trades: int, admitted: Admitted) -> None:
         """Count the batch, and choose the size of the next."""
         pressure, totals = self._platform.pressure, self._platform.totals
         pressure.budget.spend(len(admitted.process))
         # A record in which nothing can be decoded weighs like one that holds a trade.
-        records_per_trade = len(fetched) / max(len(fetched), len(batch.rows))
-        wanted = pressure.batch_limit(BATCH_TRADES) * records_per_trade
+        wanted = pressure.batch_limit(BATCH_TRADES) * records / max(records, trades)
         self.batch_records = max(LEAST_BATCH_RECORDS, round(wanted))
-        totals.records += len(fetched)
-        totals.trades += len(batch.rows)
+        totals.records += records
+        totals.trades += trades
         totals.by_priority += np.asarray(admitted.counts)

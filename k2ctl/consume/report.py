@@ -1,13 +1,13 @@
 """A consumer's status as others see it: pulled from the running consumer, never pushed by it."""
 
+import os
 from dataclasses import replace
 from typing import Final
 
-from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
+from k2ctl.consume.assignment import AssignmentSnapshot
 from k2ctl.consume.consumer import Consumer
 from k2ctl.deferred.admission import ACTIONS
-from k2ctl.domain.status import TRANSITIONS_SHOWN, ConsumerStatus
-from k2ctl.domain.status_parts import LadderLevel
+from k2ctl.domain.status import ConsumerStatus
 from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.timing import SlidingWindow, rate
 
@@ -32,8 +32,8 @@ class StatusReporter:
         """The consumer as it stands. Only the consumer's own thread may call this, while it runs."""
         consumer, totals = self._consumer, self._consumer.totals
         now_us = consumer.clock.now_us()
-        assigned, ledger, pressure = consumer.assignment.snapshot(), consumer.ledger, consumer.pressure
-        controller, slope = pressure.controller, pressure.slope.value
+        assigned, ledger = consumer.assignment.snapshot(), consumer.ledger
+        pressure = consumer.pressure.snapshot(assigned.dedup)
         rate_in, rate_committed = self._rates()
         per_record, behind = totals.trades_per_record, assigned.behind_records
         lag = None if assigned.lag_records is None else round(assigned.lag_records * per_record)
@@ -41,15 +41,12 @@ class StatusReporter:
         lag_seconds = self._lag_seconds(assigned, critical=False)
         ages = [age for age in (lag_seconds, self._age_s(outstanding_since_us)) if age is not None]
         self._last = ConsumerStatus(
+            **vars(pressure),
             id=consumer.plan.consumer_id,
-            pid=pressure.memory.pid,
+            pid=os.getpid(),
             at_us=now_us,
             topic=consumer.topic,
             epoch=consumer.epoch,
-            level=controller.level.name,
-            level_number=controller.number,
-            level_reason=controller.transitions[-1].reason if controller.transitions else "",
-            cooldown_left_s=round(controller.cooldown_left_s(), 1) if controller.number else 0.0,
             lag_trades=lag,
             lag_records=assigned.lag_records,
             lag_committed_trades=None if behind is None else round(behind * per_record),
@@ -58,20 +55,15 @@ class StatusReporter:
             rate_in=rate_in,
             rate_committed=rate_committed,
             pending=assigned.pending_rows,
-            counts=consumer.counts(),
-            memory_bytes=pressure.memory.resident_bytes(),
-            memory_share=pressure.memory_share(assigned.dedup),
+            counts=assigned.counts,
             commits=totals.commits,
             commit_ms=round(totals.last_commit_s * 1000, 1),
             last_commit_at_us=totals.last_commit_at_us,
             snapshot_age_s=(now_us - totals.last_commit_at_us) / 1e6 if totals.last_commit_at_us else None,
             snapshot_id=totals.last_commit.snapshot_id if totals.last_commit else None,
             critical_lag_seconds=self._lag_seconds(assigned, critical=True),
-            lag_slope=round(slope),
-            drain_s=round(lag / -slope, 1) if lag and slope < 0 else None,
+            drain_s=round(lag / -pressure.lag_slope, 1) if lag and pressure.lag_slope < 0 else None,
             retention_left_s=consumer.retention.left_s(max(ages, default=None)),
-            intake=controller.intake,
-            budget=pressure.budget.per_s,
             outstanding=ledger.count,
             outstanding_spilled=sum(entry.count for entry in ledger.entries if entry.spill),
             backfilled=totals.backfilled,
@@ -79,13 +71,11 @@ class StatusReporter:
                 priority: dict(zip(ACTIONS, row, strict=True))
                 for priority, row in zip(PRIORITIES, totals.by_priority.tolist(), strict=True)
             },
-            ladder=self._ladder(),
             sequence=assigned.sequence,
             state=assigned.state,
             dedup=assigned.dedup,
             partitions=assigned.partitions,
-            transitions=list(controller.transitions)[-TRANSITIONS_SHOWN:],
-            transitions_total=dict(controller.transitions_total),
+            transitions_total=consumer.pressure.transitions_total,
             commit_times=totals.commit_times,
             maintenance=consumer.maintenance.snapshot(),
             maintenance_error=consumer.maintenance.last_error,
@@ -113,24 +103,6 @@ class StatusReporter:
             return None
         behind_s = self._consumer.kafka_time.behind_s  # the records' times are Kafka's
         return max(0.0, (self._consumer.clock.now_us() - since_us) / 1e6 + behind_s)
-
-    def _ladder(self) -> list[LadderLevel]:
-        controller, admission = self._consumer.pressure.controller, self._consumer.admission
-        return [
-            LadderLevel(
-                level.name,
-                controller.lag_threshold(number),
-                controller.exit_lag(number),
-                level.memory,
-                level.enrich,
-                level.intake,
-                {
-                    priority: ACTIONS[action]
-                    for priority, action in zip(PRIORITIES, admission.actions(level).tolist(), strict=True)
-                },
-            )
-            for number, level in enumerate(controller.levels)
-        ]
 
     def _rates(self) -> tuple[float, float]:
         totals = self._consumer.totals

@@ -17,7 +17,7 @@ from k2ctl.deferred.backfill import Backfilled
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.status_parts import SequenceCounts, StateSyncStatus
+from k2ctl.domain.status_parts import DedupStatus, SequenceCounts, StateSyncStatus
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import Committed
 from k2ctl.sequence.channels import Gap, Priorities, is_deferred
@@ -140,8 +140,8 @@ class TradeState:
         """Begin the sequence totals where the state of this consumer's previous assignment ended."""
         self.tracker.count_on(before.tracker)
 
-    def dedup_statistics(self) -> dict[str, int]:
-        """As `HybridDeduplicator.statistics`."""
+    def dedup_status(self) -> DedupStatus:
+        """What deduplication remembers and has judged."""
         return self.deduplicator.statistics()
 
     @property

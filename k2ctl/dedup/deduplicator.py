@@ -21,6 +21,7 @@ from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.copies import CopyIndex
 from k2ctl.domain.intervals import NUMBER_BITS, IntervalSets
 from k2ctl.domain.rows import Rows
+from k2ctl.domain.status_parts import DedupStatus
 from k2ctl.lake.stored_lookup import Stored
 
 
@@ -218,18 +219,18 @@ class HybridDeduplicator:
         series.expire(now_us)
         self.memory.sequenced.forget(now_us - series.plan.window_us)
 
-    def statistics(self) -> dict[str, int]:
-        """What is remembered. bytes: what it takes; planned_bytes: what it may take by plan; the rest are counts."""
+    def statistics(self) -> DedupStatus:
+        """What is remembered, and what was judged."""
         series, sequenced = self.memory.series, self.memory.sequenced
         held = series.size_bytes + sequenced.size_bytes
-        return {
-            "sessions": sequenced.keys,
-            "intervals": len(sequenced),
-            "other_ids": series.ids,
-            "chunks": len(series),
-            "chunks_forgotten": series.forgotten,
-            "pending_ids": len(self._judge.pending),
-            "bytes": held,
-            "planned_bytes": series.plan.limit * series.plan.chunk_bytes + sequenced.size_bytes,
+        return DedupStatus(
+            sessions=sequenced.keys,
+            intervals=len(sequenced),
+            other_ids=series.ids,
+            chunks=len(series),
+            chunks_forgotten=series.forgotten,
+            pending_ids=len(self._judge.pending),
+            bytes=held,
+            planned_bytes=series.plan.limit * series.plan.chunk_bytes + sequenced.size_bytes,
             **asdict(self._judge.judged),
-        }
+        )

@@ -158,7 +158,7 @@ class Backfill:
             return None
         # Invalid trades were counted when first read. A clock that was turned back refuses none of the others.
         judged_us = max(now_us, (fetched.newest_ms or 0) * 1000)
-        rows = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._wire_format).rows
+        rows, _ = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._wire_format)
         try:
             rows = rows.take(self._wanted(rows, entries))
         except (OSError, LakeUnanswered) as error:

@@ -2,7 +2,7 @@
 
 Each field is a figure: its meaning, its metrics and how those of several consumers make one stand beside it, and
 `k2ctl.metrics`, `k2ctl.domain.overview` and the dashboards' checks are derived from that. A new figure is a field here
-and its value in `k2ctl.consume.report`.
+and its value where it is measured: of pressure in `k2ctl.consume.degradation`, else in `k2ctl.consume.report`.
 """
 
 from collections.abc import Sequence
@@ -33,6 +33,7 @@ from k2ctl.domain.figure import (
     total,
 )
 from k2ctl.domain.status_parts import (
+    DedupStatus,
     LadderLevel,
     MaintenanceTotals,
     PartitionStatus,
@@ -63,13 +64,9 @@ def _newest_transitions(histories: Sequence[list[Transition]]) -> list[Transitio
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What holds of one consumer, and of all of them together. Counts are trades; None means unknown.
+class PressureFigures:
+    """The pressure on a consumer, and the level that follows it."""
 
-    Rates are per second, over the last five seconds.
-    """
-
-    at_us: int
     level: str = figure("The level's name.", combine=first("UNKNOWN"))
     level_number: int = figure(
         "Level of degradation: 0 NORMAL to 4 CIRCUIT_BREAK.",
@@ -100,6 +97,22 @@ class Figures:
         ),
         combine=lambda values: "closed" if "closed" in values else "open",
     )
+    lag_slope: float = figure("Trades per second by which the lag grows.", combine=sum)
+    budget: float | None = figure("The cap on processed trades per second, if one is set.", combine=sum_of_known)
+    memory_bytes: int = figure("Resident memory of the consumer.", gauge("k2_memory_bytes"), combine=sum)
+    memory_share: float = figure(
+        "Resident memory by its limit, planned state left out.", gauge("k2_memory_share"), combine=largest
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures(PressureFigures):
+    """What holds of one consumer, and of all of them together. Counts are trades; None means unknown.
+
+    Rates are per second, over the last five seconds.
+    """
+
+    at_us: int
     lag_trades: int | None = figure(
         "Trades not yet admitted; this lag controls the level.", gauge("k2_consumer_lag_trades", TOPIC), combine=total
     )
@@ -110,7 +123,6 @@ class Figures:
     critical_lag_seconds: float | None = figure(
         "The same, of CRITICAL symbols' partitions.", gauge("k2_consumer_critical_lag_seconds", TOPIC), combine=oldest
     )
-    lag_slope: float = figure("Trades per second by which the lag grows.", combine=sum)
     drain_s: float | None = figure(
         "Time until the lag is gone, while it shrinks.",
         gauge("k2_consumer_drain_seconds", TOPIC),
@@ -121,7 +133,6 @@ class Figures:
         gauge("k2_retention_left_seconds", TOPIC),
         combine=smallest_known,
     )
-    budget: float | None = figure("The cap on processed trades per second, if one is set.", combine=sum_of_known)
     rate_in: float = figure(
         "Trades read per second, over five seconds.", gauge("k2_consumer_rate_in", TOPIC), combine=sum
     )
@@ -183,10 +194,6 @@ class Figures:
             read=lambda state: [((state.store,), float(state.is_reduced))] if state else [],
         ),
         combine=_worst_state,
-    )
-    memory_bytes: int = figure("Resident memory of the consumer.", gauge("k2_memory_bytes"), combine=sum)
-    memory_share: float = figure(
-        "Resident memory by its limit, planned state left out.", gauge("k2_memory_share"), combine=largest
     )
     commit_ms: float = figure("How long the last commit took.", combine=largest)
     snapshot_age_s: float | None = figure(
@@ -270,8 +277,7 @@ class ConsumerStatus(Figures):
     # The sequence number of the commit after which the table stood as `counts` and `outstanding` say.
     table_sequence: int = 0
     maintenance: MaintenanceTotals = figure("What this process did for the table.", default=MaintenanceTotals())
-    # What deduplication remembers and found, by name.
-    dedup: dict[str, int]
+    dedup: DedupStatus = figure("What deduplication remembers and found.")
     # In a group: how often partitions were assigned, how long the last assignment took, commits that were fenced.
     assignments_opened: int = 0
     stood_still_s: float = 0.0

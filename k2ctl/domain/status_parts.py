@@ -124,6 +124,35 @@ class StateSyncStatus:
 
 
 @dataclass(frozen=True)
+class DedupStatus:
+    """What deduplication remembers, and what it has judged since the start, in trades."""
+
+    # Feed sessions, and the intervals of the numbers seen of them.
+    sessions: int = 0
+    intervals: int = 0
+    # Ids that are no session and number, and the Bloom chunks that hold them or were dropped to stay in the plan.
+    other_ids: int = 0
+    chunks: int = 0
+    chunks_forgotten: int = 0
+    # Ids of trades that are not in the table yet.
+    pending_ids: int = 0
+    # Memory that it takes, and may take by plan.
+    bytes: int = 0
+    planned_bytes: int = 0
+    checked: int = 0
+    # Trades with an id that may have been seen, or from before what is remembered.
+    suspects: int = 0
+    # Copies of trades that were pending, and of stored ones.
+    pending: int = 0
+    stored: int = 0
+    # Suspects that were new after all, and those read again from the same place in Kafka.
+    cleared: int = 0
+    replays: int = 0
+    # Queries of the lake.
+    queries: int = 0
+
+
+@dataclass(frozen=True)
 class MaintenanceTotals:
     """What the background maintenance of one process has done since its start."""
 

@@ -1,7 +1,6 @@
 """Step 1: bytes to columns. What does not decode becomes a dead letter, and the rest of the batch goes on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,14 +13,6 @@ from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
 
 
-@dataclass(frozen=True)
-class DecodedBatch:
-    """The good trades of a batch of records, and the dead letters that the bad ones become."""
-
-    rows: Rows
-    dead_letters: list[DeadLetter]
-
-
 def decode_batch(
     fetched: Fetched,
     topic: str,
@@ -30,8 +21,10 @@ def decode_batch(
     tally: Tally,
     wire_format: WireFormat = "sbe",
     checked_us: Callable[[], int] | None = None,
-) -> DecodedBatch:
-    """Decode n records; counts `seen`, `dead_lettered` (trades) and `undecodable` (records) in `tally`.
+) -> tuple[Rows, list[DeadLetter]]:
+    """The good trades of n records, and the dead letters that the bad ones become.
+
+    Counts `seen`, `dead_lettered` (trades) and `undecodable` (records) in `tally`.
 
     checked_us: the time by Kafka, asked for before any trade is refused as ahead of `now_us`.
     """
@@ -59,4 +52,4 @@ def decode_batch(
         good = np.ones(len(rows), np.bool_)
         good[where] = False
         rows = rows.take(good)
-    return DecodedBatch(rows, dead_letters)
+    return rows, dead_letters

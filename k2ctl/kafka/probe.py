@@ -1,6 +1,5 @@
 """Does Kafka work, and what time is it there: records that are produced to be read back."""
 
-import time
 import uuid
 from typing import Final
 
@@ -64,7 +63,7 @@ def newest_record_ahead_s(endpoints: Endpoints, timeout_s: float) -> float | Non
             last = {p: (max(mark.low, mark.high - 1), mark.high) for p, mark in marks.items()}
             fetched, _, _ = read_between(endpoints, topic, last, timeout_s, limit_records=len(last))
             newest += [] if fetched.newest_ms is None else [fetched.newest_ms]
-    return max(newest) / 1e3 - time.time() if newest else None
+    return max(newest) / 1e3 - SystemClock().now_us() / 1e6 if newest else None
 
 
 def clock_ahead_s(endpoints: Endpoints, timeout_s: float, clock: Clock | None = None) -> float | None:

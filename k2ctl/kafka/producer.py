@@ -13,6 +13,7 @@ import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hdrh.histogram import HdrHistogram
 
+from k2ctl.clock import SystemClock
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
@@ -41,6 +42,7 @@ class BatchProducer:
         self, endpoints: Endpoints, topic: str, frame: int, sample: bytes = b"", wire_format: WireFormat = "sbe"
     ) -> None:
         self._topic = topic
+        self._clock = SystemClock()
         self._frame = frame
         self._codec = CODECS[wire_format]
         self._sample = sample
@@ -97,7 +99,7 @@ class BatchProducer:
         Raises:
             BrokerError: some were not acknowledged.
         """
-        self.send(trades, per_partition, time.time_ns() // 1000)
+        self.send(trades, per_partition, self._clock.now_us())
         self.finish(60.0)
         if self.failed:
             reasons = ", ".join(self.failed_by)
@@ -116,7 +118,7 @@ class BatchProducer:
             if error is not None:
                 self._on_failure(error, message)
                 return
-            self.latency.record_value(min(HIGHEST_US, max(1, time.time_ns() // 1000 - due_us)))
+            self.latency.record_value(min(HIGHEST_US, max(1, self._clock.now_us() - due_us)))
 
         for value in values:
             while True:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from k2ctl.clock import SystemClock
 from k2ctl.domain.overview import Overview
 from k2ctl.domain.status import ConsumerStatus, LoadStatus, loads
 from k2ctl.domain.topics import TELEMETRY
@@ -93,6 +94,7 @@ class TelemetryReader:
             marks = admin.watermarks(TELEMETRY)[READ_PARTITION]
         self._reader = Reader(endpoints, TELEMETRY, "k2ctl-watch")
         self._reader.assign({READ_PARTITION: max(marks.low, marks.high - history_records)})
+        self._clock = SystemClock()
         self._newest: dict[str, _Any] = {}
         self._refused: set[str] = set()
 
@@ -100,7 +102,7 @@ class TelemetryReader:
         """The newest status of each worker that still reports."""
         for value in self._received(timeout_s):
             self._take(value)
-        oldest_us = time.time_ns() // 1000 - round(STALE_AFTER_S * 1e6)
+        oldest_us = self._clock.now_us() - round(STALE_AFTER_S * 1e6)
         self._newest = {
             name: status
             for name, status in self._newest.items()
@@ -151,14 +153,15 @@ class OverviewReader:
         self._admin = BrokerAdmin(endpoints)
         self._telemetry = TelemetryReader(endpoints)
         self._highs: dict[str, dict[int, int]] = {}
-        self._offsets_every = Every(OFFSETS_EVERY_S)
+        self._clock = SystemClock()
+        self._offsets_every = Every(OFFSETS_EVERY_S, self._clock)
 
     def poll(self, timeout_s: float = 0.1) -> Overview:
         """The platform as it stands."""
         reported = self._telemetry.poll(timeout_s)
         consumers, loaders = list(reported.consumers.values()), list(reported.loaders.values())
         self._refresh_watermarks({status.topic for status in consumers})
-        return Overview.of(consumers, loaders, self._highs, time.time_ns() // 1000)
+        return Overview.of(consumers, loaders, self._highs, self._clock.now_us())
 
     def _refresh_watermarks(self, topics: set[str]) -> None:
         if not self._offsets_every.due():

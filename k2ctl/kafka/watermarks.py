@@ -5,13 +5,13 @@ take a growing lag for a steady one.
 """
 
 import threading
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from k2ctl.clock import Clock
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, first_line
 from k2ctl.kafka.admin import ANSWER_TIMEOUT_S, LEADER_POLICY, BrokerAdmin, has_no_leader_yet, refused
@@ -41,12 +41,13 @@ class Silence:
 class WatermarkFollower:
     """Asks the broker twice a second, on a thread of its own."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, known: Mapping[int, int]) -> None:
+    def __init__(self, endpoints: Endpoints, topic: str, known: Mapping[int, int], clock: Clock) -> None:
         """known: partition → high watermark, as just asked; the partitions to follow."""
         self._endpoints = endpoints
         self._topic = topic
+        self._clock = clock
         self._partitions = tuple(known)
-        self._known: tuple[float, dict[int, int]] = (time.monotonic(), dict(known))
+        self._known: tuple[float, dict[int, int]] = (self._clock.monotonic_s(), dict(known))
         self._held: dict[int, tuple[int, int]] = {}
         self._error = ""
         self._stop = threading.Event()
@@ -56,7 +57,7 @@ class WatermarkFollower:
     def latest(self) -> dict[int, int] | None:
         """Partition → high watermark, at most five seconds old; None when Kafka has not answered for that long."""
         at_s, marks = self._known
-        return marks if marks and time.monotonic() - at_s < KNOWN_FOR_S else None
+        return marks if marks and self._clock.monotonic_s() - at_s < KNOWN_FOR_S else None
 
     @property
     def held(self) -> Mapping[int, tuple[int, int]]:
@@ -65,7 +66,7 @@ class WatermarkFollower:
 
     def silence(self) -> Silence | None:
         """Since when Kafka has not answered; None while it does."""
-        silent_s = time.monotonic() - self._known[0]
+        silent_s = self._clock.monotonic_s() - self._known[0]
         return Silence(self._endpoints.bootstrap_servers, silent_s, self._error) if silent_s >= KNOWN_FOR_S else None
 
     def _run(self) -> None:
@@ -82,7 +83,7 @@ class WatermarkFollower:
                 self._stop.wait(EVERY_S)
 
     def _note_answer(self, highs: dict[int, int]) -> None:
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic_s()
         if self._error:
             LOG.info("Kafka answers again", extra={"topic": self._topic, "after_s": round(now_s - self._known[0], 1)})
         self._known, self._error = (now_s, highs), ""

@@ -5,7 +5,7 @@ from typing import Any
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.figure import Durations
 from k2ctl.domain.status import ConsumerStatus
-from k2ctl.domain.status_parts import LadderLevel, SequenceCounts
+from k2ctl.domain.status_parts import DedupStatus, LadderLevel, SequenceCounts
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import PRIORITIES
 
@@ -39,7 +39,7 @@ def a_status(name: str = "c", **figures: Any) -> ConsumerStatus:
         "by_priority": {priority: {"process": 1, "spill": 0, "shed": 0} for priority in PRIORITIES},
         "sequence": SequenceCounts(), "state": None, "memory_bytes": 100, "memory_share": 0.1,
         "commits": 1, "commit_ms": 1.0, "commit_times": Durations(), "last_commit_at_us": 1_000_000,
-        "snapshot_age_s": 1.0, "snapshot_id": 1, "partitions": [], "dedup": {},
+        "snapshot_age_s": 1.0, "snapshot_id": 1, "partitions": [], "dedup": DedupStatus(),
         "maintenance_error": "", "dedup_save_error": "",
     }  # fmt: skip
     return ConsumerStatus(**{**usual, **figures})

@@ -81,8 +81,8 @@ class DedupBench:
             Figure("dedup", case, "memory of chunks", held, "bytes", goal=2e9, at_most=True),
             Figure("dedup", case, "memory an id", 8 * held / self._entries, "bits"),
             *self._false_positives(case),
-            Figure("dedup", case, "look-ups saved", 1 - statistics["suspects"] / self._entries, "share"),
-            Figure("dedup", case, "queries to the lake", statistics["queries"], "queries"),
+            Figure("dedup", case, "look-ups saved", 1 - statistics.suspects / self._entries, "share"),
+            Figure("dedup", case, "queries to the lake", statistics.queries, "queries"),
         ]
         return [self._one_filter(own), *figures, self._sequenced()]
 

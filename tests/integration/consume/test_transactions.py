@@ -223,5 +223,5 @@ def test_each_commit_begins_where_the_last_ended_though_a_mark_is_between(
     while set(running.assignment.committed_offsets.values()) != {rounds * 21}:
         assert time.monotonic() < deadline_s, running.assignment.committed_offsets
         time.sleep(0.01)
-    assert running.assignment.lag_trades() == 0
+    assert running.assignment.snapshot().lag_records == 0
     assert_all_is_stored(running, trades, rounds * 21)

@@ -289,7 +289,7 @@ def test_a_trade_that_kafka_delivers_again_is_a_replay() -> None:
     tally = Tally()
     assert len(world.dedup.step(world.rows([3, 4]), tally)) == 2
     assert tally.of(0).duplicate == 0
-    assert world.dedup.statistics()["replays"] == 2
+    assert world.dedup.statistics().replays == 2
     world.start(use_saved=False)
     assert len(world.dedup.remember(world.rows([5]))) == 0
 
@@ -305,8 +305,8 @@ def test_look_ups_are_spared_while_time_goes_on() -> None:
         world.seal()
         world.commit()
     judged = world.dedup.statistics()
-    assert (judged["checked"], judged["chunks"]) == (50_000, 10)
-    assert judged["queries"] <= judged["cleared"] < 100
+    assert (judged.checked, judged.chunks) == (50_000, 10)
+    assert judged.queries <= judged.cleared < 100
 
 
 def test_saved_files_are_replaced_and_closed_chunks_are_not_written_again() -> None:

@@ -14,8 +14,8 @@ from tests.made_trades import BASE_US, make_trades
 def dead_letters_of(values: list[bytes], wire_format: WireFormat) -> list[bytes]:
     count = len(values)
     fetched = Fetched(values, np.zeros(count, np.int32), np.arange(count), 0, 0)
-    batch = decode_batch(fetched, "t", "e", BASE_US + 10**9, Tally(), wire_format)
-    return [dead_letter.value for dead_letter in batch.dead_letters]
+    _, dead_letters = decode_batch(fetched, "t", "e", BASE_US + 10**9, Tally(), wire_format)
+    return [dead_letter.value for dead_letter in dead_letters]
 
 
 @pytest.mark.parametrize("wire_format", ["sbe", "json"])
