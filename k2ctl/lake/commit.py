@@ -29,13 +29,14 @@ from k2ctl.clock import Clock
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.pyiceberg_overrides import stage_removal
 from k2ctl.profiles.model import Expire
+from k2ctl.retry import RetryPolicy, retry
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 
 GIVE_UP_AFTER_S: Final = 60.0
 """How long a commit is tried, conflicts and unreachable catalogs together."""
 
-FIRST_PAUSE_S: Final = 0.02
+FIRST_PAUSE_S: Final = 0.04
 LONGEST_PAUSE_S: Final = 2.0
 
 CONFLICTS: Final = (CommitFailedException,)
@@ -82,31 +83,33 @@ def commit_optimistically(
     Raises:
         LakeError: conflicts or failures did not end within `within_s`. Whatever else `attempt` raises.
     """
-    rng = rng or random.Random()
-    started_s, number, uncertain = clock.monotonic_s(), 0, False
-    while True:
+    number, uncertain = 0, False
+
+    def once() -> Done:
+        nonlocal number
         number += 1
-        try:
-            return attempt(Try(number, uncertain))
-        except CONFLICTS as error:
-            failed: Exception = error
+        return attempt(Try(number, uncertain))
+
+    def again(error: Exception) -> bool:
+        nonlocal uncertain
+        if isinstance(error, CONFLICTS):
             LOG.info("%s met a conflict and is tried again", what, extra={"attempt": number})
-        except LakeUnanswered as error:  # before the swap: nothing was stored
-            failed = error
-            _report(what, number, error, on_trouble)
-        except UNCERTAIN as error:
-            failed, uncertain = error, True
-            _report(what, number, error, on_trouble)
-        if clock.monotonic_s() - started_s >= within_s:
-            raise LakeError(
-                f"{what} did not go through in {within_s:.0f} s and {number} tries: {first_line(failed)}", hint
-            ) from failed
-        clock.sleep(rng.uniform(0, min(longest_pause_s, FIRST_PAUSE_S * 2 ** min(number, 10))))
+        elif isinstance(error, (LakeUnanswered, *UNCERTAIN)):
+            # `LakeUnanswered` comes before the swap: nothing was stored.
+            uncertain = uncertain or not isinstance(error, LakeUnanswered)
+            LOG.warning("%s is tried again", what, extra={"attempt": number, "error": first_line(error)})
+            on_trouble(first_line(error))
+        else:
+            return False
+        return True
 
-
-def _report(what: str, number: int, error: Exception, on_trouble: Callable[[str], None]) -> None:
-    LOG.warning("%s is tried again", what, extra={"attempt": number, "error": first_line(error)})
-    on_trouble(first_line(error))
+    try:
+        policy = RetryPolicy(within_s, FIRST_PAUSE_S, longest_pause_s, jitter=True)
+        return retry(once, policy=policy, again=again, clock=clock, rng=rng)
+    except (LakeUnanswered, *CONFLICTS, *UNCERTAIN) as error:
+        raise LakeError(
+            f"{what} did not go through in {within_s:.0f} s and {number} tries: {first_line(error)}", hint
+        ) from error
 
 
 MINUTE_MS = 60_000

@@ -95,13 +95,11 @@ class DedupFolder:
 
     def put_index(self, index: DedupIndex) -> None:
         """Make an index the one of its topic. Raises OSError when the store does not take it."""
-        name = index_name(index.topic, index.member)
-        document = orjson.dumps({"version": _VERSION, **_document(index)})
+        # Kafka allows letters, digits, dots, dashes and underscores in topics.
+        name = index.topic + (f"@{index.member}" if index.member else "") + INDEX_SUFFIX
+        chunks = [vars(chunk) for chunk in index.chunks]
+        document = orjson.dumps({"version": _VERSION, **vars(index), "chunks": chunks})
         self._folder.put(DEDUP, name, framed(MAGIC, document))
-
-    def index(self, topic: str, member: str = "") -> DedupIndex | None:
-        """The index of a topic, or of a member of its group; None when there is none, or none that can be read."""
-        return self._index(index_name(topic, member))
 
     def indexes(self, topic: str) -> list[DedupIndex]:
         """Every index of a topic that can be read, the newest commits first.
@@ -124,11 +122,6 @@ class DedupFolder:
         if found is None:
             LOG.warning("a deduplication index is damaged or of another version", extra={"index": name})
         return found
-
-
-def index_name(topic: str, member: str = "") -> str:
-    """The name of an index. Kafka allows letters, digits, dots, dashes and underscores in topics."""
-    return topic + (f"@{member}" if member else "") + INDEX_SUFFIX
 
 
 def _is_of(name: str, topic: str) -> bool:
@@ -162,7 +155,3 @@ def live_dedup_names(table: Table, names: Iterable[str], now_us: int) -> set[str
         if files:
             live |= {name, *(file.rpartition("/")[2] for file in files)}
     return live
-
-
-def _document(index: DedupIndex) -> dict[str, Any]:
-    return {**vars(index), "chunks": [vars(chunk) for chunk in index.chunks]}

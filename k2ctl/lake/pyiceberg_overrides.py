@@ -18,6 +18,7 @@ or no longer gives the reason.
 | `PyArrowFile._path`, `_filesystem`, `_buffer_size` | `of_kind` | a `FileIO` cannot choose the class of its files |
 """
 
+from abc import abstractmethod
 from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
@@ -100,13 +101,13 @@ def stage_removal(transaction: Transaction, snapshot_ids: Collection[int]) -> No
 class HookedCatalog(SqlCatalog):
     """A catalog in a database whose subclass prepares the connections and deletes old metadata."""
 
+    @abstractmethod
     def prepare(self, engine: Engine) -> None:
         """Called once, before the first connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop_old_metadata(self, io: FileIO, dropped: set[str]) -> None:
         """Called after a commit that dropped metadata files from the table's log."""
-        raise NotImplementedError
 
     def _init_catalog(self) -> None:
         self.prepare(self.engine)

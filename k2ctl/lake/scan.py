@@ -99,8 +99,12 @@ def _check_formats(files: Iterable[DataFile]) -> None:
 def matching_files(table: Table, manifests: list[ManifestFile], where: str | BooleanExpression) -> list[DataFile]:
     """The data files of some manifests that may hold rows of `where`."""
     with _decoding("A manifest of the table"):
-        tasks = ManifestGroupPlanner(table.metadata, table.io, where).plan_files(manifests)
-        files = [task.file for task in tasks]
+        try:
+            files = [task.file for task in ManifestGroupPlanner(table.metadata, table.io, where).plan_files(manifests)]
+        except Exception:
+            for manifest in manifests:
+                entries_of(table, manifest)  # raises an error that names the one that cannot be read
+            raise
     _check_formats(files)
     return files
 

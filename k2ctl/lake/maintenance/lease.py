@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
+from k2ctl.timing import Every
 
 LASTS_S: Final = 60.0
 MAINTENANCE: Final = "maintenance"
@@ -42,7 +43,7 @@ class Lease:
         self._clock = clock
         self._name = name
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._renew_at_s = 0.0
+        self._renewal = Every(LASTS_S / 3, clock)
         self._made = False
 
     def acquire(self) -> bool:
@@ -55,19 +56,13 @@ class Lease:
         try:
             self._make()
             with self._engine.begin() as connection:
-                taken = connection.execute(
-                    _TAKE,
-                    {
-                        "name": self._name,
-                        "owner": self.owner,
-                        "now_us": now_us,
-                        "expires_us": now_us + round(LASTS_S * 1e6),
-                    },
-                )
+                expires_us = now_us + round(LASTS_S * 1e6)
+                ours = {"name": self._name, "owner": self.owner, "now_us": now_us, "expires_us": expires_us}
+                taken = connection.execute(_TAKE, ours)
         except SQLAlchemyError as error:
             self._made = False  # the table may be gone
             raise _unanswered(error) from error
-        self._renew_at_s = self._clock.monotonic_s() + LASTS_S / 3
+        self._renewal.restart()
         return bool(taken.rowcount)
 
     def _make(self) -> None:
@@ -84,7 +79,7 @@ class Lease:
         Raises:
             LakeError: another took it meanwhile: this process was suspended for too long.
         """
-        if self._clock.monotonic_s() >= self._renew_at_s and not self.acquire():
+        if self._renewal.due() and not self.acquire():
             raise LakeError("Another process has taken over maintenance.", "Nothing to do: it goes on there.")
 
     def release(self) -> None:

@@ -114,8 +114,7 @@ def test_damaged_state_is_made_again_from_the_table(platform: tuple[Endpoints, P
     finish(endpoints, profile)
     with Lake.at(endpoints) as lake:
         folder, checkpoints = DedupFolder(lake.table()), checkpoints_of(lake.table())
-        index = folder.index(topic)
-        assert index is not None
+        (index,) = folder.indexes(topic)
         assert index.sequence_number == checkpoints.sequence_number
         folder.delete([index.chunks[0].file])
     produce_trades(endpoints, topic, trades)

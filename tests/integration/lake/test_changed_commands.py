@@ -30,13 +30,14 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trades_topic
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
-from k2ctl.errors import LakeError
+from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.readers import stored_identities
 from k2ctl.lake.references import store_references
+from k2ctl.lake.scan import TableScan
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from k2ctl.stack.preflight import Verdict
@@ -203,6 +204,17 @@ def test_every_command_says_in_one_sentence_what_is_wrong_and_what_to_do(
         assert "Traceback" not in err
     with pytest.raises(LakeError, match=message):
         lake_checks(endpoints)
+
+
+@pytest.mark.parametrize("length", [0, 40, 900])
+@pytest.mark.parametrize("find", [manifest, manifest_list])
+def test_a_file_of_the_snapshot_that_was_cut_off_is_named_as_damaged(
+    endpoints: Endpoints, find: Callable[[Endpoints], Path], length: int
+) -> None:
+    path = find(endpoints)
+    path.write_bytes(path.read_bytes()[:length])
+    with Lake.at(endpoints) as lake, pytest.raises(DamagedFile, match=rf"{path.name} is damaged"):
+        TableScan.newest(lake.table(), "symbol = 'S01'").files()
 
 
 @pytest.mark.parametrize("content", [DataFileContent.POSITION_DELETES, DataFileContent.EQUALITY_DELETES])
