@@ -25,6 +25,8 @@ from tests.support.redis_server import RedisServer
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what runs in its background: programs of ours that a test ends by Ctrl-C would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup starts a program
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("k2ctl", deadline=None, max_examples=60)
 settings.load_profile("k2ctl")

@@ -83,6 +83,7 @@ def test_one_that_was_killed_is_seen_and_its_name_is_used_again() -> None:
     until_held({"consumer-1": PARTITIONS})
 
 
+@pytest.mark.slow
 def test_down_ends_consumers_after_their_commit() -> None:
     run("consume", "--detach", "--replicas", "2")
     loaded = json.loads(run("load", "--rate", "4k", "--duration", "1", "--json").stdout.splitlines()[-1])
@@ -97,6 +98,7 @@ def test_down_ends_consumers_after_their_commit() -> None:
     assert total.stored == loaded["trades_acknowledged"]
 
 
+@pytest.mark.slow
 def test_whoever_starts_them_may_be_killed_and_none_runs_unnoticed() -> None:
     starter = subprocess.Popen(
         [sys.executable, "-m", "k2ctl", "consume", "--detach", "--replicas", "2"],

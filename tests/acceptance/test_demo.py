@@ -68,6 +68,7 @@ def test_the_notes_name_every_act() -> None:
         assert title in said
 
 
+@pytest.mark.slow
 def test_the_real_trades_are_stored_whole_and_answered(home: Path, asx: Path) -> None:
     run("stack", "up")
     consumer = subprocess.Popen(

@@ -182,6 +182,7 @@ def test_the_platform_of_others_is_used_and_left_as_it_is(others: Others, home: 
     assert list(home.glob("acknowledged/*")) == []
 
 
+@pytest.mark.slow
 def test_each_service_that_does_not_work_is_named_with_its_reason(others: Others, home: Path) -> None:
     (others.profile.with_name("kafka_password")).write_text("wrong")
     up = others.up(THEIR_REDIS="wrong", THEIR_POSTGRES="wrong", THEIR_S3="wrong")

@@ -32,6 +32,7 @@ def kill_kafka(endpoints: Endpoints) -> None:
     os.kill(endpoints.processes["kafka"].pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_consumer_says_that_kafka_is_away_and_ends_unhealthy(own_stack: Endpoints) -> None:
     consumer = subprocess.Popen([sys.executable, "-m", "k2ctl", "consume"], stderr=subprocess.PIPE, text=True)
     try:

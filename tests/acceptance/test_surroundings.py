@@ -115,6 +115,7 @@ def test_a_relative_state_directory_is_found_from_every_folder(home: Path, tmp_p
     assert run("consume", "--until-caught-up").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_state_directory_that_was_moved_says_so_and_a_link_makes_it_whole(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ def test_chosen_targets_are_measured_and_nothing_is_left_behind(home: Path) -> N
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_consumer_that_is_killed_again_and_again_stores_everything_once(home: Path) -> None:
     done = run("validate", "--only", "kill", COLUMNS="400")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,10 +1,13 @@
 """Benchmarks, made small, on a stack of their own."""
 
+import pytest
+
 from k2ctl.checks.bench.consume import bench_consume, bench_naive
 from k2ctl.checks.bench.suite import Bench, Sizes
 from k2ctl.profiles import load_profile
 
 
+@pytest.mark.slow
 def test_the_naive_consumer_and_ours_take_the_same_backlog() -> None:
     sizes = Sizes(naive=4_000, repeat=1, warm_ups=0)
     figures = bench_naive(Bench(load_profile("laptop"), "embedded", lambda _: None, sizes))

@@ -21,8 +21,8 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades
 
-LIMIT_S = 2.0
-START_S = 15.0
+LIMIT_S = 1.0
+START_S = 60.0
 """Far more than a command needs to start; and far less than any of these queries takes."""
 ENDLESS = {
     "one long text": "SELECT length(repeat('x', 2000000000) || repeat('y', n)) FROM range(50) AS t(n)",
@@ -134,7 +134,7 @@ def test_a_reader_that_has_gone_ends_a_query_quietly(state: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_query_whose_whole_group_gets_a_signal_says_so(state: Path, number: int) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "k2ctl", "query", "sql", ENDLESS["recursion"], "--timeout", "60"],
+        [sys.executable, "-m", "k2ctl", "query", "sql", ENDLESS["recursion"], "--timeout", "250"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "K2CTL_HOME": str(state)},

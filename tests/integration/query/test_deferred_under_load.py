@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
@@ -67,6 +68,7 @@ def running(work: Callable[[threading.Event], None]) -> Iterator[None]:
     assert not failed, failed
 
 
+@pytest.mark.slow
 def test_an_answer_with_what_is_deferred_has_every_acknowledged_trade(
     embedded_stack: Endpoints, home: Path, exchange: str
 ) -> None:
