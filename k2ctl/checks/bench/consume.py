@@ -82,8 +82,7 @@ def _drain_once(kafka: Endpoints, lake: Endpoints, profile: Profile, frame: int,
     consuming_s, _ = bare_consume_s(kafka, topic, marks, profile.consumer.fetch_batch)
     writing_s = sorted_write_s(rows, profile.consumer.commit_rows, kafka.home.path / "baseline")
     del rows
-    # On a ladder within reach a backlog defers trades after two seconds, and what is measured is not a drain.
-    spent = through_k2ctl(lake, unhurried(profile))
+    spent = through_k2ctl(lake, profile)
     _require_all(spent.trades, count, "The consumer", "consume")
     rates = [count / spent.seconds, count / consuming_s, count / writing_s]
     tools = KafkaTools.at(kafka)
@@ -134,8 +133,8 @@ def _naive_once(bench: Bench, endpoints: Endpoints, trades: int) -> list[float]:
     """Naive on JSON, naive on SBE, k2ctl on SBE: trades a second, and a processor second."""
     plain, by_sbe = bench.unused_profile(), bench.unused_profile()
     by_json = plain.model_copy(update={"topic": plain.topic.model_copy(update={"format": "json"})})
-    _send_backlog(endpoints, by_json, "json", trades)
-    _send_backlog(endpoints, by_sbe, "sbe", trades)
+    send_backlog(endpoints, by_json, "json", trades)
+    send_backlog(endpoints, by_sbe, "sbe", trades)
     rates: list[float] = []
     for drain, profile in ((through_naive, by_json), (through_naive, by_sbe), (through_k2ctl, by_sbe)):
         spent = _alone(drain, bench.fresh_lake(endpoints), profile)
@@ -144,7 +143,7 @@ def _naive_once(bench: Bench, endpoints: Endpoints, trades: int) -> list[float]:
     return rates
 
 
-def _send_backlog(endpoints: Endpoints, profile: Profile, wire_format: WireFormat, trades: int) -> None:
+def send_backlog(endpoints: Endpoints, profile: Profile, wire_format: WireFormat, trades: int) -> None:
     """Trades into the profile's topic, one in a record."""
     topic = trades_topic(profile.market.asset_class, profile.market.exchange)
     made, per_partition = made_trades(profile, trades)
@@ -163,9 +162,13 @@ def through_naive(endpoints: Endpoints, profile: Profile) -> Spent:
 
 
 def through_k2ctl(endpoints: Endpoints, profile: Profile) -> Spent:
-    """Drain a backlog with k2ctl's consumer."""
+    """Drain a backlog with k2ctl's consumer.
+
+    On a ladder within reach a backlog defers trades after two seconds, and what is measured is not a drain.
+    """
+    plan = ConsumerPlan(unhurried(profile), until_caught_up=True)
     cpu_s, started_s = time.process_time(), time.perf_counter()
-    totals = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    totals = Consumer(endpoints, plan).run(threading.Event())
     return Spent(totals.stored, time.perf_counter() - started_s, time.process_time() - cpu_s)
 
 

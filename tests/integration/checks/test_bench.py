@@ -2,8 +2,8 @@
 
 import pytest
 
-from k2ctl.checks.bench.consume import bench_consume, bench_naive
-from k2ctl.checks.bench.suite import Bench, Sizes
+from k2ctl.checks.bench.consume import bench_consume, bench_naive, send_backlog, through_k2ctl
+from k2ctl.checks.bench.suite import Bench, Sizes, bench_stack
 from k2ctl.profiles import load_profile
 
 
@@ -16,6 +16,19 @@ def test_the_naive_consumer_and_ours_take_the_same_backlog() -> None:
     assert {figure.unit for figure in figures} == {"trades/s", "trades/CPU s"}
     held = [figure for figure in figures if figure.ratio is not None]
     assert [figure.metric for figure in held] == ["k2ctl, against naive JSON", "k2ctl, against naive SBE"] * 2
+
+
+def test_no_trade_of_a_backlog_is_deferred_by_a_ladder_within_reach() -> None:
+    laptop = load_profile("laptop")
+    levels = tuple(level.model_copy(update={"lag": level.lag // 10_000}) for level in laptop.degradation.levels)
+    degradation = laptop.degradation.model_copy(update={"levels": levels, "embedded_divisor": 1})
+    slow = laptop.consumer.model_copy(update={"fetch_batch": 1})
+    profile = laptop.model_copy(update={"degradation": degradation, "consumer": slow})
+    bench = Bench(profile, "embedded", lambda _: None)
+    with bench_stack(bench.engine, bench.even) as endpoints:
+        unused = bench.unused_profile()
+        send_backlog(endpoints, unused, "sbe", 60_000)
+        assert through_k2ctl(endpoints, unused).trades == 60_000
 
 
 def test_a_drain_is_held_against_reading_and_writing_alone() -> None:
