@@ -1,5 +1,6 @@
 """Background processes of this machine, and their logs: the only place that starts, waits for and ends them."""
 
+import atexit
 import logging
 import os
 import select
@@ -48,6 +49,7 @@ def start_detached(
     Raises:
         StackError: it ended before it was ready, or took too long; then it is killed.
     """
+    _reap()
     home = home or Home.of_user()
     path = log_file or log_path(service, home)
     with path.open("ab") as log:
@@ -71,6 +73,13 @@ def start_detached(
     _children[process.pid] = process
     LOGGER.info("started", extra={"service": service, "pid": process.pid})
     return ProcessId(process.pid, psutil.Process(process.pid).create_time()), line  # not reaped, so still to be found
+
+
+@atexit.register
+def _reap() -> None:
+    """Let children go that have ended, whoever ended them; `exit_code` still tells how."""
+    for child in list(_children.values()):
+        child.poll()
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:
@@ -110,6 +119,7 @@ def end(
 
     Returns exit codes, negative for a signal; None for a process that this process did not start.
     """
+    _reap()
     for process in processes:
         send(process, number)
     if not ended_within(processes, patience_s):

@@ -15,6 +15,7 @@ from k2ctl.errors import StackError
 from k2ctl.home import Home
 from k2ctl.stack import processes
 from k2ctl.stack.processes import end, ended_within, exit_code, start_detached
+from tests.support.polling import until
 
 
 def ours(word: str) -> list[int]:
@@ -85,3 +86,12 @@ def test_the_exit_code_of_one_whose_threads_end_after_its_main_one_is_waited_for
     process, _ = start_detached("x", [sys.executable, "-c", ENDS_BEFORE_ITS_THREADS])
     assert ended_within([process], 10)
     assert exit_code(process) == 7
+
+
+def test_a_child_that_somebody_else_has_ended_is_no_zombie_after_the_next_end() -> None:
+    process, _ = start_detached("x", [sys.executable, "-c", "import time; time.sleep(60)"])
+    psutil.Process(process.pid).kill()
+    until(lambda: not processes.is_alive(process))
+    end([])
+    assert not psutil.pid_exists(process.pid)
+    assert exit_code(process) == -signal.SIGKILL
