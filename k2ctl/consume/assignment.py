@@ -29,9 +29,6 @@ LOG: Final = logging.getLogger("k2ctl.consume")
 GROUP: Final = "k2ctl"
 """The Kafka group in which offsets are committed for lag monitors. Nobody joins it, so that anybody may."""
 
-CRITICAL_FIRST_FROM: Final = 3
-"""From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
-
 TABLE_COMMIT_S: Final = 0.4
 """One table takes some five commits a second on SQLite: each of n consumers commits every n times this at most."""
 
@@ -82,7 +79,7 @@ class Assignment:
         self.partitions = partitions
         # The high watermarks of all partitions of the topic, when this was opened.
         self.highs = highs
-        # True if this consumer reads all partitions and nobody else may.
+        # True if this consumer reads all partitions and no other may.
         self.is_alone = is_alone
         # True if this may not be read or committed any more: it was invalidated or released.
         self.is_stale = False
@@ -93,13 +90,14 @@ class Assignment:
         self._state = state
         self._reader = reader
         self._backfill = backfill
-        self._processor = BatchProcessor(platform, state)
+        self._processor = BatchProcessor(platform, reader, state)
         self._pending = PendingCheckpoint(platform.topic, platform.epoch)
         state.explain_by(lambda: self._outstanding().entries, platform.admission)
 
     @classmethod
     def open(cls, platform: Platform, partitions: Collection[int] | None) -> "Assignment":
-        """Open the assigned partitions from where the table stands; None for all, which nobody else may read then.
+        """Open the assigned partitions from where the table stands; None for all, which no other
+        consumer may read then.
 
         Raises:
             BrokerError: Kafka does not answer, or is not the one that the table was filled from. LakeError: the table
@@ -143,15 +141,7 @@ class Assignment:
 
     def read_and_process(self) -> None:
         """Read a batch, and take it through the steps into the pending checkpoint."""
-        reader, before = self._reader, self._reader.positions
-        fetched = reader.fetch(
-            self._processor.batch_records,
-            self._platform.plan.profile.consumer.fetch_batch,
-            critical_first=self._platform.pressure.number >= CRITICAL_FIRST_FROM,
-        )
-        spans = self._pending.note_read(fetched, before, reader.positions, reader.holes(), reader.oldest_critical_ms)
-        if len(fetched):
-            self._processor.process(fetched, spans, self._pending)
+        self._processor.read_into(self._pending)
 
     def follow_pressure(self) -> None:
         """Choose the level by lag, memory and whether rows can be spilled."""
@@ -192,7 +182,7 @@ class Assignment:
             self._submit()
 
     def collect(self, *, wait_s: float | None = 0.0) -> None:
-        """Take note of a commit that has finished; waits so long for one, None for ever.
+        """Note a commit that has finished. wait_s: how long to wait for one; None: until it has.
 
         Raises:
             FencedError: another consumer reads the same partitions. LakeError, BrokerError: what the commit raised.

@@ -90,7 +90,7 @@ class AssignmentManager:
             self._open(self._member)
 
     def _join_again_if_forgotten(self) -> None:
-        """A broker that had no time to answer forgets who joins, and the member would wait for ever."""
+        """A broker under load may lose a join request, and the member would wait without end."""
         group, clock = self._member, self._platform.clock
         if group is None or group.settled:
             self._unassigned_since_s = clock.monotonic_s()
@@ -137,7 +137,7 @@ class AssignmentManager:
         self._still_since_s, self._was_current = self._platform.clock.monotonic_s(), False
         is_flushed = assignment.flush(REVOKE_FRACTION * session_timeout_s(self._platform.endpoints), patient=False)
         if is_flushed and not assignment.is_stale:
-            # Whoever takes over needs then read no rows of ours from the table.
+            # The next owner then reads no rows of these partitions from the table.
             assignment.save()
             LOG.info("partitions %s revoked; what was read is committed", sorted(assignment.partitions))
         else:

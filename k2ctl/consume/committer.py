@@ -68,7 +68,7 @@ class Committer:
         self._under_way = (checkpoint, self._thread.submit(self._store, checkpoint, whole))
 
     def collect(self, *, wait_s: float | None = 0.0) -> Finished | None:
-        """The commit that has finished, if any, after waiting so long for it; None for ever. Raises what it raised."""
+        """The commit that has finished, if any. Raises what it raised. wait_s: as `Assignment.collect`."""
         if self._under_way is None or not futures.wait([self._under_way[1]], wait_s).done:
             return None
         future = self._under_way[1]

@@ -63,7 +63,7 @@ class Consumer:
         on_tick is called on every pass of the loop (some 20 times a second and more) and must be quick.
 
         Raises:
-            FencedError: another consumer has taken over; nothing of ours was stored twice.
+            FencedError: another consumer has taken over; nothing was stored twice.
             LakeError, BrokerError: the table or Kafka cannot go on; what was committed stays.
         """
         self.maintenance.start()
@@ -115,7 +115,7 @@ class Consumer:
         return self._goal is not None and self.assignments.is_current and self.assignment.reached(self._goal)
 
     def _require_kafka(self) -> None:
-        """A consumer that is to end by itself does not wait for ever for a Kafka that is away."""
+        """A consumer that ends by itself waits only `KAFKA_AWAY_S` for Kafka."""
         silence = self.silence if self._goal is not None or self.plan.backfill else None
         if silence is not None and silence.seconds >= KAFKA_AWAY_S:
             raise BrokerError(

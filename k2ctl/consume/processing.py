@@ -7,6 +7,7 @@ import numpy as np
 
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
+from k2ctl.consume.priority_lanes import PriorityReader
 from k2ctl.consume.trade_state import TradeState
 from k2ctl.deferred.admission import SHED, SPILL, Admitted, mask_of
 from k2ctl.domain.rows import Rows
@@ -18,17 +19,34 @@ BATCH_TRADES: Final = 50_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""
 
 LEAST_BATCH_RECORDS: Final = 100
-"""The first batch, and the least: before it nobody knows how many trades a record holds, and it may be a thousand."""
+"""The size of the first batch, and the smallest: how many trades a record holds is not known before it."""
+
+
+CRITICAL_FIRST_FROM: Final = 3
+"""From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
 
 
 class BatchProcessor:
-    """Takes batches into a pending checkpoint; what they teach goes into the assignment's state."""
+    """Reads batches and takes them into a pending checkpoint; what they teach goes into the assignment's state."""
 
-    def __init__(self, platform: Platform, state: TradeState) -> None:
+    def __init__(self, platform: Platform, reader: PriorityReader, state: TradeState) -> None:
         self._platform = platform
+        self._reader = reader
         self._state = state
         self.batch_records = LEAST_BATCH_RECORDS
         """Records to read next, by the trades that the last ones held."""
+
+    def read_into(self, checkpoint: PendingCheckpoint) -> None:
+        """Read a batch, and take it through the steps."""
+        reader, before = self._reader, self._reader.positions
+        fetched = reader.fetch(
+            self.batch_records,
+            self._platform.plan.profile.consumer.fetch_batch,
+            critical_first=self._platform.pressure.number >= CRITICAL_FIRST_FROM,
+        )
+        spans = checkpoint.note_read(fetched, before, reader.positions, reader.holes(), reader.oldest_critical_ms)
+        if len(fetched):
+            self.process(fetched, spans, checkpoint)
 
     def process(self, fetched: Fetched, spans: Mapping[int, tuple[int, int]], checkpoint: PendingCheckpoint) -> None:
         """Take n records through the steps. spans: what was read of each partition, as `note_read` returns it."""

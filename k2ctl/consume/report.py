@@ -23,7 +23,7 @@ class StatusReporter:
         self._last: ConsumerStatus | None = None
 
     def final_status(self) -> ConsumerStatus:
-        """The last status, marked as stopped, so that nobody waits for the next."""
+        """The last status, marked as stopped."""
         if self._last is None:
             return replace(self.status(), stopped=True)
         return replace(self._last, stopped=True, at_us=self._consumer.clock.now_us())

@@ -27,7 +27,7 @@ class StartPosition:
     lost: int = 0
     """Records of those that were never read, as far as is known."""
     lost_known: bool = True
-    """False if an epoch is gone whose end nobody wrote down."""
+    """False if the end of an epoch that is gone was not recorded."""
 
     @property
     def lost_text(self) -> str:

@@ -9,7 +9,7 @@ looked up.
 """
 
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.copies import CopyIndex
 from k2ctl.domain.intervals import NUMBER_BITS, IntervalSets
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.status_parts import DedupStatus
+from k2ctl.domain.status_parts import DedupStatus, Judged
 from k2ctl.lake.stored_lookup import Stored
 
 
@@ -31,24 +31,6 @@ class Lookup(Protocol):
     def find(self, rows: Rows) -> Stored:
         """What the table holds of some trades."""
         ...
-
-
-@dataclass
-class Judged:
-    """Counts of verdicts so far."""
-
-    checked: int = 0
-    # Trades with an id that may have been seen, or from before what is remembered.
-    suspects: int = 0
-    # Copies of trades that were pending, and of stored ones.
-    pending: int = 0
-    stored: int = 0
-    # Suspects that were new after all.
-    cleared: int = 0
-    # Read again from the same place in Kafka.
-    replays: int = 0
-    # Queries of the lake.
-    queries: int = 0
 
 
 class PendingTrades:
@@ -232,5 +214,5 @@ class HybridDeduplicator:
             pending_ids=len(self._judge.pending),
             bytes=held,
             planned_bytes=series.plan.limit * series.plan.chunk_bytes + sequenced.size_bytes,
-            **asdict(self._judge.judged),
+            **vars(self._judge.judged),
         )

@@ -1,4 +1,4 @@
-"""The format of k2ctl's own files: frames that say what they hold, how long they are, and whether they are intact.
+"""The format of k2ctl's own files: frames with a magic, a length and a checksum.
 
     8 bytes of magic | length of the body, 8 bytes | CRC-32 of the body, 4 bytes | body
 

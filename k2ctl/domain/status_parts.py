@@ -123,9 +123,27 @@ class StateSyncStatus:
         return self.guarantee == REDUCED
 
 
-@dataclass(frozen=True)
-class DedupStatus:
-    """What deduplication remembers, and what it has judged since the start, in trades."""
+@dataclass
+class Judged:
+    """What deduplication has judged since the start, in trades."""
+
+    checked: int = 0
+    # Trades with an id that may have been seen, or from before what is remembered.
+    suspects: int = 0
+    # Copies of trades that were pending, and of stored ones.
+    pending: int = 0
+    stored: int = 0
+    # Suspects that were new after all.
+    cleared: int = 0
+    # Read again from the same place in Kafka.
+    replays: int = 0
+    # Queries of the lake.
+    queries: int = 0
+
+
+@dataclass
+class DedupStatus(Judged):
+    """What deduplication remembers, and what it has judged."""
 
     # Feed sessions, and the intervals of the numbers seen of them.
     sessions: int = 0
@@ -139,17 +157,6 @@ class DedupStatus:
     # Memory that it takes, and may take by plan.
     bytes: int = 0
     planned_bytes: int = 0
-    checked: int = 0
-    # Trades with an id that may have been seen, or from before what is remembered.
-    suspects: int = 0
-    # Copies of trades that were pending, and of stored ones.
-    pending: int = 0
-    stored: int = 0
-    # Suspects that were new after all, and those read again from the same place in Kafka.
-    cleared: int = 0
-    replays: int = 0
-    # Queries of the lake.
-    queries: int = 0
 
 
 @dataclass(frozen=True)

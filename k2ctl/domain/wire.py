@@ -59,7 +59,7 @@ def encode_json(trades: np.ndarray, per_frame: int) -> list[bytes]:
 
 
 def _frame(value: bytes) -> np.ndarray:
-    """One record value as trades; raises with the reason why it is none."""
+    """One record value as trades; raises an error with the reason if it is not."""
     if not value:
         raise ValueError("empty value")
     document = orjson.loads(value)

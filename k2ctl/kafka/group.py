@@ -107,7 +107,7 @@ class GroupMember:
     def close(self) -> None:
         """Leave the group; `revoke` is not called any more."""
         self._revoke = lambda: None
-        # librdkafka waits for ever where an assignment arrives while the client closes: after `unsubscribe` none does,
+        # librdkafka hangs if an assignment arrives while the client closes: after `unsubscribe` none does,
         # and those that have arrived are served first.
         self._consumer.unsubscribe()
         while self._consumer.poll(0) is not None:

@@ -116,7 +116,7 @@ class TelemetryReader:
         )
 
     def _take(self, value: bytes) -> None:
-        """Keep a status under its id; one that is none, or of another version, is named once in the log."""
+        """Keep a status under its id; one that cannot be read is logged once."""
         name = ""
         try:
             document = orjson.loads(value)

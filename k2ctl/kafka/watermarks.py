@@ -1,7 +1,7 @@
 """The ends of partitions, followed beside the reading of them.
 
-What comes with a fetch is the watermark of the last fetch; a consumer whose queue is full does not fetch, and would
-take a growing lag for a steady one.
+A fetch brings the watermark of that moment. A consumer whose queue is full does not fetch: its lag would seem steady
+while it grows.
 """
 
 import threading
