@@ -19,7 +19,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
 from k2ctl.kafka.telemetry import OverviewReader
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.follower import TableFollower
+from k2ctl.lake.snapshots import TableFollower
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session

@@ -10,8 +10,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.ended_epochs import HighWatermarks, ended_epochs
+from k2ctl.lake.checkpoints import HighWatermarks, checkpoints_of, ended_epochs
 from k2ctl.lake.writer import TableWriter
 
 LOG: Final = logging.getLogger("k2ctl.consume")

@@ -23,9 +23,9 @@ from k2ctl.domain.rows import ids_of
 from k2ctl.errors import first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.lake.readers import recent_rows, rows_stored_after
 from k2ctl.lake.rollback import was_given_up
+from k2ctl.lake.side_folder import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.timing import Every
 
 LOG: Final = logging.getLogger("k2ctl.dedup")

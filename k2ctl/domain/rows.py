@@ -246,27 +246,31 @@ TRADE_COLUMNS: Final = (
 
 
 def trades_of(batch: pa.RecordBatch) -> np.ndarray:
-    """The trades (dtype `TRADE.message`) of n rows that have `TRADE_COLUMNS`."""
-    trades = TRADE.empty(len(batch))
+    """The trades (dtype `TRADE.message`) of n rows, with those of `TRADE_COLUMNS` that the rows have."""
+    trades, there = TRADE.empty(len(batch)), set(batch.schema.names)
     if not len(batch):
         return trades
-    trades["message_id"] = ids_of(batch["message_id"])
-    trades["trade_id"] = batch["trade_id"].to_numpy(zero_copy_only=False)
-    for name in ("timestamp", "ingestion_timestamp"):
+    if "message_id" in there:
+        trades["message_id"] = ids_of(batch["message_id"])
+    if "trade_id" in there:
+        trades["trade_id"] = batch["trade_id"].to_numpy(zero_copy_only=False)
+    for name in there.intersection(("timestamp", "ingestion_timestamp")):
         trades[name] = batch[name].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False)
-    for name in ("price", "quantity"):
+    for name in there.intersection(("price", "quantity")):
         trades[name] = mantissas(batch[name])
-    for name in ("symbol", "exchange", "currency", "trade_conditions"):
+    for name in there.intersection(("symbol", "exchange", "currency", "trade_conditions")):
         texts, codes = _dictionary(batch[name])
         trades[name] = np.array([_fitting(text, TRADE.message[name].itemsize) for text in texts], TRADE.message[name])[
             codes
         ]
     for name, known in (("asset_class", ASSET_CLASSES), ("side", SIDES)):
-        texts, codes = _dictionary(batch[name])
-        trades[name] = np.array([known.index(text) if text in known else 255 for text in texts], np.uint8)[codes]
-    sequence = batch["source_sequence"]
-    numbers = sequence.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64)
-    trades["source_sequence"] = np.where(sequence.is_null().to_numpy(zero_copy_only=False), NO_SEQUENCE, numbers)
+        if name in there:
+            texts, codes = _dictionary(batch[name])
+            trades[name] = np.array([known.index(text) if text in known else 255 for text in texts], np.uint8)[codes]
+    if "source_sequence" in there:
+        sequence = batch["source_sequence"]
+        numbers = sequence.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64)
+        trades["source_sequence"] = np.where(sequence.is_null().to_numpy(zero_copy_only=False), NO_SEQUENCE, numbers)
     return trades
 
 

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.clock import Clock
-from k2ctl.domain.rows import arrow_schema
-from k2ctl.domain.trade import TRADE
+from k2ctl.domain.rows import arrow_schema, trades_of
 from k2ctl.lake.readers import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.lake.snapshots import Pinned
 from k2ctl.profiles.universe import Universe
@@ -36,7 +35,6 @@ _SCHEMA: Final = pa.schema(
         for name in SEQUENCED_COLUMNS
     ]
 )
-NO_TAIL: Final = arrow_schema().empty_table()
 
 
 @dataclass(frozen=True)
@@ -124,9 +122,8 @@ class _Feed:
             name = exchange["values"]
             self.untracked[name] = self.untracked.get(name, 0) + exchange["counts"]
         numbered = rows.filter(rows["source_sequence"].is_valid())
-        for start in range(0, len(numbered), _BATCH_ROWS):
-            part = numbered.slice(start, _BATCH_ROWS)
-            trades = _trades_of(part)
+        for part in numbered.combine_chunks().to_batches(_BATCH_ROWS):
+            trades = trades_of(part)
             self.tracker.step(trades, part["kafka_partition"].to_numpy())
             channel = self.tracker.channels.numbers_of(trades["exchange"], trades["symbol"])
             self._note_topics(part, channel)
@@ -135,8 +132,8 @@ class _Feed:
                 for number in np.flatnonzero(counts := np.bincount(channel[days == day])).tolist():
                     self.stored[number, day] = self.stored.get((number, day), 0) + int(counts[number])
 
-    def _note_topics(self, part: pa.Table, channel: np.ndarray) -> None:
-        topics = part["kafka_topic"].combine_chunks()
+    def _note_topics(self, part: pa.RecordBatch, channel: np.ndarray) -> None:
+        topics = part["kafka_topic"]
         last = np.full(len(self.tracker.channels), -1, np.int64)
         last[channel] = topics.indices.to_numpy()
         for number in np.flatnonzero(last >= 0).tolist():
@@ -233,18 +230,6 @@ def _found(feed: _Feed, channel: int, gap: Gap, state: GapState, cause: str) -> 
 def _names(feed: _Feed, channel: int) -> tuple[str, str]:
     exchange, _, symbol = feed.tracker.channels.names[channel].decode().partition("/")
     return exchange, symbol
-
-
-def _trades_of(rows: pa.Table) -> np.ndarray:
-    trades = TRADE.empty(len(rows))
-    for name in ("exchange", "symbol"):
-        column = rows[name].combine_chunks().dictionary_encode()
-        names = np.array(column.dictionary.to_pylist(), trades[name].dtype)
-        trades[name] = names[column.indices.to_numpy()]
-    for name in ("timestamp", "ingestion_timestamp"):
-        trades[name] = rows[name].cast(pa.int64()).to_numpy()
-    trades["source_sequence"] = rows["source_sequence"].to_numpy()
-    return trades
 
 
 def _day(at_us: int) -> str:

@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2ctl.domain.rows import ids_of
-from k2ctl.domain.trade import NO_SEQUENCE, TRADE
+from k2ctl.domain.rows import trades_of
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.readers import recent_rows
 from k2ctl.sequence.tracker import SequenceTracker
@@ -31,7 +30,8 @@ def rebuild(
     tracker knows the rows already, from the state store.
     """
     for columns in _in_time_order(recent_rows(lake.table(), since_us, topic, partitions)):
-        note_stored(tracker, _trades_of(columns), columns, epoch, covered or {})
+        for rows in columns.combine_chunks().to_batches():
+            note_stored(tracker, rows, epoch, covered or {})
     tracker.start_counting()
 
 
@@ -56,42 +56,16 @@ def _sorted(tables: list[pa.Table]) -> pa.Table:
     return rows.sort_by([("timestamp", "ascending"), ("kafka_offset", "ascending")])
 
 
-def note_stored(
-    tracker: SequenceTracker, trades: np.ndarray, columns: pa.Table, epoch: str, covered: Mapping[int, int]
-) -> None:
-    """Let the tracker know the stored rows that the state store did not cover.
-
-    columns: has `kafka_partition`, `kafka_epoch` and `kafka_offset`; trades: the same rows, in the same order.
-    """
-    partition = columns["kafka_partition"].to_numpy()
+def note_stored(tracker: SequenceTracker, rows: pa.RecordBatch, epoch: str, covered: Mapping[int, int]) -> None:
+    """Let the tracker know the stored rows, with `RECENT_COLUMNS`, that the state store did not cover."""
+    trades, partition = trades_of(rows), rows["kafka_partition"].to_numpy()
     if covered and len(partition):
         up_to = np.full(int(partition.max()) + 1, -1, np.int64)
         for number, offset in covered.items():
             if number < len(up_to):
                 up_to[number] = offset
         # Of a covered partition only what this epoch has added since: older epochs came before.
-        of_epoch = pc.equal(columns["kafka_epoch"].cast(pa.string()), epoch).to_numpy()
-        unknown = (up_to[partition] < 0) | (of_epoch & (columns["kafka_offset"].to_numpy() >= up_to[partition]))
+        of_epoch = pc.equal(rows["kafka_epoch"].cast(pa.string()), epoch).to_numpy(zero_copy_only=False)
+        unknown = (up_to[partition] < 0) | (of_epoch & (rows["kafka_offset"].to_numpy() >= up_to[partition]))
         trades, partition = trades[unknown], partition[unknown]
     tracker.step(trades, partition)
-
-
-def _trades_of(columns: pa.Table) -> np.ndarray:
-    """The remembered fields of stored rows, in their order."""
-    trades = TRADE.empty(len(columns))
-    trades["message_id"] = ids_of(columns["message_id"])
-    for name in ("symbol", "exchange"):
-        column = columns[name].combine_chunks()
-        names = np.array(column.dictionary.to_pylist(), trades[name].dtype)
-        trades[name] = names[column.indices.to_numpy()] if len(names) else b""
-    trades["timestamp"] = columns["timestamp"].cast(pa.int64()).to_numpy()
-    trades["ingestion_timestamp"] = columns["ingestion_timestamp"].cast(pa.int64()).to_numpy()
-    trades["source_sequence"] = _sequences(columns["source_sequence"])
-    return trades
-
-
-def _sequences(column: pa.ChunkedArray) -> np.ndarray:
-    missing = column.is_null().to_numpy()
-    numbers: np.ndarray = column.fill_null(0).to_numpy().astype(np.uint64)
-    numbers[missing] = NO_SEQUENCE
-    return numbers

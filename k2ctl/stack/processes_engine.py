@@ -233,7 +233,7 @@ def _note_embedded_end(endpoints: Endpoints) -> None:
     if any(any(highs.values()) for highs in marks.values()):
         # pyiceberg takes a second to import
         from k2ctl.lake.catalog import Lake
-        from k2ctl.lake.ended_epochs import note_end as write
+        from k2ctl.lake.checkpoints import note_end as write
 
         with Lake.at(endpoints) as lake:
             write(lake, SystemClock(), endpoints.epoch, marks)

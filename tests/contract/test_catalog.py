@@ -18,14 +18,13 @@ from k2ctl.errors import LakeError, UnknownTable
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
-from k2ctl.lake.follower import TableFollower
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.lease import LASTS_S, Lease
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.registering import plan, register
-from k2ctl.lake.snapshots import pin
+from k2ctl.lake.snapshots import TableFollower, pin
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
 from tests.support.postgres_server import PostgresServer

@@ -21,14 +21,13 @@ from k2ctl.errors import DamagedFile, UnknownTable
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
-from k2ctl.lake.dedup_files import DedupFolder, DedupIndex
 from k2ctl.lake.duckdb_files import open_duckdb
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.maintenance.orphans import orphans, remove_orphans
 from k2ctl.lake.readers import recent_rows
 from k2ctl.lake.registering import plan, register
-from k2ctl.lake.side_folder import DEDUP, LEDGER, QUARANTINE, SPILL, SideFolder, ledger_of
+from k2ctl.lake.side_folder import DEDUP, LEDGER, QUARANTINE, SPILL, DedupFolder, DedupIndex, SideFolder, ledger_of
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter

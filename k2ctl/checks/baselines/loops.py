@@ -20,7 +20,7 @@ from k2ctl.kafka.admin import Watermarks
 from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
-from k2ctl.lake.follower import TableFollower
+from k2ctl.lake.snapshots import TableFollower
 from k2ctl.query.history import History
 from k2ctl.query.seam import planned
 from k2ctl.stack.local import kafka_libraries

@@ -23,11 +23,10 @@ from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.database import rows_of
-from k2ctl.lake.dedup_files import live_dedup_names
 from k2ctl.lake.place import SUFFIX as METADATA
 from k2ctl.lake.place import last_commit, read_all
 from k2ctl.lake.scan import all_manifests, entries_of
-from k2ctl.lake.side_folder import QUARANTINE, SUFFIX, side_locations
+from k2ctl.lake.side_folder import QUARANTINE, SUFFIX, live_dedup_names, side_locations
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 

@@ -22,7 +22,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.dedup_files import DedupFolder
+from k2ctl.lake.side_folder import DedupFolder
 from k2ctl.profiles import Profile
 from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, quick_profile, stored_ids
 from tests.support.consumers import has_uncommitted, killed_having_read

@@ -10,9 +10,9 @@ import pytest
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.dedup_files import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.readers import rows_stored_after
+from k2ctl.lake.side_folder import DedupFolder, DedupIndex, SavedChunk
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades

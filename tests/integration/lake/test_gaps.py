@@ -10,6 +10,7 @@ import pytest
 from k2ctl.clock import ManualClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, LedgerChange
+from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.trade import NO_SEQUENCE
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import SnapshotRetention
@@ -17,7 +18,7 @@ from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.sequence.gap_report import NO_TAIL, GapReport, gap_report
+from k2ctl.sequence.gap_report import GapReport, gap_report
 from k2ctl.views.sequence import gaps_panel
 from tests.made_trades import BASE_US, make_rows, make_trades
 
@@ -44,7 +45,9 @@ class MadeTable:
 
     def report(self, symbol: str | None = None, since_us: int | None = None) -> GapReport:
         symbols = None if symbol is None else [symbol]
-        return gap_report(pin(self.lake), NO_TAIL, CLOCK, Universe(load_profile("laptop")), symbols, since_us)
+        return gap_report(
+            pin(self.lake), arrow_schema().empty_table(), CLOCK, Universe(load_profile("laptop")), symbols, since_us
+        )
 
 
 @pytest.fixture

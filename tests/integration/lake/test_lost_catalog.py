@@ -20,9 +20,9 @@ from k2ctl.errors import ExitCode, LakeError, UnknownTable
 from k2ctl.lake import place
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import SnapshotRetention
-from k2ctl.lake.follower import TableFollower
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import remove_orphans
+from k2ctl.lake.snapshots import TableFollower
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades, quick_profile
 

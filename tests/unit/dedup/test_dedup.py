@@ -23,7 +23,7 @@ from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, Tally, Topi
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import TRADE
 from k2ctl.errors import ProfileError
-from k2ctl.lake.dedup_files import DedupIndex
+from k2ctl.lake.side_folder import DedupIndex
 from k2ctl.lake.stored_lookup import Stored
 from k2ctl.profiles import load_profile
 from tests.made_trades import make_rows

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.lake.data_files import Listed
-from k2ctl.lake.follower import KeptFile, KeptPinned
+from k2ctl.lake.snapshots import KeptFile, KeptPinned
 
 names = st.text("ABC", min_size=1, max_size=3)
 times = st.integers(0, 50)
