@@ -74,9 +74,8 @@ def save_endpoints(endpoints: Endpoints) -> None:
     write_atomically(_endpoints_file(endpoints.home), json.dumps(endpoints.document(), indent=2))
 
 
-def load_endpoints(home: Home | None = None) -> Endpoints | None:
+def load_endpoints(home: Home) -> Endpoints | None:
     """The endpoints that the last `stack up` left, or None; says nothing of whether the stack still lives."""
-    home = home or Home.of_user()
     try:
         raw = read_object(_endpoints_file(home))
         raw["processes"] = {
@@ -107,7 +106,7 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
-def load_endpoints_or_nothing(home: Home | None = None) -> Endpoints | None:
+def load_endpoints_or_nothing(home: Home) -> Endpoints | None:
     """The endpoints, or None; a damaged file is removed, since whoever asks is about to put things right."""
     with suppress(StackError):
         return load_endpoints(home)
@@ -115,7 +114,7 @@ def load_endpoints_or_nothing(home: Home | None = None) -> Endpoints | None:
     return None
 
 
-def require_endpoints(home: Home | None = None) -> Endpoints:
+def require_endpoints(home: Home) -> Endpoints:
     """The endpoints of the stack.
 
     Raises:
@@ -129,6 +128,6 @@ def require_endpoints(home: Home | None = None) -> Endpoints:
     return endpoints
 
 
-def forget_endpoints(home: Home | None = None) -> None:
+def forget_endpoints(home: Home) -> None:
     """The stack is down."""
-    _endpoints_file(home or Home.of_user()).unlink(missing_ok=True)
+    _endpoints_file(home).unlink(missing_ok=True)

@@ -118,15 +118,6 @@ def _fits(path: Path) -> bool:
     return len(os.fsencode(path)) <= SOCKET_PATH_LIMIT
 
 
-def state_dir() -> Path:
-    """The user's state directory.
-
-    Raises:
-        StackError: it cannot be made.
-    """
-    return Home.of_user().path
-
-
 def cache_dir() -> Path:
     """Downloads that can be fetched again (Kafka's jars); for all state directories of the user.
 

@@ -50,10 +50,10 @@ def _run_stack(engine: str, folder: Path, wanted: Wanted | None = None) -> Itera
     before = os.environ.get("K2CTL_HOME")
     os.environ["K2CTL_HOME"] = str(folder)
     try:
-        endpoints = lifecycle.up(engine, "laptop", lambda _: None, wanted).endpoints
+        endpoints = lifecycle.up(engine, "laptop", lambda _: None, wanted, home=Home.of_user()).endpoints
         yield endpoints
         os.environ["K2CTL_HOME"] = str(folder)
-        lifecycle.down(volumes=True)
+        lifecycle.down(volumes=True, home=Home.of_user())
     finally:
         os.environ.pop("K2CTL_HOME", None)
         if before is not None:

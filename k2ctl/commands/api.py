@@ -36,11 +36,12 @@ def api(
     """
     from k2ctl.api.settings import Keys, Limits, Settings
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
 
     limits = Limits(per_address=per_address)
     settings = Settings(host, port, Keys.load(key_file), tuple(name or ()), limits)
     settings.check()
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
 
     from k2ctl.api.engine import WarmEngine
     from k2ctl.api.server import listen, serve

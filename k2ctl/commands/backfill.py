@@ -32,9 +32,10 @@ def backfill(
     from k2ctl.consume.consumer import Consumer
     from k2ctl.consume.platform import ConsumerPlan
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.profiles import load_profile
 
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
     chosen = load_profile(profile or endpoints.profile)
     if dry_run:
         _show(endpoints, chosen, as_json=as_json)

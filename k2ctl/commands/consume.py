@@ -110,11 +110,12 @@ def consume(
     from k2ctl.consume.consumer import Consumer
     from k2ctl.consume.platform import ConsumerPlan, unique_id
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.metrics import Exporter
     from k2ctl.profiles import load_profile, state_address
     from k2ctl.stack.replicas import registered
 
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
     plan = ConsumerPlan(
         load_profile(profile or endpoints.profile),
         until_caught_up=until_caught_up,
@@ -174,7 +175,9 @@ def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as
                 exporter.close()
     totals = consumer.totals
     deferred, cpu_s = int(totals.by_priority[:, 1:].sum()), time.process_time() - cpu_from_s
-    measured.record_consume(totals.trades, totals.stored, totals.written_bytes, cpu_s, deferred)
+    measured.record_consume(
+        consumer.endpoints.home, totals.trades, totals.stored, totals.written_bytes, cpu_s, deferred
+    )
     _summarise(consumer, time.monotonic() - started_s, as_json=as_json)
     if silence is not None:
         _report_silence(silence)

@@ -114,8 +114,9 @@ def _book(region: str, prices: Path | None) -> "PriceBook":
 
 def _measured() -> Any:
     from k2ctl.cost import measured
+    from k2ctl.home import Home
 
-    return measured.load()
+    return measured.load(home=Home.of_user())
 
 
 def _refuse_infeasible(pricing: "Pricing", scenario: "Scenario", *, as_json: bool) -> None:

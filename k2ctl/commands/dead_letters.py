@@ -106,10 +106,10 @@ def retry(
 
     from k2ctl.console import print_json, say
     from k2ctl.endpoints import require_endpoints
-    from k2ctl.home import state_dir
+    from k2ctl.home import Home
     from k2ctl.kafka import dead_letters as in_kafka
 
-    with (state_dir() / "retry.lock").open("w") as lock:
+    with (Home.of_user().path / "retry.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # when two run at once, the second finds what the first has sent
         dead_letters = _chosen(topic, reason, since).found
         ready = [dead_letter for dead_letter in dead_letters if not dead_letter.retried and not dead_letter.cut]
@@ -122,7 +122,7 @@ def retry(
         }
         if ready and not dry_run:
             _confirm(ready, yes=yes)
-            in_kafka.retry(require_endpoints(), ready)
+            in_kafka.retry(require_endpoints(Home.of_user()), ready)
     if as_json:
         print_json(orjson.dumps(document))
         return
@@ -155,9 +155,10 @@ def _confirm(dead_letters: "list[StoredDeadLetter]", *, yes: bool) -> None:
 
 def _chosen(topic: str, reason: str, since_s: float | None) -> "StoredDeadLetters":
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.kafka.dead_letters import read_dead_letters
 
-    dead_letters = read_dead_letters(require_endpoints(), topic)
+    dead_letters = read_dead_letters(require_endpoints(Home.of_user()), topic)
     earliest_ms = 0 if since_s is None else (time.time() - since_s) * 1000
     found = [one for one in dead_letters.found if reason in one.reason and one.at_ms >= earliest_ms]
     return replace(dead_letters, found=tuple(found))

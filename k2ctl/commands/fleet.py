@@ -19,10 +19,11 @@ def detach(count: int, arguments: Sequence[str], *, as_json: bool) -> None:
     """Start consumers in the background, and wait until each has its partitions."""
     from k2ctl.console import say
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.stack import fleet
     from k2ctl.views.stack import progress
 
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
     with progress("k2ctl consume --detach", quiet=as_json) as report:
         report(f"starting {count}")
         names = fleet.start(endpoints, count, arguments)
@@ -40,9 +41,10 @@ def status(as_json: JsonOption = False) -> None:
     """
     from k2ctl.console import say
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.stack import fleet
 
-    found = fleet.look(require_endpoints())
+    found = fleet.look(require_endpoints(Home.of_user()))
     _show(found, as_json=as_json)
     if not found and not as_json:
         say("No consumer runs in the background. Start some with: k2ctl consume --detach --replicas 2")
@@ -61,9 +63,10 @@ def stop(
     """
     from k2ctl.console import say
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.stack import fleet
 
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
     if bool(names) == every:
         raise UsageError("Say which: names, or --all.", "See who runs: k2ctl consume status")
     chosen = list(names) if names else [member.name for member in fleet.members(endpoints, started=True)]
@@ -82,10 +85,11 @@ def scale(
     """
     from k2ctl.console import say
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.stack import fleet
     from k2ctl.views.stack import progress
 
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
     with progress("k2ctl consume scale", quiet=as_json) as report:
         report(f"to {count}")
         running, ended = fleet.scale(endpoints, count)

@@ -37,11 +37,12 @@ def gaps(
     from k2ctl.console import err, out, print_json
     from k2ctl.domain.trade import Window
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.query.session import Session
     from k2ctl.views.sequence import gaps_panel
 
     window = Window(None if since is None else parse_since(since))
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
     with Session.at(replace(endpoints, profile=profile or endpoints.profile)) as session:
         report, evidence = session.gaps(None if symbol is None else [symbol], window, lake_only=lake_only)
     if as_json:

@@ -42,9 +42,10 @@ def status(as_json: JsonOption = False) -> None:
     """
     from k2ctl.clock import SystemClock
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.lake.maintenance.status import status_of
 
-    with opened(require_endpoints()) as found:
+    with opened(require_endpoints(Home.of_user())) as found:
         status = status_of(found, SystemClock())
     if as_json:
         import orjson
@@ -77,11 +78,12 @@ def compact(
 
     from k2ctl.clock import SystemClock
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.lake.live_files import due
     from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
     from k2ctl.profiles import load_profile
 
-    endpoints, clock = require_endpoints(), SystemClock()
+    endpoints, clock = require_endpoints(Home.of_user()), SystemClock()
     after_files = load_profile(endpoints.profile).lake.compact_after_files
     with opened(endpoints) as found:
         done = compact_now(
@@ -128,12 +130,13 @@ def expire(
     """
     from k2ctl.clock import SystemClock
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.lake.commit import SnapshotRetention
     from k2ctl.lake.maintenance.maintainer import expire as expire_snapshots
     from k2ctl.lake.maintenance.orphans import remove_orphans
     from k2ctl.profiles import load_profile
 
-    endpoints, clock = require_endpoints(), SystemClock()
+    endpoints, clock = require_endpoints(Home.of_user()), SystemClock()
     profile = load_profile(endpoints.profile).lake
     age_s = profile.orphans_after_s if older_than is None else parse_duration(older_than)
     with opened(endpoints) as found:

@@ -21,10 +21,11 @@ def accept_rollback(yes: YesOption = False) -> None:
     from k2ctl.commands.lake import opened
     from k2ctl.console import err, say
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.lake.rollback import accept, look
     from k2ctl.views.lake import rollback_panel
 
-    with opened(require_endpoints()) as lake:
+    with opened(require_endpoints(Home.of_user())) as lake:
         seen = look(lake)
         err().print(rollback_panel(seen))
         confirm("Go on from there?", "k2ctl lake accept-rollback --yes", yes=yes)
@@ -41,9 +42,10 @@ def undo_rollback(yes: YesOption = False) -> None:
     from k2ctl.commands.lake import opened
     from k2ctl.console import say
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.lake.rollback import look_back, undo
 
-    with opened(require_endpoints()) as lake:
+    with opened(require_endpoints(Home.of_user())) as lake:
         seen = look_back(lake)
         say(f"The table is at snapshot {seen.current}, and was at {seen.newest} before it was rolled back.")
         if seen.rows_since:
@@ -68,10 +70,11 @@ def register(
     from k2ctl.commands.lake import opened
     from k2ctl.console import say
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.lake.registering import plan
     from k2ctl.lake.registering import register as carry_out
 
-    with opened(require_endpoints(), trusting=True) as lake:
+    with opened(require_endpoints(Home.of_user()), trusting=True) as lake:
         planned = plan(lake, metadata)
         for one in planned:
             instead = f", instead of {one.instead_of}" if one.instead_of else ""

@@ -13,7 +13,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count, parse_duration
 
 if TYPE_CHECKING:
-    from k2ctl.load.summary import LoadFailed, LoadSummary
+    from k2ctl.load.generator import LoadFailed, LoadSummary
 
 MAX_SPEED: Final = "max"
 _SLOWEST, _FASTEST = 0.001, 1_000_000.0
@@ -73,6 +73,7 @@ def load(
     from k2ctl.console import out, print_json
     from k2ctl.cost import measured
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.load.generator import run_load
     from k2ctl.load.market import Faults
     from k2ctl.load.plan import plan_load
@@ -80,7 +81,7 @@ def load(
     from k2ctl.signals import closing_pipes
     from k2ctl.views.load import live_view, summary_table
 
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
     chosen = load_profile(profile or endpoints.profile)
     if seed is not None:
         chosen = chosen.model_copy(update={"market": chosen.market.model_copy(update={"seed": seed})})
@@ -101,7 +102,7 @@ def load(
     received: list[int] = []
     with _beside_others(), stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
         summary, failure = _loaded(lambda: run_load(plan, endpoints, stop, show))
-    measured.record_load(summary.trades_acknowledged, summary.wire_bytes)
+    measured.record_load(endpoints.home, summary.trades_acknowledged, summary.wire_bytes)
     with closing_pipes(lambda: received):
         if as_json:
             print_json(orjson.dumps(asdict(summary)))
@@ -117,7 +118,7 @@ def load(
 
 def _loaded(run: "Callable[[], LoadSummary]") -> "tuple[LoadSummary, LoadFailed | None]":
     """What a load did, and what ended it early: its summary is shown either way."""
-    from k2ctl.load.summary import LoadFailed
+    from k2ctl.load.generator import LoadFailed
 
     try:
         return run(), None
@@ -143,9 +144,9 @@ def _check_replay(replay: Path | None, for_a_replay: Mapping[str, bool], for_a_m
 def _beside_others() -> Iterator[None]:
     """Says so where another load runs: each market numbers the same symbols of the same venue from 1 on."""
     from k2ctl.console import say
-    from k2ctl.home import state_dir
+    from k2ctl.home import Home
 
-    with (state_dir() / "load.lock").open("w") as file:
+    with (Home.of_user().path / "load.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -85,9 +85,10 @@ def recent(
     from dataclasses import replace
 
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.query.session import Session
 
-    with Session.at(require_endpoints()) as session:
+    with Session.at(require_endpoints(Home.of_user())) as session:
         answer = session.recent(symbols, asked, rows, lake_only=lake_only, as_of=moment, deferred=deferred)
     if columns:
         answer = replace(answer, table=answer.table.select(columns))
@@ -138,9 +139,10 @@ def ohlcv(
     from dataclasses import replace
 
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.query.session import Session
 
-    with Session.at(require_endpoints()) as session:
+    with Session.at(require_endpoints(Home.of_user())) as session:
         answer = session.bars(symbols, bar_us, asked, as_of=moment)
     if rows is not None and len(answer.table) > rows:
         newest = answer.table.slice(len(answer.table) - rows)
@@ -182,11 +184,12 @@ def sql(
     # Whatever starts threads is imported in the child.
     def answer(begun: Callable[[], None]) -> None:
         from k2ctl.endpoints import require_endpoints
+        from k2ctl.home import Home
         from k2ctl.query.session import Session
         from k2ctl.query.sql import SqlLimits
         from k2ctl.query.sql import sql as run
 
-        with Session.at(require_endpoints()) as session:
+        with Session.at(require_endpoints(Home.of_user())) as session:
             limits = SqlLimits(limit_mb, limit_s)
             with run(session, text, limits, as_of=as_of(at), begun=begun) as found:
                 cut = _write_limited(found.rows, rows, form, output)
@@ -236,10 +239,11 @@ def explain(
 
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.query.session import Session
     from k2ctl.views.query import plan_table
 
-    with Session.at(require_endpoints()) as session:
+    with Session.at(require_endpoints(Home.of_user())) as session:
         answer = session.recent(symbols, asked, rows, as_of=moment)
     if as_json:
         document = {**asdict(answer.evidence), "complete": answer.evidence.complete, "rows": len(answer.table)}

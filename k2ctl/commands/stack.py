@@ -50,6 +50,7 @@ def up(
     import orjson
 
     from k2ctl.console import out, print_json, say
+    from k2ctl.home import Home
     from k2ctl.profiles import lasting_name, load_profile
     from k2ctl.stack.engine import Wanted
     from k2ctl.stack.lifecycle import up as start
@@ -60,7 +61,7 @@ def up(
     ports = dict(map(_parse_port, port or []))
     wanted = Wanted(tuple(service or []), tuple(without or []), ports, parse_duration(timeout), wait, build)
     with service_progress(f"k2ctl stack up --engine {engine}", quiet=as_json) as report:
-        result = start(engine, lasting_name(profile), report, wanted)
+        result = start(engine, lasting_name(profile), report, wanted, home=Home.of_user())
     if as_json:
         print_json(orjson.dumps(result.endpoints.shown().document(), default=tuple))
     else:
@@ -90,16 +91,17 @@ def status(as_json: JsonOption = False) -> None:
 
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import load_endpoints
+    from k2ctl.home import Home
     from k2ctl.redact import without_password
     from k2ctl.stack.lifecycle import status as ask
     from k2ctl.views.stack import status_table
 
-    services = ask()
+    services = ask(home=Home.of_user())
     if as_json:
         shown = [replace(service, endpoint=without_password(service.endpoint)) for service in services]
         print_json(orjson.dumps([asdict(service) for service in shown]))
     else:
-        out().print(status_table(load_endpoints(), services))
+        out().print(status_table(load_endpoints(Home.of_user()), services))
     if not services or not all(service.fine for service in services):
         raise typer.Exit(ExitCode.UNHEALTHY)
 
@@ -114,9 +116,10 @@ def logs(
     Example:  k2ctl stack logs consumer-1 -f
     """
     from k2ctl.console import out
+    from k2ctl.home import Home
     from k2ctl.stack.lifecycle import log_lines
 
-    for line in log_lines(service, follow=follow):
+    for line in log_lines(service, follow=follow, home=Home.of_user()):
         out().print(line, soft_wrap=True)
 
 
@@ -144,28 +147,28 @@ def down(
     """
     from k2ctl.console import say
     from k2ctl.endpoints import load_endpoints_or_nothing
-    from k2ctl.home import state_dir
+    from k2ctl.home import Home
     from k2ctl.stack.lifecycle import down as stop
     from k2ctl.views.stack import service_progress
 
     if volumes and not yes:
-        found = load_endpoints_or_nothing()
+        found = load_endpoints_or_nothing(Home.of_user())
         external = found is not None and found.engine == "external"
         what = "what this machine knows of its loads" if external else "the lake"
         if not sys.stdin.isatty():
             raise UsageError(f"--volumes deletes {what}.", "Say that it is meant: k2ctl stack down --volumes --yes")
-        more = ", and nothing that others run" if external else f" and all data of the stack of {state_dir()}"
+        more = ", and nothing that others run" if external else f" and all data of the stack of {Home.of_user().path}"
         if not typer.confirm(f"Delete {what}{more}?", err=True):
             say("Nothing was stopped or deleted.")
             raise typer.Exit(ExitCode.FAILED)
     with service_progress("k2ctl stack down") as report:
-        stopped = stop(volumes=volumes, report=report)
+        stopped = stop(volumes=volumes, report=report, home=Home.of_user())
     if stopped is None:
         say("Nothing was running." + (" All data is deleted." if volumes else ""))
     elif stopped == "external":
         deleted = "The records of this machine's loads are deleted. " if volumes else ""
         say(f"The endpoints are forgotten. {deleted}What others run was not touched.")
     else:
-        where = "in its volumes" if stopped == "docker" else f"in {state_dir()}"
+        where = "in its volumes" if stopped == "docker" else f"in {Home.of_user().path}"
         kept = "all data is deleted" if volumes else f"the lake stays {where}"
         say(f"The {stopped} stack is down; {kept}.")

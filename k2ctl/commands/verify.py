@@ -31,10 +31,11 @@ def verify(
     from k2ctl.checks.verify.verification import verify as hold_to_acknowledged_log
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.views.stack import progress
     from k2ctl.views.verify import verify_panel
 
-    endpoints = require_endpoints()
+    endpoints = require_endpoints(Home.of_user())
     with progress("k2ctl verify", quiet=as_json) as say:
         results = hold_to_acknowledged_log(endpoints, say, every_epoch=all_epochs)
     if as_json:

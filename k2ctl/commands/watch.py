@@ -72,12 +72,13 @@ def watch(
 def _ticks(stack: ExitStack, replay: Path | None, *, once: bool, every_s: float) -> "Iterator[Overview]":
     """Overviews of the running stack, or of a recording; with `once` a single one."""
     from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
     from k2ctl.kafka.telemetry import OverviewReader, paced, read_recording
 
     if replay is not None:
         recorded = read_recording(replay)
         return iter(recorded[-1:]) if once else paced(recorded)
-    reader = OverviewReader(require_endpoints())
+    reader = OverviewReader(require_endpoints(Home.of_user()))
     stack.callback(reader.close)
     if once:
         reader.poll(FIRST_WORD_S)

@@ -43,7 +43,7 @@ class Measured:
 FIGURES: Final = tuple(f.name for f in fields(Measured))
 
 
-def record(clock: Clock | None = None, home: Home | None = None, **figures: float) -> None:
+def record(home: Home, clock: Clock | None = None, **figures: float) -> None:
     """Merge figures into the record, in one step; processes that end together wait for each other.
 
     Raises:
@@ -60,15 +60,13 @@ def record(clock: Clock | None = None, home: Home | None = None, **figures: floa
         write_atomically(path, json.dumps(kept, indent=2))
 
 
-def record_load(trades: int, wire_bytes: int, home: Home | None = None) -> None:
+def record_load(home: Home, trades: int, wire_bytes: int) -> None:
     """What a load measured: bytes on the wire per trade."""
     if trades >= LEAST_TRADES and wire_bytes:
         record(home=home, wire_bytes_per_trade=wire_bytes / trades)
 
 
-def record_consume(
-    trades: int, stored: int, written_bytes: int, cpu_s: float, deferred: int = 0, home: Home | None = None
-) -> None:
+def record_consume(home: Home, trades: int, stored: int, written_bytes: int, cpu_s: float, deferred: int = 0) -> None:
     """What a consumer measured: Parquet bytes per row, CPU per trade, the share that was deferred."""
     if trades >= LEAST_TRADES:
         record(home=home, cpu_s_per_million_trades=cpu_s / trades * 1e6, shed_share=deferred / trades)
@@ -76,7 +74,7 @@ def record_consume(
         record(home=home, parquet_bytes_per_trade=written_bytes / stored)
 
 
-def load(home: Home | None = None) -> Measured:
+def load(home: Home) -> Measured:
     """The figures recorded so far.
 
     Raises:
@@ -86,10 +84,10 @@ def load(home: Home | None = None) -> Measured:
     return Measured(**{name: float(_figure(path, entry)) for name, entry in _read(path).items() if name in FIGURES})
 
 
-def recorded_at_us() -> Mapping[str, int]:
+def recorded_at_us(home: Home) -> Mapping[str, int]:
     """When each figure was recorded, microseconds since the Unix epoch."""
-    known = {name for name, value in asdict(load()).items() if value is not None}
-    return {name: int(entry["at_us"]) for name, entry in _read(_path(None)).items() if name in known}
+    known = {name for name, value in asdict(load(home)).items() if value is not None}
+    return {name: int(entry["at_us"]) for name, entry in _read(_path(home)).items() if name in known}
 
 
 def _figure(path: Path, entry: Mapping[str, float]) -> float:
@@ -99,8 +97,8 @@ def _figure(path: Path, entry: Mapping[str, float]) -> float:
         raise _broken(path, error) from error
 
 
-def _path(home: Home | None) -> Path:
-    return (home or Home.of_user()).path / "measured.json"
+def _path(home: Home) -> Path:
+    return home.path / "measured.json"
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:

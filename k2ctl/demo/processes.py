@@ -10,9 +10,8 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, ExitCode
 from k2ctl.home import Home
 from k2ctl.load.acknowledged_log import recorded
-from k2ctl.load.generator import run_load
+from k2ctl.load.generator import LoadSummary, run_load
 from k2ctl.load.plan import LoadPlan
-from k2ctl.load.summary import LoadSummary
 from k2ctl.stack.processes import end, ended_within, exit_code, is_alive, last_lines, send, start_detached
 
 STOP_PATIENCE_S: Final = 30.0
@@ -65,7 +64,7 @@ class DemoProcess:
             raise self._failed("did not finish")
 
     def _failed(self, what: str) -> CheckFailed:
-        why = last_lines(self._name, home=self._home)
+        why = last_lines(self._name, self._home)
         return CheckFailed(f"The {self._name} {what}: {why}", "Try: k2ctl demo --quick")
 
 

@@ -86,7 +86,7 @@ def _drain(stage: Stage, number: int) -> Drain:
     stage.step(f"Drain {number}: {BACKLOG:,} trades into Kafka, while nobody reads")
     stage.start_load(stage.plan(BACKLOG_RATE, BACKLOG / BACKLOG_RATE, frame=10))
     sent = stage.finish_load()
-    measured.record_load(sent.acknowledged, sent.summary.wire_bytes, stage.endpoints.home)
+    measured.record_load(stage.endpoints.home, sent.acknowledged, sent.summary.wire_bytes)
     stage.step("One consumer, as fast as it can")
     consumer = Consumer(stage.endpoints, ConsumerPlan(unhurried(stage.profile), until_caught_up=True))
     started_s, cpu_from_s = time.monotonic(), time.process_time()
@@ -94,7 +94,7 @@ def _drain(stage: Stage, number: int) -> Drain:
     drain = Drain(totals.trades, time.monotonic() - started_s, time.process_time() - cpu_from_s)
     deferred = int(totals.by_priority[:, 1:].sum())
     measured.record_consume(
-        totals.trades, totals.stored, totals.written_bytes, drain.cpu_s, deferred, stage.endpoints.home
+        stage.endpoints.home, totals.trades, totals.stored, totals.written_bytes, drain.cpu_s, deferred
     )
     return drain
 

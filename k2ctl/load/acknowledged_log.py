@@ -46,10 +46,7 @@ FAILED: Final = np.dtype([("session", "u8"), ("number", "u8"), ("sum", "u8"), ("
 
 @dataclass(frozen=True)
 class Run:
-    """What one worker of a load says of itself. Counts are trades.
-
-    acknowledged: exactly, once finished; before that, at least so many.
-    """
+    """What one worker of a load says of itself. Counts are trades."""
 
     run_id: str
     worker: int
@@ -58,17 +55,21 @@ class Run:
     wire_format: str
     started_at_us: int
     sent: int
+    # Exactly, once finished; before that at least so many.
     acknowledged: int
     finished: bool
 
 
 @dataclass(frozen=True)
 class AcknowledgedLog:
-    """One file: the run, its sessions (dtype SENT), intervals (INTERVAL) and failed deliveries (FAILED)."""
+    """One file."""
 
     run: Run
+    # dtype SENT
     sessions: np.ndarray
+    # dtype INTERVAL
     intervals: np.ndarray
+    # dtype FAILED: deliveries of which Kafka did not say that it has them
     failed: np.ndarray
 
     @property
@@ -82,7 +83,7 @@ class AcknowledgedLog:
 class AcknowledgedLogWriter:
     """Adds up what one worker sends. `sessions`: all that it may send, with their symbols."""
 
-    def __init__(self, run: Run, sessions: Mapping[int, bytes], home: Home | None = None) -> None:
+    def __init__(self, run: Run, sessions: Mapping[int, bytes], home: Home) -> None:
         self._run = run
         self._sessions = np.zeros(len(sessions), SENT)
         self._sessions["session"] = np.fromiter(sessions, np.uint64, len(sessions))
@@ -253,12 +254,12 @@ def _unreadable(path: Path, why: str) -> CheckFailed:
     return CheckFailed(f"What a load wrote down {why}: {path}", f"Its load cannot be verified then: rm '{path}'")
 
 
-def acknowledged_log_dir(home: Home | None = None) -> Path:
+def acknowledged_log_dir(home: Home) -> Path:
     """Where loads write down what Kafka acknowledged; made when missing."""
-    return (home or Home.of_user()).folder(ACKNOWLEDGED)
+    return home.folder(ACKNOWLEDGED)
 
 
-def recorded(home: Home | None = None) -> Iterator[AcknowledgedLog]:
+def recorded(home: Home) -> Iterator[AcknowledgedLog]:
     """What all loads of this state directory wrote down, oldest first."""
     for path in sorted(acknowledged_log_dir(home).glob(f"*{SUFFIX}")):
         yield read(path)

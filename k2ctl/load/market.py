@@ -32,9 +32,11 @@ class Faults:
 
 @dataclass(frozen=True)
 class Batch:
-    """n trades sorted by partition, and where each partition's trades end: counts int64[partitions]."""
+    """Trades sorted by partition."""
 
+    # Structured array, dtype `TRADE.message`.
     trades: np.ndarray
+    # int64[partitions]: how many trades each partition has.
     per_partition: np.ndarray
 
 

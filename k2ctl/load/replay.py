@@ -46,12 +46,11 @@ class BrokenLine:
 
 @dataclass
 class Replay:
-    """Trades read from files, sorted by time.
+    """Trades read from files, sorted by time."""
 
-    trades: structured array (dtype `TRADE.message`). broken: the first broken lines of each file, of `broken_count`.
-    """
-
+    # Structured array, dtype `TRADE.message`.
     trades: np.ndarray
+    # The first broken lines of each file, of `broken_count`.
     broken: list[BrokenLine] = field(default_factory=list)
     broken_count: int = 0
 
@@ -267,9 +266,11 @@ class ReplaySource:
 
 @dataclass(frozen=True)
 class ReplaySchedule:
-    """The file's own timing, `speed` times as fast; infinitely fast means everything is due at once."""
+    """The file's own timing, `speed` times as fast."""
 
+    # float64[n], seconds from the first trade to each.
     offsets_s: np.ndarray
+    # Infinite: everything is due at once.
     speed: float
 
     @classmethod

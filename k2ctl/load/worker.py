@@ -36,39 +36,43 @@ PARENT_EVERY_S: Final = 1.0
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker has done so far. per_second: trades enqueued in each second of the schedule.
-
-    acknowledged: trades, exactly once finished, and before that at least so many. failure: why it ended early.
-    failed_by: reason → trades that Kafka did not acknowledge for it. latency, publish_delay: encoded HDR histograms of
-    microseconds, in the last report only.
-    """
+    """What a worker has done so far."""
 
     worker: int
+    # Trades that were handed to Kafka's client.
     enqueued: int = 0
+    # Trades that Kafka has: exactly, once finished; before that at least so many.
     acknowledged: int = 0
     records: int = 0
     acknowledged_records: int = 0
+    # Bytes and records that the client has counted on the wire.
     wire_bytes: int = 0
     wire_records: int = 0
+    # Seconds of the schedule; pauses do not count.
     elapsed_s: float = 0.0
     paused_s: float = 0.0
+    # Second of the schedule → trades enqueued in it.
     per_second: dict[int, int] = field(default_factory=dict)
     finished: bool = False
     ended_early: bool = False
+    # Why it ended early, and what to do.
     failure: str = ""
     hint: str = ""
+    # Reason → trades that Kafka did not acknowledge for it.
     failed_by: dict[str, int] = field(default_factory=dict)
+    # Encoded HDR histograms of microseconds, in the last report only.
     latency: bytes = b""
     publish_delay: bytes = b""
 
 
 @dataclass(frozen=True)
 class WorkerSignals:
-    """What the parent says to all workers: go (with the common start), pause, stop."""
+    """What the parent says to all workers."""
 
     go: Event
     pause: Event
     stop: Event
+    # The common start, on the monotonic clock; valid once `go` is set.
     start_s: Any
 
 

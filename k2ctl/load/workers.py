@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -9,13 +10,29 @@ from typing import Any, Final
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, K2Error
 from k2ctl.load.plan import LoadPlan
-from k2ctl.load.report import LoadSnapshot
 from k2ctl.load.worker import WorkerReport, WorkerSignals, run_worker
 from k2ctl.signals import ENDING, held_back
 from k2ctl.timing import SlidingWindow, rate
 
 READY_S: Final = 30.0
 HEADSTART_S: Final = 0.05
+
+
+@dataclass(frozen=True)
+class LoadSnapshot:
+    """A load under way. Counts are trades; rates trades per second."""
+
+    elapsed_s: float
+    # Duration, target and total of the schedule; 0 of a replay.
+    duration_s: float
+    target_rate: float
+    rate: float
+    sent: int
+    total: int
+    in_flight_records: int
+    paused_s: float
+    # Empty while it does not pause.
+    paused_why: str
 
 
 class LoadWorkers:

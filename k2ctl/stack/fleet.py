@@ -104,7 +104,7 @@ def _reporting(member: Member, status: ConsumerStatus | None, home: Home) -> Mem
 def _silent(member: Member, home: Home) -> Member:
     """One that says nothing: at first it starts, later something keeps it from speaking."""
     up_s = time.time() - (member.started_at_us or 0) / 1e6
-    why = f"k2ctl stack logs {member.container}" if member.container else last_lines(member.name, 1, home)
+    why = f"k2ctl stack logs {member.container}" if member.container else last_lines(member.name, home, count=1)
     return replace(member, state="starting" if up_s < STARTS_WITHIN_S else "silent", why=why)
 
 

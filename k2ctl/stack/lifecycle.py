@@ -29,7 +29,7 @@ OWN_STACKS: Final = tuple(name for name in ENGINES if name != EXTERNAL)
 BESIDE_OTHERS: Final = Wanted(services=("kafka", "redis", "postgres", "object-store"), ports={"auto": None})
 
 
-def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None, home: Home | None = None) -> Up:
+def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None, *, home: Home) -> Up:
     """Start the stack, or find that it runs already.
 
     Raises:
@@ -39,7 +39,6 @@ def up(engine: str, profile: str, report: Report, wanted: Wanted | None = None, 
         raise UsageError(
             f"There is no engine '{engine}' here.", f"This version has: {', '.join(ENGINES)}. Try: k2ctl stack up"
         )
-    home = home or Home.of_user()
     with _lock(home):
         load_endpoints_or_nothing(home)
         running = _running(home)
@@ -57,15 +56,14 @@ def up_beside(engine: str, profile: str, home: Home) -> Endpoints:
         StackError, UsageError: with what to do next.
     """
     wanted = BESIDE_OTHERS if engine == "docker" else None
-    return up(engine, profile, lambda _: None, wanted, home).endpoints
+    return up(engine, profile, lambda _: None, wanted, home=home).endpoints
 
 
-def down(*, volumes: bool, report: Report = lambda _: None, home: Home | None = None) -> str | None:
+def down(home: Home, *, volumes: bool, report: Report = lambda _: None) -> str | None:
     """Stop the stack, with `volumes` delete its data; the engine's name, None when nothing was running.
 
     Of the external engine that is what is written here of the loads, and no lake: also none that another engine left.
     """
-    home = home or Home.of_user()
     with _lock(home):
         load_endpoints_or_nothing(home)
         running = _running(home)
@@ -81,28 +79,27 @@ def down(*, volumes: bool, report: Report = lambda _: None, home: Home | None = 
         return running.name if running else None
 
 
-def status(*, figures: bool = True) -> list[ServiceStatus]:
+def status(home: Home, *, figures: bool = True) -> list[ServiceStatus]:
     """Each service of the running stack with its real health; figures: also CPU and memory.
 
     Raises:
         NotRunning: there is none.
     """
-    return _require().status(figures=figures)
+    return _require(home).status(figures=figures)
 
 
-def log_lines(service: str, *, follow: bool) -> Iterator[str]:
+def log_lines(service: str, home: Home, *, follow: bool) -> Iterator[str]:
     """The lines of a service's log; with `follow`, for ever.
 
     Raises:
         UsageError: the service has no log.
     """
-    home = Home.of_user()
     return (_running(home) or embedded_engine(home)).log_lines(service, follow=follow)
 
 
-def running_engine() -> str | None:
+def running_engine(home: Home) -> str | None:
     """The name of the engine that is up, wholly or half."""
-    running = _running(Home.of_user())
+    running = _running(home)
     return running.name if running else None
 
 
@@ -110,11 +107,11 @@ def _running(home: Home) -> Engine | None:
     return next((engine for make in ENGINES.values() if (engine := make(home)).is_up()), None)
 
 
-def _require() -> Engine:
-    running = _running(Home.of_user())
+def _require(home: Home) -> Engine:
+    running = _running(home)
     if running is None:
         raise NotRunning
-    Home.of_user().require_unmoved()
+    home.require_unmoved()
     return running
 
 

@@ -152,7 +152,7 @@ def _format(class_path: str, configuration: Path) -> None:
 def check_redis(endpoints: Endpoints) -> None:
     """Redis must answer; it starts in milliseconds, long before Kafka."""
     if not redis_answers(endpoints.state_url):
-        why = last_lines("redis", home=endpoints.home)
+        why = last_lines("redis", endpoints.home)
         raise StackError(f"Redis did not start: {why}", "See: k2ctl stack logs redis")
 
 

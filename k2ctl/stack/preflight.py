@@ -17,7 +17,7 @@ import psutil
 
 from k2ctl.endpoints import load_endpoints
 from k2ctl.errors import K2Error, StackError
-from k2ctl.home import state_dir
+from k2ctl.home import Home
 from k2ctl.kafka.embedded import library_path
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.docker.client import docker_address, our_containers
@@ -69,8 +69,8 @@ def wrong(name: str, error: K2Error) -> Check:
 
 def disk() -> Check:
     """Room for the lake, Kafka's log and the state."""
-    free = shutil.disk_usage(state_dir()).free
-    found = f"{free / 1e9:.1f} GB free for {state_dir()}"
+    free = shutil.disk_usage(Home.of_user().path).free
+    found = f"{free / 1e9:.1f} GB free for {Home.of_user().path}"
     if free >= DISK_WANTED_BYTES:
         return ok("disk", found)
     verdict = Verdict.WRONG if free < DISK_NEEDED_BYTES else Verdict.NOTE
@@ -166,7 +166,7 @@ def python() -> Check:
 def state_directory() -> Check:
     """Only its owner may read it: there are passwords in it."""
     try:
-        path = state_dir()
+        path = Home.of_user().path
     except StackError as error:
         return wrong("state directory", error)
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -198,7 +198,7 @@ def embedded_engine() -> Check:
 def endpoints_file() -> Check:
     """The file that every command reads."""
     try:
-        found = load_endpoints()
+        found = load_endpoints(Home.of_user())
     except StackError as error:
         return wrong("endpoints", error)
     return ok("endpoints", f"of the {found.engine} engine" if found else "none: no stack is up")

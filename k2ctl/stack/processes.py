@@ -35,10 +35,10 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 def start_detached(
     service: str,
     arguments: Sequence[str],
+    home: Home,
     *,
     read_line: bool = False,
     stdin: IO[str] | int | None = None,
-    home: Home | None = None,
     log_file: Path | None = None,
 ) -> tuple[ProcessId, str]:
     """Start a program in a session of its own; returns it and its first line of stdout. The rest goes to its log.
@@ -50,7 +50,6 @@ def start_detached(
         StackError: it ended before it was ready, or took too long; then it is killed.
     """
     _reap()
-    home = home or Home.of_user()
     path = log_file or log_path(service, home)
     with path.open("ab") as log:
         process = subprocess.Popen(
@@ -64,7 +63,7 @@ def start_detached(
     try:
         line = _first_line(process)
         if read_line and not line:
-            why = last_lines(service, home=home)
+            why = last_lines(service, home)
             raise StackError(f"{service} did not start: {why}", f"See: k2ctl stack logs {service}")
     except BaseException:
         process.kill()
@@ -143,12 +142,12 @@ def exit_code(process: ProcessId) -> int | None:
     return code
 
 
-def log_path(service: str, home: Home | None = None) -> Path:
+def log_path(service: str, home: Home) -> Path:
     """Where a service writes its log."""
-    return (home or Home.of_user()).folder("logs") / f"{service}.log"
+    return home.folder("logs") / f"{service}.log"
 
 
-def log_lines(service: str, *, follow: bool, home: Home | None = None) -> Iterator[str]:
+def log_lines(service: str, home: Home, *, follow: bool) -> Iterator[str]:
     """The log of a service of this machine, oldest line first; with `follow`, for ever.
 
     Raises:
@@ -168,7 +167,7 @@ def log_lines(service: str, *, follow: bool, home: Home | None = None) -> Iterat
         yield from path.read_text(errors="replace").splitlines()
 
 
-def last_lines(service: str, count: int = 3, home: Home | None = None) -> str:
+def last_lines(service: str, home: Home, count: int = 3) -> str:
     """The end of a service's log, on one line."""
     try:
         return " / ".join(log_path(service, home).read_text(errors="replace").splitlines()[-count:])

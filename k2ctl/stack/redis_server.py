@@ -107,13 +107,12 @@ def redis_answers(url: str) -> bool:
 
 
 @contextmanager
-def private_redis(home: Home | None = None) -> Iterator[str]:
+def private_redis(home: Home) -> Iterator[str]:
     """A Redis with its data in the state directory, for as long as the block lasts; yields its address.
 
     Raises:
         StackError: it does not start within ten seconds.
     """
-    home = home or Home.of_user()
     socket = home.socket("redis.sock")
     url, arguments = socket_url(socket), private_arguments(socket, home.path)
     process, _ = start_detached("redis", arguments, home=home)

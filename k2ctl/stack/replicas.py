@@ -101,9 +101,9 @@ def _is_starting(home: Home, path: Path) -> bool:
     return False
 
 
-def records(home: Home | None = None) -> list[Record]:
+def records(home: Home) -> list[Record]:
     """Every consumer that was written down, also one that has ended, by name."""
-    found = (_read(path) for path in sorted((home or Home.of_user()).folder(FOLDER).glob("*.json")))
+    found = (_read(path) for path in sorted(home.folder(FOLDER).glob("*.json")))
     return sorted((record for record in found if record is not None), key=lambda record: _by_number(record.name))
 
 
@@ -137,7 +137,7 @@ def start_processes(home: Home, names: Sequence[str], arguments: Sequence[str]) 
             within_s=REGISTER_WITHIN_S,
         )
         if not _is_registered(home, name, process):
-            raise StackError(f"{name} did not start: {last_lines(name, home=home)}", f"See: k2ctl stack logs {name}")
+            raise StackError(f"{name} did not start: {last_lines(name, home)}", f"See: k2ctl stack logs {name}")
 
 
 def stop_processes(home: Home, names: Collection[str], patience_s: float = STOP_PATIENCE_S) -> list[Record]:

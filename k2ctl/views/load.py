@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.console import err
-from k2ctl.load.report import LoadSnapshot
-from k2ctl.load.summary import LoadSummary
+from k2ctl.load.generator import LoadSummary
+from k2ctl.load.workers import LoadSnapshot
 from k2ctl.views.live import live
 from k2ctl.views.style import count, counted, seconds, size
 

@@ -15,6 +15,7 @@ import pytest
 from k2ctl.cli import main
 from k2ctl.endpoints import load_endpoints
 from k2ctl.errors import ExitCode
+from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet
@@ -29,11 +30,11 @@ def _stack_up_and_down(home: Path) -> object:
     assert run("stack", "up").returncode == 0
     yield
     run("stack", "down")
-    assert not any(record.alive for record in records())
+    assert not any(record.alive for record in records(Home.of_user()))
 
 
 def look() -> list[fleet.Member]:
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(Home.of_user())
     assert endpoints is not None
     return fleet.look(endpoints, 0.6)
 
@@ -48,7 +49,7 @@ def until_held(expected: dict[str, int]) -> None:
 
 
 def stored() -> int:
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(Home.of_user())
     assert endpoints is not None
     with Lake.at(endpoints) as lake:
         total = checkpoints_of(lake.table()).total()
@@ -76,7 +77,7 @@ def test_consumers_are_detached_seen_scaled_and_stopped_and_store_everything() -
 
 def test_one_that_was_killed_is_seen_and_its_name_is_used_again() -> None:
     run("consume", "--detach")
-    os.kill(records()[0].process.pid, signal.SIGKILL)
+    os.kill(records(Home.of_user())[0].process.pid, signal.SIGKILL)
     dead = run("consume", "status", "--json")
     assert (dead.returncode, json.loads(dead.stdout)[0]["state"]) == (3, "exited")
     assert run("consume", "scale", "1").returncode == 0
@@ -88,10 +89,10 @@ def test_down_ends_consumers_after_their_commit() -> None:
     run("consume", "--detach", "--replicas", "2")
     loaded = json.loads(run("load", "--rate", "4k", "--duration", "1", "--json").stdout.splitlines()[-1])
     until_held({"consumer-1": 6, "consumer-2": 6})
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(Home.of_user())
     assert endpoints is not None
     run("stack", "down")
-    assert not any(record.alive for record in records())
+    assert not any(record.alive for record in records(Home.of_user()))
     with Lake.at(endpoints) as lake:
         total = checkpoints_of(lake.table()).total()
     assert total.balanced
@@ -126,7 +127,7 @@ def test_scale_waits_for_those_that_are_starting_and_counts_them() -> None:
         time.sleep(0.001)
     starter.kill()
     starter.wait()
-    assert records() == []
+    assert records(Home.of_user()) == []
     scaled = run("consume", "scale", "2", "--json")
     assert [(one["name"], one["state"]) for one in json.loads(scaled.stdout)] == [
         ("consumer-1", "running"), ("consumer-2", "running"),

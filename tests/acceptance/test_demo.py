@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from k2ctl.endpoints import require_endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.support.cli import processes_under, run
 
@@ -105,7 +106,7 @@ def test_ctrl_c_ends_a_load_with_its_summary(home: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    with BrokerAdmin(require_endpoints()) as admin:
+    with BrokerAdmin(require_endpoints(Home.of_user())) as admin:
         topic = "market.equities.trades.asx"
         while topic not in admin.topics() or not any(mark.high for mark in admin.watermarks(topic).values()):
             time.sleep(0.1)

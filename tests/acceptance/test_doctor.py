@@ -21,7 +21,7 @@ from tests.support.cli import run
 def _stack_is_down_afterwards(home: Path) -> Iterator[None]:
     yield
     if home.is_dir():
-        lifecycle.down(volumes=False)
+        lifecycle.down(volumes=False, home=Home.of_user())
 
 
 def doctor(*arguments: str, **environment: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -31,7 +31,7 @@ def doctor(*arguments: str, **environment: str) -> tuple[int, dict[str, dict[str
 
 
 def kafka_pid() -> int:
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(Home.of_user())
     assert endpoints is not None
     return endpoints.processes["kafka"].pid
 

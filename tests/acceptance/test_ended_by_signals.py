@@ -16,6 +16,7 @@ import pytest
 from k2ctl.cli import main
 from k2ctl.endpoints import require_endpoints
 from k2ctl.errors import ExitCode
+from k2ctl.home import Home
 from k2ctl.load.acknowledged_log import recorded
 from tests.support.cli import run
 from tests.support.polling import until
@@ -59,7 +60,7 @@ def workers_of(load: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def await_sending(workers: int = 2) -> None:
     """Until each worker has written down what it sent, and sent more."""
-    until(lambda: sum(log.run.sent > 0 for log in recorded()) >= workers, every_s=0.05)
+    until(lambda: sum(log.run.sent > 0 for log in recorded(Home.of_user())) >= workers, every_s=0.05)
 
 
 def summary_of(said: str) -> dict[str, object]:
@@ -69,7 +70,7 @@ def summary_of(said: str) -> dict[str, object]:
 
 
 def acknowledged() -> int:
-    return sum(log.run.acknowledged for log in recorded())
+    return sum(log.run.acknowledged for log in recorded(Home.of_user()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -83,7 +84,7 @@ def test_a_load_whose_whole_group_gets_a_signal_reports_what_it_sent_and_is_veri
     assert summary["exact"]
     assert summary["trades_failed"] == 0
     assert summary["trades_acknowledged"] == acknowledged() > 0
-    assert all(log.run.finished for log in recorded())
+    assert all(log.run.finished for log in recorded(Home.of_user()))
     assert complaints == ""
 
 
@@ -122,12 +123,12 @@ def test_a_load_whose_reader_is_ended_by_the_same_signal_is_interrupted_all_the_
     assert load.wait(PATIENCE_S) == ExitCode.INTERRUPTED
     assert load.stderr is not None
     load.stderr.close()
-    assert all(log.run.finished for log in recorded())
+    assert all(log.run.finished for log in recorded(Home.of_user()))
 
 
 def test_who_presses_ctrl_c_again_does_not_wait_for_a_kafka_that_hangs_and_gets_what_is_known() -> None:
     load = started_load()
-    kafka = psutil.Process(require_endpoints().processes["kafka"].pid)
+    kafka = psutil.Process(require_endpoints(Home.of_user()).processes["kafka"].pid)
     kafka.suspend()  # so that the load has to wait for acknowledgements
     try:
         begun_s = time.monotonic()
@@ -153,7 +154,7 @@ def test_a_load_whose_worker_is_killed_reports_what_is_known_and_the_log_of_the_
     assert "was killed (signal 9)" in str(summary["failure"])
     assert "was killed (signal 9)" in complaints
     assert summary["exact"] is False
-    assert sorted(log.run.finished for log in recorded()) == [False, True]
+    assert sorted(log.run.finished for log in recorded(Home.of_user())) == [False, True]
     assert run("consume", "--until-caught-up").returncode == 0
     assert run("verify").returncode == 0
 
@@ -186,14 +187,14 @@ def test_a_load_that_nobody_reads_ends_with_its_summary(
 @pytest.mark.slow
 def test_a_load_whose_kafka_dies_ends_with_its_summary_and_a_whole_log() -> None:
     load = started_load()
-    psutil.Process(require_endpoints().processes["kafka"].pid).kill()
+    psutil.Process(require_endpoints(Home.of_user()).processes["kafka"].pid).kill()
     said, complaints = load.communicate(timeout=PATIENCE_S)
     summary = summary_of(said)
     assert load.returncode == ExitCode.FAILED, complaints
     assert summary["failure"]
     assert summary["exact"] is True
     assert summary["trades_acknowledged"] == acknowledged() > 0
-    assert all(log.run.finished for log in recorded())
+    assert all(log.run.finished for log in recorded(Home.of_user()))
 
 
 @pytest.mark.parametrize("command", [["watch", "--json"], ["api", "--port", "0"], ["load", "--rate", "10", "--json"]])

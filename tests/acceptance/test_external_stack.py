@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from k2ctl.endpoints import Endpoints, load_endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -144,7 +145,7 @@ def test_the_platform_of_others_is_used_and_left_as_it_is(others: Others, home: 
     assert (again.returncode, json.loads(again.stdout)["kafka"]["sasl.password"]) == (0, "…")
     assert_silent(again.stdout + again.stderr)
     assert (home / "endpoints.json").stat().st_mode & 0o777 == 0o600
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(Home.of_user())
     assert endpoints is not None
 
     succeed("load", "--rate", "4k", "--duration", "3", "--duplicates", "0.02")
@@ -178,7 +179,7 @@ def test_the_platform_of_others_is_used_and_left_as_it_is(others: Others, home: 
     assert down.returncode == 0
     assert "What others run was not touched" in down.stderr
     assert (others.rows(endpoints), others.records(), others.keys()) == before
-    assert load_endpoints() is None
+    assert load_endpoints(Home.of_user()) is None
     assert list(home.glob("acknowledged/*")) == []
 
 

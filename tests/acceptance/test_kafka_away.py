@@ -16,6 +16,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, ExitCode, LakeError
+from k2ctl.home import Home
 from k2ctl.profiles import load_profile
 from k2ctl.stack import lifecycle
 from tests.made_trades import make_trades, produce_trades
@@ -24,8 +25,8 @@ from tests.made_trades import make_trades, produce_trades
 @pytest.fixture
 def own_stack(home: Path) -> Iterator[Endpoints]:
     """An embedded stack whose Kafka may be killed."""
-    yield lifecycle.up("embedded", "laptop", lambda _: None).endpoints
-    lifecycle.down(volumes=True)
+    yield lifecycle.up("embedded", "laptop", lambda _: None, home=Home.of_user()).endpoints
+    lifecycle.down(volumes=True, home=Home.of_user())
 
 
 def kill_kafka(endpoints: Endpoints) -> None:

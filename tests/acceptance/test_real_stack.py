@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from k2ctl.endpoints import load_endpoints
+from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet
@@ -31,7 +32,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     found = docker_engine.connect()
     monkeypatch.setenv("K2_PROJECT", docker_engine.project_name())
     yield found
-    instance = load_instance()
+    instance = load_instance(Home.of_user())
     if instance is not None:
         docker_engine.remove_all(found, f"io.k2ctl.instance={instance.id}")
 
@@ -43,7 +44,7 @@ def succeed(*arguments: str) -> str:
 
 
 def consumers() -> dict[str, fleet.Member]:
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(Home.of_user())
     assert endpoints is not None
     return {member.name: member for member in fleet.look(endpoints, 0.6)}
 
@@ -54,7 +55,7 @@ def assigned_to(name: str) -> int:
 
 def asked(query: str) -> list[dict[str, Any]]:
     """What the stack's own Prometheus answers."""
-    instance = load_instance()
+    instance = load_instance(Home.of_user())
     assert instance is not None
     url = f"http://127.0.0.1:{instance.ports['prometheus']}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
     with urllib.request.urlopen(url, timeout=10) as answer:
@@ -66,7 +67,7 @@ def up_of(job: str) -> list[str]:
 
 
 def stored_and_balanced() -> tuple[int, bool]:
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(Home.of_user())
     assert endpoints is not None
     with Lake.at(endpoints) as lake:
         progress = checkpoints_of(lake.table())
@@ -85,7 +86,7 @@ def test_a_stack_is_used_loses_a_consumer_and_keeps_every_trade_once(client: Any
     started_s = time.monotonic()
     succeed(*UP)
     assert time.monotonic() - started_s < 45
-    instance = load_instance()
+    instance = load_instance(Home.of_user())
     assert instance is not None
     label = f"io.k2ctl.instance={instance.id}"
     assert_a_second_up_changes_nothing()

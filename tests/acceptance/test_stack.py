@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from k2ctl.endpoints import ProcessId, load_endpoints
+from k2ctl.home import Home
 from k2ctl.stack.processes import is_alive
 from tests.support.cli import run
 from tests.support.other_user import CONNECT, READ, as_nobody, reachable
@@ -32,7 +33,7 @@ def short_folder() -> Iterator[Path]:
 
 
 def kafka() -> ProcessId:
-    endpoints = load_endpoints()
+    endpoints = load_endpoints(Home.of_user())
     assert endpoints is not None
     return endpoints.processes["kafka"]
 

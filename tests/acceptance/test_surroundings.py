@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 from k2ctl.domain.topics import TELEMETRY, trades_topic
 from k2ctl.endpoints import require_endpoints
 from k2ctl.errors import ExitCode
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.support.cli import run
 
@@ -50,7 +51,7 @@ def trade(number: int) -> bytes:
 
 def produce(topic: str, values: list[bytes]) -> None:
     """As anybody's client does, which makes the topic when it is missing."""
-    producer = Producer({"bootstrap.servers": require_endpoints().bootstrap_servers})
+    producer = Producer({"bootstrap.servers": require_endpoints(Home.of_user()).bootstrap_servers})
     for value in values:
         producer.produce(topic, value)
     assert producer.flush(30) == 0
@@ -61,7 +62,7 @@ def test_trades_that_were_produced_before_the_first_consume_are_consumed_and_mor
     produce(TOPIC, [trade(number) for number in range(100)])
     for topic in (f"{TOPIC}.dlq", "market.crypto.reference.binance", TELEMETRY):
         produce(topic, [b""])  # so that these have another size, too
-    with BrokerAdmin(require_endpoints()) as admin:
+    with BrokerAdmin(require_endpoints(Home.of_user())) as admin:
         assert admin.topics()[TOPIC] == 4
     first = run("consume", "--until-caught-up", "--json")
     assert (first.returncode, json.loads(first.stdout)["stored"]) == (0, 100), first.stderr
@@ -99,7 +100,7 @@ def test_a_relative_profile_is_found_from_every_folder(profile: Path, tmp_path: 
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
 
     assert in_folder(profile.parent, "stack", "up", "--profile", "json.yaml").returncode == 0
-    assert require_endpoints().profile == str(profile)
+    assert require_endpoints(Home.of_user()).profile == str(profile)
     assert in_folder(profile.parent, "consume", "--detach", "--profile", "./json.yaml").returncode == 0
     scaled = in_folder(tmp_path, "consume", "scale", "2")
     assert scaled.returncode == 0, scaled.stderr

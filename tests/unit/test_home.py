@@ -28,7 +28,7 @@ MADE = Endpoints(
 
 def test_endpoints_with_an_object_store_are_read_back_as_they_were_saved(home: Path) -> None:
     save_endpoints(replace(MADE, home=Home(home)))
-    assert load_endpoints() == MADE
+    assert load_endpoints(Home.of_user()) == MADE
 
 
 def test_no_secret_is_in_the_repr_nor_in_what_is_shown() -> None:
@@ -58,13 +58,13 @@ def test_a_named_file_of_endpoints_goes_before_that_of_the_state_directory(
     elsewhere = tmp_path / "secret"
     save_endpoints(Endpoints("embedded", "127.0.0.1:1", "sqlite:///x", "file:///x"))
     monkeypatch.setenv("K2CTL_ENDPOINTS", str(elsewhere))
-    assert load_endpoints() is None
+    assert load_endpoints(Home.of_user()) is None
     save_endpoints(Endpoints("docker", "kafka:29092", "postgresql://x", "s3://x"))
-    inside = load_endpoints()
+    inside = load_endpoints(Home.of_user())
     assert inside is not None
     assert inside.bootstrap_servers == "kafka:29092"
     monkeypatch.delenv("K2CTL_ENDPOINTS")
-    own = load_endpoints()
+    own = load_endpoints(Home.of_user())
     assert own is not None
     assert own.bootstrap_servers == "127.0.0.1:1"
 
@@ -90,7 +90,7 @@ def test_a_damaged_file_of_endpoints_is_reported_in_one_line_with_what_repairs_i
     wrong = WRONG[kind]
     (home / "endpoints.json").write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
     with pytest.raises(StackError, match=r"endpoints\.json cannot be read: ") as raised:
-        load_endpoints()
+        load_endpoints(Home.of_user())
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 300
     assert "stack up" in raised.value.hint
@@ -99,4 +99,4 @@ def test_a_damaged_file_of_endpoints_is_reported_in_one_line_with_what_repairs_i
 def test_a_folder_in_the_place_of_the_endpoints_is_reported(home: Path) -> None:
     (home / "endpoints.json").mkdir()
     with pytest.raises(StackError, match="cannot be read"):
-        load_endpoints()
+        load_endpoints(Home.of_user())

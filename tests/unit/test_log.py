@@ -14,6 +14,7 @@ from rich.console import Console
 
 from k2ctl import log
 from k2ctl.errors import ExitCode
+from k2ctl.home import Home
 from k2ctl.log import FileHandler, LogFormat, LogLevel, LogSettings, configure, held_while_on_screen
 from k2ctl.stack.processes import log_lines, log_path
 from k2ctl.views.live import live
@@ -96,9 +97,9 @@ def test_a_traceback_and_the_output_of_c_code_follow_the_log_into_the_new_file(h
 
 
 def test_a_log_is_followed_across_its_rotation() -> None:
-    path = log_path("consumer-1")
+    path = log_path("consumer-1", home=Home.of_user())
     path.write_text("one\n")
-    lines = log_lines("consumer-1", follow=True)
+    lines = log_lines("consumer-1", follow=True, home=Home.of_user())
     assert next(lines) == "one"
     with path.open("a") as old:
         path.rename(path.with_name("consumer-1.log.1"))
@@ -109,7 +110,7 @@ def test_a_log_is_followed_across_its_rotation() -> None:
         new.write("ur\n")
     assert next(lines) == "four"
     path.write_text("")
-    assert list(log_lines("consumer-1", follow=False)) == ["one", "two"]
+    assert list(log_lines("consumer-1", follow=False, home=Home.of_user())) == ["one", "two"]
 
 
 def test_lines_wait_while_a_display_has_the_whole_screen(capsys: pytest.CaptureFixture[str]) -> None:

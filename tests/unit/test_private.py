@@ -10,7 +10,7 @@ import pytest
 
 from k2ctl.errors import StackError
 from k2ctl.files import write_atomically
-from k2ctl.home import Home, cache_dir, state_dir
+from k2ctl.home import Home, cache_dir
 from k2ctl.private import make_private, private_folder, unchanged_by_others
 from tests.support.other_user import NOBODY
 
@@ -48,7 +48,7 @@ def test_what_is_made_is_closed_to_others_under_any_umask(tmp_path: Path, monkey
     make_private(tmp_path / "a" / "b")
     monkeypatch.setenv("K2CTL_HOME", str(tmp_path / "c" / "d"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "e"))
-    state_dir()
+    Home.of_user()
     cache_dir()
     assert [mode(tmp_path / name) for name in ("a", "a/b", "c", "c/d", "e", "e/k2ctl")] == [0o700] * 6
     write_atomically(tmp_path / "secret", "x")

@@ -33,6 +33,7 @@ from k2ctl.domain.topics import WireFormat, trades_topic
 from k2ctl.domain.trade import DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE
 from k2ctl.endpoints import Endpoints, require_endpoints
 from k2ctl.errors import BrokerError, K2Error
+from k2ctl.home import Home
 from k2ctl.kafka.clients import CLIENT_LOG, SESSION_S
 from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
 from k2ctl.lake.catalog import Lake
@@ -267,7 +268,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        endpoints = require_endpoints()
+        endpoints = require_endpoints(Home.of_user())
         consumer = NaiveConsumer(endpoints, load_profile(arguments.profile or endpoints.profile), arguments.budget)
         status = consumer.run(stop, until_caught_up=arguments.until_caught_up)
     except K2Error as error:

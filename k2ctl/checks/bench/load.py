@@ -10,6 +10,7 @@ from k2ctl.checks.bench.figures import Figure, absolute, against, beside, measur
 from k2ctl.checks.bench.suite import Bench, bench_stack, made_trades
 from k2ctl.domain.trade import TRADE, frames
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run
 from k2ctl.load.generator import run_load
@@ -94,7 +95,7 @@ def _processor_seconds(
     market = SyntheticMarket(Universe(profile), new_run_id())
     producer = BatchProducer(endpoints, topic, frame)
     run = Run(new_run_id(), 0, topic, "bench", "sbe", time.time_ns() // 1000, 0, 0, finished=False)
-    log = AcknowledgedLogWriter(run, market.sessions())
+    log = AcknowledgedLogWriter(run, market.sessions(), home=Home.of_user())
     made, report, recorder_ns, started_ns = 0, Every(REPORT_EVERY_S), 0, time.process_time_ns()
     while made < trades:
         count, now_us = min(CHUNK_TRADES, trades - made), time.time_ns() // 1000

@@ -17,7 +17,7 @@ from k2ctl.checks.bench.figures import Figure
 from k2ctl.demo.result import processor
 from k2ctl.errors import CheckFailed, UsageError
 from k2ctl.files import write_atomically
-from k2ctl.home import state_dir
+from k2ctl.home import Home
 
 LIBRARIES: Final = ("confluent-kafka", "numpy", "pyarrow", "pyiceberg", "duckdb", "redis")
 BUSY_SHARE: Final = 0.3
@@ -122,7 +122,7 @@ class Compared:
 
 def save(results: Results) -> Path:
     """Write a run into the state directory, as `results/bench-<time>.json`."""
-    folder = state_dir() / "results"
+    folder = Home.of_user().path / "results"
     folder.mkdir(mode=0o700, exist_ok=True)
     moment = datetime.fromisoformat(results.machine.started).strftime("%Y%m%dT%H%M%SZ")
     path = folder / f"bench-{moment}.json"
@@ -147,7 +147,7 @@ def read(path: Path) -> Results:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(
             f"{path} holds no results of k2ctl bench: {error}",
-            f"They are in {state_dir() / 'results'}; make some: k2ctl bench all --quick",
+            f"They are in {Home.of_user().path / 'results'}; make some: k2ctl bench all --quick",
         ) from error
 
 

@@ -9,6 +9,7 @@ from k2ctl.checks.doctor import stack
 from k2ctl.checks.doctor.stack import lake_checks
 from k2ctl.endpoints import Endpoints, load_endpoints
 from k2ctl.errors import K2Error, StackError, UsageError
+from k2ctl.home import Home
 from k2ctl.stack import preflight
 from k2ctl.stack.docker.client import docker_client
 from k2ctl.stack.docker.engine import LEFTOVER_PATIENCE_S, resolved
@@ -46,7 +47,7 @@ def _as_note(check: Check) -> Check:
 def _docker_needs_bytes() -> int:
     """What the containers may take more than they take now: nothing once they run."""
     try:
-        instance = load_instance()
+        instance = load_instance(Home.of_user())
         running = instance is not None and instance.active
         return 0 if running else memory_limits(resolved(), Wanted(without=instance.without if instance else ()))
     except K2Error:
@@ -55,7 +56,7 @@ def _docker_needs_bytes() -> int:
 
 def _docker() -> list[Check]:
     try:
-        instance = load_instance() or new_instance()
+        instance = load_instance(Home.of_user()) or new_instance()
         with docker_client(LEFTOVER_PATIENCE_S) as client:
             checks = engine_checks(client, instance, resolved(), Wanted(without=instance.without))
     except K2Error as error:
@@ -91,7 +92,7 @@ def examine(engine: str = "") -> list[Check]:
     if place.verdict is Verdict.WRONG:
         return [preflight.python(), place]  # everything else is in it
     try:
-        running, endpoints = running_engine(), load_endpoints()
+        running, endpoints = running_engine(Home.of_user()), load_endpoints(Home.of_user())
     except StackError:
         running, endpoints = None, None  # `endpoints_file` says why
     judged = engine or running or "embedded"

@@ -46,7 +46,7 @@ def service_checks(engine: str, services: list[ServiceStatus]) -> list[Check]:
 
 def running_services() -> list[ServiceStatus]:
     """The services of what is up; none when nothing is."""
-    return status(figures=False) if running_engine() else []
+    return status(figures=False, home=Home.of_user()) if running_engine(Home.of_user()) else []
 
 
 def _service(engine: str, one: ServiceStatus) -> Check:
@@ -88,7 +88,7 @@ def consumer_checks(endpoints: Endpoints | None) -> list[Check]:
             _wrong(
                 record.name, f"process {record.process.pid} runs, and its stack is gone", f"kill {record.process.pid}"
             )
-            for record in replicas.records()
+            for record in replicas.records(home=Home.of_user())
             if record.alive
         ]
     members = fleet.members(endpoints)

@@ -16,10 +16,9 @@ from k2ctl.demo.stage import stage
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.load.generator import run_load
+from k2ctl.load.generator import ACCURACY_MEAN, ACCURACY_SECOND, LoadSummary, run_load
 from k2ctl.load.plan import plan_load
-from k2ctl.load.report import LoadSnapshot
-from k2ctl.load.summary import ACCURACY_MEAN, ACCURACY_SECOND, LoadSummary
+from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import Profile
 
 RATES: Final = (1_000, 10_000, 50_000, 100_000)

@@ -51,20 +51,20 @@ FOLDER: Final = "docker"
 """What the docker engine keeps in the state directory."""
 
 
-def secrets_dir(home: Home | None = None) -> Path:
+def secrets_dir(home: Home) -> Path:
     """The secret files; they are mounted into the containers one by one."""
-    path = (home or Home.of_user()).folder(FOLDER) / "secrets"
+    path = home.folder(FOLDER) / "secrets"
     path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
-def load_instance(home: Home | None = None) -> Instance | None:
+def load_instance(home: Home) -> Instance | None:
     """The instance of this state directory, or None before the first `up`.
 
     Raises:
         StackError: the file is damaged; the label of its containers is no longer known.
     """
-    path = (home or Home.of_user()).path / FOLDER / "instance.json"
+    path = home.path / FOLDER / "instance.json"
     try:
         raw = read_object(path)
         return Instance(**{**raw, "without": tuple(raw.get("without", ()))})

@@ -20,6 +20,7 @@ from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.reader import read_between
@@ -176,7 +177,7 @@ def test_what_failed_and_is_not_there_is_uncertain_and_no_fault(
 
 def note_as_failed(trades: np.ndarray) -> None:
     """As a load does when Kafka does not confirm a delivery."""
-    (path,) = acknowledged_log_dir().iterdir()
+    (path,) = acknowledged_log_dir(Home.of_user()).iterdir()
     log = read(path)
     failures = np.empty(len(trades), FAILED)
     failures["session"], failures["number"] = sessions_and_numbers(trades)
@@ -221,7 +222,7 @@ def test_a_load_that_was_killed_is_held_to_what_it_had_acknowledged(
     endpoints = with_lake(embedded_stack, home)
     loaded(endpoints, profile)
     consumed(endpoints, profile)
-    (path,) = acknowledged_log_dir().iterdir()
+    (path,) = acknowledged_log_dir(Home.of_user()).iterdir()
     log = read(path)
     run = replace(log.run, finished=False, acknowledged=log.run.acknowledged - 100)
     write(path, replace(log, run=run), durable=False)

@@ -18,6 +18,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, ExitCode
+from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.snapshots import pin
@@ -39,8 +40,8 @@ def profile(endpoints: Endpoints, exchange: str) -> Profile:
 @pytest.fixture
 def own_stack(home: Path) -> Iterator[Endpoints]:
     """An embedded stack that a test may stop."""
-    yield lifecycle.up("embedded", "laptop", lambda _: None).endpoints
-    lifecycle.down(volumes=True)
+    yield lifecycle.up("embedded", "laptop", lambda _: None, home=Home.of_user()).endpoints
+    lifecycle.down(volumes=True, home=Home.of_user())
 
 
 def numbers_of(result: Verified, fault: str) -> set[tuple[str, int]]:
@@ -143,8 +144,8 @@ def test_of_a_kafka_that_is_gone_the_stored_is_found_and_the_unread_is_missing(
     consumed(own_stack, profile)
     unread = loaded(own_stack, profile)
     assert only(own_stack).holds
-    lifecycle.down(volumes=False)
-    endpoints = lifecycle.up("embedded", "laptop", lambda _: None).endpoints
+    lifecycle.down(volumes=False, home=Home.of_user())
+    endpoints = lifecycle.up("embedded", "laptop", lambda _: None, home=Home.of_user()).endpoints
     with pytest.raises(CheckFailed, match="2 were sent to an earlier one: k2ctl verify --all-epochs"):
         only(endpoints)
     again = loaded(endpoints, profile)
@@ -157,7 +158,7 @@ def test_of_a_kafka_that_is_gone_the_stored_is_found_and_the_unread_is_missing(
     assert whole.acknowledged == stored + unread + again
     assert {fault for fault, count in whole.faults.items() if count} == {"missing"}
     assert whole.in_lake == whole.expected - whole.faults["missing"]
-    (gone,) = (log for log in map(read, sorted(acknowledged_log_dir().iterdir())[1:2]))
+    (gone,) = (log for log in map(read, sorted(acknowledged_log_dir(Home.of_user()).iterdir())[1:2]))
     assert whole.faults["missing"] == unread - int(gone.sessions["copies"].sum())
 
 
@@ -196,7 +197,9 @@ def wait_for_last_word(acknowledged: int) -> None:
     """Until the load that runs has written down that so many trades were acknowledged."""
     limit_s = time.monotonic() + 30
     while time.monotonic() < limit_s:
-        if any(read(path).run.acknowledged >= acknowledged for path in acknowledged_log_dir().glob("*.log")):
+        if any(
+            read(path).run.acknowledged >= acknowledged for path in acknowledged_log_dir(Home.of_user()).glob("*.log")
+        ):
             return
         time.sleep(0.05)
     raise AssertionError("the load has written nothing down")

@@ -22,10 +22,9 @@ from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import Checkpoints, checkpoints_of
-from k2ctl.load.generator import run_load
+from k2ctl.load.generator import LoadSummary, run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
-from k2ctl.load.summary import LoadSummary
 from k2ctl.sequence.state_sync import REDUCED, SHARED
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
@@ -220,10 +219,12 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_on_request(
     monkeypatch.setenv("K2_PROJECT", project)
     wanted = Wanted(("kafka", "redis", "postgres", "object-store"), ports={"auto": None})
     try:
-        before = load_and_verify(lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints, exchange)
-        lifecycle.down(volumes=False)
+        before = load_and_verify(
+            lifecycle.up("docker", "laptop", lambda _: None, wanted, home=Home.of_user()).endpoints, exchange
+        )
+        lifecycle.down(volumes=False, home=Home.of_user())
         client.volumes.get(f"{project}_kafka").remove()
-        endpoints = lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints
+        endpoints = lifecycle.up("docker", "laptop", lambda _: None, wanted, home=Home.of_user()).endpoints
         profile, topic = market_of_its_own(quick_profile(), exchange)
         with BrokerAdmin(endpoints) as admin:
             admin.create_topic(topic, PARTITIONS)
@@ -238,7 +239,7 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_on_request(
         assert after.lost == 0
         assert after.stored > before.stored
     finally:
-        lifecycle.down(volumes=True)
+        lifecycle.down(volumes=True, home=Home.of_user())
 
 
 def load_and_verify(endpoints: Endpoints, exchange: str) -> Any:

@@ -24,7 +24,7 @@ from k2ctl.kafka.producer import NOT_IN_TIME, STATISTICS_MS, BatchProducer
 from k2ctl.kafka.reader import read_between
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
-from k2ctl.load.report import LoadSnapshot
+from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.stack import lifecycle
 from tests.made_trades import make_trades
@@ -108,7 +108,7 @@ from k2ctl.endpoints import require_endpoints
 from k2ctl.load.workers import LoadWorkers
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
-from k2ctl.load.report import LoadSnapshot
+from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import load_profile
 if __name__ == "__main__":
     plan = plan_load(load_profile(os.environ["K2CTL_HOME"] + "/profile.yaml"), rate=100, workers=2)
@@ -170,7 +170,7 @@ def test_the_bytes_of_a_load_that_is_over_at_once_are_all_counted(embedded_stack
 
 
 def test_what_kafka_does_not_answer_for_has_its_reason(home: Path, exchange: str) -> None:
-    endpoints = lifecycle.up("embedded", "laptop", lambda _: None).endpoints
+    endpoints = lifecycle.up("embedded", "laptop", lambda _: None, home=Home.of_user()).endpoints
     kafka = endpoints.processes["kafka"].pid
     try:
         with BrokerAdmin(endpoints) as admin:
@@ -181,7 +181,7 @@ def test_what_kafka_does_not_answer_for_has_its_reason(home: Path, exchange: str
         producer.finish(0.1)
     finally:
         os.kill(kafka, signal.SIGCONT)
-        lifecycle.down(volumes=True)
+        lifecycle.down(volumes=True, home=Home.of_user())
     assert (producer.failed, producer.failed_by) == (50, {NOT_IN_TIME: 50})
 
 

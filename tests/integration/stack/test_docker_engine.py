@@ -16,6 +16,7 @@ import pytest
 from k2ctl.cli import main
 from k2ctl.endpoints import load_endpoints
 from k2ctl.errors import StackError, UsageError
+from k2ctl.home import Home
 from k2ctl.stack import lifecycle
 from k2ctl.stack.docker.instance import free_port, load_instance, secrets_dir
 from k2ctl.stack.engine import Event, Phase, Up, Wanted
@@ -40,18 +41,18 @@ def file(client: docker.DockerClient, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("K2_WEB_PORT", str(free_port()))
     yield path
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    instance = load_instance()
+    instance = load_instance(Home.of_user())
     if instance is not None:
         docker_engine.remove_all(client, f"io.k2ctl.instance={instance.id}")
 
 
 def up(**options: object) -> Up:
-    return lifecycle.up("docker", "laptop", lambda _: None, Wanted(timeout_s=60, **options))  # type: ignore[arg-type]
+    return lifecycle.up("docker", "laptop", lambda _: None, Wanted(timeout_s=60, **options), home=Home.of_user())  # type: ignore[arg-type]
 
 
 def containers(client: docker.DockerClient) -> dict[str, str]:
     """service → container's id"""
-    instance = load_instance()
+    instance = load_instance(Home.of_user())
     return {service: one.id for service, one in docker_engine.ours(client, instance.id).items()} if instance else {}
 
 
@@ -79,7 +80,7 @@ def test_only_what_changed_is_made_again(client: docker.DockerClient, monkeypatc
 
 def test_a_changed_secret_is_a_changed_service(client: docker.DockerClient) -> None:
     up()
-    (secrets_dir() / "word").write_text("another")
+    (secrets_dir(Home.of_user()) / "word").write_text("another")
     assert up().changed == ("web",)
 
 
@@ -94,35 +95,35 @@ def test_a_service_that_is_no_longer_in_the_file_goes(client: docker.DockerClien
 
 def test_what_was_stopped_or_paused_runs_again(client: docker.DockerClient) -> None:
     up()
-    found = docker_engine.ours(client, load_instance().id)  # type: ignore[union-attr]
+    found = docker_engine.ours(client, load_instance(Home.of_user()).id)  # type: ignore[union-attr]
     found["other"].stop(timeout=0)
     found["web"].pause()
     before = containers(client)
     assert set(up().changed) == {"web", "other"}
     assert containers(client) == before
-    assert all(service.fine for service in lifecycle.status())
+    assert all(service.fine for service in lifecycle.status(home=Home.of_user()))
 
 
 def test_down_keeps_the_data_and_volumes_deletes_it(client: docker.DockerClient) -> None:
     up()
-    instance = load_instance()
+    instance = load_instance(Home.of_user())
     assert instance is not None
-    word = (secrets_dir() / "word").read_text()
-    lifecycle.down(volumes=False)
+    word = (secrets_dir(Home.of_user()) / "word").read_text()
+    lifecycle.down(volumes=False, home=Home.of_user())
     assert containers(client) == {}
     assert client.networks.list(filters={"label": f"io.k2ctl.instance={instance.id}"}) == []
     assert client.volumes.get(f"{instance.project}_data")
-    assert load_endpoints() is None
+    assert load_endpoints(Home.of_user()) is None
     up()
-    assert (secrets_dir() / "word").read_text() == word
-    lifecycle.down(volumes=True)
+    assert (secrets_dir(Home.of_user()) / "word").read_text() == word
+    lifecycle.down(volumes=True, home=Home.of_user())
     assert client.volumes.list(filters={"label": f"io.k2ctl.instance={instance.id}"}) == []
     assert not (Path(os.environ["K2CTL_HOME"]) / "docker").exists()
 
 
 def test_what_others_made_survives_under_the_same_project_and_look_alike_names(client: docker.DockerClient) -> None:
     up()
-    project = load_instance().project  # type: ignore[union-attr]
+    project = load_instance(Home.of_user()).project  # type: ignore[union-attr]
     labels = {
         "com.docker.compose.project": project,
         "com.docker.compose.service": "web",
@@ -141,7 +142,7 @@ def test_what_others_made_survives_under_the_same_project_and_look_alike_names(c
     volume = client.volumes.create(f"{project}_more", labels=labels)
     try:
         up()
-        lifecycle.down(volumes=True)
+        lifecycle.down(volumes=True, home=Home.of_user())
         for decoy in decoys:
             decoy.reload()
             assert decoy.status == "running"
@@ -156,9 +157,9 @@ def test_a_taken_project_name_is_left_to_who_has_it(client: docker.DockerClient,
     volume = client.volumes.create(f"{name}_data", labels=dict([FOREIGN.split("=")]))
     try:
         up()
-        project = load_instance().project  # type: ignore[union-attr]
+        project = load_instance(Home.of_user()).project  # type: ignore[union-attr]
         assert project.startswith(f"{name}-")
-        lifecycle.down(volumes=True)
+        lifecycle.down(volumes=True, home=Home.of_user())
         volume.reload()
     finally:
         docker_engine.remove_all(client, FOREIGN)
@@ -166,8 +167,8 @@ def test_a_taken_project_name_is_left_to_who_has_it(client: docker.DockerClient,
 
 def test_a_volume_of_our_name_that_is_not_ours_is_refused(client: docker.DockerClient) -> None:
     up()
-    project = load_instance().project  # type: ignore[union-attr]
-    lifecycle.down(volumes=False)
+    project = load_instance(Home.of_user()).project  # type: ignore[union-attr]
+    lifecycle.down(volumes=False, home=Home.of_user())
     client.volumes.get(f"{project}_data").remove()
     client.volumes.create(f"{project}_data", labels=dict([FOREIGN.split("=")]))
     try:
@@ -184,7 +185,7 @@ def test_two_ups_at_once_make_one_stack(client: docker.DockerClient) -> None:
     assert codes[0] == 0, outputs
     assert codes[1] in (0, 3), outputs
     assert len(containers(client)) == 3
-    instance = load_instance()
+    instance = load_instance(Home.of_user())
     assert instance is not None
     everything = client.containers.list(all=True, filters={"label": f"com.docker.compose.project={instance.project}"})
     assert len(everything) == 3
@@ -196,7 +197,7 @@ def is_held(port: int) -> bool:
 
 
 MOMENTS = {
-    "who it is is written down": lambda _: load_instance() is not None,
+    "who it is is written down": lambda _: load_instance(Home.of_user()) is not None,
     "a container is there": lambda client: bool(containers(client)),
     "Docker listens for a container": lambda _: is_held(int(os.environ["K2_WEB_PORT"])),
     "all are there": lambda client: len(containers(client)) == 3,
@@ -209,11 +210,11 @@ def test_an_up_that_is_killed_in_the_middle_is_put_right(client: docker.DockerCl
         until(lambda: MOMENTS[moment](client), every_s=0.002)
         process.kill()
     if moment == "a container is there":
-        lifecycle.down(volumes=False)
+        lifecycle.down(volumes=False, home=Home.of_user())
         assert containers(client) == {}
     up()
     assert len(containers(client)) == 3
-    assert all(service.fine for service in lifecycle.status())
+    assert all(service.fine for service in lifecycle.status(home=Home.of_user()))
 
 
 def test_a_port_that_a_process_holds_is_named_with_the_command_that_helps() -> None:
@@ -224,7 +225,7 @@ def test_a_port_that_a_process_holds_is_named_with_the_command_that_helps() -> N
             up()
     assert f"process {os.getpid()}" in str(raised.value)
     assert "--port web=" in str(raised.value)
-    assert load_instance() is None
+    assert load_instance(Home.of_user()) is None
 
 
 def test_a_port_that_a_container_holds_is_named_and_another_can_be_chosen(client: docker.DockerClient) -> None:
@@ -237,7 +238,7 @@ def test_a_port_that_a_container_holds_is_named_and_another_can_be_chosen(client
         with pytest.raises(StackError, match=f"docker stop {holder.name}"):
             up()
         up(ports={"web": None})
-        chosen = next(service.endpoint for service in lifecycle.status() if service.service == "web")
+        chosen = next(service.endpoint for service in lifecycle.status(home=Home.of_user()) if service.service == "web")
         assert chosen != f"127.0.0.1:{port}"
         assert up().already_running
     finally:
@@ -298,7 +299,7 @@ def test_a_service_that_is_not_healthy_shows_the_test_and_the_log(
 def test_what_takes_too_long_is_reported_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREPARE", "sleep 100")
     with pytest.raises(StackError, match="prepare was not ready within 2 s"):
-        lifecycle.up("docker", "laptop", lambda _: None, Wanted(timeout_s=2))
+        lifecycle.up("docker", "laptop", lambda _: None, Wanted(timeout_s=2), home=Home.of_user())
 
 
 def test_an_image_that_cannot_be_had_is_reported_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,17 +338,17 @@ def test_what_is_left_out_while_it_runs_goes(client: docker.DockerClient) -> Non
 
 def test_no_secret_is_seen_in_inspect_and_its_file_is_ours_alone(client: docker.DockerClient) -> None:
     up()
-    path = secrets_dir() / "word"
+    path = secrets_dir(Home.of_user()) / "word"
     word = path.read_text()
     assert len(word) >= 32
     assert path.stat().st_mode & 0o777 == 0o600
-    for one in docker_engine.ours(client, load_instance().id).values():  # type: ignore[union-attr]
+    for one in docker_engine.ours(client, load_instance(Home.of_user()).id).values():  # type: ignore[union-attr]
         assert word not in json.dumps(client.api.inspect_container(one.id))
 
 
 def test_every_service_is_reported_on_its_way() -> None:
     received: list[Event] = []
-    lifecycle.up("docker", "laptop", received.append, Wanted(timeout_s=60))
+    lifecycle.up("docker", "laptop", received.append, Wanted(timeout_s=60), home=Home.of_user())
     for service, last in (("prepare", Phase.DONE), ("web", Phase.HEALTHY), ("other", Phase.RUNNING)):
         phases = list(dict.fromkeys(event.phase for event in received if event.service == service))
         assert phases[:3] == [Phase.WAITING, Phase.CREATE, Phase.START]
@@ -366,10 +367,10 @@ def test_logs_and_status_are_of_the_containers(capsys: pytest.CaptureFixture[str
     assert services["web"]["cpu_share"] >= 0
     assert services["web"]["uptime_s"] > 0
     with pytest.raises(UsageError, match="no service 'nobody'"):
-        list(lifecycle.log_lines("nobody", follow=False))
+        list(lifecycle.log_lines("nobody", follow=False, home=Home.of_user()))
 
 
 def test_another_engine_is_refused_while_this_one_is_up() -> None:
     up()
     with pytest.raises(StackError, match="The docker engine runs already"):
-        lifecycle.up("embedded", "laptop", lambda _: None)
+        lifecycle.up("embedded", "laptop", lambda _: None, home=Home.of_user())

@@ -31,7 +31,7 @@ def socket() -> Path:
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with private_redis() as address:
+    with private_redis(Home.of_user()) as address:
         yield address
 
 
@@ -66,12 +66,12 @@ def test_another_user_cannot_connect_even_where_the_folder_is_open(url: str, soc
 
 
 def test_it_is_gone_with_its_socket(socket: Path) -> None:
-    with private_redis():
+    with private_redis(Home.of_user()):
         assert socket.exists()
     assert not socket.exists()
 
 
 def test_a_path_with_every_odd_character_is_found(short_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K2CTL_HOME", str(short_home / "a b%20?#@é"))
-    with private_redis() as address, redis.Redis.from_url(address) as client:
+    with private_redis(Home.of_user()) as address, redis.Redis.from_url(address) as client:
         assert client.ping()

@@ -26,7 +26,12 @@ def ours(word: str) -> list[int]:
 def test_one_that_never_says_that_it_is_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "READY_WITHIN_S", 0.5)
     with pytest.raises(StackError, match="silent did not start"):
-        start_detached("silent", [sys.executable, "-c", "import time; time.sleep(60)", "never-ready"], read_line=True)
+        start_detached(
+            "silent",
+            [sys.executable, "-c", "import time; time.sleep(60)", "never-ready"],
+            read_line=True,
+            home=Home.of_user(),
+        )
     assert ours("never-ready") == []
 
 
@@ -36,12 +41,17 @@ def test_one_that_is_given_up_while_it_starts_is_ended(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("k2ctl.stack.processes.select.select", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        start_detached("slow", [sys.executable, "-c", "import time; time.sleep(60)", "given-up"], read_line=True)
+        start_detached(
+            "slow",
+            [sys.executable, "-c", "import time; time.sleep(60)", "given-up"],
+            read_line=True,
+            home=Home.of_user(),
+        )
     assert ours("given-up") == []
 
 
 def test_one_that_has_ended_by_itself_is_collected_when_it_is_stopped() -> None:
-    process, _ = start_detached("brief", [sys.executable, "-c", ""])
+    process, _ = start_detached("brief", [sys.executable, "-c", ""], home=Home.of_user())
     while processes.is_alive(process):
         time.sleep(0.01)
     assert end([process]) == [0]
@@ -59,7 +69,10 @@ def test_one_that_ends_while_it_is_being_stopped_is_no_error(monkeypatch: pytest
 def test_several_end_at_once_and_one_that_ignores_the_signal_is_killed() -> None:
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
     polite = "import time; print(1, flush=True); time.sleep(60)"
-    started = [start_detached("x", [sys.executable, "-c", program], read_line=True)[0] for program in (deaf, polite)]
+    started = [
+        start_detached("x", [sys.executable, "-c", program], read_line=True, home=Home.of_user())[0]
+        for program in (deaf, polite)
+    ]
     assert end(started, patience_s=1.0) == [-signal.SIGKILL, -signal.SIGTERM]
 
 
@@ -83,13 +96,13 @@ ctypes.CDLL(None).pthread_exit(None)
 
 
 def test_the_exit_code_of_one_whose_threads_end_after_its_main_one_is_waited_for() -> None:
-    process, _ = start_detached("x", [sys.executable, "-c", ENDS_BEFORE_ITS_THREADS])
+    process, _ = start_detached("x", [sys.executable, "-c", ENDS_BEFORE_ITS_THREADS], home=Home.of_user())
     assert ended_within([process], 10)
     assert exit_code(process) == 7
 
 
 def test_a_child_that_somebody_else_has_ended_is_no_zombie_after_the_next_end() -> None:
-    process, _ = start_detached("x", [sys.executable, "-c", "import time; time.sleep(60)"])
+    process, _ = start_detached("x", [sys.executable, "-c", "import time; time.sleep(60)"], home=Home.of_user())
     psutil.Process(process.pid).kill()
     until(lambda: not processes.is_alive(process))
     end([])

@@ -12,7 +12,7 @@ from k2ctl.checks.validate.pressure import best_second
 from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target, TargetVerdict
 from k2ctl.checks.validate.validation import STEPS, Validation, chosen, failed, validate
 from k2ctl.errors import BrokerError, ExitCode, UsageError
-from k2ctl.load.report import LoadSnapshot
+from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import load_profile
 from k2ctl.views.validate import step_line, validate_panel, verdict_line
 

@@ -8,6 +8,7 @@ import pytest
 
 from k2ctl.cli import main
 from k2ctl.cost import measured
+from k2ctl.home import Home
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -133,7 +134,7 @@ def test_unknown_prices_are_shown_as_not_found(capsys: pytest.CaptureFixture[str
 
 def test_measured_figures_are_used_and_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Nothing was measured yet" in shown(capsys, "--measured", code=2)
-    measured.record(wire_bytes_per_trade=132.0, cpu_s_per_million_trades=2.5)
+    measured.record(wire_bytes_per_trade=132.0, cpu_s_per_million_trades=2.5, home=Home.of_user())
     text = shown(capsys, "--measured")
     assert re.search(r"bytes on the wire per trade +100 +132 +\+\d", text)
     assert re.search(r"CPU-seconds per million trades +10 +2\.5 +-\d", text)

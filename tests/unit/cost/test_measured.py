@@ -12,6 +12,7 @@ from k2ctl.cost.measured import Measured, with_measurements
 from k2ctl.cost.price_book import load_book
 from k2ctl.cost.scenarios import with_settings
 from k2ctl.errors import UsageError
+from k2ctl.home import Home
 from k2ctl.profiles import load_profile
 
 BOOK = load_book()
@@ -19,38 +20,40 @@ BOOK = load_book()
 
 def test_figures_merge_and_carry_their_time(home: Path) -> None:
     clock = ManualClock()
-    measured.record(clock, wire_bytes_per_trade=120.5, shed_share=0.0)
+    measured.record(Home.of_user(), clock, wire_bytes_per_trade=120.5, shed_share=0.0)
     clock.advance(60)
-    measured.record(clock, parquet_bytes_per_trade=13.0, shed_share=0.02)
-    assert measured.load() == Measured(wire_bytes_per_trade=120.5, parquet_bytes_per_trade=13.0, shed_share=0.02)
-    times = measured.recorded_at_us()
+    measured.record(Home.of_user(), clock, parquet_bytes_per_trade=13.0, shed_share=0.02)
+    assert measured.load(Home.of_user()) == Measured(
+        wire_bytes_per_trade=120.5, parquet_bytes_per_trade=13.0, shed_share=0.02
+    )
+    times = measured.recorded_at_us(Home.of_user())
     assert times["parquet_bytes_per_trade"] - times["wire_bytes_per_trade"] == 60_000_000
     assert json.loads((home / "measured.json").read_text())["shed_share"]["value"] == 0.02
 
 
 def test_nothing_measured_is_nothing() -> None:
-    assert measured.load() == Measured()
+    assert measured.load(Home.of_user()) == Measured()
 
 
 def test_a_figure_of_another_name_is_a_mistake() -> None:
     with pytest.raises(TypeError, match="no such figure: speed"):
-        measured.record(speed=1.0)
+        measured.record(Home.of_user(), speed=1.0)
 
 
 def test_a_run_gives_figures_per_trade_and_a_short_one_gives_none() -> None:
-    measured.record_load(9_999, 10**6)
-    measured.record_consume(9_999, 9_999, 10**6, 1.0)
-    assert measured.load() == Measured()
-    measured.record_load(100_000, 13_200_000)
-    measured.record_consume(200_000, 100_000, 1_400_000, 0.5, deferred=2_000)
-    assert measured.load() == Measured(132.0, 14.0, 2.5, 0.01)
+    measured.record_load(Home.of_user(), 9_999, 10**6)
+    measured.record_consume(Home.of_user(), 9_999, 9_999, 10**6, 1.0)
+    assert measured.load(Home.of_user()) == Measured()
+    measured.record_load(Home.of_user(), 100_000, 13_200_000)
+    measured.record_consume(Home.of_user(), 200_000, 100_000, 1_400_000, 0.5, deferred=2_000)
+    assert measured.load(Home.of_user()) == Measured(132.0, 14.0, 2.5, 0.01)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"shed_share": 3}', '{"shed_share": {"value": "x"}}'])
 def test_a_record_that_is_not_one_is_refused(home: Path, text: str) -> None:
     (home / "measured.json").write_text(text)
     with pytest.raises(UsageError, match=r"measured\.json cannot be read"):
-        measured.load()
+        measured.load(Home.of_user())
 
 
 def test_measured_figures_take_the_place_of_assumptions_and_say_what_each_does() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from k2ctl.domain.checked_file import body_of, framed
 from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
 from k2ctl.errors import CheckFailed, K2Error
+from k2ctl.home import Home
 from k2ctl.load import acknowledged_log as module
 from k2ctl.load.acknowledged_log import (
     BLOCK,
@@ -31,12 +32,14 @@ RUN = Run("run", 0, "topic", "epoch", "sbe", 0, 0, 0, finished=False)
 
 
 def recorder_of(trades: np.ndarray) -> AcknowledgedLogWriter:
-    return AcknowledgedLogWriter(RUN, dict.fromkeys(np.unique(sessions_and_numbers(trades)[0]).tolist(), b"S00"))
+    return AcknowledgedLogWriter(
+        RUN, dict.fromkeys(np.unique(sessions_and_numbers(trades)[0]).tolist(), b"S00"), home=Home.of_user()
+    )
 
 
 def written(recorder: AcknowledgedLogWriter) -> AcknowledgedLog:
     recorder.finish(0, 0)
-    (log,) = recorded()
+    (log,) = recorded(Home.of_user())
     return log
 
 
@@ -97,7 +100,7 @@ def test_faults_are_counted_and_every_number_that_was_sent_is_in_an_interval(
         recorder.add(in_symbol_order(trades[at : at + step]))
         at += step
     log = written(recorder)
-    for path in acknowledged_log_dir().iterdir():
+    for path in acknowledged_log_dir(Home.of_user()).iterdir():
         path.unlink()
     of_symbol = {symbol: [number for name, number in sent if name == symbol] for symbol in range(4)}
     pairs = {symbol: list(pairwise(of)) for symbol, of in of_symbol.items()}
@@ -124,7 +127,7 @@ def recorded_file(trades: int = 20) -> Path:
     recorder.add(in_symbol_order(made))
     recorder.fail(made[:3])
     recorder.finish(trades, trades - 3)
-    (path,) = acknowledged_log_dir().iterdir()
+    (path,) = acknowledged_log_dir(Home.of_user()).iterdir()
     return path
 
 
@@ -169,7 +172,7 @@ def test_a_write_that_was_cut_off_leaves_the_file_before_it(monkeypatch: pytest.
     with pytest.raises(K2Error, match="No space left") as raised:
         recorder.finish(200, 200)
     assert "load again" in raised.value.hint
-    (log,) = recorded()
+    (log,) = recorded(Home.of_user())
     assert not log.run.finished
     assert log.run.acknowledged == 50
     assert len(log.failed) == 0

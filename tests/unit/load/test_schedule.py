@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.load.schedule import SHAPES, Schedule, Shape
+from k2ctl.load.plan import SHAPES, Schedule, Shape
 
 schedules = st.builds(Schedule, st.sampled_from(SHAPES), st.floats(1, 1e6), st.floats(1, 1e6), st.floats(0.1, 1000))
 

@@ -19,10 +19,10 @@ def test_volumes_deletes_the_records_of_loads_and_no_lake(home: Path) -> None:
     lake = home / "lake" / "catalog.db"
     lake.parent.mkdir()
     lake.write_text("of an embedded stack, or theirs")
-    (acknowledged_log_dir() / "run").write_text("")
-    assert lifecycle.down(volumes=True) == "external"
-    assert load_endpoints() is None
-    assert list(acknowledged_log_dir().iterdir()) == []
+    (acknowledged_log_dir(Home.of_user()) / "run").write_text("")
+    assert lifecycle.down(volumes=True, home=Home.of_user()) == "external"
+    assert load_endpoints(Home.of_user()) is None
+    assert list(acknowledged_log_dir(Home.of_user()).iterdir()) == []
     assert lake.exists()
 
 
@@ -30,11 +30,11 @@ def test_volumes_deletes_the_records_of_loads_and_no_lake(home: Path) -> None:
 def test_the_log_of_a_service_is_where_it_runs(service: str, home: Path) -> None:
     save_endpoints(replace(THEIRS, home=Home(home)))
     with pytest.raises(UsageError, match="is with those who run it, at") as caught:
-        lifecycle.log_lines(service, follow=False)
+        lifecycle.log_lines(service, follow=False, home=Home.of_user())
     assert "hush" not in str(caught.value)
 
 
 def test_only_one_engine_is_up(home: Path) -> None:
     save_endpoints(replace(THEIRS, home=Home(home)))
     with pytest.raises(Exception, match="The external engine runs already"):
-        lifecycle.up("embedded", "laptop", lambda _: None)
+        lifecycle.up("embedded", "laptop", lambda _: None, home=Home.of_user())

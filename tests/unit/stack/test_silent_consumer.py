@@ -21,8 +21,8 @@ def test_one_that_has_just_been_started_is_starting() -> None:
 def test_one_that_should_speak_by_now_is_silent_and_shows_the_end_of_its_log(home: Path) -> None:
     from k2ctl.stack.processes import log_path
 
-    log_path("consumer-7").parent.mkdir(parents=True, exist_ok=True)
-    log_path("consumer-7").write_text("first\nit waits for its disk\n")
+    log_path("consumer-7", home=Home.of_user()).parent.mkdir(parents=True, exist_ok=True)
+    log_path("consumer-7", home=Home.of_user()).write_text("first\nit waits for its disk\n")
     found = _reporting(started(STARTS_WITHIN_S + 1), None, Home(home))
     assert (found.state, found.why) == ("silent", "it waits for its disk")
 

@@ -9,8 +9,8 @@ from rich.console import Console, RenderableType
 
 from k2ctl.commands.load import _beside_others
 from k2ctl.kafka.producer import NOT_IN_TIME
-from k2ctl.load.report import LoadSnapshot
-from k2ctl.load.summary import LoadSummary
+from k2ctl.load.generator import LoadSummary
+from k2ctl.load.workers import LoadSnapshot
 from k2ctl.views.load import progress_text, summary_table
 
 WHY = "a partition holds 82% of its 5 MiB unread; waiting for a consumer"
