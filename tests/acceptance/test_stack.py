@@ -28,7 +28,7 @@ def _stack_is_down_afterwards(home: Path) -> object:
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """A folder whose path leaves room for a socket's, wherever tests run."""
-    with TemporaryDirectory(prefix="k2-") as folder:
+    with TemporaryDirectory(prefix="k2-", dir="/tmp") as folder:
         yield Path(folder)
 
 
@@ -187,15 +187,14 @@ def test_a_long_path_still_has_room_for_the_socket(tmp_path: Path) -> None:
         assert run("stack", "down", K2CTL_HOME=str(long)).returncode == 0
 
 
-def test_a_socket_folder_that_another_user_made_first_is_refused(tmp_path: Path) -> None:
-    long = str(tmp_path / ("x" * 120))
-    with TemporaryDirectory(prefix="k2-") as runtime:
-        (Path(runtime) / f"k2ctl-{os.geteuid()}").mkdir(mode=0o755)
-        refused = run("stack", "up", K2CTL_HOME=long, XDG_RUNTIME_DIR=runtime)
-        run("stack", "down", K2CTL_HOME=long, XDG_RUNTIME_DIR=runtime)
-    assert (refused.returncode, refused.stderr.count("\n")) == (3, 2)
+def test_a_socket_folder_that_another_user_made_first_is_refused(tmp_path: Path, short_folder: Path) -> None:
+    theirs = short_folder / f"k2ctl-{os.geteuid()}"
+    theirs.mkdir()
+    theirs.chmod(0o755)  # whatever the umask
+    refused = run("stack", "up", K2CTL_HOME=str(tmp_path / ("x" * 120)), XDG_RUNTIME_DIR=str(short_folder))
     assert "is open to others" in refused.stderr
     assert "chmod 700" in refused.stderr
+    assert (refused.returncode, refused.stderr.count("\n")) == (3, 2), refused.stderr
 
 
 def test_another_user_can_neither_look_into_the_state_nor_reach_a_socket(short_folder: Path) -> None:
