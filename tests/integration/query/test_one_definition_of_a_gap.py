@@ -100,6 +100,7 @@ def asked(endpoints: Endpoints, exchange: str) -> Asked:
     return Asked(endpoints, exchange)
 
 
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 @pytest.mark.parametrize("feed", FEEDS)
 @pytest.mark.parametrize("stored", [0, 1, 2], ids=["in the stream", "in both", "in the table"])
 def test_every_way_of_asking_gives_the_same_gaps(asked: Asked, feed: str, stored: int) -> None:

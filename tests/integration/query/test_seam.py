@@ -309,6 +309,7 @@ def ask_and_check(platform: Platform, feeder: Feeder, queries: int, between: Cal
     assert both_sides > queries // 6, "the test must meet the seam"
 
 
+@pytest.mark.slow
 def test_every_answer_is_exact_while_partitions_are_reassigned(embedded: Platform) -> None:
     """Two share the topic; one of them leaves in the middle, and comes back."""
     feeder, stop = Feeder(embedded), threading.Event()
