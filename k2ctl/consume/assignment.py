@@ -14,9 +14,8 @@ from k2ctl.consume.committer import Finished, fenced_error, rolled_back_error
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
-from k2ctl.consume.processing import BatchProcessor
+from k2ctl.consume.processing import BatchProcessor, TradeState
 from k2ctl.consume.start import starting_offsets
-from k2ctl.consume.trade_state import TradeState
 from k2ctl.deferred.backfill import Backfill
 from k2ctl.domain.checkpoint import Checkpoints, Counts, TopicPartition
 from k2ctl.domain.ledger import Ledger

@@ -1,19 +1,172 @@
-"""A batch of records through steps 1 to 5 of the design's section 4: decode, admit, dedup, sequence, enrich."""
+"""What a consumer does with a batch (design, section 4, steps 1 to 5), and what it remembers of the trades.
 
-from collections.abc import Mapping
+Message ids for deduplication and numbers for sequences follow the same way: restored from their store and the table
+when partitions are assigned; fed by every batch; sealed into a checkpoint; published once that checkpoint is committed.
+So no store ever holds more than the table does.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from k2ctl.clock import Clock
+from k2ctl.consume.degradation import release_freed
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
-from k2ctl.consume.trade_state import TradeState
+from k2ctl.dedup.chunks import ChunkPlan
+from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
+from k2ctl.dedup.saved_state import DedupSaver, restore
 from k2ctl.deferred.admission import SHED, SPILL, Admitted, mask_of
+from k2ctl.deferred.backfill import Backfilled
+from k2ctl.domain.checkpoint import Checkpoints
+from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
-from k2ctl.feeds.decode import decode_batch
+from k2ctl.domain.status_parts import DedupStatus, SequenceCounts, StateSyncStatus
+from k2ctl.feeds import decode_batch
 from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
+from k2ctl.lake.stored_lookup import SuspectLookup
+from k2ctl.lake.writer import Committed
+from k2ctl.sequence.channels import Gap, Priorities, is_deferred
+from k2ctl.sequence.rebuild import rebuild
+from k2ctl.sequence.state_sync import SequenceCut, StateSync, fences_at, fences_moved
+from k2ctl.sequence.store_view import open_store
+from k2ctl.sequence.tracker import SequenceTracker
+
+
+@dataclass
+class TradeState:
+    """Deduplicator and sequence tracker of one assignment, each with what saves it."""
+
+    topic: str
+    epoch: str
+    tracker: SequenceTracker
+    state_sync: StateSync
+    deduplicator: HybridDeduplicator
+    dedup_saver: DedupSaver
+    suspects: SuspectLookup
+    restored_rows: int
+    """Rows that were read from the table to restore this."""
+    chunks: ChunkPlan
+    clock: Clock
+    has_stopped: bool = False
+    """True once sequence state is published no more."""
+
+    @classmethod
+    def restore(
+        cls, platform: Platform, checkpoints: Checkpoints, offsets: Mapping[int, int], member: Collection[int] | None
+    ) -> "TradeState":
+        """Restore from the state store, the saved files of deduplication, and the rows of the table.
+
+        offsets: where each partition is read from. member: the partitions, if a group assigned them; None for all.
+
+        Raises:
+            LakeError: the table does not answer.
+        """
+        lake, topic, epoch, clock = platform.lake, platform.topic, platform.epoch, platform.clock
+        tracker = SequenceTracker(clock)
+        store = open_store(platform.plan.state or platform.endpoints.state_url, platform.table_id, topic)
+        state_sync = StateSync(store, tracker, clock)
+        since_us = clock.now_us() - platform.chunks.window_us
+        covered = state_sync.restore(fences_at(checkpoints, topic, epoch, offsets), since_us)
+        behind = [partition for partition, offset in offsets.items() if covered.get(partition) != offset]
+        rebuild(lake, topic, behind, since_us, tracker, epoch, covered)
+        restored = restore(lake, topic, offsets, platform.chunks, clock)
+        suspects = SuspectLookup(lake, clock)
+        deduplicator = HybridDeduplicator(restored.memory, suspects, clock)
+        who = () if member is None else (platform.plan.consumer_id, member)
+        saver = DedupSaver(restored.folder, topic, platform.chunks, restored.checkpoints, clock, *who)
+        return cls(
+            topic, epoch, tracker, state_sync, deduplicator, saver, suspects, restored.rows, platform.chunks, clock
+        )
+
+    def begin(self) -> None:
+        """Start publishing: what is known now is what is committed."""
+        self.state_sync.begin()
+        release_freed()
+
+    def seal(self) -> SequenceCut:
+        """A checkpoint is about to be committed: returns what its trades changed in the sequence state."""
+        self.deduplicator.seal()
+        return self.state_sync.cut()
+
+    def publish(self, sequence_cut: SequenceCut, committed: Committed, *, has_backfill: bool) -> dict[int, int]:
+        """A sealed checkpoint is committed: its state may be published. Returns the offsets of its partitions now.
+
+        has_backfill: it resolved ranges of the ledger, so a gap that they explained may be an open one now.
+        """
+        if not committed.fenced:
+            self.deduplicator.publish()
+            self.dedup_saver.note_commit(committed.checkpoints, committed.commit_id)
+            self.dedup_saver.save_if_due(self.deduplicator)
+        moved = fences_moved(committed.checkpoints, self.topic, self.epoch, committed.commit_id)
+        self.state_sync.committed(sequence_cut, moved)
+        if has_backfill:
+            self.tracker.review_explained()
+        return {partition: fence.offset for partition, fence in moved.items()}
+
+    def save(self) -> None:
+        """Save what deduplication remembers: whoever is assigned these partitions next reads it instead of rows."""
+        self.dedup_saver.save(self.deduplicator)
+
+    def remember(self, rows: Rows) -> Rows:
+        """Backfilled rows that are not stored yet; as `HybridDeduplicator.remember`."""
+        return self.deduplicator.remember(rows)
+
+    def release(self) -> None:
+        """Publish what is left of sequence state, if that is quick, and free what deduplication remembers."""
+        self._stop_publishing()
+        self.deduplicator = HybridDeduplicator(Memory.empty(self.chunks), self.suspects, self.clock)
+
+    def close(self) -> None:
+        """Publish what is left of sequence state, if that is quick, and close what looks up suspects in the table."""
+        self._stop_publishing()
+        self.suspects.close()
+
+    def _stop_publishing(self) -> None:
+        if not self.has_stopped:
+            self.has_stopped = True
+            self.state_sync.close()
+
+    def explain_by(self, outstanding: Callable[[], Sequence[DeferredRange]], priorities: Priorities) -> None:
+        """Explain gaps by the ledger. outstanding: the entries of these partitions, as they are when called."""
+        channels = self.tracker.channels
+
+        def is_outstanding(channel: int, gap: Gap) -> bool:
+            partition = (self.topic, int(channels.partition[channel]))
+            symbol = channels.names[channel].rpartition(b"/")[2]
+            return is_deferred(outstanding(), partition, symbol, gap, priorities)
+
+        self.tracker.explain_by(is_outstanding)
+
+    def note_backfilled(self, part: Backfilled) -> None:
+        """Trades that were deferred are about to be stored."""
+        self.tracker.note_backfilled(part.rows.trades, part.rows.partition, part.resolved_trades)
+
+    def count_on(self, before: "TradeState") -> None:
+        """Begin the sequence totals where the state of this consumer's previous assignment ended."""
+        self.tracker.count_on(before.tracker)
+
+    def dedup_status(self) -> DedupStatus:
+        """What deduplication remembers and has judged."""
+        return self.deduplicator.statistics()
+
+    @property
+    def save_error(self) -> str:
+        """Why what deduplication remembers could not be saved; empty if it could."""
+        return self.dedup_saver.last_error
+
+    def sequence_counts(self) -> SequenceCounts:
+        """Gaps and order, as counted since the start."""
+        return self.tracker.counts()
+
+    def sync_status(self) -> StateSyncStatus:
+        """How the state store stands."""
+        return self.state_sync.snapshot()
+
 
 BATCH_TRADES: Final = 50_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""

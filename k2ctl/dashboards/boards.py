@@ -68,7 +68,7 @@ _PRESSURE: Final = (
     ),
     timeline(
         "Level of each consumer",
-        series("k2_degradation_level", "{{instance}}", across=""),
+        series("k2_degradation_level", "{{instance}}"),
         LEVELS,
         meaning="Worse at once, better one level at a time. Whether producers may send is shown further below.",
         width=24,
@@ -76,10 +76,7 @@ _PRESSURE: Final = (
     ),
     Panel(
         "Lag in trades, and where levels begin",
-        [
-            series("k2_consumer_lag_trades", "{{instance}}", across=""),
-            series("k2_degradation_threshold_trades", "{{level}}", across="max", by="level"),
-        ],
+        [series("k2_consumer_lag_trades", "{{instance}}"), series("k2_degradation_threshold_trades", "{{level}}")],
         meaning="Trades that are not yet admitted: this lag controls the level. Dashed: the policy's thresholds, as "
         "the engine scales them.",
         custom={**LOG, "axisSoftMin": 1},
@@ -100,8 +97,8 @@ _PRESSURE: Final = (
     Panel(
         "Deferred, by priority",
         [
-            series("k2_messages_shed_total", "shed {{priority}}", by="priority"),
-            series("k2_messages_spilled_total", "spilled {{priority}}", by="priority"),
+            series("k2_messages_shed_total", "shed {{priority}}"),
+            series("k2_messages_spilled_total", "spilled {{priority}}"),
         ],
         meaning="Trades a second that were left in Kafka (shed) or written to files (spilled). CRITICAL is never among "
         "them.",
@@ -120,18 +117,14 @@ _PRESSURE: Final = (
             series("k2_trades_outstanding", "outstanding"),
         ],
         meaning="Trades a second in and out, and what is outstanding (right axis): it must come back to nothing.",
-        styles={
-            "deferred": coloured("orange"),
-            "backfilled": coloured("green"),
-            "outstanding": on_the_right("yellow"),
-        },
+        styles={"deferred": coloured("orange"), "backfilled": coloured("green"), "outstanding": on_the_right("yellow")},
     ),
     Panel(
         "Trades a second",
         [
             series("k2_consumer_rate_in", "read"),
             series("k2_consumer_rate_committed", "stored"),
-            series("k2_messages_processed_total", "{{priority}}", by="priority"),
+            series("k2_messages_processed_total", "{{priority}}"),
         ],
         meaning="Read from Kafka and stored in the table; by priority what was processed at once.",
         unit="cps",
@@ -139,7 +132,7 @@ _PRESSURE: Final = (
     Panel("Commit latency", [quantile("k2_commit_seconds", part) for part in QUANTILES], styles=QUANTILE_STYLES),
     Panel(
         "Where every trade is",
-        [series("k2_trades", "{{term}}", by="term", where='term!="seen"')],
+        [series("k2_trades", "{{term}}", where='term!="seen"')],
         meaning="The accounting identity: the terms add up to what was seen and what is pending. Trades on their way "
         "back are pending and still deferred until their commit.",
         custom=STACKED,
@@ -170,27 +163,27 @@ _PRESSURE: Final = (
     ),
     Panel(
         "Memory",
-        [series("k2_memory_bytes", "{{instance}}", across=""), series("k2_memory_share", "of the limit")],
+        [series("k2_memory_bytes", "{{instance}}"), series("k2_memory_share", "of the limit")],
         meaning="Of each consumer, and as a part of its limit (right axis), where 70 % is SOFT.",
         width=8,
         styles={"of the limit": {**on_the_right("red", "percentunit"), "min": 0, "max": 1}},
     ),
     Panel(
         "Records waiting, by partition",
-        [series("k2_consumer_lag_messages", "{{partition}}", by="partition")],
+        [series("k2_consumer_lag_messages", "{{partition}}")],
         meaning="Between the table's offset and the end of each partition. One that stands out is skewed, or stuck.",
         width=8,
         custom=STACKED,
     ),
     timeline(
         "Intake",
-        series("k2_intake_open", "{{topic}}", across="min", by="topic"),
+        series("k2_intake_open", "{{topic}}"),
         {"1": ("open", "green"), "0": ("closed", "red")},
         meaning="Closed at CIRCUIT_BREAK: k2ctl load, and whoever asks, waits.",
     ),
     timeline(
         "State store",
-        series("k2_state_reduced", "{{store}} {{instance}}", across=""),
+        series("k2_state_reduced", "{{store}} {{instance}}"),
         {"1": ("REDUCED", "orange"), "0": ("whole", "green")},
         meaning="REDUCED: who takes a partition over rebuilds from the table what the store lacks.",
     ),
@@ -234,21 +227,21 @@ _ANSWERS: Final = (
     ),
     Panel(
         "p99 by route",
-        [quantile("k2_api_request_seconds", 0.99, "{{route}}", where=ROUTES, by="route")],
+        [quantile("k2_api_request_seconds", 0.99, "{{route}}", where=ROUTES)],
         meaning="A route is its template.",
         width=8,
         steps=TARGET_LINE,
     ),
     Panel(
         "Requests a second",
-        [series("k2_api_requests_total", "{{status}} {{route}}", by="route, status")],
+        [series("k2_api_requests_total", "{{status}} {{route}}")],
         meaning="By route and status; 0 is a client that went away.",
         width=8,
         unit="reqps",
     ),
     Panel(
         "Whole answers, and others",
-        [series("k2_api_answers_total", "complete: {{complete}}", by="complete")],
+        [series("k2_api_answers_total", "complete: {{complete}}")],
         meaning="An answer that is not whole says what it lacks: deferred, lost, cut off.",
         width=8,
         unit="reqps",
@@ -262,7 +255,7 @@ _ANSWERS: Final = (
     ),
     Panel(
         "Tail in memory",
-        [series("k2_api_tail_trades", "{{instance}}", across="")],
+        [series("k2_api_tail_trades", "{{instance}}")],
         meaning="Trades that the table does not have yet, or has not had for long. Its limit is two million.",
         width=8,
     ),

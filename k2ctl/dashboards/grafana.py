@@ -17,9 +17,7 @@ DATASOURCE: Final = {"type": "prometheus", "uid": "k2-prometheus"}
 WIDTH: Final = 24
 LEVEL_COLOURS: Final = dict(
     zip(
-        get_args(Level.model_fields["name"].annotation),
-        ("green", "light-blue", "yellow", "orange", "red"),
-        strict=True,
+        get_args(Level.model_fields["name"].annotation), ("green", "light-blue", "yellow", "orange", "red"), strict=True
     )
 )
 
@@ -102,19 +100,10 @@ class Query:
         }
 
 
-def series(
-    metric: str,
-    legend: str = "",
-    *,
-    across: str | None = None,
-    by: str = "",
-    where: str = "",
-    per_s: bool = True,
-    everywhere: bool = False,
-) -> Query:
+def series(metric: str, legend: str = "", *, where: str = "", per_s: bool = True, everywhere: bool = False) -> Query:
     """A metric as it is declared: how its instances make one, its unit and its meaning.
 
-    across: `sum`, `max` or `min` instead of what is declared; empty: each instance by itself. by, where: labels.
+    legend: each value of a label that it names is a series; where it names the instance, each by itself. where: labels.
     per_s: a counter as a rate. everywhere: of all instances, whichever are chosen.
     """
     info = DECLARED[metric]
@@ -122,9 +111,9 @@ def series(
     is_rate = info.kind == "counter" and per_s
     if is_rate:
         found = f"rate({found}[$__rate_interval])"
-    across = info.across if across is None else across
-    if across:
-        found = f"{across} by ({by}) ({found})" if by else f"{across}({found})"
+    by = sorted(_LEGEND.findall(legend))
+    if "instance" not in by:
+        found = f"{info.across} by ({', '.join(by)}) ({found})" if by else f"{info.across}({found})"
     unit = next((unit for end, unit in UNITS.items() if metric.endswith(end)), "cps" if is_rate else "short")
     return Query(found, legend, unit, info.meaning)
 
@@ -134,13 +123,12 @@ def quantile(
     part: float,
     legend: str = "",
     *,
-    by: str = "",
     where: str = "",
     span: str = "$__rate_interval",
     everywhere: bool = False,
 ) -> Query:
-    """A quantile of a histogram of seconds. by, where, everywhere: as `series`."""
-    info, labels = DECLARED[histogram], f"le, {by}" if by else "le"
+    """A quantile of a histogram of seconds; the rest as `series`."""
+    info, labels = DECLARED[histogram], ", ".join(["le", *_LEGEND.findall(legend)])
     rate = f"rate({histogram}_bucket{_selector(info, where, everywhere)}[{span}])"
     expression = f"histogram_quantile({part}, sum by ({labels}) ({rate}))"
     return Query(expression, legend or f"p{part * 100:.0f}", "s", info.meaning)

@@ -20,7 +20,7 @@ from k2ctl.domain.rows import Rows
 from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
-from k2ctl.feeds.decode import decode_batch
+from k2ctl.feeds import decode_batch
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.readers import identity_numbers, stored_identities

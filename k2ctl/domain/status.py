@@ -83,6 +83,7 @@ class PressureFigures:
             "level",
             meaning="Lag at which a level is entered, by the policy and the engine.",
             read=lambda levels: [((level.name,), level.lag) for level in levels[1:]],
+            across="max",
         ),
         combine=first([]),
     )
@@ -94,6 +95,7 @@ class PressureFigures:
             TOPIC,
             meaning="1 while producers may send, 0 at CIRCUIT_BREAK.",
             read=flag(lambda intake: intake == "open"),
+            across="min",
         ),
         combine=lambda values: "closed" if "closed" in values else "open",
     )

@@ -152,7 +152,6 @@ class ControlServer:
         self._socket.listen()
         self._path = path
         self._actions: dict[str, Callable[[dict[str, Any]], object]] = {
-            "describe": self._describe,
             "create_topic": self._create_topic,
             "delete_topic": self._delete_topic,
             "delete_records": self._delete_records,
@@ -187,13 +186,6 @@ class ControlServer:
                 stream.write(json.dumps(answer) + "\n")
         except (OSError, ValueError) as error:  # the caller has gone, or is no k2ctl; the server goes on
             LOGGER.warning("a control request cannot be answered: %s", error)
-
-    def _describe(self, _: dict[str, Any]) -> object:
-        return {
-            "bootstrap_servers": self._cluster.bootstrap_servers,
-            "epoch": self._epoch,
-            "retention_bytes": RETENTION_BYTES,
-        }
 
     def _create_topic(self, request: dict[str, Any]) -> bool:
         return self._cluster.create_topic(str(request["name"]), int(request["partitions"]))

@@ -6,7 +6,7 @@ import pytest
 from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.wire import CODECS
-from k2ctl.feeds.decode import decode_batch
+from k2ctl.feeds import decode_batch
 from k2ctl.kafka.reader import Fetched
 from tests.made_trades import BASE_US, make_trades
 

@@ -1,1 +1,0 @@
-"""Foreign records become trades."""
