@@ -93,6 +93,9 @@ def kill_and_check(
     return before_last_commit
 
 
+@pytest.mark.parametrize(
+    "stack", ["embedded", pytest.param("local", marks=[pytest.mark.kafka, pytest.mark.slow])], indirect=True
+)
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_a_point_of_the_commit(platform: tuple[Endpoints, Profile, str], point: str) -> None:
     endpoints, profile, _ = platform

@@ -34,6 +34,8 @@ from tests.support.consumers import RunningConsumer, market_of_its_own
 from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.polling import until
 
+pytestmark = pytest.mark.slow
+
 RATE = 1500
 CAUGHT_UP_WITHIN_S = 90.0
 
@@ -150,7 +152,7 @@ def test_kafka_restarted_under_load(load: UnderLoad) -> None:
     load.finish()
 
 
-@pytest.mark.parametrize("paused_s", [8, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.by_hand])])
+@pytest.mark.parametrize("paused_s", [8, pytest.param(60, marks=pytest.mark.by_hand)])
 def test_kafka_that_does_not_answer_for_a_while(load: UnderLoad, paused_s: int) -> None:
     kafka = service("kafka")
     kafka.pause()
@@ -199,7 +201,7 @@ def test_postgresql_restarted_in_the_middle_of_commits(load: UnderLoad) -> None:
     load.finish()
 
 
-@pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.by_hand])])
+@pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=pytest.mark.by_hand)])
 def test_an_object_store_that_is_gone_is_waited_for(load: UnderLoad, gone_s: int) -> None:
     store = service("object-store")
     store.stop(timeout=10)
