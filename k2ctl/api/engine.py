@@ -14,7 +14,6 @@ from k2ctl.api.problems import Refused
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.domain.overview import Overview
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
 from k2ctl.kafka.telemetry import OverviewReader
@@ -37,7 +36,7 @@ class WarmEngine:
 
     def __init__(self, endpoints: Endpoints, limits: Limits, topic: str | None = None) -> None:
         profile = load_profile(endpoints.profile)
-        topic = topic or trades_topic(profile.market.asset_class, profile.market.exchange)
+        topic = topic or profile.trades_topic
         self._endpoints = endpoints
         self._limits = limits
         self._lake = Lake.at(endpoints)

@@ -62,12 +62,11 @@ def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
 def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
     """Show how a running consumer backfills, until nothing is outstanding; False when none runs."""
     from k2ctl.console import err, say
-    from k2ctl.domain.topics import trades_topic
     from k2ctl.kafka.telemetry import TelemetryReader
     from k2ctl.views.consume import progress_line
     from k2ctl.views.live import live
 
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     telemetry = TelemetryReader(endpoints)
     try:
         alive = _consumers(telemetry.poll(1.5).consumers, topic)

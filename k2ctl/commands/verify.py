@@ -27,7 +27,7 @@ def verify(
 
     import orjson
 
-    from k2ctl.checks.verify.verdict import failed
+    from k2ctl.checks.verify.verification import failed
     from k2ctl.checks.verify.verification import verify as hold_to_acknowledged_log
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints

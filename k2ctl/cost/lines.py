@@ -1,7 +1,7 @@
 """A line of the bill: quantity × unit price, the formula in words and in numbers, and how far it can be trusted."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from k2ctl.cost.price_book import Confidence, Kind, Price, PriceBook, Quantity
 from k2ctl.cost.sizing import Sizing
@@ -11,6 +11,8 @@ from k2ctl.profiles.scale import Scale
 Component = Literal[
     "Kafka", "Clients", "Lake", "Catalog", "State", "Query", "Internet", "Platform", "Observability", "Support"
 ]
+_COMPONENTS: Final[dict[str, Component]] = {name.lower(): name for name in get_args(Component)}
+"""What a line's name begins with → its component."""
 
 
 class Spread(NamedTuple):
@@ -91,52 +93,27 @@ class LinePlan:
             off = self.book.price(committed).rate
             rebate = "no commitment's price found" if off is None else f"less {off:.0%} for a year's commitment"
             amount, numbers = amount * (1 - (off or 0.0)), f"{numbers}, {rebate},"
-        return _line(
-            name, title, quantity, price, amount if complete or amount else None, complete, words, numbers, spread
+        known = complete or bool(amount)
+        effective = amount / quantity.value if known and quantity.value else price.rate
+        price_spread = PRICE_SPREAD[price.confidence]
+        return Line(
+            name=name,
+            component=_COMPONENTS[name.partition(".")[0]],
+            title=title,
+            quantity=quantity.value,
+            unit=quantity.unit,
+            unit_price=effective if complete else None,
+            monthly_usd=amount if known else None,
+            low_usd=amount * (1 - spread.below) * (1 - price_spread),
+            high_usd=amount * (1 + spread.above) * (1 + price_spread),
+            complete=complete,
+            words=words,
+            numbers=f"{numbers} × {rate_text(price)}",
+            sources=price.sources,
+            date=price.date,
+            confidence=price.confidence,
+            note=price.note,
         )
-
-
-def _line(
-    name: str,
-    title: str,
-    quantity: Quantity,
-    price: Price,
-    amount: float | None,
-    complete: bool,
-    words: str,
-    numbers: str,
-    spread: Spread,
-) -> Line:
-    effective = amount / quantity.value if amount is not None and quantity.value else price.rate
-    off = PRICE_SPREAD[price.confidence]
-    return Line(
-        name=name,
-        component=component_of(name),
-        title=title,
-        quantity=quantity.value,
-        unit=quantity.unit,
-        unit_price=effective if complete else None,
-        monthly_usd=amount,
-        low_usd=(amount or 0.0) * (1 - spread.below) * (1 - off),
-        high_usd=(amount or 0.0) * (1 + spread.above) * (1 + off),
-        complete=complete,
-        words=words,
-        numbers=f"{numbers} × {rate_text(price)}",
-        sources=price.sources,
-        date=price.date,
-        confidence=price.confidence,
-        note=price.note,
-    )
-
-
-def component_of(name: str) -> Component:
-    """`kafka.brokers` belongs to Kafka."""
-    components: dict[str, Component] = {
-        "kafka": "Kafka", "clients": "Clients", "lake": "Lake", "catalog": "Catalog", "state": "State",
-        "query": "Query", "internet": "Internet", "platform": "Platform", "observability": "Observability",
-        "support": "Support",
-    }  # fmt: skip
-    return components[name.split(".", 1)[0]]
 
 
 def rate_text(price: Price) -> str:

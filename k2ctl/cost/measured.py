@@ -8,7 +8,7 @@ import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -82,12 +82,6 @@ def load(home: Home) -> Measured:
     """
     path = _path(home)
     return Measured(**{name: float(_figure(path, entry)) for name, entry in _read(path).items() if name in FIGURES})
-
-
-def recorded_at_us(home: Home) -> Mapping[str, int]:
-    """When each figure was recorded, microseconds since the Unix epoch."""
-    known = {name for name, value in asdict(load(home)).items() if value is not None}
-    return {name: int(entry["at_us"]) for name, entry in _read(_path(home)).items() if name in known}
 
 
 def _figure(path: Path, entry: Mapping[str, float]) -> float:

@@ -21,8 +21,6 @@ class Volumes:
     # What producers write, on the wire, once.
     ingress_gib: float
     parquet_gib: float
-    # Market hours inside Kafka's retention.
-    kafka_hours: float
     # What retention keeps, one copy.
     kafka_gib: float
 
@@ -43,7 +41,6 @@ def volumes_of(profile: Profile, scale: Scale) -> Volumes:
         peak_mib_s=workload.average_rate * workload.peak_factor * wire / MIB,
         ingress_gib=trades * wire / GIB,
         parquet_gib=trades * parquet / GIB,
-        kafka_hours=hours,
         kafka_gib=workload.average_rate * wire * hours * 3600 / GIB,
     )
 

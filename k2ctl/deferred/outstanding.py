@@ -8,7 +8,6 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.domain.ledger import DeferredRange, Ledger
-from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, first_line
@@ -45,7 +44,7 @@ def outstanding_ranges(endpoints: Endpoints, profile: Profile) -> list[Outstandi
     Raises:
         LakeError: there is no table yet, or it cannot be read. BrokerError: Kafka does not answer.
     """
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     with Lake.at(endpoints) as lake:
         entries = checkpoints_of(lake.table()).ledger.of(topic).entries
     if not entries:

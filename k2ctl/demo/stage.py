@@ -160,9 +160,7 @@ class Stage:
 
     def start_naive(self, budget: int) -> None:
         """Put the naive consumer on, held to the same budget."""
-        self._processes[NAIVE] = DemoProcess(
-            self.endpoints.home, NAIVE, "k2ctl.checks.baselines.naive_consumer", "--budget", str(budget)
-        )
+        self._start(NAIVE, "k2ctl.checks.baselines.naive_consumer", "--budget", str(budget))
 
     def _start(self, name: str, module: str, *arguments: str) -> DemoProcess:
         self._processes[name] = DemoProcess(self.endpoints.home, name, module, *arguments)
@@ -180,10 +178,7 @@ class Stage:
 
     def catch_up(self) -> None:
         """Run a consumer until everything that is in Kafka now is in the table."""
-        process = self._processes[CONSUMER] = DemoProcess(
-            self.endpoints.home, CONSUMER, "k2ctl", "consume", "--until-caught-up"
-        )
-        process.finish(WAIT_AT_MOST_S)
+        self._start(CONSUMER, "k2ctl", "consume", "--until-caught-up").finish(WAIT_AT_MOST_S)
         del self._processes[CONSUMER]
 
     def plan(self, rate: int, duration_s: float, **more: Any) -> LoadPlan:

@@ -15,7 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec
 
-from k2ctl.domain.topics import dead_letter_topic, reference_topic, trades_topic
+from k2ctl.domain.topics import dead_letter_topic, reference_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, NotAllowed
 from k2ctl.kafka.clients import admin_client
@@ -242,7 +242,7 @@ def refused(error: KafkaException, reasons: str = "") -> BrokerError:
 def make_topics(admin: BrokerAdmin, profile: Profile) -> tuple[str, str]:
     """Make trades, dead letters and reference data where they are missing; the names of trades and reference data."""
     market, topic = profile.market, profile.topic
-    trades = trades_topic(market.asset_class, market.exchange)
+    trades = profile.trades_topic
     reference = reference_topic(market.asset_class, market.exchange)
     retention = {"retention.ms": str(round(topic.retention_hours * 3_600_000))}
     admin.create_topic(trades, topic.partitions, retention)

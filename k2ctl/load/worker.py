@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from typing import Any, Final
 
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
 from k2ctl.kafka.admin import BrokerAdmin
@@ -117,8 +116,7 @@ class Worker:
             self._source = SyntheticMarket(
                 universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults
             )
-        market = plan.profile.market
-        topic = trades_topic(market.asset_class, market.exchange)
+        topic = plan.profile.trades_topic
         self._producer = BatchProducer(
             endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.topic.format
         )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from k2ctl.domain.topics import WireFormat
+from k2ctl.domain.topics import WireFormat, trades_topic
 from k2ctl.profiles.external import External
 from k2ctl.profiles.scale import Scale
 from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
@@ -176,3 +176,8 @@ class Profile(Section):
     scale: Scale | None = None
     # The services that others run, for the engine external.
     external: External | None = None
+
+    @property
+    def trades_topic(self) -> str:
+        """The topic that the market's trades arrive on."""
+        return trades_topic(self.market.asset_class, self.market.exchange)

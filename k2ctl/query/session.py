@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
-from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
@@ -64,8 +63,7 @@ class Session:
     def at(cls, endpoints: Endpoints, clock: Clock | None = None, limits: TailLimits | None = None) -> "Session":
         """A session on the running stack, over the topic of its profile."""
         profile = load_profile(endpoints.profile)
-        market = profile.market
-        topic = trades_topic(market.asset_class, market.exchange)
+        topic = profile.trades_topic
         return cls(
             Lake.at(endpoints), KafkaStream(endpoints, topic, profile.topic.format), clock, limits, Universe(profile)
         )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from k2ctl.domain.checkpoint import TopicPartition
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
 from k2ctl.lake.catalog import Lake
@@ -69,7 +68,7 @@ def view_store(endpoints: Endpoints, profile: Profile, url: str = "") -> StoreVi
     Raises:
         StateError: it does not answer. LakeError: there is no table, whose uuid the keys begin with.
     """
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     with Lake.at(endpoints) as lake:
         table = lake.table()
         platform, by_partition = str(table.metadata.table_uuid), checkpoints_of(table).by_partition

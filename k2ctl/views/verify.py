@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.checks.verify.verdict import Verified
+from k2ctl.checks.verify.verification import Verified
 from k2ctl.views.style import counted
 
 ROWS_SHOWN: Final = 20

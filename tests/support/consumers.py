@@ -192,7 +192,7 @@ def one_platform(stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints
 
 
 def topic_of(profile: Profile) -> str:
-    return trades_topic(profile.market.asset_class, profile.market.exchange)
+    return profile.trades_topic
 
 
 def backlog(endpoints: Endpoints, profile: Profile, count: int) -> np.ndarray:

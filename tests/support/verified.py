@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from k2ctl.checks.verify.verdict import Verified
-from k2ctl.checks.verify.verification import verify
+from k2ctl.checks.verify.verification import Verified, verify
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints

@@ -29,7 +29,7 @@ from pyiceberg.table import Table
 
 from k2ctl.clock import SystemClock
 from k2ctl.consume.degradation import Budget
-from k2ctl.domain.topics import WireFormat, trades_topic
+from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE
 from k2ctl.endpoints import Endpoints, require_endpoints
 from k2ctl.errors import BrokerError, K2Error
@@ -144,7 +144,7 @@ class NaiveConsumer:
     def __init__(self, endpoints: Endpoints, profile: Profile, budget: float | None = None) -> None:
         self._endpoints = endpoints
         self._budget = Budget(budget, SystemClock())
-        self._topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+        self._topic = profile.trades_topic
         self._parse = _PARSERS[profile.topic.format]
         self._critical = range(profile.topic.critical_partitions)
         self._every_s = profile.consumer.commit_interval_s

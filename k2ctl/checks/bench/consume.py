@@ -20,7 +20,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.demo.pacing import unhurried
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
-from k2ctl.domain.topics import WireFormat, trades_topic
+from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Home
@@ -71,7 +71,7 @@ def _drain_once(kafka: Endpoints, lake: Endpoints, profile: Profile, frame: int,
     Raises:
         CheckFailed: not every trade was stored, so that the rate means nothing.
     """
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     trades, per_partition = made_trades(profile, count)
     with BrokerAdmin(kafka) as admin:
         admin.create_topic(topic, len(per_partition))
@@ -145,7 +145,7 @@ def _naive_once(bench: Bench, endpoints: Endpoints, trades: int) -> list[float]:
 
 def send_backlog(endpoints: Endpoints, profile: Profile, wire_format: WireFormat, trades: int) -> None:
     """Trades into the profile's topic, one in a record."""
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     made, per_partition = made_trades(profile, trades)
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, profile.topic.partitions)

@@ -23,7 +23,6 @@ from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.suite import Bench, Say, bench_stack, rows_of
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
-from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints, ProcessId
 from k2ctl.errors import CheckFailed
@@ -170,14 +169,10 @@ def _sent(telemetry: TelemetryReader) -> _Sent:
     return max((_Sent(status.at_us, status.sent) for status in loaders), default=_Sent(0, 0))
 
 
-def _topic(profile: Profile) -> str:
-    return trades_topic(profile.market.asset_class, profile.market.exchange)
-
-
 def _visible_ms(endpoints: Endpoints, profile: Profile, port: int) -> list[float]:
     """From a trade's acknowledgement to the end of the first answer that has it, one trade after the other."""
     market = SyntheticMarket(Universe(profile), new_run_id())
-    producer = BatchProducer(endpoints, _topic(profile), frame=1)
+    producer = BatchProducer(endpoints, profile.trades_topic, frame=1)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     found = []
     for _ in range(VISIBLE_TRADES):

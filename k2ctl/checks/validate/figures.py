@@ -13,12 +13,11 @@ from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.query import bench_query
 from k2ctl.checks.bench.sequence import FLOOR_MS, GOAL_MS, sequence_figures
 from k2ctl.checks.bench.suite import Bench, Sizes
-from k2ctl.checks.validate.targets import Absent, Ground, Results, Step, Target
+from k2ctl.checks.validate.targets import Absent, Ground, Listener, Results, Step, Target
 from k2ctl.checks.verify.verification import prove
 from k2ctl.cost.price_book import load_book
 from k2ctl.cost.pricing import Pricing
 from k2ctl.demo.pacing import Pacing
-from k2ctl.demo.result import ActResult, Audience
 from k2ctl.demo.scale import SCALES
 from k2ctl.demo.story import chosen, perform
 from k2ctl.errors import StackError
@@ -149,24 +148,13 @@ def _demo_at_most_s(ground: Ground) -> float:
 
 def measure_demo(ground: Ground, wanted: Sequence[Target]) -> Results:
     """All four acts and the reconciliation."""
-    reported = perform(ground.profile, ground.engine, chosen(()), Pacing(quick=not ground.full), _Reader(ground), prove)
+    reported = perform(
+        ground.profile, ground.engine, chosen(()), Pacing(quick=not ground.full), Listener(ground.say, "demo: "), prove
+    )
     good = sum(check.held for check in reported.checks)
     red = "".join(f"; not: {check.claim} ({check.measured})" for check in reported.checks if not check.held)
     held = reported.held and reported.seconds < _demo_at_most_s(ground)
     yield wanted[0].judged(held, f"{good} of {len(reported.checks)} checks, {reported.seconds:.0f} s{red}")
-
-
-class _Reader(Audience):
-    """Passes on which act is played."""
-
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-
-    def begins(self, act: ActResult) -> None:
-        self._ground.say(f"demo: {act.billing.title}")
-
-    def step(self, text: str) -> None:
-        self._ground.say(f"demo: {text}")
 
 
 def tests_targets(_: Ground) -> list[Target]:

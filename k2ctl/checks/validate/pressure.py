@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from k2ctl.checks.bench.suite import PARTITIONS, bench_stack, even_profile
-from k2ctl.checks.validate.targets import Ground, Results, Step, Target
+from k2ctl.checks.validate.targets import Ground, Listener, Results, Step, Target
 from k2ctl.checks.verify.verification import prove
 from k2ctl.demo.checks import backfilled, balance_holds, ladder_climbed, ladder_descended
 from k2ctl.demo.innovations import BUDGET, RATE, Seen, has_backfilled
 from k2ctl.demo.pacing import Pacing
-from k2ctl.demo.result import ActResult, Audience, Billing
+from k2ctl.demo.result import ActResult, Billing
 from k2ctl.demo.stage import stage
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.load.generator import ACCURACY_MEAN, ACCURACY_SECOND, LoadSummary, run_load
@@ -76,7 +75,7 @@ def _run(profile: Profile, endpoints: Endpoints, **plan: Any) -> tuple[LoadSumma
     seen: list[LoadSnapshot] = []
     summary = run_load(plan_load(profile, **plan), endpoints, threading.Event(), seen.append)
     with BrokerAdmin(endpoints) as admin:
-        admin.delete_topic(trades_topic(profile.market.asset_class, profile.market.exchange))
+        admin.delete_topic(profile.trades_topic)
     return summary, best_second(seen)
 
 
@@ -119,7 +118,7 @@ def ladder_targets(_: Ground) -> list[Target]:
 
 def measure_ladder(ground: Ground, wanted: Sequence[Target]) -> Results:
     """A consumer held to a budget meets more than twice of it, until the intake closes; then all of it comes back."""
-    with stage(ground.profile, ground.engine, LIVE, _Teller(ground)) as built, built.playing(_act("the ladder")):
+    with stage(ground.profile, ground.engine, LIVE, Listener(ground.say)) as built, built.playing(_act("the ladder")):
         seen = Seen()
         built.start_consumer(BUDGET)
         built.watch(lambda tick: bool(tick.overview.consumers), 30)
@@ -160,7 +159,7 @@ def _kills(ground: Ground) -> int:
 def measure_kills(ground: Ground, wanted: Sequence[Target]) -> Results:
     """Kill the consumer at random moments while load arrives; what was acknowledged is then held to what is there."""
     chance, kills = random.Random(), _kills(ground)
-    with stage(ground.profile, ground.engine, LIVE, _Teller(ground)) as built, built.playing(_act("kill -9")):
+    with stage(ground.profile, ground.engine, LIVE, Listener(ground.say)) as built, built.playing(_act("kill -9")):
         built.start_consumer()
         built.watch(lambda tick: bool(tick.overview.consumers), 30)
         built.start_load(built.plan(KILL_RATE, 7.0 * kills, duplicates=0.01))
@@ -183,16 +182,6 @@ def measure_kills(ground: Ground, wanted: Sequence[Target]) -> Results:
 
 def _act(title: str) -> ActResult:
     return ActResult(Billing(0, title, "", ()))
-
-
-class _Teller(Audience):
-    """Passes on what the stage begins."""
-
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-
-    def step(self, text: str) -> None:
-        self._ground.say(text)
 
 
 LOAD: Final = Step("load", "load at exact rates, and the ramp", load_targets, measure_load, stack=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from k2ctl.demo.result import ActResult, Audience
 from k2ctl.profiles import Profile
 
 
@@ -71,3 +72,17 @@ class Step:
     targets: Callable[[Ground], Sequence[Target]]
     measure: Callable[[Ground, Sequence[Target]], Results]
     stack: bool = False
+
+
+class Listener(Audience):
+    """An audience that passes on which act begins, and each step. before: what each line begins with."""
+
+    def __init__(self, say: Callable[[str], None], before: str = "") -> None:
+        self._say = say
+        self._before = before
+
+    def begins(self, act: ActResult) -> None:
+        self._say(f"{self._before}{act.billing.title}")
+
+    def step(self, text: str) -> None:
+        self._say(f"{self._before}{text}")

@@ -12,11 +12,9 @@ import pytest
 
 from k2ctl.checks.verify import slots as slots_module
 from k2ctl.checks.verify.slots import IN_TAIL, Interval, Sessions, Slots
-from k2ctl.checks.verify.verdict import failed
-from k2ctl.checks.verify.verification import verify
+from k2ctl.checks.verify.verification import failed, verify
 from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
 from k2ctl.domain.rows import trades_of
-from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
@@ -114,7 +112,7 @@ def test_trades_that_changed_places_are_out_of_order(embedded_stack: Endpoints, 
 def test_trades_of_others_are_counted_and_are_no_error(embedded_stack: Endpoints, home: Path, profile: Profile) -> None:
     endpoints = with_lake(embedded_stack, home)
     loaded(endpoints, profile)
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     BatchProducer(endpoints, topic, 1).send_all(make_trades(30), np.array([30, 0, 0, 0]))
     result = only(endpoints)
     assert result.holds
@@ -126,7 +124,7 @@ def test_a_trade_of_another_symbol_that_has_a_load_s_id_is_another_s_and_no_erro
 ) -> None:
     endpoints = with_lake(embedded_stack, home)
     loaded(endpoints, profile)
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     fetched, _, _ = read_between(endpoints, topic, {0: (0, 1)}, 10.0, 1)
     like = CODECS["sbe"].decode(fetched.values).trades[[0, 0]]
     like["symbol"] = b"OTHER1", b"OTHER2"
@@ -141,7 +139,7 @@ def test_in_several_passes_it_finds_the_same_and_counts_others_once(
 ) -> None:
     endpoints = with_lake(embedded_stack, home)
     loaded(endpoints, profile)
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     BatchProducer(endpoints, topic, 1).send_all(make_trades(30), np.array([30, 0, 0, 0]))
     consumed(endpoints, profile)
     at_once = only(endpoints)
@@ -253,6 +251,6 @@ def test_the_topic_of_a_load_is_still_known(embedded_stack: Endpoints, profile: 
     """A record of a topic that is gone is of an earlier Kafka, and no traceback."""
     loaded(embedded_stack, profile)
     with BrokerAdmin(embedded_stack) as admin:
-        admin.delete_topic(trades_topic(profile.market.asset_class, profile.market.exchange))
+        admin.delete_topic(profile.trades_topic)
     with pytest.raises(CheckFailed, match="earlier"):
         verify(embedded_stack, lambda _: None)

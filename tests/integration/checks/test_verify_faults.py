@@ -12,8 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from k2ctl.checks.verify.verdict import Verified, failed
-from k2ctl.checks.verify.verification import verify
+from k2ctl.checks.verify.verification import Verified, failed, verify
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints

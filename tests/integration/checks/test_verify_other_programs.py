@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.io.pyarrow import parquet_file_to_data_file, schema_to_pyarrow
 
-from k2ctl.checks.verify.verdict import Verified, failed
+from k2ctl.checks.verify.verification import Verified, failed
 from k2ctl.clock import SystemClock
 from k2ctl.domain.rows import arrow_schema
-from k2ctl.domain.topics import reference_topic_of, trades_topic
+from k2ctl.domain.topics import reference_topic_of
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import ExitCode
 from k2ctl.kafka.admin import BrokerAdmin
@@ -148,7 +148,7 @@ def test_all_trades_of_a_symbol_that_were_altered_are_named(endpoints: Endpoints
 
 
 def test_what_kafka_no_longer_holds_is_said_to_be_not_judged(endpoints: Endpoints, profile: Profile) -> None:
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     with BrokerAdmin(endpoints) as admin:
         admin.delete_topic(reference_topic_of(topic))
     rows = rows_of(endpoints)

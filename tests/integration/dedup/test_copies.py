@@ -10,7 +10,6 @@ import pytest
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
@@ -33,7 +32,7 @@ def profile(exchange: str) -> Profile:
 
 @pytest.fixture
 def topic(endpoints: Endpoints, profile: Profile) -> str:
-    name = trades_topic(profile.market.asset_class, profile.market.exchange)
+    name = profile.trades_topic
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(name, 4)
     return name

@@ -14,7 +14,6 @@ import psutil
 import pytest
 import yaml
 
-from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import decode
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import BrokerError
@@ -37,7 +36,7 @@ def profile(exchange: str) -> Profile:
 
 
 def read_all(endpoints: Endpoints, profile: Profile) -> np.ndarray:
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     with BrokerAdmin(endpoints) as admin:
         marks = admin.watermarks(topic)
     assert all(mark.low == 0 for mark in marks.values())
@@ -92,7 +91,7 @@ def test_a_replay_at_full_speed_waits_before_the_embedded_engine_drops_what_nobo
     with pytest.raises(BrokerError):
         run_load(plan_load(profile, replay=asx), embedded_stack, threading.Event())
     with BrokerAdmin(embedded_stack) as admin:
-        marks = admin.watermarks(trades_topic(profile.market.asset_class, profile.market.exchange))
+        marks = admin.watermarks(profile.trades_topic)
     assert sum(mark.high for mark in marks.values()) > 20_000
     assert all(mark.low == 0 for mark in marks.values())
 
@@ -134,7 +133,7 @@ if __name__ == "__main__":
 def test_a_topic_of_another_size_than_the_profiles_is_loaded_each_symbol_in_order(
     endpoints: Endpoints, profile: Profile, partitions: int, used: int
 ) -> None:
-    topic = trades_topic(profile.market.asset_class, profile.market.exchange)
+    topic = profile.trades_topic
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, partitions)
     summary = run_load(plan_load(profile, rate=4000, duration_s=1.0), endpoints, threading.Event())

@@ -1,7 +1,6 @@
 """`verify` as an assertion: it holds only when every topic does, and names what is wrong."""
 
-from k2ctl.checks.verify.verdict import Verified
-from k2ctl.checks.verify.verification import proof_of
+from k2ctl.checks.verify.verification import Verified, proof_of
 
 
 def verified(expected: int, **faults: int) -> Verified:

@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from k2ctl.checks.verify.verdict import Verified
+from k2ctl.checks.verify.verification import Verified
 from k2ctl.views.verify import verify_panel
 
 
