@@ -112,7 +112,7 @@ def test_a_connection_without_a_request_ends_in_time(serve: Callable[[Limits], S
         started_s = time.monotonic()
         assert [answer_of(one) for one in idle] == [b""] * 3
         assert all(answer_of(one).startswith(b"HTTP/1.1 408 ") for one in slow)
-        assert time.monotonic() - started_s < 3
+        assert time.monotonic() - started_s < 8
 
 
 @pytest.mark.parametrize("end", ["Content-Length: 4000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"])

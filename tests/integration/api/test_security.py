@@ -79,7 +79,7 @@ def test_a_client_that_goes_away_or_does_not_read_holds_nobody_up(fresh: Service
     time.sleep(0.5)
     started_s = time.monotonic()
     assert fresh.client.get("/v1/trades/recent", params={**SPAN, "symbol": "S03"}, headers=KEY).status_code == 200
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 5
     for connection in [*silent, half]:
         connection.close()
 
@@ -106,7 +106,7 @@ def test_answers_that_nobody_takes_hold_no_query_and_are_broken_off(
             silent.append(connection)  # and takes no more; a whole answer is larger than the buffers between them
         started_s = time.monotonic()
         assert running.client.get("/v1/trades/recent", params={**SPAN, "symbol": "S03"}).status_code == 200
-        assert time.monotonic() - started_s < 1
+        assert time.monotonic() - started_s < limits.seconds
         assert running.engine.running == 0
         time.sleep(limits.seconds + 3)
         for connection in silent:

@@ -158,7 +158,7 @@ def test_behind_an_open_transaction_a_query_answers_at_once_and_names_it(
             with Session(Lake.at(endpoints), source) as session:
                 begun_s = time.monotonic()
                 answer = session.recent(None)
-            assert time.monotonic() - begun_s < 5
+            assert time.monotonic() - begun_s < 15
             assert len(answer.table) == 400
             assert not answer.evidence.complete
             [reason] = answer.evidence.missing

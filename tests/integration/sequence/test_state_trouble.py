@@ -115,8 +115,8 @@ def test_a_slow_redis_delays_nobody_and_catches_up(follower: Follower, fragile_r
         started_s = time.monotonic()
         for start in range(100, 600, 100):
             follower.consume(make_trades(100, start=start))
-        assert time.monotonic() - started_s < 0.25, "the consumer does not wait for Redis"
-        until(lambda: follower.guarantee == REDUCED, 2)
+        assert time.monotonic() - started_s < 2.0, "five times Redis's time limit, if the consumer waited for it"
+        until(lambda: follower.guarantee == REDUCED)
         assert "in time" in follower.state_sync.snapshot().why
         assert follower.state_sync.snapshot().behind_symbols == 20
     finally:
@@ -130,7 +130,7 @@ def test_a_redis_that_is_killed_and_comes_back_empty_gets_everything_again(
 ) -> None:
     fragile_redis.kill()
     follower.consume(make_trades(20, start=100))
-    until(lambda: follower.guarantee == REDUCED, 2)
+    until(lambda: follower.guarantee == REDUCED)
     fragile_redis.restart_empty()
     until(lambda: follower.caught_up() and store_has_what_is_committed(follower))
     assert follower.state_sync.snapshot().rebuilt_partitions >= 1
@@ -167,7 +167,7 @@ def test_a_redis_out_of_memory_is_a_reduced_guarantee_until_it_has_room(
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", 1)
     follower.consume(make_trades(100, start=100))
-    until(lambda: follower.guarantee == REDUCED, 2)
+    until(lambda: follower.guarantee == REDUCED)
     assert "out of memory" in follower.state_sync.snapshot().why
     client.config_set("maxmemory", 0)
     client.close()
