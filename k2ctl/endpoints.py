@@ -1,16 +1,20 @@
-"""Where the running stack answers: `stack up` writes it, and every other command reads it."""
+"""Where the running stack answers, as `stack up` writes it and every other command reads it; shown without secrets."""
 
 import json
 import os
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from k2ctl.errors import NotRunning, StackError
 from k2ctl.files import read_object, write_atomically
 from k2ctl.home import Home
-from k2ctl.redact import without_password, without_secrets
+
+HIDDEN: Final = "…"
+_SECRET: Final = re.compile(r"secret|session-token|password|passphrase|key-id|key\.pem|bearer\.config")
 
 
 class ProcessId(NamedTuple):
@@ -131,3 +135,23 @@ def require_endpoints(home: Home) -> Endpoints:
 def forget_endpoints(home: Home) -> None:
     """The stack is down."""
     _endpoints_file(home).unlink(missing_ok=True)
+
+
+def is_secret(name: str) -> bool:
+    """True if a setting of that name holds a secret."""
+    return _SECRET.search(name) is not None
+
+
+def without_secrets(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings with their secrets hidden."""
+    return {name: HIDDEN if is_secret(name) else value for name, value in settings.items()}
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown: `postgresql://k2:…@host/catalog`."""
+    bare = re.sub(r"(?<=://)([^/?#]*?):[^/?#]*@", rf"\1:{HIDDEN}@", url)
+    return re.sub(
+        r"([?&])([^=&#]+)=[^&#]*",
+        lambda found: f"{found[1]}{found[2]}={HIDDEN}" if is_secret(found[2]) else found[0],
+        bare,
+    )

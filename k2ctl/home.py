@@ -12,8 +12,7 @@ from typing import Final
 import platformdirs
 
 from k2ctl.errors import StackError
-from k2ctl.files import write_atomically
-from k2ctl.private import make_private, private_folder, unchanged_by_others
+from k2ctl.files import make_private, private_folder, unchanged_by_others, write_atomically
 
 ACKNOWLEDGED: Final = "acknowledged"
 """The folder of a state directory where loads write down what Kafka acknowledged."""

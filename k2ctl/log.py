@@ -70,7 +70,6 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            **_fields(record),
             "time": TextFormatter().formatTime(record),
             "level": record.levelname,
             "logger": record.name,
@@ -78,7 +77,9 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return json.dumps(
+            line | {name: value for name, value in _fields(record).items() if name not in line}, default=str
+        )
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def sql(
     if limit_mb < 16 or limit_s <= 0:
         raise UsageError("A query needs 16 MB and some time.", "Leave --memory-mb and --timeout out.")
 
-    from k2ctl.bounds import Bounds, bounded
+    from k2ctl.ending import Bounds, bounded
 
     # Whatever starts threads is imported in the child.
     def answer(begun: Callable[[], None]) -> None:

@@ -90,9 +90,8 @@ def status(as_json: JsonOption = False) -> None:
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.endpoints import load_endpoints
+    from k2ctl.endpoints import load_endpoints, without_password
     from k2ctl.home import Home
-    from k2ctl.redact import without_password
     from k2ctl.stack.lifecycle import status as ask
     from k2ctl.views.stack import status_table
 

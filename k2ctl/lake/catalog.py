@@ -20,13 +20,12 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
-from k2ctl.endpoints import Endpoints
+from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, first_line
 from k2ctl.lake.database import DatabaseCatalog, is_damaged, is_folder, is_gone, known_uuids, make_tables, rows_of
 from k2ctl.lake.opened import check_readable, damaged
 from k2ctl.lake.place import is_strange, last_commit, metadata_files, strangers
 from k2ctl.lake.storage import IO_CLASS
-from k2ctl.redact import without_password
 
 CATALOG_NAME: Final = "k2"
 TABLE_PROPERTIES: Final = {

@@ -16,9 +16,9 @@ from urllib.parse import quote
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from k2ctl.endpoints import is_secret
 from k2ctl.errors import UsageError
 from k2ctl.profiles.section import Section
-from k2ctl.redact import is_secret
 
 EXAMPLE: Final = """\
 base: laptop                      # what is not said here is as in that shipped profile

@@ -26,8 +26,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from k2ctl.endpoints import without_password
 from k2ctl.errors import StateError, first_line
-from k2ctl.redact import without_password
 from k2ctl.sequence.state_store import Fence, PartitionState, PartitionStatistics, StoreStatistics, Update, namespace_of
 from k2ctl.sequence.symbol_state import unpack
 

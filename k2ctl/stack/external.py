@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import Final
 
-from k2ctl.endpoints import Endpoints, forget_endpoints, load_endpoints, save_endpoints
+from k2ctl.endpoints import Endpoints, forget_endpoints, load_endpoints, save_endpoints, without_password
 from k2ctl.errors import K2Error, NotAllowed, StackError, UnknownTable, UsageError
 from k2ctl.home import Home
 from k2ctl.kafka.probe import PROBE_TOPIC
 from k2ctl.profiles import External, load_external, profile_names, profile_path
-from k2ctl.redact import without_password
 from k2ctl.stack.engine import Event, Phase, Report, ServiceStatus, Up, Wanted, note
 from k2ctl.stack.processes import log_lines
 from k2ctl.stack.readiness import health, try_for_real

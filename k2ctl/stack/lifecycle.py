@@ -8,8 +8,8 @@ from typing import Final
 
 from k2ctl.endpoints import Endpoints, load_endpoints_or_nothing
 from k2ctl.errors import NotRunning, StackError, UsageError
+from k2ctl.files import unchanged_by_others
 from k2ctl.home import ACKNOWLEDGED, Home
-from k2ctl.private import unchanged_by_others
 from k2ctl.stack.docker.engine import DockerEngine
 from k2ctl.stack.engine import Engine, Report, ServiceStatus, Up, Wanted
 from k2ctl.stack.external import ExternalEngine

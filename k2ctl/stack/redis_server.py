@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import redis
 
+from k2ctl.endpoints import without_password
 from k2ctl.errors import StackError, StateError, first_line
 from k2ctl.home import Home
-from k2ctl.redact import without_password
 from k2ctl.retry import wait_until
 from k2ctl.stack.processes import end, is_alive, start_detached
 

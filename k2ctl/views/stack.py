@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.console import err
-from k2ctl.endpoints import Endpoints
-from k2ctl.redact import without_password
+from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.stack.engine import FINISHED, Board, Event, Phase, Row, ServiceStatus, Up, note
 from k2ctl.timing import Every
 from k2ctl.views.live import MAX_HZ

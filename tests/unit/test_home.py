@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.endpoints import Endpoints, load_endpoints, save_endpoints
+from k2ctl.endpoints import Endpoints, load_endpoints, save_endpoints, without_password
 from k2ctl.errors import StackError
 from k2ctl.home import Home
-from k2ctl.redact import without_password
 
 MADE = Endpoints(
     engine="external",

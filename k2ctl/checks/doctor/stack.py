@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING, Final
 
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
-from k2ctl.endpoints import Endpoints
+from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError
 from k2ctl.home import Home
 from k2ctl.kafka.probe import clock_ahead_s, newest_record_ahead_s
-from k2ctl.redact import without_password
 from k2ctl.stack import fleet, replicas
 from k2ctl.stack.docker.engine import leftover_containers
 from k2ctl.stack.engine import ServiceStatus

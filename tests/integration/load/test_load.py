@@ -111,8 +111,8 @@ from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import load_profile
 if __name__ == "__main__":
     plan = plan_load(load_profile(os.environ["K2CTL_HOME"] + "/profile.yaml"), rate=100, workers=2)
-    prepare_topics(plan, require_endpoints())
-    workers = LoadWorkers(plan, require_endpoints())
+    prepare_topics(plan, require_endpoints(Home.of_user()))
+    workers = LoadWorkers(plan, require_endpoints(Home.of_user()))
     workers.start()
     for pipe in workers._pipes:
         pipe.poll(60)

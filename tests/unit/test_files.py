@@ -9,9 +9,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from k2ctl.errors import StackError
-from k2ctl.files import write_atomically
+from k2ctl.files import make_private, private_folder, unchanged_by_others, write_atomically
 from k2ctl.home import Home, cache_dir
-from k2ctl.private import make_private, private_folder, unchanged_by_others
 from tests.support.other_user import NOBODY
 
 
