@@ -46,12 +46,10 @@ class IdFilter:
 
     @property
     def capacity(self) -> int:
-        """How many ids it is made for."""
         return int(self._filter.capacity)
 
     @property
     def count(self) -> int:
-        """How many ids were added."""
         return int(self._filter.count)
 
     @property

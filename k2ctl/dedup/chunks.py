@@ -62,7 +62,6 @@ class Chunk:
     name: str = ""
 
     def add(self, words: np.ndarray, times: np.ndarray, now_us: int) -> None:
-        """Add ids with their event times, int64[n]."""
         self.filter.add(words)
         self.first_us = min(self.first_us, int(times.min()))
         self.last_us = max(self.last_us, int(times.max()))
@@ -97,11 +96,9 @@ class ChunkSeries:
 
     @property
     def ids(self) -> int:
-        """How many ids are in the chunks."""
         return self._closed_ids + sum(chunk.filter.count for chunk in self._open())
 
     def __len__(self) -> int:
-        """How many chunks there are."""
         return len(self.closed) + len(self._open())
 
     def suspects(self, words: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -30,7 +30,6 @@ class Lookup(Protocol):
 
     def find(self, rows: Rows) -> Stored:
         """What the table holds of some trades."""
-        ...
 
 
 class PendingTrades:
@@ -43,7 +42,6 @@ class PendingTrades:
         self._commits: deque[list[CopyIndex]] = deque([[]])
 
     def __len__(self) -> int:
-        """How many trades are pending."""
         return sum(len(batch) for batches in self._commits for batch in batches)
 
     def add(self, batch: CopyIndex) -> None:

@@ -119,7 +119,6 @@ def read_spilled(pinned: Pinned, file: str, topic: str, epoch: str) -> tuple[Row
 
 
 def encode_spill(rows: Rows) -> bytes:
-    """The content of a spill file."""
     frames = (rows.take(np.arange(at, min(at + FRAME_ROWS, len(rows)))) for at in range(0, len(rows), FRAME_ROWS))
     return b"".join(map(_frame, frames))
 

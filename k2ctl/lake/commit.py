@@ -128,11 +128,7 @@ class SnapshotRetention:
 
     @classmethod
     def from_profile(cls, expire: Expire) -> "SnapshotRetention":
-        return cls(
-            expire.keep_last,
-            round(expire.one_a_minute_for_s * 1000),
-            round(expire.one_an_hour_for_s * 1000),
-        )
+        return cls(expire.keep_last, round(expire.one_a_minute_for_s * 1000), round(expire.one_an_hour_for_s * 1000))
 
     def expired(self, metadata: TableMetadata, now_ms: int) -> list[int]:
         """Ids of the snapshots to drop. The newest of each branch and tagged snapshots always stay.

@@ -71,10 +71,7 @@ def known_uuids(catalog: SqlCatalog) -> set[str]:
 
 
 _ROWS: Final = select(
-    TABLE_ROWS.catalog_name,
-    TABLE_ROWS.table_namespace,
-    TABLE_ROWS.table_name,
-    TABLE_ROWS.metadata_location,
+    TABLE_ROWS.catalog_name, TABLE_ROWS.table_namespace, TABLE_ROWS.table_name, TABLE_ROWS.metadata_location
 )
 
 

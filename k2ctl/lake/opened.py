@@ -11,7 +11,6 @@ scan for an answer refuses a snapshot that has any (`scan.refuse_deletes`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -37,14 +36,6 @@ RESTORE: Final = "Put back a copy, or go on from an older metadata file: k2ctl l
 _OF_TIME: Final = (HourTransform, DayTransform, MonthTransform, YearTransform)
 
 
-@dataclass(frozen=True)
-class TableFinding:
-    """One thing that is wrong with the table, and the next step."""
-
-    message: str
-    hint: str
-
-
 def damaged(what: str, error: Exception) -> DamagedFile:
     """The error of a file of the table that is there and has another content than it should."""
     return DamagedFile(f"{what} is damaged: {first_line(error)}", RESTORE)
@@ -68,26 +59,26 @@ def check_writable(name: str, table: Table) -> None:
     _refuse(unwritable_for(name, table))
 
 
-def _refuse(findings: Iterator[TableFinding]) -> None:
+def _refuse(findings: Iterator[LakeError]) -> None:
     found = next(findings, None)
     if found is not None:
-        raise LakeError(found.message, found.hint)
+        raise found
 
 
-def unreadable_for(name: str, table: Table) -> Iterator[TableFinding]:
-    """Why a table of ours cannot be read."""
+def unreadable_for(name: str, table: Table) -> Iterator[LakeError]:
+    """Why a table of ours cannot be read, and the next step; none where it can."""
     ours, metadata = _ours(name), table.metadata
     if ours is None:
         return
     if metadata.format_version > NEWEST_FORMAT:
-        yield TableFinding(
+        yield LakeError(
             f"The table {name} has Iceberg format version {metadata.format_version}; k2ctl knows up to 2.",
             _go_back(metadata),
         )
     there = {field.name: field for field in metadata.schema().fields}
     missing = [field.name for field in ours.fields if field.name not in there]
     if 2 * len(missing) > len(ours.fields):
-        yield TableFinding(
+        yield LakeError(
             f"The table {name} is not one that k2ctl made: it has no column {', '.join(missing[:3])}.",
             "Give k2ctl a catalog of its own, or rename that table; then: k2ctl consume",
         )
@@ -98,24 +89,24 @@ def unreadable_for(name: str, table: Table) -> Iterator[TableFinding]:
 
 def _misread(
     name: str, metadata: TableMetadata, ours: NestedField, found: NestedField | None, born: int
-) -> Iterator[TableFinding]:
+) -> Iterator[LakeError]:
     """What is wrong with a column of ours. born: the field id under which it first stood."""
     if found is None:
         now = next((field.name for field in metadata.schema().fields if field.field_id == born), None)
         if now is not None:
-            yield TableFinding(
+            yield LakeError(
                 f"The column {ours.name} of {name} was renamed to {now}.",
                 f"Rename it back, in Spark: ALTER TABLE {name} RENAME COLUMN {now} TO {ours.name}",
             )
         else:
-            yield TableFinding(f"The column {ours.name} of {name} was dropped.", _go_back(metadata))
+            yield LakeError(f"The column {ours.name} of {name} was dropped.", _go_back(metadata))
     elif not _is_or_was(found.field_type, ours.field_type):
-        yield TableFinding(
+        yield LakeError(
             f"The column {ours.name} of {name} has the type {found.field_type}; k2ctl needs {ours.field_type}.",
             _go_back(metadata),
         )
     elif found.field_id != born and ours.name not in EMPTY_AT_TIMES:
-        yield TableFinding(
+        yield LakeError(
             f"The column {ours.name} of {name} was dropped and added again (field id {born} is {found.field_id} now): "
             "older rows have lost its values.",
             _go_back(metadata),
@@ -137,15 +128,15 @@ def _is_or_was(now: IcebergType, ours: IcebergType) -> bool:
     return now == ours or (isinstance(ours, IntegerType) and isinstance(now, LongType))
 
 
-def unwritable_for(name: str, table: Table) -> Iterator[TableFinding]:
-    """Why a table of ours, which can be read, cannot be written."""
+def unwritable_for(name: str, table: Table) -> Iterator[LakeError]:
+    """Why a table of ours, which can be read, cannot be written, and the next step; none where it can."""
     ours, metadata = _ours(name), table.metadata
     if ours is None:
         return
     filled = {field.name for field in ours.fields if field.required}
     for field in metadata.schema().fields:
         if field.required and field.name not in filled:
-            yield TableFinding(
+            yield LakeError(
                 f"The column {field.name} of {name} is required, and k2ctl has no value for every row.",
                 f"Let it be empty, in Spark: ALTER TABLE {name} ALTER COLUMN {field.name} DROP NOT NULL",
             )
@@ -153,7 +144,7 @@ def unwritable_for(name: str, table: Table) -> Iterator[TableFinding]:
     for part in metadata.spec().fields:
         if not _fills(part, there.get(part.source_id), timed=name == TABLE):
             column = metadata.schema().find_column_name(part.source_id) or f"field {part.source_id}"
-            yield TableFinding(
+            yield LakeError(
                 f"The table {name} is partitioned by {part.transform} of {column}, and k2ctl cannot file rows under "
                 "that: it fills hour, day, month and year of the trades' timestamp.",
                 f"Drop that field, in Spark: ALTER TABLE {name} DROP PARTITION FIELD {part.name}",

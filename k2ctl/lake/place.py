@@ -46,7 +46,6 @@ class MetadataFile:
 
     @property
     def name(self) -> str:
-        """The file's name without its folder."""
         return self.location.rpartition("/")[2]
 
     def __str__(self) -> str:

@@ -131,11 +131,9 @@ class HookedFileIO(PyArrowFileIO):
     """pyiceberg's file IO on pyarrow, whose subclass opens the file systems."""
 
     def open_local(self) -> FileSystem:
-        """The local file system."""
         return super()._initialize_local_fs()
 
     def open_s3(self, netloc: str | None) -> FileSystem:
-        """The object store of the properties `s3.…`."""
         return super()._initialize_s3_fs(netloc)
 
     def _initialize_local_fs(self) -> FileSystem:

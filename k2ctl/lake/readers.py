@@ -169,7 +169,6 @@ def stored_identities(
 
 
 def _any_of(ranges: Mapping[int, tuple[int, int]]) -> pc.Expression:
-    """The rows of any of the ranges."""
     wanted: pc.Expression = pc.scalar(False)
     for partition, (start, end) in ranges.items():
         inside = (pc.field("kafka_offset") >= start) & (pc.field("kafka_offset") < end)
@@ -178,10 +177,7 @@ def _any_of(ranges: Mapping[int, tuple[int, int]]) -> pc.Expression:
 
 
 def sequenced_rows(
-    pinned: Pinned,
-    symbols: Sequence[str] | None = None,
-    since_us: int | None = None,
-    until_us: int | None = None,
+    pinned: Pinned, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
 ) -> Iterator[pa.Table]:
     """A snapshot's rows hour by hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`.
 

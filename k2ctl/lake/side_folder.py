@@ -229,7 +229,6 @@ class DedupIndex:
 
     @property
     def files(self) -> set[str]:
-        """Every file that it names."""
         return {self.sequenced, *(chunk.file for chunk in self.chunks)}
 
     def live_files(self, now_us: int) -> set[str]:

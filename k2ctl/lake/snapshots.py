@@ -18,12 +18,11 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import TimestamptzType
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.rows import reference_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
-from k2ctl.errors import LakeError, LakeUnanswered, first_line
+from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
@@ -53,12 +52,10 @@ class ScanPlan:
 
     @property
     def paths(self) -> list[str]:
-        """Where the files are."""
         return [file.path for file in self.files]
 
     @property
     def bytes(self) -> int:
-        """The size of the files."""
         return sum(file.bytes for file in self.files)
 
 
@@ -286,13 +283,8 @@ class TableFollower:
             TABLE_ROWS.table_namespace == namespace,
             TABLE_ROWS.table_name == name,
         )
-        try:
-            with self._lake.catalog.engine.connect() as connection:
-                return connection.scalar(wanted)
-        except SQLAlchemyError as error:
-            raise LakeUnanswered(
-                f"The catalog does not answer: {first_line(error)}", "See: k2ctl stack status"
-            ) from error
+        with self._lake.answering(), self._lake.catalog.engine.connect() as connection:
+            return connection.scalar(wanted)
 
     def _kept(self, table: Table) -> KeptPinned:
         pinned = pinned_of(table)

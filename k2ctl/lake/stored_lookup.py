@@ -103,7 +103,6 @@ class SuspectLookup:
         return found
 
     def close(self) -> None:
-        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 

@@ -73,7 +73,6 @@ class Channels:
             setattr(self, name, np.append(getattr(self, name), np.full(more, _NEVER_US)))
 
     def begin_run(self, channel: int) -> None:
-        """The counter of a channel restarts."""
         self.run[channel] += np.uint32(1)
         self.first[channel] = self.highest[channel] = -1
         self.latest_us[channel] = _NEVER_US
@@ -96,7 +95,6 @@ class Gap(NamedTuple):
 
     @property
     def missing(self) -> int:
-        """How many numbers."""
         return self.after - self.start
 
 
@@ -123,7 +121,6 @@ class OpenGaps:
         return self._gaps.get(channel, [])
 
     def restore(self, channel: int, gaps: list[Gap]) -> None:
-        """Replace the gaps of a channel."""
         if gaps:
             self._gaps[channel] = gaps
         else:
@@ -146,7 +143,6 @@ class OpenGaps:
         return sum(gap.missing for own in self._gaps.values() for gap in own)
 
     def holds(self, channel: int, number: int) -> bool:
-        """Whether a number is missing."""
         return self._position(channel, number) is not None
 
     def fill(self, channel: int, number: int) -> bool:
@@ -194,11 +190,9 @@ class Priorities(Protocol):
     @property
     def policy(self) -> str:
         """The digest."""
-        ...
 
     def priority(self, symbol: bytes, /) -> int:
         """0 CRITICAL … 3 LOW."""
-        ...
 
 
 def is_deferred(

@@ -94,11 +94,7 @@ class RedisStateStore:
         self._damaged: tuple[str, ...] = ()
         try:
             self._client = redis.Redis.from_url(
-                url,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
+                url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0), protocol=2
             )
         except ValueError as error:
             raise StateError(
@@ -133,7 +129,6 @@ class RedisStateStore:
         return found
 
     def publish(self, updates: Sequence[Update]) -> dict[int, Fence | None]:
-        """Apply what stands at its base."""
         if not updates:
             return {}
         with self._talking():
@@ -199,7 +194,6 @@ class RedisStateStore:
         )
 
     def close(self) -> None:
-        """Close the connections."""
         self._client.close()
 
     def _key(self, partition: int) -> str:

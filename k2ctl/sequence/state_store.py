@@ -91,12 +91,10 @@ class StoreStatistics:
 
     @property
     def symbols(self) -> int:
-        """Symbols of all partitions."""
         return sum(partition.symbols for partition in self.partitions)
 
     @property
     def bytes(self) -> int:
-        """Memory of all partitions."""
         return sum(partition.bytes for partition in self.partitions)
 
 
@@ -110,28 +108,22 @@ class StateStore(Protocol):
     @property
     def kind(self) -> str:
         """`memory` or `redis`."""
-        ...
 
     @property
     def damaged(self) -> tuple[str, ...]:
         """The last keys that another program has written, each with what is wrong. They count as empty."""
-        ...
 
     def load(self, partitions: Collection[int]) -> dict[int, PartitionState]:
         """Everything of some partitions; those of which the store has nothing are left out."""
-        ...
 
     def publish(self, updates: Sequence[Update]) -> dict[int, Fence | None]:
         """Apply updates in their order; returns, per refused partition, the fence that the store has instead."""
-        ...
 
     def statistics(self) -> StoreStatistics:
         """How much it holds, partition by partition."""
-        ...
 
     def close(self) -> None:
         """Close the connections."""
-        ...
 
 
 class MemoryStateStore:
@@ -150,12 +142,10 @@ class MemoryStateStore:
         return ()
 
     def load(self, partitions: Collection[int]) -> dict[int, PartitionState]:
-        """A copy of some partitions."""
         found = ((partition, self._partitions.get(partition)) for partition in partitions)
         return {partition: PartitionState(held[0], dict(held[1])) for partition, held in found if held is not None}
 
     def publish(self, updates: Sequence[Update]) -> dict[int, Fence | None]:
-        """Apply what stands at its base."""
         refused: dict[int, Fence | None] = {}
         for update in updates:
             held = self._partitions.get(update.partition)

@@ -173,7 +173,7 @@ def _writing(lake: "Lake", name: str) -> list[Check]:
     except LakeError as error:
         return [wrong(f"table {name}", error)]
     found = () if table is None else unwritable_for(name, table)
-    return [Check(f"table {name}", Verdict.WRONG, finding.message, finding.hint) for finding in found]
+    return [wrong(f"table {name}", finding) for finding in found]
 
 
 def judge(balance: "Balance") -> list[Check]:

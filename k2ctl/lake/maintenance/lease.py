@@ -8,14 +8,15 @@ believe that they have it do not harm the table, because a swap needs every file
 import os
 import socket
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from k2ctl.clock import Clock
-from k2ctl.errors import LakeError, LakeUnanswered, first_line
+from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.timing import Every
 
@@ -36,42 +37,27 @@ _HOLDER: Final = text("SELECT owner FROM k2_leases WHERE name = :name AND expire
 
 
 class Lease:
-    """A named lease that one process at a time has, for LASTS_S seconds unless it is renewed."""
+    """A named lease that one process at a time has, for LASTS_S seconds unless it is renewed.
+
+    Every method raises LakeError when the catalog does not answer.
+    """
 
     def __init__(self, lake: Lake, clock: Clock, name: str = MAINTENANCE) -> None:
-        self._engine = lake.catalog.engine
+        self._lake = lake
         self._clock = clock
         self._name = name
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._renewal = Every(LASTS_S / 3, clock)
-        self._made = False
 
     def acquire(self) -> bool:
-        """Take the lease, or renew it; False when another process has it.
-
-        Raises:
-            LakeError: the catalog does not answer.
-        """
+        """Take the lease, or renew it; False when another process has it."""
         now_us = self._clock.now_us()
-        try:
-            self._make()
-            with self._engine.begin() as connection:
-                expires_us = now_us + round(LASTS_S * 1e6)
-                ours = {"name": self._name, "owner": self.owner, "now_us": now_us, "expires_us": expires_us}
-                taken = connection.execute(_TAKE, ours)
-        except SQLAlchemyError as error:
-            self._made = False  # the table may be gone
-            raise _unanswered(error) from error
+        expires_us = now_us + round(LASTS_S * 1e6)
+        ours = {"name": self._name, "owner": self.owner, "now_us": now_us, "expires_us": expires_us}
+        with self._talking() as connection:
+            taken = connection.execute(_TAKE, ours)
         self._renewal.restart()
         return bool(taken.rowcount)
-
-    def _make(self) -> None:
-        """The table of leases. PostgreSQL fails one of two that make it at once, in spite of IF NOT EXISTS."""
-        if not self._made:
-            # The other process has made the table.
-            with suppress(IntegrityError, ProgrammingError), self._engine.begin() as connection:
-                connection.execute(_CREATE)
-            self._made = True
 
     def keep(self) -> None:
         """Renew the lease when a third of its time has gone; for long work, called often.
@@ -84,26 +70,21 @@ class Lease:
 
     def release(self) -> None:
         """Release it; of no effect when another process has it."""
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(_RELEASE, {"name": self._name, "owner": self.owner})
-        except SQLAlchemyError as error:
-            raise _unanswered(error) from error
+        with self._talking() as connection:
+            connection.execute(_RELEASE, {"name": self._name, "owner": self.owner})
 
     def holder(self) -> str | None:
-        """The process that has it now, as host:process:…; None when none does.
+        """The process that has it now, as host:process:…; None when none does."""
+        with self._talking() as connection:
+            found = connection.execute(_HOLDER, {"name": self._name, "now_us": self._clock.now_us()}).scalar()
+        return None if found is None else str(found)
 
-        Raises:
-            LakeError: the catalog does not answer.
-        """
-        try:
-            self._make()
-            with self._engine.begin() as connection:
-                found = connection.execute(_HOLDER, {"name": self._name, "now_us": self._clock.now_us()}).scalar()
-        except SQLAlchemyError as error:
-            raise _unanswered(error) from error
-        return str(found) if found is not None else None
-
-
-def _unanswered(error: SQLAlchemyError) -> LakeUnanswered:
-    return LakeUnanswered(f"The catalog does not answer: {first_line(error)}", "See: k2ctl stack status")
+    @contextmanager
+    def _talking(self) -> Iterator[Connection]:
+        """A transaction. PostgreSQL fails one of two that make the table at once, in spite of IF NOT EXISTS."""
+        engine = self._lake.catalog.engine
+        with self._lake.answering():
+            with suppress(IntegrityError, ProgrammingError), engine.begin() as connection:
+                connection.execute(_CREATE)
+            with engine.begin() as connection:
+                yield connection

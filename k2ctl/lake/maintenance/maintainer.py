@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.clock import Clock
@@ -15,7 +14,7 @@ from k2ctl.lake.commit import SnapshotRetention, Try, commit_optimistically
 from k2ctl.lake.live_files import LiveFile, by_hour, due, hour_name, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor, mergeable
 from k2ctl.lake.maintenance.lease import Lease
-from k2ctl.lake.maintenance.orphans import OrphansRemoved, remove_orphans
+from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.profiles.model import LakeSettings as LakeProfile
 from k2ctl.timing import Every
@@ -27,16 +26,6 @@ STEP_EVERY_S: Final = 5.0
 
 EXPIRE_EVERY_S: Final = 60.0
 REMOVE_ORPHANS_EVERY_S: Final = 600.0
-
-
-@dataclass(frozen=True)
-class MaintenanceReport:
-    """What one step did: one of the three."""
-
-    compaction: Compaction | None = None
-    # Snapshots that were dropped.
-    expired: int = 0
-    orphans: OrphansRemoved | None = None
 
 
 class Maintainer:
@@ -51,8 +40,8 @@ class Maintainer:
         self._expiry_due = Every(EXPIRE_EVERY_S, clock, first_s=EXPIRE_EVERY_S)
         self._orphans_due = Every(REMOVE_ORPHANS_EVERY_S, clock, first_s=REMOVE_ORPHANS_EVERY_S)
 
-    def step(self) -> MaintenanceReport | None:
-        """One piece of work, or None when nothing is due or another process holds the lease.
+    def step(self) -> MaintenanceTotals | None:
+        """What one piece of work did, or None when nothing is due or another process holds the lease.
 
         Raises:
             LakeError: the catalog or the table's files could not be used; the table is as it was.
@@ -65,13 +54,13 @@ class Maintainer:
         finally:
             self._lease.release()
 
-    def _expiry(self) -> MaintenanceReport | None:
+    def _expiry(self) -> MaintenanceTotals | None:
         if not self._expiry_due.due():
             return None
         expired = expire(self._lake, SnapshotRetention.from_profile(self._profile.expire), self._clock)
-        return MaintenanceReport(expired=expired) if expired else None
+        return MaintenanceTotals(snapshots_expired=expired) if expired else None
 
-    def _compaction(self) -> MaintenanceReport | None:
+    def _compaction(self) -> MaintenanceTotals | None:
         """One hour's compaction. An hour that fails keeps no other from it; it is raised when no other is due."""
         files, failed = live_files(self._lake.table()), None
         for chosen in due(files, self._profile.compact_after_files, self._clock.now_us() // 1000):
@@ -81,16 +70,16 @@ class Maintainer:
                 LOG.warning("compaction failed", extra={"hour": hour_name(chosen[0].hour), "error": first_line(error)})
                 failed = failed or error
                 continue
-            return MaintenanceReport(compaction=done) if done else None
+            return MaintenanceTotals(compactions=1, files_merged=done.files_before) if done else None
         if failed is not None:
             raise failed
         return None
 
-    def _orphan_removal(self) -> MaintenanceReport | None:
+    def _orphan_removal(self) -> MaintenanceTotals | None:
         if not self._orphans_due.due():
             return None
         removed = remove_orphans(self._lake, self._profile.orphans_after_s, self._clock)
-        return MaintenanceReport(orphans=removed) if removed.files else None
+        return MaintenanceTotals(orphans_removed=removed.files) if removed.files else None
 
 
 def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
@@ -138,19 +127,6 @@ def whole_hours(files: Sequence[LiveFile], hour: int | None = None) -> list[list
     return [members for at, members in hours.items() if len(members) > 1 and hour in (None, at)]
 
 
-def _done(report: MaintenanceReport | None) -> MaintenanceTotals:
-    """What one step did."""
-    if report is None:
-        return MaintenanceTotals()
-    merged = report.compaction
-    return MaintenanceTotals(
-        int(merged is not None),
-        merged.files_before if merged else 0,
-        report.expired,
-        report.orphans.files if report.orphans else 0,
-    )
-
-
 class BackgroundMaintenance:
     """A `Maintainer` on a thread of its own, with a lake of its own. A failing step is logged and tried again."""
 
@@ -178,7 +154,6 @@ class BackgroundMaintenance:
             self._thread.join()
 
     def snapshot(self) -> MaintenanceTotals:
-        """What has been done so far."""
         return self._totals
 
     def _run(self) -> None:
@@ -190,10 +165,9 @@ class BackgroundMaintenance:
                 self._note(error)
 
     def _maintain(self, maintainer: Maintainer) -> None:
-        """One step at a time, until the end."""
         while not self._stop.is_set():
             try:
-                self._totals += _done(maintainer.step())
+                self._totals += maintainer.step() or MaintenanceTotals()
                 self.last_error = ""
             except Exception as error:  # the consumer goes on, whatever happens here
                 self._note(error)

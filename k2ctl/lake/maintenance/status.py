@@ -116,7 +116,7 @@ def status_of(lake: Lake, clock: Clock) -> TableStatus:
         orphan_bytes=sum(orphan.bytes for orphan in found),
         maintained_by=Lease(lake, clock).holder(),
         rolled_back=rolled_back,
-        not_writable=tuple(f"{found.message} {found.hint}" for found in unwritable_for(TABLE, table)),
+        not_writable=tuple(f"{found} {found.hint}" for found in unwritable_for(TABLE, table)),
     )
 
 

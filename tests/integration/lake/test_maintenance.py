@@ -15,6 +15,7 @@ from pyiceberg.table import Table
 
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.status_parts import MaintenanceTotals
 from k2ctl.domain.trade import WHOLE_HISTORY
 from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.lake.catalog import Lake
@@ -299,16 +300,14 @@ def test_a_maintainer_does_one_thing_a_step(lake: Lake) -> None:
     appender = Appender(lake)
     appender.append(9)
     report = maintainer.step()
-    assert report is not None
-    assert report.compaction is not None
-    assert report.compaction.files_before == 9
+    assert report == MaintenanceTotals(compactions=1, files_merged=9)
     assert maintainer.step() is None
     appender.append(3)
     assert maintainer.step() is None, "an hour that is still written to waits for more files"
     clock.advance(1000)
     kinds = []
     while (report := maintainer.step()) is not None:
-        kinds.append("compaction" if report.compaction else "orphans" if report.orphans else "expiry")
+        kinds.append("compaction" if report.compactions else "orphans" if report.orphans_removed else "expiry")
     assert kinds == ["expiry", "orphans", "compaction"]
     assert len(rows_of(lake.table())) == 600
 
@@ -321,7 +320,7 @@ def test_orphans_are_removed_though_there_is_always_something_to_merge(lake: Lak
         clock.advance(REMOVE_ORPHANS_EVERY_S / 2)
         expire(lake, KEEP_TEN, clock)
         reports.append(maintainer.step())
-    assert any(report and report.orphans for report in reports)
+    assert any(report and report.orphans_removed for report in reports)
 
 
 def test_an_hour_that_cannot_be_merged_keeps_no_other_from_it(lake: Lake) -> None:
@@ -336,10 +335,7 @@ def test_an_hour_that_cannot_be_merged_keeps_no_other_from_it(lake: Lake) -> Non
         advance = OffsetDelta(number * 50, number * 50 + 50, Counts(seen=50, stored=50))
         writer.commit([make_rows(trades, number * 50, "later")], {TopicPartition("later", "e", 0): advance})
     maintainer = Maintainer(lake, PROFILE, CLOCK)
-    report = maintainer.step()
-    assert report is not None
-    assert report.compaction is not None
-    assert report.compaction.files_before == 8
+    assert maintainer.step() == MaintenanceTotals(compactions=1, files_merged=8)
     with pytest.raises(DamagedFile, match="its manifest says"):
         maintainer.step()
 
@@ -408,8 +404,8 @@ def test_appends_compaction_expiry_orphan_removal_and_readers_together(tmp_path:
 
     def maintain() -> None:
         report = maintainer.step()
-        if report is not None and report.compaction is not None:
-            compacted.append(report.compaction)
+        if report is not None and report.compactions:
+            compacted.append(report)
         expire(lakes[2], KEEP_TEN, CLOCK)
         remove_orphans(lakes[2], 3.0, CLOCK)
 
