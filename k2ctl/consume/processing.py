@@ -31,9 +31,9 @@ from k2ctl.kafka.reader import Fetched
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import Committed
 from k2ctl.sequence.channels import Gap, Priorities, is_deferred
-from k2ctl.sequence.rebuild import rebuild
 from k2ctl.sequence.state_sync import SequenceCut, StateSync, fences_at, fences_moved
 from k2ctl.sequence.store_view import open_store
+from k2ctl.sequence.symbol_state import rebuild
 from k2ctl.sequence.tracker import SequenceTracker
 
 

@@ -6,6 +6,7 @@ their identity in Kafka. A frame that is torn or flipped is skipped; the frames 
 
 import errno
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -24,6 +25,7 @@ from k2ctl.domain.trade import TRADE
 from k2ctl.errors import LakeError
 from k2ctl.lake.side_folder import SPILL, SideFolder
 from k2ctl.lake.snapshots import Pinned
+from k2ctl.retry import RetryPolicy, retry
 
 LOG: Final = logging.getLogger("k2ctl.deferred")
 
@@ -42,6 +44,7 @@ _SCHEMA: Final = pa.schema(
 
 TROUBLE_LASTS_S: Final = 10.0
 RETRY_EVERY_S: Final = 0.5
+_UNTIL_THERE_IS_ROOM: Final = RetryPolicy(math.inf, RETRY_EVERY_S)
 
 
 class Spiller:
@@ -72,26 +75,33 @@ class Spiller:
         if not parts:
             return []
         rows = Rows.concatenate(parts)
-        while True:
-            try:
-                file = self._write(rows)
-            except OSError as error:
-                if not self.trouble:
-                    LOG.warning("spilling %d trades failed: %s", len(rows), error.strerror or error)
-                self._trouble = (self._clock.monotonic_s(), f"spill failed: {error.strerror or error}")
-                if not self._admission.can_shed and not self._given_up.is_set():
-                    self._clock.sleep(RETRY_EVERY_S)
-                    continue
-                if not self._admission.can_shed:
-                    raise LakeError(
-                        f"Trades could not be deferred on disk: {error.strerror or error}.",
-                        "Nothing is lost: they are not committed, and Kafka has them. Make room, then: k2ctl consume",
-                    ) from error
-                file = ""
-            if file:
-                LOG.info("spilled %d trades to %s", len(rows), file)
-            tally.add("spilled" if file else "shed", rows.partition)
-            return self._admission.spill_entries(rows, level, priorities, file)
+        file = self._durable(rows)
+        tally.add("spilled" if file else "shed", rows.partition)
+        return self._admission.spill_entries(rows, level, priorities, file)
+
+    def _durable(self, rows: Rows) -> str:
+        """The file of the rows; empty where it cannot be written and Kafka holds them."""
+
+        def again(error: Exception) -> bool:
+            if not isinstance(error, OSError):
+                return False
+            said = error.strerror or str(error)
+            if not self.trouble:
+                LOG.warning("spilling %d trades failed: %s", len(rows), said)
+            self._trouble = (self._clock.monotonic_s(), f"spill failed: {said}")
+            return not self._admission.can_shed and not self._given_up.is_set()
+
+        try:
+            file = retry(lambda: self._write(rows), policy=_UNTIL_THERE_IS_ROOM, again=again, clock=self._clock)
+        except OSError as error:
+            if self._admission.can_shed:
+                return ""
+            raise LakeError(
+                f"Trades could not be deferred on disk: {error.strerror or error}.",
+                "Nothing is lost: they are not committed, and Kafka has them. Make room, then: k2ctl consume",
+            ) from error
+        LOG.info("spilled %d trades to %s", len(rows), file)
+        return file
 
     def _write(self, rows: Rows) -> str:
         content = encode_spill(rows)

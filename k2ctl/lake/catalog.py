@@ -295,11 +295,5 @@ def list_catalog(endpoints: Endpoints) -> list[str]:
     Raises:
         LakeError: it does not answer.
     """
-    try:
-        with Lake.at(endpoints) as lake:
-            return [".".join(namespace) for namespace in lake.catalog.list_namespaces()]
-    except (SQLAlchemyError, OSError) as error:
-        raise LakeError(
-            f"The catalog {without_password(endpoints.catalog_uri)} does not list its namespaces: {first_line(error)}",
-            "See: k2ctl stack status",
-        ) from error
+    with Lake.at(endpoints) as lake, lake.answering():
+        return [".".join(namespace) for namespace in lake.catalog.list_namespaces()]

@@ -8,7 +8,6 @@ Three outcomes of a failed try are distinguished:
 """
 
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -70,7 +69,6 @@ def commit_optimistically(
     what: str,
     hint: str,
     clock: Clock,
-    rng: random.Random | None = None,
     within_s: float = GIVE_UP_AFTER_S,
     longest_pause_s: float = LONGEST_PAUSE_S,
     on_trouble: Callable[[str], None] = lambda _: None,
@@ -105,7 +103,7 @@ def commit_optimistically(
 
     try:
         policy = RetryPolicy(within_s, FIRST_PAUSE_S, longest_pause_s, jitter=True)
-        return retry(once, policy=policy, again=again, clock=clock, rng=rng)
+        return retry(once, policy=policy, again=again, clock=clock)
     except (LakeUnanswered, *CONFLICTS, *UNCERTAIN) as error:
         raise LakeError(
             f"{what} did not go through in {within_s:.0f} s and {number} tries: {first_line(error)}", hint

@@ -6,7 +6,6 @@ twice.
 """
 
 import logging
-import random
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -69,13 +68,10 @@ class Committed:
 class TableWriter:
     """Commits batches to the table. Not thread-safe: one writer per committing thread."""
 
-    def __init__(
-        self, lake: Lake, clock: Clock, retention: SnapshotRetention | None = None, rng: random.Random | None = None
-    ) -> None:
+    def __init__(self, lake: Lake, clock: Clock, retention: SnapshotRetention | None = None) -> None:
         self._lake = lake
         self._clock = clock
         self._retention = retention
-        self._rng = rng or random.Random()
         self._table = lake.ensure_table()
         check_writable(TABLE, self._table)
         self._commits = 0
@@ -134,7 +130,6 @@ class TableWriter:
             what="The commit",
             hint="Nothing is lost: the offsets have not moved. See: k2ctl stack status",
             clock=self._clock,
-            rng=self._rng,
             on_trouble=self._note_trouble,
         )
         self.trouble = ""

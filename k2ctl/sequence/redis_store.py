@@ -86,11 +86,8 @@ replaces it, because all that it can contain is in the table.
 class RedisStateStore:
     """State in Redis. Nothing is sent before the first call; every call ends within about a second."""
 
-    def __init__(
-        self, url: str, platform: str, topic: str, *, timeout_s: float = TIMEOUT_S, ttl_s: int = TTL_S
-    ) -> None:
+    def __init__(self, url: str, platform: str, topic: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._namespace = namespace_of(platform, topic)
-        self._ttl_s = ttl_s
         self._damaged: tuple[str, ...] = ()
         try:
             self._client = redis.Redis.from_url(
@@ -152,7 +149,7 @@ class RedisStateStore:
 
     def _call(self, updates: Sequence[Update]) -> tuple[Any, ...]:
         """The script with its keys and arguments."""
-        arguments: list[Any] = [self._ttl_s]
+        arguments: list[Any] = [TTL_S]
         for update in updates:
             base = update.base.dumps() if update.base else b""
             arguments += [base, update.fence.dumps(), int(update.whole), len(update.values)]

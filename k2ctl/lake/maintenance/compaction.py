@@ -6,7 +6,6 @@ read: pyiceberg's own `Table.overwrite` plans and writes between load and commit
 
 import itertools
 import logging
-import random
 import tempfile
 import threading
 import uuid
@@ -178,19 +177,11 @@ def mergeable(lake: Lake) -> Table:
 class Compactor:
     """Merges files of one hour. The caller holds the lease."""
 
-    def __init__(
-        self,
-        lake: Lake,
-        clock: Clock,
-        lease: Lease,
-        stop: threading.Event | None = None,
-        rng: random.Random | None = None,
-    ) -> None:
+    def __init__(self, lake: Lake, clock: Clock, lease: Lease, stop: threading.Event | None = None) -> None:
         self._lake = lake
         self._clock = clock
         self._lease = lease
         self._stop = stop or threading.Event()
-        self._rng = rng or random.Random()
 
     def compact(self, files: Sequence[LiveFile]) -> Compaction | None:
         """Merge `files`, all of one hour, into one.
@@ -282,7 +273,6 @@ class Compactor:
                 what="The swap of a compaction",
                 hint="The table is as it was; a running consumer tries again.",
                 clock=self._clock,
-                rng=self._rng,
                 longest_pause_s=LONGEST_PAUSE_S,
             )
         except (Interrupted, ValidationException, _Outdated) as error:

@@ -1,7 +1,5 @@
 """The loop of every commit: what is tried again, what is not, and for how long."""
 
-import random
-
 import pytest
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from sqlalchemy.exc import OperationalError
@@ -36,7 +34,6 @@ def run(attempts: Attempts, clock: ManualClock | None = None, troubles: list[str
         what="The trial",
         hint="Nothing.",
         clock=clock or ManualClock(),
-        rng=random.Random(7),
         on_trouble=(troubles if troubles is not None else []).append,
     )
 
