@@ -1,10 +1,10 @@
 """Where the running stack answers, as `stack up` writes it and every other command reads it; shown without secrets."""
 
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 from k2ctl.errors import NotRunning, StackError
 from k2ctl.files import read_object, write_atomically
 from k2ctl.home import Home
+
+LOGGER: Final = logging.getLogger("k2ctl.stack")
 
 HIDDEN: Final = "…"
 _SECRET: Final = re.compile(r"secret|session-token|password|passphrase|key-id|key\.pem|bearer\.config")
@@ -112,8 +114,10 @@ def _checked(name: str, value: Any) -> Any:
 
 def load_endpoints_or_nothing(home: Home) -> Endpoints | None:
     """The endpoints, or None; a damaged file is removed, since whoever asks is about to put things right."""
-    with suppress(StackError):
+    try:
         return load_endpoints(home)
+    except StackError as error:
+        LOGGER.warning("the endpoints are removed", extra={"error": str(error)})
     forget_endpoints(home)
     return None
 

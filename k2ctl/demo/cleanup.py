@@ -111,7 +111,7 @@ def _is_held(folder: Path) -> bool:
         with (folder / LOCK).open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return True  # its demo holds the lock, and so lives
     except FileNotFoundError:
         return time.time() - _changed_s(folder) < LOCKED_WITHIN_S
     return False
@@ -122,7 +122,7 @@ def _changed_s(folder: Path) -> float:
     try:
         return folder.stat().st_mtime
     except FileNotFoundError:
-        return 0.0
+        return 0.0  # it was deleted just now
 
 
 def main(folder: Path) -> None:
@@ -160,4 +160,4 @@ def _number_in(folder: Path) -> int:
     try:
         return int((folder / FILE).read_text())
     except FileNotFoundError:
-        return STARTING
+        return STARTING  # the first act has not begun

@@ -32,7 +32,7 @@ def processor() -> str:
     try:
         lines = CPU_INFO.read_text().splitlines()
     except OSError:
-        lines = []
+        lines = []  # another system than Linux: the machine has no name then
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.machine()
 

@@ -4,6 +4,7 @@ Started, listed, stopped and scaled in one way; `consumer-N` is a consumer's nam
 """
 
 import fcntl
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.stack import replicas
 from k2ctl.stack.docker import consumers as containers
 from k2ctl.stack.processes import last_lines
+
+LOGGER: Final = logging.getLogger("k2ctl.stack")
 
 PREFIX: Final = "consumer-"
 STARTS_WITHIN_S: Final = 60.0
@@ -195,7 +198,11 @@ def _arguments_file(home: Home) -> Path:
 def _last_arguments(home: Home) -> list[str]:
     try:
         return [str(argument) for argument in orjson.loads(_arguments_file(home).read_bytes())]
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return []  # none was started yet
+    except (OSError, ValueError) as error:
+        extra = {"path": str(_arguments_file(home)), "error": str(error)}
+        LOGGER.warning("the arguments of the last start cannot be read; none are given", extra=extra)
         return []
 
 

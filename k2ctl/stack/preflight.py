@@ -133,7 +133,7 @@ def _listener(port: int) -> psutil.Process | None:
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:
-        return None
+        return None  # the check says that this user may not see who it is
     for found in connections:
         if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr[1] == port and found.pid:
             with suppress(psutil.NoSuchProcess):  # it ended just now

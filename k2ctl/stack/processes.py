@@ -96,7 +96,7 @@ def is_alive(process: ProcessId) -> bool:
         found = psutil.Process(process.pid)
         return found.create_time() == process.created_s and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
-        return False
+        return False  # which is the answer
 
 
 def send(process: ProcessId, number: int) -> None:
@@ -137,7 +137,7 @@ def exit_code(process: ProcessId) -> int | None:
     try:
         code = child.wait(STOP_PATIENCE_S)  # it looks like a zombie as soon as its main thread has ended
     except subprocess.TimeoutExpired:
-        return None
+        return None  # as of a process that is not known; the next `end` asks again
     del _children[process.pid]
     return code
 

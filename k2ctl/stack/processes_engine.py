@@ -144,7 +144,7 @@ def _of_process(endpoints: Endpoints, service: str, process: ProcessId) -> Servi
     try:
         found = psutil.Process(process.pid)
         used_s, memory_bytes = sum(found.cpu_times()[:2]), int(found.memory_info().rss)
-    except psutil.NoSuchProcess:
+    except psutil.NoSuchProcess:  # it ended just now
         return gone
     uptime_s = time.time() - process.created_s
     return ServiceStatus(

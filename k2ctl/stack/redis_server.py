@@ -102,7 +102,7 @@ def redis_answers(url: str) -> bool:
     try:
         ping(url)
     except StateError:
-        return False
+        return False  # whoever asks waits, or reports the end of its log
     return True
 
 

@@ -6,6 +6,7 @@ unnoticed if its starter is killed, and a killed consumer is seen as killed.
 
 import fcntl
 import json
+import logging
 import os
 import re
 import sys
@@ -27,6 +28,8 @@ from k2ctl.stack.processes import STOP_PATIENCE_S, end, is_alive, last_lines, st
 
 REGISTER_WITHIN_S: Final = 60.0
 """How long a process may take from its start until it has written down who it is."""
+
+LOGGER: Final = logging.getLogger("k2ctl.stack")
 
 FOLDER: Final = "consumers"
 METRICS_PORT: Final = "--metrics-port"
@@ -97,7 +100,7 @@ def _is_starting(home: Home, path: Path) -> bool:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
+            return True  # a process holds the name, as the docstring says
     return False
 
 
@@ -187,7 +190,10 @@ def _read(path: Path) -> Record | None:
     try:
         raw = read_object(path)
         return Record(**{**raw, "process": ProcessId(*raw["process"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except FileNotFoundError:
+        return None  # it was stopped, or has not registered yet
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        LOGGER.warning("a consumer's record cannot be read", extra={"path": str(path), "error": str(error)})
         return None
 
 

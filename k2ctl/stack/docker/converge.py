@@ -269,4 +269,4 @@ def remove(client: "APIClient", one: Container, grace_s: int) -> None:
             client.stop(one.id, timeout=grace_s)
         client.remove_container(one.id, v=True, force=True)
     except NotFound:
-        return
+        return  # somebody else has removed it, which is what was wanted

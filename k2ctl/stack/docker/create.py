@@ -179,7 +179,7 @@ def image_id(client: "APIClient", image: str) -> str | None:
     try:
         return str(client.inspect_image(image)["Id"])
     except ImageNotFound:
-        return None
+        return None  # the caller pulls it, or says how to have it
 
 
 def pull(client: "APIClient", name: str, service: Service, report: Report) -> None:

@@ -69,7 +69,7 @@ def load_instance(home: Home) -> Instance | None:
         raw = read_object(path)
         return Instance(**{**raw, "without": tuple(raw.get("without", ()))})
     except FileNotFoundError:
-        return None
+        return None  # before the first `up`
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StackError(
             f"{path} cannot be read: {error}",
