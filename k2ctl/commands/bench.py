@@ -1,4 +1,4 @@
-"""`k2ctl bench`: how fast, held against what the machine allows."""
+"""`k2ctl bench`: how fast, compared with what the machine allows."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -2,7 +2,7 @@
 
     python -m k2ctl.demo.cleanup FOLDER
 
-watches its standard input. When that closes, whoever held the other end is gone, however it went: then everything
+watches its standard input. When that closes, the process at the other end has ended, however it did: then everything
 that runs in FOLDER is ended. A demo that ended well has cleared up already, and there is nothing left to do.
 """
 
@@ -95,7 +95,7 @@ def _processes_in(home: Home) -> list[tuple[ProcessId, list[str]]]:
         with suppress(psutil.Error):  # it ended just now, or is another user's
             ours = process.pid != os.getpid() and process.environ().get("K2CTL_HOME") == str(home.path)
             words = process.cmdline()
-            # The tracker of whoever started load's workers outlives them: it ends with that process, by itself.
+            # The resource tracker outlives load's workers, and ends by itself with the process that started them.
             if ours and "multiprocessing.resource_tracker" not in " ".join(words):
                 found.append((ProcessId(process.pid, process.create_time()), words))
     return found

@@ -66,7 +66,7 @@ def play(stage: Stage) -> None:
     stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
     stage.finish_load()
     if not any(at_us > returned_us for at_us in seen.moves):
-        # The load was all but over: whoever comes down the ladder has to have been up.
+        # The load was nearly over: only a level that was entered can be left.
         stage.step(f"Another burst of {RATE:,} trades a second, for the new consumer to climb")
         stage.start_load(stage.plan(RATE, stage.pacing.last(15, 9)))
         stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)

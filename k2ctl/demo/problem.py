@@ -36,7 +36,7 @@ def play(stage: Stage) -> None:
     stage.watch(lambda tick: tick.naive is not None and bool(tick.overview.consumers), 30)
     seconds = stage.pacing.last(FULL_S, QUICK_S)
     stage.step(f"{QUIET_RATE:,} trades a second, then the open: {BURST_RATE:,} a second for {seconds / 5:.0f} s")
-    # Whoever does not ask whether the intake is open is not stopped by it: an exchange, for one.
+    # An exchange does not ask whether the intake is open, and is not stopped by it.
     stage.start_load(stage.plan(QUIET_RATE, seconds, ramp_to=BURST_RATE, shape="spike", ignore_intake=True))
     worst = Worst()
     stage.watch(lambda tick: worst.note(tick, stage) or not stage.loading, 600)
@@ -61,7 +61,7 @@ def play(stage: Stage) -> None:
 
 
 class Worst:
-    """The worst that both have shown so far: ages of CRITICAL trades in seconds. ours_s: None until one was result."""
+    """The worst that both have shown so far: ages of CRITICAL trades in seconds. ours_s: None until one is known."""
 
     def __init__(self) -> None:
         self.naive_s = 0.0

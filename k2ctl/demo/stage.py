@@ -145,7 +145,7 @@ class Stage:
         time.sleep(self.pacing.read(read_s))
 
     def check(self, check: DemoCheck) -> None:
-        """Assert."""
+        """Record an assertion, and show it."""
         self.act.checks.append(check)
         self._audience.check(check)
 
@@ -154,12 +154,12 @@ class Stage:
         self._audience.moment(name)
 
     def start_consumer(self, budget: int | None = None) -> None:
-        """Put a consumer on; with a budget it processes at most so many trades a second, on purpose."""
+        """Start a consumer; with a budget it processes at most so many trades a second, on purpose."""
         held = ("--budget", str(budget)) if budget else ()
         self._start(CONSUMER, "k2ctl", "consume", *held)
 
     def start_naive(self, budget: int) -> None:
-        """Put the naive consumer on, held to the same budget."""
+        """Start the naive consumer with the same budget."""
         self._start(NAIVE, "k2ctl.checks.baselines.naive_consumer", "--budget", str(budget))
 
     def _start(self, name: str, module: str, *arguments: str) -> DemoProcess:

@@ -49,7 +49,7 @@ STORAGE: Final = frozenset(
         "force-virtual-addressing",
     )
 )
-"""What the warehouse's file IO heeds; it would pass over any other name without a word."""
+"""What the warehouse's file IO reads; it would ignore any other name silently."""
 
 _REFERENCE: Final = re.compile(r"\$\{(env|file):([^{}]+)\}")
 _STANDS_FOR_ONE: Final = "\0"

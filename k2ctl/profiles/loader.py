@@ -69,7 +69,7 @@ def profile_path(name_or_path: str) -> Path:
     by_name = shipped("profiles") / f"{name_or_path}.yaml"
     if name_or_path in profile_names():
         return by_name
-    with suppress(OSError, RuntimeError):  # a name too long, a folder that is closed, a home that nobody has
+    with suppress(OSError, RuntimeError):  # a name too long, a folder that is closed, a home that does not exist
         path = Path(name_or_path).expanduser()
         if path.is_file():
             return path
@@ -96,8 +96,8 @@ def load_model(path: Path, model: type[Model], context: object = None) -> Model:
         key = ".".join(str(part) for part in first["loc"] if part != "[key]")
         line = _nearest_line(lines, tuple(first["loc"]))
         message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        untold = first["type"] in {"missing", "extra_forbidden"} or first["loc"][:1] == ("external",)
-        got = "" if untold else f" (got {brief(first['input'])})"  # what is wrong in `external` may be a secret
+        hidden = first["type"] in {"missing", "extra_forbidden"} or first["loc"][:1] == ("external",)
+        got = "" if hidden else f" (got {brief(first['input'])})"  # what is wrong in `external` may be a secret
         more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
         raise ProfileError(f"{path}:{line}: {key or 'profile'}: {message}{got}{more}", "Correct that line.") from error
 

@@ -1,4 +1,4 @@
-"""What a benchmark prints: one figure, how far its repetitions lay apart, and the baseline that it is held against."""
+"""What a benchmark prints: one figure, the spread of its repetitions, and the baseline that it is compared with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ _DURATIONS: Final = ("ms", "s")
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure. baseline: what it is held against, measured in the same run, in the same unit; ratio: value /
+    """One figure. baseline: what it is compared with, measured in the same run, in the same unit; ratio: value /
     baseline.
 
     goal: what the ratio (or, without a baseline, the value) should be at least; `at_most` turns that round.
@@ -84,14 +84,14 @@ def against(
     baselines: Sequence[float],
     goal: float | None,
 ) -> Figure:
-    """A figure of several repetitions, each held against what its baseline reached in the same one; medians of all."""
+    """A figure of several repetitions, each compared with its baseline in the same one; medians of all."""
     value, baseline = middle(values), middle(baselines)
     ratio = middle([ours / its for ours, its in zip(values, baselines, strict=True)])
     return Figure(benchmark, case, metric, value, unit, baseline, ratio, goal, False, *_range(values))
 
 
 def beside(figure: Figure, tool: str, rates: list[float], goal: float | None) -> Figure:
-    """The same figure held against what a tool of Kafka reached."""
+    """The same figure, compared with what a tool of Kafka reached."""
     reached = sorted(rates)[len(rates) // 2]
     return Figure(
         figure.benchmark, figure.case, f"{figure.metric.partition(',')[0]}, against {tool}", figure.value, figure.unit,
@@ -100,7 +100,7 @@ def beside(figure: Figure, tool: str, rates: list[float], goal: float | None) ->
 
 
 def absolute(figure: Figure, goal: float) -> Figure:
-    """The value of a figure with a baseline, held against a goal of its own."""
+    """The value of a figure with a baseline, with a goal of its own."""
     metric = f"{figure.metric}, absolute"
     return replace(figure, metric=metric, baseline=None, ratio=None, goal=goal)
 

@@ -86,7 +86,7 @@ def bench_stack(engine: str, profile: Profile) -> Iterator[Endpoints]:
 
 
 class Bench:
-    """One run of benchmarks. `say` hears what is going on."""
+    """One run of benchmarks. `say` gets a line of progress for each step."""
 
     def __init__(self, profile: Profile, engine: str, say: Say, sizes: Sizes = NORMAL) -> None:
         self.profile = profile
@@ -101,7 +101,7 @@ class Bench:
         return repeated(once, self.sizes.repeat, self.sizes.warm_ups, lambda run: self.say(f"{what}, {run}"))
 
     def unused_profile(self) -> Profile:
-        """The even profile with an exchange, and so topics, that nobody has used."""
+        """The even profile with an exchange, and so topics, that are unused."""
         self._topics += 1
         market = self.even.market.model_copy(update={"exchange": f"B{self._topics}"})
         return self.even.model_copy(update={"market": market})

@@ -177,7 +177,7 @@ def _writing(lake: "Lake", name: str) -> list[Check]:
 
 
 def judge(balance: "Balance") -> list[Check]:
-    """What the balance comes to."""
+    """One check for each finding in the balance."""
     total = balance.total
     found = [ok("lake", f"{balance.rows:,} rows")]
     if balance.balanced:

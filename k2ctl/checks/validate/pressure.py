@@ -66,7 +66,7 @@ def measure_load(ground: Ground, wanted: Sequence[Target]) -> Results:
 
 
 def _on_a_market_of_its_own(profile: Profile, number: int) -> Profile:
-    """The profile with an exchange, and so a topic, that nobody has used."""
+    """The profile with an exchange, and so a topic, that is unused."""
     market = profile.market.model_copy(update={"exchange": f"V{number}"})
     return profile.model_copy(update={"market": market})
 
@@ -120,7 +120,7 @@ def ladder_targets(_: Ground) -> list[Target]:
 
 
 def measure_ladder(ground: Ground, wanted: Sequence[Target]) -> Results:
-    """A consumer held to a budget meets more than twice of it, until the intake closes; then all of it comes back."""
+    """A consumer with a budget gets over twice that rate until the intake closes; then all is backfilled."""
     with stage(ground.profile, ground.engine, LIVE, Listener(ground.say)) as built, built.playing(_act("the ladder")):
         seen = Seen()
         built.start_consumer(BUDGET)
@@ -160,7 +160,7 @@ def _kills(ground: Ground) -> int:
 
 
 def measure_kills(ground: Ground, wanted: Sequence[Target]) -> Results:
-    """Kill the consumer at random moments while load arrives; what was acknowledged is then held to what is there."""
+    """Kill the consumer at random moments while load arrives; then compare what is acknowledged with what is stored."""
     chance, kills = random.Random(), _kills(ground)
     with stage(ground.profile, ground.engine, LIVE, Listener(ground.say)) as built, built.playing(_act("kill -9")):
         built.start_consumer()

@@ -26,7 +26,7 @@ class Target:
     command: str
 
     def judged(self, held: bool, measured: str) -> "Result":
-        """The target, held to what was measured."""
+        """The target with its verdict and what was measured."""
         return Result(self, TargetVerdict.PASS if held else TargetVerdict.SHORT, measured)
 
     def not_measured(self, because: str) -> "Result":

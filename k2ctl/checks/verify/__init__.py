@@ -1,1 +1,1 @@
-"""What was acknowledged, held to what is there."""
+"""What was acknowledged, compared with what is stored."""

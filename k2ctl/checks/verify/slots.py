@@ -19,7 +19,7 @@ class Sessions:
     """What all runs of a topic sent, by session. unfinished: bool[n], sent by a load that did not end.
 
     sent: dtype SENT, sorted by session, copies and backwards added up. low, high: uint64[n], the numbers sent.
-    ours: uint64, sorted, what is no stranger's: these, and the sessions of runs that are not held to anything now.
+    ours: uint64, sorted, the sessions of any load of ours: these, and those of runs that are not compared now.
     again: uint64, sessions that were sent more than once, each time with other times of sending.
     """
 
@@ -199,7 +199,7 @@ class Slots:
 
     def _first_showings(self, slots: np.ndarray, source: int) -> np.ndarray | None:
         """Which trades are the first in their slot, and None for all; in the table, others make it doubled."""
-        # Of two in one slot the later overwrites the earlier's number. Whoever calls fills in the places.
+        # Of two in one slot the later overwrites the earlier's number. The caller fills in the places.
         numbers = np.arange(len(slots))
         empty = self.found[slots] == 0
         before = self._place[slots]
