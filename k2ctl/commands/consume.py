@@ -235,7 +235,7 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
     from k2ctl.console import out, print_json, say
     from k2ctl.views.consume import summary
 
-    totals, counts, sequence = consumer.totals, consumer.counts(), consumer.assignment.sequence_counts()
+    totals, counts, sequence = consumer.totals, consumer.counts(), consumer.assignment.remembered.sequence
     if as_json:
         document = {
             "records": totals.records,
@@ -253,7 +253,7 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
         print_json(orjson.dumps(document))
     else:
         out().print(summary(totals, counts, sequence, seconds))
-        for damage in consumer.assignment.state_status().damaged:
+        for damage in consumer.assignment.remembered.state.damaged:
             say(f"State that another program had written to was replaced from the table. {damage}.")
         if totals.left_in_kafka:
             say(f"{totals.left_in_kafka:,} trades that were read are left to Kafka, to stop in time; nothing is lost.")

@@ -14,12 +14,12 @@ from k2ctl.consume.committer import Finished, fenced_error, rolled_back_error
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
-from k2ctl.consume.processing import BatchProcessor, TradeState
+from k2ctl.consume.processing import BatchProcessor, StateSnapshot, TradeState
 from k2ctl.consume.start import starting_offsets
 from k2ctl.deferred.backfill import Backfill
 from k2ctl.domain.checkpoint import Checkpoints, Counts, TopicPartition
 from k2ctl.domain.ledger import Ledger
-from k2ctl.domain.status_parts import DedupStatus, PartitionStatus, SequenceCounts, StateSyncStatus
+from k2ctl.domain.status_parts import PartitionStatus
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.writer import Committed
 
@@ -36,11 +36,6 @@ TABLE_COMMIT_S: Final = 0.4
 class AssignmentSnapshot:
     """Figures of one moment, pulled from the running consumer; None means unknown."""
 
-    sequence: SequenceCounts
-    state: StateSyncStatus
-    dedup: DedupStatus
-    # Why what deduplication remembers could not be saved; empty if it could.
-    dedup_save_error: str
     # Of the balance, for this topic and epoch, as committed.
     counts: Counts
     # The sequence number of the table's newest commit that this consumer knows.
@@ -147,7 +142,7 @@ class Assignment:
         platform, records = self._platform, self._reader.lag_records()
         lag_trades = None if records is None else round(records * platform.totals.trades_per_record)
         age_s, trouble = self._reader.age_at_position_s(critical=False), platform.spiller.trouble
-        platform.pressure.update(lag_trades, age_s, self._state.dedup_status(), trouble)
+        platform.pressure.update(lag_trades, age_s, self._state.deduplicator.statistics(), trouble)
 
     def backfill_if_due(self) -> None:
         """Resolve a part of the ledger: at NORMAL, when Kafka is about to delete it, or for `k2ctl backfill`.
@@ -303,17 +298,10 @@ class Assignment:
         """Whether all partitions are read up to a goal."""
         return all(position >= goal[partition] for partition, position in self._reader.positions.items())
 
-    def dedup_status(self) -> DedupStatus:
-        """What deduplication remembers and has judged."""
-        return self._state.dedup_status()
-
-    def sequence_counts(self) -> SequenceCounts:
-        """Gaps and order of the feed."""
-        return self._state.sequence_counts()
-
-    def state_status(self) -> StateSyncStatus:
-        """How the store of sequence state stands."""
-        return self._state.sync_status()
+    @property
+    def remembered(self) -> StateSnapshot:
+        """Deduplication and sequences as they stand; also once this is closed."""
+        return self._state.snapshot()
 
     def count_on(self, before: "Assignment") -> None:
         """Begin the sequence totals where the previous assignment of this consumer ended."""
@@ -335,10 +323,6 @@ class Assignment:
         ]
         behind = sum(max(0, part.high_watermark - part.committed) for part in partitions)
         return AssignmentSnapshot(
-            sequence=self.sequence_counts(),
-            state=self.state_status(),
-            dedup=self.dedup_status(),
-            dedup_save_error=self._state.save_error,
             counts=self.counts(),
             table_sequence=self._checkpoints.sequence_number,
             pending_rows=sum(found.rows for found in uncommitted),

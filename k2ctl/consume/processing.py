@@ -37,6 +37,17 @@ from k2ctl.sequence.symbol_state import rebuild
 from k2ctl.sequence.tracker import SequenceTracker
 
 
+@dataclass(frozen=True)
+class StateSnapshot:
+    """What is remembered of the trades, by the names that a consumer's status has for it."""
+
+    sequence: SequenceCounts
+    state: StateSyncStatus
+    dedup: DedupStatus
+    # Why what deduplication remembers could not be saved; empty if it could.
+    dedup_save_error: str
+
+
 @dataclass
 class TradeState:
     """Deduplicator and sequence tracker of one assignment, each with what saves it."""
@@ -146,26 +157,14 @@ class TradeState:
         """Trades that were deferred are about to be stored."""
         self.tracker.note_backfilled(part.rows.trades, part.rows.partition, part.resolved_trades)
 
+    def snapshot(self) -> StateSnapshot:
+        """The state as it stands."""
+        saving = self.dedup_saver.last_error
+        return StateSnapshot(self.tracker.counts(), self.state_sync.snapshot(), self.deduplicator.statistics(), saving)
+
     def count_on(self, before: "TradeState") -> None:
         """Begin the sequence totals where the state of this consumer's previous assignment ended."""
         self.tracker.count_on(before.tracker)
-
-    def dedup_status(self) -> DedupStatus:
-        """What deduplication remembers and has judged."""
-        return self.deduplicator.statistics()
-
-    @property
-    def save_error(self) -> str:
-        """Why what deduplication remembers could not be saved; empty if it could."""
-        return self.dedup_saver.last_error
-
-    def sequence_counts(self) -> SequenceCounts:
-        """Gaps and order, as counted since the start."""
-        return self.tracker.counts()
-
-    def sync_status(self) -> StateSyncStatus:
-        """How the state store stands."""
-        return self.state_sync.snapshot()
 
 
 BATCH_TRADES: Final = 50_000

@@ -33,7 +33,8 @@ class StatusReporter:
         consumer, totals = self._consumer, self._consumer.totals
         now_us = consumer.clock.now_us()
         assigned, ledger = consumer.assignment.snapshot(), consumer.ledger
-        pressure = consumer.pressure.snapshot(assigned.dedup)
+        remembered = consumer.assignment.remembered
+        pressure = consumer.pressure.snapshot(remembered.dedup)
         rate_in, rate_committed = self._rates()
         per_record, behind = totals.trades_per_record, assigned.behind_records
         lag = None if assigned.lag_records is None else round(assigned.lag_records * per_record)
@@ -42,6 +43,7 @@ class StatusReporter:
         ages = [age for age in (lag_seconds, self._age_s(outstanding_since_us)) if age is not None]
         self._last = ConsumerStatus(
             **vars(pressure),
+            **vars(remembered),
             id=consumer.plan.consumer_id,
             pid=os.getpid(),
             at_us=now_us,
@@ -71,15 +73,11 @@ class StatusReporter:
                 priority: dict(zip(ACTIONS, row, strict=True))
                 for priority, row in zip(PRIORITIES, totals.by_priority.tolist(), strict=True)
             },
-            sequence=assigned.sequence,
-            state=assigned.state,
-            dedup=assigned.dedup,
             partitions=assigned.partitions,
             transitions_total=consumer.pressure.transitions_total,
             commit_times=totals.commit_times,
             maintenance=consumer.maintenance.snapshot(),
             maintenance_error=consumer.maintenance.last_error,
-            dedup_save_error=assigned.dedup_save_error,
             table_sequence=assigned.table_sequence,
             assignments_opened=consumer.assignments.opened,
             stood_still_s=round(consumer.assignments.still_s, 3),

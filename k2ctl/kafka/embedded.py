@@ -138,9 +138,8 @@ CONTROL_TIMEOUT_S: Final = 5.0
 class ControlServer:
     """Answers control requests, one connection at a time: they are rare and quick."""
 
-    def __init__(self, path: Path, cluster: MockCluster, epoch: str) -> None:
+    def __init__(self, path: Path, cluster: MockCluster) -> None:
         self._cluster = cluster
-        self._epoch = epoch
         self._stopped = threading.Event()
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX)
@@ -227,7 +226,7 @@ def main(socket_path: str) -> None:
     configure_from_environment()
     cluster = MockCluster()
     epoch = str(uuid.uuid4())
-    server = ControlServer(Path(socket_path), cluster, epoch)
+    server = ControlServer(Path(socket_path), cluster)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.stop)
     ready = {"bootstrap_servers": cluster.bootstrap_servers, "epoch": epoch}

@@ -271,7 +271,7 @@ def test_offsets_that_retention_deleted_unread_are_counted_as_lost(
     counts = consumer.counts()
     assert (counts.seen, counts.lost, counts.stored) == (840, 50, 790)
     assert counts.balanced
-    assert consumer.assignment.sequence_counts().missing_trades == 50
+    assert consumer.assignment.remembered.sequence.missing_trades == 50
 
 
 def test_a_kafka_that_was_wiped_is_recognised(platform: tuple[Endpoints, Profile, str]) -> None:

@@ -103,7 +103,7 @@ def test_a_restart_loads_what_was_saved_and_knows_every_copy(platform: tuple[End
     produce_trades(endpoints, topic, trades)
     again = finish(endpoints, profile)
     assert again.assignment.restored_rows == 0, "nothing was stored since, so nothing is read from the table"
-    assert again.assignment.dedup_status().stored == 1000
+    assert again.assignment.remembered.dedup.stored == 1000
     assert stored_ids(endpoints) == ids_of(trades)
 
 

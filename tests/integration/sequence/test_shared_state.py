@@ -71,7 +71,7 @@ def test_killed_consumers_leave_neither_false_gaps_nor_duplicates(
     endpoints, profile, topic = platform
     fed = [feed(0)]
     produce_trades(endpoints, topic, fed[0])
-    assert_only_true_gaps(run(endpoints, profile, redis_server.url).assignment.sequence_counts(), 1)
+    assert_only_true_gaps(run(endpoints, profile, redis_server.url).assignment.remembered.sequence, 1)
     for number, point in enumerate(KILLED_AT):
         for part in (2 * number + 1, 2 * number + 2):
             fed.append(feed(part))
@@ -81,8 +81,8 @@ def test_killed_consumers_leave_neither_false_gaps_nor_duplicates(
         process.join(30)
         assert process.exitcode == -signal.SIGKILL, f"{point}: exit {process.exitcode}"
         other = run(endpoints, profile, redis_server.url)
-        assert_only_true_gaps(other.assignment.sequence_counts(), 2 * number + 3)
-        assert other.assignment.state_status().guarantee == SHARED
+        assert_only_true_gaps(other.assignment.remembered.sequence, 2 * number + 3)
+        assert other.assignment.remembered.state.guarantee == SHARED
     assert_exact(endpoints, topic, np.concatenate(fed))
 
 
@@ -99,17 +99,17 @@ def test_what_the_table_no_longer_holds_the_store_does(
     produce_trades(endpoints, topic, feed(1))
     second = run(endpoints, profile, redis_server.url)
     assert second.assignment.restored_rows == 0
-    assert_only_true_gaps(second.assignment.sequence_counts(), 2)
-    assert second.assignment.state_status().behind_symbols == 0
+    assert_only_true_gaps(second.assignment.remembered.sequence, 2)
+    assert second.assignment.remembered.state.behind_symbols == 0
     view = view_store(endpoints, profile, redis_server.url)
     assert (view.store, view.symbols) == ("redis", 20)
     assert sum(part.behind for part in view.partitions) == 0
     produce_trades(endpoints, topic, feed(2))
     third = run(endpoints, profile, "memory")
-    assert third.assignment.sequence_counts().unverified == 20, (
+    assert third.assignment.remembered.sequence.unverified == 20, (
         "without the store it is said that what came before is not known"
     )
-    assert third.assignment.state_status().guarantee == OWN
+    assert third.assignment.remembered.state.guarantee == OWN
 
 
 def test_a_consumer_whose_redis_is_gone_goes_on_and_says_so(
@@ -124,9 +124,9 @@ def test_a_consumer_whose_redis_is_gone_goes_on_and_says_so(
     reporter, said = StatusReporter(consumer), []
     consumer.run(threading.Event(), lambda: said.append(reporter.status()))
     assert {status.state and status.state.guarantee for status in said} == {REDUCED}
-    assert_only_true_gaps(consumer.assignment.sequence_counts(), 2)
+    assert_only_true_gaps(consumer.assignment.remembered.sequence, 2)
     assert_exact(endpoints, topic, np.concatenate([feed(0), feed(1)]))
     fragile_redis.start()
     third = run(endpoints, profile, fragile_redis.url)
-    assert_only_true_gaps(third.assignment.sequence_counts(), 2)
-    assert third.assignment.state_status().guarantee == SHARED
+    assert_only_true_gaps(third.assignment.remembered.sequence, 2)
+    assert third.assignment.remembered.state.guarantee == SHARED
