@@ -94,6 +94,7 @@ def references() -> int:
     return int(json.loads(rows.stdout)[0]["n"]) if rows.returncode == 0 else 0
 
 
+@pytest.mark.slow
 def test_a_relative_profile_is_found_from_every_folder(profile: Path, tmp_path: Path) -> None:
     def in_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "k2ctl", *arguments]
@@ -143,6 +144,7 @@ def test_a_state_directory_that_was_moved_says_so_and_a_link_makes_it_whole(
     assert json.loads(rows.stdout)[0]["n"] == 1000
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_state_directory_does_not_take_the_stack_of_the_other_for_its_own(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,7 +284,7 @@ class Feeder:
 
 
 def test_every_answer_is_exact_while_trades_are_produced_and_committed(busy: tuple[Platform, Feeder]) -> None:
-    ask_and_check(*busy, 120)
+    ask_and_check(*busy, 60)
 
 
 def ask_and_check(platform: Platform, feeder: Feeder, queries: int, between: Callable[[int], object] = id) -> None:
