@@ -21,8 +21,8 @@ from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.domain.trade import Window
 from k2ctl.errors import K2Error
-from k2ctl.query.json_rows import text_column
-from k2ctl.query.names import UnknownSymbol
+from k2ctl.query.answer import UnknownSymbol
+from k2ctl.query.formats import text_column
 from k2ctl.query.session import Session
 
 EVERY_S: Final = 1.0

@@ -11,8 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from k2ctl.api.problems import Refused
 from k2ctl.query.answer import Answer, Evidence
-from k2ctl.query.formats import csv_header, csv_lines, write_arrow, write_arrow_stream
-from k2ctl.query.json_rows import json_objects
+from k2ctl.query.formats import csv_header, csv_lines, json_objects, write_arrow, write_arrow_stream
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"

@@ -14,7 +14,6 @@ from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.domain.trade import Window
 from k2ctl.query.answer import Answer
-from k2ctl.query.gaps import gaps_of
 from k2ctl.query.page import Page, Place
 from k2ctl.query.session import Session
 
@@ -144,7 +143,7 @@ def _add_gaps(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         """Numbers of the venues' counters that are missing between the first and the last trade of the window."""
         media = representation(accept)
         span = span_of(window, since, until, SystemClock().now_us(), limits).window
-        answer = engine.ask(lambda session: gaps_of(session, symbols, span, limit))
+        answer = engine.ask(lambda session: session.gap_rows(symbols, span, limit))
         return rendered(answer, media, {})
 
 

@@ -21,7 +21,6 @@ from k2ctl.demo.stage import SYMBOL, Stage
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.trade import Window
 from k2ctl.profiles.universe import PRIORITIES, Universe
-from k2ctl.query.gaps import gaps_of
 from k2ctl.query.session import Session
 
 BILLING: Final = Billing(
@@ -185,7 +184,7 @@ def _faulty_feed(stage: Stage) -> None:
     sent = stage.finish_load()
     caught = stage.watch(lambda _: stage.readings.counts().seen >= stage.acknowledged)
     with Session.at(stage.endpoints) as session:
-        found = gaps_of(session, Universe(stage.profile).symbols, window, 100_000)
+        found = session.gap_rows(Universe(stage.profile).symbols, window, 100_000)
     missing = pc.sum(found.table["missing"]).as_py() or 0
     first = found.table.to_pylist()[:4]
     stage.show(

@@ -1,13 +1,15 @@
-"""What a query returns: the rows, and the evidence of where they come from and whether they are all there are."""
+"""What a query returns: rows, the evidence of where they come from, gaps as rows, and the error of a name unknown."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 
-from k2ctl.lake.snapshots import ScanPlan
+from k2ctl.errors import K2Error
 from k2ctl.query.seam import Sources
-from k2ctl.timing import Stopwatch
+from k2ctl.sequence.gap_report import FoundGap
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,6 @@ class Evidence:
 
 def evidence_of(
     sources: Sources,
-    asked_at_us: int,
-    plan: ScanPlan,
-    stages: Stopwatch,
     outstanding: tuple[str, ...],
     *,
     lake_rows: int = 0,
@@ -87,7 +86,7 @@ def evidence_of(
     last_trade_us: Mapping[str, int] | None = None,
 ) -> Evidence:
     """The evidence of an answer from both sides of the seam; `outstanding`: what may be missing by the ledger."""
-    pinned, span, tail = sources.pinned, sources.span, sources.tail
+    pinned, span, tail, plan = sources.pinned, sources.span, sources.tail, sources.plan
     return Evidence(
         snapshot_id=pinned.snapshot_id if pinned else None,
         committed_at_us=pinned.committed_at_us if pinned else None,
@@ -104,15 +103,15 @@ def evidence_of(
         lost=sources.lost,
         more=more,
         newest_us=newest_us,
-        asked_at_us=asked_at_us,
+        asked_at_us=sources.question.asked_at_us,
         missing=tail.missing + outstanding,
         last_trade_us=last_trade_us or {},
         files=len(plan.paths),
         file_bytes=plan.bytes,
         of_files=plan.of_files,
         of_bytes=plan.of_bytes,
-        answered_at_us=stages.clock.now_us(),
-        stages_ms=stages.milliseconds,
+        answered_at_us=sources.stages.clock.now_us(),
+        stages_ms=sources.stages.milliseconds,
     )
 
 
@@ -123,3 +122,65 @@ class Answer:
     # Trades as `domain.rows.arrow_schema()` says, newest first; or bars, symbols, gaps.
     table: pa.Table
     evidence: Evidence
+
+
+_OFFERED: Final = 5
+_SIMILARITY: Final = 0.5
+
+
+class UnknownSymbol(K2Error):
+    """Neither the lake nor the stream has a trade of this symbol."""
+
+
+def nearest(symbol: str, known: Collection[str]) -> list[str]:
+    """Up to five names like `symbol`: other spellings in upper and lower case first."""
+    by_fold: dict[str, list[str]] = {}
+    for name in sorted(known):
+        by_fold.setdefault(name.casefold(), []).append(name)
+    close = difflib.get_close_matches(symbol.casefold(), by_fold, n=_OFFERED, cutoff=_SIMILARITY)
+    return [name for fold in close for name in by_fold[fold] if name != symbol][:_OFFERED]
+
+
+def unknown(symbol: str, known: Collection[str], missing: tuple[str, ...], topic: str) -> UnknownSymbol:
+    """The error for a symbol without a trade; says so if what was read is not everything."""
+    shown = ascii(symbol)[1:-1]
+    if not (known or missing):
+        return UnknownSymbol(
+            f"There are no trades yet: neither the table nor {topic} has any.", "Make some with: k2ctl load"
+        )
+    message = f"There is no trade of a symbol '{shown}'"
+    message += f" in what could be read: {'; '.join(missing)}." if missing else "."
+    if not known:
+        return UnknownSymbol(message, "See what is on its way: k2ctl watch --once")
+    offered = nearest(symbol, known)
+    if offered:
+        return UnknownSymbol(message, f"Did you mean {', '.join(offered)}?")
+    some = ", ".join(sorted(known)[:_OFFERED])
+    return UnknownSymbol(message, f"{len(known):,} symbols are known, among them {some}.")
+
+
+GAPS_SCHEMA: Final = pa.schema(
+    [
+        ("exchange", pa.string()),
+        ("symbol", pa.string()),
+        ("first_missing", pa.int64()),
+        ("last_missing", pa.int64()),
+        ("missing", pa.int64()),
+        ("state", pa.string()),
+        ("cause", pa.string()),
+        ("after", pa.timestamp("us", "UTC")),
+        ("until", pa.timestamp("us", "UTC")),
+    ]
+)
+"""first_missing, last_missing: numbers. state, cause: as in `FoundGap`. after, until: exchange times on both sides."""
+
+
+def gap_table(gaps: Sequence[FoundGap]) -> pa.Table:
+    """Gaps as rows of `GAPS_SCHEMA`, in their order."""
+    rows = [
+        (gap.exchange, gap.symbol, gap.first, gap.last, gap.missing, gap.state, gap.cause, gap.before_us, gap.after_us)
+        for gap in gaps
+    ]
+    columns = zip(*rows, strict=True) if rows else [()] * len(GAPS_SCHEMA)
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, GAPS_SCHEMA.types, strict=True)]
+    return pa.table(arrays, schema=GAPS_SCHEMA)

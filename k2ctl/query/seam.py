@@ -1,11 +1,15 @@
-"""The seam: a snapshot with its offsets, and the stream from there to the watermarks."""
+"""The seam: a snapshot with its offsets, the stream from there to the watermarks, and what was deferred before."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from k2ctl.clock import Clock
+from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import Checkpoints
+from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.errors import BrokerError
@@ -13,10 +17,12 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import NOTHING, Pinned, ScanPlan, pin, pin_as_of, pin_snapshots
 from k2ctl.query.page import Page
 from k2ctl.query.stream import Stream
-from k2ctl.query.tail import OffsetSpan, Tail, TailLimits, read_tail, span_of
+from k2ctl.query.tail import OffsetSpan, Tail, TailLimits, of_symbols, read_tail, span_of, valid, within
 from k2ctl.timing import Stopwatch
 
 LAKE_ONLY: Final = "the stream was not read (lake only)"
+TORN: Final = "a spill file cannot be read as a whole"
+"""Why deferred rows may be missing; its trades may have been backfilled since the pin."""
 Pinner = Callable[[], Pinned | None]
 
 
@@ -49,18 +55,23 @@ class Question:
 
 @dataclass(frozen=True)
 class Sources:
-    """Both sides of the seam."""
+    """Both sides of the seam, as they are read for one question."""
 
+    question: Question
+    # How long each stage takes.
+    stages: Stopwatch
     # The snapshot with its offsets; None without a table or a commit.
     pinned: Pinned | None
+    # Its files that may have rows of the question.
+    plan: ScanPlan
     # From those offsets to the watermarks.
     span: OffsetSpan
     # What was read there.
     tail: Tail
 
-    def plan(self, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY) -> ScanPlan:
-        """The lake's files that may have trades of `symbols` in `window`."""
-        return planned(self.pinned, symbols, window)
+    def plan_of(self, symbols: Sequence[str] | None) -> ScanPlan:
+        """The lake's files that may have trades of `symbols`, of whatever time."""
+        return planned(self.pinned, symbols, WHOLE_HISTORY)
 
     @property
     def lost(self) -> int:
@@ -86,53 +97,105 @@ class Seam:
         self._limits = limits
         self._pin = pinner or (lambda: pin(lake))
 
-    @property
-    def limits(self) -> TailLimits:
-        """How much of the stream one query may read."""
-        return self._limits
-
     def take(self, question: Question, stages: Stopwatch) -> Sources:
         """Both sides: `pin`, then `beside`."""
-        return self.beside(self.pin(question, stages), question, stages)
+        return self.beside(self.pin(question, stages))
 
-    def pin(self, question: Question, stages: Stopwatch) -> Pinned | None:
-        """1. Pin a snapshot and its offsets from one metadata file. Its rows are fixed from here on."""
+    def pin(self, question: Question, stages: Stopwatch) -> Sources:
+        """1. Pin a snapshot and its offsets from one metadata file. Its rows are fixed from here on.
+        2. Plan its files.
+        """
         with stages.timed("pin"):
-            if question.as_of is not None:
-                return pin_as_of(self.lake, question.as_of.moment_us, question.as_of.snapshot_id)
-            return self._pin()
+            as_of = question.as_of
+            pinned = self._pin() if as_of is None else pin_as_of(self.lake, as_of.moment_us, as_of.snapshot_id)
+        return self._alone(question, stages, pinned)
 
-    def beside(self, pinned: Pinned | None, question: Question, stages: Stopwatch) -> Sources:
-        """2. Take the watermarks: whatever was acknowledged before this call is before them.
-        3. Read the stream from the offsets to the watermarks.
+    def snapshots_alone(self, question: Question, stages: Stopwatch, reason: str) -> Sources:
+        """The snapshots alone, of a table whose offsets do not belong to its current snapshot."""
+        return _without_stream(self._alone(question, stages, pin_snapshots(self.lake)), reason)
+
+    def _alone(self, question: Question, stages: Stopwatch, pinned: Pinned | None) -> Sources:
+        """The lake's side, with nothing of the stream yet."""
+        with stages.timed("plan"):
+            plan = planned(pinned, question.symbols, question.window)
+        topic = self.stream.topic
+        tail = Tail(Rows.empty(topic, ""), 0, 0, 0, (), frozenset(), {})
+        return Sources(question, stages, pinned, plan, OffsetSpan(topic, "", {}, {}, {}, {}), tail)
+
+    def beside(self, sources: Sources) -> Sources:
+        """3. Take the watermarks: whatever was acknowledged before this call is before them.
+        4. Read the stream from the offsets to the watermarks.
 
         What retention deleted since the pin may have been stored since: then it pins again.
         """
+        question, stages = sources.question, sources.stages
         if question.as_of is not None:
-            return Sources(pinned, *self._no_stream("the table as it was then; the stream was not read"))
+            return _without_stream(sources, "the table as it was then; the stream was not read")
         if question.lake_only:
             self.lake.table()
-            return Sources(pinned, *self._no_stream(LAKE_ONLY))
+            return _without_stream(sources, LAKE_ONLY)
         try:
-            with stages.timed("watermarks"):
-                span = span_of(self.stream, pinned.checkpoints if pinned else Checkpoints())
+            span = self._span(sources)
             if span.holes:
-                pinned = self.pin(question, stages)
-                with stages.timed("watermarks"):
-                    span = span_of(self.stream, pinned.checkpoints if pinned else Checkpoints())
+                sources = self.pin(question, stages)
+                span = self._span(sources)
             with stages.timed("tail"):
                 tail = read_tail(
                     self.stream, span, question.symbols, question.window, self._limits, question.asked_at_us
                 )
         except BrokerError as error:
             raise BrokerError(str(error), f"{error.hint}. What the lake has alone: --lake-only") from error
-        return Sources(pinned, span, tail)
+        return replace(sources, span=span, tail=tail)
 
-    def snapshots_alone(self, reason: str) -> Sources:
-        """The snapshots alone, of a table whose offsets do not belong to its current snapshot."""
-        return Sources(pin_snapshots(self.lake), *self._no_stream(reason))
+    def _span(self, sources: Sources) -> OffsetSpan:
+        with sources.stages.timed("watermarks"):
+            return span_of(self.stream, sources.pinned.checkpoints if sources.pinned else Checkpoints())
 
-    def _no_stream(self, reason: str) -> tuple[OffsetSpan, Tail]:
-        """The stream's side of a query that leaves it out."""
-        topic = self.stream.topic
-        return OffsetSpan(topic, "", {}, {}, {}, {}), Tail(Rows.empty(topic, ""), 0, 0, 0, (reason,), frozenset(), {})
+    def deferred(self, sources: Sources, ranges: Sequence[DeferredRange]) -> tuple[list[Rows], tuple[str, ...]]:
+        """The valid rows of the question in deferred ranges, of one epoch each, and why some may be missing.
+
+        Rows that are in the table too may be among them, with the same ids.
+        """
+        pinned, span, now_us = sources.pinned, sources.span, sources.question.asked_at_us
+        parts, missing = list[Rows](), list[str]()
+        if pinned is None:
+            return parts, ()
+        for file, epoch in dict.fromkeys((one.spill, one.epoch) for one in ranges if one.spill):
+            rows, intact = read_spilled(pinned, file, span.topic, epoch)
+            parts.append(rows)
+            missing += [] if intact else [TORN]
+        in_kafka = [one for one in ranges if not one.spill]
+        gone = sum(one.count for one in in_kafka if one.epoch != span.epoch)
+        if gone:
+            missing.append(f"{gone:,} trades were deferred in a Kafka that is gone")
+        for one in in_kafka:
+            if one.epoch == span.epoch:
+                rows, whole, newest_us = self._still_in_kafka(one, span)
+                now_us = max(now_us, newest_us)
+                parts.append(rows)
+                if not whole:
+                    missing.append(f"partition {one.partition}: a range that was deferred was not read to its end")
+        return [_wanted(rows, sources.question, now_us) for rows in parts], tuple(dict.fromkeys(missing))
+
+    def _still_in_kafka(self, one: DeferredRange, span: OffsetSpan) -> tuple[Rows, bool, int]:
+        """The rows of a range, whether they are all of it, and the latest record timestamp."""
+        ranges = {one.partition: (one.start, one.end)}
+        received, reached, holes = self.stream.read(span.epoch, ranges, self._limits.seconds, self._limits.records)
+        rows = [
+            part.rows(span.topic, span.epoch, np.flatnonzero(within(part.partition, part.offset, ranges)))
+            for part in received
+        ]
+        whole = not holes and reached.get(one.partition, one.start) >= one.end
+        newest_us = max((part.newest_us for part in received), default=0)
+        return Rows.concatenate(rows or [Rows.empty(span.topic, span.epoch)]), whole, newest_us
+
+
+def _wanted(rows: Rows, question: Question, now_us: int) -> Rows:
+    trades = rows.trades
+    kept = of_symbols(trades["symbol"], question.symbols) & question.window.holds(trades["timestamp"])
+    return valid(rows.take(kept), now_us)
+
+
+def _without_stream(sources: Sources, reason: str) -> Sources:
+    """A question that leaves the stream out."""
+    return replace(sources, tail=replace(sources.tail, missing=(reason,)))

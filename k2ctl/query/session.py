@@ -1,8 +1,9 @@
 """One table over the lake and the stream: the session answers queries. No time is guessed anywhere."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -10,26 +11,22 @@ import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.snapshots import Pinned, ScanPlan
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
-from k2ctl.query.answer import Answer, Evidence, evidence_of
-from k2ctl.query.deferred_rows import DeferredRows, read_deferred
+from k2ctl.query.answer import Answer, Evidence, evidence_of, gap_table, unknown
 from k2ctl.query.history import FilesGone, History
-from k2ctl.query.names import unknown
 from k2ctl.query.page import Page
-from k2ctl.query.seam import LAKE_ONLY, AsOf, Pinner, Question, Seam, Sources, planned
+from k2ctl.query.seam import TORN, AsOf, Pinner, Question, Seam, Sources
 from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import TailLimits
 from k2ctl.query.unite import United, unite
 from k2ctl.sequence.gap_report import GapReport, gap_report
 from k2ctl.timing import Stopwatch
-
-__all__ = ["LAKE_ONLY", "Session"]
 
 _TRIES: Final = 3
 _SPARE: Final = 64
@@ -109,15 +106,8 @@ class Session:
             UnknownSymbol: a symbol that neither side has ever seen, with the nearest names.
             BrokerError: Kafka does not answer. LakeError: the table or the catalog cannot be read.
         """
-        wanted = _named(symbols)
-        question = Question(wanted, window, self._clock.now_us(), limit, lake_only, as_of, page, deferred)
-        stages = Stopwatch(self._clock)
-        for _ in range(_TRIES - 1):
-            try:
-                return self._recent(question, stages, again=True)
-            except FilesGone:
-                continue  # a new pin names files that are there
-        return self._recent(question, stages, again=False)
+        question = Question(_named(symbols), window, self._clock.now_us(), limit, lake_only, as_of, page, deferred)
+        return self._with_new_pins(lambda stages, again: self._recent(question, stages, again=again))
 
     def bars(
         self, symbols: str | Sequence[str], bar_us: int, window: Window = WHOLE_HISTORY, *, as_of: AsOf | None = None
@@ -128,15 +118,16 @@ class Session:
 
         Raises: as `recent`.
         """
-        wanted = _named(symbols)
-        question = Question(wanted, window, self._clock.now_us(), as_of=as_of)
+        question = Question(_named(symbols), window, self._clock.now_us(), as_of=as_of)
+        return self._with_new_pins(lambda stages, _: self._bars(question, bar_us, stages))
+
+    def _with_new_pins(self, answer: Callable[[Stopwatch, bool], Answer]) -> Answer:
+        """Answer once more where a planned file is gone: a new pin names files that are there."""
         stages = Stopwatch(self._clock)
-        for _ in range(_TRIES - 1):
-            try:
-                return self._bars(question, wanted or (), bar_us, stages)
-            except FilesGone:
-                continue
-        return self._bars(question, wanted or (), bar_us, stages)
+        for again in (True,) * (_TRIES - 1):
+            with suppress(FilesGone):
+                return answer(stages, again)
+        return answer(stages, False)
 
     def gaps(
         self, symbols: Sequence[str] | None, window: Window = WHOLE_HISTORY, *, lake_only: bool = False
@@ -147,23 +138,25 @@ class Session:
         """
         self._interrupted.clear()
         question = Question(symbols, window, self._clock.now_us(), lake_only=lake_only)
-        stages = Stopwatch(self._clock)
-        sources, plan = self._sides(question, stages)
-        with stages.timed("scan"):
-            tail = self._history.fresh(plan, sources.tail.rows.to_arrow())
-            report = self.gap_report(sources, tail, symbols, window)
+        sources = self.seam.take(question, Stopwatch(self._clock))
+        with sources.stages.timed("scan"):
+            tail = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
+            report = self.gap_report(sources, tail)
         there = pa.table({"symbol": pa.array([day.symbol for day in report.days], pa.string())})
-        silent = self._silent(question, sources, there, stages)
-        outstanding = self.outstanding(sources, question)
-        evidence = evidence_of(
-            sources, question.asked_at_us, plan, stages, outstanding, tail_rows=len(tail), last_trade_us=silent
-        )
-        return report, evidence
+        silent = self._silent(sources, there)
+        return report, evidence_of(sources, self.outstanding(sources), tail_rows=len(tail), last_trade_us=silent)
 
-    def gap_report(
-        self, sources: Sources, tail: pa.Table, symbols: Sequence[str] | None = None, window: Window = WHOLE_HISTORY
-    ) -> GapReport:
+    def gap_rows(self, symbols: Sequence[str], window: Window, limit: int) -> Answer:
+        """The first `limit` gaps of `symbols` in `window` as rows, by day, symbol and time.
+
+        Raises: as `recent`.
+        """
+        report, evidence = self.gaps(symbols, window)
+        return Answer(gap_table(report.gaps[:limit]), replace(evidence, more=len(report.gaps) > limit))
+
+    def gap_report(self, sources: Sources, tail: pa.Table) -> GapReport:
         """The report of both sides of the seam. tail: rows of the stream that are not in the lake."""
+        symbols, window = sources.question.symbols, sources.question.window
         span = (window.since_us, window.until_us)
         return gap_report(sources.pinned, tail, self._clock, self._universe, symbols, *span, self._go_on)
 
@@ -173,33 +166,36 @@ class Session:
 
     def symbols(self) -> Answer:
         """All symbols that either side has ever seen, by name."""
-        question = Question(None, WHOLE_HISTORY, self._clock.now_us())
-        stages = Stopwatch(self._clock)
-        sources = self.seam.take(question, stages)
-        with stages.timed("plan"):
-            plan = sources.plan()
-        with stages.timed("scan"):
-            known = self._history.symbols(plan) | sources.tail.symbols
+        sources = self.seam.take(Question(None, WHOLE_HISTORY, self._clock.now_us()), Stopwatch(self._clock))
+        with sources.stages.timed("scan"):
+            known = self._history.symbols(sources.plan) | sources.tail.symbols
         table = pa.table({"symbol": pa.array(sorted(known), pa.string())})
-        evidence = evidence_of(sources, question.asked_at_us, plan, stages, self.outstanding(sources, question))
-        return Answer(table, evidence)
+        return Answer(table, evidence_of(sources, self.outstanding(sources)))
+
+    def outstanding(self, sources: Sources) -> tuple[str, ...]:
+        """Why rows may be missing by the ledger; none with `as_of`, because that ledger is not kept."""
+        if sources.pinned is None:
+            return ()
+        ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
+        return outstanding_reasons(ledger, sources.question.symbols, sources.question.window, self._universe)
 
     def _recent(self, question: Question, stages: Stopwatch, *, again: bool) -> Answer:
-        sources, plan, lake = self._sides_and_rows(question, stages)
-        deferred = self._deferred_rows(question, sources, stages)
-        if deferred.torn and again:
+        """1. Take both sides, and the lake's newest rows meanwhile.
+        2. Read what was deferred, if it is asked for.
+        3. Unite them, and cut what is beyond the limit.
+        """
+        sources, lake = self._sides_and_rows(question, stages)
+        parts, missing = self._deferred(sources) if question.deferred else ([], self.outstanding(sources))
+        if TORN in missing and again:
             raise FilesGone("A spill file cannot be read as a whole.", "See: k2ctl lake status")
-        united = self._united(question, sources, deferred, plan, lake, stages)
+        united = self._united(sources, [sources.tail.rows, *parts], lake)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
-        silent = self._silent(question, sources, rows, stages)
+        silent = self._silent(sources, rows)
         evidence = evidence_of(
             sources,
-            question.asked_at_us,
-            plan,
-            stages,
-            deferred.missing if question.deferred else self.outstanding(sources, question),
+            missing,
             lake_rows=len(rows) - from_tail,
             tail_rows=from_tail,
             duplicates_removed=united.duplicates,
@@ -209,122 +205,82 @@ class Session:
         )
         return Answer(rows, evidence)
 
-    def _bars(self, question: Question, symbols: Sequence[str], bar_us: int, stages: Stopwatch) -> Answer:
-        sources, plan = self._sides(question, stages)
-        tail = sources.tail.rows.to_arrow()
-        with stages.timed("scan"):
-            fresh = self._history.fresh(plan, tail)
-            table = self._history.bars(plan, fresh, symbols, question.window, bar_us)
-        total = sum(table.column("trades").to_pylist())
-        silent = self._silent(question, sources, table, stages)
-        evidence = evidence_of(
-            sources,
-            question.asked_at_us,
-            plan,
-            stages,
-            self.outstanding(sources, question),
-            lake_rows=total - len(fresh),
-            tail_rows=len(fresh),
-            duplicates_removed=len(tail) - len(fresh),
-            last_trade_us=silent,
-        )
-        return Answer(table, evidence)
-
-    def _sides(self, question: Question, stages: Stopwatch) -> tuple[Sources, ScanPlan]:
-        sources = self.seam.take(question, stages)
-        return sources, self._plan(sources.pinned, question, stages)
-
-    def _sides_and_rows(self, question: Question, stages: Stopwatch) -> tuple[Sources, ScanPlan, pa.Table]:
+    def _sides_and_rows(self, question: Question, stages: Stopwatch) -> tuple[Sources, pa.Table]:
         """Both sides, and the lake's newest rows: the pinned files are scanned while the stream is read."""
         pinned = self.seam.pin(question, stages)
-        plan = self._plan(pinned, question, stages)
-        scan = self._scans.submit(self._newest, plan, question, _first_count(question), stages)
+        scan = self._scans.submit(self._newest, pinned, _first_count(question))
         try:
-            sources = self.seam.beside(pinned, question, stages)
+            sources = self.seam.beside(pinned)
         except BaseException:
             self.interrupt()
             raise
         finally:
             wait([scan])  # its connection is the next query's
-        if sources.pinned is not pinned:
-            plan = self._plan(sources.pinned, question, stages)
-            return sources, plan, self._newest(plan, question, _first_count(question), stages)
-        return sources, plan, scan.result()
+        if sources.pinned is not pinned.pinned:
+            return sources, self._newest(sources, _first_count(question))
+        return sources, scan.result()
 
-    def _plan(self, pinned: Pinned | None, question: Question, stages: Stopwatch) -> ScanPlan:
-        with stages.timed("plan"):
-            return planned(pinned, question.symbols, question.window)
+    def _newest(self, sources: Sources, count: int | None) -> pa.Table:
+        question = sources.question
+        with sources.stages.timed("scan"):
+            return self._history.newest(sources.plan, question.symbols, question.window, count, question.page)
 
-    def _newest(self, plan: ScanPlan, question: Question, count: int | None, stages: Stopwatch) -> pa.Table:
-        with stages.timed("scan"):
-            return self._history.newest(plan, question.symbols, question.window, count, question.page)
-
-    def _deferred_rows(self, question: Question, sources: Sources, stages: Stopwatch) -> DeferredRows:
-        if not question.deferred or sources.pinned is None:
-            return DeferredRows()
+    def _deferred(self, sources: Sources) -> tuple[list[Rows], tuple[str, ...]]:
+        """The deferred rows, and why some may be missing."""
+        if sources.pinned is None:
+            return [], ()
+        question = sources.question
         ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
-        entries = outstanding_entries(ledger, question.symbols, question.window, self._universe)
-        with stages.timed("deferred"):
-            return read_deferred(
-                entries,
-                sources.pinned,
-                self.seam.stream,
-                sources.span,
-                self.seam.limits,
-                question.symbols,
-                question.window,
-                question.asked_at_us,
-            )
+        ranges = outstanding_entries(ledger, question.symbols, question.window, self._universe)
+        with sources.stages.timed("deferred"):
+            return self.seam.deferred(sources, ranges)
 
-    def _united(
-        self,
-        question: Question,
-        sources: Sources,
-        deferred: DeferredRows,
-        plan: ScanPlan,
-        lake: pa.Table,
-        stages: Stopwatch,
-    ) -> United:
+    def _united(self, sources: Sources, parts: Sequence[Rows], lake: pa.Table) -> United:
         """Under a limit only the newest of both sides are read and united, and more where that was not enough."""
-        parts = [sources.tail.rows, *deferred.parts]
-        tails = parts if question.page is None else [question.page.select(rows) for rows in parts]
-        count = _first_count(question)
+        page, limit, count = sources.question.page, sources.question.limit, _first_count(sources.question)
+        tails = parts if page is None else [page.select(rows) for rows in parts]
         while True:
-            with stages.timed("unite"):
-                united = _behind(question.page, unite(lake, tails, count))
-            if count is None or question.limit is None or united.whole or united.sure > question.limit:
+            with sources.stages.timed("unite"):
+                united = _behind(page, unite(lake, tails, count))
+            if count is None or limit is None or united.whole or united.sure > limit:
                 return united
             count *= 4  # copies, or many trades of one time
-            lake = self._newest(plan, question, count, stages)
+            lake = self._newest(sources, count)
 
-    def outstanding(self, sources: Sources, question: Question) -> tuple[str, ...]:
-        """Why rows may be missing by the ledger; none with `as_of`, because that ledger is not kept."""
-        if sources.pinned is None:
-            return ()
-        ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
-        return outstanding_reasons(ledger, question.symbols, question.window, self._universe)
+    def _bars(self, question: Question, bar_us: int, stages: Stopwatch) -> Answer:
+        sources = self.seam.take(question, stages)
+        tail = sources.tail.rows.to_arrow()
+        with stages.timed("scan"):
+            fresh = self._history.fresh(sources.plan, tail)
+            table = self._history.bars(sources.plan, fresh, question.symbols or (), question.window, bar_us)
+        evidence = evidence_of(
+            sources,
+            self.outstanding(sources),
+            lake_rows=sum(table.column("trades").to_pylist()) - len(fresh),
+            tail_rows=len(fresh),
+            duplicates_removed=len(tail) - len(fresh),
+            last_trade_us=self._silent(sources, table),
+        )
+        return Answer(table, evidence)
 
-    def _silent(self, question: Question, sources: Sources, rows: pa.Table, stages: Stopwatch) -> Mapping[str, int]:
+    def _silent(self, sources: Sources, rows: pa.Table) -> Mapping[str, int]:
         """Symbols of the question without a row, with their last trade; unknown symbols are an error."""
+        question, tail = sources.question, sources.tail
         if question.symbols is None or (question.page is not None and question.page.after is not None):
             return {}
-        found = set(rows.column("symbol").unique().to_pylist()) if len(rows) else set()
         if question.limit is not None and len(rows) == question.limit:
             return {}  # a symbol may be absent only because the limit cut it off
+        found = set(rows.column("symbol").unique().to_pylist()) if len(rows) else set()
         silent: dict[str, int] = {}
-        with stages.timed("names"):
+        with sources.stages.timed("names"):
             for symbol in question.symbols:
                 if symbol in found:
                     continue
-                times = (
-                    self._history.last_trade_us(sources.plan([symbol]), symbol),
-                    sources.tail.last_us.get(symbol),
-                )
-                known_us = [time for time in times if time is not None]
+                stored_us = self._history.last_trade_us(sources.plan_of([symbol]), symbol)
+                known_us = [time for time in (stored_us, tail.last_us.get(symbol)) if time is not None]
                 if not known_us:
-                    known = self._history.symbols(sources.plan())
-                    topic = self.seam.stream.topic
-                    raise unknown(symbol, known | sources.tail.symbols, sources.tail.missing, topic)
+                    known = self._history.symbols(sources.plan_of(None)) | tail.symbols
+                    raise unknown(symbol, known, tail.missing, self.seam.stream.topic)
                 silent[symbol] = max(known_us)
         return silent
 

@@ -1,5 +1,6 @@
 """SQL over the one table: a DuckDB that can read the table's own files and nothing else."""
 
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
 
 from k2ctl.domain.rows import reference_schema
 from k2ctl.domain.trade import WHOLE_HISTORY
@@ -16,10 +18,8 @@ from k2ctl.errors import K2Error, LakeError, RolledBack, TooLarge, TooLong, Usag
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, open_duckdb, refuse_damage, unreadable
-from k2ctl.lake.snapshots import ScanPlan, reference_plan
-from k2ctl.query.answer import Evidence, evidence_of
-from k2ctl.query.arrow_columns import carried
-from k2ctl.query.gaps import GAPS_SCHEMA, gap_table
+from k2ctl.lake.snapshots import reference_plan
+from k2ctl.query.answer import GAPS_SCHEMA, Evidence, evidence_of, gap_table
 from k2ctl.query.history import History
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
@@ -78,13 +78,11 @@ def sql(
     stages = Stopwatch(session.seam.clock)
     question = Question(None, WHOLE_HISTORY, session.seam.clock.now_us(), as_of=as_of)
     sources = _sources(session, text, question, stages)
-    with stages.timed("plan"):
-        plan = sources.plan()
 
     def gaps(tail: pa.Table) -> pa.Table:
         return gap_table(session.gap_report(sources, tail).gaps)
 
-    tables = LockedTables(session.seam.lake, sources, plan, limits, gaps if _GAPS.search(text) else None)
+    tables = LockedTables(session.seam.lake, sources, limits, gaps if _GAPS.search(text) else None)
     timer = threading.Timer(limits.seconds, tables.interrupt)
     timer.daemon = True
     begun()
@@ -92,14 +90,7 @@ def sql(
     try:
         with stages.timed("start"), _as_errors():
             rows = tables.run(text)
-        evidence = evidence_of(
-            sources,
-            question.asked_at_us,
-            plan,
-            stages,
-            session.outstanding(sources, question),
-            tail_rows=tables.fresh_rows,
-        )
+        evidence = evidence_of(sources, session.outstanding(sources), tail_rows=tables.fresh_rows)
         with stages.timed("rows"), _as_errors():
             yield SqlAnswer(rows, evidence)
     finally:
@@ -114,7 +105,7 @@ def _sources(session: Session, text: str, question: Question, stages: Stopwatch)
     except RolledBack as error:
         if _named(text) != {"snapshots"}:
             raise
-        return session.seam.snapshots_alone(str(error))
+        return session.seam.snapshots_alone(question, stages, str(error))
 
 
 def _named(text: str) -> set[str]:
@@ -144,12 +135,11 @@ class LockedTables:
         self,
         lake: Lake,
         sources: Sources,
-        plan: ScanPlan,
         limits: SqlLimits,
         gaps: Callable[[pa.Table], pa.Table] | None,
     ) -> None:
         """gaps: makes them of the rows of the stream that are not in the lake; None if the query names none."""
-        tail, references = sources.tail.rows.to_arrow(), reference_plan(lake)
+        plan, tail, references = sources.plan, sources.tail.rows.to_arrow(), reference_plan(lake)
         columns = all_columns(sources.pinned.table) if sources.pinned else plan.columns
         history = History(lake)
         try:
@@ -252,3 +242,63 @@ def _refused(error: Exception) -> K2Error:
     if "Out of Memory" in message:
         return TooLarge()
     return SqlError(f"The query cannot be answered: {message}", f"The views are {', '.join(VIEWS)}.")
+
+
+_AS_TEXT: Final = frozenset({"uhugeint", "bit", "bignum", "variant", "geometry", "time with time zone"})
+"""Arrow has no type for these; what DuckDB hands over is cut, or bytes that only DuckDB reads."""
+_LONGEST_HOURS: Final = 2_562_046
+"""Arrow counts an interval's time in nanoseconds of 64 bits; DuckDB passes on what remains of a longer one."""
+
+
+def carried(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The same rows: types that Arrow lacks as texts, no two columns of one name, no interval that is too long."""
+    names, kinds = _distinct(rows.columns), rows.types
+    wanted = [_expression(at, kind) for at, kind in enumerate(kinds, 1)]
+    if names == rows.columns and not any(wanted):
+        return rows
+    chosen = [expression or f"#{at}" for at, expression in enumerate(wanted, 1)]
+    columns = (f"{expression} AS {_quoted(name)}" for expression, name in zip(chosen, names, strict=True))
+    return rows.project(", ".join(columns))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names of which no two are the same: `a`, `a_1`."""
+    distinct: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        taken = {*distinct, *names}
+        distinct.append(name if name not in distinct else next(other for other in numbered if other not in taken))
+    return distinct
+
+
+def _expression(at: int, kind: DuckDBPyType) -> str:
+    """The expression to select instead of a column; empty where it can stay."""
+    if kind.id == "interval":
+        return (
+            f"CASE WHEN abs(hour(#{at})) > {_LONGEST_HOURS} THEN error('an interval of more than 292 years of hours;"
+            f" cast it to VARCHAR') ELSE #{at} END"
+        )
+    wanted = _type(kind)
+    return "" if wanted == str(kind) else f"CAST(#{at} AS {wanted})"
+
+
+def _type(kind: DuckDBPyType) -> str:
+    """The same type, made of what Arrow has."""
+    if kind.id in _AS_TEXT:
+        return "VARCHAR"
+    parts: dict[str, Any] = dict(kind.children) if kind.id in {"list", "array", "struct", "union", "map"} else {}
+    made = {name: _type(part) for name, part in parts.items() if name and isinstance(part, DuckDBPyType)}
+    if all(made[name] == str(parts[name]) for name in made):
+        return str(kind)
+    if kind.id == "list":
+        return f"{made['child']}[]"
+    if kind.id == "array":
+        return f"{made['child']}[{parts['size']}]"
+    if kind.id == "map":
+        return f"MAP({made['key']}, {made['value']})"
+    members = ", ".join(f"{_quoted(name)} {part}" for name, part in made.items())
+    return f"{kind.id.upper()}({members})"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

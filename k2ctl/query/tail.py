@@ -89,9 +89,7 @@ def read_tail(
     met = [part for part in received if symbols is None or not set(symbols).isdisjoint(part.symbols)]
     parts = [_select(part, ranges, span, symbols, window) for part in met]
     rows = Rows.concatenate([rows for rows, _ in parts] or [Rows.empty(span.topic, span.epoch)])
-    bad = invalid(rows.trades, max(now_us, *(part.newest_us for part in received), 0))
-    if bad:
-        rows = rows.take(np.delete(np.arange(len(rows)), list(bad)))
+    kept = valid(rows, max(now_us, *(part.newest_us for part in received), 0))
     holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}
     missing = (*_hole_reasons(holes), *_beyond_reasons(span), *_not_reached(stream, ranges, reached))
     last_us: dict[str, int] = {}
@@ -101,7 +99,13 @@ def read_tail(
     records = sum(max(0, reached.get(p, start) - start) for p, (start, _) in ranges.items())
     broken = sum(within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in received)
     seen = frozenset[str]().union(*(part.symbols for part in received))
-    return Tail(rows, records, int(broken), len(bad), missing, seen, last_us)
+    return Tail(kept, records, int(broken), len(rows) - len(kept), missing, seen, last_us)
+
+
+def valid(rows: Rows, now_us: int) -> Rows:
+    """Without those that the consumer dead-letters."""
+    bad = invalid(rows.trades, now_us)
+    return rows.take(np.delete(np.arange(len(rows)), list(bad))) if bad else rows
 
 
 def _select(

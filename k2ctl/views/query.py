@@ -11,7 +11,7 @@ from rich.text import Text
 
 from k2ctl.console import visible
 from k2ctl.query.answer import Evidence
-from k2ctl.query.json_rows import text_column
+from k2ctl.query.formats import text_column
 from k2ctl.views.style import count, counted, seconds
 
 _WIDE: Final = 110

@@ -14,7 +14,6 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile
-from k2ctl.query.gaps import gaps_of
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
@@ -83,7 +82,7 @@ class Asked:
                 "k2ctl gaps": [
                     (gap.symbol, gap.first, gap.last, gap.missing, gap.state, gap.cause) for gap in report.gaps
                 ],
-                "GET /v1/gaps": rows_of(gaps_of(session, ["S00"], window, 100).table.to_pylist()),
+                "GET /v1/gaps": rows_of(session.gap_rows(["S00"], window, 100).table.to_pylist()),
             }
             if window is WHOLE_HISTORY:
                 with sql(session, f"SELECT {', '.join(COLUMNS)} FROM gaps") as answer:

@@ -20,8 +20,9 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import pin
 from k2ctl.profiles import Profile
-from k2ctl.query.names import UnknownSymbol
-from k2ctl.query.session import LAKE_ONLY, Session
+from k2ctl.query.answer import UnknownSymbol
+from k2ctl.query.seam import LAKE_ONLY
+from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.tail import TailLimits
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, produce_values, quick_profile

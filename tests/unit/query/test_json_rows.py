@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.query.json_rows import json_objects, text_column
+from k2ctl.query.formats import json_objects, text_column
 from tests.made_trades import make_rows, make_trades
 
 INSTANT = pa.timestamp("us", "UTC")

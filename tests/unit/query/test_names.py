@@ -1,6 +1,6 @@
 """What is offered for a symbol that nobody knows."""
 
-from k2ctl.query.names import nearest, unknown
+from k2ctl.query.answer import nearest, unknown
 
 
 def test_another_spelling_comes_first() -> None:

@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.errors import UsageError
-from k2ctl.query.arrow_columns import carried
-from k2ctl.query.formats import WRITERS
-from k2ctl.query.json_rows import text_column
+from k2ctl.query.formats import WRITERS, text_column
+from k2ctl.query.sql import carried
 
 CONNECTION = duckdb.connect()
 CONNECTION.execute("SET timezone = 'UTC'")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from k2ctl.domain.rows import decimals
 from k2ctl.domain.validity import MANTISSA_LIMIT
-from k2ctl.query.json_rows import text_column
+from k2ctl.query.formats import text_column
 
 
 def test_decimals_keep_every_digit_that_counts_and_no_exponent() -> None:
