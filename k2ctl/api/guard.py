@@ -1,4 +1,4 @@
-"""What every request passes first: its name, its key, its size, its time; and what every answer carries."""
+"""What every request passes first: its name, its key, its size, its time; what every answer carries; and figures."""
 
 import asyncio
 import re
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import prometheus_client as prometheus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from k2ctl.api.connections import address_of
-from k2ctl.api.meters import Meters
 from k2ctl.api.problems import problem
-from k2ctl.api.settings import Settings
+from k2ctl.api.settings import Settings, address_of
+from k2ctl.metrics import API_METRICS
 
 CORRELATION: Final = "X-Correlation-ID"
 OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz"})
@@ -34,6 +34,44 @@ _FIXED: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
     " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
+
+
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Meters:
+    """Counts requests and keeps gauges. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._registry = prometheus.CollectorRegistry()
+        info = API_METRICS["k2_api_requests_total"]
+        self._requests = prometheus.Counter("k2_api_requests", info.meaning, info.labels, registry=self._registry)
+        info = API_METRICS["k2_api_request_seconds"]
+        self._seconds = prometheus.Histogram(
+            "k2_api_request_seconds", info.meaning, info.labels, buckets=_BUCKETS, registry=self._registry
+        )
+        info = API_METRICS["k2_api_answers_total"]
+        self._answers = prometheus.Counter("k2_api_answers", info.meaning, info.labels, registry=self._registry)
+        self._gauges = {
+            name: prometheus.Gauge(name, info.meaning, registry=self._registry)
+            for name, info in API_METRICS.items()
+            if info.kind == "gauge"
+        }
+
+    def count(self, route: str, status: int, seconds: float, complete: str = "") -> None:
+        """One request; `status` 0 when the client went away before the answer began, `complete` as its header says."""
+        if complete:
+            self._answers.labels(route, complete).inc()
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def set(self, name: str, value: float) -> None:
+        """The value of a gauge of `API_METRICS`."""
+        self._gauges[name].set(value)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus' text format."""
+        return prometheus.generate_latest(self._registry)
 
 
 class Guard:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from k2ctl.errors import BrokerError, K2Error, LakeError, TooLong, UsageError
@@ -31,6 +34,17 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "failed": (500, "It failed"),
 }
 """Problem → status and title. The `type` of a problem is `urn:k2:problem:` and this name."""
+
+
+_ANSWERED: Final = frozenset({401, 404, 406, 413, 414, 421, 422, 431, 500, 503, 504})
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    code: {
+        "description": "; or: ".join(title for status, title in TITLES.values() if status == code),
+        "content": {MEDIA_TYPE: {"schema": {"type": "object"}}},
+    }
+    for code in sorted(_ANSWERED)
+}
+"""What an endpoint may answer instead of rows, for its description."""
 
 
 class Refused(Exception):
@@ -68,3 +82,37 @@ def problem(
         **more,
     }
     return Response(orjson.dumps(document, default=str), status, headers, MEDIA_TYPE)
+
+
+def request_id(request: Request) -> str:
+    """The correlation id of a request."""
+    return str(request.scope.get("state", {}).get("correlation", ""))
+
+
+def add_problems(app: FastAPI) -> None:
+    """Every error as a problem; what was not foreseen says nothing of the inside."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return problem(error.kind, str(error), request_id(request), error.headers)
+
+    @app.exception_handler(K2Error)
+    async def foreseen(request: Request, error: K2Error) -> Response:
+        return problem(kind_of(error), str(error), request_id(request), hint=error.hint)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        found: list[dict[str, Any]] = [
+            {"where": ".".join(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()
+        ]
+        what = "; ".join(f"{item['where']}: {item['what']}" for item in found)
+        return problem("invalid-request", what, request_id(request), errors=found)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "failed")
+        return problem(kind, str(error.detail), request_id(request), error.headers)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, _: Exception) -> Response:
+        return problem("failed", "An error that was not foreseen; its trace is in the log.", request_id(request))

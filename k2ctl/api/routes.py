@@ -1,51 +1,113 @@
 """The typed endpoints. Whatever a client sends becomes a bound parameter or a refusal, never a piece of SQL."""
 
-from typing import Annotated, Any
+import re
+from datetime import datetime
+from typing import Annotated, Any, Final
 
 import pyarrow as pa
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
-from k2ctl.api.asked import Bar, Cursor, Duration, Moment, Rows, Symbols, bar_of, only_known, span_of
 from k2ctl.api.engine import WarmEngine
-from k2ctl.api.problems import Refused
-from k2ctl.api.render import etag_of, rendered, representation
+from k2ctl.api.problems import PROBLEMS, Refused
+from k2ctl.api.render import ARROW, ARROW_FILE, CSV, JSON, etag_of, rendered, representation
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
-from k2ctl.domain.trade import Window
+from k2ctl.domain.trade import Window, micros_of
 from k2ctl.query.answer import Answer
 from k2ctl.query.page import Page, Place
 from k2ctl.query.session import Session
+
+_DURATION: Final = r"^[0-9]{1,9}(ms|s|m|h|d)?$"
+_UNIT_US: Final = {"ms": 1_000, "s": 1_000_000, "": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+SYMBOL: Final = r"^[\x21-\x7e]{1,16}$"
+
+Symbols = Annotated[
+    list[Annotated[str, Query(pattern=SYMBOL)]],
+    Query(alias="symbol", min_length=1, max_length=20, description="One symbol, or the parameter several times."),
+]
+Duration = Annotated[
+    str | None, Query(pattern=_DURATION, description="How far back from now: 15m, 300 (seconds), 2h. Default 15m.")
+]
+Moment = Annotated[datetime | None, Query(description="ISO 8601; UTC unless it says otherwise.")]
+Bar = Annotated[str, Query(pattern=_DURATION, description="Length of a bar: 1s, 1m, 1h.")]
+Rows = Annotated[int, Query(ge=1, le=50_000, description="Rows of one page.")]
+Cursor = Annotated[str | None, Query(max_length=8192, description="From `next` of the page before.")]
+
+
+def only_known(request: Request) -> None:
+    """Every parameter of a request is one of its endpoint's, and each is given once, but for symbols.
+
+    A parameter that is passed over would have another question answered than the one that was asked.
+
+    Raises:
+        Refused: one is unknown, or given twice.
+    """
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            takes = ", ".join(known) or "no parameter"
+            raise Refused("invalid-request", f"There is no parameter {ascii(name)[:80]} here; known: {takes}.")
+        if name != "symbol" and len(request.query_params.getlist(name)) > 1:
+            raise Refused("invalid-request", f"`{name}` is given twice.")
+
+
+def window_of(
+    window: str | None, since: datetime | None, until: datetime | None, now_us: int, limits: Limits
+) -> Window:
+    """The window, within the limit; without `until` it ends now.
+
+    Raises:
+        Refused: it is longer than that, empty, or given twice.
+    """
+    if window is not None and (since is not None or until is not None):
+        raise Refused("invalid-request", "`window` and `since`/`until` exclude each other.")
+    if since is None and until is not None:
+        raise Refused("invalid-request", "`until` needs a `since`.")
+    try:
+        first_us = now_us - us_of(window or "15m") if since is None else micros_of(since)
+        last_us = None if until is None else micros_of(until)
+    except ValueError as error:
+        raise Refused("invalid-request", f"A time is {error}.") from error
+    if last_us is not None and last_us <= first_us:
+        raise Refused("invalid-request", "`since` is not before `until`.")
+    if (now_us if last_us is None else last_us) - first_us > limits.window_s * 1e6:
+        raise Refused("invalid-request", f"The window is longer than {limits.window_s / 86_400:g} days.")
+    return Window(first_us, last_us)
+
+
+def bar_of(bar: str, limits: Limits) -> int:
+    """The length of a bar in microseconds.
+
+    Raises:
+        Refused: shorter than a millisecond, or longer than a window may be.
+    """
+    bar_us = us_of(bar)
+    if not 1_000 <= bar_us <= limits.window_s * 1e6:
+        raise Refused("invalid-request", f"`bar` is between 1ms and {limits.window_s / 86_400:g}d.")
+    return bar_us
+
+
+def us_of(duration: str) -> int:
+    """`15m` in microseconds."""
+    number, unit = re.fullmatch(r"([0-9]+)([a-z]*)", duration).groups()  # type: ignore[union-attr]
+    return int(number) * _UNIT_US[unit]
+
 
 Accept = Annotated[str, Header(max_length=500)]
 Known = Annotated[str, Header(alias="If-None-Match", max_length=500)]
 _BARS_MOST = 50_000
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    code: {"description": text, "content": {"application/problem+json": {"schema": {"type": "object"}}}}
-    for code, text in {
-        401: "No key",
-        404: "No such symbol",
-        406: "No such representation",
-        413: "Request too large",
-        414: "URL too long",
-        421: "Unknown host",
-        422: "A parameter is not right",
-        431: "Headers too long",
-        500: "It failed",
-        503: "Kafka or the lake does not answer, or too many at once",
-        504: "It took too long",
-    }.items()
+_MEDIA: dict[str, dict[str, Any]] = {
+    JSON: {"type": "object", "required": ["rows", "next", "evidence"]},
+    CSV: {"type": "string"},
+    ARROW: {"type": "string", "format": "binary"},
+    ARROW_FILE: {"type": "string", "format": "binary"},
 }
 ROWS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Rows, with what shows that they are all there are",
-        "content": {
-            "application/json": {"schema": {"type": "object", "required": ["rows", "next", "evidence"]}},
-            "text/csv": {"schema": {"type": "string"}},
-            "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},
-            "application/vnd.apache.arrow.file": {"schema": {"type": "string", "format": "binary"}},
-        },
+        "content": {media: {"schema": schema} for media, schema in _MEDIA.items()},
     },
     304: {"description": "As the client has it"},
     **PROBLEMS,
@@ -83,19 +145,15 @@ def _add_trades(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         media = representation(accept)
         now_us = SystemClock().now_us()
         page = None if cursor is None else Page.decode(cursor)
-        span = span_of(window, since, until, now_us, limits)
-        asked = span.window if page is None else _of_page(page, span.window, limits)
+        asked = window_of(window, since, until, now_us, limits)
+        asked = asked if page is None else _of_page(page, asked, limits)
         answer = engine.ask(lambda session: session.recent(symbols, asked, limit, page=page))
-        headers = {}
-        if not (span.moving and since is None):
-            evidence = answer.evidence
-            tag = etag_of(
-                symbols, asked, limit, cursor, media, evidence.snapshot_id, evidence.watermarks, evidence.missing
-            )
-            if tag in if_none_match:
-                return Response(status_code=304, headers={"ETag": tag, "Vary": "Accept"})
-            headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-        return rendered(answer, media, headers, _next(answer, page, asked))
+        following = _next(answer, page, asked)
+        if since is None:  # a moment later it is another window
+            return rendered(answer, media, {}, following)
+        found = answer.evidence
+        tag = etag_of(symbols, asked, limit, cursor, media, found.snapshot_id, found.watermarks, found.missing)
+        return _tagged(answer, media, tag, if_none_match, following)
 
 
 def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
@@ -111,7 +169,7 @@ def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         """Bars, oldest first, over the same trades; the last one may still grow."""
         media = representation(accept)
         now_us, bar_us = SystemClock().now_us(), bar_of(bar, limits)
-        span = span_of(window, since, until, now_us, limits).window
+        span = window_of(window, since, until, now_us, limits)
         length_us = (span.until_us or now_us) - (span.since_us or 0)
         if length_us // bar_us * len(symbols) > _BARS_MOST:
             raise Refused("invalid-request", f"That would be more than {_BARS_MOST:,} bars.")
@@ -125,9 +183,7 @@ def _add_symbols(api: APIRouter, engine: WarmEngine) -> None:
         media = representation(accept)
         answer = engine.ask(Session.symbols)
         tag = etag_of(media, answer.table.column("symbol").to_pylist(), answer.evidence.missing)
-        if tag in if_none_match:
-            return Response(status_code=304, headers={"ETag": tag, "Vary": "Accept"})
-        return rendered(answer, media, {"ETag": tag, "Cache-Control": "private, no-cache"})
+        return _tagged(answer, media, tag, if_none_match)
 
 
 def _add_gaps(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
@@ -142,7 +198,7 @@ def _add_gaps(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
     ) -> Response:
         """Numbers of the venues' counters that are missing between the first and the last trade of the window."""
         media = representation(accept)
-        span = span_of(window, since, until, SystemClock().now_us(), limits).window
+        span = window_of(window, since, until, SystemClock().now_us(), limits)
         answer = engine.ask(lambda session: session.gap_rows(symbols, span, limit))
         return rendered(answer, media, {})
 
@@ -152,6 +208,13 @@ def _add_status(api: APIRouter, engine: WarmEngine) -> None:
     def status() -> dict[str, Any]:
         """The service, and the platform as `k2ctl watch --json` shows it."""
         return engine.status()
+
+
+def _tagged(answer: Answer, media: str, tag: str, known: str, cursor: str | None = None) -> Response:
+    """The answer with its tag, or without a body where the client has it."""
+    if tag in known:
+        return Response(status_code=304, headers={"ETag": tag, "Vary": "Accept"})
+    return rendered(answer, media, {"ETag": tag, "Cache-Control": "private, no-cache"}, cursor)
 
 
 def _of_page(page: Page, window: Window, limits: Limits) -> Window:
@@ -173,8 +236,3 @@ def _next(answer: Answer, page: Page | None, asked: Window) -> str | None:
     evidence = answer.evidence
     first = page or Page(evidence.topic, evidence.epoch, evidence.watermarks, since_us=asked.since_us)
     return Page(first.topic, first.epoch, first.ends, place, first.since_us).encode()
-
-
-def request_id(request: Request) -> str:
-    """The correlation id of a request."""
-    return str(request.scope.get("state", {}).get("correlation", ""))

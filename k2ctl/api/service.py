@@ -1,25 +1,31 @@
-"""The application: routes, problems, page and events behind one guard."""
+"""The application: routes, problems, health, the live page and its events, behind one guard."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from importlib.resources import files
+from typing import Annotated, Any, Final
 
+import orjson
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp
+from fastapi import APIRouter, FastAPI, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k2ctl import __version__
 from k2ctl.api.engine import WarmEngine
-from k2ctl.api.events import events_router
-from k2ctl.api.guard import Guard
-from k2ctl.api.meters import Meters
-from k2ctl.api.problems import Refused, kind_of, problem
-from k2ctl.api.routes import PROBLEMS, request_id, router
-from k2ctl.api.settings import Settings
+from k2ctl.api.guard import Guard, Meters
+from k2ctl.api.problems import PROBLEMS, Refused, add_problems, problem, request_id
+from k2ctl.api.routes import SYMBOL, router
+from k2ctl.api.settings import Limits, Settings
+from k2ctl.clock import SystemClock
+from k2ctl.domain.trade import Window
 from k2ctl.errors import K2Error
+from k2ctl.query.answer import UnknownSymbol
+from k2ctl.query.formats import text_column
+from k2ctl.query.session import Session
 
 
 def application(engine: WarmEngine, settings: Settings, on_stop: Callable[[], None] | None = None) -> ASGIApp:
@@ -43,7 +49,7 @@ def application(engine: WarmEngine, settings: Settings, on_stop: Callable[[], No
     app.include_router(router(engine, settings.limits))
     app.include_router(events_router(engine, settings.limits, meters))
     _add_health(app, engine, meters)
-    _add_problems(app)
+    add_problems(app)
     return Guard(app, settings, meters)
 
 
@@ -74,30 +80,105 @@ def _add_health(app: FastAPI, engine: WarmEngine, meters: Meters) -> None:
         return Response(meters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _add_problems(app: FastAPI) -> None:
-    """Every error as a problem; what was not foreseen says nothing of the inside."""
+EVERY_S: Final = 1.0
+_SHOWN: Final = 12
+_WINDOW_US: Final = 900_000_000
+_COLUMNS: Final = ("timestamp", "symbol", "price", "quantity", "side")
 
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        return problem(error.kind, str(error), request_id(request), error.headers)
 
-    @app.exception_handler(K2Error)
-    async def foreseen(request: Request, error: K2Error) -> Response:
-        return problem(kind_of(error), str(error), request_id(request), hint=error.hint)
+def events_router(engine: WarmEngine, limits: Limits, meters: Meters) -> APIRouter:
+    """`GET /` and `GET /v1/events`."""
+    api = APIRouter()
+    page = files("k2ctl.api").joinpath("page.html").read_text("utf-8")
+    streams = _Streams(limits.streams, meters)
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        found: list[dict[str, Any]] = [
-            {"where": ".".join(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()
-        ]
-        what = "; ".join(f"{item['where']}: {item['what']}" for item in found)
-        return problem("invalid-request", what, request_id(request), errors=found)
+    @api.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def live_page() -> Response:
+        return HTMLResponse(page)
 
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> Response:
-        kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "failed")
-        return problem(kind, str(error.detail), request_id(request), error.headers)
+    @api.get("/v1/events", include_in_schema=False)
+    async def events(request: Request, symbol: Annotated[str | None, Query(pattern=SYMBOL)] = None) -> Response:
+        """Server-sent events: the platform each second, and a symbol's newest trades."""
+        return _Followed(streams, _ticks(request, symbol), request_id(request))
 
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, _: Exception) -> Response:
-        return problem("failed", "An error that was not foreseen; its trace is in the log.", request_id(request))
+    async def _ticks(request: Request, symbol: str | None) -> AsyncIterator[bytes]:
+        ends_s = time.monotonic() + limits.stream_s  # the browser comes again by itself
+        while time.monotonic() < ends_s and not await request.is_disconnected():
+            document = await run_in_threadpool(_tick, engine, symbol)
+            yield b"data: " + orjson.dumps(document) + b"\n\n"
+            await asyncio.sleep(EVERY_S)
+
+    return api
+
+
+class _Streams:
+    """How many clients follow, and how many may."""
+
+    def __init__(self, limit: int, meters: Meters) -> None:
+        self.limit = limit
+        self._open = 0
+        self._meters = meters
+
+    def take(self) -> bool:
+        """One more, if there is a place for it: looked up and taken in one step."""
+        free = self._open < self.limit
+        self._change(int(free))
+        return free
+
+    def release(self) -> None:
+        """One less."""
+        self._change(-1)
+
+    def _change(self, by: int) -> None:
+        self._open += by
+        self._meters.set("k2_api_streams_open", self._open)
+
+
+class _Followed(StreamingResponse):
+    """A stream that has its place for as long as it is sent, and is a problem where there is none."""
+
+    def __init__(self, streams: _Streams, ticks: AsyncIterator[bytes], correlation: str) -> None:
+        super().__init__(ticks, media_type="text/event-stream")
+        self._streams = streams
+        self._correlation = correlation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._streams.take():
+            detail = f"{self._streams.limit} clients follow already."
+            await problem("too-many", detail, self._correlation, {"Retry-After": "10"})(scope, receive, send)
+            return
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._streams.release()
+
+
+def _tick(engine: WarmEngine, symbol: str | None) -> dict[str, Any]:
+    """What the page shows this second."""
+    document: dict[str, Any] = {"at_us": SystemClock().now_us(), "platform": engine.overview()}
+    document["tail_trades"], document["tail_problem"] = engine.tail.held_trades, engine.tail.problem
+    if symbol:
+        document["symbol"] = symbol
+        try:
+            document |= engine.ask(lambda session: _newest(session, symbol))
+        except UnknownSymbol as error:
+            document["problem"] = f"{error} {error.hint}"
+        except (K2Error, Refused) as error:
+            document["problem"] = str(error)
+    return document
+
+
+def _newest(session: Session, symbol: str) -> dict[str, Any]:
+    window = Window(SystemClock().now_us() - _WINDOW_US)
+    started_s = time.perf_counter()
+    answer = session.recent(symbol, window, _SHOWN)
+    took_s = time.perf_counter() - started_s
+    columns = [text_column(answer.table.column(name)) for name in _COLUMNS]
+    return {
+        "trades": [dict(zip(_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)],
+        "complete": answer.evidence.complete,
+        "missing": list(answer.evidence.missing),
+        "lake_rows": answer.evidence.lake_rows,
+        "stream_rows": answer.evidence.tail_rows,
+        "ms": round(took_s * 1000, 1),
+    }

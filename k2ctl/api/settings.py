@@ -14,6 +14,21 @@ from k2ctl.errors import UsageError
 KEY_VARIABLE: Final = "K2CTL_API_KEY"
 PER_ADDRESS: Final = 50
 _SHORTEST_KEY: Final = 16
+_NETWORK_OF_ONE: Final = 64
+"""Leading bits of an IPv6 address that one client has; the rest it chooses."""
+
+
+def address_of(client: tuple[str, int] | None) -> str:
+    """Whose a connection is, as limits count: the IPv4 address, or the network of an IPv6 one."""
+    try:
+        address = ipaddress.ip_address(client[0].partition("%")[0] if client else "")
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, _NETWORK_OF_ONE), strict=False))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
@@ -24,7 +24,7 @@ TABLE_LIMIT = 20
 """Rows that the table format shows by default; the other formats give all."""
 _ALL = frozenset({"0", "all", "none"})
 
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+_EXAMPLE_TIMES = "Write 2014-03-10 or 2014-03-10T00:15:00."
 
 Format = Literal["table", "json", "csv", "parquet", "arrow", "arrows"]
 
@@ -74,15 +74,16 @@ def time_of(text: str) -> int:
     Raises:
         UsageError: it is no time, or is outside of the range of the table's timestamps.
     """
+    from k2ctl.domain.trade import micros_of
+
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"'{text}' is not an ISO time.", "Write 2014-03-10 or 2014-03-10T00:15:00.") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not EARLIEST <= moment < LATEST:
-        raise UsageError(f"'{text}' is not between 1970 and 2262.", "Write 2014-03-10 or 2014-03-10T00:15:00.")
-    since_epoch = moment - EARLIEST
-    return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds
+        raise UsageError(f"'{text}' is not an ISO time.", _EXAMPLE_TIMES) from None
+    try:
+        return micros_of(moment)
+    except ValueError as error:
+        raise UsageError(f"'{text}' is {error}.", _EXAMPLE_TIMES) from None
 
 
 def limit_of(limit: str | None, form: Format) -> int | None:

@@ -9,6 +9,7 @@ offsets, primitive types, char and uint8 arrays, enums. The XML schema becomes n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -243,3 +244,20 @@ class Window:
 
 
 WHOLE_HISTORY = Window()
+
+
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_END: Final = datetime(2262, 1, 1, tzinfo=UTC)
+
+
+def micros_of(moment: datetime) -> int:
+    """A time as microseconds since the epoch; UTC unless it says otherwise.
+
+    Raises:
+        ValueError: it is outside of the range of the table's timestamps, 1970 to 2262.
+    """
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not _FIRST <= moment < _END:
+        raise ValueError("not between 1970 and 2262")
+    since = moment - _FIRST
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

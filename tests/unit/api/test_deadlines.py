@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from k2ctl.api.deadlines import Deadlines
+from k2ctl.api.engine import Deadlines
 
 
 @pytest.fixture
