@@ -154,7 +154,7 @@ def _run(asked: str, chosen: Sequence[str], sizes: "Sizes", engine: str, profile
     from k2ctl.checks.bench.suite import Bench
     from k2ctl.console import err
     from k2ctl.profiles import load_profile
-    from k2ctl.views.bench import busy_warning
+    from k2ctl.views.checks import busy_warning
     from k2ctl.views.stack import progress
 
     machine, started_s = this_machine(), time.monotonic()
@@ -177,7 +177,7 @@ def _show(results: "Results", *, markdown: bool, as_json: bool) -> None:
     import orjson
 
     from k2ctl.console import out, print_json
-    from k2ctl.views.bench import figures_markdown, figures_table
+    from k2ctl.views.checks import figures_markdown, figures_table
 
     if as_json:
         for figure in results.figures:
@@ -193,7 +193,7 @@ def _hold_against(before: "Results", after: "Results", *, as_json: bool) -> None
 
     from k2ctl.checks.bench.results import compare, regressions
     from k2ctl.console import err, out, print_json
-    from k2ctl.views.bench import comparison_table
+    from k2ctl.views.checks import comparison_table
 
     compared = compare(before, after)
     if not compared:

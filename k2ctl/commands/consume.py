@@ -14,7 +14,8 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count
 from k2ctl.signals import ENDING, interrupt, on_signals
 from k2ctl.timing import Every
-from k2ctl.views.consume import live_view
+from k2ctl.views.consume import status_text
+from k2ctl.views.live import live_line
 
 if TYPE_CHECKING:
     from k2ctl.consume.consumer import Consumer
@@ -155,7 +156,7 @@ def run_consumer(consumer: "Consumer", exporter: "Exporter | None" = None, *, as
     started_s, every = time.monotonic(), Every(PUBLISH_EVERY_S)
     cpu_from_s = time.process_time()
     received: list[int] = []
-    with stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
+    with stop_on_signals(received) as stop, live_line(status_text, quiet=as_json) as show:
 
         def on_tick() -> None:
             if every.due():

@@ -13,7 +13,7 @@ from k2ctl.cost.policy import policy_cost
 from k2ctl.cost.pricing import Pricing, Scenario
 from k2ctl.cost.scenarios import levers, sensitivity
 from k2ctl.errors import Infeasible
-from k2ctl.views import cost, cost_compared
+from k2ctl.views import cost
 
 
 class View(NamedTuple):
@@ -50,7 +50,7 @@ def comparison_view(estimates: Sequence[Estimate]) -> View:
     """Estimates side by side; one that cannot work says so in its column."""
     found = compare(estimates)
     return View(
-        lambda: cost_compared.comparison_table(found),
+        lambda: cost.comparison_table(found),
         lambda: [documents.estimate_document(each) for each in estimates],
         lambda: documents.comparison_sheet(found),
     )
@@ -67,7 +67,7 @@ def difference_view(before: Estimate, after: Estimate) -> View:
             raise Infeasible(each.profile, each.infeasible)
     found = difference(before, after)
     return View(
-        lambda: cost_compared.difference_table(found),
+        lambda: cost.difference_table(found),
         lambda: documents.difference_document(found),
         lambda: documents.difference_sheet(found),
     )
@@ -78,7 +78,7 @@ def sensitivity_view(pricing: Pricing, scenario: Scenario) -> View:
     base_usd = pricing.estimate(scenario.profile).total_monthly_usd
     swings = sensitivity(scenario.profile, pricing.book)
     return View(
-        lambda: cost_compared.tornado(swings, base_usd),
+        lambda: cost.tornado(swings, base_usd),
         lambda: {"total_monthly_usd": base_usd, "inputs": swings},
         lambda: documents.sensitivity_sheet(swings),
     )
@@ -98,14 +98,14 @@ def explanation_view(pricing: Pricing, scenario: Scenario, name: str) -> View:
 def months_view(pricing: Pricing, scenario: Scenario, count: int) -> View:
     """The first months, one by one."""
     found = by_month(scenario.profile, pricing.book, count)
-    return View(lambda: cost_compared.curve(found), lambda: found, lambda: documents.months_sheet(found))
+    return View(lambda: cost.curve(found), lambda: found, lambda: documents.months_sheet(found))
 
 
 def policy_view(pricing: Pricing, scenario: Scenario) -> View:
     """What the degradation policy saves and delays."""
     found = policy_cost(scenario.profile, pricing.book)
     return View(
-        lambda: cost_compared.policy_panel(found),
+        lambda: cost.policy_panel(found),
         lambda: documents.policy_document(found),
         lambda: documents.policy_sheet(found),
     )

@@ -32,7 +32,7 @@ def doctor(
     from k2ctl.checks.doctor.examination import examine
     from k2ctl.console import out, print_json
     from k2ctl.stack.preflight import Verdict
-    from k2ctl.views.doctor import check_lines, checks_panel
+    from k2ctl.views.checks import check_lines, checks_panel
     from k2ctl.views.stack import progress
 
     with progress("k2ctl doctor", quiet=as_json) as say:

@@ -39,7 +39,7 @@ def gaps(
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.query.session import Session
-    from k2ctl.views.sequence import gaps_panel
+    from k2ctl.views.lake import gaps_panel
 
     window = Window(None if since is None else parse_since(since))
     endpoints = require_endpoints(Home.of_user())

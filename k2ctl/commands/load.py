@@ -79,7 +79,8 @@ def load(
     from k2ctl.load.plan import plan_load
     from k2ctl.profiles import load_profile
     from k2ctl.signals import closing_pipes
-    from k2ctl.views.load import live_view, summary_table
+    from k2ctl.views.consume import progress_text, summary_table
+    from k2ctl.views.live import live_line
 
     endpoints = require_endpoints(Home.of_user())
     chosen = load_profile(profile or endpoints.profile)
@@ -100,7 +101,7 @@ def load(
         ignore_intake=ignore_intake,
     )
     received: list[int] = []
-    with _beside_others(), stop_on_signals(received) as stop, live_view(quiet=as_json) as show:
+    with _beside_others(), stop_on_signals(received) as stop, live_line(progress_text, quiet=as_json) as show:
         summary, failure = _loaded(lambda: run_load(plan, endpoints, stop, show))
     measured.record_load(endpoints.home, summary.trades_acknowledged, summary.wire_bytes)
     with closing_pipes(lambda: received):

@@ -38,7 +38,7 @@ def stats(
     from k2ctl.home import Home
     from k2ctl.profiles import load_profile, state_address
     from k2ctl.sequence.store_view import view_store
-    from k2ctl.views.sequence import store_panel
+    from k2ctl.views.lake import store_panel
 
     endpoints = require_endpoints(Home.of_user())
     view = view_store(endpoints, load_profile(profile or endpoints.profile), state_address(store))

@@ -46,8 +46,8 @@ def validate(
     from k2ctl.commands.demo import leaving
     from k2ctl.console import err, out, print_json
     from k2ctl.profiles import load_profile
+    from k2ctl.views.checks import step_line, validate_panel
     from k2ctl.views.stack import progress
-    from k2ctl.views.validate import step_line, validate_panel
 
     steps = chosen(only or [])
     with leaving() as leave, progress("k2ctl validate", quiet=as_json or not err().is_terminal) as show:

@@ -32,8 +32,8 @@ def verify(
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
+    from k2ctl.views.checks import verify_panel
     from k2ctl.views.stack import progress
-    from k2ctl.views.verify import verify_panel
 
     endpoints = require_endpoints(Home.of_user())
     with progress("k2ctl verify", quiet=as_json) as say:

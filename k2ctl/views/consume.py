@@ -1,27 +1,24 @@
-"""What `k2ctl consume`, `consume status` and `stop`, and `backfill` show."""
+"""What `k2ctl load`, `consume` with its `status` and `stop`, and `backfill` show."""
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.console import err
-from k2ctl.consume.platform import ConsumerTotals
-from k2ctl.deferred.outstanding import OutstandingRange
-from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.status_parts import REDUCED, SequenceCounts
-from k2ctl.stack.fleet import Member
-from k2ctl.views.live import live
-from k2ctl.views.style import LEVEL_STYLES, count, seconds
+from k2ctl.views.style import LEVEL_STYLES, Cell, count, counted, facts, listing, marked, seconds, size
 
-
-def live_view(*, quiet: bool) -> AbstractContextManager[Callable[[ConsumerStatus], None]]:
-    """The consumer's own display, on stderr."""
-    return live(err(), status_text, lambda status: status_text(status).plain, quiet=quiet)
+if TYPE_CHECKING:
+    from k2ctl.consume.platform import ConsumerTotals
+    from k2ctl.deferred.outstanding import OutstandingRange
+    from k2ctl.domain.checkpoint import Counts
+    from k2ctl.load.generator import LoadSummary
+    from k2ctl.load.workers import LoadSnapshot
+    from k2ctl.stack.fleet import Member
 
 
 def status_text(status: ConsumerStatus) -> Text:
@@ -48,56 +45,59 @@ def clock_line(behind_s: float) -> str:
     return f"clock {seconds(behind_s)} behind Kafka's, whose time counts; set it: timedatectl set-ntp true"
 
 
-def summary(totals: ConsumerTotals, counts: Counts, sequence: SequenceCounts, elapsed_s: float) -> Table:
+def summary(totals: "ConsumerTotals", counts: "Counts", sequence: SequenceCounts, elapsed_s: float) -> Table:
     """What this run did, and what the table has of this topic since its epoch began."""
-    table = Table(title=f"Consumed for {seconds(elapsed_s)}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("this run", justify="right")
-    table.add_column("since this Kafka began", justify="right")
-    table.add_row("trades seen", f"{totals.trades:,}", f"{counts.seen:,}")
-    table.add_row("  stored", f"{totals.stored:,}", f"{counts.stored:,}")
-    for name in ("duplicate", "dead_lettered", "shed", "spilled", "lost"):
-        value = getattr(counts, name)
-        style = "red" if name == "lost" and value else ""
-        table.add_row(f"  {name.replace('_', '-')}", "", Text(f"{value:,}", style=style))
-    table.add_row("  backfilled", f"{totals.backfilled:,}", "")
-    table.add_row("undecodable records", "", f"{counts.undecodable:,}")
-    table.add_row("commits", f"{totals.commits:,}", "")
-    table.add_row("open gaps (trades missing)", f"{sequence.open_gaps:,} ({sequence.missing_trades:,})", "")
+    rows: list[tuple[str, Cell, Cell]] = [
+        ("trades seen", f"{totals.trades:,}", f"{counts.seen:,}"),
+        ("  stored", f"{totals.stored:,}", f"{counts.stored:,}"),
+        *(
+            (f"  {name.replace('_', '-')}", "", marked(f"{value:,}", "red", value and name == "lost"))
+            for name in ("duplicate", "dead_lettered", "shed", "spilled", "lost")
+            for value in (getattr(counts, name),)
+        ),
+        ("  backfilled", f"{totals.backfilled:,}", ""),
+        ("undecodable records", "", f"{counts.undecodable:,}"),
+        ("commits", f"{totals.commits:,}", ""),
+        ("open gaps (trades missing)", f"{sequence.open_gaps:,} ({sequence.missing_trades:,})", ""),
+    ]
     if sequence.lost_gaps:
-        table.add_row("lost gaps (trades missing)", f"{sequence.lost_gaps:,} ({sequence.lost_trades:,})", "")
-    table.add_row("out of order, restarts", f"{sequence.out_of_order:,}, {sequence.resets:,}", "")
+        rows.append(("lost gaps (trades missing)", f"{sequence.lost_gaps:,} ({sequence.lost_trades:,})", ""))
+    rows.append(("out of order, restarts", f"{sequence.out_of_order:,}, {sequence.resets:,}", ""))
     if sequence.untracked:
-        table.add_row("without a number: not tracked", f"{sequence.untracked:,}", "")
+        rows.append(("without a number: not tracked", f"{sequence.untracked:,}", ""))
     if sequence.unverified:
-        table.add_row("symbols followed from the middle", f"{sequence.unverified:,}", "")
-    return table
+        rows.append(("symbols followed from the middle", f"{sequence.unverified:,}", ""))
+    return listing(
+        rows,
+        ("", lambda row: row[0]),
+        (">this run", lambda row: row[1]),
+        (">since this Kafka began", lambda row: row[2]),
+        title=f"Consumed for {seconds(elapsed_s)}",
+    )
 
 
 _STATE_STYLES = {"running": "green", "starting": "yellow"}
 
 
-def fleet_table(found: Sequence[Member]) -> Table:
+def fleet_table(found: "Sequence[Member]") -> Table:
     """A row for each consumer."""
-    table = Table(box=None, pad_edge=False)
-    for title, justify in (
-        ("consumer", "left"), ("state", "left"), ("runs as", "left"), ("partitions", "left"), ("level", "left"),
-        ("lag", "right"), ("read/s", "right"), ("up", "right"),
-    ):  # fmt: skip
-        table.add_column(title, justify=justify, no_wrap=title != "partitions")  # type: ignore[arg-type]
-    for member in found:
-        up_s = None if member.started_at_us is None else time.time() - member.started_at_us / 1e6
-        table.add_row(
-            member.name,
-            Text(member.state, style=_STATE_STYLES.get(member.state, "bold red")),
-            member.container or f"process {member.pid}",
-            ranges(member.partitions),
-            Text(member.level or "", style=LEVEL_STYLES.get(member.level or "", "")),
-            "" if member.lag_trades is None else count(member.lag_trades),
-            "" if member.rate_in is None else count(member.rate_in),
-            "" if up_s is None or member.state == "exited" else seconds(up_s),
-        )
-    return table
+
+    def up(member: "Member") -> str:
+        if member.started_at_us is None or member.state == "exited":
+            return ""
+        return seconds(time.time() - member.started_at_us / 1e6)
+
+    return listing(
+        found,
+        ("consumer", lambda member: Text(member.name, no_wrap=True)),
+        ("state", lambda member: Text(member.state, _STATE_STYLES.get(member.state, "bold red"), no_wrap=True)),
+        ("runs as", lambda member: Text(member.container or f"process {member.pid}", no_wrap=True)),
+        ("partitions", lambda member: ranges(member.partitions)),
+        ("level", lambda member: Text(member.level or "", LEVEL_STYLES.get(member.level or "", ""), no_wrap=True)),
+        (">lag", lambda member: "" if member.lag_trades is None else count(member.lag_trades)),
+        (">read/s", lambda member: "" if member.rate_in is None else count(member.rate_in)),
+        (">up", up),
+    )
 
 
 def ranges(partitions: Sequence[int]) -> str:
@@ -110,7 +110,7 @@ def ranges(partitions: Sequence[int]) -> str:
     return " ".join(map(str, ordered))
 
 
-def ended_line(member: Member) -> str:
+def ended_line(member: "Member") -> str:
     """What became of a consumer that was stopped."""
     if member.container:
         return f"{member.name} has ended; its log: k2ctl stack logs"
@@ -121,22 +121,21 @@ def ended_line(member: Member) -> str:
     return f"{member.name} has ended: {done['stored']:,} trades stored in {done['commits']:,} commits{left}."
 
 
-def outstanding_table(ranges: Sequence[OutstandingRange]) -> Table | Text:
+def outstanding_table(ranges: "Sequence[OutstandingRange]") -> Table | Text:
     """Each range with where its trades are; one that is gone is red."""
     if not ranges:
         return Text("Nothing is outstanding: every trade that was deferred has been backfilled.")
-    table = Table(box=None, pad_edge=False)
-    for name, justify in (("partition", "right"), ("offsets", "right"), ("trades", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("priorities", "defers at", "is in"):
-        table.add_column(name)
-    for found in ranges:
-        where = Text(found.where, style="bold red" if found.gone_records else "")
-        offsets = f"{found.start:,} – {found.end:,}"
-        priorities = ", ".join(found.priorities)
-        table.add_row(str(found.partition), offsets, f"{found.count:,}", priorities, found.level, where)
+    table = listing(
+        ranges,
+        (">partition", lambda found: str(found.partition)),
+        (">offsets", lambda found: f"{found.start:,} – {found.end:,}"),
+        (">trades", lambda found: f"{found.count:,}"),
+        ("priorities", lambda found: ", ".join(found.priorities)),
+        ("defers at", lambda found: found.level),
+        ("is in", lambda found: marked(found.where, "bold red", found.gone_records)),
+    )
     table.add_section()
-    table.add_row("", "", f"{sum(found.count for found in ranges):,}", "", "", "")
+    table.add_row("", "", f"{sum(found.count for found in ranges):,}")
     return table
 
 
@@ -146,3 +145,68 @@ def progress_line(statuses: Sequence[ConsumerStatus]) -> str:
     level = max(statuses, key=lambda status: status.level_number).level if statuses else "unknown"
     waiting = "" if level == "NORMAL" else f"; waits for NORMAL, it is {level}"
     return f"{count(back)} trades backfilled, {count(outstanding)} outstanding{waiting}"
+
+
+BAR_WIDTH = 12
+
+
+def progress_text(snapshot: "LoadSnapshot") -> Text:
+    """How far, how fast, and whether it waits: one line of 80 columns, and what it waits for on the next ones."""
+    text = Text()
+    if snapshot.duration_s:
+        filled = min(BAR_WIDTH, round(BAR_WIDTH * snapshot.elapsed_s / snapshot.duration_s))
+        text.append("█" * filled, style="green").append("░" * (BAR_WIDTH - filled), style="dim")
+        text.append(f"  {seconds(snapshot.elapsed_s)} of {seconds(snapshot.duration_s)}")
+    else:
+        text.append(f"replaying for {seconds(snapshot.elapsed_s)}")
+    target = f" of {count(snapshot.target_rate)}/s" if snapshot.target_rate else ""
+    text.append(f"  {count(snapshot.rate)}/s{target}  sent {snapshot.sent:,}")
+    text.append(f"  in flight {count(snapshot.in_flight_records)}")
+    if snapshot.paused_why:
+        text.append(f"  PAUSED: {snapshot.paused_why}", style="yellow")
+    return text
+
+
+def summary_table(summary: "LoadSummary") -> Table:
+    """The figures of a load that has ended."""
+    return facts(_summarised(summary), title=_verdict(summary), numbers=True)
+
+
+def _summarised(summary: "LoadSummary") -> Iterator[tuple[str, Cell]]:
+    least = "" if summary.exact else "at least "
+    yield "trades acknowledged", f"{least}{summary.trades_acknowledged:,}"
+    yield "records acknowledged", f"{summary.records_acknowledged:,}"
+    if summary.trades_failed:
+        yield "trades not acknowledged", Text(f"{summary.trades_failed:,}", style="bold red")
+        yield from ((f"  {reason}", f"{trades:,}") for reason, trades in summary.failed_by.items())
+        yield "  where Kafka has them not, numbers are missing", "k2ctl gaps"
+    if summary.target_rate:
+        yield "target rate", f"{summary.target_rate:,.0f} trades/s"
+    yield "reached rate", f"{summary.reached_rate:,.0f} trades/s"
+    yield "in", seconds(summary.seconds)
+    if summary.paused_s:
+        yield "and paused, for a consumer", seconds(summary.paused_s)
+    if summary.worst_second:
+        yield "worst second, off by", f"{summary.worst_second:.1%}"
+    for name, figures in (("acknowledged after", summary.ack_ms), ("handed over after", summary.publish_delay_ms)):
+        if figures:
+            yield name, ", ".join(f"{key} {value:.1f} ms" for key, value in figures.items()).replace("p100", "max")
+    yield "partitions", f"{summary.partitions:,}"
+    yield "on the wire", f"{size(summary.wire_bytes)}, {counted(summary.workers, 'worker')}"
+    if summary.broken_lines:
+        yield "broken lines, left out", Text(f"{summary.broken_lines:,}", style="yellow")
+        yield from ((f"  {line['file']}:{line['line']}", str(line["reason"])) for line in summary.first_broken)
+
+
+def _verdict(summary: "LoadSummary") -> Text:
+    if summary.interrupted and summary.exact and not summary.trades_failed:
+        return Text("Interrupted; what was sent is acknowledged.", style="bold yellow")
+    if not summary.exact:
+        return Text("Ended before every worker could say what it sent.", style="bold red")
+    if summary.trades_failed:
+        return Text("Kafka did not acknowledge everything.", style="bold red")
+    if summary.failure:
+        return Text("Ended early; what was sent is acknowledged.", style="bold yellow")
+    if summary.saturated:
+        return Text("Saturated: this machine could not follow the schedule.", style="bold yellow")
+    return Text("Loaded.", style="bold green")

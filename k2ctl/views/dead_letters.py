@@ -12,6 +12,7 @@ from rich.text import Text
 
 from k2ctl.domain.wire import CODECS
 from k2ctl.kafka.dead_letters import StoredDeadLetter, StoredDeadLetters
+from k2ctl.views.style import facts, listing
 
 SHOWN_BYTES: Final = 4096
 
@@ -51,11 +52,13 @@ def dead_letters_panel(dead_letters: StoredDeadLetters, newest: Sequence[StoredD
     """Counts by topic and reason, then the newest."""
     if not dead_letters.found:
         return Text("There is no dead letter." if not dead_letters.not_read else "None of these.", style="green")
-    counts = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (("dead letters", "right"), ("retried", "right"), ("topic", "left"), ("reason", "left")):
-        counts.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for one in counts_of(dead_letters.found):
-        counts.add_row(f"{one['count']:,}", f"{one['retried']:,}", one["topic"], one["reason"])
+    counts = listing(
+        counts_of(dead_letters.found),
+        (">dead letters", lambda one: f"{one['count']:,}"),
+        (">retried", lambda one: f"{one['retried']:,}"),
+        ("topic", lambda one: one["topic"]),
+        ("reason", lambda one: one["reason"]),
+    )
     parts: list[RenderableType] = [counts]
     if newest:
         parts += [Text(), _newest(newest)]
@@ -66,45 +69,35 @@ def dead_letters_panel(dead_letters: StoredDeadLetters, newest: Sequence[StoredD
 
 
 def _newest(newest: Sequence[StoredDeadLetter]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("place", "at (UTC)", "record", "bytes", "reason"):
-        table.add_column(name, justify="right" if name == "bytes" else "left", overflow="fold")
-    for dead_letter in newest:
-        reason = f"{dead_letter.reason} (retried)" if dead_letter.retried else dead_letter.reason
-        table.add_row(dead_letter.place, _time(dead_letter), _record(dead_letter), f"{dead_letter.size:,}", reason)
-    return table
+    return listing(
+        newest,
+        ("place", lambda one: one.place),
+        ("at (UTC)", _time),
+        ("record", _record),
+        (">bytes", lambda one: f"{one.size:,}"),
+        ("reason", lambda one: f"{one.reason} (retried)" if one.retried else one.reason),
+    )
 
 
 def dead_letter_panel(dead_letter: StoredDeadLetter) -> RenderableType:
     """One dead letter with everything that is known of it."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for name, value in (
-        ("reason", dead_letter.reason),
-        (
-            "published",
-            f"{_time(dead_letter)} UTC, {dead_letter.copies} ×"
-            if dead_letter.copies > 1
-            else f"{_time(dead_letter)} UTC",
-        ),
-        ("topic", dead_letter.topic),
-        ("record", _record(dead_letter)),
-        ("epoch", dead_letter.epoch),
-        ("sent again", "yes" if dead_letter.retried else "no"),
-        (
-            "bytes",
-            f"{dead_letter.size:,}" + (f", of which Kafka took {len(dead_letter.value):,}" if dead_letter.cut else ""),
-        ),
-    ):
-        table.add_row(name, value)
-    for trade in _trades(dead_letter.value):
-        table.add_row("trade", orjson.dumps(trade).decode())
+    copies = f", {dead_letter.copies} ×" if dead_letter.copies > 1 else ""
+    cut = f", of which Kafka took {len(dead_letter.value):,}" if dead_letter.cut else ""
     text, more = _text(dead_letter.value), " …" if len(dead_letter.value) > SHOWN_BYTES else ""
-    if text is not None:
-        table.add_row("text", text[:SHOWN_BYTES] + more)
-    table.add_row("hex", dead_letter.value[:SHOWN_BYTES].hex(" ") + more)
-    return table
+    return facts(
+        [
+            ("reason", dead_letter.reason),
+            ("published", f"{_time(dead_letter)} UTC{copies}"),
+            ("topic", dead_letter.topic),
+            ("record", _record(dead_letter)),
+            ("epoch", dead_letter.epoch),
+            ("sent again", "yes" if dead_letter.retried else "no"),
+            ("bytes", f"{dead_letter.size:,}{cut}"),
+            *(("trade", orjson.dumps(trade).decode()) for trade in _trades(dead_letter.value)),
+            ("text", None if text is None else text[:SHOWN_BYTES] + more),
+            ("hex", dead_letter.value[:SHOWN_BYTES].hex(" ") + more),
+        ]
+    )
 
 
 def _record(dead_letter: StoredDeadLetter) -> str:

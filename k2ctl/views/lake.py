@@ -1,9 +1,9 @@
-"""What `k2ctl lake` shows."""
+"""What `k2ctl lake`, `k2ctl gaps` and `k2ctl state` show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -11,115 +11,93 @@ from k2ctl.lake.maintenance.compaction import Compaction
 from k2ctl.lake.maintenance.orphans import OrphansRemoved
 from k2ctl.lake.maintenance.status import HourStatus, PartitionCheckpoint, TableStatus
 from k2ctl.lake.rollback import Rollback
-from k2ctl.views.style import count, counted, seconds, size
+from k2ctl.sequence.gap_report import GapReport, incomplete
+from k2ctl.sequence.store_view import StoreView
+from k2ctl.views.style import count, counted, listing, marked, seconds, size
 
 _HOURS_SHOWN: Final = 12
+DAYS_SHOWN: Final = 40
 
 
 def status_panel(status: TableStatus) -> Group:
     """The table at a glance, its newest hours, and every partition's checkpoint."""
-    parts: list[Text | Table] = [*_headline(status), Text()]
-    if status.rolled_back:
-        parts = [Text(status.rolled_back, style="bold red"), *parts]
-    parts = [*(Text(why, style="bold red") for why in status.not_writable), *parts]
+    warnings = [*status.not_writable, *([status.rolled_back] if status.rolled_back else [])]
+    parts: list[RenderableType] = [*(Text(why, style="bold red") for why in warnings), *_headline(status), Text()]
     if status.hours:
         parts += [_hours(status.hours), Text()]
     if status.partitions:
-        parts += [_partitions_table(status.partitions), Text()]
-    parts.append(_verdict(status))
-    return Group(*parts)
+        parts += [_partitions(status.partitions), Text()]
+    return Group(*parts, _balance(status))
 
 
-def _headline(status: TableStatus) -> list[Text]:
+def _headline(status: TableStatus) -> Iterator[Text]:
     age = "" if status.snapshot_age_s is None else f", the newest {seconds(status.snapshot_age_s)} old"
     per_row = f", {status.bytes / status.rows:.1f} bytes a row" if status.rows else ""
     files, orphans = counted(status.files, "file"), counted(status.orphan_files, "file")
-    lines = [
-        Text(f"{status.rows:,} rows in {files}, {size(status.bytes)}{per_row}", style="bold"),
-        Text(f"{counted(status.snapshots, 'snapshot')}{age}"),
-        Text(f"{orphans} on disk that no snapshot leads to, {size(status.orphan_bytes)}"),
-    ]
+    yield Text(f"{status.rows:,} rows in {files}, {size(status.bytes)}{per_row}", style="bold")
+    yield Text(f"{counted(status.snapshots, 'snapshot')}{age}")
+    yield Text(f"{orphans} on disk that no snapshot leads to, {size(status.orphan_bytes)}")
     if status.maintained_by:
-        lines.append(Text(f"maintenance under way: {status.maintained_by}"))
-    return lines
+        yield Text(f"maintenance under way: {status.maintained_by}")
 
 
 def _hours(hours: Sequence[HourStatus]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("hour (UTC)")
-    for name in ("files", "rows", "size", "rows/file"):
-        table.add_column(name, justify="right")
-    shown = hours[-_HOURS_SHOWN:]
-    for hour in reversed(shown):
-        table.add_row(hour.hour, f"{hour.files:,}", f"{hour.rows:,}", size(hour.bytes), count(hour.rows / hour.files))
-    older = hours[: -len(shown)]
-    if older:
-        files, rows = sum(hour.files for hour in older), sum(hour.rows for hour in older)
-        table.add_row(
-            f"{len(older):,} older", f"{files:,}", f"{rows:,}", size(sum(h.bytes for h in older)), count(rows / files)
-        )
-    return table
+    """The newest hours, and the sum of those before."""
+    shown, older = hours[-_HOURS_SHOWN:], hours[:-_HOURS_SHOWN]
+    groups = [(hour.hour, [hour]) for hour in reversed(shown)]
+    groups += [(f"{len(older):,} older", list(older))] if older else []
+    sums = [(name, sum(h.files for h in some), sum(h.rows for h in some), some) for name, some in groups]
+    return listing(
+        sums,
+        ("hour (UTC)", lambda row: row[0]),
+        (">files", lambda row: f"{row[1]:,}"),
+        (">rows", lambda row: f"{row[2]:,}"),
+        (">size", lambda row: size(sum(hour.bytes for hour in row[3]))),
+        (">rows/file", lambda row: count(row[2] / row[1])),
+    )
 
 
-def _partitions_table(partitions: Sequence[PartitionCheckpoint]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("partition")
-    for name in ("offset", "seen", "stored", "dup", "deferred", "lost", "dead", "undec."):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    topic_epoch = None
-    for partition in partitions:
-        if topic_epoch != (partition.topic, partition.epoch):
-            topic_epoch = (partition.topic, partition.epoch)
-            table.add_row(Text(f"{partition.topic}", style="cyan", overflow="fold"))
-        counts = partition.counts
-        table.add_row(
-            Text(f"  ended: {partition.epoch}", overflow="fold")
-            if partition.partition is None
-            else f"  {partition.partition}",
-            f"{partition.next_offset:,}",
-            f"{counts.seen:,}",
-            f"{counts.stored:,}",
-            count(counts.duplicate),
-            count(counts.shed + counts.spilled),
-            Text(count(counts.lost), style="red" if counts.lost else ""),
-            count(counts.dead_lettered),
-            count(counts.undecodable),
-            Text("" if partition.balanced else "does not add up", style="bold red"),
-        )
-    return table
+def _partitions(partitions: Sequence[PartitionCheckpoint]) -> Table:
+    return listing(
+        partitions,
+        ("partition", lambda one: f"  ended: {one.epoch}" if one.partition is None else f"  {one.partition}"),
+        (">offset", lambda one: f"{one.next_offset:,}"),
+        (">seen", lambda one: f"{one.counts.seen:,}"),
+        (">stored", lambda one: f"{one.counts.stored:,}"),
+        (">dup", lambda one: count(one.counts.duplicate)),
+        (">deferred", lambda one: count(one.counts.shed + one.counts.spilled)),
+        (">lost", lambda one: marked(count(one.counts.lost), "red", one.counts.lost)),
+        (">dead", lambda one: count(one.counts.dead_lettered)),
+        (">undec.", lambda one: count(one.counts.undecodable)),
+        ("", lambda one: Text("" if one.balanced else "does not add up", style="bold red")),
+        heading=lambda one: f"{one.topic}, epoch {one.epoch[:8]}" if one.epoch else one.topic,
+    )
 
 
-def _verdict(status: TableStatus) -> Text:
+def _balance(status: TableStatus) -> Text:
     total = status.total
     sum_of_parts = (
         f"seen {total.seen:,} = stored {total.stored:,} + duplicate {total.duplicate:,} + shed {total.shed:,} "
         f"+ spilled {total.spilled:,} + lost {total.lost:,} + dead-lettered {total.dead_lettered:,}"
     )
-    if status.balanced:
-        return Text(f"The counts balance: {sum_of_parts}; the table has {status.rows:,} rows.", style="green")
-    return Text(f"The counts do not balance: {sum_of_parts}; the table has {status.rows:,} rows.", style="bold red")
+    verdict, style = ("balance", "green") if status.balanced else ("do not balance", "bold red")
+    return Text(f"The counts {verdict}: {sum_of_parts}; the table has {status.rows:,} rows.", style=style)
 
 
 def compaction_table(done: Sequence[Compaction]) -> Table:
     """What was merged, hour by hour."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("hour (UTC)")
-    for name in ("files", "now", "rows", "size", "now", "took", "swap", "tries"):
-        table.add_column(name, justify="right")
-    for entry in done:
-        table.add_row(
-            entry.hour,
-            f"{entry.files_before:,}",
-            f"{entry.files_after:,}",
-            f"{entry.rows:,}",
-            size(entry.bytes_before),
-            size(entry.bytes_after),
-            seconds(entry.seconds),
-            seconds(entry.swap_seconds),
-            str(entry.tries),
-        )
-    return table
+    return listing(
+        done,
+        ("hour (UTC)", lambda entry: entry.hour),
+        (">files", lambda entry: f"{entry.files_before:,}"),
+        (">now", lambda entry: f"{entry.files_after:,}"),
+        (">rows", lambda entry: f"{entry.rows:,}"),
+        (">size", lambda entry: size(entry.bytes_before)),
+        (">now", lambda entry: size(entry.bytes_after)),
+        (">took", lambda entry: seconds(entry.seconds)),
+        (">swap", lambda entry: seconds(entry.swap_seconds)),
+        (">tries", lambda entry: str(entry.tries)),
+    )
 
 
 def expiry_text(expired: int, removed: OrphansRemoved, age_s: float) -> str:
@@ -140,11 +118,82 @@ def rollback_panel(rollback: Rollback) -> Group:
             f"{counted(rollback.entries_back, 'range')} outstanding again; {rollback.deferred:+,} trades."
         ),
     ]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("partition")
-    for name in ("offset now", "offset then", "records read again"):
-        table.add_column(name, justify="right")
-    for part in rollback.partitions:
-        then = "log start" if part.then is None else f"{part.then:,}"
-        table.add_row(f"{part.topic} {part.partition}", f"{part.now:,}", then, f"{part.now - (part.then or 0):,}")
+    table = listing(
+        rollback.partitions,
+        ("partition", lambda part: f"{part.topic} {part.partition}"),
+        (">offset now", lambda part: f"{part.now:,}"),
+        (">offset then", lambda part: "log start" if part.then is None else f"{part.then:,}"),
+        (">records read again", lambda part: f"{part.now - (part.then or 0):,}"),
+    )
     return Group(*lines, table) if rollback.partitions else Group(*lines)
+
+
+def gaps_panel(report: GapReport) -> RenderableType:
+    """Symbols and days that lack something, the worst first; then what is complete, and what is unknown."""
+    parts: list[RenderableType] = [_completeness(report)]
+    lacking = incomplete(report.days)
+    if lacking:
+        days = listing(
+            lacking[:DAYS_SHOWN],
+            ("day (UTC)", lambda day: day.day),
+            ("symbol", lambda day: f"{day.exchange}/{day.symbol}"),
+            (">complete", lambda day: f"{day.completeness_percent:.3f} %"),
+            (">stored", lambda day: count(day.stored)),
+            (">missing", lambda day: count(day.missing)),
+            (">open", lambda day: marked(count(day.open), "yellow", day.open, "dim")),
+            (">lost", lambda day: marked(count(day.lost), "red", day.lost, "dim")),
+            (">explained", lambda day: marked(count(day.explained), "", day.explained, "dim")),
+        )
+        parts += [days, Text()]
+    if len(lacking) > DAYS_SHOWN:
+        parts.append(f"… {len(lacking) - DAYS_SHOWN:,} more; all of them, and each gap: k2ctl gaps --json")
+    return Group(*parts, *map(Text, _notes(report)))
+
+
+def _completeness(report: GapReport) -> Text:
+    if not report.days:
+        return Text("The table has no numbered trade there; see how --symbol is spelt, and --since.", style="yellow")
+    text = f"{report.completeness_percent:g} % complete: {report.stored:,} trades stored, {report.missing:,} missing"
+    return Text(text, style="bold yellow" if report.missing else "bold green")
+
+
+def _notes(report: GapReport) -> Iterator[str]:
+    whole = sum(1 for day in report.days if not day.missing)
+    if whole:
+        yield f"{whole:,} of {len(report.days):,} symbol days are complete."
+    if report.resets:
+        yield f"{report.resets:,} restarts of a counter: what was missing then is explained."
+    if report.unverified_symbols:
+        yield f"{report.unverified_symbols:,} symbols begin above number 1: what came before is not known."
+    for exchange, trades in sorted(report.untracked.items()):
+        yield f"{exchange} gives no sequence numbers ({trades:,} trades): not tracked, gaps are unknown."
+
+
+def store_panel(view: StoreView) -> RenderableType:
+    """The state store at a glance, and its partitions."""
+    if view.store == "memory":
+        return Text(
+            "State is kept in each consumer's memory: there is nothing to look at from outside. It is rebuilt from "
+            "the table at every start. To share it: k2ctl consume --state redis://HOST:PORT/0"
+        )
+    each = f"{size(view.bytes)} ({view.bytes_per_symbol:.0f} bytes each)"
+    parts: list[RenderableType] = [
+        Text(f"{view.symbols:,} symbols in {len(view.partitions):,} partitions, {each}", style="bold"),
+        Text(f"{view.topic}, keys {view.namespace}:sequence:<partition>", style="dim"),
+        Text("Redis: " + "  ".join(f"{name} {value}" for name, value in view.server.items()), style="dim"),
+        *(Text(f"Damaged: {damage}.", style="yellow") for damage in view.damaged),
+    ]
+    if view.damaged:
+        parts.append(Text("A consumer replaces it from the table with its next commit there.", style="dim"))
+    if view.partitions:
+        table = listing(
+            view.partitions,
+            (">partition", lambda part: str(part.partition)),
+            (">symbols", lambda part: f"{part.symbols:,}"),
+            (">size", lambda part: size(part.bytes)),
+            (">up to offset", lambda part: f"{part.offset:,}"),
+            (">behind the table", lambda part: marked(f"{part.behind:,}", "yellow", part.behind, "dim")),
+            (">forgotten in", lambda part: "never" if part.expires_s is None else seconds(part.expires_s)),
+        )
+        parts += [Text(), table]
+    return Group(*parts)

@@ -6,13 +6,15 @@ A display refreshes in place on a terminal, and prints a line per second elsewhe
 import io
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
+from k2ctl.console import err
 from k2ctl.log import held_while_on_screen, is_detailed
 from k2ctl.timing import Every
 
@@ -55,6 +57,11 @@ def live(
                 view.update(render(state), refresh=True)
 
         yield draw
+
+
+def live_line(text: Callable[[State], Text], *, quiet: bool) -> AbstractContextManager[Callable[[State], None]]:
+    """The display of a command that runs for long: one line on stderr."""
+    return live(err(), text, lambda state: text(state).plain, quiet=quiet)
 
 
 _FONT_FACES: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)

@@ -12,7 +12,7 @@ from rich.text import Text
 from k2ctl.console import visible
 from k2ctl.query.answer import Evidence
 from k2ctl.query.formats import text_column
-from k2ctl.views.style import count, counted, seconds
+from k2ctl.views.style import count, counted, facts, seconds
 
 _WIDE: Final = 110
 _VALUES_CUT: Final = "long values shortened (whole: --format csv)"
@@ -95,25 +95,21 @@ def _shown(column: pa.ChunkedArray) -> list[str]:
 
 def plan_table(evidence: Evidence, rows: int) -> Table:
     """What `query explain` shows."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
     pruned = evidence.of_files - evidence.files
-    lines: dict[str, Text | str] = {
-        "rows": _rows_line(evidence, rows),
-        "sources": _source_line(evidence),
-        "topic": f"{evidence.topic}, epoch {evidence.epoch}" if evidence.epoch else f"{evidence.topic}, not read",
-        "boundary": "  ".join(f"{p}:{offset:,}" for p, offset in sorted(evidence.boundary.items())),
-        "watermarks": "  ".join(f"{p}:{offset:,}" for p, offset in sorted(evidence.watermarks.items())),
-        "stream": f"{evidence.tail_records:,} records of all symbols between them",
-        "files": f"{evidence.files:,} read, {pruned:,} pruned by symbol and time, of {evidence.of_files:,}",
-        "bytes": f"{evidence.file_bytes:,} in the files read, of {evidence.of_bytes:,}",
-        "ms": _stages(evidence),
-        "answer": _verdict(evidence),
-    }
-    for name, line in lines.items():
-        table.add_row(name, line)
-    return table
+    return facts(
+        [
+            ("rows", _rows_line(evidence, rows)),
+            ("sources", _source_line(evidence)),
+            ("topic", f"{evidence.topic}, epoch {evidence.epoch}" if evidence.epoch else f"{evidence.topic}, not read"),
+            ("boundary", "  ".join(f"{p}:{offset:,}" for p, offset in sorted(evidence.boundary.items()))),
+            ("watermarks", "  ".join(f"{p}:{offset:,}" for p, offset in sorted(evidence.watermarks.items()))),
+            ("stream", f"{evidence.tail_records:,} records of all symbols between them"),
+            ("files", f"{evidence.files:,} read, {pruned:,} pruned by symbol and time, of {evidence.of_files:,}"),
+            ("bytes", f"{evidence.file_bytes:,} in the files read, of {evidence.of_bytes:,}"),
+            ("ms", _stages(evidence)),
+            ("answer", _verdict(evidence)),
+        ]
+    )
 
 
 def footer(evidence: Evidence, rows: int | None = None, cut: Sequence[str] = ()) -> list[Text]:

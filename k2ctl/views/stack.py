@@ -7,6 +7,7 @@ from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +16,7 @@ from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.stack.engine import FINISHED, Board, Event, Phase, Row, ServiceStatus, Up, note
 from k2ctl.timing import Every
 from k2ctl.views.live import MAX_HZ
-from k2ctl.views.style import bar, seconds, size
+from k2ctl.views.style import Cell, bar, facts, listing, seconds, size
 
 BAR_WIDTH: Final = 10
 CLOCK_HZ: Final = 1
@@ -134,29 +135,32 @@ def up_panel(result: Up) -> RenderableType:
     else:
         again = " again; the one before had died" if result.repaired else ""
         title = f"The {endpoints.engine} stack is up{again}, after {seconds(result.seconds)}."
-    table = Table.grid(padding=(0, 2))
-    table.add_row(Text(title, style="bold green"))
-    for name, value in (
+    addresses = (
         ("Kafka", endpoints.bootstrap_servers),
         ("as", endpoints.kafka.get("security.protocol", "")),
         ("catalog", endpoints.catalog_uri),
         ("warehouse", endpoints.warehouse),
         ("objects", endpoints.storage.get("s3.endpoint", "")),
         ("state", endpoints.state_url),
-    ):
-        if value:
-            table.add_row(Text.assemble((f"  {name:<11}", "dim"), value, overflow="fold"))
+    )
+    rows: list[tuple[str, Cell]] = [(name, value) for name, value in addresses if value]
     for service, url in result.web.items():
-        _add_web(table, service, url, result.secrets)
+        name, page, how = _WEB.get(service, (service, "", ""))
+        rows += [(name, f"{url}{page}"), *([("", Text(how.format(result.secrets), style="dim"))] if how else [])]
     if result.left_out:
-        table.add_row(Text(f"  {'left out':<11}{', '.join(result.left_out)}; it comes back with", style="dim"))
-        table.add_row(Text(f"  {'':<11}k2ctl stack up --engine docker --service {result.left_out[0]}", style="dim"))
-    if endpoints.engine == "embedded":
-        table.add_row(Text("  This Kafka is for trying and testing: 5 MiB per partition, in memory.", style="dim"))
-    if endpoints.engine in _OPEN:
-        table.add_row(Text(f"  {_OPEN[endpoints.engine]}", style="dim"))
-    table.add_row(Text("Next:  k2ctl load --rate 10k --duration 30   and   k2ctl consume"))
-    return table
+        again = f"k2ctl stack up --engine docker --service {result.left_out[0]}"
+        rows.append(("left out", Text(f"{', '.join(result.left_out)}; it comes back with", style="dim")))
+        rows.append(("", Text(again, style="dim")))
+    notes = [
+        *(["This Kafka is for trying and testing: 5 MiB per partition, in memory."] * (endpoints.engine == "embedded")),
+        *([_OPEN[endpoints.engine]] if endpoints.engine in _OPEN else []),
+    ]
+    return Group(
+        Text(title, style="bold green"),
+        Padding(facts(rows), (0, 0, 0, 2)),
+        *(Padding(Text(note, style="dim"), (0, 0, 0, 2)) for note in notes),
+        Text("Next:  k2ctl load --rate 10k --duration 30   and   k2ctl consume"),
+    )
 
 
 _OPEN: Final = {
@@ -175,28 +179,18 @@ _WEB: Final = {
 """service → name, page, how to get in; the folder of the secrets is filled in."""
 
 
-def _add_web(table: Table, service: str, url: str, secrets: str) -> None:
-    name, page, how = _WEB.get(service, (service, "", ""))
-    table.add_row(Text.assemble((f"  {name:<11}", "dim"), f"{url}{page}", overflow="fold"))
-    if how:
-        table.add_row(Text(f"  {'':<11}{how.format(secrets)}", style="dim", overflow="fold"))
-
-
 def status_table(endpoints: Endpoints | None, services: list[ServiceStatus]) -> Table:
     """One row per service."""
     title = f"{endpoints.engine} stack, profile {endpoints.profile}" if endpoints else "a stack that is not ready"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
-    for column in ("service", "state", "health", "endpoint", "pid", "uptime", "CPU", "memory"):
-        table.add_column(column, overflow="fold", justify="right" if column in ("pid", "CPU", "memory") else "left")
-    for service in services:
-        table.add_row(
-            service.service,
-            service.state,
-            Text(service.health, style="green" if service.fine else "red"),
-            without_password(service.endpoint),
-            str(service.pid or ""),
-            "" if service.uptime_s is None else seconds(service.uptime_s),
-            "" if service.cpu_share is None else f"{service.cpu_share:.0%}",
-            "" if service.memory_bytes is None else size(service.memory_bytes),
-        )
-    return table
+    return listing(
+        services,
+        ("service", lambda service: service.service),
+        ("state", lambda service: service.state),
+        ("health", lambda service: Text(service.health, style="green" if service.fine else "red")),
+        ("endpoint", lambda service: without_password(service.endpoint)),
+        (">pid", lambda service: str(service.pid or "")),
+        ("uptime", lambda service: "" if service.uptime_s is None else seconds(service.uptime_s)),
+        (">CPU", lambda service: "" if service.cpu_share is None else f"{service.cpu_share:.0%}"),
+        (">memory", lambda service: "" if service.memory_bytes is None else size(service.memory_bytes)),
+        title=title,
+    )

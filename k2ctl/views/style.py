@@ -1,8 +1,13 @@
-"""How numbers and levels look, everywhere alike."""
+"""How numbers, levels and tables look, everywhere alike."""
 
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias, TypeVar
 
+from rich.table import Table
 from rich.text import Text
+
+Cell: TypeAlias = str | Text
+Row = TypeVar("Row")
 
 LEVEL_STYLES: Final = {
     "NORMAL": "bold green",
@@ -54,3 +59,53 @@ def size(value: float) -> str:
         if value < limit:
             return f"{value / divisor:.3g} {suffix}"
     return f"{value / 1e9:.3g} GB"
+
+
+def listing(
+    rows: Iterable[Row],
+    *columns: tuple[str, Callable[[Row], Cell]],
+    title: Cell = "",
+    heading: Callable[[Row], str] = lambda _: "",
+) -> Table:
+    """A line for each of `rows`. A column is a title and what it shows of a row.
+
+    A column whose title begins with `>` has numbers: set to the right, and whole where the terminal is narrow. Where
+    the heading of a row is another one than that of the row before, it is a line of its own.
+    """
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name, _ in columns:
+        number = name.startswith(">")
+        table.add_column(name.removeprefix(">"), justify="right" if number else "left", no_wrap=number, overflow="fold")
+    last = ""
+    for row in rows:
+        if heading(row) != last:
+            last = heading(row)
+            table.add_row(Text(last, style="cyan", overflow="fold"))
+        table.add_row(*(cell(row) for _, cell in columns))
+    return table
+
+
+def facts(rows: Iterable[tuple[str, Cell | None]], *, title: Cell = "", numbers: bool = False) -> Table:
+    """A line for each label and value, but for values that are None."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=not numbers)
+    table.add_column(justify="right" if numbers else "left", overflow="fold")
+    for label, value in rows:
+        if value is not None:
+            table.add_row(label, value)
+    return table
+
+
+def marked(text: str, style: str, when: object, otherwise: str = "") -> Text:
+    """A cell that has a style when something is the case."""
+    return Text(text, style=style if when else otherwise)
+
+
+def clipped(text: str, style: str = "dim") -> Text:
+    """A cell that gives way where the terminal is narrow: its column is cut, the others are not."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def usd(amount: float | None) -> str:
+    """Whole dollars."""
+    return "not found" if amount is None else f"${amount:,.0f}"

@@ -19,7 +19,7 @@ from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.sequence.gap_report import GapReport, gap_report
-from k2ctl.views.sequence import gaps_panel
+from k2ctl.views.lake import gaps_panel
 from tests.made_trades import BASE_US, make_rows, make_trades
 
 DAY_US = 86_400_000_000

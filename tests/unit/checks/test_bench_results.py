@@ -10,7 +10,7 @@ import pytest
 from k2ctl.checks.bench.figures import BASELINE, Figure, against, measured, repeated
 from k2ctl.checks.bench.results import Machine, Results, compare, read, regressions, save, this_machine
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.views.bench import HEADINGS, figures_markdown, machine_line
+from k2ctl.views.checks import FIGURE_COLUMNS, figures_markdown, machine_line
 
 ROOT = Path(__file__).parent.parent.parent.parent
 README = (ROOT / "k2ctl" / "checks" / "README.md").read_text()
@@ -124,5 +124,5 @@ def test_the_table_in_the_readme_has_the_shape_of_the_renderer() -> None:
     words = re.compile(r"cores|Linux|Python|k2ctl|load at the start")
     assert words.findall(facts) == words.findall(machine_line(results()))
     assert table[:2] == made[2:4]
-    assert all(row.count(" | ") == len(HEADINGS) - 1 for row in table[2:])
+    assert all(row.count(" | ") == len(FIGURE_COLUMNS) - 1 for row in table[2:])
     assert {row.split()[1].rstrip(",") for row in table[2:]} >= {"load", "consume", "naive", "dedup", "query"}

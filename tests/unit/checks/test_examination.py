@@ -9,7 +9,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.lake.maintenance.status import Balance
 from k2ctl.stack.engine import ServiceStatus
 from k2ctl.stack.preflight import Check, Verdict
-from k2ctl.views.doctor import check_lines
+from k2ctl.views.checks import check_lines
 
 KAFKA = Endpoints("docker", "127.0.0.1:9092", "sqlite://", "file:///nowhere")
 

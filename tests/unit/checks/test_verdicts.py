@@ -14,7 +14,7 @@ from k2ctl.checks.validate.validation import STEPS, Validation, chosen, failed, 
 from k2ctl.errors import BrokerError, ExitCode, UsageError
 from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import load_profile
-from k2ctl.views.validate import step_line, validate_panel, verdict_line
+from k2ctl.views.checks import step_line, validate_panel, verdict_line
 
 GROUND = Ground(load_profile("laptop"), "embedded", full=False, say=lambda _: None)
 

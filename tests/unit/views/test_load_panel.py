@@ -11,7 +11,7 @@ from k2ctl.commands.load import _beside_others
 from k2ctl.kafka.producer import NOT_IN_TIME
 from k2ctl.load.generator import LoadSummary
 from k2ctl.load.workers import LoadSnapshot
-from k2ctl.views.load import progress_text, summary_table
+from k2ctl.views.consume import progress_text, summary_table
 
 WHY = "a partition holds 82% of its 5 MiB unread; waiting for a consumer"
 LATENCY = {"p50": 1.0, "p99": 2.0, "p99.9": 3.0, "p100": 4.0}

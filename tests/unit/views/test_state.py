@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from k2ctl.sequence.store_view import PartitionView, StoreView
-from k2ctl.views.sequence import store_panel
+from k2ctl.views.lake import store_panel
 
 
 def text_of(view: StoreView) -> str:
