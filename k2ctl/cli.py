@@ -10,36 +10,46 @@ from typer.core import TyperCommand, TyperGroup
 
 from k2ctl.ending import accept_any_text, concluded, in_utf8
 from k2ctl.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel, LogSettings, configure
+from k2ctl.options import group
 from k2ctl.signals import ENDING, interrupt, on_signals
 
 
 class CommandEntry(NamedTuple):
-    """A command: the module under `k2ctl.commands` that holds its `app`, and its line in the help."""
+    """A command: where it is under `k2ctl.commands`, as `module:name`, and its line in the help."""
 
-    module: str
+    place: str
     help: str
+
+    def load(self) -> Any:
+        """The command itself; a plain function is one without others below it."""
+        module, _, name = self.place.partition(":")
+        found = getattr(import_module(f"k2ctl.commands.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            command, found = found, group()
+            found.command()(command)
+        return typer.main.get_command(found)
 
 
 NAME: Final = "k2ctl"
 
 COMMANDS: dict[str, CommandEntry] = {
-    "stack": CommandEntry("stack", "Start, inspect and stop the stack."),
-    "load": CommandEntry("load", "Load trades at an exact rate, synthetic or replayed."),
-    "consume": CommandEntry("consume", "Read trades, clean them and commit them, exactly once."),
-    "watch": CommandEntry("watch", "Watch level, lag, rates and counts of trades."),
-    "backfill": CommandEntry("backfill", "Backfill the trades that were deferred under pressure."),
-    "query": CommandEntry("query", "Query trades, from years ago to this second, as one table."),
-    "api": CommandEntry("api", "Queries over HTTP, and a live page."),
-    "dead-letters": CommandEntry("dead_letters", "Records that could not become trades: inspect, send again."),
-    "gaps": CommandEntry("gaps", "How complete the trades are, by symbol and day."),
-    "state": CommandEntry("state", "State of the store that all consumers use."),
-    "lake": CommandEntry("lake", "State of the table; compaction and expiry."),
-    "cost": CommandEntry("cost", "Monthly cost of a platform, line by line, with sources."),
-    "verify": CommandEntry("verify", "Check that the table stores exactly what Kafka acknowledged."),
-    "validate": CommandEntry("validate", "Every target of the platform, measured now."),
-    "bench": CommandEntry("bench", "Benchmarks, as ratios to baselines measured in the same run."),
-    "doctor": CommandEntry("doctor", "Faults of this machine, the stack and the lake, and the repair."),
-    "demo": CommandEntry("demo", "The platform's promise, live, with checks on live figures."),
+    "stack": CommandEntry("stack:app", "Start, inspect and stop the stack."),
+    "load": CommandEntry("load:load", "Load trades at an exact rate, synthetic or replayed."),
+    "consume": CommandEntry("consume:app", "Read trades, clean them and commit them, exactly once."),
+    "watch": CommandEntry("watch:watch", "Watch level, lag, rates and counts of trades."),
+    "backfill": CommandEntry("backfill:backfill", "Backfill the trades that were deferred under pressure."),
+    "query": CommandEntry("query:app", "Query trades, from years ago to this second, as one table."),
+    "api": CommandEntry("api:api", "Queries over HTTP, and a live page."),
+    "dead-letters": CommandEntry("dead_letters:app", "Records that could not become trades: inspect, send again."),
+    "gaps": CommandEntry("sequence:gaps", "How complete the trades are, by symbol and day."),
+    "state": CommandEntry("sequence:app", "State of the store that all consumers use."),
+    "lake": CommandEntry("lake:app", "State of the table; compaction and expiry."),
+    "cost": CommandEntry("cost:cost", "Monthly cost of a platform, line by line, with sources."),
+    "verify": CommandEntry("checks:verify", "Check that the table stores exactly what Kafka acknowledged."),
+    "validate": CommandEntry("checks:validate", "Every target of the platform, measured now."),
+    "bench": CommandEntry("bench:app", "Benchmarks, as ratios to baselines measured in the same run."),
+    "doctor": CommandEntry("checks:doctor", "Faults of this machine, the stack and the lake, and the repair."),
+    "demo": CommandEntry("demo:app", "The platform's promise, live, with checks on live figures."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""
 
@@ -56,8 +66,7 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
-        module = import_module(f"k2ctl.commands.{COMMANDS[str(name)].module}")
-        return name, typer.main.get_command(module.app), rest
+        return name, COMMANDS[str(name)].load(), rest
 
 
 app = typer.Typer(

@@ -71,8 +71,10 @@ def say(message: str) -> None:
     err().print(message, soft_wrap=True)
 
 
-def print_json(line: str | bytes) -> None:
+def print_json(document: Any) -> None:
     """One JSON document on one line of stdout, in UTF-8 whatever the locale, never wrapped or coloured."""
+    import orjson
+
     sys.stdout.flush()
-    sys.stdout.buffer.write((line.encode() if isinstance(line, str) else line) + b"\n")
+    sys.stdout.buffer.write(orjson.dumps(document, default=tuple, option=orjson.OPT_NON_STR_KEYS) + b"\n")
     sys.stdout.buffer.flush()

@@ -1,10 +1,15 @@
-"""Option types of several commands: durations, counts, profile, engine, --json."""
+"""What several commands share: option types, what excludes each other, and the question before something is lost."""
 
 import re
+import sys
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from k2ctl.errors import ExitCode, UsageError
 
 _DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?$")
 _DURATION_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -44,3 +49,42 @@ ProfileOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")]
 """For commands that start a stack of their own and delete it."""
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def group(**settings: Any) -> typer.Typer:
+    """A command that has others below it."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings)
+
+
+def at_most_one(given: Mapping[str, object], hint: str = "Leave one of them out.") -> None:
+    """Raises:
+    UsageError: several of the options were given.
+    """
+    named = [option for option, value in given.items() if value]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} exclude each other.", hint)
+
+
+def check_writable(path: Path | None, hint: str = "Name one in a folder that is there.") -> None:
+    """Raises:
+    UsageError: no file can be written there.
+    """
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UsageError(f"No file can be written at {path}.", hint)
+
+
+def confirm(question: str, unasked: UsageError, declined: str, *, yes: bool) -> None:
+    """Ask before something is changed that cannot be taken back.
+
+    unasked: raised where there is nobody to ask. declined: what is said after a no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise unasked
+    if not typer.confirm(question, err=True):
+        from k2ctl.console import say
+
+        say(declined)
+        raise typer.Exit(ExitCode.FAILED)

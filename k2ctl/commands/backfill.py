@@ -11,10 +11,7 @@ if TYPE_CHECKING:
     from k2ctl.endpoints import Endpoints
     from k2ctl.profiles import Profile
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-
-@app.command()
 def backfill(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what is outstanding and where it is kept; change nothing.")
@@ -44,9 +41,6 @@ def backfill(
 
 
 def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    import orjson
 
     from k2ctl.console import out, print_json
     from k2ctl.deferred.outstanding import outstanding_ranges
@@ -54,7 +48,7 @@ def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
 
     ranges = outstanding_ranges(endpoints, profile)
     if as_json:
-        print_json(orjson.dumps([asdict(found) for found in ranges]))
+        print_json(list(ranges))
     else:
         out().print(outstanding_table(ranges))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, ProfileOption, parse_count
+from k2ctl.options import JsonOption, ProfileOption, group, parse_count
 
 if TYPE_CHECKING:
     from k2ctl.checks.bench.results import Results
@@ -29,7 +29,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
 ALONE_ROWS: Final = 20_000_000
 """Of `bench query` by itself: as many as the goal asks. Among others it takes fewer."""
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = group()
 
 
 @app.command(no_args_is_help=True)
@@ -174,14 +174,13 @@ def _keep(results: "Results") -> None:
 
 
 def _show(results: "Results", *, markdown: bool, as_json: bool) -> None:
-    import orjson
 
     from k2ctl.console import out, print_json
     from k2ctl.views.checks import figures_markdown, figures_table
 
     if as_json:
         for figure in results.figures:
-            print_json(orjson.dumps({**asdict(figure), "met": figure.met}))
+            print_json({**asdict(figure), "met": figure.met})
     elif markdown:
         out().print(figures_markdown(results), soft_wrap=True)
     else:
@@ -189,7 +188,6 @@ def _show(results: "Results", *, markdown: bool, as_json: bool) -> None:
 
 
 def _hold_against(before: "Results", after: "Results", *, as_json: bool) -> None:
-    import orjson
 
     from k2ctl.checks.bench.results import compare, regressions
     from k2ctl.console import err, out, print_json
@@ -202,7 +200,7 @@ def _hold_against(before: "Results", after: "Results", *, as_json: bool) -> None
         err().print("That file is from another machine: only ratios are compared.", style="yellow")
     if as_json:
         for pair in compared:
-            print_json(orjson.dumps({"compared": {**asdict(pair), "verdict": pair.verdict}}))
+            print_json({"compared": {**asdict(pair), "verdict": pair.verdict}})
     else:
         out().print(comparison_table(compared))
     error = regressions(compared)

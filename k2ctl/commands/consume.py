@@ -11,7 +11,7 @@ import typer
 
 from k2ctl.commands import fleet
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import JsonOption, ProfileOption, parse_count
+from k2ctl.options import JsonOption, ProfileOption, group, parse_count
 from k2ctl.signals import ENDING, interrupt, on_signals
 from k2ctl.timing import Every
 from k2ctl.views.consume import status_text
@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 LOOPBACK: Final = "127.0.0.1"
 EXAMPLE_METRICS: Final = "k2ctl consume --metrics-port 9464"
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
-)
+app = group(invoke_without_command=True)
 app.command()(fleet.status)
 app.command()(fleet.stop)
 app.command()(fleet.scale)
@@ -231,8 +229,6 @@ def stop_on_signals(received: list[int]) -> Iterator[threading.Event]:
 def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    import orjson
-
     from k2ctl.console import out, print_json, say
     from k2ctl.views.consume import summary
 
@@ -251,7 +247,7 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
             "table": asdict(counts),
             "sequence": asdict(sequence),
         }
-        print_json(orjson.dumps(document))
+        print_json(document)
     else:
         out().print(summary(totals, counts, sequence, seconds))
         for damage in consumer.assignment.remembered.state.damaged:

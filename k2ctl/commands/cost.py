@@ -5,21 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from k2ctl.errors import ExitCode, Infeasible, UsageError
-from k2ctl.options import JsonOption, parse_count
+from k2ctl.errors import ExitCode, Infeasible
+from k2ctl.options import JsonOption, at_most_one, parse_count
 
 if TYPE_CHECKING:
     from k2ctl.commands.cost_views import View
     from k2ctl.cost.price_book import PriceBook
     from k2ctl.cost.pricing import Pricing, Scenario
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
 CURVE_MONTHS_MOST = 120
 DEFAULT_SCALE = "1M"
 
 
-@app.command()
 def cost(
     scale: Annotated[
         str | None,
@@ -57,10 +54,9 @@ def cost(
 
     asked = {"--compare": compare, "--diff": diff, "--sensitivity": sensitivity, "--explain": explain,
              "--months": months, "--policy": policy, "--lines": lines}  # fmt: skip
-    _at_most_one([name for name, value in asked.items() if value])
-    several = {"--scale": scale, "--compare": compare, "--diff": diff}
-    _at_most_one([name for name, value in several.items() if value])
-    _at_most_one([name for name, on in (("--json", as_json), ("--csv", as_csv), ("--markdown", as_markdown)) if on])
+    at_most_one(asked, "Ask for one at a time.")
+    at_most_one({"--scale": scale, "--compare": compare, "--diff": diff}, "Ask for one at a time.")
+    at_most_one({"--json": as_json, "--csv": as_csv, "--markdown": as_markdown}, "Ask for one at a time.")
     pricing = Pricing(_book(region, prices), settings or (), _measured() if measured else None)
     if compare:
         names = [name.strip() for name in compare.split(",")]
@@ -82,11 +78,6 @@ def cost(
         else:
             view = views.estimate_view(pricing, scenario, every_line=lines)
     _print(view, as_json=as_json, as_csv=as_csv, as_markdown=as_markdown)
-
-
-def _at_most_one(named: list[str]) -> None:
-    if len(named) > 1:
-        raise UsageError(f"{' and '.join(named)} exclude each other.", "Ask for one at a time.")
 
 
 def _rate(text: str) -> float | None:
@@ -126,13 +117,12 @@ def _refuse_infeasible(pricing: "Pricing", scenario: "Scenario", *, as_json: boo
     except Infeasible:
         if not as_json:
             raise
-        import orjson
 
         from k2ctl.console import print_json
         from k2ctl.cost.documents import estimate_document
         from k2ctl.cost.estimate import estimate
 
-        print_json(orjson.dumps(estimate_document(estimate(scenario.profile, pricing.book))))
+        print_json(estimate_document(estimate(scenario.profile, pricing.book)))
         raise typer.Exit(ExitCode.UNHEALTHY) from None
 
 
@@ -140,9 +130,7 @@ def _print(view: "View", *, as_json: bool, as_csv: bool, as_markdown: bool) -> N
     from k2ctl.console import out, print_json
 
     if as_json:
-        import orjson
-
-        print_json(orjson.dumps(view.document()))
+        print_json(view.document())
     elif as_csv or as_markdown:
         sheet = view.sheet()
         out().file.write(sheet.csv() if as_csv else sheet.markdown())

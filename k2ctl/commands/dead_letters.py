@@ -1,7 +1,6 @@
 """`k2ctl dead-letters`: list, show, retry."""
 
 import fcntl
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -9,16 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import JsonOption, parse_duration
+from k2ctl.errors import UsageError
+from k2ctl.options import JsonOption, YesOption, confirm, group, parse_duration
 
 if TYPE_CHECKING:
-    from k2ctl.kafka.dead_letters import StoredDeadLetter, StoredDeadLetters
+    from k2ctl.kafka.dead_letters import StoredDeadLetters
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+app = group(
     no_args_is_help=True,
     help="Records that could not become trades: inspect them, send them again.\n\nExample:  k2ctl dead-letters list",
 )
@@ -42,7 +38,6 @@ def list_dead_letters(
 
     Example:  k2ctl dead-letters list --since 1h
     """
-    import orjson
 
     from k2ctl.console import out, print_json
     from k2ctl.views.dead_letters import counts_of, dead_letters_panel, document_of
@@ -55,7 +50,7 @@ def list_dead_letters(
             "not_read": dead_letters.not_read,
             "counts": counts_of(dead_letters.found),
         }
-        print_json(orjson.dumps({**documents, "newest": [document_of(dead_letter) for dead_letter in newest]}))
+        print_json({**documents, "newest": [document_of(dead_letter) for dead_letter in newest]})
     else:
         out().print(dead_letters_panel(dead_letters, newest))
 
@@ -70,7 +65,6 @@ def show(
 
     Example:  k2ctl dead-letters show 0:17
     """
-    import orjson
 
     from k2ctl.console import out, print_json
     from k2ctl.views.dead_letters import dead_letter_panel, document_of
@@ -81,7 +75,7 @@ def show(
     if len(found) > 1:
         raise UsageError(f"Several topics have one at {place}.", f"Say which: --topic {found[0].topic}")
     if as_json:
-        print_json(orjson.dumps(document_of(found[0], whole=True)))
+        print_json(document_of(found[0], whole=True))
     else:
         out().print(dead_letter_panel(found[0]), soft_wrap=True)
 
@@ -92,7 +86,7 @@ def retry(
     reason: ReasonOption = "",
     since: SinceOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send dead letters, as they came, to the topic that they came from: once the cause is gone, they are stored.
@@ -102,7 +96,6 @@ def retry(
 
     Example:  k2ctl dead-letters retry --reason "ahead of the clock" --dry-run
     """
-    import orjson
 
     from k2ctl.console import print_json, say
     from k2ctl.endpoints import require_endpoints
@@ -121,10 +114,13 @@ def retry(
             "by_reason": dict(Counter(dead_letter.reason for dead_letter in ready)),
         }
         if ready and not dry_run:
-            _confirm(ready, yes=yes)
+            topics = ", ".join(sorted({dead_letter.topic for dead_letter in ready}))
+            hint = "See which: --dry-run; say that it is meant: --yes"
+            unasked = UsageError(f"{len(ready):,} records would be sent.", hint)
+            confirm(f"Send {len(ready):,} records to {topics} again?", unasked, "Nothing was sent.", yes=yes)
             in_kafka.retry(require_endpoints(Home.of_user()), ready)
     if as_json:
-        print_json(orjson.dumps(document))
+        print_json(document)
         return
     for cause, number in document["by_reason"].items():
         say(f"{number:,}: {cause}")
@@ -133,24 +129,6 @@ def retry(
         say(f"{document['cut']:,} are too large for Kafka as dead letters and were cut: ask their producer for them.")
     if ready and not dry_run:
         say("What becomes of them: k2ctl watch --once; then: k2ctl dead-letters list --since 5m")
-
-
-def _confirm(dead_letters: "list[StoredDeadLetter]", *, yes: bool) -> None:
-    """Raises:
-    UsageError: nobody can be asked. Exit: the answer was no.
-    """
-    from k2ctl.console import say
-
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"{len(dead_letters):,} records would be sent.", "See which: --dry-run; say that it is meant: --yes"
-        )
-    topics = ", ".join(sorted({dead_letter.topic for dead_letter in dead_letters}))
-    if not typer.confirm(f"Send {len(dead_letters):,} records to {topics} again?", err=True):
-        say("Nothing was sent.")
-        raise typer.Exit(ExitCode.FAILED)
 
 
 def _chosen(topic: str, reason: str, since_s: float | None) -> "StoredDeadLetters":

@@ -10,12 +10,12 @@ from typing import Annotated, Final
 import typer
 
 from k2ctl.errors import CheckFailed, UsageError
-from k2ctl.options import EngineOption, JsonOption, ProfileOption
+from k2ctl.options import EngineOption, JsonOption, ProfileOption, check_writable, group
 from k2ctl.signals import ENDING, closing_pipes, interrupt, on_signals
 
 NOTES_EVERY_S: Final = 0.3
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = group()
 
 
 @app.callback(invoke_without_command=True)
@@ -50,8 +50,6 @@ def demo(
         return
     from dataclasses import asdict
 
-    import orjson
-
     from k2ctl.checks.verify.verification import prove
     from k2ctl.console import err, out, print_json
     from k2ctl.demo.pacing import Pacing
@@ -62,10 +60,7 @@ def demo(
 
     if pause and not sys.stdin.isatty():
         raise UsageError("--pause waits for Enter, and there is no terminal.", "Leave it out: k2ctl demo --pace 2")
-    if report is not None and (report.is_dir() or not report.absolute().parent.is_dir()):
-        raise UsageError(
-            f"No file can be written at {report}.", "Name one in a folder that is there: k2ctl demo --report demo.html"
-        )
+    check_writable(report, "Name one in a folder that is there: k2ctl demo --report demo.html")
     if screens is not None and screens.exists() and not screens.is_dir():
         raise UsageError(f"{screens} is not a folder.", "Name one, or one that is to be made: k2ctl demo --screens DIR")
     acts = chosen(act or [])
@@ -76,7 +71,7 @@ def demo(
         report.write_text(report_page(result), encoding="utf-8")
         err().print(f"The report: {report}", soft_wrap=True)
     if as_json:
-        print_json(orjson.dumps({"held": result.held, "checks": result.checks, **asdict(result)}))
+        print_json({"held": result.held, "checks": result.checks, **asdict(result)})
     else:
         out().print(verdict(result, recall=out().is_terminal))
     if not result.held:

@@ -1,7 +1,6 @@
 """`k2ctl consume --detach`, `status`, `stop`, `scale`: consumers in the background."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -101,26 +100,24 @@ def scale(
 
 
 def _report_ended(ended: "Sequence[Member]", *, as_json: bool) -> None:
-    import orjson
 
     from k2ctl.console import print_json, say
     from k2ctl.views.consume import ended_line
 
     if as_json:
-        print_json(orjson.dumps([asdict(member) for member in ended]))
+        print_json(list(ended))
         return
     for member in ended:
         say(ended_line(member))
 
 
 def _show(found: "Sequence[Member]", *, as_json: bool) -> None:
-    import orjson
 
     from k2ctl.console import out, print_json, say
     from k2ctl.views.consume import fleet_table
 
     if as_json:
-        print_json(orjson.dumps([asdict(member) for member in found]))
+        print_json(list(found))
     elif found:
         out().print(fleet_table(found))
         for member in found:

@@ -1,4 +1,4 @@
-"""`k2ctl lake`: the table's status, compaction and expiry."""
+"""`k2ctl lake`: the table's status, compaction, expiry, and ways on from what happened to it, which ask first."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k2ctl.commands import lake_repair
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, parse_duration
+from k2ctl.options import JsonOption, YesOption, at_most_one, confirm, group, parse_duration
 
 if TYPE_CHECKING:
     from k2ctl.endpoints import Endpoints
     from k2ctl.lake.catalog import Lake
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+app = group(no_args_is_help=True)
 
 
 @app.callback()
@@ -48,11 +47,9 @@ def status(as_json: JsonOption = False) -> None:
     with opened(require_endpoints(Home.of_user())) as found:
         status = status_of(found, SystemClock())
     if as_json:
-        import orjson
-
         from k2ctl.console import print_json
 
-        print_json(orjson.dumps(status))
+        print_json(status)
         return
     from k2ctl.console import out
     from k2ctl.views.lake import status_panel
@@ -72,8 +69,7 @@ def compact(
     """
     from k2ctl.lake.live_files import parse_hour
 
-    if hour and every:
-        raise UsageError("--hour and --all exclude each other.", "Leave one of them out.")
+    at_most_one({"--hour": hour, "--all": every})
     wanted = parse_hour(hour) if hour else None
 
     from k2ctl.clock import SystemClock
@@ -96,11 +92,9 @@ def compact(
             ),
         )
     if as_json:
-        import orjson
-
         from k2ctl.console import print_json
 
-        print_json(orjson.dumps(done))
+        print_json(done)
         return
     from k2ctl.console import out, say
     from k2ctl.views.lake import compaction_table
@@ -150,17 +144,91 @@ def expire(
     from k2ctl.views.lake import expiry_text
 
     if as_json:
-        import orjson
-
-        print_json(orjson.dumps({"snapshots_expired": expired, "orphans_removed": removed}))
+        print_json({"snapshots_expired": expired, "orphans_removed": removed})
     else:
         out().print(expiry_text(expired, removed, age_s))
 
 
-app.command("accept-rollback", short_help="Go on from a snapshot that the table was rolled back to.")(
-    lake_repair.accept_rollback
-)
-app.command("undo-rollback", short_help="Take a rollback of the table back.")(lake_repair.undo_rollback)
-app.command("register", short_help="Register the tables again, after the catalog was lost or rolled back.")(
-    lake_repair.register
-)
+@app.command("accept-rollback", short_help="Go on from a snapshot that the table was rolled back to.")
+def accept_rollback(yes: YesOption = False) -> None:
+    """Go on from the snapshot that the table was rolled back to: its offsets become those of then.
+
+    The trades that are given up are read again, as far as Kafka still holds them; others count as lost.
+
+    Example:  k2ctl lake accept-rollback
+    """
+    from k2ctl.clock import SystemClock
+    from k2ctl.console import err, say
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.lake.rollback import accept, look
+    from k2ctl.views.lake import rollback_panel
+
+    with opened(require_endpoints(Home.of_user())) as lake:
+        seen = look(lake)
+        err().print(rollback_panel(seen))
+        _confirm("Go on from there?", "k2ctl lake accept-rollback --yes", yes=yes)
+        accept(lake, SystemClock(), seen)
+    say(f"The table stands at snapshot {seen.current} with its offsets of then. Go on with: k2ctl consume")
+
+
+@app.command("undo-rollback", short_help="Take a rollback of the table back.")
+def undo_rollback(yes: YesOption = False) -> None:
+    """Make the snapshot current again that the table was rolled back from; its offsets are right then.
+
+    Example:  k2ctl lake undo-rollback
+    """
+    from k2ctl.clock import SystemClock
+    from k2ctl.console import say
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.lake.rollback import look_back, undo
+
+    with opened(require_endpoints(Home.of_user())) as lake:
+        seen = look_back(lake)
+        say(f"The table is at snapshot {seen.current}, and was at {seen.newest} before it was rolled back.")
+        if seen.rows_since:
+            say(f"{seen.rows_since:,} rows that were added after the rollback are given up.")
+        _confirm("Make the other one current again?", "k2ctl lake undo-rollback --yes", yes=yes)
+        undo(lake, SystemClock(), seen)
+    say(f"The table is at snapshot {seen.newest} again.")
+
+
+@app.command("register", short_help="Register the tables again, after the catalog was lost or rolled back.")
+def register(
+    metadata: Annotated[
+        str, typer.Option("--metadata", metavar="FILE", help="The metadata file to take [the newest].")
+    ] = "",
+    yes: YesOption = False,
+) -> None:
+    """Register the tables in the catalog again, after it was lost or rolled back, from their newest metadata files.
+
+    With --metadata the table goes on from that file; other metadata at its place is given up.
+
+    Example:  k2ctl lake register
+    """
+    from k2ctl.console import say
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.lake.registering import plan
+    from k2ctl.lake.registering import register as carry_out
+
+    with opened(require_endpoints(Home.of_user()), trusting=True) as lake:
+        planned = plan(lake, metadata)
+        for one in planned:
+            instead = f", instead of {one.instead_of}" if one.instead_of else ""
+            say(f"{one.name} becomes {one.chosen}{instead}.")
+            for file in one.newest_given_up:
+                say(f"  Given up, and moved to the quarantine beside the table: {file} and what is like it.")
+        if not planned:
+            say("Nothing to register: the catalog knows all that is there.")
+            return
+        _confirm("Register?", "k2ctl lake register --yes", yes=yes)
+        for one in planned:
+            carry_out(lake, one)
+    say("Registered. See: k2ctl lake status")
+
+
+def _confirm(question: str, command: str, *, yes: bool) -> None:
+    unasked = UsageError("This changes the table, and nobody can be asked here.", f"Say that it is meant: {command}")
+    confirm(question, unasked, "Nothing was changed.", yes=yes)

@@ -3,7 +3,6 @@
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
 MAX_SPEED: Final = "max"
 _SLOWEST, _FASTEST = 0.001, 1_000_000.0
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-
-@app.command()
 def load(
     rate: Annotated[
         int | None, typer.Option(parser=parse_count, metavar="COUNT", help="Trades per second: 10000, 10k, 1M.")
@@ -67,7 +63,6 @@ def load(
             "--out-of-order": out_of_order or None,
         },
     )  # fmt: skip
-    import orjson
 
     from k2ctl.commands.consume import stop_on_signals
     from k2ctl.console import out, print_json
@@ -106,7 +101,7 @@ def load(
     measured.record_load(endpoints.home, summary.trades_acknowledged, summary.wire_bytes)
     with closing_pipes(lambda: received):
         if as_json:
-            print_json(orjson.dumps(asdict(summary)))
+            print_json(summary)
         else:
             out().print(summary_table(summary))
     if failure is not None:

@@ -28,12 +28,12 @@ from k2ctl.commands.answers import (
     write_rows,
 )
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, parse_count, parse_duration
+from k2ctl.options import JsonOption, group, parse_count, parse_duration
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatchReader
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+app = group(no_args_is_help=True)
 
 
 @app.callback()
@@ -235,8 +235,6 @@ def explain(
 
     from dataclasses import asdict
 
-    import orjson
-
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
@@ -247,6 +245,6 @@ def explain(
         answer = session.recent(symbols, asked, rows, as_of=moment)
     if as_json:
         document = {**asdict(answer.evidence), "complete": answer.evidence.complete, "rows": len(answer.table)}
-        print_json(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS))
+        print_json(document)
     else:
         out().print(plan_table(answer.evidence, len(answer.table)))

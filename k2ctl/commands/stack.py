@@ -1,22 +1,15 @@
 """`k2ctl stack`: up, status, logs, render, down."""
 
 import re
-import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import JsonOption, ProfileOption, parse_duration
+from k2ctl.options import JsonOption, ProfileOption, YesOption, confirm, group, parse_duration
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    help="Start, inspect and stop the stack.\n\nExample:  k2ctl stack up --engine local",
-)
+app = group(no_args_is_help=True, help="Start, inspect and stop the stack.\n\nExample:  k2ctl stack up --engine local")
 
 
 @app.command(short_help="Start the stack and wait until it really works.")
@@ -47,7 +40,6 @@ def up(
 
     Example:  k2ctl stack up --engine docker --port kafka=19092
     """
-    import orjson
 
     from k2ctl.console import out, print_json, say
     from k2ctl.home import Home
@@ -63,7 +55,7 @@ def up(
     with service_progress(f"k2ctl stack up --engine {engine}", quiet=as_json) as report:
         result = start(engine, lasting_name(profile), report, wanted, home=Home.of_user())
     if as_json:
-        print_json(orjson.dumps(result.endpoints.shown().document(), default=tuple))
+        print_json(result.endpoints.shown().document())
     else:
         out().print(up_panel(result))
     lost = lost_catalog(result.endpoints)
@@ -87,7 +79,6 @@ def status(as_json: JsonOption = False) -> None:
 
     Example:  k2ctl stack status --json
     """
-    import orjson
 
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import load_endpoints, without_password
@@ -98,7 +89,7 @@ def status(as_json: JsonOption = False) -> None:
     services = ask(home=Home.of_user())
     if as_json:
         shown = [replace(service, endpoint=without_password(service.endpoint)) for service in services]
-        print_json(orjson.dumps([asdict(service) for service in shown]))
+        print_json(list(shown))
     else:
         out().print(status_table(load_endpoints(Home.of_user()), services))
     if not services or not all(service.fine for service in services):
@@ -138,7 +129,7 @@ def render() -> None:
 @app.command()
 def down(
     volumes: Annotated[bool, typer.Option("--volumes", help="Delete the lake and all other data too.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Stop the stack; the data stays unless --volumes is given. What is not its own is left alone, with --volumes too.
 
@@ -154,12 +145,9 @@ def down(
         found = load_endpoints_or_nothing(Home.of_user())
         external = found is not None and found.engine == "external"
         what = "what this machine knows of its loads" if external else "the lake"
-        if not sys.stdin.isatty():
-            raise UsageError(f"--volumes deletes {what}.", "Say that it is meant: k2ctl stack down --volumes --yes")
         more = ", and nothing that others run" if external else f" and all data of the stack of {Home.of_user().path}"
-        if not typer.confirm(f"Delete {what}{more}?", err=True):
-            say("Nothing was stopped or deleted.")
-            raise typer.Exit(ExitCode.FAILED)
+        unasked = UsageError(f"--volumes deletes {what}.", "Say that it is meant: k2ctl stack down --volumes --yes")
+        confirm(f"Delete {what}{more}?", unasked, "Nothing was stopped or deleted.", yes=False)
     with service_progress("k2ctl stack down") as report:
         stopped = stop(volumes=volumes, report=report, home=Home.of_user())
     if stopped is None:

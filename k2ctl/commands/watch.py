@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption
+from k2ctl.options import JsonOption, check_writable
 
 if TYPE_CHECKING:
     from k2ctl.domain.overview import Overview
     from k2ctl.kafka.telemetry import OverviewReader
     from k2ctl.views.watch import LagHistory
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 FIRST_WORD_S = 1.5
 """How long `--once` waits for reports of workers: they come every 500 ms."""
 
@@ -23,7 +22,6 @@ PICTURE_SIZE = (100, 40)
 """Columns and lines of an exported picture, where no terminal gives them."""
 
 
-@app.command()
 def watch(
     once: Annotated[bool, typer.Option("--once", help="Print the state once and end.")] = False,
     record: Annotated[
@@ -43,22 +41,23 @@ def watch(
 
     Example:  k2ctl watch --once --json
     """
+    from k2ctl.console import print_json
     from k2ctl.views.watch import LagHistory
 
     if export is not None and export.suffix not in {".svg", ".html"}:
         raise UsageError(
             f"A picture is an .svg or an .html file, not {export.name}.", "k2ctl watch --export screen.svg"
         )
-    for written in (export, record):
-        if written is not None and (written.is_dir() or not written.absolute().parent.is_dir()):
-            raise UsageError(f"No file can be written at {written}.", "Name one in a folder that is there.")
+    check_writable(export)
+    check_writable(record)
     history = LagHistory()
     last: list[Overview] = []
     with ExitStack() as stack:
         ticks = _noted(_ticks(stack, replay, once=once, every_s=1.0 if as_json else 0.1), history, last, record, stack)
         try:
             if as_json:
-                _print_json(ticks)
+                for tick in ticks:
+                    print_json(tick)
             elif once:
                 _print_screen(ticks, history)
             else:
@@ -104,15 +103,6 @@ def _noted(
             file.flush()
         last[:] = [tick]
         yield tick
-
-
-def _print_json(ticks: "Iterator[Overview]") -> None:
-    import orjson
-
-    from k2ctl.console import print_json
-
-    for tick in ticks:
-        print_json(orjson.dumps(tick))
 
 
 def _print_screen(ticks: "Iterator[Overview]", history: "LagHistory") -> None:

@@ -155,7 +155,7 @@ def _wide(found: "Validation") -> Table:
         ("target", lambda result: result.target.name),
         ("goal", lambda result: result.target.goal),
         ("measured", lambda result: result.measured),
-        ("verdict", lambda result: Text(f"{_sign(result)} {result.verdict}", _sign(result).style, no_wrap=True)),
+        ("=verdict", lambda result: Text(f"{_sign(result)} {result.verdict}", _sign(result).style)),
         ("command", lambda result: Text(result.target.command, style="dim")),
     )
 

@@ -89,11 +89,11 @@ def fleet_table(found: "Sequence[Member]") -> Table:
 
     return listing(
         found,
-        ("consumer", lambda member: Text(member.name, no_wrap=True)),
-        ("state", lambda member: Text(member.state, _STATE_STYLES.get(member.state, "bold red"), no_wrap=True)),
-        ("runs as", lambda member: Text(member.container or f"process {member.pid}", no_wrap=True)),
+        ("=consumer", lambda member: member.name),
+        ("=state", lambda member: Text(member.state, _STATE_STYLES.get(member.state, "bold red"))),
+        ("=runs as", lambda member: member.container or f"process {member.pid}"),
         ("partitions", lambda member: ranges(member.partitions)),
-        ("level", lambda member: Text(member.level or "", LEVEL_STYLES.get(member.level or "", ""), no_wrap=True)),
+        ("=level", lambda member: Text(member.level or "", LEVEL_STYLES.get(member.level or "", ""))),
         (">lag", lambda member: "" if member.lag_trades is None else count(member.lag_trades)),
         (">read/s", lambda member: "" if member.rate_in is None else count(member.rate_in)),
         (">up", up),

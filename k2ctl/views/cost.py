@@ -73,10 +73,10 @@ def _components(found: Estimate) -> Table:
 
     return listing(
         found.by_component().items(),
-        ("component", lambda item: Text(item[0], no_wrap=True)),
+        ("=component", lambda item: item[0]),
         ("largest part", lambda item: clipped(max(own(item[0]), key=lambda line: line.monthly_usd or 0.0).title)),
         (">USD/month", lambda item: amount(*item)),
-        (">share", lambda item: share_bar(item[1], found.total_monthly_usd)),
+        ("=share", lambda item: share_bar(item[1], found.total_monthly_usd)),
     )
 
 
@@ -90,7 +90,7 @@ def share_bar(part: float, whole: float) -> Text:
 def _lines_table(found: Estimate) -> Table:
     return listing(
         found.lines,
-        ("line", lambda line: Text(line.name, no_wrap=True)),
+        ("=line", lambda line: line.name),
         ("what", lambda line: clipped(line.title)),
         (">quantity", lambda line: count(line.quantity) if line.quantity >= 1000 else f"{line.quantity:.3g}"),
         (">× USD", lambda line: "not found" if line.unit_price is None else f"{line.unit_price:.4g}"),
@@ -130,7 +130,7 @@ def _levers(levers: Sequence[Lever]) -> list[RenderableType]:
         open_ones,
         (">", lambda lever: Text(f"-${lever.saves_usd:,.0f}", style="green")),
         ("", lambda lever: clipped(lever.title, "")),
-        ("", lambda lever: Text(f"--set {lever.setting}", style="dim", no_wrap=True)),
+        ("=", lambda lever: Text(f"--set {lever.setting}", style="dim")),
     )
     table.show_header = False
     parts: list[RenderableType] = [Text("Largest levers", style="bold"), table] if open_ones else []
@@ -202,7 +202,7 @@ def difference_table(found: Difference) -> RenderableType:
     table = listing(
         (change for change in found.changes if change.mark != " "),
         ("", lambda change: change.mark),
-        ("line", lambda change: Text(change.name, no_wrap=True)),
+        ("=line", lambda change: change.name),
         (
             "before → after",
             lambda change: clipped(" → ".join(filter(None, dict.fromkeys((change.before, change.after))))),
@@ -236,8 +236,8 @@ def tornado(swings: Sequence[Swing], base_usd: float) -> RenderableType:
         ("input", lambda swing: clipped(swing.key.removeprefix("clients."), "")),
         (">from", lambda swing: _short(swing.low_value)),
         (">cheaper", lambda swing: Text("█" * _bar(extent(swing)[0], widest), style="green")),
-        ("dearer", lambda swing: Text("█" * _bar(extent(swing)[1], widest), style="red", no_wrap=True)),
-        ("to", lambda swing: Text(_short(swing.high_value), no_wrap=True)),
+        ("=dearer", lambda swing: Text("█" * _bar(extent(swing)[1], widest), style="red")),
+        ("=to", lambda swing: _short(swing.high_value)),
         (
             ">USD/month",
             lambda swing: (

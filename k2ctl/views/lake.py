@@ -70,7 +70,7 @@ def _partitions(partitions: Sequence[PartitionCheckpoint]) -> Table:
         (">dead", lambda one: count(one.counts.dead_lettered)),
         (">undec.", lambda one: count(one.counts.undecodable)),
         ("", lambda one: Text("" if one.balanced else "does not add up", style="bold red")),
-        heading=lambda one: f"{one.topic}, epoch {one.epoch[:8]}" if one.epoch else one.topic,
+        heading=lambda one: one.topic,
     )
 
 

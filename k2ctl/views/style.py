@@ -1,7 +1,7 @@
 """How numbers, levels and tables look, everywhere alike."""
 
 from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from rich.table import Table
 from rich.text import Text
@@ -69,13 +69,14 @@ def listing(
 ) -> Table:
     """A line for each of `rows`. A column is a title and what it shows of a row.
 
-    A column whose title begins with `>` has numbers: set to the right, and whole where the terminal is narrow. Where
-    the heading of a row is another one than that of the row before, it is a line of its own.
+    A title that begins with `>` is of numbers, set to the right; these columns, and those that begin with `=`, are
+    whole where the terminal is narrow. Where the heading of a row is another one than that of the row before, it is a
+    line of its own.
     """
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name, _ in columns:
-        number = name.startswith(">")
-        table.add_column(name.removeprefix(">"), justify="right" if number else "left", no_wrap=number, overflow="fold")
+        justify: Literal["left", "right"] = "right" if name.startswith(">") else "left"
+        table.add_column(name.lstrip(">="), justify=justify, no_wrap=name.startswith((">", "=")), overflow="fold")
     last = ""
     for row in rows:
         if heading(row) != last:

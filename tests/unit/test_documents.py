@@ -2,12 +2,10 @@
 
 import re
 from collections import Counter
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from k2ctl.cli import COMMANDS
 
@@ -67,7 +65,7 @@ def test_a_command_in_a_document_exists_with_its_options(line: str) -> None:
     name, *words = line.removeprefix("k2ctl ").replace("=", " ").split()
     if name.startswith("-") or not re.match(r"[a-z]", name):
         return
-    command: Any = typer.main.get_command(import_module(f"k2ctl.commands.{COMMANDS[name].module}").app)
+    command: Any = COMMANDS[name].load()
     if words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     assert getattr(command, "invoke_without_command", True), "it wants a subcommand"

@@ -1,4 +1,4 @@
-"""`k2ctl gaps`: what is missing from the table, by symbol and day."""
+"""`k2ctl gaps`: what is missing from the table, by symbol and day; `k2ctl state`: what the state store holds."""
 
 from typing import Annotated
 
@@ -6,12 +6,47 @@ import typer
 
 from k2ctl.commands.answers import time_of
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, ProfileOption, parse_duration
+from k2ctl.options import JsonOption, ProfileOption, group, parse_duration
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = group(no_args_is_help=True)
 
 
-@app.command()
+@app.callback()
+def state() -> None:
+    """The state store: sequence state per partition, which a consumer that takes over goes on from.
+
+    Example:  k2ctl state stats
+    """
+
+
+@app.command(short_help="Symbols, bytes, fences and memory of the store.")
+def stats(
+    store: Annotated[
+        str, typer.Option("--state", metavar="URL", help="The store, if it is not the stack's: redis://HOST:PORT/0")
+    ] = "",
+    profile: ProfileOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """How many symbols the store holds in each partition, up to which commit, how much memory they take, how long for.
+
+    Example:  k2ctl state stats --json
+    """
+
+    from k2ctl.console import out, print_json
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.profiles import load_profile, state_address
+    from k2ctl.sequence.store_view import view_store
+    from k2ctl.views.lake import store_panel
+
+    endpoints = require_endpoints(Home.of_user())
+    view = view_store(endpoints, load_profile(profile or endpoints.profile), state_address(store))
+    if as_json:
+        print_json(view)
+    else:
+        out().print(store_panel(view))
+
+
 def gaps(
     symbol: Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol.")] = None,
     since: Annotated[
@@ -32,8 +67,6 @@ def gaps(
     """
     from dataclasses import asdict, replace
 
-    import orjson
-
     from k2ctl.console import err, out, print_json
     from k2ctl.domain.trade import Window
     from k2ctl.endpoints import require_endpoints
@@ -46,7 +79,7 @@ def gaps(
     with Session.at(replace(endpoints, profile=profile or endpoints.profile)) as session:
         report, evidence = session.gaps(None if symbol is None else [symbol], window, lake_only=lake_only)
     if as_json:
-        print_json(orjson.dumps({**asdict(report), "missing_reasons": evidence.missing}))
+        print_json({**asdict(report), "missing_reasons": evidence.missing})
         return
     out().print(gaps_panel(report))
     for reason in evidence.missing:
