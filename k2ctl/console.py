@@ -1,10 +1,13 @@
 """The two consoles: data goes to stdout, messages go to stderr."""
 
+import logging
 import re
 import sys
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
+
+from k2ctl.log import speaks_json
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -68,7 +71,10 @@ def visible(text: str, *, layout: bool = False) -> str:
 
 def say(message: str) -> None:
     """One line to a person. A terminal breaks lines by itself; a path broken by us could not be copied."""
-    err().print(message, soft_wrap=True)
+    if speaks_json():
+        logging.getLogger("k2ctl.console").info(message)
+    else:
+        err().print(message, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

@@ -6,6 +6,7 @@ between two vectors: one function call can run for minutes, and take gigabytes t
 
 import codecs
 import errno
+import logging
 import os
 import select
 import signal
@@ -23,6 +24,7 @@ from typing import Any, Final
 import typer
 
 from k2ctl.errors import ExitCode, K2Error, TooLarge, TooLong
+from k2ctl.log import speaks_json
 from k2ctl.signals import end_with
 
 _WHERE: Final = "Where in the program: the same command as k2ctl --debug …"
@@ -107,6 +109,9 @@ def _reported(error: Exception, program: str) -> int:
 def _report(message: str, hint: str, code: ExitCode) -> int:
     from k2ctl.console import err
 
+    if speaks_json():
+        logging.getLogger("k2ctl").error(message, extra={"hint": hint})
+        return code
     try:
         # A terminal breaks lines by itself; a path broken by us could not be copied.
         err().print(f"k2ctl: {message}", style="red", soft_wrap=True)

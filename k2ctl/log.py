@@ -202,6 +202,11 @@ def is_detailed() -> bool:
     return logging.getLogger("k2ctl").isEnabledFor(logging.INFO)
 
 
+def speaks_json() -> bool:
+    """True if this process logs in JSON at INFO or below: then what it says to people is a record too, for programs."""
+    return _settings.form is LogFormat.JSON and is_detailed()
+
+
 @contextmanager
 def held_while_on_screen() -> Iterator[None]:
     """Keep lines for stderr while a display has the whole screen; they are written when it is gone."""

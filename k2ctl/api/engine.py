@@ -111,7 +111,7 @@ class WarmEngine:
         """Rows, files, bytes, snapshots and age of the table as it is known; NaN before there is one."""
         try:
             pinned = self._table.pin()
-        except K2Error:  # the follower's thread has noted why, and `k2_api_ready` is 0
+        except K2Error:  # `problems` asks the same, and reports why
             pinned = None
         if pinned is None or pinned.committed_at_us is None:
             return dict.fromkeys(("rows", "files", "bytes", "snapshots", "snapshot_age_seconds"), math.nan)

@@ -11,6 +11,7 @@ import typer
 
 from k2ctl.commands import fleet
 from k2ctl.errors import ExitCode, UsageError
+from k2ctl.log import speaks_json
 from k2ctl.options import JsonOption, ProfileOption, group, parse_count
 from k2ctl.signals import ENDING, interrupt, on_signals
 from k2ctl.timing import Every
@@ -233,7 +234,7 @@ def _summarise(consumer: "Consumer", seconds: float, *, as_json: bool) -> None:
     from k2ctl.views.consume import summary
 
     totals, counts, sequence = consumer.totals, consumer.counts(), consumer.assignment.remembered.sequence
-    if as_json:
+    if as_json or speaks_json():
         document = {
             "records": totals.records,
             "trades": totals.trades,

@@ -14,8 +14,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from k2ctl.console import err
-from k2ctl.log import held_while_on_screen, is_detailed
+from k2ctl.console import err, say
+from k2ctl.log import held_while_on_screen, is_detailed, speaks_json
 from k2ctl.timing import Every
 
 MAX_HZ: Final = 8
@@ -43,7 +43,11 @@ def live(
         lines = Every(LOGGED_LINE_EVERY_S if is_detailed() else LINE_EVERY_S)
 
         def print_line(state: State) -> None:
-            if lines.due():
+            if not lines.due():
+                return
+            if speaks_json():
+                say(line(state))
+            else:
                 console.print(line(state), soft_wrap=True)
 
         yield print_line

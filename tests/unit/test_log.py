@@ -13,6 +13,8 @@ import pytest
 from rich.console import Console
 
 from k2ctl import log
+from k2ctl.cli import main
+from k2ctl.console import say
 from k2ctl.errors import ExitCode
 from k2ctl.home import Home
 from k2ctl.log import FileHandler, LogFormat, LogLevel, LogSettings, configure, held_while_on_screen
@@ -53,6 +55,30 @@ def test_json_is_one_object_a_line_with_the_error(capsys: pytest.CaptureFixture[
         "level": "WARNING", "logger": "k2ctl.room", "message": "survived", "rows": 5, "path": "/x",
     }  # fmt: skip
     assert "ValueError: two" in found["error"]
+
+
+def test_in_json_what_is_said_to_people_is_a_record_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings(LogLevel.INFO, LogFormat.JSON))
+    say("Another load runs.")
+    with live(Console(file=sys.stderr), str, lambda state: f"NORMAL  lag {state}") as show:
+        show(5)
+    found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["message"] for line in found] == ["Another load runs.", "NORMAL  lag 5"]
+
+
+@pytest.mark.usefixtures("home")
+def test_in_json_a_command_that_fails_ends_with_a_record_and_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--log-level", "info", "--log-format", "json", "stack", "status"]) == ExitCode.UNHEALTHY
+    found = json.loads(capsys.readouterr().err)
+    assert (found["level"], found["hint"]) == ("ERROR", "Start one with: k2ctl stack up")
+
+
+def test_json_begins_with_time_level_logger_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings(LogLevel.INFO, LogFormat.JSON))
+    ROOM.info("committed", extra={"rows": 5, "level": "SOFT"})
+    found = json.loads(capsys.readouterr().err)
+    assert list(found) == ["time", "level", "logger", "message", "rows"]
+    assert found["level"] == "INFO"
 
 
 def test_what_a_message_quotes_begins_no_line_and_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
