@@ -28,26 +28,26 @@ class ProcessId(NamedTuple):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the running stack answers. Written by `stack up`, read by every other command.
+    """Where the running stack answers. What may hold a password stays out of the repr."""
 
-    `epoch` names this incarnation of the embedded Kafka; None means that cluster id and topic id name it.
-    `processes` maps a service to its process, for `status`, `logs` and `down`. `storage` holds what Iceberg's file IO
-    needs to reach the warehouse (`s3.endpoint`, `s3.access-key-id`, `s3.secret-access-key`, `s3.region`,
-    `s3.force-virtual-addressing`); empty for local files. `kafka` holds what librdkafka's clients need to reach Kafka
-    (`security.protocol`, `sasl.password`, …); empty for plain text. What may hold a password stays out of the repr.
-    """
-
+    # embedded, local, docker or external
     engine: str
     bootstrap_servers: str
     catalog_uri: str = field(repr=False)
     warehouse: str
     state_url: str = field(default="memory://", repr=False)
+    # Where the embedded Kafka is asked for what its wire protocol lacks.
     control_socket: str | None = None
+    # The incarnation of the embedded Kafka; None: cluster id and topic id name it.
     epoch: str | None = None
+    # A shipped profile by name, or a file by its whole path.
     profile: str = "laptop"
     started_at_us: int = 0
+    # Service → its process, for `status`, `logs` and `down`.
     processes: dict[str, "ProcessId"] = field(default_factory=dict)
+    # What Iceberg's file IO needs to reach the warehouse (`s3.endpoint`, …); empty for local files.
     storage: dict[str, str] = field(default_factory=dict, repr=False)
+    # What librdkafka's clients need to reach Kafka (`security.protocol`, …); empty for plain text.
     kafka: dict[str, str] = field(default_factory=dict, repr=False)
     # The state directory of the stack. It is not part of the document, which is written in it.
     home: Home = field(default_factory=Home.of_user, repr=False, compare=False)

@@ -147,8 +147,8 @@ def _writes_to(number: int, path: Path) -> bool:
 class LogSettings:
     """How a process logs."""
 
+    # None: WARNING here, and INFO in the programs that this process starts in the background.
     level: LogLevel | None = None
-    """None: WARNING here, and INFO in the programs that this process starts in the background."""
     form: LogFormat = LogFormat.TEXT
 
 

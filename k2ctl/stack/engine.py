@@ -32,14 +32,12 @@ FINISHED: Final = {Phase.HEALTHY, Phase.RUNNING, Phase.DONE, Phase.FAILED, Phase
 
 @dataclass(frozen=True)
 class Event:
-    """One service has come to a phase, or is still in it. share: the fraction that is done, 0 to 1, where known.
-
-    A NOTE is about the whole stack, and names no service.
-    """
+    """One service has come to a phase, or is still in it. A NOTE is about the whole stack, and names no service."""
 
     phase: Phase
     service: str = ""
     detail: str = ""
+    # The fraction that is done, 0 to 1, where it is known.
     share: float | None = None
 
 
@@ -50,9 +48,10 @@ def note(text: str) -> Event:
 
 @dataclass(frozen=True)
 class Row:
-    """A service on the board. seconds: of its first and last event, from the board's start."""
+    """A service on the board."""
 
     event: Event
+    # Seconds of its first and last event, from the board's start.
     first_s: float
     last_s: float
 
@@ -87,17 +86,18 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """How `up` shall go about it.
+    """How `up` shall go about it."""
 
-    services: these and what they need; all when empty. without: not these.
-    ports: name → port, None for any free one; the name `auto` means all of them.
-    """
-
+    # These services and what they need; all when empty.
     services: tuple[str, ...] = ()
+    # Not these.
     without: tuple[str, ...] = ()
+    # Name → port, None for any free one; the name `auto` means all of them.
     ports: Mapping[str, int | None] = field(default_factory=dict)
     timeout_s: float = 180.0
+    # Wait until every service works.
     wait: bool = True
+    # Build the images that are made from this project.
     build: bool = False
 
     def refuse_containers(self, engine: str) -> None:
@@ -113,36 +113,36 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Up:
-    """What `up` did: the endpoints, whether they were there before, and what was found dead.
-
-    changed: the services that were created, recreated or started, if the engine reports them. web: service → URL of
-    those that answer browsers; secrets: the folder with their passwords. left_out: by `--without`, now or before.
-    """
+    """What `up` did."""
 
     endpoints: Endpoints
     already_running: bool
+    # Something was found dead, and started again.
     repaired: bool
     seconds: float
+    # Services that were created, recreated or started, if the engine reports them.
     changed: tuple[str, ...] = ()
+    # Service → URL of those that answer browsers, and the folder with their passwords.
     web: Mapping[str, str] = field(default_factory=dict)
     secrets: str = ""
+    # Services left out by `--without`, now or before.
     left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One service of the stack. state: running, exited, file or external; health: healthy, done, or what is wrong.
-
-    cpu_share: of one core, so 2.0 is two cores busy.
-    """
+    """One service of the stack."""
 
     service: str
+    # running, exited, file or external
     state: str
+    # healthy, done, or what is wrong
     health: str
     endpoint: str
     pid: int | None = None
     uptime_s: float | None = None
     memory_bytes: int | None = None
+    # Of one core: 2.0 is two cores busy.
     cpu_share: float | None = None
 
     @property

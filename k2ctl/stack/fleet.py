@@ -36,23 +36,24 @@ FIRST_WORD_S: Final = 1.5
 
 @dataclass(frozen=True)
 class Member:
-    """One consumer. state: running, starting (it has not reported yet), silent (it should have by now) or exited.
-
-    pid or container: what it runs as. What it said last, None while it has not: its level, partitions, lag in trades,
-    and trades read per second. done: what it did, of a process that has ended by itself. why: what it waits for, or
-    the last line of its log while it is silent.
-    """
+    """One consumer, with what it reported last."""
 
     name: str
+    # running, starting (it has not reported yet), silent (it should have by now) or exited
     state: str
+    # What it runs as: a process or a container.
     pid: int | None = None
     container: str | None = None
     started_at_us: int | None = None
+    # Of its last report; None while there is none.
     level: str | None = None
     partitions: tuple[int, ...] = ()
     lag_trades: int | None = None
+    # Trades read per second.
     rate_in: float | None = None
+    # Figure → count, of a process that has ended by itself.
     done: dict[str, int] | None = None
+    # What it waits for; the last line of its log while it is silent.
     why: str = ""
 
 

@@ -32,17 +32,16 @@ DATA_FOLDERS: Final = ("lake", "kafka", "redis")
 
 @dataclass(frozen=True)
 class ProcessEngine:
-    """An engine of background processes; what differs is how they start and end.
-
-    start: takes the lake's places and starts the processes. check: raises when a service beside Kafka does not answer.
-    note_end: writes down what goes with Kafka's process.
-    """
+    """An engine of background processes; what differs is how they start and end."""
 
     home: Home
     name: str
+    # Takes the lake's places and starts the processes.
     start: Callable[[Endpoints, Callable[[str], None]], Endpoints]
+    # Writes down what goes with Kafka's process.
     note_end: Callable[[Endpoints], None]
     shut_down: Callable[[Endpoints], None]
+    # Raises when a service beside Kafka does not answer.
     check: Callable[[Endpoints], None]
     kafka_patience_s: float
 

@@ -1,6 +1,5 @@
 """Real readiness: a record goes in and comes out, a catalog lists, Redis answers. Not merely an open port."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from k2ctl.domain.topics import TABLE
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, K2Error, LakeError, NotAllowed, StackError, UnknownTable
 from k2ctl.kafka.probe import round_trip
+from k2ctl.retry import RetryPolicy, retry
 from k2ctl.stack.redis_server import ping
 
 RETRY_S: Final = 0.2
@@ -21,19 +21,18 @@ def wait_for_kafka(endpoints: Endpoints, timeout_s: float, still_alive: Callable
     Raises:
         StackError: the process ended, or time ran out.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            round_trip(endpoints, timeout_s=5.0)
-            return
-        except BrokerError as error:
-            if not still_alive():
-                raise StackError("Kafka ended while it started.", "See: k2ctl stack logs kafka") from error
-            if time.monotonic() > deadline:
-                raise StackError(
-                    f"Kafka was not ready within {timeout_s:.0f} s: {error}", "See: k2ctl stack logs kafka"
-                ) from error
-            time.sleep(RETRY_S)
+
+    def again(error: Exception) -> bool:
+        if isinstance(error, BrokerError) and not still_alive():
+            raise StackError("Kafka ended while it started.", "See: k2ctl stack logs kafka") from error
+        return isinstance(error, BrokerError)
+
+    try:
+        retry(lambda: round_trip(endpoints, timeout_s=5.0), policy=RetryPolicy(timeout_s, RETRY_S), again=again)
+    except BrokerError as error:
+        raise StackError(
+            f"Kafka was not ready within {timeout_s:.0f} s: {error}", "See: k2ctl stack logs kafka"
+        ) from error
 
 
 def try_for_real(endpoints: Endpoints, service: str, *, thorough: bool = True) -> None:

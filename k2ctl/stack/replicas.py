@@ -38,11 +38,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Record:
-    """A consumer as it wrote itself down. done: what it did, by name; None until it has ended by itself."""
+    """A consumer as it wrote itself down."""
 
     name: str
     process: ProcessId
     started_at_us: int
+    # Figure → count of what it did; None until it has ended by itself.
     done: dict[str, int] | None = None
 
     @property

@@ -102,17 +102,20 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Container:
-    """One of our containers, as Docker lists it. health: starting, healthy, unhealthy, or empty without a test."""
+    """One of our containers, as Docker lists it."""
 
     id: str
     name: str
     service: str
     number: int
     state: str
+    # starting, healthy, unhealthy; empty without a test
     health: str
+    # Of one that has ended.
     exit_code: int | None
     config_hash: str
     image_id: str
+    # How many waves of services come before it.
     wave: int
     created_s: int
 

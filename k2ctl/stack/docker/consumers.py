@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConsumerContainer:
-    """One consumer. exit_code: of one that has ended; started_at_us: when it was last started."""
+    """One consumer."""
 
     name: str
     number: int
     state: str
+    # Of one that has ended.
     exit_code: int | None
+    # When it was last started; None for one that never was.
     started_at_us: int | None
 
 

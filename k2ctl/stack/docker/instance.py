@@ -31,19 +31,17 @@ _PORT_VARIABLE = re.compile(r"\$\{K2_([A-Z0-9_]+)_PORT\b(?::-(\d+))?")
 
 @dataclass(frozen=True)
 class Instance:
-    """Who we are to Docker.
+    """Who we are to Docker."""
 
-    id: the value of the label `io.k2ctl.instance` on all that is ours.
-    project: the prefix of container, volume and network names; empty until it is chosen.
-    ports: name → port, as chosen by `--port`; the others are the file's.
-    active: containers may be there; False once `down` has removed them all.
-    without: services left out, until one is named with `--service`.
-    """
-
+    # The value of the label `io.k2ctl.instance` on all that is ours.
     id: str
+    # The prefix of container, volume and network names; empty until it is chosen.
     project: str
+    # Name → port, as chosen by `--port`; the others are the file's.
     ports: dict[str, int] = field(default_factory=dict)
+    # Containers may be there; False once `down` has removed them all.
     active: bool = False
+    # Services left out, until one is named with `--service`.
     without: tuple[str, ...] = ()
 
 
