@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
@@ -34,6 +34,7 @@ from k2ctl.lake.writer import TableWriter
 from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
+from k2ctl.retry import wait_until
 from k2ctl.stack.processes import end, is_alive, start_detached
 
 WINDOW_US: Final = 900_000_000
@@ -164,9 +165,14 @@ class _Sent(NamedTuple):
 
 
 def _sent(telemetry: TelemetryReader) -> _Sent:
-    """What the load says that it has sent; records do not show it: of a slow symbol none is full."""
-    loaders = telemetry.poll(1.0).loaders.values()
-    return max((_Sent(status.at_us, status.sent) for status in loaders), default=_Sent(0, 0))
+    """What the load reports that it has sent; records do not show it: of a slow symbol none is full.
+
+    Raises:
+        CheckFailed: no load reports, so that nothing is known to arrive.
+    """
+    if not wait_until(lambda: bool(telemetry.poll(1.0).loaders), within_s=_BEGIN_S):
+        raise CheckFailed("The load did not begin.", "Try again: k2ctl bench query")
+    return max(_Sent(status.at_us, status.sent) for status in telemetry.poll(0.0).loaders.values())
 
 
 def _visible_ms(endpoints: Endpoints, profile: Profile, port: int) -> list[float]:
@@ -232,18 +238,16 @@ def _server(home: Home) -> Iterator[int]:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     with _process(home, "api", "--port", str(port)) as process:
-        ends_s = time.monotonic() + _BEGIN_S
-        while True:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-                connection.request("GET", "/healthz")
-                if connection.getresponse().status == 200:
-                    break
-            except OSError:
-                if not is_alive(process) or time.monotonic() > ends_s:
-                    raise CheckFailed("The server did not begin.", "See what it says: k2ctl api") from None
-            time.sleep(0.1)
+        if not wait_until(lambda: not is_alive(process) or _serves(port), within_s=_BEGIN_S) or not is_alive(process):
+            raise CheckFailed("The server did not begin.", "See what it says: k2ctl api")
         yield port
+
+
+def _serves(port: int) -> bool:
+    with suppress(OSError), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    return False
 
 
 @contextmanager

@@ -1,9 +1,14 @@
 """Benchmarks, made small, on a stack of their own."""
 
+from contextlib import closing
+
 import pytest
 
+from k2ctl.checks.bench import query
 from k2ctl.checks.bench.consume import bench_consume, bench_naive, send_backlog, through_k2ctl
 from k2ctl.checks.bench.suite import Bench, Sizes, bench_stack
+from k2ctl.errors import CheckFailed
+from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.profiles import load_profile
 
 
@@ -40,3 +45,13 @@ def test_a_drain_is_held_against_reading_and_writing_alone() -> None:
         assert ours.baseline is not None
         assert 1 / ours.baseline - (1 / reading.value + 1 / writing.value) < 1e-12
         assert ours.ratio == ours.value / ours.baseline
+
+
+def test_without_a_load_that_reports_nothing_is_said_to_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query, "_BEGIN_S", 0.0)
+    with (
+        bench_stack("embedded", load_profile("laptop")) as endpoints,
+        closing(TelemetryReader(endpoints)) as telemetry,
+        pytest.raises(CheckFailed, match="The load did not begin"),
+    ):
+        query._sent(telemetry)
