@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from k2ctl.cli import main
-from k2ctl.endpoints import load_endpoints
+from k2ctl.endpoints import Endpoints, load_endpoints
 from k2ctl.errors import ExitCode
 from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
@@ -21,6 +21,7 @@ from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet
 from k2ctl.stack.replicas import records
 from tests.support.cli import run
+from tests.support.independent_reader import Sources, assert_stored_once
 
 PARTITIONS = 12
 
@@ -48,9 +49,10 @@ def until_held(expected: dict[str, int]) -> None:
         found = look()
 
 
-def stored() -> int:
-    endpoints = load_endpoints(Home.of_user())
+def stored_once(endpoints: Endpoints | None) -> int:
+    """How many trades the table holds, each that Kafka holds once."""
     assert endpoints is not None
+    assert assert_stored_once(Sources.of(endpoints), "market.equities.trades.asx") == 0
     with Lake.at(endpoints) as lake:
         total = checkpoints_of(lake.table()).total()
     assert total.balanced
@@ -71,7 +73,7 @@ def test_consumers_are_detached_seen_scaled_and_stopped_and_store_everything() -
     until_held({"consumer-1": 6, "consumer-3": 6})
     ended = json.loads(run("consume", "stop", "--all", "--json").stdout)
     done = [member["done"]["stored"] for member in [*stopped, *ended]]
-    assert sum(done) == stored() == loaded["trades_acknowledged"]
+    assert sum(done) == stored_once(load_endpoints(Home.of_user())) == loaded["trades_acknowledged"]
     assert look() == []
 
 

@@ -15,6 +15,7 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from tests.support.cli import run
+from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.kafka_server import ADMIN, USERS, KafkaServer
 from tests.support.object_store import SECRET_KEY, ObjectStore
 from tests.support.postgres_server import PASSWORD, PostgresServer
@@ -160,7 +161,7 @@ def test_the_platform_of_others_is_used_and_left_as_it_is(others: Others, home: 
     verified = json.loads(succeed("verify", "--json"))
     assert verified["holds"]
     assert verified["acknowledged"] >= 24_000
-    assert verified["copies"] > 0
+    assert assert_stored_once(Sources.of(endpoints), TOPIC) == verified["copies"] > 0
     assert json.loads(succeed("query", "recent", "BHP", "--window", "15m", "--format", "json"))
     assert "BHP" in succeed("query", "sql", "SELECT DISTINCT symbol FROM trades WHERE symbol = 'BHP'")
     succeed("gaps", "--since", "1h")

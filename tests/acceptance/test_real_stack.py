@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from k2ctl.endpoints import load_endpoints
+from k2ctl.endpoints import Endpoints, load_endpoints
 from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -19,9 +19,11 @@ from k2ctl.stack import fleet
 from k2ctl.stack.docker.instance import load_instance
 from tests.support import docker_engine
 from tests.support.cli import run
+from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.polling import until
 
 UP = ("stack", "up", "--engine", "docker", "--port", "auto", "--without", docker_engine.NOT_TO_BE_HAD)
+TOPIC = "market.equities.trades.asx"
 BOTH = {"consumer-1", "consumer-2"}
 LOAD = ("load", "--rate", "2000", "--duration", "25", "--duplicates", "0.02", "--json")
 
@@ -66,12 +68,12 @@ def up_of(job: str) -> list[str]:
     return [found["value"][1] for found in asked(f'up{{job="{job}"}}')]
 
 
-def stored_and_balanced() -> tuple[int, bool]:
-    endpoints = load_endpoints(Home.of_user())
-    assert endpoints is not None
+def assert_balanced(endpoints: Endpoints, stored: int) -> None:
     with Lake.at(endpoints) as lake:
-        progress = checkpoints_of(lake.table())
-    return progress.total().stored, progress.total().balanced and not progress.ledger.entries
+        checkpoints = checkpoints_of(lake.table())
+    assert checkpoints.total().balanced
+    assert checkpoints.total().stored == stored
+    assert checkpoints.ledger.entries == ()
 
 
 def assert_a_second_up_changes_nothing() -> None:
@@ -122,8 +124,10 @@ def test_a_stack_is_used_loses_a_consumer_and_keeps_every_trade_once(client: Any
     verified = json.loads(succeed("verify", "--json"))
     assert verified["holds"]
     assert (verified["in_tail"], verified["acknowledged"]) == (0, loaded["trades_acknowledged"])
-    assert verified["copies"] > 0
-    assert stored_and_balanced() == (verified["expected"], True)
+    endpoints = load_endpoints(Home.of_user())
+    assert endpoints is not None
+    assert assert_stored_once(Sources.of(endpoints), TOPIC) == verified["copies"] > 0
+    assert_balanced(endpoints, verified["expected"])
 
     succeed(*UP, "--service", "api")
     until(lambda: up_of("k2-api") == ["1"])

@@ -36,7 +36,7 @@ from tests.made_trades import (
     quick_profile,
     stored_ids,
 )
-from tests.support.independent_reader import Sources, assert_read_to_the_end
+from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
 from tests.support.polling import until
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -146,8 +146,12 @@ def market_of_its_own(profile: Profile, name: str) -> tuple[Profile, str]:
     return profile.model_copy(update={"market": market}), trades_topic(market.asset_class, name)
 
 
-def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodable: int = 0) -> None:
-    """Every trade is stored once, offsets stand at the ends, and the counts balance."""
+def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodable: int = 0) -> int:
+    """Every trade is stored once, offsets stand at the ends, and the counts balance.
+
+    Returns how many copies Kafka holds beside the trades.
+    """
+    copies = assert_stored_once(Sources.of(endpoints), topic)
     assert stored_ids(endpoints) == ids_of(trades)
     with BrokerAdmin(endpoints) as admin, Lake.at(endpoints) as lake:
         checkpoints, epoch = checkpoints_of(lake.table()), admin.epoch(topic)
@@ -155,6 +159,7 @@ def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodab
     total = checkpoints.total()
     assert total.balanced
     assert (total.stored, total.undecodable) == (len(trades), undecodable)
+    return copies
 
 
 SMALL_BATCH = 40

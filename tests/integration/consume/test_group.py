@@ -1,4 +1,4 @@
-"""Several consumers assignment a topic: killed, asleep, joining and leaving under load, every trade is stored once."""
+"""Several consumers read one topic: killed, asleep, joining and leaving under load, every trade is stored once."""
 
 import os
 import signal

@@ -250,9 +250,11 @@ def load_and_verify(endpoints: Endpoints, exchange: str) -> Any:
     with BrokerAdmin(endpoints) as admin:
         if topic not in admin.topics():
             admin.create_topic(topic, PARTITIONS)
+        epoch = admin.epoch(topic)
     run_load(plan_load(profile, rate=RATE, duration_s=2, workers=1), endpoints, threading.Event())
     Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
     (verified,) = verify(endpoints, lambda _: None)
     assert verified.holds
     assert verified.in_tail == 0
+    assert_stored_once(Sources.of(endpoints), topic, epoch)
     return checkpoints_at(endpoints).total()

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,9 @@ from tests.support.consumers import (
     run_until,
     topic_of,
 )
+from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.object_store import ObjectStore
+from tests.support.polling import until
 from tests.support.postgres_server import PostgresServer
 
 
@@ -52,8 +54,9 @@ def consume(endpoints: Endpoints, profile: Profile, home: str) -> None:
     Consumer(endpoints, ConsumerPlan(profile, budget=6_000.0)).run(threading.Event())
 
 
-def assert_stored_once(endpoints: Endpoints, trades: np.ndarray) -> None:
+def assert_all_stored_once(endpoints: Endpoints, topic: str, trades: np.ndarray) -> None:
     """Every trade is in the table once, the counts balance, and nothing is outstanding."""
+    assert_stored_once(Sources.of(endpoints), topic)
     assert stored_ids(endpoints) == ids_of(trades)
     with Lake.at(endpoints) as lake:
         checkpoints = checkpoints_of(lake.table())
@@ -73,7 +76,7 @@ def test_trades_deferred_sent_twice_and_read_by_a_consumer_that_is_killed_are_st
     process = CONTEXT.Process(target=consume, args=(endpoints, profile, str(home)))
     process.start()
     try:
-        _until(lambda: _spilled(endpoints) > 0, 40)
+        until(lambda: _spilled(endpoints) > 0, 40)
     finally:
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()
@@ -88,7 +91,7 @@ def test_trades_deferred_sent_twice_and_read_by_a_consumer_that_is_killed_are_st
     assert any(status.outstanding_spilled for status in said)
     produce_values(endpoints, topic_of(profile), ((0, trade.tobytes()) for trade in again))
     run_until(endpoints, profile, lambda status: all_stored(status) and status.counts.duplicate == len(again))
-    assert_stored_once(endpoints, trades)
+    assert_all_stored_once(endpoints, topic_of(profile), trades)
     with Lake.at(endpoints) as lake:
         assert not any(f"/{SPILL}/" in orphan.name and orphan.age_s > 60 for orphan in orphans(lake, SystemClock()))
 
@@ -97,13 +100,6 @@ def _spilled(endpoints: Endpoints) -> int:
     with Lake.at(endpoints) as lake:
         table = lake.find_table()
         return 0 if table is None else len(checkpoints_of(table).ledger.spill_files)
-
-
-def _until(true: Callable[[], bool], seconds: float) -> None:
-    limit_s = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit_s
-        time.sleep(0.1)
 
 
 @contextmanager
@@ -128,8 +124,8 @@ def test_a_restart_of_postgresql_in_the_middle_of_commits_neither_loses_nor_doub
             produce_trades(endpoints, topic, trades[number * 1000 : (number + 1) * 1000])
             if number % 2:
                 fragile_postgres.restart(lambda: time.sleep(0.7))
-        _until(lambda: consumer.stored(len(trades)), 60)
-    assert_stored_once(endpoints, trades)
+        until(lambda: consumer.stored(len(trades)), 60)
+    assert_all_stored_once(endpoints, topic, trades)
 
 
 @pytest.mark.parametrize("gone_s", [5, pytest.param(30, marks=[pytest.mark.slow, pytest.mark.by_hand])])
@@ -140,15 +136,15 @@ def test_a_store_that_is_gone_is_waited_for_said_and_loses_nothing(
     trades = make_trades(3_000)
     with consuming(endpoints, exchange) as (consumer, topic):
         produce_trades(endpoints, topic, trades[:1000])
-        _until(lambda: consumer.stored(1000), 30)
+        until(lambda: consumer.stored(1000), 30)
         fragile_store.stop()
         produce_trades(endpoints, topic, trades[1000:2000])
-        _until(lambda: bool(consumer.said[-1].waiting), 20)
+        until(lambda: bool(consumer.said[-1].waiting), 20)
         time.sleep(gone_s)
         assert not consumer.stored(1001)
         assert consumer.said[-1].lag_committed_trades == 1000
         fragile_store.start()
         produce_trades(endpoints, topic, trades[2000:])
-        _until(lambda: consumer.stored(len(trades)), 60)
-        _until(lambda: not consumer.said[-1].waiting, 5)
-    assert_stored_once(endpoints, trades)
+        until(lambda: consumer.stored(len(trades)), 60)
+        until(lambda: not consumer.said[-1].waiting, 5)
+    assert_all_stored_once(endpoints, topic, trades)

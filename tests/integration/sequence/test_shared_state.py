@@ -1,4 +1,4 @@
-"""Consumers in turn that assignment one Redis: what one of them knew goes on at the next, also when it was killed.
+"""Consumers in turn that use one Redis: what one of them knew goes on at the next, also when it was killed.
 
 The feed has true gaps, which must be reported by every consumer, and nothing else may be.
 """

@@ -51,12 +51,12 @@ class Ladder(RuleBasedStateMachine):
         if demanded == 4:
             assert self.controller.intake == "closed"
 
-    @rule(assignment=st.floats(0, 1))
-    def noise_between_exit_and_entry_changes_nothing(self, assignment: float) -> None:
+    @rule(fraction=st.floats(0, 1))
+    def noise_between_exit_and_entry_changes_nothing(self, fraction: float) -> None:
         number = self.controller.number
         low = POLICY.exit_factor_lag * THRESHOLDS[number]
         high = THRESHOLDS[number + 1] if number < 4 else 10_000_000
-        lag = int(low + 1 + assignment * (high - low - 2))
+        lag = int(low + 1 + fraction * (high - low - 2))
         intake = self.controller.intake
         if number and lag < high:
             assert self.update(PressureSignals(lag, 0.1)) == (number, number)
