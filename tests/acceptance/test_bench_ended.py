@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import processes_under
+from tests.support.cli import processes_under, until_nothing_is_left
+from tests.support.polling import until
 
 
 @pytest.mark.slow
@@ -17,16 +18,10 @@ def test_a_benchmark_that_is_ended_leaves_nothing_running(home: Path, number: in
     """In the naive one a consumer in a process of its own is at work."""
     command = [sys.executable, "-m", "k2ctl", "bench", "naive", "--trades", "400k"]
     bench = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    limit_s = time.monotonic() + 60
-    while not any("multiprocessing" in line for line in processes_under(home)) and time.monotonic() < limit_s:
-        time.sleep(0.05)
+    until(lambda: any("multiprocessing" in line for line in processes_under(home)))
     time.sleep(0.5)
     bench.send_signal(number)
     _, said = bench.communicate(timeout=60)
     assert bench.returncode == code
     assert "Traceback" not in said
-    limit_s = time.monotonic() + 30
-    while (list(home.iterdir()) or processes_under(home)) and time.monotonic() < limit_s:
-        time.sleep(0.1)
-    assert processes_under(home) == []
-    assert list(home.iterdir()) == []
+    until_nothing_is_left(home)

@@ -22,6 +22,7 @@ from k2ctl.stack import fleet
 from k2ctl.stack.replicas import records
 from tests.support.cli import run
 from tests.support.independent_reader import Sources, assert_stored_once
+from tests.support.polling import until
 
 PARTITIONS = 12
 
@@ -42,11 +43,13 @@ def look() -> list[fleet.Member]:
 
 def until_held(expected: dict[str, int]) -> None:
     """Wait until each consumer says that it holds so many partitions, and has read all of them."""
-    limit_s = time.monotonic() + 40
-    found = look()
-    while {m.name: len(m.partitions) for m in found} != expected or any(m.lag_trades for m in found):
-        assert time.monotonic() < limit_s, found
-        found = look()
+    found: list[fleet.Member] = []
+
+    def held() -> bool:
+        found[:] = look()
+        return {m.name: len(m.partitions) for m in found} == expected and not any(m.lag_trades for m in found)
+
+    until(held, 40, lambda: found)
 
 
 def stored_once(endpoints: Endpoints | None) -> int:
@@ -123,10 +126,7 @@ def test_scale_waits_for_those_that_are_starting_and_counts_them() -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    limit_s = time.monotonic() + 60
-    while len(psutil.Process(starter.pid).children()) < 2:
-        assert time.monotonic() < limit_s
-        time.sleep(0.001)
+    until(lambda: len(psutil.Process(starter.pid).children()) == 2, every_s=0.001)
     starter.kill()
     starter.wait()
     assert records(Home.of_user()) == []

@@ -12,7 +12,8 @@ import pytest
 from k2ctl.endpoints import require_endpoints
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
-from tests.support.cli import processes_under, run
+from tests.support.cli import run, until_nothing_is_left
+from tests.support.polling import until
 
 
 @pytest.mark.slow
@@ -56,11 +57,7 @@ def test_a_demo_that_is_ended_leaves_nothing_running(home: Path, number: int, af
     demo.send_signal(number)
     demo.stdout.close()
     assert demo.wait(30) == code
-    deadline_s = time.monotonic() + 30
-    while (list(home.iterdir()) or processes_under(home)) and time.monotonic() < deadline_s:
-        time.sleep(0.1)
-    assert processes_under(home) == []
-    assert list(home.iterdir()) == []
+    until_nothing_is_left(home)
 
 
 def test_the_notes_name_every_act() -> None:
@@ -108,9 +105,7 @@ def test_ctrl_c_ends_a_load_with_its_summary(home: Path) -> None:
     )
     with BrokerAdmin(require_endpoints(Home.of_user())) as admin:
         topic = "market.equities.trades.asx"
-        while topic not in admin.topics() or not any(mark.high for mark in admin.watermarks(topic).values()):
-            time.sleep(0.1)
-    time.sleep(1)
+        until(lambda: topic in admin.topics() and any(mark.high for mark in admin.watermarks(topic).values()))
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     run("stack", "down")

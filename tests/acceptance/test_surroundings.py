@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from k2ctl.errors import ExitCode
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.support.cli import run
+from tests.support.polling import until
 
 TOPIC = trades_topic("crypto", "BINANCE")
 
@@ -81,11 +81,9 @@ def test_consumers_speak_and_reference_data_is_read_where_others_have_made_these
     member = json.loads(run("consume", "status", "--json").stdout)[0]
     assert (member["state"], member["level"]) == ("running", "NORMAL")
     assert json.loads(run("load", "--rate", "1k", "--duration", "1", "--json").stdout)["trades_acknowledged"] == 1000
-    limit_s = time.monotonic() + 60
-    while (stored := references()) < 500 and time.monotonic() < limit_s:
-        time.sleep(0.5)
+    until(lambda: references() >= 500, every_s=0.5)
     run("consume", "stop", "--all")
-    assert stored == 500
+    assert references() == 500
 
 
 def references() -> int:

@@ -4,12 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli import processes_under, run
+from tests.support.polling import until
 
 
 def test_chosen_targets_are_measured_and_nothing_is_left_behind(home: Path) -> None:
@@ -33,9 +33,7 @@ def test_a_consumer_that_is_killed_again_and_again_stores_everything_once(home: 
 def test_ctrl_c_shows_what_was_measured_and_leaves_nothing_running(home: Path) -> None:
     command = [sys.executable, "-m", "k2ctl", "validate", "--only", "ladder", "--only", "cost"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline_s = time.monotonic() + 60
-    while not any("consume" in line for line in processes_under(home)) and time.monotonic() < deadline_s:
-        time.sleep(0.1)
+    until(lambda: any("consume" in line for line in processes_under(home)))
     process.send_signal(signal.SIGINT)
     shown, _ = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -3,7 +3,6 @@
 import math
 import os
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -21,6 +20,7 @@ from k2ctl.kafka.producer import publish
 from k2ctl.kafka.reader import Hole, Reader, read_between
 from k2ctl.kafka.watermarks import LogEnds
 from k2ctl.profiles import load_profile
+from tests.support.polling import until
 
 
 @pytest.fixture
@@ -91,9 +91,7 @@ def test_a_deleted_topic_has_no_log(stack: Endpoints, topic: str) -> None:
     produce(stack, topic, 3)
     with BrokerAdmin(stack) as admin:
         admin.delete_topic(topic)
-        deadline = time.monotonic() + 10
-        while topic in admin.topics() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: topic not in admin.topics(), 10)
         with pytest.raises(BrokerError, match="no topic"):
             admin.watermarks(topic)
 
@@ -178,10 +176,8 @@ def test_a_bounded_read_ends_behind_a_transaction_too(stack: Endpoints, topic: s
     producer.produce(topic, b"paid", partition=0)
     producer.commit_transaction(20)
     with BrokerAdmin(stack) as admin:
-        deadline_s = time.monotonic() + 10
         # The mark of its end comes a moment after the commit; the embedded cluster writes none.
-        while admin.watermarks(topic)[0].high < 2 and stack.engine != "embedded" and time.monotonic() < deadline_s:
-            time.sleep(0.05)
+        until(lambda: stack.engine == "embedded" or admin.watermarks(topic)[0].high == 2, 10)
         end = admin.watermarks(topic)[0].high
     started_s = time.monotonic()
     fetched, reached, holes = read_between(stack, topic, {0: (0, end)}, 20.0, 1000)
@@ -236,9 +232,7 @@ def test_offsets_of_a_group_are_kept_and_seen_by_others(stack: Endpoints, topic:
         read_everything(reader, 10)
         reader.advise({0: 10})
     with BrokerAdmin(stack) as admin:
-        deadline = time.monotonic() + 10
-        while admin.committed(topic, "contract-group")[0] is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: admin.committed(topic, "contract-group")[0] is not None, 10)
         assert admin.committed(topic, "contract-group") == {0: 10, 1: None, 2: None}
 
 
@@ -335,28 +329,25 @@ def test_a_record_too_large_is_refused_where_it_is_made(stack: Endpoints, topic:
     assert caught.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
 
 
-def test_a_group_gives_every_partition_out_and_one_that_leaves_gives_back(stack: Endpoints, topic: str) -> None:
+def test_a_group_gives_every_partition_out_and_one_that_leaves_returns_its_own(stack: Endpoints, topic: str) -> None:
     """One member more than partitions: the one that got nothing takes over when another leaves."""
     with BrokerAdmin(stack) as admin:
         everything = frozenset(admin.watermarks(topic))
     members = [GroupMember(stack, topic, f"{topic}-group", "", lambda: None) for _ in range(len(everything) + 1)]
 
-    def poll_until(met: Callable[[], bool]) -> None:
-        limit_s = time.monotonic() + 40
-        while not met():
-            assert time.monotonic() < limit_s, [member.partitions for member in members]
-            for member in members:
-                member.poll()
-            time.sleep(0.01)
-
     def shared() -> bool:
+        for member in members:
+            member.poll()
         held = [p for member in members if member.settled for p in member.partitions]
         return sorted(held) == sorted(everything)
 
-    poll_until(lambda: shared() and all(member.settled for member in members))
+    def assigned() -> list[frozenset[int]]:
+        return [frozenset(member.partitions) for member in members]
+
+    until(lambda: shared() and all(member.settled for member in members), 40, assigned)
     busy = next(member for member in members if member.partitions)
     members.remove(busy)
     busy.close()
-    poll_until(lambda: shared() and all(member.partitions for member in members))
+    until(lambda: shared() and all(member.partitions for member in members), 40, assigned)
     for member in members:
         member.close()

@@ -1,7 +1,6 @@
 """What the lake asks of a catalog, on SQLite and on PostgreSQL: the same promises, the same tests."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -27,6 +26,7 @@ from k2ctl.lake.registering import plan, register
 from k2ctl.lake.snapshots import TableFollower, pin
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
+from tests.support.polling import until
 from tests.support.postgres_server import PostgresServer
 
 CLOCK = SystemClock()
@@ -252,9 +252,7 @@ def test_a_database_that_hangs_is_asked_again_and_what_it_did_meanwhile_is_found
         thread = threading.Thread(target=lambda: done.append(commit(writer, 0)))
         thread.start()
         assert hung.wait(10)
-        limit_s = time.monotonic() + 10
-        while not writer.trouble and time.monotonic() < limit_s:
-            time.sleep(0.05)
+        until(lambda: bool(writer.trouble), 10)
         fragile_postgres.resume()
         thread.join(30)
         assert done[0].stored == 50

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.polling import until
+
 
 def run(*arguments: str, within_s: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -36,6 +38,16 @@ def least_cpu_s(*commands: list[str]) -> list[float]:
 def _children_cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def until_nothing_is_left(home: Path) -> None:
+    """Wait until a state directory is empty and no process works in it."""
+    until(lambda: not (left_in(home)), 30, lambda: left_in(home))
+
+
+def left_in(home: Path) -> list[str]:
+    """The files of a state directory and the processes that work in it."""
+    return [*map(str, home.iterdir()), *processes_under(home)]
 
 
 def processes_under(home: Path) -> list[str]:

@@ -15,6 +15,7 @@ import pytest
 from k2ctl.api.settings import Keys, Limits, Settings
 from k2ctl.endpoints import Endpoints
 from tests.support.api import SPAN, Service, platform, serving
+from tests.support.polling import until
 
 KEY = {"Authorization": "Bearer " + "k" * 20}
 REST = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {KEY['Authorization']}\r\n\r\n"
@@ -149,9 +150,7 @@ def test_requests_of_one_address_are_limited_and_health_is_not(serve: Callable[[
     assert held.wait(5)
     try:
         with connections(service, 3, request.encode()):
-            limit_s = time.monotonic() + 5
-            while ask(service, "/v1/status")[0] == 200:
-                assert time.monotonic() < limit_s, "the three are never counted"
+            until(lambda: ask(service, "/v1/status")[0] != 200, 5, lambda: "the three are never counted")
             answer = httpx.get(f"{service.url}/v1/status", headers=KEY)
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             assert "of this address" in answer.json()["detail"]
@@ -190,10 +189,8 @@ def test_never_more_streams_than_the_limit_follow_however_they_race(serve: Calla
     with connections(service, 60, request) as opened:
         found = sorted(one.recv(12) for one in opened)
     assert found == [b"HTTP/1.1 200"] * 20 + [b"HTTP/1.1 503"] * 40
-    limit_s = time.monotonic() + 10
-    while "k2_api_streams_open 0.0" not in httpx.get(f"{service.url}/metrics", headers=KEY).text:
-        assert time.monotonic() < limit_s, "places are not backfilled"
-        time.sleep(0.1)
+    asked = f"{service.url}/metrics"
+    until(lambda: "k2_api_streams_open 0.0" in httpx.get(asked, headers=KEY).text, 10, lambda: "the places stay taken")
 
 
 @pytest.mark.parametrize(

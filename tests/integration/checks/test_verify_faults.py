@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from k2ctl.profiles import Profile, load_profile
 from k2ctl.stack import lifecycle
 from tests.made_trades import quick_profile
 from tests.support.consumers import pressed, run_until, spill_files, topic_of
+from tests.support.polling import until
 from tests.support.verified import consumed, loaded, only, rewrite
 
 
@@ -167,7 +167,7 @@ def test_a_load_that_is_killed_is_held_to_its_last_word(own_stack: Endpoints) ->
     process = subprocess.Popen(
         [sys.executable, "-m", "k2ctl", *arguments], start_new_session=True, stdout=-3, stderr=-3
     )
-    wait_for_last_word(5_000)
+    until_recorded(5_000)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     in_kafka = only(own_stack)
@@ -192,23 +192,17 @@ def test_a_load_that_is_killed_is_held_to_its_last_word(own_stack: Endpoints) ->
     assert failed([short]) is not None
 
 
-def wait_for_last_word(acknowledged: int) -> None:
+def until_recorded(acknowledged: int) -> None:
     """Until the load that runs has written down that so many trades were acknowledged."""
-    limit_s = time.monotonic() + 30
-    while time.monotonic() < limit_s:
-        if any(
-            read(path).run.acknowledged >= acknowledged for path in acknowledged_log_dir(Home.of_user()).glob("*.log")
-        ):
-            return
-        time.sleep(0.05)
-    raise AssertionError("the load has written nothing down")
+    logs = acknowledged_log_dir()
+    until(lambda: any(read(path).run.acknowledged >= acknowledged for path in logs.glob("*.log")), 30)
 
 
 def test_a_verify_while_a_load_runs_holds_at_every_moment(endpoints: Endpoints, profile: Profile) -> None:
     plan = plan_load(profile, rate=5_000, duration_s=4.0)
     load = threading.Thread(target=run_load, args=(plan, endpoints, threading.Event()))
     load.start()
-    wait_for_last_word(1_000)
+    until_recorded(1_000)
     seen = []
     while load.is_alive():
         seen.append(only(endpoints))

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
@@ -45,6 +44,7 @@ from tests.support.consumers import (
     start,
     stopped_having_read,
 )
+from tests.support.polling import until
 
 MOST_READ = 200
 """Of 421 trades and records that a round feeds, so that a kill leaves some uncommitted."""
@@ -281,7 +281,7 @@ def test_a_kafka_that_was_wiped_is_recognised(platform: tuple[Endpoints, Profile
     Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
     with BrokerAdmin(endpoints) as admin:
         admin.delete_topic(topic)
-        time.sleep(0.5)
+        until(lambda: topic not in admin.topics(), 10)
         admin.create_topic(topic, PARTITIONS)
     # On the embedded engine a new topic is no new epoch, so the log's end gives it away there.
     with pytest.raises(BrokerError) as raised:

