@@ -1,36 +1,30 @@
 """The oracle of the fault tests finds what is missing, doubled and altered, and shares no code with what it judges."""
 
 import ast
-import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.rows import arrow_schema
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import write_file
-from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
+from tests.made_trades import make_trades, produce_trades
 from tests.support import independent_reader
-from tests.support.consumers import market_of_its_own
 from tests.support.independent_reader import Sources, assert_stored_once
+from tests.support.platforms import catch_up, empty_market
 
 
 @pytest.fixture
 def stored(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, str]:
     """Forty trades, three of them sent twice, in the table."""
-    profile, topic = market_of_its_own(quick_profile(), exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
+    profile, topic = empty_market(endpoints, exchange)
     trades = make_trades(40)
     produce_trades(endpoints, topic, trades, frame=7)
     produce_trades(endpoints, topic, trades[:3])
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
     return endpoints, topic
 
 

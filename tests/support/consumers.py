@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status import ConsumerStatus
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
-from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryWriter
@@ -37,6 +34,7 @@ from tests.made_trades import (
     stored_ids,
 )
 from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
+from tests.support.platforms import with_lake
 from tests.support.polling import until
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -140,12 +138,6 @@ def has_uncommitted(endpoints: Endpoints, topic: str) -> bool:
         return any(mark.high > offsets.get(p, 0) for p, mark in admin.watermarks(topic).items())
 
 
-def market_of_its_own(profile: Profile, name: str) -> tuple[Profile, str]:
-    """The profile with an exchange, and so a topic, that no other test has."""
-    market = profile.market.model_copy(update={"exchange": name})
-    return profile.model_copy(update={"market": market}), trades_topic(market.asset_class, name)
-
-
 def assert_exact(endpoints: Endpoints, topic: str, trades: np.ndarray, undecodable: int = 0) -> int:
     """Every trade is stored once, offsets stand at the ends, and the counts balance.
 
@@ -185,11 +177,7 @@ def pressed(profile: Profile, endpoints: Endpoints, exchange: str, *, cooldown_s
 
 
 def one_platform(stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile]:
-    lake = home / "lake"
-    lake.mkdir()
-    endpoints = replace(
-        stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse", home=Home.of_user()
-    )
+    endpoints = with_lake(stack, home)
     profile = pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic_of(profile), profile.topic.partitions)

@@ -2,18 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from k2ctl.checks.verify.verification import Verified, verify
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
-from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import write_file
 from k2ctl.lake.live_files import live_files
@@ -22,6 +17,7 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile
+from tests.support.platforms import catch_up
 
 FAULTS = Faults(duplicates=0.02, gaps=0.02, out_of_order=0.02)
 
@@ -32,7 +28,7 @@ def loaded(endpoints: Endpoints, profile: Profile, *, workers: int = 1, frame: i
 
 
 def consumed(endpoints: Endpoints, profile: Profile) -> None:
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
 
 
 def only(endpoints: Endpoints) -> Verified:
@@ -52,12 +48,3 @@ def rewrite(endpoints: Endpoints, change: Callable[[pa.Table], pa.Table]) -> Non
                 overwrite.delete_data_file(file)
             for hour in hours.unique():
                 overwrite.append_data_file(write_file(table, rows.filter(pc.equal(hours, hour))))
-
-
-def with_lake(stack: Endpoints, home: Path) -> Endpoints:
-    """The running Kafka with an empty lake of the test's own."""
-    lake = home / "lake"
-    lake.mkdir()
-    return replace(
-        stack, catalog_uri=f"sqlite:///{lake}/catalog.db", warehouse=f"file://{lake}/warehouse", home=Home.of_user()
-    )

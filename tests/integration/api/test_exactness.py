@@ -25,6 +25,7 @@ from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.query.session import Session
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.support.group_member import Member
+from tests.support.platforms import with_lake
 
 
 class Busy:
@@ -71,14 +72,7 @@ class Busy:
 
 @pytest.fixture
 def busy(embedded_stack: Endpoints, home: Path, exchange: str) -> Iterator[tuple[Busy, WarmEngine]]:
-    lake = home / "lake"
-    lake.mkdir()
-    endpoints = replace(
-        embedded_stack,
-        catalog_uri=f"sqlite:///{lake}/catalog.db",
-        warehouse=f"file://{lake}/warehouse",
-        home=Home.of_user(),
-    )
+    endpoints = with_lake(embedded_stack, home)
     platform = Busy(endpoints, exchange)
     threads = [threading.Thread(target=target) for target in (platform.produce, platform.keep_house)]
     for thread in threads:

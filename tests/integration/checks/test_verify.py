@@ -28,7 +28,8 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile
 from tests.made_trades import make_trades, quick_profile
-from tests.support.verified import consumed, loaded, only, rewrite, with_lake
+from tests.support.platforms import with_lake
+from tests.support.verified import consumed, loaded, only, rewrite
 
 
 @pytest.fixture

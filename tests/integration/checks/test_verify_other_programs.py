@@ -28,7 +28,8 @@ from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.profiles import Profile
 from tests.made_trades import quick_profile
 from tests.support.independent_reader import Sources
-from tests.support.verified import consumed, loaded, only, with_lake
+from tests.support.platforms import with_lake
+from tests.support.verified import consumed, loaded, only
 
 Change = Callable[[Any], Any]
 

@@ -10,27 +10,18 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.priority_lanes import PriorityReader
 from k2ctl.consume.processing import BATCH_TRADES, BatchProcessor
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import Fetched
-from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
-
-
-def topic_of(endpoints: Endpoints, exchange: str) -> str:
-    topic = trades_topic("equities", exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
-    return topic
+from tests.made_trades import PARTITIONS, make_trades, produce_trades
+from tests.support.platforms import empty_market
 
 
 def test_a_backlog_of_full_records_is_cleaned_in_small_batches_from_the_first_on(
     endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    profile = quick_profile()
-    profile = profile.model_copy(update={"market": profile.market.model_copy(update={"exchange": exchange})})
+    profile, topic = empty_market(endpoints, exchange)
     trades = make_trades(150_000)
-    produce_trades(endpoints, topic_of(endpoints, exchange), trades, frame=300)
+    produce_trades(endpoints, topic, trades, frame=300)
     consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
     sizes: list[int] = []
     process = BatchProcessor.process
@@ -49,7 +40,7 @@ def test_a_fetch_ends_when_records_turn_out_to_be_large(
     endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(priority_lanes, "LANE_BYTES", 200_000)
-    topic = topic_of(endpoints, exchange)
+    _, topic = empty_market(endpoints, exchange)
     produce_trades(endpoints, topic, make_trades(20_000), frame=100)
     marks = dict.fromkeys(range(PARTITIONS), 50)
     reader = PriorityReader(endpoints, topic, "test", 0, dict.fromkeys(range(PARTITIONS), 0), marks)

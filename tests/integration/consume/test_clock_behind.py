@@ -24,7 +24,7 @@ from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.stack.preflight import Verdict
 from k2ctl.views.consume import status_text
-from tests.made_trades import PARTITIONS, ids_of, make_trades, quick_profile, stored_ids
+from tests.made_trades import PARTITIONS, ids_of, make_trades, stored_ids
 
 HOUR_US = 3_600_000_000
 
@@ -34,20 +34,6 @@ class HourBack(SystemClock):
 
     def now_us(self) -> int:
         return super().now_us() - HOUR_US
-
-
-@pytest.fixture
-def profile(exchange: str) -> Profile:
-    quick = quick_profile()
-    return quick.model_copy(update={"market": quick.market.model_copy(update={"exchange": exchange})})
-
-
-@pytest.fixture
-def topic(endpoints: Endpoints, exchange: str) -> str:
-    name = trades_topic("equities", exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(name, PARTITIONS)
-    return name
 
 
 def produce(endpoints: Endpoints, topic: str, trades: np.ndarray, ahead_us: int = 0) -> None:

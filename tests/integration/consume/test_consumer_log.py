@@ -1,17 +1,14 @@
 """A consumer logs its decisions: where it starts, what it commits, why its level changes, what it could not decode."""
 
 import logging
-import threading
 from pathlib import Path
 
 import pytest
 
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin
-from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
-from tests.support.consumers import all_stored, backlog, market_of_its_own, one_platform, run_until
+from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values
+from tests.support.consumers import all_stored, backlog, one_platform, run_until
+from tests.support.platforms import catch_up, empty_market
 
 
 @pytest.fixture
@@ -27,12 +24,10 @@ def fields_of(lines: pytest.LogCaptureFixture, message: str) -> list[dict[str, o
 
 def consume_two_parts(endpoints: Endpoints, exchange: str) -> None:
     """Two consumers, one after the other, of 100 and 50 trades."""
-    profile, topic = market_of_its_own(quick_profile(), exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
+    profile, topic = empty_market(endpoints, exchange)
     for trades in (make_trades(100), make_trades(50, 100)):
         produce_trades(endpoints, topic, trades)
-        Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+        catch_up(endpoints, profile)
 
 
 def test_the_log_says_which_offsets_come_from_the_table(
@@ -56,11 +51,9 @@ def test_each_commit_is_a_line_with_its_rows(
 def test_dead_letters_are_counted_by_reason_with_the_first_of_each(
     endpoints: Endpoints, exchange: str, lines: pytest.LogCaptureFixture
 ) -> None:
-    profile, topic = market_of_its_own(quick_profile(), exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
+    profile, topic = empty_market(endpoints, exchange)
     produce_values(endpoints, topic, [(1, b"")] * 30)
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
     found = [line.getMessage() for line in lines.records if "dead letters" in line.getMessage()]
     assert "empty value (first: partition 1, offset 0)" in found[0]
     assert len(found) < 10, "a line for each commit, none for each record"

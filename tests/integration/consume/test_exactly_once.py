@@ -32,7 +32,6 @@ from tests.made_trades import (
     make_trades,
     produce_trades,
     produce_values,
-    quick_profile,
     stored_ids,
 )
 from tests.support.consumers import (
@@ -40,23 +39,14 @@ from tests.support.consumers import (
     assert_exact,
     has_uncommitted,
     killed_having_read,
-    market_of_its_own,
     start,
     stopped_having_read,
 )
+from tests.support.platforms import catch_up
 from tests.support.polling import until
 
 MOST_READ = 200
 """Of 421 trades and records that a round feeds, so that a kill leaves some uncommitted."""
-
-
-@pytest.fixture
-def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, str]:
-    """A stack with an empty table and an empty topic."""
-    profile, topic = market_of_its_own(quick_profile(), exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
-    return endpoints, profile, topic
 
 
 def feed(endpoints: Endpoints, topic: str, start_number: int, count: int, *, damaged: bool = True) -> np.ndarray:
@@ -166,8 +156,7 @@ def test_what_cannot_be_decoded_is_in_the_dead_letter_topic_with_its_identity(
     bad["price"][1] = -5
     mixed = np.concatenate([good[:3], bad, good[3:]])
     produce_values(endpoints, topic, [(1, b""), (1, mixed.tobytes()), (1, os.urandom(50)), (2, b"x" * 2000)])
-    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
-    consumer.run(threading.Event())
+    consumer = catch_up(endpoints, profile)
     counts = consumer.counts()
     assert stored_ids(endpoints) == ids_of(good)
     assert (counts.stored, counts.dead_lettered, counts.undecodable) == (6, 2, 3)
@@ -213,8 +202,7 @@ def test_a_json_topic_is_stored_like_any_other(platform: tuple[Endpoints, Profil
     trades = make_trades(300)
     values = encode_json(trades[:100], 1) + encode_json(trades[100:], 7)
     produce_values(endpoints, topic, [(1, value) for value in [*values, b'{"symbol": 7}', b"\x00\x01"]])
-    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
-    consumer.run(threading.Event())
+    catch_up(endpoints, profile)
     assert_exact(endpoints, topic, trades, undecodable=2)
     assert {"exchange is missing", "symbol is not a string"} & {x["k2-reason"] for x in dead_letters(endpoints, topic)}
 
@@ -225,7 +213,7 @@ def test_reference_data_is_joined_and_has_a_table_of_its_own(platform: tuple[End
     trades["symbol"][:20] = b"BHP"
     produce_values(endpoints, topic, [(0, trades.tobytes())])
     prepare_topics(plan_load(profile), endpoints)
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
     with Lake.at(endpoints) as lake:
         stored = lake.table().scan(selected_fields=("symbol", "sector", "enriched")).to_arrow()
         reference = lake.catalog.load_table(REFERENCE_TABLE).scan().to_arrow()
@@ -259,13 +247,12 @@ def test_offsets_that_retention_deleted_unread_are_counted_as_lost(
 ) -> None:
     endpoints, profile, topic = platform
     produce_trades(endpoints, topic, make_trades(400))
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
     produce_trades(endpoints, topic, make_trades(400, start=400))
     with BrokerAdmin(endpoints) as admin:
         admin.delete_records(topic, {2: 150})
     produce_trades(endpoints, topic, make_trades(40, start=800))
-    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
-    consumer.run(threading.Event())
+    consumer = catch_up(endpoints, profile)
     counts = consumer.counts()
     assert (counts.seen, counts.lost, counts.stored) == (840, 50, 790)
     assert counts.balanced
@@ -278,7 +265,7 @@ def test_a_kafka_that_was_wiped_is_recognised(platform: tuple[Endpoints, Profile
     endpoints, profile, topic = platform
     first = make_trades(100)
     produce_trades(endpoints, topic, first)
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
     with BrokerAdmin(endpoints) as admin:
         admin.delete_topic(topic)
         until(lambda: topic not in admin.topics(), 10)
@@ -289,5 +276,5 @@ def test_a_kafka_that_was_wiped_is_recognised(platform: tuple[Endpoints, Profile
     assert "wiped" in f"{raised.value} {raised.value.hint}"
     second = make_trades(40, start=100)
     produce_trades(endpoints, topic, second)
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, rebase=True)).run(threading.Event())
+    catch_up(endpoints, profile, rebase=True)
     assert stored_ids(endpoints) == ids_of(np.concatenate([first, second]))

@@ -28,7 +28,8 @@ from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
 from k2ctl.sequence.state_sync import SHARED
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
-from tests.support.consumers import CONTEXT, assert_exact, market_of_its_own
+from tests.support.consumers import CONTEXT, assert_exact
+from tests.support.platforms import empty_market, market_of_its_own
 from tests.support.polling import until
 from tests.support.redis_server import RedisServer
 
@@ -237,9 +238,7 @@ def test_what_an_assignment_remembers_is_gone_before_the_next_one_is_opened(
     endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each may take as much memory as the plan allows, and there is room for one."""
-    profile, topic = market_of_its_own(quick_profile(), exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
+    profile, _topic = empty_market(endpoints, exchange)
     consumer, stop = Consumer(endpoints, ConsumerPlan(profile, group=True, consumer_id="one")), threading.Event()
     remembered: list[weakref.ref[HybridDeduplicator]] = []
     left: list[bool] = []

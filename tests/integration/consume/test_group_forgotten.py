@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +11,19 @@ from k2ctl.consume import assignment_manager as assignments
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
-from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.group import GroupMember
-from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
-from tests.support.consumers import market_of_its_own
+from tests.made_trades import PARTITIONS, make_trades, produce_trades
 from tests.support.independent_reader import Sources, assert_stored_once
+from tests.support.platforms import empty_market, with_lake
 
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_member_without_an_answer_joins_again_and_reads_on(
     embedded_stack: Endpoints, home: Path, exchange: str, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
-    (home / "lake").mkdir()
-    endpoints = replace(
-        embedded_stack,
-        catalog_uri=f"sqlite:///{home}/lake/catalog.db",
-        warehouse=f"file://{home}/lake/warehouse",
-        home=Home.of_user(),
-    )
-    profile, topic = market_of_its_own(quick_profile(), exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
+    endpoints = with_lake(embedded_stack, home)
+    profile, topic = empty_market(endpoints, exchange)
     joined = list[GroupMember]()
 
     class Forgotten(GroupMember):

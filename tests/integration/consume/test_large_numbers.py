@@ -1,34 +1,24 @@
 """Numbers at the edge of what the table holds: the wire's are unsigned, the table's signed."""
 
-import threading
-
 import numpy as np
 import pytest
 
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.domain.topics import WireFormat, dead_letter_topic, trades_topic
+from k2ctl.domain.topics import WireFormat, dead_letter_topic
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
-from tests.made_trades import PARTITIONS, make_trades, produce_values, quick_profile
+from tests.made_trades import make_trades, produce_values
+from tests.support.platforms import catch_up, empty_market
 
 LARGEST = 2**63 - 1
 
 
 def consume(endpoints: Endpoints, exchange: str, trades: np.ndarray, wire_format: WireFormat) -> str:
     """One record a trade, consumed; returns the topic."""
-    profile = quick_profile()
-    market = profile.market.model_copy(update={"exchange": exchange})
-    topics = profile.topic.model_copy(update={"format": wire_format})
-    topic = trades_topic("equities", exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
+    profile, topic = empty_market(endpoints, exchange)
     produce_values(endpoints, topic, ((0, value) for value in CODECS[wire_format].encode(trades, 1)))
-    changed = profile.model_copy(update={"market": market, "topic": topics})
-    Consumer(endpoints, ConsumerPlan(changed, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile.model_copy(update={"topic": profile.topic.model_copy(update={"format": wire_format})}))
     return topic
 
 

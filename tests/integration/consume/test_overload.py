@@ -51,6 +51,7 @@ from tests.support.consumers import (
     topic_of,
 )
 from tests.support.independent_reader import Sources, assert_stored_once
+from tests.support.platforms import catch_up
 
 SLOW = BUDGET / 4
 """A backlog lasts until the level that it is read for, also where a busy machine lets the consumer look seldom."""
@@ -281,7 +282,7 @@ def test_ranges_that_retention_has_deleted_are_lost_and_said(local_stack: Endpoi
         marks = admin.watermarks(topic_of(profile))
         admin.delete_records(topic_of(profile), {partition: mark.high for partition, mark in marks.items()})
     Consumer(endpoints, ConsumerPlan(profile, backfill=True)).run(threading.Event())
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
     with Lake.at(endpoints) as opened:
         total = checkpoints_of(opened.table()).total()
     assert total.balanced

@@ -14,8 +14,6 @@ import pytest
 import redis
 
 from k2ctl.checks.verify.verification import verify
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.home import Home
@@ -30,8 +28,9 @@ from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
 from tests.made_trades import PARTITIONS, quick_profile
 from tests.support import docker_engine
-from tests.support.consumers import RunningConsumer, market_of_its_own
+from tests.support.consumers import RunningConsumer
 from tests.support.independent_reader import Sources, assert_stored_once
+from tests.support.platforms import catch_up, empty_market, market_of_its_own
 from tests.support.polling import until
 
 pytestmark = pytest.mark.slow
@@ -226,15 +225,13 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_on_request(
         )
         lifecycle.down(volumes=False, home=Home.of_user())
         client.volumes.get(f"{project}_kafka").remove()
-        endpoints = lifecycle.up("docker", "laptop", lambda _: None, wanted, home=Home.of_user()).endpoints
-        profile, topic = market_of_its_own(quick_profile(), exchange)
-        with BrokerAdmin(endpoints) as admin:
-            admin.create_topic(topic, PARTITIONS)
+        endpoints = lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints
+        profile, _topic = empty_market(endpoints, exchange)
         with pytest.raises(BrokerError) as raised:
-            Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+            catch_up(endpoints, profile)
         assert "--rebase" in raised.value.hint
         assert checkpoints_at(endpoints).total() == before
-        Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, rebase=True)).run(threading.Event())
+        catch_up(endpoints, profile, rebase=True)
         load_and_verify(endpoints, exchange)
         after = checkpoints_at(endpoints).total()
         assert after.balanced
@@ -252,7 +249,7 @@ def load_and_verify(endpoints: Endpoints, exchange: str) -> Any:
             admin.create_topic(topic, PARTITIONS)
         epoch = admin.epoch(topic)
     run_load(plan_load(profile, rate=RATE, duration_s=2, workers=1), endpoints, threading.Event())
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
     (verified,) = verify(endpoints, lambda _: None)
     assert verified.holds
     assert verified.in_tail == 0

@@ -25,19 +25,11 @@ from k2ctl.lake.side_folder import SPILL
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
-from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, produce_values, quick_profile, stored_ids
-from tests.support.consumers import (
-    CONTEXT,
-    RunningConsumer,
-    all_stored,
-    backlog,
-    market_of_its_own,
-    pressed,
-    run_until,
-    topic_of,
-)
+from tests.made_trades import ids_of, make_trades, produce_trades, produce_values, quick_profile, stored_ids
+from tests.support.consumers import CONTEXT, RunningConsumer, all_stored, backlog, pressed, run_until, topic_of
 from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.object_store import ObjectStore
+from tests.support.platforms import empty_market
 from tests.support.polling import until
 from tests.support.postgres_server import PostgresServer
 
@@ -104,9 +96,7 @@ def _spilled(endpoints: Endpoints) -> int:
 
 @contextmanager
 def consuming(endpoints: Endpoints, exchange: str) -> Iterator[tuple[RunningConsumer, str]]:
-    profile, topic = market_of_its_own(quick_profile(), exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
+    profile, topic = empty_market(endpoints, exchange)
     running = RunningConsumer(endpoints, profile)
     try:
         yield running, topic

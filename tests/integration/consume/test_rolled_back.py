@@ -2,7 +2,6 @@
 
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, RolledBack
-from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import MOST_BYTES, SUMMARY_OFFSETS, checkpoints_of, offsets_at
@@ -25,35 +22,23 @@ from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
-from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
+from tests.made_trades import make_trades, produce_trades, produce_values
 from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
+from tests.support.platforms import catch_up, empty_market, with_lake
 
 CLOCK = SystemClock()
 
 
 @pytest.fixture
 def platform(embedded_stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile, str]:
-    (home / "lake").mkdir()
-    endpoints = replace(
-        embedded_stack,
-        catalog_uri=f"sqlite:///{home}/lake/catalog.db",
-        warehouse=f"file://{home}/lake/warehouse",
-        home=Home(home),
-    )
-    profile = quick_profile()
-    market = profile.market.model_copy(update={"exchange": exchange})
-    profile, topic = (
-        profile.model_copy(update={"market": market}),
-        trades_topic(market.asset_class, market.exchange),
-    )
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
+    endpoints = with_lake(embedded_stack, home)
+    profile, topic = empty_market(endpoints, exchange)
     save_endpoints(endpoints)
     return endpoints, profile, topic
 
 
 def consume(endpoints: Endpoints, profile: Profile) -> None:
-    Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+    catch_up(endpoints, profile)
 
 
 def feed(platform: tuple[Endpoints, Profile, str], start: int, count: int = 300) -> int:

@@ -14,7 +14,6 @@ from confluent_kafka import Producer
 from k2ctl.checks.verify.sources import TradeSources
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import frames
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
@@ -25,7 +24,7 @@ from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.warm import WarmStream
-from tests.made_trades import PARTITIONS, ids_of, make_trades, partition_of_made, quick_profile, stored_ids
+from tests.made_trades import PARTITIONS, ids_of, make_trades, partition_of_made, stored_ids
 from tests.support.polling import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.parametrize("stack", ["local"], indirect=True)]
@@ -53,17 +52,6 @@ class Paying:
             self._producer.commit_transaction(WITHIN_S)
         else:
             self._producer.abort_transaction(WITHIN_S)
-
-
-@pytest.fixture
-def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, str]:
-    """Apache Kafka with an empty table and an empty topic."""
-    profile = quick_profile()
-    market = profile.market.model_copy(update={"exchange": exchange})
-    topic = trades_topic(market.asset_class, exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
-    return endpoints, profile.model_copy(update={"market": market}), topic
 
 
 def await_ends(endpoints: Endpoints, topic: str, offsets: int) -> None:

@@ -11,31 +11,17 @@ import pytest
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
-from tests.made_trades import make_trades, produce_values, quick_profile
+from tests.made_trades import make_trades, produce_values
+from tests.support.platforms import catch_up
 
 pytestmark = pytest.mark.parametrize("kind", ["sequenced", "random"])
 
 Key = tuple[str, str, str, int]
-
-
-@pytest.fixture
-def profile(exchange: str) -> Profile:
-    profile = quick_profile()
-    return profile.model_copy(update={"market": profile.market.model_copy(update={"exchange": exchange})})
-
-
-@pytest.fixture
-def topic(endpoints: Endpoints, profile: Profile) -> str:
-    name = profile.trades_topic
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(name, 4)
-    return name
 
 
 def look_alikes(kind: str) -> np.ndarray:
@@ -72,8 +58,7 @@ def produce(endpoints: Endpoints, topic: str, trades: np.ndarray, frame: int) ->
 
 def consume(endpoints: Endpoints, profile: Profile) -> tuple[int, int]:
     """Everything; (stored, duplicate)."""
-    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
-    consumer.run(threading.Event())
+    consumer = catch_up(endpoints, profile)
     counts = consumer.counts()
     assert counts.balanced
     return counts.stored, counts.duplicate

@@ -17,15 +17,14 @@ import pytest
 
 from k2ctl.consume.consumer import Consumer, ConsumerPlan
 from k2ctl.dedup import saved_state
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.side_folder import DedupFolder
 from k2ctl.profiles import Profile
-from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_trades, quick_profile, stored_ids
+from tests.made_trades import ids_of, make_trades, produce_trades, stored_ids
 from tests.support.consumers import has_uncommitted, killed_having_read
+from tests.support.platforms import catch_up, empty_market
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["k2ctl.consume.consumer", "tests.made_trades"])
@@ -36,12 +35,7 @@ DAY_US = 86_400_000_000
 def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, str]:
     """An empty topic and table, and a profile whose filters err one time in five."""
     dedup = {"window_hours": 24, "ids_per_s": 1, "error_rate": 0.4, "chunk_ids": 300, "budget_mb": 64}
-    profile = quick_profile(dedup=dedup)
-    profile = profile.model_copy(update={"market": profile.market.model_copy(update={"exchange": exchange})})
-    topic = trades_topic(profile.market.asset_class, exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
-    return endpoints, profile, topic
+    return endpoints, *empty_market(endpoints, exchange, dedup=dedup)
 
 
 def random_trades(rng: random.Random, count: int, start: int = 0) -> np.ndarray:
@@ -66,12 +60,6 @@ def start(endpoints: Endpoints, profile: Profile) -> BaseProcess:
     return process
 
 
-def finish(endpoints: Endpoints, profile: Profile) -> Consumer:
-    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
-    consumer.run(threading.Event())
-    return consumer
-
-
 def test_random_ids_sent_again_are_stored_once_through_kills(platform: tuple[Endpoints, Profile, str]) -> None:
     endpoints, profile, topic = platform
     rng, fed = random.Random(4), np.zeros(0)
@@ -88,7 +76,7 @@ def test_random_ids_sent_again_are_stored_once_through_kills(platform: tuple[End
         assert process.exitcode == -signal.SIGKILL
         before_last_commit += has_uncommitted(endpoints, topic)
     assert before_last_commit >= 3
-    consumer = finish(endpoints, profile)
+    consumer = catch_up(endpoints, profile)
     assert stored_ids(endpoints) == ids_of(fed)
     counts = consumer.counts()
     assert (counts.seen, counts.stored, counts.duplicate) == (sent, len(fed), sent - len(fed))
@@ -99,9 +87,9 @@ def test_a_restart_loads_what_was_saved_and_knows_every_copy(platform: tuple[End
     endpoints, profile, topic = platform
     trades = random_trades(random.Random(5), 1000)
     produce_trades(endpoints, topic, trades)
-    finish(endpoints, profile)
+    catch_up(endpoints, profile)
     produce_trades(endpoints, topic, trades)
-    again = finish(endpoints, profile)
+    again = catch_up(endpoints, profile)
     assert again.assignment.restored_rows == 0, "nothing was stored since, so nothing is read from the table"
     assert again.assignment.remembered.dedup.stored == 1000
     assert stored_ids(endpoints) == ids_of(trades)
@@ -111,13 +99,13 @@ def test_damaged_state_is_made_again_from_the_table(platform: tuple[Endpoints, P
     endpoints, profile, topic = platform
     trades = random_trades(random.Random(6), 1000)
     produce_trades(endpoints, topic, trades)
-    finish(endpoints, profile)
+    catch_up(endpoints, profile)
     with Lake.at(endpoints) as lake:
         folder, checkpoints = DedupFolder(lake.table()), checkpoints_of(lake.table())
         (index,) = folder.indexes(topic)
         assert index.sequence_number == checkpoints.sequence_number
         folder.delete([index.chunks[0].file])
     produce_trades(endpoints, topic, trades)
-    again = finish(endpoints, profile)
+    again = catch_up(endpoints, profile)
     assert again.assignment.restored_rows > 900
     assert stored_ids(endpoints) == ids_of(trades)

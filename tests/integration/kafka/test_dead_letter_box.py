@@ -1,16 +1,13 @@
 """Dead letters that lie in Kafka: listed, shown and sent again, each once."""
 
 import json
-import threading
 import time
 
 import numpy as np
 import pytest
 
 from k2ctl.cli import main
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.domain.topics import dead_letter_topic, trades_topic
+from k2ctl.domain.topics import dead_letter_topic
 from k2ctl.domain.trade import frames
 from k2ctl.domain.validity import FUTURE_TOLERANCE_US
 from k2ctl.endpoints import Endpoints, save_endpoints
@@ -18,29 +15,10 @@ from k2ctl.errors import BrokerError, ExitCode
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters, read_dead_letters, retry
 from k2ctl.profiles import Profile
-from tests.made_trades import PARTITIONS, ids_of, make_trades, produce_values, quick_profile, stored_ids
+from tests.made_trades import ids_of, make_trades, produce_values, stored_ids
+from tests.support.platforms import catch_up
 
 SOON_US = 4_000_000
-
-
-@pytest.fixture
-def profile(exchange: str) -> Profile:
-    quick = quick_profile()
-    return quick.model_copy(update={"market": quick.market.model_copy(update={"exchange": exchange})})
-
-
-@pytest.fixture
-def topic(endpoints: Endpoints, exchange: str) -> str:
-    name = trades_topic("equities", exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(name, PARTITIONS)
-    return name
-
-
-def consume(endpoints: Endpoints, profile: Profile) -> Consumer:
-    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
-    consumer.run(threading.Event())
-    return consumer
 
 
 def good_soon(count: int) -> np.ndarray:
@@ -57,7 +35,7 @@ def test_dead_letters_are_sent_again_once_and_stored_once_if_they_are_good_by_th
     mixed["timestamp"][1] -= 10_000_000_000  # of this frame one trade is good already
     produce_values(endpoints, topic, [(0, frames(mixed, 3)[0]), *((1, value) for value in frames(alone, 1))])
     produce_values(endpoints, topic, [(2, b"no trade at all")])
-    first = consume(endpoints, profile)
+    first = catch_up(endpoints, profile)
     assert (first.totals.stored, first.counts().dead_lettered, first.counts().undecodable) == (1, 4, 1)
     dead_letters = read_dead_letters(endpoints, topic).found
     assert sorted((one.partition, one.offset, one.index) for one in dead_letters if one.index is not None) == [
@@ -67,7 +45,7 @@ def test_dead_letters_are_sent_again_once_and_stored_once_if_they_are_good_by_th
     time.sleep(SOON_US / 1e6 + 0.5)
 
     assert retry(endpoints, dead_letters) == 5
-    again = consume(endpoints, profile)
+    again = catch_up(endpoints, profile)
     assert stored_ids(endpoints) == ids_of(np.concatenate([mixed, alone]))
     assert again.counts().balanced
     assert (again.counts().stored, again.counts().dead_lettered, again.counts().undecodable) == (5, 4, 2)
@@ -122,7 +100,7 @@ def test_the_commands_list_show_and_retry(
     far = make_trades(2)
     far["timestamp"] = time.time_ns() // 1000 + 10 * FUTURE_TOLERANCE_US
     produce_values(endpoints, topic, [*((0, value) for value in frames(far, 1)), (1, b'{"half": ')])
-    consume(endpoints, profile)
+    catch_up(endpoints, profile)
 
     listed = json.loads(said("list", "--json", "--limit", "1"))
     assert (listed["dead_letters"], len(listed["newest"])) == (3, 1)

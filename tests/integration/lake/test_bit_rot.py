@@ -15,8 +15,6 @@ import pytest
 from k2ctl.checks.doctor.stack import lake_checks
 from k2ctl.checks.verify.verification import verify
 from k2ctl.clock import SystemClock
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.rows import arrow_schema
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import DamagedFile, LakeError
@@ -34,7 +32,7 @@ from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.stack.preflight import Verdict
 from tests.made_trades import BASE_US, make_rows, quick_profile
-from tests.support.verified import with_lake
+from tests.support.platforms import catch_up, market_of_its_own, with_lake
 
 CLOCK = SystemClock()
 FLIPS = {"data": 24, "manifest": 6, "manifest list": 6, "metadata": 6}
@@ -44,12 +42,11 @@ IN_ORDER = "SELECT * FROM trades ORDER BY kafka_partition, kafka_offset, kafka_i
 @pytest.fixture
 def platform(embedded_stack: Endpoints, home: Path, exchange: str) -> Endpoints:
     """A table of some thousand trades in several files, all that was sent to a topic."""
-    quick = quick_profile()
-    profile = quick.model_copy(update={"market": quick.market.model_copy(update={"exchange": exchange})})
+    profile, _ = market_of_its_own(quick_profile(), exchange)
     endpoints = with_lake(embedded_stack, home)
     for _ in range(2):
         run_load(plan_load(profile, rate=2000, duration_s=0.5), endpoints, threading.Event())
-        Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True)).run(threading.Event())
+        catch_up(endpoints, profile)
     return endpoints
 
 

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,7 +30,6 @@ from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trade
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import DamagedFile, LakeError
-from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -42,6 +40,7 @@ from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from k2ctl.stack.preflight import Verdict
 from tests.made_trades import make_rows, make_trades, produce_trades
+from tests.support.platforms import with_lake
 
 TOPIC = trades_topic("equities", "ASX")
 READING = [
@@ -59,14 +58,7 @@ WRITING = [["consume", "--until-caught-up"], ["backfill"], ["lake", "expire"]]
 @pytest.fixture
 def endpoints(embedded_stack: Endpoints, home: Path) -> Iterator[Endpoints]:
     """A table of 100 trades in two commits, and 20 more in the stream of the profile, which others find empty again."""
-    lake = home / "lake"
-    lake.mkdir()
-    made = replace(
-        embedded_stack,
-        catalog_uri=f"sqlite:///{lake}/catalog.db",
-        warehouse=f"file://{lake}/warehouse",
-        home=Home(home),
-    )
+    made = with_lake(embedded_stack, home)
     save_endpoints(made)
     trades = make_trades(120)
     with BrokerAdmin(made) as admin:

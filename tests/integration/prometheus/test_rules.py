@@ -124,7 +124,7 @@ CASES = [
         "2m",
         {SEEN: "100x40", STORED: "93x40"},
         {SEEN: "100x40", STORED: "93x40", DEAD: "7x40"},
-        "The balance of t do not balance",
+        "The counts of t do not balance",
         "c:9464 has seen 7 trades more than it can account for.",
     ),
     Case(

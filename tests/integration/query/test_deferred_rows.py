@@ -14,7 +14,6 @@ from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
-from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -23,17 +22,12 @@ from k2ctl.lake.writer import TableWriter
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from tests.made_trades import BASE_US, PARTITIONS, make_rows, make_trades, partition_of_made, produce_trades
+from tests.support.platforms import with_lake
 
 
 @pytest.fixture
 def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
-    (home / "lake").mkdir()
-    return replace(
-        embedded_stack,
-        catalog_uri=f"sqlite:///{home}/lake/catalog.db",
-        warehouse=f"file://{home}/lake/warehouse",
-        home=Home.of_user(),
-    )
+    return with_lake(embedded_stack, home)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,19 @@
 """A feed's numbers, asked for in every way: what is missing, and why, is the same everywhere."""
 
-import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
-from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, quick_profile
+from tests.made_trades import BASE_US, make_trades, produce_trades
+from tests.support.platforms import catch_up, empty_market
 
 MINUTE_US = 60_000_000
 COLUMNS = ("symbol", "first_missing", "last_missing", "missing", "state", "cause")
@@ -56,21 +52,14 @@ class Asked:
     """One topic and table, and every way to ask for gaps."""
 
     def __init__(self, endpoints: Endpoints, exchange: str) -> None:
-        profile = quick_profile()
-        market = profile.market.model_copy(update={"exchange": exchange})
-        self.profile: Profile = profile.model_copy(update={"market": market})
         self.endpoints = endpoints
-        self.topic = trades_topic("equities", exchange)
-        with BrokerAdmin(endpoints) as admin:
-            admin.create_topic(self.topic, PARTITIONS)
+        self.profile, self.topic = empty_market(endpoints, exchange)
 
     def produce(self, trades: np.ndarray) -> None:
         produce_trades(self.endpoints, self.topic, trades)
 
     def consume(self) -> Consumer:
-        consumer = Consumer(self.endpoints, ConsumerPlan(self.profile, until_caught_up=True))
-        consumer.run(threading.Event())
-        return consumer
+        return catch_up(self.endpoints, self.profile)
 
     def session(self) -> Session:
         return Session(Lake.at(self.endpoints), KafkaStream(self.endpoints, self.topic))

@@ -19,11 +19,11 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode
-from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import BASE_US, make_rows, make_trades, produce_trades
+from tests.support.platforms import with_lake
 
 TOPIC = trades_topic("equities", "ASX")
 
@@ -31,16 +31,7 @@ TOPIC = trades_topic("equities", "ASX")
 @pytest.fixture
 def trades(embedded_stack: Endpoints, home: Path) -> np.ndarray:
     """100 trades, 60 of them in the lake, behind the command line."""
-    from dataclasses import replace
-
-    lake_dir = home / "lake"
-    lake_dir.mkdir()
-    endpoints = replace(
-        embedded_stack,
-        catalog_uri=f"sqlite:///{lake_dir}/catalog.db",
-        warehouse=f"file://{lake_dir}/warehouse",
-        home=Home(home),
-    )
+    endpoints = with_lake(embedded_stack, home)
     save_endpoints(endpoints)
     made = make_trades(100)
     made["symbol"], made["price"] = b"BHP", 4_512_345_000 + np.arange(100)

@@ -11,22 +11,20 @@ import pytest
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, LakeError, UsageError
-from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import pin
-from k2ctl.profiles import Profile
 from k2ctl.query.answer import UnknownSymbol
 from k2ctl.query.seam import LAKE_ONLY
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from k2ctl.query.tail import TailLimits
-from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, produce_values, quick_profile
+from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, produce_values
 from tests.support.group_member import Member
+from tests.support.platforms import catch_up, empty_market, with_lake
 
 HOUR_US = 3_600_000_000
 
@@ -35,20 +33,14 @@ class Platform:
     """A topic of its own, a lake of its own, and what a test does with them."""
 
     def __init__(self, endpoints: Endpoints, exchange: str) -> None:
-        profile = quick_profile()
         self.endpoints = endpoints
-        self.profile: Profile = profile.model_copy(
-            update={"market": profile.market.model_copy(update={"exchange": exchange})}
-        )
-        self.topic = trades_topic(self.profile.market.asset_class, exchange)
-        with BrokerAdmin(endpoints) as admin:
-            admin.create_topic(self.topic, PARTITIONS)
+        self.profile, self.topic = empty_market(endpoints, exchange)
 
     def produce(self, trades: np.ndarray, frame: int = 1) -> None:
         produce_trades(self.endpoints, self.topic, trades, frame)
 
     def consume(self) -> None:
-        Consumer(self.endpoints, ConsumerPlan(self.profile, until_caught_up=True)).run(threading.Event())
+        catch_up(self.endpoints, self.profile)
 
     def session(self, limits: TailLimits | None = None) -> Session:
         return Session(Lake.at(self.endpoints), KafkaStream(self.endpoints, self.topic), limits=limits)
@@ -61,14 +53,7 @@ def platform(endpoints: Endpoints, exchange: str) -> Platform:
 
 @pytest.fixture
 def embedded(embedded_stack: Endpoints, home: Path, exchange: str) -> Platform:
-    lake = home / "lake"
-    lake.mkdir()
-    at = replace(
-        embedded_stack,
-        catalog_uri=f"sqlite:///{lake}/catalog.db",
-        warehouse=f"file://{lake}/warehouse",
-        home=Home(home),
-    )
+    at = with_lake(embedded_stack, home)
     return Platform(at, exchange)
 
 

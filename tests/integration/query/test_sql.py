@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, LakeError, TooLarge, TooLong
-from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import store_references
@@ -33,20 +31,14 @@ from k2ctl.query.session import Session
 from k2ctl.query.sql import VIEWS, SqlError, SqlLimits, sql
 from k2ctl.query.stream import KafkaStream
 from tests.made_trades import BASE_US, make_rows, make_trades, produce_trades
+from tests.support.platforms import with_lake
 
 STORED, WHOLE = 600, 1000
 
 
 @pytest.fixture
 def endpoints(embedded_stack: Endpoints, home: Path) -> Endpoints:
-    lake = home / "lake"
-    lake.mkdir()
-    return replace(
-        embedded_stack,
-        catalog_uri=f"sqlite:///{lake}/catalog.db",
-        warehouse=f"file://{lake}/warehouse",
-        home=Home(home),
-    )
+    return with_lake(embedded_stack, home)
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status_parts import SequenceCounts
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.profiles import Profile
 from k2ctl.sequence.state_sync import OWN, REDUCED, SHARED
 from k2ctl.sequence.store_view import view_store
-from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
-from tests.support.consumers import CONTEXT, assert_exact, die_at, market_of_its_own
+from tests.made_trades import make_trades, produce_trades
+from tests.support.consumers import CONTEXT, assert_exact, die_at
+from tests.support.platforms import catch_up
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.parametrize("stack", ["embedded"], indirect=True)
@@ -35,9 +35,7 @@ KILLED_AT = {
 
 
 def run(endpoints: Endpoints, profile: Profile, url: str) -> Consumer:
-    consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True, state=url))
-    consumer.run(threading.Event())
-    return consumer
+    return catch_up(endpoints, profile, state=url)
 
 
 def consume_and_die(endpoints: Endpoints, profile: Profile, url: str, point: str) -> None:
@@ -49,14 +47,6 @@ def consume_and_die(endpoints: Endpoints, profile: Profile, url: str, point: str
 def assert_only_true_gaps(counts: SequenceCounts, gaps: int) -> None:
     assert (counts.open_gaps, counts.missing_trades) == (gaps, gaps)
     assert (counts.resets, counts.duplicates, counts.out_of_order, counts.unverified) == (0, 0, 0, 0)
-
-
-@pytest.fixture
-def platform(endpoints: Endpoints, exchange: str) -> tuple[Endpoints, Profile, str]:
-    profile, topic = market_of_its_own(quick_profile(), exchange)
-    with BrokerAdmin(endpoints) as admin:
-        admin.create_topic(topic, PARTITIONS)
-    return endpoints, profile, topic
 
 
 def feed(number: int) -> np.ndarray:
