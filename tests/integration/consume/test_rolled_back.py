@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from pyiceberg.table import Table
 
-from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
@@ -23,6 +22,7 @@ from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 from tests.made_trades import make_trades, produce_trades, produce_values
+from tests.support.cli import called
 from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
 from tests.support.platforms import catch_up, empty_market, with_lake
 
@@ -65,13 +65,6 @@ def roll_back(endpoints: Endpoints, snapshot: int) -> None:
     independent_table(endpoints).manage_snapshots().rollback_to_snapshot(snapshot).commit()
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = main(arguments)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def assert_exact(endpoints: Endpoints, topic: str) -> None:
     assert_stored_once(Sources.of(endpoints), topic)
     with BrokerAdmin(endpoints) as admin, Lake.at(endpoints) as lake:
@@ -89,14 +82,14 @@ def test_an_accepted_rollback_is_consumed_again_exactly_once(
     feed(platform, 300)
     newest = feed(platform, 600)
     roll_back(endpoints, older)
-    code, _, err = run(capsys, "consume", "--until-caught-up")
+    code, _, err = called(capsys, "consume", "--until-caught-up")
     assert code == ExitCode.FAILED
     assert str(older) in err
     assert str(newest) in err
-    code, _, err = run(capsys, "lake", "accept-rollback")
+    code, _, err = called(capsys, "lake", "accept-rollback")
     assert code == ExitCode.USAGE
     assert "--yes" in err
-    code, _, err = run(capsys, "lake", "accept-rollback", "--yes")
+    code, _, err = called(capsys, "lake", "accept-rollback", "--yes")
     assert code == ExitCode.OK, err
     assert "600 rows" in err
     consume(*platform[:2])
@@ -110,12 +103,12 @@ def test_the_newer_snapshot_can_be_made_current_again(
     endpoints, _, topic = platform
     older, newest = feed(platform, 0), feed(platform, 300)
     roll_back(endpoints, older)
-    code, _, err = run(capsys, "lake", "undo-rollback", "--yes")
+    code, _, err = called(capsys, "lake", "undo-rollback", "--yes")
     assert code == ExitCode.OK, err
     assert independent_table(endpoints).metadata.current_snapshot_id == newest
     feed(platform, 600)
     assert_exact(endpoints, topic)
-    code, _, err = run(capsys, "lake", "undo-rollback", "--yes")
+    code, _, err = called(capsys, "lake", "undo-rollback", "--yes")
     assert code == ExitCode.FAILED
     assert "was not rolled back" in err
 
@@ -126,17 +119,17 @@ def test_status_and_the_snapshots_answer_while_the_trades_do_not(
     endpoints, *_ = platform
     older, newest = feed(platform, 0), feed(platform, 300)
     roll_back(endpoints, older)
-    code, out, _ = run(capsys, "lake", "status", "--json")
+    code, out, _ = called(capsys, "lake", "status", "--json")
     status = json.loads(out)
     assert code == ExitCode.OK
     assert status["snapshot_id"] == older
     assert status["balanced"] is False
     assert str(newest) in status["rolled_back"]
-    code, out, _ = run(capsys, "query", "sql", "SELECT snapshot_id FROM snapshots", "--format", "json")
+    code, out, _ = called(capsys, "query", "sql", "SELECT snapshot_id FROM snapshots", "--format", "json")
     assert code == ExitCode.OK
     assert {older, newest} <= {row["snapshot_id"] for row in json.loads(out)}
     for query in ("SELECT count(*) FROM trades", "SELECT * FROM snapshots, trades"):
-        code, out, err = run(capsys, "query", "sql", query)
+        code, out, err = called(capsys, "query", "sql", query)
         assert code == ExitCode.FAILED
         assert out == ""
         assert "accept-rollback" in err
@@ -156,7 +149,7 @@ def test_compaction_refuses_where_it_finds_nothing_to_merge(
         roll_back(endpoints, older)
         with pytest.raises(RolledBack):
             compact_now(lake, CLOCK, whole_hours)
-    assert "rolled back" in run(capsys, "lake", "compact")[2]
+    assert "rolled back" in called(capsys, "lake", "compact")[2]
 
 
 @pytest.mark.parametrize("command", [("lake", "expire"), ("lake", "compact", "--all"), ("gaps",)])
@@ -168,7 +161,7 @@ def test_nothing_that_could_destroy_the_way_back_is_done(
     feed(platform, 300)
     roll_back(endpoints, older)
     before = sorted(path for path in Path(endpoints.warehouse.removeprefix("file://")).rglob("*.parquet"))
-    code, _, err = run(capsys, *command)
+    code, _, err = called(capsys, *command)
     assert code != ExitCode.OK
     assert "rolled back" in err
     assert before == sorted(path for path in Path(endpoints.warehouse.removeprefix("file://")).rglob("*.parquet"))
@@ -202,14 +195,14 @@ def test_offsets_that_no_summary_holds_are_found_in_the_last_metadata_files_or_r
     older = feed(platform, 0)
     feed(platform, 300)
     roll_back(endpoints, older)
-    assert run(capsys, "lake", "accept-rollback", "--yes")[0] == ExitCode.OK
+    assert called(capsys, "lake", "accept-rollback", "--yes")[0] == ExitCode.OK
     consume(*platform[:2])
     assert_exact(endpoints, topic)
     with Lake.at(endpoints) as lake:
         for number in range(25):
             TableWriter(lake, CLOCK).retire(topic, f"gone-{number}", 1)
     roll_back(endpoints, older)
-    code, _, err = run(capsys, "lake", "accept-rollback", "--yes")
+    code, _, err = called(capsys, "lake", "accept-rollback", "--yes")
     assert code == ExitCode.FAILED
     assert "not kept any more" in err
     assert "undo-rollback" in err
@@ -228,7 +221,7 @@ def test_a_consumer_that_slept_through_the_rollback_hides_no_trade(
     def stop_when_stored() -> None:
         if sleeper.totals.stored >= 300 and sleeper.assignment.is_committed:
             roll_back(endpoints, older)
-            assert run(capsys, "lake", "accept-rollback", "--yes")[0] == ExitCode.OK
+            assert called(capsys, "lake", "accept-rollback", "--yes")[0] == ExitCode.OK
             stop.set()
 
     sleeper.run(stop, stop_when_stored)

@@ -23,7 +23,6 @@ from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from pyiceberg.transforms import IdentityTransform
 
 from k2ctl.checks.doctor.stack import lake_checks
-from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trades_topic
@@ -40,6 +39,7 @@ from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from k2ctl.stack.preflight import Verdict
 from tests.made_trades import make_rows, make_trades, produce_trades
+from tests.support.cli import called
 from tests.support.platforms import with_lake
 
 TOPIC = trades_topic("equities", "ASX")
@@ -146,12 +146,6 @@ def with_deletes(endpoints: Endpoints, content: DataFileContent) -> None:
         )
 
 
-def run(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, str, str]:
-    code = main(arguments)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
 def manifest(endpoints: Endpoints) -> Path:
     table = raw(endpoints)
     snapshot = table.current_snapshot()
@@ -189,7 +183,7 @@ def test_every_command_says_in_one_sentence_what_is_wrong_and_what_to_do(
     damage, message = DAMAGE[name]
     damage(endpoints)
     for command in [*READING, *WRITING]:
-        code, out, err = run(capsys, command)
+        code, out, err = called(capsys, *command)
         assert code != 0, command
         assert message in " ".join(err.split()), (command, err)
         assert out == ""
@@ -215,11 +209,11 @@ def test_rows_that_others_deleted_are_given_by_no_command_and_ingestion_goes_on(
 ) -> None:
     with_deletes(endpoints, content)
     for command in READING:
-        code, out, err = run(capsys, command)
+        code, out, err = called(capsys, *command)
         assert code != 0, command
         assert "has delete files" in " ".join((out + err).split())
     for command in WRITING:
-        assert run(capsys, command)[0] == 0, command
+        assert called(capsys, *command)[0] == 0, command
     with Lake.at(endpoints) as lake:
         assert checkpoints_of(lake.table()).total().stored == 120
 
@@ -264,6 +258,6 @@ def test_a_file_that_is_not_parquet_is_refused_by_every_reader(
     with table.transaction() as transaction, transaction.update_snapshot().fast_append() as append:
         append.append_data_file(described)
     for command in READING:
-        code, _, err = run(capsys, command)
+        code, _, err = called(capsys, *command)
         assert code != 0, command
         assert "is ORC; k2ctl reads Parquet" in " ".join(err.split())

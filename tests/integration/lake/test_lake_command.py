@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.endpoints import Endpoints, save_endpoints
@@ -13,6 +12,7 @@ from k2ctl.errors import ExitCode
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades
+from tests.support.cli import called
 
 HOUR = "2023-11-14T22"
 
@@ -38,9 +38,7 @@ def append(endpoints: Endpoints, commits: int, counts: Counts) -> None:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = main(["lake", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return called(capsys, "lake", *arguments)
 
 
 def test_status_counts_and_balances(endpoints: Endpoints, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.snapshots import TableFollower
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades, quick_profile
+from tests.support.cli import called
 
 CLOCK = SystemClock()
 KEEP_ONE = SnapshotRetention(1, 0, 0)
@@ -94,10 +95,9 @@ def rows_of(endpoints: Endpoints) -> int:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    capsys.readouterr()
-    code = main(arguments)
-    captured = capsys.readouterr()
-    return code, captured.out + captured.err
+    """Exit code, and what was said."""
+    code, out, err = called(capsys, *arguments)
+    return code, out + err
 
 
 COMMANDS = [

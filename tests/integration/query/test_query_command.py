@@ -23,6 +23,7 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import BASE_US, make_rows, make_trades, produce_trades
+from tests.support.cli import called
 from tests.support.platforms import with_lake
 
 TOPIC = trades_topic("equities", "ASX")
@@ -46,9 +47,7 @@ def trades(embedded_stack: Endpoints, home: Path) -> np.ndarray:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = main(["query", "recent", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+    return called(capsys, "query", "recent", *arguments)
 
 
 def test_json_is_a_list_of_rows_with_exact_prices(trades: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
