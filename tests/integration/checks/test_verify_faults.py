@@ -194,7 +194,7 @@ def test_a_load_that_is_killed_is_held_to_its_last_word(own_stack: Endpoints) ->
 
 def until_recorded(acknowledged: int) -> None:
     """Until the load that runs has written down that so many trades were acknowledged."""
-    logs = acknowledged_log_dir()
+    logs = acknowledged_log_dir(Home.of_user())
     until(lambda: any(read(path).run.acknowledged >= acknowledged for path in logs.glob("*.log")), 30)
 
 

@@ -225,7 +225,7 @@ def test_a_kafka_that_was_wiped_is_recognised_and_given_up_only_on_request(
         )
         lifecycle.down(volumes=False, home=Home.of_user())
         client.volumes.get(f"{project}_kafka").remove()
-        endpoints = lifecycle.up("docker", "laptop", lambda _: None, wanted).endpoints
+        endpoints = lifecycle.up("docker", "laptop", lambda _: None, wanted, home=Home.of_user()).endpoints
         profile, _topic = empty_market(endpoints, exchange)
         with pytest.raises(BrokerError) as raised:
             catch_up(endpoints, profile)

@@ -105,6 +105,7 @@ def test_workers_whose_parent_is_killed_end_by_themselves(
     script = """
 import os
 from k2ctl.endpoints import require_endpoints
+from k2ctl.home import Home
 from k2ctl.load.workers import LoadWorkers
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load

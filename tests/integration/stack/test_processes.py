@@ -50,7 +50,7 @@ def test_one_that_is_given_up_while_it_starts_is_ended(monkeypatch: pytest.Monke
 
 
 def test_one_that_has_ended_by_itself_is_collected_when_it_is_stopped() -> None:
-    process, _ = start_detached("brief", [sys.executable, "-c", ""])
+    process, _ = start_detached("brief", [sys.executable, "-c", ""], home=Home.of_user())
     until(lambda: not processes.is_alive(process))
     assert end([process]) == [0]
     assert not psutil.pid_exists(process.pid)
