@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from k2ctl.consume import consumer as consumer_module
+from k2ctl.consume import processing
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
@@ -102,7 +102,7 @@ def consume_and_signal_having_read(
 ) -> None:
     """A consumer's process that reads in small batches, and gets a signal after it has read so many trades."""
     os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
-    consumer_module.BATCH_TRADES = SMALL_BATCH
+    processing.BATCH_TRADES = SMALL_BATCH  # type: ignore[misc]
     consumer = Consumer(endpoints, ConsumerPlan(profile))
     timer = threading.Timer(after_s, os.kill, (os.getpid(), number))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
@@ -26,7 +25,8 @@ def with_lake(stack: Endpoints, home: Path) -> Endpoints:
 def market_of_its_own(profile: Profile, name: str) -> tuple[Profile, str]:
     """The profile with an exchange, and so a topic, that no other test has."""
     market = profile.market.model_copy(update={"exchange": name})
-    return profile.model_copy(update={"market": market}), trades_topic(market.asset_class, name)
+    changed = profile.model_copy(update={"market": market})
+    return changed, changed.trades_topic
 
 
 def empty_market(endpoints: Endpoints, exchange: str, **consumer: object) -> tuple[Profile, str]:

@@ -187,7 +187,7 @@ def test_dead_letters_that_kafka_is_slow_to_take_are_not_heaped_up(
     consumer = Consumer(endpoints, ConsumerPlan(profile, until_caught_up=True))
 
     def look() -> None:
-        held.append(consumer.assignment.pending_held)
+        held.append(consumer.assignment._pending.held)
         if len(held) > 200:
             taken.set()
 
