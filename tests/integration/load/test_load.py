@@ -109,7 +109,6 @@ from k2ctl.home import Home
 from k2ctl.load.workers import LoadWorkers
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
-from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import load_profile
 if __name__ == "__main__":
     plan = plan_load(load_profile(os.environ["K2CTL_HOME"] + "/profile.yaml"), rate=100, workers=2)
