@@ -6,8 +6,9 @@ from collections.abc import Iterable
 import numpy as np
 from confluent_kafka import Producer
 
+from k2ctl.domain.decimals import DECIMAL_ONE, of_int64
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.domain.trade import DECIMAL_ONE, REFERENCE, TRADE, frames
+from k2ctl.domain.trade import REFERENCE, TRADE, frames
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.clients import producer_config
 from k2ctl.lake.catalog import Lake
@@ -25,10 +26,10 @@ def make_trades(count: int, start: int = 0, session: int = 7) -> np.ndarray:
     trades = TRADE.empty(count)
     code = number % len(SYMBOLS)
     trades["symbol"], trades["exchange"], trades["currency"] = SYMBOLS[code], b"ASX", b"AUD"
-    trades["timestamp"] = BASE_US + number * 1000
-    trades["ingestion_timestamp"] = time.time_ns() // 1000
-    trades["price"] = (1000 + number % 97) * (DECIMAL_ONE // 100)
-    trades["quantity"] = (1 + number % 13) * DECIMAL_ONE
+    trades["event_ns"] = (BASE_US + number * 1000) * 1000
+    trades["received_ns"] = time.time_ns() // 1000 * 1000
+    trades["price"] = of_int64((1000 + number % 97) * (DECIMAL_ONE // 100))
+    trades["quantity"] = of_int64((1 + number % 13) * DECIMAL_ONE)
     trades["trade_id"] = number
     sequence = number // len(SYMBOLS) + 1
     trades["source_sequence"] = sequence

@@ -4,7 +4,6 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-import pyarrow as pa
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import Response
 
@@ -13,6 +12,7 @@ from k2ctl.api.problems import PROBLEMS, Refused
 from k2ctl.api.render import ARROW, ARROW_FILE, CSV, JSON, etag_of, rendered, representation
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
+from k2ctl.domain.rows import nanoseconds
 from k2ctl.domain.trade import Window, micros_of
 from k2ctl.query.answer import Answer
 from k2ctl.query.page import Page, Place
@@ -231,7 +231,7 @@ def _next(answer: Answer, page: Page | None, asked: Window) -> str | None:
     if not answer.evidence.more or not len(answer.table):
         return None
     last = answer.table.slice(len(answer.table) - 1)
-    timestamp = last.column("timestamp").cast(pa.int64())[0].as_py()
+    timestamp = int(nanoseconds(last.column("timestamp"), last.column("timestamp_nanos"))[0])
     place = Place(timestamp, *(last.column(f"kafka_{n}")[0].as_py() for n in ("partition", "offset", "index")))
     evidence = answer.evidence
     first = page or Page(evidence.topic, evidence.epoch, evidence.watermarks, since_us=asked.since_us)

@@ -179,7 +179,7 @@ class HybridDeduplicator:
         if sequenced.any():
             others = ~sequenced
             suspects[sequenced] |= memory.sequenced.add(words[sequenced, 0], words[sequenced, 1], now_us)
-        ids, times = words[others], rows.trades["timestamp"].astype(np.int64)[others]
+        ids, times = words[others], rows.trades["event_ns"][others] // 1000
         suspects[others] |= memory.series.suspects(ids, times)
         new, seen = self._judge.new(rows, batch, suspects, replays_pass=replays_pass)
         if new is not rows:

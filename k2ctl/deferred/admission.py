@@ -99,7 +99,7 @@ def mask_of(actions: np.ndarray, action: int) -> int:
 def by_partition(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
     """(partition, count, earliest, latest exchange time) of each partition that rows are of."""
     order = np.argsort(rows.partition, kind="stable")
-    partition, timestamp = rows.partition[order], rows.trades["timestamp"][order]
+    partition, timestamp = rows.partition[order], rows.trades["event_ns"][order] // 1000
     if not len(order):
         return
     starts = np.flatnonzero(np.append(True, np.diff(partition) != 0))

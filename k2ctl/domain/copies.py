@@ -11,14 +11,17 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.domain.rows import ids_of
+from k2ctl.domain.rows import ids_of, nanoseconds
 from k2ctl.domain.trade import TRADE
 
-COPY_COLUMNS: Final = ("message_id", "symbol", "exchange", "timestamp")
+COPY_COLUMNS: Final = ("message_id", "symbol", "exchange", "timestamp", "timestamp_nanos")
+"""In the table; on the wire the time is one field."""
+
+_COPY_FIELDS: Final = ("message_id", "symbol", "exchange", "event_ns")
 
 _FACTORS: Final = np.array(
     [0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xC2B2AE3D27D4EB4F,
-     0x165667B19E3779F9], np.uint64,
+     0x165667B19E3779F9, 0x27D4EB2F165667C5, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], np.uint64,
 )  # fmt: skip
 """Odd numbers, one for each word of `COPY_COLUMNS`."""
 
@@ -100,12 +103,13 @@ def copy_numbers(table: pa.Table) -> Sequence[np.ndarray]:
     Texts are numbered within the table.
     """
     ids = ids_of(table["message_id"]).view(np.uint64).reshape(-1, 2)
-    return ids[:, 1], ids[:, 0], *(_codes(table[name]) for name in ("symbol", "exchange")), _times(table["timestamp"])
+    texts = (_codes(table[name]) for name in ("symbol", "exchange"))
+    return ids[:, 1], ids[:, 0], *texts, nanoseconds(table["timestamp"], table["timestamp_nanos"])
 
 
 def _words(trades: np.ndarray) -> list[np.ndarray]:
     """What makes a copy, as columns uint64[n]."""
-    columns = [trades[name][:, None].view(np.uint64) for name in COPY_COLUMNS]
+    columns = [trades[name][:, None].view(np.uint64) for name in _COPY_FIELDS]
     return [column[:, at] for column in columns for at in range(column.shape[1])]
 
 
@@ -115,17 +119,13 @@ def _codes(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False))
 
 
-def _times(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(column.cast(pa.int64()).to_numpy())
-
-
 _WORDS: Final = TRADE.message.itemsize // 8
 """Checksums: a trade's number and content as a number that adds up, so that a million trades are compared by one sum.
 
 A 64-bit hash of each trade, summed modulo 2^64, so that the order does not matter. Every 8-byte word of a trade is
 multiplied by an odd constant of its place, and the sum is mixed by a bijection: a change of one word always changes the
 trade's hash, and neither several changes nor fields that two trades exchanged leave the total as it was, but for one
-chance in some 2^64. When a trade was sent (`ingestion_timestamp`) has a sum of its own, for a file that is replayed
+chance in some 2^64. When a trade was received (`received_ns`) has a sum of its own, for a file that is replayed
 again sends the same trades at another time. Header and session are left out: sums are kept by session. About 6 ns a
 trade, most of it the multiplications."""
 
@@ -134,7 +134,10 @@ _SESSION: Final = _PLACES["message_id"][1] // 8
 _NUMBER: Final = _SESSION + 1
 """The two words of the message id. What stands before the number is not hashed."""
 
-_SENT_AT: Final = _PLACES["ingestion_timestamp"][1] // 8
+_SENT_AT: Final = _PLACES["received_ns"][1] // 8
+
+_IN_LAST_WORD: Final = np.uint64((1 << 8 * (_PLACES["action"][1] + 1 - 8 * (_WORDS - 1))) - 1)
+"""The bytes of the last word that the table holds; the others are reserved."""
 
 
 def _multipliers() -> np.ndarray:
@@ -162,7 +165,9 @@ def _words_of(trades: np.ndarray) -> np.ndarray:
 
 def checksums(trades: np.ndarray) -> np.ndarray:
     """uint64[n]: the hash of each trade."""
-    hashed = np.vecdot(_words_of(trades)[:, _NUMBER:], _MULTIPLIERS)
+    words = _words_of(trades)
+    hashed = np.vecdot(words[:, _NUMBER:-1], _MULTIPLIERS[:-1])
+    hashed += (words[:, -1] & _IN_LAST_WORD) * _MULTIPLIERS[-1]
     hashed ^= hashed >> _HALF
     hashed *= _MIX
     hashed ^= hashed >> _HALF

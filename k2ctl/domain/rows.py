@@ -10,13 +10,17 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from k2ctl.domain.conditions import CONDITIONS_TYPE, lists, packed
+from k2ctl.domain.decimals import DECIMAL_TYPE, from_arrow, to_arrow
 from k2ctl.domain.texts import codes_of, fixed_binary
-from k2ctl.domain.trade import ASSET_CLASSES, DECIMAL_SCALE, NO_SEQUENCE, REFERENCE, SIDES, TRADE
+from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, NEW, NO_ID, NO_SEQUENCE, REFERENCE, SIDES, TRADE
 
 NOT_IN_REFERENCE: Final = -1
 ENRICHMENT_SKIPPED: Final = -2
 HOUR_US: Final = 3_600_000_000
+HOUR_NS: Final = HOUR_US * 1000
 _WHOLE: Final = np.dtype((np.void, TRADE.message.itemsize))
 """A trade as so many bytes: numpy copies it as one piece, where it would copy the trade field by field."""
 
@@ -27,7 +31,7 @@ def arrow_schema() -> pa.Schema:
 
     Each carries its Iceberg field id where Parquet looks for it, counted from 1.
     """
-    decimal, instant = pa.decimal128(18, DECIMAL_SCALE), pa.timestamp("us", "UTC")
+    decimal, instant = DECIMAL_TYPE, pa.timestamp("us", "UTC")
     required = [
         ("message_id", pa.uuid()),
         ("trade_id", pa.int64()),
@@ -35,12 +39,15 @@ def arrow_schema() -> pa.Schema:
         ("exchange", pa.string()),
         ("asset_class", pa.string()),
         ("timestamp", instant),
+        ("timestamp_nanos", pa.int32()),
         ("ingestion_timestamp", instant),
+        ("ingestion_timestamp_nanos", pa.int32()),
         ("price", decimal),
         ("quantity", decimal),
         ("currency", pa.string()),
         ("side", pa.string()),
-        ("trade_conditions", pa.string()),
+        ("trade_conditions", CONDITIONS_TYPE),
+        ("action", pa.string()),
     ]
     identity = [
         ("kafka_topic", pa.string()),
@@ -49,16 +56,28 @@ def arrow_schema() -> pa.Schema:
         ("kafka_offset", pa.int64()),
         ("kafka_index", pa.int32()),
     ]
-    optional = [("sector", pa.string()), ("tick_size", decimal), ("lot_size", decimal), ("enriched", pa.bool_())]
+    optional = [
+        ("committed_at", instant),
+        ("sector", pa.string()),
+        ("tick_size", decimal),
+        ("lot_size", decimal),
+        ("enriched", pa.bool_()),
+    ]
     columns = (
         [pa.field(name, kind, nullable=False) for name, kind in required]
-        + [pa.field("source_sequence", pa.int64())]
+        + [pa.field("refers_to", pa.uuid()), pa.field("source_sequence", pa.int64())]
         + [pa.field(name, kind, nullable=False) for name, kind in identity]
         + [pa.field(name, kind) for name, kind in optional]
     )
-    return pa.schema(
-        [column.with_metadata({"PARQUET:field_id": str(number)}) for number, column in enumerate(columns, 1)]
-    )
+    return pa.schema([_numbered(column, number, len(columns)) for number, column in enumerate(columns, 1)])
+
+
+def _numbered(column: pa.Field, number: int, count: int) -> pa.Field:
+    """A column with its Iceberg field id; the elements of a list have theirs after those of all columns."""
+    if pa.types.is_list(column.type):
+        element = column.type.value_field.with_metadata({"PARQUET:field_id": str(count + 1)})
+        column = column.with_type(pa.list_(element))
+    return column.with_metadata({"PARQUET:field_id": str(number)})
 
 
 @dataclass(frozen=True)
@@ -129,39 +148,49 @@ class Rows:
             references,
         )
 
-    def to_arrow(self) -> pa.Table:
-        """The rows as `arrow_schema()` says, texts dictionary-encoded."""
+    def to_arrow(self, committed_us: int | None = None) -> pa.Table:
+        """The rows as `arrow_schema()` says, texts dictionary-encoded.
+
+        committed_us: the time of their commit; None while they are in Kafka alone.
+        """
         trades, count = self.trades, len(self)
         known = self.reference >= 0
         found = self.references[np.where(known, self.reference, 0)] if len(self.references) else None
         sequence = trades["source_sequence"]
+        event, event_nanos = _instants(trades["event_ns"])
+        received, received_nanos = _instants(trades["received_ns"])
         columns: dict[str, Any] = {
             "message_id": _uuids(trades["message_id"]),
             "trade_id": pa.array(trades["trade_id"].view(np.int64) if count else [], pa.int64()),
             "symbol": texts(trades["symbol"]),
             "exchange": texts(trades["exchange"]),
             "asset_class": _named(trades["asset_class"], ASSET_CLASSES),
-            "timestamp": _instants(trades["timestamp"]),
-            "ingestion_timestamp": _instants(trades["ingestion_timestamp"]),
-            "price": decimals(trades["price"]),
-            "quantity": decimals(trades["quantity"]),
+            "timestamp": event,
+            "timestamp_nanos": event_nanos,
+            "ingestion_timestamp": received,
+            "ingestion_timestamp_nanos": received_nanos,
+            "price": to_arrow(trades["price"]),
+            "quantity": to_arrow(trades["quantity"]),
             "currency": texts(trades["currency"]),
             "side": _named(trades["side"], SIDES),
-            "trade_conditions": texts(trades["trade_conditions"]),
+            "trade_conditions": lists(trades["trade_conditions"]),
+            "action": _named(trades["action"], ACTIONS),
+            "refers_to": _referred(trades),
             "source_sequence": pa.array(sequence.astype(np.int64), mask=sequence == NO_SEQUENCE),
             "kafka_topic": _constant(self.topic, count),
             "kafka_epoch": _constant(self.epoch, count),
             "kafka_partition": pa.array(self.partition),
             "kafka_offset": pa.array(self.offset),
             "kafka_index": pa.array(self.index),
+            "committed_at": _committed(committed_us, count),
         }
         if found is None:
             for name in ("sector", "tick_size", "lot_size"):
                 columns[name] = pa.nulls(count, arrow_schema().field(name).type)
         else:
             columns["sector"] = texts(found["sector"], missing=~known)
-            columns["tick_size"] = decimals(found["tick_size"], missing=~known)
-            columns["lot_size"] = decimals(found["lot_size"], missing=~known)
+            columns["tick_size"] = to_arrow(found["tick_size"], missing=~known)
+            columns["lot_size"] = to_arrow(found["lot_size"], missing=~known)
         columns["enriched"] = pa.array(known, mask=self.reference == ENRICHMENT_SKIPPED)
         schema = pa.schema([field.with_type(columns[field.name].type) for field in arrow_schema()])
         return pa.table([columns[name] for name in schema.names], schema=schema)
@@ -191,44 +220,51 @@ def symbol_order(rows: Rows) -> np.ndarray:
     codes, names = codes_of(rows.trades["symbol"])
     rank = np.empty(len(names), np.int64)
     rank[np.argsort(names)] = np.arange(len(names))
-    time_us = np.ascontiguousarray(rows.trades["timestamp"])
-    hours = time_us // HOUR_US
+    time_ns = np.ascontiguousarray(rows.trades["event_ns"])
+    hours = time_ns // HOUR_NS
     major = (hours - hours.min(initial=0)) * max(1, len(names)) + rank[codes]
     # numpy sorts numbers of up to two bytes by radix, seven times as fast.
     major = major.astype(np.min_scalar_type(major.max(initial=0)))
     order = np.argsort(major, kind="stable")
-    falls = np.diff(time_us[order]) < 0
+    falls = np.diff(time_ns[order]) < 0
     if (falls & (np.diff(major[order]) == 0)).any():
-        by_time = np.argsort(time_us, kind="stable")
+        by_time = np.argsort(time_ns, kind="stable")
         order = by_time[np.argsort(major[by_time], kind="stable")]
     return order
 
 
 def texts(column: np.ndarray, missing: np.ndarray | None = None) -> pa.DictionaryArray:
-    """Fixed-width ASCII, zero-padded, as a dictionary of strings; null where `missing`."""
+    """Fixed-width UTF-8, zero-padded, as a dictionary of strings; null where `missing`."""
     codes, distinct = codes_of(column)
-    values = pa.array([text.decode("ascii", "replace") for text in distinct.tolist()], pa.string())
+    values = pa.array([text.decode("utf-8", "replace") for text in distinct.tolist()], pa.string())
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=missing), values)
-
-
-def decimals(mantissas: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
-    """int64 mantissas of scale 8 as decimal128(18, 8); null where `missing`.
-
-    Arrow's decimal128 is two little-endian words, and the high one of an int64 is its sign.
-    """
-    words = np.empty((len(mantissas), 2), np.int64)
-    words[:, 0] = mantissas
-    np.right_shift(words[:, 0], 63, out=words[:, 1])
-    validity = None if missing is None else pa.array(~missing).buffers()[1]
-    return pa.Array.from_buffers(pa.decimal128(18, DECIMAL_SCALE), len(mantissas), [validity, pa.py_buffer(words)])
 
 
 def _uuids(column: np.ndarray) -> pa.Array:
     return pa.ExtensionArray.from_storage(pa.uuid(), fixed_binary(column))
 
 
-def _instants(microseconds: np.ndarray) -> pa.Array:
-    return pa.array(np.ascontiguousarray(microseconds)).cast(pa.timestamp("us", "UTC"))
+def _instants(nanoseconds: np.ndarray) -> tuple[pa.Array, pa.Array]:
+    """Microseconds as timestamps, and the nanoseconds beyond them: no reader of Iceberg's v2 knows finer ones."""
+    microseconds = nanoseconds // 1000
+    nanos = (nanoseconds - microseconds * 1000).astype(np.int32)
+    return pa.array(microseconds).cast(pa.timestamp("us", "UTC")), pa.array(nanos)
+
+
+def _referred(trades: np.ndarray) -> pa.Array:
+    """The ids that trades refer to; null where there is none."""
+    absent = trades["action"] == NEW
+    if absent.all():
+        return pa.nulls(len(trades), pa.uuid())
+    storage = fixed_binary(trades["refers_to"])
+    referred = pc.if_else(pa.array(absent), pa.scalar(None, storage.type), storage)
+    return pa.ExtensionArray.from_storage(pa.uuid(), referred)
+
+
+def _committed(at_us: int | None, count: int) -> pa.Array:
+    if at_us is None:
+        return pa.nulls(count, pa.timestamp("us", "UTC"))
+    return pa.array(np.full(count, at_us)).cast(pa.timestamp("us", "UTC"))
 
 
 def _named(codes: np.ndarray, names: tuple[str, ...]) -> pa.DictionaryArray:
@@ -240,8 +276,9 @@ def _constant(text: str, count: int) -> pa.DictionaryArray:
 
 
 TRADE_COLUMNS: Final = (
-    "message_id", "trade_id", "symbol", "exchange", "asset_class", "timestamp", "ingestion_timestamp", "price",
-    "quantity", "currency", "side", "trade_conditions", "source_sequence",
+    "message_id", "trade_id", "symbol", "exchange", "asset_class", "timestamp", "timestamp_nanos",
+    "ingestion_timestamp", "ingestion_timestamp_nanos", "price", "quantity", "currency", "side", "trade_conditions",
+    "source_sequence", "action", "refers_to",
 )  # fmt: skip
 
 
@@ -254,16 +291,23 @@ def trades_of(batch: pa.RecordBatch) -> np.ndarray:
         trades["message_id"] = ids_of(batch["message_id"])
     if "trade_id" in there:
         trades["trade_id"] = batch["trade_id"].to_numpy(zero_copy_only=False)
-    for name in there.intersection(("timestamp", "ingestion_timestamp")):
-        trades[name] = batch[name].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    for name, field in (("timestamp", "event_ns"), ("ingestion_timestamp", "received_ns")):
+        if name in there:
+            nanos = f"{name}_nanos"
+            trades[field] = nanoseconds(batch[name], batch[nanos] if nanos in there else None)
     for name in there.intersection(("price", "quantity")):
-        trades[name] = mantissas(batch[name])
-    for name in there.intersection(("symbol", "exchange", "currency", "trade_conditions")):
+        trades[name] = from_arrow(batch[name])
+    if "trade_conditions" in there:
+        trades["trade_conditions"] = packed(batch["trade_conditions"])
+    if "refers_to" in there and batch["refers_to"].null_count < len(batch):
+        absent = batch["refers_to"].is_null().to_numpy(zero_copy_only=False)
+        trades["refers_to"] = np.where(absent, NO_ID, ids_of(batch["refers_to"]))
+    for name in there.intersection(("symbol", "exchange", "currency")):
         texts, codes = _dictionary(batch[name])
         trades[name] = np.array([_fitting(text, TRADE.message[name].itemsize) for text in texts], TRADE.message[name])[
             codes
         ]
-    for name, known in (("asset_class", ASSET_CLASSES), ("side", SIDES)):
+    for name, known in (("asset_class", ASSET_CLASSES), ("side", SIDES), ("action", ACTIONS)):
         if name in there:
             texts, codes = _dictionary(batch[name])
             trades[name] = np.array([known.index(text) if text in known else 255 for text in texts], np.uint8)[codes]
@@ -291,10 +335,10 @@ def ids_of(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return raw[storage.offset : storage.offset + len(storage)]
 
 
-def mantissas(column: pa.Array) -> np.ndarray:
-    """int64[n]: decimal128(18, 8) as whole numbers of 10^-8, the low words; of nulls any number."""
-    words = np.frombuffer(column.cast(pa.decimal128(18, 8)).buffers()[1], np.int64).reshape(-1, 2)
-    return words[column.offset : column.offset + len(column), 0]
+def nanoseconds(instants: pa.Array | pa.ChunkedArray, nanos: pa.Array | pa.ChunkedArray | None = None) -> np.ndarray:
+    """int64[n] since the Unix epoch, of timestamps in microseconds and what is beyond them."""
+    whole = instants.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False) * 1000
+    return np.asarray(whole if nanos is None else whole + nanos.to_numpy(zero_copy_only=False))
 
 
 def _dictionary(column: pa.Array) -> tuple[list[str], np.ndarray]:
@@ -304,15 +348,14 @@ def _dictionary(column: pa.Array) -> tuple[list[str], np.ndarray]:
 
 def reference_schema() -> pa.Schema:
     """The columns of the table; each carries its Iceberg field id where Parquet looks for it."""
-    decimal = pa.decimal128(18, DECIMAL_SCALE)
     columns = [
         ("symbol", pa.string()),
         ("exchange", pa.string()),
         ("asset_class", pa.string()),
         ("currency", pa.string()),
         ("sector", pa.string()),
-        ("tick_size", decimal),
-        ("lot_size", decimal),
+        ("tick_size", DECIMAL_TYPE),
+        ("lot_size", DECIMAL_TYPE),
         ("tier", pa.int32()),
         ("timestamp", pa.timestamp("us", "UTC")),
     ]

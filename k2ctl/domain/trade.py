@@ -76,7 +76,7 @@ class Schema:
 def parse_schema(path: Path) -> Schema:
     """Read an SBE XML schema of ours (a shipped file, so its XML is trusted)."""
     root = ElementTree.parse(path).getroot()  # noqa: S314
-    formats: dict[str, str] = dict(_PRIMITIVES)
+    formats: dict[str, Any] = dict(_PRIMITIVES)
     null_values: dict[str, int] = {}
     enums: dict[str, dict[int, str]] = {}
     for node in root.iterfind("types/type"):
@@ -89,6 +89,9 @@ def parse_schema(path: Path) -> Schema:
             formats[node.attrib["name"]] = _PRIMITIVES[primitive]
         if "nullValue" in node.attrib:
             null_values[node.attrib["name"]] = int(node.attrib["nullValue"])
+    for node in root.iterfind("types/composite"):
+        sent = [part.attrib for part in node.iterfind("type") if part.get("presence") != "constant"]
+        formats[node.attrib["name"]] = [(part["name"], _PRIMITIVES[part["primitiveType"]]) for part in sent]
     for node in root.iterfind("types/enum"):
         formats[node.attrib["name"]] = _PRIMITIVES[node.attrib["encodingType"]]
         enums[node.attrib["name"]] = {int(v.text or ""): v.attrib["name"] for v in node.iterfind("validValue")}
@@ -120,9 +123,14 @@ REFERENCE: Final = k2_schema().templates["Reference"]
 ASSET_CLASSES: Final = tuple(k2_schema().enums["AssetClass"].values())
 SIDES: Final = tuple(k2_schema().enums["Side"].values())
 NO_SEQUENCE: Final = k2_schema().null_values["OptionalSequence"]
-DECIMAL_SCALE: Final = 8
-DECIMAL_ONE: Final = 10**DECIMAL_SCALE
-_FIRST_VERSION_BLOCK_LENGTH: Final = 104
+ACTIONS: Final = tuple(k2_schema().enums["Action"].values())
+NEW, CORRECT, CANCEL = (ACTIONS.index(name) for name in ("NEW", "CORRECT", "CANCEL"))
+NO_ID: Final = np.void(bytes(16))
+"""Where a trade refers to no other."""
+
+CONDITION_CODES: Final = 8
+CONDITION_BYTES: Final = 4
+_FIRST_VERSION_BLOCK_LENGTH: Final = 192
 
 
 @dataclass(frozen=True)

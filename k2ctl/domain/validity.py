@@ -1,14 +1,16 @@
-"""Which trades cannot be: values that no venue sends, found for whole batches."""
+"""Which trades cannot be: values that no venue sends, found for whole batches, with field, value and limit."""
 
-from typing import Final
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 
+from k2ctl.domain.conditions import pack, unpack
+from k2ctl.domain.decimals import as_decimal, beyond_limit, negative
 from k2ctl.domain.texts import codes_of
-from k2ctl.domain.trade import ASSET_CLASSES, NO_SEQUENCE, SIDES
-
-MANTISSA_LIMIT: Final = 10**18
-"""Prices and quantities have 18 digits: the mantissa's absolute value stays below this."""
+from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, NEW, NO_ID, NO_SEQUENCE, SIDES
 
 NUMBER_MOST: Final = (1 << 63) - 1
 """The wire's numbers are unsigned, and the table's signed: of the same 64 bits, the table holds the lower half."""
@@ -16,75 +18,113 @@ NUMBER_MOST: Final = (1 << 63) - 1
 FUTURE_TOLERANCE_US: Final = 300_000_000
 """A trade stamped more than five minutes ahead of the clock is dead-lettered (design, section 7)."""
 
+EARLIEST_US: Final = 631_152_000_000_000
+"""1990-01-01: what is before it has a time of another unit, for nobody traded on a feed then."""
+
 AHEAD: Final = "more than 5 minutes ahead of the clock"
 """In the reasons that would be others if the clock were."""
 
-_REASONS: Final = (
-    "",
-    "symbol is empty or not printable ASCII",
-    "exchange is empty or not printable ASCII",
-    "currency or trade_conditions is not printable ASCII",
-    "unknown asset_class",
-    "unknown side",
-    "timestamp is before 1970",
-    f"timestamp is {AHEAD}",
-    "negative price of an asset class that has none",
-    "negative quantity",
-    "price or quantity has more than 18 digits",
-    f"ingestion_timestamp is before 1970 or {AHEAD}",
-)
-_LARGEST: Final = {12: "trade_id", 13: "source_sequence"}
-"""The checks of unsigned fields that the table stores as signed ones, by their codes."""
-
 _NEGATIVE_PRICES: Final = np.array([name in {"futures", "options"} for name in ASSET_CLASSES])
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CUT: Final = 40
+
+_Check = tuple[np.ndarray, Callable[[np.void], str]]
+"""bool[n], the trades that fail, and why one does."""
 
 
-def invalid(trades: np.ndarray, now_us: int) -> dict[int, str]:
+def invalid(trades: np.ndarray, now_us: int, earliest_us: int = EARLIEST_US) -> dict[int, str]:
     """The trades whose values cannot be: position → reason. Vectorised; empty for a clean batch."""
-    reason = np.zeros(len(trades), np.uint8)
-    latest_us = now_us + FUTURE_TOLERANCE_US
-    known_class = trades["asset_class"] < len(ASSET_CLASSES)
-    may_be_negative = _NEGATIVE_PRICES[np.where(known_class, trades["asset_class"], 0)]
-    price, quantity = trades["price"], trades["quantity"]
-    checks: list[tuple[int, np.ndarray]] = [
-        (1, ~_printable(trades["symbol"], required=True)),
-        (2, ~_printable(trades["exchange"], required=True)),
-        (3, ~(_printable(trades["currency"]) & _printable(trades["trade_conditions"]))),
-        (4, ~known_class),
-        (5, trades["side"] >= len(SIDES)),
-        (6, trades["timestamp"] < 0),
-        (7, trades["timestamp"] > latest_us),
-        (8, (price < 0) & ~may_be_negative),
-        (9, quantity < 0),
-        (10, (price <= -MANTISSA_LIMIT) | (price >= MANTISSA_LIMIT) | (quantity >= MANTISSA_LIMIT)),
-        (11, (trades["ingestion_timestamp"] < 0) | (trades["ingestion_timestamp"] > latest_us)),
-        (12, trades["trade_id"] > NUMBER_MOST),
-        (13, (trades["source_sequence"] > NUMBER_MOST) & (trades["source_sequence"] != NO_SEQUENCE)),
-    ]
-    for code, failed in checks:
+    found: dict[int, str] = {}
+    for failed, reason in _checks(trades, now_us, earliest_us):
         if failed.any():
-            reason[failed & (reason == 0)] = code
-    return {int(at): _reason(int(reason[at]), trades[at]) for at in np.flatnonzero(reason)}
+            found |= {at: reason(trades[at]) for at in np.flatnonzero(failed).tolist() if at not in found}
+    return found
 
 
-def _reason(code: int, trade: np.void) -> str:
-    name = _LARGEST.get(code)
-    return _REASONS[code] if name is None else above_limit(name, int(trade[name]))
+def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Check]:
+    for name in ("symbol", "exchange", "currency"):
+        yield _texts_fail(trades[name], required=name != "currency"), _said(name, _text, "not printable UTF-8")
+    yield _conditions_fail(trades["trade_conditions"]), lambda trade: _conditions_reason(trade["trade_conditions"])
+    for name, known in (("asset_class", ASSET_CLASSES), ("side", SIDES), ("action", ACTIONS)):
+        yield trades[name] >= len(known), _said(name, int, f"none of {', '.join(known)}")
+    latest_ns, earliest_ns = (now_us + FUTURE_TOLERANCE_US) * 1000, earliest_us * 1000
+    for field, name in (("event_ns", "timestamp"), ("received_ns", "ingestion_timestamp")):
+        yield trades[field] < earliest_ns, _said(name, _instant, f"before {_instant(earliest_ns)}", field)
+        yield trades[field] > latest_ns, _said(name, _instant, AHEAD, field)
+    yield _negative_price(trades), _said("price", _decimal, "negative, which its asset class has not")
+    yield negative(trades["quantity"]), _said("quantity", _decimal, "negative")
+    for name in ("price", "quantity"):
+        yield beyond_limit(trades[name]), _said(name, _decimal, "beyond 10^15")
+    yield trades["trade_id"] > NUMBER_MOST, lambda trade: above_limit("trade_id", int(trade["trade_id"]))
+    sequence = trades["source_sequence"]
+    yield (
+        (sequence > NUMBER_MOST) & (sequence != NO_SEQUENCE),
+        lambda trade: above_limit("source_sequence", int(trade["source_sequence"])),
+    )
+    changes = trades["action"] != NEW
+    if changes.any():
+        yield changes & (trades["refers_to"] == NO_ID), lambda _: "refers_to is missing"
+
+
+def _said(name: str, shown: Callable[[Any], object], limit: str, field: str | None = None) -> Callable[[np.void], str]:
+    return lambda trade: f"{name} is {str(shown(trade[field or name]))[:_CUT]}, {limit}"
 
 
 def above_limit(name: str, value: float) -> str:
     """The reason of a field whose number the table cannot hold. value: a float where JSON has more than 64 bits."""
-    return f"{name} is {value}, above {NUMBER_MOST} (2^63 − 1)"
+    return f"{name} is {str(value)[:_CUT]}, above {NUMBER_MOST} (2^63 − 1)"
 
 
-def _printable(texts: np.ndarray, *, required: bool = False) -> np.ndarray:
-    """bool[n]: only printable ASCII, padded with zeros at the end alone; with `required`, not empty."""
-    if not len(texts):
-        return np.zeros(0, np.bool_)
-    codes, distinct = codes_of(texts)
-    characters = distinct.view(np.uint8).reshape(len(distinct), texts.dtype.itemsize)
-    is_padding = characters == 0
-    ends_clean = ~(is_padding[:, :-1] & ~is_padding[:, 1:]).any(axis=1)
-    printable = (((characters >= 0x20) & (characters < 0x7F)) | is_padding).all(axis=1)
-    filled = ~is_padding[:, 0] if required else True
-    return np.asarray((printable & ends_clean & filled)[codes])
+def _text(value: bytes) -> str:
+    return repr(value.decode(errors="backslashreplace")) if value else "empty"
+
+
+def _decimal(value: np.void) -> str:
+    return f"{as_decimal(value).normalize():f}"
+
+
+def _instant(nanoseconds: int | np.integer) -> str:
+    try:
+        return (_EPOCH + timedelta(microseconds=int(nanoseconds) // 1000)).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        return f"{nanoseconds} ns"
+
+
+def _negative_price(trades: np.ndarray) -> np.ndarray:
+    below = negative(trades["price"])
+    if not below.any():
+        return below
+    known = trades["asset_class"] < len(ASSET_CLASSES)
+    return np.asarray(below & ~_NEGATIVE_PRICES[np.where(known, trades["asset_class"], 0)])
+
+
+def _texts_fail(column: np.ndarray, *, required: bool) -> np.ndarray:
+    """bool[n]: not printable UTF-8, or with spaces around it, or empty though `required`."""
+    codes, distinct = codes_of(column)
+    failed = np.array([not _good_text(text, required=required) for text in distinct.tolist()], np.bool_)
+    return failed[codes] if failed.any() else np.zeros(len(column), np.bool_)
+
+
+@lru_cache(65_536)
+def _good_text(raw: bytes, *, required: bool) -> bool:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return text.isprintable() and text == text.strip() and bool(text or not required)
+
+
+def _conditions_fail(column: np.ndarray) -> np.ndarray:
+    codes, distinct = codes_of(column)
+    failed = np.array([bool(_conditions_reason(field)) for field in distinct.tolist()], np.bool_)
+    return failed[codes] if failed.any() else np.zeros(len(column), np.bool_)
+
+
+def _conditions_reason(field: bytes) -> str:
+    """Why a trade's field cannot be; empty if it can."""
+    codes = unpack(field)
+    try:
+        same = pack(codes).rstrip(b"\0") == field
+    except ValueError as error:
+        return str(error)
+    return "" if same else f"trade_conditions is {_text(field)[:_CUT]}, not codes padded to 4 bytes"

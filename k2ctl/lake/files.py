@@ -23,7 +23,7 @@ from pyiceberg.table.sorting import SortDirection
 from pyiceberg.transforms import VoidTransform
 from pyiceberg.typedef import Record
 
-from k2ctl.domain.rows import HOUR_US, Rows, symbol_order
+from k2ctl.domain.rows import HOUR_NS, Rows, symbol_order
 from k2ctl.lake.seal import Sealing
 from k2ctl.lake.storage import delete_or_leave
 
@@ -31,13 +31,15 @@ PARQUET_OPTIONS: Final = {
     "compression": "zstd",
     "compression_level": 1,
     "use_dictionary": [
-        "symbol", "exchange", "asset_class", "currency", "side", "trade_conditions", "kafka_topic", "kafka_epoch",
-        "sector", "tick_size", "lot_size", "kafka_partition", "price", "quantity",
+        "symbol", "exchange", "asset_class", "currency", "side", "trade_conditions.list.element", "action",
+        "kafka_topic", "kafka_epoch", "sector", "tick_size", "lot_size", "kafka_partition", "price", "quantity",
+        "timestamp_nanos", "ingestion_timestamp_nanos",
     ],
     "column_encoding": {
         "message_id": "DELTA_BYTE_ARRAY",
         "trade_id": "DELTA_BINARY_PACKED",
         "timestamp": "DELTA_BINARY_PACKED",
+        "committed_at": "DELTA_BINARY_PACKED",
         "ingestion_timestamp": "DELTA_BINARY_PACKED",
         "source_sequence": "DELTA_BINARY_PACKED",
         "kafka_offset": "DELTA_BINARY_PACKED",
@@ -71,15 +73,17 @@ def layout_of(table: Table) -> Layout:
     return Layout(table.metadata.current_schema_id, table.metadata.default_spec_id)
 
 
-def write_rows(table: Table, rows: Rows) -> list[DataFile]:
+def write_rows(table: Table, rows: Rows, committed_us: int) -> list[DataFile]:
     """Write `rows` as one file per hour of `timestamp`, each sorted by symbol and time. Nothing is committed.
+
+    committed_us: when their commit begins.
 
     An error leaves no file behind: on a full disk every new try would add some.
     """
     files: list[DataFile] = []
     try:
         for order in _by_hour(rows):
-            groups = row_groups(rows, order)
+            groups = row_groups(rows, order, committed_us)
             first = next(groups)
             files.append(write_chunks(table, first.schema, itertools.chain([first], groups)))
     except BaseException:
@@ -91,19 +95,19 @@ def write_rows(table: Table, rows: Rows) -> list[DataFile]:
 def _by_hour(rows: Rows) -> Iterator[np.ndarray]:
     """The positions of each hour's rows, sorted by symbol and time."""
     order = symbol_order(rows)
-    hours = rows.trades["timestamp"][order] // HOUR_US
+    hours = rows.trades["event_ns"][order] // HOUR_NS
     edges = np.flatnonzero(np.diff(hours)) + 1
     return (positions for positions in np.split(order, edges) if len(positions))
 
 
-def row_groups(rows: Rows, order: np.ndarray) -> Iterator[pa.Table]:
+def row_groups(rows: Rows, order: np.ndarray, committed_us: int) -> Iterator[pa.Table]:
     """The rows at some positions, a row group at a time.
 
     The memory of one serves the next. Taken whole, a commit would hold three copies of itself, all in new memory, and
     a sixth of its processor time would go into getting that.
     """
     for start in range(0, len(order), ROW_GROUP_ROWS):
-        yield rows.take(order[start : start + ROW_GROUP_ROWS]).to_arrow()
+        yield rows.take(order[start : start + ROW_GROUP_ROWS]).to_arrow(committed_us)
 
 
 def write_file(table: Table, columns: pa.Table) -> DataFile:

@@ -33,7 +33,7 @@ _RECENT_TEXTS: Final = ("symbol", "exchange", "kafka_epoch")
 _RECENT_ROWS: Final = 500_000
 
 _WHOLE_COLUMNS: Final = (*TRADE_COLUMNS, "kafka_topic", "kafka_offset", "kafka_index")
-WHOLE_TEXTS: Final = ("symbol", "exchange", "asset_class", "currency", "side", "trade_conditions", "kafka_topic")
+WHOLE_TEXTS: Final = ("symbol", "exchange", "asset_class", "currency", "side", "action", "kafka_topic")
 WHOLE_ROWS: Final = 200_000
 
 _IDENTITY_COLUMNS: Final = ("kafka_topic", "kafka_epoch", "kafka_partition", "kafka_offset", "kafka_index")

@@ -13,7 +13,8 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.rows import decimals, reference_schema, texts
+from k2ctl.domain.decimals import to_arrow
+from k2ctl.domain.rows import reference_schema, texts
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.domain.trade import ASSET_CLASSES
 from k2ctl.errors import LakeError, first_line
@@ -63,10 +64,10 @@ def _columns(entries: np.ndarray) -> pa.Table:
         "asset_class": pa.array([ASSET_CLASSES[code] for code in entries["asset_class"].tolist()]),
         "currency": texts(entries["currency"]),
         "sector": texts(entries["sector"]),
-        "tick_size": decimals(entries["tick_size"]),
-        "lot_size": decimals(entries["lot_size"]),
+        "tick_size": to_arrow(entries["tick_size"]),
+        "lot_size": to_arrow(entries["lot_size"]),
         "tier": pa.array(entries["tier"].astype(np.int32)),
-        "timestamp": pa.array(np.ascontiguousarray(entries["timestamp"])).cast(pa.timestamp("us", "UTC")),
+        "timestamp": pa.array(entries["timestamp_ns"] // 1000).cast(pa.timestamp("us", "UTC")),
     }
     schema = pa.schema([field.with_type(columns[field.name].type) for field in reference_schema()])
     return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -109,7 +109,7 @@ class SuspectLookup:
     def _matches(self, rows: Rows, files: list[str], columns: Columns) -> pa.Table:
         if self._connection is None:
             self._connection = open_duckdb(self._lake)
-        times = rows.trades["timestamp"].astype(np.int64)
+        times = rows.trades["event_ns"] // 1000
         suspects = pa.table(
             {
                 "at": pa.array(np.arange(len(rows))),
@@ -117,6 +117,7 @@ class SuspectLookup:
                 "symbol": texts(rows.trades["symbol"]),
                 "exchange": texts(rows.trades["exchange"]),
                 "timestamp": pa.array(times, pa.timestamp("us", "UTC")),
+                "timestamp_nanos": pa.array((rows.trades["event_ns"] % 1000).astype(np.int32)),
             }
         )
         self._connection.register("suspects", suspects)
@@ -143,7 +144,7 @@ class SuspectLookup:
 def _bounds(trades: np.ndarray) -> BooleanExpression:
     """What the files are pruned by: the hours that the trades are in, and their symbols if they are few."""
     wanted: BooleanExpression = AlwaysFalse()
-    for since_us, until_us in _hour_ranges(trades["timestamp"]):
+    for since_us, until_us in _hour_ranges(trades["event_ns"] // 1000):
         within = EXPRESSIONS.And(
             EXPRESSIONS.GreaterThanOrEqual("timestamp", instant(since_us)),
             EXPRESSIONS.LessThan("timestamp", instant(until_us)),
@@ -151,7 +152,7 @@ def _bounds(trades: np.ndarray) -> BooleanExpression:
         wanted = EXPRESSIONS.Or(wanted, within)
     symbols = np.unique(trades["symbol"])
     if len(symbols) <= SYMBOLS_IN_PLAN:
-        names = [symbol.decode("ascii", "replace") for symbol in symbols.tolist()]
+        names = [symbol.decode("utf-8", "replace") for symbol in symbols.tolist()]
         wanted = EXPRESSIONS.And(wanted, EXPRESSIONS.In("symbol", names))
     return wanted
 

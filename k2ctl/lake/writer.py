@@ -169,7 +169,8 @@ class TableWriter:
         if offer.files is None:
             offer.layout = layout_of(self._table)
             try:
-                offer.files = [file for rows in offer.batches for file in write_rows(self._table, rows)]
+                now_us = self._clock.now_us()
+                offer.files = [file for rows in offer.batches for file in write_rows(self._table, rows, now_us)]
             except OSError as error:
                 raise LakeUnanswered(f"The warehouse takes no files: {first_line(error)}", _STATUS) from error
         return offer.files

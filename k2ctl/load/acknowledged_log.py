@@ -20,6 +20,7 @@ import numpy as np
 
 from k2ctl.domain.checked_file import body_of, frame_header
 from k2ctl.domain.copies import LABEL, checksums, sessions_and_numbers, times_sent
+from k2ctl.domain.trade import TRADE
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import ACKNOWLEDGED, Home
 from k2ctl.timing import Every
@@ -38,7 +39,7 @@ MAGIC: Final = b"K2ACKLG4"
 INTERVAL: Final = np.dtype([("session", "u8"), ("low", "u8"), ("high", "u8"), ("sum", "u8"), ("times", "u8")])
 """Numbers low to high of a session, all of them, and the sums of their trades' `checksums` and `times_sent`."""
 
-SENT: Final = np.dtype([("session", "u8"), ("symbol", "S16"), ("copies", "u8"), ("backwards", "u8")])
+SENT: Final = np.dtype([("session", "u8"), ("symbol", TRADE.message["symbol"]), ("copies", "u8"), ("backwards", "u8")])
 """A session: its symbol, copies sent on purpose, and how often a number was sent after a higher one."""
 
 FAILED: Final = np.dtype([("session", "u8"), ("number", "u8"), ("sum", "u8"), ("times", "u8")])

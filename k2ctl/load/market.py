@@ -11,7 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.trade import ASSET_CLASSES, DECIMAL_ONE, REFERENCE, TRADE
+from k2ctl.domain.decimals import DECIMAL_ONE, of_int64
+from k2ctl.domain.trade import ASSET_CLASSES, REFERENCE, TRADE
 from k2ctl.profiles.universe import Universe
 
 DRAWS: Final = 65_536
@@ -65,7 +66,7 @@ class SyntheticMarket:
         self._draws = rank_to_code[np.minimum(self._draws, len(ranks) - 1)]
         self._partition = partition[by_partition]
         self._partitions = partitions
-        self._symbols = np.array(names, "S16")[by_partition]
+        self._symbols = np.array(names, TRADE.message["symbol"])[by_partition]
         self._prices = universe.start_prices[ranks][by_partition].copy()
         self._ticks = universe.tick_sizes[ranks][by_partition]
         self._lots = universe.lot_sizes[ranks][by_partition] * DECIMAL_ONE
@@ -96,7 +97,7 @@ class SyntheticMarket:
         ends = np.cumsum(counts)
         trades = np.repeat(self._constants, count)
         due_us = from_us + (order * ((to_us - from_us) / max(1, count))).astype(np.int64)
-        trades["timestamp"] = trades["ingestion_timestamp"] = due_us
+        trades["event_ns"] = trades["received_ns"] = due_us * 1000
         trades["symbol"] = self._symbols[code]
         sequence = self._sequence[code] + (np.arange(count) - (ends - counts)[code]).astype(np.uint64)
         trades["source_sequence"] = sequence
@@ -104,8 +105,8 @@ class SyntheticMarket:
         ids[:, 0], ids[:, 1] = self._sessions[code], sequence
         trades["message_id"] = ids.view("V16")[:, 0]
         trades["trade_id"] = np.arange(self._trade_id, self._trade_id + count)
-        trades["price"] = self._walk(code, counts, ends)
-        trades["quantity"] = self._lots[code] * self._rng.integers(1, 21, count, dtype=np.int64)
+        trades["price"] = of_int64(self._walk(code, counts, ends))
+        trades["quantity"] = of_int64(self._lots[code] * self._rng.integers(1, 21, count, dtype=np.int64))
         trades["side"] = self._rng.integers(0, 2, count, dtype=np.uint8)
         self._sequence += counts.astype(np.uint64)
         self._trade_id += count
@@ -150,11 +151,12 @@ def new_run_id() -> str:
 def reference_data(universe: Universe, now_us: int) -> np.ndarray:
     """Reference data of every symbol: structured array (dtype `REFERENCE.message`)."""
     entries = REFERENCE.empty(len(universe.symbols))
-    entries["timestamp"] = now_us
+    entries["timestamp_ns"] = now_us * 1000
     entries["symbol"] = [name.encode() for name in universe.symbols]
     entries["exchange"], entries["currency"] = universe.profile.market.exchange, universe.profile.market.currency
     entries["sector"] = [universe.sector(rank).encode() for rank in range(len(universe.symbols))]
-    entries["tick_size"], entries["lot_size"] = universe.tick_sizes, universe.lot_sizes * DECIMAL_ONE
+    entries["tick_size"] = of_int64(universe.tick_sizes)
+    entries["lot_size"] = of_int64(universe.lot_sizes * DECIMAL_ONE)
     entries["tier"] = universe.tiers
     entries["asset_class"] = ASSET_CLASSES.index(universe.profile.market.asset_class)
     return entries

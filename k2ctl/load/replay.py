@@ -1,11 +1,12 @@
 """Real trades from files: ASX course-of-sales CSV, exact to the last digit, in time order.
 
 Columns, without a header: date (mm/dd/yyyy), time (Sydney local, milliseconds), price, volume, qualifiers, venue,
-buyer id. `company_info.csv` in the same folder maps a file's number to its symbol; without it the file's name is
-the symbol. Two trades that look alike in every field are two trades: file and line distinguish them.
+buyer id, which is not kept. `company_info.csv` in the same folder maps a file's number to its symbol; without it the
+file's name is the symbol. Two trades that look alike in every field are two trades: file and line distinguish them.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
+from k2ctl.domain.conditions import pack
 from k2ctl.domain.copies import sessions_and_numbers
+from k2ctl.domain.decimals import DECIMAL_TYPE, from_arrow
 from k2ctl.domain.texts import codes_of
-from k2ctl.domain.trade import ASSET_CLASSES, DECIMAL_ONE, DECIMAL_SCALE, SIDES, TRADE
+from k2ctl.domain.trade import ASSET_CLASSES, SIDES, TRADE
 from k2ctl.errors import UsageError
 from k2ctl.load.market import Batch
 from k2ctl.profiles.universe import Universe
@@ -26,13 +29,12 @@ from k2ctl.profiles.universe import Universe
 COLUMNS: Final = ("date", "time", "price", "volume", "qualifiers", "venue", "buyer")
 COMPANIES: Final = "company_info.csv"
 VENUE_ZONE: Final = "Australia/Sydney"
-MAX_CONDITIONS: Final = 11
 SHOWN_BROKEN_LINES: Final = 10
 
 _DATE: Final = r"^\d{2}/\d{2}/\d{4}$"
 _TIME: Final = r"^\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
-_PRICE: Final = r"^\d{1,10}(\.\d{1,8})?$"
-_VOLUME: Final = r"^\d{1,10}$"
+_PRICE: Final = r"^\d{1,15}(\.\d{1,12})?$"
+_VOLUME: Final = r"^\d{1,15}$"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def read_replay(path: Path, universe: Universe) -> Replay:
     if not len(trades):
         first = f" The first line: {broken[0].reason}." if broken else ""
         raise UsageError(f"{path} holds no trades.{first}", "Expected: date,time,price,volume,qualifiers,venue,buyer")
-    trades = trades[np.argsort(trades["timestamp"], kind="stable")]
+    trades = trades[np.argsort(trades["event_ns"], kind="stable")]
     _number_by_symbol(trades)
     return Replay(trades, broken, sum(part.broken_count for part in parts))
 
@@ -160,23 +162,36 @@ def _validate(table: pa.Table, symbol: str) -> tuple[np.ndarray, dict[int, str]]
         for at in np.flatnonzero(valid & ~matches).tolist():
             reasons[at] = f"'{table[name][at].as_py()}' is not a {name}"
         valid &= matches
-    long = pc.greater(pc.binary_length(_conditions(table)), MAX_CONDITIONS).to_numpy()
-    for at in np.flatnonzero(valid & long).tolist():
-        reasons[at] = f"qualifiers, venue and buyer are longer than {MAX_CONDITIONS} characters"
-    valid &= ~long
+    for text in pc.unique(_conditions(table)).to_pylist():
+        try:
+            pack(_codes(text))
+        except ValueError as error:
+            those = pc.equal(_conditions(table), text).to_numpy() & valid
+            reasons |= dict.fromkeys(np.flatnonzero(those).tolist(), str(error))
+            valid &= ~those
     instants = _instants(table.filter(pa.array(valid)))
     missing = np.flatnonzero(valid)[np.isnat(instants)]
     for at in missing.tolist():
         reasons[at] = f"'{table['date'][at].as_py()} {table['time'][at].as_py()}' is not a moment in Sydney"
     valid[missing] = False
-    if not symbol.isascii() or not symbol.isprintable() or len(symbol) > 16:
+    if not symbol or not symbol.isprintable() or len(symbol.encode()) > TRADE.message["symbol"].itemsize:
         raise UsageError(f"'{symbol}' is not a symbol.", f"Map the file's name to one in {COMPANIES}.")
     return valid, reasons
 
 
 def _conditions(table: pa.Table) -> pa.ChunkedArray:
-    joined = pc.binary_join_element_wise(table["qualifiers"], table["venue"], table["buyer"], ";")
-    return pc.utf8_rtrim(joined, ";")
+    return pc.binary_join_element_wise(table["qualifiers"], table["venue"], ";")
+
+
+def _codes(conditions: str) -> list[str]:
+    """Qualifiers, with spaces between where there are several, and the venue. The buyer is no condition of a trade."""
+    return [code for code in re.split("[; ]", conditions) if code]
+
+
+def _packed(table: pa.Table) -> np.ndarray:
+    encoded = _conditions(table).combine_chunks().dictionary_encode()
+    fields = [pack(_codes(text)) for text in encoded.dictionary.to_pylist()]
+    return np.asarray(np.array(fields, TRADE.message["trade_conditions"])[encoded.indices.to_numpy()])
 
 
 def _instants(table: pa.Table) -> np.ndarray:
@@ -202,14 +217,6 @@ def _instants(table: pa.Table) -> np.ndarray:
     return np.asarray(localised.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False))
 
 
-def _mantissas(texts: pa.ChunkedArray) -> np.ndarray:
-    """Decimal texts as int64 mantissas of scale 8, without a float on the way."""
-    whole = pc.replace_substring_regex(texts, r"\..*$", "")
-    fraction = pc.utf8_rpad(pc.replace_substring_regex(texts, r"^\d+\.?", ""), DECIMAL_SCALE, "0")
-    units = pc.cast(whole, pa.int64()).to_numpy()
-    return np.asarray(units * DECIMAL_ONE + pc.cast(fraction, pa.int64()).to_numpy())
-
-
 def _trades_of(table: pa.Table, symbol: str, universe: Universe) -> np.ndarray:
     count = len(table)
     trades = TRADE.empty(count)
@@ -217,10 +224,10 @@ def _trades_of(table: pa.Table, symbol: str, universe: Universe) -> np.ndarray:
         return trades
     market = universe.profile.market
     trades["symbol"], trades["exchange"], trades["currency"] = symbol.encode(), market.exchange, market.currency
-    trades["timestamp"] = _instants(table).astype(np.int64)
-    trades["price"] = _mantissas(table["price"])
-    trades["quantity"] = pc.cast(table["volume"], pa.int64()).to_numpy() * DECIMAL_ONE
-    trades["trade_conditions"] = np.array(_conditions(table).to_pylist(), dtype=f"S{MAX_CONDITIONS}")
+    trades["event_ns"] = _instants(table).astype(np.int64) * 1000
+    for name, column in (("price", "price"), ("quantity", "volume")):
+        trades[name] = from_arrow(table[column].combine_chunks().cast(DECIMAL_TYPE))
+    trades["trade_conditions"] = _packed(table)
     trades["side"] = SIDES.index("UNKNOWN")
     trades["asset_class"] = ASSET_CLASSES.index(market.asset_class)
     return trades
@@ -235,7 +242,7 @@ class ReplaySource:
     def __init__(self, replay: Replay, universe: Universe, *, last_us: int | None) -> None:
         self._trades = replay.trades
         if last_us is not None:
-            self._trades["timestamp"] += last_us - int(self._trades["timestamp"][-1])
+            self._trades["event_ns"] += last_us * 1000 - int(self._trades["event_ns"][-1])
         self._partition = universe.partitioner().partitions_of(self._trades["symbol"])
         self._partitions = universe.profile.topic.partitions
         self._at = 0
@@ -260,7 +267,7 @@ class ReplaySource:
         order = np.argsort(partition, kind="stable")
         trades = self._trades[part][order]
         due_us = from_us + (order * ((to_us - from_us) / max(1, len(trades)))).astype(np.int64)
-        trades["ingestion_timestamp"] = due_us
+        trades["received_ns"] = due_us * 1000
         return Batch(trades, np.bincount(partition, minlength=self._partitions))
 
 
@@ -276,8 +283,8 @@ class ReplaySchedule:
     @classmethod
     def of(cls, replay: Replay, speed: float) -> "ReplaySchedule":
         """The schedule of a replay."""
-        times = replay.trades["timestamp"]
-        return cls((times - times[0]) / 1e6, speed)
+        times = replay.trades["event_ns"]
+        return cls((times - times[0]) / 1e9, speed)
 
     @property
     def duration_s(self) -> float:

@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from k2ctl.domain.decimals import DECIMAL_ONE
 from k2ctl.domain.topics import Partitioner
-from k2ctl.domain.trade import DECIMAL_ONE
 from k2ctl.profiles.model import Profile
 
 WELL_KNOWN: Final = tuple(

@@ -17,7 +17,7 @@ from k2ctl.lake.duckdb_files import ASK_AGAIN, another, open_duckdb, refuse_dama
 from k2ctl.lake.snapshots import ScanPlan
 from k2ctl.query.page import Page
 
-NEWEST_FIRST = "timestamp DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
+NEWEST_FIRST = "timestamp DESC, timestamp_nanos DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
 """The order of answers. Rows of one symbol share a partition, so ties in time fall back on the order of arrival."""
 
 
@@ -25,13 +25,14 @@ _BARS: Final = """
     SELECT symbol, make_timestamptz((epoch_us(timestamp) // {bar}) * {bar}) AS bar_start,
         arg_min(price, place) AS open, max(price) AS high, min(price) AS low, arg_max(price, place) AS close,
         sum(quantity) AS volume,
-        CAST(round(sum(price::DOUBLE * quantity::DOUBLE) / nullif(sum(quantity)::DOUBLE, 0), 8) AS DECIMAL(18, 8))
-            AS vwap,
+        greatest(low, least(high, CAST(
+            round(sum(price::DOUBLE * quantity::DOUBLE) / nullif(sum(quantity)::DOUBLE, 0), 12) AS DECIMAL(38, 12)
+        ))) AS vwap,
         count(*) AS trades
-    FROM (SELECT *, (timestamp, kafka_partition, kafka_offset, kafka_index) AS place FROM ({source}))
+    FROM (SELECT *, (timestamp, timestamp_nanos, kafka_partition, kafka_offset, kafka_index) AS place FROM ({source}))
     GROUP BY ALL ORDER BY bar_start, symbol
 """
-"""Trades of the same microsecond count in the order of their arrival."""
+"""Trades of the same nanosecond count in the order of their arrival."""
 
 
 class FilesGone(LakeError):

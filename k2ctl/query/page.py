@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from k2ctl.domain.rows import Rows
+from k2ctl.domain.rows import Rows, nanoseconds
 from k2ctl.errors import UsageError
 
 _LONGEST: Final = 8192
@@ -19,7 +19,7 @@ _LONGEST: Final = 8192
 class Place(NamedTuple):
     """Where a row stands in the order of answers."""
 
-    timestamp_us: int
+    timestamp_ns: int
     partition: int
     offset: int
     position: int
@@ -53,7 +53,7 @@ class Page:
             )
         if self.after is not None:
             sql += " AND timestamp <= make_timestamptz($at)"
-            parameters["at"] = self.after.timestamp_us
+            parameters["at"] = self.after.timestamp_ns // 1000
         return sql, parameters
 
     def select(self, rows: Rows) -> Rows:
@@ -64,20 +64,20 @@ class Page:
         if (rows.topic, rows.epoch) != (self.topic, self.epoch):
             mask[:] = False
         if self.after is not None:
-            mask &= rows.trades["timestamp"] <= self.after.timestamp_us
+            mask &= rows.trades["event_ns"] // 1000 <= self.after.timestamp_ns // 1000
         return rows.take(mask)
 
     def behind(self, table: pa.Table) -> np.ndarray:
         """bool[n]: which rows of an answer come after the place: older, or of the same time and later in the order."""
         if self.after is None:
             return np.ones(len(table), np.bool_)
-        timestamp = table.column("timestamp").cast(pa.int64()).to_numpy()
+        time_ns = nanoseconds(table.column("timestamp"), table.column("timestamp_nanos"))
         names = ("kafka_partition", "kafka_offset", "kafka_index")
         partition, offset, index = (table.column(name).to_numpy() for name in names)
         at = self.after
         later = (offset < at.offset) | ((offset == at.offset) & (index < at.position))
         later = (partition > at.partition) | ((partition == at.partition) & later)
-        behind: np.ndarray = (timestamp < at.timestamp_us) | ((timestamp == at.timestamp_us) & later)
+        behind: np.ndarray = (time_ns < at.timestamp_ns) | ((time_ns == at.timestamp_ns) & later)
         return behind
 
     def encode(self) -> str:

@@ -192,7 +192,7 @@ class Seam:
 
 def _wanted(rows: Rows, question: Question, now_us: int) -> Rows:
     trades = rows.trades
-    kept = of_symbols(trades["symbol"], question.symbols) & question.window.holds(trades["timestamp"])
+    kept = of_symbols(trades["symbol"], question.symbols) & question.window.holds(trades["event_ns"] // 1000)
     return valid(rows.take(kept), now_us)
 
 

@@ -77,7 +77,7 @@ def tail_records_of(fetched: Fetched, wire_format: WireFormat) -> TailRecords:
 def symbols_of(trades: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """`codes` and `symbols` of `TailRecords`."""
     codes, names = codes_of(trades["symbol"])
-    return codes, tuple(name.decode("ascii", "replace") for name in names.tolist())
+    return codes, tuple(name.decode("utf-8", "replace") for name in names.tolist())
 
 
 class Stream(Protocol):

@@ -115,7 +115,7 @@ def _select(
     found = part.of(symbols)
     found = found[within(part.partition[found], part.offset[found], ranges)]
     trades = part.trades.take(found)
-    kept = found[window.holds(trades["timestamp"])]
+    kept = found[window.holds(trades["event_ns"] // 1000)]
     return part.rows(span.topic, span.epoch, kept), _last_us(trades, symbols) if len(kept) < len(found) else {}
 
 
@@ -133,7 +133,7 @@ def _last_us(trades: np.ndarray, symbols: Sequence[str] | None) -> dict[str, int
     """The newest timestamp of each of `symbols` among `trades`."""
     newest: dict[str, int] = {}
     for symbol in symbols or ():
-        times = trades["timestamp"][of_symbols(trades["symbol"], [symbol])]
+        times = trades["event_ns"][of_symbols(trades["symbol"], [symbol])] // 1000
         if len(times):
             newest[symbol] = int(times.max())
     return newest

@@ -13,8 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2ctl.domain.trade import DECIMAL_ONE, DECIMAL_SCALE
-
 _HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
 _UUID_DIGITS: Final = [at for at in range(36) if at not in {8, 13, 18, 23}]
 _TIME_WIDTH: Final = len("2026-11-25 10:00:00.000000")
@@ -37,7 +35,7 @@ def texts_of(array: pa.Array) -> pa.Array | None:
         return _uuids(array)
     if isinstance(array, pa.ExtensionArray):
         return texts_of(array.storage)
-    if pa.types.is_decimal128(kind) and kind.precision <= 18 and kind.scale == DECIMAL_SCALE:
+    if pa.types.is_decimal128(kind) and kind.scale >= 0:
         return _decimals(array)
     if pa.types.is_timestamp(kind) and kind.unit == "us" and kind.tz:
         return _times(array)
@@ -79,27 +77,15 @@ def _of_one_width(texts: np.ndarray, like: pa.Array) -> pa.Array:
 
 
 def _decimals(array: pa.Array) -> pa.Array:
-    """Every digit that counts and no exponent: `45.12`, `100`, `-0.00000001`.
-
-    Arrow's own cast writes small values with an exponent.
-    """
-    mantissas = _mantissas(array)
-    negative, size = mantissas < 0, np.abs(mantissas)
-    whole = pa.array(size // DECIMAL_ONE).cast(pa.string())
-    digits = pc.utf8_lpad(pa.array(size % DECIMAL_ONE).cast(pa.string()), DECIMAL_SCALE, "0")
-    joined = pc.binary_join_element_wise(whole, digits, ".")
-    trimmed = pc.utf8_rtrim(pc.utf8_rtrim(joined, "0"), ".")
-    signs = pc.if_else(pa.array(negative), "-", "")
-    texts = pc.binary_join_element_wise(signs, trimmed, "")
-    return pc.if_else(array.is_valid(), texts, pa.scalar(None, pa.string())) if array.null_count else texts
-
-
-def _mantissas(array: pa.Array) -> np.ndarray:
-    """int64[n] of a decimal128 array with at most 18 digits: the low word of each 16-byte value."""
-    if not len(array):
-        return np.zeros(0, np.int64)
-    words = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
-    return words[array.offset : array.offset + len(array), 0]
+    """Every digit that counts and no exponent: `45.12`, `100`, `-0.00000001`."""
+    texts = array.cast(pa.string())
+    if array.type.scale > 0:
+        texts = pc.utf8_rtrim(pc.utf8_rtrim(texts, "0"), ".")
+    small = pc.fill_null(pc.match_substring(texts, "E"), False)
+    if not pc.any(small).as_py():
+        return texts
+    # Arrow writes what is below a millionth with an exponent, and zero too.
+    return pc.replace_with_mask(texts, small, _rare_texts(array.filter(small)))
 
 
 _UNITS: Final = {"s": 0, "ms": 3, "us": 6, "ns": 9}

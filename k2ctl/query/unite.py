@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from k2ctl.domain.copies import copy_numbers
-from k2ctl.domain.rows import Rows, arrow_schema
+from k2ctl.domain.rows import Rows, arrow_schema, nanoseconds
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class United:
         """How many of the first rows are the newest, whatever was left out: a copy has the time of its trade."""
         if self.whole_from_us is None:
             return len(self.rows)
-        return int((_timestamps(self.rows) >= self.whole_from_us).sum())
+        return int((_nanoseconds(self.rows) // 1000 >= self.whole_from_us).sum())
 
 
 def unite(lake: pa.Table, tails: Sequence[Rows], count: int | None = None) -> United:
@@ -45,7 +45,7 @@ def unite(lake: pa.Table, tails: Sequence[Rows], count: int | None = None) -> Un
     """
     from_us = _whole_from_us(lake, tails, count)
     if from_us is not None:
-        tails = [rows.take(rows.trades["timestamp"] >= from_us) for rows in tails]
+        tails = [rows.take(rows.trades["event_ns"] // 1000 >= from_us) for rows in tails]
     newest = pa.concat_tables([lake, *(rows.to_arrow().cast(arrow_schema()) for rows in tails)]).combine_chunks()
     return _one_of_each(newest, len(lake), from_us)
 
@@ -56,8 +56,8 @@ def _whole_from_us(lake: pa.Table, tails: Sequence[Rows], count: int | None) -> 
         return None
     from_us: int | None = None
     if len(lake) == count:
-        from_us = int(_timestamps(lake.slice(count - 1))[0]) + 1  # of the last row's time there may be more
-    times = np.concatenate([rows.trades["timestamp"] for rows in tails])
+        from_us = int(_nanoseconds(lake.slice(count - 1))[0]) // 1000 + 1  # of the last row's time there may be more
+    times = np.concatenate([rows.trades["event_ns"] // 1000 for rows in tails])
     if len(times) > count:
         latest_us = int(np.partition(times, len(times) - count)[len(times) - count])
         from_us = latest_us if from_us is None else max(from_us, latest_us)
@@ -74,7 +74,7 @@ def _one_of_each(whole: pa.Table, lake_rows: int, whole_from_us: int | None) -> 
     if not first.all():  # ids are alike, so it is worth while to compare the rest of what makes a copy
         order, first = _first_of_each(numbers, (index, offset, partition, from_tail))
     kept = order[first]
-    newest_first = np.lexsort((-index[kept], -offset[kept], partition[kept], -_timestamps(whole)[kept]))
+    newest_first = np.lexsort((-index[kept], -offset[kept], partition[kept], -_nanoseconds(whole)[kept]))
     chosen = kept[newest_first]
     return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen), whole_from_us)
 
@@ -92,6 +92,5 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
     return numbers
 
 
-def _timestamps(table: pa.Table) -> np.ndarray:
-    timestamps: np.ndarray = table.column("timestamp").cast(pa.int64()).to_numpy()
-    return timestamps
+def _nanoseconds(table: pa.Table) -> np.ndarray:
+    return nanoseconds(table["timestamp"], table["timestamp_nanos"])

@@ -127,7 +127,7 @@ class _Feed:
             self.tracker.step(trades, part["kafka_partition"].to_numpy())
             channel = self.tracker.channels.numbers_of(trades["exchange"], trades["symbol"])
             self._note_topics(part, channel)
-            days = trades["timestamp"] // _DAY_US
+            days = trades["event_ns"] // 1000 // _DAY_US
             for day in np.unique(days).tolist():
                 for number in np.flatnonzero(counts := np.bincount(channel[days == day])).tolist():
                     self.stored[number, day] = self.stored.get((number, day), 0) + int(counts[number])

@@ -114,7 +114,7 @@ class SequenceTracker:
         self._explained = max(0, self._explained - (resolved - filled))
         # A number above all of a channel's present run that is no later than it is of a run before.
         above = trades["source_sequence"].astype(np.int64) > self.channels.highest[channel]
-        past = above & (trades["timestamp"] <= self.channels.latest_us[channel])
+        past = above & (trades["event_ns"] // 1000 <= self.channels.latest_us[channel])
         self._note_uncounted(trades[~past], partition[~past])
 
     def _fill_explained(self, channel: np.ndarray, number: np.ndarray) -> int:
@@ -186,8 +186,8 @@ class SequenceTracker:
         batch = _Batch(
             channel[order],
             trades["source_sequence"][order].view(np.int64),
-            trades["timestamp"][order],
-            trades["ingestion_timestamp"][order],
+            trades["event_ns"][order] // 1000,
+            trades["received_ns"][order] // 1000,
         )
         starts = np.flatnonzero(np.append(True, batch.channel[1:] != batch.channel[:-1]))
         ends = np.append(starts[1:], len(batch)) - 1

@@ -29,8 +29,9 @@ from pyiceberg.table import Table
 
 from k2ctl.clock import SystemClock
 from k2ctl.consume.degradation import Budget
+from k2ctl.domain.decimals import DECIMAL, DECIMAL_ONE
 from k2ctl.domain.topics import WireFormat
-from k2ctl.domain.trade import DECIMAL_ONE, NO_SEQUENCE, SIDES, TRADE
+from k2ctl.domain.trade import NO_SEQUENCE, SIDES, TRADE
 from k2ctl.endpoints import Endpoints, require_endpoints
 from k2ctl.errors import BrokerError, K2Error
 from k2ctl.home import Home
@@ -85,7 +86,7 @@ _FORMATS: Final = {"V": "s", "S": "s", "u1": "B", "u2": "H", "u8": "Q", "i8": "q
 _STRUCT: Final = struct.Struct(
     "<"
     + "".join(
-        f"{kind.itemsize}s" if kind.kind in "SV" else _FORMATS[kind.str[1:]]
+        "Qq" if kind == DECIMAL else f"{kind.itemsize}s" if kind.kind in "SV" else _FORMATS[kind.str[1:]]
         for kind in (TRADE.message[name] for name in TRADE.message.names or ())
     )
 )
@@ -94,18 +95,16 @@ _STRUCT: Final = struct.Struct(
 def parse_sbe(value: bytes) -> Iterable[Row]:
     """The trades of an SBE record as rows, one message at a time."""
     for fields in _STRUCT.iter_unpack(value):
-        _, _, _, _, message_id, trade_id, timestamp, _, price, quantity, sequence, symbol, exchange, _, _, _, side = (
-            fields
-        )
+        message_id, trade_id, time_ns, _, price, high, quantity, most, sequence, symbol, exchange = fields[4:15]
         yield {
             "message_id": message_id.hex(),
             "trade_id": trade_id,
             "symbol": symbol.rstrip(b"\0").decode(),
             "exchange": exchange.rstrip(b"\0").decode(),
-            "timestamp": timestamp,
-            "price": price / DECIMAL_ONE,
-            "quantity": quantity / DECIMAL_ONE,
-            "side": SIDES[side],
+            "timestamp": time_ns // 1000,
+            "price": (price + high * 2**64) / DECIMAL_ONE,
+            "quantity": (quantity + most * 2**64) / DECIMAL_ONE,
+            "side": SIDES[fields[-3]],
             "source_sequence": None if sequence == NO_SEQUENCE else sequence,
         }
 

@@ -180,6 +180,6 @@ class DedupBench:
     @staticmethod
     def _batch(ids: np.ndarray, times: np.ndarray) -> Rows:
         trades = TRADE.empty(len(ids))
-        trades["message_id"], trades["timestamp"] = ids, times
+        trades["message_id"], trades["event_ns"] = ids, times * 1000
         zeros = np.zeros(len(ids), np.int32)
         return Rows.of("t", "e", trades, zeros, np.arange(len(ids), dtype=np.int64), zeros)

@@ -131,7 +131,7 @@ def _dict_loop(batches: list[Batch]) -> int:
     known: dict[tuple[bytes, bytes], tuple[int, int]] = {}
     odd = 0
     for trades, _ in batches:
-        names = ("exchange", "symbol", "source_sequence", "timestamp")
+        names = ("exchange", "symbol", "source_sequence", "event_ns")
         columns = zip(*(trades[name].tolist() for name in names), strict=True)
         for exchange, symbol, number, time_us in columns:
             key = (exchange, symbol)

@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 
 from k2ctl.checks.verify.sources import Records, TradeSources
 from k2ctl.domain.copies import sessions_and_numbers
-from k2ctl.domain.rows import TRADE_COLUMNS, arrow_schema, mantissas, trades_of
+from k2ctl.domain.decimals import from_arrow
+from k2ctl.domain.rows import TRADE_COLUMNS, arrow_schema, trades_of
 from k2ctl.domain.texts import codes_of
+from k2ctl.domain.trade import TRADE
 from k2ctl.lake.readers import identity_numbers
 from k2ctl.load.acknowledged_log import AcknowledgedLog
 
@@ -47,7 +49,7 @@ class References:
         altered["enriched"] = enriched & none | ~enriched & complete
         judged = np.zeros(len(trades), np.bool_)
         sectors = batch["sector"].cast(pa.string()).to_numpy(zero_copy_only=False)
-        stored = {"sector": sectors, **{name: mantissas(batch[name]) for name in _VALUES[1:]}}
+        stored = {"sector": sectors, **{name: _words(from_arrow(batch[name])) for name in _VALUES[1:]}}
         codes, symbols = codes_of(trades["symbol"])
         for code, symbol in enumerate(symbols.tolist()):
             entries = self._by_symbol.get(symbol)
@@ -55,11 +57,11 @@ class References:
                 continue
             rows = np.flatnonzero((codes == code) & enriched & ~none)
             known, right = (
-                trades["ingestion_timestamp"][rows] >= int(entries["timestamp"].min()),
+                trades["received_ns"][rows] >= int(entries["timestamp_ns"].min()),
                 np.ones(len(rows), bool),
             )
             for name in _VALUES:
-                valid = entries[name].astype(str).astype(object) if name == "sector" else entries[name]
+                valid = entries[name].astype(str).astype(object) if name == "sector" else _words(entries[name])
                 differs = ~np.isin(stored[name][rows], valid) & ~absent[name][rows]
                 altered[name][rows] |= differs & known
                 right &= ~differs
@@ -72,7 +74,7 @@ PLACE: Final = ("kafka_partition", "kafka_offset", "kafka_index")
 RESOLVED: Final = 10_000
 """Rows that are not at their place in Kafka and are searched for in all of the topic; more get no column named."""
 
-_ALTERED: Final = np.dtype([("symbol", "S16"), ("column", "u1"), ("number", "u8")])
+_ALTERED: Final = np.dtype([("symbol", TRADE.message["symbol"]), ("column", "u1"), ("number", "u8")])
 
 
 class AlteredRun(NamedTuple):
@@ -119,7 +121,7 @@ class OtherPrograms:
         ends = np.append(starts[1:], len(found)) - 1
         return [
             AlteredRun(
-                bytes(found["symbol"][start]).decode("ascii", "replace"),
+                bytes(found["symbol"][start]).decode("utf-8", "replace"),
                 int(found["number"][start]),
                 int(found["number"][end]),
                 int(end - start + 1),
@@ -307,3 +309,8 @@ def _differences(row: Records, record: Records) -> list[str]:
         ("kafka_index", row.index, record.index),
     )
     return differing + [name for name, mine, theirs in places if mine[0] != theirs[0]]
+
+
+def _words(column: np.ndarray) -> np.ndarray:
+    """Decimals as texts of 16 bytes, which numpy can look up."""
+    return np.ascontiguousarray(column).view("S16")

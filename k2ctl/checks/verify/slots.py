@@ -63,7 +63,7 @@ class Sessions:
 
     def symbols(self, chosen: np.ndarray) -> list[str]:
         """The symbols of some sessions, by position."""
-        return sorted({symbol.decode("ascii", "replace") for symbol in self.sent["symbol"][chosen].tolist()})
+        return sorted({symbol.decode("utf-8", "replace") for symbol in self.sent["symbol"][chosen].tolist()})
 
     def passes(self) -> Iterator[np.ndarray]:
         """Positions of sessions, in groups that fit in memory."""
@@ -250,7 +250,7 @@ class Slots:
 
     def symbol(self, at: int) -> str:
         """The symbol of a session of this pass."""
-        return bytes(self._sessions.sent["symbol"][self._chosen[at]]).decode("ascii", "replace")
+        return bytes(self._sessions.sent["symbol"][self._chosen[at]]).decode("utf-8", "replace")
 
     def runs(self, mask: np.ndarray) -> list[Interval]:
         """The slots of a boolean mask as stretches of numbers, each within one session."""

@@ -43,7 +43,7 @@ MEMORY_LIMIT_MB: Final = 512
 """What a merge may hold; beyond it DuckDB sorts on disk."""
 
 
-_ORDER: Final = ("symbol", "timestamp", "kafka_partition", "kafka_offset", "kafka_index")
+_ORDER: Final = ("symbol", "timestamp", "timestamp_nanos", "kafka_partition", "kafka_offset", "kafka_index")
 
 
 class Interrupted(Exception):

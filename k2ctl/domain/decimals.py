@@ -1,0 +1,99 @@
+"""Prices and quantities: whole numbers of 10^-12 in 128 bits, in numpy as on the wire and in Arrow.
+
+One scale holds everything that a trade may have, from 10^-12 to 10^15, and Arrow's decimal128 is the same two words: a
+column goes to the table as it came from Kafka. numpy has no such integers, so the words are compared one by one.
+"""
+
+from decimal import Context, Decimal, InvalidOperation
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+DECIMAL_SCALE: Final = 12
+DECIMAL_ONE: Final = 10**DECIMAL_SCALE
+"""One, as a mantissa."""
+
+DECIMAL_LIMIT: Final = 10**15 * DECIMAL_ONE
+"""The largest mantissa that a trade may have, by its absolute value."""
+
+DECIMAL: Final = np.dtype([("low", "<u8"), ("high", "<i8")])
+"""A mantissa: two's complement in two words."""
+
+DECIMAL_TYPE: Final = pa.decimal128(38, DECIMAL_SCALE)
+
+_WORD: Final = 1 << 64
+_EXACT: Final = Context(prec=60)
+
+
+def of_int64(mantissas: np.ndarray) -> np.ndarray:
+    """DECIMAL[n] of int64 mantissas: up to nine million units."""
+    made = np.empty(len(mantissas), DECIMAL)
+    made["low"] = np.asarray(mantissas, np.int64).view(np.uint64)
+    made["high"] = np.asarray(mantissas, np.int64) >> 63
+    return made
+
+
+def of_int(mantissa: int) -> np.ndarray:
+    """One mantissa, a scalar of DECIMAL."""
+    return np.array((mantissa % _WORD, mantissa // _WORD), DECIMAL)
+
+
+def of_text(text: str) -> np.ndarray:
+    """One decimal, exactly.
+
+    Raises:
+        ValueError: it has more than 12 decimal places, or is no number.
+    """
+    try:
+        scaled = Decimal(text).scaleb(DECIMAL_SCALE, _EXACT)
+        mantissa = int(scaled)
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise ValueError(f"{text} is not a decimal") from error
+    if scaled != mantissa:
+        raise ValueError(f"{text} has more than {DECIMAL_SCALE} decimal places")
+    return of_int(mantissa)
+
+
+def as_int(value: np.void) -> int:
+    """The mantissa of one scalar of DECIMAL."""
+    low, high = value.item()
+    return int(high) * _WORD + int(low)
+
+
+def as_decimal(value: np.void) -> Decimal:
+    """One scalar of DECIMAL, exactly."""
+    return Decimal(as_int(value)).scaleb(-DECIMAL_SCALE, _EXACT)
+
+
+def negative(column: np.ndarray) -> np.ndarray:
+    """bool[n]: which of DECIMAL[n] are below zero."""
+    return np.asarray(column["high"] < 0)
+
+
+def beyond_limit(column: np.ndarray) -> np.ndarray:
+    """bool[n]: which of DECIMAL[n] are above 10^15 by their absolute value."""
+    low, high = column["low"], column["high"]
+    if not high.any():
+        return np.zeros(len(column), np.bool_)
+    return np.asarray(_above(low, high, DECIMAL_LIMIT) | ~_above(low, high, -DECIMAL_LIMIT - 1))
+
+
+def _above(low: np.ndarray, high: np.ndarray, limit: int) -> np.ndarray:
+    """bool[n]: mantissa > limit."""
+    limit_low, limit_high = np.uint64(limit % _WORD), limit // _WORD
+    return np.asarray((high > limit_high) | ((high == limit_high) & (low > limit_low)))
+
+
+def to_arrow(column: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
+    """DECIMAL[n] as decimal128(38, 12); null where `missing`."""
+    validity = None if missing is None else pa.array(~missing).buffers()[1]
+    return pa.Array.from_buffers(DECIMAL_TYPE, len(column), [validity, pa.py_buffer(np.ascontiguousarray(column))])
+
+
+def from_arrow(column: pa.Array) -> np.ndarray:
+    """DECIMAL[n] of decimals of any scale up to 12; of nulls any number."""
+    if not len(column):
+        return np.zeros(0, DECIMAL)
+    words: np.ndarray = np.frombuffer(column.cast(DECIMAL_TYPE).buffers()[1], DECIMAL)
+    return words[column.offset : column.offset + len(column)]
