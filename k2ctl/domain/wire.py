@@ -2,9 +2,9 @@
 
 JSON is an object per trade, or an array of them as one frame. Fields are named as the table's columns. `message_id` and
 `refers_to` are UUIDs; `price` and `quantity` are decimals as strings or as numbers, which are taken by their digits;
-times are microseconds, or ISO 8601 with an offset and up to nine digits of a second; `side`, `asset_class` and `action` are names; `trade_conditions` is a list of codes, or a text
-of them with spaces, commas or semicolons between. What is not of a trade as such may be missing.
-JSON is about ten times slower than SBE.
+times are microseconds, or ISO 8601 with an offset and up to nine digits of a second; `side`, `asset_class` and `action`
+are names; `trade_conditions` is a list of codes, or a text of them with spaces, commas or semicolons between. `side`,
+`action`, `refers_to`, `trade_conditions` and `source_sequence` may be missing. JSON is about ten times slower than SBE.
 """
 
 import json
