@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from k2ctl.domain.checkpoint import Tally
+from k2ctl.domain.corrections import by_condition
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.validity import AHEAD, invalid
@@ -37,17 +38,18 @@ def decode_batch(
         for at, reason in decoded.broken
     ]
     tally.add("undecodable", np.array([one.partition for one in dead_letters], np.int32))
-    rows = Rows.of(topic, epoch, decoded.trades, partition, offset, decoded.index)
-    bad = invalid(decoded.trades, now_us)
+    trades = by_condition(decoded.trades)
+    rows = Rows.of(topic, epoch, trades, partition, offset, decoded.index)
+    bad = invalid(trades, now_us)
     if checked_us is not None and any(AHEAD in reason for reason in bad.values()):
-        bad = invalid(decoded.trades, max(now_us, checked_us()))
+        bad = invalid(trades, max(now_us, checked_us()))
     if bad:
         where = np.array(sorted(bad))
         tally.add("dead_lettered", partition[where])
         alone = np.bincount(decoded.record, minlength=len(fetched))[decoded.record[where]] == 1
         for at, is_alone in zip(where.tolist(), alone.tolist(), strict=True):
             # The bytes as they came or, for one trade of several, what its producer would have sent for it alone.
-            value = fetched.values[decoded.record[at]] if is_alone else codec.encode(rows.trades[[at]], 1)[0]
+            value = fetched.values[decoded.record[at]] if is_alone else codec.encode(decoded.trades[[at]], 1)[0]
             dead_letters.append(DeadLetter(int(partition[at]), int(offset[at]), int(decoded.index[at]), bad[at], value))
         good = np.ones(len(rows), np.bool_)
         good[where] = False

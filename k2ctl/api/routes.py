@@ -32,6 +32,8 @@ Duration = Annotated[
 Moment = Annotated[datetime | None, Query(description="ISO 8601; UTC unless it says otherwise.")]
 Bar = Annotated[str, Query(pattern=_DURATION, description="Length of a bar: 1s, 1m, 1h.")]
 Rows = Annotated[int, Query(ge=1, le=50_000, description="Rows of one page.")]
+Raw = Annotated[bool, Query(description="What was printed: corrections and cancellations are not applied.")]
+KnownAt = Annotated[datetime | None, Query(description="Only what was committed by then; the stream is left out.")]
 Cursor = Annotated[str | None, Query(max_length=8192, description="From `next` of the page before.")]
 
 
@@ -74,6 +76,18 @@ def window_of(
     if (now_us if last_us is None else last_us) - first_us > limits.window_s * 1e6:
         raise Refused("invalid-request", f"The window is longer than {limits.window_s / 86_400:g} days.")
     return Window(first_us, last_us)
+
+
+def known_us_of(known_at: datetime | None) -> int | None:
+    """`known_at` in microseconds.
+
+    Raises:
+        Refused: it is not a time of the table.
+    """
+    try:
+        return None if known_at is None else micros_of(known_at)
+    except ValueError as error:
+        raise Refused("invalid-request", f"`known_at` is {error}.") from error
 
 
 def bar_of(bar: str, limits: Limits) -> int:
@@ -134,10 +148,14 @@ def _add_trades(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         until: Moment = None,
         limit: Rows = limits.default_rows,
         cursor: Cursor = None,
+        raw: Raw = False,
+        known_at: KnownAt = None,
         accept: Accept = "*/*",
         if_none_match: Known = "",
     ) -> Response:
         """The newest trades of one symbol or several, newest first, each exactly once: stored, and on their way.
+
+        Corrected trades are given as corrected and cancelled ones left out; `raw=true` gives every print.
 
         `next` leads to older ones. All pages together are what the first one could see, while data flows on; keep
         `since` and `until` as they were, or ask by the first page's `since`.
@@ -147,12 +165,16 @@ def _add_trades(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         page = None if cursor is None else Page.decode(cursor)
         asked = window_of(window, since, until, now_us, limits)
         asked = asked if page is None else _of_page(page, asked, limits)
-        answer = engine.ask(lambda session: session.recent(symbols, asked, limit, page=page))
+        known_us = known_us_of(known_at)
+        answer = engine.ask(
+            lambda session: session.recent(symbols, asked, limit, page=page, raw=raw, known_at_us=known_us)
+        )
         following = _next(answer, page, asked)
         if since is None:  # a moment later it is another window
             return rendered(answer, media, {}, following)
         found = answer.evidence
-        tag = etag_of(symbols, asked, limit, cursor, media, found.snapshot_id, found.watermarks, found.missing)
+        of_question = (symbols, asked, limit, cursor, raw, known_us, media)
+        tag = etag_of(*of_question, found.snapshot_id, found.watermarks, found.missing)
         return _tagged(answer, media, tag, if_none_match, following)
 
 
@@ -164,6 +186,8 @@ def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         window: Duration = None,
         since: Moment = None,
         until: Moment = None,
+        raw: Raw = False,
+        known_at: KnownAt = None,
         accept: Accept = "*/*",
     ) -> Response:
         """Bars, oldest first, over the same trades; the last one may still grow."""
@@ -173,7 +197,9 @@ def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         length_us = (span.until_us or now_us) - (span.since_us or 0)
         if length_us // bar_us * len(symbols) > _BARS_MOST:
             raise Refused("invalid-request", f"That would be more than {_BARS_MOST:,} bars.")
-        return rendered(engine.ask(lambda session: session.bars(symbols, bar_us, span)), media, {})
+        known_us = known_us_of(known_at)
+        answer = engine.ask(lambda session: session.bars(symbols, bar_us, span, raw=raw, known_at_us=known_us))
+        return rendered(answer, media, {})
 
 
 def _add_symbols(api: APIRouter, engine: WarmEngine) -> None:

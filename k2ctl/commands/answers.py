@@ -46,6 +46,13 @@ AsOfOption = Annotated[
     str | None,
     typer.Option("--as-of", metavar="TIME|SNAPSHOT", help="The table as it was then; the stream is left out."),
 ]
+RawOption = Annotated[
+    bool, typer.Option("--raw", help="What was printed: corrections and cancellations are not applied.")
+]
+KnownAtOption = Annotated[
+    str | None,
+    typer.Option("--known-at", metavar="TIME", help="Only what was committed by then; the stream is left out."),
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the rows.")]
 JsonFormatOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there.")]
@@ -102,6 +109,11 @@ def as_of(text: str | None) -> "AsOf | None":
     if re.fullmatch(r"[0-9]{9,19}", text):
         return AsOf(snapshot_id=int(text))
     return AsOf(moment_us=time_of(text))
+
+
+def known_at(text: str | None) -> int | None:
+    """What --known-at asks for, as µs UTC."""
+    return None if text is None else time_of(text)
 
 
 def format_of(form: Format, as_json: bool) -> Format:

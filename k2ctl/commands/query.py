@@ -11,8 +11,10 @@ from k2ctl.commands.answers import (
     Format,
     FormatOption,
     JsonFormatOption,
+    KnownAtOption,
     LimitOption,
     OutputOption,
+    RawOption,
     SinceOption,
     Symbols,
     UntilOption,
@@ -20,6 +22,7 @@ from k2ctl.commands.answers import (
     as_of,
     check_output,
     format_of,
+    known_at,
     limit_of,
     part_of,
     show,
@@ -59,6 +62,8 @@ def recent(
     output: OutputOption = None,
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Leave the stream out: a partial answer.")] = False,
     at: AsOfOption = None,
+    known: KnownAtOption = None,
+    raw: RawOption = False,
     deferred: Annotated[
         bool, typer.Option("--include-deferred", help="Read what was shed or spilled as well; slower.")
     ] = False,
@@ -66,7 +71,8 @@ def recent(
     """The newest trades of a symbol, newest first: what is stored and what is still on its way, each exactly once.
 
     Times are exchange times in UTC. A footer on stderr says where the rows come from, and whether they are all
-    there are. In JSON and CSV prices and quantities are exact decimal texts.
+    there are. In JSON and CSV prices and quantities are exact decimal texts. A corrected trade is shown as corrected,
+    in its own place; a cancelled one is not. --raw shows what was printed, --known-at what was known then.
 
     Examples:
 
@@ -78,8 +84,9 @@ def recent(
     """
     form = format_of(form, as_json)
     asked, rows, moment, columns = window_of(window, since, until), limit_of(limit, form), as_of(at), _fields(fields)
+    known_us = known_at(known)
     check_output(form, output)
-    if deferred and (lake_only or moment):
+    if deferred and (lake_only or moment or known):
         raise UsageError("--include-deferred needs the stream and the newest table.", "Leave the other one out.")
 
     from dataclasses import replace
@@ -89,7 +96,16 @@ def recent(
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints(Home.of_user())) as session:
-        answer = session.recent(symbols, asked, rows, lake_only=lake_only, as_of=moment, deferred=deferred)
+        answer = session.recent(
+            symbols,
+            asked,
+            rows,
+            lake_only=lake_only,
+            as_of=moment,
+            deferred=deferred,
+            raw=raw,
+            known_at_us=known_us,
+        )
     if columns:
         answer = replace(answer, table=answer.table.select(columns))
     show(answer, form, output, trades=not columns)
@@ -123,10 +139,13 @@ def ohlcv(
     as_json: JsonFormatOption = False,
     output: OutputOption = None,
     at: AsOfOption = None,
+    known: KnownAtOption = None,
+    raw: RawOption = False,
 ) -> None:
     """Bars of a symbol, oldest first, from the same lake and stream as `recent`: the last bar may still grow.
 
-    Under a limit, the newest bars are given.
+    Under a limit, the newest bars are given. A corrected trade counts as corrected, in the bar of its own time. --raw
+    counts every trade as it was first printed.
 
     Example:  k2ctl query ohlcv BHP --bar 1m --window 1h
     """
@@ -143,14 +162,14 @@ def ohlcv(
     from k2ctl.query.session import Session
 
     with Session.at(require_endpoints(Home.of_user())) as session:
-        answer = session.bars(symbols, bar_us, asked, as_of=moment)
+        answer = session.bars(symbols, bar_us, asked, as_of=moment, raw=raw, known_at_us=known_at(known))
     if rows is not None and len(answer.table) > rows:
         newest = answer.table.slice(len(answer.table) - rows)
         answer = replace(answer, table=newest, evidence=replace(answer.evidence, more=True))
     show(answer, form, output, trades=False)
 
 
-@app.command(short_help="One SELECT over trades, reference, snapshots and gaps.")
+@app.command(short_help="One SELECT over trades, trades_raw, reference, snapshots and gaps.")
 def sql(
     text: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT, in DuckDB's SQL.")],
     limit: LimitOption = None,
@@ -158,10 +177,12 @@ def sql(
     as_json: JsonFormatOption = False,
     output: OutputOption = None,
     at: AsOfOption = None,
+    known: KnownAtOption = None,
     memory: Annotated[str, typer.Option("--memory-mb", metavar="N", help="What the query may take.")] = "1024",
     timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="How long it may take.")] = "60",
 ) -> None:
-    """One SELECT over the views trades (lake and stream, each trade once), reference, snapshots and gaps.
+    """One SELECT over the views trades (lake and stream, each trade once, as corrected), trades_raw (every print, with
+    corrections and cancellations), reference, snapshots and gaps.
 
     The query can read nothing else: no file, no network, no extension, no setting. Rows are written as they are
     computed. The query runs in a process of its own, which is ended when its time or its memory is over. Trades that
@@ -175,7 +196,12 @@ def sql(
     """
     form = format_of(form, as_json)
     check_output(form, output)
-    limit_mb, limit_s, rows = parse_count(memory), parse_duration(timeout), limit_of(limit, form)
+    limit_mb, limit_s, rows, known_us = (
+        parse_count(memory),
+        parse_duration(timeout),
+        limit_of(limit, form),
+        known_at(known),
+    )
     if limit_mb < 16 or limit_s <= 0:
         raise UsageError("A query needs 16 MB and some time.", "Leave --memory-mb and --timeout out.")
 
@@ -191,7 +217,7 @@ def sql(
 
         with Session.at(require_endpoints(Home.of_user())) as session:
             limits = SqlLimits(limit_mb, limit_s)
-            with run(session, text, limits, as_of=as_of(at), begun=begun) as found:
+            with run(session, text, limits, as_of=as_of(at), known_at_us=known_us, begun=begun) as found:
                 cut = _write_limited(found.rows, rows, form, output)
             show_footer(found.evidence, cut)
 
@@ -224,6 +250,8 @@ def explain(
     until: UntilOption = None,
     limit: LimitOption = None,
     at: AsOfOption = None,
+    known: KnownAtOption = None,
+    raw: RawOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run `recent` and show its plan instead of its rows: snapshot, boundary, files pruned and read, ms per stage.
@@ -242,7 +270,7 @@ def explain(
     from k2ctl.views.query import plan_table
 
     with Session.at(require_endpoints(Home.of_user())) as session:
-        answer = session.recent(symbols, asked, rows, as_of=moment)
+        answer = session.recent(symbols, asked, rows, as_of=moment, raw=raw, known_at_us=known_at(known))
     if as_json:
         document = {**asdict(answer.evidence), "complete": answer.evidence.complete, "rows": len(answer.table)}
         print_json(document)

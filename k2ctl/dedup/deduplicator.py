@@ -2,7 +2,8 @@
 
 What is remembered are message ids. Those made of a feed session and a sequence number are dense, so interval sets hold
 a whole day in a few bytes per session. Other ids (random uuids) go to Bloom chunks. Either way an id that was there
-before makes a suspect and never a verdict: a copy is the same in more than its id (`k2ctl.domain.copies`).
+before makes a suspect and never a verdict: a copy is the same in more than its id (`k2ctl.domain.copies`). What has the
+id, symbol, exchange and time of a trade and another price or quantity is a reprint of it: it is stored, marked as one.
 
 The verdict on suspects is `Judge`'s. Ids of rows that did not reach the table do no harm: they make suspects, which are
 looked up.
@@ -18,7 +19,7 @@ from k2ctl.clock import Clock
 from k2ctl.dedup.bloom import words_of
 from k2ctl.dedup.chunks import ChunkPlan, ChunkSeries
 from k2ctl.domain.checkpoint import Tally
-from k2ctl.domain.copies import CopyIndex
+from k2ctl.domain.copies import CopyIndex, Met
 from k2ctl.domain.intervals import NUMBER_BITS, IntervalSets
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.status_parts import DedupStatus, Judged
@@ -58,13 +59,15 @@ class PendingTrades:
         if len(self._commits) > 1:
             self._commits.popleft()
 
-    def holds(self, suspects: CopyIndex) -> np.ndarray:
-        """bool[n]: which trades have a copy among the pending."""
-        found = np.zeros(len(suspects), np.bool_)
+    def met(self, suspects: CopyIndex) -> Met:
+        """Which trades are copies and reprints of pending ones."""
+        copies, reprints = (np.zeros(len(suspects), np.bool_) for _ in range(2))
         for batch in (batch for batches in self._commits for batch in batches):
             if len(suspects):
-                found |= batch.holds(suspects)
-        return found
+                met = batch.met(suspects)
+                copies |= met.copies
+                reprints |= met.reprints
+        return Met(copies, reprints & ~copies)
 
 
 class Judge:
@@ -82,8 +85,9 @@ class Judge:
         2. Copies of the pending were seen.
         3. The rest is looked up in the lake, in one query. A row with the same identity in Kafka is a replay: the
            commit, which compares offsets, says whether it is stored again. Without `replays_pass` it was seen.
+        4. Reprints of any of these go on, marked.
 
-        batch: the rows' trades. suspects: bool[n]; of copies all but the first at least.
+        batch: the rows' trades. suspects: bool[n]; of trades with one id all but the first at least.
 
         Raises:
             LakeError: the lake does not answer, so suspects cannot be judged; nothing was taken in.
@@ -93,21 +97,26 @@ class Judge:
         if not suspects.any():
             self.pending.add(batch)
             return rows, suspects
-        seen = batch.repeats.copy()
+        seen, reprints = batch.within.copies.copy(), batch.within.reprints.copy()
         at = np.flatnonzero(suspects & ~seen)
-        held = self.pending.holds(batch.take(at))
-        seen[at[held]] = True
-        self._look_up(rows, seen, at[~held], replays_pass=replays_pass)
-        kept = rows.take(~seen) if seen.any() else rows
+        pending = self.pending.met(batch.take(at))
+        seen[at[pending.copies]], reprints[at[pending.reprints]] = True, True
+        self._look_up(rows, seen, reprints, at[~pending.copies], replays_pass=replays_pass)
+        kept = rows.with_reprints(reprints & ~seen)
+        kept = kept.take(~seen) if seen.any() else kept
         self.pending.add(batch if kept is rows else CopyIndex(kept.trades))
         judged.suspects += len(at)
-        judged.pending += int(held.sum())
+        judged.pending += int(pending.copies.sum())
+        judged.reprints += int((reprints & ~seen).sum())
         return kept, seen
 
-    def _look_up(self, rows: Rows, seen: np.ndarray, at: np.ndarray, *, replays_pass: bool) -> None:
+    def _look_up(
+        self, rows: Rows, seen: np.ndarray, reprints: np.ndarray, at: np.ndarray, *, replays_pass: bool
+    ) -> None:
         if not len(at):
             return
         stored = self._lookup.find(rows.take(at))
+        reprints[at[stored.reprinted]] = True
         replays = stored.itself
         copies = stored.elsewhere & ~replays if replays_pass else stored.elsewhere | replays
         seen[at[copies]] = True
@@ -155,7 +164,7 @@ class HybridDeduplicator:
             LakeError: suspects cannot be looked up.
         """
         new, seen = self._check(rows, replays_pass=True)
-        if new is not rows:
+        if seen.any():
             tally.add("duplicate", rows.partition[seen])
         return new
 
@@ -174,7 +183,7 @@ class HybridDeduplicator:
         if sequenced.all():
             suspects = memory.sequenced.add(words[:, 0], words[:, 1], now_us)
             return self._judge.new(rows, batch, suspects, replays_pass=replays_pass)
-        suspects = batch.repeats.copy()
+        suspects = batch.within.copies | batch.within.reprints
         others: slice | np.ndarray = slice(None)
         if sequenced.any():
             others = ~sequenced
@@ -182,7 +191,7 @@ class HybridDeduplicator:
         ids, times = words[others], rows.trades["event_ns"][others] // 1000
         suspects[others] |= memory.series.suspects(ids, times)
         new, seen = self._judge.new(rows, batch, suspects, replays_pass=replays_pass)
-        if new is not rows:
+        if seen.any():
             fresh = ~seen[others]
             ids, times = ids[fresh], times[fresh]
         memory.series.add(ids, times, now_us)

@@ -16,14 +16,14 @@ from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.spill_files import decode_spill
 from k2ctl.domain.checkpoint import Counts, Tally, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, Ledger, LedgerChange, Resolution
-from k2ctl.domain.rows import Rows
+from k2ctl.domain.rows import Rows, identity_numbers
 from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.feeds import decode_batch
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.readers import identity_numbers, stored_identities
+from k2ctl.lake.readers import stored_identities
 from k2ctl.lake.side_folder import SideFolder, Unanswered
 
 LOG: Final = logging.getLogger("k2ctl.deferred")

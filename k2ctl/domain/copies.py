@@ -1,45 +1,75 @@
-"""What makes one trade a copy of another: the same message_id, symbol, exchange and time; and checksums of trades.
+"""What makes one trade a copy of another, what makes it another print of the same trade; and checksums of trades.
 
-Other prices or fields do not make it another trade, and its place in Kafka (topic, epoch, partition, offset, index)
-only distinguishes a row that was read again from a copy that was sent again.
+A trade is known by its message_id, symbol, exchange and time. Sent again with the same price, quantity, action and
+reference it is a copy, and is stored once. Sent again with others it is a reprint: the venue corrects a trade by
+sending its id again. A reprint is stored as it came, marked by a reference to its own id (`Rows.with_reprints`); the
+mark is no part of what was printed. A print that was there before is a copy, also behind a reprint: a redelivery looks
+the same as a correction back. Other fields make no difference, and the place in Kafka (topic, epoch, partition, offset,
+index) only distinguishes a row that was read again from a copy that was sent again.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
+from k2ctl.domain.decimals import from_arrow
 from k2ctl.domain.rows import ids_of, nanoseconds
-from k2ctl.domain.trade import TRADE
+from k2ctl.domain.trade import LATEST_ALIKE, NEW, NO_ID, TRADE
 
-COPY_COLUMNS: Final = ("message_id", "symbol", "exchange", "timestamp", "timestamp_nanos")
-"""In the table; on the wire the time is one field."""
+TRADE_KEY: Final = ("message_id", "symbol", "exchange", "timestamp", "timestamp_nanos")
+"""What a trade is known by, in the table; on the wire the time is one field."""
 
-_COPY_FIELDS: Final = ("message_id", "symbol", "exchange", "event_ns")
+PRINT_SQL: Final = ("price", "quantity", "action", "CASE WHEN action <> 'NEW' THEN refers_to END")
+"""What was printed of it, in SQL: of a new print the reference is the mark of a reprint."""
+
+_KEY_FIELDS: Final = ("message_id", "symbol", "exchange", "event_ns")
 
 _FACTORS: Final = np.array(
     [0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xC2B2AE3D27D4EB4F,
      0x165667B19E3779F9, 0x27D4EB2F165667C5, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53], np.uint64,
 )  # fmt: skip
-"""Odd numbers, one for each word of `COPY_COLUMNS`."""
+"""Odd numbers, one for each word of `_KEY_FIELDS`."""
 
 _HALF: Final = np.uint64(32)
 
 
-def are_copies(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """bool[n]: which of n trades are copies of their counterparts (both of dtype `TRADE.message`)."""
-    alike = np.ones(len(some), np.bool_)
-    for word, other in zip(_words(some), _words(others), strict=True):
+def are_same_trade(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """bool[n]: which of n trades have the key of their counterparts (both of dtype `TRADE.message`)."""
+    return _alike(_words(some, _KEY_FIELDS), _words(others, _KEY_FIELDS))
+
+
+def are_same_print(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """bool[n]: which of n trades were printed like their counterparts, whatever their keys."""
+    same = _alike(_words(some, ("price", "quantity")), _words(others, ("price", "quantity")))
+    same &= some["action"] == others["action"]
+    return np.asarray(
+        same & ((some["action"] == NEW) | _alike(_words(some, ("refers_to",)), _words(others, ("refers_to",))))
+    )
+
+
+def _alike(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+    alike = np.ones(len(some[0]), np.bool_)
+    for word, other in zip(some, others, strict=True):
         alike &= word == other
     return alike
 
 
-class CopyIndex:
-    """n trades in the order of a digest, so that copies are found by bisection. Built when it is first asked.
+@dataclass(frozen=True)
+class Met:
+    """Of n trades, bool[n] each: which are copies of an earlier one, and which are reprints of one and no copies."""
 
-    Equal digests are a hint: what makes a copy is compared in full.
+    copies: np.ndarray
+    reprints: np.ndarray
+
+
+class CopyIndex:
+    """n trades in the order of a digest of their keys, so that the same trades are found by bisection.
+
+    Built when it is first asked. Equal digests are a hint: keys and prints are compared in full.
     """
 
     def __init__(self, trades: np.ndarray) -> None:
@@ -55,7 +85,7 @@ class CopyIndex:
     @cached_property
     def _digests(self) -> np.ndarray:
         mixed = np.zeros(len(self.trades), np.uint64)
-        for word, factor in zip(_words(self.trades), _FACTORS, strict=True):
+        for word, factor in zip(_words(self.trades, _KEY_FIELDS), _FACTORS, strict=True):
             mixed += word * factor
             mixed ^= mixed >> _HALF
         return np.asarray(mixed * _FACTORS[0])
@@ -69,36 +99,42 @@ class CopyIndex:
         return np.asarray(self._digests[self._order])
 
     @cached_property
-    def repeats(self) -> np.ndarray:
-        """bool[n]: which trades have a copy before them."""
-        repeats = np.zeros(len(self), np.bool_)
+    def within(self) -> Met:
+        """Which trades are copies and reprints of trades before them."""
+        met = Met(np.zeros(len(self), np.bool_), np.zeros(len(self), np.bool_))
         alike = self._ordered[1:] == self._ordered[:-1]
         left = np.sort(self._order[np.append(False, alike) | np.append(alike, False)])
         while len(left):
-            # Of each digest the first trade is new, and its copies are repeats; a collision goes another round.
+            # Of each digest the first print is taken with its copies; reprints and collisions go another round.
             _, first, group = np.unique(self._digests[left], return_index=True, return_inverse=True)
-            copies = are_copies(self.trades.take(left), self.trades.take(left[first])[group])
-            repeats[left[copies]] = True
-            repeats[left[first]] = False
+            these, firsts = self.trades.take(left), self.trades.take(left[first])[group]
+            same = are_same_trade(these, firsts)
+            copies = same & are_same_print(these, firsts)
+            met.reprints[left[same & ~copies]] = True
+            met.copies[left[copies]] = True
+            met.copies[left[first]] = False
             left = left[~copies]
-        return repeats
+        met.reprints[met.copies] = False
+        return met
 
-    def holds(self, others: "CopyIndex") -> np.ndarray:
-        """bool[m]: which of the other trades have a copy here."""
-        found = np.zeros(len(others), np.bool_)
+    def met(self, others: "CopyIndex") -> Met:
+        """Which of the other trades are copies and reprints of trades here."""
+        copies, same = np.zeros(len(others), np.bool_), np.zeros(len(others), np.bool_)
         # Sorted ones are found in the same cache lines: 4 times as fast.
         first = np.searchsorted(self._ordered, others._ordered, side="left")
         last = np.searchsorted(self._ordered, others._ordered, side="right")
         for step in range(int((last - first).max(initial=0))):
             at = np.flatnonzero(first + step < last)
             theirs = others._order[at]
-            mine = self._order[first[at] + step]
-            found[theirs] |= are_copies(self.trades.take(mine), others.trades.take(theirs))
-        return found
+            here, there = self.trades.take(self._order[first[at] + step]), others.trades.take(theirs)
+            known = are_same_trade(here, there)
+            same[theirs] |= known
+            copies[theirs] |= known & are_same_print(here, there)
+        return Met(copies, same & ~copies)
 
 
-def copy_numbers(table: pa.Table) -> Sequence[np.ndarray]:
-    """`COPY_COLUMNS` of n rows as columns of numbers, the id's first: alike in all of them are the copies of one trade.
+def key_numbers(table: pa.Table) -> Sequence[np.ndarray]:
+    """`TRADE_KEY` of n rows as columns of numbers, the id's first: alike in all of them are the prints of one trade.
 
     Texts are numbered within the table.
     """
@@ -107,9 +143,19 @@ def copy_numbers(table: pa.Table) -> Sequence[np.ndarray]:
     return ids[:, 1], ids[:, 0], *texts, nanoseconds(table["timestamp"], table["timestamp_nanos"])
 
 
-def _words(trades: np.ndarray) -> list[np.ndarray]:
-    """What makes a copy, as columns uint64[n]."""
-    columns = [trades[name][:, None].view(np.uint64) for name in _COPY_FIELDS]
+def print_numbers(table: pa.Table) -> Sequence[np.ndarray]:
+    """What was printed of n rows (`are_same_print`), as columns of numbers."""
+    amounts = [from_arrow(table[name].combine_chunks()) for name in ("price", "quantity")]
+    action = table["action"].to_numpy()
+    absent = (action == "NEW") | table["refers_to"].is_null().to_numpy()
+    refers = np.where(absent, NO_ID, ids_of(table["refers_to"])).view(np.uint64).reshape(-1, 2)
+    words = [amount[half] for amount in amounts for half in ("low", "high")]
+    return [*words, _codes(table["action"]), refers[:, 0], refers[:, 1]]
+
+
+def _words(trades: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
+    """Some fields of whole words, as columns uint64[n]."""
+    columns = [trades[name][:, None].view(np.uint64) for name in names]
     return [column[:, at] for column in columns for at in range(column.shape[1])]
 
 
@@ -130,9 +176,12 @@ again sends the same trades at another time. Header and session are left out: su
 trade, most of it the multiplications."""
 
 _PLACES: Final[Any] = TRADE.message.fields
+_REFERRED: Final = _PLACES["refers_to"][1] // 8
 _SESSION: Final = _PLACES["message_id"][1] // 8
 _NUMBER: Final = _SESSION + 1
 """The two words of the message id. What stands before the number is not hashed."""
+
+_ALIKE_WORD: Final = np.frombuffer(LATEST_ALIKE.tobytes(), np.uint64)[0]
 
 _SENT_AT: Final = _PLACES["received_ns"][1] // 8
 
@@ -164,14 +213,27 @@ def _words_of(trades: np.ndarray) -> np.ndarray:
 
 
 def checksums(trades: np.ndarray) -> np.ndarray:
-    """uint64[n]: the hash of each trade."""
-    words = _words_of(trades)
+    """uint64[n]: the hash of each trade, as it was sent."""
+    words = _words_of(_unmarked(trades))
     hashed = np.vecdot(words[:, _NUMBER:-1], _MULTIPLIERS[:-1])
     hashed += (words[:, -1] & _IN_LAST_WORD) * _MULTIPLIERS[-1]
     hashed ^= hashed >> _HALF
     hashed *= _MIX
     hashed ^= hashed >> _HALF
     return np.asarray(hashed)
+
+
+def _unmarked(trades: np.ndarray) -> np.ndarray:
+    """The trades without the marks of reprints and of cancellations by condition, which the consumer sets."""
+    words = _words_of(trades)
+    low, high = words[:, _REFERRED], words[:, _REFERRED + 1]
+    marked = (low == words[:, _SESSION]) & (high == words[:, _NUMBER]) & (trades["action"] == NEW)
+    marked |= (low & high) == _ALIKE_WORD
+    if not marked.any():
+        return trades
+    sent = trades.copy()
+    sent["refers_to"][marked], sent["action"][marked] = NO_ID, NEW
+    return sent
 
 
 def times_sent(trades: np.ndarray, hashes: np.ndarray) -> np.ndarray:

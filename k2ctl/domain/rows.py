@@ -4,7 +4,7 @@ The Arrow schema here is the table's schema; the lake derives Iceberg's from it,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -116,6 +116,15 @@ class Rows:
             self.reference.take(positions),
             self.references,
         )
+
+    def with_reprints(self, mask: np.ndarray) -> "Rows":
+        """The same, new prints among `mask` (bool[n]) marked as reprints: they refer to their own ids."""
+        marked = mask & (self.trades["action"] == NEW)
+        if not marked.any():
+            return self
+        trades = self.trades.copy()
+        trades["refers_to"][marked] = trades["message_id"][marked]
+        return replace(self, trades=trades)
 
     @staticmethod
     def of(
@@ -253,7 +262,7 @@ def _instants(nanoseconds: np.ndarray) -> tuple[pa.Array, pa.Array]:
 
 def _referred(trades: np.ndarray) -> pa.Array:
     """The ids that trades refer to; null where there is none."""
-    absent = trades["action"] == NEW
+    absent = ~trades["refers_to"][:, None].view(np.uint64).any(axis=1)
     if absent.all():
         return pa.nulls(len(trades), pa.uuid())
     storage = fixed_binary(trades["refers_to"])
@@ -333,6 +342,11 @@ def ids_of(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     storage = column.storage if isinstance(column, pa.ExtensionArray) else column
     raw = np.frombuffer(storage.buffers()[1], "V16")
     return raw[storage.offset : storage.offset + len(storage)]
+
+
+def identity_numbers(offset: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """One number for each (offset, index) of a partition; an index is below 2^16."""
+    return np.asarray((offset.astype(np.int64) << 16) | index.astype(np.int64))
 
 
 def nanoseconds(instants: pa.Array | pa.ChunkedArray, nanos: pa.Array | pa.ChunkedArray | None = None) -> np.ndarray:

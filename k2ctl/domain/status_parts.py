@@ -135,6 +135,8 @@ class Judged:
     stored: int = 0
     # Suspects that were new after all.
     cleared: int = 0
+    # New ones with the id, symbol, exchange and time of another, and another price or quantity.
+    reprints: int = 0
     # Read again from the same place in Kafka.
     replays: int = 0
     # Queries of the lake.

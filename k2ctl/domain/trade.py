@@ -128,6 +128,9 @@ NEW, CORRECT, CANCEL = (ACTIONS.index(name) for name in ("NEW", "CORRECT", "CANC
 NO_ID: Final = np.void(bytes(16))
 """Where a trade refers to no other."""
 
+LATEST_ALIKE: Final = np.void(b"\xff" * 16)
+"""Where a cancellation names no id: it refers to the latest earlier trade of its symbol with its price and quantity."""
+
 CONDITION_CODES: Final = 8
 CONDITION_BYTES: Final = 4
 _FIRST_VERSION_BLOCK_LENGTH: Final = 192

@@ -1,5 +1,6 @@
 """Which trades cannot be: values that no venue sends, found for whole batches, with field, value and limit."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -10,7 +11,7 @@ import numpy as np
 from k2ctl.domain.conditions import pack, unpack
 from k2ctl.domain.decimals import as_decimal, beyond_limit, negative
 from k2ctl.domain.texts import codes_of
-from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, NEW, NO_ID, NO_SEQUENCE, SIDES
+from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES
 
 NUMBER_MOST: Final = (1 << 63) - 1
 """The wire's numbers are unsigned, and the table's signed: of the same 64 bits, the table holds the lower half."""
@@ -52,7 +53,8 @@ def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Chec
         yield trades[field] < earliest_ns, _said(name, _instant, f"before {_instant(earliest_ns)}", field)
         yield trades[field] > latest_ns, _said(name, _instant, AHEAD, field)
     yield _negative_price(trades), _said("price", _decimal, "negative, which its asset class has not")
-    yield negative(trades["quantity"]), _said("quantity", _decimal, "negative")
+    # A venue may cancel by the negative of what was traded.
+    yield negative(trades["quantity"]) & (trades["action"] != CANCEL), _said("quantity", _decimal, "negative")
     for name in ("price", "quantity"):
         yield beyond_limit(trades[name]), _said(name, _decimal, "beyond 10^15")
     yield trades["trade_id"] > NUMBER_MOST, lambda trade: above_limit("trade_id", int(trade["trade_id"]))
@@ -61,9 +63,11 @@ def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Chec
         (sequence > NUMBER_MOST) & (sequence != NO_SEQUENCE),
         lambda trade: above_limit("source_sequence", int(trade["source_sequence"])),
     )
-    changes = trades["action"] != NEW
-    if changes.any():
-        yield changes & (trades["refers_to"] == NO_ID), lambda _: "refers_to is missing"
+    named = trades["refers_to"][:, None].view(np.uint64).any(axis=1)
+    new = trades["action"] == NEW
+    if named.any() or not new.all():
+        yield ~new & ~named, lambda _: "refers_to is missing"
+        yield new & named, _said("refers_to", _id, "though action is NEW, which refers to no trade")
 
 
 def _said(name: str, shown: Callable[[Any], object], limit: str, field: str | None = None) -> Callable[[np.void], str]:
@@ -77,6 +81,10 @@ def above_limit(name: str, value: float) -> str:
 
 def _text(value: bytes) -> str:
     return repr(value.decode(errors="backslashreplace")) if value else "empty"
+
+
+def _id(value: np.void) -> str:
+    return str(uuid.UUID(bytes=value.tobytes()))
 
 
 def _decimal(value: np.void) -> str:

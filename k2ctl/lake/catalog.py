@@ -18,6 +18,7 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
 from pyiceberg.transforms import HourTransform, IdentityTransform
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, NONE_CORRECTED
 from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.endpoints import Endpoints, without_password
@@ -38,6 +39,7 @@ TABLE_PROPERTIES: Final = {
     "write.metadata.metrics.default": "full",
     "write.metadata.metrics.column.message_id": "counts",
     "write.parquet.compression-codec": "zstd",
+    CORRECTED_PROPERTY: NONE_CORRECTED,
     "read.parquet.vectorization.enabled": "false",  # Spark's vectorised reader does not know our delta encodings
 }
 

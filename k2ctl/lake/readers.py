@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, SUMMARY_COMPACTION_ID
-from k2ctl.domain.rows import HOUR_US, TRADE_COLUMNS, arrow_schema, trades_of
+from k2ctl.domain.rows import HOUR_US, TRADE_COLUMNS, arrow_schema, identity_numbers, trades_of
 from k2ctl.errors import DamagedFile, LakeError, LakeUnanswered
 from k2ctl.lake.data_files import Listed, reading
 from k2ctl.lake.live_files import by_stretch, live_files_of
@@ -134,11 +134,6 @@ def batches_but_damaged(
         if damage is None or not known:
             raise
         damage(file.path, str(error))
-
-
-def identity_numbers(offset: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """One number for each (offset, index) of a partition; an index is below 2^16."""
-    return np.asarray((offset.astype(np.int64) << 16) | index.astype(np.int64))
 
 
 def stored_identities(

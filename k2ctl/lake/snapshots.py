@@ -6,7 +6,7 @@ file. Manifests never change once written, so each is read once; of a new snapsh
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,6 +20,7 @@ from pyiceberg.types import TimestamptzType
 from sqlalchemy import select
 
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
+from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, may_be_corrected
 from k2ctl.domain.rows import reference_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import LakeError
@@ -28,7 +29,7 @@ from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.data_files import Listed, checked
 from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS
-from k2ctl.lake.scan import TableScan, trades_between
+from k2ctl.lake.scan import EXPRESSIONS, TableScan, trades_between
 
 _COUNTED: Final = {
     "rows": "total-records",
@@ -113,6 +114,27 @@ class Pinned:
         found = self.plan(symbols, since_us, until_us)
         checked(self.table.io, found.files)
         return found
+
+    def events(self, symbols: Sequence[str] | None = None) -> ScanPlan:
+        """The files that may hold corrections or cancellations of `symbols` (None: any), of whatever time; intact.
+
+        Of a table without any that is known from a property, and nothing is read.
+
+        Raises:
+            LakeError: as `plan`. DamagedFile: a file is not what was written.
+        """
+        if not may_be_corrected(self.table.metadata.properties.get(CORRECTED_PROPERTY), symbols):
+            return NOTHING
+        found = self._plan_of_events(symbols)
+        checked(self.table.io, found.files)
+        return found
+
+    def _plan_of_events(self, symbols: Sequence[str] | None) -> ScanPlan:
+        scan = self.scan(symbols)
+        if scan.snapshot is None:
+            return NOTHING
+        files = replace(scan, where=EXPRESSIONS.And(scan.where, EXPRESSIONS.NotNull("refers_to"))).listed()
+        return ScanPlan(files, len(files), 0, scan.columns())
 
     def snapshots(self) -> pa.Table:
         """The snapshots that the table still has, oldest first: id, parent, commit time, operation, rows and files."""
@@ -214,6 +236,8 @@ class KeptFile:
     last_us: int
     first_symbol: str
     last_symbol: str | None
+    # Whether it may hold corrections or cancellations.
+    events: bool = True
 
 
 @dataclass(frozen=True)
@@ -239,6 +263,9 @@ class KeptPinned(Pinned):
             sum(file.listed.bytes for file in self.kept),
             self.columns,
         )
+
+    def _plan_of_events(self, symbols: Sequence[str] | None) -> ScanPlan:
+        return replace(self, kept=tuple(file for file in self.kept if file.events)).plan(symbols)
 
 
 def _may_hold(file: KeptFile, symbol: str) -> bool:
@@ -309,7 +336,8 @@ class TableFollower:
 
 def _read(scan: TableScan, manifest: ManifestFile) -> list[KeptFile]:
     """The live files of a manifest of data."""
-    symbol, timestamp = (scan.table.metadata.schema().find_field(name) for name in ("symbol", "timestamp"))
+    schema = scan.table.metadata.schema()
+    symbol, timestamp, refers_to = (schema.find_field(name) for name in ("symbol", "timestamp", "refers_to"))
     files = []
     for entry in scan.entries(manifest):
         lower, upper = entry.data_file.lower_bounds or {}, entry.data_file.upper_bounds or {}
@@ -324,6 +352,7 @@ def _read(scan: TableScan, manifest: ManifestFile) -> list[KeptFile]:
                 _LAST if times[1] is None else int(times[1]),
                 lower.get(symbol.field_id, b"").decode("utf-8", "replace"),
                 upper[symbol.field_id].decode("utf-8", "replace") if symbol.field_id in upper else None,
+                (entry.data_file.null_value_counts or {}).get(refers_to.field_id) != entry.data_file.record_count,
             )
         )
     return files

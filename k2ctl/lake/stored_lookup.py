@@ -1,7 +1,7 @@
 """Which of some trades the table holds already: the verdict on what deduplication suspects.
 
 One query for all suspects of a batch. Hours and symbols bound the files (by their manifests) and the scan; the query
-compares what makes a copy (`k2ctl.domain.copies`).
+compares what makes a copy or a reprint (`k2ctl.domain.copies`).
 """
 
 import logging
@@ -15,9 +15,8 @@ import pyarrow as pa
 from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 
 from k2ctl.clock import Clock
-from k2ctl.domain.copies import COPY_COLUMNS
-from k2ctl.domain.rows import HOUR_US, Rows, texts
-from k2ctl.domain.texts import fixed_binary
+from k2ctl.domain.copies import PRINT_SQL, TRADE_KEY
+from k2ctl.domain.rows import HOUR_US, Rows
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns
@@ -41,20 +40,25 @@ RANGES_IN_PLAN: Final = 24
 
 _QUERY: Final = """
     SELECT s.at AS at, f.kafka_topic AS topic, f.kafka_epoch AS epoch, f.kafka_partition AS partition,
-           f.kafka_offset AS offset, f.kafka_index AS index
-    FROM {source} f JOIN suspects s ON {copies}
+           f.kafka_offset AS offset, f.kafka_index AS index, {copies} AS copies
+    FROM (SELECT *, {printed} FROM {source}) f JOIN (SELECT *, {printed} FROM suspects) s ON {same}
     WHERE f.timestamp BETWEEN make_timestamptz($since_us) AND make_timestamptz($until_us)
 """
+_PRINTED: Final = ", ".join(f"{column} AS printed{at}" for at, column in enumerate(PRINT_SQL))
+_COPIES: Final = " AND ".join(f"f.printed{at} IS NOT DISTINCT FROM s.printed{at}" for at in range(len(PRINT_SQL)))
+_SAME: Final = " AND ".join(f"f.{name} = s.{name}" for name in TRADE_KEY)
 
 
 @dataclass(frozen=True)
 class Stored:
     """What the table holds of n trades, bool[n] each."""
 
-    # A row of the same id has another identity in Kafka: the trade is a copy.
+    # A row like it has another identity in Kafka: the trade is a copy.
     elsewhere: np.ndarray
     # The very row is stored: the trade was read again.
     itself: np.ndarray
+    # A row of the same trade was printed otherwise.
+    reprinted: np.ndarray
 
 
 class SuspectLookup:
@@ -93,7 +97,7 @@ class SuspectLookup:
             raise damaged("A data file of the table", error) from error
 
     def _found(self, rows: Rows) -> Stored:
-        found = Stored(np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_))
+        found = Stored(*(np.zeros(len(rows), np.bool_) for _ in range(3)))
         if not len(rows):
             return found
         scan = TableScan.newest(self._lake.table(), _bounds(rows.trades), deletes_ignored=True)
@@ -110,20 +114,11 @@ class SuspectLookup:
         if self._connection is None:
             self._connection = open_duckdb(self._lake)
         times = rows.trades["event_ns"] // 1000
-        suspects = pa.table(
-            {
-                "at": pa.array(np.arange(len(rows))),
-                "message_id": pa.ExtensionArray.from_storage(pa.uuid(), fixed_binary(rows.trades["message_id"])),
-                "symbol": texts(rows.trades["symbol"]),
-                "exchange": texts(rows.trades["exchange"]),
-                "timestamp": pa.array(times, pa.timestamp("us", "UTC")),
-                "timestamp_nanos": pa.array((rows.trades["event_ns"] % 1000).astype(np.int32)),
-            }
-        )
+        numbered = rows.to_arrow().select([*TRADE_KEY, "price", "quantity", "action", "refers_to"])
+        suspects = numbered.append_column("at", pa.array(np.arange(len(rows))))
         self._connection.register("suspects", suspects)
         try:
-            copies = " AND ".join(f"f.{name} = s.{name}" for name in COPY_COLUMNS)
-            query = _QUERY.format(source=columns.source("$files"), copies=copies)
+            query = _QUERY.format(source=columns.source("$files"), copies=_COPIES, printed=_PRINTED, same=_SAME)
             bounds = {"since_us": int(times.min()), "until_us": int(times.max())}
             return self._connection.sql(query, params={"files": files, **bounds}).to_arrow_table()
         finally:
@@ -137,8 +132,10 @@ class SuspectLookup:
             same &= matches[name].to_numpy() == ours[at]
         for name, our_name in (("topic", rows.topic), ("epoch", rows.epoch)):
             same &= np.array(matches[name].to_pylist(), object) == our_name
+        copies = matches["copies"].to_numpy(zero_copy_only=False).astype(np.bool_)
         found.itself[at[same]] = True
-        found.elsewhere[at[~same]] = True
+        found.elsewhere[at[~same & copies]] = True
+        found.reprinted[at[~same & ~copies]] = True
 
 
 def _bounds(trades: np.ndarray) -> BooleanExpression:

@@ -8,7 +8,7 @@ twice.
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -26,6 +26,7 @@ from k2ctl.domain.checkpoint import (
     OffsetDelta,
     TopicPartition,
 )
+from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, symbols_of_events, with_symbols
 from k2ctl.domain.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.topics import TABLE
@@ -162,7 +163,8 @@ class TableWriter:
             offer.files = None
         files = self._written(offer)
         after = checkpoints.after(offer.deltas, commit_id, self._next_number(), offer.change)
-        return self._done(commit_id, offer, one.number, self._swap(files, after, commit_id))
+        after = self._swap(files, after, commit_id, symbols_of_events(offer.batches))
+        return self._done(commit_id, offer, one.number, after)
 
     def _written(self, offer: "_Offer") -> list[DataFile]:
         """Its files, which are written on the first call. Orphan removal deletes what a failed write leaves."""
@@ -182,8 +184,13 @@ class TableWriter:
     def _next_number(self) -> int:
         return int(self._table.metadata.next_sequence_number())
 
-    def _swap(self, files: list[DataFile], after: Checkpoints, commit_id: str) -> Checkpoints:
-        """One snapshot with the files, and properties with offsets and ledger, in one atomic change."""
+    def _swap(
+        self, files: list[DataFile], after: Checkpoints, commit_id: str, corrected: Collection[bytes] = ()
+    ) -> Checkpoints:
+        """One snapshot with the files, and properties with offsets and ledger, in one atomic change.
+
+        corrected: the symbols of which the files have events.
+        """
         table = self._table
         ledger = self._ledger_text(after)
         with QuickTransaction(table) as transaction:
@@ -192,7 +199,11 @@ class TableWriter:
             ).merge_append() as append:
                 for file in files:
                     append.append_data_file(file)
-            transaction.set_properties({PROPERTY: after.dumps(), LEDGER_PROPERTY: ledger})
+            properties = {PROPERTY: after.dumps(), LEDGER_PROPERTY: ledger}
+            if corrected:
+                marked = with_symbols(table.metadata.properties.get(CORRECTED_PROPERTY), corrected)
+                properties |= {} if marked is None else {CORRECTED_PROPERTY: marked}
+            transaction.set_properties(properties)
             self._commits += 1
             if self._retention is not None and self._commits % EXPIRE_EVERY == 0:
                 self._retention.stage(transaction, self._clock.now_us() // 1000)

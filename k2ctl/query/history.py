@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2ctl.domain.copies import COPY_COLUMNS
+from k2ctl.domain.corrections import CHANGES_SCHEMA, EVENT_COLUMNS, EVENTS_SCHEMA
 from k2ctl.domain.rows import arrow_schema
-from k2ctl.domain.trade import Window
+from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.duckdb_files import ASK_AGAIN, another, open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan
+from k2ctl.query.corrected import KEY, NEW_PRINTS, NEW_TRADES, NO_EVENT, as_corrected
 from k2ctl.query.page import Page
 
 NEWEST_FIRST = "timestamp DESC, timestamp_nanos DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
@@ -33,6 +36,17 @@ _BARS: Final = """
     GROUP BY ALL ORDER BY bar_start, symbol
 """
 """Trades of the same nanosecond count in the order of their arrival."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which rows of the lake are asked for."""
+
+    # None: all.
+    symbols: Sequence[str] | None = None
+    window: Window = WHOLE_HISTORY
+    # Only what was committed by then; None: everything.
+    known_at_us: int | None = None
 
 
 class FilesGone(LakeError):
@@ -62,73 +76,125 @@ class History:
     def newest(
         self,
         plan: ScanPlan,
-        symbols: Sequence[str] | None,
-        window: Window,
+        asked: Asked,
         limit: int | None,
         page: Page | None = None,
     ) -> pa.Table:
-        """The newest `limit` rows (None: all) of `symbols` in `window`, newest first, as `arrow_schema()` says."""
+        """The newest `limit` rows (None: all) that were printed, newest first, as `arrow_schema()` says."""
         if not plan.paths:
             return arrow_schema().empty_table()
-        condition, parameters = _condition(symbols, window)
-        if page is not None:
-            of_page, more = page.condition()
-            condition, parameters = f"{condition} AND {of_page}", {**parameters, **more}
-        names = ", ".join(arrow_schema().names)
-        query = f"SELECT {names} FROM {_rows(plan)} WHERE {condition} ORDER BY {NEWEST_FIRST}"  # noqa: S608
+        source, parameters = _stored(plan, asked, page)
+        query = f"{source} ORDER BY {NEWEST_FIRST}"
         if limit is not None:
             query += f" LIMIT {int(limit)}"
-        return self._read(query, {"files": plan.paths, **parameters}).cast(arrow_schema())
+        return self._read(query, parameters).cast(arrow_schema())
+
+    def newest_corrected(
+        self, plan: ScanPlan, asked: Asked, limit: int | None, page: Page | None, fresh: pa.Table, changes: pa.Table
+    ) -> tuple[pa.Table, np.ndarray]:
+        """The newest trades of both sides as corrected, newest first, and bool[n], which of them the stream gave.
+
+        fresh: rows of the stream that are not in the lake.
+        """
+        source, parameters = "SELECT *, true AS from_tail FROM tail", dict[str, Any]()
+        if plan.paths:
+            stored, parameters = _stored(plan, asked, page)
+            source += f" UNION ALL SELECT *, false AS from_tail FROM ({stored})"  # noqa: S608
+        query = f"{as_corrected(source)} ORDER BY {NEWEST_FIRST}"
+        if limit is not None:
+            query += f" LIMIT {int(limit)}"
+        with self._registered(tail=fresh, changes=changes):
+            found = self._read(query, parameters)
+        from_tail = found["from_tail"].to_numpy().astype(np.bool_)
+        return found.drop_columns("from_tail").cast(arrow_schema()), from_tail
+
+    def events(self, plan: ScanPlan, asked: Asked, page: Page | None = None) -> pa.Table:
+        """The corrections and cancellations of the files, whatever their time, as `EVENTS_SCHEMA`."""
+        if not plan.paths:
+            return EVENTS_SCHEMA.empty_table()
+        condition, parameters = _condition(replace(asked, window=WHOLE_HISTORY))
+        if page is not None:
+            of_page, more = page.seen()
+            condition, parameters = f"{condition} AND {of_page}", {**parameters, **more}
+        names = ", ".join(EVENT_COLUMNS)
+        query = f"SELECT {names} FROM {_rows(plan)} WHERE refers_to IS NOT NULL AND {condition}"  # noqa: S608
+        return self._read(query, {"files": plan.paths, **parameters}).cast(EVENTS_SCHEMA)
+
+    def alike(self, plan: ScanPlan, asked: Asked, cancellations: pa.Table) -> pa.Table:
+        """The trades of the files that have symbol, exchange, price and quantity of one of some cancellations.
+
+        cancellations: as `EVENTS_SCHEMA`.
+        """
+        if not plan.paths:
+            return EVENTS_SCHEMA.empty_table()
+        condition, parameters = _condition(replace(asked, window=WHOLE_HISTORY))
+        names = ", ".join(EVENT_COLUMNS)
+        query = (
+            f"SELECT {names} FROM {_rows(plan)} f SEMI JOIN cancellations c ON f.symbol = c.symbol"  # noqa: S608
+            " AND f.exchange = c.exchange AND f.price = c.price AND f.quantity = abs(c.quantity)"
+            f" WHERE {NO_EVENT} AND {condition}"
+        )
+        with self._registered(cancellations=cancellations):
+            return self._read(query, {"files": plan.paths, **parameters}).cast(EVENTS_SCHEMA)
+
+    def without_trade(self, plan: ScanPlan, tail: pa.Table, changes: pa.Table) -> pa.Table:
+        """The message_id, symbol and exchange of `changes` of which neither side has the trade."""
+        key = "message_id, symbol, exchange"
+        source = f"SELECT {key} FROM tail WHERE {NO_EVENT}"  # noqa: S608
+        if plan.paths:
+            source += f" UNION ALL SELECT {key} FROM {_rows(plan)} WHERE {NO_EVENT}"  # noqa: S608
+        query = f"SELECT {key} FROM changes ANTI JOIN ({source}) USING ({key})"  # noqa: S608
+        with self._registered(tail=tail, changes=changes):
+            return self._read(query, {"files": plan.paths} if plan.paths else {})
 
     def fresh(self, plan: ScanPlan, tail: pa.Table) -> pa.Table:
-        """The rows of `tail` that are not in the lake, of copies one: the lowest in Kafka's order.
+        """The rows of `tail` that are not in the lake, of copies one: the lowest in Kafka's order. Reprints are marked.
 
-        A copy has the time of its trade, so only that time of the lake is searched.
+        A copy or reprint has the time of its trade, so only that time of the lake is searched.
         """
         whole = tail.cast(arrow_schema())
         if not len(whole):
             return whole
-        columns, copies = ", ".join(arrow_schema().names), ", ".join(COPY_COLUMNS)
-        query = f"SELECT {columns} FROM tail"  # noqa: S608
-        parameters: dict[str, Any] = {}
+        columns, parameters = ", ".join(arrow_schema().names), dict[str, Any]()
+        unless, stored = "", "SELECT * FROM tail WHERE false"
         if plan.paths:
-            query += (
-                f" ANTI JOIN (SELECT {copies} FROM {_rows(plan)} WHERE timestamp BETWEEN"  # noqa: S608
-                f" make_timestamptz($first) AND make_timestamptz($last)) USING ({copies})"
-            )
             times = whole.column("timestamp").cast(pa.int64())
             span = pc.min_max(times).as_py()
             parameters = {"files": plan.paths, "first": span["min"], "last": span["max"]}
-        query += (
-            " QUALIFY row_number() OVER"
-            f" (PARTITION BY {copies} ORDER BY kafka_partition, kafka_offset, kafka_index) = 1"
-        )
-        with self._registered(whole):
-            return self._read(query, parameters).cast(arrow_schema())
+            within = f"FROM {_rows(plan)} WHERE timestamp BETWEEN make_timestamptz($first) AND make_timestamptz($last)"
+            unless, stored = f"ANTI JOIN (SELECT {KEY} {within}) USING ({KEY})", f"SELECT {columns} {within}"
+        with self._registered(tail=whole):
+            found = self._read(NEW_TRADES.format(columns=columns, unless=unless), parameters)
+            if len(found) < len(whole):  # some are known already, so it is worth while to compare what was printed
+                found = self._read(NEW_PRINTS.format(columns=columns, stored=stored), parameters)
+        return found.cast(arrow_schema())
 
-    def bars(self, plan: ScanPlan, fresh: pa.Table, symbols: Sequence[str], window: Window, bar_us: int) -> pa.Table:
+    def bars(self, plan: ScanPlan, fresh: pa.Table, asked: Asked, bar_us: int, changes: pa.Table | None) -> pa.Table:
         """Open, high, low, close, volume, vwap and count per symbol and bar, oldest first; bars start at multiples.
 
-        fresh: rows of the stream that are not in the lake.
+        fresh: rows of the stream that are not in the lake. changes: what corrects the trades; None leaves all trades
+        as they were first printed.
         """
-        condition, parameters = _condition(symbols, window)
-        source = "SELECT * FROM tail"
+        source, parameters = "SELECT * FROM tail", dict[str, Any]()
         if plan.paths:
-            columns = ", ".join(arrow_schema().names)
-            source += f" UNION ALL SELECT {columns} FROM {_rows(plan)} WHERE {condition}"  # noqa: S608
-            parameters["files"] = plan.paths
-        else:
-            parameters = {}
-        with self._registered(fresh):
+            stored, parameters = _stored(plan, asked)
+            source += f" UNION ALL {stored}"
+        if changes is None:
+            source = f"SELECT * FROM ({source}) WHERE {NO_EVENT}"  # noqa: S608
+        elif len(changes):
+            source = as_corrected(source)
+        with self._registered(tail=fresh, changes=CHANGES_SCHEMA.empty_table() if changes is None else changes):
             return self._read(_BARS.format(source=source, bar=int(bar_us)), parameters)
 
     @contextmanager
-    def _registered(self, tail: pa.Table) -> Iterator[None]:
-        self._connection.register("tail", tail)
+    def _registered(self, **tables: pa.Table) -> Iterator[None]:
+        for name, table in tables.items():
+            self._connection.register(name, table)
         try:
             yield
         finally:
-            self._connection.unregister("tail")
+            for name in tables:
+                self._connection.unregister(name)
 
     def last_trade_us(self, plan: ScanPlan, symbol: str) -> int | None:
         """The newest timestamp of a symbol, or None if the files do not know it."""
@@ -165,16 +231,29 @@ def _rows(plan: ScanPlan) -> str:
     return plan.columns.source("$files")
 
 
-def _condition(symbols: Sequence[str] | None, window: Window) -> tuple[str, dict[str, Any]]:
+def _stored(plan: ScanPlan, asked: Asked, page: Page | None = None) -> tuple[str, dict[str, Any]]:
+    """The files' rows that are asked for, as SQL with named parameters."""
+    condition, parameters = _condition(asked)
+    if page is not None:
+        of_page, more = page.condition()
+        condition, parameters = f"{condition} AND {of_page}", {**parameters, **more}
+    names = ", ".join(arrow_schema().names)
+    source = f"SELECT {names} FROM {_rows(plan)} WHERE {condition}"  # noqa: S608
+    return source, {"files": plan.paths, **parameters}
+
+
+def _condition(asked: Asked) -> tuple[str, dict[str, Any]]:
     """The exact filter as SQL with named parameters."""
     conditions, parameters = ["true"], dict[str, Any]()
-    if symbols is not None:
-        parameters |= {f"symbol{i}": symbol for i, symbol in enumerate(symbols)}
-        conditions.append(f"symbol IN ({', '.join(f'$symbol{i}' for i in range(len(symbols)))})")
-    if window.since_us is not None:
-        conditions.append("timestamp >= make_timestamptz($since_us)")
-        parameters["since_us"] = window.since_us
-    if window.until_us is not None:
-        conditions.append("timestamp < make_timestamptz($until_us)")
-        parameters["until_us"] = window.until_us
+    if asked.symbols is not None:
+        parameters |= {f"symbol{i}": symbol for i, symbol in enumerate(asked.symbols)}
+        conditions.append(f"symbol IN ({', '.join(f'$symbol{i}' for i in range(len(asked.symbols)))})")
+    for name, limit, at_us in (
+        ("since_us", "timestamp >=", asked.window.since_us),
+        ("until_us", "timestamp <", asked.window.until_us),
+        ("known_at_us", "committed_at <=", asked.known_at_us),
+    ):
+        if at_us is not None:
+            conditions.append(f"{limit} make_timestamptz(${name})")
+            parameters[name] = at_us
     return " AND ".join(conditions), parameters

@@ -39,10 +39,18 @@ class Page:
     since_us: int | None = None
 
     def condition(self) -> tuple[str, dict[str, Any]]:
-        """What the page could see as SQL with named parameters: with the rows of the place's own time.
+        """The rows that the page may have, as SQL with named parameters: with those of the place's own time.
 
         Of two copies of a trade only one counts, wherever the page begins; so both sides are united before `behind`.
         """
+        sql, parameters = self.seen()
+        if self.after is not None:
+            sql += " AND timestamp <= make_timestamptz($at)"
+            parameters["at"] = self.after.timestamp_ns // 1000
+        return sql, parameters
+
+    def seen(self) -> tuple[str, dict[str, Any]]:
+        """What the first page could see, as SQL with named parameters."""
         sql, parameters = "true", dict[str, Any]()
         if self.ends:
             size = max(self.ends) + 1
@@ -51,20 +59,22 @@ class Page:
                 "(kafka_topic <> $topic OR kafka_epoch <> $epoch"
                 " OR kafka_offset < coalesce(list_extract($ends, kafka_partition + 1), 0))"
             )
-        if self.after is not None:
-            sql += " AND timestamp <= make_timestamptz($at)"
-            parameters["at"] = self.after.timestamp_ns // 1000
         return sql, parameters
 
     def select(self, rows: Rows) -> Rows:
-        """The same of the stream's rows."""
+        """The rows of the stream that the page may have."""
+        rows = self.seen_of(rows)
+        if self.after is None:
+            return rows
+        return rows.take(rows.trades["event_ns"] // 1000 <= self.after.timestamp_ns // 1000)
+
+    def seen_of(self, rows: Rows) -> Rows:
+        """The rows of the stream that the first page could see."""
         ends = np.array([self.ends.get(p, 0) for p in range(max(self.ends, default=0) + 1)], np.int64)
         known = rows.partition < len(ends)
         mask = known & (rows.offset < ends[np.where(known, rows.partition, 0)])
         if (rows.topic, rows.epoch) != (self.topic, self.epoch):
             mask[:] = False
-        if self.after is not None:
-            mask &= rows.trades["event_ns"] // 1000 <= self.after.timestamp_ns // 1000
         return rows.take(mask)
 
     def behind(self, table: pa.Table) -> np.ndarray:

@@ -11,7 +11,7 @@ from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.trade import WHOLE_HISTORY, Window
+from k2ctl.domain.trade import NEW, WHOLE_HISTORY, Window
 from k2ctl.errors import BrokerError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import NOTHING, Pinned, ScanPlan, pin, pin_as_of, pin_snapshots
@@ -51,6 +51,10 @@ class Question:
     page: Page | None = None
     # True reads deferred trades as well.
     deferred: bool = False
+    # True leaves corrections and cancellations as rows of their own.
+    raw: bool = False
+    # Only what was committed by then; None: everything.
+    known_at_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,8 @@ class Seam:
         question, stages = sources.question, sources.stages
         if question.as_of is not None:
             return _without_stream(sources, "the table as it was then; the stream was not read")
+        if question.known_at_us is not None:
+            return _without_stream(sources, "what was committed by then; the stream was not read")
         if question.lake_only:
             self.lake.table()
             return _without_stream(sources, LAKE_ONLY)
@@ -153,6 +159,8 @@ class Seam:
 
     def deferred(self, sources: Sources, ranges: Sequence[DeferredRange]) -> tuple[list[Rows], tuple[str, ...]]:
         """The valid rows of the question in deferred ranges, of one epoch each, and why some may be missing.
+
+        Corrections and cancellations of any time are among them.
 
         Rows that are in the table too may be among them, with the same ids.
         """
@@ -192,8 +200,8 @@ class Seam:
 
 def _wanted(rows: Rows, question: Question, now_us: int) -> Rows:
     trades = rows.trades
-    kept = of_symbols(trades["symbol"], question.symbols) & question.window.holds(trades["event_ns"] // 1000)
-    return valid(rows.take(kept), now_us)
+    inside = question.window.holds(trades["event_ns"] // 1000) | (trades["action"] != NEW)
+    return valid(rows.take(of_symbols(trades["symbol"], question.symbols) & inside), now_us)
 
 
 def _without_stream(sources: Sources, reason: str) -> Sources:

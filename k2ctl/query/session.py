@@ -11,15 +11,16 @@ import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
-from k2ctl.domain.rows import Rows
-from k2ctl.domain.trade import WHOLE_HISTORY, Window
+from k2ctl.domain.rows import Rows, arrow_schema
+from k2ctl.domain.trade import NEW, WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, Evidence, evidence_of, gap_table, unknown
-from k2ctl.query.history import FilesGone, History
+from k2ctl.query.changes import Events
+from k2ctl.query.history import Asked, FilesGone, History
 from k2ctl.query.page import Page
 from k2ctl.query.seam import TORN, AsOf, Pinner, Question, Seam, Sources
 from k2ctl.query.stream import KafkaStream, Stream
@@ -92,33 +93,49 @@ class Session:
         as_of: AsOf | None = None,
         page: Page | None = None,
         deferred: bool = False,
+        raw: bool = False,
+        known_at_us: int | None = None,
     ) -> Answer:
         """The trades of `symbols` (None: of all) in `window`, newest first, at most `limit`, each exactly once.
 
         1. Take both sides of the seam, see `Seam.take`, and read the snapshot's rows meanwhile.
         2. Unite both: of a trade and its copies one row.
+        3. Where there are corrections or cancellations, ask again for the trades as corrected.
 
         With `lake_only` or `as_of` the stream is left out, and the answer says that it is partial. `page`: only
         rows behind the last one of the page before, of those that were there for the first page. `deferred`: read
-        deferred trades as well, from spill files and Kafka; slow, for an answer that has to be complete.
+        deferred trades as well, from spill files and Kafka; slow, for an answer that has to be complete. `raw`: what
+        was printed, corrections and cancellations as rows of their own. `known_at_us`: only what was committed by then.
 
         Raises:
             UnknownSymbol: a symbol that neither side has ever seen, with the nearest names.
             BrokerError: Kafka does not answer. LakeError: the table or the catalog cannot be read.
         """
-        question = Question(_named(symbols), window, self._clock.now_us(), limit, lake_only, as_of, page, deferred)
+        question = Question(
+            _named(symbols), window, self._clock.now_us(), limit, lake_only, as_of, page, deferred, raw, known_at_us
+        )
         return self._with_new_pins(lambda stages, again: self._recent(question, stages, again=again))
 
     def bars(
-        self, symbols: str | Sequence[str], bar_us: int, window: Window = WHOLE_HISTORY, *, as_of: AsOf | None = None
+        self,
+        symbols: str | Sequence[str],
+        bar_us: int,
+        window: Window = WHOLE_HISTORY,
+        *,
+        as_of: AsOf | None = None,
+        raw: bool = False,
+        known_at_us: int | None = None,
     ) -> Answer:
         """Open, high, low, close, volume, vwap and count of each bar of `bar_us`, oldest first, from the same seam.
 
-        The first and the last bar are cut by the window, where it does not begin or end with a bar.
+        The first and the last bar are cut by the window, where it does not begin or end with a bar. `raw`: of trades
+        as they were first printed. `known_at_us`: as of `recent`.
 
         Raises: as `recent`.
         """
-        question = Question(_named(symbols), window, self._clock.now_us(), as_of=as_of)
+        question = Question(
+            _named(symbols), window, self._clock.now_us(), as_of=as_of, raw=raw, known_at_us=known_at_us
+        )
         return self._with_new_pins(lambda stages, _: self._bars(question, bar_us, stages))
 
     def _with_new_pins(self, answer: Callable[[Stopwatch, bool], Answer]) -> Answer:
@@ -182,13 +199,17 @@ class Session:
     def _recent(self, question: Question, stages: Stopwatch, *, again: bool) -> Answer:
         """1. Take both sides, and the lake's newest rows meanwhile.
         2. Read what was deferred, if it is asked for.
-        3. Unite them, and cut what is beyond the limit.
+        3. Unite them, or correct them together, and cut what is beyond the limit.
         """
         sources, lake = self._sides_and_rows(question, stages)
         parts, missing = self._deferred(sources) if question.deferred else ([], self.outstanding(sources))
         if TORN in missing and again:
             raise FilesGone("A spill file cannot be read as a whole.", "See: k2ctl lake status")
+        events = [rows.take(rows.trades["action"] != NEW) for rows in parts]
+        parts = [rows.take(question.window.holds(rows.trades["event_ns"] // 1000)) for rows in parts]
         united = self._united(sources, [sources.tail.rows, *parts], lake)
+        if not question.raw:
+            united = self._corrected(sources, [sources.tail.rows, *parts], events, united)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
@@ -221,9 +242,8 @@ class Session:
         return sources, scan.result()
 
     def _newest(self, sources: Sources, count: int | None) -> pa.Table:
-        question = sources.question
         with sources.stages.timed("scan"):
-            return self._history.newest(sources.plan, question.symbols, question.window, count, question.page)
+            return self._history.newest(sources.plan, _asked(sources), count, sources.question.page)
 
     def _deferred(self, sources: Sources) -> tuple[list[Rows], tuple[str, ...]]:
         """The deferred rows, and why some may be missing."""
@@ -238,7 +258,7 @@ class Session:
     def _united(self, sources: Sources, parts: Sequence[Rows], lake: pa.Table) -> United:
         """Under a limit only the newest of both sides are read and united, and more where that was not enough."""
         page, limit, count = sources.question.page, sources.question.limit, _first_count(sources.question)
-        tails = parts if page is None else [page.select(rows) for rows in parts]
+        tails = _of_page(page, parts)
         while True:
             with sources.stages.timed("unite"):
                 united = _behind(page, unite(lake, tails, count))
@@ -247,17 +267,36 @@ class Session:
             count *= 4  # copies, or many trades of one time
             lake = self._newest(sources, count)
 
+    def _corrected(self, sources: Sources, parts: Sequence[Rows], deferred: Sequence[Rows], united: United) -> United:
+        """The trades as corrected; `united`, where nothing corrects them. deferred: events of deferred ranges."""
+        page, limit, count = sources.question.page, sources.question.limit, _first_count(sources.question)
+        with sources.stages.timed("corrections"):
+            events = Events(self._history, sources, deferred)
+            if not len(events) and not united.reprints:
+                return united
+            tail = pa.concat_tables([rows.to_arrow().cast(arrow_schema()) for rows in _of_page(page, parts)])
+            fresh = self._history.fresh(sources.plan, tail)
+            changes = events.changes(fresh)
+            while True:
+                newest = self._history.newest_corrected(sources.plan, _asked(sources), count, page, fresh, changes)
+                found = _behind(page, United(*newest, len(tail) - len(fresh)))
+                if count is None or limit is None or len(newest[0]) < count or len(found.rows) > limit:
+                    return found
+                count *= 4
+
     def _bars(self, question: Question, bar_us: int, stages: Stopwatch) -> Answer:
         sources = self.seam.take(question, stages)
         tail = sources.tail.rows.to_arrow()
         with stages.timed("scan"):
             fresh = self._history.fresh(sources.plan, tail)
-            table = self._history.bars(sources.plan, fresh, question.symbols or (), question.window, bar_us)
+            changes = None if question.raw else Events(self._history, sources).changes(fresh)
+            table = self._history.bars(sources.plan, fresh, _asked(sources), bar_us, changes)
+        total = sum(table.column("trades").to_pylist())
         evidence = evidence_of(
             sources,
             self.outstanding(sources),
-            lake_rows=sum(table.column("trades").to_pylist()) - len(fresh),
-            tail_rows=len(fresh),
+            lake_rows=max(0, total - len(fresh)),
+            tail_rows=min(len(fresh), total),
             duplicates_removed=len(tail) - len(fresh),
             last_trade_us=self._silent(sources, table),
         )
@@ -277,7 +316,9 @@ class Session:
                 if symbol in found:
                     continue
                 stored_us = self._history.last_trade_us(sources.plan_of([symbol]), symbol)
-                known_us = [time for time in (stored_us, tail.last_us.get(symbol)) if time is not None]
+                # Of a trade that was cancelled there is no row.
+                times = (stored_us, tail.last_us.get(symbol), tail.newest_us(symbol))
+                known_us = [time for time in times if time is not None]
                 if not known_us:
                     known = self._history.symbols(sources.plan_of(None)) | tail.symbols
                     raise unknown(symbol, known, tail.missing, self.seam.stream.topic)
@@ -288,6 +329,15 @@ class Session:
 def _first_count(question: Question) -> int | None:
     """How many rows of each side are read first; None: all."""
     return None if question.limit is None else question.limit + 1 + _SPARE
+
+
+def _asked(sources: Sources) -> Asked:
+    question = sources.question
+    return Asked(question.symbols, question.window, question.known_at_us)
+
+
+def _of_page(page: Page | None, parts: Sequence[Rows]) -> Sequence[Rows]:
+    return parts if page is None else [page.select(rows) for rows in parts]
 
 
 def _behind(page: Page | None, united: United) -> United:

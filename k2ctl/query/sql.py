@@ -20,12 +20,14 @@ from k2ctl.lake.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import reference_plan
 from k2ctl.query.answer import GAPS_SCHEMA, Evidence, evidence_of, gap_table
+from k2ctl.query.changes import Events
+from k2ctl.query.corrected import corrected
 from k2ctl.query.history import History
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
 from k2ctl.timing import Stopwatch
 
-VIEWS: Final = ("trades", "reference", "snapshots", "gaps")
+VIEWS: Final = ("trades", "trades_raw", "reference", "snapshots", "gaps")
 _GAPS: Final = re.compile(r"\bgaps\b", re.IGNORECASE)
 """The gap report is made only for a query that names it."""
 
@@ -64,9 +66,12 @@ def sql(
     limits: SqlLimits | None = None,
     *,
     as_of: AsOf | None = None,
+    known_at_us: int | None = None,
     begun: Callable[[], None] = lambda: None,
 ) -> Iterator[SqlAnswer]:
     """Run one SELECT over the views `VIEWS`; rows are read within the block. `begun`: called when its time begins.
+
+    known_at_us: `trades` and `trades_raw` have only what was committed by then.
 
     Raises:
         SqlError: it is not a single SELECT, names what is not there, or needs what is not allowed.
@@ -76,7 +81,7 @@ def sql(
     limits = limits or SqlLimits()
     check(text)
     stages = Stopwatch(session.seam.clock)
-    question = Question(None, WHOLE_HISTORY, session.seam.clock.now_us(), as_of=as_of)
+    question = Question(None, WHOLE_HISTORY, session.seam.clock.now_us(), as_of=as_of, known_at_us=known_at_us)
     sources = _sources(session, text, question, stages)
 
     def gaps(tail: pa.Table) -> pa.Table:
@@ -144,6 +149,7 @@ class LockedTables:
         history = History(lake)
         try:
             fresh = history.fresh(plan, tail)
+            changes = Events(history, sources).changes(fresh)
         finally:
             history.close()
         self.fresh_rows = len(fresh)
@@ -151,8 +157,11 @@ class LockedTables:
         self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
         self._connection.register("gaps", gaps(fresh) if gaps else GAPS_SCHEMA.empty_table())
         self._lock([*plan.paths, *references.paths], limits)
-        self._view("trades", fresh, plan.paths, columns)
-        self._view("reference", reference_schema().empty_table(), references.paths, references.columns)
+        printed = self._rows(fresh, plan.paths, columns, sources.question.known_at_us)
+        printed.create_view("trades_raw")
+        self._corrected(printed, changes).create_view("trades")
+        reference = self._rows(reference_schema().empty_table(), references.paths, references.columns)
+        reference.create_view("reference")
 
     def _lock(self, files: list[str], limits: SqlLimits) -> None:
         """Files are allowed by their full names; then everything else is closed, the lock itself last."""
@@ -170,21 +179,32 @@ class LockedTables:
         for name, value in settings.items():
             self._connection.execute(f"SET {name} = {_literal(value)}")
 
-    def _view(self, name: str, rows: pa.Table, files: list[str], columns: Columns) -> None:
-        """A view over rows and data files, which have no name of their own that a query could bind.
+    def _corrected(self, printed: duckdb.DuckDBPyRelation, changes: pa.Table) -> duckdb.DuckDBPyRelation:
+        """The trades as corrected. Those of symbols without changes take no part in the join."""
+        if not len(changes):
+            return printed
+        symbols = ", ".join(literal(symbol) for symbol in changes["symbol"].unique().to_pylist())
+        others = printed.filter(f"symbol NOT IN ({symbols})")
+        return others.union(corrected(printed.filter(f"symbol IN ({symbols})"), self._connection.from_arrow(changes)))
+
+    def _rows(
+        self, rows: pa.Table, files: list[str], columns: Columns, known_at_us: int | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """Rows and data files as one, which have no name of their own that a query could bind.
 
         Columns that others have added to the files are null in the rows.
         """
         ours = [quoted(name) for name in rows.schema.names]
         added = [column for column in columns.every if column.name not in rows.schema.names]
         nulls = [f"CAST(NULL AS {column.type}) AS {quoted(column.name)}" for column in added]
-        view = self._connection.from_arrow(rows).project(", ".join([*ours, *nulls]))
+        both = self._connection.from_arrow(rows).project(", ".join([*ours, *nulls]))
+        known = "" if known_at_us is None else f" WHERE committed_at <= make_timestamptz({known_at_us})"
         try:
             if files:
                 names = ", ".join([*ours, *(quoted(column.name) for column in added)])
                 source = columns.source(_literal(files))
-                view = view.union(self._connection.sql(f"SELECT {names} FROM {source}"))  # noqa: S608
-            view.create_view(name)
+                both = both.union(self._connection.sql(f"SELECT {names} FROM {source}{known}"))  # noqa: S608
+            return both
         except duckdb.PermissionException as error:
             raise LakeError(f"A data file of the table cannot be read: {gone(error)} is gone", ASK_AGAIN) from error
 

@@ -6,9 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
+from k2ctl.domain.corrections import by_condition
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.topics import WireFormat
+from k2ctl.domain.trade import NEW
 from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
@@ -37,6 +39,8 @@ class TailRecords:
     symbols: tuple[str, ...]
     # The latest record timestamp, by which trades are judged where this clock is behind.
     newest_us: int = 0
+    # Whether corrections or cancellations may be among the trades.
+    events: bool = False
 
     def rows(self, topic: str, epoch: str, positions: np.ndarray) -> Rows:
         """The trades at some positions (integers), as rows."""
@@ -59,10 +63,11 @@ class TailRecords:
 def tail_records_of(fetched: Fetched, wire_format: WireFormat) -> TailRecords:
     """Decode what was fetched."""
     decoded = CODECS[wire_format].decode(fetched.values)
+    trades = by_condition(decoded.trades)
     broken = np.array([number for number, _ in decoded.broken], np.int64)
-    codes, names = symbols_of(decoded.trades)
+    codes, names = symbols_of(trades)
     return TailRecords(
-        decoded.trades,
+        trades,
         fetched.partition[decoded.record],
         fetched.offset[decoded.record],
         decoded.index,
@@ -71,6 +76,7 @@ def tail_records_of(fetched: Fetched, wire_format: WireFormat) -> TailRecords:
         codes,
         names,
         (fetched.newest_ms or 0) * 1000,
+        bool((trades["action"] != NEW).any()),
     )
 
 

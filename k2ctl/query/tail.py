@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
+from k2ctl.domain.corrections import alike_of, are_alike
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.trade import Window
+from k2ctl.domain.trade import NEW, Window
 from k2ctl.domain.validity import invalid
 from k2ctl.kafka.watermarks import open_transaction
 from k2ctl.query.stream import Ranges, Stream, TailRecords
@@ -56,6 +57,14 @@ class Tail:
     symbols: frozenset[str]
     # Symbol asked for → its newest trade, in the window or not.
     last_us: Mapping[str, int]
+    # Corrections and cancellations, in the window or not; None without any.
+    events: Rows | None = None
+    # New prints that a cancellation without an id may mean, in the window or not; None without any.
+    alike: Rows | None = None
+
+    def newest_us(self, symbol: str) -> int | None:
+        """The newest time of a symbol among the rows; None without any."""
+        return _last_us(self.rows.trades, [symbol]).get(symbol)
 
 
 def span_of(stream: Stream, checkpoints: Checkpoints) -> OffsetSpan:
@@ -89,7 +98,9 @@ def read_tail(
     met = [part for part in received if symbols is None or not set(symbols).isdisjoint(part.symbols)]
     parts = [_select(part, ranges, span, symbols, window) for part in met]
     rows = Rows.concatenate([rows for rows, _ in parts] or [Rows.empty(span.topic, span.epoch)])
-    kept = valid(rows, max(now_us, *(part.newest_us for part in received), 0))
+    judged_us = max(now_us, *(part.newest_us for part in received), 0)
+    kept = valid(rows, judged_us)
+    events, alike = _events(met, ranges, span, symbols, judged_us)
     holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}
     missing = (*_hole_reasons(holes), *_beyond_reasons(span), *_not_reached(stream, ranges, reached))
     last_us: dict[str, int] = {}
@@ -99,13 +110,34 @@ def read_tail(
     records = sum(max(0, reached.get(p, start) - start) for p, (start, _) in ranges.items())
     broken = sum(within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in received)
     seen = frozenset[str]().union(*(part.symbols for part in received))
-    return Tail(kept, records, int(broken), len(rows) - len(kept), missing, seen, last_us)
+    return Tail(kept, records, int(broken), len(rows) - len(kept), missing, seen, last_us, events, alike)
 
 
 def valid(rows: Rows, now_us: int) -> Rows:
     """Without those that the consumer dead-letters."""
     bad = invalid(rows.trades, now_us)
     return rows.take(np.delete(np.arange(len(rows)), list(bad))) if bad else rows
+
+
+def _events(
+    parts: Sequence[TailRecords], ranges: Ranges, span: OffsetSpan, symbols: Sequence[str] | None, now_us: int
+) -> tuple[Rows | None, Rows | None]:
+    """`Tail.events` and `Tail.alike`."""
+    if not any(part.events for part in parts):
+        return None, None
+    found = [_within(part, ranges, span, symbols) for part in parts]
+    events = valid(Rows.concatenate([rows.take(rows.trades["action"] != NEW) for rows in found]), now_us)
+    if not len(events):
+        return None, None
+    wanted = alike_of(events.trades)
+    if not len(wanted):
+        return events, None
+    return events, valid(Rows.concatenate([rows.take(are_alike(rows.trades, wanted)) for rows in found]), now_us)
+
+
+def _within(part: TailRecords, ranges: Ranges, span: OffsetSpan, symbols: Sequence[str] | None) -> Rows:
+    found = part.of(symbols)
+    return part.rows(span.topic, span.epoch, found[within(part.partition[found], part.offset[found], ranges)])
 
 
 def _select(

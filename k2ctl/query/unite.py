@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.domain.copies import copy_numbers
+from k2ctl.domain.copies import key_numbers, print_numbers
 from k2ctl.domain.rows import Rows, arrow_schema, nanoseconds
 
 
@@ -20,6 +20,8 @@ class United:
     from_tail: np.ndarray
     # Copies that were dropped.
     duplicates: int
+    # Whether trades are among the rows with more than one print: reprints, which correct them.
+    reprints: bool = False
     # The first time from which on nothing was left out for a limit; None if nothing was at all.
     whole_from_us: int | None = None
 
@@ -37,7 +39,7 @@ class United:
 
 
 def unite(lake: pa.Table, tails: Sequence[Rows], count: int | None = None) -> United:
-    """Concatenate and keep one row of each trade: the lake's if it has one, else the lowest in Kafka's order.
+    """Concatenate and keep one row of each print: the lake's if it has one, else the lowest in Kafka's order.
 
     lake: its newest `count` rows (None: all), in order. Of the tails, too, only the newest `count` can be of use. Of a
     symbol that trades a lot the tail is much longer than an answer, and turning rows into Arrow takes most of its
@@ -65,18 +67,20 @@ def _whole_from_us(lake: pa.Table, tails: Sequence[Rows], count: int | None) -> 
 
 
 def _one_of_each(whole: pa.Table, lake_rows: int, whole_from_us: int | None) -> United:
-    """Newest first, one row of each trade. The first `lake_rows` are the lake's."""
+    """Newest first, one row of each print. The first `lake_rows` are the lake's."""
     count = len(whole)
     from_tail = np.arange(count) >= lake_rows
     partition, offset, index = (_numbers(whole, name) for name in ("kafka_partition", "kafka_offset", "kafka_index"))
-    numbers = copy_numbers(whole)
+    numbers, reprints = key_numbers(whole), False
     order, first = _first_of_each(numbers[:2], (index, offset, partition, from_tail))
     if not first.all():  # ids are alike, so it is worth while to compare the rest of what makes a copy
-        order, first = _first_of_each(numbers, (index, offset, partition, from_tail))
+        trades = int(_first_of_each(numbers, (index,))[1].sum())
+        order, first = _first_of_each([*numbers, *print_numbers(whole)], (index, offset, partition, from_tail))
+        reprints = int(first.sum()) > trades
     kept = order[first]
     newest_first = np.lexsort((-index[kept], -offset[kept], partition[kept], -_nanoseconds(whole)[kept]))
     chosen = kept[newest_first]
-    return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen), whole_from_us)
+    return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen), reprints, whole_from_us)
 
 
 def _first_of_each(numbers: Sequence[np.ndarray], precedence: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

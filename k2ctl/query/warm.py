@@ -247,6 +247,7 @@ def _where(part: TailRecords, mask: np.ndarray, broken: np.ndarray) -> TailRecor
         part.codes[mask],
         part.symbols,
         part.newest_us,
+        part.events,
     )
 
 
@@ -265,5 +266,6 @@ def merged(parts: Sequence[TailRecords]) -> list[TailRecords]:
             np.concatenate([part.broken for part in parts]),
             *symbols_of(trades),
             max(part.newest_us for part in parts),
+            any(part.events for part in parts),
         )
     ]

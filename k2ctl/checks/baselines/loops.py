@@ -21,7 +21,7 @@ from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
 from k2ctl.lake.snapshots import TableFollower
-from k2ctl.query.history import History
+from k2ctl.query.history import Asked, History
 from k2ctl.query.seam import planned
 from k2ctl.stack.local import kafka_libraries
 
@@ -91,7 +91,7 @@ class BareScan:
         """How long the newest `limit` rows take."""
         plan = planned(self._table.pin(), symbols, window)
         started_s = time.perf_counter()
-        self._history.newest(plan, symbols, window, limit)
+        self._history.newest(plan, Asked(symbols, window), limit)
         return time.perf_counter() - started_s
 
     def close(self) -> None:

@@ -45,7 +45,7 @@ class _EmptyLake:
 
     def find(self, rows: Rows) -> Stored:
         nothing = np.zeros(len(rows), np.bool_)
-        return Stored(nothing, nothing)
+        return Stored(nothing, nothing, nothing)
 
 
 class DedupBench:

@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 from k2ctl.checks.verify.sources import Records, TradeSources
 from k2ctl.domain.copies import sessions_and_numbers
 from k2ctl.domain.decimals import from_arrow
-from k2ctl.domain.rows import TRADE_COLUMNS, arrow_schema, trades_of
+from k2ctl.domain.rows import TRADE_COLUMNS, arrow_schema, identity_numbers, trades_of
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import TRADE
-from k2ctl.lake.readers import identity_numbers
 from k2ctl.load.acknowledged_log import AcknowledgedLog
 
 ENRICHED: Final = ("sector", "tick_size", "lot_size", "enriched")

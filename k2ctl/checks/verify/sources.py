@@ -11,6 +11,7 @@ from k2ctl.checks.verify.slots import DEAD, DEFERRED, IN_LAKE, IN_TAIL, NOWHERE
 from k2ctl.consume.reference_feed import reference_entries
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import TopicPartition
+from k2ctl.domain.rows import identity_numbers
 from k2ctl.domain.topics import WireFormat, dead_letter_topic, reference_topic_of
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.domain.wire import CODECS
@@ -19,7 +20,7 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import read_between
 from k2ctl.kafka.watermarks import open_transaction
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.readers import Placed, identity_numbers, rows_of_others, stored_trades
+from k2ctl.lake.readers import Placed, rows_of_others, stored_trades
 from k2ctl.lake.snapshots import Pinned, pin
 
 Ranges = dict[int, tuple[int, int]]

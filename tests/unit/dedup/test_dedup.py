@@ -126,7 +126,7 @@ class World:
         """The lake, as the deduplicator asks it."""
         held = {self.log[at].trade: at for at in self.stored}
         at = np.array([held.get(self.log[at].trade, -1) for at in rows.offset.tolist()], np.int64)
-        return Stored((at >= 0) & (at != rows.offset), at == rows.offset)
+        return Stored((at >= 0) & (at != rows.offset), at == rows.offset, np.zeros(len(at), np.bool_))
 
     def produce(self, ids: list[bytes], late_us: int) -> None:
         now_us = self.clock.now_us()
