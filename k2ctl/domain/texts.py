@@ -1,10 +1,22 @@
-"""Columns of short fixed-width texts: distinguished by hashing, so that work is done once per distinct text."""
+"""Columns of short fixed-width texts: distinguished by hashing, so that work is done once per distinct text.
+
+And the text of a time.
+"""
+
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 
 _WORD = np.dtype(np.uint64)
 _SAMPLES = 64
+
+
+def instant_text(nanoseconds: int | np.integer) -> str:
+    """A time since the Unix epoch as ISO 8601 in UTC, with 0, 6 or 9 digits of a second: as many as it needs."""
+    seconds, fraction = divmod(int(nanoseconds), 1_000_000_000)
+    digits = f".{fraction:09d}" if fraction % 1000 else f".{fraction // 1000:06d}" if fraction else ""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{digits}Z"
 
 
 def codes_of(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

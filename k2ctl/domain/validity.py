@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from k2ctl.domain.conditions import pack, unpack
 from k2ctl.domain.decimals import as_decimal, beyond_limit, negative
-from k2ctl.domain.texts import codes_of
+from k2ctl.domain.texts import codes_of, instant_text
 from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES
 
 NUMBER_MOST: Final = (1 << 63) - 1
@@ -26,7 +25,6 @@ AHEAD: Final = "more than 5 minutes ahead of the clock"
 """In the reasons that would be others if the clock were."""
 
 _NEGATIVE_PRICES: Final = np.array([name in {"futures", "options"} for name in ASSET_CLASSES])
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CUT: Final = 40
 
 _Check = tuple[np.ndarray, Callable[[np.void], str]]
@@ -50,8 +48,8 @@ def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Chec
         yield trades[name] >= len(known), _said(name, int, f"none of {', '.join(known)}")
     latest_ns, earliest_ns = (now_us + FUTURE_TOLERANCE_US) * 1000, earliest_us * 1000
     for field, name in (("event_ns", "timestamp"), ("received_ns", "ingestion_timestamp")):
-        yield trades[field] < earliest_ns, _said(name, _instant, f"before {_instant(earliest_ns)}", field)
-        yield trades[field] > latest_ns, _said(name, _instant, AHEAD, field)
+        yield trades[field] < earliest_ns, _said(name, instant_text, f"before {instant_text(earliest_ns)}", field)
+        yield trades[field] > latest_ns, _said(name, instant_text, AHEAD, field)
     yield _negative_price(trades), _said("price", _decimal, "negative, which its asset class has not")
     # A venue may cancel by the negative of what was traded.
     yield negative(trades["quantity"]) & (trades["action"] != CANCEL), _said("quantity", _decimal, "negative")
@@ -89,13 +87,6 @@ def _id(value: np.void) -> str:
 
 def _decimal(value: np.void) -> str:
     return f"{as_decimal(value).normalize():f}"
-
-
-def _instant(nanoseconds: int | np.integer) -> str:
-    try:
-        return (_EPOCH + timedelta(microseconds=int(nanoseconds) // 1000)).isoformat().replace("+00:00", "Z")
-    except OverflowError:
-        return f"{nanoseconds} ns"
 
 
 def _negative_price(trades: np.ndarray) -> np.ndarray:

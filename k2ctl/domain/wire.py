@@ -20,6 +20,7 @@ import orjson
 
 from k2ctl.domain.conditions import pack, unpack
 from k2ctl.domain.decimals import DECIMAL_LIMIT, DECIMAL_SCALE, as_decimal, of_int
+from k2ctl.domain.texts import instant_text
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import (
     ACTIONS,
@@ -245,11 +246,7 @@ def _object(trade: np.void) -> dict[str, object]:
 
 def _time_text(nanoseconds: int) -> int | str:
     """Microseconds where they are enough."""
-    microseconds, rest = divmod(nanoseconds, 1000)
-    if not rest:
-        return microseconds
-    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+    return instant_text(nanoseconds) if nanoseconds % 1000 else nanoseconds // 1000
 
 
 def _reason(error: Exception) -> str:

@@ -305,7 +305,7 @@ def test_a_commit_that_finds_the_disk_full_leaves_no_file_of_its_tries(
 
     monkeypatch.setattr(files, "write_chunks", full_at_the_second)
     rows = make_rows(make_trades(100))
-    rows.trades["timestamp"][50:] += 3_600_000_000
+    rows.trades["event_ns"][50:] += 3_600_000_000 * 1000
     writer = TableWriter(lake, ManualClock())
     done = writer.commit([rows], {TopicPartition("t", "e", 0): OffsetDelta(0, 100, Counts(seen=100, stored=100))})
     assert done.stored == 100

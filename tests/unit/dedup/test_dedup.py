@@ -100,9 +100,7 @@ class World:
             since = [at for at in self.stored if max(self.log[at].time_us, self.log[at].produced_us) >= earliest]
         if since:
             rows = self.rows(since)
-            take_in(
-                memory, words_of(rows.trades["message_id"]), rows.trades["timestamp"].astype(np.int64), now_us, now_us
-            )
+            take_in(memory, words_of(rows.trades["message_id"]), rows.trades["event_ns"] // 1000, now_us, now_us)
         self.dedup = HybridDeduplicator(memory, self, self.clock)
         self.saver = DedupSaver(self.folder, "t", self.plan, self.checkpoints, self.clock)  # type: ignore[arg-type]
         self.position = (
@@ -117,7 +115,7 @@ class World:
         trades = TRADE.empty(len(offsets))
         sent = [self.log[at] for at in offsets]
         trades["message_id"] = np.array([one.id for one in sent], "V16")
-        trades["timestamp"] = [one.time_us for one in sent]
+        trades["event_ns"] = np.array([one.time_us for one in sent]) * 1000
         trades["symbol"], trades["exchange"] = [one.symbol for one in sent], [one.exchange for one in sent]
         rows = make_rows(trades)
         return Rows(**{**vars(rows), "offset": np.array(offsets, np.int64)})

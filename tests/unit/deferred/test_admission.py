@@ -69,6 +69,6 @@ def test_shed_ranges_cover_the_batch_and_count_its_trades() -> None:
 def test_rows_are_counted_by_partition_with_their_times() -> None:
     rows = rows_of("A", "B", "C")
     rows.partition[:] = [2, 0, 2]
-    times = rows.trades["timestamp"].tolist()
+    times = (rows.trades["event_ns"] // 1000).tolist()
     assert list(by_partition(rows)) == [(0, 1, times[1], times[1]), (2, 2, times[0], times[2])]
     assert list(by_partition(rows.take(np.zeros(3, np.bool_)))) == []

@@ -14,7 +14,7 @@ from tests.made_trades import BASE_US, make_rows, make_trades
 def rows_of(count: int) -> Rows:
     """Made rows that are the same whenever they are made."""
     trades = make_trades(count)
-    trades["ingestion_timestamp"] = BASE_US
+    trades["received_ns"] = BASE_US * 1000
     return make_rows(trades)
 
 

@@ -20,7 +20,7 @@ def test_rows_are_ordered_by_hour_symbol_and_time_and_equals_stay_as_they_came(
     found = sorted(found, key=lambda row: row[1]) if sort else found
     trades = make_trades(len(found))
     trades["symbol"] = [symbol for symbol, _ in found]
-    trades["timestamp"] = [time_us for _, time_us in found]
+    trades["event_ns"] = np.array([time_us for _, time_us in found], np.int64) * 1000
     expected = sorted(range(len(found)), key=lambda at: (found[at][1] // HOUR_US, *found[at]))
     assert symbol_order(make_rows(trades)).tolist() == expected
 
@@ -28,7 +28,7 @@ def test_rows_are_ordered_by_hour_symbol_and_time_and_equals_stay_as_they_came(
 @given(parts=st.lists(st.integers(0, 5), min_size=1, max_size=4), data=st.data())
 def test_rows_that_are_joined_and_taken_are_the_same_bytes(parts: list[int], data: st.DataObject) -> None:
     trades = make_trades(sum(parts))
-    trades["ingestion_timestamp"] = BASE_US
+    trades["received_ns"] = BASE_US * 1000
     starts = np.cumsum([0, *parts]).tolist()
     rows = Rows.concatenate(
         [make_rows(trades[start : start + size], start) for start, size in zip(starts, parts, strict=False)]

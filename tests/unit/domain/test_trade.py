@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k2ctl.domain.decimals import DECIMAL_LIMIT, of_int
 from k2ctl.domain.trade import HEADER, NO_SEQUENCE, REFERENCE, TRADE, decode, frames
-from k2ctl.domain.validity import FUTURE_TOLERANCE_US, invalid
+from k2ctl.domain.validity import EARLIEST_US, FUTURE_TOLERANCE_US, invalid
 from tests.made_trades import make_trades
 
 NOW_US = 1_800_000_000_000_000
@@ -52,8 +53,8 @@ def test_a_flipped_byte_never_raises_and_never_touches_another_record(data: st.D
         (b"\x01\x02", "shorter than an SBE header"),
         (make_trades(1).tobytes()[:-1], "not whole messages"),
         (REFERENCE.empty(1).tobytes(), "not a trade"),
-        (b"\x68\x00\x01\x00\xff\xff\x01\x00" + bytes(104), "schema id"),
-        (b"\x10\x00\x01\x00\x22\x1c\x01\x00" + bytes(16), "shorter than version 1"),
+        (b"\xc0\x00\x01\x00\xff\xff\x01\x00" + bytes(192), "schema id"),
+        (b"\x10\x00\x01\x00\x23\x1c\x01\x00" + bytes(16), "shorter than version 1"),
     ],
 )
 def test_a_damaged_record_says_what_is_wrong_with_it(value: bytes, reason: str) -> None:
@@ -74,9 +75,9 @@ def test_a_longer_block_of_a_newer_version_decodes_by_its_length() -> None:
 
 
 def test_the_dtype_has_the_offsets_of_the_schema() -> None:
-    assert TRADE.message.itemsize == HEADER.itemsize + 104
+    assert TRADE.message.itemsize == HEADER.itemsize + 192
     assert TRADE.message.fields is not None
-    assert TRADE.message.fields["source_sequence"][1] == HEADER.itemsize + 56
+    assert TRADE.message.fields["source_sequence"][1] == HEADER.itemsize + 72
     assert np.uint64(NO_SEQUENCE) == np.iinfo(np.uint64).max
 
 
@@ -90,11 +91,26 @@ def test_the_dtype_has_the_offsets_of_the_schema() -> None:
         ("currency", b"\xff", "currency"),
         ("asset_class", 9, "asset_class"),
         ("side", 9, "side"),
-        ("timestamp", -1, "before 1970"),
-        ("timestamp", NOW_US + FUTURE_TOLERANCE_US + 1, "ahead"),
-        ("price", -1, "negative price"),
-        ("quantity", -1, "negative quantity"),
-        ("price", 10**18, "18 digits"),
+        (
+            "event_ns",
+            EARLIEST_US * 1000 - 1,
+            "timestamp is 1989-12-31T23:59:59.999999999Z, before 1990-01-01T00:00:00Z",
+        ),
+        ("event_ns", -(2**63), "before 1990-01-01T00:00:00Z"),
+        ("event_ns", 2**63 - 1, "more than 5 minutes ahead"),
+        (
+            "event_ns",
+            (NOW_US + FUTURE_TOLERANCE_US) * 1000 + 1,
+            "timestamp is 2027-01-15T08:05:00.000000001Z, more than",
+        ),
+        ("received_ns", 0, "ingestion_timestamp is 1970-01-01T00:00:00Z, before 1990-01-01T00:00:00Z"),
+        ("price", of_int(-1), "price is -0.000000000001, negative"),
+        ("quantity", of_int(-1), "quantity is -0.000000000001, negative"),
+        ("price", of_int(DECIMAL_LIMIT + 1), "price is 1000000000000000.000000000001, beyond 10^15"),
+        ("quantity", of_int(2**127 - 1), "beyond 10^15"),
+        ("trade_conditions", b"A\0B", "trade_conditions"),
+        ("action", 3, "action is 3, none of NEW, CORRECT, CANCEL"),
+        ("action", 1, "refers_to is missing"),
     ],
 )
 def test_an_impossible_value_is_named_and_the_others_pass(field: str, value: object, reason: str) -> None:
@@ -107,7 +123,7 @@ def test_an_impossible_value_is_named_and_the_others_pass(field: str, value: obj
 
 def test_a_future_may_have_a_negative_price() -> None:
     trades = make_trades(1)
-    trades["price"], trades["asset_class"] = -3_763_000_000, 2
+    trades["price"], trades["asset_class"] = of_int(-37_630_000_000_000), 2
     assert invalid(trades, NOW_US) == {}
 
 

@@ -2,13 +2,16 @@
 
 import json
 import time
+from decimal import Decimal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.domain.trade import DECIMAL_ONE, NO_SEQUENCE
+from k2ctl.domain.conditions import unpack
+from k2ctl.domain.decimals import as_decimal
+from k2ctl.domain.trade import NO_SEQUENCE
 from k2ctl.domain.wire import decode_json, encode_json
 from tests.made_trades import make_trades
 
@@ -37,67 +40,140 @@ def test_trades_round_trip(per_frame: int) -> None:
     assert decoded.index.max() == per_frame - 1
 
 
+def decoded_with(**change: object) -> np.ndarray:
+    """The trade with some fields changed; it has to be good."""
+    decoded = decode_json([json.dumps({**TRADE, **change}).encode()])
+    assert decoded.broken == []
+    return decoded.trades
+
+
+def refusal_of(value: bytes) -> str:
+    """Why a record is refused; it has to be."""
+    decoded = decode_json([value])
+    assert len(decoded.trades) == 0
+    ((_, reason),) = decoded.broken
+    return reason
+
+
 def test_fields_mean_what_they_say() -> None:
-    trade = decode_json([json.dumps(TRADE).encode()]).trades[0]
-    assert trade["price"] == 3_567_000_000
-    assert trade["quantity"] == 100 * DECIMAL_ONE
-    assert trade["timestamp"] == 1_394_406_000_123_456
+    trade = decoded_with()[0]
+    assert as_decimal(trade["price"]) == Decimal("35.67")
+    assert as_decimal(trade["quantity"]) == 100
+    assert trade["event_ns"] == 1_394_406_000_123_456_000
     assert trade["source_sequence"] == NO_SEQUENCE
 
 
-@pytest.mark.parametrize("price", ["0.1", "34.095", "89999999.99999999", "-0.00000001"])
+@pytest.mark.parametrize(
+    "price",
+    ["0.1", "34.095", "1234567890.12345678", "90071992.54740993", "-0.000000000001", "1e15", "1E-12", "6.984e-6"],
+)
 def test_a_number_is_the_decimal_that_its_digits_say(price: str) -> None:
     value = json.dumps(TRADE).replace('"35.67"', price)
-    whole, _, digits = price.lstrip("-").partition(".")
-    expected = int(whole + digits.ljust(8, "0")) * (-1 if price[0] == "-" else 1)
-    assert decode_json([value.encode()]).trades["price"].tolist() == [expected]
+    (trade,) = decode_json([value.encode()]).trades
+    assert as_decimal(trade["price"]) == Decimal(price)
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("2026-01-01T00:00:00.000001900Z", 1_767_225_600_000_001_900),
+        ("2026-01-01 02:00:00.5+02:00", 1_767_225_600_500_000_000),
+        ("2026-01-01T00:00:00-0530", 1_767_245_400_000_000_000),
+        ("2026-01-01T00:00:00.0000000000Z", 1_767_225_600_000_000_000),
+        (1_767_225_600_000_001, 1_767_225_600_000_001_000),
+    ],
+)
+def test_a_time_is_exact_to_the_nanosecond(text: object, nanoseconds: int) -> None:
+    assert decoded_with(timestamp=text)["event_ns"].tolist() == [nanoseconds]
+
+
+@pytest.mark.parametrize("codes", [["3", "X"], "3 X", "3;X", "3,X", [3, "X"]])
+def test_conditions_are_a_list_or_a_text_of_codes(codes: object) -> None:
+    assert unpack(bytes(decoded_with(trade_conditions=codes)["trade_conditions"][0])) == ["3", "X"]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"symbol": None}, "symbol is not a string"),
-        ({"symbol": "X" * 17}, "symbol is longer than 16 bytes"),
-        ({"price": "abc"}, "price is not a decimal"),
-        ({"price": "1.123456789"}, "more than 8 decimal places"),
-        ({"price": "NaN"}, "price is not a decimal"),
-        ({"price": 1e300}, "18 digits"),
-        ({"price": True}, "price is not a decimal"),
-        ({"price": "Infinity"}, "price is not a decimal"),
-        ({"price": "1e999999999"}, "18 digits"),
-        ({"price": "1e-999999999"}, "more than 8 decimal places"),
-        ({"price": "1.0000000000000000000000000000000000000000001"}, "more than 8 decimal places"),
-        ({"price": "10000000000"}, "18 digits"),
-        ({"trade_id": -1}, "trade_id is not a whole number"),
-        ({"side": "LONG"}, "side is none of"),
-        ({"side": []}, "unhashable"),
-        ({"message_id": []}, "not a UUID"),
+        ({"symbol": None}, "symbol is null, not a string"),
+        ({"symbol": "X" * 33}, f'symbol is "{"X" * 33}", longer than 32 bytes'),
+        ({"symbol": "é" * 17}, "longer than 32 bytes"),
+        ({"exchange": "X" * 17}, "longer than 16 bytes"),
+        ({"currency": "X" * 9}, "longer than 8 bytes"),
+        ({"price": "abc"}, 'price is "abc", not a decimal'),
+        ({"price": "1.1234567890123"}, "more than 12 decimal places"),
+        ({"price": "NaN"}, "not a decimal"),
+        ({"price": 1e300}, "price is 1e+300, beyond 10^15"),
+        ({"price": True}, "not a decimal"),
+        ({"price": "Infinity"}, "not a decimal"),
+        ({"price": "1e999999999"}, 'price is "1e999999999", beyond 10^15'),
+        ({"price": "1e-999999999"}, "more than 12 decimal places"),
+        ({"price": "1.0000000000000000000000000000000000000000001"}, "more than 12 decimal places"),
+        ({"price": "1000000000000001"}, "beyond 10^15"),
+        ({"price": 10**15 + 1}, "price is 1000000000000001, beyond 10^15"),
+        ({"price": "1_000"}, 'price is "1_000", not a decimal'),
+        ({"price": "\uff11\uff12"}, "not a decimal"),
+        ({"price": " 5 "}, "not a decimal"),
+        ({"price": "+5"}, "not a decimal"),
+        ({"price": "0x10"}, "not a decimal"),
+        ({"price": "5\n"}, "not a decimal"),
+        ({"price": ".5"}, "not a decimal"),
+        ({"price": ""}, "not a decimal"),
+        ({"price": []}, "not a decimal"),
+        ({"trade_id": -1}, "trade_id is -1, not a whole number"),
+        ({"trade_id": "7"}, 'trade_id is "7", not a whole number'),
+        ({"trade_id": 7.0}, "trade_id is 7.0, not a whole number"),
+        ({"side": "LONG"}, 'side is "LONG", none of BUY'),
+        ({"side": []}, "side is [], none of BUY"),
+        ({"action": "new"}, 'action is "new", none of NEW'),
+        ({"message_id": []}, "message_id is [], not a UUID"),
         ({"message_id": "x"}, "not a UUID"),
-        ({"timestamp": "2014-03-10T10:00:00"}, "no UTC offset"),
-        ({"timestamp": 1.5}, "neither microseconds"),
-        ({"timestamp": 10**30}, "neither microseconds"),
-        ({"source_sequence": "1"}, "source_sequence is not a whole number"),
+        ({"message_id": "{00000000-0000-1b58-0000-000000000001}"}, "not a UUID"),
+        ({"message_id": "00000000000001b580000000000000001"}, "not a UUID"),
+        ({"refers_to": "urn:uuid:00000000-0000-1b58-0000-000000000001"}, "refers_to is"),
+        ({"timestamp": "2014-03-10T10:00:00"}, "UTC offset"),
+        ({"timestamp": "2014-03-10"}, "UTC offset"),
+        ({"timestamp": "2014-02-30T10:00:00Z"}, "no such time"),
+        ({"timestamp": "2014-02-20T10:00:00.0000000001Z"}, "finer than nanoseconds"),
+        ({"timestamp": 1.5}, "neither"),
+        ({"timestamp": 10**30}, "timestamp is 1000000000000000000000000000000"),
+        ({"timestamp": 2**63}, "timestamp is 9223372036854775808"),
+        ({"timestamp": "9999-01-01T00:00:00Z"}, "64 bits of nanoseconds"),
+        ({"source_sequence": "1"}, 'source_sequence is "1", not a whole number'),
         ({"trade_id": 2**63}, "trade_id is 9223372036854775808, above 9223372036854775807"),
         ({"trade_id": 2**64}, "above 9223372036854775807"),
         ({"source_sequence": 2**64 - 1}, "source_sequence is 18446744073709551615, above 9223372036854775807"),
-        ({"timestamp": 2**63}, "timestamp is 9223372036854775808, above 9223372036854775807"),
+        ({"trade_conditions": ["12345"]}, "trade_conditions has the code"),
+        ({"trade_conditions": ["1"] * 9}, "trade_conditions has 9 codes, more than 8"),
+        ({"trade_conditions": 7}, "trade_conditions is 7, neither a list"),
     ],
 )
-def test_a_bad_field_is_named(change: dict[str, object], reason: str) -> None:
-    decoded = decode_json([json.dumps({**TRADE, **change}).encode()])
-    assert len(decoded.trades) == 0
-    assert reason in decoded.broken[0][1]
+def test_a_bad_field_is_named_with_its_value_and_limit(change: dict[str, object], reason: str) -> None:
+    assert reason in refusal_of(json.dumps({**TRADE, **change}).encode())
 
 
-def test_the_largest_decimal_is_exact() -> None:
-    (trade,) = decode_json([json.dumps({**TRADE, "price": "9999999999.99999999"}).encode()]).trades
-    assert trade["price"] == 10**18 - 1
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "0x10", "+5", "1_000", ".5", "5.", "01"])
+def test_a_number_that_is_none_of_json_s_is_refused(number: str) -> None:
+    assert "price" in refusal_of(json.dumps(TRADE).replace('"35.67"', number).encode()) or "JSON" in refusal_of(
+        json.dumps(TRADE).replace('"35.67"', number).encode()
+    )
+
+
+@pytest.mark.parametrize("second", ['"1"', "1", '"35.67"', "1.5"])
+def test_a_key_that_is_there_twice_is_refused(second: str) -> None:
+    value = json.dumps(TRADE)[:-1] + f', "price": {second}}}'
+    assert refusal_of(value.encode()) == "price is there twice"
+
+
+@pytest.mark.parametrize("price", ["999999999999999.999999999999", "1000000000000000", "0.000000000001"])
+def test_the_largest_and_the_smallest_decimal_are_exact(price: str) -> None:
+    assert as_decimal(decoded_with(price=price)[0]["price"]) == Decimal(price)
 
 
 def test_a_short_text_that_means_a_million_digits_costs_nothing() -> None:
     value = json.dumps({**TRADE, "price": "1e900000", "quantity": "-1e999999"}).encode()
     started_s = time.process_time()
-    assert "18 digits" in decode_json([value]).broken[0][1]
+    assert "beyond 10^15" in refusal_of(value)
     assert time.process_time() - started_s < 1
 
 

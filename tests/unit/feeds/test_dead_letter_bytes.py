@@ -21,8 +21,8 @@ def dead_letters_of(values: list[bytes], wire_format: WireFormat) -> list[bytes]
 @pytest.mark.parametrize("wire_format", ["sbe", "json"])
 def test_a_record_of_one_trade_is_kept_as_it_came(wire_format: WireFormat) -> None:
     trades = make_trades(2)
-    trades["ingestion_timestamp"] = BASE_US
-    trades["timestamp"][1] += 10**10
+    trades["received_ns"] = BASE_US * 1000
+    trades["event_ns"][1] += 10**13
     values = CODECS[wire_format].encode(trades, 1)
     if wire_format == "json":
         values = [b" " + value for value in values]
@@ -32,7 +32,7 @@ def test_a_record_of_one_trade_is_kept_as_it_came(wire_format: WireFormat) -> No
 @pytest.mark.parametrize("wire_format", ["sbe", "json"])
 def test_of_a_frame_only_what_is_bad_is_kept_in_the_format_of_the_topic(wire_format: WireFormat) -> None:
     trades = make_trades(3)
-    trades["ingestion_timestamp"] = BASE_US
-    trades["timestamp"][1] += 10**10
+    trades["received_ns"] = BASE_US * 1000
+    trades["event_ns"][1] += 10**13
     codec = CODECS[wire_format]
     assert dead_letters_of(codec.encode(trades, 3), wire_format) == codec.encode(trades[[1]], 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from k2ctl.domain.trade import DECIMAL_ONE
+from k2ctl.domain.decimals import DECIMAL_ONE, as_int
 from k2ctl.domain.validity import invalid
 from k2ctl.load.market import Faults, SyntheticMarket, reference_data
 from k2ctl.profiles import load_profile
@@ -27,8 +27,8 @@ def test_every_trade_is_valid_and_on_the_grid() -> None:
     assert invalid(trades, NOW_US) == {}
     ticks = dict(zip(UNIVERSE.symbols, UNIVERSE.tick_sizes.tolist(), strict=True))
     for trade in trades[:500]:
-        assert trade["price"] % ticks[trade["symbol"].decode()] == 0
-        assert trade["quantity"] % DECIMAL_ONE == 0
+        assert as_int(trade["price"]) % ticks[trade["symbol"].decode()] == 0
+        assert as_int(trade["quantity"]) % DECIMAL_ONE == 0
 
 
 def test_each_symbol_is_numbered_without_holes_and_ids_never_repeat() -> None:

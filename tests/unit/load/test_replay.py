@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from k2ctl.domain.conditions import pack
+from k2ctl.domain.decimals import as_decimal, as_int
 from k2ctl.errors import UsageError
 from k2ctl.load.replay import Replay, ReplaySchedule, ReplaySource, read_replay
 from k2ctl.profiles import load_profile
@@ -23,11 +25,11 @@ def test_prices_are_exact_and_times_are_sydneys(tmp_path: Path) -> None:
     summer = replayed(tmp_path, "03/10/2014,10:00:00.123,36.667,20000,3,X,\n")
     winter = replayed(tmp_path, "07/10/2014,10:00:00.123,0.00000001,1,0,,\n")
     (trade,) = summer.trades
-    assert (int(trade["price"]), int(trade["quantity"])) == (3_666_700_000, 2_000_000_000_000)
-    assert trade["timestamp"] == 1_394_406_000_123_000  # 9 March 23:00 UTC, eleven hours behind
-    assert winter.trades["timestamp"][0] == 1_404_950_400_123_000  # ten hours in winter
-    assert winter.trades["price"][0] == 1
-    assert (trade["symbol"], trade["trade_conditions"]) == (b"ABC", b"3;X")
+    assert (as_decimal(trade["price"]), as_decimal(trade["quantity"])) == (Decimal("36.667"), 20_000)
+    assert trade["event_ns"] == 1_394_406_000_123_000_000  # 9 March 23:00 UTC, eleven hours behind
+    assert winter.trades["event_ns"][0] == 1_404_950_400_123_000_000  # ten hours in winter
+    assert as_int(winter.trades["price"][0]) == 10_000
+    assert (trade["symbol"], trade["trade_conditions"]) == (b"ABC", pack(["3", "X"]).rstrip(b"\0"))
 
 
 def test_look_alikes_are_different_trades(tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_broken_lines_are_counted_and_shown_with_their_numbers_and_the_rest_is_l
     assert "is not a time" in replay.broken[0].reason
     assert "3 columns" in replay.broken[1].reason
     assert "is not a price" in replay.broken[2].reason
-    assert replay.trades["price"].tolist() == [111_000_000, 420_000_000]
+    assert [as_decimal(price) for price in replay.trades["price"]] == [Decimal("1.11"), Decimal("4.2")]
     assert [int.from_bytes(bytes(i)[8:], "big") for i in replay.trades["message_id"].tolist()] == [1, 9]
 
 
@@ -94,7 +96,7 @@ def test_sixty_times_as_fast_is_a_sixtieth_of_the_time(tmp_path: Path) -> None:
 def test_a_shifted_replay_ends_at_the_given_moment(tmp_path: Path) -> None:
     replay = replayed(tmp_path, "03/10/2014,10:00:00.0,1,1,0,,\n03/10/2014,10:01:00.0,1,1,0,,\n")
     batch = ReplaySource(replay, UNIVERSE, last_us=2_000_000_000_000_000).take(2, 0, 0)
-    assert batch.trades["timestamp"].tolist() == [1_999_999_940_000_000, 2_000_000_000_000_000]
+    assert (batch.trades["event_ns"] // 1000).tolist() == [1_999_999_940_000_000, 2_000_000_000_000_000]
 
 
 def test_the_real_trades_are_all_there_to_the_last_digit(asx: Path) -> None:
@@ -102,5 +104,5 @@ def test_the_real_trades_are_all_there_to_the_last_digit(asx: Path) -> None:
     counts = Counter(trades["symbol"].tolist())
     assert counts == {b"BHP": 91_631, b"RIO": 108_671, b"DVN": 232, b"MWR": 11}
     lines = (asx / "7181.csv").read_text().splitlines()
-    expected = sorted(int(Decimal(line.split(",")[2]) * 10**8) for line in lines)
-    assert sorted(trades["price"][trades["symbol"] == b"DVN"].tolist()) == expected
+    expected = sorted(Decimal(line.split(",")[2]) for line in lines)
+    assert sorted(map(as_decimal, trades["price"][trades["symbol"] == b"DVN"])) == expected

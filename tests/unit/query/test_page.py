@@ -48,7 +48,7 @@ def test_nonsense_is_refused(text: str) -> None:
 
 def test_a_page_takes_what_comes_after_and_was_there() -> None:
     rows = make_rows(make_trades(10))
-    page = Page("t", "e", {0: 8}, Place(int(rows.trades["timestamp"][5]), 0, 5, 0))
+    page = Page("t", "e", {0: 8}, Place(int(rows.trades["event_ns"][5]), 0, 5, 0))
     seen = page.select(rows)
     assert seen.offset.tolist() == [0, 1, 2, 3, 4, 5]
     assert page.behind(seen.to_arrow()).tolist() == [True] * 5 + [False]

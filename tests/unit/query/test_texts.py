@@ -2,30 +2,31 @@
 
 import uuid
 from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.domain.rows import decimals
-from k2ctl.domain.validity import MANTISSA_LIMIT
+from k2ctl.domain.decimals import DECIMAL, DECIMAL_LIMIT, DECIMAL_ONE, of_int, of_text, to_arrow
 from k2ctl.query.formats import text_column
 
 
+def column_of(mantissas: list[int]) -> pa.ChunkedArray:
+    return pa.chunked_array([to_arrow(np.array([of_int(mantissa) for mantissa in mantissas], DECIMAL))])
+
+
 def test_decimals_keep_every_digit_that_counts_and_no_exponent() -> None:
-    import numpy as np
-
-    mantissas = np.array([4512000000, 10000000000, 1, -1, 0, -1050000000], np.int64)
-    texts = text_column(pa.chunked_array([decimals(mantissas)]))
-    assert texts == ["45.12", "100", "0.00000001", "-0.00000001", "0", "-10.5"]
+    values = ["45.12", "100", "0.000000000001", "-0.000000000001", "0", "-10.5", "999999999999999.999999999999"]
+    column = pa.chunked_array([to_arrow(np.array([of_text(value) for value in values], DECIMAL))])
+    assert text_column(column) == values
 
 
-@given(st.lists(st.integers(1 - MANTISSA_LIMIT, MANTISSA_LIMIT - 1)))
+@given(st.lists(st.integers(-DECIMAL_LIMIT, DECIMAL_LIMIT)))
 def test_decimal_texts_are_equal_to_the_decimals(mantissas: list[int]) -> None:
-    import numpy as np
-
-    texts = text_column(pa.chunked_array([decimals(np.array(mantissas, np.int64))]))
-    assert [Decimal(text or "") for text in texts] == [Decimal(m).scaleb(-8) for m in mantissas]
+    texts = text_column(column_of(mantissas))
+    assert [Fraction(text or "") for text in texts] == [Fraction(mantissa, DECIMAL_ONE) for mantissa in mantissas]
 
 
 def test_missing_decimals_stay_missing_also_in_a_slice() -> None:

@@ -58,7 +58,7 @@ def test_nothing_and_nothing_is_an_empty_table_of_the_right_columns() -> None:
 def made(ids: list[int], times: list[int], offset: int) -> Rows:
     """Trades with the given numbers as ids; a copy has the time of its trade."""
     trades = make_trades(len(times))[ids] if ids else make_trades(0)
-    trades["timestamp"] = np.array(times, np.int64)[ids] if ids else []
+    trades["event_ns"] = np.array(times, np.int64)[np.array(ids, np.int64)] * 1000
     return make_rows(trades, offset=offset)
 
 
@@ -76,7 +76,7 @@ def test_what_is_cut_before_it_is_united_never_changes_the_newest_rows(
     lake, tail = made(in_lake, times, 0), made(in_tail, times, 1_000)
     at = data.draw(st.integers(0, len(tail)))
     tails = [tail.take(np.arange(at)), tail.take(np.arange(at, len(tail)))]
-    order = np.lexsort((-lake.offset, lake.partition, -lake.trades["timestamp"].astype(np.int64)))
+    order = np.lexsort((-lake.offset, lake.partition, -lake.trades["event_ns"]))
     newest = table_of(lake.take(order[:count]))
     united = unite(newest, tails, count)
     everything = unite(table_of(lake), [tail])

@@ -82,8 +82,8 @@ class Consumers(RuleBasedStateMachine):
         trades = make_trades(len(batch))
         trades["symbol"] = [f"X{symbol}".encode() for symbol, _, _ in batch]
         trades["source_sequence"] = [number for _, number, _ in batch]
-        trades["timestamp"] = [BASE_US + len(self.topic) + after for _, _, after in batch]
-        trades["ingestion_timestamp"] = BASE_US + len(self.topic)
+        trades["event_ns"] = np.array([BASE_US + len(self.topic) + after for _, _, after in batch]) * 1000
+        trades["received_ns"] = (BASE_US + len(self.topic)) * 1000
         self.topic = np.concatenate([self.topic, trades])
 
     @rule(count=st.integers(1, 10))

@@ -58,7 +58,7 @@ def test_a_counter_that_starts_again_later_is_a_reset_and_not_a_gap() -> None:
     tracker = SequenceTracker()
     tracker.step(trades_of([(1, n) for n in range(1, 11)]))
     again = trades_of([(1, n) for n in range(1, 6)])
-    again["timestamp"] += 10_000_000
+    again["event_ns"] += 10_000_000 * 1000
     tracker.step(again)
     counts = tracker.counts()
     assert (counts.resets, counts.in_order, counts.out_of_order, counts.open_gaps) == (1, 15, 0, 0)
@@ -86,7 +86,7 @@ def restarted(*, highest: int) -> SequenceTracker:
 
 def later(batch: list[tuple[int, int]]) -> np.ndarray:
     trades = trades_of(batch)
-    trades["timestamp"] += 1_000_000
+    trades["event_ns"] += 1_000_000 * 1000
     return trades
 
 
@@ -111,7 +111,7 @@ def test_what_is_backfilled_before_a_later_trade_comes_leaves_no_gap() -> None:
     given = later([(1, n) for n in range(11, 21)])
     tracker.note_backfilled(given, np.zeros(10, np.int32), 10)
     latest = later([(1, 21)])
-    latest["timestamp"] += 1_000_000
+    latest["event_ns"] += 1_000_000 * 1000
     tracker.step(latest)
     counts = tracker.counts()
     assert (counts.open_gaps, counts.explained, counts.out_of_order, counts.duplicates) == (0, 0, 0, 0)
@@ -120,7 +120,7 @@ def test_what_is_backfilled_before_a_later_trade_comes_leaves_no_gap() -> None:
 def test_what_is_backfilled_from_before_a_reset_opens_no_gap() -> None:
     tracker = restarted(highest=10)
     restarted_trades = trades_of([(1, 1), (1, 2)])
-    restarted_trades["timestamp"] += 100_000_000
+    restarted_trades["event_ns"] += 100_000_000 * 1000
     tracker.step(restarted_trades)
     tracker.note_backfilled(later([(1, n) for n in range(11, 21)]), np.zeros(10, np.int32), 10)
     assert (tracker.counts().open_gaps, tracker.counts().resets) == (0, 1)
@@ -132,7 +132,7 @@ def test_what_backfill_does_not_bring_of_an_explained_gap_is_an_open_gap() -> No
     outstanding = [True]
     tracker.explain_by(lambda _channel, _gap: outstanding[0])
     latest = later([(1, 21)])
-    latest["timestamp"] += 1_000_000
+    latest["event_ns"] += 1_000_000 * 1000
     tracker.step(latest)
     tracker.note_backfilled(later([(1, n) for n in (11, 12, 13, 16, 17, 18, 19, 20)]), np.zeros(8, np.int32), 8)
     tracker.review_explained()

@@ -58,7 +58,7 @@ def trades_of(batch: list[tuple[int, int, int]], base_us: int) -> np.ndarray:
     trades = make_trades(len(batch))
     trades["symbol"] = [f"X{symbol}".encode() for symbol, _, _ in batch]
     trades["source_sequence"] = [number for _, number, _ in batch]
-    trades["timestamp"] = [base_us + after for _, _, after in batch]
+    trades["event_ns"] = np.array([base_us + after for _, _, after in batch]) * 1000
     return trades
 
 
@@ -124,11 +124,11 @@ def test_symbols_without_a_trade_for_a_while_are_idle() -> None:
     clock = ManualClock()
     tracker = SequenceTracker(clock)
     trades = trades_of([(1, 1, 0), (2, 1, 1)], BASE_US)
-    trades["ingestion_timestamp"] = clock.now_us()
+    trades["received_ns"] = clock.now_us() * 1000
     tracker.step(trades)
     clock.advance(301)
     again = trades_of([(2, 2, 1)], BASE_US)
-    again["ingestion_timestamp"] = clock.now_us()
+    again["received_ns"] = clock.now_us() * 1000
     tracker.step(again)
     assert (tracker.counts().symbols, tracker.counts().idle_symbols) == (2, 1)
 
