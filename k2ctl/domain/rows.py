@@ -21,6 +21,9 @@ NOT_IN_REFERENCE: Final = -1
 ENRICHMENT_SKIPPED: Final = -2
 HOUR_US: Final = 3_600_000_000
 HOUR_NS: Final = HOUR_US * 1000
+SORTED_BY: Final = ("symbol", "timestamp", "timestamp_nanos")
+"""The order of rows in a file."""
+
 _WHOLE: Final = np.dtype((np.void, TRADE.message.itemsize))
 """A trade as so many bytes: numpy copies it as one piece, where it would copy the trade field by field."""
 
@@ -201,7 +204,9 @@ class Rows:
             columns["tick_size"] = to_arrow(found["tick_size"], missing=~known)
             columns["lot_size"] = to_arrow(found["lot_size"], missing=~known)
         columns["enriched"] = pa.array(known, mask=self.reference == ENRICHMENT_SKIPPED)
-        schema = pa.schema([field.with_type(columns[field.name].type) for field in arrow_schema()])
+        kinds = ((field, columns[field.name].type) for field in arrow_schema())
+        # The declared type of a list has the field id of its elements.
+        schema = pa.schema([field if kind == field.type else field.with_type(kind) for field, kind in kinds])
         return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
@@ -222,7 +227,7 @@ def _joined_references(parts: Sequence[Rows]) -> tuple[np.ndarray, list[np.ndarr
 
 
 def symbol_order(rows: Rows) -> np.ndarray:
-    """int64[n]: the order of (hour, symbol, timestamp) that files of the table are sorted by; equals stay in order.
+    """int64[n]: the order of hour and `SORTED_BY` in which files of the table are written; equals stay in order.
 
     A symbol's trades mostly come in order of time, and then sorting by hour and symbol is all there is to do.
     """

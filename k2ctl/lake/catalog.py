@@ -19,7 +19,7 @@ from pyiceberg.transforms import HourTransform, IdentityTransform
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, NONE_CORRECTED
-from k2ctl.domain.rows import arrow_schema
+from k2ctl.domain.rows import SORTED_BY, arrow_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, first_line
@@ -224,10 +224,9 @@ class Lake:
     def ensure_table(self) -> Table:
         """The table of trades, made when missing."""
         schema = pyarrow_to_schema(arrow_schema())
-        timestamp, symbol = schema.find_field("timestamp").field_id, schema.find_field("symbol").field_id
-        order = SortOrder(
-            SortField(symbol, transform=IdentityTransform()), SortField(timestamp, transform=IdentityTransform())
-        )
+        fields = (schema.find_field(name).field_id for name in SORTED_BY)
+        order = SortOrder(*(SortField(field, transform=IdentityTransform()) for field in fields))
+        timestamp = schema.find_field("timestamp").field_id
         spec = PartitionSpec(PartitionField(timestamp, 1000, HourTransform(), "timestamp_hour"))
         return self.ensure(TABLE, schema, spec, order)
 

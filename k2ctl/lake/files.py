@@ -23,7 +23,7 @@ from pyiceberg.table.sorting import SortDirection
 from pyiceberg.transforms import VoidTransform
 from pyiceberg.typedef import Record
 
-from k2ctl.domain.rows import HOUR_NS, Rows, symbol_order
+from k2ctl.domain.rows import HOUR_NS, SORTED_BY, Rows, symbol_order
 from k2ctl.lake.seal import Sealing
 from k2ctl.lake.storage import delete_or_leave
 
@@ -177,7 +177,7 @@ def _sort_order(table: Table) -> int | None:
     order, schema = table.sort_order(), table.metadata.schema()
     columns = [schema.find_column_name(field.source_id) for field in order.fields]
     ascending = all(field.direction == SortDirection.ASC for field in order.fields)
-    return order.order_id if columns == ["symbol", "timestamp"] and ascending else None
+    return order.order_id if columns == list(SORTED_BY) and ascending else None
 
 
 def _partition(table: Table, statistics: DataFileStatistics) -> Record:

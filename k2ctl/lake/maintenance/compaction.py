@@ -25,6 +25,7 @@ from pyiceberg.table.metadata import TableMetadata
 
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import SUMMARY_COMPACTION_ID
+from k2ctl.domain.rows import SORTED_BY
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
@@ -43,7 +44,7 @@ MEMORY_LIMIT_MB: Final = 512
 """What a merge may hold; beyond it DuckDB sorts on disk."""
 
 
-_ORDER: Final = ("symbol", "timestamp", "timestamp_nanos", "kafka_partition", "kafka_offset", "kafka_index")
+_ORDER: Final = (*SORTED_BY, "kafka_partition", "kafka_offset", "kafka_index")
 
 
 class Interrupted(Exception):
@@ -119,7 +120,7 @@ def _duckdb(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 def _sorted_chunks(
     connection: duckdb.DuckDBPyConnection, schema: Schema, paths: Sequence[str], on_chunk: Callable[[], None]
 ) -> Iterator[pa.Table]:
-    """The rows in order, a row group at a time; ties in (symbol, timestamp) keep Kafka's order."""
+    """The rows in order, a row group at a time; ties in `SORTED_BY` keep Kafka's order."""
     order = ", ".join(f"f{schema.find_field(name).field_id}" for name in _ORDER)
     query = f"SELECT * FROM {numbered_columns(schema).source('$paths')} ORDER BY {order}"  # noqa: S608
     target = schema_to_pyarrow(schema)

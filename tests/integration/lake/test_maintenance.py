@@ -15,6 +15,7 @@ from pyiceberg.table import Table
 
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.rows import SORTED_BY
 from k2ctl.domain.status_parts import MaintenanceTotals
 from k2ctl.domain.trade import WHOLE_HISTORY
 from k2ctl.errors import DamagedFile, LakeError
@@ -99,7 +100,7 @@ def test_a_compaction_keeps_every_row_and_the_offsets_and_sorts(lake: Lake) -> N
     assert rows_of(table).equals(before)
     assert checkpoints_of(table) == checkpoints
     stored = table.scan().to_arrow()
-    order = pc.sort_indices(stored, sort_keys=[("symbol", "ascending"), ("timestamp", "ascending")])
+    order = pc.sort_indices(stored, sort_keys=[(name, "ascending") for name in SORTED_BY])
     assert stored.take(order).equals(stored)
     appender.append()
     assert len(rows_of(lake.table())) == 650
@@ -331,7 +332,7 @@ def test_an_hour_that_cannot_be_merged_keeps_no_other_from_it(lake: Lake) -> Non
     writer = TableWriter(lake, CLOCK)
     for number in range(8):
         trades = make_trades(50, number * 50, session=5)
-        trades["timestamp"] += 3_600_000_000
+        trades["event_ns"] += 3_600_000_000_000
         advance = OffsetDelta(number * 50, number * 50 + 50, Counts(seen=50, stored=50))
         writer.commit([make_rows(trades, number * 50, "later")], {TopicPartition("later", "e", 0): advance})
     maintainer = Maintainer(lake, PROFILE, CLOCK)

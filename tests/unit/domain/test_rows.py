@@ -1,6 +1,10 @@
 """Rows: the order of the table's files, and copies that are the same."""
 
+import io
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,3 +43,11 @@ def test_rows_that_are_joined_and_taken_are_the_same_bytes(parts: list[int], dat
     for taken in (rows.take(mask), rows.take(np.flatnonzero(mask))):
         assert taken.trades.tobytes() == trades[mask].tobytes()
         assert taken.offset.tolist() == np.flatnonzero(mask).tolist()
+
+
+def test_every_column_of_a_file_has_its_field_id_and_the_elements_of_lists_too() -> None:
+    file = io.BytesIO()
+    pq.write_table(make_rows(make_trades(3)).to_arrow(1), file)
+    fields = list(pq.read_schema(file))
+    elements = [field.type.value_field for field in fields if pa.types.is_list(field.type)]
+    assert [int(field.metadata[b"PARQUET:field_id"]) for field in fields + elements] == list(range(1, 29))
