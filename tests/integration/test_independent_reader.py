@@ -1,8 +1,11 @@
 """The oracle of the fault tests finds what is missing, doubled and altered, and shares no code with what it judges."""
 
 import ast
+from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,6 +18,8 @@ from tests.made_trades import make_trades, produce_trades
 from tests.support import independent_reader
 from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.platforms import catch_up, empty_market
+
+Change = Callable[[Any], Any]
 
 
 @pytest.fixture
@@ -60,16 +65,32 @@ def test_a_doubled_row_is_found(stored: tuple[Endpoints, str]) -> None:
         assert_stored_once(Sources.of(stored[0]), stored[1])
 
 
-@pytest.mark.parametrize("column", ["price", "quantity", "ingestion_timestamp", "trade_id", "source_sequence"])
-def test_an_altered_value_is_found(stored: tuple[Endpoints, str], column: str) -> None:
-    rows = rows_of(stored[0])
+def with_value(rows: pa.Table, column: str, change: Change) -> pa.Table:
     values = rows[column].to_pylist()
-    values[7] += timedelta(microseconds=1) if column == "ingestion_timestamp" else 1
-    altered = rows.set_column(
-        rows.schema.get_field_index(column), rows.schema.field(column), pa.array(values, rows.schema.field(column).type)
-    )
-    replace_rows(stored[0], altered)
-    with pytest.raises(AssertionError, match="differs"):
+    values[7] = change(values[7])
+    at, field = rows.schema.get_field_index(column), rows.schema.field(column)
+    return rows.set_column(at, field, pa.array(values, field.type))
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "message"),
+    [
+        ("price", lambda value: value + Decimal("1e-12"), "1 of 40 trades are missing"),
+        ("quantity", lambda value: value * 2, "1 of 40 trades are missing"),
+        ("timestamp_nanos", lambda value: value + 1, "1 of 40 trades are missing"),
+        ("action", lambda _: "CANCEL", "1 of 40 trades are missing"),
+        ("ingestion_timestamp", lambda value: value + timedelta(microseconds=1), "differs"),
+        ("ingestion_timestamp_nanos", lambda value: value + 1, "differs"),
+        ("trade_id", lambda value: value + 1, "differs"),
+        ("source_sequence", lambda value: value + 1, "differs"),
+        ("trade_conditions", lambda _: ["X"], "differs"),
+        ("committed_at", lambda _: None, "no time of its commit"),
+        ("committed_at", lambda value: value + timedelta(days=1), "was committed at"),
+    ],
+)
+def test_an_altered_value_is_found(stored: tuple[Endpoints, str], column: str, change: Change, message: str) -> None:
+    replace_rows(stored[0], with_value(rows_of(stored[0]), column, change))
+    with pytest.raises(AssertionError, match=message):
         assert_stored_once(Sources.of(stored[0]), stored[1])
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -21,13 +21,16 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
 TRADES = "market_data.trades"
-_BLOCK = struct.Struct("<4H16sQqqqqQ16s8s11s3sBB")
+_SCHEMA = 7203
+_BLOCK = struct.Struct("<4H16sQqqQqQqQ32s16s8s32s16sBBB5x")
 """Message header (block length, template, schema, version), then the block of a trade of version 1."""
 
-_BLOCK_LENGTH = 104
+_BLOCK_LENGTH = 192
 _NO_SEQUENCE = 2**64 - 1
 _SIDES = {0: "BUY", 1: "SELL", 2: "SELL_SHORT", 3: "UNKNOWN"}
 _ASSET_CLASSES = {0: "equities", 1: "crypto", 2: "futures", 3: "options"}
+_ACTIONS = {0: "NEW", 1: "CORRECT", 2: "CANCEL"}
+_LATEST_ALIKE = uuid.UUID(bytes=b"\xff" * 16)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,6 +41,11 @@ class Identity(NamedTuple):
     symbol: str
     exchange: str
     timestamp: datetime
+    timestamp_nanos: int
+    price: Decimal
+    quantity: Decimal
+    action: str
+    refers_to: uuid.UUID | None
 
 
 class Place(NamedTuple):
@@ -124,7 +132,7 @@ def trades_of(value: bytes) -> list[dict[str, Any]]:
     trades, position = [], 0
     while position < len(value):
         length, template, schema, _ = struct.unpack_from("<4H", value, position)
-        assert (template, schema) == (1, 7202), f"template {template} of schema {schema}"
+        assert (template, schema) == (1, _SCHEMA), f"template {template} of schema {schema}"
         assert length >= _BLOCK_LENGTH, length
         trades.append(_trade(_BLOCK.unpack_from(value, position)))
         position += 8 + length
@@ -132,23 +140,53 @@ def trades_of(value: bytes) -> list[dict[str, Any]]:
 
 
 def _trade(found: tuple[Any, ...]) -> dict[str, Any]:
-    _, _, _, _, message_id, trade_id, timestamp, ingested, price, quantity, sequence, *texts, asset_class, side = found
-    symbol, exchange, conditions, currency = (text.rstrip(b"\0").decode() for text in texts)
+    message_id, trade_id, event_ns, received_ns, *amounts, sequence = found[4:13]
+    symbol, exchange, currency = (text.rstrip(b"\0").decode() for text in found[13:16])
+    conditions, refers_to, asset_class, side, action = found[16:]
+    timestamp, timestamp_nanos = _instant(event_ns)
+    ingested, ingested_nanos = _instant(received_ns)
     return {
         "message_id": uuid.UUID(bytes=message_id),
         "trade_id": trade_id,
         "symbol": symbol,
         "exchange": exchange,
         "asset_class": _ASSET_CLASSES[asset_class],
-        "timestamp": _EPOCH + timedelta(microseconds=timestamp),
-        "ingestion_timestamp": _EPOCH + timedelta(microseconds=ingested),
-        "price": Decimal(price).scaleb(-8),
-        "quantity": Decimal(quantity).scaleb(-8),
+        "timestamp": timestamp,
+        "timestamp_nanos": timestamp_nanos,
+        "ingestion_timestamp": ingested,
+        "ingestion_timestamp_nanos": ingested_nanos,
+        "price": _decimal(*amounts[:2]),
+        "quantity": _decimal(*amounts[2:]),
         "currency": currency,
         "side": _SIDES[side],
-        "trade_conditions": conditions,
+        "trade_conditions": [
+            code for at in range(0, 32, 4) if (code := conditions[at : at + 4].rstrip(b"\0").decode())
+        ],
+        "action": _ACTIONS[action],
+        "refers_to": uuid.UUID(bytes=refers_to) if any(refers_to) else None,
         "source_sequence": None if sequence == _NO_SEQUENCE else sequence,
     }
+
+
+def _instant(nanoseconds: int) -> tuple[datetime, int]:
+    """The microsecond, and the nanoseconds beyond it."""
+    microseconds, beyond = divmod(nanoseconds, 1000)
+    return _EPOCH + timedelta(microseconds=microseconds), beyond
+
+
+def _decimal(low: int, high: int) -> Decimal:
+    """Of a mantissa in two words, the upper one signed, and the constant exponent."""
+    return Decimal((high << 64) + low).scaleb(-12, Context(prec=60))
+
+
+def as_printed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored row as it was sent, without what the consumer has marked in it.
+
+    A reprint refers to its own id; a print that a condition makes a cancellation refers to the latest one alike.
+    """
+    if row["refers_to"] == _LATEST_ALIKE or (row["action"] == "NEW" and row["refers_to"] == row["message_id"]):
+        return {**row, "action": "NEW", "refers_to": None}
+    return dict(row)
 
 
 def identity_of(row: Mapping[str, Any]) -> Identity:
@@ -173,7 +211,8 @@ def assert_stored_once(sources: Sources, topic: str, epoch: str = "") -> int:
         for index, trade in enumerate(_whole(value)):
             sent[Place(topic, partition, offset, index)] = trade
     wanted = {identity_of(trade) for trade in sent.values()}
-    stored = [row for row in sources.rows() if row["kafka_topic"] == topic and epoch in ("", row["kafka_epoch"])]
+    rows = (row for row in sources.rows() if row["kafka_topic"] == topic and epoch in ("", row["kafka_epoch"]))
+    stored = [as_printed(row) for row in rows]
     often = [identity for identity, count in Counter(map(identity_of, stored)).items() if count > 1]
     assert not often, f"{len(often)} trades are stored more than once, such as {often[0]}"
     missing = wanted - set(map(identity_of, stored))
@@ -183,6 +222,8 @@ def assert_stored_once(sources: Sources, topic: str, epoch: str = "") -> int:
         assert trade is not None, f"nothing that was sent stands where a row comes from: {row}"
         altered = {name: (value, row[name]) for name, value in trade.items() if row[name] != value}
         assert not altered, f"{identity_of(row)} differs (sent, stored): {altered}"
+        assert row["committed_at"] is not None, f"{identity_of(row)} has no time of its commit"
+        assert row["committed_at"] <= datetime.now(UTC), f"{identity_of(row)} was committed at {row['committed_at']}"
     return len(sent) - len(wanted)
 
 

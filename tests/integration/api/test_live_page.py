@@ -26,7 +26,7 @@ def urls(page: Page) -> list[str]:
 
 def test_the_page_asks_for_the_key_and_follows_with_it(fresh: Service, tmp_path: Path) -> None:
     recent = make_trades(40, start=WHOLE)
-    recent["timestamp"] += time.time_ns() // 1000 - 60_000_000 - recent["timestamp"].max()
+    recent["event_ns"] += time.time_ns() - 60_000_000_000 - recent["event_ns"].max()
     fresh.produce(recent)
     with browser(tmp_path) as page:
         page.ask("Page.navigate", url=fresh.url + "/")

@@ -69,7 +69,7 @@ def test_pages_are_exact_while_trades_go_on_arriving(fresh: Service) -> None:
         answer = fresh.client.get("/v1/trades/recent", params=params, headers=headers)
         got += numbers(answer)
         late = make_trades(40, start=WHOLE + pages * 40)
-        late["timestamp"] -= 700_000  # in the midst of what is paged through
+        late["event_ns"] -= 700_000_000  # in the midst of what is paged through
         fresh.produce(late)
         pages += 1
         cursor = answer.json()["next"]

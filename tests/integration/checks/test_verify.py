@@ -194,7 +194,7 @@ def test_replays_that_overlap_in_part_are_never_called_altered() -> None:
     sessions = Sessions.of(logs, np.zeros(0, np.uint64))
     altered = []
     for change in (0, 1):
-        trades["price"][7] += change
+        trades["price"]["low"][7] += change
         slots = Slots(sessions, np.arange(1))
         slots.take(Placed(trades, np.arange(9)), IN_TAIL)
         altered.append(slots.altered())

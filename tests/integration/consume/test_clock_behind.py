@@ -40,15 +40,15 @@ def produce(endpoints: Endpoints, topic: str, trades: np.ndarray, ahead_us: int 
     """Each trade as a record of its own time, by a producer whose clock is ahead by so much."""
     producer = Producer(producer_config(endpoints))
     for number, trade in enumerate(trades):
-        at_ms = (int(trade["timestamp"]) + ahead_us) // 1000
+        at_ms = (int(trade["event_ns"]) // 1000 + ahead_us) // 1000
         producer.produce(topic, trade.tobytes(), partition=number % PARTITIONS, timestamp=at_ms)
     assert producer.flush(30) == 0
 
 
 def of_the_last_two_hours(count: int) -> np.ndarray:
     trades, now_us = make_trades(count), time.time_ns() // 1000
-    trades["timestamp"] = np.linspace(now_us - 2 * HOUR_US, now_us, count).astype(np.int64)
-    trades["ingestion_timestamp"] = trades["timestamp"]
+    trades["event_ns"] = np.linspace(now_us - 2 * HOUR_US, now_us, count).astype(np.int64) * 1000
+    trades["received_ns"] = trades["event_ns"]
     return trades
 
 
@@ -69,7 +69,7 @@ def test_no_good_trade_is_refused_because_this_clock_is_behind_and_one_that_is_a
 ) -> None:
     good, ahead = of_the_last_two_hours(2000), make_trades(1, start=5000)
     produce(endpoints, topic, good)
-    ahead["timestamp"] = time.time_ns() // 1000 + HOUR_US
+    ahead["event_ns"] = (time.time_ns() // 1000 + HOUR_US) * 1000
     produce(endpoints, topic, ahead, ahead_us=-HOUR_US)
     consumer, status = consume(endpoints, profile, HourBack())
     assert stored_ids(endpoints) == ids_of(good)
@@ -96,7 +96,7 @@ def test_records_that_carry_old_times_do_not_hide_that_this_clock_is_behind(
     if endpoints.engine == "embedded":
         pytest.skip("the embedded Kafka has no time of its own")
     trades = of_the_last_two_hours(50)
-    trades["ingestion_timestamp"] = time.time_ns() // 1000
+    trades["received_ns"] = time.time_ns()
     produce(endpoints, topic, trades, ahead_us=-24 * HOUR_US)
     consumer, status = consume(endpoints, profile, HourBack())
     assert consumer.totals.stored == len(trades)
@@ -118,7 +118,7 @@ def test_a_producer_whose_clock_is_ahead_is_not_believed_against_the_brokers(
         pytest.skip("the embedded Kafka has no time of its own")
     trades = make_trades(50)
     # Its producer's clock, by which Kafka's records are stamped too; Kafka takes none that is an hour ahead.
-    trades["timestamp"] = time.time_ns() // 1000 + HOUR_US // 2
+    trades["event_ns"] = (time.time_ns() // 1000 + HOUR_US // 2) * 1000
     produce(endpoints, topic, trades)
     consumer, status = consume(endpoints, profile, SystemClock())
     assert consumer.totals.stored == 0
@@ -128,7 +128,7 @@ def test_a_producer_whose_clock_is_ahead_is_not_believed_against_the_brokers(
 
 def test_doctor_reports_records_that_are_later_than_this_clock(embedded_stack: Endpoints, exchange: str) -> None:
     trades = make_trades(1)
-    trades["timestamp"] = time.time_ns() // 1000 + 600_000_000
+    trades["event_ns"] = (time.time_ns() // 1000 + 600_000_000) * 1000
     topic = trades_topic("equities", exchange)
     with BrokerAdmin(embedded_stack) as admin:
         admin.create_topic(topic, PARTITIONS)

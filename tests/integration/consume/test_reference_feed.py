@@ -18,7 +18,7 @@ from tests.support.polling import until
 
 def entry(symbol: bytes) -> tuple[int, bytes]:
     made = REFERENCE.empty(1)
-    made["symbol"], made["timestamp"] = symbol, 1_000_000
+    made["symbol"], made["timestamp_ns"] = symbol, 1_000_000_000
     return 0, made.tobytes()
 
 

@@ -6,10 +6,12 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
+from k2ctl.domain.rows import nanoseconds
 from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile
@@ -25,13 +27,13 @@ Key = tuple[str, str, str, int]
 
 
 def look_alikes(kind: str) -> np.ndarray:
-    """A hundred trades, and three more with the id of each: of another symbol, venue, or time."""
+    """A hundred trades, and three more with the id of each: of another symbol, venue, or nanosecond."""
     one = make_trades(100)
     if kind == "random":
         one["message_id"] = np.array([uuid.uuid4().bytes for _ in one], "V16")
     symbol, venue, moment = one.copy(), one.copy(), one.copy()
     symbol["symbol"], venue["exchange"] = b"OTHER", b"NYSE"
-    moment["timestamp"] += 1
+    moment["event_ns"] += 1
     return np.concatenate([one, symbol, venue, moment])
 
 
@@ -41,14 +43,14 @@ def keys_of(trades: np.ndarray) -> Counter[Key]:
             bytes(trade["message_id"]).hex(),
             trade["symbol"].decode(),
             trade["exchange"].decode(),
-            int(trade["timestamp"]),
+            int(trade["event_ns"]),
         )
         for trade in trades
     )
 
 
 def keys_in(rows: list[dict[str, Any]]) -> Counter[Key]:
-    return Counter((uuid.UUID(str(row["message_id"])).hex, row["symbol"], row["exchange"], row["us"]) for row in rows)
+    return Counter((uuid.UUID(str(row["message_id"])).hex, row["symbol"], row["exchange"], row["ns"]) for row in rows)
 
 
 def produce(endpoints: Endpoints, topic: str, trades: np.ndarray, frame: int) -> None:
@@ -66,12 +68,12 @@ def consume(endpoints: Endpoints, profile: Profile) -> tuple[int, int]:
 
 def stored(endpoints: Endpoints) -> Counter[Key]:
     """What the table holds, as pyiceberg reads it."""
-    columns = ("message_id", "symbol", "exchange", "timestamp")
+    columns = ("message_id", "symbol", "exchange", "timestamp", "timestamp_nanos")
     with Lake.at(endpoints) as lake:
         rows = lake.table().scan(selected_fields=columns).to_arrow().to_pylist()
     for row in rows:
         row["message_id"] = row["message_id"].hex() if isinstance(row["message_id"], bytes) else row["message_id"]
-        row["us"] = round(row["timestamp"].timestamp() * 1_000_000)
+        row["ns"] = round(row["timestamp"].timestamp() * 1_000_000) * 1000 + row["timestamp_nanos"]
     return keys_in(rows)
 
 
@@ -85,7 +87,7 @@ def test_a_consumer_drops_copies_and_no_trade_that_is_like_another(
     produce(endpoints, topic, np.concatenate([trades, trades]), frame)
     assert consume(endpoints, profile) == (400, 400)
     later = look_alikes(kind) if kind == "random" else trades.copy()
-    later["timestamp"] += 2
+    later["event_ns"] += 2000
     produce(endpoints, topic, np.concatenate([trades, later]), frame)
     assert consume(endpoints, profile) == (800, 800)
     assert stored(endpoints) == once + keys_of(later)
@@ -122,12 +124,13 @@ def test_lake_and_stream_are_united_by_all_that_makes_a_copy(
     produce(endpoints, topic, np.concatenate([trades[200:], trades[300:]]), 1)
     with Session(Lake.at(endpoints), KafkaStream(endpoints, topic)) as session:
         recent = session.recent(None).table
-        query = "SELECT message_id, symbol, exchange, epoch_us(timestamp) AS us FROM trades"
+        query = "SELECT message_id, symbol, exchange, epoch_us(timestamp) * 1000 + timestamp_nanos AS ns FROM trades"
         with sql(session, query) as answer:
             by_sql = answer.rows.read_all().to_pylist()
         symbols = sorted(set(recent["symbol"].to_pylist()))
         bars = session.bars(symbols, 60_000_000).table
-    by_recent = recent.append_column("us", recent["timestamp"].cast("int64")).to_pylist()
+    times = nanoseconds(recent["timestamp"], recent["timestamp_nanos"])
+    by_recent = recent.append_column("ns", pa.array(times)).to_pylist()
     assert keys_in([{**row, "message_id": as_text(row["message_id"])} for row in by_recent]) == keys_of(trades)
     assert keys_in([{**row, "message_id": as_text(row["message_id"])} for row in by_sql]) == keys_of(trades)
     assert sum(bars["trades"].to_pylist()) == len(trades)

@@ -42,7 +42,7 @@ def random_trades(rng: random.Random, count: int, start: int = 0) -> np.ndarray:
     """Trades of now, a tenth of them from the last two days, with random ids."""
     trades = make_trades(count, start)
     late = [rng.randrange(2 * DAY_US) if rng.random() < 0.1 else rng.randrange(1_000_000) for _ in range(count)]
-    trades["timestamp"] = time.time_ns() // 1000 - np.array(late)
+    trades["event_ns"] = (time.time_ns() // 1000 - np.array(late)) * 1000
     ids = [uuid.UUID(int=rng.getrandbits(128), version=4).bytes for _ in range(count)]
     trades["message_id"] = np.array(ids, "V16")
     return trades

@@ -24,7 +24,7 @@ SOON_US = 4_000_000
 def good_soon(count: int) -> np.ndarray:
     """Trades that are too far ahead now, and are not in some seconds."""
     trades = make_trades(count)
-    trades["timestamp"] = time.time_ns() // 1000 + FUTURE_TOLERANCE_US + SOON_US
+    trades["event_ns"] = (time.time_ns() // 1000 + FUTURE_TOLERANCE_US + SOON_US) * 1000
     return trades
 
 
@@ -32,7 +32,7 @@ def test_dead_letters_are_sent_again_once_and_stored_once_if_they_are_good_by_th
     endpoints: Endpoints, profile: Profile, topic: str
 ) -> None:
     mixed, alone = good_soon(3), good_soon(5)[3:]
-    mixed["timestamp"][1] -= 10_000_000_000  # of this frame one trade is good already
+    mixed["event_ns"][1] -= 10_000_000_000_000  # of this frame one trade is good already
     produce_values(endpoints, topic, [(0, frames(mixed, 3)[0]), *((1, value) for value in frames(alone, 1))])
     produce_values(endpoints, topic, [(2, b"no trade at all")])
     first = catch_up(endpoints, profile)
@@ -98,7 +98,7 @@ def test_the_commands_list_show_and_retry(
     save_endpoints(endpoints)
     assert "no dead letter" in said("list")
     far = make_trades(2)
-    far["timestamp"] = time.time_ns() // 1000 + 10 * FUTURE_TOLERANCE_US
+    far["event_ns"] = (time.time_ns() // 1000 + 10 * FUTURE_TOLERANCE_US) * 1000
     produce_values(endpoints, topic, [*((0, value) for value in frames(far, 1)), (1, b'{"half": ')])
     catch_up(endpoints, profile)
 

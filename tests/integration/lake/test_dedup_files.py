@@ -51,7 +51,7 @@ def test_the_lake_distinguishes_copies_replays_and_the_new(lake: Lake) -> None:
 def test_suspects_of_many_hours_and_symbols_are_one_question(lake: Lake) -> None:
     trades = make_trades(500)
     trades["symbol"] = [f"X{number}".encode() for number in range(500)]
-    trades["timestamp"] += np.arange(500) * 2 * HOUR_US
+    trades["event_ns"] += (np.arange(500) * 2 * HOUR_US) * 1000
     step = OffsetDelta(0, 500, Counts(seen=500, stored=500))
     TableWriter(lake, SystemClock()).commit([make_rows(trades)], {TopicPartition("t", "e", 0): step})
     for some in (slice(None), slice(0, 30), slice(100, 101)):

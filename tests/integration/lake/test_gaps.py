@@ -71,7 +71,7 @@ def test_a_table_without_gaps_is_complete(made: MadeTable) -> None:
 
 def test_gaps_are_reported_by_symbol_and_day_with_completeness(made: MadeTable) -> None:
     first, second = make_trades(200), make_trades(200, start=200)
-    second["timestamp"] += DAY_US
+    second["event_ns"] += DAY_US * 1000
     made.commit(without(first, b"S03", 4, 5))
     made.commit(without(second, b"S03", 11, 15))  # 11 is the first of the day: the gap is of that day
     report = made.report()
@@ -94,7 +94,7 @@ def test_late_trades_in_another_commit_leave_no_gap(made: MadeTable) -> None:
 
 def test_a_gap_is_lost_after_a_quarter_of_an_hour(made: MadeTable) -> None:
     trades = without(make_trades(100), b"S03", 2)
-    trades["ingestion_timestamp"] = CLOCK.now_us() - 901_000_000
+    trades["received_ns"] = (CLOCK.now_us() - 901_000_000) * 1000
     made.commit(trades)
     assert [gap.state for gap in made.report().gaps] == ["LOST"]
     assert (made.report().days[3].lost, made.report().days[3].open) == (1, 0)
@@ -105,7 +105,7 @@ def test_what_was_deferred_and_what_a_restart_left_is_explained(made: MadeTable)
     deferred = DeferredRange("t", "e", 0, 0, 100, 0b1111, policy, 2, 1, BASE_US + 20_000, BASE_US + 30_000)
     trades = without(make_trades(100), b"S03", 2)
     again = make_trades(20, session=8)
-    again["timestamp"] += 10 * DAY_US
+    again["event_ns"] += 10 * DAY_US * 1000
     made.commit(without(trades, b"S05", 4), (deferred,))
     made.commit(again)
     found = {(gap.symbol, gap.first): (gap.state, gap.cause) for gap in made.report().gaps}

@@ -24,7 +24,7 @@ def of_numbers(numbers: list[int], session: int, start_us: int) -> np.ndarray:
     trades = make_trades(len(numbers), session=session)
     trades["symbol"] = b"S00"
     trades["source_sequence"] = numbers
-    trades["timestamp"] = start_us + np.arange(len(numbers)) * 1000
+    trades["event_ns"] = (start_us + np.arange(len(numbers)) * 1000) * 1000
     ids = np.empty((len(numbers), 2), ">u8")
     ids[:, 0], ids[:, 1] = session, numbers
     trades["message_id"] = ids.view("V16")[:, 0]
@@ -95,7 +95,7 @@ def test_every_way_of_asking_gives_the_same_gaps(asked: Asked, feed: str, stored
     parts, expected = FEEDS[feed]
     for number, part in enumerate(parts):
         sent = part.copy()
-        sent["ingestion_timestamp"] = sent["timestamp"]
+        sent["received_ns"] = sent["event_ns"]
         asked.produce(sent)
         if number < stored:
             asked.consume()

@@ -16,6 +16,7 @@ import pytest
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.decimals import as_decimal, of_int64
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode
@@ -35,7 +36,7 @@ def trades(embedded_stack: Endpoints, home: Path) -> np.ndarray:
     endpoints = with_lake(embedded_stack, home)
     save_endpoints(endpoints)
     made = make_trades(100)
-    made["symbol"], made["price"] = b"BHP", 4_512_345_000 + np.arange(100)
+    made["symbol"], made["price"] = b"BHP", of_int64(45_123_450_000_000 + np.arange(100))
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(TOPIC, 4)
     with Lake.at(endpoints) as lake:
@@ -56,7 +57,7 @@ def test_json_is_a_list_of_rows_with_exact_prices(trades: np.ndarray, capsys: py
     assert code == ExitCode.OK
     assert len(rows) == 100
     newest = rows[0]
-    assert (newest["price"], newest["quantity"]) == ("45.12345099", str(1 + 99 % 13))
+    assert (newest["price"], newest["quantity"]) == ("45.123450000099", str(1 + 99 % 13))
     assert UUID(newest["message_id"]).bytes == bytes(trades["message_id"][99])
     assert datetime.fromisoformat(newest["timestamp"]).timestamp() * 1e6 == BASE_US + 99_000
     assert "100 from the lake, 0 from the stream" in err
@@ -66,7 +67,7 @@ def test_json_is_a_list_of_rows_with_exact_prices(trades: np.ndarray, capsys: py
 def test_csv_has_the_same_texts(trades: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "BHP", "--window", "all", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(out)))
-    expected = [Decimal(int(mantissa)).scaleb(-8) for mantissa in trades["price"][::-1]]
+    expected = [as_decimal(price) for price in trades["price"][::-1]]
     assert [Decimal(row["price"]) for row in rows] == expected
 
 
@@ -75,8 +76,8 @@ def test_binary_formats_keep_decimals(trades: np.ndarray, tmp_path: Path, form: 
     file = tmp_path / f"trades.{form}"
     assert main(["query", "recent", "BHP", "--window", "all", "--format", form, "-o", str(file)]) == ExitCode.OK
     table = pq.read_table(file) if form == "parquet" else pa.ipc.open_file(file.read_bytes()).read_all()
-    assert table.column("price").type == pa.decimal128(18, 8)
-    assert table.column("price").to_pylist() == [Decimal(int(m)).scaleb(-8) for m in trades["price"][::-1]]
+    assert table.column("price").type == pa.decimal128(38, 12)
+    assert table.column("price").to_pylist() == [as_decimal(price) for price in trades["price"][::-1]]
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 
@@ -95,7 +96,7 @@ def test_a_table_shows_the_newest_twenty_in_eighty_columns(
     lines = out.splitlines()
     assert code == ExitCode.OK
     assert len(lines) == 21
-    assert "45.12345099" in lines[1]
+    assert "45.123450000099" in lines[1]
     assert max(map(len, lines)) <= 80
     assert "older ones cut by the limit" in err
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pyiceberg.types import IntegerType, NestedField, StringType, StructType
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.decimals import as_decimal
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, LakeError, TooLarge, TooLong
@@ -57,7 +59,7 @@ def session(endpoints: Endpoints, exchange: str) -> Iterator[Session]:
         )
         time.sleep(0.05)
     references = REFERENCE.empty(1)
-    references["symbol"], references["sector"], references["timestamp"] = b"S01", b"Mining", BASE_US
+    references["symbol"], references["sector"], references["timestamp_ns"] = b"S01", b"Mining", BASE_US * 1000
     with Lake.at(endpoints) as lake:
         assert store_references(lake, references, time.time_ns() // 1000)
     with Session(Lake.at(endpoints), KafkaStream(endpoints, topic)) as opened:
@@ -127,13 +129,14 @@ def test_bars_come_from_the_same_seam(session: Session) -> None:
     assert sum(bar["trades"] for bar in bars) == len(made) == answer.evidence.lake_rows + answer.evidence.tail_rows
     for bar in bars:
         start_us = round(bar["bar_start"].timestamp() * 1e6)
-        inside = made[(made["timestamp"] >= start_us) & (made["timestamp"] < start_us + 100_000)]
-        assert [round(bar[k] * 10**8) for k in ("open", "high", "low", "close")] == [
-            inside["price"][0], inside["price"].max(), inside["price"].min(), inside["price"][-1],
+        inside = made[(made["event_ns"] >= start_us * 1000) & (made["event_ns"] < (start_us + 100_000) * 1000)]
+        prices, quantities = ([as_decimal(one) for one in inside[name]] for name in ("price", "quantity"))
+        assert [bar[k] for k in ("open", "high", "low", "close")] == [
+            prices[0], max(prices), min(prices), prices[-1],
         ]  # fmt: skip
-        assert bar["volume"] * 10**8 == int(inside["quantity"].sum())
-        vwap = np.average(inside["price"].astype(float), weights=inside["quantity"].astype(float))
-        assert abs(float(bar["vwap"]) * 1e8 - vwap) < 1
+        assert bar["volume"] == sum(quantities)
+        turnover = sum(price * quantity for price, quantity in zip(prices, quantities, strict=True))
+        assert abs(Decimal(bar["vwap"]) - turnover / sum(quantities)) < Decimal("1e-8")
 
 
 def test_the_table_as_it_was(session: Session) -> None:
