@@ -69,14 +69,22 @@ def profile_path(name_or_path: str) -> Path:
     by_name = shipped("profiles") / f"{name_or_path}.yaml"
     if name_or_path in profile_names():
         return by_name
-    with suppress(OSError, RuntimeError):  # a name too long, a folder that is closed, a home that does not exist
-        path = Path(name_or_path).expanduser()
-        if path.is_file():
-            return path
+    path = file_at(name_or_path)
+    if path is not None:
+        return path
     raise ProfileError(
         f"There is no profile '{name_or_path}', neither shipped nor as a file.",
         f"Shipped profiles: {', '.join(profile_names())}. A path works too: --profile ./my.yaml",
     )
+
+
+def file_at(path_text: str) -> Path | None:
+    """The file of a path as somebody typed it; None without one."""
+    with suppress(OSError, RuntimeError):  # a name too long, a folder that is closed, a home that does not exist
+        path = Path(path_text).expanduser()
+        if path.is_file():
+            return path
+    return None
 
 
 def load_model(path: Path, model: type[Model], context: object = None) -> Model:

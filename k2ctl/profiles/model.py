@@ -30,6 +30,11 @@ class MarketSettings(Section):
     zipf_exponent: Annotated[float, Field(ge=0, le=3)]
     tiers: Tiers
     seed: Annotated[int, Field(ge=0)]
+    # Which prints count for bars: a shipped table or a file; null is the one of asset class and exchange.
+    conditions: Annotated[str, Field(min_length=1)] | None = None
+    # Whose days `gaps` and bars of a day or more have: a venue's calendar, else a time zone; null is UTC.
+    session: Annotated[str, Field(min_length=1)] | None = None
+    zone: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _tiers_fit(self) -> "MarketSettings":
