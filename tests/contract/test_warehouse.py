@@ -16,7 +16,7 @@ from k2ctl.deferred.spill_files import SUFFIX, decode_spill, encode_spill
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.ledger import INLINE_ENTRIES, DeferredRange, LedgerChange
 from k2ctl.domain.topics import TABLE
-from k2ctl.domain.trade import WHOLE_HISTORY, Window
+from k2ctl.domain.trade import Window
 from k2ctl.errors import DamagedFile, UnknownTable
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -31,7 +31,7 @@ from k2ctl.lake.side_folder import DEDUP, LEDGER, QUARANTINE, SPILL, DedupFolder
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter
-from k2ctl.query.history import FilesGone, History
+from k2ctl.query.history import Asked, FilesGone, History
 from tests.made_trades import BASE_US, make_rows, make_trades
 from tests.support.object_store import ObjectStore
 
@@ -204,10 +204,10 @@ def test_a_query_reads_its_window_and_nothing_else(lake: Lake) -> None:
     window = Window(BASE_US + 500_000, BASE_US + 2_500_000)
     history = History(lake)
     for _ in range(2):  # the second time from what DuckDB keeps
-        rows = history.newest(pinned.plan(["S03"], window.since_us, window.until_us), ["S03"], window, None)
+        rows = history.newest(pinned.plan(["S03"], window.since_us, window.until_us), Asked(["S03"], window), None)
         numbers = sorted(rows["trade_id"].to_pylist())
         assert numbers == [number for number in range(500, 2500) if number % 20 == 3]
-    assert len(history.newest(pinned.plan(), None, WHOLE_HISTORY, None)) == 4000
+    assert len(history.newest(pinned.plan(), Asked(), None)) == 4000
     history.close()
 
 
@@ -228,7 +228,7 @@ def test_a_data_file_that_is_gone_is_said_to_be(lake: Lake) -> None:
     lake.file_io().delete(plan.paths[1])
     history = History(lake)
     with pytest.raises(FilesGone):
-        history.newest(plan, None, WHOLE_HISTORY, None)
+        history.newest(plan, Asked(), None)
     history.close()
 
 
@@ -258,7 +258,7 @@ def test_an_altered_byte_of_a_data_file_is_reported_by_every_reader(
         pinned, history = pin(reader), History(reader)
         assert pinned is not None
         with closing(history):
-            return history.newest(pinned.intact(), None, WHOLE_HISTORY, None)
+            return history.newest(pinned.intact(), Asked(), None)
 
     def rebuilt(reader: Lake) -> object:
         return list(recent_rows(reader.table(), 0, "t", [0]))

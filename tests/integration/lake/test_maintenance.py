@@ -17,7 +17,6 @@ from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.rows import SORTED_BY
 from k2ctl.domain.status_parts import MaintenanceTotals
-from k2ctl.domain.trade import WHOLE_HISTORY
 from k2ctl.errors import DamagedFile, LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -39,7 +38,7 @@ from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.model import Expire
 from k2ctl.profiles.model import LakeSettings as LakeProfile
-from k2ctl.query.history import History
+from k2ctl.query.history import Asked, History
 from tests.made_trades import make_rows, make_trades
 from tests.support.polling import until
 
@@ -389,7 +388,7 @@ def test_appends_compaction_expiry_orphan_removal_and_readers_together(tmp_path:
         pinned = pin(lakes[3])
         if pinned is None:
             return
-        ids = history.newest(pinned.plan(), None, WHOLE_HISTORY, None)
+        ids = history.newest(pinned.plan(), Asked(), None)
         assert len(ids) == pinned.checkpoints.total().stored == pinned.rows
 
     maintainer = Maintainer(lakes[2], PROFILE, CLOCK)
