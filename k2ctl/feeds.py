@@ -1,15 +1,15 @@
 """Step 1: bytes to columns. What does not decode becomes a dead letter, and the rest of the batch goes on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.corrections import by_condition
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.topics import WireFormat
-from k2ctl.domain.validity import AHEAD, invalid
-from k2ctl.domain.wire import CODECS
+from k2ctl.domain.trade import Decoded, Refused
+from k2ctl.domain.validity import AHEAD
+from k2ctl.domain.wire import SBE, RecordFormat
 from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
 
@@ -20,7 +20,7 @@ def decode_batch(
     epoch: str,
     now_us: int,
     tally: Tally,
-    wire_format: WireFormat = "sbe",
+    written: RecordFormat = SBE,
     checked_us: Callable[[], int] | None = None,
 ) -> tuple[Rows, list[DeadLetter]]:
     """The good trades of n records, and the dead letters that the bad ones become.
@@ -29,8 +29,7 @@ def decode_batch(
 
     checked_us: the time by Kafka, asked for before any trade is refused as ahead of `now_us`.
     """
-    codec = CODECS[wire_format]
-    decoded = codec.decode(fetched.values)
+    decoded = written.decode(fetched.values)
     partition, offset = fetched.partition[decoded.record], fetched.offset[decoded.record]
     tally.add("seen", partition)
     dead_letters = [
@@ -40,18 +39,33 @@ def decode_batch(
     tally.add("undecodable", np.array([one.partition for one in dead_letters], np.int32))
     trades = by_condition(decoded.trades)
     rows = Rows.of(topic, epoch, trades, partition, offset, decoded.index)
-    bad = invalid(trades, now_us)
+    bad = written.invalid(trades, now_us)
     if checked_us is not None and any(AHEAD in reason for reason in bad.values()):
-        bad = invalid(trades, max(now_us, checked_us()))
+        bad = written.invalid(trades, max(now_us, checked_us()))
+    refused = [
+        *decoded.refused,
+        *(Refused(int(decoded.record[at]), int(decoded.index[at]), bad[at]) for at in sorted(bad)),
+    ]
+    if refused:
+        of_trades = _of_trades(fetched, decoded, refused, written)
+        tally.add("seen", fetched.partition[[one.record for one in decoded.refused]])
+        tally.add("dead_lettered", np.array([one.partition for one in of_trades], np.int32))
+        dead_letters += of_trades
     if bad:
-        where = np.array(sorted(bad))
-        tally.add("dead_lettered", partition[where])
-        alone = np.bincount(decoded.record, minlength=len(fetched))[decoded.record[where]] == 1
-        for at, is_alone in zip(where.tolist(), alone.tolist(), strict=True):
-            # The bytes as they came or, for one trade of several, what its producer would have sent for it alone.
-            value = fetched.values[decoded.record[at]] if is_alone else codec.encode(decoded.trades[[at]], 1)[0]
-            dead_letters.append(DeadLetter(int(partition[at]), int(offset[at]), int(decoded.index[at]), bad[at], value))
-        good = np.ones(len(rows), np.bool_)
-        good[where] = False
-        rows = rows.take(good)
+        rows = rows.take(np.delete(np.arange(len(rows)), list(bad)))
     return rows, dead_letters
+
+
+def _of_trades(
+    fetched: Fetched, decoded: Decoded, refused: Sequence[Refused], written: RecordFormat
+) -> list[DeadLetter]:
+    """The dead letters of single trades: the record as it came or, of one with more trades, those of the trade."""
+    records = np.concatenate([decoded.record, np.array([one.record for one in decoded.refused], np.int64)])
+    trades_of = np.bincount(records, minlength=len(fetched))
+    alone = {record: written.alone(fetched.values[record]) for record in {one.record for one in refused}}
+    found = []
+    for one in refused:
+        value = fetched.values[one.record] if trades_of[one.record] == 1 else alone[one.record][one.index]
+        partition, offset = int(fetched.partition[one.record]), int(fetched.offset[one.record])
+        found.append(DeadLetter(partition, offset, one.index, one.reason, value))
+    return found

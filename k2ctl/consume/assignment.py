@@ -104,9 +104,8 @@ class Assignment:
         highs = {partition: mark.high for partition, mark in marks.items()}
         with platform.lake.answering():
             state = TradeState.restore(platform, checkpoints, offsets, None if is_alone else chosen)
-            wire_format = profile.topic.format
             backfill = Backfill(
-                platform.endpoints, platform.lake, platform.admission, state.remember, epoch, wire_format
+                platform.endpoints, platform.lake, platform.admission, state.remember, epoch, profile.topic.written
             )
         read_from = {} if platform.plan.backfill else offsets
         critical = profile.topic.critical_partitions

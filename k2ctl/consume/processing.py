@@ -226,7 +226,7 @@ class BatchProcessor:
             platform.epoch,
             platform.kafka_time.now_us(fetched.newest_ms),
             checkpoint.tally,
-            platform.plan.profile.topic.format,
+            platform.plan.profile.topic.written,
             platform.kafka_time.checked_us,
         )
 

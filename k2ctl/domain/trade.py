@@ -8,7 +8,7 @@ offsets, primitive types, char and uint8 arrays, enums. The XML schema becomes n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -137,6 +137,15 @@ _FIRST_VERSION_BLOCK_LENGTH: Final = 192
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A trade of a record that is refused alone: which record of the batch, its position there, and why."""
+
+    record: int
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Decoded:
     """What a batch of records held.
 
@@ -144,12 +153,14 @@ class Decoded:
     record: int64[n], which record of the batch each trade came from.
     index: int32[n], the trade's position within that record.
     broken: (record number, reason) of every record that is not a frame of trades as a whole.
+    refused: trades of the other records that could not be read.
     """
 
     trades: np.ndarray
     record: np.ndarray
     index: np.ndarray
     broken: list[tuple[int, str]]
+    refused: list[Refused] = field(default_factory=list)
 
 
 def frames(trades: np.ndarray, per_frame: int) -> list[bytes]:
@@ -162,6 +173,12 @@ def frames(trades: np.ndarray, per_frame: int) -> list[bytes]:
     if len(raw) > whole * step:
         values.append(raw[whole * step :])
     return values
+
+
+def messages_of(value: bytes) -> list[bytes]:
+    """The bytes of each message of a frame that could be decoded."""
+    size = HEADER.itemsize + int(np.frombuffer(value, HEADER, 1)["block_length"][0])
+    return [value[at : at + size] for at in range(0, len(value), size)]
 
 
 def decode(values: Sequence[bytes]) -> Decoded:

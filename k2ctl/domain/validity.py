@@ -26,6 +26,7 @@ AHEAD: Final = "more than 5 minutes ahead of the clock"
 
 _NEGATIVE_PRICES: Final = np.array([name in {"futures", "options"} for name in ASSET_CLASSES])
 _CUT: Final = 40
+_TEXT_LIMIT: Final = "not printable UTF-8 without spaces around it"
 
 _Check = tuple[np.ndarray, Callable[[np.void], str]]
 """bool[n], the trades that fail, and why one does."""
@@ -42,7 +43,7 @@ def invalid(trades: np.ndarray, now_us: int, earliest_us: int = EARLIEST_US) -> 
 
 def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Check]:
     for name in ("symbol", "exchange", "currency"):
-        yield _texts_fail(trades[name], required=name != "currency"), _said(name, _text, "not printable UTF-8")
+        yield _texts_fail(trades[name], required=name != "currency"), _said(name, _text, _TEXT_LIMIT)
     yield _conditions_fail(trades["trade_conditions"]), lambda trade: _conditions_reason(trade["trade_conditions"])
     for name, known in (("asset_class", ASSET_CLASSES), ("side", SIDES), ("action", ACTIONS)):
         yield trades[name] >= len(known), _said(name, int, f"none of {', '.join(known)}")

@@ -14,8 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hdrh.histogram import HdrHistogram
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.topics import WireFormat
-from k2ctl.domain.wire import CODECS
+from k2ctl.domain.wire import SBE, RecordFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.clients import LOG, producer_config
@@ -39,12 +38,12 @@ class BatchProducer:
     """Sends batches of trades to one topic. Counts are of trades; `records` of Kafka records."""
 
     def __init__(
-        self, endpoints: Endpoints, topic: str, frame: int, sample: bytes = b"", wire_format: WireFormat = "sbe"
+        self, endpoints: Endpoints, topic: str, frame: int, sample: bytes = b"", written: RecordFormat = SBE
     ) -> None:
         self._topic = topic
         self._clock = SystemClock()
         self._frame = frame
-        self._codec = CODECS[wire_format]
+        self._written = written
         self._sample = sample
         self._wire_bytes = 0
         self._statistics = 0
@@ -109,9 +108,9 @@ class BatchProducer:
         if self._sample:
             sampled = trades["symbol"] == self._sample
             if sampled.any():
-                self._send_sampled(self._codec.encode(trades[sampled], self._frame), partition, due_us)
+                self._send_sampled(self._written.encode(trades[sampled], self._frame), partition, due_us)
                 trades = trades[~sampled]
-        self._send_values(self._codec.encode(trades, self._frame), partition)
+        self._send_values(self._written.encode(trades, self._frame), partition)
 
     def _send_sampled(self, values: list[bytes], partition: int, due_us: int) -> None:
         def on_delivery(error: KafkaError | None, message: Message) -> None:
@@ -159,7 +158,7 @@ class BatchProducer:
             self._fail(error, message.value() or b"")
 
     def _fail(self, error: KafkaError, value: bytes) -> None:
-        trades = self._codec.decode([value]).trades
+        trades = self._written.decode([value]).trades
         self._failed.append(trades)
         self.failed += len(trades)
         self.failed_records += 1

@@ -118,7 +118,7 @@ class Worker:
             )
         topic = plan.profile.trades_topic
         self._producer = BatchProducer(
-            endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.topic.format
+            endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.topic.written
         )
         self._guard: UnreadGuard | None = None
         self._chunk = CHUNK_TRADES

@@ -1,10 +1,12 @@
 """What a profile may say. Frozen, and an unknown key is a mistake."""
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from k2ctl.domain.topics import WireFormat, trades_topic
+from k2ctl.domain.wire import RecordFormat, TimeUnit
 from k2ctl.profiles.external import External
 from k2ctl.profiles.scale import Scale
 from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
@@ -50,12 +52,22 @@ class Topic(Section):
     critical_partitions: Annotated[int, Field(ge=0)]
     retention_hours: PositiveFloat
     format: WireFormat = "sbe"
+    # What times that are whole numbers count, in a topic of JSON: never guessed.
+    time_unit: TimeUnit = "us"
+    # The first day (UTC) that a trade may have; what is earlier has a time of another unit.
+    earliest: Annotated[date, Field(ge=date(1970, 1, 1), lt=date(2262, 1, 1))] = date(1990, 1, 1)
 
     @model_validator(mode="after")
     def _critical_partitions_fit(self) -> "Topic":
         if self.critical_partitions >= self.partitions:
             raise ValueError("critical_partitions must leave at least one partition for the rest")
         return self
+
+    @property
+    def written(self) -> RecordFormat:
+        """How the topic's records are read and written."""
+        earliest_us = (self.earliest - date(1970, 1, 1)).days * 86_400_000_000
+        return RecordFormat(self.format, self.time_unit, earliest_us)
 
 
 class Load(Section):

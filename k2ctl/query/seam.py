@@ -183,7 +183,8 @@ class Seam:
                 parts.append(rows)
                 if not whole:
                     missing.append(f"partition {one.partition}: a range that was deferred was not read to its end")
-        return [_wanted(rows, sources.question, now_us) for rows in parts], tuple(dict.fromkeys(missing))
+        wanted = [_wanted(rows, sources.question) for rows in parts]
+        return [valid(rows, now_us, self.stream.written) for rows in wanted], tuple(dict.fromkeys(missing))
 
     def _still_in_kafka(self, one: DeferredRange, span: OffsetSpan) -> tuple[Rows, bool, int]:
         """The rows of a range, whether they are all of it, and the latest record timestamp."""
@@ -198,10 +199,10 @@ class Seam:
         return Rows.concatenate(rows or [Rows.empty(span.topic, span.epoch)]), whole, newest_us
 
 
-def _wanted(rows: Rows, question: Question, now_us: int) -> Rows:
+def _wanted(rows: Rows, question: Question) -> Rows:
     trades = rows.trades
     inside = question.window.holds(trades["event_ns"] // 1000) | (trades["action"] != NEW)
-    return valid(rows.take(of_symbols(trades["symbol"], question.symbols) & inside), now_us)
+    return rows.take(of_symbols(trades["symbol"], question.symbols) & inside)
 
 
 def _without_stream(sources: Sources, reason: str) -> Sources:

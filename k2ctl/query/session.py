@@ -63,7 +63,7 @@ class Session:
         profile = load_profile(endpoints.profile)
         topic = profile.trades_topic
         return cls(
-            Lake.at(endpoints), KafkaStream(endpoints, topic, profile.topic.format), clock, limits, Universe(profile)
+            Lake.at(endpoints), KafkaStream(endpoints, topic, profile.topic.written), clock, limits, Universe(profile)
         )
 
     def __enter__(self) -> "Session":

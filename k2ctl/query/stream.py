@@ -9,9 +9,8 @@ import numpy as np
 from k2ctl.domain.corrections import by_condition
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
-from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import NEW
-from k2ctl.domain.wire import CODECS
+from k2ctl.domain.wire import SBE, RecordFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import Fetched, Hole, read_between
@@ -32,7 +31,7 @@ class TailRecords:
     index: np.ndarray
     # How many records they came in.
     records: int
-    # int64[k, 2]: partition and offset of each record that is not a frame of trades.
+    # int64[k, 2]: partition and offset of each record of which not every trade could be read.
     broken: np.ndarray
     # int32[n]: the place of each trade's symbol in `symbols`. A symbol is found among numbers in a tenth of the time.
     codes: np.ndarray
@@ -60,11 +59,12 @@ class TailRecords:
         return np.flatnonzero(mask)
 
 
-def tail_records_of(fetched: Fetched, wire_format: WireFormat) -> TailRecords:
+def tail_records_of(fetched: Fetched, written: RecordFormat) -> TailRecords:
     """Decode what was fetched."""
-    decoded = CODECS[wire_format].decode(fetched.values)
+    decoded = written.decode(fetched.values)
     trades = by_condition(decoded.trades)
-    broken = np.array([number for number, _ in decoded.broken], np.int64)
+    unread = {*(number for number, _ in decoded.broken), *(one.record for one in decoded.refused)}
+    broken = np.array(sorted(unread), np.int64)
     codes, names = symbols_of(trades)
     return TailRecords(
         trades,
@@ -90,6 +90,7 @@ class Stream(Protocol):
     """A topic to read the tail of."""
 
     topic: str
+    written: RecordFormat
 
     def epoch(self) -> str:
         """The incarnation of the topic."""
@@ -116,9 +117,9 @@ class Stream(Protocol):
 class KafkaStream:
     """A topic of the running stack."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, wire_format: WireFormat = "sbe") -> None:
+    def __init__(self, endpoints: Endpoints, topic: str, written: RecordFormat = SBE) -> None:
         self.topic = topic
-        self.wire_format = wire_format
+        self.written = written
         self.endpoints = endpoints
         self._admin = BrokerAdmin(endpoints)
 
@@ -137,4 +138,4 @@ class KafkaStream:
         self, _: str, ranges: Ranges, timeout_s: float, limit_records: int
     ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
         fetched, reached, holes = read_between(self.endpoints, self.topic, ranges, timeout_s, limit_records)
-        return [tail_records_of(fetched, self.wire_format)], reached, holes
+        return [tail_records_of(fetched, self.written)], reached, holes

@@ -3,7 +3,7 @@
 Here it is decided whether the range was read completely: `Tail.missing` has every reason why it was not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.corrections import alike_of, are_alike
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import NEW, Window
-from k2ctl.domain.validity import invalid
+from k2ctl.domain.wire import RecordFormat
 from k2ctl.kafka.watermarks import open_transaction
 from k2ctl.query.stream import Ranges, Stream, TailRecords
 
@@ -99,8 +99,12 @@ def read_tail(
     parts = [_select(part, ranges, span, symbols, window) for part in met]
     rows = Rows.concatenate([rows for rows, _ in parts] or [Rows.empty(span.topic, span.epoch)])
     judged_us = max(now_us, *(part.newest_us for part in received), 0)
-    kept = valid(rows, judged_us)
-    events, alike = _events(met, ranges, span, symbols, judged_us)
+
+    def good(found: Rows) -> Rows:
+        return valid(found, judged_us, stream.written)
+
+    kept = good(rows)
+    events, alike = _events(met, ranges, span, symbols, good)
     holes = {**span.holes, **{hole.partition: (hole.asked, hole.first) for hole in late_holes}}
     missing = (*_hole_reasons(holes), *_beyond_reasons(span), *_not_reached(stream, ranges, reached))
     last_us: dict[str, int] = {}
@@ -113,26 +117,30 @@ def read_tail(
     return Tail(kept, records, int(broken), len(rows) - len(kept), missing, seen, last_us, events, alike)
 
 
-def valid(rows: Rows, now_us: int) -> Rows:
+def valid(rows: Rows, now_us: int, written: RecordFormat) -> Rows:
     """Without those that the consumer dead-letters."""
-    bad = invalid(rows.trades, now_us)
+    bad = written.invalid(rows.trades, now_us)
     return rows.take(np.delete(np.arange(len(rows)), list(bad))) if bad else rows
 
 
 def _events(
-    parts: Sequence[TailRecords], ranges: Ranges, span: OffsetSpan, symbols: Sequence[str] | None, now_us: int
+    parts: Sequence[TailRecords],
+    ranges: Ranges,
+    span: OffsetSpan,
+    symbols: Sequence[str] | None,
+    good: Callable[[Rows], Rows],
 ) -> tuple[Rows | None, Rows | None]:
     """`Tail.events` and `Tail.alike`."""
     if not any(part.events for part in parts):
         return None, None
     found = [_within(part, ranges, span, symbols) for part in parts]
-    events = valid(Rows.concatenate([rows.take(rows.trades["action"] != NEW) for rows in found]), now_us)
+    events = good(Rows.concatenate([rows.take(rows.trades["action"] != NEW) for rows in found]))
     if not len(events):
         return None, None
     wanted = alike_of(events.trades)
     if not len(wanted):
         return events, None
-    return events, valid(Rows.concatenate([rows.take(are_alike(rows.trades, wanted)) for rows in found]), now_us)
+    return events, good(Rows.concatenate([rows.take(are_alike(rows.trades, wanted)) for rows in found]))
 
 
 def _within(part: TailRecords, ranges: Ranges, span: OffsetSpan, symbols: Sequence[str] | None) -> Rows:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.domain.wire import CODECS
+from k2ctl.domain.wire import JSON, SBE
 from k2ctl.kafka.dead_letters import StoredDeadLetter, StoredDeadLetters
 from k2ctl.views.style import facts, listing
 
@@ -122,11 +122,11 @@ def _text(value: bytes) -> str | None:
 
 def _trades(value: bytes) -> list[Any]:
     """What decodes of a value, as JSON trades; none where nothing does, or its values cannot be written."""
-    for codec in CODECS.values():
-        decoded = codec.decode([value])
+    for written in (SBE, JSON):
+        decoded = written.decode([value])
         if len(decoded.trades):
             try:
-                return [orjson.loads(text) for text in CODECS["json"].encode(decoded.trades, 1)]
+                return [orjson.loads(text) for text in JSON.encode(decoded.trades, 1)]
             except (ValueError, IndexError, OverflowError):
                 return []
     return []

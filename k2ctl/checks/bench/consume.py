@@ -20,7 +20,6 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.demo.pacing import unhurried
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
-from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Home
@@ -133,8 +132,8 @@ def _naive_once(bench: Bench, endpoints: Endpoints, trades: int) -> list[float]:
     """Naive on JSON, naive on SBE, k2ctl on SBE: trades a second, and a processor second."""
     plain, by_sbe = bench.unused_profile(), bench.unused_profile()
     by_json = plain.model_copy(update={"topic": plain.topic.model_copy(update={"format": "json"})})
-    send_backlog(endpoints, by_json, "json", trades)
-    send_backlog(endpoints, by_sbe, "sbe", trades)
+    send_backlog(endpoints, by_json, trades)
+    send_backlog(endpoints, by_sbe, trades)
     rates: list[float] = []
     for drain, profile in ((through_naive, by_json), (through_naive, by_sbe), (through_k2ctl, by_sbe)):
         spent = _alone(drain, bench.fresh_lake(endpoints), profile)
@@ -143,13 +142,13 @@ def _naive_once(bench: Bench, endpoints: Endpoints, trades: int) -> list[float]:
     return rates
 
 
-def send_backlog(endpoints: Endpoints, profile: Profile, wire_format: WireFormat, trades: int) -> None:
+def send_backlog(endpoints: Endpoints, profile: Profile, trades: int) -> None:
     """Trades into the profile's topic, one in a record."""
     topic = profile.trades_topic
     made, per_partition = made_trades(profile, trades)
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, profile.topic.partitions)
-    BatchProducer(endpoints, topic, 1, wire_format=wire_format).send_all(made, per_partition)
+    BatchProducer(endpoints, topic, 1, written=profile.topic.written).send_all(made, per_partition)
 
 
 def through_naive(endpoints: Endpoints, profile: Profile) -> Spent:

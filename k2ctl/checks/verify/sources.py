@@ -12,9 +12,9 @@ from k2ctl.consume.reference_feed import reference_entries
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.rows import identity_numbers
-from k2ctl.domain.topics import WireFormat, dead_letter_topic, reference_topic_of
+from k2ctl.domain.topics import dead_letter_topic, reference_topic_of
 from k2ctl.domain.trade import REFERENCE
-from k2ctl.domain.wire import CODECS
+from k2ctl.domain.wire import RecordFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import read_between
@@ -47,8 +47,8 @@ class Records:
 class TradeSources:
     """One topic's sides. epoch: the incarnation of Kafka that runs now."""
 
-    def __init__(self, endpoints: Endpoints, lake: Lake, topic: str, epoch: str, wire_format: WireFormat) -> None:
-        self._endpoints, self.topic, self.epoch, self._format = endpoints, topic, epoch, wire_format
+    def __init__(self, endpoints: Endpoints, lake: Lake, topic: str, epoch: str, written: RecordFormat) -> None:
+        self._endpoints, self.topic, self.epoch, self._written = endpoints, topic, epoch, written
         self._pinned = pin(lake)
         self.marks = self._marks_of(topic)
         self._dead_letters = self._marks_of(dead_letter_topic(topic))
@@ -106,7 +106,7 @@ class TradeSources:
         left = {partition: span for partition, span in ranges.items() if span[0] < span[1]}
         while left:
             fetched, reached, _ = read_between(self._endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS)
-            decoded = CODECS[self._format].decode(fetched.values)
+            decoded = self._written.decode(fetched.values)
             record = decoded.record
             yield Records(decoded.trades, fetched.partition[record], fetched.offset[record], decoded.index)
             moved = any(reached[partition] > span[0] for partition, span in left.items())

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -33,6 +33,7 @@ from k2ctl.errors import CheckFailed
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.load.acknowledged_log import AcknowledgedLog, recorded
+from k2ctl.profiles import load_profile
 
 FINDINGS_KEPT: Final = 1000
 FAULTS: Final = ("missing", "duplicated", "altered", "out of order", "unexpected", "deferred", "dead-lettered")
@@ -154,11 +155,12 @@ def verify(endpoints: Endpoints, say: Say, *, every_epoch: bool = False) -> list
     by_topic: dict[tuple[str, WireFormat], list[AcknowledgedLog]] = {}
     for log in chosen:
         by_topic.setdefault((log.run.topic, "json" if log.run.wire_format == "json" else "sbe"), []).append(log)
+    written = load_profile(endpoints.profile).topic.written
     ours = np.unique(np.concatenate([log.sessions["session"] for log in every]))
     with Lake.at(endpoints) as lake:
         results = []
         for (topic, wire_format), logs in by_topic.items():
-            sources = TradeSources(endpoints, lake, topic, now[topic], wire_format)
+            sources = TradeSources(endpoints, lake, topic, now[topic], replace(written, wire=wire_format))
             results.append(_held(logs, Sessions.of(logs, ours), sources, every, say))
     for result in results:
         result.elsewhere = not_looked_at(every, chosen, result.topic)

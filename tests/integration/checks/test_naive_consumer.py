@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from k2ctl.checks.baselines.naive_consumer import NAIVE_TABLE, NaiveConsumer, naive_table, parse_json, parse_sbe
+from k2ctl.domain.json_trade import encode_json
 from k2ctl.domain.topics import TABLE, WireFormat
 from k2ctl.domain.trade import frames
-from k2ctl.domain.wire import encode_json
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.home import Home
 from k2ctl.kafka.telemetry import TelemetryReader

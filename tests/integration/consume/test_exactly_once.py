@@ -18,8 +18,8 @@ import pytest
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.decimals import of_int
+from k2ctl.domain.json_trade import encode_json
 from k2ctl.domain.topics import REFERENCE_TABLE, dead_letter_topic
-from k2ctl.domain.wire import encode_json
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from k2ctl.domain.topics import WireFormat, dead_letter_topic
-from k2ctl.domain.wire import CODECS
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
@@ -17,8 +16,9 @@ LARGEST = 2**63 - 1
 def consume(endpoints: Endpoints, exchange: str, trades: np.ndarray, wire_format: WireFormat) -> str:
     """One record a trade, consumed; returns the topic."""
     profile, topic = empty_market(endpoints, exchange)
-    produce_values(endpoints, topic, ((0, value) for value in CODECS[wire_format].encode(trades, 1)))
-    catch_up(endpoints, profile.model_copy(update={"topic": profile.topic.model_copy(update={"format": wire_format})}))
+    written = profile.topic.model_copy(update={"format": wire_format})
+    produce_values(endpoints, topic, ((0, value) for value in written.written.encode(trades, 1)))
+    catch_up(endpoints, profile.model_copy(update={"topic": written}))
     return topic
 
 

@@ -15,6 +15,7 @@ from k2ctl.checks.verify.sources import TradeSources
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.trade import frames
+from k2ctl.domain.wire import SBE
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
 from k2ctl.kafka.admin import BrokerAdmin
@@ -154,7 +155,7 @@ def test_behind_an_open_transaction_a_query_answers_at_once_and_names_it(
             [reason] = answer.evidence.missing
             assert f"an open transaction holds back {PARTITIONS} offsets" in reason
             assert "partition 0: readable to 101, ends at 102" in reason
-        sources = TradeSources(endpoints, Lake.at(endpoints), topic, stream.epoch(), "sbe")
+        sources = TradeSources(endpoints, Lake.at(endpoints), topic, stream.epoch(), SBE)
         assert sum(len(placed.trades) for _, placed in sources.trades(None)) == 400
         assert "readable to 101, ends at 102" in sources.unread
     finally:

@@ -22,6 +22,7 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import Window
+from k2ctl.domain.wire import JSON
 from k2ctl.endpoints import Endpoints
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
@@ -143,7 +144,7 @@ class Market:
             compact_now(lake, SystemClock(), whole_hours)
 
     def session(self) -> Session:
-        return Session(Lake.at(self.endpoints), KafkaStream(self.endpoints, self.topic, "json"))
+        return Session(Lake.at(self.endpoints), KafkaStream(self.endpoints, self.topic, JSON))
 
     def standing(self, symbol: str, window: Window) -> dict[str, tuple[Decimal, Decimal]]:
         """What an answer must hold."""

@@ -9,6 +9,7 @@ import pytest
 
 from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
 from k2ctl.domain.trade import WHOLE_HISTORY, frames
+from k2ctl.domain.wire import SBE
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.query import warm
@@ -92,7 +93,7 @@ class ScriptedStream:
     """The cold way. cold: how often it was gone."""
 
     topic = "t"
-    wire_format = "sbe"
+    written = SBE
 
     def __init__(self, log: Log) -> None:
         self.endpoints = log
@@ -118,7 +119,7 @@ class ScriptedStream:
         low = self.endpoints.low
         holes = [Hole(p, start, low[p]) for p, (start, end) in ranges.items() if start < min(low[p], end)]
         parts = [self.endpoints.fetched(p, max(start, low[p]), end) for p, (start, end) in ranges.items()]
-        return [tail_records_of(part, "sbe") for part in parts], {p: end for p, (_, end) in ranges.items()}, holes
+        return [tail_records_of(part, SBE) for part in parts], {p: end for p, (_, end) in ranges.items()}, holes
 
 
 Begin = Callable[..., tuple[WarmStream, ScriptedStream]]

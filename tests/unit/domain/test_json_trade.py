@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from k2ctl.domain.conditions import unpack
 from k2ctl.domain.decimals import as_decimal
+from k2ctl.domain.json_trade import decode_json, encode_json
 from k2ctl.domain.trade import NO_SEQUENCE
-from k2ctl.domain.wire import decode_json, encode_json
 from tests.made_trades import make_trades
 
 TRADE = {

@@ -1,0 +1,76 @@
+"""What a profile declares of a topic's records: the unit of times that are whole numbers, and the first time."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from k2ctl.domain.wire import RecordFormat, TimeUnit
+from k2ctl.errors import ProfileError
+from k2ctl.profiles import load_profile
+from tests.made_trades import BASE_US, make_trades
+
+NOW_US = BASE_US + 10**12
+
+
+def record(time: object) -> bytes:
+    """A JSON trade of that time."""
+    (value,) = RecordFormat("json").encode(make_trades(1), 1)
+    return json.dumps({**json.loads(value), "timestamp": time, "ingestion_timestamp": time}).encode()
+
+
+def refusal(written: RecordFormat, time: object) -> str:
+    """Why a trade of that time is refused; empty if it is not."""
+    decoded = written.decode([record(time)])
+    if decoded.broken:
+        return decoded.broken[0][1]
+    return written.invalid(decoded.trades, NOW_US).get(0, "")
+
+
+UNITS: list[tuple[TimeUnit, int]] = [("s", 10**9), ("ms", 10**6), ("us", 1000), ("ns", 1)]
+
+
+@pytest.mark.parametrize(("unit", "nanoseconds"), UNITS)
+def test_a_whole_number_counts_the_declared_unit(unit: TimeUnit, nanoseconds: int) -> None:
+    written = RecordFormat("json", unit)
+    number = BASE_US * 1000 // nanoseconds
+    assert written.decode([record(number)]).trades["event_ns"].tolist() == [number * nanoseconds]
+    assert refusal(written, number) == ""
+
+
+@pytest.mark.parametrize(("unit", "nanoseconds"), UNITS)
+@pytest.mark.parametrize(("other", "others_nanoseconds"), UNITS)
+def test_a_number_of_another_unit_is_never_stored_as_another_time(
+    unit: TimeUnit, nanoseconds: int, other: TimeUnit, others_nanoseconds: int
+) -> None:
+    reason = refusal(RecordFormat("json", unit), BASE_US * 1000 // others_nanoseconds)
+    assert bool(reason) == (unit != other)
+    assert not reason or reason.startswith("timestamp is ")
+
+
+@pytest.mark.parametrize(("unit", "nanoseconds"), UNITS)
+def test_what_is_written_in_a_unit_is_read_in_it(unit: TimeUnit, nanoseconds: int) -> None:
+    written, trades = RecordFormat("json", unit), make_trades(20)
+    trades["event_ns"] += 123_456_789
+    assert written.decode(written.encode(trades, 7)).trades.tobytes() == trades.tobytes()
+
+
+def test_a_time_before_the_profiles_first_day_is_refused_with_that_day(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("base: laptop\ntopic: {format: json, time_unit: ms, earliest: 2020-01-01}\n")
+    written = load_profile(str(path)).topic.written
+    assert written == RecordFormat("json", "ms", 1_577_836_800_000_000)
+    assert (
+        refusal(written, 1_577_836_799_999) == "timestamp is 2019-12-31T23:59:59.999000Z, before 2020-01-01T00:00:00Z"
+    )
+    assert refusal(written, 1_577_836_800_000) == ""
+
+
+@pytest.mark.parametrize(
+    "line", ["time_unit: m", "earliest: yesterday", "earliest: 1969-12-31", "earliest: 2300-01-01"]
+)
+def test_a_unit_or_a_day_that_cannot_be_is_refused_by_its_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"base: laptop\ntopic:\n  {line}\n")
+    with pytest.raises(ProfileError, match=rf"own\.yaml:3: topic\.{line.split(':')[0]}"):
+        load_profile(str(path))
