@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from k2ctl.domain.checkpoint import Tally
-from k2ctl.domain.corrections import by_condition
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import Decoded, Refused
 from k2ctl.domain.validity import AHEAD
@@ -37,11 +36,10 @@ def decode_batch(
         for at, reason in decoded.broken
     ]
     tally.add("undecodable", np.array([one.partition for one in dead_letters], np.int32))
-    trades = by_condition(decoded.trades)
-    rows = Rows.of(topic, epoch, trades, partition, offset, decoded.index)
-    bad = written.invalid(trades, now_us)
+    rows = Rows.of(topic, epoch, decoded.trades, partition, offset, decoded.index)
+    bad = written.invalid(decoded.trades, now_us)
     if checked_us is not None and any(AHEAD in reason for reason in bad.values()):
-        bad = written.invalid(trades, max(now_us, checked_us()))
+        bad = written.invalid(decoded.trades, max(now_us, checked_us()))
     refused = [
         *decoded.refused,
         *(Refused(int(decoded.record[at]), int(decoded.index[at]), bad[at]) for at in sorted(bad)),

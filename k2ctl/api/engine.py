@@ -41,7 +41,7 @@ class WarmEngine:
         self._limits = limits
         self._lake = Lake.at(endpoints)
         self._table = TableFollower(self._lake)
-        stream = KafkaStream(endpoints, topic, profile.topic.written)
+        stream = KafkaStream(endpoints, topic, profile.written)
         self.tail = WarmStream(stream, self._table.pin).start()
         self._deadlines = Deadlines()
         self._sessions: queue.Queue[Session] = queue.Queue()

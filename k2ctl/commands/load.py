@@ -41,6 +41,8 @@ def load(
     out_of_order: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Fraction that is sent after its successor.")
     ] = 0.0,
+    corrections: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is corrected later.")] = 0.0,
+    cancels: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is cancelled later.")] = 0.0,
     seed: Annotated[int | None, typer.Option(min=0, help="Another market than the profile's.")] = None,
     ignore_intake: Annotated[
         bool, typer.Option("--ignore-intake", help="Do not pause when a consumer closes the intake.")
@@ -60,7 +62,7 @@ def load(
         {
             "--rate": rate, "--ramp-to": ramp_to, "--duration": duration, "--shape": shape, "--workers": workers,
             "--seed": seed, "--duplicates": duplicates or None, "--gaps": gaps or None,
-            "--out-of-order": out_of_order or None,
+            "--out-of-order": out_of_order or None, "--corrections": corrections or None, "--cancels": cancels or None,
         },
     )  # fmt: skip
 
@@ -89,7 +91,7 @@ def load(
         shape=shape,
         frame=frame,
         workers=workers,
-        faults=Faults(duplicates, gaps, out_of_order),
+        faults=Faults(duplicates, gaps, out_of_order, corrections, cancels),
         replay=replay,
         speed=_speed(speed),
         shift_to_now=now,

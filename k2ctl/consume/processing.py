@@ -185,6 +185,7 @@ class BatchProcessor:
         self._platform = platform
         self._reader = reader
         self._state = state
+        self._written = platform.plan.profile.written
         self.batch_records = LEAST_BATCH_RECORDS
         """Records to read next, by the trades that the last ones held."""
 
@@ -226,7 +227,7 @@ class BatchProcessor:
             platform.epoch,
             platform.kafka_time.now_us(fetched.newest_ms),
             checkpoint.tally,
-            platform.plan.profile.topic.written,
+            self._written,
             platform.kafka_time.checked_us,
         )
 

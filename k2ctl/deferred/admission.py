@@ -9,6 +9,7 @@ import numpy as np
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
+from k2ctl.domain.trade import NEW
 from k2ctl.profiles.model import Level
 from k2ctl.profiles.universe import PRIORITIES, Universe
 
@@ -72,22 +73,24 @@ class Admission:
 
         spans: partition → [start, end) that the batch covers. An empty stretch lets its neighbours become one range.
         """
-        counted = {partition: (count, first, last) for partition, count, first, last in by_partition(shed)}
-        return [
-            DeferredRange(
-                shed.topic, shed.epoch, p, start, end, mask, self.policy, level_number, *counted.get(p, (0, 0, 0))
-            )
-            for p, (start, end) in spans.items()
-        ]
+        counted = {
+            partition: ((count, first, last), events) for partition, count, first, last, events in by_partition(shed)
+        }
+        entries = []
+        for partition, (start, end) in spans.items():
+            counts, events = counted.get(partition, ((0, 0, 0), False))
+            key = (shed.topic, shed.epoch, partition, start, end)
+            entries.append(DeferredRange(*key, mask, self.policy, level_number, *counts, events=events))
+        return entries
 
     def spill_entries(self, spilled: Rows, level_number: int, mask: int, file: str) -> list[DeferredRange]:
         """Ledger entries for the rows of a spill file, one for each partition."""
         entries = []
-        for partition, count, first, last in by_partition(spilled):
+        for partition, count, first, last, events in by_partition(spilled):
             offsets = spilled.offset[spilled.partition == partition]
             start, end = int(offsets.min()), int(offsets.max()) + 1
-            key = (spilled.topic, spilled.epoch, partition)
-            entries.append(DeferredRange(*key, start, end, mask, self.policy, level_number, count, first, last, file))
+            key = (spilled.topic, spilled.epoch, partition, start, end)
+            entries.append(DeferredRange(*key, mask, self.policy, level_number, count, first, last, file, events))
         return entries
 
 
@@ -96,8 +99,9 @@ def mask_of(actions: np.ndarray, action: int) -> int:
     return sum(1 << priority for priority, found in enumerate(actions.tolist()) if found == action)
 
 
-def by_partition(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
-    """(partition, count, earliest, latest exchange time) of each partition that rows are of."""
+def by_partition(rows: Rows) -> Iterator[tuple[int, int, int, int, bool]]:
+    """Of each partition that rows are of: its number, their count, the earliest and the latest exchange time, and
+    whether corrections or cancellations are among them."""
     order = np.argsort(rows.partition, kind="stable")
     partition, timestamp = rows.partition[order], rows.trades["event_ns"][order] // 1000
     if not len(order):
@@ -109,5 +113,6 @@ def by_partition(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
         ends - starts,
         np.minimum.reduceat(timestamp, starts),
         np.maximum.reduceat(timestamp, starts),
+        np.logical_or.reduceat(rows.trades["action"][order] != NEW, starts),
     )
     yield from zip(*(column.tolist() for column in columns), strict=True)

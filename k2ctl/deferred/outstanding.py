@@ -100,6 +100,8 @@ def outstanding_reasons(
 
 
 def _in_window(entry: DeferredRange, window: Window) -> bool:
+    if entry.events:
+        return True
     after_start = window.since_us is None or entry.last_us >= window.since_us
     return after_start and (window.until_us is None or entry.first_us < window.until_us)
 

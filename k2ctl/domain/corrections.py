@@ -101,6 +101,13 @@ class Resolved:
         """bool[n]: which are cancellations."""
         return np.asarray(_actions(self.events) == "CANCEL")
 
+    @property
+    def referred(self) -> pa.Table:
+        """message_id, symbol and exchange of the trade of each event, and `event`, its position."""
+        ids = pa.ExtensionArray.from_storage(pa.uuid(), fixed_binary(self.ids[self.trade]))
+        columns = [ids, self.events["symbol"], self.events["exchange"], pa.array(np.arange(len(self.trade)))]
+        return pa.table(columns, names=["message_id", "symbol", "exchange", "event"])
+
     @cached_property
     def changes(self) -> pa.Table:
         """What stands of each trade that is referred to, as `CHANGES_SCHEMA`."""
@@ -203,22 +210,22 @@ def _with_alike(found: Resolved, alike: pa.Table) -> Resolved:
     amounts = zip(every["price"].to_pylist(), map(abs, every["quantity"].to_pylist()), strict=True)
     times = nanoseconds(every["timestamp"], every["timestamp_nanos"]).tolist()
     trade, ids, added = found.trade.copy(), found.ids, list[bytes]()
-    books: dict[_Owner, _Book] = {owner: _Book() for owner in wanted}
+    histories: dict[_Owner, _Prints] = {owner: _Prints() for owner in wanted}
     rows = zip(_owners(every), own, amounts, times, every["event"].to_pylist(), strict=True)
     for owner, message_id, amount, time_ns, event in rows:
-        book = books.get(owner)
-        if book is None:
+        prints = histories.get(owner)
+        if prints is None:
             continue
         if event is None:
-            book.print(message_id, amount, time_ns, new=True)
+            prints.print(message_id, amount, time_ns, new=True)
         elif not without[event]:
             changed = ids[trade[event]].tobytes()
             if found.cancels[event]:
-                book.cancelled.add(changed)
+                prints.cancelled.add(changed)
             else:
-                book.print(changed, amount, time_ns, new=False)
-        elif (meant := book.latest(amount, time_ns)) is not None:
-            book.cancelled.add(meant)
+                prints.print(changed, amount, time_ns, new=False)
+        elif (meant := prints.latest(amount, time_ns)) is not None:
+            prints.cancelled.add(meant)
             trade[event] = len(ids) + len(added)
             added.append(meant)
     return Resolved(found.events, *_renumbered(found.events, trade, np.concatenate([ids, np.array(added, "V16")])))
@@ -228,7 +235,7 @@ _Owner = tuple[str, str]
 _Amount = tuple[Decimal, Decimal]
 
 
-class _Book:
+class _Prints:
     """The trades of one symbol at one exchange, by what they were printed with."""
 
     def __init__(self) -> None:

@@ -41,6 +41,8 @@ class DeferredRange:
     """The latest exchange time among them."""
     spill: str = ""
     """The file that holds them; empty when Kafka does."""
+    events: bool = False
+    """Whether corrections or cancellations are among them, which concern trades of any time."""
 
     def continued_by(self, other: "DeferredRange") -> bool:
         """Whether `other` is the next stretch of the same range, so that one entry can stand for both."""
@@ -61,6 +63,7 @@ class DeferredRange:
             count=self.count + other.count,
             first_us=min(times, default=0),
             last_us=max(times, default=0),
+            events=self.events or other.events,
         )
 
     def holds(self, priority: int) -> bool:

@@ -4,11 +4,12 @@ SBE is k2ctl's own format; JSON is for topics that others fill.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 
+from k2ctl.domain.corrections import CANCEL_CODES, by_condition
 from k2ctl.domain.json_trade import decode_json, encode_json, objects_of
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import Decoded, decode, frames, messages_of
@@ -28,6 +29,8 @@ class RecordFormat:
     time_unit: TimeUnit = "us"
     # No trade is older.
     earliest_us: int = EARLIEST_US
+    # The conditions that make a print a cancellation.
+    cancels: tuple[str, ...] = CANCEL_CODES
 
     def encode(self, trades: np.ndarray, per_frame: int) -> list[bytes]:
         """Trades (dtype `TRADE.message`) as record values of `per_frame` trades, the last one perhaps shorter."""
@@ -37,7 +40,9 @@ class RecordFormat:
 
     def decode(self, values: Sequence[bytes]) -> Decoded:
         """Decode a batch of record values; never raises for what a record may hold."""
-        return decode_json(values, _UNITS_NS[self.time_unit]) if self.wire == "json" else decode(values)
+        decoded = decode_json(values, _UNITS_NS[self.time_unit]) if self.wire == "json" else decode(values)
+        trades = by_condition(decoded.trades, self.cancels)
+        return decoded if trades is decoded.trades else replace(decoded, trades=trades)
 
     def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:
         """The trades whose values cannot be, with the reason, see `validity`."""

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.domain.decimals import DECIMAL_ONE, of_int64
-from k2ctl.domain.trade import ASSET_CLASSES, REFERENCE, TRADE
+from k2ctl.domain.trade import ASSET_CLASSES, CANCEL, CORRECT, REFERENCE, TRADE
 from k2ctl.profiles.universe import Universe
 
 DRAWS: Final = 65_536
@@ -21,14 +21,23 @@ BURST_CHANCE: Final = 0.02
 BURST_SHARE: Final = 0.3
 """Now and then, for one batch, three trades in ten are of one symbol."""
 
+EVENT_REACH: Final = 1_000
+"""How many numbers back a correction or cancellation refers to, at most."""
+
 
 @dataclass(frozen=True)
 class Faults:
-    """Fractions of trades, 0 to 1, that are sent twice, never sent, or sent after their successor."""
+    """Fractions of trades, 0 to 1: sent twice, never sent, sent after their successor, corrected, cancelled.
+
+    A correction or cancellation takes the place, the number and the id of a trade, and refers to one of the last
+    thousand before it of its symbol, or to what corrected that.
+    """
 
     duplicates: float = 0.0
     gaps: float = 0.0
     out_of_order: float = 0.0
+    corrections: float = 0.0
+    cancels: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,19 @@ class SyntheticMarket:
         trades["side"] = self._rng.integers(0, 2, count, dtype=np.uint8)
         self._sequence += counts.astype(np.uint64)
         self._trade_id += count
+        if self._faults.corrections or self._faults.cancels:
+            self._add_events(trades, ids)
         return self._with_faults(trades, code)
+
+    def _add_events(self, trades: np.ndarray, ids: np.ndarray) -> None:
+        """Make some of the trades corrections and cancellations of earlier ones."""
+        chance, numbers = self._rng.random(len(trades)), trades["source_sequence"]
+        events = (chance < self._faults.corrections + self._faults.cancels) & (numbers > 1)
+        referred = ids[events]
+        back = self._rng.integers(1, EVENT_REACH, len(referred), np.uint64)
+        referred[:, 1] = np.maximum(1, numbers[events].astype(np.int64) - back.astype(np.int64))
+        trades["action"][events] = np.where(chance[events] < self._faults.corrections, CORRECT, CANCEL)
+        trades["refers_to"][events] = referred.view("V16")[:, 0]
 
     def _walk(self, code: np.ndarray, counts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Prices for trades sorted by symbol: steps of −1, 0 or 1 tick, never below one tick."""

@@ -117,9 +117,7 @@ class Worker:
                 universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults
             )
         topic = plan.profile.trades_topic
-        self._producer = BatchProducer(
-            endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.topic.written
-        )
+        self._producer = BatchProducer(endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.written)
         self._guard: UnreadGuard | None = None
         self._chunk = CHUNK_TRADES
         if endpoints.engine == "embedded":

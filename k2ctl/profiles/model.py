@@ -1,5 +1,6 @@
 """What a profile may say. Frozen, and an unknown key is a mistake."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Annotated, Literal
 
@@ -193,6 +194,17 @@ class Profile(Section):
     scale: Scale | None = None
     # The services that others run, for the engine external.
     external: External | None = None
+
+    @property
+    def written(self) -> RecordFormat:
+        """How the records of trades are read and written.
+
+        Raises:
+            ProfileError: there is no such table of conditions as the market names.
+        """
+        from k2ctl.profiles.conditions import conditions_of  # which knows this module's models
+
+        return replace(self.topic.written, cancels=conditions_of(self.market).cancels)
 
     @property
     def trades_topic(self) -> str:

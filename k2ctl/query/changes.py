@@ -1,15 +1,22 @@
 """Which trades of an answer are corrected or cancelled: the events of both sides of the seam, resolved."""
 
+import uuid
 from collections.abc import Sequence
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.domain.corrections import EVENTS_SCHEMA, Resolved, resolve, without_id
-from k2ctl.domain.rows import Rows
+from k2ctl.domain.rows import Rows, ids_of
+from k2ctl.domain.trade import LATEST_ALIKE
 from k2ctl.lake.snapshots import NOTHING
 from k2ctl.query.history import Asked, History
 from k2ctl.query.seam import Sources
+from k2ctl.sequence.gap_report import UnmatchedEvent
+
+_ANY: Final = LATEST_ALIKE.tobytes()
 
 
 class Events:
@@ -40,6 +47,21 @@ class Events:
         """What stands of each trade that is changed, as `CHANGES_SCHEMA`."""
         return self.resolved(fresh).changes
 
+    def unmatched(self, fresh: pa.Table) -> tuple[UnmatchedEvent, ...]:
+        """The events of the question's window whose trade neither side has, in the order of their time."""
+        resolved = self.resolved(fresh)
+        if not len(resolved.events):
+            return ()
+        lacking = self._history.without_trade(
+            self._sources.plan_of(self._question.symbols), self._asked(None), fresh, resolved.referred
+        )
+        events = resolved.events.take(lacking).sort_by("timestamp")
+        names = (_texts(events["message_id"]), _texts(events["refers_to"]))
+        times_us = events["timestamp"].cast(pa.int64()).to_pylist()
+        columns = (*(events[name].to_pylist() for name in ("exchange", "symbol", "action")), *names, times_us)
+        found = (UnmatchedEvent(*values) for values in zip(*columns, strict=True))
+        return tuple(one for one in found if self._question.window.holds(np.array([one.event_us]))[0])
+
     def _asked(self, symbols: Sequence[str] | None) -> Asked:
         return Asked(symbols, known_at_us=self._question.known_at_us)
 
@@ -58,3 +80,8 @@ class Events:
         stored = self._history.alike(self._sources.plan_of(symbols), self._asked(symbols), cancellations)
         in_tail = self._sources.tail.alike
         return stored if in_tail is None else pa.concat_tables([stored, self._seen(in_tail)])
+
+
+def _texts(ids: pa.ChunkedArray) -> list[str]:
+    """Ids as texts; of one that names no trade an empty text."""
+    return ["" if value == _ANY else str(uuid.UUID(bytes=value)) for value in (one.tobytes() for one in ids_of(ids))]

@@ -137,15 +137,17 @@ class History:
         with self._registered(cancellations=cancellations):
             return self._read(query, {"files": plan.paths, **parameters}).cast(EVENTS_SCHEMA)
 
-    def without_trade(self, plan: ScanPlan, tail: pa.Table, changes: pa.Table) -> pa.Table:
-        """The message_id, symbol and exchange of `changes` of which neither side has the trade."""
-        key = "message_id, symbol, exchange"
+    def without_trade(self, plan: ScanPlan, asked: Asked, tail: pa.Table, referred: pa.Table) -> pa.ChunkedArray:
+        """The positions of the events in `referred` (`Resolved.referred`) whose trade neither side has."""
+        key, parameters = "message_id, symbol, exchange", dict[str, Any]()
         source = f"SELECT {key} FROM tail WHERE {NO_EVENT}"  # noqa: S608
         if plan.paths:
-            source += f" UNION ALL SELECT {key} FROM {_rows(plan)} WHERE {NO_EVENT}"  # noqa: S608
-        query = f"SELECT {key} FROM changes ANTI JOIN ({source}) USING ({key})"  # noqa: S608
-        with self._registered(tail=tail, changes=changes):
-            return self._read(query, {"files": plan.paths} if plan.paths else {})
+            condition, parameters = _condition(asked)
+            source += f" UNION ALL SELECT {key} FROM {_rows(plan)} WHERE {NO_EVENT} AND {condition}"  # noqa: S608
+            parameters["files"] = plan.paths
+        query = f"SELECT event FROM referred ANTI JOIN ({source}) USING ({key})"  # noqa: S608
+        with self._registered(tail=tail, referred=referred):
+            return self._read(query, parameters)["event"]
 
     def fresh(self, plan: ScanPlan, tail: pa.Table) -> pa.Table:
         """The rows of `tail` that are not in the lake, of copies one: the lowest in Kafka's order. Reprints are marked.

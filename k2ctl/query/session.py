@@ -24,7 +24,7 @@ from k2ctl.query.history import Asked, FilesGone, History
 from k2ctl.query.page import Page
 from k2ctl.query.seam import TORN, AsOf, Pinner, Question, Seam, Sources
 from k2ctl.query.stream import KafkaStream, Stream
-from k2ctl.query.tail import TailLimits
+from k2ctl.query.tail import TailLimits, newest_us
 from k2ctl.query.unite import United, unite
 from k2ctl.sequence.gap_report import GapReport, gap_report
 from k2ctl.timing import Stopwatch
@@ -62,9 +62,7 @@ class Session:
         """A session on the running stack, over the topic of its profile."""
         profile = load_profile(endpoints.profile)
         topic = profile.trades_topic
-        return cls(
-            Lake.at(endpoints), KafkaStream(endpoints, topic, profile.topic.written), clock, limits, Universe(profile)
-        )
+        return cls(Lake.at(endpoints), KafkaStream(endpoints, topic, profile.written), clock, limits, Universe(profile))
 
     def __enter__(self) -> "Session":
         return self
@@ -154,11 +152,15 @@ class Session:
         Raises: as `recent`.
         """
         self._interrupted.clear()
-        question = Question(symbols, window, self._clock.now_us(), lake_only=lake_only)
-        sources = self.seam.take(question, Stopwatch(self._clock))
+        # The trade of an event may be before the window.
+        whole = Question(symbols, WHOLE_HISTORY, self._clock.now_us(), lake_only=lake_only)
+        sources = self.seam.take(whole, Stopwatch(self._clock))
         with sources.stages.timed("scan"):
-            tail = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
-            report = self.gap_report(sources, tail)
+            every = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
+            sources = replace(sources, question=replace(whole, window=window))
+            tail = every.filter(pa.array(window.holds(every["timestamp"].cast(pa.int64()).to_numpy())))
+            unmatched = Events(self._history, sources).unmatched(every)
+            report = replace(self.gap_report(sources, tail), unmatched=unmatched)
         there = pa.table({"symbol": pa.array([day.symbol for day in report.days], pa.string())})
         silent = self._silent(sources, there)
         return report, evidence_of(sources, self.outstanding(sources), tail_rows=len(tail), last_trade_us=silent)
@@ -213,7 +215,7 @@ class Session:
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
-        silent = self._silent(sources, rows)
+        silent = self._silent(sources, rows, parts)
         evidence = evidence_of(
             sources,
             missing,
@@ -302,8 +304,11 @@ class Session:
         )
         return Answer(table, evidence)
 
-    def _silent(self, sources: Sources, rows: pa.Table) -> Mapping[str, int]:
-        """Symbols of the question without a row, with their last trade; unknown symbols are an error."""
+    def _silent(self, sources: Sources, rows: pa.Table, deferred: Sequence[Rows] = ()) -> Mapping[str, int]:
+        """Symbols of the question without a row, with their last trade; unknown symbols are an error.
+
+        deferred: what was read of deferred ranges.
+        """
         question, tail = sources.question, sources.tail
         if question.symbols is None or (question.page is not None and question.page.after is not None):
             return {}
@@ -317,7 +322,8 @@ class Session:
                     continue
                 stored_us = self._history.last_trade_us(sources.plan_of([symbol]), symbol)
                 # Of a trade that was cancelled there is no row.
-                times = (stored_us, tail.last_us.get(symbol), tail.newest_us(symbol))
+                printed = (newest_us(part, symbol) for part in (tail.rows, *deferred))
+                times = (stored_us, tail.last_us.get(symbol), *printed)
                 known_us = [time for time in times if time is not None]
                 if not known_us:
                     known = self._history.symbols(sources.plan_of(None)) | tail.symbols

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-from k2ctl.domain.corrections import by_condition
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import NEW
@@ -62,7 +61,7 @@ class TailRecords:
 def tail_records_of(fetched: Fetched, written: RecordFormat) -> TailRecords:
     """Decode what was fetched."""
     decoded = written.decode(fetched.values)
-    trades = by_condition(decoded.trades)
+    trades = decoded.trades
     unread = {*(number for number, _ in decoded.broken), *(one.record for one in decoded.refused)}
     broken = np.array(sorted(unread), np.int64)
     codes, names = symbols_of(trades)

@@ -62,10 +62,6 @@ class Tail:
     # New prints that a cancellation without an id may mean, in the window or not; None without any.
     alike: Rows | None = None
 
-    def newest_us(self, symbol: str) -> int | None:
-        """The newest time of a symbol among the rows; None without any."""
-        return _last_us(self.rows.trades, [symbol]).get(symbol)
-
 
 def span_of(stream: Stream, checkpoints: Checkpoints) -> OffsetSpan:
     """From the pinned checkpoints to the end of the log now; only partitions of the current epoch count."""
@@ -167,6 +163,11 @@ def within(partition: np.ndarray, offset: np.ndarray, ranges: Ranges) -> np.ndar
         first[number], end[number] = low, high
     inside: np.ndarray = (offset >= first[partition]) & (offset < end[partition])
     return inside
+
+
+def newest_us(rows: Rows, symbol: str) -> int | None:
+    """The newest time of a symbol among some rows; None without any."""
+    return _last_us(rows.trades, [symbol]).get(symbol)
 
 
 def _last_us(trades: np.ndarray, symbols: Sequence[str] | None) -> dict[str, int]:

@@ -75,6 +75,20 @@ class SymbolDay:
 
 
 @dataclass(frozen=True)
+class UnmatchedEvent:
+    """A correction or cancellation whose trade has not come."""
+
+    exchange: str
+    symbol: str
+    action: str
+    message_id: str
+    # The id of the trade; empty if it is the latest one with the same price and quantity.
+    refers_to: str
+    # The venue's time of the event.
+    event_us: int
+
+
+@dataclass(frozen=True)
 class GapReport:
     """How complete the trades are."""
 
@@ -91,6 +105,8 @@ class GapReport:
     unverified_symbols: int
     # Restarts of a counter.
     resets: int
+    # Corrections and cancellations whose trades have not come.
+    unmatched: tuple[UnmatchedEvent, ...] = ()
 
 
 class _Recorded(OpenGaps):

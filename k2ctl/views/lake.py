@@ -17,6 +17,7 @@ from k2ctl.views.style import count, counted, listing, marked, seconds, size
 
 _HOURS_SHOWN: Final = 12
 DAYS_SHOWN: Final = 40
+EVENTS_NAMED: Final = 5
 
 
 def status_panel(status: TableStatus) -> Group:
@@ -165,6 +166,10 @@ def _notes(report: GapReport) -> Iterator[str]:
         yield f"{report.resets:,} restarts of a counter: what was missing then is explained."
     if report.unverified_symbols:
         yield f"{report.unverified_symbols:,} symbols begin above number 1: what came before is not known."
+    if report.unmatched:
+        named = ", ".join(f"{one.action} {one.message_id} of {one.symbol}" for one in report.unmatched[:EVENTS_NAMED])
+        more = f" and {len(report.unmatched) - EVENTS_NAMED:,} more" if len(report.unmatched) > EVENTS_NAMED else ""
+        yield f"{len(report.unmatched):,} corrections and cancellations whose trades have not come: {named}{more}."
     for exchange, trades in sorted(report.untracked.items()):
         yield f"{exchange} gives no sequence numbers ({trades:,} trades): not tracked, gaps are unknown."
 

@@ -155,7 +155,7 @@ def verify(endpoints: Endpoints, say: Say, *, every_epoch: bool = False) -> list
     by_topic: dict[tuple[str, WireFormat], list[AcknowledgedLog]] = {}
     for log in chosen:
         by_topic.setdefault((log.run.topic, "json" if log.run.wire_format == "json" else "sbe"), []).append(log)
-    written = load_profile(endpoints.profile).topic.written
+    written = load_profile(endpoints.profile).written
     ours = np.unique(np.concatenate([log.sessions["session"] for log in every]))
     with Lake.at(endpoints) as lake:
         results = []

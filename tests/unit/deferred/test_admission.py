@@ -5,6 +5,7 @@ import pytest
 
 from k2ctl.deferred.admission import ACTIONS, SHED, SPILL, Admission, by_partition, mask_of
 from k2ctl.domain.rows import Rows
+from k2ctl.domain.trade import CANCEL
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from tests.made_trades import make_rows, make_trades
@@ -66,9 +67,10 @@ def test_shed_ranges_cover_the_batch_and_count_its_trades() -> None:
     ]
 
 
-def test_rows_are_counted_by_partition_with_their_times() -> None:
+def test_rows_are_counted_by_partition_with_their_times_and_whether_some_are_events() -> None:
     rows = rows_of("A", "B", "C")
     rows.partition[:] = [2, 0, 2]
+    rows.trades["action"][1] = CANCEL
     times = (rows.trades["event_ns"] // 1000).tolist()
-    assert list(by_partition(rows)) == [(0, 1, times[1], times[1]), (2, 2, times[0], times[2])]
+    assert list(by_partition(rows)) == [(0, 1, times[1], times[1], True), (2, 2, times[0], times[2], False)]
     assert list(by_partition(rows.take(np.zeros(3, np.bool_)))) == []

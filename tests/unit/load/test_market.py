@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from k2ctl.domain.decimals import DECIMAL_ONE, as_int
+from k2ctl.domain.trade import CANCEL, CORRECT, NEW, NO_ID
 from k2ctl.domain.validity import invalid
 from k2ctl.load.market import Faults, SyntheticMarket, reference_data
 from k2ctl.profiles import load_profile
@@ -90,3 +91,17 @@ def test_reference_data_names_every_symbol_with_its_tier() -> None:
     entries = reference_data(UNIVERSE, NOW_US)
     assert len(set(entries["symbol"].tolist())) == 500
     assert np.bincount(entries["tier"]).tolist() == [0, 10, 40, 200, 250]
+
+
+def test_corrections_and_cancellations_refer_to_earlier_ids_of_their_symbol() -> None:
+    trades = played(faults=Faults(corrections=0.05, cancels=0.02))
+    for action, share in ((CORRECT, 0.05), (CANCEL, 0.02)):
+        assert np.isclose((trades["action"] == action).mean(), share, atol=share / 3)
+    events = trades[trades["action"] != NEW]
+    assert not invalid(trades, int(trades["event_ns"].max()) // 1000)
+    own, referred = (
+        np.ascontiguousarray(events[name]).view(">u8").reshape(-1, 2) for name in ("message_id", "refers_to")
+    )
+    assert (own[:, 0] == referred[:, 0]).all()
+    assert ((referred[:, 1] >= 1) & (referred[:, 1] < own[:, 1])).all()
+    assert (trades["refers_to"][trades["action"] == NEW] == NO_ID).all()
