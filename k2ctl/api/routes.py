@@ -12,6 +12,7 @@ from k2ctl.api.problems import PROBLEMS, Refused
 from k2ctl.api.render import ARROW, ARROW_FILE, CSV, JSON, etag_of, rendered, representation
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
+from k2ctl.domain.days import BarLength, day_rule
 from k2ctl.domain.rows import nanoseconds
 from k2ctl.domain.trade import Window, micros_of
 from k2ctl.query.answer import Answer
@@ -30,7 +31,17 @@ Duration = Annotated[
     str | None, Query(pattern=_DURATION, description="How far back from now: 15m, 300 (seconds), 2h. Default 15m.")
 ]
 Moment = Annotated[datetime | None, Query(description="ISO 8601; UTC unless it says otherwise.")]
-Bar = Annotated[str, Query(pattern=_DURATION, description="Length of a bar: 1s, 1m, 1h.")]
+Bar = Annotated[
+    str, Query(pattern=r"^[0-9]{1,9}(ms|s|m|h|d|w|mo)?$", description="Length of a bar: 1s, 1m, 1h, 1d, 1w, 1mo.")
+]
+Zone = Annotated[
+    str | None,
+    Query(max_length=64, description="Days of a time zone: Australia/Sydney. Default: the market's, or UTC."),
+]
+Sessions = Annotated[
+    str | None, Query(alias="session", max_length=32, description="Trading days of a venue, by its MIC: XASX, XNYS.")
+]
+AllPrints = Annotated[bool, Query(description="Count every print, whatever its conditions say.")]
 Rows = Annotated[int, Query(ge=1, le=50_000, description="Rows of one page.")]
 Raw = Annotated[bool, Query(description="What was printed: corrections and cancellations are not applied.")]
 KnownAt = Annotated[datetime | None, Query(description="Only what was committed by then; the stream is left out.")]
@@ -90,16 +101,16 @@ def known_us_of(known_at: datetime | None) -> int | None:
         raise Refused("invalid-request", f"`known_at` is {error}.") from error
 
 
-def bar_of(bar: str, limits: Limits) -> int:
-    """The length of a bar in microseconds.
+def bar_of(bar: str, limits: Limits) -> BarLength:
+    """The length of a bar.
 
     Raises:
-        Refused: shorter than a millisecond, or longer than a window may be.
+        Refused: longer than a window may be. UsageError: shorter than a millisecond.
     """
-    bar_us = us_of(bar)
-    if not 1_000 <= bar_us <= limits.window_s * 1e6:
+    length = BarLength.parse(bar)
+    if length.at_least_us > limits.window_s * 1e6:
         raise Refused("invalid-request", f"`bar` is between 1ms and {limits.window_s / 86_400:g}d.")
-    return bar_us
+    return length
 
 
 def us_of(duration: str) -> int:
@@ -183,6 +194,9 @@ def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
     def ohlcv(
         symbols: Symbols,
         bar: Bar = "1m",
+        zone: Zone = None,
+        session_of: Sessions = None,
+        all_prints: AllPrints = False,
         window: Duration = None,
         since: Moment = None,
         until: Moment = None,
@@ -190,15 +204,23 @@ def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         known_at: KnownAt = None,
         accept: Accept = "*/*",
     ) -> Response:
-        """Bars, oldest first, over the same trades; the last one may still grow."""
+        """Bars, oldest first, over the same trades; the last one may still grow.
+
+        Bars of a day and more follow the days of `zone`, or the trading days of `session`. The market's table of
+        conditions says which prints count for what.
+        """
         media = representation(accept)
-        now_us, bar_us = SystemClock().now_us(), bar_of(bar, limits)
+        now_us, length, days = SystemClock().now_us(), bar_of(bar, limits), day_rule(zone, session_of)
         span = window_of(window, since, until, now_us, limits)
         length_us = (span.until_us or now_us) - (span.since_us or 0)
-        if length_us // bar_us * len(symbols) > _BARS_MOST:
+        if length_us // length.at_least_us * len(symbols) > _BARS_MOST:
             raise Refused("invalid-request", f"That would be more than {_BARS_MOST:,} bars.")
         known_us = known_us_of(known_at)
-        answer = engine.ask(lambda session: session.bars(symbols, bar_us, span, raw=raw, known_at_us=known_us))
+        answer = engine.ask(
+            lambda session: session.bars(
+                symbols, length, span, days=days, all_prints=all_prints, raw=raw, known_at_us=known_us
+            )
+        )
         return rendered(answer, media, {})
 
 

@@ -53,6 +53,12 @@ KnownAtOption = Annotated[
     str | None,
     typer.Option("--known-at", metavar="TIME", help="Only what was committed by then; the stream is left out."),
 ]
+ZoneOption = Annotated[
+    str | None, typer.Option("--zone", metavar="ZONE", help="Days of a time zone: Australia/Sydney [the profile's].")
+]
+SessionOption = Annotated[
+    str | None, typer.Option("--session", metavar="MIC", help="Trading days of a venue: XASX, XNYS [the profile's].")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the rows.")]
 JsonFormatOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there.")]

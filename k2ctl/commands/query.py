@@ -15,10 +15,12 @@ from k2ctl.commands.answers import (
     LimitOption,
     OutputOption,
     RawOption,
+    SessionOption,
     SinceOption,
     Symbols,
     UntilOption,
     WindowOption,
+    ZoneOption,
     as_of,
     check_output,
     format_of,
@@ -130,7 +132,14 @@ def _fields(text: str | None) -> list[str]:
 @app.command(short_help="Open, high, low, close and volume per bar.")
 def ohlcv(
     symbols: Symbols,
-    bar: Annotated[str, typer.Option("--bar", metavar="DURATION", help="The length of a bar.")] = "1m",
+    bar: Annotated[
+        str, typer.Option("--bar", metavar="LENGTH", help="The length of a bar: 1m, 1h, 1d, 1w, 1mo.")
+    ] = "1m",
+    zone: ZoneOption = None,
+    session_of: SessionOption = None,
+    all_prints: Annotated[
+        bool, typer.Option("--all-prints", help="Count every print, whatever its conditions say.")
+    ] = False,
     window: WindowOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
@@ -144,25 +153,45 @@ def ohlcv(
 ) -> None:
     """Bars of a symbol, oldest first, from the same lake and stream as `recent`: the last bar may still grow.
 
+    Which prints count for open and close, high and low, and volume and vwap, the market's table of conditions says
+    (profiles/conditions); `trades` counts them all. Bars of a day and more follow the days of --zone, or the trading
+    days of --session, and their date stands in `day`; weeks begin on Monday. Shorter bars begin at multiples of their
+    length in UTC, with --zone or --session from the beginning of the day on.
+
     Under a limit, the newest bars are given. A corrected trade counts as corrected, in the bar of its own time. --raw
     counts every trade as it was first printed.
 
-    Example:  k2ctl query ohlcv BHP --bar 1m --window 1h
+    Examples:
+
+    k2ctl query ohlcv BHP --bar 1m --window 1h
+
+    k2ctl query ohlcv BHP RIO --bar 1d --session XASX --window all
+
+    k2ctl query ohlcv BHP --bar 1mo --zone Australia/Sydney --all-prints --window all
     """
     form, asked, moment = format_of(form, as_json), window_of(window, since, until), as_of(at)
-    bar_us, rows = round(parse_duration(bar) * 1e6), limit_of(limit, form)
-    if bar_us < 1000:
-        raise UsageError("A bar is at least one millisecond long.", "For instance: --bar 1m")
+    rows = limit_of(limit, form)
     check_output(form, output)
 
     from dataclasses import replace
 
+    from k2ctl.domain.days import BarLength, day_rule
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.query.session import Session
 
+    length, days = BarLength.parse(bar), day_rule(zone, session_of)
     with Session.at(require_endpoints(Home.of_user())) as session:
-        answer = session.bars(symbols, bar_us, asked, as_of=moment, raw=raw, known_at_us=known_at(known))
+        answer = session.bars(
+            symbols,
+            length,
+            asked,
+            days=days,
+            all_prints=all_prints,
+            as_of=moment,
+            raw=raw,
+            known_at_us=known_at(known),
+        )
     if rows is not None and len(answer.table) > rows:
         newest = answer.table.slice(len(answer.table) - rows)
         answer = replace(answer, table=newest, evidence=replace(answer.evidence, more=True))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from k2ctl.commands.answers import time_of
+from k2ctl.commands.answers import SessionOption, ZoneOption, time_of
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, ProfileOption, group, parse_duration
 
@@ -54,6 +54,8 @@ def gaps(
         typer.Option("--since", metavar="TIME|DURATION", help="From this ISO time on (UTC), or so far back [all]."),
     ] = None,
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Only what the table holds.")] = False,
+    zone: ZoneOption = None,
+    session_of: SessionOption = None,
     profile: ProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -61,23 +63,28 @@ def gaps(
 
     A gap is OPEN for a quarter of an hour, LOST from then on, or EXPLAINED: its trades were deferred, or the venue has
     restarted its numbers. Gaps that late trades have filled are none, and what is in Kafka on its way to the table is
-    not missing. Times are the exchange's.
+    not missing. Times are the exchange's, days those of bars: the profile's, of --zone or of --session, else of UTC.
 
-    Example:  k2ctl gaps --symbol BHP --since 24h
+    Examples:
+
+    k2ctl gaps --symbol BHP --since 24h
+
+    k2ctl gaps --session XASX
     """
     from dataclasses import asdict, replace
 
     from k2ctl.console import err, out, print_json
+    from k2ctl.domain.days import day_rule
     from k2ctl.domain.trade import Window
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.query.session import Session
     from k2ctl.views.lake import gaps_panel
 
-    window = Window(None if since is None else parse_since(since))
+    window, days = Window(None if since is None else parse_since(since)), day_rule(zone, session_of)
     endpoints = require_endpoints(Home.of_user())
     with Session.at(replace(endpoints, profile=profile or endpoints.profile)) as session:
-        report, evidence = session.gaps(None if symbol is None else [symbol], window, lake_only=lake_only)
+        report, evidence = session.gaps(None if symbol is None else [symbol], window, lake_only=lake_only, days=days)
     if as_json:
         print_json({**asdict(report), "missing_reasons": evidence.missing})
         return

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -17,25 +17,12 @@ from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.duckdb_files import ASK_AGAIN, another, open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan
+from k2ctl.query.bars import EDGES, TOO_WIDE, BarRules, bars_sql, with_vwap
 from k2ctl.query.corrected import KEY, NEW_PRINTS, NEW_TRADES, NO_EVENT, as_corrected
 from k2ctl.query.page import Page
 
 NEWEST_FIRST = "timestamp DESC, timestamp_nanos DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
 """The order of answers. Rows of one symbol share a partition, so ties in time fall back on the order of arrival."""
-
-
-_BARS: Final = """
-    SELECT symbol, make_timestamptz((epoch_us(timestamp) // {bar}) * {bar}) AS bar_start,
-        arg_min(price, place) AS open, max(price) AS high, min(price) AS low, arg_max(price, place) AS close,
-        sum(quantity) AS volume,
-        greatest(low, least(high, CAST(
-            round(sum(price::DOUBLE * quantity::DOUBLE) / nullif(sum(quantity)::DOUBLE, 0), 12) AS DECIMAL(38, 12)
-        ))) AS vwap,
-        count(*) AS trades
-    FROM (SELECT *, (timestamp, timestamp_nanos, kafka_partition, kafka_offset, kafka_index) AS place FROM ({source}))
-    GROUP BY ALL ORDER BY bar_start, symbol
-"""
-"""Trades of the same nanosecond count in the order of their arrival."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +158,10 @@ class History:
                 found = self._read(NEW_PRINTS.format(columns=columns, stored=stored), parameters)
         return found.cast(arrow_schema())
 
-    def bars(self, plan: ScanPlan, fresh: pa.Table, asked: Asked, bar_us: int, changes: pa.Table | None) -> pa.Table:
-        """Open, high, low, close, volume, vwap and count per symbol and bar, oldest first; bars start at multiples.
+    def bars(
+        self, plan: ScanPlan, fresh: pa.Table, asked: Asked, rules: BarRules, changes: pa.Table | None
+    ) -> pa.Table:
+        """Open, high, low, close, volume, vwap and count per symbol and bar, oldest first.
 
         fresh: rows of the stream that are not in the lake. changes: what corrects the trades; None leaves all trades
         as they were first printed.
@@ -185,8 +174,23 @@ class History:
             source = f"SELECT * FROM ({source}) WHERE {NO_EVENT}"  # noqa: S608
         elif len(changes):
             source = as_corrected(source)
-        with self._registered(tail=fresh, changes=CHANGES_SCHEMA.empty_table() if changes is None else changes):
-            return self._read(_BARS.format(source=source, bar=int(bar_us)), parameters)
+        tables = {"tail": fresh, "changes": CHANGES_SCHEMA.empty_table() if changes is None else changes}
+        with self._registered(**tables):
+            if not rules.by_days:
+                return self._bars(source, parameters, rules)
+            times = "SELECT epoch_us(min(timestamp)) AS first, epoch_us(max(timestamp)) AS last"
+            first, last = (column[0].as_py() for column in self._read(f"{times} FROM ({source})", parameters).columns)
+            with self._registered(**{EDGES: rules.edges(first or 0, last or 0)}):
+                return self._bars(source, parameters, rules)
+
+    def _bars(self, source: str, parameters: dict[str, Any], rules: BarRules) -> pa.Table:
+        try:
+            found = self._read(bars_sql(source, rules, in_parts=False), parameters)
+        except LakeError as error:
+            if TOO_WIDE not in str(error):
+                raise
+            found = self._read(bars_sql(source, rules, in_parts=True), parameters)
+        return with_vwap(found)
 
     @contextmanager
     def _registered(self, **tables: pa.Table) -> Iterator[None]:

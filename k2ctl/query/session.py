@@ -5,20 +5,24 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from typing import Final
 
 import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
+from k2ctl.domain.days import DAY_US, UTC_DAYS, BarLength, DayNumbers, DayRule, check_days
 from k2ctl.domain.rows import Rows, arrow_schema
 from k2ctl.domain.trade import NEW, WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import load_profile
+from k2ctl.profiles.conditions import conditions_of
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, Evidence, evidence_of, gap_table, unknown
+from k2ctl.query.bars import BarRules
 from k2ctl.query.changes import Events
 from k2ctl.query.history import Asked, FilesGone, History
 from k2ctl.query.page import Page
@@ -117,24 +121,46 @@ class Session:
     def bars(
         self,
         symbols: str | Sequence[str],
-        bar_us: int,
+        length: BarLength,
         window: Window = WHOLE_HISTORY,
         *,
+        days: DayRule | None = None,
+        all_prints: bool = False,
         as_of: AsOf | None = None,
         raw: bool = False,
         known_at_us: int | None = None,
     ) -> Answer:
-        """Open, high, low, close, volume, vwap and count of each bar of `bar_us`, oldest first, from the same seam.
+        """Open, high, low, close, volume, vwap and count of each bar, oldest first, from the same seam.
 
-        The first and the last bar are cut by the window, where it does not begin or end with a bar. `raw`: of trades
+        The first and the last bar are cut by the window, where it does not begin or end with a bar. `days`: whose days
+        bars follow; None is the market's. `all_prints`: every print counts, whatever its conditions. `raw`: of trades
         as they were first printed. `known_at_us`: as of `recent`.
 
-        Raises: as `recent`.
+        Raises: as `recent`. UsageError: there are no such days.
         """
+        rules = self._bar_rules(length, days, all_prints=all_prints)
         question = Question(
             _named(symbols), window, self._clock.now_us(), as_of=as_of, raw=raw, known_at_us=known_at_us
         )
-        return self._with_new_pins(lambda stages, _: self._bars(question, bar_us, stages))
+        return self._with_new_pins(lambda stages, _: self._bars(question, rules, stages))
+
+    def _bar_rules(self, length: BarLength, days: DayRule | None, *, all_prints: bool) -> BarRules:
+        """Bars shorter than a day follow days only where they are asked for: they are those of UTC in most zones."""
+        if days is None:
+            days = UTC_DAYS if length.us else self.days
+        elif length.us > DAY_US:
+            raise UsageError("Of a zone or a session, bars of a day and more are whole days.", "Write --bar 1d")
+        check_days(days)
+        counts = None if self._universe is None or all_prints else conditions_of(self._universe.profile.market)
+        return BarRules(length, days, counts)
+
+    @cached_property
+    def days(self) -> DayRule:
+        """The market's days."""
+        if self._universe is None:
+            return UTC_DAYS
+        market = self._universe.profile.market
+        return DayRule(market.zone or "UTC", market.session or "")
 
     def _with_new_pins(self, answer: Callable[[Stopwatch, bool], Answer]) -> Answer:
         """Answer once more where a planned file is gone: a new pin names files that are there."""
@@ -145,9 +171,16 @@ class Session:
         return answer(stages, False)
 
     def gaps(
-        self, symbols: Sequence[str] | None, window: Window = WHOLE_HISTORY, *, lake_only: bool = False
+        self,
+        symbols: Sequence[str] | None,
+        window: Window = WHOLE_HISTORY,
+        *,
+        lake_only: bool = False,
+        days: DayRule | None = None,
     ) -> tuple[GapReport, Evidence]:
         """The gaps of `symbols` (None: all) in `window`, of the table and of what is on its way to it.
+
+        days: whose days they are counted by; None is the market's.
 
         Raises: as `recent`.
         """
@@ -160,7 +193,7 @@ class Session:
             sources = replace(sources, question=replace(whole, window=window))
             tail = every.filter(pa.array(window.holds(every["timestamp"].cast(pa.int64()).to_numpy())))
             unmatched = Events(self._history, sources).unmatched(every)
-            report = replace(self.gap_report(sources, tail), unmatched=unmatched)
+            report = replace(self.gap_report(sources, tail, days), unmatched=unmatched)
         there = pa.table({"symbol": pa.array([day.symbol for day in report.days], pa.string())})
         silent = self._silent(sources, there)
         return report, evidence_of(sources, self.outstanding(sources), tail_rows=len(tail), last_trade_us=silent)
@@ -173,11 +206,12 @@ class Session:
         report, evidence = self.gaps(symbols, window)
         return Answer(gap_table(report.gaps[:limit]), replace(evidence, more=len(report.gaps) > limit))
 
-    def gap_report(self, sources: Sources, tail: pa.Table) -> GapReport:
+    def gap_report(self, sources: Sources, tail: pa.Table, days: DayRule | None = None) -> GapReport:
         """The report of both sides of the seam. tail: rows of the stream that are not in the lake."""
         symbols, window = sources.question.symbols, sources.question.window
         span = (window.since_us, window.until_us)
-        return gap_report(sources.pinned, tail, self._clock, self._universe, symbols, *span, self._go_on)
+        counted_by = DayNumbers(days or self.days)
+        return gap_report(sources.pinned, tail, self._clock, self._universe, symbols, *span, self._go_on, counted_by)
 
     def _go_on(self) -> None:
         if self._interrupted.is_set():
@@ -286,13 +320,13 @@ class Session:
                     return found
                 count *= 4
 
-    def _bars(self, question: Question, bar_us: int, stages: Stopwatch) -> Answer:
+    def _bars(self, question: Question, rules: BarRules, stages: Stopwatch) -> Answer:
         sources = self.seam.take(question, stages)
         tail = sources.tail.rows.to_arrow()
         with stages.timed("scan"):
             fresh = self._history.fresh(sources.plan, tail)
             changes = None if question.raw else Events(self._history, sources).changes(fresh)
-            table = self._history.bars(sources.plan, fresh, _asked(sources), bar_us, changes)
+            table = self._history.bars(sources.plan, fresh, _asked(sources), rules, changes)
         total = sum(table.column("trades").to_pylist())
         evidence = evidence_of(
             sources,

@@ -7,7 +7,6 @@ machine, and of years ago.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.clock import Clock
+from k2ctl.domain.days import DayNumbers, date_of
 from k2ctl.domain.rows import arrow_schema, trades_of
 from k2ctl.lake.readers import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.lake.snapshots import Pinned
@@ -24,7 +24,6 @@ from k2ctl.sequence.tracker import SequenceRules, SequenceTracker
 
 GapState = Literal["OPEN", "LOST", "EXPLAINED"]
 
-_DAY_US: Final = 86_400_000_000
 _BATCH_ROWS: Final = 500_000
 _MOST_GAPS: Final = 100_000
 _SCHEMA: Final = pa.schema(
@@ -59,7 +58,7 @@ class FoundGap:
 
 @dataclass(frozen=True)
 class SymbolDay:
-    """One symbol on one day (UTC, exchange time), in trades."""
+    """One symbol on one day (exchange time), in trades."""
 
     exchange: str
     symbol: str
@@ -124,13 +123,18 @@ class _Recorded(OpenGaps):
 class _Feed:
     """The table's numbers through a tracker, and how many each symbol has on each day."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, days: DayNumbers) -> None:
+        self.days = days
         self.tracker = SequenceTracker(clock)
         self.gaps = self.tracker.gaps = _Recorded()
         self.stored: dict[tuple[int, int], int] = {}
         # By channel, where it was read last.
         self.topic: dict[int, str] = {}
         self.untracked: dict[str, int] = {}
+
+    def day(self, at_us: int) -> str:
+        """The date of a time."""
+        return date_of(self.days.of(np.array([at_us]))[0])
 
     def add(self, rows: pa.Table) -> None:
         """The rows of one hour."""
@@ -143,7 +147,7 @@ class _Feed:
             self.tracker.step(trades, part["kafka_partition"].to_numpy())
             channel = self.tracker.channels.numbers_of(trades["exchange"], trades["symbol"])
             self._note_topics(part, channel)
-            days = trades["event_ns"] // 1000 // _DAY_US
+            days = self.days.of(trades["event_ns"] // 1000)
             for day in np.unique(days).tolist():
                 for number in np.flatnonzero(counts := np.bincount(channel[days == day])).tolist():
                     self.stored[number, day] = self.stored.get((number, day), 0) + int(counts[number])
@@ -165,18 +169,19 @@ def gap_report(
     since_us: int | None = None,
     until_us: int | None = None,
     go_on: Callable[[], None] = lambda: None,
+    days: DayNumbers | None = None,
 ) -> GapReport:
     """The report of a snapshot (None: there is none yet) and of what the stream has beyond it, or of a part of both.
 
     tail: the wanted part of the stream beyond the snapshot; has `SEQUENCED_COLUMNS`. universe: gives the priority of a
     symbol, and so whether a deferred range may explain its gaps. go_on: called for every hour; raises to end the
-    report.
+    report. days: what the report counts by; None is UTC.
 
     Raises:
         LakeError: the snapshot cannot be read.
     """
     stored = sequenced_rows(pinned, symbols, since_us, until_us) if pinned else iter(())
-    feed = _Feed(clock)
+    feed = _Feed(clock, days or DayNumbers())
     for rows in _merged(stored, tail):
         go_on()
         feed.add(rows)
@@ -219,10 +224,10 @@ def _report(feed: _Feed, found: list[FoundGap]) -> GapReport:
     days = []
     for (channel, day), stored in feed.stored.items():
         exchange, symbol = _names(feed, channel)
-        states = missing.get((_day(day * _DAY_US), exchange, symbol), {})
+        states = missing.get((date_of(day), exchange, symbol), {})
         lack = sum(states.values())
         counted = (states.get("OPEN", 0), states.get("LOST", 0), states.get("EXPLAINED", 0))
-        days.append(SymbolDay(exchange, symbol, _day(day * _DAY_US), stored, lack, *counted, _percent(stored, lack)))
+        days.append(SymbolDay(exchange, symbol, date_of(day), stored, lack, *counted, _percent(stored, lack)))
     days.sort(key=lambda entry: (entry.day, entry.exchange, entry.symbol))
     stored, lack, counts = sum(feed.stored.values()), sum(gap.missing for gap in found), feed.tracker.counts()
     return GapReport(
@@ -239,17 +244,13 @@ def _report(feed: _Feed, found: list[FoundGap]) -> GapReport:
 
 def _found(feed: _Feed, channel: int, gap: Gap, state: GapState, cause: str) -> FoundGap:
     exchange, symbol = _names(feed, channel)
-    day, last = _day(gap.event_us), gap.after - 1
+    day, last = feed.day(gap.event_us), gap.after - 1
     return FoundGap(exchange, symbol, day, gap.start, last, gap.missing, state, cause, gap.before_us, gap.event_us)
 
 
 def _names(feed: _Feed, channel: int) -> tuple[str, str]:
     exchange, _, symbol = feed.tracker.channels.names[channel].decode().partition("/")
     return exchange, symbol
-
-
-def _day(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC).strftime("%Y-%m-%d")
 
 
 def _percent(stored: int, missing: int) -> float:

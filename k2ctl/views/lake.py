@@ -136,7 +136,7 @@ def gaps_panel(report: GapReport) -> RenderableType:
     if lacking:
         days = listing(
             lacking[:DAYS_SHOWN],
-            ("day (UTC)", lambda day: day.day),
+            ("day", lambda day: day.day),
             ("symbol", lambda day: f"{day.exchange}/{day.symbol}"),
             (">complete", lambda day: f"{day.completeness_percent:.3f} %"),
             (">stored", lambda day: count(day.stored)),

@@ -11,6 +11,7 @@ import pytest
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
+from k2ctl.domain.days import BarLength
 from k2ctl.domain.rows import nanoseconds
 from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
@@ -128,7 +129,7 @@ def test_lake_and_stream_are_united_by_all_that_makes_a_copy(
         with sql(session, query) as answer:
             by_sql = answer.rows.read_all().to_pylist()
         symbols = sorted(set(recent["symbol"].to_pylist()))
-        bars = session.bars(symbols, 60_000_000).table
+        bars = session.bars(symbols, BarLength(us=60_000_000)).table
     times = nanoseconds(recent["timestamp"], recent["timestamp_nanos"])
     by_recent = recent.append_column("ns", pa.array(times)).to_pylist()
     assert keys_in([{**row, "message_id": as_text(row["message_id"])} for row in by_recent]) == keys_of(trades)

@@ -25,6 +25,7 @@ from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.spill_files import SUFFIX, encode_spill
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.days import BarLength
 from k2ctl.domain.json_trade import decode_json
 from k2ctl.domain.ledger import LedgerChange
 from k2ctl.domain.rows import nanoseconds
@@ -242,7 +243,7 @@ def check_all(market: Market, session: Session) -> int:
             limit = market.rng.randrange(1, 5)
             cut = session.recent(symbol, window, limit).table
             assert cut["message_id"].to_pylist() == answer["message_id"].slice(0, limit).to_pylist()
-            bars = session.bars(symbol, 60 * MINUTE_US, window).table
+            bars = session.bars(symbol, BarLength(us=60 * MINUTE_US), window).table
             volume = sum((quantity for _, quantity in expected.values()), Decimal(0))
             assert sum(bars["volume"].to_pylist(), Decimal(0)) == volume
             assert sum(bars["trades"].to_pylist()) == len(expected)

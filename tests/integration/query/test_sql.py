@@ -19,6 +19,7 @@ from pyiceberg.types import IntegerType, NestedField, StringType, StructType
 from k2ctl.cli import main
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.days import BarLength
 from k2ctl.domain.decimals import as_decimal
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
@@ -122,7 +123,7 @@ def test_a_number_that_is_nowhere_is_a_gap(endpoints: Endpoints, exchange: str) 
 
 
 def test_bars_come_from_the_same_seam(session: Session) -> None:
-    answer = session.bars("S04", 100_000)
+    answer = session.bars("S04", BarLength(us=100_000))
     made = make_trades(WHOLE)
     made = made[made["symbol"] == b"S04"]
     bars = answer.table.to_pylist()
