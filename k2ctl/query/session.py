@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 
 from k2ctl.clock import Clock, SystemClock
@@ -362,7 +363,8 @@ class Session:
                 if not known_us:
                     known = self._history.symbols(sources.plan_of(None)) | tail.symbols
                     raise unknown(symbol, known, tail.missing, self.seam.stream.topic)
-                silent[symbol] = max(known_us)
+                if not question.window.holds(np.array([max(known_us)]))[0]:  # else it was cancelled
+                    silent[symbol] = max(known_us)
         return silent
 
 
