@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from k2ctl.api.problems import Refused
 from k2ctl.query.answer import Answer, Evidence
 from k2ctl.query.formats import csv_header, csv_lines, json_objects, write_arrow, write_arrow_stream
+from k2ctl.query.texts import with_nanoseconds
 
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
@@ -92,9 +93,10 @@ def rendered(answer: Answer, media: str, headers: dict[str, str], cursor: str | 
 def _content(answer: Answer, media: str, cursor: str | None) -> Iterator[bytes]:
     if media in _WRITE_ARROW:
         return _arrow(answer.table, media)
+    table = with_nanoseconds(answer.table)
     if media == CSV:
-        return _csv(answer.table)
-    return _json(answer.table, {"next": cursor, "evidence": evidence_document(answer.evidence)})
+        return _csv(table)
+    return _json(table, {"next": cursor, "evidence": evidence_document(answer.evidence)})
 
 
 def _json(table: pa.Table, rest: dict[str, Any]) -> Iterator[bytes]:

@@ -26,6 +26,7 @@ from k2ctl.errors import K2Error
 from k2ctl.query.answer import UnknownSymbol
 from k2ctl.query.formats import text_column
 from k2ctl.query.session import Session
+from k2ctl.query.texts import with_nanoseconds
 
 
 def application(engine: WarmEngine, settings: Settings, on_stop: Callable[[], None] | None = None) -> ASGIApp:
@@ -173,7 +174,8 @@ def _newest(session: Session, symbol: str) -> dict[str, Any]:
     started_s = time.perf_counter()
     answer = session.recent(symbol, window, _SHOWN)
     took_s = time.perf_counter() - started_s
-    columns = [text_column(answer.table.column(name)) for name in _COLUMNS]
+    rows = with_nanoseconds(answer.table)
+    columns = [text_column(rows.column(name)) for name in _COLUMNS]
     return {
         "trades": [dict(zip(_COLUMNS, row, strict=True)) for row in zip(*columns, strict=True)],
         "complete": answer.evidence.complete,

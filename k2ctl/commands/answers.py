@@ -150,13 +150,15 @@ def write_rows(rows: "Rows", form: Format, output: Path | None) -> None:
 def show(answer: "Answer", form: Format, output: Path | None, *, trades: bool = True) -> None:
     """Rows to stdout or a file, the footer to stderr; `trades` picks the columns that matter most of a trade."""
     from k2ctl.console import out
+    from k2ctl.query.texts import with_nanoseconds
     from k2ctl.views.query import rows_table, trades_table
 
     cut: list[str] = []
+    table = answer.table if form in BINARY else with_nanoseconds(answer.table)
     if form != "table":
-        write_rows(answer.table, form, output)
-    elif len(answer.table):
-        drawn = (trades_table if trades else rows_table)(answer.table, out().width)
+        write_rows(table, form, output)
+    elif len(table):
+        drawn = (trades_table if trades else rows_table)(table, out().width)
         out().print(drawn.table)
         cut = drawn.cut
     show_footer(answer.evidence, cut, len(answer.table))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k2ctl.commands.answers import (
+    BINARY,
     AsOfOption,
     Format,
     FormatOption,
@@ -36,7 +37,7 @@ from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, group, parse_count, parse_duration
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatchReader
+    from pyarrow import RecordBatchReader, Table
 
 app = group(no_args_is_help=True)
 
@@ -109,7 +110,7 @@ def recent(
             known_at_us=known_us,
         )
     if columns:
-        answer = replace(answer, table=answer.table.select(columns))
+        answer = replace(answer, table=_of_fields(answer.table, columns, form))
     show(answer, form, output, trades=not columns)
 
 
@@ -127,6 +128,16 @@ def _fields(text: str | None) -> list[str]:
             f"The columns are {', '.join(arrow_schema().names)}.",
         )
     return names
+
+
+def _of_fields(trades: "Table", names: list[str], form: Format) -> "Table":
+    """Some columns; as texts, a time has all its digits, though it is two columns of the table."""
+    from pyarrow import table
+
+    from k2ctl.query.texts import with_nanoseconds
+
+    whole = trades if form in BINARY else with_nanoseconds(trades)
+    return table({name: (whole if name in whole.schema.names else trades)[name] for name in names})
 
 
 @app.command(short_help="Open, high, low, close and volume per bar.")

@@ -66,6 +66,11 @@ def as_decimal(value: np.void) -> Decimal:
     return Decimal(as_int(value)).scaleb(-DECIMAL_SCALE, _EXACT)
 
 
+def as_text(value: np.void) -> str:
+    """One scalar of DECIMAL with the digits that count, without an exponent."""
+    return f"{as_decimal(value):f}".rstrip("0").rstrip(".")
+
+
 def negative(column: np.ndarray) -> np.ndarray:
     """bool[n]: which of DECIMAL[n] are below zero."""
     return np.asarray(column["high"] < 0)

@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from k2ctl.domain.conditions import pack, unpack
-from k2ctl.domain.decimals import DECIMAL_LIMIT, DECIMAL_SCALE, as_decimal, of_int
+from k2ctl.domain.decimals import DECIMAL_LIMIT, DECIMAL_SCALE, as_text, of_int
 from k2ctl.domain.texts import instant_text
 from k2ctl.domain.trade import (
     ACTIONS,
@@ -266,8 +266,8 @@ def _object(trade: np.void, unit_ns: int) -> dict[str, object]:
         **{name: trade[name].decode() for name in _TEXT_BYTES},
         "asset_class": ASSET_CLASSES[trade["asset_class"]],
         **{name: _time(int(trade[field]), unit_ns) for name, field in _TIMES.items()},
-        "price": f"{as_decimal(trade['price']).normalize():f}",
-        "quantity": f"{as_decimal(trade['quantity']).normalize():f}",
+        "price": as_text(trade["price"]),
+        "quantity": as_text(trade["quantity"]),
         "side": SIDES[trade["side"]],
         "trade_conditions": unpack(trade["trade_conditions"]),
         "source_sequence": None if sequence == NO_SEQUENCE else sequence,

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from k2ctl.domain.conditions import pack, unpack
-from k2ctl.domain.decimals import as_decimal, beyond_limit, negative
+from k2ctl.domain.decimals import as_text, beyond_limit, negative
 from k2ctl.domain.texts import codes_of, instant_text
 from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES
 
@@ -51,11 +51,11 @@ def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Chec
     for field, name in (("event_ns", "timestamp"), ("received_ns", "ingestion_timestamp")):
         yield trades[field] < earliest_ns, _said(name, instant_text, f"before {instant_text(earliest_ns)}", field)
         yield trades[field] > latest_ns, _said(name, instant_text, AHEAD, field)
-    yield _negative_price(trades), _said("price", _decimal, "negative, which its asset class has not")
+    yield _negative_price(trades), _said("price", as_text, "negative, which its asset class has not")
     # A venue may cancel by the negative of what was traded.
-    yield negative(trades["quantity"]) & (trades["action"] != CANCEL), _said("quantity", _decimal, "negative")
+    yield negative(trades["quantity"]) & (trades["action"] != CANCEL), _said("quantity", as_text, "negative")
     for name in ("price", "quantity"):
-        yield beyond_limit(trades[name]), _said(name, _decimal, "beyond 10^15")
+        yield beyond_limit(trades[name]), _said(name, as_text, "beyond 10^15")
     yield trades["trade_id"] > NUMBER_MOST, lambda trade: above_limit("trade_id", int(trade["trade_id"]))
     sequence = trades["source_sequence"]
     yield (
@@ -84,10 +84,6 @@ def _text(value: bytes) -> str:
 
 def _id(value: np.void) -> str:
     return str(uuid.UUID(bytes=value.tobytes()))
-
-
-def _decimal(value: np.void) -> str:
-    return f"{as_decimal(value).normalize():f}"
 
 
 def _negative_price(trades: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Columns as the texts that people and scripts read: exact decimals, ISO times in UTC, canonical uuids.
 
-Times are ISO 8601 with as many digits as their unit; a year of more than four digits has a sign, as has one before the
+Times are ISO 8601 with as many digits as their unit, of trades with nine where six do not say all, see
+`with_nanoseconds`; a year of more than four digits has a sign, as has one before the
 year 0, which is 1 BC. Intervals are ISO 8601 durations. Bytes are hexadecimal digits. Floating-point numbers have the
 fewest digits that lead back to them. What has no text of its own (lists, structs, maps) is JSON, see `formats`.
 """
@@ -39,6 +40,8 @@ def texts_of(array: pa.Array) -> pa.Array | None:
         return _decimals(array)
     if pa.types.is_timestamp(kind) and kind.unit == "us" and kind.tz:
         return _times(array)
+    if kind == INSTANT_NS:
+        return _times_in_nanoseconds(array)
     return _rare_texts(array)
 
 
@@ -66,6 +69,33 @@ def _times(array: pa.Array) -> pa.Array:
     made[:, :-1] = np.frombuffer(texts.buffers()[2], np.uint8)[start:end].reshape(-1, _TIME_WIDTH)
     made[:, 10], made[:, -1] = ord("T"), ord("Z")
     return _of_one_width(made, array)
+
+
+def _times_in_nanoseconds(array: pa.Array) -> pa.Array:
+    """Nine digits where six do not say all."""
+    numbers = array.cast(pa.int64())
+    microseconds = pc.divide(numbers.fill_null(0), 1000)  # none is before 1970
+    nanos = pc.subtract(numbers.fill_null(0), pc.multiply(microseconds, 1000))
+    texts = _times(pc.if_else(array.is_valid(), microseconds, None).cast(pa.timestamp("us", "UTC")))
+    digits = pc.utf8_lpad(nanos.cast(pa.string()), 3, "0")
+    finer = pc.binary_join_element_wise(pc.utf8_rtrim(texts, "Z"), digits, "Z", "")
+    return pc.if_else(pc.equal(nanos, 0), texts, finer)
+
+
+INSTANT_NS: Final = pa.timestamp("ns", "UTC")
+_NANOS: Final = "_nanos"
+
+
+def with_nanoseconds(rows: pa.Table) -> pa.Table:
+    """Rows with each time as one column, where the table has microseconds and the nanoseconds beyond them."""
+    for name in [name for name in rows.schema.names if f"{name}{_NANOS}" in rows.schema.names]:
+        nanos = rows[f"{name}{_NANOS}"]
+        if pc.any(pc.not_equal(nanos, 0)).as_py():
+            whole = pc.multiply(rows[name].cast(pa.int64()), 1000)
+            exact = pc.add(whole, nanos.cast(pa.int64())).cast(INSTANT_NS)
+            rows = rows.set_column(rows.schema.get_field_index(name), name, exact)
+        rows = rows.drop_columns(f"{name}{_NANOS}")
+    return rows
 
 
 def _of_one_width(texts: np.ndarray, like: pa.Array) -> pa.Array:

@@ -196,8 +196,10 @@ def _left_out(evidence: Evidence) -> str:
 
 
 def _times(trades: pa.Table) -> list[str | None]:
-    """Times to the precision that the rows use: seconds, milliseconds or microseconds."""
+    """Times to the precision that the rows use: seconds, milliseconds, microseconds or nanoseconds."""
     texts = [(text or "").removesuffix("Z").replace("T", " ") for text in text_column(trades.column("timestamp"))]
+    width = max(map(len, texts), default=0)
+    texts = [text.ljust(width, "0") if text else "" for text in texts]
     for zeros in (".000000", "000"):
         if all(text.endswith(zeros) for text in texts):
             return [text.removesuffix(zeros) for text in texts]

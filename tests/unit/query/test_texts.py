@@ -1,6 +1,7 @@
 """Values as texts: to the last digit."""
 
 import uuid
+from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from k2ctl.domain.decimals import DECIMAL, DECIMAL_LIMIT, DECIMAL_ONE, of_int, of_text, to_arrow
 from k2ctl.query.formats import text_column
+from k2ctl.query.texts import with_nanoseconds
 
 
 def column_of(mantissas: list[int]) -> pa.ChunkedArray:
@@ -52,3 +54,36 @@ def test_columns_that_sql_computes_are_texts_too() -> None:
     assert text_column(wide) == ["12345678901234567890.5", None]
     assert text_column(pa.chunked_array([pa.array([1.5, None])])) == ["1.5", None]
     assert text_column(pa.chunked_array([pa.array([[1, 2], None])])) == ["[1,2]", None]
+
+
+NANOSECONDS = st.integers(631_152_000 * 10**9, 2**63 - 1)
+
+
+def instants(nanoseconds: list[int]) -> pa.Table:
+    """Times as the table has them."""
+    numbers = np.array(nanoseconds, np.int64)
+    whole = pa.array(numbers // 1000).cast(pa.timestamp("us", "UTC"))
+    return pa.table({"timestamp": whole, "timestamp_nanos": pa.array((numbers % 1000).astype(np.int32))})
+
+
+@given(st.lists(NANOSECONDS | NANOSECONDS.map(lambda time: time // 1000 * 1000), min_size=1))
+def test_a_time_has_nine_digits_where_six_do_not_say_all(nanoseconds: list[int]) -> None:
+    rows = with_nanoseconds(instants(nanoseconds))
+    texts = text_column(rows["timestamp"])
+    assert rows.schema.names == ["timestamp"]
+    assert texts == [record_time(time) for time in nanoseconds]
+    assert text_column(rows.slice(1)["timestamp"]) == texts[1:]
+
+
+def record_time(nanoseconds: int) -> str:
+    """By whole seconds and digits alone."""
+    moment = datetime.fromtimestamp(nanoseconds // 10**9, UTC).isoformat().removesuffix("+00:00")
+    digits = f"{nanoseconds % 10**9:09d}"
+    return f"{moment}.{digits.removesuffix('000') if digits.endswith('000') else digits}Z"
+
+
+def test_rows_without_times_and_rows_of_microseconds_stay_as_they_are() -> None:
+    rows = instants([1_767_225_600_000_001_000])
+    assert text_column(with_nanoseconds(rows)["timestamp"]) == ["2026-01-01T00:00:00.000001Z"]
+    assert with_nanoseconds(rows.slice(0, 0)).schema.names == ["timestamp"]
+    assert with_nanoseconds(pa.table({"a": [1]})) == pa.table({"a": [1]})
