@@ -6,7 +6,7 @@ import numpy as np
 
 from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.trade import Decoded, Refused
+from k2ctl.domain.trade import Decoded, RefusedTrade
 from k2ctl.domain.validity import AHEAD
 from k2ctl.domain.wire import SBE, RecordFormat
 from k2ctl.kafka.dead_letters import DeadLetter
@@ -42,7 +42,7 @@ def decode_batch(
         bad = written.invalid(decoded.trades, max(now_us, checked_us()))
     refused = [
         *decoded.refused,
-        *(Refused(int(decoded.record[at]), int(decoded.index[at]), bad[at]) for at in sorted(bad)),
+        *(RefusedTrade(int(decoded.record[at]), int(decoded.index[at]), bad[at]) for at in sorted(bad)),
     ]
     if refused:
         of_trades = _of_trades(fetched, decoded, refused, written)
@@ -55,7 +55,7 @@ def decode_batch(
 
 
 def _of_trades(
-    fetched: Fetched, decoded: Decoded, refused: Sequence[Refused], written: RecordFormat
+    fetched: Fetched, decoded: Decoded, refused: Sequence[RefusedTrade], written: RecordFormat
 ) -> list[DeadLetter]:
     """The dead letters of single trades: the record as it came or, of one with more trades, those of the trade."""
     records = np.concatenate([decoded.record, np.array([one.record for one in decoded.refused], np.int64)])

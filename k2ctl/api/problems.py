@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from k2ctl.errors import BrokerError, K2Error, LakeError, TooLong, UsageError
-from k2ctl.query.answer import UnknownSymbol
+from k2ctl.query.names import UnknownSymbol
 
 MEDIA_TYPE: Final = "application/problem+json"
 

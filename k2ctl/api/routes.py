@@ -1,10 +1,11 @@
 """The typed endpoints. Whatever a client sends becomes a bound parameter or a refusal, never a piece of SQL."""
 
 import re
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from k2ctl.api.engine import WarmEngine
@@ -15,22 +16,40 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.days import BarLength, day_rule
 from k2ctl.domain.rows import nanoseconds
 from k2ctl.domain.trade import Window, micros_of
+from k2ctl.domain.validity import symbol_reason
 from k2ctl.query.answer import Answer
 from k2ctl.query.page import Page, Place
 from k2ctl.query.session import Session
 
 _DURATION: Final = r"^[0-9]{1,9}(ms|s|m|h|d)?$"
 _UNIT_US: Final = {"ms": 1_000, "s": 1_000_000, "": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-SYMBOL: Final = r"^[\x21-\x7e]{1,16}$"
+
+
+def _stored_name(symbol: str) -> str:
+    reason = symbol_reason(symbol)
+    if reason:
+        raise PydanticCustomError("symbol", "{reason}", {"reason": reason})
+    return symbol
+
+
+Symbol = Annotated[str, AfterValidator(_stored_name)]
+"""Whatever a trade may have."""
 
 Symbols = Annotated[
-    list[Annotated[str, Query(pattern=SYMBOL)]],
+    list[Symbol],
     Query(alias="symbol", min_length=1, max_length=20, description="One symbol, or the parameter several times."),
 ]
 Duration = Annotated[
     str | None, Query(pattern=_DURATION, description="How far back from now: 15m, 300 (seconds), 2h. Default 15m.")
 ]
-Moment = Annotated[datetime | None, Query(description="ISO 8601; UTC unless it says otherwise.")]
+Moment = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        description="ISO 8601, to the microsecond; UTC unless it says otherwise.",
+        json_schema_extra={"format": "date-time"},
+    ),
+]
 Bar = Annotated[
     str, Query(pattern=r"^[0-9]{1,9}(ms|s|m|h|d|w|mo)?$", description="Length of a bar: 1s, 1m, 1h, 1d, 1w, 1mo.")
 ]
@@ -44,7 +63,9 @@ Sessions = Annotated[
 AllPrints = Annotated[bool, Query(description="Count every print, whatever its conditions say.")]
 Rows = Annotated[int, Query(ge=1, le=50_000, description="Rows of one page.")]
 Raw = Annotated[bool, Query(description="What was printed: corrections and cancellations are not applied.")]
-KnownAt = Annotated[datetime | None, Query(description="Only what was committed by then; the stream is left out.")]
+KnownAt = Annotated[
+    str | None, Query(max_length=64, description="ISO 8601: only what was committed by then; the stream is left out.")
+]
 Cursor = Annotated[str | None, Query(max_length=8192, description="From `next` of the page before.")]
 
 
@@ -65,9 +86,7 @@ def only_known(request: Request) -> None:
             raise Refused("invalid-request", f"`{name}` is given twice.")
 
 
-def window_of(
-    window: str | None, since: datetime | None, until: datetime | None, now_us: int, limits: Limits
-) -> Window:
+def window_of(window: str | None, since: str | None, until: str | None, now_us: int, limits: Limits) -> Window:
     """The window, within the limit; without `until` it ends now.
 
     Raises:
@@ -89,7 +108,7 @@ def window_of(
     return Window(first_us, last_us)
 
 
-def known_us_of(known_at: datetime | None) -> int | None:
+def known_us_of(known_at: str | None) -> int | None:
     """`known_at` in microseconds.
 
     Raises:

@@ -5,11 +5,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import orjson
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,13 +18,13 @@ from k2ctl import __version__
 from k2ctl.api.engine import WarmEngine
 from k2ctl.api.guard import Guard, Meters
 from k2ctl.api.problems import PROBLEMS, Refused, add_problems, problem, request_id
-from k2ctl.api.routes import SYMBOL, router
+from k2ctl.api.routes import Symbol, router
 from k2ctl.api.settings import Limits, Settings
 from k2ctl.clock import SystemClock
 from k2ctl.domain.trade import Window
 from k2ctl.errors import K2Error
-from k2ctl.query.answer import UnknownSymbol
 from k2ctl.query.formats import text_column
+from k2ctl.query.names import UnknownSymbol
 from k2ctl.query.session import Session
 from k2ctl.query.texts import with_nanoseconds
 
@@ -98,7 +98,7 @@ def events_router(engine: WarmEngine, limits: Limits, meters: Meters) -> APIRout
         return HTMLResponse(page)
 
     @api.get("/v1/events", include_in_schema=False)
-    async def events(request: Request, symbol: Annotated[str | None, Query(pattern=SYMBOL)] = None) -> Response:
+    async def events(request: Request, symbol: Symbol | None = None) -> Response:
         """Server-sent events: the platform each second, and a symbol's newest trades."""
         return _Followed(streams, _ticks(request, symbol), request_id(request))
 

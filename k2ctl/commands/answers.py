@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Literal
 
@@ -85,16 +84,12 @@ def time_of(text: str) -> int:
     """An ISO time as microseconds since the epoch; UTC unless it says otherwise.
 
     Raises:
-        UsageError: it is no time, or is outside of the range of the table's timestamps.
+        UsageError: it is no time, too fine, or outside of the range of the table's timestamps.
     """
     from k2ctl.domain.trade import micros_of
 
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"'{text}' is not an ISO time.", _EXAMPLE_TIMES) from None
-    try:
-        return micros_of(moment)
+        return micros_of(text)
     except ValueError as error:
         raise UsageError(f"'{text}' is {error}.", _EXAMPLE_TIMES) from None
 

@@ -29,7 +29,7 @@ from k2ctl.domain.trade import (
     SIDES,
     TRADE,
     Decoded,
-    Refused,
+    RefusedTrade,
 )
 from k2ctl.domain.validity import NUMBER_MOST, above_limit
 
@@ -76,7 +76,7 @@ def decode_json(values: Sequence[bytes], unit_ns: int = MICROSECOND) -> Decoded:
             broken.append((number, _reason(error)))
     trades, at = TRADE.empty(sum(len(items) for _, items, _ in parsed)), 0
     places: list[tuple[int, int]] = []
-    refused: list[Refused] = []
+    refused: list[RefusedTrade] = []
     for number, items, is_frame in parsed:
         for index, item in enumerate(items):
             try:
@@ -84,7 +84,7 @@ def decode_json(values: Sequence[bytes], unit_ns: int = MICROSECOND) -> Decoded:
             except (ValueError, TypeError, KeyError) as error:
                 trades[at : at + 1] = TRADE.empty(1)
                 if is_frame:
-                    refused.append(Refused(number, index, _reason(error)))
+                    refused.append(RefusedTrade(number, index, _reason(error)))
                 else:
                     broken.append((number, _reason(error)))
             else:

@@ -7,6 +7,7 @@ The format is Simple Binary Encoding 1.0 (FIX Trading Community), of which only 
 offsets, primitive types, char and uint8 arrays, enums. The XML schema becomes numpy dtypes.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -137,7 +138,7 @@ _FIRST_VERSION_BLOCK_LENGTH: Final = 192
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedTrade:
     """A trade of a record that is refused alone: which record of the batch, its position there, and why."""
 
     record: int
@@ -160,7 +161,7 @@ class Decoded:
     record: np.ndarray
     index: np.ndarray
     broken: list[tuple[int, str]]
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedTrade] = field(default_factory=list)
 
 
 def frames(trades: np.ndarray, per_frame: int) -> list[bytes]:
@@ -278,12 +279,21 @@ _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _END: Final = datetime(2262, 1, 1, tzinfo=UTC)
 
 
-def micros_of(moment: datetime) -> int:
-    """A time as microseconds since the epoch; UTC unless it says otherwise.
+_FINER: Final = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")
+
+
+def micros_of(text: str) -> int:
+    """An ISO time as microseconds since the epoch; UTC unless it says otherwise.
 
     Raises:
-        ValueError: it is outside of the range of the table's timestamps, 1970 to 2262.
+        ValueError: it is no time, finer than that, or outside of the range of the table's timestamps, 1970 to 2262.
     """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("not an ISO time") from error
+    if _FINER.search(text):
+        raise ValueError("finer than microseconds")
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if not _FIRST <= moment < _END:
         raise ValueError("not between 1970 and 2262")

@@ -10,7 +10,7 @@ import numpy as np
 from k2ctl.domain.conditions import pack, unpack
 from k2ctl.domain.decimals import as_text, beyond_limit, negative
 from k2ctl.domain.texts import codes_of, instant_text
-from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES
+from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES, TRADE
 
 NUMBER_MOST: Final = (1 << 63) - 1
 """The wire's numbers are unsigned, and the table's signed: of the same 64 bits, the table holds the lower half."""
@@ -108,6 +108,15 @@ def _good_text(raw: bytes, *, required: bool) -> bool:
     except UnicodeDecodeError:
         return False
     return text.isprintable() and text == text.strip() and bool(text or not required)
+
+
+def symbol_reason(symbol: str) -> str:
+    """Why no trade can have this symbol; empty if one can."""
+    raw, most = symbol.encode(errors="surrogateescape"), TRADE.message["symbol"].itemsize
+    if len(raw) > most:
+        return f"symbol is {symbol[:_CUT]!r}, longer than {most} bytes"
+    good = _good_text(raw, required=True)
+    return "" if good else f"symbol is {_text(raw)[:_CUT]}, {_TEXT_LIMIT}"
 
 
 def _conditions_fail(column: np.ndarray) -> np.ndarray:

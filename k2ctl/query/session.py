@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,11 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.conditions import conditions_of
 from k2ctl.profiles.universe import Universe
-from k2ctl.query.answer import Answer, Evidence, evidence_of, gap_table, unknown
+from k2ctl.query.answer import Answer, Evidence, evidence_of, gap_table
 from k2ctl.query.bars import BarRules
 from k2ctl.query.changes import Events
 from k2ctl.query.history import Asked, FilesGone, History
+from k2ctl.query.names import OtherSpelling, may_be_spelled_otherwise, named, refuse
 from k2ctl.query.page import Page
 from k2ctl.query.seam import TORN, AsOf, Pinner, Question, Seam, Sources
 from k2ctl.query.stream import KafkaStream, Stream
@@ -115,9 +116,13 @@ class Session:
             BrokerError: Kafka does not answer. LakeError: the table or the catalog cannot be read.
         """
         question = Question(
-            _named(symbols), window, self._clock.now_us(), limit, lake_only, as_of, page, deferred, raw, known_at_us
+            named(symbols), window, self._clock.now_us(), limit, lake_only, as_of, page, deferred, raw, known_at_us
         )
-        return self._with_new_pins(lambda stages, again: self._recent(question, stages, again=again))
+
+        def answer(asked: Question) -> Answer:
+            return self._with_new_pins(lambda stages, again: self._recent(asked, stages, again=again))
+
+        return as_spelled(question, answer)
 
     def bars(
         self,
@@ -140,10 +145,12 @@ class Session:
         Raises: as `recent`. UsageError: there are no such days.
         """
         rules = self._bar_rules(length, days, all_prints=all_prints)
-        question = Question(
-            _named(symbols), window, self._clock.now_us(), as_of=as_of, raw=raw, known_at_us=known_at_us
-        )
-        return self._with_new_pins(lambda stages, _: self._bars(question, rules, stages))
+        question = Question(named(symbols), window, self._clock.now_us(), as_of=as_of, raw=raw, known_at_us=known_at_us)
+
+        def answer(asked: Question) -> Answer:
+            return self._with_new_pins(lambda stages, _: self._bars(asked, rules, stages))
+
+        return as_spelled(question, answer)
 
     def _bar_rules(self, length: BarLength, days: DayRule | None, *, all_prints: bool) -> BarRules:
         """Bars shorter than a day follow days only where they are asked for: they are those of UTC in most zones."""
@@ -186,12 +193,16 @@ class Session:
         Raises: as `recent`.
         """
         self._interrupted.clear()
+        question = Question(named(symbols), window, self._clock.now_us(), lake_only=lake_only)
+        return as_spelled(question, lambda asked: self._gaps(asked, days))
+
+    def _gaps(self, question: Question, days: DayRule | None) -> tuple[GapReport, Evidence]:
+        window = question.window
         # The trade of an event may be before the window.
-        whole = Question(symbols, WHOLE_HISTORY, self._clock.now_us(), lake_only=lake_only)
-        sources = self.seam.take(whole, Stopwatch(self._clock))
+        sources = self.seam.take(replace(question, window=WHOLE_HISTORY), Stopwatch(self._clock))
         with sources.stages.timed("scan"):
             every = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
-            sources = replace(sources, question=replace(whole, window=window))
+            sources = replace(sources, question=question)
             tail = every.filter(pa.array(window.holds(every["timestamp"].cast(pa.int64()).to_numpy())))
             unmatched = Events(self._history, sources).unmatched(every)
             report = replace(self.gap_report(sources, tail, days), unmatched=unmatched)
@@ -345,16 +356,15 @@ class Session:
         deferred: what was read of deferred ranges.
         """
         question, tail = sources.question, sources.tail
-        if question.symbols is None or (question.page is not None and question.page.after is not None):
-            return {}
-        if question.limit is not None and len(rows) == question.limit:
-            return {}  # a symbol may be absent only because the limit cut it off
         found = set(rows.column("symbol").unique().to_pylist()) if len(rows) else set()
+        absent = [symbol for symbol in question.symbols or () if symbol not in found]
+        is_later_page = question.page is not None and question.page.after is not None
+        if is_later_page or (question.limit is not None and len(rows) == question.limit):
+            # A symbol may be absent only because the limit cut it off, or its rows were on an earlier page.
+            absent = list(filter(may_be_spelled_otherwise, absent))
         silent: dict[str, int] = {}
         with sources.stages.timed("names"):
-            for symbol in question.symbols:
-                if symbol in found:
-                    continue
+            for symbol in absent:
                 stored_us = self._history.last_trade_us(sources.plan_of([symbol]), symbol)
                 # Of a trade that was cancelled there is no row.
                 printed = (newest_us(part, symbol) for part in (tail.rows, *deferred))
@@ -362,10 +372,23 @@ class Session:
                 known_us = [time for time in times if time is not None]
                 if not known_us:
                     known = self._history.symbols(sources.plan_of(None)) | tail.symbols
-                    raise unknown(symbol, known, tail.missing, self.seam.stream.topic)
+                    raise refuse(symbol, known, tail.missing, self.seam.stream.topic)
                 if not question.window.holds(np.array([max(known_us)]))[0]:  # else it was cancelled
                     silent[symbol] = max(known_us)
         return silent
+
+
+_Answered = TypeVar("_Answered")
+
+
+def as_spelled(question: Question, answer: Callable[[Question], _Answered]) -> _Answered:
+    """Answer; a symbol that is stored in one other spelling only is asked for in that one."""
+    for _ in question.symbols or ():
+        try:
+            return answer(question)
+        except OtherSpelling as other:
+            question = replace(question, symbols=other.within(question.symbols or ()))
+    return answer(question)
 
 
 def _first_count(question: Question) -> int | None:
@@ -387,10 +410,3 @@ def _behind(page: Page | None, united: United) -> United:
         return united
     mask = page.behind(united.rows)
     return replace(united, rows=united.rows.filter(pa.array(mask)), from_tail=united.from_tail[mask])
-
-
-def _named(symbols: str | Sequence[str] | None) -> Sequence[str] | None:
-    wanted = [symbols] if isinstance(symbols, str) else symbols
-    if wanted is not None and not wanted:
-        raise UsageError("No symbol was named.", "Name one: k2ctl query recent BHP")
-    return wanted

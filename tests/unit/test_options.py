@@ -81,7 +81,7 @@ def test_a_speed_is_a_number_above_zero(text: str) -> None:
         (["consume", "--budget", "0"], "Nothing would be processed"),
         (["query", "recent", "BHP", "--window", "999999999d"], "longer than a hundred years"),
         (["query", "recent", "BHP", "--window", "٣m"], "is not a duration"),
-        (["query", "ohlcv", "BHP", "--bar", "9" * 5000 + "d"], "longer than a hundred years"),
+        (["query", "ohlcv", "BHP", "--bar", "9" * 5000 + "d"], "is not the length of a bar"),
         (["load", "--rate", "²"], "is not a count"),
         (["load", "--rate", "9" * 5000], "more than 1,000,000,000,000"),
         (["stack", "up", "--port", "kafka=" + "9" * 5000], "is no port"),

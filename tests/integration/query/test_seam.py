@@ -18,7 +18,7 @@ from k2ctl.errors import BrokerError, LakeError, UsageError
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import pin
-from k2ctl.query.answer import UnknownSymbol
+from k2ctl.query.names import UnknownSymbol
 from k2ctl.query.seam import LAKE_ONLY
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream

@@ -5,8 +5,8 @@ import pytest
 from k2ctl.api.problems import TITLES, Refused, kind_of
 from k2ctl.api.render import ARROW, CSV, JSON, etag_of, representation
 from k2ctl.errors import BrokerError, K2Error, LakeError, TooLong, UsageError
-from k2ctl.query.answer import UnknownSymbol
 from k2ctl.query.history import FilesGone
+from k2ctl.query.names import UnknownSymbol
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_of_an_array_only_the_trades_that_cannot_be_read_are_refused_and_all_are
     three["timestamp"] = "yesterday"
     numbers, dead_letters, tally = decoded([json.dumps([one, two, three]).encode()], JSON)
     assert numbers == [0]
-    assert [(letter.index, json.loads(letter.value)) for letter in dead_letters] == [(1, two), (2, three)]
+    assert [(one.index, json.loads(one.value)) for one in dead_letters] == [(1, two), (2, three)]
     assert 'price is "1e16", beyond 10^15' in dead_letters[0].reason
     counts = tally.of(0)
     assert (counts.seen, counts.dead_lettered, counts.undecodable) == (3, 2, 0)
