@@ -356,10 +356,10 @@ def test_a_reprint_corrects_and_a_bust_without_an_id_cancels(printed_by_venue: M
         market.compact()
     with market.session() as session:
         assert [*amounts(session.recent(CORR).table).values()] == [(Decimal(10), Decimal(50))]
-        assert session.bars(CORR, MINUTE_US).table["volume"].to_pylist() == [Decimal(50)]
+        assert session.bars(CORR, BarLength(us=MINUTE_US)).table["volume"].to_pylist() == [Decimal(50)]
         for symbol in (BUST, BUSN):
             assert len(session.recent(symbol).table) == 0
-            assert len(session.bars(symbol, MINUTE_US).table) == 0
+            assert len(session.bars(symbol, BarLength(us=MINUTE_US)).table) == 0
             raw = session.recent(symbol, raw=True).table
             assert raw["action"].to_pylist() == ["CANCEL", "NEW"]
         with sql(session, "SELECT symbol, price FROM trades") as found:
@@ -389,7 +389,7 @@ def test_what_was_known_at_a_time_stays_known_after_compaction_and_expiry(market
             answer = session.recent("AAA", known_at_us=at)
             assert answer.table["price"].to_pylist() == prices
             assert not answer.evidence.complete
-            assert session.bars("AAA", MINUTE_US, known_at_us=at).table["high"].to_pylist() == prices
+            assert session.bars("AAA", BarLength(us=MINUTE_US), known_at_us=at).table["high"].to_pylist() == prices
             with sql(session, "SELECT price FROM trades", known_at_us=at) as found:
                 assert found.rows.read_all()["price"].to_pylist() == prices
         raw = session.recent("AAA", raw=True, known_at_us=times[2])
@@ -463,6 +463,6 @@ def test_a_trade_that_is_backfilled_behind_its_reprint_does_not_undo_it(market: 
     market.compact()
     with market.session() as session:
         assert session.recent("AAA").table["price"].to_pylist() == expected
-        assert session.bars("AAA", MINUTE_US).table["high"].to_pylist() == expected
+        assert session.bars("AAA", BarLength(us=MINUTE_US)).table["high"].to_pylist() == expected
         with sql(session, "SELECT price FROM trades") as found:
             assert found.rows.read_all()["price"].to_pylist() == expected
