@@ -227,6 +227,8 @@ def _unmarked(trades: np.ndarray) -> np.ndarray:
     """The trades without the marks of reprints and of cancellations by condition, which the consumer sets."""
     words = _words_of(trades)
     low, high = words[:, _REFERRED], words[:, _REFERRED + 1]
+    if not (low | high).any():
+        return trades
     marked = (low == words[:, _SESSION]) & (high == words[:, _NUMBER]) & (trades["action"] == NEW)
     marked |= (low & high) == _ALIKE_WORD
     if not marked.any():

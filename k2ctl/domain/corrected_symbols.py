@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.domain.rows import Rows
+from k2ctl.domain.trade import refer
 
 CORRECTED_PROPERTY: Final = "k2.corrected-symbols"
 NONE_CORRECTED: Final = ""
@@ -24,9 +25,9 @@ def symbols_of_events(batches: Iterable[Rows]) -> set[bytes]:
     """The symbols of the rows that correct or cancel a trade."""
     found = set[bytes]()
     for rows in batches:
-        refers = rows.trades["refers_to"][:, None].view(np.uint64).any(axis=1)
-        if refers.any():
-            found |= set(np.unique(rows.trades["symbol"][refers]).tolist())
+        events = refer(rows.trades)
+        if events.any():
+            found |= set(np.unique(rows.trades["symbol"][events]).tolist())
     return found
 
 

@@ -63,10 +63,14 @@ there is none. first_reprint: the place of the first marked print of the trade's
 def by_condition(trades: np.ndarray, codes: tuple[str, ...] = CANCEL_CODES) -> np.ndarray:
     """The trades, those new prints among them that a condition makes cancellations as such: they refer to no id."""
     words = trades["trade_conditions"][:, None].view(np.uint32)
-    if not words.any():
-        return trades
     wanted = [np.frombuffer(code.encode().ljust(CONDITION_BYTES, b"\0"), np.uint32)[0] for code in codes]
-    cancels = np.isin(words, wanted).any(axis=1) & (trades["action"] == NEW)
+    cancels = np.zeros(len(trades), np.bool_)
+    for column in words.T:
+        if not column.any():
+            break  # codes stand one behind the other
+        for code in wanted:
+            cancels |= column == code
+    cancels &= trades["action"] == NEW
     if not cancels.any():
         return trades
     marked = trades.copy()

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from k2ctl.domain.conditions import CONDITIONS_TYPE, lists, packed
 from k2ctl.domain.decimals import DECIMAL_TYPE, from_arrow, to_arrow
 from k2ctl.domain.texts import codes_of, fixed_binary
-from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, NEW, NO_ID, NO_SEQUENCE, REFERENCE, SIDES, TRADE
+from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, NEW, NO_ID, NO_SEQUENCE, REFERENCE, SIDES, TRADE, refer
 
 NOT_IN_REFERENCE: Final = -1
 ENRICHMENT_SKIPPED: Final = -2
@@ -267,8 +267,7 @@ def _instants(nanoseconds: np.ndarray) -> tuple[pa.Array, pa.Array]:
 
 def _referred(trades: np.ndarray) -> pa.Array:
     """The ids that trades refer to; null where there is none."""
-    words = trades["refers_to"][:, None].view(np.uint64)
-    absent = (words[:, 0] | words[:, 1]) == 0  # six times as fast as `any` along the axis
+    absent = ~refer(trades)
     if absent.all():
         return pa.nulls(len(trades), pa.uuid())
     storage = fixed_binary(trades["refers_to"])

@@ -10,7 +10,7 @@ import numpy as np
 from k2ctl.domain.conditions import pack, unpack
 from k2ctl.domain.decimals import as_text, beyond_limit, negative
 from k2ctl.domain.texts import codes_of, instant_text
-from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES, TRADE
+from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES, TRADE, refer
 
 NUMBER_MOST: Final = (1 << 63) - 1
 """The wire's numbers are unsigned, and the table's signed: of the same 64 bits, the table holds the lower half."""
@@ -62,7 +62,7 @@ def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Chec
         (sequence > NUMBER_MOST) & (sequence != NO_SEQUENCE),
         lambda trade: above_limit("source_sequence", int(trade["source_sequence"])),
     )
-    named = trades["refers_to"][:, None].view(np.uint64).any(axis=1)
+    named = refer(trades)
     new = trades["action"] == NEW
     if named.any() or not new.all():
         yield ~new & ~named, lambda _: "refers_to is missing"

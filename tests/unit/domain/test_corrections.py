@@ -15,6 +15,8 @@ from k2ctl.domain.corrections import EVENTS_SCHEMA, by_condition, resolve
 from k2ctl.domain.decimals import of_text
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import CANCEL, CORRECT, LATEST_ALIKE, NEW, TRADE
+from k2ctl.domain.validity import invalid
+from tests.made_trades import make_trades
 
 ALIKE = LATEST_ALIKE.tobytes()
 
@@ -185,3 +187,15 @@ def test_any_events_come_out_as_a_plain_model_says(seed: int) -> None:
     shuffled = table.take(pa.array(rng.sample(range(len(table)), len(table))))
     found = changes_of(pa.concat_tables([shuffled, shuffled.slice(0, rng.randrange(len(table)))]))
     assert found == {("BHP", id_of(trade)): what for trade, what in expected.items()}
+
+
+def test_an_event_names_a_trade_a_new_print_none_and_only_a_cancellation_is_negative() -> None:
+    trades = make_trades(6)
+    trades["action"] = [NEW, NEW, CORRECT, CORRECT, CANCEL, NEW]
+    trades["refers_to"][[1, 3, 4]] = trades["message_id"][0]
+    trades["quantity"][4:] = of_text("-5")
+    reasons = invalid(trades, int(trades["event_ns"].max()) // 1000)
+    assert sorted(reasons) == [1, 2, 5]
+    assert (reasons[2], reasons[5]) == ("refers_to is missing", "quantity is -5, negative")
+    named = uuid.UUID(bytes=trades["message_id"][0].tobytes())
+    assert reasons[1] == f"refers_to is {named}, though action is NEW, which refers to no trade"
