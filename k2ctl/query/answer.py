@@ -55,6 +55,8 @@ class Evidence:
     of_bytes: int
     # Duration of each stage. The scan runs beside the watermarks and the tail, so they add up to more.
     stages_ms: Mapping[str, float]
+    # What else is to be known of the rows.
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -82,6 +84,7 @@ def evidence_of(
     more: bool = False,
     newest_us: int | None = None,
     last_trade_us: Mapping[str, int] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Evidence:
     """The evidence of an answer from both sides of the seam; `outstanding`: what may be missing by the ledger."""
     pinned, span, tail, plan = sources.pinned, sources.span, sources.tail, sources.plan
@@ -110,6 +113,7 @@ def evidence_of(
         of_bytes=plan.of_bytes,
         answered_at_us=sources.stages.clock.now_us(),
         stages_ms=sources.stages.milliseconds,
+        notes=notes,
     )
 
 

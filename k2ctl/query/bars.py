@@ -32,21 +32,37 @@ class BarRules:
         """Whether bars follow days that have not always 24 hours from midnight UTC, or weeks, or months."""
         return not self.length.fixed_us or not self.days.is_utc
 
-    def edges(self, first_us: int, last_us: int) -> pa.Table:
-        """The days, or bars of several days, around the times of some trades: `begins`, `starts` and `day`."""
+    @property
+    def short(self) -> bool:
+        """Whether every trade is less than 39 hours behind the start of its bar; before a session opens it is not."""
+        if self.length.us or not self.by_days:
+            return self.length.fixed_us <= DAY_US
+        return self.length.days == 1 and not self.days.session
+
+    def pieces(self, first_us: int, last_us: int) -> pa.Table:
+        """The days, or bars of several days, around the times of some trades, cut where a day begins in UTC.
+
+        A trade belongs to the piece of its `utc_day` that it is in [since_us, until_us) of; joined by a number that is
+        equal, this takes a third of the time of a join by the edges alone.
+        """
         whole = BarLength(days=1) if self.length.us else self.length
         days = whole.bars(self.days, first_us, last_us)
+        midnights = np.arange(days.begin_us[0] // DAY_US + 1, last_us // DAY_US + 2) * DAY_US
+        since = np.union1d(days.begin_us, midnights)
+        place = days.places(since)
         return pa.table(
             {
-                "begins": pa.array(days.begin_us).cast(pa.timestamp("us", "UTC")),
-                "starts": pa.array(days.start_us),
-                "day": pa.array(days.number.astype(np.int32)).cast(pa.date32()),
+                "utc_day": since // DAY_US,
+                "since_us": since,
+                "until_us": np.append(since[1:], np.iinfo(np.int64).max),
+                "starts": days.start_us[place],
+                "day": pa.array(days.number[place].astype(np.int32)).cast(pa.date32()),
             }
         )
 
 
-EDGES: Final = "bar_edges"
-"""The name under which `BarRules.edges` is registered for a query."""
+PIECES: Final = "bar_pieces"
+"""The name under which `BarRules.pieces` is registered for a query."""
 
 _BEFORE: Final = 70_000_000_000_000_000
 """µs: longer before 1970 than any time is that the table can hold."""
@@ -59,11 +75,11 @@ _BARS: Final = """
 """
 """Trades of the same nanosecond count in the order of their arrival."""
 
-_IN_THE_DAY: Final = (
+_IN_A_SHORT_BAR: Final = (
     "((((epoch_us(timestamp) - bar_us) * 1000 + timestamp_nanos) << 16) | kafka_partition)::HUGEINT"
     " * 9223372036854775808 + ((kafka_offset << 16) | kafka_index)"
 )
-"""The order of a bar's trades as one number, in half the time of several columns."""
+"""The order of a bar's trades as one number, in half the time of several columns: 47 bits hold 39 hours."""
 _IN_ANY_BAR: Final = "(timestamp, timestamp_nanos, kafka_partition, kafka_offset, kafka_index)"
 
 _EXACT: Final = "sum(price * quantity){volume} AS turnover"
@@ -86,10 +102,8 @@ TOO_WIDE: Final = "Overflow"
 def bars_sql(source: str, rules: BarRules, *, in_parts: bool) -> str:
     """The bars of the trades of `source`. in_parts: count turnover in parts.
 
-    Where bars follow days, `EDGES` has to be registered.
+    Where bars follow days, `PIECES` has to be registered.
     """
-    # Numbers of 63 bits hold the nanoseconds of 39 hours, and 16 bits more.
-    short = not rules.by_days and rules.length.fixed_us <= DAY_US
     flags, filters = _counting(rules.conditions)
     timed = _timed(_PARTS.format(source=source) if in_parts else source, rules)
     turnover = (_IN_PARTS if in_parts else _EXACT).format(volume=filters["volume"])
@@ -100,7 +114,7 @@ def bars_sql(source: str, rules: BarRules, *, in_parts: bool) -> str:
         high_low=filters["high_low"],
         volume=filters["volume"],
         turnover=turnover,
-        place=_IN_THE_DAY if short else _IN_ANY_BAR,
+        place=_IN_A_SHORT_BAR if rules.short else _IN_ANY_BAR,
         timed=f"SELECT *{flags} FROM ({timed})",  # noqa: S608
     )
 
@@ -113,8 +127,9 @@ def _timed(source: str, rules: BarRules) -> str:
     start = "starts"
     if rules.length.us:  # parts of a day, from its start on
         start = f"starts + {_multiple('epoch_us(timestamp) - starts', rules.length.us)}"
-    joined = f"({source}) t ASOF JOIN {EDGES} e ON t.timestamp >= e.begins"
-    return f"SELECT t.*, {start} AS bar_us, day FROM {joined}"  # noqa: S608
+    us = "epoch_us(t.timestamp)"
+    piece = f"p.utc_day = {_multiple(us, DAY_US)} // {DAY_US} AND {us} >= p.since_us AND {us} < p.until_us"
+    return f"SELECT t.*, {start} AS bar_us, day FROM ({source}) t JOIN {PIECES} p ON {piece}"  # noqa: S608
 
 
 def _multiple(micros: str, length_us: int) -> str:

@@ -17,7 +17,7 @@ from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.duckdb_files import ASK_AGAIN, another, open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan
-from k2ctl.query.bars import EDGES, TOO_WIDE, BarRules, bars_sql, with_vwap
+from k2ctl.query.bars import PIECES, TOO_WIDE, BarRules, bars_sql, with_vwap
 from k2ctl.query.corrected import KEY, NEW_PRINTS, NEW_TRADES, NO_EVENT, as_corrected
 from k2ctl.query.page import Page
 
@@ -180,7 +180,7 @@ class History:
                 return self._bars(source, parameters, rules)
             times = "SELECT epoch_us(min(timestamp)) AS first, epoch_us(max(timestamp)) AS last"
             first, last = (column[0].as_py() for column in self._read(f"{times} FROM ({source})", parameters).columns)
-            with self._registered(**{EDGES: rules.edges(first or 0, last or 0)}):
+            with self._registered(**{PIECES: rules.pieces(first or 0, last or 0)}):
                 return self._bars(source, parameters, rules)
 
     def _bars(self, source: str, parameters: dict[str, Any], rules: BarRules) -> pa.Table:

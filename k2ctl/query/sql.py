@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import duckdb
@@ -23,6 +24,18 @@ from k2ctl.query.answer import GAPS_SCHEMA, Evidence, evidence_of, gap_table
 from k2ctl.query.changes import Events
 from k2ctl.query.corrected import corrected
 from k2ctl.query.history import History
+from k2ctl.query.products import (
+    AS_STORED,
+    BOUNDS,
+    DOUBLES,
+    ROUNDED,
+    Places,
+    may_overflow,
+    multiplies,
+    places_of,
+    too_wide,
+    with_first,
+)
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
 from k2ctl.timing import Stopwatch
@@ -95,7 +108,8 @@ def sql(
     try:
         with stages.timed("start"), _as_errors():
             rows = tables.run(text)
-        evidence = evidence_of(sources, session.outstanding(sources), tail_rows=tables.fresh_rows)
+        notes = (ROUNDED,) if tables.places == DOUBLES else ()
+        evidence = evidence_of(sources, session.outstanding(sources), tail_rows=tables.fresh_rows, notes=notes)
         with stages.timed("rows"), _as_errors():
             yield SqlAnswer(rows, evidence)
     finally:
@@ -153,13 +167,15 @@ class LockedTables:
         finally:
             history.close()
         self.fresh_rows = len(fresh)
+        # How price and quantity were shown to the query that was run last.
+        self.places = AS_STORED
         self._connection = open_duckdb(lake)
         self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
         self._connection.register("gaps", gaps(fresh) if gaps else GAPS_SCHEMA.empty_table())
         self._lock([*plan.paths, *references.paths], limits)
         printed = self._rows(fresh, plan.paths, columns, sources.question.known_at_us)
-        printed.create_view("trades_raw")
-        self._corrected(printed, changes).create_view("trades")
+        self._views = {"trades_raw": printed, "trades": self._corrected(printed, changes)}
+        self._bounds = self._bounds_of(fresh, plan.paths, columns)
         reference = self._rows(reference_schema().empty_table(), references.paths, references.columns)
         reference.create_view("reference")
 
@@ -209,8 +225,39 @@ class LockedTables:
             raise LakeError(f"A data file of the table cannot be read: {gone(error)} is gone", ASK_AGAIN) from error
 
     def run(self, text: str) -> pa.RecordBatchReader:
-        """The rows of one SELECT, as they are computed."""
-        return carried(self._connection.sql(text)).to_arrow_reader(_BATCH_ROWS)
+        """The rows of one SELECT, as they are computed: the first are there, and so show whether digits are enough."""
+        refused: Exception | None = None
+        for places in self._tries(text):
+            self._show(places)
+            self.places = places
+            try:
+                rows = carried(self._connection.sql(text)).to_arrow_reader(_BATCH_ROWS)
+                return with_first(next(iter(rows), None), rows)
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                if "*" not in text or not too_wide(error):
+                    raise
+                refused = refused or error
+        raise refused or AssertionError("no try")
+
+    def _tries(self, text: str) -> Iterator[Places]:
+        """How price and quantity are shown, one after the other, until the digits are enough."""
+        if not (multiplies(text) and may_overflow(self._bounds())):
+            yield AS_STORED
+        self._show(AS_STORED)
+        yield from places_of(self._connection, "trades_raw")
+        yield DOUBLES
+
+    def _show(self, places: Places) -> None:
+        for name, rows in self._views.items():
+            places.shown(rows).create_view(name)
+
+    def _bounds_of(
+        self, rows: pa.Table, files: list[str], columns: Columns
+    ) -> Callable[[], list[tuple[Decimal | None, ...]]]:
+        sources = [self._connection.from_arrow(rows)]
+        if files:
+            sources.append(self._connection.sql(f"SELECT * FROM {columns.source(_literal(files))}"))  # noqa: S608
+        return lambda: [found for source in sources for found in source.aggregate(BOUNDS).fetchall()]
 
     def interrupt(self) -> None:
         """End the query, from another thread."""

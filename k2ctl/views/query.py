@@ -125,6 +125,7 @@ def footer(evidence: Evidence, rows: int | None = None, cut: Sequence[str] = ())
         lines.append(Text(left_out, style="yellow"))
     if evidence.lost:
         lines.append(Text(f"lost before they were read, times unknown: {evidence.lost:,} trades of the topic", "red"))
+    lines += [Text(note, style="yellow") for note in evidence.notes]
     all_cut = [*([cut_by(rows)] if evidence.more and rows else []), *cut]
     if all_cut:
         lines.append(Text("not all is shown: " + "; ".join(all_cut), style="yellow"))

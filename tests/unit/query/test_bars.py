@@ -16,7 +16,7 @@ from k2ctl.domain.conditions import CONDITIONS_TYPE
 from k2ctl.domain.days import UTC_DAYS, BarLength, DayRule
 from k2ctl.domain.decimals import DECIMAL_TYPE
 from k2ctl.profiles.conditions import load_conditions
-from k2ctl.query.bars import EDGES, TOO_WIDE, BarRules, bars_sql, with_vwap
+from k2ctl.query.bars import PIECES, TOO_WIDE, BarRules, bars_sql, with_vwap
 
 BASE_US = 1_767_225_600_000_000
 MINUTE = BarLength(us=60_000_000)
@@ -50,7 +50,7 @@ def bars(trades: pa.Table, rules: BarRules) -> list[dict[str, Any]]:
         connection.register("prints", trades)
         if rules.by_days:
             times = trades["timestamp"].cast(pa.int64()).to_pylist()
-            connection.register(EDGES, rules.edges(min(times), max(times)))
+            connection.register(PIECES, rules.pieces(min(times), max(times)))
         found = [_run(connection, rules, in_parts=in_parts) for in_parts in (True, False)]
     assert found[1] in (found[0], [])
     return found[0]
@@ -170,6 +170,16 @@ def test_parts_of_a_day_are_counted_from_the_start_of_the_day_that_is_asked_for(
     assert found[0]["bar_start"] == datetime(2025, 12, 31, 22, 30, tzinfo=UTC)
     before = bars(prints([("1", "1", 79_200_000_000, "")]), BarRules(BarLength.parse("4h"), DayRule(session="XASX")))
     assert before[0]["bar_start"] == datetime(2026, 1, 1, 19, tzinfo=UTC)  # it opens at 23:00
+
+
+def test_bars_of_days_begin_before_1970_and_at_any_hour() -> None:
+    table = prints([("1", "1", -BASE_US - 7_200_000_001, ""), ("2", "1", -BASE_US - 1, ""), ("3", "1", 0, "")])
+    found = bars(table, BarRules(DAY, DayRule("Europe/Athens")))  # two hours before UTC
+    assert [(str(bar["day"]), bar["close"]) for bar in found] == [
+        ("1969-12-31", 1),
+        ("1970-01-01", 2),
+        ("2026-01-01", 3),
+    ]
 
 
 decimals = st.integers(1, 10**27).map(lambda mantissa: Decimal(mantissa).scaleb(-12, Context(prec=60)))
