@@ -194,7 +194,7 @@ def test_an_event_names_a_trade_a_new_print_none_and_only_a_cancellation_is_nega
     trades["action"] = [NEW, NEW, CORRECT, CORRECT, CANCEL, NEW]
     trades["refers_to"][[1, 3, 4]] = trades["message_id"][0]
     trades["quantity"][4:] = of_text("-5")
-    reasons = invalid(trades, int(trades["event_ns"].max()) // 1000)
+    reasons = invalid(trades, int(trades["received_ns"].max()) // 1000)
     assert sorted(reasons) == [1, 2, 5]
     assert (reasons[2], reasons[5]) == ("refers_to is missing", "quantity is -5, negative")
     named = uuid.UUID(bytes=trades["message_id"][0].tobytes())
