@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from k2ctl.domain.decimals import from_arrow
 from k2ctl.domain.rows import ids_of, nanoseconds
-from k2ctl.domain.trade import LATEST_ALIKE, NEW, NO_ID, TRADE
+from k2ctl.domain.trade import CANCEL, LATEST_ALIKE, NEW, NO_ID, TRADE
 
 TRADE_KEY: Final = ("message_id", "symbol", "exchange", "timestamp", "timestamp_nanos")
 """What a trade is known by, in the table; on the wire the time is one field."""
@@ -214,7 +214,7 @@ def _words_of(trades: np.ndarray) -> np.ndarray:
 
 def checksums(trades: np.ndarray) -> np.ndarray:
     """uint64[n]: the hash of each trade, as it was sent."""
-    words = _words_of(_unmarked(trades))
+    words = _words_of(without_marks(trades))
     hashed = np.vecdot(words[:, _NUMBER:-1], _MULTIPLIERS[:-1])
     hashed += (words[:, -1] & _IN_LAST_WORD) * _MULTIPLIERS[-1]
     hashed ^= hashed >> _HALF
@@ -223,14 +223,14 @@ def checksums(trades: np.ndarray) -> np.ndarray:
     return np.asarray(hashed)
 
 
-def _unmarked(trades: np.ndarray) -> np.ndarray:
+def without_marks(trades: np.ndarray) -> np.ndarray:
     """The trades without the marks of reprints and of cancellations by condition, which the consumer sets."""
     words = _words_of(trades)
     low, high = words[:, _REFERRED], words[:, _REFERRED + 1]
     if not (low | high).any():
         return trades
     marked = (low == words[:, _SESSION]) & (high == words[:, _NUMBER]) & (trades["action"] == NEW)
-    marked |= (low & high) == _ALIKE_WORD
+    marked |= ((low & high) == _ALIKE_WORD) & (trades["action"] == CANCEL)
     if not marked.any():
         return trades
     sent = trades.copy()

@@ -289,6 +289,9 @@ def _constant(text: str, count: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([text]))
 
 
+TIMES: Final = {"timestamp": "event_ns", "ingestion_timestamp": "received_ns"}
+"""Columns of microseconds, each with another one of nanoseconds behind it, and the trade's field."""
+
 TRADE_COLUMNS: Final = (
     "message_id", "trade_id", "symbol", "exchange", "asset_class", "timestamp", "timestamp_nanos",
     "ingestion_timestamp", "ingestion_timestamp_nanos", "price", "quantity", "currency", "side", "trade_conditions",
@@ -305,7 +308,7 @@ def trades_of(batch: pa.RecordBatch) -> np.ndarray:
         trades["message_id"] = ids_of(batch["message_id"])
     if "trade_id" in there:
         trades["trade_id"] = batch["trade_id"].to_numpy(zero_copy_only=False)
-    for name, field in (("timestamp", "event_ns"), ("ingestion_timestamp", "received_ns")):
+    for name, field in TIMES.items():
         if name in there:
             nanos = f"{name}_nanos"
             trades[field] = nanoseconds(batch[name], batch[nanos] if nanos in there else None)

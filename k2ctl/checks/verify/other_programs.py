@@ -2,7 +2,8 @@
 
 What k2ctl wrote is covered by the seal of its files. A row of another program's file is compared with the record of
 Kafka at its place, as long as Kafka holds it, and its enrichment with the reference topic. What cannot be compared is
-counted as not judged, by column.
+counted as not judged, by column. The time of a commit is k2ctl's own, and no record has it: there must be one, and a
+past one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.checks.verify.sources import Records, TradeSources
-from k2ctl.domain.copies import sessions_and_numbers
+from k2ctl.domain.copies import sessions_and_numbers, without_marks
 from k2ctl.domain.decimals import from_arrow
-from k2ctl.domain.rows import TRADE_COLUMNS, arrow_schema, identity_numbers, trades_of
+from k2ctl.domain.rows import TIMES, TRADE_COLUMNS, arrow_schema, identity_numbers, trades_of
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import TRADE
+from k2ctl.domain.validity import FUTURE_TOLERANCE_US
 from k2ctl.load.acknowledged_log import AcknowledgedLog
 
 ENRICHED: Final = ("sector", "tick_size", "lot_size", "enriched")
@@ -146,8 +148,8 @@ class _Suspects(NamedTuple):
 class Examination:
     """Compares rows of other programs, those of one topic."""
 
-    def __init__(self, sources: TradeSources, every: Sequence[AcknowledgedLog]) -> None:
-        self._sources, self._topic = sources, sources.topic
+    def __init__(self, sources: TradeSources, every: Sequence[AcknowledgedLog], now_us: int) -> None:
+        self._sources, self._topic, self._now_us = sources, sources.topic, now_us
         self._sent = {
             key: np.unique(np.concatenate([log.sessions["session"] for log in every if key == _key(log)]))
             for key in {_key(log) for log in every}
@@ -189,6 +191,7 @@ class Examination:
         now = here & ~wrong_epoch & (epoch == self._sources.epoch)
         self.found.leave_open((*TRADE_COLUMNS, *PLACE), int((here & ours & ~now & ~wrong_epoch).sum()))
         self._compare(_records_of(batch, trades).take(np.flatnonzero(now)))
+        self.found.note(trades[here & ours & ~_is_a_past_time(batch["committed_at"], self._now_us)], "committed_at")
         self._check_enrichment(batch.filter(pa.array(here & ours)), trades[here & ours])
 
     def _compare(self, rows: Records) -> None:
@@ -201,9 +204,8 @@ class Examination:
             gone |= possible & ~there
         self.found.leave_open((*TRADE_COLUMNS, *PLACE), int(self._is_ours(rows.trades[gone]).sum()))
         same = there & (records["message_id"] == rows.trades["message_id"])
-        for column in TRADE_COLUMNS[1:]:
-            differ = np.flatnonzero(same & (records[column] != rows.trades[column]))
-            altered = records.take(differ)
+        for column, differs in _altered_columns(rows.trades, records):
+            altered = records.take(np.flatnonzero(same & differs))
             self.found.note(altered[self._is_ours(altered)], column)
         suspect = ~same & ~gone & (self._is_ours(rows.trades) | (there & self._is_ours(records)))
         if suspect.any():
@@ -301,13 +303,38 @@ def _id(record: Records) -> bytes:
 
 
 def _differences(row: Records, record: Records) -> list[str]:
-    differing = [name for name in TRADE_COLUMNS if row.trades[name][0] != record.trades[name][0]]
+    differing = [name for name, differs in _altered_columns(row.trades, record.trades) if differs[0]]
     places: tuple[tuple[str, Any, Any], ...] = (
         ("kafka_partition", row.partition, record.partition),
         ("kafka_offset", row.offset, record.offset),
         ("kafka_index", row.index, record.index),
     )
     return differing + [name for name, mine, theirs in places if mine[0] != theirs[0]]
+
+
+def _altered_columns(rows: np.ndarray, records: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Of each column of trades bool[n], in which rows it is not what was sent (both of dtype `TRADE.message`).
+
+    A mark that says no more than the record does, as a consumer sets it, is no difference.
+    """
+    stored, sent = without_marks(rows), without_marks(records)
+    for name in TRADE_COLUMNS:
+        yield name, _values(stored, name) != _values(sent, name)
+
+
+def _values(trades: np.ndarray, column: str) -> np.ndarray:
+    """A column of the table, of trades."""
+    time = column.removesuffix("_nanos")
+    if time not in TIMES:
+        return np.asarray(trades[column])
+    nanoseconds = trades[TIMES[time]]
+    return np.asarray(nanoseconds // 1000 if time == column else nanoseconds % 1000)
+
+
+def _is_a_past_time(column: pa.Array, now_us: int) -> np.ndarray:
+    """bool[n]: there is one, and it is not ahead of the clock by more than clocks may differ."""
+    past = pc.less_equal(column.cast(pa.int64()), now_us + FUTURE_TOLERANCE_US)
+    return np.asarray(pc.fill_null(past, False).to_numpy(zero_copy_only=False))
 
 
 def _words(column: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from k2ctl.checks.verify.slots import (
     Slots,
 )
 from k2ctl.checks.verify.sources import TradeSources
+from k2ctl.clock import SystemClock
 from k2ctl.demo.checks import DemoCheck
 from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
@@ -196,7 +197,7 @@ def _held(
         copies=int(sessions.sent["copies"].sum()),
     )
     say("comparing what other programs have committed to the table")
-    others = Examination(sources, every).run()
+    others = Examination(sources, every, SystemClock().now_us()).run()
     result.of_others, result.not_judged = others.rows, others.not_judged
     result.note("altered", others.runs())
     passes = list(sessions.passes())

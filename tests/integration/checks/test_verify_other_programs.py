@@ -40,18 +40,23 @@ OTHER_VALUES: dict[str, Change] = {
     "exchange": lambda _: "ELSE",
     "asset_class": lambda _: "crypto",
     "timestamp": lambda value: value + timedelta(microseconds=1),
+    "timestamp_nanos": lambda value: (value + 1) % 1000,
     "ingestion_timestamp": lambda value: value + timedelta(microseconds=1),
-    "price": lambda value: value + Decimal("0.00000001"),
+    "ingestion_timestamp_nanos": lambda value: (value + 1) % 1000,
+    "price": lambda value: value + Decimal("1e-12"),
     "quantity": lambda value: value * 2,
     "currency": lambda value: value + "X",
     "side": lambda value: "SELL" if value == "BUY" else "BUY",
-    "trade_conditions": lambda _: "X",
+    "trade_conditions": lambda value: [*value, "X"],
+    "action": lambda _: "CANCEL",
+    "refers_to": lambda _: uuid.UUID(int=7).bytes,
     "source_sequence": lambda value: value + 1,
     "kafka_topic": lambda _: "market.equities.trades.else",
     "kafka_epoch": lambda _: "another",
     "kafka_partition": lambda value: value + 1,
     "kafka_offset": lambda value: value + 1,
     "kafka_index": lambda value: value + 1,
+    "committed_at": lambda value: value + timedelta(days=1),
     "sector": lambda _: "Another",
     "tick_size": lambda value: value * 2,
     "lot_size": lambda value: value * 2,
@@ -100,7 +105,7 @@ def with_value(rows: pa.Table, column: str, at: int, change: Change) -> pa.Table
     values = rows[column].to_pylist()
     values[at] = change(values[at])
     number, kind = rows.schema.get_field_index(column), rows.schema.field(column)
-    if column == "message_id":
+    if column in {"message_id", "refers_to"}:
         values = [value.bytes if isinstance(value, uuid.UUID) else value for value in values]
         storage = pa.array(values, pa.binary(16))
         made = pa.ExtensionArray.from_storage(pa.uuid(), storage) if kind.type == pa.uuid() else storage
@@ -125,6 +130,13 @@ def test_an_altered_value_of_any_column_is_named_with_its_trade(endpoints: Endpo
         codes.add(error.exit_code if (error := failed([result])) else 0)
     assert found == {column: {("CBA", number, number, column)} for column in OTHER_VALUES}
     assert codes == {ExitCode.UNHEALTHY}
+
+
+def test_a_row_without_the_time_of_its_commit_is_named(endpoints: Endpoints) -> None:
+    rows = rows_of(endpoints)
+    at = rows["symbol"].to_pylist().index("CBA")
+    overwrite(endpoints, with_value(rows, "committed_at", at, lambda _: None))
+    assert [column for *_, column in altered_in(only(endpoints))] == ["committed_at"]
 
 
 def test_rows_that_another_program_has_rewritten_unaltered_are_no_fault(endpoints: Endpoints) -> None:
