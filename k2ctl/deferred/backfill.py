@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.deferred.admission import Admission
-from k2ctl.deferred.spill_files import decode_spill
+from k2ctl.deferred.spill_files import decode_spill, what_is_wrong
 from k2ctl.domain.checkpoint import Counts, Tally, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, Ledger, LedgerChange, Resolution
 from k2ctl.domain.rows import Rows, identity_numbers
@@ -126,7 +126,7 @@ class Backfill:
             LOG.warning("spill file %s cannot be read; its trades are looked for in Kafka: %s", file, error)
             rows, intact = Rows.empty(topic, epoch), False
         if content and not intact:
-            LOG.warning("spill file %s is damaged; its lost rows are looked for in Kafka", file)
+            LOG.warning("spill file %s %s; its lost rows are looked for in Kafka", file, what_is_wrong(content))
             try:
                 self._folder.quarantine(file, content)
             except OSError as error:

@@ -29,7 +29,9 @@ from k2ctl.retry import RetryPolicy, retry
 
 LOG: Final = logging.getLogger("k2ctl.deferred")
 
-MAGIC: Final = b"K2SPILL2"
+MAGIC: Final = b"K2SPILL3"
+"""Its number changes with the layout of a trade, whose bytes a file holds."""
+
 FRAME_ROWS: Final = 10_000
 SUFFIX: Final = "k2spill"
 
@@ -143,6 +145,11 @@ def decode_spill(content: bytes, topic: str, epoch: str) -> tuple[Rows, bool]:
             with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
                 parts.append(_rows(reader.read_next_batch(), topic, epoch))
     return (Rows.concatenate(parts) if parts else Rows.empty(topic, epoch)), intact
+
+
+def what_is_wrong(content: bytes) -> str:
+    """With a file that is not intact."""
+    return "is damaged" if content.startswith(MAGIC) else "is damaged, or was written by another version of k2ctl"
 
 
 def _frame(rows: Rows) -> bytes:

@@ -21,7 +21,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import DayTransform, HourTransform, MonthTransform, VoidTransform, YearTransform
-from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField
+from pyiceberg.types import DecimalType, IcebergType, IntegerType, ListType, LongType, NestedField
 
 from k2ctl.domain.rows import arrow_schema, reference_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
@@ -32,6 +32,8 @@ EMPTY_AT_TIMES: Final = frozenset({"sector", "tick_size", "lot_size", "enriched"
 """Columns without which a trade is still the same trade."""
 
 RESTORE: Final = "Put back a copy, or go on from an older metadata file: k2ctl lake register --metadata FILE"
+
+ELSEWHERE: Final = "Give k2ctl a catalog of its own, or rename that table; then: k2ctl consume"
 
 _OF_TIME: Final = (HourTransform, DayTransform, MonthTransform, YearTransform)
 
@@ -79,12 +81,18 @@ def unreadable_for(name: str, table: Table) -> Iterator[LakeError]:
     missing = [field.name for field in ours.fields if field.name not in there]
     if 2 * len(missing) > len(ours.fields):
         yield LakeError(
-            f"The table {name} is not one that k2ctl made: it has no column {', '.join(missing[:3])}.",
-            "Give k2ctl a catalog of its own, or rename that table; then: k2ctl consume",
+            f"The table {name} is not one that k2ctl made: it has no column {', '.join(missing[:3])}.", ELSEWHERE
         )
-    born = _first_ids(metadata)
+    made = _as_made(metadata)
+    unlike = [field.name for field in ours.fields if not _is_or_was(made.get(field.name), field)]
+    if unlike:
+        yield LakeError(
+            f"The table {name} was made by another version of k2ctl: it has no column {', '.join(unlike[:3])} of the "
+            "type that this one writes.",
+            ELSEWHERE,
+        )
     for field in ours.fields:
-        yield from _misread(name, metadata, field, there.get(field.name), born.get(field.name, field.field_id))
+        yield from _misread(name, metadata, field, there.get(field.name), made.get(field.name, field).field_id)
 
 
 def _misread(
@@ -100,7 +108,7 @@ def _misread(
             )
         else:
             yield LakeError(f"The column {ours.name} of {name} was dropped.", _go_back(metadata))
-    elif not _is_or_was(found.field_type, ours.field_type):
+    elif not _is_or_was(found, ours):
         yield LakeError(
             f"The column {ours.name} of {name} has the type {found.field_type}; k2ctl needs {ours.field_type}.",
             _go_back(metadata),
@@ -113,18 +121,24 @@ def _misread(
         )
 
 
-def _first_ids(metadata: TableMetadata) -> dict[str, int]:
-    """For each column that the table ever had, the field id under which it first stood."""
+def _as_made(metadata: TableMetadata) -> dict[str, NestedField]:
+    """Each column that the table ever had, as it first stood."""
     newest_first = sorted(metadata.schemas, key=lambda schema: schema.schema_id, reverse=True)
-    return {field.name: field.field_id for schema in newest_first for field in schema.fields}
+    return {field.name: field for schema in newest_first for field in schema.fields}
 
 
-def _is_or_was(now: IcebergType, ours: IcebergType) -> bool:
-    """Whether a type is ours, or one that Iceberg promotes ours to: every value of ours fits."""
+def _is_or_was(found: NestedField | None, ours: NestedField) -> bool:
+    """Whether a column has our type, or one that Iceberg promotes ours to: every value of ours fits."""
+    return found is not None and _holds(found.field_type, ours.field_type)
+
+
+def _holds(now: IcebergType, ours: IcebergType) -> bool:
     if now is ours:
         return True
     if isinstance(now, DecimalType) and isinstance(ours, DecimalType):
         return now.scale == ours.scale and now.precision >= ours.precision
+    if isinstance(now, ListType) and isinstance(ours, ListType):
+        return _holds(now.element_type, ours.element_type)
     return now == ours or (isinstance(ours, IntegerType) and isinstance(now, LongType))
 
 

@@ -1,6 +1,7 @@
 """Every command on a table that another program has changed or damaged: one sentence and a next step, no traceback."""
 
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from pyiceberg.manifest import (
     ManifestWriterV2,
     write_manifest_list,
 )
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import DecimalType, NestedField, StringType
 
 from k2ctl.checks.doctor.stack import lake_checks
 from k2ctl.clock import SystemClock
@@ -94,7 +97,7 @@ def with_deletes(endpoints: Endpoints, content: DataFileContent) -> None:
         ids = (("file_path", pa.string(), 2147483546), ("pos", pa.int64(), 2147483545))
         rows: list[list[object]] = [[data.file_path], [0]]
     else:
-        ids, rows = (("kafka_offset", pa.int64(), 17),), [[3]]
+        ids, rows = (("kafka_offset", pa.int64(), 21),), [[3]]
     schema = pa.schema([pa.field(n, kind, metadata={"PARQUET:field_id": str(i)}) for n, kind, i in ids])
     pq.write_table(pa.table(rows, schema=schema), path_of(path))
     described = DataFile.from_args(
@@ -104,7 +107,7 @@ def with_deletes(endpoints: Endpoints, content: DataFileContent) -> None:
         partition=data.partition,
         record_count=1,
         file_size_in_bytes=path_of(path).stat().st_size,
-        equality_ids=[17] if content == DataFileContent.EQUALITY_DELETES else None,
+        equality_ids=[21] if content == DataFileContent.EQUALITY_DELETES else None,
         spec_id=0,
     )
 
@@ -168,8 +171,29 @@ def renamed(endpoints: Endpoints) -> None:
         schema.rename_column("price", "px")
 
 
+def of_another_version(endpoints: Endpoints) -> None:
+    """A table of the layout that k2ctl 0.1 made."""
+    catalog, table = Lake.at(endpoints).catalog, raw(endpoints)
+    kept = [field for field in table.schema().fields if field.name not in NEW_COLUMNS]
+    older = [
+        NestedField(number, field.name, OLDER_TYPES.get(field.name, field.field_type), required=field.required)
+        for number, field in enumerate(kept, 1)
+    ]
+    catalog.drop_table(TABLE)
+    shutil.rmtree(path_of(table.location()))
+    catalog.create_table(TABLE, Schema(*older))
+
+
+NEW_COLUMNS = {"timestamp_nanos", "ingestion_timestamp_nanos", "action", "refers_to", "committed_at"}
+OLDER_TYPES = {
+    **dict.fromkeys(("price", "quantity", "tick_size", "lot_size"), DecimalType(18, 8)),
+    "trade_conditions": StringType(),
+}
+
+
 DAMAGE: dict[str, tuple[Callable[[Endpoints], None], str]] = {
     "renamed column": (renamed, "The column price of market_data.trades was renamed to px"),
+    "another version": (of_another_version, "was made by another version of k2ctl: it has no column timestamp_nanos"),
     "half a manifest": (lambda endpoints: cut(manifest(endpoints)), "is damaged"),
     "half a manifest list": (lambda endpoints: cut(manifest_list(endpoints)), "is damaged"),
     "half a metadata file": (lambda endpoints: cut(path_of(raw(endpoints).metadata_location)), "is damaged"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.deferred import spill_files as spill
-from k2ctl.deferred.spill_files import MAGIC, decode_spill, encode_spill
+from k2ctl.deferred.spill_files import MAGIC, decode_spill, encode_spill, what_is_wrong
 from k2ctl.domain.rows import Rows
 from tests.made_trades import BASE_US, make_rows, make_trades
 
@@ -74,3 +74,10 @@ def test_random_bytes_raise_nothing(content: bytes) -> None:
     rows, intact = decode_spill(content, "t", "e")
     assert len(rows) == 0
     assert intact == (not content)
+
+
+def test_a_file_of_another_version_gives_no_row_and_is_named_as_such(content: bytes) -> None:
+    older = content.replace(MAGIC, b"K2SPILL2")
+    rows, intact = decode_spill(older, "t", "e")
+    assert (len(rows), intact) == (0, False)
+    assert "written by another version of k2ctl" in what_is_wrong(older)
