@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 from confluent_kafka import Producer
 
-from k2ctl.domain.decimals import DECIMAL_ONE, of_int64
+from k2ctl.domain.conditions import pack
+from k2ctl.domain.decimals import DECIMAL_LIMIT, DECIMAL_ONE, of_int, of_int64
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
-from k2ctl.domain.trade import REFERENCE, TRADE, frames
+from k2ctl.domain.trade import CANCEL, CORRECT, REFERENCE, TRADE, frames
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.clients import producer_config
 from k2ctl.lake.catalog import Lake
@@ -36,6 +37,24 @@ def make_trades(count: int, start: int = 0, session: int = 7) -> np.ndarray:
     ids = np.empty((count, 2), ">u8")
     ids[:, 0], ids[:, 1] = session * 1000 + code, sequence
     trades["message_id"] = ids.view("V16")[:, 0]
+    return trades
+
+
+def make_varied(count: int, start: int = 0) -> np.ndarray:
+    """Made trades with what only some trades have: nanoseconds, extreme decimals, conditions, references to others."""
+    trades, number = make_trades(count, start), np.arange(start, start + count)
+    trades["event_ns"] += number * 7 % 1000
+    trades["received_ns"] += number * 3 % 1000
+    extremes = np.array([of_int(1), of_int(DECIMAL_LIMIT), of_int(DECIMAL_LIMIT - 1)])
+    for name, of in (("price", 5), ("quantity", 7)):
+        wide = number % of < len(extremes)
+        trades[name][wide] = extremes[(number % of)[wide]]
+    conditions = [b"", pack(["XT"]), pack(["@", "F", "T", "I", "1234", "CNCL", "Z9", "~"])]
+    trades["trade_conditions"] = np.array(conditions)[number % 3]
+    refers = np.isin(number % 10, (3, 7)) & (number >= len(SYMBOLS))
+    trades["action"][refers] = np.where(number % 10 == 3, CORRECT, CANCEL)[refers]
+    before = make_trades(count, max(0, start - len(SYMBOLS)))["message_id"]
+    trades["refers_to"][refers] = before[number[refers] - len(SYMBOLS) - max(0, start - len(SYMBOLS))]
     return trades
 
 

@@ -1,6 +1,7 @@
 """Dead letters that lie in Kafka: listed, shown and sent again, each once."""
 
 import json
+import re
 import time
 
 import numpy as np
@@ -104,9 +105,9 @@ def test_the_commands_list_show_and_retry(
 
     listed = json.loads(said("list", "--json", "--limit", "1"))
     assert (listed["dead_letters"], len(listed["newest"])) == (3, 1)
-    assert listed["counts"][0] == {
-        "topic": topic, "reason": "timestamp is more than 5 minutes ahead of the clock", "count": 2, "retried": 0,
-    }  # fmt: skip
+    first = listed["counts"][0]
+    assert re.fullmatch(r"timestamp is [0-9T:.-]+Z, more than 5 minutes ahead of the clock", first.pop("reason"))
+    assert first == {"topic": topic, "count": 2, "retried": 0}
     assert json.loads(said("list", "--json", "--reason", "5 minutes", "--since", "1h"))["dead_letters"] == 2
     assert "dead-letters show PLACE" in said("list")
     shown = [json.loads(said("show", f"0:{number}", "--json")) for number in range(3)]

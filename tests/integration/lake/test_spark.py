@@ -27,7 +27,7 @@ from k2ctl.lake.writer import TableWriter
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
-from tests.made_trades import make_rows, make_trades
+from tests.made_trades import make_rows, make_varied
 from tests.support.object_store import ObjectStore
 from tests.support.postgres_server import PostgresServer
 
@@ -38,7 +38,9 @@ JARS: Final = (
 )
 QUERY: Final = """
     SELECT CAST(message_id AS STRING) AS message_id, symbol, CAST(timestamp AS STRING) AS timestamp,
-        CAST(price AS STRING) AS price, CAST(quantity AS STRING) AS quantity, side, source_sequence, kafka_offset
+        timestamp_nanos, ingestion_timestamp_nanos, CAST(price AS STRING) AS price,
+        CAST(quantity AS STRING) AS quantity, side, trade_conditions, action, CAST(refers_to AS STRING) AS refers_to,
+        source_sequence, kafka_offset, CAST(committed_at AS STRING) AS committed_at
     FROM {table} ORDER BY kafka_offset
 """
 PROGRAM: Final = """
@@ -48,7 +50,7 @@ builder = SparkSession.builder.master("local[1]")
 for name, value in json.loads(sys.argv[1]).items():
     builder = builder.config(name, value)
 session = builder.getOrCreate()
-print("ROWS " + json.dumps([row.asDict() for row in session.sql(sys.argv[2]).remove_orphans()]))
+print("ROWS " + json.dumps([row.asDict() for row in session.sql(sys.argv[2]).collect()]))
 """
 
 
@@ -114,7 +116,7 @@ def endpoints(embedded_stack: Endpoints, postgres_server: PostgresServer, object
     with Lake.at(at) as lake:
         writer = TableWriter(lake, SystemClock())
         for start in (0, 400, 800):
-            rows = make_rows(make_trades(400, start), start)
+            rows = make_rows(make_varied(400, start), start)
             writer.commit(
                 [rows], {TopicPartition("t", "e", 0): OffsetDelta(start, start + 400, Counts(seen=400, stored=400))}
             )
@@ -144,11 +146,12 @@ def test_spark_reads_the_rows_that_a_query_reads(
 
 
 def _rows(session: Session) -> list[dict[str, Any]]:
-    with sql(session, QUERY.format(table="trades")) as answer:
+    with sql(session, QUERY.format(table="trades_raw")) as answer:
         found: list[dict[str, Any]] = answer.rows.read_all().to_pylist()
         return found
 
 
 def _same(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Times without the zone, which only one of the two writes: both are set to UTC."""
-    return [{**row, "timestamp": row["timestamp"].removesuffix("+00")} for row in rows]
+    times = ("timestamp", "committed_at")
+    return [{**row, **{name: row[name].removesuffix("+00") for name in times}} for row in rows]
