@@ -21,9 +21,9 @@ def pack(codes: Sequence[str]) -> bytes:
         raise ValueError(f"trade_conditions has {len(codes)} codes, more than {CONDITION_CODES}")
     for code in codes:
         if not code or len(code) > CONDITION_BYTES:
-            raise ValueError(f"trade_conditions has the code {code!r:.20}, not of 1 to {CONDITION_BYTES} characters")
+            raise ValueError(f"trade_conditions has the code {code[:20]!r}, not of 1 to {CONDITION_BYTES} characters")
         if not all("!" <= character <= "~" for character in code):
-            raise ValueError(f"trade_conditions has the code {code!r:.20}, not printable ASCII")
+            raise ValueError(f"trade_conditions has the code {code[:20]!r}, not printable ASCII")
     return b"".join(code.encode().ljust(CONDITION_BYTES, b"\0") for code in codes)
 
 

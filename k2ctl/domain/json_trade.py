@@ -40,6 +40,7 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ISO: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(Z|[+-][0-9]{2}:?[0-9]{2})"
 )
+_LARGE_NUMBER: Final = re.compile(r"-?[0-9]{2,}|-?[0-9](\.[0-9]+)?[eE]")
 _BETWEEN_CODES: Final = re.compile(r"[ ,;]+")
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _IN_ARRAY: Final = 2
@@ -282,9 +283,19 @@ def _time(nanoseconds: int, unit_ns: int) -> int | str:
     return instant_text(nanoseconds) if nanoseconds % unit_ns else nanoseconds // unit_ns
 
 
+def _not_json(text: str, at: int) -> str:
+    if not text:
+        return "not JSON: not UTF-8"
+    if at >= len(text):
+        return f"not JSON: it ends too early, after {at} characters"
+    if _LARGE_NUMBER.match(text, at):
+        return f"a number beyond 10^308 from character {at} on: {text[at:][:_CUT]}"
+    return f"not JSON from character {at} on: {json.dumps(text[at:][:_CUT])}"
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"not JSON from character {error.pos} on: {json.dumps(error.doc[error.pos :][:_CUT])}"
+        return _not_json(error.doc, error.pos)
     if isinstance(error, RecursionError):
         return "JSON that is nested too deeply"
     if isinstance(error, KeyError):

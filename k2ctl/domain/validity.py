@@ -26,7 +26,6 @@ AHEAD: Final = "more than 5 minutes ahead of the clock"
 
 _NEGATIVE_PRICES: Final = np.array([name in {"futures", "options"} for name in ASSET_CLASSES])
 _CUT: Final = 40
-_TEXT_LIMIT: Final = "not printable UTF-8 without spaces around it"
 
 _Check = tuple[np.ndarray, Callable[[np.void], str]]
 """bool[n], the trades that fail, and why one does."""
@@ -43,7 +42,7 @@ def invalid(trades: np.ndarray, now_us: int, earliest_us: int = EARLIEST_US) -> 
 
 def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Check]:
     for name in ("symbol", "exchange", "currency"):
-        yield _texts_fail(trades[name], required=name != "currency"), _said(name, _text, _TEXT_LIMIT)
+        yield _texts_fail(trades[name], required=name != "currency"), _said(name, _text, _text_limit(name))
     yield _conditions_fail(trades["trade_conditions"]), lambda trade: _conditions_reason(trade["trade_conditions"])
     for name, known in (("asset_class", ASSET_CLASSES), ("side", SIDES), ("action", ACTIONS)):
         yield trades[name] >= len(known), _said(name, int, f"none of {', '.join(known)}")
@@ -94,6 +93,11 @@ def _negative_price(trades: np.ndarray) -> np.ndarray:
     return np.asarray(below & ~_NEGATIVE_PRICES[np.where(known, trades["asset_class"], 0)])
 
 
+def _text_limit(name: str) -> str:
+    most, least = TRADE.message[name].itemsize, 0 if name == "currency" else 1
+    return f"not {least} to {most} bytes of printable UTF-8 without spaces around"
+
+
 def _texts_fail(column: np.ndarray, *, required: bool) -> np.ndarray:
     """bool[n]: not printable UTF-8, or with spaces around it, or empty though `required`."""
     codes, distinct = codes_of(column)
@@ -113,10 +117,9 @@ def _good_text(raw: bytes, *, required: bool) -> bool:
 def symbol_reason(symbol: str) -> str:
     """Why no trade can have this symbol; empty if one can."""
     raw, most = symbol.encode(errors="surrogateescape"), TRADE.message["symbol"].itemsize
-    if len(raw) > most:
-        return f"symbol is {symbol[:_CUT]!r}, longer than {most} bytes"
-    good = _good_text(raw, required=True)
-    return "" if good else f"symbol is {_text(raw)[:_CUT]}, {_TEXT_LIMIT}"
+    if len(raw) <= most and _good_text(raw, required=True):
+        return ""
+    return f"symbol is {_text(raw)[:_CUT]}, {_text_limit('symbol')}"
 
 
 def _conditions_fail(column: np.ndarray) -> np.ndarray:
