@@ -40,7 +40,7 @@ _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ISO: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(Z|[+-][0-9]{2}:?[0-9]{2})"
 )
-_LARGE_NUMBER: Final = re.compile(r"-?[0-9]{2,}|-?[0-9](\.[0-9]+)?[eE]")
+_LARGE_NUMBER: Final = re.compile(r"-?[0-9.]{300}|-?[0-9.]+[eE]\+?[0-9]{3}")
 _BETWEEN_CODES: Final = re.compile(r"[ ,;]+")
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _IN_ARRAY: Final = 2

@@ -154,9 +154,21 @@ def test_a_bad_field_is_named_with_its_value_and_limit(change: dict[str, object]
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "0x10", "+5", "1_000", ".5", "5.", "01"])
 def test_a_number_that_is_none_of_json_s_is_refused(number: str) -> None:
-    assert "price" in refusal_of(json.dumps(TRADE).replace('"35.67"', number).encode()) or "JSON" in refusal_of(
-        json.dumps(TRADE).replace('"35.67"', number).encode()
-    )
+    assert refusal_of(json.dumps(TRADE).replace('"35.67"', number).encode()).startswith("not JSON from character ")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"{", "not JSON: it ends too early, after 1 characters"),
+        (b"\xff", "not JSON: not UTF-8"),
+        (b"\xef\xbb\xbf{}", 'not JSON from character 0 on: "\\ufeff{}"'),
+        (b'{"price": 1' + b"0" * 400 + b"}", "a number beyond 10^308 from character 10 on: 1" + "0" * 39),
+        (b"[7]", "neither a JSON object nor an array of objects"),
+    ],
+)
+def test_what_is_no_json_is_refused_in_words_of_ours(value: bytes, reason: str) -> None:
+    assert refusal_of(value) == reason
 
 
 @pytest.mark.parametrize("second", ['"1"', "1", '"35.67"', "1.5"])
