@@ -27,8 +27,9 @@ class MarketSettings(Section):
     """The synthetic market, and the venue that replays are loaded as."""
 
     asset_class: Literal["equities", "crypto", "futures", "options"]
-    exchange: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,8}$")]
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    # A part of the topic's name, in lower case there.
+    exchange: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,16}$")]
+    currency: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,8}$")]
     symbols: Annotated[int, Field(ge=1, le=50_000)]
     zipf_exponent: Annotated[float, Field(ge=0, le=3)]
     tiers: Tiers
