@@ -235,17 +235,33 @@ def _whole(value: bytes) -> list[dict[str, Any]]:
 
 
 def _json_trades_of(value: bytes) -> list[dict[str, Any]]:
-    """The trades of one JSON record: an object, or an array of them, with times in microseconds."""
+    """The trades of one JSON record: an object, or an array of them, with whole microseconds or ISO 8601."""
     document = json.loads(value, parse_float=Decimal)
     trades = []
     for item in document if isinstance(document, list) else [document]:
-        times = {name: _EPOCH + timedelta(microseconds=item[name]) for name in ("timestamp", "ingestion_timestamp")}
-        decimals = {name: Decimal(item[name]) for name in ("price", "quantity")}
-        rest = {"message_id": uuid.UUID(item["message_id"]), "side": item.get("side", "UNKNOWN")}
-        rest["trade_conditions"] = item.get("trade_conditions", "")
-        same = {name: item[name] for name in ("trade_id", "symbol", "exchange", "asset_class", "currency")}
-        trades.append({**same, **times, **decimals, **rest, "source_sequence": item.get("source_sequence")})
+        trade = {name: item[name] for name in ("trade_id", "symbol", "exchange", "asset_class", "currency")}
+        for name in ("timestamp", "ingestion_timestamp"):
+            trade[name], trade[f"{name}_nanos"] = _json_instant(item[name])
+        trade |= {name: Decimal(item[name]) for name in ("price", "quantity")}
+        refers_to = item.get("refers_to")
+        trade |= {
+            "message_id": uuid.UUID(item["message_id"]),
+            "side": item.get("side", "UNKNOWN"),
+            "trade_conditions": item.get("trade_conditions", []),
+            "action": item.get("action", "NEW"),
+            "refers_to": uuid.UUID(refers_to) if refers_to else None,
+            "source_sequence": item.get("source_sequence"),
+        }
+        trades.append(trade)
     return trades
+
+
+def _json_instant(value: int | str) -> tuple[datetime, int]:
+    if isinstance(value, int):
+        return _EPOCH + timedelta(microseconds=value), 0
+    whole, _, digits = value.removesuffix("Z").partition(".")
+    nanoseconds = int(digits.ljust(9, "0"))
+    return datetime.fromisoformat(f"{whole}.{nanoseconds // 1000:06}+00:00"), nanoseconds % 1000
 
 
 def assert_read_to_the_end(sources: Sources, topic: str, epoch: str) -> None:
