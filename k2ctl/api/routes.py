@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -23,6 +23,16 @@ from k2ctl.query.session import Session
 
 _DURATION: Final = r"^[0-9]{1,9}(ms|s|m|h|d)?$"
 _UNIT_US: Final = {"ms": 1_000, "s": 1_000_000, "": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+
+
+def _digits(text: object) -> object:
+    """Digits alone: pydantic reads `1_000`, ` 5 ` and `5.0` too."""
+    if isinstance(text, str) and not re.fullmatch("[0-9]{1,9}", text):
+        raise PydanticCustomError("digits", "not a whole number of up to nine digits")
+    return text
+
+
+Count = Annotated[int, BeforeValidator(_digits)]
 
 
 def _stored_name(symbol: str) -> str:
@@ -61,7 +71,7 @@ Sessions = Annotated[
     str | None, Query(alias="session", max_length=32, description="Trading days of a venue, by its MIC: XASX, XNYS.")
 ]
 AllPrints = Annotated[bool, Query(description="Count every print, whatever its conditions say.")]
-Rows = Annotated[int, Query(ge=1, le=50_000, description="Rows of one page.")]
+Rows = Annotated[Count, Query(ge=1, le=50_000, description="Rows of one page.")]
 Raw = Annotated[bool, Query(description="What was printed: corrections and cancellations are not applied.")]
 KnownAt = Annotated[
     str | None, Query(max_length=64, description="ISO 8601: only what was committed by then; the stream is left out.")
@@ -260,7 +270,7 @@ def _add_gaps(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         window: Duration = None,
         since: Moment = None,
         until: Moment = None,
-        limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+        limit: Annotated[Count, Query(ge=1, le=10_000)] = 1_000,
         accept: Accept = "*/*",
     ) -> Response:
         """Numbers of the venues' counters that are missing between the first and the last trade of the window."""

@@ -135,6 +135,20 @@ def test_a_parameter_that_is_given_twice_is_refused(service: Service) -> None:
     assert "`limit`" in answer.json()["detail"], answer.text
 
 
+@pytest.mark.parametrize("limit", ["1_0", "１", " 5", "5.0", "+5", "-0", "0x5", "1e1", ""])
+def test_a_count_is_digits_and_nothing_else(service: Service, limit: str) -> None:
+    for path in (ROWS, "/v1/gaps"):
+        assert ask(service, path, {**ASKED, "limit": [limit]}) == 422
+
+
+@pytest.mark.parametrize(
+    "moment", ["1700000000", "2023-11-14T22:00:00.0000001Z", " 2023-11-14", "２０２３-11-14", "2023-11-14T"]
+)
+def test_a_time_is_iso_to_the_microsecond_and_nothing_else(service: Service, moment: str) -> None:
+    for path in (ROWS, "/v1/ohlcv", "/v1/gaps"):
+        assert ask(service, path, {"symbol": ["S03"], "since": [moment]}) == 422
+
+
 def test_no_cursor_is_an_error_of_ours(service: Service) -> None:
     found = [ask(service, ROWS, {**ASKED, "cursor": [cursor]}) for cursor in odd_cursors()]
     assert 200 in found

@@ -119,7 +119,7 @@ def test_a_window_without_trades_is_an_empty_list_and_says_when_the_last_was(
 
 
 def test_an_unknown_symbol_fails_with_the_nearest_names(trades: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = run(capsys, "bhp", "--format", "json")
+    code, out, err = run(capsys, "bhpx", "--format", "json")
     assert code == ExitCode.FAILED
     assert out == ""
     assert "Did you mean BHP?" in err

@@ -11,8 +11,9 @@ import pytest
 
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
+from k2ctl.domain.days import BarLength
 from k2ctl.domain.decimals import as_decimal, of_int
-from k2ctl.domain.trade import Window
+from k2ctl.domain.trade import Window, frames
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, LakeError, UsageError
 from k2ctl.kafka.admin import BrokerAdmin
@@ -154,18 +155,40 @@ def test_what_retention_deleted_before_it_was_stored_is_missing(platform: Platfo
     assert len(answer.table) == 750
 
 
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "in-the-stream"])
+def test_a_symbol_in_lower_case_is_the_only_one_that_differs_by_case(embedded: Platform, stored: bool) -> None:
+    trades = make_trades(100)
+    trades["symbol"][[5, 25, 45]] = b"AbC", b"ABC", b"xyz"
+    produce_values(embedded.endpoints, embedded.topic, ((0, value) for value in frames(trades, 1)))
+    if stored:
+        embedded.consume()
+    with embedded.session() as session:
+        assert numbers(session.recent("s01").table) == numbers(session.recent("S01").table) == [81, 61, 41, 21, 1]
+        assert numbers(session.recent(["S01", "s02", "S02"], limit=3).table) == [82, 81, 62]
+        assert numbers(session.recent(["S01", "s02"], limit=1).table) == [82]
+        assert numbers(session.recent("xyz").table) == [45]
+        assert session.bars("s01", BarLength(days=1)).table.column("symbol").to_pylist() == ["S01"]
+        assert {day.symbol for day in session.gaps(["s01"])[0].days} == {"S01"}
+        for ask in (session.recent, session.gaps):
+            with pytest.raises(UnknownSymbol) as raised:
+                ask(["abc"])
+            assert raised.value.hint == "Did you mean ABC, AbC?"
+        with pytest.raises(UnknownSymbol):
+            session.recent("XYZ")
+
+
 def test_an_unknown_symbol_is_an_error_with_the_nearest_names(platform: Platform) -> None:
     platform.produce(make_trades(100))
     platform.consume()
     with platform.session() as session:
-        for name in ("s01", "S01X", "S0 1"):
+        for name in ("s01x", "S01X", "S0 1"):
             with pytest.raises(UnknownSymbol) as raised:
                 session.recent(name)
             assert "S01" in raised.value.hint
         with pytest.raises(UnknownSymbol):
             session.recent("BÉ")
-        with pytest.raises(UnknownSymbol):
-            session.recent("a name that is longer than any symbol's sixteen")
+        with pytest.raises(UsageError, match="not 1 to 32 bytes"):
+            session.recent("a name that is longer than any symbol's")
         with pytest.raises(UnknownSymbol):
             session.recent("' OR 1=1 --")
         with pytest.raises(UsageError):
