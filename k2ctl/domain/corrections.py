@@ -204,12 +204,16 @@ def _ends(following: np.ndarray) -> np.ndarray:
 def _with_alike(found: Resolved, alike: pa.Table) -> Resolved:
     """Give each cancellation without an id the trade that it means.
 
-    Events and candidates are gone through in their order, with the price and quantity that each trade has by then.
+    Events and candidates are gone through in the order of their times, and of their places where these are the same,
+    with the price and quantity that each trade has by then.
     """
     without = _names_no_id(found.events)
     wanted = set(_owners(found.events.filter(pa.array(without))))
     numbered = found.events.append_column("event", pa.array(np.arange(len(found.events))))
     every = _in_order(pa.concat_tables([numbered, alike.append_column("event", pa.nulls(len(alike), pa.int64()))]))
+    # A foreign topic may have a trade and its cancellation in two partitions: only their times say which is earlier.
+    times = nanoseconds(every["timestamp"], every["timestamp_nanos"])
+    every = every.take(pa.array(np.argsort(times, kind="stable")))
     own = [each.tobytes() for each in ids_of(every["message_id"])]
     amounts = zip(every["price"].to_pylist(), map(abs, every["quantity"].to_pylist()), strict=True)
     times = nanoseconds(every["timestamp"], every["timestamp_nanos"]).tolist()

@@ -139,6 +139,14 @@ def test_as_many_cancellations_without_an_id_take_as_many_trades() -> None:
     assert [of(found, number) for number in (1, 2, 3)] == [None, "cancelled", "cancelled"]
 
 
+def test_a_cancellation_without_an_id_finds_its_trade_in_another_partition_by_time() -> None:
+    cancellation = events_of([Event(9, CANCEL, ALIKE, time_s=5)], partition=0)
+    trades = _new(events_of([Event(1, NEW, 0), Event(2, NEW, 0, time_s=6)], partition=1))
+    found = changes_of(cancellation, trades)
+    assert of(found, 1) == "cancelled"
+    assert of(found, 2) is None
+
+
 def test_a_cancellation_without_an_id_takes_a_trade_by_what_it_was_corrected_to() -> None:
     prints = _new(events_of([Event(1, NEW, b"", "5"), Event(2, NEW, b"", "6")]))
     padding = [Event(0, CANCEL, 100)] * 2
