@@ -1,11 +1,13 @@
 """What a load has sent and Kafka has acknowledged, written down so that `k2ctl verify` can hold the table to it.
 
-A file per run and worker. It says, per session (the first half of a message id: one symbol of one run, or one replayed
-file), which numbers were sent, as intervals with the checksum of their trades, and how many copies and trades out of
-order were sent on purpose. Deliveries that failed are listed one by one: Kafka may hold them or not.
+A file per run and worker. It says, per session (the first half of a message id: one symbol of one run, or one trade of
+a replay, whose ids are digests), which numbers were sent, as intervals with the checksum of their trades, and how many
+copies and trades out of order were sent on purpose. Deliveries that failed are listed one by one: Kafka may hold them
+or not.
 
 A running load replaces its file every second, later every sixtieth of its time, so that one that is killed leaves what
-it had sent until then, marked as unfinished, and a lower bound of what was acknowledged. 40 bytes a thousand trades.
+it had sent until then, marked as unfinished, and a lower bound of what was acknowledged. 40 bytes a thousand trades; 96
+bytes a trade of a replay.
 """
 
 import json
@@ -32,6 +34,9 @@ SAVE_EVERY_S: Final = 1.0
 SAVE_SHARE: Final = 1 / 60
 SETTLE_AFTER: Final = 64
 """Batches whose stretches are joined at once: some milliseconds, and some hundred KB until then."""
+
+DIGESTS_FROM: Final = np.uint64(1 << 63)
+"""The second half of an id that is a digest: no trade continues it. No number of a session is as high."""
 
 SUFFIX: Final = ".log"
 MAGIC: Final = b"K2ACKLG4"
@@ -128,6 +133,10 @@ class AcknowledgedLogWriter:
         # numpy copies words many times faster than records.
         words = np.concatenate([part.view(np.uint64) for part in (self._open, *self._parts)])
         every, self._parts = words.view(INTERVAL), []
+        alone = every["low"] >= DIGESTS_FROM
+        if alone.any():
+            self._settled.append(every[alone])
+            every = every[~alone]
         # Few enough positions are sorted by radix; and equal ones stay in the order in which they were sent.
         position = self._positions(every["session"]).astype(np.min_scalar_type(len(self._sessions)))
         order = np.argsort(position, kind="stable")

@@ -2,11 +2,17 @@
 
 Columns, without a header: date (mm/dd/yyyy), time (Sydney local, milliseconds), price, volume, qualifiers, venue,
 buyer id, which is not kept. `company_info.csv` in the same folder maps a file's number to its symbol; without it the
-file's name is the symbol. Two trades that look alike in every field are two trades: file and line distinguish them.
+file's name is the symbol.
+
+The files have neither ids nor numbers. A trade's id is a digest of what it is: venue, symbol, time, and every column of
+its line. Lines that look the same are different trades, so the digest also has how many before it in its file do. A
+file that was published again with lines that were missing so gives every trade the id that it had. Numbers in the order
+of a file would change with such a line, so the trades have none: gaps in them cannot be found.
 """
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +27,7 @@ from k2ctl.domain.conditions import pack
 from k2ctl.domain.copies import sessions_and_numbers
 from k2ctl.domain.decimals import DECIMAL_TYPE, from_arrow
 from k2ctl.domain.texts import codes_of
-from k2ctl.domain.trade import ASSET_CLASSES, SIDES, TRADE
+from k2ctl.domain.trade import ASSET_CLASSES, NO_SEQUENCE, SIDES, TRADE
 from k2ctl.errors import UsageError
 from k2ctl.load.market import Batch
 from k2ctl.profiles.universe import Universe
@@ -72,17 +78,7 @@ def read_replay(path: Path, universe: Universe) -> Replay:
         first = f" The first line: {broken[0].reason}." if broken else ""
         raise UsageError(f"{path} holds no trades.{first}", "Expected: date,time,price,volume,qualifiers,venue,buyer")
     trades = trades[np.argsort(trades["event_ns"], kind="stable")]
-    _number_by_symbol(trades)
     return Replay(trades, broken, sum(part.broken_count for part in parts))
-
-
-def _number_by_symbol(trades: np.ndarray) -> None:
-    """Sequence numbers, which the files lack: 1, 2, 3 … per symbol in the order of the replay."""
-    codes, distinct = codes_of(trades["symbol"])
-    order = np.argsort(codes, kind="stable")
-    counts = np.bincount(codes, minlength=len(distinct))
-    first = np.repeat(np.cumsum(counts) - counts, counts)
-    trades["source_sequence"][order] = np.arange(len(trades)) - first + 1
 
 
 def _files(path: Path) -> list[Path]:
@@ -108,7 +104,7 @@ def _symbols(folder: Path) -> dict[str, str]:
 
 
 def _read_file(path: Path, symbol: str, universe: Universe) -> Replay:
-    """One file of one symbol. Ids are the file's hash and the line's number, so that a second replay is recognised."""
+    """One file of one symbol."""
     content = path.read_bytes()
     table, misshapen = _parse(path, content)
     line_numbers = np.setdiff1d(np.arange(1, len(table) + len(misshapen) + 1), [line.line for line in misshapen])
@@ -117,13 +113,40 @@ def _read_file(path: Path, symbol: str, universe: Universe) -> Replay:
         BrokenLine(path.name, int(line_numbers[at]), reasons[at]) for at in sorted(reasons)[:SHOWN_BROKEN_LINES]
     ]
     broken_count = len(misshapen) + len(reasons)
-    good, numbers = table.filter(pa.array(valid)), line_numbers[valid]
+    good = table.filter(pa.array(valid))
     trades = _trades_of(good, symbol, universe)
-    ids = np.empty((len(trades), 2), ">u8")
-    ids[:, 0] = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
-    ids[:, 1] = numbers
-    trades["message_id"], trades["trade_id"] = ids.view("V16")[:, 0], numbers
+    if len(trades):
+        trades["message_id"] = _identities(good, trades)
     return Replay(trades, sorted(broken, key=lambda line: line.line)[:SHOWN_BROKEN_LINES], broken_count)
+
+
+def _identities(table: pa.Table, trades: np.ndarray) -> np.ndarray:
+    """V16[n], the ids of the trades that the lines of one file hold. Figures are taken by value: 1.5 is 1.50."""
+    figures = [pa.array(trades["event_ns"]), *(table[name].cast(DECIMAL_TYPE) for name in ("price", "volume"))]
+    columns = [pa.chunked_array([column]) if isinstance(column, pa.Array) else column for column in figures]
+    texts = [column.cast(pa.string()) for column in columns] + [table[n] for n in ("qualifiers", "venue", "buyer")]
+    looks = pc.binary_join_element_wise(*texts, "\n").combine_chunks()
+    of_all = b"%s\n%s\n" % (bytes(trades["exchange"][0]), bytes(trades["symbol"][0]))
+    before = _before(looks.dictionary_encode().indices.to_numpy())
+    numbered = zip(looks.cast(pa.binary()).to_pylist(), before.tolist(), strict=True)
+    return _digests([of_all + b"%s\n%d" % line for line in numbered])
+
+
+def _before(codes: np.ndarray) -> np.ndarray:
+    """int64[n]: how many equal codes stand before each."""
+    order, counts = np.argsort(codes, kind="stable"), np.bincount(codes)
+    before = np.empty(len(codes), np.int64)
+    before[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return before
+
+
+def _digests(contents: Iterable[bytes]) -> np.ndarray:
+    """V16[n]: a digest of each as a UUID of version 8, RFC 9562, which is above all ids of session and number."""
+    joined = b"".join(hashlib.blake2b(content, digest_size=16).digest() for content in contents)
+    words = np.frombuffer(joined, ">u8").reshape(-1, 2).copy()
+    words[:, 0] = words[:, 0] & np.uint64(0xFFFF_FFFF_FFFF_0FFF) | np.uint64(0x8000)
+    words[:, 1] = words[:, 1] >> np.uint64(2) | np.uint64(1 << 63)
+    return np.asarray(words.view("V16")[:, 0])
 
 
 def _parse(path: Path, content: bytes) -> tuple[pa.Table, list[BrokenLine]]:
@@ -229,6 +252,7 @@ def _trades_of(table: pa.Table, symbol: str, universe: Universe) -> np.ndarray:
         trades[name] = from_arrow(table[column].combine_chunks().cast(DECIMAL_TYPE))
     trades["trade_conditions"] = _packed(table)
     trades["side"] = SIDES.index("UNKNOWN")
+    trades["source_sequence"] = NO_SEQUENCE
     trades["asset_class"] = ASSET_CLASSES.index(market.asset_class)
     return trades
 
@@ -236,23 +260,26 @@ def _trades_of(table: pa.Table, symbol: str, universe: Universe) -> np.ndarray:
 class ReplaySource:
     """Hands out the trades of a replay in order, each at its partition.
 
-    last_us: shift all times so that the last trade's is this; None keeps them.
+    last_us: shift all times so that the last trade's is this; None keeps them. A trade at another time is another
+    trade, with an id of its own: what is shifted and replayed again is stored again.
     """
 
     def __init__(self, replay: Replay, universe: Universe, *, last_us: int | None) -> None:
         self._trades = replay.trades
         if last_us is not None:
-            self._trades["event_ns"] += last_us * 1000 - int(self._trades["event_ns"][-1])
+            shift_ns = last_us * 1000 - int(self._trades["event_ns"][-1])
+            self._trades["event_ns"] += shift_ns
+            ids = self._trades["message_id"].tolist()
+            self._trades["message_id"] = _digests(b"%s%d" % (bytes(name), shift_ns) for name in ids)
         self._partition = universe.partitioner().partitions_of(self._trades["symbol"])
         self._partitions = universe.profile.topic.partitions
         self._at = 0
         self.fraction = (0.0, 1.0)
 
     def sessions(self) -> dict[int, bytes]:
-        """The files, by the hash that is the first half of their trades' ids, with their symbols."""
+        """The first halves of the trades' ids with their symbols. Ids are digests, so each trade has one of its own."""
         session, _ = sessions_and_numbers(self._trades)
-        names, first = np.unique(session, return_index=True)
-        return dict(zip(names.tolist(), self._trades["symbol"][first].tolist(), strict=True))
+        return dict(zip(session.tolist(), self._trades["symbol"].tolist(), strict=True))
 
     def sample_symbol(self) -> bytes:
         """The symbol whose acknowledgements are timed: the rarest."""

@@ -138,8 +138,8 @@ def _findings(result: "Verified") -> Table:
         ("fault", lambda one: Text(one.fault, style="yellow" if one.fault == "deferred" else "red")),
         ("symbol", lambda one: one.symbol),
         ("column", lambda one: one.column),
-        (">first", lambda one: f"{one.first:,}"),
-        (">last", lambda one: f"{one.last:,}"),
+        (">first", lambda one: one.message_id or f"{one.first:,}"),
+        (">last", lambda one: "" if one.message_id else f"{one.last:,}"),
         (">trades", lambda one: f"{one.trades:,}"),
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2ctl.checks.verify.slots import Interval
 from k2ctl.checks.verify.sources import Records, TradeSources
 from k2ctl.domain.copies import sessions_and_numbers, without_marks
 from k2ctl.domain.decimals import from_arrow
@@ -78,16 +79,6 @@ RESOLVED: Final = 10_000
 _ALTERED: Final = np.dtype([("symbol", TRADE.message["symbol"]), ("column", "u1"), ("number", "u8")])
 
 
-class AlteredRun(NamedTuple):
-    """Consecutive numbers of a symbol of which a column was altered."""
-
-    symbol: str
-    first: int
-    last: int
-    trades: int
-    column: str
-
-
 @dataclass
 class OtherPrograms:
     """What was found in the data files of other programs."""
@@ -112,7 +103,7 @@ class OtherPrograms:
         for column in columns if trades else ():
             self.not_judged[column] = self.not_judged.get(column, 0) + trades
 
-    def runs(self) -> list[AlteredRun]:
+    def runs(self) -> list[Interval]:
         """The altered trades as runs of numbers, by symbol and column."""
         found = self.altered
         if not len(found):
@@ -121,7 +112,7 @@ class OtherPrograms:
         starts = np.append(0, np.flatnonzero(breaks) + 1)
         ends = np.append(starts[1:], len(found)) - 1
         return [
-            AlteredRun(
+            Interval(
                 bytes(found["symbol"][start]).decode("utf-8", "replace"),
                 int(found["number"][start]),
                 int(found["number"][end]),

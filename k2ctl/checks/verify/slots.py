@@ -1,5 +1,6 @@
 """A slot for each number that was sent: what it is to hold, and what was found."""
 
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -8,7 +9,7 @@ import numpy as np
 
 from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
 from k2ctl.lake.readers import Placed
-from k2ctl.load.acknowledged_log import SENT, AcknowledgedLog, breaks_of, joined
+from k2ctl.load.acknowledged_log import DIGESTS_FROM, SENT, AcknowledgedLog, breaks_of, joined
 
 SLOTS_A_PASS: Final = 16_000_000
 """Some 12 bytes each are in memory at once."""
@@ -21,6 +22,7 @@ class Sessions:
     sent: dtype SENT, sorted by session, copies and backwards added up. low, high: uint64[n], the numbers sent.
     ours: uint64, sorted, the sessions of any load of ours: these, and those of runs that are not compared now.
     again: uint64, sessions that were sent more than once, each time with other times of sending.
+    certain: uint64, those of `again` with one trade that some load which ended knows to be acknowledged.
     """
 
     sent: np.ndarray
@@ -31,10 +33,11 @@ class Sessions:
     failed: np.ndarray
     ours: np.ndarray
     again: np.ndarray
+    certain: np.ndarray
 
     @staticmethod
     def of(logs: Sequence[AcknowledgedLog], ours: np.ndarray) -> "Sessions":
-        """Several runs together. A session that was sent twice, a replayed file, is expected once."""
+        """Several runs together. A session that was sent twice, a trade that was replayed again, is expected once."""
         sent = np.concatenate([log.sessions for log in logs] or [np.zeros(0, SENT)])
         names, first, code = np.unique(sent["session"], return_index=True, return_inverse=True)
         together = sent[first]
@@ -51,10 +54,12 @@ class Sessions:
         np.minimum.at(low, owner, intervals["low"])
         np.maximum.at(high, owner, intervals["high"])
         low = np.minimum(low, high)
+        again = names[np.bincount(code, minlength=len(names)) > 1]
+        certain = np.unique(np.concatenate([_acknowledged(log, again) for log in logs]))
         failed = np.concatenate([log.failed for log in logs])
         failed = failed[np.unique(failed[["session", "number"]], return_index=True)[1]]
-        again = names[np.bincount(code, minlength=len(names)) > 1]
-        return Sessions(together, unfinished, low, high, intervals, failed, ours, again)
+        failed = failed[~np.isin(failed["session"], certain)]
+        return Sessions(together, unfinished, low, high, intervals, failed, ours, again, certain)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -72,6 +77,14 @@ class Sessions:
             chosen = np.flatnonzero((ends - 1) // SLOTS_A_PASS == number)
             if len(chosen):
                 yield chosen
+
+
+def _acknowledged(log: AcknowledgedLog, among: np.ndarray) -> np.ndarray:
+    """The sessions of one trade, of some, that a load which ended knows Kafka to have."""
+    if not log.run.finished:
+        return np.zeros(0, np.uint64)
+    sent = log.intervals["session"][log.intervals["low"] == log.intervals["high"]]
+    return np.asarray(sent[np.isin(sent, among) & ~np.isin(sent, log.failed["session"])])
 
 
 def _united(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -114,6 +127,10 @@ class Interval(NamedTuple):
     first: int
     last: int
     trades: int
+    # The one that was altered; empty where it is not known.
+    column: str = ""
+    # Of a trade that no number distinguishes; else empty.
+    message_id: str = ""
 
 
 class Slots:
@@ -142,7 +159,8 @@ class Slots:
     def _expect(self) -> None:
         for start, length in zip(self._starts.tolist(), self._lengths.tolist(), strict=True):
             self.expected[start : start + length] = ACKNOWLEDGED
-        for at in np.flatnonzero(self._sessions.unfinished[self._chosen]).tolist():
+        doubtful = self._sessions.unfinished[self._chosen] & ~np.isin(self._names, self._sessions.certain)
+        for at in np.flatnonzero(doubtful).tolist():
             part = self.expected[self._part(at)]
             part[part == ACKNOWLEDGED] = UNCERTAIN
         failed = self._sessions.failed
@@ -261,8 +279,17 @@ class Slots:
         starts = np.append(0, np.flatnonzero((np.diff(slots) > 1) | (np.diff(at) > 0)) + 1)
         ends = np.append(starts[1:], len(slots)) - 1
         number = self._low[at] + (slots - self._base[at]).astype(np.uint64)
-        columns = (at[starts].tolist(), number[starts].tolist(), number[ends].tolist())
-        return [Interval(self.symbol(s), low, high, high - low + 1) for s, low, high in zip(*columns, strict=True)]
+        return self._named(at[starts], number[starts], number[ends])
+
+    def _named(self, at: np.ndarray, first: np.ndarray, last: np.ndarray) -> list[Interval]:
+        """Stretches of numbers of sessions by position."""
+        found = []
+        for session, low, high in zip(at.tolist(), first.tolist(), last.tolist(), strict=True):
+            name = f"{int(self._names[session]):016x}{low:016x}" if low >= DIGESTS_FROM else ""
+            found.append(
+                Interval(self.symbol(session), low, high, high - low + 1, "", str(uuid.UUID(name)) if name else "")
+            )
+        return found
 
     def missing(self) -> np.ndarray:
         """bool[slots]: acknowledged, and nowhere; of a killed load, also what precedes one that is there."""
@@ -300,13 +327,12 @@ class Slots:
         """Some of the intervals that were sent."""
         chosen = self._intervals[mask]
         at = np.searchsorted(self._names, chosen["session"])
-        columns = (at.tolist(), chosen["low"].tolist(), chosen["high"].tolist())
-        return [Interval(self.symbol(s), low, high, high - low + 1) for s, low, high in zip(*columns, strict=True)]
+        return self._named(at, chosen["low"], chosen["high"])
 
     def out_of_order(self) -> list[Interval]:
         """Sessions whose trades are in Kafka's order further from the order of their numbers than they were sent."""
         found = []
-        for at in range(len(self._names)):
+        for at in np.flatnonzero(self._high > self._low).tolist():
             part = self._part(at)
             there = np.flatnonzero(self._place[part] >= 0)
             place = self._place[part][there]

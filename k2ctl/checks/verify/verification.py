@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.checks.verify.other_programs import AlteredRun, Examination, OtherPrograms
+from k2ctl.checks.verify.other_programs import Examination, OtherPrograms
 from k2ctl.checks.verify.slots import (
     ACKNOWLEDGED,
     DEAD,
@@ -49,7 +49,8 @@ class Finding:
     """Numbers first to last of a symbol, and what is wrong with so many trades of them.
 
     column: the one that was altered; empty where only the checksum of a stretch is known to differ, so that at least
-    one of its trades is not what was sent. In a column of a stretch of trades: at least one of them.
+    one of its trades is not what was sent. In a column of a stretch of trades: at least one of them. message_id: of a
+    trade whose id holds no number; of others empty.
     """
 
     fault: str
@@ -58,6 +59,7 @@ class Finding:
     last: int
     trades: int
     column: str = ""
+    message_id: str = ""
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Verified:
         """Everything that was acknowledged is there, once, as it was sent, and nothing else of these loads."""
         return not any(self.faults.values()) and not self.too_few and not self.damaged
 
-    def note(self, fault: str, stretches: Sequence[Interval | AlteredRun]) -> None:
+    def note(self, fault: str, stretches: Sequence[Interval]) -> None:
         """Count a fault and keep its stretches."""
         self.faults[fault] += sum(stretch.trades for stretch in stretches)
         self.findings += [Finding(fault, *stretch) for stretch in stretches[: FINDINGS_KEPT - len(self.findings)]]
@@ -232,7 +234,7 @@ def _compare(slots: Slots, others: OtherPrograms, result: Verified) -> None:
     altered, times, uncompared = slots.altered()
     for stretches, column in ((altered, ""), (times, "ingestion_timestamp")):
         unexplained = [run for run in stretches if not others.explains(run.symbol, run.first, run.last)]
-        result.note("altered", [AlteredRun(*run, column) for run in unexplained])
+        result.note("altered", [run._replace(column=column) for run in unexplained])
     result.uncompared += uncompared
     result.note("out of order", slots.out_of_order())
     result.note("unexpected", [Interval(name, *what) for name, what in sorted(slots.unexpected_of.items())])

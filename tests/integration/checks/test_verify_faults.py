@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -23,7 +24,9 @@ from k2ctl.lake.snapshots import pin
 from k2ctl.load.acknowledged_log import acknowledged_log_dir, read
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
+from k2ctl.load.replay import read_replay
 from k2ctl.profiles import Profile, load_profile
+from k2ctl.profiles.universe import Universe
 from k2ctl.stack import lifecycle
 from tests.made_trades import quick_profile
 from tests.support.consumers import pressed, run_until, spill_files, topic_of
@@ -118,16 +121,18 @@ def test_a_data_file_that_is_damaged_or_gone_is_named(endpoints: Endpoints, prof
     assert [*only(endpoints).damaged] == [pinned.plan().paths[0]]
 
 
-def test_what_was_refused_is_named_by_symbol_and_number(endpoints: Endpoints, profile: Profile, tmp_path: Path) -> None:
+def test_what_was_refused_is_named_by_symbol_and_id(endpoints: Endpoints, profile: Profile, tmp_path: Path) -> None:
     """Trades of the year 2099, from a file that is replayed with its own times."""
     lines = [f"03/10/{2099 if at in (3, 4, 8) else 2014},10:0{at}:00.000,1.25,100,,ASX,7" for at in range(1, 10)]
     (tmp_path / "BHP.csv").write_text("\n".join(lines) + "\n")
+    trades = read_replay(tmp_path / "BHP.csv", Universe(profile)).trades
+    refused = {str(UUID(bytes=bytes(name))) for name in trades["message_id"][-3:].tolist()}
     run_load(plan_load(profile, replay=tmp_path / "BHP.csv"), endpoints, threading.Event())
     assert only(endpoints).holds, "nobody has looked at them yet"
     consumed(endpoints, profile)
     result = only(endpoints)
     assert {fault for fault, count in result.faults.items() if count} == {"dead-lettered"}
-    assert numbers_of(result, "dead-lettered") == {("BHP", 3), ("BHP", 4), ("BHP", 8)}
+    assert {(found.symbol, found.message_id) for found in result.findings} == {("BHP", name) for name in refused}
     assert result.in_lake == 6
     error = failed([result])
     assert error is not None
