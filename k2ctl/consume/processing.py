@@ -30,6 +30,7 @@ from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import Committed
+from k2ctl.profiles.model import SequenceSettings
 from k2ctl.sequence.channels import Gap, Priorities, is_deferred
 from k2ctl.sequence.state_sync import SequenceCut, StateSync, fences_at, fences_moved
 from k2ctl.sequence.store_view import open_store
@@ -78,7 +79,7 @@ class TradeState:
             LakeError: the table does not answer.
         """
         lake, topic, epoch, clock = platform.lake, platform.topic, platform.epoch, platform.clock
-        tracker = SequenceTracker(clock)
+        tracker = SequenceTracker(clock, settings=_followed(platform.plan.profile.topic.sequence, member))
         store = open_store(platform.plan.state or platform.endpoints.state_url, platform.table_id, topic)
         state_sync = StateSync(store, tracker, clock)
         since_us = clock.now_us() - platform.chunks.window_us
@@ -148,8 +149,7 @@ class TradeState:
 
         def is_outstanding(channel: int, gap: Gap) -> bool:
             partition = (self.topic, int(channels.partition[channel]))
-            symbol = channels.names[channel].rpartition(b"/")[2]
-            return is_deferred(outstanding(), partition, symbol, gap, priorities)
+            return is_deferred(outstanding(), partition, channels.symbol(channel), gap, priorities)
 
         self.tracker.explain_by(is_outstanding)
 
@@ -165,6 +165,14 @@ class TradeState:
     def count_on(self, before: "TradeState") -> None:
         """Begin the sequence totals where the state of this consumer's previous assignment ended."""
         self.tracker.count_on(before.tracker)
+
+
+def _followed(declared: SequenceSettings | None, member: Collection[int] | None) -> SequenceSettings | None:
+    """What a consumer can follow of the numbers. A member of a group reads some partitions, so of a counter over all it
+    sees only that its numbers rise; `k2ctl gaps` sees them all."""
+    if member is None or declared is None or not declared.spans_partitions:
+        return declared
+    return SequenceSettings(numbers="ordered", session=declared.session)
 
 
 BATCH_TRADES: Final = 50_000

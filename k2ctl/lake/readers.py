@@ -61,6 +61,13 @@ def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[
         yield columns.filter(pc.or_(pc.greater_equal(ingested, earliest), pc.greater_equal(traded, earliest)))
 
 
+def rows_in(table: Table) -> int:
+    """How many rows the newest snapshot has, of all topics."""
+    snapshot = table.metadata.current_snapshot()
+    summary = snapshot.summary if snapshot else None
+    return int(summary.additional_properties.get("total-records", "0")) if summary else 0
+
+
 def rows_stored_after(
     table: Table, sequence_number: int, topic: str, partitions: Collection[int]
 ) -> Iterator[pa.Table]:
@@ -172,9 +179,14 @@ def _any_of(ranges: Mapping[int, tuple[int, int]]) -> pc.Expression:
 
 
 def sequenced_rows(
-    pinned: Pinned, symbols: Sequence[str] | None = None, since_us: int | None = None, until_us: int | None = None
+    pinned: Pinned,
+    symbols: Sequence[str] | None = None,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    *,
+    with_ids: bool = False,
 ) -> Iterator[pa.Table]:
-    """A snapshot's rows hour by hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`.
+    """A snapshot's rows hour by hour, oldest first, by exchange time; columns `SEQUENCED_COLUMNS`, and message_id.
 
     symbols: only theirs; since_us, until_us: only those of an exchange time in [since, until). An hour's columns are in
     memory at once: some 50 bytes a row.
@@ -182,13 +194,13 @@ def sequenced_rows(
     Raises:
         LakeError: a data file is gone or damaged.
     """
-    scan = pinned.scan()
+    scan, columns = pinned.scan(), (*SEQUENCED_COLUMNS, *(("message_id",) if with_ids else ()))
     for files in by_stretch(live_files_of(scan)):
         before = since_us is not None and (max(file.last_hour for file in files) + 1) * HOUR_US <= since_us
         after = until_us is not None and min(file.hour for file in files) * HOUR_US >= until_us
         if before or after:
             continue
-        read = [scan.read(file.file, SEQUENCED_COLUMNS, ("kafka_topic",)) for file in files]
+        read = [scan.read(file.file, columns, ("kafka_topic",)) for file in files]
         if symbols is not None:
             read = [rows.filter(pc.field("symbol").isin(list(symbols))) for rows in read]
         rows = pa.concat_tables(read).unify_dictionaries()

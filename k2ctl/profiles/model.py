@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -47,6 +47,49 @@ class MarketSettings(Section):
         return self
 
 
+NUMBERS: Final = ("dense-per-symbol", "dense-per-channel", "ordered", "none")
+
+
+class SequenceSettings(Section):
+    """What the numbers of a topic's trades are, and so what can be known to be missing."""
+
+    # dense-per-symbol: each symbol's are 1, 2, 3 …. dense-per-channel: those of a channel, over all its symbols, are.
+    # ordered: they rise, and may leave some out or come twice. none: they say nothing.
+    numbers: Literal["dense-per-symbol", "dense-per-channel", "ordered", "none"] = "dense-per-symbol"
+    # What one counter of dense-per-channel counts: the trades of an exchange, or those of a partition of the topic.
+    channel: Literal["exchange", "partition"] | None = None
+    # What says that the numbers begin at 1 again: nothing, or the first half of the message id.
+    session: Literal["none", "message-id"] = "none"
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> "SequenceSettings":
+        if self.channel is not None and not self.spans_symbols:
+            raise ValueError(f"channel is for numbers: dense-per-channel, not {self.numbers}")
+        if self.session != "none" and self.numbers == "none":
+            raise ValueError("where there are no numbers, no session starts them again")
+        return self
+
+    @property
+    def is_dense(self) -> bool:
+        """True if a number that is left out is a trade that is missing."""
+        return self.numbers.startswith("dense")
+
+    @property
+    def spans_symbols(self) -> bool:
+        """True if one counter counts the trades of several symbols."""
+        return self.numbers == "dense-per-channel"
+
+    @property
+    def spans_partitions(self) -> bool:
+        """True if one counter counts the trades of several partitions."""
+        return self.spans_symbols and self.channel != "partition"
+
+    @property
+    def has_sessions(self) -> bool:
+        """True if a trade says which session its number is of."""
+        return self.session != "none"
+
+
 class Topic(Section):
     """The topic that trades arrive on, and how its records are written."""
 
@@ -58,6 +101,8 @@ class Topic(Section):
     time_unit: TimeUnit = "us"
     # The first day (UTC) that a trade may have; what is earlier has a time of another unit.
     earliest: Annotated[date, Field(ge=date(1970, 1, 1), lt=date(2262, 1, 1))] = date(1990, 1, 1)
+    # Not declared: dense per symbol, and a counter that falls while time goes on starts again.
+    sequence: SequenceSettings | None = None
 
     @model_validator(mode="after")
     def _critical_partitions_fit(self) -> "Topic":

@@ -137,15 +137,20 @@ GAPS_SCHEMA: Final = pa.schema(
         ("cause", pa.string()),
         ("after", pa.timestamp("us", "UTC")),
         ("until", pa.timestamp("us", "UTC")),
+        ("session", pa.string()),
     ]
 )
-"""first_missing, last_missing: numbers. state, cause: as in `FoundGap`. after, until: exchange times on both sides."""
+"""first_missing, last_missing: numbers. symbol, state, cause, session: as in `FoundGap`; without sessions null. after,
+until: exchange times on both sides."""
 
 
 def gap_table(gaps: Sequence[FoundGap]) -> pa.Table:
     """Gaps as rows of `GAPS_SCHEMA`, in their order."""
     rows = [
-        (gap.exchange, gap.symbol, gap.first, gap.last, gap.missing, gap.state, gap.cause, gap.before_us, gap.after_us)
+        (
+            *(gap.exchange, gap.symbol, gap.first, gap.last, gap.missing, gap.state, gap.cause),
+            *(gap.before_us, gap.after_us, gap.session or None),
+        )
         for gap in gaps
     ]
     columns = zip(*rows, strict=True) if rows else [()] * len(GAPS_SCHEMA)

@@ -197,9 +197,12 @@ class Session:
         return as_spelled(question, lambda asked: self._gaps(asked, days))
 
     def _gaps(self, question: Question, days: DayRule | None) -> tuple[GapReport, Evidence]:
-        window = question.window
+        window, declared = question.window, self._universe.profile.topic.sequence if self._universe else None
+        # A counter over all symbols says what is missing only if the trades of all are read.
+        shared = declared is not None and declared.spans_symbols
         # The trade of an event may be before the window.
-        sources = self.seam.take(replace(question, window=WHOLE_HISTORY), Stopwatch(self._clock))
+        wanted = replace(question, window=WHOLE_HISTORY, symbols=None if shared else question.symbols)
+        sources = self.seam.take(wanted, Stopwatch(self._clock))
         with sources.stages.timed("scan"):
             every = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
             sources = replace(sources, question=question)
@@ -208,7 +211,8 @@ class Session:
             report = replace(self.gap_report(sources, tail, days), unmatched=unmatched)
         there = pa.table({"symbol": pa.array([day.symbol for day in report.days], pa.string())})
         silent = self._silent(sources, there)
-        return report, evidence_of(sources, self.outstanding(sources), tail_rows=len(tail), last_trade_us=silent)
+        last_us = {} if shared else silent
+        return report, evidence_of(sources, self.outstanding(sources), tail_rows=len(tail), last_trade_us=last_us)
 
     def gap_rows(self, symbols: Sequence[str], window: Window, limit: int) -> Answer:
         """The first `limit` gaps of `symbols` in `window` as rows, by day, symbol and time.

@@ -2,12 +2,13 @@
 
 Made from the table and what the stream holds beyond it, by the same tracker that the consumer uses, fed in exchange
 time; the ledger explains what was deferred. So every command gives the same report, also after a crash, on another
-machine, and of years ago.
+machine, and of years ago. What the numbers are is what the profile declares of its topic; the rows of other topics in
+the table count as if nothing were declared of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,29 +19,27 @@ from k2ctl.domain.days import DayNumbers, date_of
 from k2ctl.domain.rows import arrow_schema, trades_of
 from k2ctl.lake.readers import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.lake.snapshots import Pinned
+from k2ctl.profiles.model import SequenceSettings
 from k2ctl.profiles.universe import Universe
-from k2ctl.sequence.channels import Gap, OpenGaps, is_deferred
+from k2ctl.sequence.channels import NEVER_US, Gap, OpenGaps, is_deferred
 from k2ctl.sequence.tracker import SequenceRules, SequenceTracker
 
 GapState = Literal["OPEN", "LOST", "EXPLAINED"]
 
 _BATCH_ROWS: Final = 500_000
 _MOST_GAPS: Final = 100_000
-_SCHEMA: Final = pa.schema(
-    [
-        arrow_schema().field(name).with_type(pa.dictionary(pa.int32(), pa.string()))
-        if name == "kafka_topic"
-        else arrow_schema().field(name)
-        for name in SEQUENCED_COLUMNS
-    ]
-)
+NOT_DENSE_FROM: Final = 10
+"""A symbol of which so many times as many numbers are missing as are stored shares its counter with others."""
+
+UNDECLARED: Final = "not declared"
 
 
 @dataclass(frozen=True)
 class FoundGap:
-    """Numbers first to last of a symbol that are neither in the table nor on their way."""
+    """Numbers first to last that are neither in the table nor on their way."""
 
     exchange: str
+    # Of a counter over all symbols: those of the trades on both sides.
     symbol: str
     # Of the trade after the gap.
     day: str
@@ -54,6 +53,8 @@ class FoundGap:
     # Exchange times of the trades on both sides.
     before_us: int
     after_us: int
+    # The session of the numbers, in hexadecimal digits; empty without sessions.
+    session: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class SymbolDay:
     """One symbol on one day (exchange time), in trades."""
 
     exchange: str
+    # `*`, with a partition's number or without, where one counter counts the trades of all symbols.
     symbol: str
     day: str
     # In the table, or on their way to it.
@@ -106,6 +108,10 @@ class GapReport:
     resets: int
     # Corrections and cancellations whose trades have not come.
     unmatched: tuple[UnmatchedEvent, ...] = ()
+    # What the profile declares that the numbers are; UNDECLARED: they count as dense per symbol.
+    numbers: str = UNDECLARED
+    # EXCHANGE/SYMBOL of which the numbers look as if they were not dense, where nothing is declared.
+    not_dense: tuple[str, ...] = ()
 
 
 class _Recorded(OpenGaps):
@@ -115,17 +121,18 @@ class _Recorded(OpenGaps):
         super().__init__(_MOST_GAPS)
         self.reset: list[tuple[int, Gap]] = []
 
-    def clear(self, channel: int) -> int:
+    def clear(self, channel: int) -> list[Gap]:
         self.reset += [(channel, gap) for gap in self.of(channel)]
         return super().clear(channel)
 
 
 class _Feed:
-    """The table's numbers through a tracker, and how many each symbol has on each day."""
+    """Numbers of the table through a tracker, and how many each channel has on each day."""
 
-    def __init__(self, clock: Clock, days: DayNumbers) -> None:
+    def __init__(self, clock: Clock, days: DayNumbers, settings: SequenceSettings | None, *, knows_begin: bool) -> None:
         self.days = days
-        self.tracker = SequenceTracker(clock)
+        self.settings = settings or SequenceSettings()
+        self.tracker = SequenceTracker(clock, settings=settings, knows_begin=knows_begin)
         self.gaps = self.tracker.gaps = _Recorded()
         self.stored: dict[tuple[int, int], int] = {}
         # By channel, where it was read last.
@@ -138,19 +145,38 @@ class _Feed:
 
     def add(self, rows: pa.Table) -> None:
         """The rows of one hour."""
-        for exchange in pc.value_counts(rows.filter(rows["source_sequence"].is_null())["exchange"]).to_pylist():
-            name = exchange["values"]
-            self.untracked[name] = self.untracked.get(name, 0) + exchange["counts"]
-        numbered = rows.filter(rows["source_sequence"].is_valid())
-        for part in numbered.combine_chunks().to_batches(_BATCH_ROWS):
-            trades = trades_of(part)
+        for part, trades, channel in self._numbered(rows):
             self.tracker.step(trades, part["kafka_partition"].to_numpy())
-            channel = self.tracker.channels.numbers_of(trades["exchange"], trades["symbol"])
             self._note_topics(part, channel)
             days = self.days.of(trades["event_ns"] // 1000)
             for day in np.unique(days).tolist():
                 for number in np.flatnonzero(counts := np.bincount(channel[days == day])).tolist():
                     self.stored[number, day] = self.stored.get((number, day), 0) + int(counts[number])
+        silent = rows["source_sequence"].is_null()
+        silent = rows if self.settings.numbers == "none" else rows.filter(silent)
+        for exchange in pc.value_counts(silent["exchange"]).to_pylist():
+            name = exchange["values"]
+            self.untracked[name] = self.untracked.get(name, 0) + exchange["counts"]
+
+    def _numbered(self, rows: pa.Table) -> Iterator[tuple[pa.RecordBatch, np.ndarray, np.ndarray]]:
+        """The rows with numbers, in parts: as they are, as trades, and their channels."""
+        if self.settings.numbers == "none":
+            return
+        for part in rows.filter(rows["source_sequence"].is_valid()).combine_chunks().to_batches(_BATCH_ROWS):
+            trades = trades_of(part)
+            yield part, trades, self.tracker.channels.numbers_of(trades, part["kafka_partition"].to_numpy())
+
+    def neighbours(self, tables: Iterable[pa.Table], found: Iterable[tuple[int, Gap]]) -> dict[tuple[int, int], str]:
+        """(channel, number) on both sides of some gaps → the symbol of its trade."""
+        wanted = {(channel, number) for channel, gap in found for number in (gap.start - 1, gap.after)}
+        numbers, symbols = np.array(sorted({number for _, number in wanted}), np.uint64), {}
+        for rows in tables:
+            for _, trades, channel in self._numbered(rows):
+                for at in np.flatnonzero(np.isin(trades["source_sequence"], numbers)).tolist():
+                    side = (int(channel[at]), int(trades["source_sequence"][at]))
+                    if side in wanted:
+                        symbols[side] = bytes(trades["symbol"][at]).decode()
+        return symbols
 
     def _note_topics(self, part: pa.RecordBatch, channel: np.ndarray) -> None:
         topics = part["kafka_topic"]
@@ -180,77 +206,166 @@ def gap_report(
     Raises:
         LakeError: the snapshot cannot be read.
     """
-    stored = sequenced_rows(pinned, symbols, since_us, until_us) if pinned else iter(())
-    feed = _Feed(clock, days or DayNumbers())
-    for rows in _merged(stored, tail):
-        go_on()
-        feed.add(rows)
-    entries = pinned.checkpoints.ledger.entries if pinned else ()
+    declared = universe.profile.topic.sequence if universe else None
+    shared = declared is not None and declared.spans_symbols
+    with_ids = declared is not None and declared.has_sessions
+
+    def hours() -> Iterator[pa.Table]:
+        read = None if shared else symbols
+        stored = sequenced_rows(pinned, read, since_us, until_us, with_ids=with_ids) if pinned else iter(())
+        for rows in _merged(stored, tail, with_ids=with_ids):
+            go_on()
+            yield rows
+
+    counted_by = days or DayNumbers()
+    ours = _Feed(clock, counted_by, declared, knows_begin=since_us is None)
+    feeds = [ours]
+    if declared is None or universe is None:
+        for rows in hours():
+            ours.add(rows)
+    else:
+        feeds.append(_Feed(clock, counted_by, None, knows_begin=True))
+        for rows in hours():
+            mine = pc.equal(rows["kafka_topic"].cast(pa.string()), universe.profile.trades_topic)
+            ours.add(rows.filter(mine))
+            feeds[1].add(_of_symbols(rows.filter(pc.invert(mine)), symbols))
     lost_before_us = clock.now_us() - round(SequenceRules().lost_after_s * 1e6)
-    found = [_found(feed, channel, gap, "EXPLAINED", "reset") for channel, gap in feed.gaps.reset]
+    found = []
+    for feed in feeds:
+        every = _judged(feed, pinned, universe, lost_before_us)
+        named = feed.neighbours(hours(), ((one.channel, one.gap) for one in every)) if shared and feed is ours else {}
+        found += [(one.scope(feed), one.reported(feed, named)) for one in every]
+    if shared and symbols is not None:
+        found = [(scope, gap) for scope, gap in found if not {*gap.symbol.split(BESIDE)}.isdisjoint(symbols)]
+    found.sort(key=lambda one: (one[1].day, one[1].exchange, one[1].symbol, one[1].after_us, one[1].first))
+    return _report(feeds, found, declared)
+
+
+BESIDE: Final = " … "
+"""Between the symbols of the trades on both sides of a gap that is of no single symbol."""
+
+
+class _Judged(NamedTuple):
+    """A gap and what is known of it."""
+
+    channel: int
+    gap: Gap
+    state: GapState
+    cause: str
+
+    def scope(self, feed: "_Feed") -> tuple[str, str]:
+        """The exchange, and the symbol that the gap's day counts for."""
+        return feed.tracker.channels.name(self.channel)[:2]
+
+    def reported(self, feed: "_Feed", named: Mapping[tuple[int, int], str]) -> FoundGap:
+        """The gap for the report. named: the symbols on both sides of gaps that are of no single symbol."""
+        name, gap = feed.tracker.channels.name(self.channel), self.gap
+        sides = [named[side] for n in (gap.start - 1, gap.after) if (side := (self.channel, n)) in named]
+        symbol = BESIDE.join(dict.fromkeys(sides)) or name.symbol
+        before_us = gap.event_us if gap.before_us == NEVER_US else gap.before_us
+        first, last, times = gap.start, gap.after - 1, (before_us, gap.event_us)
+        day = feed.day(gap.event_us)
+        return FoundGap(
+            name.exchange, symbol, day, first, last, gap.missing, self.state, self.cause, *times, name.session
+        )
+
+
+def _judged(feed: _Feed, pinned: Pinned | None, universe: Universe | None, lost_before_us: int) -> list[_Judged]:
+    """All gaps of a feed, also those that a restart explains."""
+    entries = pinned.checkpoints.ledger.entries if pinned else ()
+    found = [_Judged(channel, gap, "EXPLAINED", "reset") for channel, gap in feed.gaps.reset]
     for channel, gap in feed.gaps:
         partition = (feed.topic[channel], int(feed.tracker.channels.partition[channel]))
-        if is_deferred(entries, partition, _names(feed, channel)[1].encode(), gap, universe):
-            found.append(_found(feed, channel, gap, "EXPLAINED", "deferred"))
+        if is_deferred(entries, partition, feed.tracker.channels.symbol(channel), gap, universe):
+            found.append(_Judged(channel, gap, "EXPLAINED", "deferred"))
         else:
-            found.append(_found(feed, channel, gap, "LOST" if gap.opened_us < lost_before_us else "OPEN", ""))
-    found.sort(key=lambda gap: (gap.day, gap.exchange, gap.symbol, gap.after_us, gap.first))
-    return _report(feed, found)
+            found.append(_Judged(channel, gap, "LOST" if gap.opened_us < lost_before_us else "OPEN", ""))
+    return found
 
 
-def _merged(stored: Iterable[pa.Table], tail: pa.Table) -> Iterator[pa.Table]:
+def _of_symbols(rows: pa.Table, symbols: Sequence[str] | None) -> pa.Table:
+    return rows if symbols is None else rows.filter(pc.is_in(rows["symbol"], pa.array(list(symbols))))
+
+
+def _merged(stored: Iterable[pa.Table], tail: pa.Table, *, with_ids: bool) -> Iterator[pa.Table]:
     """Rows of the table, which come in the order of time, with those of the stream where they belong."""
-    rest = tail.select(list(SEQUENCED_COLUMNS)).sort_by("timestamp")
+    schema = _schema(with_ids=with_ids)
+    rest = tail.select(schema.names).sort_by("timestamp")
     for rows in stored:
         now = pc.less_equal(rest["timestamp"], rows["timestamp"][-1])
-        yield _together([rows, rest.filter(now)])
+        yield _together([rows, rest.filter(now)], schema)
         rest = rest.filter(pc.invert(now))
     if len(rest):
-        yield _together([rest])
+        yield _together([rest], schema)
 
 
-def _together(parts: Sequence[pa.Table]) -> pa.Table:
+def _schema(*, with_ids: bool) -> pa.Schema:
+    names = (*SEQUENCED_COLUMNS, "message_id") if with_ids else SEQUENCED_COLUMNS
+    fields = {name: arrow_schema().field(name) for name in names}
+    topic = fields["kafka_topic"].with_type(pa.dictionary(pa.int32(), pa.string()))
+    return pa.schema(list((fields | {"kafka_topic": topic}).values()))
+
+
+def _together(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     """Rows in the order of time, of equals the stored ones first; topics dictionary-encoded together."""
-    rows = pa.concat_tables([part.cast(_SCHEMA) for part in parts]).unify_dictionaries().combine_chunks()
+    rows = pa.concat_tables([part.cast(schema) for part in parts]).unify_dictionaries().combine_chunks()
     order = np.argsort(rows["timestamp"].cast(pa.int64()).to_numpy(), kind="stable")
     return rows.take(pa.array(order)).combine_chunks()
 
 
-def _report(feed: _Feed, found: list[FoundGap]) -> GapReport:
+def _report(
+    feeds: Sequence[_Feed], found: list[tuple[tuple[str, str], FoundGap]], declared: SequenceSettings | None
+) -> GapReport:
+    """found: each gap with the exchange and symbol that its day counts for."""
     missing: dict[tuple[str, str, str], dict[str, int]] = {}
-    for gap in found:
-        states = missing.setdefault((gap.day, gap.exchange, gap.symbol), {})
+    for scope, gap in found:
+        states = missing.setdefault((gap.day, *scope), {})
         states[gap.state] = states.get(gap.state, 0) + gap.missing
+    stored: dict[tuple[str, str, str], int] = {}
+    for feed in feeds:
+        for (channel, day), count in feed.stored.items():
+            key = (date_of(day), *feed.tracker.channels.name(channel)[:2])
+            stored[key] = stored.get(key, 0) + count
     days = []
-    for (channel, day), stored in feed.stored.items():
-        exchange, symbol = _names(feed, channel)
-        states = missing.get((date_of(day), exchange, symbol), {})
+    for key, count in sorted(stored.items()):
+        states = missing.get(key, {})
         lack = sum(states.values())
         counted = (states.get("OPEN", 0), states.get("LOST", 0), states.get("EXPLAINED", 0))
-        days.append(SymbolDay(exchange, symbol, date_of(day), stored, lack, *counted, _percent(stored, lack)))
-    days.sort(key=lambda entry: (entry.day, entry.exchange, entry.symbol))
-    stored, lack, counts = sum(feed.stored.values()), sum(gap.missing for gap in found), feed.tracker.counts()
+        days.append(SymbolDay(key[1], key[2], key[0], count, lack, *counted, _percent(count, lack)))
+    untracked: dict[str, int] = {}
+    for feed in feeds:
+        for exchange, trades in feed.untracked.items():
+            untracked[exchange] = untracked.get(exchange, 0) + trades
+    counts = [feed.tracker.counts() for feed in feeds]
+    whole, lack = sum(stored.values()), sum(gap.missing for _, gap in found)
     return GapReport(
         tuple(days),
-        tuple(found),
-        stored,
+        tuple(gap for _, gap in found),
+        whole,
         lack,
-        _percent(stored, lack),
-        feed.untracked,
-        counts.unverified,
-        counts.resets,
+        _percent(whole, lack),
+        untracked,
+        sum(count.unverified for count in counts),
+        sum(count.resets for count in counts),
+        numbers=UNDECLARED if declared is None else declared.numbers,
+        not_dense=_not_dense(feeds[0], found) if declared is None else (),
     )
 
 
-def _found(feed: _Feed, channel: int, gap: Gap, state: GapState, cause: str) -> FoundGap:
-    exchange, symbol = _names(feed, channel)
-    day, last = feed.day(gap.event_us), gap.after - 1
-    return FoundGap(exchange, symbol, day, gap.start, last, gap.missing, state, cause, gap.before_us, gap.event_us)
-
-
-def _names(feed: _Feed, channel: int) -> tuple[str, str]:
-    exchange, _, symbol = feed.tracker.channels.names[channel].decode().partition("/")
-    return exchange, symbol
+def _not_dense(feed: _Feed, found: Iterable[tuple[tuple[str, str], FoundGap]]) -> tuple[str, ...]:
+    """The symbols that have far more gaps than trades, or that seem to restart at every other trade."""
+    missing: dict[tuple[str, str], int] = {}
+    for scope, gap in found:
+        missing[scope] = missing.get(scope, 0) + gap.missing
+    stored: dict[int, int] = {}
+    for (channel, _), count in feed.stored.items():
+        stored[channel] = stored.get(channel, 0) + count
+    names = []
+    for channel, count in stored.items():
+        scope, restarts = feed.tracker.channels.name(channel)[:2], int(feed.tracker.channels.run[channel])
+        if missing.get(scope, 0) > NOT_DENSE_FROM * count or (restarts > 1 and 2 * restarts >= count):
+            names.append("/".join(scope))
+    return tuple(sorted(names))
 
 
 def _percent(stored: int, missing: int) -> float:

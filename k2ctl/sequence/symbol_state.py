@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from k2ctl.domain.rows import trades_of
 from k2ctl.errors import StateError
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.readers import recent_rows
+from k2ctl.lake.readers import recent_rows, rows_in
 from k2ctl.sequence.channels import Gap
 from k2ctl.sequence.tracker import SequenceTracker
 
@@ -127,9 +127,14 @@ def rebuild(
     since_us: rows from before it are not remembered. covered: per partition the offset of `epoch` up to which the
     tracker knows the rows already, from the state store.
     """
-    for columns in _in_time_order(recent_rows(lake.table(), since_us, topic, partitions)):
+    table, known, tracker.knows_begin = lake.table(), 0, False
+    for columns in _in_time_order(recent_rows(table, since_us, topic, partitions)):
         for rows in columns.combine_chunks().to_batches():
             note_stored(tracker, rows, epoch, covered or {})
+            known += len(rows)
+    tracker.knows_begin = True
+    if known == rows_in(table):
+        tracker.begin_sessions()
     tracker.start_counting()
 
 

@@ -1,15 +1,20 @@
-"""Step 4: follow each symbol's sequence numbers; find gaps, late arrivals, copies and restarts.
+"""Step 4: follow the venue's sequence numbers; find gaps, late arrivals, copies and restarts.
 
-The kind of a trade, by its number n, its exchange time t, and the highest number h and latest time l of its channel:
+What the numbers are is declared (`SequenceSettings`): what counts them (a channel: a symbol, an exchange, a partition),
+whether they are dense, so that one that is left out is missing, and whether a trade says which session it is of. The
+kind of a trade with a dense number n, at exchange time t, by the highest number h and latest time l of its channel:
 
     OK            n = h + 1, or the channel's first trade
     GAP           n > h + 1: numbers (h, n) are missing; large from a hundred on
     RESET         n ≤ h and t > l, where n was there already, or t is a minute and more after l: the venue restarts
-    OUT_OF_ORDER  n < h otherwise, and n was missing
+    OUT_OF_ORDER  n < h otherwise, and n was missing; or a trade of the run before the restart
     DUPLICATE     n ≤ h otherwise: the number was there, under another id (the same id does not come past step 3)
 
 A gap is OPEN until it is FILLED by late arrivals, LOST when it is open for longer than the deadline (a later arrival
 still fills it), or EXPLAINED: its trades were deferred, or the venue has restarted its count.
+
+With sessions nothing is a RESET: each session of a channel is a channel of its own, whose numbers begin at 1. Numbers
+that are only ordered have no gaps: n < h is OUT_OF_ORDER, or a RESET where t is a minute and more after l.
 """
 
 from collections.abc import Callable
@@ -20,7 +25,8 @@ import numpy as np
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.domain.intervals import NUMBER_BITS
 from k2ctl.domain.status_parts import SequenceCounts
-from k2ctl.sequence.channels import Channels, Gap, OpenGaps
+from k2ctl.profiles.model import SequenceSettings
+from k2ctl.sequence.channels import MAX_CHANNEL_GAPS, MAX_GAPS, NEVER_US, Channels, Gap, OpenGaps
 
 
 @dataclass(frozen=True)
@@ -73,16 +79,32 @@ class _Batch:
 
 
 class SequenceTracker:
-    """Follows every (exchange, symbol), batch by batch. What it knows can be cut out and restored: `state_sync`."""
+    """Follows every channel, batch by batch. What it knows can be cut out and restored: `state_sync`.
 
-    def __init__(self, clock: Clock | None = None, rules: SequenceRules | None = None) -> None:
-        self.channels = Channels()
-        self.gaps = OpenGaps()
+    settings: what the numbers are. knows_begin: a session whose first trades were not noted lacks them; False while the
+    trades that are noted may begin within a session.
+    """
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        rules: SequenceRules | None = None,
+        settings: SequenceSettings | None = None,
+        *,
+        knows_begin: bool = True,
+    ) -> None:
+        self._settings = settings or SequenceSettings()
+        self.knows_begin = knows_begin
+        self.channels = Channels(self._settings)
+        self.gaps = OpenGaps(MAX_CHANNEL_GAPS if self._settings.spans_symbols else MAX_GAPS)
         self._clock = clock or SystemClock()
         self._rules = rules or SequenceRules()
         self._totals = SequenceTotals()
         self._explained = 0
         self._explained_gaps = OpenGaps()
+        # Of the run before the present one, by channel: what its restart has explained.
+        self._past_gaps = OpenGaps()
+        self._has_restarts = False
         self._is_outstanding: Callable[[int, Gap], bool] = lambda _channel, _gap: False
 
     def step(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
@@ -104,12 +126,26 @@ class SequenceTracker:
         """Begin the totals where another's stand: the same consumer's, of the partitions that it held before."""
         self._totals = replace(before._totals, unverified=self._totals.unverified)
 
+    def begin_sessions(self) -> None:
+        """All trades that there are were noted, so what precedes the first one of a session is missing."""
+        channels = self.channels
+        if not (self._settings.has_sessions and self._settings.is_dense):
+            return
+        for channel in np.flatnonzero(channels.first[: len(channels)] > 1).tolist():
+            opened_us = min(int(channels.seen_us[channel]), self._clock.now_us())
+            gap = Gap(1, int(channels.first[channel]), opened_us, NEVER_US, int(channels.latest_us[channel]))
+            (self._explained_gaps if self._is_outstanding(channel, gap) else self.gaps).open(channel, gap)
+            channels.first[channel], channels.dirty[channel] = 1, True
+            self._totals.unverified -= 1
+
     def note_backfilled(self, trades: np.ndarray, partition: np.ndarray, resolved: int) -> None:
         """Take note of trades that were deferred, perhaps by a process before this one, and are stored now.
 
         resolved: how many of the trades that were deferred are no longer outstanding, stored or not.
         """
-        channel = self.channels.numbers_of(trades["exchange"], trades["symbol"])
+        if self._settings.numbers == "none":
+            return
+        channel = self.channels.numbers_of(trades, partition)
         filled = self._fill_explained(channel, trades["source_sequence"])
         self._explained = max(0, self._explained - (resolved - filled))
         # A number above all of a channel's present run that is no later than it is of a run before.
@@ -175,34 +211,56 @@ class SequenceTracker:
     def _note(self, trades: np.ndarray, partition: np.ndarray | None) -> int:
         """Take note of those that have a sequence number; returns how many."""
         tracked = trades["source_sequence"] < np.uint64((1 << NUMBER_BITS) - 1)
+        if self._settings.numbers == "none":
+            tracked[:] = False
         if not tracked.all():
             self._totals.untracked += int((~tracked).sum())
             trades, partition = trades[tracked], None if partition is None else partition[tracked]
         if not len(trades):
             return 0
-        channel = self.channels.numbers_of(trades["exchange"], trades["symbol"])
-        # Stable, and by radix where the numbers fit into two bytes: four times as fast.
-        order = np.argsort(channel.astype(np.uint16) if len(self.channels) < 1 << 16 else channel, kind="stable")
+        channel = self.channels.numbers_of(trades, partition)
+        order = self._order(trades, channel)
         batch = _Batch(
             channel[order],
             trades["source_sequence"][order].view(np.int64),
             trades["event_ns"][order] // 1000,
             trades["received_ns"][order] // 1000,
         )
-        starts = np.flatnonzero(np.append(True, batch.channel[1:] != batch.channel[:-1]))
+        starts = _starts_of(batch)
         ends = np.append(starts[1:], len(batch)) - 1
         present = batch.channel[starts]
         if partition is not None:
             self.channels.partition[present] = partition[order[ends]]
         self.channels.dirty[present] = True
         self.channels.seen_us[present] = np.maximum(self.channels.seen_us[present], batch.sent_us[ends])
+        if self._settings.has_sessions:
+            self._begin_sessions(batch, starts)
         self._sort_out(batch, starts)
         return len(batch)
+
+    def _order(self, trades: np.ndarray, channel: np.ndarray) -> np.ndarray:
+        """Positions by channel, in the order of arrival within each.
+
+        Partitions are read one after the other, so the trades of a channel over several are put in the order of time.
+        """
+        if self._settings.spans_symbols:
+            return np.lexsort((trades["source_sequence"], trades["event_ns"], channel))
+        # Stable, and by radix where the numbers fit into two bytes: four times as fast.
+        return np.argsort(channel.astype(np.uint16) if len(self.channels) < 1 << 16 else channel, kind="stable")
+
+    def _begin_sessions(self, batch: _Batch, starts: np.ndarray) -> None:
+        """Sessions that are new begin at 1, whatever their first trade."""
+        present = batch.channel[starts]
+        new = (self.channels.highest[present] < 0) & (np.minimum.reduceat(batch.number, starts) > 0)
+        if self.knows_begin and self._settings.is_dense:
+            self.channels.highest[present[new]], self.channels.first[present[new]] = 0, 1
 
     def _sort_out(self, batch: _Batch, starts: np.ndarray) -> None:
         """Channels in which no number falls go on together; the others one by one."""
         before = self._high_before(batch)
-        falls = batch.number <= before
+        falls = batch.number <= before if self._settings.is_dense else batch.number < before
+        if self._has_restarts:
+            falls |= batch.time_us < self.channels.begun_us[batch.channel]
         if not falls.any():
             self._note_rising(batch, before, starts)
             return
@@ -211,9 +269,40 @@ class SequenceTracker:
         steady = np.repeat(~falling, ends - starts)
         if steady.any():
             rest = batch.at(steady)
-            self._note_rising(rest, before[steady], np.flatnonzero(np.append(True, np.diff(rest.channel) != 0)))
+            self._note_rising(rest, before[steady], _starts_of(rest))
+        walk = self._walk_piece if self._settings.is_dense else self._walk_ordered
         for start, end in zip(starts[falling].tolist(), ends[falling].tolist(), strict=True):
-            self._walk(batch.at(slice(start, end)))
+            self._walk(batch.at(slice(start, end)), walk)
+
+    def _is_past(self, channel: int, number: int, time_us: int) -> bool:
+        """Whether a trade from before the begin of the present run is of the run before; else it began the present."""
+        later_us = time_us - int(self.channels.past_latest_us[channel])
+        return (
+            later_us <= 0
+            or number > self.channels.past_highest[channel]
+            or (self._past_gaps.holds(channel, number) and later_us < self._rules.new_session_s * 1e6)
+        )
+
+    def _note_past(self, channel: int, number: int, time_us: int) -> None:
+        """A trade of the run before: what is missing from that run is explained by the restart."""
+        channels, totals = self.channels, self._totals
+        highest = int(channels.past_highest[channel])
+        if not self._settings.is_dense:
+            totals.out_of_order += 1
+            return
+        if self._past_gaps.holds(channel, number):
+            self._past_gaps.fill(channel, number)
+            totals.explained_by_reset -= 1
+        elif number <= highest:
+            totals.duplicates += 1
+            return
+        elif number > highest + 1:
+            gap = Gap(highest + 1, number, self._clock.now_us(), int(channels.past_latest_us[channel]), time_us)
+            self._past_gaps.open(channel, gap)
+            totals.explained_by_reset += gap.missing
+        totals.out_of_order += 1
+        channels.past_highest[channel] = max(highest, number)
+        channels.past_latest_us[channel] = max(int(channels.past_latest_us[channel]), time_us)
 
     def _high_before(self, batch: _Batch) -> np.ndarray:
         """For each trade the highest number of its channel that came before, int64[n]; -1 where there is none."""
@@ -232,8 +321,8 @@ class SequenceTracker:
         if new.any():
             first = batch.number[starts[new]]
             channels.first[present[new]] = first
-            totals.unverified += int((first > 1).sum())
-        jumps = np.flatnonzero((batch.number > before + 1) & (before >= 0))
+            totals.unverified += int((first > 1).sum()) if self._settings.is_dense else 0
+        jumps = np.flatnonzero((batch.number > before + 1) & (before >= 0) & self._settings.is_dense)
         segments = np.searchsorted(starts, jumps, side="right") - 1
         ends = np.append(starts[1:], len(batch))
         for segment in np.unique(segments).tolist():
@@ -266,11 +355,40 @@ class SequenceTracker:
         else:
             self._totals.small_gaps += 1
 
-    def _walk(self, batch: _Batch) -> None:
-        """Trades of one channel, some of which have numbers that fall."""
+    def _walk(self, batch: _Batch, piece: Callable[[_Batch], int]) -> None:
+        """Trades of one channel, some of which have numbers that fall. piece: walks as far as the first restart."""
+        begun_us = self.channels.begun_us
         while len(batch):
             # In bounded pieces, so that a feed that restarts at every other trade costs no square of the batch.
-            batch = batch.at(slice(self._walk_piece(batch.at(slice(_WALK_TRADES))), None))
+            part = batch.at(slice(_WALK_TRADES))
+            channel, number, time_us = (int(column[0]) for column in (part.channel, part.number, part.time_us))
+            early = np.flatnonzero(part.time_us < begun_us[channel])
+            if not len(early) or early[0]:
+                batch = batch.at(slice(piece(part.at(slice(int(early[0]) if len(early) else None))), None))
+            elif self._is_past(channel, number, time_us):
+                self._note_past(channel, number, time_us)
+                batch = batch.at(slice(1, None))
+            else:
+                begun_us[channel] = time_us
+
+    def _walk_ordered(self, batch: _Batch) -> int:
+        """As `_walk_piece`, of numbers that are only ordered."""
+        channel, channels = int(batch.channel[0]), self.channels
+        high = np.maximum.accumulate(np.append(channels.highest[channel], batch.number))[:-1]
+        falls = batch.number < high
+        later_us = batch.time_us - np.maximum(self._latest_before(batch), -(1 << 62))
+        restarts = np.flatnonzero(
+            falls & (later_us >= self._rules.new_session_s * 1e6) & (not self._settings.has_sessions)
+        )
+        end = int(restarts[0]) if len(restarts) else len(batch)
+        if channels.highest[channel] < 0:
+            channels.first[channel] = batch.number[0]
+        self._note_walked(channel, batch.at(slice(end)), falls[:end])
+        self._totals.out_of_order += int(falls[:end].sum())
+        if end < len(batch):
+            self._begin_run(channel, batch, end)
+            end += 1
+        return end
 
     def _walk_piece(self, batch: _Batch) -> int:
         """As far as the first restart, or all of it; returns how many trades that are.
@@ -290,9 +408,7 @@ class SequenceTracker:
                 self._open(channel, int(high[at]) + 1, int(batch.number[at]), batch, at, latest)
             elif self._restarts(channel, batch, at, int(latest[at])):
                 self._note_walked(channel, batch.at(slice(at)), falls[:at])
-                self._begin_run(channel)
-                first = batch.at(slice(at, at + 1))
-                self._note_rising(first, np.array([-1]), np.array([0]))
+                self._begin_run(channel, batch, at)
                 return int(at) + 1
             else:
                 self._late(channel, batch, at, latest)
@@ -302,7 +418,7 @@ class SequenceTracker:
     def _restarts(self, channel: int, batch: _Batch, at: int, latest_us: int) -> bool:
         """Whether a number that falls begins a new run: time goes on, and the number was there or time jumps."""
         later_us = int(batch.time_us[at]) - latest_us
-        if later_us <= 0:
+        if later_us <= 0 or self._settings.has_sessions:
             return False
         number = int(batch.number[at])
         there = number >= self.channels.first[channel] and not self.gaps.holds(channel, number)
@@ -330,8 +446,18 @@ class SequenceTracker:
             channels.latest_us[channel] = max(channels.latest_us[channel], batch.time_us.max())
             self._totals.in_order += len(batch) - int(falls.sum())
 
-    def _begin_run(self, channel: int) -> None:
+    def _begin_run(self, channel: int, batch: _Batch, at: int) -> None:
+        """The trade at a position is the first of a new run."""
+        self._has_restarts = True
+        left = self.gaps.clear(channel)
+        self._past_gaps.restore(channel, left)
         self._totals.resets += 1
-        self._totals.explained_by_reset += self.gaps.clear(channel)
-        self._explained += self._explained_gaps.clear(channel)
-        self.channels.begin_run(channel)
+        self._totals.explained_by_reset += sum(gap.missing for gap in left)
+        self._explained += sum(gap.missing for gap in self._explained_gaps.clear(channel))
+        self.channels.begin_run(channel, int(batch.time_us[at]))
+        self._note_rising(batch.at(slice(at, at + 1)), np.array([-1]), np.array([0]))
+
+
+def _starts_of(batch: _Batch) -> np.ndarray:
+    """Where each channel begins."""
+    return np.flatnonzero(np.append(True, batch.channel[1:] != batch.channel[:-1])[: len(batch)])

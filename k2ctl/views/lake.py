@@ -11,6 +11,7 @@ from k2ctl.lake.maintenance.compaction import Compaction
 from k2ctl.lake.maintenance.orphans import OrphansRemoved
 from k2ctl.lake.maintenance.status import HourStatus, PartitionCheckpoint, TableStatus
 from k2ctl.lake.rollback import Rollback
+from k2ctl.profiles.model import NUMBERS
 from k2ctl.sequence.gap_report import GapReport, incomplete
 from k2ctl.sequence.store_view import StoreView
 from k2ctl.views.style import count, counted, listing, marked, seconds, size
@@ -18,6 +19,7 @@ from k2ctl.views.style import count, counted, listing, marked, seconds, size
 _HOURS_SHOWN: Final = 12
 DAYS_SHOWN: Final = 40
 EVENTS_NAMED: Final = 5
+NAMES_SHOWN: Final = 3
 
 
 def status_panel(status: TableStatus) -> Group:
@@ -152,15 +154,27 @@ def gaps_panel(report: GapReport) -> RenderableType:
 
 
 def _completeness(report: GapReport) -> Text:
+    if not report.days and report.untracked:
+        return Text("Nothing is known to be missing: these trades have no numbers that could say so.", style="bold")
     if not report.days:
         return Text("The table has no numbered trade there; see how --symbol is spelt, and --since.", style="yellow")
+    if report.numbers == "ordered":
+        text = f"Nothing is known to be missing: the numbers of these {report.stored:,} trades are only ordered."
+        return Text(text, style="bold")
     text = f"{report.completeness_percent:g} % complete: {report.stored:,} trades stored, {report.missing:,} missing"
     return Text(text, style="bold yellow" if report.missing else "bold green")
 
 
 def _notes(report: GapReport) -> Iterator[str]:
+    if report.not_dense:
+        some = ", ".join(report.not_dense[:NAMES_SHOWN]) + (", …" if len(report.not_dense) > NAMES_SHOWN else "")
+        yield (
+            f"The numbers of {counted(len(report.not_dense), 'symbol')} ({some}) do not look dense, so what is missing "
+            "there may never have been. Say what they are in the profile, under topic: sequence: {numbers: KIND}. "
+            f"KIND is one of {', '.join(NUMBERS[1:])}."
+        )
     whole = sum(1 for day in report.days if not day.missing)
-    if whole:
+    if whole and report.numbers != "ordered":
         yield f"{whole:,} of {len(report.days):,} symbol days are complete."
     if report.resets:
         yield f"{report.resets:,} restarts of a counter: what was missing then is explained."
@@ -171,7 +185,8 @@ def _notes(report: GapReport) -> Iterator[str]:
         more = f" and {len(report.unmatched) - EVENTS_NAMED:,} more" if len(report.unmatched) > EVENTS_NAMED else ""
         yield f"{len(report.unmatched):,} corrections and cancellations whose trades have not come: {named}{more}."
     for exchange, trades in sorted(report.untracked.items()):
-        yield f"{exchange} gives no sequence numbers ({trades:,} trades): not tracked, gaps are unknown."
+        given = "numbers that say nothing" if report.numbers == "none" else "no sequence numbers"
+        yield f"{exchange} gives {given} ({trades:,} trades): not tracked, gaps are unknown."
 
 
 def store_panel(view: StoreView) -> RenderableType:

@@ -14,11 +14,29 @@ MINUTE_US = 60_000_000
 
 
 @dataclass
-class Model:
-    """Per symbol: the numbers of the present run that are there, and the latest time."""
+class Run:
+    """Numbers that are there, the latest time, and when it began."""
 
-    there: dict[int, set[int]] = field(default_factory=dict)
-    latest: dict[int, int] = field(default_factory=dict)
+    there: set[int] = field(default_factory=set)
+    latest: int = -(1 << 62)
+    begun: int = -(1 << 62)
+
+    @property
+    def missing(self) -> set[int]:
+        own = self.there or {0}
+        return set(range(min(own), max(own) + 1)) - own
+
+    def add(self, number: int, time_us: int) -> None:
+        self.there.add(number)
+        self.latest = max(self.latest, time_us)
+
+
+@dataclass
+class Model:
+    """Per symbol: the present run, and the one before it."""
+
+    present: dict[int, Run] = field(default_factory=dict)
+    past: dict[int, Run] = field(default_factory=dict)
     in_order: int = 0
     out_of_order: int = 0
     duplicates: int = 0
@@ -26,26 +44,46 @@ class Model:
     explained_by_reset: int = 0
 
     def missing(self, symbol: int) -> set[int]:
-        own = self.there.get(symbol) or {0}
-        return set(range(min(own), max(own) + 1)) - own
+        return self.present[symbol].missing
 
     def note(self, symbol: int, number: int, time_us: int) -> None:
-        own = self.there.setdefault(symbol, set())
-        later_us = time_us - self.latest.get(symbol, time_us)
-        if not own or number > max(own):
+        run = self.present.setdefault(symbol, Run())
+        if time_us < run.begun:
+            if self.is_past(symbol, number, time_us):
+                self.note_past(symbol, number, time_us)
+                return
+            run.begun = time_us
+        later_us = time_us - run.latest
+        if not run.there or number > max(run.there):
             self.in_order += 1
-        elif later_us > 0 and (number in own or later_us >= MINUTE_US):
+        elif later_us > 0 and (number in run.there or later_us >= MINUTE_US):
             self.resets += 1
-            self.explained_by_reset += len(self.missing(symbol))
-            own.clear()
+            self.explained_by_reset += len(run.missing)
+            self.past[symbol], run = run, Run(begun=time_us)
+            self.present[symbol] = run
             self.in_order += 1
-            self.latest[symbol] = time_us
-        elif number in own:
+        elif number in run.there:
             self.duplicates += 1
         else:
             self.out_of_order += 1
-        own.add(number)
-        self.latest[symbol] = max(time_us, self.latest.get(symbol, time_us))
+        run.add(number, time_us)
+
+    def is_past(self, symbol: int, number: int, time_us: int) -> bool:
+        """What its trade would have been had it come before the restart."""
+        past = self.past[symbol]
+        later_us = time_us - past.latest
+        late = number in past.missing and later_us < MINUTE_US
+        return later_us <= 0 or number > max(past.there) or late
+
+    def note_past(self, symbol: int, number: int, time_us: int) -> None:
+        past = self.past[symbol]
+        if number in past.there or number < min(past.there):
+            self.duplicates += 1
+            return
+        before = len(past.missing)
+        past.add(number, time_us)
+        self.out_of_order += 1
+        self.explained_by_reset += len(past.missing) - before
 
 
 TRADE = st.tuples(
@@ -81,7 +119,7 @@ def test_every_kind_of_arrival_is_judged_as_trade_by_trade(batches: list[list[tu
     counts = tracker.counts()
     for name in ("in_order", "out_of_order", "duplicates", "resets", "explained_by_reset"):
         assert getattr(counts, name) == getattr(model, name), name
-    expected = {f"ASX/X{symbol}".encode(): model.missing(symbol) for symbol in model.there}
+    expected = {f"ASX/X{symbol}".encode(): model.missing(symbol) for symbol in model.present}
     assert missing_of(tracker) == {name: missing for name, missing in expected.items() if missing}
 
 
@@ -144,3 +182,27 @@ def test_a_feed_that_restarts_at_every_other_trade_is_followed_in_bounded_time()
     feed = [(1, 1 + number % 2, number) for number in range(20_000)]
     tracker.step(trades_of(feed, BASE_US))
     assert tracker.counts().resets == 9_999
+
+
+RUN = st.lists(st.booleans(), min_size=3, max_size=10)
+
+
+@given(runs=st.lists(RUN, min_size=1, max_size=3), data=st.data())
+def test_after_a_restart_the_order_of_arrival_gives_what_the_order_of_time_gives(
+    runs: list[list[bool]], data: st.DataObject
+) -> None:
+    """A consumer reads in the order of arrival, and the gap report in that of time: both have the same counts."""
+    feed, at_us = [], 0
+    for run in runs:
+        at_us += 61_000_000
+        numbers = [number for number, there in enumerate([True] * 8 + run, 1) if there]
+        feed += [(1, number, at_us + number) for number in numbers]
+    late = data.draw(st.lists(st.integers(0, 3), min_size=len(feed), max_size=len(feed)))
+    arriving = [feed[at] for at in sorted(range(len(feed)), key=lambda at: (at + late[at], at))]
+    by_time, by_arrival = SequenceTracker(ManualClock()), SequenceTracker(ManualClock())
+    by_time.step(trades_of(feed, BASE_US))
+    for start in range(0, len(arriving), 4):
+        by_arrival.step(trades_of(arriving[start : start + 4], BASE_US))
+    assert missing_of(by_arrival) == missing_of(by_time)
+    for name in ("resets", "explained_by_reset", "open_gaps", "missing_trades", "duplicates"):
+        assert getattr(by_arrival.counts(), name) == getattr(by_time.counts(), name), name
