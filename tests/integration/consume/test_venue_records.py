@@ -140,3 +140,15 @@ def test_what_cannot_be_is_a_dead_letter_of_the_bytes_that_came(made: Made) -> N
     platform.send(records, stored=True)
     assert [row["timestamp"] for row in platform.rows("recent", "BTC")] == ["2023-11-14T22:13:20.000000Z"]
     assert sorted(platform.dead_letters()) == sorted([records[0], json.dumps(dear).encode(), records[2]])
+
+
+@BOTH_SIDES
+def test_the_declared_unit_and_first_day_hold_on_both_sides_of_the_seam(made: Made, stored: bool) -> None:
+    platform = made(time_unit="s", earliest="2023-11-01")
+    times = {1: "2023-10-31T23:59:59.999999999Z", 2: "2023-11-01T00:00:00Z", 3: BASE_US // 10**6, 4: BASE_US // 1000}
+    trades = [{**EXAMPLE, "trade_id": number, "timestamp": time} for number, time in times.items()]
+    platform.send(
+        [json.dumps({**one, "ingestion_timestamp": BASE_US // 10**6}).encode() for one in trades], stored=stored
+    )
+    rows = platform.rows("recent", "BTC")
+    assert [row["timestamp"] for row in rows] == ["2023-11-14T22:13:20.000000Z", "2023-11-01T00:00:00.000000Z"]

@@ -13,10 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from k2ctl.errors import UsageError
 from k2ctl.query.formats import WRITERS, text_column
 from k2ctl.query.sql import carried
+from k2ctl.views.query import rows_table
 
 CONNECTION = duckdb.connect()
 CONNECTION.execute("SET timezone = 'UTC'")
@@ -234,3 +236,17 @@ def test_an_interval_is_an_iso_duration(length: timedelta) -> None:
     assert (dated or "0D") == f"{days}D"
     assert found == seconds
     assert clock == ""
+
+
+@pytest.mark.parametrize("scale", [0, 1, 12, 24, 37, 38])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_decimal_of_38_digits_is_whole_in_every_text(scale: int, sign: str) -> None:
+    digits = "12345678901234567890123456789012345678"
+    whole, fraction = digits[: 38 - scale], digits[38 - scale :]
+    right = f"{sign}{whole or '0'}{'.' if fraction else ''}{fraction}"
+    value = f"CAST('{right}' AS DECIMAL(38,{scale}))"
+    assert (as_json(value), as_csv(value)) == (right, right)
+    canvas = Console(width=100, file=io.StringIO())
+    with canvas.capture() as captured:
+        canvas.print(rows_table(carried(CONNECTION.sql(f"SELECT {value} AS v")).to_arrow_table(), 100).table)
+    assert captured.get().split() == ["v", right]
