@@ -34,9 +34,14 @@ def of_int64(mantissas: np.ndarray) -> np.ndarray:
     return made
 
 
+def words(mantissa: int) -> tuple[int, int]:
+    """The two words of a mantissa."""
+    return mantissa % _WORD, mantissa // _WORD
+
+
 def of_int(mantissa: int) -> np.ndarray:
     """One mantissa, a scalar of DECIMAL."""
-    return np.array((mantissa % _WORD, mantissa // _WORD), DECIMAL)
+    return np.array(words(mantissa), DECIMAL)
 
 
 def of_text(text: str) -> np.ndarray:
