@@ -7,7 +7,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from k2ctl.domain.conditions import pack
-from k2ctl.domain.decimals import DECIMAL_LIMIT, DECIMAL_ONE, of_int, of_int64
+from k2ctl.domain.decimals import DECIMAL_LIMIT, DECIMAL_ONE, of_int, of_int64, of_text
 from k2ctl.domain.rows import ENRICHMENT_SKIPPED, Rows
 from k2ctl.domain.trade import CANCEL, CORRECT, REFERENCE, TRADE, frames
 from k2ctl.endpoints import Endpoints
@@ -55,6 +55,20 @@ def make_varied(count: int, start: int = 0) -> np.ndarray:
     trades["action"][refers] = np.where(number % 10 == 3, CORRECT, CANCEL)[refers]
     before = make_trades(count, max(0, start - len(SYMBOLS)))["message_id"]
     trades["refers_to"][refers] = before[number[refers] - len(SYMBOLS) - max(0, start - len(SYMBOLS))]
+    return trades
+
+
+def varied_trades(count: int, start: int = 0) -> np.ndarray:
+    """Made trades with nanoseconds, decimals that leave 64 bits, and among them corrections and cancellations."""
+    trades = make_trades(count, start)
+    number, ids = trades["trade_id"].astype(np.int64), trades["message_id"].copy().view(">u8").reshape(-1, 2)
+    trades["event_ns"] += number % 1000
+    trades["price"][number % 7 == 0] = of_text("0.000006984")
+    trades["quantity"][number % 7 == 0] = of_text("23640926208.000000000001")
+    ids[:, 1] -= 1  # the trade before it of its symbol
+    events = (number % 50 == 49) & (ids[:, 1] > 0)
+    trades["action"][events] = np.where(number[events] % 100 == 99, CANCEL, CORRECT)
+    trades["refers_to"][events] = ids[events].view("V16")[:, 0]
     return trades
 
 

@@ -38,6 +38,7 @@ EVENT_COLUMNS: Final = (
     "committed_at",
 )  # fmt: skip
 EVENTS_SCHEMA: Final = pa.schema([arrow_schema().field(name) for name in EVENT_COLUMNS])
+NO_EVENTS: Final = EVENTS_SCHEMA.empty_table()
 CORRECTED_COLUMNS: Final = ("price", "quantity", "side", "trade_conditions")
 LOG_COLUMNS: Final = ("kafka_topic", "kafka_epoch", "kafka_partition")
 

@@ -32,7 +32,7 @@ class Events:
         plan = sources.pinned.events(symbols) if sources.pinned else NOTHING
         stored = history.events(plan, self._asked(symbols), self._question.page)
         tail = [rows for rows in (sources.tail.events, *deferred) if rows is not None and len(rows)]
-        self._events = pa.concat_tables([stored, *(self._seen(rows) for rows in tail)])
+        self._events = pa.concat_tables([stored, *map(self._seen, tail)]) if tail else stored
 
     def __len__(self) -> int:
         return len(self._events)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2ctl.domain.corrections import CHANGES_SCHEMA, EVENT_COLUMNS, EVENTS_SCHEMA
+from k2ctl.domain.corrections import CHANGES_SCHEMA, EVENT_COLUMNS, EVENTS_SCHEMA, NO_EVENTS
 from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.errors import LakeError, TooLong
@@ -98,7 +98,7 @@ class History:
     def events(self, plan: ScanPlan, asked: Asked, page: Page | None = None) -> pa.Table:
         """The corrections and cancellations of the files, whatever their time, as `EVENTS_SCHEMA`."""
         if not plan.paths:
-            return EVENTS_SCHEMA.empty_table()
+            return NO_EVENTS
         condition, parameters = _condition(replace(asked, window=WHOLE_HISTORY))
         if page is not None:
             of_page, more = page.seen()
@@ -113,7 +113,7 @@ class History:
         cancellations: as `EVENTS_SCHEMA`.
         """
         if not plan.paths:
-            return EVENTS_SCHEMA.empty_table()
+            return NO_EVENTS
         condition, parameters = _condition(replace(asked, window=WHOLE_HISTORY))
         names = ", ".join(EVENT_COLUMNS)
         query = (

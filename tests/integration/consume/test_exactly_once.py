@@ -34,6 +34,7 @@ from tests.made_trades import (
     produce_trades,
     produce_values,
     stored_ids,
+    varied_trades,
 )
 from tests.support.consumers import (
     POINTS,
@@ -51,8 +52,8 @@ MOST_READ = 200
 
 
 def feed(endpoints: Endpoints, topic: str, start_number: int, count: int, *, damaged: bool = True) -> np.ndarray:
-    """New trades, some of them sent twice, and one record that cannot be decoded."""
-    trades = make_trades(count, start_number)
+    """New trades and events, some of them sent twice, and one record that cannot be decoded."""
+    trades = varied_trades(count, start_number)
     produce_trades(endpoints, topic, trades)
     produce_trades(endpoints, topic, trades[:20])
     if damaged:

@@ -27,7 +27,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
 from k2ctl.sequence.state_sync import SHARED
-from tests.made_trades import PARTITIONS, make_trades, produce_trades, quick_profile
+from tests.made_trades import PARTITIONS, produce_trades, quick_profile, varied_trades
 from tests.support.consumers import CONTEXT, assert_exact
 from tests.support.platforms import empty_market, market_of_its_own
 from tests.support.polling import until
@@ -78,7 +78,7 @@ class Group:
 
     def _feed(self) -> None:
         while not self._stop.wait(0.05):
-            trades = make_trades(200, self._fed)
+            trades = varied_trades(200, self._fed)
             produce_trades(self.endpoints, self.topic, trades, frame=5)
             if self._fed % 600 == 0:
                 produce_trades(self.endpoints, self.topic, trades[:40], frame=5)
@@ -149,7 +149,7 @@ class Group:
         until(lambda: self.offsets() == ends, PATIENCE_S, lambda: f"the table is at {self.offsets()}, Kafka at {ends}")
         for name in list(self.members):
             self.end(name)
-        assert_exact(self.endpoints, self.topic, make_trades(self._fed))
+        assert_exact(self.endpoints, self.topic, varied_trades(self._fed))
 
     def close(self) -> None:
         self._stop.set()

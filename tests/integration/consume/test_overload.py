@@ -30,7 +30,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.load.generator import run_load
-from k2ctl.load.market import SyntheticMarket, new_run_id
+from k2ctl.load.market import Faults, SyntheticMarket, new_run_id
 from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
@@ -84,7 +84,7 @@ def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
     """Load at three times what the consumer may process, with the intake open and closed by it."""
     loaded = threading.Event()
     telemetry = TelemetryWriter(endpoints)
-    plan = plan_load(profile, rate=36_000, duration_s=5.0)
+    plan = plan_load(profile, rate=36_000, duration_s=5.0, faults=Faults(corrections=0.01, cancels=0.01))
     summaries = []
 
     def load() -> None:

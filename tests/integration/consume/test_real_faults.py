@@ -73,9 +73,8 @@ class UnderLoad:
         self._load.start()
 
     def _run(self) -> None:
-        plan = plan_load(
-            self.profile, rate=RATE, duration_s=300, workers=1, faults=Faults(duplicates=0.02, gaps=0.0, out_of_order=0)
-        )
+        faults = Faults(duplicates=0.02, corrections=0.01, cancels=0.01)
+        plan = plan_load(self.profile, rate=RATE, duration_s=300, workers=1, faults=faults)
         self._summary.append(run_load(plan, self.endpoints, self._stop))
 
     @property

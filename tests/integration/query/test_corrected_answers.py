@@ -41,7 +41,7 @@ from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.side_folder import SPILL, SideFolder
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles.universe import Universe
-from k2ctl.query.answer import UnknownSymbol
+from k2ctl.query.names import UnknownSymbol
 from k2ctl.query.page import Page, Place
 from k2ctl.query.seam import Question
 from k2ctl.query.session import Session
