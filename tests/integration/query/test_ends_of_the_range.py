@@ -188,3 +188,49 @@ def test_bars_and_gaps_of_a_day_follow_the_profiles_zone_and_the_session_that_is
     (bar,) = venue.bars("CBA", "--bar", "1d", "--session", "XASX")
     assert (bar["day"], bar["bar_start"][:19]) == ("2026-01-27", "2026-01-26T23:00:00")
     assert [day["day"] for day in venue.gaps("--symbol", "CBA", "--session", "XASX")] == ["2026-01-27"]
+
+
+CASES = Path(__file__).parents[4] / "shared" / "cases"
+needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not beside this checkout")
+
+
+def send_case(venue: Venue, name: str) -> None:
+    """The records of a case, as those of this test's exchange."""
+    exchange = venue.profile.market.exchange
+    values = (CASES / name / "input").read_text().replace("BINANCE", exchange).splitlines()
+    produce_values(venue.endpoints, venue.profile.trades_topic, [(0, value.encode()) for value in values])
+
+
+@needs_cases
+def test_the_case_of_one_trade_that_killed_all_bars(venue: Venue) -> None:
+    send_case(venue, "05-ohlcv-killed-by-one-trade")
+    for _ in range(2):  # from the stream, then from the table
+        rows, said = venue.ask("query", "ohlcv", "OK", "BIGV", "--window", "all")
+        assert [(row["symbol"], row["vwap"]) for row in rows] == [("BIGV", "9999999999.99999999"), ("OK", "5")]
+        assert "complete" in said
+        venue.store()
+
+
+@needs_cases
+@pytest.mark.parametrize(
+    "venue", [{"asset_class": "crypto", "currency": "USD", "conditions": "us-tape"}], indirect=True
+)
+def test_the_case_of_a_late_print(venue: Venue) -> None:
+    send_case(venue, "15-late-print-in-bars")
+    for _ in range(2):
+        (bar,) = venue.bars("LATE", "--bar", "1d")
+        assert [bar[name] for name in ("open", "high", "low", "close", "volume")] == ["10", "12", "10", "12", "3"]
+        venue.store()
+
+
+@needs_cases
+@pytest.mark.parametrize("venue", [{"asset_class": "equities", "currency": "AUD"}], indirect=True)
+def test_the_case_of_turnover_that_overflowed(venue: Venue, tmp_path: Path) -> None:
+    file = tmp_path / "ABC.csv"
+    file.write_text((CASES / "04-sql-turnover" / "input").read_text())
+    code, _, err = called(venue.capsys, "load", "--replay", str(file))
+    assert code == 0, err
+    for _ in range(2):
+        rows, _ = venue.ask("query", "sql", "select sum(price*quantity) as turnover from trades")
+        assert rows == [{"turnover": "733340"}]
+        venue.store()
