@@ -1,6 +1,7 @@
 """The typed endpoints. Whatever a client sends becomes a bound parameter or a refusal, never a piece of SQL."""
 
 import re
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -17,6 +18,7 @@ from k2ctl.domain.days import BarLength, day_rule
 from k2ctl.domain.rows import nanoseconds
 from k2ctl.domain.trade import Window, micros_of
 from k2ctl.domain.validity import symbol_reason
+from k2ctl.errors import UsageError
 from k2ctl.query.answer import Answer
 from k2ctl.query.page import Page, Place
 from k2ctl.query.session import Session
@@ -134,12 +136,13 @@ def bar_of(bar: str, limits: Limits) -> BarLength:
     """The length of a bar.
 
     Raises:
-        Refused: longer than a window may be. UsageError: shorter than a millisecond.
+        Refused: shorter than a millisecond, or longer than a window may be.
     """
-    length = BarLength.parse(bar)
-    if length.at_least_us > limits.window_s * 1e6:
-        raise Refused("invalid-request", f"`bar` is between 1ms and {limits.window_s / 86_400:g}d.")
-    return length
+    with suppress(UsageError):
+        length = BarLength.parse(bar)
+        if length.at_least_us <= limits.window_s * 1e6:
+            return length
+    raise Refused("invalid-request", f"`bar` is between 1ms and {limits.window_s / 86_400:g}d.")
 
 
 def us_of(duration: str) -> int:
