@@ -127,7 +127,7 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(service: Service) -> N
         ("/v1/trades/recent?symbol=" + "S" * 33, 422, "not 1 to 32 bytes"),
         ("/v1/trades/recent?" + "&".join(f"symbol=S{n}" for n in range(21)), 422, "symbol"),
         ("/v1/ohlcv?symbol=S03&window=31d&bar=1s", 422, "bars"),
-        ("/v1/ohlcv?symbol=S03&bar=0s", 422, "at least one millisecond"),
+        ("/v1/ohlcv?symbol=S03&bar=0s", 422, "`bar` is between 1ms and 31d"),
         ("/v1/sql?q=SELECT+1", 404, "Not Found"),
         ("/docs", 404, "Not Found"),
         ("/..%2f..%2fetc/passwd", 404, "Not Found"),
