@@ -110,6 +110,12 @@ class Topic(Section):
             raise ValueError("critical_partitions must leave at least one partition for the rest")
         return self
 
+    @model_validator(mode="after")
+    def _unit_is_of_json(self) -> "Topic":
+        if self.time_unit != "us" and self.format != "json":
+            raise ValueError("time_unit is of topics of JSON; times of SBE are nanoseconds")
+        return self
+
     @property
     def written(self) -> RecordFormat:
         """How the topic's records are read and written."""

@@ -121,12 +121,8 @@ def _text(value: bytes) -> str | None:
 
 
 def _trades(value: bytes) -> list[Any]:
-    """What decodes of a value, as JSON trades; none where nothing does, or its values cannot be written."""
-    for written in (SBE, JSON):
-        decoded = written.decode([value])
-        if len(decoded.trades):
-            try:
-                return [orjson.loads(text) for text in JSON.encode(decoded.trades, 1)]
-            except (ValueError, IndexError, OverflowError):
-                return []
-    return []
+    """What decodes of a value of SBE, as JSON trades; none where nothing does, or its values cannot be written."""
+    try:
+        return [orjson.loads(text) for text in JSON.encode(SBE.decode([value]).trades, 1)]
+    except (ValueError, IndexError, OverflowError):
+        return []
