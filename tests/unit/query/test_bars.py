@@ -86,7 +86,7 @@ def test_a_late_print_of_extended_hours_is_in_the_volume_alone() -> None:
     assert one(LATE, "us-tape")["trades"] == 3
 
 
-def test_a_text_of_several_letters_is_several_codes_on_the_us_tape_and_one_elsewhere() -> None:
+def test_a_text_of_several_characters_is_several_codes_on_the_us_tape_and_one_elsewhere() -> None:
     codes = [(price, quantity, time, "XT" if code == "@ZT" else code) for price, quantity, time, code in LATE]
     assert ohlcv(codes, "us-tape") == ("10", "12", "10", "12", "3")
     assert ohlcv(codes, "asx") == ("99", "99", "10", "12", "3")
