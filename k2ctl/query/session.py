@@ -32,7 +32,7 @@ from k2ctl.query.seam import TORN, AsOf, Pinner, Question, Seam, Sources
 from k2ctl.query.stream import KafkaStream, Stream
 from k2ctl.query.tail import TailLimits, newest_us
 from k2ctl.query.unite import United, unite
-from k2ctl.sequence.gap_report import GapReport, gap_report
+from k2ctl.sequence.gap_report import GapReport, UnmatchedEvent, gap_report
 from k2ctl.timing import Stopwatch
 
 _TRIES: Final = 3
@@ -197,22 +197,27 @@ class Session:
         return as_spelled(question, lambda asked: self._gaps(asked, days))
 
     def _gaps(self, question: Question, days: DayRule | None) -> tuple[GapReport, Evidence]:
-        window, declared = question.window, self._universe.profile.topic.sequence if self._universe else None
+        declared = self._universe.profile.topic.sequence if self._universe else None
         # A counter over all symbols says what is missing only if the trades of all are read.
         shared = declared is not None and declared.spans_symbols
-        # The trade of an event may be before the window.
-        wanted = replace(question, window=WHOLE_HISTORY, symbols=None if shared else question.symbols)
+        wanted = replace(question, symbols=None if shared else question.symbols)
         sources = self.seam.take(wanted, Stopwatch(self._clock))
         with sources.stages.timed("scan"):
-            every = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
+            tail = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
             sources = replace(sources, question=question)
-            tail = every.filter(pa.array(window.holds(every["timestamp"].cast(pa.int64()).to_numpy())))
-            unmatched = Events(self._history, sources).unmatched(every)
-            report = replace(self.gap_report(sources, tail, days), unmatched=unmatched)
+            report = self.gap_report(sources, tail, days)
+        if len(Events(self._history, sources)):
+            report = replace(report, unmatched=self._unmatched(question))
         there = pa.table({"symbol": pa.array([day.symbol for day in report.days], pa.string())})
         silent = self._silent(sources, there)
         last_us = {} if shared else silent
         return report, evidence_of(sources, self.outstanding(sources), tail_rows=len(tail), last_trade_us=last_us)
+
+    def _unmatched(self, question: Question) -> tuple[UnmatchedEvent, ...]:
+        """The events of the question's window without a trade, which may be of any time."""
+        sources = self.seam.take(replace(question, window=WHOLE_HISTORY), Stopwatch(self._clock))
+        fresh = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
+        return Events(self._history, replace(sources, question=question)).unmatched(fresh)
 
     def gap_rows(self, symbols: Sequence[str], window: Window, limit: int) -> Answer:
         """The first `limit` gaps of `symbols` in `window` as rows, by day, symbol and time.
