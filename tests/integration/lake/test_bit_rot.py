@@ -185,7 +185,7 @@ def test_verify_looks_at_every_stored_column(platform: Endpoints) -> None:
     path = files_of(platform)["data"][0]
     group = pq.read_metadata(path).row_group(0)
     chunks = [group.column(number) for number in range(group.num_columns)]
-    assert [chunk.path_in_schema for chunk in chunks] == arrow_schema().names
+    assert [chunk.path_in_schema.partition(".")[0] for chunk in chunks] == arrow_schema().names
     for chunk in chunks:
         end = (chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size
         with flipped(path, rng, end - 1), pytest.raises(DamagedFile, match=path.name):
