@@ -1,7 +1,7 @@
 """Step 3: drop the copies of trades of the last 24 hours. No good trade is ever taken for a copy.
 
 What is remembered are message ids. Those made of a feed session and a sequence number are dense, so interval sets hold
-a whole day in a few bytes per session. Other ids (random uuids) go to Bloom chunks. Either way an id that was there
+a whole day in a few bytes per session. Other ids (random, digests) go to Bloom chunks. Either way an id that was there
 before makes a suspect and never a verdict: a copy is the same in more than its id (`k2ctl.domain.copies`). What has the
 id, symbol, exchange and time of a trade and another price or quantity is a reprint of it: it is stored, marked as one.
 
