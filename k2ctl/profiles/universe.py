@@ -1,6 +1,8 @@
-"""The symbols of a profile's market, by rank: names, tiers, sectors, ticks, lots. The same for everybody."""
+"""The symbols of a market, by rank: names, tiers, sectors, ticks, lots and partitions. The same for everybody."""
 
 import hashlib
+import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -9,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.topics import Partitioner
+from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import DECIMAL_ONE
 from k2ctl.profiles.model import Profile
 
@@ -26,6 +28,32 @@ PRIORITIES: Final = ("CRITICAL", "HIGH", "NORMAL", "LOW")
 
 _NORMAL: Final = PRIORITIES.index("NORMAL")
 _CENT: Final = DECIMAL_ONE // 100
+
+
+class Partitioner:
+    """k2ctl's partitioner. Stable across runs and processes, so that a symbol's trades stay in order.
+
+    The first `critical_partitions` partitions are the lanes of the `critical` symbols; the crc32 of the symbol
+    chooses within either group.
+    """
+
+    def __init__(self, partitions: int, critical_partitions: int, critical: Collection[bytes]) -> None:
+        self._partitions = partitions
+        self._critical_partitions = critical_partitions if critical else 0
+        self._critical = frozenset(critical)
+
+    def partition(self, symbol: bytes) -> int:
+        """The partition of one symbol, without its padding."""
+        number = zlib.crc32(symbol)
+        if self._critical_partitions and symbol in self._critical:
+            return number % self._critical_partitions
+        return self._critical_partitions + number % (self._partitions - self._critical_partitions)
+
+    def partitions_of(self, symbols: np.ndarray) -> np.ndarray:
+        """The partition of each of n symbols (fixed-width bytes), int32[n]."""
+        codes, distinct = codes_of(symbols)
+        chosen = np.array([self.partition(symbol) for symbol in distinct.tolist()], np.int32)
+        return np.asarray(chosen[codes]) if len(symbols) else np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)

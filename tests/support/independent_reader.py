@@ -188,9 +188,23 @@ def assert_stored_once(sources: Sources, topic: str, epoch: str = "") -> int:
 
 def _whole(value: bytes) -> list[dict[str, Any]]:
     try:
-        return trades_of(value)
-    except (AssertionError, struct.error, UnicodeDecodeError, KeyError):
+        return _json_trades_of(value) if value[:1] in (b"{", b"[") else trades_of(value)
+    except (AssertionError, struct.error, ValueError, KeyError):
         return []
+
+
+def _json_trades_of(value: bytes) -> list[dict[str, Any]]:
+    """The trades of one JSON record: an object, or an array of them, with times in microseconds."""
+    document = json.loads(value, parse_float=Decimal)
+    trades = []
+    for item in document if isinstance(document, list) else [document]:
+        times = {name: _EPOCH + timedelta(microseconds=item[name]) for name in ("timestamp", "ingestion_timestamp")}
+        decimals = {name: Decimal(item[name]) for name in ("price", "quantity")}
+        rest = {"message_id": uuid.UUID(item["message_id"]), "side": item.get("side", "UNKNOWN")}
+        rest["trade_conditions"] = item.get("trade_conditions", "")
+        same = {name: item[name] for name in ("trade_id", "symbol", "exchange", "asset_class", "currency")}
+        trades.append({**same, **times, **decimals, **rest, "source_sequence": item.get("source_sequence")})
+    return trades
 
 
 def assert_read_to_the_end(sources: Sources, topic: str, epoch: str) -> None:

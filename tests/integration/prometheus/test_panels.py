@@ -147,7 +147,9 @@ def test_the_figures_are_those_of_what_happened(observed: Observed) -> None:
     assert observed.value("sum(k2_missing_trades)") == 300
     assert observed.value("sum(k2_trades_outstanding)") == 0
     deferred = observed.value("sum(k2_messages_shed_total) + sum(k2_messages_spilled_total)")
-    assert observed.value("sum(k2_trades_backfilled_total)") == deferred > 1_000
+    assert deferred > 1_000
+    # Copies among what was deferred are found when it is stored, and are not stored twice.
+    assert deferred - 500 <= observed.value("sum(k2_trades_backfilled_total)") <= deferred
     assert observed.value("max_over_time(k2_degradation_level[5m])") >= 3
     assert observed.value("k2_degradation_level") == 0
     assert observed.value("max(k2_lake_rows)") == 60_500
