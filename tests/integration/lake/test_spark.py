@@ -48,7 +48,7 @@ builder = SparkSession.builder.master("local[1]")
 for name, value in json.loads(sys.argv[1]).items():
     builder = builder.config(name, value)
 session = builder.getOrCreate()
-print("ROWS " + json.dumps([row.asDict() for row in session.sql(sys.argv[2]).remove_orphans()]))
+print("ROWS " + json.dumps([row.asDict() for row in session.sql(sys.argv[2]).collect()]))
 """
 
 
