@@ -3,10 +3,28 @@
 And the text of a time.
 """
 
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+
+
+class _NoPandas:
+    """A finder that knows no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+if "pandas" not in sys.modules:
+    # pyarrow looks for pandas once, at the first array that it makes, and importing it takes 0.3 s. Trading calendars
+    # bring it along, and nothing else of k2ctl's has a use for it.
+    sys.meta_path.insert(0, _NoPandas)
+    pa.array([None])
+    sys.meta_path.remove(_NoPandas)
 
 _WORD = np.dtype(np.uint64)
 _SAMPLES = 64

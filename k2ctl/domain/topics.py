@@ -3,6 +3,8 @@
 from typing import Final, Literal
 
 WireFormat = Literal["sbe", "json"]
+TimeUnit = Literal["s", "ms", "us", "ns"]
+"""Of times that a record writes as whole numbers."""
 
 TELEMETRY: Final = "k2.telemetry"
 TABLE: Final = "market_data.trades"

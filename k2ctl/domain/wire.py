@@ -5,17 +5,15 @@ SBE is k2ctl's own format; JSON is for topics that others fill.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from k2ctl.domain.corrections import CANCEL_CODES, by_condition
 from k2ctl.domain.json_trade import decode_json, encode_json, objects_of
-from k2ctl.domain.topics import WireFormat
+from k2ctl.domain.topics import TimeUnit, WireFormat
 from k2ctl.domain.trade import Decoded, decode, frames, messages_of
 from k2ctl.domain.validity import EARLIEST_US, invalid
-
-TimeUnit = Literal["s", "ms", "us", "ns"]
 
 _UNITS_NS: Final[dict[TimeUnit, int]] = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 

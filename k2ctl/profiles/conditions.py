@@ -4,7 +4,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from k2ctl.domain.trade import CONDITION_BYTES
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
 from k2ctl.profiles.loader import file_at, load_model
@@ -13,6 +12,8 @@ from k2ctl.profiles.section import Section
 
 
 def _is_code(text: str) -> str:
+    from k2ctl.domain.trade import CONDITION_BYTES  # numpy, which a bill does without
+
     if not 1 <= len(text) <= CONDITION_BYTES or not all("!" <= character <= "~" for character in text):
         raise ValueError(f"a code has 1 to {CONDITION_BYTES} printable ASCII characters")
     return text

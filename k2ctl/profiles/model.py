@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from k2ctl.domain.topics import WireFormat, trades_topic
-from k2ctl.domain.wire import RecordFormat, TimeUnit
+from k2ctl.domain.topics import TimeUnit, WireFormat, trades_topic
 from k2ctl.profiles.external import External
 from k2ctl.profiles.scale import Scale
 from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
+
+if TYPE_CHECKING:
+    from k2ctl.domain.wire import RecordFormat
 
 Action = Literal["process", "spill", "shed"]
 
@@ -117,8 +119,10 @@ class Topic(Section):
         return self
 
     @property
-    def written(self) -> RecordFormat:
+    def written(self) -> "RecordFormat":
         """How the topic's records are read and written."""
+        from k2ctl.domain.wire import RecordFormat  # numpy and Arrow, which a bill does without
+
         earliest_us = (self.earliest - date(1970, 1, 1)).days * 86_400_000_000
         return RecordFormat(self.format, self.time_unit, earliest_us)
 
@@ -248,7 +252,7 @@ class Profile(Section):
     external: External | None = None
 
     @property
-    def written(self) -> RecordFormat:
+    def written(self) -> "RecordFormat":
         """How the records of trades are read and written.
 
         Raises:

@@ -1,5 +1,7 @@
 """Days of zones and venues, and bars of several of them."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -167,3 +169,13 @@ def test_a_zone_and_a_session_exclude_each_other() -> None:
 
 def test_days_of_utc_are_plain_division_before_1970_too() -> None:
     assert DayNumbers().of(np.array([-1, 0, DAY_US - 1, DAY_US])).tolist() == [-1, 0, 0, 1]
+
+
+def test_arrow_imports_no_pandas_and_calendars_have_it_nevertheless() -> None:
+    code = (
+        "import sys, pyarrow as pa; from k2ctl.domain import rows; pa.array(['x']); print('pandas' in sys.modules);"
+        "from k2ctl.domain.days import day_rule; day_rule(None, 'XASX'); import exchange_calendars as c;"
+        "print(len(c.get_calendar('XASX', start='2026-01-01', end='2026-01-31').sessions))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False", "20"]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.domain.wire import RecordFormat, TimeUnit
+from k2ctl.domain.topics import TimeUnit
+from k2ctl.domain.wire import RecordFormat
 from k2ctl.errors import ProfileError
 from k2ctl.profiles import load_profile
 from tests.made_trades import BASE_US, make_trades
