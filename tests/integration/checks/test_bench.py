@@ -32,7 +32,7 @@ def test_no_trade_of_a_backlog_is_deferred_by_a_ladder_within_reach() -> None:
     bench = Bench(profile, "embedded", lambda _: None)
     with bench_stack(bench.engine, bench.even) as endpoints:
         unused = bench.unused_profile()
-        send_backlog(endpoints, unused, "sbe", 60_000)
+        send_backlog(endpoints, unused, 60_000)
         assert through_k2ctl(endpoints, unused).trades == 60_000
 
 
