@@ -30,6 +30,7 @@ from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
+from k2ctl.query.stream import KafkaStream
 from k2ctl.stack.preflight import Verdict
 from tests.made_trades import BASE_US, make_rows, quick_profile
 from tests.support.platforms import catch_up, market_of_its_own, with_lake
@@ -53,13 +54,21 @@ def platform(embedded_stack: Endpoints, home: Path, exchange: str) -> Endpoints:
 def readers(endpoints: Endpoints) -> dict[str, Callable[[], Any]]:
     """Every way in which trades are read from the table, each as a value that can be compared."""
 
+    with Lake.at(endpoints) as lake:
+        found = pin(lake)
+        assert found is not None
+        topic = next(iter(found.checkpoints.by_partition)).topic
+
+    def session_of_topic() -> Session:
+        return Session(Lake.at(endpoints), KafkaStream(endpoints, topic))
+
     def recent() -> Any:
-        with Session.at(endpoints) as session:
+        with session_of_topic() as session:
             answer = session.recent(None)
         return answer.table.to_pylist(), answer.evidence.complete
 
     def by_sql() -> Any:
-        with Session.at(endpoints) as session, sql(session, IN_ORDER) as answer:
+        with session_of_topic() as session, sql(session, IN_ORDER) as answer:
             return answer.rows.read_all().to_pylist(), answer.evidence.complete
 
     def verified() -> Any:
