@@ -93,11 +93,20 @@ def load_model(path: Path, model: type[Model], context: object = None) -> Model:
     Raises:
         ProfileError: with `file:line: dotted.key: what was expected` for the first mistake.
     """
-    content, lines = strict_yaml.load(path, strict_yaml.read_text(path))
+    return model_of(path, strict_yaml.read_text(path), model, context)[0]
+
+
+def model_of(path: Path | str, text: str, model: type[Model], context: object = None) -> tuple[Model, Lines]:
+    """YAML as `model`, and the line of every key in it; path: as errors name it.
+
+    Raises:
+        ProfileError: as `load_model`.
+    """
+    content, lines = strict_yaml.load(path, text)
     if model is Profile and isinstance(content, dict) and "base" in content:
         content = _upon_its_base(path, content, lines)
     try:
-        return model.model_validate(content, context=context)
+        return model.model_validate(content, context=context), lines
     except ValidationError as error:
         # An unknown key explains more than what is missing because of it.
         first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
@@ -107,10 +116,11 @@ def load_model(path: Path, model: type[Model], context: object = None) -> Model:
         hidden = first["type"] in {"missing", "extra_forbidden"} or first["loc"][:1] == ("external",)
         got = "" if hidden else f" (got {brief(first['input'])})"  # what is wrong in `external` may be a secret
         more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-        raise ProfileError(f"{path}:{line}: {key or 'profile'}: {message}{got}{more}", "Correct that line.") from error
+        what = f"{path}:{line}: {key or model.__name__.lower()}: {message}{got}{more}"
+        raise ProfileError(what, "Correct that line.") from error
 
 
-def _upon_its_base(path: Path, content: dict[str, Any], lines: Lines) -> Any:
+def _upon_its_base(path: Path | str, content: dict[str, Any], lines: Lines) -> Any:
     """What a profile says, upon the shipped one that it names as its base."""
     own = {key: value for key, value in content.items() if key != "base"}
     if content["base"] not in profile_names():
