@@ -3,7 +3,7 @@
 In one queue CRITICAL trades would wait behind every other that was prefetched before them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from k2ctl.clock import Clock, SystemClock
@@ -32,8 +32,9 @@ class PriorityReader:
         offsets: Mapping[int, int],
         highs: Mapping[int, int],
         clock: Clock | None = None,
+        beside: Collection[str] = (),
     ) -> None:
-        """offsets: where each partition is read from. highs: its high watermark, as just asked."""
+        """offsets: where each partition is read from. highs: its high watermark, as just asked. beside: as `Reader`."""
         parts = (
             {p: offset for p, offset in offsets.items() if p < critical},
             {p: offset for p, offset in offsets.items() if p >= critical},
@@ -41,9 +42,10 @@ class PriorityReader:
         self._readers: list[Reader] = []
         for part in parts:
             if part:
-                reader = Reader(endpoints, topic, group, **AT_ENDS)
+                reader = Reader(endpoints, topic, group, beside, **AT_ENDS)
                 reader.assign(part)
                 self._readers.append(reader)
+        self._beside = tuple(beside)
         self._clock = clock or SystemClock()
         followed = {p: highs[p] for p in offsets}
         self._watermarks = WatermarkFollower(endpoints, topic, followed, self._clock) if offsets else None
@@ -58,7 +60,7 @@ class PriorityReader:
         critical_first: the CRITICAL lane may take all but a tenth; otherwise each lane takes up to half or more.
         """
         if not self._readers:
-            return concatenate([])
+            return concatenate([], self._beside)
         if len(self._readers) == 1:
             fetched = self._fetch_from(self._readers[0], records, per_call, FIRST_WAIT_S)
             self.oldest_critical_ms = fetched.oldest_ms if self._has_critical else None
@@ -68,7 +70,7 @@ class PriorityReader:
         self.oldest_critical_ms = first.oldest_ms
         wait_s = NEXT_WAIT_S if len(first) else FIRST_WAIT_S
         rest = self._fetch_from(self._readers[1], max(least, records - len(first)), per_call, wait_s)
-        return concatenate([part for part in (first, rest) if len(part)] or [first])
+        return concatenate([part for part in (first, rest) if len(part)] or [first], self._beside)
 
     def _fetch_from(self, reader: Reader, records: int, per_call: int, wait_s: float) -> Fetched:
         parts: list[Fetched] = []
@@ -82,7 +84,7 @@ class PriorityReader:
                 size += sum(map(len, part.values))
             if len(part) < wanted:
                 break
-        fetched = concatenate(parts)
+        fetched = concatenate(parts, self._beside)
         if fetched.newest_ms is not None:
             self._newest_ms[self._readers.index(reader)] = fetched.newest_ms
         return fetched

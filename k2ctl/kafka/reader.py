@@ -2,12 +2,20 @@
 
 import logging
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
@@ -23,6 +31,20 @@ AT_ENDS: Final = {"enable.partition.eof": True}
 """Have the client say where a log ends: behind the last record there may be marks, which are never delivered."""
 
 
+def _timestamp_ms(message: Message) -> int | None:
+    kind, time_ms = message.timestamp()
+    return None if kind == TIMESTAMP_NOT_AVAILABLE else time_ms
+
+
+BESIDE: Final[Mapping[str, Callable[[Message], Any]]] = {
+    "kafka_timestamp": _timestamp_ms,
+    "kafka_key": Message.key,
+    "kafka_headers": Message.headers,
+}
+"""What a record has beside its value, by the name that expressions have for it: the time in milliseconds, the key as
+bytes, the headers as (name, bytes) in their order; each may be None."""
+
+
 @dataclass(frozen=True)
 class Hole:
     """Offsets of a partition that were asked for and are not there: `asked` up to, not including, `first`."""
@@ -36,7 +58,7 @@ class Hole:
 class Fetched:
     """n records of one topic, in the order they came; within a partition that is the order of offsets."""
 
-    # The record values, b"" for an absent one. Keys are discarded; trades are identified by message_id.
+    # The record values, b"" for an absent one.
     values: list[bytes]
     # int32[n] and int64[n].
     partition: np.ndarray
@@ -45,13 +67,15 @@ class Fetched:
     # timestamps follow offsets; None without records.
     oldest_ms: int | None
     newest_ms: int | None
+    # Of the columns `BESIDE` those that were asked for, of n values each.
+    beside: Mapping[str, list[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
 
     @staticmethod
-    def of(messages: list[Message]) -> "Fetched":
-        """Columns from librdkafka's messages, without a Python statement per message."""
+    def of(messages: list[Message], beside: Collection[str] = ()) -> "Fetched":
+        """Columns from librdkafka's messages, without a Python statement per message. beside: names of `BESIDE`."""
         count = len(messages)
         values: list[Any] = list(map(Message.value, messages))
         if None in values:
@@ -67,17 +91,20 @@ class Fetched:
             np.fromiter(map(Message.offset, messages), np.int64, count),
             min(times, default=None),
             max(times, default=None),
+            {name: list(map(BESIDE[name], messages)) for name in beside},
         )
 
     def where(self, mask: np.ndarray) -> "Fetched":
         """The records that a boolean mask selects."""
         kept = np.flatnonzero(mask)
+        at = kept.tolist()
         return Fetched(
-            [self.values[at] for at in kept.tolist()],
+            [self.values[one] for one in at],
             self.partition[kept],
             self.offset[kept],
             self.oldest_ms,
             self.newest_ms,
+            {name: [column[one] for one in at] for name, column in self.beside.items()},
         )
 
 
@@ -90,8 +117,12 @@ class Reader:
     With `AT_ENDS`, positions also pass what a log holds beside records, such as the end of a transaction.
     """
 
-    def __init__(self, endpoints: Endpoints, topic: str, group: str, **overrides: Any) -> None:
+    def __init__(
+        self, endpoints: Endpoints, topic: str, group: str, beside: Collection[str] = (), /, **overrides: Any
+    ) -> None:
+        """beside: what is wanted of each record beside its value, names of `BESIDE`."""
         self.topic = topic
+        self._beside = tuple(beside)
         own = {"group.id": group, "on_commit": self._advised}
         self._consumer = Consumer(consumer_config(endpoints, **{**own, **overrides}))
         self._positions: dict[int, int] = {}
@@ -135,7 +166,7 @@ class Reader:
         if any(errors):
             failed = [message for message, error in zip(messages, errors, strict=True) if error]
             messages = [message for message, error in zip(messages, errors, strict=True) if not error]
-        fetched = self._expected(Fetched.of(messages))
+        fetched = self._expected(Fetched.of(messages, self._beside))
         if len(fetched):
             last = np.flatnonzero(np.append(np.diff(fetched.partition) != 0, True))
             for partition, offset in zip(fetched.partition[last].tolist(), fetched.offset[last].tolist(), strict=True):
@@ -237,9 +268,14 @@ class Reader:
 
 
 def read_between(
-    endpoints: Endpoints, topic: str, ranges: Mapping[int, tuple[int, int]], timeout_s: float, limit_records: int
+    endpoints: Endpoints,
+    topic: str,
+    ranges: Mapping[int, tuple[int, int]],
+    timeout_s: float,
+    limit_records: int,
+    beside: Collection[str] = (),
 ) -> tuple[Fetched, dict[int, int], list[Hole]]:
-    """One bounded read: for each partition the records of [start, end).
+    """One bounded read: for each partition the records of [start, end). beside: as of `Reader`.
 
     Returns the records, the offset that each partition was read up to (its end, unless time or `limit_records`
     ran out, or an open transaction holds what is left), and the holes met on the way.
@@ -253,7 +289,7 @@ def read_between(
         # Prefetch no further than the range: later records would fill memory for nothing.
         longest = max(end - start for start, end in wanted.values())
         prefetch = {"queued.min.messages": min(100_000, longest), "queued.max.messages.kbytes": 32_768}
-        with Reader(endpoints, topic, "k2ctl-tail", **prefetch, **AT_ENDS) as reader:
+        with Reader(endpoints, topic, "k2ctl-tail", beside, **prefetch, **AT_ENDS) as reader:
             reader.assign(positions)
             moved_s = time.monotonic()
             while time.monotonic() < deadline and count < limit_records:
@@ -274,7 +310,7 @@ def read_between(
                 reader.leave([p for p in reader.positions if positions[p] >= wanted[p][1]])
                 parts.append(part)
                 count += len(part)
-    fetched = concatenate(parts)
+    fetched = concatenate(parts, beside)
     if len(fetched):
         ends = np.full(int(fetched.partition.max()) + 1, OFFSET_INVALID, np.int64)
         for partition, (_, end) in wanted.items():
@@ -285,8 +321,8 @@ def read_between(
     return fetched, reached, holes
 
 
-def concatenate(parts: list[Fetched]) -> Fetched:
-    """Several fetches as one."""
+def concatenate(parts: list[Fetched], beside: Collection[str] = ()) -> Fetched:
+    """Several fetches as one. beside: the columns that each of them has."""
     if len(parts) == 1:
         return parts[0]
     none = np.zeros(0, np.int64)
@@ -296,4 +332,5 @@ def concatenate(parts: list[Fetched]) -> Fetched:
         np.concatenate([part.offset for part in parts] or [none]),
         min((part.oldest_ms for part in parts if part.oldest_ms is not None), default=None),
         max((part.newest_ms for part in parts if part.newest_ms is not None), default=None),
+        {name: [value for part in parts for value in part.beside[name]] for name in beside},
     )

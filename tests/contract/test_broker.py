@@ -17,7 +17,7 @@ from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.kafka.group import GroupMember
 from k2ctl.kafka.probe import round_trip
 from k2ctl.kafka.producer import publish
-from k2ctl.kafka.reader import Hole, Reader, read_between
+from k2ctl.kafka.reader import BESIDE, Hole, Reader, read_between
 from k2ctl.kafka.watermarks import LogEnds
 from k2ctl.profiles import load_profile
 from tests.support.polling import until
@@ -139,6 +139,21 @@ def test_keys_headers_and_timestamps_are_kept(stack: Endpoints, topic: str) -> N
         1_394_409_600_123,
     )
     consumer.close()
+
+
+def test_what_a_record_has_beside_its_value_is_read_where_it_is_asked_for(stack: Endpoints, topic: str) -> None:
+    produce(stack, topic, 2, key="BHP", headers={"venue": "ASX"}, timestamp=1_394_409_600_123)
+    produce(stack, topic, 1, partition=1, timestamp=1_394_409_600_124)
+    fetched, _, _ = read_between(stack, topic, {0: (0, 2), 1: (0, 1)}, 20, 10, tuple(BESIDE))
+    by_partition = {
+        partition: {name: column[at] for name, column in fetched.beside.items()}
+        for at, partition in enumerate(fetched.partition.tolist())
+    }
+    assert by_partition == {
+        0: {"kafka_timestamp": 1_394_409_600_123, "kafka_key": b"BHP", "kafka_headers": [("venue", b"ASX")]},
+        1: {"kafka_timestamp": 1_394_409_600_124, "kafka_key": None, "kafka_headers": None},
+    }
+    assert read_between(stack, topic, {0: (0, 2)}, 20, 10)[0].beside == {}
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
