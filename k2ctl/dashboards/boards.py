@@ -155,10 +155,11 @@ _PRESSURE: Final = (
             series("k2_trades", "duplicates", where='term="duplicate"'),
             series("k2_trades", "dead letters, trades", where='term="dead_lettered"'),
             series("k2_undecodable_records", "dead letters, records"),
+            series("k2_filtered_records", "filtered by the feed"),
             series("k2_out_of_order_trades_total", "out of order", per_s=False),
             series("k2_sequence_resets_total", "restarts of a counter", per_s=False),
         ],
-        meaning="Copies that were dropped, trades that were late in their sequence, and what could not be decoded.",
+        meaning="Copies that were dropped, late trades, what could not be decoded, and what a feed says is no trade.",
         width=8,
     ),
     Panel(

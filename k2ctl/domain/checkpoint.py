@@ -36,7 +36,8 @@ class TopicPartition(NamedTuple):
 class Counts:
     """What became of the trades of a partition. `shed` and `spilled` are what is outstanding.
 
-    `undecodable` counts records, not trades: what cannot be decoded has no trades to count.
+    `undecodable` counts records, not trades: what cannot be decoded has no trades to count. `filtered` counts what a
+    feed's `where` says is no trade, records or parts of one. Neither is a term of the balance.
     """
 
     seen: int = 0
@@ -47,6 +48,7 @@ class Counts:
     lost: int = 0
     dead_lettered: int = 0
     undecodable: int = 0
+    filtered: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*map(int.__add__, _terms(self), _terms(other)))

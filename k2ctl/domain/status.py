@@ -258,6 +258,12 @@ class ConsumerStatus(Figures):
             meaning="Records that could not be decoded; they are dead letters.",
             read=lambda counts: [((), counts.undecodable)],
         ),
+        gauge(
+            "k2_filtered_records",
+            TOPIC,
+            meaning="What the feed says is no trade, and is left out: records, or parts of one.",
+            read=lambda counts: [((), counts.filtered)],
+        ),
     )
     transitions_total: dict[str, int] = figure(
         "Changes of the level since the start: `FROM>TO` → how often.",

@@ -57,6 +57,7 @@ def summary(totals: "ConsumerTotals", counts: "Counts", sequence: SequenceCounts
         ),
         ("  backfilled", f"{totals.backfilled:,}", ""),
         ("undecodable records", "", f"{counts.undecodable:,}"),
+        *([("no trades by the feed", "", f"{counts.filtered:,}")] if counts.filtered else []),
         ("commits", f"{totals.commits:,}", ""),
         ("open gaps (trades missing)", f"{sequence.open_gaps:,} ({sequence.missing_trades:,})", ""),
     ]

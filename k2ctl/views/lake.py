@@ -84,7 +84,8 @@ def _balance(status: TableStatus) -> Text:
         f"+ spilled {total.spilled:,} + lost {total.lost:,} + dead-lettered {total.dead_lettered:,}"
     )
     verdict, style = ("balance", "green") if status.balanced else ("do not balance", "bold red")
-    return Text(f"The counts {verdict}: {sum_of_parts}; the table has {status.rows:,} rows.", style=style)
+    filtered = f"; the feed filtered out {total.filtered:,}" if total.filtered else ""
+    return Text(f"The counts {verdict}: {sum_of_parts}; the table has {status.rows:,} rows{filtered}.", style=style)
 
 
 def compaction_table(done: Sequence[Compaction]) -> Table:

@@ -79,6 +79,7 @@ def watch_line(overview: Overview) -> str:
         f"committed {count(overview.rate_committed)}/s stored {overview.stored:,} pending {overview.pending:,} "
         f"deferred {overview.outstanding:,} backfilled {overview.backfilled:,} duplicate {overview.duplicate:,} "
         f"dead-lettered {overview.dead_lettered:,} lost {overview.lost:,} intake {overview.intake}"
+        + (f" filtered {overview.filtered:,}" if overview.filtered else "")
         + (f" state {overview.state.guarantee}" if overview.state else "")
         + (f" ({overview.state.why})" if overview.state and overview.state.why else "")
     )
@@ -199,7 +200,8 @@ def _identity(overview: Overview) -> Panel:
     table.add_row("pending", f"{overview.pending:,}", commit)
     table.add_row("deferred", Text(f"{deferred:,}", style="yellow" if deferred else ""), back)
     table.add_row("duplicate", f"{overview.duplicate:,}", "")
-    table.add_row("dead", f"{overview.dead_lettered:,}", "")
+    filtered = f"{count(overview.filtered)} filtered" if overview.filtered else ""
+    table.add_row("dead", f"{overview.dead_lettered:,}", filtered)
     table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")
     sequence = overview.sequence
     missing = sequence.missing_trades + sequence.lost_trades

@@ -15,7 +15,7 @@ from tests.support.statuses import a_status
 
 STATUS = a_status(
     level="SOFT", level_number=1, lag_trades=None, lag_seconds=1.5, drain_s=2.0, retention_left_s=9.0,
-    counts=Counts(seen=10, stored=6, duplicate=1, shed=1, spilled=1, dead_lettered=1, undecodable=2),
+    counts=Counts(seen=10, stored=6, duplicate=1, shed=1, spilled=1, dead_lettered=1, undecodable=2, filtered=5),
     state=StateSyncStatus("redis", "REDUCED", "away", behind_symbols=3, failures=1),
     partitions=[PartitionStatus(0, 5, 3, 9)], transitions_total={"NORMAL>SOFT": 2},
     commit_times=Durations().plus(0.05).plus(0.3).plus(60), maintenance=MaintenanceTotals(compactions=2),
@@ -61,5 +61,6 @@ def test_the_exporter_serves_what_it_was_given_and_leaves_out_what_is_unknown() 
     assert terms.pop("seen") == sum(terms.values()) - terms["pending"]
     commits = {s.labels.get("le"): s.value for s in families["k2_commit_seconds"].samples if "bucket" in s.name}
     assert (commits["0.025"], commits["0.05"], commits["0.5"], commits["10.0"], commits["+Inf"]) == (0, 1, 2, 2, 3)
+    assert families["k2_filtered_records"].samples[0].value == 5
     assert families["k2_degradation_threshold_trades"].samples[0].labels["topic"] == "t"
     assert families["k2_degradation_transitions"].samples[0].labels == {"from_level": "NORMAL", "to_level": "SOFT"}

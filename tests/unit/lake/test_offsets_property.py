@@ -77,8 +77,16 @@ def test_a_retired_epoch_keeps_its_counts_and_gives_up_its_offsets() -> None:
 
 @given(counts)
 def test_the_identity_holds_exactly_when_the_parts_make_the_whole(c: Counts) -> None:
-    seen, stored, duplicate, shed, spilled, lost, dead_lettered, _ = astuple(c)
+    seen, stored, duplicate, shed, spilled, lost, dead_lettered, *_ = astuple(c)
     assert c.balanced == (seen == stored + duplicate + shed + spilled + lost + dead_lettered)
+
+
+def test_what_a_feed_filtered_out_is_added_up_and_is_no_term_of_the_balance() -> None:
+    partition = TopicPartition("t", "e", 0)
+    first = Checkpoints("a", 1, {partition: Checkpoint(9, Counts(seen=2, stored=2, filtered=3), "a")})
+    after = first.after({partition: OffsetDelta(9, 12, Counts(filtered=2))}, "b", 2)
+    counts = Checkpoints.loads(after.dumps()).by_partition[partition].counts
+    assert (counts.filtered, counts.balanced) == (5, True)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"by_partition": [[1]]}', '{"commit_id": 1, "by_partition": 3}'])

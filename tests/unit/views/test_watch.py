@@ -57,6 +57,13 @@ def test_the_level_its_reason_and_its_thresholds_are_readable_without_colour(lev
     assert "\x1b" in "\n".join(lines(made(level), 80, 24, "truecolor"))
 
 
+def test_what_a_feed_leaves_out_is_counted_beside_the_trades_and_is_none_of_them() -> None:
+    filtered = replace(made(0), filtered=31_000)
+    assert "31k filtered" in "\n".join(lines(filtered, 80, 24))
+    assert "filtered 31,000" in watch_line(filtered)
+    assert "filtered" not in watch_line(made(0))
+
+
 def test_without_a_consumer_the_screen_says_what_to_type() -> None:
     assert "k2ctl consume" in "\n".join(lines(Overview.of([], at_us=1), 80, 24))
 
