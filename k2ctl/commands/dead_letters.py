@@ -20,13 +20,15 @@ app = group(
 )
 
 TopicOption = Annotated[str, typer.Option("--topic", metavar="NAME", help="Of this topic of trades [all topics].")]
-ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Only those whose reason holds this.")]
+ReasonOption = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Only those whose reason or cause holds this.")
+]
 SinceOption = Annotated[
     float | None, typer.Option("--since", parser=parse_duration, metavar="TIME", help="Of the last 15m, 2h, 1d.")
 ]
 
 
-@app.command(name="list", short_help="How many there are, by topic and reason, and the newest.")
+@app.command(name="list", short_help="How many there are, by topic and cause, and the newest.")
 def list_dead_letters(
     topic: TopicOption = "",
     reason: ReasonOption = "",
@@ -34,7 +36,7 @@ def list_dead_letters(
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the newest to list.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Dead letters: how many by topic and reason, and the newest of them with their places.
+    """Dead letters: how many by topic and cause (the field and its limit), and the newest of them with their places.
 
     Example:  k2ctl dead-letters list --since 1h
     """
@@ -98,6 +100,7 @@ def retry(
     """
 
     from k2ctl.console import print_json, say
+    from k2ctl.domain.reasons import cause_of
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.kafka import dead_letters as in_kafka
@@ -111,7 +114,7 @@ def retry(
             "to_send": len(ready) if dry_run else 0,
             "sent_before": sum(dead_letter.retried for dead_letter in dead_letters),
             "cut": sum(dead_letter.cut and not dead_letter.retried for dead_letter in dead_letters),
-            "by_reason": dict(Counter(dead_letter.reason for dead_letter in ready)),
+            "by_cause": dict(Counter(cause_of(dead_letter.reason) for dead_letter in ready)),
         }
         if ready and not dry_run:
             topics = ", ".join(sorted({dead_letter.topic for dead_letter in ready}))
@@ -122,7 +125,7 @@ def retry(
     if as_json:
         print_json(document)
         return
-    for cause, number in document["by_reason"].items():
+    for cause, number in document["by_cause"].items():
         say(f"{number:,}: {cause}")
     say(f"{len(ready):,} {'would be' if dry_run else 'were'} sent again; {document['sent_before']:,} had been before.")
     if document["cut"]:
@@ -132,11 +135,16 @@ def retry(
 
 
 def _chosen(topic: str, reason: str, since_s: float | None) -> "StoredDeadLetters":
+    from k2ctl.domain.reasons import cause_of
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.kafka.dead_letters import read_dead_letters
 
     dead_letters = read_dead_letters(require_endpoints(Home.of_user()), topic)
     earliest_ms = 0 if since_s is None else (time.time() - since_s) * 1000
-    found = [one for one in dead_letters.found if reason in one.reason and one.at_ms >= earliest_ms]
+    found = [
+        one
+        for one in dead_letters.found
+        if (reason in one.reason or reason in cause_of(one.reason)) and one.at_ms >= earliest_ms
+    ]
     return replace(dead_letters, found=tuple(found))

@@ -12,6 +12,7 @@ from k2ctl.deferred.backfill import Backfilled
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, Tally, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, LedgerChange, in_one_step
+from k2ctl.domain.reasons import cause_of
 from k2ctl.domain.rows import Rows
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.kafka.reader import Fetched, Hole
@@ -20,7 +21,7 @@ from k2ctl.sequence.state_sync import SequenceCut
 
 LOG: Final = logging.getLogger("k2ctl.consume")
 
-REASONS_LOGGED: Final = 10
+CAUSES_LOGGED: Final = 10
 """Of one commit's dead letters: the most frequent reasons, each with its first record."""
 
 
@@ -240,14 +241,15 @@ class PendingCheckpoint:
 
 
 def _log_dead_letters(dead_letters: list[DeadLetter]) -> None:
-    """Their count by reason, with the first record of each."""
-    first = {found.reason: found for found in reversed(dead_letters)}
-    counted = Counter(found.reason for found in dead_letters).most_common(REASONS_LOGGED)
-    reasons = "; ".join(
-        f"{count} × {reason} (first: partition {first[reason].partition}, offset {first[reason].offset})"
-        for reason, count in counted
+    """Their count by cause, with the first record of each."""
+    causes = [cause_of(found.reason) for found in dead_letters]
+    first = dict(zip(reversed(causes), reversed(dead_letters), strict=True))
+    counted = Counter(causes).most_common(CAUSES_LOGGED)
+    said = "; ".join(
+        f"{count} × {cause} (first: partition {first[cause].partition}, offset {first[cause].offset})"
+        for cause, count in counted
     )
-    LOG.warning("%d dead letters: %s", len(dead_letters), reasons)
+    LOG.warning("%d dead letters: %s", len(dead_letters), said)
 
 
 def _spans(fetched: Fetched, partitions: Collection[int]) -> dict[int, tuple[int, int]]:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from k2ctl.domain.reasons import cause_of
 from k2ctl.domain.wire import JSON, SBE
 from k2ctl.kafka.dead_letters import StoredDeadLetter, StoredDeadLetters
 from k2ctl.views.style import facts, listing
@@ -18,16 +19,17 @@ SHOWN_BYTES: Final = 4096
 
 
 def counts_of(dead_letters: Iterable[StoredDeadLetter]) -> list[dict[str, Any]]:
-    """How many by topic and reason, the most first."""
+    """How many by topic and cause, the most first, each with a reason as an example."""
 
-    def cause(dead_letter: StoredDeadLetter) -> tuple[str, str]:
-        return dead_letter.topic, dead_letter.reason
+    def key(dead_letter: StoredDeadLetter) -> tuple[str, str]:
+        return dead_letter.topic, cause_of(dead_letter.reason)
 
     counts = []
-    for (topic, reason), group in groupby(sorted(dead_letters, key=cause), cause):
+    for (topic, cause), group in groupby(sorted(dead_letters, key=key), key):
         some = list(group)
         retried = sum(dead_letter.retried for dead_letter in some)
-        counts.append({"topic": topic, "reason": reason, "count": len(some), "retried": retried})
+        example = {"topic": topic, "cause": cause, "example": some[0].reason}
+        counts.append({**example, "count": len(some), "retried": retried})
     return sorted(counts, key=lambda one: -int(str(one["count"])))
 
 
@@ -49,7 +51,7 @@ def document_of(dead_letter: StoredDeadLetter, *, whole: bool = False) -> dict[s
 
 
 def dead_letters_panel(dead_letters: StoredDeadLetters, newest: Sequence[StoredDeadLetter]) -> RenderableType:
-    """Counts by topic and reason, then the newest."""
+    """Counts by topic and cause, then the newest."""
     if not dead_letters.found:
         return Text("There is no dead letter." if not dead_letters.not_read else "None of these.", style="green")
     counts = listing(
@@ -57,7 +59,7 @@ def dead_letters_panel(dead_letters: StoredDeadLetters, newest: Sequence[StoredD
         (">dead letters", lambda one: f"{one['count']:,}"),
         (">retried", lambda one: f"{one['retried']:,}"),
         ("topic", lambda one: one["topic"]),
-        ("reason", lambda one: one["reason"]),
+        ("cause", lambda one: one["cause"]),
     )
     parts: list[RenderableType] = [counts]
     if newest:

@@ -48,7 +48,7 @@ def test_each_commit_is_a_line_with_its_rows(
     assert all(commit["commit_id"] and commit["fenced"] == 0 for commit in commits)
 
 
-def test_dead_letters_are_counted_by_reason_with_the_first_of_each(
+def test_dead_letters_are_counted_by_cause_with_the_first_of_each(
     endpoints: Endpoints, exchange: str, lines: pytest.LogCaptureFixture
 ) -> None:
     profile, topic = empty_market(endpoints, exchange)

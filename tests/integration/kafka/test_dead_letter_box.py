@@ -106,8 +106,10 @@ def test_the_commands_list_show_and_retry(
     listed = json.loads(said("list", "--json", "--limit", "1"))
     assert (listed["dead_letters"], len(listed["newest"])) == (3, 1)
     first = listed["counts"][0]
-    assert re.fullmatch(r"timestamp is [0-9T:.-]+Z, more than 5 minutes ahead of the clock", first.pop("reason"))
-    assert first == {"topic": topic, "count": 2, "retried": 0}
+    assert re.fullmatch(r"timestamp is [0-9T:.-]+Z, more than 5 minutes ahead of the clock", first.pop("example"))
+    cause = "timestamp: more than 5 minutes ahead of the clock"
+    assert first == {"topic": topic, "cause": cause, "count": 2, "retried": 0}
+    assert json.loads(said("list", "--json", "--reason", cause))["dead_letters"] == 2
     assert json.loads(said("list", "--json", "--reason", "5 minutes", "--since", "1h"))["dead_letters"] == 2
     assert "dead-letters show PLACE" in said("list")
     shown = [json.loads(said("show", f"0:{number}", "--json")) for number in range(3)]
