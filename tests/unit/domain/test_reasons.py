@@ -15,7 +15,7 @@ from k2ctl.domain.reasons import VALUE_CUT, cause_of
         ("side is 7, none of BUY, SELL, UNKNOWN", "side: none of BUY, SELL, UNKNOWN"),
         ('symbol is "a, not b", longer than 32 bytes', "symbol: longer than 32 bytes"),
         (r'symbol is "a\", not b", longer than 32 bytes', "symbol: longer than 32 bytes"),
-        ("symbol is '" + "x, " * 13 + ", not 1 to 32 bytes of printable UTF-8", "symbol: not 1 to 32 bytes of printable UTF-8"),
+        ("symbol is '" + "x, " * 13 + ", not 1 to 32 bytes", "symbol: not 1 to 32 bytes"),
         ("trade_conditions has 12 codes, more than 8", "trade_conditions: more than 8"),
         ("trade_conditions has the code 'ABCDE', not printable ASCII", "trade_conditions: not printable ASCII"),
         ("schema id 7202, not 7203", "schema id: not 7203"),
