@@ -16,6 +16,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.overview import Overview
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
+from k2ctl.feeds.records import decoder_of
 from k2ctl.kafka.telemetry import OverviewReader
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import TableFollower
@@ -41,7 +42,7 @@ class WarmEngine:
         self._limits = limits
         self._lake = Lake.at(endpoints)
         self._table = TableFollower(self._lake)
-        stream = KafkaStream(endpoints, topic, profile.written)
+        stream = KafkaStream(endpoints, topic, decoder_of(profile))
         self.tail = WarmStream(stream, self._table.pin).start()
         self._deadlines = Deadlines()
         self._sessions: queue.Queue[Session] = queue.Queue()

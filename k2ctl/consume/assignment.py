@@ -105,7 +105,7 @@ class Assignment:
         with platform.lake.answering():
             state = TradeState.restore(platform, checkpoints, offsets, None if is_alone else chosen)
             backfill = Backfill(
-                platform.endpoints, platform.lake, platform.admission, state.remember, epoch, profile.written
+                platform.endpoints, platform.lake, platform.admission, state.remember, epoch, platform.decoder
             )
         read_from = {} if platform.plan.backfill else offsets
         critical = profile.topic.critical_partitions

@@ -22,6 +22,7 @@ from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.figure import Durations
 from k2ctl.domain.topics import REFERENCE_TABLE, reference_topic
 from k2ctl.endpoints import Endpoints
+from k2ctl.feeds.records import Decoder, decoder_of
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks, make_topics
 from k2ctl.kafka.dead_letters import DeadLetters
 from k2ctl.kafka.probe import KafkaTime
@@ -131,6 +132,7 @@ class Platform:
     references: ReferenceFeed
     pressure: PressureMonitor
     kafka_time: KafkaTime
+    decoder: Decoder
     totals: ConsumerTotals
     steps: Stopwatch
     """Seconds per step of a batch (`STEPS`)."""
@@ -209,6 +211,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         references=ReferenceFeed(endpoints, reference_topic(market.asset_class, market.exchange), lake, clock),
         pressure=PressureMonitor(profile, plan.budget, admission, clock, embedded=endpoints.engine == "embedded"),
         kafka_time=KafkaTime(endpoints, clock),
+        decoder=decoder_of(profile),
         totals=ConsumerTotals(),
         steps=Stopwatch(clock, STEPS),
     )

@@ -25,7 +25,7 @@ from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.status_parts import DedupStatus, SequenceCounts, StateSyncStatus
-from k2ctl.feeds import decode_batch
+from k2ctl.feeds.decode import decode_batch
 from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
 from k2ctl.lake.stored_lookup import SuspectLookup
@@ -193,7 +193,6 @@ class BatchProcessor:
         self._platform = platform
         self._reader = reader
         self._state = state
-        self._written = platform.plan.profile.written
         self.batch_records = LEAST_BATCH_RECORDS
         """Records to read next, by the trades that the last ones held."""
 
@@ -235,7 +234,7 @@ class BatchProcessor:
             platform.epoch,
             platform.kafka_time.now_us(fetched.newest_ms),
             checkpoint.tally,
-            self._written,
+            platform.decoder,
             platform.kafka_time.checked_us,
         )
 

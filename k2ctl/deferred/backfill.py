@@ -17,10 +17,10 @@ from k2ctl.deferred.spill_files import decode_spill, what_is_wrong
 from k2ctl.domain.checkpoint import Counts, Tally, TopicPartition
 from k2ctl.domain.ledger import DeferredRange, Ledger, LedgerChange, Resolution
 from k2ctl.domain.rows import Rows, identity_numbers
-from k2ctl.domain.wire import RecordFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
-from k2ctl.feeds import decode_batch
+from k2ctl.feeds.decode import decode_batch
+from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.readers import stored_identities
@@ -70,7 +70,7 @@ class Backfill:
         admission: Admission,
         remember: Callable[[Rows], Rows],
         epoch: str,
-        written: RecordFormat,
+        decoder: Decoder,
     ) -> None:
         """remember: takes in rows for deduplication; returns those that are not stored yet."""
         self._endpoints = endpoints
@@ -79,7 +79,7 @@ class Backfill:
         self._admission = admission
         self._remember = remember
         self._epoch = epoch
-        self._written = written
+        self._decoder = decoder
         self._refused_since_us: int | None = None
 
     def parts(self, ledger: Ledger, records: int, now_us: int) -> Iterator[Backfilled]:
@@ -158,7 +158,7 @@ class Backfill:
             return None
         # Invalid trades were counted when first read. A clock that was turned back refuses none of the others.
         judged_us = max(now_us, (fetched.newest_ms or 0) * 1000)
-        rows, _ = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._written)
+        rows, _ = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._decoder)
         try:
             rows = rows.take(self._wanted(rows, entries))
         except (OSError, LakeUnanswered) as error:

@@ -4,7 +4,9 @@ One scale holds everything that a trade may have, from 10^-12 to 10^15, and Arro
 column goes to the table as it came from Kafka. numpy has no such integers, so the words are compared one by one.
 """
 
-from decimal import Context, Decimal, InvalidOperation
+import json
+import re
+from decimal import Context, Decimal
 from typing import Final
 
 import numpy as np
@@ -24,6 +26,12 @@ DECIMAL_TYPE: Final = pa.decimal128(38, DECIMAL_SCALE)
 
 _WORD: Final = 1 << 64
 _EXACT: Final = Context(prec=60)
+_WIDE: Final = Context(prec=2000)
+_DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_EXPONENT_DIGITS: Final = 3
+"""1e999999 has nine bytes, and a million digits."""
+
+_CUT: Final = 40
 
 
 def of_int64(mantissas: np.ndarray) -> np.ndarray:
@@ -45,19 +53,34 @@ def of_int(mantissa: int) -> np.ndarray:
 
 
 def of_text(text: str) -> np.ndarray:
-    """One decimal, exactly.
+    """One decimal, exactly, a scalar of DECIMAL.
 
     Raises:
-        ValueError: it has more than 12 decimal places, or is no number.
+        ValueError: as `exact_words`.
     """
-    try:
-        scaled = Decimal(text).scaleb(DECIMAL_SCALE, _EXACT)
-        mantissa = int(scaled)
-    except (InvalidOperation, ValueError, OverflowError) as error:
-        raise ValueError(f"{text} is not a decimal") from error
-    if scaled != mantissa:
-        raise ValueError(f"{text} has more than {DECIMAL_SCALE} decimal places")
-    return of_int(mantissa)
+    return np.array(exact_words(text), DECIMAL)
+
+
+def exact_words(text: str | None) -> tuple[int, int]:
+    """The two words of a decimal, exactly.
+
+    Raises:
+        ValueError: why it is none that a trade may have, as the rest of a sentence about it.
+    """
+    if text is None:
+        raise ValueError("is missing")
+    shown = json.dumps(text[:_CUT], ensure_ascii=False) + ("…" if len(text) > _CUT else "")
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"is {shown}, not a decimal")
+    exponent = text.lower().partition("e")[2].lstrip("+-0")
+    if len(exponent) > _EXPONENT_DIGITS or len(text) > _WIDE.prec // 2:
+        raise ValueError(f"is {shown}, beyond 10^15 or of more than {DECIMAL_SCALE} decimal places")
+    scaled = Decimal(text).scaleb(DECIMAL_SCALE, _WIDE)
+    if abs(scaled) > DECIMAL_LIMIT:
+        raise ValueError(f"is {shown}, beyond 10^15")
+    if scaled != scaled.to_integral_value():
+        raise ValueError(f"is {shown}, of more than {DECIMAL_SCALE} decimal places")
+    return words(int(scaled))
 
 
 def as_int(value: np.void) -> int:

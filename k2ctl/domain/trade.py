@@ -162,6 +162,7 @@ class Decoded:
     index: int32[n], the trade's position within that record.
     broken: (record number, reason) of every record that is not a frame of trades as a whole.
     refused: trades of the other records that could not be read.
+    filtered: int64[m], the record of each row that the feed says is no trade.
     """
 
     trades: np.ndarray
@@ -169,6 +170,7 @@ class Decoded:
     index: np.ndarray
     broken: list[tuple[int, str]]
     refused: list[RefusedTrade] = field(default_factory=list)
+    filtered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def frames(trades: np.ndarray, per_frame: int) -> list[bytes]:

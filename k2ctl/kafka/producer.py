@@ -6,6 +6,7 @@ trades go through a client of their own that reports them all: so each symbol's 
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hdrh.histogram import HdrHistogram
 
 from k2ctl.clock import SystemClock
+from k2ctl.domain.trade import decode
 from k2ctl.domain.wire import SBE, RecordFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
@@ -38,12 +40,20 @@ class BatchProducer:
     """Sends batches of trades to one topic. Counts are of trades; `records` of Kafka records."""
 
     def __init__(
-        self, endpoints: Endpoints, topic: str, frame: int, sample: bytes = b"", written: RecordFormat = SBE
+        self,
+        endpoints: Endpoints,
+        topic: str,
+        frame: int,
+        sample: bytes = b"",
+        written: RecordFormat = SBE,
+        read: Callable[[list[bytes]], np.ndarray] = lambda values: decode(values).trades,
     ) -> None:
+        """read: the trades of values that were written; of SBE where not given."""
         self._topic = topic
         self._clock = SystemClock()
         self._frame = frame
         self._written = written
+        self._read = read
         self._sample = sample
         self._wire_bytes = 0
         self._statistics = 0
@@ -158,7 +168,7 @@ class BatchProducer:
             self._fail(error, message.value() or b"")
 
     def _fail(self, error: KafkaError, value: bytes) -> None:
-        trades = self._written.decode([value]).trades
+        trades = self._read([value])
         self._failed.append(trades)
         self.failed += len(trades)
         self.failed_records += 1

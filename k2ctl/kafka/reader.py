@@ -94,6 +94,12 @@ class Fetched:
             {name: list(map(BESIDE[name], messages)) for name in beside},
         )
 
+    @staticmethod
+    def of_values(values: list[bytes]) -> "Fetched":
+        """Records that were not read from Kafka: one behind the other in partition 0."""
+        count = len(values)
+        return Fetched(values, np.zeros(count, np.int32), np.arange(count), None, None)
+
     def where(self, mask: np.ndarray) -> "Fetched":
         """The records that a boolean mask selects."""
         kept = np.flatnonzero(mask)

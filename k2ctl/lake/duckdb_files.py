@@ -8,7 +8,7 @@ dataset 160 to 250 ms each time.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from pyiceberg.io import FileIO
 
 from k2ctl.errors import DamagedFile
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.columns import literal
 from k2ctl.lake.data_files import FILES_KEPT, RESTORE, StoredFile
 
 ASK_AGAIN: Final = "Ask again; if that does not help, restore the file from a backup. See: k2ctl doctor"
@@ -41,6 +42,32 @@ def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) ->
     if scheme not in {"", "file"}:
         connection.register_filesystem(_StoredFiles(scheme, lake.file_io()))
     return connection
+
+
+def lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str], memory_mb: int) -> None:
+    """Close everything but some files: no other file, no network, no extension, no setting, the lock itself last."""
+    settings: dict[str, Any] = {
+        "max_temp_directory_size": "0B",
+        "memory_limit": f"{memory_mb}MB",
+        "allowed_paths": list(files),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "python_enable_replacements": False,
+        "enable_external_access": False,
+        "lock_configuration": True,
+    }
+    for name, value in settings.items():
+        connection.execute(f"SET {name} = {written(value)}")
+
+
+def written(value: Any) -> str:
+    """A value as DuckDB writes it; settings and views take no parameters."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
+    return literal(str(value))
 
 
 def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

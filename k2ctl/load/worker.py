@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
+from k2ctl.feeds.records import own_decoder
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer, new_histogram
+from k2ctl.kafka.reader import Fetched
 from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run
 from k2ctl.load.intake import LOOK_AFTER_TRADES, UnreadGuard
 from k2ctl.load.market import SyntheticMarket
@@ -116,8 +118,15 @@ class Worker:
             self._source = SyntheticMarket(
                 universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults
             )
-        topic = plan.profile.trades_topic
-        self._producer = BatchProducer(endpoints, topic, plan.frame, self._source.sample_symbol(), plan.profile.written)
+        topic, decoder = plan.profile.trades_topic, own_decoder(plan.profile, plan.profile.topic.format)
+        self._producer = BatchProducer(
+            endpoints,
+            topic,
+            plan.frame,
+            self._source.sample_symbol(),
+            plan.profile.topic.written,
+            lambda values: decoder.decode(Fetched.of_values(values)).trades,
+        )
         self._guard: UnreadGuard | None = None
         self._chunk = CHUNK_TRADES
         if endpoints.engine == "embedded":

@@ -52,14 +52,14 @@ class Source(Section):
     # Of a CSV without a header, in order; of JSON with their paths; the other formats name theirs.
     columns: tuple[Name, ...] | dict[Name, Path_] = ()
     # JSON: columns of the record around its trades.
-    record: dict[Name, Path_] = {}
+    record: dict[Name, Path_] = Field(default_factory=dict)
     # JSON: the list of trades in a record; `$`: the record is one trade, though it is an array. Not given: an object is
     # a trade, an array or lines of objects are several.
     trades: Path_ | None = None
     # CSV: whether the first line has names; auto looks.
     header: bool | Literal["auto"] = "auto"
     # CSV: other names for columns, as headers of other years have them.
-    aliases: dict[str, Name] = {}
+    aliases: dict[str, Name] = Field(default_factory=dict)
     delimiter: Character = ","
     quote: Character | Literal[""] = '"'
     # A regular expression over the name of a file; its named groups are columns.
@@ -90,7 +90,10 @@ class Source(Section):
         if self.trades is None and self.record:
             raise ValueError("record is for trades that a record has under a path: say trades")
         for key, formats in _ONLY_FOR.items():
-            if getattr(self, key) != type(self).model_fields[key].get_default() and self.format not in formats:
+            if (
+                getattr(self, key) != type(self).model_fields[key].get_default(call_default_factory=True)
+                and self.format not in formats
+            ):
                 raise ValueError(f"{key} is for {' and '.join(formats)}, not for {self.format}")
         return self
 

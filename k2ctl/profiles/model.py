@@ -1,6 +1,5 @@
 """What a profile may say. Frozen, and an unknown key is a mistake."""
 
-from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -99,6 +98,8 @@ class Topic(Section):
     critical_partitions: Annotated[int, Field(ge=0)]
     retention_hours: PositiveFloat
     format: WireFormat = "sbe"
+    # The feed that says what the records of others are: a shipped one or a file.
+    feed: Annotated[str, Field(min_length=1)] | None = None
     # What times that are whole numbers count, in a topic of JSON: never guessed.
     time_unit: TimeUnit = "us"
     # The first day (UTC) that a trade may have; what is earlier has a time of another unit.
@@ -119,12 +120,16 @@ class Topic(Section):
         return self
 
     @property
+    def earliest_us(self) -> int:
+        """The first moment that a trade may have."""
+        return (self.earliest - date(1970, 1, 1)).days * 86_400_000_000
+
+    @property
     def written(self) -> "RecordFormat":
-        """How the topic's records are read and written."""
+        """How `k2ctl load` writes the topic's records."""
         from k2ctl.domain.wire import RecordFormat  # numpy and Arrow, which a bill does without
 
-        earliest_us = (self.earliest - date(1970, 1, 1)).days * 86_400_000_000
-        return RecordFormat(self.format, self.time_unit, earliest_us)
+        return RecordFormat(self.format, self.time_unit)
 
 
 class Load(Section):
@@ -250,17 +255,6 @@ class Profile(Section):
     scale: Scale | None = None
     # The services that others run, for the engine external.
     external: External | None = None
-
-    @property
-    def written(self) -> "RecordFormat":
-        """How the records of trades are read and written.
-
-        Raises:
-            ProfileError: there is no such table of conditions as the market names.
-        """
-        from k2ctl.profiles.conditions import conditions_of  # which knows this module's models
-
-        return replace(self.topic.written, cancels=conditions_of(self.market).cancels)
 
     @property
     def trades_topic(self) -> str:

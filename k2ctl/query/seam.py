@@ -184,7 +184,7 @@ class Seam:
                 if not whole:
                     missing.append(f"partition {one.partition}: a range that was deferred was not read to its end")
         wanted = [_wanted(rows, sources.question) for rows in parts]
-        return [valid(rows, now_us, self.stream.written) for rows in wanted], tuple(dict.fromkeys(missing))
+        return [valid(rows, now_us, self.stream.decoder) for rows in wanted], tuple(dict.fromkeys(missing))
 
     def _still_in_kafka(self, one: DeferredRange, span: OffsetSpan) -> tuple[Rows, bool, int]:
         """The rows of a range, whether they are all of it, and the latest record timestamp."""

@@ -18,6 +18,7 @@ from k2ctl.domain.rows import Rows, arrow_schema
 from k2ctl.domain.trade import NEW, WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
+from k2ctl.feeds.records import decoder_of
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.conditions import conditions_of
@@ -68,7 +69,9 @@ class Session:
         """A session on the running stack, over the topic of its profile."""
         profile = load_profile(endpoints.profile)
         topic = profile.trades_topic
-        return cls(Lake.at(endpoints), KafkaStream(endpoints, topic, profile.written), clock, limits, Universe(profile))
+        return cls(
+            Lake.at(endpoints), KafkaStream(endpoints, topic, decoder_of(profile)), clock, limits, Universe(profile)
+        )
 
     def __enter__(self) -> "Session":
         return self

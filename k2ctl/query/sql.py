@@ -18,7 +18,7 @@ from k2ctl.domain.trade import WHOLE_HISTORY
 from k2ctl.errors import K2Error, LakeError, RolledBack, TooLarge, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, all_columns, literal, quoted
-from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, lock, open_duckdb, refuse_damage, unreadable, written
 from k2ctl.lake.snapshots import reference_plan
 from k2ctl.query.answer import GAPS_SCHEMA, Evidence, evidence_of, gap_table
 from k2ctl.query.changes import Events
@@ -172,28 +172,12 @@ class LockedTables:
         self._connection = open_duckdb(lake)
         self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
         self._connection.register("gaps", gaps(fresh) if gaps else GAPS_SCHEMA.empty_table())
-        self._lock([*plan.paths, *references.paths], limits)
+        lock(self._connection, [*plan.paths, *references.paths], limits.memory_mb)
         printed = self._rows(fresh, plan.paths, columns, sources.question.known_at_us)
         self._views = {"trades_raw": printed, "trades": self._corrected(printed, changes)}
         self._bounds = self._bounds_of(fresh, plan.paths, columns)
         reference = self._rows(reference_schema().empty_table(), references.paths, references.columns)
         reference.create_view("reference")
-
-    def _lock(self, files: list[str], limits: SqlLimits) -> None:
-        """Files are allowed by their full names; then everything else is closed, the lock itself last."""
-        settings: dict[str, Any] = {
-            "max_temp_directory_size": "0B",
-            "memory_limit": f"{limits.memory_mb}MB",
-            "allowed_paths": files,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "allow_community_extensions": False,
-            "python_enable_replacements": False,
-            "enable_external_access": False,
-            "lock_configuration": True,
-        }
-        for name, value in settings.items():
-            self._connection.execute(f"SET {name} = {_literal(value)}")
 
     def _corrected(self, printed: duckdb.DuckDBPyRelation, changes: pa.Table) -> duckdb.DuckDBPyRelation:
         """The trades as corrected. Those of symbols without changes take no part in the join."""
@@ -218,7 +202,7 @@ class LockedTables:
         try:
             if files:
                 names = ", ".join([*ours, *(quoted(column.name) for column in added)])
-                source = columns.source(_literal(files))
+                source = columns.source(written(files))
                 both = both.union(self._connection.sql(f"SELECT {names} FROM {source}{known}"))  # noqa: S608
             return both
         except duckdb.PermissionException as error:
@@ -256,7 +240,7 @@ class LockedTables:
     ) -> Callable[[], list[tuple[Decimal | None, ...]]]:
         sources = [self._connection.from_arrow(rows)]
         if files:
-            sources.append(self._connection.sql(f"SELECT * FROM {columns.source(_literal(files))}"))  # noqa: S608
+            sources.append(self._connection.sql(f"SELECT * FROM {columns.source(written(files))}"))  # noqa: S608
         return lambda: [found for source in sources for found in source.aggregate(BOUNDS).fetchall()]
 
     def interrupt(self) -> None:
@@ -272,15 +256,6 @@ class LockedTables:
 _NO_SNAPSHOTS: Final = pa.table(
     {"snapshot_id": pa.array([], pa.int64()), "committed_at": pa.array([], pa.timestamp("us", "UTC"))}
 )
-
-
-def _literal(value: Any) -> str:
-    """A value as DuckDB writes it; settings and views take no parameters."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_literal, value))}]"
-    return literal(str(value))
 
 
 @contextmanager

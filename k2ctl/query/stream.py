@@ -9,8 +9,8 @@ import numpy as np
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import NEW
-from k2ctl.domain.wire import SBE, RecordFormat
 from k2ctl.endpoints import Endpoints
+from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import Fetched, Hole, read_between
 
@@ -58,9 +58,9 @@ class TailRecords:
         return np.flatnonzero(mask)
 
 
-def tail_records_of(fetched: Fetched, written: RecordFormat) -> TailRecords:
+def tail_records_of(fetched: Fetched, decoder: Decoder) -> TailRecords:
     """Decode what was fetched."""
-    decoded = written.decode(fetched.values)
+    decoded = decoder.decode(fetched)
     trades = decoded.trades
     unread = {*(number for number, _ in decoded.broken), *(one.record for one in decoded.refused)}
     broken = np.array(sorted(unread), np.int64)
@@ -89,7 +89,7 @@ class Stream(Protocol):
     """A topic to read the tail of."""
 
     topic: str
-    written: RecordFormat
+    decoder: Decoder
 
     def epoch(self) -> str:
         """The incarnation of the topic."""
@@ -116,9 +116,9 @@ class Stream(Protocol):
 class KafkaStream:
     """A topic of the running stack."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, written: RecordFormat = SBE) -> None:
+    def __init__(self, endpoints: Endpoints, topic: str, decoder: Decoder) -> None:
         self.topic = topic
-        self.written = written
+        self.decoder = decoder
         self.endpoints = endpoints
         self._admin = BrokerAdmin(endpoints)
 
@@ -137,4 +137,4 @@ class KafkaStream:
         self, _: str, ranges: Ranges, timeout_s: float, limit_records: int
     ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
         fetched, reached, holes = read_between(self.endpoints, self.topic, ranges, timeout_s, limit_records)
-        return [tail_records_of(fetched, self.written)], reached, holes
+        return [tail_records_of(fetched, self.decoder)], reached, holes

@@ -12,7 +12,7 @@ from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.corrections import alike_of, are_alike
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import NEW, Window
-from k2ctl.domain.wire import RecordFormat
+from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.watermarks import open_transaction
 from k2ctl.query.stream import Ranges, Stream, TailRecords
 
@@ -97,7 +97,7 @@ def read_tail(
     judged_us = max(now_us, *(part.newest_us for part in received), 0)
 
     def good(found: Rows) -> Rows:
-        return valid(found, judged_us, stream.written)
+        return valid(found, judged_us, stream.decoder)
 
     kept = good(rows)
     events, alike = _events(met, ranges, span, symbols, good)
@@ -113,9 +113,9 @@ def read_tail(
     return Tail(kept, records, int(broken), len(rows) - len(kept), missing, seen, last_us, events, alike)
 
 
-def valid(rows: Rows, now_us: int, written: RecordFormat) -> Rows:
+def valid(rows: Rows, now_us: int, decoder: Decoder) -> Rows:
     """Without those that the consumer dead-letters."""
-    bad = written.invalid(rows.trades, now_us)
+    bad = decoder.invalid(rows.trades, now_us)
     return rows.take(np.delete(np.arange(len(rows)), list(bad))) if bad else rows
 
 

@@ -32,7 +32,7 @@ class WarmStream:
 
     def __init__(self, stream: KafkaStream, pinner: Pinner, limit_trades: int = 2_000_000) -> None:
         self.topic = stream.topic
-        self.written = stream.written
+        self.decoder = stream.decoder
         self._stream = stream
         self._pin = pinner
         self._limit = limit_trades
@@ -174,7 +174,7 @@ class WarmStream:
         holes = reader.holes()
         if not len(fetched) and not holes and reader.positions == self._next:
             return
-        received = tail_records_of(fetched, self.written)
+        received = tail_records_of(fetched, self.decoder)
         with self._changed:
             for hole in holes:  # what came before is not complete any more
                 self._first[hole.partition] = hole.first

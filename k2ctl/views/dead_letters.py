@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.domain.reasons import cause_of
-from k2ctl.domain.wire import JSON, SBE
+from k2ctl.domain.trade import decode
+from k2ctl.domain.wire import JSON
 from k2ctl.kafka.dead_letters import StoredDeadLetter, StoredDeadLetters
 from k2ctl.views.style import facts, listing
 
@@ -125,6 +126,6 @@ def _text(value: bytes) -> str | None:
 def _trades(value: bytes) -> list[Any]:
     """What decodes of a value of SBE, as JSON trades; none where nothing does, or its values cannot be written."""
     try:
-        return [orjson.loads(text) for text in JSON.encode(SBE.decode([value]).trades, 1)]
+        return [orjson.loads(text) for text in JSON.encode(decode([value]).trades, 1)]
     except (ValueError, IndexError, OverflowError):
         return []

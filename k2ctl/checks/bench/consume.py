@@ -148,7 +148,7 @@ def send_backlog(endpoints: Endpoints, profile: Profile, trades: int) -> None:
     made, per_partition = made_trades(profile, trades)
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, profile.topic.partitions)
-    BatchProducer(endpoints, topic, 1, written=profile.written).send_all(made, per_partition)
+    BatchProducer(endpoints, topic, 1, written=profile.topic.written).send_all(made, per_partition)
 
 
 def through_naive(endpoints: Endpoints, profile: Profile) -> Spent:

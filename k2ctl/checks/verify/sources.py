@@ -14,8 +14,8 @@ from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.domain.rows import identity_numbers
 from k2ctl.domain.topics import dead_letter_topic, reference_topic_of
 from k2ctl.domain.trade import REFERENCE
-from k2ctl.domain.wire import RecordFormat
 from k2ctl.endpoints import Endpoints
+from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import read_between
 from k2ctl.kafka.watermarks import open_transaction
@@ -47,8 +47,8 @@ class Records:
 class TradeSources:
     """One topic's sides. epoch: the incarnation of Kafka that runs now."""
 
-    def __init__(self, endpoints: Endpoints, lake: Lake, topic: str, epoch: str, written: RecordFormat) -> None:
-        self._endpoints, self.topic, self.epoch, self._written = endpoints, topic, epoch, written
+    def __init__(self, endpoints: Endpoints, lake: Lake, topic: str, epoch: str, decoder: Decoder) -> None:
+        self._endpoints, self.topic, self.epoch, self._decoder = endpoints, topic, epoch, decoder
         self._pinned = pin(lake)
         self.marks = self._marks_of(topic)
         self._dead_letters = self._marks_of(dead_letter_topic(topic))
@@ -106,7 +106,7 @@ class TradeSources:
         left = {partition: span for partition, span in ranges.items() if span[0] < span[1]}
         while left:
             fetched, reached, _ = read_between(self._endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS)
-            decoded = self._written.decode(fetched.values)
+            decoded = self._decoder.decode(fetched)
             record = decoded.record
             yield Records(decoded.trades, fetched.partition[record], fetched.offset[record], decoded.index)
             moved = any(reached[partition] > span[0] for partition, span in left.items())

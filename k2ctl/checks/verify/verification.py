@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -31,6 +31,7 @@ from k2ctl.demo.checks import DemoCheck
 from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
+from k2ctl.feeds.records import own_decoder
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.load.acknowledged_log import AcknowledgedLog, recorded
@@ -158,12 +159,12 @@ def verify(endpoints: Endpoints, say: Say, *, every_epoch: bool = False) -> list
     by_topic: dict[tuple[str, WireFormat], list[AcknowledgedLog]] = {}
     for log in chosen:
         by_topic.setdefault((log.run.topic, "json" if log.run.wire_format == "json" else "sbe"), []).append(log)
-    written = load_profile(endpoints.profile).written
+    profile = load_profile(endpoints.profile)
     ours = np.unique(np.concatenate([log.sessions["session"] for log in every]))
     with Lake.at(endpoints) as lake:
         results = []
         for (topic, wire_format), logs in by_topic.items():
-            sources = TradeSources(endpoints, lake, topic, now[topic], replace(written, wire=wire_format))
+            sources = TradeSources(endpoints, lake, topic, now[topic], own_decoder(profile, wire_format))
             results.append(_held(logs, Sessions.of(logs, ours), sources, every, say))
     for result in results:
         result.elsewhere = not_looked_at(every, chosen, result.topic)

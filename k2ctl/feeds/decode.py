@@ -8,7 +8,7 @@ from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import Decoded, RefusedTrade
 from k2ctl.domain.validity import AHEAD
-from k2ctl.domain.wire import SBE, RecordFormat
+from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
 
@@ -19,7 +19,7 @@ def decode_batch(
     epoch: str,
     now_us: int,
     tally: Tally,
-    written: RecordFormat = SBE,
+    decoder: Decoder,
     checked_us: Callable[[], int] | None = None,
 ) -> tuple[Rows, list[DeadLetter]]:
     """The good trades of n records, and the dead letters that the bad ones become.
@@ -28,7 +28,7 @@ def decode_batch(
 
     checked_us: the time by Kafka, asked for before any trade is refused as ahead of `now_us`.
     """
-    decoded = written.decode(fetched.values)
+    decoded = decoder.decode(fetched)
     partition, offset = fetched.partition[decoded.record], fetched.offset[decoded.record]
     tally.add("seen", partition)
     dead_letters = [
@@ -37,15 +37,15 @@ def decode_batch(
     ]
     tally.add("undecodable", np.array([one.partition for one in dead_letters], np.int32))
     rows = Rows.of(topic, epoch, decoded.trades, partition, offset, decoded.index)
-    bad = written.invalid(decoded.trades, now_us)
+    bad = decoder.invalid(decoded.trades, now_us)
     if checked_us is not None and any(AHEAD in reason for reason in bad.values()):
-        bad = written.invalid(decoded.trades, max(now_us, checked_us()))
+        bad = decoder.invalid(decoded.trades, max(now_us, checked_us()))
     refused = [
         *decoded.refused,
         *(RefusedTrade(int(decoded.record[at]), int(decoded.index[at]), bad[at]) for at in sorted(bad)),
     ]
     if refused:
-        of_trades = _of_trades(fetched, decoded, refused, written)
+        of_trades = _of_trades(fetched, decoded, refused, decoder)
         tally.add("seen", fetched.partition[[one.record for one in decoded.refused]])
         tally.add("dead_lettered", np.array([one.partition for one in of_trades], np.int32))
         dead_letters += of_trades
@@ -55,15 +55,16 @@ def decode_batch(
 
 
 def _of_trades(
-    fetched: Fetched, decoded: Decoded, refused: Sequence[RefusedTrade], written: RecordFormat
+    fetched: Fetched, decoded: Decoded, refused: Sequence[RefusedTrade], decoder: Decoder
 ) -> list[DeadLetter]:
     """The dead letters of single trades: the record as it came or, of one with more trades, those of the trade."""
     records = np.concatenate([decoded.record, np.array([one.record for one in decoded.refused], np.int64)])
     trades_of = np.bincount(records, minlength=len(fetched))
-    alone = {record: written.alone(fetched.values[record]) for record in {one.record for one in refused}}
+    alone = {record: decoder.alone(fetched.values[record]) for record in {one.record for one in refused}}
     found = []
     for one in refused:
-        value = fetched.values[one.record] if trades_of[one.record] == 1 else alone[one.record][one.index]
+        parts = alone[one.record] if trades_of[one.record] > 1 else None
+        value = fetched.values[one.record] if parts is None else parts[one.index]
         partition, offset = int(fetched.partition[one.record]), int(fetched.offset[one.record])
         found.append(DeadLetter(partition, offset, one.index, one.reason, value))
     return found

@@ -1,0 +1,1 @@
+"""Foreign records and files as trades: a feed is a SELECT."""

@@ -1,0 +1,187 @@
+"""Foreign columns to trades: the feed's SELECT over a batch, and its rows as trades."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, RefusedTrade
+from k2ctl.feeds.bound import Bound, Select, bind, connect
+from k2ctl.feeds.fields import Made, Result, decimals, instants, shown, texts, uuids, wholes
+from k2ctl.feeds.identity import identify, refer
+from k2ctl.profiles.feed import DeclaredFeed
+
+RECORDS: Final = "records"
+"""The name that the query has for what a source hands over."""
+
+_TEXTS: Final = ("symbol", "exchange", "currency", "asset_class", "side", "action", "trade_conditions")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a source hands over for a batch.
+
+    table: Arrow columns, one of them `_record` (int64): the position of a row's record in the batch.
+    sql: what stands in FROM: over `records`, one row per trade, in order, with `_record`, `_index` (int32, the position
+    in the record), `_bad` (true: the record is none, whatever else the row has), the source's columns, and where
+    nothing identifies a trade `_alike`.
+    """
+
+    table: pa.Table
+    sql: str = RECORDS
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What the rows of a source are.
+
+    trades: structured array of n trades (dtype `TRADE.message`), in order of the rows.
+    record, index: int64[n] and int32[n]: which record each came from, and its position there.
+    refused: rows of which a field cannot be made.
+    bad: int64[k]: records that are none.
+    filtered: int64[m]: the record of each row that `where` leaves out.
+    """
+
+    trades: np.ndarray
+    record: np.ndarray
+    index: np.ndarray
+    refused: list[RefusedTrade] = field(default_factory=list)
+    bad: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    filtered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+class Mapping:
+    """A feed at work, in one thread at a time."""
+
+    def __init__(self, declared: DeclaredFeed) -> None:
+        self.declared = declared
+        self.feed = declared.feed
+        self._lock = threading.Lock()
+        self._selects: dict[tuple[pa.Schema, str], Select] = {}
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        return connect(self.feed.source.zone)
+
+    def bind(self, prepared: Prepared) -> Select:
+        """The query over what a source hands over; the rows do not matter.
+
+        Raises:
+            ProfileError: an expression does not fit the source's columns.
+        """
+        known = (prepared.table.schema, prepared.sql)
+        self._connection.register(RECORDS, prepared.table)
+        if known not in self._selects:
+            self._selects[known] = bind(self._connection, self.declared, prepared.sql)
+        return self._selects[known]
+
+    def trades(self, prepared: Prepared) -> Mapped:
+        """The trades of a batch; never raises for what a record may hold.
+
+        Raises:
+            ProfileError: an expression does not fit the source's columns.
+        """
+        with self._lock:
+            return self._trades(prepared)
+
+    def _trades(self, prepared: Prepared) -> Mapped:
+        select = self.bind(prepared)
+        result = Result(self._connection.sql(select.sql).to_arrow_table())
+        made = self._made(select, result)
+        record, index = result.integers("_record"), result.integers("_index").astype(np.int32)
+        bad = result.mask("_bad")
+        kept = result.mask("_kept") if "_kept" in result else np.ones(len(result), np.bool_)
+        refused = np.flatnonzero(kept & ~bad & ~made.good)
+        good = kept & ~bad & made.good
+        trades = made.trades
+        if not good.all():
+            trades, record_, index_ = trades.take(np.flatnonzero(good)), record[good], index[good]
+        else:
+            record_, index_ = record, index
+        reasons = self._with_values(select, prepared, made, refused, record, index)
+        return Mapped(trades, record_, index_, reasons, np.unique(record[bad]), record[~bad & ~kept])
+
+    def _made(self, select: Select, result: Result) -> Made:
+        count, bound = len(result), select.bound
+        trades = TRADE.empty(count)
+        made = Made(trades, np.ones(count, np.bool_))
+        trades["source_sequence"] = NO_SEQUENCE
+        for name in _TEXTS:
+            one = bound.get(name)
+            if one is None:
+                continue
+            column = pa.array([one.constant], pa.string()) if name not in result else result.column(name)
+            if name in result:
+                texts(name, column, made)
+            else:
+                self._constant(name, column, made)
+        for name in ("price", "quantity"):
+            decimals(name, result, made)
+        wholes("trade_id", result, made, optional=False)
+        if "source_sequence" in bound:
+            absent = wholes("source_sequence", result, made, optional=True)
+            trades["source_sequence"][absent] = NO_SEQUENCE
+        instants("timestamp", "event_ns", result, made)
+        if "ingestion_timestamp" in bound:
+            instants("ingestion_timestamp", "received_ns", result, made)
+        if "message_id" in bound:
+            uuids(result, made)
+        else:
+            identify(result, made)
+        if self.feed.refers_to or (trades["action"] != NEW).any():
+            refer(result, made)
+        return made
+
+    def _constant(self, name: str, column: pa.Array, made: Made) -> None:
+        """A field that is the same in every trade."""
+        one = Made(TRADE.empty(1), np.ones(1, np.bool_))
+        texts(name, column, one)
+        made.trades[name] = one.trades[name][0]
+        if one.reasons:
+            raise self.declared.mistake(("trade", name), one.reasons[0])
+
+    def _with_values(
+        self,
+        select: Select,
+        prepared: Prepared,
+        made: Made,
+        refused: np.ndarray,
+        record: np.ndarray,
+        index: np.ndarray,
+    ) -> list[RefusedTrade]:
+        """The refused rows, each reason with the columns that the field is made of where they are not the field."""
+        if not len(refused):
+            return []
+        reasons = {int(at): made.reasons[int(at)] for at in refused}
+        fields = {reason.partition(" ")[0] for reason in reasons.values()}
+        made_of = {name: _expressions(select, name) for name in fields}
+        wanted = sorted({column for several in made_of.values() for one in several for column in one.columns})
+        values = self._columns(prepared, np.unique(record[refused]), wanted) if wanted else {}
+        found = []
+        for at, reason in reasons.items():
+            place = (int(record[at]), int(index[at]))
+            parts = [one for one in made_of[reason.partition(" ")[0]] if not one.is_column]
+            columns = dict.fromkeys(column for one in parts for column in one.columns)
+            of = [f"{column} = {shown(values[place][column])}" for column in columns if place in values]
+            found.append(RefusedTrade(*place, f"{reason} ({', '.join(of)})" if of else reason))
+        return found
+
+    def _columns(
+        self, prepared: Prepared, records: np.ndarray, names: Sequence[str]
+    ) -> dict[tuple[int, int], dict[str, Any]]:
+        """The values of some columns in the rows of some records."""
+        mask = np.isin(prepared.table["_record"].to_numpy(), records)
+        self._connection.register(RECORDS, prepared.table.filter(pa.array(mask)))
+        chosen = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in names)
+        rows = self._connection.sql(f"SELECT _record, _index, {chosen} FROM {prepared.sql}").fetchall()  # noqa: S608
+        return {(row[0], row[1]): dict(zip(names, row[2:], strict=True)) for row in rows}
+
+
+def _expressions(select: Select, name: str) -> list[Bound]:
+    """What a field is made of."""
+    return [one for key, one in select.bound.items() if key == name or key.startswith(f"{name}_")]

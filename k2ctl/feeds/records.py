@@ -1,0 +1,154 @@
+"""The records of a topic as trades, whatever wrote them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from k2ctl.domain.corrections import by_condition
+from k2ctl.domain.topics import WireFormat
+from k2ctl.domain.trade import Decoded, decode, messages_of
+from k2ctl.domain.validity import invalid
+from k2ctl.feeds.json_records import JsonRecords, objects_of, why_not_json
+from k2ctl.feeds.mapping import Mapping, Prepared
+from k2ctl.kafka.reader import Fetched
+from k2ctl.profiles import Profile
+from k2ctl.profiles.conditions import conditions_of
+from k2ctl.profiles.feed import DeclaredFeed, load_feed
+
+K2_JSON = "k2-json"
+"""The shipped feed of K2's own JSON."""
+
+
+class Records(Protocol):
+    """A format: record values to columns."""
+
+    def prepare(
+        self, values: Sequence[bytes], columns: dict[str, pa.Array], /
+    ) -> tuple[Prepared, list[tuple[int, str]]]:
+        """The columns of n record values, and (record, reason) of those that are broken as a whole.
+
+        columns: of the records, n values each, such as `kafka_offset`; they are among those of what is prepared.
+        """
+        ...
+
+
+class Decoder(Protocol):
+    """How the records of one topic become trades."""
+
+    def decode(self, fetched: Fetched, /) -> Decoded:
+        """The trades of a batch; never raises for what a record may hold."""
+        ...
+
+    def invalid(self, trades: np.ndarray, now_us: int, /) -> dict[int, str]:
+        """The trades whose values cannot be, with the reason, see `k2ctl.domain.validity`."""
+        ...
+
+    def alone(self, value: bytes, /) -> Sequence[bytes] | None:
+        """Each trade of a record value as its producer would have sent it alone; None where it cannot be cut."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sbe:
+    """K2's own records."""
+
+    # No trade is older.
+    earliest_us: int
+    # The conditions that make a print a cancellation.
+    cancels: tuple[str, ...]
+
+    def decode(self, fetched: Fetched) -> Decoded:
+        """See `Decoder`."""
+        return _with_cancels(decode(fetched.values), self.cancels)
+
+    def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:
+        """See `Decoder`."""
+        return invalid(trades, now_us, self.earliest_us)
+
+    def alone(self, value: bytes) -> Sequence[bytes]:
+        """See `Decoder`."""
+        return messages_of(value)
+
+
+class Foreign:
+    """Records that a feed describes."""
+
+    def __init__(self, declared: DeclaredFeed, cancels: tuple[str, ...]) -> None:
+        self.declared = declared
+        self._cancels = cancels
+        self._mapping = Mapping(declared)
+        self._records: Records = JsonRecords(declared.feed.source)
+        texts = [text for _, text in declared.feed.expressions()]
+        looks_alike = declared.feed.identity == "look-alikes"
+        self._wanted = [name for name in _OF_RECORDS if looks_alike or any(name in text for text in texts)]
+
+    def decode(self, fetched: Fetched) -> Decoded:
+        """See `Decoder`.
+
+        Raises:
+            ProfileError: an expression does not fit the columns.
+        """
+        columns = {name: _OF_RECORDS[name](fetched) for name in self._wanted}
+        prepared, broken = self._records.prepare(fetched.values, columns)
+        mapped = self._mapping.trades(prepared)
+        trades = mapped.trades
+        if self.declared.feed.trade.ingestion_timestamp is None:
+            trades["received_ns"] = (fetched.newest_ms or 0) * 1_000_000
+        broken = [*broken, *((int(at), why_not_json(fetched.values[at])) for at in mapped.bad)]
+        decoded = Decoded(trades, mapped.record, mapped.index, broken, mapped.refused, mapped.filtered)
+        return _with_cancels(decoded, self._cancels)
+
+    def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:
+        """See `Decoder`."""
+        return invalid(trades, now_us, self.declared.feed.source.earliest_us)
+
+    def alone(self, value: bytes) -> Sequence[bytes] | None:
+        """See `Decoder`."""
+        return objects_of(value)
+
+
+_OF_RECORDS: Final[dict[str, Callable[[Fetched], pa.Array]]] = {
+    "kafka_partition": lambda fetched: pa.array(fetched.partition),
+    "kafka_offset": lambda fetched: pa.array(fetched.offset),
+}
+"""Columns that a record has beside its value."""
+
+
+def _with_cancels(decoded: Decoded, cancels: tuple[str, ...]) -> Decoded:
+    trades = by_condition(decoded.trades, cancels)
+    return decoded if trades is decoded.trades else replace(decoded, trades=trades)
+
+
+def decoder_of(profile: Profile) -> Decoder:
+    """How the records of a profile's topic are read.
+
+    Raises:
+        ProfileError: there is no such feed or table of conditions, or a mistake in one.
+    """
+    topic = profile.topic
+    if topic.feed is not None:
+        return Foreign(_declared(topic.feed), conditions_of(profile.market).cancels)
+    return own_decoder(profile, topic.format)
+
+
+def own_decoder(profile: Profile, wire: WireFormat) -> Decoder:
+    """How records that `k2ctl load` wrote are read.
+
+    Raises:
+        ProfileError: as `decoder_of`.
+    """
+    cancels, topic = conditions_of(profile.market).cancels, profile.topic
+    if wire == "sbe":
+        return Sbe(topic.earliest_us, cancels)
+    declared = _declared(K2_JSON)
+    source = declared.feed.source.model_copy(update={"time_unit": topic.time_unit, "earliest": topic.earliest})
+    return Foreign(replace(declared, feed=declared.feed.model_copy(update={"source": source})), cancels)
+
+
+@lru_cache(32)
+def _declared(name_or_path: str) -> DeclaredFeed:
+    return load_feed(name_or_path)
