@@ -14,7 +14,7 @@ from k2ctl.domain.trade import Decoded, decode, messages_of
 from k2ctl.domain.validity import invalid
 from k2ctl.feeds.json_records import JsonRecords, objects_of, why_not_json
 from k2ctl.feeds.mapping import Mapping, Prepared
-from k2ctl.kafka.reader import Fetched
+from k2ctl.kafka.reader import BESIDE, Fetched
 from k2ctl.profiles import Profile
 from k2ctl.profiles.conditions import conditions_of
 from k2ctl.profiles.feed import DeclaredFeed, load_feed
@@ -39,6 +39,11 @@ class Records(Protocol):
 class Decoder(Protocol):
     """How the records of one topic become trades."""
 
+    @property
+    def beside(self) -> frozenset[str]:
+        """What has to be fetched of a record beside its value, of `k2ctl.kafka.reader.BESIDE`."""
+        ...
+
     def decode(self, fetched: Fetched, /) -> Decoded:
         """The trades of a batch; never raises for what a record may hold."""
         ...
@@ -60,6 +65,7 @@ class Sbe:
     earliest_us: int
     # The conditions that make a print a cancellation.
     cancels: tuple[str, ...]
+    beside: frozenset[str] = frozenset()
 
     def decode(self, fetched: Fetched) -> Decoded:
         """See `Decoder`."""
@@ -85,6 +91,9 @@ class Foreign:
         texts = [text for _, text in declared.feed.expressions()]
         looks_alike = declared.feed.identity == "look-alikes"
         self._wanted = [name for name in _OF_RECORDS if looks_alike or any(name in text for text in texts)]
+        without_time = declared.feed.trade.ingestion_timestamp is None
+        named = {name for name in BESIDE if any(name in text for text in texts)}
+        self.beside = frozenset(named | ({"kafka_timestamp"} if without_time else set()))
 
     def decode(self, fetched: Fetched) -> Decoded:
         """See `Decoder`.
@@ -97,7 +106,7 @@ class Foreign:
         mapped = self._mapping.trades(prepared)
         trades = mapped.trades
         if self.declared.feed.trade.ingestion_timestamp is None:
-            trades["received_ns"] = (fetched.newest_ms or 0) * 1_000_000
+            trades["received_ns"] = _times_ns(fetched)[mapped.record]
         broken = [*broken, *((int(at), why_not_json(fetched.values[at])) for at in mapped.bad)]
         decoded = Decoded(trades, mapped.record, mapped.index, broken, mapped.refused, mapped.filtered)
         return _with_cancels(decoded, self._cancels)
@@ -114,8 +123,18 @@ class Foreign:
 _OF_RECORDS: Final[dict[str, Callable[[Fetched], pa.Array]]] = {
     "kafka_partition": lambda fetched: pa.array(fetched.partition),
     "kafka_offset": lambda fetched: pa.array(fetched.offset),
+    "kafka_timestamp": lambda fetched: pa.array(fetched.beside["kafka_timestamp"], pa.timestamp("ms", "UTC")),
+    "kafka_key": lambda fetched: pa.array(fetched.beside["kafka_key"], pa.binary()),
+    "kafka_headers": lambda fetched: pa.array(fetched.beside["kafka_headers"], pa.map_(pa.string(), pa.binary())),
 }
 """Columns that a record has beside its value."""
+
+
+def _times_ns(fetched: Fetched) -> np.ndarray:
+    """int64[n]: the timestamps of records; of those that have none, the latest of the batch."""
+    newest_ms = fetched.newest_ms or 0
+    times = fetched.beside.get("kafka_timestamp") or [newest_ms] * len(fetched)
+    return np.array([newest_ms if time is None else time for time in times], np.int64) * 1_000_000
 
 
 def _with_cancels(decoded: Decoded, cancels: tuple[str, ...]) -> Decoded:
