@@ -4,7 +4,7 @@ Each expression stands in a `TRY`: what fails for one record is null there, and 
 expression may say nothing that differs from one time to the next, and no more than its own record.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import duckdb
 import orjson
 
 from k2ctl.domain.decimals import DECIMAL_SCALE
+from k2ctl.lake.columns import quoted
 from k2ctl.lake.duckdb_files import lock
 from k2ctl.profiles.feed import DeclaredFeed, Feed, Source
 
@@ -22,6 +23,7 @@ INNER: Final = ("_record", "_index", "_bad")
 """Columns that every source has: the position of the record in the batch, of the trade in the record, and whether the
 record is none."""
 
+_APART: Final = "_apart_"
 MEMORY_MB: Final = 2_000
 _WHOLE: Final = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
@@ -94,13 +96,14 @@ def bind(connection: duckdb.DuckDBPyConnection, declared: DeclaredFeed, source: 
     known = connection.sql(f"SELECT * FROM {source}").columns  # noqa: S608
     for key, text in feed.expressions():
         bound[_name(key)] = _bound(connection, declared, source, key, text, known)
-    selected = [*INNER, *_ids(feed, bound)]
+    apart = _apart(feed, known)
+    selected = [*INNER, *_ids(feed, bound, apart)]
     for name, one in bound.items():
         try:
             selected += _selected(name, one, feed.source)
         except TypeError as error:
             raise declared.mistake(_key(name, feed), str(error)) from error
-    inner = [*INNER, *(["_alike"] if feed.identity == "look-alikes" else [])]
+    inner = [*INNER, *(f"{quoted(name)} AS {_APART}{at}" for at, name in enumerate(apart))]
     inner += [f"TRY(({one.text}\n)) AS {name}" for name, one in bound.items()]
     return Select(f"SELECT {', '.join(selected)} FROM (SELECT {', '.join(inner)} FROM {source})", bound)  # noqa: S608
 
@@ -283,14 +286,28 @@ def _text(name: str, kind: str) -> list[str]:
     raise TypeError(f"{kind}, where a text is needed")
 
 
-def _ids(feed: Feed, bound: Mapping[str, Bound]) -> list[str]:
+def _apart(feed: Feed, known: list[str]) -> list[str]:
+    """Columns that tell two trades apart where nothing identifies one.
+
+    Of a file all, for trades may differ in one that is no field of a trade, and how many are alike before it; neither
+    where it is in which file. Of a topic its place.
+    """
+    if feed.identity != "look-alikes":
+        return []
+    if feed.source.is_of_files:
+        return ["_alike", *(name for name in known if name not in (*INNER, "_alike", "file_name", "line"))]
+    return ["kafka_partition", "kafka_offset", "_index"]
+
+
+def _ids(feed: Feed, bound: Mapping[str, Bound], apart: Sequence[str]) -> list[str]:
     """The columns that ids are made of, see `k2ctl.feeds.identity`."""
     if feed.identity == "message-id":
         return ["CAST(refers_to_0 AS VARCHAR) AS refers_to_text"] if feed.refers_to else []
     if feed.identity == "look-alikes":
-        parts = [f"CAST({name} AS VARCHAR)" for name in bound if name not in ("where", "ingestion_timestamp")]
-        parts = [f"COALESCE({part}, '')" for part in parts]
-        return [f"md5_number(concat_ws(chr(31), {', '.join(parts)}, CAST(_alike AS VARCHAR))) AS identity_digest"]
+        names = [name for name in bound if name not in ("where", "ingestion_timestamp")]
+        names += [f"{_APART}{at}" for at in range(len(apart))]
+        parts = [f"COALESCE(CAST({name} AS VARCHAR), '')" for name in names]
+        return [f"md5_number(concat_ws(chr(31), {', '.join(parts)})) AS identity_digest"]
     found = _id("identity", len(feed.identity))
     return found + (_id("refers_to", len(feed.refers_to)) if feed.refers_to else [])
 

@@ -4,8 +4,8 @@
   dense, so that deduplication holds them as intervals.
 - Anything else: a digest (MD5; nothing is to be kept secret) of exchange, symbol and the texts, as a UUID of version 8,
   RFC 9562, which is above all ids of session and number.
-- Nothing: a digest of every field, and of what tells true look-alikes apart: of a file how many equal trades are before
-  it, of a topic the record's place.
+- Nothing: a digest of every field, and of what tells true look-alikes apart: of a file all its columns and how many
+  equal rows are before it, of a topic the record's place.
 """
 
 import hashlib

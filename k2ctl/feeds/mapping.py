@@ -29,7 +29,7 @@ class Prepared:
     table: Arrow columns, one of them `_record` (int64): the position of a row's record in the batch.
     sql: what stands in FROM: over `records`, one row per trade, in order, with `_record`, `_index` (int32, the position
     in the record), `_bad` (true: the record is none, whatever else the row has), the source's columns, and where
-    nothing identifies a trade `_alike`.
+    nothing identifies a trade of a file `_alike`, how many rows before it are the same in all columns.
     """
 
     table: pa.Table

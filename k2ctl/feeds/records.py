@@ -90,7 +90,8 @@ class Foreign:
         self._records: Records = JsonRecords(declared.feed.source)
         texts = [text for _, text in declared.feed.expressions()]
         looks_alike = declared.feed.identity == "look-alikes"
-        self._wanted = [name for name in _OF_RECORDS if looks_alike or any(name in text for text in texts)]
+        place = ("kafka_partition", "kafka_offset") if looks_alike else ()
+        self._wanted = [name for name in _OF_RECORDS if name in place or any(name in text for text in texts)]
         without_time = declared.feed.trade.ingestion_timestamp is None
         named = {name for name in BESIDE if any(name in text for text in texts)}
         self.beside = frozenset(named | ({"kafka_timestamp"} if without_time else set()))
