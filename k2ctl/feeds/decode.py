@@ -8,7 +8,7 @@ from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import Decoded, RefusedTrade
 from k2ctl.domain.validity import AHEAD
-from k2ctl.feeds.records import Decoder
+from k2ctl.feeds.records import SBE, Decoder
 from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
 
@@ -19,7 +19,7 @@ def decode_batch(
     epoch: str,
     now_us: int,
     tally: Tally,
-    decoder: Decoder,
+    decoder: Decoder = SBE,
     checked_us: Callable[[], int] | None = None,
 ) -> tuple[Rows, list[DeadLetter]]:
     """The good trades of n records, and the dead letters that the bad ones become.

@@ -8,10 +8,10 @@ from typing import Final, Protocol
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.domain.corrections import by_condition
+from k2ctl.domain.corrections import CANCEL_CODES, by_condition
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import Decoded, decode, messages_of
-from k2ctl.domain.validity import invalid
+from k2ctl.domain.validity import EARLIEST_US, invalid
 from k2ctl.feeds.json_records import JsonRecords, objects_of, why_not_json
 from k2ctl.feeds.mapping import Mapping, Prepared
 from k2ctl.kafka.reader import BESIDE, Fetched
@@ -78,6 +78,10 @@ class Sbe:
     def alone(self, value: bytes) -> Sequence[bytes]:
         """See `Decoder`."""
         return messages_of(value)
+
+
+SBE: Final = Sbe(EARLIEST_US, CANCEL_CODES)
+"""K2's own records where no profile says more of them."""
 
 
 class Foreign:

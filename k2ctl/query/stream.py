@@ -10,7 +10,7 @@ from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import NEW
 from k2ctl.endpoints import Endpoints
-from k2ctl.feeds.records import Decoder
+from k2ctl.feeds.records import SBE, Decoder
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import Fetched, Hole, read_between
 
@@ -116,7 +116,7 @@ class Stream(Protocol):
 class KafkaStream:
     """A topic of the running stack."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, decoder: Decoder) -> None:
+    def __init__(self, endpoints: Endpoints, topic: str, decoder: Decoder = SBE) -> None:
         self.topic = topic
         self.decoder = decoder
         self.endpoints = endpoints

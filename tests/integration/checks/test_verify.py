@@ -15,7 +15,7 @@ from k2ctl.checks.verify.slots import IN_TAIL, Interval, Sessions, Slots
 from k2ctl.checks.verify.verification import failed, verify
 from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
 from k2ctl.domain.rows import trades_of
-from k2ctl.domain.wire import SBE
+from k2ctl.domain.trade import decode
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Home
@@ -127,7 +127,7 @@ def test_a_trade_of_another_symbol_that_has_a_load_s_id_is_another_s_and_no_erro
     loaded(endpoints, profile)
     topic = profile.trades_topic
     fetched, _, _ = read_between(endpoints, topic, {0: (0, 1)}, 10.0, 1)
-    like = SBE.decode(fetched.values).trades[[0, 0]]
+    like = decode(fetched.values).trades[[0, 0]]
     like["symbol"] = b"OTHER1", b"OTHER2"
     BatchProducer(endpoints, topic, 1).send_all(like, np.array([2, 0, 0, 0]))
     consumed(endpoints, profile)

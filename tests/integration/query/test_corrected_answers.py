@@ -26,14 +26,15 @@ from k2ctl.deferred.admission import Admission
 from k2ctl.deferred.spill_files import SUFFIX, encode_spill
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.days import BarLength
-from k2ctl.domain.json_trade import decode_json
 from k2ctl.domain.ledger import LedgerChange
 from k2ctl.domain.rows import nanoseconds
 from k2ctl.domain.topics import trades_topic
 from k2ctl.domain.trade import WHOLE_HISTORY, Window, frames
+from k2ctl.domain.wire import JSON
 from k2ctl.endpoints import Endpoints
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.reader import Fetched
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
@@ -50,6 +51,7 @@ from k2ctl.query.stream import KafkaStream
 from k2ctl.timing import Stopwatch
 from tests.made_trades import PARTITIONS, produce_values, quick_profile
 from tests.support.api import Service, serving
+from tests.support.decoders import decoder_for
 
 BASE_US = 1_767_225_600_000_000
 MINUTE_US = 60_000_000
@@ -100,7 +102,7 @@ class Market:
             "asset_class": self.profile.market.asset_class, "side": "BUY", "timestamp": time_us,
             "ingestion_timestamp": BASE_US, "price": str(price), "quantity": str(quantity), **more,
         }  # fmt: skip
-        return frames(decode_json([orjson.dumps(fields)]).trades, 1)[0]
+        return frames(decoder_for(JSON).decode(Fetched.of_values([orjson.dumps(fields)])).trades, 1)[0]
 
     def send(self, symbol: str, value: bytes) -> None:
         self.printed += 1

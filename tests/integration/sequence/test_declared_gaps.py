@@ -15,6 +15,7 @@ from k2ctl.domain.status_parts import SequenceCounts
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import WHOLE_HISTORY
 from k2ctl.endpoints import Endpoints
+from k2ctl.feeds.records import decoder_of
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile
@@ -68,7 +69,7 @@ class Asked:
         return consumer.assignment.remembered.sequence
 
     def session(self) -> Session:
-        stream = KafkaStream(self.endpoints, self.topic, self.profile.written)
+        stream = KafkaStream(self.endpoints, self.topic, decoder_of(self.profile))
         return Session(Lake.at(self.endpoints), stream, universe=Universe(self.profile))
 
     def report(self, symbols: list[str] | None = None) -> GapReport:

@@ -8,8 +8,11 @@ import pytest
 from k2ctl.domain.topics import TimeUnit
 from k2ctl.domain.wire import RecordFormat
 from k2ctl.errors import ProfileError
+from k2ctl.feeds.records import Decoder, decoder_of
+from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles import load_profile
 from tests.made_trades import BASE_US, make_trades
+from tests.support.decoders import decoder_for
 
 NOW_US = BASE_US + 10**12
 
@@ -20,12 +23,12 @@ def record(time: object) -> bytes:
     return json.dumps({**json.loads(value), "timestamp": time, "ingestion_timestamp": time}).encode()
 
 
-def refusal(written: RecordFormat, time: object) -> str:
+def refusal(decoder: Decoder, time: object) -> str:
     """Why a trade of that time is refused; empty if it is not."""
-    decoded = written.decode([record(time)])
-    if decoded.broken:
-        return decoded.broken[0][1]
-    return written.invalid(decoded.trades, NOW_US).get(0, "")
+    decoded = decoder.decode(Fetched.of_values([record(time)]))
+    if decoded.refused:
+        return decoded.refused[0].reason
+    return decoder.invalid(decoded.trades, NOW_US).get(0, "")
 
 
 UNITS: list[tuple[TimeUnit, int]] = [("s", 10**9), ("ms", 10**6), ("us", 1000), ("ns", 1)]
@@ -33,10 +36,11 @@ UNITS: list[tuple[TimeUnit, int]] = [("s", 10**9), ("ms", 10**6), ("us", 1000), 
 
 @pytest.mark.parametrize(("unit", "nanoseconds"), UNITS)
 def test_a_whole_number_counts_the_declared_unit(unit: TimeUnit, nanoseconds: int) -> None:
-    written = RecordFormat("json", unit)
+    decoder = decoder_for(RecordFormat("json", unit))
     number = BASE_US * 1000 // nanoseconds
-    assert written.decode([record(number)]).trades["event_ns"].tolist() == [number * nanoseconds]
-    assert refusal(written, number) == ""
+    decoded = decoder.decode(Fetched.of_values([record(number)]))
+    assert decoded.trades["event_ns"].tolist() == [number * nanoseconds]
+    assert refusal(decoder, number) == ""
 
 
 @pytest.mark.parametrize(("unit", "nanoseconds"), UNITS)
@@ -44,7 +48,7 @@ def test_a_whole_number_counts_the_declared_unit(unit: TimeUnit, nanoseconds: in
 def test_a_number_of_another_unit_is_never_stored_as_another_time(
     unit: TimeUnit, nanoseconds: int, other: TimeUnit, others_nanoseconds: int
 ) -> None:
-    reason = refusal(RecordFormat("json", unit), BASE_US * 1000 // others_nanoseconds)
+    reason = refusal(decoder_for(RecordFormat("json", unit)), BASE_US * 1000 // others_nanoseconds)
     assert bool(reason) == (unit != other)
     assert not reason or reason.startswith("timestamp is ")
 
@@ -53,18 +57,17 @@ def test_a_number_of_another_unit_is_never_stored_as_another_time(
 def test_what_is_written_in_a_unit_is_read_in_it(unit: TimeUnit, nanoseconds: int) -> None:
     written, trades = RecordFormat("json", unit), make_trades(20)
     trades["event_ns"] += 123_456_789
-    assert written.decode(written.encode(trades, 7)).trades.tobytes() == trades.tobytes()
+    decoded = decoder_for(written).decode(Fetched.of_values(written.encode(trades, 7)))
+    assert decoded.trades.tobytes() == trades.tobytes()
 
 
 def test_a_time_before_the_profiles_first_day_is_refused_with_that_day(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("base: laptop\ntopic: {format: json, time_unit: ms, earliest: 2020-01-01}\n")
-    written = load_profile(str(path)).topic.written
-    assert written == RecordFormat("json", "ms", 1_577_836_800_000_000)
-    assert (
-        refusal(written, 1_577_836_799_999) == "timestamp is 2019-12-31T23:59:59.999000Z, before 2020-01-01T00:00:00Z"
-    )
-    assert refusal(written, 1_577_836_800_000) == ""
+    decoder = decoder_of(load_profile(str(path)))
+    early = "timestamp is 2019-12-31T23:59:59.999000Z, before 2020-01-01T00:00:00Z"
+    assert refusal(decoder, 1_577_836_799_999) == early
+    assert refusal(decoder, 1_577_836_800_000) == ""
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from k2ctl.deferred.spill_files import decode_spill, encode_spill
 from k2ctl.domain.rows import Rows, arrow_schema, trades_of
 from k2ctl.domain.validity import invalid
 from k2ctl.domain.wire import JSON, SBE, RecordFormat
+from k2ctl.kafka.reader import Fetched
 from tests.made_trades import make_rows
 from tests.support.any_trades import NOW_US, any_trades
+from tests.support.decoders import decoder_for
 
 FORMATS = [SBE, JSON, RecordFormat("json", "s"), RecordFormat("json", "ns")]
 
@@ -35,7 +37,7 @@ def test_every_value_within_the_limits_is_valid(trades: np.ndarray) -> None:
 @given(trades=any_trades())
 def test_trades_come_back_from_the_wire(written: RecordFormat, trades: np.ndarray) -> None:
     for per_frame in (1, 4):
-        decoded = written.decode(written.encode(trades, per_frame))
+        decoded = decoder_for(written).decode(Fetched.of_values(written.encode(trades, per_frame)))
         assert (decoded.broken, decoded.refused) == ([], [])
         assert decoded.trades.tobytes() == trades.tobytes()
 
@@ -44,7 +46,7 @@ def test_trades_come_back_from_the_wire(written: RecordFormat, trades: np.ndarra
 def test_each_trade_of_a_frame_is_what_its_producer_would_have_sent_alone(trades: np.ndarray) -> None:
     for written in (SBE, JSON):
         (frame,) = written.encode(trades, len(trades))
-        assert written.alone(frame) == written.encode(trades, 1)
+        assert decoder_for(written).alone(frame) == written.encode(trades, 1)
 
 
 @given(trades=any_trades())

@@ -8,10 +8,11 @@ import pytest
 from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.trade import TRADE
 from k2ctl.domain.wire import JSON, SBE, RecordFormat
-from k2ctl.feeds import decode_batch
+from k2ctl.feeds.decode import decode_batch
 from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched
 from tests.made_trades import BASE_US, make_trades
+from tests.support.decoders import decoder_for
 
 FORMATS = pytest.mark.parametrize("written", [SBE, JSON], ids=["sbe", "json"])
 
@@ -33,7 +34,7 @@ def decoded(values: list[bytes], written: RecordFormat) -> tuple[list[int], list
     """The numbers of the good trades, the dead letters, and the counts."""
     count, tally = len(values), Tally()
     fetched = Fetched(values, np.zeros(count, np.int32), np.arange(count), 0, 0)
-    rows, dead_letters = decode_batch(fetched, "t", "e", BASE_US + 10**9, tally, written)
+    rows, dead_letters = decode_batch(fetched, "t", "e", BASE_US + 10**9, tally, decoder_for(written))
     return rows.trades["trade_id"].tolist(), dead_letters, tally
 
 

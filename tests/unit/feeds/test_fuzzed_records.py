@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.trade import HEADER, TRADE
 from k2ctl.domain.wire import JSON, SBE, RecordFormat
-from k2ctl.feeds import decode_batch
+from k2ctl.feeds.decode import decode_batch
 from k2ctl.kafka.reader import Fetched
 from tests.made_trades import BASE_US, make_trades
 from tests.support.any_trades import NOW_US, any_trades
+from tests.support.decoders import decoder_for
 
 PYTHONS_WORDS = re.compile(
     r"Error|Exception|Traceback|<class|object at|unhashable|NoneType|codec can't|invalid literal|expected .* got"
@@ -38,7 +39,7 @@ VALUES = st.recursive(
 def check(values: list[bytes], written: RecordFormat) -> None:
     """Decode, and hold the counts and the dead letters to the records."""
     fetched, tally = Fetched(values, np.zeros(len(values), np.int32), np.arange(len(values)), 0, 0), Tally()
-    rows, dead_letters = decode_batch(fetched, "t", "e", NOW_US, tally, written)
+    rows, dead_letters = decode_batch(fetched, "t", "e", NOW_US, tally, decoder_for(written))
     counts = tally.of(0)
     assert counts.seen == len(rows) + counts.dead_lettered
     assert len(dead_letters) == counts.dead_lettered + counts.undecodable

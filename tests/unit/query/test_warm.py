@@ -9,8 +9,8 @@ import pytest
 
 from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
 from k2ctl.domain.trade import WHOLE_HISTORY, frames
-from k2ctl.domain.wire import SBE
 from k2ctl.errors import BrokerError
+from k2ctl.feeds.records import SBE
 from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.query import warm
 from k2ctl.query.stream import TailRecords, tail_records_of
@@ -93,7 +93,7 @@ class ScriptedStream:
     """The cold way. cold: how often it was gone."""
 
     topic = "t"
-    written = SBE
+    decoder = SBE
 
     def __init__(self, log: Log) -> None:
         self.endpoints = log

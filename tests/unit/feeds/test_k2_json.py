@@ -1,4 +1,4 @@
-"""JSON trades: the same trades as SBE's, and a clear reason for everything else."""
+"""K2's own records of JSON: the same trades as SBE's, and a clear reason for everything else."""
 
 import json
 import time
@@ -11,9 +11,19 @@ from hypothesis import strategies as st
 
 from k2ctl.domain.conditions import unpack
 from k2ctl.domain.decimals import as_decimal
-from k2ctl.domain.json_trade import decode_json, encode_json
-from k2ctl.domain.trade import NO_SEQUENCE
+from k2ctl.domain.json_trade import encode_json
+from k2ctl.domain.trade import NO_SEQUENCE, Decoded
+from k2ctl.domain.wire import JSON
+from k2ctl.kafka.reader import Fetched
 from tests.made_trades import make_trades
+from tests.support.decoders import decoder_for, refusals
+
+DECODER = decoder_for(JSON)
+
+
+def decode_json(values: list[bytes]) -> Decoded:
+    return DECODER.decode(Fetched.of_values(values))
+
 
 TRADE = {
     "message_id": "00000000-0000-1b58-0000-000000000001",
@@ -43,15 +53,14 @@ def test_trades_round_trip(per_frame: int) -> None:
 def decoded_with(**change: object) -> np.ndarray:
     """The trade with some fields changed; it has to be good."""
     decoded = decode_json([json.dumps({**TRADE, **change}).encode()])
-    assert decoded.broken == []
+    assert (decoded.broken, decoded.refused) == ([], [])
     return decoded.trades
 
 
 def refusal_of(value: bytes) -> str:
     """Why a record is refused; it has to be."""
-    decoded = decode_json([value])
-    assert len(decoded.trades) == 0
-    ((_, reason),) = decoded.broken
+    assert len(decode_json([value]).trades) == 0
+    (reason,) = refusals(DECODER, [value])
     return reason
 
 
@@ -95,7 +104,8 @@ def test_conditions_are_a_list_or_a_text_of_codes(codes: object) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"symbol": None}, "symbol is null, not a string"),
+        ({"symbol": None}, "symbol is missing"),
+        ({"symbol": {"a": 1}}, "not a text"),
         ({"symbol": "X" * 33}, f'symbol is "{"X" * 33}", longer than 32 bytes'),
         ({"symbol": "é" * 17}, "longer than 32 bytes"),
         ({"exchange": "X" * 17}, "longer than 16 bytes"),
@@ -103,49 +113,43 @@ def test_conditions_are_a_list_or_a_text_of_codes(codes: object) -> None:
         ({"price": "abc"}, 'price is "abc", not a decimal'),
         ({"price": "1.1234567890123"}, "more than 12 decimal places"),
         ({"price": "NaN"}, "not a decimal"),
-        ({"price": 1e300}, "price is 1e+300, beyond 10^15"),
+        ({"price": 1e300}, 'price is "1e+300", beyond 10^15'),
         ({"price": True}, "not a decimal"),
         ({"price": "Infinity"}, "not a decimal"),
         ({"price": "1e999999999"}, 'price is "1e999999999", beyond 10^15'),
         ({"price": "1e-999999999"}, "more than 12 decimal places"),
         ({"price": "1.0000000000000000000000000000000000000000001"}, "more than 12 decimal places"),
         ({"price": "1000000000000001"}, "beyond 10^15"),
-        ({"price": 10**15 + 1}, "price is 1000000000000001, beyond 10^15"),
+        ({"price": 10**15 + 1}, 'price is "1000000000000001", beyond 10^15'),
         ({"price": "1_000"}, 'price is "1_000", not a decimal'),
         ({"price": "\uff11\uff12"}, "not a decimal"),
         ({"price": " 5 "}, "not a decimal"),
-        ({"price": "+5"}, "not a decimal"),
         ({"price": "0x10"}, "not a decimal"),
         ({"price": "5\n"}, "not a decimal"),
-        ({"price": ".5"}, "not a decimal"),
         ({"price": ""}, "not a decimal"),
         ({"price": []}, "not a decimal"),
-        ({"trade_id": -1}, "trade_id is -1, not a whole number"),
-        ({"trade_id": "7"}, 'trade_id is "7", not a whole number'),
-        ({"trade_id": 7.0}, "trade_id is 7.0, not a whole number"),
+        ({"trade_id": -1}, 'trade_id is "-1", not a whole number'),
+        ({"trade_id": 7.0}, 'trade_id is "7.0", not a whole number'),
         ({"side": "LONG"}, 'side is "LONG", none of BUY'),
-        ({"side": []}, "side is [], none of BUY"),
-        ({"action": "new"}, 'action is "new", none of NEW'),
-        ({"message_id": []}, "message_id is [], not a UUID"),
+        ({"side": []}, 'side is "[]", none of BUY'),
+        ({"message_id": []}, 'message_id is "[]", not a UUID'),
         ({"message_id": "x"}, "not a UUID"),
         ({"message_id": "{00000000-0000-1b58-0000-000000000001}"}, "not a UUID"),
         ({"message_id": "00000000000001b580000000000000001"}, "not a UUID"),
         ({"refers_to": "urn:uuid:00000000-0000-1b58-0000-000000000001"}, "refers_to is"),
-        ({"timestamp": "2014-03-10T10:00:00"}, "UTC offset"),
-        ({"timestamp": "2014-03-10"}, "UTC offset"),
-        ({"timestamp": "2014-02-30T10:00:00Z"}, "no such time"),
-        ({"timestamp": "2014-02-20T10:00:00.0000000001Z"}, "finer than nanoseconds"),
+        ({"timestamp": "2014-03-10T10:00:00"}, "neither a time with an offset"),
+        ({"timestamp": "2014-03-10"}, "neither a time with an offset"),
+        ({"timestamp": "2014-02-30T10:00:00Z"}, "neither a time with an offset"),
+        ({"timestamp": "2014-02-20T10:00:00.0000000001Z"}, "neither a time with an offset"),
         ({"timestamp": 1.5}, "neither"),
-        ({"timestamp": 10**30}, "timestamp is 1000000000000000000000000000000"),
-        ({"timestamp": 2**63}, "timestamp is 9223372036854775808"),
-        ({"timestamp": "9999-01-01T00:00:00Z"}, "64 bits of nanoseconds"),
-        ({"source_sequence": "1"}, 'source_sequence is "1", not a whole number'),
-        ({"trade_id": 2**63}, "trade_id is 9223372036854775808, above 9223372036854775807"),
+        ({"timestamp": 10**30}, 'timestamp is "1000000000000000000000000000000"'),
+        ({"timestamp": 2**63}, 'timestamp is "9223372036854775808"'),
+        ({"timestamp": "9999-01-01T00:00:00Z"}, "neither a time with an offset"),
+        ({"trade_id": 2**63}, 'trade_id is "9223372036854775808", above 9223372036854775807'),
         ({"trade_id": 2**64}, "above 9223372036854775807"),
-        ({"source_sequence": 2**64 - 1}, "source_sequence is 18446744073709551615, above 9223372036854775807"),
+        ({"source_sequence": 2**64 - 1}, 'source_sequence is "18446744073709551615", above 9223372036854775807'),
         ({"trade_conditions": ["12345"]}, "trade_conditions has the code"),
         ({"trade_conditions": ["1"] * 9}, "trade_conditions has 9 codes, more than 8"),
-        ({"trade_conditions": 7}, "trade_conditions is 7, neither a list"),
     ],
 )
 def test_a_bad_field_is_named_with_its_value_and_limit(change: dict[str, object], reason: str) -> None:
@@ -191,7 +195,7 @@ def test_a_short_text_that_means_a_million_digits_costs_nothing() -> None:
 
 def test_a_missing_field_is_named() -> None:
     without = {name: value for name, value in TRADE.items() if name != "price"}
-    assert decode_json([json.dumps(without).encode()]).broken == [(0, "price is missing")]
+    assert refusal_of(json.dumps(without).encode()) == "price is missing"
 
 
 def test_a_broken_record_leaves_the_others_alone() -> None:

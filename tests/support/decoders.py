@@ -1,0 +1,23 @@
+"""How records in the formats that `k2ctl load` writes are read."""
+
+from datetime import date
+
+from k2ctl.domain.wire import RecordFormat
+from k2ctl.feeds.records import Decoder, own_decoder
+from k2ctl.kafka.reader import Fetched
+from k2ctl.profiles import Profile, load_profile
+
+EARLIEST = date(1990, 1, 1)
+
+
+def decoder_for(written: RecordFormat, earliest: date = EARLIEST) -> Decoder:
+    """The decoder of a topic in that format."""
+    profile: Profile = load_profile("laptop")
+    declared = {"format": written.wire, "time_unit": written.time_unit, "earliest": earliest}
+    return own_decoder(profile.model_copy(update={"topic": profile.topic.model_copy(update=declared)}), written.wire)
+
+
+def refusals(decoder: Decoder, values: list[bytes]) -> list[str]:
+    """Why records are refused, whole or in part."""
+    decoded = decoder.decode(Fetched.of_values(values))
+    return [reason for _, reason in decoded.broken] + [one.reason for one in decoded.refused]
