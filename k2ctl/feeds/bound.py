@@ -232,7 +232,8 @@ def _instant(name: str, kind: str, source: Source) -> list[str]:
     if kind == "TIMESTAMP WITH TIME ZONE":
         return [f"epoch_us({name}) * 1000 AS {name}"]
     if kind in _ZONELESS:
-        return [f"epoch_us(CAST({name} AS TIMESTAMPTZ)) * 1000 + epoch_ns({name}) % 1000 AS {name}"]
+        whole = f"make_timestamp(epoch_ns({name}) // 1000)"  # a cast of nanoseconds would round
+        return [f"epoch_us(CAST({whole} AS TIMESTAMPTZ)) * 1000 + epoch_ns({name}) % 1000 AS {name}"]
     if kind in _WHOLE:
         return [f"TRY({_in_unit(f'CAST({name} AS BIGINT)', source.time_unit)}) AS {name}"]
     if kind == "VARCHAR" or kind in _FLOATS or kind.startswith("DECIMAL"):
