@@ -31,8 +31,6 @@ _WHOLE: Final = {
 _FLOATS: Final = {"FLOAT", "DOUBLE"}
 _ZONELESS: Final = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"}
 _FACTORS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-_ISO: Final = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9}0*)?( ?UTC|[Zz]|[+-]\d\d(:?\d\d)?)?"
-_OFFSET: Final = r"( ?UTC|[Zz]|[+-]\d\d(:?\d\d)?)$"
 
 MACROS: Final = (
     # Nanoseconds since midnight of HHMMSS with up to nine digits of a second behind it.
@@ -46,6 +44,36 @@ MACROS: Final = (
        + CAST(since_midnight AS BIGINT) % 1000""",
 )
 """What expressions may call beside DuckDB's own functions."""
+
+_BY_SIZE: Final = """CASE WHEN n < 100000000000 THEN 1000000000 WHEN n < 100000000000000 THEN 1000000
+    WHEN n < 100000000000000000 THEN 1000 ELSE 1 END"""
+_ISO: Final = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9}0*)?( ?UTC|[Zz]|[+-]\d\d(:?\d\d)?)?"
+_OFFSET: Final = r"regexp_matches(t, '( ?UTC|[Zz]|[+-]\d\d(:?\d\d)?)$')"
+
+
+def _of_times(source: Source) -> tuple[str, ...]:
+    """The macros that make nanoseconds of what a source writes as times."""
+    factor = _BY_SIZE if source.time_unit == "auto" else _FACTORS[source.time_unit]
+    instant = "CAST(replace(t, 'z', 'Z') AS TIMESTAMPTZ)"
+    # An hour that summer time leaves out is none.
+    allowed = _OFFSET if source.zone is None else f"({_OFFSET} OR CAST({instant} AS TIMESTAMP) = CAST(t AS TIMESTAMP))"
+    return (
+        f"of_number(n) AS n * {factor}",
+        # A part of a nanosecond is none.
+        "of_scaled(n) AS CASE WHEN n = floor(n) THEN CAST(n AS BIGINT) END",
+        "of_decimal(n) AS of_scaled(of_number(CAST(n AS DECIMAL(38, 9))))",
+        f"""of_iso(t) AS CASE WHEN regexp_full_match(t, '{_ISO}') AND {allowed} THEN epoch_us({instant}) * 1000
+            + CAST(rpad(regexp_extract(t, '\\.\\d{{6}}(\\d{{1,3}})', 1), 3, '0') AS BIGINT) END""",
+        """of_text(t) AS CASE WHEN t[5] = '-' THEN of_iso(t) WHEN contains(t, '.') THEN of_decimal(t)
+            ELSE of_number(CAST(t AS BIGINT)) END""",
+        # Of nanoseconds: a cast of them to microseconds would round.
+        """of_timestamp(t) AS epoch_us(CAST(make_timestamp(epoch_ns(t) // 1000) AS TIMESTAMPTZ)) * 1000
+            + epoch_ns(t) % 1000""",
+    )
+
+
+_WRITTEN_AS_NUMBER: Final = """written_as_number(t) AS
+    IF(CAST(TRY_CAST(t AS BIGINT) AS VARCHAR) = t AND TRY_CAST(t AS BIGINT) >= 0, TRY_CAST(t AS BIGINT), NULL)"""
 
 
 @dataclass(frozen=True)
@@ -74,13 +102,13 @@ class Select:
     bound: Mapping[str, Bound]
 
 
-def connect(zone: str | None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB without files, network and settings. zone: of times that say none."""
+def connect(source: Source) -> duckdb.DuckDBPyConnection:
+    """A DuckDB without files, network and settings, in the zone of the source's times."""
     connection = duckdb.connect(config={"threads": 1})
     # UUIDs and 128-bit numbers come as their bytes.
     connection.execute("SET arrow_lossless_conversion = true")
-    connection.execute(f"SET timezone = '{zone or 'UTC'}'")
-    for macro in MACROS:
+    connection.execute(f"SET timezone = '{source.zone or 'UTC'}'")
+    for macro in (*MACROS, *_of_times(source), _WRITTEN_AS_NUMBER):
         connection.execute(f"CREATE MACRO {macro}")
     lock(connection, [], MEMORY_MB)
     return connection
@@ -100,7 +128,7 @@ def bind(connection: duckdb.DuckDBPyConnection, declared: DeclaredFeed, source: 
     selected = [*INNER, *_ids(feed, bound, apart)]
     for name, one in bound.items():
         try:
-            selected += _selected(name, one, feed.source)
+            selected += _selected(name, one)
         except TypeError as error:
             raise declared.mistake(_key(name, feed), str(error)) from error
     inner = [*INNER, *(f"{quoted(name)} AS {_APART}{at}" for at, name in enumerate(apart))]
@@ -179,7 +207,7 @@ def _columns(tree: dict[str, Any]) -> Iterator[str]:
             yield node["column_names"][0]
 
 
-def _selected(name: str, one: Bound, source: Source) -> list[str]:
+def _selected(name: str, one: Bound) -> list[str]:
     """What the query has of an expression: its value, and its text where the digits are to be checked.
 
     Raises:
@@ -192,7 +220,7 @@ def _selected(name: str, one: Bound, source: Source) -> list[str]:
     if name in ("trade_id", "source_sequence"):
         return _whole(name, one.type)
     if name in ("timestamp", "ingestion_timestamp"):
-        return _instant(name, one.type, source)
+        return _instant(name, one.type)
     if name == "message_id":
         return _uuid(name, one.type)
     if name == "where":
@@ -209,12 +237,14 @@ _CHECKED: Final = ("price", "quantity", "trade_id", "source_sequence", "timestam
 
 
 def _decimal(name: str, kind: str) -> list[str]:
-    exact = kind in _WHOLE or (kind.startswith("DECIMAL") and int(kind.rstrip(")").rpartition(",")[2]) <= DECIMAL_SCALE)
-    if exact:
-        return [f"TRY_CAST({name} AS DECIMAL(38, {DECIMAL_SCALE})) AS {name}"]
-    if kind == "VARCHAR" or kind in _FLOATS or kind.startswith("DECIMAL"):
+    cast = f"TRY_CAST({{}} AS DECIMAL(38, {DECIMAL_SCALE})) AS {name}"
+    if kind in _WHOLE or (kind.startswith("DECIMAL") and int(kind.rstrip(")").rpartition(",")[2]) <= DECIMAL_SCALE):
+        return [cast.format(name)]
+    if kind == "VARCHAR":
+        return [f"{name} AS {name}_text", cast.format(name)]
+    if kind in _FLOATS or kind.startswith("DECIMAL"):
         text = f"CAST({name} AS VARCHAR)"  # a float's is the shortest that is the same float
-        return [f"{text} AS {name}_text", f"TRY_CAST({text} AS DECIMAL(38, {DECIMAL_SCALE})) AS {name}"]
+        return [f"{text} AS {name}_text", cast.format(text)]
     raise TypeError(f"{kind}, where a number or the text of one is needed")
 
 
@@ -228,45 +258,18 @@ def _whole(name: str, kind: str) -> list[str]:
     raise TypeError(f"{kind}, where a whole number or the text of one is needed")
 
 
-def _instant(name: str, kind: str, source: Source) -> list[str]:
+def _instant(name: str, kind: str) -> list[str]:
     if kind == "TIMESTAMP WITH TIME ZONE":
         return [f"epoch_us({name}) * 1000 AS {name}"]
     if kind in _ZONELESS:
-        whole = f"make_timestamp(epoch_ns({name}) // 1000)"  # a cast of nanoseconds would round
-        return [f"epoch_us(CAST({whole} AS TIMESTAMPTZ)) * 1000 + epoch_ns({name}) % 1000 AS {name}"]
+        return [f"of_timestamp({name}) AS {name}"]
     if kind in _WHOLE:
-        return [f"TRY({_in_unit(f'CAST({name} AS BIGINT)', source.time_unit)}) AS {name}"]
-    if kind == "VARCHAR" or kind in _FLOATS or kind.startswith("DECIMAL"):
-        text = f"CAST({name} AS VARCHAR)"
-        whole = _in_unit(f"CAST({text} AS BIGINT)", source.time_unit)
-        cases = f"WHEN contains({text}, '.') THEN {_in_unit(f'CAST({text} AS DECIMAL(38, 9))', source.time_unit)}"
-        if kind == "VARCHAR":
-            cases = f"WHEN {text}[5] = '-' THEN {_iso(text, source.zone)} {cases}"
-        return [f"{text} AS {name}_text", f"TRY(CASE {cases} ELSE {whole} END) AS {name}"]
+        return [f"TRY(of_number(CAST({name} AS BIGINT))) AS {name}"]
+    if kind == "VARCHAR":
+        return [f"{name} AS {name}_text", f"TRY(of_text({name})) AS {name}"]
+    if kind in _FLOATS or kind.startswith("DECIMAL"):
+        return [f"CAST({name} AS VARCHAR) AS {name}_text", f"TRY(of_decimal(CAST({name} AS VARCHAR))) AS {name}"]
     raise TypeError(f"{kind}, where a time is needed; of a day and a clock: at_clock(day, hhmmss(clock))")
-
-
-def _in_unit(number: str, unit: str) -> str:
-    """Nanoseconds of a number; a part of one is none."""
-    if unit != "auto":
-        scaled = f"{number} * {_FACTORS[unit]}"
-    else:
-        scaled = (
-            f"{number} * CASE WHEN {number} < 100000000000 THEN 1000000000 WHEN {number} < 100000000000000 THEN 1000000"
-            f" WHEN {number} < 100000000000000000 THEN 1000 ELSE 1 END"
-        )
-    if "DECIMAL" not in number:
-        return scaled
-    return f"CASE WHEN {scaled} = floor({scaled}) THEN CAST({scaled} AS BIGINT) END"
-
-
-def _iso(text: str, zone: str | None) -> str:
-    """Nanoseconds of ISO 8601. An hour that summer time leaves out is none."""
-    instant = f"CAST(replace({text}, 'z', 'Z') AS TIMESTAMPTZ)"
-    nanos = f"CAST(rpad(regexp_extract({text}, '\\.\\d{{6}}(\\d{{1,3}})', 1), 3, '0') AS BIGINT)"
-    offset = f"regexp_matches({text}, '{_OFFSET}')"
-    allowed = offset if zone is None else f"({offset} OR CAST({instant} AS TIMESTAMP) = CAST({text} AS TIMESTAMP))"
-    return f"CASE WHEN regexp_full_match({text}, '{_ISO}') AND {allowed} THEN epoch_us({instant}) * 1000 + {nanos} END"
 
 
 def _uuid(name: str, kind: str) -> list[str]:
@@ -309,20 +312,19 @@ def _ids(feed: Feed, bound: Mapping[str, Bound], apart: Sequence[str]) -> list[s
         names += [f"{_APART}{at}" for at in range(len(apart))]
         parts = [f"COALESCE(CAST({name} AS VARCHAR), '')" for name in names]
         return [f"md5_number(concat_ws(chr(31), {', '.join(parts)})) AS identity_digest"]
-    found = _id("identity", len(feed.identity))
-    return found + (_id("refers_to", len(feed.refers_to)) if feed.refers_to else [])
+    return _id("identity", bound) + (_id("refers_to", bound) if feed.refers_to else [])
 
 
-def _id(name: str, count: int) -> list[str]:
+def _id(name: str, bound: Mapping[str, Bound]) -> list[str]:
     """One whole number that is written as such is a number; anything else is known by a digest."""
-    texts = [f"CAST({name}_{at} AS VARCHAR)" for at in range(count)]
+    parts = [part for part in bound if part.startswith(f"{name}_")]
+    texts = [f"CAST({part} AS VARCHAR)" for part in parts]
     number = "NULL::BIGINT"
-    if count == 1:
-        cast = f"TRY_CAST({texts[0]} AS BIGINT)"
-        number = f"CASE WHEN CAST({cast} AS VARCHAR) = {texts[0]} AND {cast} >= 0 THEN {cast} END"
-    there = " AND ".join(f"{text} IS NOT NULL" for text in texts)
+    if len(parts) == 1:
+        whole = bound[parts[0]].type in _WHOLE
+        number = (
+            f"IF({parts[0]} >= 0, TRY_CAST({parts[0]} AS BIGINT), NULL)" if whole else f"written_as_number({texts[0]})"
+        )
+    there = " AND ".join(f"{part} IS NOT NULL" for part in parts)
     digest = f"md5_number(concat_ws(chr(31), exchange, symbol, {', '.join(texts)}))"
-    return [
-        f"{number} AS {name}_number",
-        f"CASE WHEN {there} AND ({number}) IS NULL THEN {digest} END AS {name}_digest",
-    ]
+    return [f"{number} AS {name}_number", f"IF({there} AND {number} IS NULL, {digest}, NULL) AS {name}_digest"]

@@ -66,7 +66,7 @@ class Mapping:
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        return connect(self.feed.source.zone)
+        return connect(self.feed.source)
 
     def bind(self, prepared: Prepared) -> Select:
         """The query over what a source hands over; the rows do not matter.
