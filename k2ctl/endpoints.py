@@ -16,7 +16,9 @@ from k2ctl.home import Home
 LOGGER: Final = logging.getLogger("k2ctl.stack")
 
 HIDDEN: Final = "…"
-_SECRET: Final = re.compile(r"secret|session-token|password|passphrase|key-id|key\.pem|bearer\.config")
+_SECRET: Final = re.compile(
+    r"secret|session-token|password|passphrase|key-id|key\.pem|bearer\.config|^(token|credential)$"
+)
 
 
 class ProcessId(NamedTuple):
@@ -47,6 +49,8 @@ class Endpoints:
     processes: dict[str, "ProcessId"] = field(default_factory=dict)
     # What Iceberg's file IO needs to reach the warehouse (`s3.endpoint`, …); empty for local files.
     storage: dict[str, str] = field(default_factory=dict, repr=False)
+    # What a REST catalog asks for (`token`, or `credential` and `scope`, …); empty for a database.
+    catalog_access: dict[str, str] = field(default_factory=dict, repr=False)
     # What librdkafka's clients need to reach Kafka (`security.protocol`, …); empty for plain text.
     kafka: dict[str, str] = field(default_factory=dict, repr=False)
     # The state directory of the stack. It is not part of the document, which is written in it.
@@ -65,6 +69,7 @@ class Endpoints:
             catalog_uri=without_password(self.catalog_uri),
             state_url=without_password(self.state_url),
             storage=without_secrets(self.storage),
+            catalog_access=without_secrets(self.catalog_access),
             kafka=without_secrets(self.kafka),
         )
 
@@ -100,7 +105,7 @@ def load_endpoints(home: Home) -> Endpoints | None:
 
 def _checked(name: str, value: Any) -> Any:
     """A member of the file of endpoints, if it is of the kind that it must be."""
-    kinds = {"processes": ProcessId, "storage": str, "kafka": str}
+    kinds = {"processes": ProcessId, "storage": str, "catalog_access": str, "kafka": str}
     if name in kinds:
         fits = isinstance(value, dict) and all(isinstance(one, kinds[name]) for one in value.values())
     elif name == "started_at_us":

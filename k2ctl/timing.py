@@ -45,9 +45,14 @@ class Every:
         self._seconds = seconds
         self._due_s = self._clock.monotonic_s() + first_s
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the work is due; `due` still says so then."""
+        return self._clock.monotonic_s() >= self._due_s
+
     def due(self) -> bool:
         """True if the work is due; the next time is then counted from now."""
-        if self._clock.monotonic_s() < self._due_s:
+        if not self.is_due:
             return False
         self.restart()
         return True

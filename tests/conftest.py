@@ -21,6 +21,7 @@ from tests.support.kafka_server import KafkaServer
 from tests.support.object_store import ObjectStore
 from tests.support.postgres_server import Missing, PostgresServer
 from tests.support.redis_server import RedisServer
+from tests.support.rest_server import RestServer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As a shell starts what runs in its background: programs of ours that a test ends by Ctrl-C would inherit it.
@@ -146,6 +147,22 @@ def postgres_server() -> Iterator[PostgresServer]:
 def fragile_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL of the test's own, to be stopped and brought back."""
     server = _or_skip("K2CTL_REQUIRE_POSTGRES", PostgresServer)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def rest_server() -> Iterator[RestServer]:
+    """A REST catalog server for tests that leave it running; each takes a catalog of its own."""
+    server = _or_skip("K2CTL_REQUIRE_REST", RestServer)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def fragile_rest() -> Iterator[RestServer]:
+    """A REST catalog server of the test's own, to be stopped and brought back."""
+    server = _or_skip("K2CTL_REQUIRE_REST", RestServer)
     yield server
     server.close()
 

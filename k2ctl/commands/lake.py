@@ -42,10 +42,12 @@ def status(as_json: JsonOption = False) -> None:
     from k2ctl.clock import SystemClock
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
+    from k2ctl.kafka.lease import lease_of
     from k2ctl.lake.maintenance.status import status_of
 
-    with opened(require_endpoints(Home.of_user())) as found:
-        status = status_of(found, SystemClock())
+    endpoints = require_endpoints(Home.of_user())
+    with opened(endpoints) as found:
+        status = status_of(found, SystemClock(), lease_of(endpoints))
     if as_json:
         from k2ctl.console import print_json
 
@@ -75,6 +77,7 @@ def compact(
     from k2ctl.clock import SystemClock
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
+    from k2ctl.kafka.lease import lease_of
     from k2ctl.lake.live_files import due
     from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
     from k2ctl.profiles import load_profile
@@ -90,6 +93,7 @@ def compact(
                 if every or wanted is not None
                 else due(files, after_files, clock.now_us() // 1000)
             ),
+            lease_of(endpoints),
         )
     if as_json:
         from k2ctl.console import print_json

@@ -22,6 +22,7 @@ from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.ledger import Ledger
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
+from k2ctl.kafka.lease import lease_of
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.maintainer import BackgroundMaintenance
@@ -51,7 +52,9 @@ class Consumer:
         self.totals, self.steps = platform.totals, platform.steps
         self.pressure, self.kafka_time = platform.pressure, platform.kafka_time
         self.retention, self.admission = platform.retention, platform.admission
-        self.maintenance = BackgroundMaintenance(lambda: Lake.at(endpoints), plan.profile.lake, self.clock)
+        self.maintenance = BackgroundMaintenance(
+            lambda: Lake.at(endpoints), plan.profile.lake, self.clock, lease_of(endpoints)
+        )
         self.assignments = AssignmentManager(platform)
         self._goal = self.assignment.highs if plan.until_caught_up else None
         self._look_for_waiting = Every(WAITING_LOGGED_S, self.clock)

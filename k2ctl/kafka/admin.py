@@ -13,7 +13,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec
+from confluent_kafka.admin import ConfigResource, MemberDescription, NewTopic, OffsetSpec
 
 from k2ctl.domain.topics import dead_letter_topic, reference_topic
 from k2ctl.endpoints import Endpoints
@@ -28,10 +28,18 @@ _NO_LEADER_YET: Final = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
 }
-"""Real Kafka needs a moment to elect the leaders of a topic that was just made, or whose broker has gone."""
+"""Real Kafka needs a moment to elect the leaders of a topic that was just made, or whose broker has gone, and to find
+the coordinator of a group."""
 LEADER_POLICY: Final = RetryPolicy(within_s=ANSWER_TIMEOUT_S, pause_s=0.1)
-_NOT_ALLOWED: Final = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+_NOT_ALLOWED: Final = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+}
 _UNREACHED: Final = {KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN}
 """The client could not reach Kafka; why, its connections know."""
 
@@ -171,6 +179,26 @@ class BrokerAdmin:
         except KafkaException as error:
             raise self._refused(error) from error
         return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
+
+    def members(self, group: str) -> list[str]:
+        """What the clients of a group call themselves, those first that have a partition; none where there is no group.
+
+        Raises:
+            BrokerError: Kafka does not answer, or does not let this user look.
+        """
+
+        def ask() -> list[MemberDescription]:
+            asked = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_TIMEOUT_S)
+            return list(self._wait(asked[group]).members)
+
+        try:
+            found = retry(ask, policy=LEADER_POLICY, again=has_no_leader_yet)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return []
+            raise self._refused(error) from error
+        by_owning = sorted(found, key=lambda member: not (member.assignment and member.assignment.topic_partitions))
+        return [member.client_id for member in by_owning]
 
     def epoch(self, topic: str) -> str:
         """The name of this incarnation of a topic: changes when Kafka is wiped or the topic is created again."""

@@ -34,7 +34,17 @@ def join_within_s(endpoints: Endpoints) -> float:
 class GroupMember:
     """One member. Everything happens inside `poll`, on the caller's thread."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, group: str, name: str, revoke: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        topic: str,
+        group: str,
+        name: str,
+        revoke: Callable[[], None],
+        *,
+        away_after_s: float = 0.0,
+        client: str = "",
+    ) -> None:
         """Join.
 
         Args:
@@ -42,6 +52,8 @@ class GroupMember:
                 none: others get the partitions as soon as this member leaves.
             revoke: Called before partitions are revoked, to commit what is pending of them; others wait for it, at
                 most for a session.
+            away_after_s: How long it may go without a `poll`; 0 for what fits a consumer.
+            client: What others see of it.
         """
         self._group = group
         self._name = name
@@ -49,17 +61,25 @@ class GroupMember:
         self.partitions: frozenset[int] = frozenset()
         # True while the partitions are assigned; False before the first assignment and during a rebalance.
         self.settled = False
+        usual_s = EMBEDDED_AWAY_AFTER_S if endpoints.control_socket else AWAY_AFTER_S
         config: dict[str, Any] = {
             "group.id": group,
             "partition.assignment.strategy": "roundrobin",
-            "max.poll.interval.ms": round(1000 * (EMBEDDED_AWAY_AFTER_S if endpoints.control_socket else AWAY_AFTER_S)),
+            "max.poll.interval.ms": round(1000 * (away_after_s or usual_s)),
             "queued.min.messages": 1,
             "queued.max.messages.kbytes": 64,
         }
         if name:
             config["group.instance.id"] = name
+        if client:
+            config["client.id"] = client
         self._consumer = Consumer(consumer_config(endpoints, **config))
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    @property
+    def id(self) -> str:
+        """What the group knows it by; another one once its session has run out."""
+        return self._consumer.memberid() or ""
 
     def poll(self) -> None:
         """Take part in the group.

@@ -1,14 +1,18 @@
 """The catalog and the table: connect, check, create with K2's properties, load fresh."""
 
-import errno
 import logging
-import uuid
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Final
 
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    ServerError,
+    TableAlreadyExistsError,
+)
 from pyiceberg.io import PY_IO_IMPL, FileIO, load_file_io
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionField, PartitionSpec
@@ -16,17 +20,21 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
 from pyiceberg.transforms import HourTransform, IdentityTransform
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, NONE_CORRECTED
 from k2ctl.domain.rows import SORTED_BY, arrow_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.endpoints import Endpoints, without_password
-from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, first_line
-from k2ctl.lake.database import DatabaseCatalog, is_damaged, is_folder, is_gone, known_uuids, make_tables, rows_of
+from k2ctl.errors import LakeError, UnknownTable
+from k2ctl.lake.database import DatabaseCatalog, is_gone, make_tables
 from k2ctl.lake.opened import check_readable, damaged
 from k2ctl.lake.place import is_strange, last_commit, metadata_files, strangers
+from k2ctl.lake.pyiceberg_overrides import REST_CAPABILITIES
+from k2ctl.lake.rest_service import RestServiceCatalog, is_rest, open_service
 from k2ctl.lake.storage import IO_CLASS
+from k2ctl.lake.trouble import TROUBLE, trouble_of
+from k2ctl.retry import RetryPolicy, retry
 
 CATALOG_NAME: Final = "k2"
 TABLE_PROPERTIES: Final = {
@@ -43,18 +51,29 @@ TABLE_PROPERTIES: Final = {
     "read.parquet.vectorization.enabled": "false",  # Spark's vectorised reader does not know our delta encodings
 }
 
-_REFUSED: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
-"""Errors of a disk that answers: it is full, read-only, forbidden, or not there."""
+_OF_COLUMN: Final = "write.metadata.metrics.column."
+
+MAKING: Final = RetryPolicy(within_s=5.0, pause_s=0.1, jitter=True)
+
+KEYS_LAST_S: Final = 300.0
+"""How long keys of a REST service are used until the table is loaded again: they last 15 minutes at least."""
 
 # Two writers both trim the metadata log; the second one's "file not found" is harmless.
 logging.getLogger("pyiceberg.catalog").setLevel(logging.ERROR)
+
+
+def properties_for(schema: Schema) -> dict[str, str]:
+    """K2's properties of a table. A REST service refuses those of a column that the table does not have."""
+    there = {_OF_COLUMN + name for name in schema.column_names}
+    return {name: value for name, value in TABLE_PROPERTIES.items() if not name.startswith(_OF_COLUMN) or name in there}
 
 
 class Lake:
     """The table of trades in its catalog. One per process and thread that commits; holds a connection pool.
 
     storage: properties of the file IO that reaches the warehouse, such as `s3.endpoint`; empty for local files.
-    trusting: believe the catalog, without a look at the files at the tables' places.
+    access: the token or the credential for a REST service. trusting: believe the catalog, without a look at the files
+    at the tables' places.
     """
 
     def __init__(
@@ -62,6 +81,7 @@ class Lake:
         catalog_uri: str,
         warehouse: str,
         storage: Mapping[str, str] = MappingProxyType({}),
+        access: Mapping[str, str] = MappingProxyType({}),
         *,
         trusting: bool = False,
     ) -> None:
@@ -69,26 +89,27 @@ class Lake:
         self.warehouse = warehouse
         self.storage = dict(storage)
         self._trusted = {TABLE, REFERENCE_TABLE} if trusting else set[str]()
-        if not trusting and is_gone(catalog_uri):
+        self._keys: tuple[float, FileIO] | None = None
+        if not trusting and not is_rest(catalog_uri) and is_gone(catalog_uri):
             self._require_nothing_at(TABLE)  # before an empty catalog replaces the one that is gone
-        properties = {
-            **self.storage,
-            PY_IO_IMPL: IO_CLASS,
-            "uri": catalog_uri,
-            "warehouse": warehouse,
-            "pool_pre_ping": "true",
-            "init_catalog_tables": "false",  # made below, so that many processes may open a new catalog at once
-        }
-        try:
-            self.catalog = DatabaseCatalog(CATALOG_NAME, **properties)
-            make_tables(self.catalog)
-        except (SQLAlchemyError, OSError) as error:
-            raise self._unanswered(error) from error
+        with self.answering():
+            self.catalog = self._opened(access)
+
+    def _opened(self, access: Mapping[str, str]) -> DatabaseCatalog | RestServiceCatalog:
+        properties = {**self.storage, PY_IO_IMPL: IO_CLASS, "uri": self.catalog_uri, "warehouse": self.warehouse}
+        if is_rest(self.catalog_uri):
+            return open_service(CATALOG_NAME, self.catalog_uri, properties, access)
+        # Its tables are made apart, so that many processes may open a new catalog at once.
+        database = DatabaseCatalog(CATALOG_NAME, **properties, pool_pre_ping="true", init_catalog_tables="false")
+        make_tables(database)
+        return database
 
     @classmethod
     def at(cls, endpoints: Endpoints, *, trusting: bool = False) -> "Lake":
         """The lake of a running stack."""
-        return cls(endpoints.catalog_uri, endpoints.warehouse, endpoints.storage, trusting=trusting)
+        return cls(
+            endpoints.catalog_uri, endpoints.warehouse, endpoints.storage, endpoints.catalog_access, trusting=trusting
+        )
 
     def __enter__(self) -> "Lake":
         return self
@@ -101,7 +122,18 @@ class Lake:
         self.catalog.close()
 
     def file_io(self) -> FileIO:
-        """What reaches the warehouse: the file IO of every table of this lake."""
+        """What reaches the warehouse: the file IO of every table of this lake.
+
+        The keys of a REST service are a table's own, and end: those of the last time that it was loaded are used.
+        """
+        if is_rest(self.catalog_uri):
+            if self._keys is None or self._keys[0] < time.monotonic() - KEYS_LAST_S:
+                self.find_table()
+            if self._keys is not None:
+                return self._keys[1]
+        return self._own_io()
+
+    def _own_io(self) -> FileIO:
         return load_file_io({**self.storage, PY_IO_IMPL: IO_CLASS}, self.warehouse)
 
     def table(self) -> Table:
@@ -128,10 +160,10 @@ class Lake:
             if name not in self._trusted:
                 self._require_nothing_at(name)
             return None
-        except (SQLAlchemyError, OSError) as error:
+        except TROUBLE as error:
             if isinstance(error, FileNotFoundError):
                 self._require_named_file(name)
-            raise self._unanswered(error) from error
+            raise self._trouble(error) from error
         except LakeError:
             raise
         except Exception as error:  # the parsers of JSON and of the metadata raise anything
@@ -140,24 +172,29 @@ class Lake:
         if name not in self._trusted:
             self.require_known(name, table)
             self._trusted.add(name)
+        if name == TABLE:
+            self._keys = (time.monotonic(), table.io)
         return table
 
     def _require_nothing_at(self, name: str) -> None:
         """Refuse files of a table at its place when the catalog does not know the table."""
+        place = self.place_of(name)
+        if not place:
+            return
         with self.answering():
-            found = metadata_files(self.file_io(), self.place_of(name))
+            found = metadata_files(self._own_io(), place)
         if found:
             raise UnknownTable(
                 f"The catalog {without_password(self.catalog_uri)} does not know the table {name}, "
                 f"and its metadata is there: {found[-1]}.",
-                f"Register it again: k2ctl lake register. Or, to start afresh, move {self.place_of(name)} away.",
+                f"Register it again: k2ctl lake register. Or, to start afresh, move {place} away.",
             )
 
     def _require_named_file(self, name: str) -> None:
         """The metadata file that the catalog names was not found: then it may not be gone from among others."""
         with self.answering():
-            named = rows_of(self.catalog).get((CATALOG_NAME, name), "")
-            found = metadata_files(self.file_io(), named.rpartition("/metadata/")[0] or self.place_of(name))
+            named = self.catalog.location_of(name) or ""
+            found = metadata_files(self._own_io(), named.rpartition("/metadata/")[0] or self.place_of(name))
         if found and all(file.location != named for file in found):
             raise UnknownTable(
                 f"The metadata file {named}, which the catalog names as the table {name}, is gone; "
@@ -176,7 +213,7 @@ class Lake:
             if found:
                 table = self.catalog.load_table(name)  # other processes may have committed in between
                 found = [file for file in found if is_strange(file, table)]
-            known = known_uuids(self.catalog) if found else set()
+            known = self.catalog.known_uuids() if found else set()
         own = str(table.metadata.table_uuid)
         found = [file for file in found if file.table_uuid == own or file.table_uuid not in known]
         if not found:
@@ -192,34 +229,19 @@ class Lake:
         raise UnknownTable(f"{what}: {newest}.", "Choose the one to go on with: k2ctl lake register")
 
     def place_of(self, name: str) -> str:
-        """The location of a table that the catalog does not know."""
-        return f"{self.warehouse.rstrip('/')}/{name.replace('.', '/')}"
+        """The location of a table that the catalog does not know; empty where a REST service decides on it."""
+        return f"{self.warehouse.rstrip('/')}/{name.replace('.', '/')}" if "://" in self.warehouse else ""
 
     @contextmanager
     def answering(self) -> Iterator[None]:
         """A block in which an error of the catalog or the warehouse is a `LakeUnanswered` that names it."""
         try:
             yield
-        except (SQLAlchemyError, OSError) as error:
-            raise self._unanswered(error) from error
+        except TROUBLE as error:
+            raise self._trouble(error) from error
 
-    def _unanswered(self, error: Exception) -> LakeError:
-        said = first_line(error)
-        if isinstance(error, OSError):
-            state = "cannot be used" if error.errno in _REFUSED else "does not answer"
-            return LakeUnanswered(f"The warehouse {self.warehouse} {state}: {said}", "See: k2ctl stack status")
-        uri = without_password(self.catalog_uri)
-        if is_damaged(error):
-            return UnknownTable(
-                f"The file of the catalog {uri} is damaged: {said}",
-                "Put back a copy of it. Or move it away, with its -wal and -shm, then: k2ctl lake register",
-            )
-        if is_folder(self.catalog_uri):
-            return UnknownTable(
-                f"A folder is at the place of the catalog {uri}, which is a file.",
-                "Put back a copy of the file. Or move the folder away, then: k2ctl lake register",
-            )
-        return LakeUnanswered(f"The catalog {uri} does not answer: {said}", "See: k2ctl stack status")
+    def _trouble(self, error: Exception) -> LakeError:
+        return trouble_of(error, self.catalog_uri, self.warehouse)
 
     def ensure_table(self) -> Table:
         """The table of trades, made when missing."""
@@ -242,41 +264,37 @@ class Lake:
         if found is not None:
             return found
         with self.answering():
+            # Two that make the same at once: a service may answer one of them with an error, and has it then.
+            made = retry(
+                lambda: self._made(name, schema, spec, order),
+                policy=MAKING,
+                again=lambda error: isinstance(error, ServerError),
+            )
+        if not self.place_of(name):
+            self._require_new(name, made)
+        return made
+
+    def _made(self, name: str, schema: Schema, spec: PartitionSpec, order: SortOrder) -> Table:
+        namespace = name.rpartition(".")[0]
+        if not self.catalog.namespace_exists(namespace):
             # Two processes that make it at once: the second row is refused, which is harmless.
             with suppress(NamespaceAlreadyExistsError, IntegrityError):
-                self.catalog.create_namespace(name.rpartition(".")[0])
-            try:
-                return self.catalog.create_table(
-                    name, schema, partition_spec=spec, sort_order=order, properties=TABLE_PROPERTIES
-                )
-            except TableAlreadyExistsError:
-                return self.catalog.load_table(name)
+                self.catalog.create_namespace(namespace)
+        try:
+            return self.catalog.create_table(
+                name, schema, partition_spec=spec, sort_order=order, properties=properties_for(schema)
+            )
+        except TableAlreadyExistsError:
+            return self.catalog.load_table(name)
 
-
-def object_round_trip(endpoints: Endpoints) -> None:
-    """Put an object into the warehouse, get it, delete it.
-
-    Raises:
-        LakeError: it did not come back as it was.
-    """
-    location = f"{endpoints.warehouse}/.probe/{uuid.uuid4().hex}"
-    word = uuid.uuid4().bytes
-    try:
-        files = load_file_io(endpoints.storage, endpoints.warehouse)
-        with files.new_output(location).create() as stream:
-            stream.write(word)
-        with files.new_input(location).open() as stream:
-            got = stream.read()
-        files.delete(location)
-    except (OSError, ValueError) as error:
-        raise LakeError(
-            f"The warehouse {endpoints.warehouse} failed a write and read of an object: {first_line(error)}",
-            "See: k2ctl stack status",
-        ) from error
-    if got != word:
-        raise LakeError(
-            f"The warehouse {endpoints.warehouse} returned another object than was written.", "See: k2ctl stack status"
-        )
+    def _require_new(self, name: str, made: Table) -> None:
+        """Refuse the place of a table that was just made where another one's metadata is, which nobody knew before."""
+        try:
+            self.require_known(name, made)
+        except UnknownTable:
+            with self.answering():
+                self.catalog.drop_table(name)
+            raise
 
 
 def require_known_tables(endpoints: Endpoints) -> None:
@@ -291,10 +309,12 @@ def require_known_tables(endpoints: Endpoints) -> None:
 
 
 def list_catalog(endpoints: Endpoints) -> list[str]:
-    """The namespaces of the catalog.
+    """The namespaces of the catalog; none where a REST service lists none.
 
     Raises:
         LakeError: it does not answer.
     """
     with Lake.at(endpoints) as lake, lake.answering():
+        if isinstance(lake.catalog, RestServiceCatalog) and not lake.catalog.can(REST_CAPABILITIES.V1_LIST_NAMESPACES):
+            return []
         return [".".join(namespace) for namespace in lake.catalog.list_namespaces()]

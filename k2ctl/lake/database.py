@@ -1,4 +1,4 @@
-"""pyiceberg's catalog in a database: its connections, its tables, and what rows it has."""
+"""pyiceberg's catalog in a database: its connections, its tables, and what rows it has. `rest_service` has the same."""
 
 import logging
 import sqlite3
@@ -9,7 +9,9 @@ from typing import Any, Final
 from pyiceberg.catalog import delete_files
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO, load_file_io
-from sqlalchemy import URL, Engine, event, make_url, select
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table import Table
+from sqlalchemy import URL, ColumnElement, Engine, event, make_url, select, update
 from sqlalchemy.exc import (
     DatabaseError,
     DisconnectionError,
@@ -29,6 +31,12 @@ LOG: Final = logging.getLogger("k2ctl.lake")
 class DatabaseCatalog(HookedCatalog):
     """pyiceberg's catalog in a database, whose connections are set up before the first one is made."""
 
+    reads_back: Final = False
+    """A swap that the database has confirmed is there."""
+
+    side_suffix: Final = "-k2"
+    """The folder for other files is beside the table, where no tool looks that deletes unreachable files."""
+
     def prepare(self, engine: Engine) -> None:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _set_up_sqlite)
@@ -43,11 +51,50 @@ class DatabaseCatalog(HookedCatalog):
     def drop_old_metadata(self, io: FileIO, dropped: set[str]) -> None:
         """Delete the metadata files that a commit drops from the log, but for those that another row names."""
         try:
-            named = set(rows_of(self).values())
+            named = set(self.rows().values())
         except SQLAlchemyError as error:
             LOG.warning("old metadata stays for orphan removal", extra={"error": first_line(error)})
             return
         delete_files(io, dropped - named, "metadata")
+
+    def rows(self) -> dict[tuple[str, str], str]:
+        """(catalog's name, table's name) → its metadata file, of every table in the database."""
+        with self.engine.connect() as connection:
+            found = connection.execute(_ROWS).all()
+        return {(owner, f"{namespace}.{name}"): location for owner, namespace, name, location in found if location}
+
+    def known_uuids(self) -> set[str]:
+        """The tables that the database knows, under whatever name and of whatever catalog."""
+        return {file.table_uuid for file in read_all(load_file_io(dict(self.properties)), self.rows().values())}
+
+    def location_of(self, name: str) -> str | None:
+        """The metadata file of a table; None where there is no such table."""
+        with self.engine.connect() as connection:
+            found: str | None = connection.scalar(select(TABLE_ROWS.metadata_location).where(*self._is(name)))
+        return found
+
+    def read_table(self, name: str, location: str, io: FileIO) -> Table:
+        """A table of `rows`, by its metadata file: it may be another catalog's of the same database."""
+        metadata = FromInputFile.table_metadata(io.new_input(location))
+        return Table(tuple(name.split(".")), metadata, location, io, self)
+
+    def point_to(self, name: str, before: str, location: str) -> bool:
+        """Give a table another metadata file; False where it has not `before` any more."""
+        statement = (
+            update(TABLE_ROWS)
+            .where(*self._is(name), TABLE_ROWS.metadata_location == before)
+            .values(metadata_location=location, previous_metadata_location=before)
+        )
+        with self.engine.begin() as connection:
+            return connection.execute(statement).rowcount > 0
+
+    def _is(self, name: str) -> tuple[ColumnElement[bool], ...]:
+        namespace, _, table = name.rpartition(".")
+        return (
+            TABLE_ROWS.catalog_name == self.name,
+            TABLE_ROWS.table_namespace == namespace,
+            TABLE_ROWS.table_name == table,
+        )
 
 
 def make_tables(catalog: SqlCatalog) -> None:
@@ -64,22 +111,9 @@ def make_tables(catalog: SqlCatalog) -> None:
     catalog.create_tables()
 
 
-def known_uuids(catalog: SqlCatalog) -> set[str]:
-    """The tables that a database knows, under whatever name and of whatever catalog."""
-    io = load_file_io(dict(catalog.properties))
-    return {file.table_uuid for file in read_all(io, rows_of(catalog).values())}
-
-
 _ROWS: Final = select(
     TABLE_ROWS.catalog_name, TABLE_ROWS.table_namespace, TABLE_ROWS.table_name, TABLE_ROWS.metadata_location
 )
-
-
-def rows_of(catalog: SqlCatalog) -> dict[tuple[str, str], str]:
-    """(catalog's name, table's name) → its metadata file, of every table in a database."""
-    with catalog.engine.connect() as connection:
-        found = connection.execute(_ROWS).all()
-    return {(owner, f"{namespace}.{name}"): location for owner, namespace, name, location in found if location}
 
 
 def is_gone(catalog_uri: str) -> bool:

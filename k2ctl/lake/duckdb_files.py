@@ -8,7 +8,7 @@ dataset 160 to 250 ms each time.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
@@ -39,8 +39,9 @@ def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) ->
     """A connection that can read the lake's files, in UTC."""
     connection = _in_utc(duckdb.connect(config=dict(config)))
     scheme = urlparse(lake.warehouse).scheme
-    if scheme not in {"", "file"}:
-        connection.register_filesystem(_StoredFiles(scheme, lake.file_io()))
+    if scheme != "file":
+        # Where a REST service decides on the place, the warehouse is a name.
+        connection.register_filesystem(_StoredFiles(scheme or "s3", lake.file_io))
     return connection
 
 
@@ -119,11 +120,11 @@ class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
 
     cachable = False
 
-    def __init__(self, scheme: str, io: FileIO) -> None:
+    def __init__(self, scheme: str, io: Callable[[], FileIO]) -> None:
         super().__init__()
         self.protocol = scheme
         self._io = io
-        self._size = lru_cache(FILES_KEPT)(lambda path: len(io.new_input(path)))
+        self._size = lru_cache(FILES_KEPT)(lambda path: len(io().new_input(path)))
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """No patterns: the file itself."""
@@ -138,4 +139,4 @@ class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
     def open(self, path: str, mode: str = "rb", **_: Any) -> StoredFile:
         if mode != "rb":
             raise PermissionError(f"{path} is only read")
-        return StoredFile(self._io, path, self._size(path))
+        return StoredFile(self._io(), path, self._size(path))

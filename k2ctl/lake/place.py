@@ -6,6 +6,7 @@ or a removal of its files, would destroy what can be registered again.
 """
 
 import gzip
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from k2ctl.errors import DamagedFile
 
 SUFFIX: Final = ".metadata.json"
 READERS: Final = 16
+_SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:/*")
 _KEPT: Final = 100_000
 
 _read: dict[str, "MetadataFile"] = {}
@@ -51,6 +53,16 @@ class MetadataFile:
     def __str__(self) -> str:
         moment = datetime.fromtimestamp(self.updated_ms / 1000, UTC)
         return f"{self.location} ({self.rows:,} rows, {moment:%Y-%m-%d %H:%M:%S} UTC, table {self.table_uuid})"
+
+
+def without_scheme(location: str) -> str:
+    """A location as it compares: programs write `file:/x` or `file:///x`, and `s3://` or `s3a://`, of the same file."""
+    return _SCHEME.sub("/", location)
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two locations are of the same file."""
+    return without_scheme(one) == without_scheme(other)
 
 
 def metadata_files(io: FileIO, place: str) -> list[MetadataFile]:

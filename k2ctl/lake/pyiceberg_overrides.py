@@ -13,6 +13,9 @@ or no longer gives the reason.
 | `SqlCatalog._init_catalog` | `HookedCatalog` | nothing else comes before the first connection |
 | `Catalog._delete_old_metadata` | `HookedCatalog` | it deletes files that another table's row names |
 | `sql.IcebergTables`, `SqlCatalogBaseTable` | `TABLE_ROWS`, `catalog_tables` | no API asks for a location alone |
+| `RestCatalog._config_headers` | `BoundedRestCatalog` | it is called for each session, and no property bounds a wait |
+| `RestCatalog._session`, `_refresh_token`, `_split_identifier_for_path` | `in_short` | as above |
+| `RestCatalog._supported_endpoints` | `can` | no API tells what the service offers |
 | `PyArrowFileIO._initialize_local_fs`, `_initialize_s3_fs` | `HookedFileIO` | no property gives it a file system |
 | `S3FileSystem.__reduce__` (pyarrow) | `with_delayed_open` | an open file system does not show its options |
 | `PyArrowFile._path`, `_filesystem`, `_buffer_size` | `of_kind` | a `FileIO` cannot choose the class of its files |
@@ -23,8 +26,15 @@ from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 from pyarrow.fs import FileSystem, S3FileSystem
+from pyiceberg.catalog.rest import Capability, Endpoint, Endpoints, RestCatalog
+from pyiceberg.catalog.rest.response import _handle_non_200_response
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
+    CommitFailedException,
+    NoSuchTableError,
+    UnauthorizedError,
+)
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.table import Table, Transaction
@@ -36,6 +46,8 @@ from pyiceberg.table.update import (
     _apply_table_update,
     _TableMetadataUpdateContext,
 )
+from requests import HTTPError, PreparedRequest, Response, Session
+from requests.adapters import HTTPAdapter
 from sqlalchemy import Engine
 
 from k2ctl.errors import first_line
@@ -125,6 +137,61 @@ class HookedCatalog(SqlCatalog):
 def catalog_tables() -> list[str]:
     """The names of the catalog's own tables."""
     return [*SqlCatalogBaseTable.metadata.tables]
+
+
+REST_CAPABILITIES: Final = Capability
+"""What a REST service may offer, as pyiceberg names it."""
+
+
+class BoundedRestCatalog(RestCatalog):
+    """A catalog behind Iceberg's REST protocol, whose requests do not wait for ever.
+
+    within_s: how long a connection, and then an answer, may take.
+    """
+
+    within_s: tuple[float, float]
+
+    def _config_headers(self, session: Session) -> None:
+        super()._config_headers(session)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _BoundedAdapter(self.within_s))
+
+    def can(self, capability: Endpoint) -> bool:
+        """Whether the service offers a request."""
+        return capability in self._supported_endpoints
+
+    def in_short(self, name: str) -> dict[str, Any]:
+        """What the service answers of a table, with no more snapshots than branches and tags name.
+
+        Raises:
+            NoSuchTableError: it does not know the table. RESTError, RequestException: it refuses, or does not answer.
+        """
+        url = self.url(Endpoints.load_table, prefixed=True, **self._split_identifier_for_path(name))
+        try:
+            return self._asked(url)
+        except (AuthorizationExpiredError, UnauthorizedError):
+            self._refresh_token()
+            return self._asked(url)
+
+    def _asked(self, url: str) -> dict[str, Any]:
+        response = self._session.get(url, params={"snapshots": "refs"})
+        try:
+            response.raise_for_status()
+        except HTTPError as error:
+            _handle_non_200_response(error, {404: NoSuchTableError})
+        found: dict[str, Any] = response.json()
+        return found
+
+
+class _BoundedAdapter(HTTPAdapter):
+    """Connections whose waits end."""
+
+    def __init__(self, within_s: tuple[float, float]) -> None:
+        super().__init__()
+        self._within_s = within_s
+
+    def send(self, request: PreparedRequest, *arguments: Any, **named: Any) -> Response:
+        return super().send(request, *arguments, **{**named, "timeout": named.get("timeout") or self._within_s})
 
 
 class HookedFileIO(PyArrowFileIO):

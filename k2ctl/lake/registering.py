@@ -9,15 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
-from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import LakeError, UsageError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
-from k2ctl.lake.database import rows_of
-from k2ctl.lake.place import MetadataFile, metadata_files
-from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS
+from k2ctl.lake.place import MetadataFile, metadata_files, same_file
 from k2ctl.lake.side_folder import SideFolder
 
 TABLES = (TABLE, REFERENCE_TABLE)
@@ -50,11 +47,11 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
     """
     found = []
     with lake.answering():
-        rows = rows_of(lake.catalog)
+        rows = lake.catalog.rows()
         for name in TABLES:
             current = rows.get((CATALOG_NAME, name))
-            place = current.rpartition("/metadata/")[0] if current else lake.place_of(name)
-            files = metadata_files(lake.file_io(), place)
+            place = current.rpartition("/metadata/")[0] if current else lake.place_of(name) or _place_in(wanted, name)
+            files = metadata_files(lake.file_io(), place) if place else []
             if current and not files:
                 raise LakeError(
                     f"The catalog names {current}, and no metadata of {name} is at its place.",
@@ -64,15 +61,21 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
             if one is not None:
                 _require_unnamed(one, rows)
                 found.append(one)
-    if wanted and not any(one.chosen.location == wanted for one in found):
+    if wanted and not any(same_file(one.chosen.location, wanted) for one in found):
         raise UsageError(f"{wanted} is no metadata file that could be registered.", "See: k2ctl lake register")
     return found
+
+
+def _place_in(wanted: str, name: str) -> str:
+    """The place of a table whose metadata file is named; services that decide on it begin it with the table's name."""
+    place = wanted.rpartition("/metadata/")[0]
+    return place if place.rpartition("/")[2].startswith(name.rpartition(".")[2]) else ""
 
 
 def _planned(
     lake: Lake, name: str, current: str | None, files: Sequence[MetadataFile], wanted: str
 ) -> Registration | None:
-    named = [file for file in files if file.location == wanted]
+    named = [file for file in files if same_file(file.location, wanted)]
     if not files or (wanted and not named):
         return None
     if len({file.table_uuid for file in files}) > 1 and not named:
@@ -84,9 +87,10 @@ def _planned(
         )
     chosen = named[0] if named else _newest_whole(lake, files)
     given_up = tuple(f for f in files if f.table_uuid != chosen.table_uuid or f.commit > chosen.commit)
-    if current == chosen.location and not given_up:
+    if current and same_file(current, chosen.location) and not given_up:
         return None
-    if not wanted and current in {file.location for file in files if file.commit + 1 >= chosen.commit}:
+    young = [file for file in files if file.commit + 1 >= chosen.commit]
+    if not wanted and current and any(same_file(current, file.location) for file in young):
         return None  # one commit more may be another writer's that is swapping now
     return Registration(name, chosen, current, given_up)
 
@@ -129,8 +133,10 @@ def register(lake: Lake, one: Registration) -> None:
                 lake.catalog.register_table(one.name, one.chosen.location)
             except TableAlreadyExistsError as error:
                 raise _changed() from error
-        elif one.instead_of != one.chosen.location:
-            _point_to(lake, one, one.instead_of)
+        elif not same_file(one.instead_of, one.chosen.location) and not lake.catalog.point_to(
+            one.name, one.instead_of, one.chosen.location
+        ):
+            raise _changed()
         try:
             folder = SideFolder(lake.catalog.load_table(one.name))
         except NoSuchTableError as error:
@@ -138,23 +144,6 @@ def register(lake: Lake, one: Registration) -> None:
         for file in one.given_up:
             folder.quarantine(file.location, folder.read(file.location))
             folder.delete(file.location)
-
-
-def _point_to(lake: Lake, one: Registration, before: str) -> None:
-    namespace, _, name = one.name.rpartition(".")
-    statement = (
-        update(TABLE_ROWS)
-        .where(
-            TABLE_ROWS.catalog_name == CATALOG_NAME,
-            TABLE_ROWS.table_namespace == namespace,
-            TABLE_ROWS.table_name == name,
-            TABLE_ROWS.metadata_location == before,
-        )
-        .values(metadata_location=one.chosen.location, previous_metadata_location=before)
-    )
-    with lake.catalog.engine.begin() as connection:
-        if connection.execute(statement).rowcount < 1:
-            raise _changed()
 
 
 def _changed() -> LakeError:

@@ -1,6 +1,7 @@
 """The folder beside the table: spill files, a ledger that has outgrown its property, and saved deduplication state.
 
-It is outside the table's location, so that tools that delete unreachable files do not see it. Everything goes through
+It is where tools that delete unreachable files do not see it: outside the table's location or, in a REST catalog, whose
+keys open nothing else, inside under a name that begins with an underscore. Everything goes through
 the table's own file IO, so that a consumer on any machine finds it; on a local disk it is private and synced.
 
 Deduplication state has an index of each topic, or of each member of its group, which is replaced in one step after its
@@ -30,7 +31,12 @@ SPILL: Final = "spill"
 LEDGER: Final = "ledger"
 DEDUP: Final = "dedup"
 QUARANTINE: Final = "quarantine"
-SUFFIX: Final = "-k2"
+
+
+def side_suffix(table: Table) -> str:
+    """What follows the table's location in that of its side folder: its kind of catalog decides."""
+    suffix: str = table.catalog.side_suffix  # type: ignore[attr-defined]  # every catalog of a `Lake` has it
+    return suffix
 
 
 class Unanswered(OSError):
@@ -42,7 +48,7 @@ class SideFolder:
 
     def __init__(self, table: Table) -> None:
         self._io = table.io
-        self._root = table.location().rstrip("/") + SUFFIX
+        self._root = table.location().rstrip("/") + side_suffix(table)
 
     def write(self, kind: str, content: bytes, suffix: str) -> str:
         """Write a new file and make it durable; returns its location.

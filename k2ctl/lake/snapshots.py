@@ -13,22 +13,21 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import TimestamptzType
-from sqlalchemy import select
 
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, may_be_corrected
 from k2ctl.domain.rows import reference_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.errors import LakeError
-from k2ctl.lake.catalog import CATALOG_NAME, Lake
+from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.columns import NO_COLUMNS, Columns, our_columns
 from k2ctl.lake.data_files import Listed, checked
-from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS
 from k2ctl.lake.scan import EXPRESSIONS, TableScan, trades_between
 
 _COUNTED: Final = {
@@ -304,14 +303,11 @@ class TableFollower:
         return self._pinned
 
     def _current_location(self) -> str | None:
-        namespace, _, name = TABLE.rpartition(".")
-        wanted = select(TABLE_ROWS.metadata_location).where(
-            TABLE_ROWS.catalog_name == CATALOG_NAME,
-            TABLE_ROWS.table_namespace == namespace,
-            TABLE_ROWS.table_name == name,
-        )
-        with self._lake.answering(), self._lake.catalog.engine.connect() as connection:
-            return connection.scalar(wanted)
+        with self._lake.answering():
+            try:
+                return self._lake.catalog.location_of(TABLE)
+            except NoSuchTableError:
+                return None
 
     def _kept(self, table: Table) -> KeptPinned:
         pinned = pinned_of(table)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
+from pyiceberg.exceptions import CommitStateUnknownException
 from pyiceberg.manifest import DataFile
 
 from k2ctl.clock import Clock
@@ -99,7 +100,8 @@ class TableWriter:
         1. Write the Parquet files; no reader sees them yet.
         2. Load the table fresh and compare every partition; drop the rows of fenced partitions. Files that
            were written for another schema or partition spec than the table has now are written again.
-        3. Swap the metadata: files, offsets and counts become visible in one step.
+        3. Swap the metadata: files, offsets and counts become visible in one step. What a REST service confirms is
+           read back.
         4. On a conflict, or while catalog or store do not answer: pause, and again. A commit that succeeded although
            its answer was lost is recognised by its id: in the partitions' checkpoints or, where other commits
            followed, in the history.
@@ -207,8 +209,18 @@ class TableWriter:
             self._commits += 1
             if self._retention is not None and self._commits % EXPIRE_EVERY == 0:
                 self._retention.stage(transaction, self._clock.now_us() // 1000)
+        self._read_back(commit_id)
         self._replace_ledger_files(ledger_file(ledger))
         return after
+
+    def _read_back(self, commit_id: str) -> None:
+        """Look for a commit that a REST service has confirmed.
+
+        Raises:
+            CommitStateUnknownException: it is not there: dropped, or not to be seen yet.
+        """
+        if self._lake.catalog.reads_back and not is_in_history(self._lake.table(), commit_id):
+            raise CommitStateUnknownException(f"The catalog has confirmed commit {commit_id}, and does not have it")
 
     def _ledger_text(self, after: Checkpoints) -> str:
         """The ledger's property. Readers may use a file that it names as soon as the swap is tried."""

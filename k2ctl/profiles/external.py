@@ -51,15 +51,19 @@ STORAGE: Final = frozenset(
 )
 """What the warehouse's file IO reads; it would ignore any other name silently."""
 
+ACCESS: Final = frozenset(("token", "credential", "oauth2-server-uri", "scope", "audience", "resource"))
+"""What pyiceberg's client reads of how to be let in by a REST catalog."""
+
 _REFERENCE: Final = re.compile(r"\$\{(env|file):([^{}]+)\}")
 _STANDS_FOR_ONE: Final = "\0"
+_CLIENT: Final = re.compile(r"^[^:${}\s]+:(?=\$)")
 _HOW: Final = "write ${env:NAME} or ${file:PATH}"
 _OF_CONNECTIONS: Final = re.compile(
     r"security\.protocol|(ssl|sasl|https)\..+|enable\.ssl\.certificate\.verification|client\.(rack|dns\.lookup)"
     r"|broker\.address\.family"
 )
 _STATE: Final = re.compile(r"memory|(redis|rediss)://[^/]+(/\d+)?(\?.*)?")
-_CATALOG: Final = re.compile(r"postgresql\+psycopg://[^/]+/[^/]+|sqlite:////.+")
+_CATALOG: Final = re.compile(r"postgresql\+psycopg://[^/]+/[^/]+|sqlite:////.+|https?://[^/?#\s@]+(/[^?#\s]*)?")
 _WAREHOUSE: Final = re.compile(r"s3://[^/]+(/.+)?|file:///.+")
 
 
@@ -173,17 +177,47 @@ def _known_storage(name: str) -> str:
     return name
 
 
+def _known_access(name: str) -> str:
+    if name not in ACCESS:
+        raise ValueError(f"there is no such property; there are {', '.join(sorted(ACCESS))}")
+    return name
+
+
+def _is_service(catalog: str) -> bool:
+    return catalog.startswith(("https://", "http://"))
+
+
+def _warehouse(text: str, info: ValidationInfo) -> str:
+    """A location, or to a REST catalog the name that it knows."""
+    if _is_service(str(info.data.get("catalog", ""))):
+        if not text or re.search(r"\s", text):
+            raise ValueError("write the name by which the catalog knows the warehouse")
+        return _filled(text, info)
+    if not _WAREHOUSE.fullmatch(text):
+        raise ValueError("write s3://BUCKET/PATH or file:///FOLDER")
+    return _filled(text, info, lambda value: quote(value, safe=""))
+
+
 def _secrets_by_reference(settings: Any) -> Any:
     """A secret is never written out in a setting."""
     if not isinstance(settings, dict):
         return settings
-    written = [name for name, value in settings.items() if is_secret(str(name)) and not _is_reference(value)]
+    written = [
+        name
+        for name, value in settings.items()
+        if is_secret(str(name)) and not _is_reference(_without_client(name, value))
+    ]
     if written:
         mistake = PydanticCustomError("secret", "a secret stands in no profile; {how}", {"how": _HOW})
         raise ValidationError.from_exception_data(
             "secret", [InitErrorDetails(type=mistake, loc=(name,), input=None) for name in written]
         )
     return settings
+
+
+def _without_client(name: str, value: Any) -> Any:
+    """The secret of an OAuth2 credential, CLIENT:SECRET, whose client is none; other settings as they are."""
+    return _CLIENT.sub("", value) if name == "credential" and isinstance(value, str) else value
 
 
 def _is_reference(value: Any) -> bool:
@@ -210,22 +244,41 @@ class Kafka(Section):
 
 
 class External(Section):
-    """Where Kafka, state, catalog and warehouse are. storage: what Iceberg's file IO needs to reach the warehouse."""
+    """Where Kafka, state, catalog and warehouse are.
+
+    catalog_access: what a REST catalog asks for, by Iceberg's names. warehouse: to a REST catalog, its name there.
+    storage: what Iceberg's file IO needs to reach the files, where the catalog does not hand it out.
+    """
 
     kafka: Kafka
     state: Annotated[str, _address(_STATE, "redis://HOST:PORT/0, rediss:// for TLS, or memory"), Field(repr=False)]
     catalog: Annotated[
         str,
-        _address(_CATALOG, "postgresql+psycopg://USER@HOST:PORT/DATABASE or sqlite:////FOLDER/FILE"),
+        _address(
+            _CATALOG,
+            "postgresql+psycopg://USER@HOST:PORT/DATABASE, https://HOST/PATH of an Iceberg REST catalog, or "
+            "sqlite:////FOLDER/FILE",
+        ),
         Field(repr=False),
     ]
-    warehouse: Annotated[str, _address(_WAREHOUSE, "s3://BUCKET/PATH or file:///FOLDER")]
+    catalog_access: Annotated[
+        dict[Annotated[str, AfterValidator(_known_access)], Setting], BeforeValidator(_secrets_by_reference)
+    ] = Field(default_factory=dict, repr=False)
+    warehouse: Annotated[str, AfterValidator(_warehouse)]
     storage: Annotated[
         dict[Annotated[str, AfterValidator(_known_storage)], Setting], BeforeValidator(_secrets_by_reference)
     ] = Field(default_factory=dict, repr=False)
 
     @model_validator(mode="after")
     def _storage_is_of_a_store(self) -> "External":
-        if self.storage and not self.warehouse.startswith("s3://"):
+        if self.storage and not self.warehouse.startswith("s3://") and not _is_service(self.catalog):
             raise ValueError("storage is for a warehouse at s3://, and means nothing to local files")
+        return self
+
+    @model_validator(mode="after")
+    def _access_is_to_a_service(self) -> "External":
+        if self.catalog_access and not _is_service(self.catalog):
+            raise ValueError("catalog_access is for a REST catalog at https://; a database has its user in the address")
+        if "token" in self.catalog_access and "credential" in self.catalog_access:
+            raise ValueError("catalog_access has a token or a credential, not both")
         return self

@@ -102,13 +102,19 @@ def _endpoints(platform: External, profile: str, home: Home) -> Endpoints:
         profile=profile if profile in profile_names() else str(profile_path(profile).resolve()),
         started_at_us=time.time_ns() // 1000,
         storage=dict(platform.storage),
+        catalog_access=dict(platform.catalog_access),
         kafka=dict(platform.kafka.properties),
         home=home,
     )
 
 
 def _patient(catalog: str) -> str:
-    """The catalog's address with a limit on how long a connection may take; without one it is the system's minutes."""
+    """The catalog's address, of a service without a slash at its end.
+
+    Of a database with a limit on how long a connection may take: without one it is the system's minutes.
+    """
+    if catalog.startswith("http"):
+        return catalog.rstrip("/")
     if not catalog.startswith("postgresql") or "connect_timeout=" in catalog:
         return catalog
     return f"{catalog}{'&' if '?' in catalog else '?'}connect_timeout={CATALOG_PATIENCE_S}"
@@ -165,6 +171,8 @@ def _try(endpoints: Endpoints, service: str) -> tuple[bool, str]:
     """Whether a service works, and what there is to say of it."""
     try:
         try_for_real(endpoints, service)
+        if service == "catalog" and endpoints.catalog_uri.startswith("http"):
+            return True, _tried_service(endpoints)
     except NotAllowed as error:
         return True, f"answers; no record was tried on {PROBE_TOPIC}: {error}"
     except UnknownTable as error:
@@ -172,3 +180,12 @@ def _try(endpoints: Endpoints, service: str) -> tuple[bool, str]:
     except K2Error as error:
         return False, str(error)
     return True, ""
+
+
+def _tried_service(endpoints: Endpoints) -> str:
+    """Use a REST catalog with a table of its own; what it does not offer, and what was left there."""
+    from k2ctl.lake.trial import limits_of, try_service  # pyiceberg takes a second to import
+
+    lacking, left = limits_of(endpoints), try_service(endpoints)
+    said = [f"it does not offer to {'; to '.join(lacking)}"] if lacking else []
+    return ". ".join([*said, *(f"it kept {what}" for what in left)])

@@ -48,10 +48,10 @@ def try_for_real(endpoints: Endpoints, service: str, *, thorough: bool = True) -
     elif service == "redis":
         ping(endpoints.state_url)
     elif thorough and service in ("catalog", "postgres", "warehouse", "object-store"):
-        from k2ctl.lake import catalog  # pyiceberg takes a second to import
+        from k2ctl.lake import catalog, trial  # pyiceberg takes a second to import
 
         if service in ("warehouse", "object-store"):
-            catalog.object_round_trip(endpoints)
+            trial.object_round_trip(endpoints)
         else:
             catalog.list_catalog(endpoints)
 

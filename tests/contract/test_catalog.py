@@ -1,43 +1,52 @@
-"""What the lake asks of a catalog, on SQLite and on PostgreSQL: the same promises, the same tests."""
+"""What the lake asks of a catalog, on SQLite, PostgreSQL and a REST service: the same promises, the same tests."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
 from pyiceberg.catalog.sql import IcebergTables
 from pyiceberg.exceptions import CommitFailedException
+from requests import ConnectionError as RequestsConnectionError
 from sqlalchemy import event, update
 from sqlalchemy.exc import OperationalError
 
-from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError, UnknownTable
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
+from k2ctl.lake.database import DatabaseCatalog
 from k2ctl.lake.live_files import live_files
-from k2ctl.lake.maintenance.lease import LASTS_S, Lease
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.registering import plan, register
+from k2ctl.lake.rest_service import is_rest
 from k2ctl.lake.snapshots import TableFollower, pin
 from k2ctl.lake.writer import Committed, TableWriter
 from tests.made_trades import make_rows, make_trades
+from tests.support.leases import of_this_machine
 from tests.support.polling import until
 from tests.support.postgres_server import PostgresServer
+from tests.support.rest_server import RestServer
 
 CLOCK = SystemClock()
 Opener = Callable[[], Lake]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "rest"])
 def open_lake(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Opener]:
     """Opens the same catalog again and again, as other processes would."""
     if request.param == "sqlite":
         uri = f"sqlite:///{tmp_path}/catalog.db"
+    elif request.param == "rest":
+        uri = request.getfixturevalue("rest_server").catalog(f"file://{tmp_path}/warehouse")
     else:
         uri = request.getfixturevalue("postgres_server").database()
     opened: list[Lake] = []
@@ -65,6 +74,13 @@ def commit(
     begin = start if partition_start is None else partition_start
     advance = OffsetDelta(begin, start + count, Counts(seen=count, stored=count))
     return writer.commit([rows], {TopicPartition("t", "e", partition): advance})
+
+
+def broken_off(lake: Lake) -> Exception:
+    """What is raised when the connection to the catalog breaks in the middle of an answer."""
+    if is_rest(lake.catalog_uri):
+        return RequestsConnectionError("('Connection aborted.', RemoteDisconnected('Remote end closed connection'))")
+    return OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
 
 
 def offsets_of(lake: Lake) -> list[tuple[int, int]]:
@@ -173,7 +189,7 @@ def test_a_commit_whose_answer_is_lost_is_stored_once(
         lost.append(True)
         if committed:
             real(*arguments)
-        raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+        raise broken_off(lake)
 
     monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
     done = commit(writer, 0)
@@ -191,7 +207,7 @@ def test_an_epoch_is_retired_once_when_the_catalog_stumbles(
     real_commit, real_load, stumbles = lake.catalog.commit_table, lake.catalog.load_table, iter([True, True])
 
     def stumble(*_: Any) -> Any:
-        raise OperationalError("SELECT", {}, Exception("server closed the connection unexpectedly"))
+        raise broken_off(lake)
 
     def load(*arguments: Any) -> Any:
         return stumble() if next(stumbles, False) else real_load(*arguments)
@@ -223,7 +239,7 @@ def test_a_commit_whose_answer_is_lost_stays_whole_when_others_have_gone_on_from
             commit(other, 50)
             if expired:
                 expire(open_lake(), SnapshotRetention(1, 0, 0), CLOCK)
-            raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+            raise broken_off(lake)
         return answer
 
     monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
@@ -279,7 +295,7 @@ def test_expiry_compaction_and_collection_leave_every_row(open_lake: Opener) -> 
     for start in range(0, 1050, 50):
         commit(writer, start)
     assert len(lake.table().metadata.snapshots) < 10
-    assert compact_now(lake, CLOCK, whole_hours)
+    assert compact_now(lake, CLOCK, whole_hours, of_this_machine)
     assert len(live_files(lake.table())) == 1
     remove_orphans(lake, 0.0, CLOCK)
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(1050)]
@@ -288,37 +304,22 @@ def test_expiry_compaction_and_collection_leave_every_row(open_lake: Opener) -> 
     assert pinned.checkpoints.total().stored == pinned.rows == 1050
 
 
-def test_one_holds_the_lease_until_it_gives_it_back_or_its_time_is_over(open_lake: Opener) -> None:
-    clock = ManualClock()
-    first, second = Lease(open_lake(), clock), Lease(open_lake(), clock)
-    assert first.acquire()
-    assert not second.acquire()
-    assert second.holder() == first.owner
-    first.release()
-    assert second.acquire()
-    clock.advance(LASTS_S + 1)
-    assert second.holder() is None
-    assert first.acquire()
-
-
-def test_of_eight_that_ask_at_once_one_gets_the_lease(open_lake: Opener) -> None:
-    lakes = [open_lake() for _ in range(8)]
-    start = threading.Barrier(8)
-
-    def ask(lake: Lake) -> bool:
-        start.wait()
-        return Lease(lake, CLOCK).acquire()
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(ask, lakes)) == 1
-
-
 def test_a_catalog_that_cannot_be_had_is_named_without_its_password(tmp_path: Any) -> None:
     nowhere = "postgresql+psycopg://k2:hush@127.0.0.1:1/lake"
-    for uri in (nowhere, f"sqlite:///{tmp_path}/no/such/folder/catalog.db"):
+    for uri in (nowhere, f"sqlite:///{tmp_path}/no/such/folder/catalog.db", "http://k2:hush@127.0.0.1:1/catalog"):
         with pytest.raises(LakeError, match="does not answer") as raised:
             Lake(uri, f"file://{tmp_path}/warehouse")
         assert "hush" not in str(raised.value)
+
+
+def turn_back(lake: Lake, metadata_file: str) -> None:
+    """Have the catalog name an older metadata file, as a restored copy of its database does."""
+    if isinstance(lake.catalog, DatabaseCatalog):
+        with lake.catalog.engine.begin() as connection:
+            connection.execute(update(IcebergTables).values(metadata_location=metadata_file))
+        return
+    with closing(sqlite3.connect(RestServer.database_of(lake.catalog_uri))) as database, database:
+        database.execute("UPDATE iceberg_tables SET metadata_location = ?", (metadata_file,))
 
 
 def test_a_catalog_that_was_turned_back_goes_on_from_the_newest_metadata_file(open_lake: Opener) -> None:
@@ -329,12 +330,17 @@ def test_a_catalog_that_was_turned_back_goes_on_from_the_newest_metadata_file(op
     for start in (50, 100, 150):
         commit(writer, start)
     newest = lake.table().metadata_location
-    with lake.catalog.engine.begin() as connection:
-        connection.execute(update(IcebergTables).values(metadata_location=older))
+    turn_back(lake, older)
     with pytest.raises(UnknownTable, match="rolled back"):
         open_lake().table()
     (one,) = plan(lake)
     assert (one.chosen.location, one.instead_of) == (newest, older)
+    if is_rest(lake.catalog_uri):
+        with pytest.raises(LakeError, match="no other metadata file") as raised:
+            register(lake, one)
+        assert f"k2ctl lake register --metadata {newest}" in str(raised.value.hint)
+        lake.catalog.drop_table(TABLE)
+        (one,) = plan(lake, newest)
     register(lake, one)
     assert offsets_of(open_lake()) == [(0, offset) for offset in range(200)]
     with pytest.raises(LakeError, match="changed in the meantime"):

@@ -33,6 +33,7 @@ from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter
 from k2ctl.query.history import Asked, FilesGone, History
 from tests.made_trades import BASE_US, make_rows, make_trades
+from tests.support.leases import of_this_machine
 from tests.support.object_store import ObjectStore
 
 CLOCK = SystemClock()
@@ -174,7 +175,7 @@ def test_dedup_state_is_found_by_its_index(lake: Lake, open_lake: Callable[[], L
 
 def test_orphan_removal_takes_what_nothing_refers_to_once_it_is_old(lake: Lake, folder: SideFolder) -> None:
     fill(lake, 21)
-    compact_now(lake, CLOCK, whole_hours)
+    compact_now(lake, CLOCK, whole_hours, of_this_machine)
     fill_after = checkpoints_of(lake.table()).total().stored
     folder.write(SPILL, b"outstanding by nobody", SUFFIX)
     found = orphans(lake, CLOCK)
@@ -190,7 +191,7 @@ def test_orphan_removal_takes_what_nothing_refers_to_once_it_is_old(lake: Lake, 
 def test_a_merge_keeps_every_row_in_one_sorted_file(lake: Lake) -> None:
     fill(lake, 10)
     before = lake.table().scan().to_arrow().sort_by([("kafka_offset", "ascending")])
-    assert [compaction.files_before for compaction in compact_now(lake, CLOCK, whole_hours)] == [10]
+    assert [compaction.files_before for compaction in compact_now(lake, CLOCK, whole_hours, of_this_machine)] == [10]
     after = lake.table().scan().to_arrow()
     assert len(live_files(lake.table())) == 1
     assert after["symbol"].to_pylist() == sorted(after["symbol"].to_pylist())
@@ -267,14 +268,14 @@ def test_an_altered_byte_of_a_data_file_is_reported_by_every_reader(
         return SuspectLookup(reader, CLOCK).find(make_rows(make_trades(40_000)))
 
     def merged(reader: Lake) -> object:
-        return compact_now(reader, CLOCK, whole_hours)
+        return compact_now(reader, CLOCK, whole_hours, of_this_machine)
 
     with altered(lake, path, place):
         for read in (queried, rebuilt, looked_up, merged):
             with pytest.raises(DamagedFile, match=path.rpartition("/")[2]):
                 read(open_lake())
     assert lake.table().metadata.current_snapshot_id == before
-    assert compact_now(lake, CLOCK, whole_hours)
+    assert compact_now(lake, CLOCK, whole_hours, of_this_machine)
 
 
 def test_what_was_written_by_halves_leaves_nothing_behind(lake: Lake) -> None:

@@ -119,6 +119,7 @@ def _stack(running: str | None, endpoints: Endpoints | None, wanted: str) -> lis
     if _all_fine(services, KAFKA):
         parts.append(("clock", lambda: stack.clock(endpoints)))
     if _all_fine(services, LAKE):
+        parts.append(("catalog", lambda: stack.catalog_limits(endpoints)))
         parts.append(("lake", lambda: lake_checks(endpoints)))
     with ThreadPoolExecutor() as pool:
         found = [check for part in pool.map(lambda part: _guarded(*part), parts) for check in part]

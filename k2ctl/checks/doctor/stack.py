@@ -129,6 +129,24 @@ def _note(name: str, found: str, help_: str) -> Check:
     return Check(name, Verdict.NOTE, found, help_)
 
 
+def catalog_limits(endpoints: Endpoints) -> list[Check]:
+    """What a REST catalog does not offer; of no other catalog is there anything to say.
+
+    Raises:
+        LakeError: it does not answer, or lacks what k2ctl cannot do without.
+    """
+    from k2ctl.lake.rest_service import is_rest
+    from k2ctl.lake.trial import limits_of  # pyiceberg takes a second to import
+
+    if not is_rest(endpoints.catalog_uri):
+        return []
+    lacking = limits_of(endpoints)
+    if not lacking:
+        return [ok("catalog", "offers all that k2ctl asks a REST catalog for")]
+    found = f"it does not offer to {'; to '.join(lacking)}"
+    return [_note("catalog", found, "Ask those who run it whether this can be allowed")]
+
+
 def lake_checks(endpoints: Endpoints) -> list[Check]:
     """Read the table's balance.
 

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from pyiceberg.table import Table
+
 from k2ctl.clock import Clock
 from k2ctl.domain.status_parts import MaintenanceTotals
 from k2ctl.errors import LakeError, first_line
@@ -13,7 +15,7 @@ from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention, Try, commit_optimistically
 from k2ctl.lake.live_files import LiveFile, by_hour, due, hour_name, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor, mergeable
-from k2ctl.lake.maintenance.lease import Lease
+from k2ctl.lake.maintenance.lease import Lease, LeaseOf
 from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.profiles.model import LakeSettings as LakeProfile
@@ -31,12 +33,19 @@ REMOVE_ORPHANS_EVERY_S: Final = 600.0
 class Maintainer:
     """Does what is most due, one thing per `step`. Not thread-safe; has a lake of its own."""
 
-    def __init__(self, lake: Lake, profile: LakeProfile, clock: Clock, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        profile: LakeProfile,
+        clock: Clock,
+        lease_of: LeaseOf,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._lake = lake
         self._profile = profile
         self._clock = clock
-        self._lease = Lease(lake, clock)
-        self._compactor = Compactor(lake, clock, self._lease, stop)
+        self._lease_of = lease_of
+        self._stop = stop
         self._expiry_due = Every(EXPIRE_EVERY_S, clock, first_s=EXPIRE_EVERY_S)
         self._orphans_due = Every(REMOVE_ORPHANS_EVERY_S, clock, first_s=REMOVE_ORPHANS_EVERY_S)
 
@@ -46,13 +55,24 @@ class Maintainer:
         Raises:
             LakeError: the catalog or the table's files could not be used; the table is as it was.
         """
-        if self._lake.find_table() is None or not self._lease.acquire():
+        table = self._lake.find_table()
+        if table is None or not self._is_anything_due(table):
+            return None
+        lease = self._lease_of(str(table.metadata.table_uuid))
+        if not lease.acquire():
             return None
         try:
             # Compaction last: a busy table always has something to merge, and what has a time of its own would wait.
-            return self._expiry() or self._orphan_removal() or self._compaction()
+            return self._expiry() or self._orphan_removal() or self._compaction(lease)
         finally:
-            self._lease.release()
+            lease.release()
+
+    def _is_anything_due(self, table: Table) -> bool:
+        """Whether the lease is worth asking for; what is done then is decided under it."""
+        return self._expiry_due.is_due or self._orphans_due.is_due or bool(self._due_hours(table))
+
+    def _due_hours(self, table: Table) -> list[list[LiveFile]]:
+        return due(live_files(table), self._profile.compact_after_files, self._clock.now_us() // 1000)
 
     def _expiry(self) -> MaintenanceTotals | None:
         if not self._expiry_due.due():
@@ -60,12 +80,12 @@ class Maintainer:
         expired = expire(self._lake, SnapshotRetention.from_profile(self._profile.expire), self._clock)
         return MaintenanceTotals(snapshots_expired=expired) if expired else None
 
-    def _compaction(self) -> MaintenanceTotals | None:
+    def _compaction(self, lease: Lease) -> MaintenanceTotals | None:
         """One hour's compaction. An hour that fails keeps no other from it; it is raised when no other is due."""
-        files, failed = live_files(self._lake.table()), None
-        for chosen in due(files, self._profile.compact_after_files, self._clock.now_us() // 1000):
+        compactor, failed = Compactor(self._lake, self._clock, lease, self._stop), None
+        for chosen in self._due_hours(self._lake.table()):
             try:
-                done = self._compactor.compact(chosen)
+                done = compactor.compact(chosen)
             except LakeError as error:
                 LOG.warning("compaction failed", extra={"hour": hour_name(chosen[0].hour), "error": first_line(error)})
                 failed = failed or error
@@ -103,16 +123,18 @@ def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
 
 
 def compact_now(
-    lake: Lake, clock: Clock, choose: Callable[[Sequence[LiveFile]], list[list[LiveFile]]]
+    lake: Lake, clock: Clock, choose: Callable[[Sequence[LiveFile]], list[list[LiveFile]]], lease_of: LeaseOf
 ) -> list[Compaction]:
     """Compact what `choose` picks of the live files, hour by hour, for `k2ctl lake compact`.
 
     Raises:
         LakeError: another process is maintaining the table, or its files may not be merged.
     """
-    lease = Lease(lake, clock)
+    lease = lease_of(str(lake.table().metadata.table_uuid))
     if not lease.acquire():
-        raise LakeError(f"Maintenance is under way already: {lease.holder()}.", "Wait for it, or try again.")
+        raise LakeError(
+            f"Maintenance is under way already: {lease.holder() or 'by another process'}.", "Wait for it, or try again."
+        )
     try:
         compactor = Compactor(lake, clock, lease)
         done = (compactor.compact(files) for files in choose(live_files(mergeable(lake))))
@@ -131,9 +153,15 @@ class BackgroundMaintenance:
     """A `Maintainer` on a thread of its own, with a lake of its own. A failing step is logged and tried again."""
 
     def __init__(
-        self, open_lake: Callable[[], Lake], profile: LakeProfile, clock: Clock, every_s: float = STEP_EVERY_S
+        self,
+        open_lake: Callable[[], Lake],
+        profile: LakeProfile,
+        clock: Clock,
+        lease_of: LeaseOf,
+        every_s: float = STEP_EVERY_S,
     ) -> None:
         self._open_lake = open_lake
+        self._lease_of = lease_of
         self._profile = profile
         self._clock = clock
         self._every_s = every_s
@@ -160,7 +188,7 @@ class BackgroundMaintenance:
         while not self._stop.wait(self._every_s):
             try:
                 with self._open_lake() as lake:
-                    self._maintain(Maintainer(lake, self._profile, self._clock, self._stop))
+                    self._maintain(Maintainer(lake, self._profile, self._clock, self._lease_of, self._stop))
             except Exception as error:  # the catalog was away when it was opened; the consumer goes on
                 self._note(error)
 

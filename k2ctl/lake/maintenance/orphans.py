@@ -6,13 +6,15 @@ it, or a query between planning and reading.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
@@ -22,11 +24,10 @@ from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.database import rows_of
 from k2ctl.lake.place import SUFFIX as METADATA
-from k2ctl.lake.place import last_commit, read_all
+from k2ctl.lake.place import last_commit, read_all, same_file, without_scheme
 from k2ctl.lake.scan import all_manifests, entries_of
-from k2ctl.lake.side_folder import QUARANTINE, SUFFIX, live_dedup_names, side_locations
+from k2ctl.lake.side_folder import QUARANTINE, live_dedup_names, side_locations, side_suffix
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 
@@ -75,7 +76,10 @@ def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
     Files are listed before the metadata is read: what is committed in between is then reachable.
     """
     now_s = clock.now_us() / 1e6
-    listed, beside = list(_listed(lake.table(), "", now_s)), list(_listed(lake.table(), SUFFIX, now_s))
+    listed, beside = (
+        list(_listed(lake.table(), "", now_s)),
+        list(_listed(lake.table(), side_suffix(lake.table()), now_s)),
+    )
     table = lake.table()
     reachable = reachable_names(table)
     others = Others(lake, table, [file.name for file in listed if file.name not in reachable])
@@ -91,7 +95,7 @@ def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
 
 def reachable_names(table: Table, root: str = "") -> set[str]:
     """Names, relative to the table's location or another root, of every file there that its metadata leads to."""
-    metadata, root = table.metadata, (root or table.location()).rstrip("/") + "/"
+    metadata, root = table.metadata, without_scheme((root or table.location()).rstrip("/") + "/")
     paths = {table.metadata_location, *(entry.metadata_file for entry in metadata.metadata_log)}
     paths |= {statistics.statistics_path for statistics in metadata.statistics}
     paths |= {statistics.statistics_path for statistics in metadata.partition_statistics}
@@ -102,7 +106,7 @@ def reachable_names(table: Table, root: str = "") -> set[str]:
     for path, manifest in manifests.items():
         paths.add(path)
         paths.update(entry.data_file.file_path for entry in entries_of(table, manifest))
-    return {path.removeprefix(root) for path in paths if path.startswith(root)}
+    return {path.removeprefix(root) for path in map(without_scheme, paths) if path.startswith(root)}
 
 
 class Others:
@@ -122,22 +126,22 @@ class Others:
         self.beside: set[str] = set()
         self._inside: set[str] = set()
         root = table.location().rstrip("/")
-        for (_, name), location in rows_of(lake.catalog).items():
-            if location != table.metadata_location:
-                self._note(lake, table, root, name, location)
+        for (_, name), location in lake.catalog.rows().items():
+            if not same_file(location, table.metadata_location):
+                read = partial(lake.catalog.read_table, name, location, table.io)
+                self._note(table, root, name, location, read)
         unknown = read_all(table.io, [f"{root}/{name}" for name in unreached if name.endswith(METADATA)])
         for file in unknown:
             if file.table_uuid != str(table.metadata.table_uuid) or file.commit > last_commit(table.metadata):
-                self._note(lake, table, root, TABLE, file.location)
+                self._note(table, root, TABLE, file.location, partial(_read, table, file.location))
 
-    def _note(self, lake: Lake, table: Table, root: str, name: str, location: str) -> None:
+    def _note(self, table: Table, root: str, name: str, location: str, read: Callable[[], Table]) -> None:
         try:
-            metadata = FromInputFile.table_metadata(table.io.new_input(location))
-            other = Table(tuple(name.split(".")), metadata, location, table.io, lake.catalog)
+            other = read()
             self.reachable |= reachable_names(other, root)
-            if other.location().rstrip("/") == root:
+            if without_scheme(other.location()).rstrip("/") == without_scheme(root):
                 self.beside |= {spilled.rpartition("/")[2] for spilled in side_locations(other)}
-        except FileNotFoundError:
+        except (FileNotFoundError, NoSuchTableError):
             return  # without its metadata it names nothing
         except Exception as error:
             if name == TABLE and _has_lost(table, location):
@@ -146,12 +150,19 @@ class Others:
                 f"What the table {name} names cannot be read, so nothing is deleted: {location}: {first_line(error)}",
                 "Repair that table, or remove it from the catalog.",
             ) from error
-        if other.location().startswith(root + "/"):
-            self._inside.add(other.location().removeprefix(root + "/").rstrip("/") + "/")
+        place, above = without_scheme(other.location()), without_scheme(root) + "/"
+        if place.startswith(above):
+            self._inside.add(place.removeprefix(above).rstrip("/") + "/")
 
     def holds(self, name: str) -> bool:
         """True if a file is under the location of another table."""
         return any(name.startswith(folder) for folder in self._inside)
+
+
+def _read(table: Table, location: str) -> Table:
+    """A table of a metadata file at the place of another one."""
+    metadata = FromInputFile.table_metadata(table.io.new_input(location))
+    return Table(table.name(), metadata, location, table.io, table.catalog)
 
 
 def _has_lost(table: Table, location: str) -> bool:
@@ -174,16 +185,17 @@ def _path(root: str, name: str) -> str:
 
 
 def _listed(table: Table, suffix: str, now_s: float) -> Iterator[Orphan]:
-    """Every file under the table's location, or with a suffix the one beside it. Links are not followed."""
+    """Every file under the table's location, or with a suffix in the side folder. Links are not followed."""
     filesystem, location = _file_system(table)
-    root = location + suffix
-    inside = f"../{root.rpartition('/')[2]}/" if suffix else ""
+    root, side = location + suffix, location + side_suffix(table)
+    parent = "../" if suffix and not suffix.startswith("/") else ""
+    inside = f"{parent}{root.rpartition('/')[2]}/" if suffix else ""
     pending = [root]
     while pending:
         for info in filesystem.get_file_info(FileSelector(pending.pop(), allow_not_found=True)):
             if isinstance(filesystem, LocalFileSystem) and Path(info.path).is_symlink():
                 continue
             if info.type == FileType.Directory:
-                pending.append(info.path)
+                pending += [info.path] if suffix or info.path != side else []
             elif info.type == FileType.File and info.path.startswith(root + "/"):
                 yield Orphan(inside + info.path.removeprefix(root + "/"), info.size, now_s - info.mtime_ns / 1e9)

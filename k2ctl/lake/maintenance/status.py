@@ -10,7 +10,7 @@ from k2ctl.errors import RolledBack
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of, recorded_checkpoints
 from k2ctl.lake.live_files import LiveFile, hours_name, live_files
-from k2ctl.lake.maintenance.lease import Lease
+from k2ctl.lake.maintenance.lease import LeaseOf
 from k2ctl.lake.maintenance.orphans import orphans
 from k2ctl.lake.opened import unwritable_for
 from k2ctl.lake.side_folder import SPILL, SideFolder, ledger_of, side_locations
@@ -66,7 +66,7 @@ class TableStatus:
     not_writable: tuple[str, ...] = ()
 
 
-def status_of(lake: Lake, clock: Clock) -> TableStatus:
+def status_of(lake: Lake, clock: Clock, lease_of: LeaseOf) -> TableStatus:
     """Look at the table.
 
     Raises:
@@ -114,7 +114,7 @@ def status_of(lake: Lake, clock: Clock) -> TableStatus:
         balanced=all(partition.balanced for partition in partitions) and total.stored == rows and not rolled_back,
         orphan_files=len(found),
         orphan_bytes=sum(orphan.bytes for orphan in found),
-        maintained_by=Lease(lake, clock).holder(),
+        maintained_by=lease_of(str(metadata.table_uuid)).holder(),
         rolled_back=rolled_back,
         not_writable=tuple(f"{found} {found.hint}" for found in unwritable_for(TABLE, table)),
     )

@@ -25,6 +25,7 @@ from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.query.session import Session
 from tests.made_trades import BASE_US, PARTITIONS, make_trades, produce_trades, quick_profile
 from tests.support.group_member import Member
+from tests.support.leases import of_this_machine
 from tests.support.platforms import with_lake
 
 
@@ -59,7 +60,7 @@ class Busy:
                 if lake.find_table() is not None:
                     self.expired += expire(lake, SnapshotRetention(5, 0, 0), SystemClock())
                     with contextlib.suppress(LakeError):  # a consumer holds the lease, or was quicker
-                        self.compacted += len(compact_now(lake, SystemClock(), whole_hours))
+                        self.compacted += len(compact_now(lake, SystemClock(), whole_hours, of_this_machine))
 
     def reassign(self, asked: int, of: int) -> None:
         """The second consumer leaves when a third of the questions were asked, and comes back at two thirds."""

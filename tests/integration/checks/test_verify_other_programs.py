@@ -24,10 +24,10 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor
-from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.profiles import Profile
 from tests.made_trades import quick_profile
 from tests.support.independent_reader import Sources
+from tests.support.leases import of_this_machine
 from tests.support.platforms import with_lake
 from tests.support.verified import consumed, loaded, only
 
@@ -205,7 +205,7 @@ def test_a_time_of_sending_is_compared_also_in_a_file_that_was_merged(
     column = "ingestion_timestamp"
     overwrite(endpoints, with_value(rows, column, at, OTHER_VALUES[column]))
     with Lake.at(endpoints) as lake:
-        assert Compactor(lake, SystemClock(), Lease(lake, SystemClock())).compact(live_files(lake.table()))
+        assert Compactor(lake, SystemClock(), of_this_machine("t")).compact(live_files(lake.table()))
     result = only(endpoints)
     assert result.of_others == 0
     ((symbol, first, last, named),) = altered_in(result)

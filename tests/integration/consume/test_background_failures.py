@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
@@ -59,14 +58,13 @@ def test_maintenance_that_fails_is_in_log_status_and_metric_until_it_works(
 ) -> None:
     consumer = start()
     until(lambda: failing(consumer, "k2_maintenance_failing") == 0)
-    with Lake.at(endpoints) as lake, lake.catalog.engine.begin() as connection:
-        connection.execute(text("DROP TABLE k2_leases"))
-        connection.execute(text("CREATE VIEW k2_leases AS SELECT 1 AS name"))
-    until(lambda: "k2_leases" in consumer.said[-1].maintenance_error, why=lambda: consumer.said[-1])
+    folder = endpoints.home.folder("leases")
+    folder.rename(folder.with_name("away"))
+    folder.write_text("in the way")
+    until(lambda: "folder of leases" in consumer.said[-1].maintenance_error, why=lambda: consumer.said[-1])
     assert failing(consumer, "k2_maintenance_failing") == 1
-    assert "k2_leases" in logged(caplog, "maintenance failed")
-    with Lake.at(endpoints) as lake, lake.catalog.engine.begin() as connection:
-        connection.execute(text("DROP VIEW k2_leases"))
+    assert "folder of leases" in logged(caplog, "maintenance failed")
+    folder.unlink()
     until(lambda: not consumer.said[-1].maintenance_error, why=lambda: consumer.said[-1])
     assert failing(consumer, "k2_maintenance_failing") == 0
 

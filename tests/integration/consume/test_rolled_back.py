@@ -24,6 +24,7 @@ from k2ctl.profiles import Profile
 from tests.made_trades import make_trades, produce_trades, produce_values
 from tests.support.cli import called
 from tests.support.independent_reader import Sources, assert_read_to_the_end, assert_stored_once
+from tests.support.leases import of_this_machine
 from tests.support.platforms import catch_up, empty_market, with_lake
 
 CLOCK = SystemClock()
@@ -141,14 +142,14 @@ def test_compaction_refuses_where_it_finds_nothing_to_merge(
     endpoints, *_ = platform
     feed(platform, 0)
     with Lake.at(endpoints) as lake:
-        compact_now(lake, CLOCK, whole_hours)
+        compact_now(lake, CLOCK, whole_hours, of_this_machine)
         older = lake.table().metadata.current_snapshot_id
         assert older is not None
-        assert compact_now(lake, CLOCK, whole_hours) == []
+        assert compact_now(lake, CLOCK, whole_hours, of_this_machine) == []
         feed(platform, 300)
         roll_back(endpoints, older)
         with pytest.raises(RolledBack):
-            compact_now(lake, CLOCK, whole_hours)
+            compact_now(lake, CLOCK, whole_hours, of_this_machine)
     assert "rolled back" in called(capsys, "lake", "compact")[2]
 
 
@@ -173,7 +174,7 @@ def test_offsets_of_then_outlast_compaction_expiry_and_the_log_of_metadata(
     endpoints, _, topic = platform
     feed(platform, 0)
     with Lake.at(endpoints) as lake:
-        compact_now(lake, CLOCK, whole_hours)
+        compact_now(lake, CLOCK, whole_hours, of_this_machine)
         then, older = checkpoints_of(lake.table()), lake.table().metadata.current_snapshot()
         assert older is not None
         expire(lake, SnapshotRetention(1, 0, 0), CLOCK)

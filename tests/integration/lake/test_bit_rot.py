@@ -22,7 +22,6 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.data_files import RESTORE
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor
-from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.readers import recent_rows, sequenced_rows, stored_identities, stored_trades
 from k2ctl.lake.snapshots import Pinned, pin
 from k2ctl.lake.stored_lookup import SuspectLookup
@@ -33,6 +32,7 @@ from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
 from k2ctl.stack.preflight import Verdict
 from tests.made_trades import BASE_US, make_rows, quick_profile
+from tests.support.leases import of_this_machine
 from tests.support.platforms import catch_up, market_of_its_own, with_lake
 
 CLOCK = SystemClock()
@@ -239,7 +239,7 @@ def test_a_merge_does_not_make_damage_permanent(platform: Endpoints) -> None:
     before = readers(platform)["query sql"]()
     rng = random.Random(5)
     with Lake.at(platform) as lake:
-        compactor = Compactor(lake, CLOCK, Lease(lake, CLOCK))
+        compactor = Compactor(lake, CLOCK, of_this_machine("t"))
         hour = live_files(lake.table())[0].hour
         files = [file for file in live_files(lake.table()) if file.hour == hour]
         snapshot = lake.table().metadata.current_snapshot_id

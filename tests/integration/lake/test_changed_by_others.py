@@ -62,6 +62,7 @@ from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import Asked, History
 from tests.made_trades import BASE_US, make_rows, make_trades
+from tests.support.leases import of_this_machine
 
 CLOCK = SystemClock()
 
@@ -219,7 +220,7 @@ def test_a_spec_that_one_file_cannot_fill_is_refused_at_once(lake: Lake, transfo
             commit()
         assert "DROP PARTITION FIELD by_" in refused.value.hint
     assert len(raw(lake).scan().to_arrow()) == 50
-    (why,) = status_of(lake, CLOCK).not_writable
+    (why,) = status_of(lake, CLOCK, of_this_machine).not_writable
     assert "is partitioned by" in why
     assert len(newest(lake)) == 50
 
@@ -267,7 +268,7 @@ def test_statistics_that_others_switched_off_leave_the_partition_known(lake: Lak
 
 
 def compact(lake: Lake) -> list[Compaction]:
-    return compact_now(lake, CLOCK, whole_hours)
+    return compact_now(lake, CLOCK, whole_hours, of_this_machine)
 
 
 def sorted_rows(table: Table) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from k2ctl.lake.snapshots import TableFollower
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades, quick_profile
 from tests.support.cli import called
+from tests.support.leases import of_this_machine
 
 CLOCK = SystemClock()
 KEEP_ONE = SnapshotRetention(1, 0, 0)
@@ -262,7 +263,7 @@ def test_what_a_second_name_of_the_table_refers_to_outlasts_compaction_and_colle
     other.create_namespace("market_data")
     copies = [catalog.register_table("backup.trades", kept), other.register_table(TABLE, kept)]
     with Lake.at(endpoints) as lake:
-        compact_now(lake, CLOCK, whole_hours)
+        compact_now(lake, CLOCK, whole_hours, of_this_machine)
         append(endpoints, 200, commits=25)
         expire(lake, KEEP_ONE, CLOCK)
         assert remove_orphans(lake, 0.0, CLOCK).files

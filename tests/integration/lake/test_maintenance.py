@@ -23,7 +23,6 @@ from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.compaction import Compactor
-from k2ctl.lake.maintenance.lease import LASTS_S, Lease
 from k2ctl.lake.maintenance.maintainer import (
     REMOVE_ORPHANS_EVERY_S,
     BackgroundMaintenance,
@@ -40,6 +39,7 @@ from k2ctl.profiles.model import Expire
 from k2ctl.profiles.model import LakeSettings as LakeProfile
 from k2ctl.query.history import Asked, History
 from tests.made_trades import make_rows, make_trades
+from tests.support.leases import of_this_machine
 from tests.support.polling import until
 
 CLOCK = SystemClock()
@@ -86,14 +86,14 @@ def rows_of(table: Table) -> pa.Table:
 
 
 def compact_all(lake: Lake) -> None:
-    compact_now(lake, CLOCK, whole_hours)
+    compact_now(lake, CLOCK, whole_hours, of_this_machine)
 
 
 def test_a_compaction_keeps_every_row_and_the_offsets_and_sorts(lake: Lake) -> None:
     appender = Appender(lake)
     appender.append(12)
     before, checkpoints = rows_of(lake.table()), checkpoints_of(lake.table())
-    done = compact_now(lake, CLOCK, whole_hours)
+    done = compact_now(lake, CLOCK, whole_hours, of_this_machine)
     assert [(entry.files_before, entry.files_after, entry.rows) for entry in done] == [(12, 1, 600)]
     table = lake.table()
     assert rows_of(table).equals(before)
@@ -149,7 +149,7 @@ def test_of_two_compactors_of_the_same_files_one_wins_and_the_other_leaves_nothi
     Appender(lake).append(5)
     before = rows_of(lake.table())
     files = live_files(lake.table())
-    lease = Lease(lake, CLOCK)
+    lease = of_this_machine("t")
     results = [Compactor(lake, CLOCK, lease).compact(files) for _ in range(2)]
     assert [result is not None for result in results] == [True, False]
     assert rows_of(lake.table()).equals(before)
@@ -182,7 +182,7 @@ def test_a_swap_whose_answer_is_lost_is_recognised(lake: Lake, monkeypatch: pyte
         return result
 
     monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
-    (done,) = compact_now(lake, CLOCK, whole_hours)
+    (done,) = compact_now(lake, CLOCK, whole_hours, of_this_machine)
     assert done.tries == 2
     assert len(calls) == 1
     assert len(live_files(lake.table())) == 1
@@ -223,7 +223,7 @@ def test_a_stopped_merge_leaves_nothing_behind(lake: Lake) -> None:
     Appender(lake).append(5)
     stop = threading.Event()
     stop.set()
-    assert Compactor(lake, CLOCK, Lease(lake, CLOCK), stop).compact(live_files(lake.table())) is None
+    assert Compactor(lake, CLOCK, of_this_machine("t"), stop).compact(live_files(lake.table())) is None
     assert orphans(lake, CLOCK) == []
 
 
@@ -234,29 +234,10 @@ def test_a_large_hour_becomes_several_full_files(lake: Lake, monkeypatch: pytest
     monkeypatch.setattr(merging, "ROW_GROUP_ROWS", 40)
     monkeypatch.setattr(merging, "FULL_FILE_ROWS", 80)
     before = rows_of(lake.table())
-    (done,) = compact_now(lake, CLOCK, whole_hours)
+    (done,) = compact_now(lake, CLOCK, whole_hours, of_this_machine)
     assert done.rows == 200
     assert done.files_after >= 2
     assert rows_of(lake.table()).equals(before)
-
-
-def test_the_lease_is_one_owners_at_a_time_and_runs_out(lake: Lake) -> None:
-    clock = ManualClock()
-    mine, theirs = Lease(lake, clock), Lease(lake, clock)
-    assert mine.acquire()
-    assert not theirs.acquire()
-    assert mine.acquire(), "the owner renews"
-    assert theirs.holder() == mine.owner
-    with pytest.raises(LakeError, match="under way"):
-        compact_now(lake, clock, whole_hours)
-    clock.advance(LASTS_S + 1)
-    assert theirs.acquire()
-    with pytest.raises(LakeError, match="taken over"):
-        mine.keep()
-    mine.release()
-    assert mine.holder() == theirs.owner, "only the owner backfills it"
-    theirs.release()
-    assert mine.acquire()
 
 
 def test_orphan_removal_deletes_what_nothing_reaches_and_nothing_else(tmp_path: Path, lake: Lake) -> None:
@@ -281,7 +262,7 @@ def test_orphan_removal_deletes_what_nothing_reaches_and_nothing_else(tmp_path: 
     assert outside.exists()
     assert (elsewhere / "precious").exists()
     assert rows_of(lake.table()).equals(before)
-    assert status_of(lake, CLOCK).orphan_files == 0
+    assert status_of(lake, CLOCK, of_this_machine).orphan_files == 0
 
 
 def test_files_of_writers_on_their_way_stay(tmp_path: Path, lake: Lake) -> None:
@@ -295,7 +276,7 @@ def test_files_of_writers_on_their_way_stay(tmp_path: Path, lake: Lake) -> None:
 
 def test_a_maintainer_does_one_thing_a_step(lake: Lake) -> None:
     clock = ManualClock(CLOCK.now_us())
-    maintainer = Maintainer(lake, PROFILE, clock)
+    maintainer = Maintainer(lake, PROFILE, clock, of_this_machine)
     assert maintainer.step() is None, "no table yet"
     appender = Appender(lake)
     appender.append(9)
@@ -314,7 +295,7 @@ def test_a_maintainer_does_one_thing_a_step(lake: Lake) -> None:
 
 def test_orphans_are_removed_though_there_is_always_something_to_merge(lake: Lake) -> None:
     clock = ManualClock(CLOCK.now_us())
-    appender, maintainer, reports = Appender(lake), Maintainer(lake, PROFILE, clock), []
+    appender, maintainer, reports = Appender(lake), Maintainer(lake, PROFILE, clock, of_this_machine), []
     for _ in range(3):
         appender.append(PROFILE.compact_after_files)
         clock.advance(REMOVE_ORPHANS_EVERY_S / 2)
@@ -334,7 +315,7 @@ def test_an_hour_that_cannot_be_merged_keeps_no_other_from_it(lake: Lake) -> Non
         trades["event_ns"] += 3_600_000_000_000
         advance = OffsetDelta(number * 50, number * 50 + 50, Counts(seen=50, stored=50))
         writer.commit([make_rows(trades, number * 50, "later")], {TopicPartition("later", "e", 0): advance})
-    maintainer = Maintainer(lake, PROFILE, CLOCK)
+    maintainer = Maintainer(lake, PROFILE, CLOCK, of_this_machine)
     assert maintainer.step() == MaintenanceTotals(compactions=1, files_merged=8)
     with pytest.raises(DamagedFile, match="its manifest says"):
         maintainer.step()
@@ -342,16 +323,17 @@ def test_an_hour_that_cannot_be_merged_keeps_no_other_from_it(lake: Lake) -> Non
 
 def test_a_maintainer_yields_to_another(lake: Lake) -> None:
     Appender(lake).append(9)
-    other = Lease(lake, CLOCK)
+    other = of_this_machine(str(lake.table().metadata.table_uuid))
     assert other.acquire()
-    assert Maintainer(lake, PROFILE, CLOCK).step() is None
+    assert Maintainer(lake, PROFILE, CLOCK, of_this_machine).step() is None
+    other.release()
     assert len(live_files(lake.table())) == 9
 
 
 def test_background_maintenance_survives_an_unreachable_table_and_stops(tmp_path: Path) -> None:
     with open_lake(tmp_path) as lake:
         Appender(lake).append(9)
-    background = BackgroundMaintenance(lambda: open_lake(tmp_path), PROFILE, CLOCK, every_s=0.05)
+    background = BackgroundMaintenance(lambda: open_lake(tmp_path), PROFILE, CLOCK, of_this_machine, every_s=0.05)
     for path in (tmp_path / "ware house").rglob("*.parquet"):
         path.rename(path.with_suffix(".away"))
     background.start()
@@ -391,7 +373,7 @@ def test_appends_compaction_expiry_orphan_removal_and_readers_together(tmp_path:
         ids = history.newest(pinned.plan(), Asked(), None)
         assert len(ids) == pinned.checkpoints.total().stored == pinned.rows
 
-    maintainer = Maintainer(lakes[2], PROFILE, CLOCK)
+    maintainer = Maintainer(lakes[2], PROFILE, CLOCK, of_this_machine)
     compacted = []
 
     def maintain() -> None:
@@ -418,7 +400,7 @@ def test_appends_compaction_expiry_orphan_removal_and_readers_together(tmp_path:
         assert np.array_equal(offsets, np.arange(appender.committed))
         checkpoint = checkpoints_of(table).by_partition[TopicPartition(appender.topic, "e", 0)]
         assert (checkpoint.next_offset, checkpoint.counts.stored) == (appender.committed, appender.committed)
-    assert status_of(lakes[0], CLOCK).balanced
+    assert status_of(lakes[0], CLOCK, of_this_machine).balanced
     for opened in lakes:
         opened.close()
 
@@ -432,7 +414,7 @@ def test_background_maintenance_begins_when_the_catalog_is_back(tmp_path: Path) 
             raise LakeError("The catalog does not answer", "k2ctl stack status")
         return open_lake(tmp_path)
 
-    background = BackgroundMaintenance(open_late, PROFILE, CLOCK, every_s=0.02)
+    background = BackgroundMaintenance(open_late, PROFILE, CLOCK, of_this_machine, every_s=0.02)
     background.start()
     until(lambda: len(asked) == 3 and not background.last_error)
     background.stop()

@@ -24,6 +24,7 @@ from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_varied
+from tests.support.leases import of_this_machine
 
 COUNT, CLOCK = 600, SystemClock()
 EXACT = Context(prec=60)
@@ -38,7 +39,7 @@ def lake(tmp_path: Path) -> Lake:
         step = OffsetDelta(start, start + 100, Counts(seen=100, stored=100))
         writer.commit([make_rows(make_varied(100, start), start)], {TopicPartition("t", "e", 0): step})
         if start == 300:
-            compact_now(opened, CLOCK, whole_hours)
+            compact_now(opened, CLOCK, whole_hours, of_this_machine)
     return opened
 
 
@@ -114,7 +115,7 @@ def test_the_order_within_a_microsecond_is_kept_by_commits_and_by_compaction(lak
         writer.commit([make_rows(trades[start : start + 200], COUNT + start)], {TopicPartition("t", "e", 0): step})
     for merged in (False, True):
         if merged:
-            compact_now(lake, CLOCK, whole_hours)
+            compact_now(lake, CLOCK, whole_hours, of_this_machine)
         files = [file.path.removeprefix("file://") for file in live_files(lake.table())]
         for path in files:
             query = "SELECT timestamp, timestamp_nanos, kafka_offset FROM read_parquet($path) WHERE kafka_offset >= 600"

@@ -18,6 +18,7 @@ from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import reachable_names
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades
+from tests.support.leases import of_this_machine
 
 CLOCK = SystemClock()
 SWAPS = ("UPDATE iceberg_tables", "INSERT INTO iceberg_tables")
@@ -94,7 +95,7 @@ def test_what_a_compaction_and_an_expiry_write_is_on_the_disk_before_the_swap(
     lake: Lake, disk: Disk, warehouse: Path
 ) -> None:
     append(lake, 5)
-    (done,) = compact_now(lake, CLOCK, whole_hours)
+    (done,) = compact_now(lake, CLOCK, whole_hours, of_this_machine)
     assert done.files_after == 1
     assert disk.unsafe(lake.table(), warehouse) == []
     assert expire(lake, SnapshotRetention(2, 0, 0), CLOCK) == 4

@@ -28,6 +28,7 @@ from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
 from tests.made_trades import make_rows, make_varied
+from tests.support.leases import of_this_machine
 from tests.support.object_store import ObjectStore
 from tests.support.postgres_server import PostgresServer
 
@@ -45,6 +46,7 @@ QUERY: Final = """
 """
 PROGRAM: Final = """
 import json, sys
+from tests.support.leases import of_this_machine
 from pyspark.sql import SparkSession
 builder = SparkSession.builder.master("local[1]")
 for name, value in json.loads(sys.argv[1]).items():
@@ -121,7 +123,7 @@ def endpoints(embedded_stack: Endpoints, postgres_server: PostgresServer, object
                 [rows], {TopicPartition("t", "e", 0): OffsetDelta(start, start + 400, Counts(seen=400, stored=400))}
             )
             if start == 400:
-                compact_now(lake, SystemClock(), whole_hours)
+                compact_now(lake, SystemClock(), whole_hours, of_this_machine)
     return at
 
 

@@ -52,6 +52,7 @@ from k2ctl.timing import Stopwatch
 from tests.made_trades import PARTITIONS, produce_values, quick_profile
 from tests.support.api import Service, serving
 from tests.support.decoders import decoder_for
+from tests.support.leases import of_this_machine
 
 BASE_US = 1_767_225_600_000_000
 MINUTE_US = 60_000_000
@@ -184,7 +185,7 @@ class Market:
 
     def compact(self) -> None:
         with Lake.at(self.endpoints) as lake:
-            compact_now(lake, SystemClock(), whole_hours)
+            compact_now(lake, SystemClock(), whole_hours, of_this_machine)
 
     def session(self) -> Session:
         return Session(Lake.at(self.endpoints), KafkaStream(self.endpoints, self.topic))

@@ -24,6 +24,7 @@ from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStream
 from tests.support.consumers import BUDGET, one_platform, topic_of
+from tests.support.leases import of_this_machine
 
 LOW = PRIORITIES.index("LOW")
 QUESTIONS = 12
@@ -90,7 +91,7 @@ def test_an_answer_with_what_is_deferred_has_every_acknowledged_trade(
     def merge(stop: threading.Event) -> None:
         while not stop.wait(1.0):
             with Lake.at(endpoints) as lake, suppress(LakeError):
-                compact_now(lake, SystemClock(), whole_hours)
+                compact_now(lake, SystemClock(), whole_hours, of_this_machine)
 
     lacking, with_deferred, incomplete = list[str](), 0, list[str]()
     with running(consume), running(send), running(merge):

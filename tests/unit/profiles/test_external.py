@@ -151,3 +151,55 @@ def test_a_password_is_not_put_into_the_command_line_of_a_consumer_that_stays(ur
     assert "hush" not in f"{refused.value}{refused.value.hint}"
     for fine in ("", "memory", "redis://h:1/0", url.replace("hush", "${env:NAME}")):
         assert without_written_password(fine) == fine
+
+
+REST = """\
+base: laptop
+external:
+  kafka: {bootstrap_servers: "kafka-1:9092"}
+  state: memory
+  catalog: https://catalog:8181/api/catalog
+  catalog_access:
+    credential: k2:${env:CATALOG_PASSWORD}
+    scope: PRINCIPAL_ROLE:k2
+  warehouse: prod
+"""
+
+
+def test_a_rest_catalog_is_named_by_its_address_and_lets_in_by_a_reference(profile: Path) -> None:
+    profile.write_text(REST)
+    found = load_external(str(profile))
+    assert (found.catalog, found.warehouse) == ("https://catalog:8181/api/catalog", "prod")
+    assert found.catalog_access == {"credential": "k2:hush-db", "scope": "PRINCIPAL_ROLE:k2"}
+    assert "hush" not in repr(found)
+    profile.write_text(REST.replace("credential: k2:${env:CATALOG_PASSWORD}", "token: ${file:kafka_password}"))
+    assert load_external(str(profile)).catalog_access == {"token": "hush kafka", "scope": "PRINCIPAL_ROLE:k2"}
+
+
+@pytest.mark.parametrize(
+    ("was", "written", "said"),
+    [
+        ("k2:${env:CATALOG_PASSWORD}", "k2:hush", "catalog_access.credential: a secret stands in no profile"),
+        ("k2:${env:CATALOG_PASSWORD}", "k2:hush${env:X}", "catalog_access.credential: a secret stands in no profile"),
+        ("credential: k2:${env:CATALOG_PASSWORD}", "token: hush", "catalog_access.token: a secret stands in no"),
+        ("scope: PRIN", "scopes: PRIN", "catalog_access.scopes: .*no such property; there are .*scope"),
+        ("scope: PRINCIPAL_ROLE:k2", "token: ${env:CATALOG_PASSWORD}", "a token or a credential, not both"),
+        ("https://catalog:8181/api/catalog", "https://k2@catalog", "external.catalog: .*write postgresql"),
+        ("https://catalog:8181/api/catalog", "sqlite:////data/k2.db", "write s3://BUCKET/PATH or file:///FOLDER"),
+        ("prod\n", "'the lake'\n", "write the name by which the catalog knows the warehouse"),
+    ],
+)
+def test_a_mistake_about_a_rest_catalog_is_named_and_shows_no_secret(
+    profile: Path, was: str, written: str, said: str
+) -> None:
+    profile.write_text(REST.replace(was, written, 1))
+    with pytest.raises(ProfileError, match=said) as raised:
+        load_external(str(profile))
+    assert "hush" not in str(raised.value)
+
+
+def test_a_database_takes_its_user_in_the_address_alone(profile: Path) -> None:
+    text = REST.replace("https://catalog:8181/api/catalog", "sqlite:////data/k2.db")
+    profile.write_text(text.replace("warehouse: prod", "warehouse: file:///data"))
+    with pytest.raises(ProfileError, match="catalog_access is for a REST catalog"):
+        load_external(str(profile))
