@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
@@ -36,6 +36,9 @@ from k2ctl.lake.storage import IO_CLASS
 from k2ctl.lake.trouble import TROUBLE, trouble_of
 from k2ctl.retry import RetryPolicy, retry
 
+if TYPE_CHECKING:
+    from k2ctl.lake.glue_service import GlueServiceCatalog
+
 CATALOG_NAME: Final = "k2"
 TABLE_PROPERTIES: Final = {
     "format-version": "2",
@@ -50,6 +53,8 @@ TABLE_PROPERTIES: Final = {
     CORRECTED_PROPERTY: NONE_CORRECTED,
     "read.parquet.vectorization.enabled": "false",  # Spark's vectorised reader does not know our delta encodings
 }
+
+GLUE: Final = "glue://"
 
 _OF_COLUMN: Final = "write.metadata.metrics.column."
 
@@ -95,10 +100,12 @@ class Lake:
         with self.answering():
             self.catalog = self._opened(access)
 
-    def _opened(self, access: Mapping[str, str]) -> DatabaseCatalog | RestServiceCatalog:
+    def _opened(self, access: Mapping[str, str]) -> "DatabaseCatalog | RestServiceCatalog | GlueServiceCatalog":
         properties = {**self.storage, PY_IO_IMPL: IO_CLASS, "uri": self.catalog_uri, "warehouse": self.warehouse}
         if is_rest(self.catalog_uri):
             return open_service(CATALOG_NAME, self.catalog_uri, properties, access)
+        if self.catalog_uri.startswith(GLUE):
+            return _glue(self.catalog_uri, properties)
         # Its tables are made apart, so that many processes may open a new catalog at once.
         database = DatabaseCatalog(CATALOG_NAME, **properties, pool_pre_ping="true", init_catalog_tables="false")
         make_tables(database)
@@ -230,7 +237,10 @@ class Lake:
 
     def place_of(self, name: str) -> str:
         """The location of a table that the catalog does not know; empty where a REST service decides on it."""
-        return f"{self.warehouse.rstrip('/')}/{name.replace('.', '/')}" if "://" in self.warehouse else ""
+        if "://" not in self.warehouse:
+            return ""
+        folder = name.replace(".", ".db/" if self.catalog_uri.startswith(GLUE) else "/")
+        return f"{self.warehouse.rstrip('/')}/{folder}"
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -295,6 +305,16 @@ class Lake:
             with self.answering():
                 self.catalog.drop_table(name)
             raise
+
+
+def _glue(uri: str, properties: Mapping[str, str]) -> "GlueServiceCatalog":
+    try:
+        from k2ctl.lake.glue_service import open_glue  # needs AWS's client, which few need
+    except ModuleNotFoundError as error:
+        raise LakeError(
+            f"The catalog {uri} needs AWS's client, which is not installed.", "Install it: pip install 'k2ctl[glue]'"
+        ) from error
+    return open_glue(CATALOG_NAME, uri, properties)
 
 
 def require_known_tables(endpoints: Endpoints) -> None:

@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
+from k2ctl.lake.aws_errors import AWS_ERRORS
 from k2ctl.lake.pyiceberg_overrides import stage_removal
 from k2ctl.profiles.model import Expire
 from k2ctl.retry import RetryPolicy, retry
@@ -39,7 +40,7 @@ FIRST_PAUSE_S: Final = 0.04
 LONGEST_PAUSE_S: Final = 2.0
 
 CONFLICTS: Final = (CommitFailedException,)
-UNCERTAIN: Final = (
+UNCERTAIN: Final[tuple[type[Exception], ...]] = (
     SQLAlchemyError,
     OSError,
     CommitStateUnknownException,
@@ -47,8 +48,11 @@ UNCERTAIN: Final = (
     ServiceUnavailableError,
     TooManyRequestsError,
     AuthorizationExpiredError,
+    *AWS_ERRORS,
 )
 """Errors of the transport to catalog or warehouse: the swap may have happened."""
+
+_ANY: Final[tuple[type[Exception], ...]] = (LakeUnanswered, *CONFLICTS, *UNCERTAIN)
 
 Done = TypeVar("Done")
 
@@ -104,7 +108,7 @@ def commit_optimistically(
     try:
         policy = RetryPolicy(within_s, FIRST_PAUSE_S, longest_pause_s, jitter=True)
         return retry(once, policy=policy, again=again, clock=clock)
-    except (LakeUnanswered, *CONFLICTS, *UNCERTAIN) as error:
+    except _ANY as error:
         raise LakeError(
             f"{what} did not go through in {within_s:.0f} s and {number} tries: {first_line(error)}", hint
         ) from error

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from pyiceberg.exceptions import CommitFailedException, RESTError
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io import FileIO, load_file_io
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -129,7 +129,7 @@ def _dropped(lake: Lake, name: str) -> list[str]:
     for drop, left in ways:
         try:
             drop(name)
-        except (RESTError, *TROUBLE):
+        except TROUBLE:
             continue
         return [left] if left else []
     return [f"the table {name}, which was only tried"]

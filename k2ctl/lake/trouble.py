@@ -11,10 +11,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.endpoints import without_password
 from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, first_line
+from k2ctl.lake.aws_errors import AWS_ERRORS
 from k2ctl.lake.database import is_damaged, is_folder
 from k2ctl.lake.rest_service import ASK, PASSING, is_rest, refusal
 
-TROUBLE: Final = (SQLAlchemyError, OSError, RESTError, NotImplementedError, ValidationError)
+TROUBLE: Final[tuple[type[Exception], ...]] = (
+    SQLAlchemyError,
+    OSError,
+    RESTError,
+    NotImplementedError,
+    ValidationError,
+    *AWS_ERRORS,
+)
 """Errors of libraries that `trouble_of` puts into words."""
 
 _STATUS: Final = "See: k2ctl stack status"
@@ -31,6 +39,8 @@ def trouble_of(error: Exception, catalog_uri: str, warehouse: str) -> LakeError:
     if is_rest(catalog_uri):
         return _of_service(error, catalog_uri)
     uri = without_password(catalog_uri)
+    if isinstance(error, AWS_ERRORS):
+        return LakeUnanswered(f"The catalog {uri} does not do what it is asked: {first_line(error)}", _STATUS)
     if is_damaged(error):
         return UnknownTable(
             f"The file of the catalog {uri} is damaged: {first_line(error)}",

@@ -63,7 +63,9 @@ _OF_CONNECTIONS: Final = re.compile(
     r"|broker\.address\.family"
 )
 _STATE: Final = re.compile(r"memory|(redis|rediss)://[^/]+(/\d+)?(\?.*)?")
-_CATALOG: Final = re.compile(r"postgresql\+psycopg://[^/]+/[^/]+|sqlite:////.+|https?://[^/?#\s@]+(/[^?#\s]*)?")
+_CATALOG: Final = re.compile(
+    r"postgresql\+psycopg://[^/]+/[^/]+|sqlite:////.+|https?://[^/?#\s@]+(/[^?#\s]*)?|glue://[a-z0-9-]+"
+)
 _WAREHOUSE: Final = re.compile(r"s3://[^/]+(/.+)?|file:///.+")
 
 
@@ -256,8 +258,8 @@ class External(Section):
         str,
         _address(
             _CATALOG,
-            "postgresql+psycopg://USER@HOST:PORT/DATABASE, https://HOST/PATH of an Iceberg REST catalog, or "
-            "sqlite:////FOLDER/FILE",
+            "postgresql+psycopg://USER@HOST:PORT/DATABASE, https://HOST/PATH of an Iceberg REST catalog, "
+            "glue://REGION of AWS, or sqlite:////FOLDER/FILE",
         ),
         Field(repr=False),
     ]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, TopicPartition
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
@@ -67,20 +68,22 @@ class Sources:
     @classmethod
     def of(cls, endpoints: Any) -> "Sources":
         """From what `stack up` wrote: any object with its fields."""
-        return cls(
-            {**endpoints.kafka, "bootstrap.servers": endpoints.bootstrap_servers},
-            {**endpoints.storage, "uri": endpoints.catalog_uri, "warehouse": endpoints.warehouse},
-        )
+        catalog = {**endpoints.storage, "uri": endpoints.catalog_uri, "warehouse": endpoints.warehouse}
+        if endpoints.catalog_access:
+            token = {"oauth2-server-uri": f"{endpoints.catalog_uri}/v1/oauth/tokens"}
+            catalog = {**catalog, **token, **endpoints.catalog_access}
+        return cls({**endpoints.kafka, "bootstrap.servers": endpoints.bootstrap_servers}, catalog)
 
     def table(self) -> Table | None:
         """The table with its newest metadata, or None."""
-        catalog = SqlCatalog("k2", **self.catalog)
+        kind = RestCatalog if self.catalog["uri"].startswith("http") else SqlCatalog
+        catalog = kind("k2", **self.catalog)
         try:
             return catalog.load_table(TRADES)
         except NoSuchTableError:
             return None
         finally:
-            catalog.engine.dispose()
+            catalog.close()
 
     def rows(self) -> list[dict[str, Any]]:
         """Every row of the current snapshot, in no order."""

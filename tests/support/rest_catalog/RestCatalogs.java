@@ -109,7 +109,7 @@ public class RestCatalogs extends HttpServlet {
       return header != null && header.startsWith("Bearer ") && tokens.contains(header.substring(7));
     }
 
-    /** Each client credential has one token at a time: the older one is refused from then on, as if it had expired. */
+    /** Without "tokens" = "many" one token holds at a time: the older one is refused, as if it had expired. */
     private void giveToken(HttpServletRequest request, HttpServletResponse response) throws IOException {
       String given = request.getParameter("client_id") + ":" + request.getParameter("client_secret");
       if (!"client_credentials".equals(request.getParameter("grant_type")) || !given.equals(properties.get("credential"))) {
@@ -117,7 +117,9 @@ public class RestCatalogs extends HttpServlet {
         return;
       }
       String token = UUID.randomUUID().toString();
-      tokens.clear();
+      if (!"many".equals(properties.get("tokens"))) {
+        tokens.clear();
+      }
       tokens.add(token);
       answer(response, 200, "{\"access_token\":\"" + token + "\",\"token_type\":\"bearer\",\"expires_in\":3600}");
     }
