@@ -95,6 +95,7 @@ class Lake:
         self.storage = dict(storage)
         self._trusted = {TABLE, REFERENCE_TABLE} if trusting else set[str]()
         self._keys: tuple[float, FileIO] | None = None
+        self._io: FileIO | None = None
         if not trusting and not is_rest(catalog_uri) and is_gone(catalog_uri):
             self._require_nothing_at(TABLE)  # before an empty catalog replaces the one that is gone
         with self.answering():
@@ -141,7 +142,9 @@ class Lake:
         return self._own_io()
 
     def _own_io(self) -> FileIO:
-        return load_file_io({**self.storage, PY_IO_IMPL: IO_CLASS}, self.warehouse)
+        if self._io is None:
+            self._io = load_file_io({**self.storage, PY_IO_IMPL: IO_CLASS}, self.warehouse)
+        return self._io
 
     def table(self) -> Table:
         """The table with its newest metadata.

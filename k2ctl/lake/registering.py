@@ -42,7 +42,7 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
     """The tables whose place and catalog do not agree. wanted: the metadata file to take; else the newest one.
 
     Raises:
-        UsageError: several tables are at one place, and `wanted` names none of their files.
+        UsageError: several tables are at one place, and `wanted` names none of their files; or the place is unknown.
         LakeError: the database knows the table under another name, or its whole place is gone.
     """
     found = []
@@ -51,6 +51,11 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
         for name in TABLES:
             current = rows.get((CATALOG_NAME, name))
             place = current.rpartition("/metadata/")[0] if current else lake.place_of(name) or _place_in(wanted, name)
+            if not place and name == TABLE and not wanted:
+                raise UsageError(
+                    f"A REST catalog decides on the place of a table, and this one does not know {name}.",
+                    "Name its newest metadata file: k2ctl lake register --metadata FILE",
+                )
             files = metadata_files(lake.file_io(), place) if place else []
             if current and not files:
                 raise LakeError(

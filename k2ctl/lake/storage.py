@@ -26,6 +26,9 @@ IO_CLASS: Final = "k2ctl.lake.storage.StorageIO"
 
 _NEWER: Final = re.compile(rb'"format-version": ?[3-9]')
 _opened: dict[tuple[tuple[str, str], ...], FileSystem] = {}
+OPENED_KEPT: Final = 16
+"""A REST service hands out other keys whenever a table is loaded, and each makes connections of its own."""
+
 _lock: Final = threading.Lock()
 
 
@@ -56,9 +59,11 @@ class StorageIO(HookedFileIO):
             sorted((name, str(value)) for name, value in self.properties.items() if name.startswith("s3."))
         )
         with _lock:
-            if settings not in _opened:
-                _opened[settings] = with_delayed_open(super().open_s3(netloc))
-            return _opened[settings]
+            found = _opened.pop(settings, None) or with_delayed_open(super().open_s3(netloc))
+            while len(_opened) >= OPENED_KEPT:
+                del _opened[next(iter(_opened))]
+            _opened[settings] = found  # the last one used is the last one dropped
+            return found
 
 
 def _of_metadata(file: PyArrowFile) -> PyArrowFile:

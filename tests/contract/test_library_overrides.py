@@ -4,6 +4,7 @@ import inspect
 import socket
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import S3FileSystem
 from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.rest import Capability, Endpoints, RestCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
@@ -23,6 +25,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.psycopg_overrides import BoundedConnection
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction, of_kind, stage_removal, with_delayed_open
 from k2ctl.lake.storage import StorageIO
+from tests.support.rest_server import CREDENTIAL, RestServer
 
 S3 = {"s3.endpoint": "http://127.0.0.1:9", "s3.access-key-id": "a", "s3.secret-access-key": "b", "s3.region": "x"}
 
@@ -130,6 +133,31 @@ def test_the_rows_of_a_catalog_still_have_the_columns_that_are_asked_for() -> No
         "metadata_location",
         "previous_metadata_location",
     }
+
+
+def test_a_rest_client_still_sets_up_each_session_in_one_method_and_bounds_no_wait(
+    rest_server: RestServer, tmp_path: Path
+) -> None:
+    sessions: list[Any] = []
+
+    class Watched(RestCatalog):
+        def _config_headers(self, session: Any) -> None:
+            super()._config_headers(session)
+            sessions.append(session)
+
+    address = rest_server.catalog(f"file://{tmp_path}/warehouse", credential=CREDENTIAL)
+    access = {"credential": CREDENTIAL, "oauth2-server-uri": f"{address}/v1/oauth/tokens"}
+    with closing(Watched("k2", uri=address, **access)) as catalog:
+        assert catalog._session is sessions[-1]
+        assert len(sessions) == 2, "one for the configuration, one for all that follows"
+        assert "timeout" not in inspect.getsource(RestCatalog)
+        assert Capability.V1_LOAD_TABLE in catalog._supported_endpoints
+        before = catalog._session.auth.auth_manager.auth_header()
+        catalog._refresh_token()
+        assert catalog._session.auth.auth_manager.auth_header() != before
+        assert catalog.url(Endpoints.load_table, prefixed=True, **catalog._split_identifier_for_path("a.b")) == (
+            f"{address}/v1/namespaces/a/tables/b"
+        )
 
 
 def test_a_file_io_still_opens_its_file_systems_in_two_methods() -> None:

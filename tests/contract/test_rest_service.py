@@ -16,13 +16,15 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import TABLE
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable
+from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, UsageError
+from k2ctl.lake import storage
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.duckdb_files import open_duckdb
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import orphans, remove_orphans
+from k2ctl.lake.place import same_file
 from k2ctl.lake.pyiceberg_overrides import REST_CAPABILITIES
 from k2ctl.lake.registering import plan, register
 from k2ctl.lake.rest_service import RestServiceCatalog
@@ -192,18 +194,18 @@ def test_files_are_reached_with_the_keys_that_the_service_hands_out(
     rest_server: RestServer, object_store: ObjectStore
 ) -> None:
     """Ours are the address and the region of the store: without the service's keys it refuses everything."""
-    storage = object_store.storage
+    theirs = object_store.storage
     address = rest_server.catalog(
         object_store.folder(),
         **{
             "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
             "include-credentials": "true",
             "s3.path-style-access": "true",
-            "client.region": storage["s3.region"],
-            **storage,
+            "client.region": theirs["s3.region"],
+            **theirs,
         },
     )
-    ours = {name: value for name, value in storage.items() if "key" not in name}
+    ours = {name: value for name, value in theirs.items() if "key" not in name}
     with Lake(address, "prod", ours) as lake:
         writer = TableWriter(lake, CLOCK)
         for start in range(0, 200, 50):
@@ -253,6 +255,8 @@ def test_a_place_that_has_another_tables_metadata_is_refused(lake: Lake, address
         with pytest.raises(UnknownTable, match="another one that the catalog does not know"):
             again.ensure_table()
         assert again.find_table() is None
+        with pytest.raises(UsageError, match="decides on the place of a table"):
+            plan(again)
         (one,) = plan(again, newest)
         register(again, one)
     with Lake(address, "prod") as again:
@@ -309,3 +313,25 @@ def test_what_a_service_does_not_offer_is_said_and_what_is_needed_is_demanded(
     without.append(REST_CAPABILITIES.V1_UPDATE_TABLE)
     with pytest.raises(LakeError, match="does not offer to commit to a table"):
         limits_of(platform(address))
+
+
+def test_keys_that_change_with_each_load_do_not_pile_up_connections() -> None:
+    for number in range(3 * storage.OPENED_KEPT):
+        keys = {"s3.access-key-id": f"id-{number}", "s3.secret-access-key": "none", "s3.region": "us-east-1"}
+        storage.StorageIO(keys).fs_by_scheme("s3", None)
+        assert storage.StorageIO(keys).fs_by_scheme("s3", None) is storage.StorageIO(keys).fs_by_scheme("s3", None)
+    assert len(storage._opened) == storage.OPENED_KEPT
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("file:/data/t/metadata/1.json", "file:///data/t/metadata/1.json", True),
+        ("/data/t/1", "file:///data/t/1", True),
+        ("s3a://bucket/t/1", "s3://bucket/t/1", True),
+        ("s3://bucket/t/1", "s3://bucket/t/2", False),
+        ("s3://bucket/t/1", "s3://other/t/1", False),
+    ],
+)
+def test_a_location_is_the_same_however_a_program_writes_its_scheme(one: str, other: str, same: bool) -> None:
+    assert same_file(one, other) is same
