@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from k2ctl.feeds.mapping import RECORDS, Prepared
+from k2ctl.feeds.mapping import RECORDS, Parts, Prepared
 from k2ctl.lake.columns import literal, quoted
 from k2ctl.profiles.feed import Source
 
@@ -27,8 +27,8 @@ class JsonRecords:
         extract = f"json_extract_string(CASE WHEN json_valid(value) THEN value END, [{wanted}])"
         self._sql = f"({items}{columns} FROM (SELECT *, {extract} AS found FROM {RECORDS}))"  # noqa: S608
 
-    def prepare(self, values: Sequence[bytes], columns: dict[str, pa.Array]) -> tuple[Prepared, list[tuple[int, str]]]:
-        """The columns of n record values, and the records that have none. columns: of the records, n each."""
+    def prepare(self, values: Sequence[bytes], columns: dict[str, pa.Array]) -> Parts:
+        """The columns of n record values. columns: of the records, n each."""
         count = len(values)
         texts = pa.array(values, pa.binary()).cast(pa.string())
         table = pa.table(
@@ -39,7 +39,15 @@ class JsonRecords:
                 **columns,
             }
         )
-        return Prepared(table, self._sql), []
+        return Parts([Prepared(table, self._sql)])
+
+    def why_bad(self, value: bytes) -> str:
+        """Why a record value is no JSON."""
+        return why_not_json(value)
+
+    def alone(self, value: bytes) -> list[bytes]:
+        """The bytes of each trade of a record value that could be read."""
+        return objects_of(value)
 
 
 def why_not_json(value: bytes) -> str:

@@ -37,6 +37,20 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """A batch of records as its source hands it over.
+
+    prepared: its rows; in several parts where records have columns of their own, as those of other schemas.
+    broken: (record, reason) of records that are none as a whole.
+    filtered: int64[m]: records that hold something else than trades.
+    """
+
+    prepared: Sequence[Prepared]
+    broken: Sequence[tuple[int, str]] = ()
+    filtered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
 class Mapped:
     """What the rows of a source are.
 
@@ -53,6 +67,24 @@ class Mapped:
     refused: list[RefusedTrade] = field(default_factory=list)
     bad: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     filtered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def in_order(parts: Sequence[Mapped]) -> Mapped:
+    """What the rows of several parts are, in order of the records."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Mapped(TRADE.empty(0), np.zeros(0, np.int64), np.zeros(0, np.int32))
+    record, index = (np.concatenate([getattr(part, name) for part in parts]) for name in ("record", "index"))
+    order = np.lexsort((index, record))
+    return Mapped(
+        np.concatenate([part.trades for part in parts])[order],
+        record[order],
+        index[order],
+        sorted((one for part in parts for one in part.refused), key=lambda one: (one.record, one.index)),
+        np.concatenate([part.bad for part in parts]),
+        np.concatenate([part.filtered for part in parts]),
+    )
 
 
 class Mapping:

@@ -12,8 +12,8 @@ from k2ctl.domain.corrections import CANCEL_CODES, by_condition
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import Decoded, decode, messages_of
 from k2ctl.domain.validity import EARLIEST_US, invalid
-from k2ctl.feeds.json_records import JsonRecords, objects_of, why_not_json
-from k2ctl.feeds.mapping import Mapping, Prepared
+from k2ctl.feeds.json_records import JsonRecords
+from k2ctl.feeds.mapping import Mapping, Parts, in_order
 from k2ctl.kafka.reader import BESIDE, Fetched
 from k2ctl.profiles import Profile
 from k2ctl.profiles.conditions import conditions_of
@@ -26,13 +26,19 @@ K2_JSON = "k2-json"
 class Records(Protocol):
     """A format: record values to columns."""
 
-    def prepare(
-        self, values: Sequence[bytes], columns: dict[str, pa.Array], /
-    ) -> tuple[Prepared, list[tuple[int, str]]]:
-        """The columns of n record values, and (record, reason) of those that are broken as a whole.
+    def prepare(self, values: Sequence[bytes], columns: dict[str, pa.Array], /) -> Parts:
+        """The columns of n record values.
 
         columns: of the records, n values each, such as `kafka_offset`; they are among those of what is prepared.
         """
+        ...
+
+    def why_bad(self, value: bytes, /) -> str:
+        """Why a record is none, whose rows say `_bad`."""
+        ...
+
+    def alone(self, value: bytes, /) -> Sequence[bytes] | None:
+        """See `Decoder`."""
         ...
 
 
@@ -107,13 +113,14 @@ class Foreign:
             ProfileError: an expression does not fit the columns.
         """
         columns = {name: _OF_RECORDS[name](fetched) for name in self._wanted}
-        prepared, broken = self._records.prepare(fetched.values, columns)
-        mapped = self._mapping.trades(prepared)
+        parts = self._records.prepare(fetched.values, columns)
+        mapped = in_order([self._mapping.trades(prepared) for prepared in parts.prepared])
         trades = mapped.trades
         if self.declared.feed.trade.ingestion_timestamp is None:
             trades["received_ns"] = _times_ns(fetched)[mapped.record]
-        broken = [*broken, *((int(at), why_not_json(fetched.values[at])) for at in mapped.bad)]
-        decoded = Decoded(trades, mapped.record, mapped.index, broken, mapped.refused, mapped.filtered)
+        broken = [*parts.broken, *((int(at), self._records.why_bad(fetched.values[at])) for at in mapped.bad)]
+        filtered = np.concatenate([mapped.filtered, parts.filtered])
+        decoded = Decoded(trades, mapped.record, mapped.index, broken, mapped.refused, filtered)
         return _with_cancels(decoded, self._cancels)
 
     def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:
@@ -122,7 +129,7 @@ class Foreign:
 
     def alone(self, value: bytes) -> Sequence[bytes] | None:
         """See `Decoder`."""
-        return objects_of(value)
+        return self._records.alone(value)
 
 
 _OF_RECORDS: Final[dict[str, Callable[[Fetched], pa.Array]]] = {
