@@ -36,6 +36,15 @@ app.command()(fleet.scale)
 def consume(
     context: typer.Context,
     profile: ProfileOption = "",
+    feed: Annotated[
+        str, typer.Option("--feed", metavar="NAME|PATH", help="What the records of others are: see k2ctl feed.")
+    ] = "",
+    topic: Annotated[
+        str,
+        typer.Option(
+            "--topic", metavar="NAME|^REGEX", help="A topic of others, or several by a regular expression [the feed's]."
+        ),
+    ] = "",
     until_caught_up: Annotated[
         bool, typer.Option("--until-caught-up", help="End when everything that is there now is committed.")
     ] = False,
@@ -81,7 +90,11 @@ def consume(
 
     Runs until Ctrl-C; what was read by then is committed first. In the background: --detach, status, stop, scale.
 
-    Example:  k2ctl consume --detach --replicas 2
+    Examples:
+
+    k2ctl consume --detach --replicas 2
+
+    k2ctl consume --feed ./my.yaml --topic trades.raw
     """
     if context.invoked_subcommand is not None:
         return
@@ -91,10 +104,13 @@ def consume(
         raise UsageError("--metrics-address needs --metrics-port.", f"{EXAMPLE_METRICS} --metrics-address ADDRESS")
     if detach:
         from k2ctl.profiles import lasting_name, without_written_password
+        from k2ctl.profiles.foreign import lasting_feed
 
         _refuse_alone({"--rebase": rebase, "--until-caught-up": until_caught_up, "--name": bool(name)})
         options: dict[str, object] = {
             "--profile": lasting_name(profile) if profile else "",
+            "--feed": lasting_feed(feed) if feed else "",
+            "--topic": topic,
             "--budget": budget,
             "--state": without_written_password(state),
             "--metrics-port": metrics_port,
@@ -107,17 +123,21 @@ def consume(
         raise UsageError("--name is for a consumer in a group.", f"k2ctl consume --group --name {name}")
     if replicas > 1:
         raise UsageError("Several consumers run in the background.", f"k2ctl consume --detach --replicas {replicas}")
+    from k2ctl.console import say
     from k2ctl.consume.consumer import Consumer
     from k2ctl.consume.platform import ConsumerPlan, unique_id
+    from k2ctl.consume.topics import topics_of
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.metrics import Exporter
     from k2ctl.profiles import load_profile, state_address
+    from k2ctl.profiles.foreign import of_others
     from k2ctl.stack.replicas import registered
 
     endpoints = require_endpoints(Home.of_user())
+    chosen = load_profile(profile or endpoints.profile)
     plan = ConsumerPlan(
-        load_profile(profile or endpoints.profile),
+        of_others(chosen, feed, topic) if feed or topic else chosen,
         until_caught_up=until_caught_up,
         rebase=rebase,
         budget=budget,
@@ -128,6 +148,7 @@ def consume(
     )
     exporter = Exporter(metrics_port, metrics_address) if metrics_port else None
     with registered(name, endpoints.home) if name else nullcontext() as done:
+        topics_of(endpoints, plan.profile, None if until_caught_up else say)
         consumer = Consumer(endpoints, plan)
         try:
             run_consumer(consumer, exporter, as_json=as_json)

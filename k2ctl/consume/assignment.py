@@ -109,7 +109,8 @@ class Assignment:
             )
         read_from = {} if platform.plan.backfill else offsets
         critical = profile.topic.critical_partitions
-        reader = PriorityReader(platform.endpoints, topic, GROUP, critical, read_from, highs, platform.clock)
+        beside = platform.decoder.beside
+        reader = PriorityReader(platform.endpoints, topic, GROUP, critical, read_from, highs, platform.clock, beside)
         opened = cls(platform, chosen, highs, checkpoints, offsets, state, reader, backfill, is_alone=is_alone)
         opened._begin(offsets)
         return opened

@@ -153,7 +153,8 @@ class Backfill:
             return self._resolved(Rows.empty(topic, entries[0].epoch), gone)
         each = max(1, records // len(entries))
         ranges = {e.partition: (e.start, min(e.end, e.start + each)) for e in entries}
-        fetched, reached, holes = read_between(self._endpoints, topic, ranges, READ_TIMEOUT_S, 1 << 62)
+        beside = self._decoder.beside
+        fetched, reached, holes = read_between(self._endpoints, topic, ranges, READ_TIMEOUT_S, 1 << 62, beside)
         if all(reached[entry.partition] == entry.start for entry in entries):
             return None
         # Invalid trades were counted when first read. A clock that was turned back refuses none of the others.

@@ -17,7 +17,7 @@ from k2ctl.feeds.mapping import Mapping, Parts, in_order
 from k2ctl.kafka.reader import BESIDE, Fetched
 from k2ctl.profiles import Profile
 from k2ctl.profiles.conditions import conditions_of
-from k2ctl.profiles.feed import DeclaredFeed, load_feed
+from k2ctl.profiles.feed import DeclaredFeed, load_feed, text_of
 
 K2_JSON = "k2-json"
 """The shipped feed of K2's own JSON."""
@@ -46,6 +46,11 @@ class Decoder(Protocol):
     """How the records of one topic become trades."""
 
     @property
+    def declared(self) -> DeclaredFeed | None:
+        """The feed; None for K2's own records."""
+        ...
+
+    @property
     def beside(self) -> frozenset[str]:
         """What has to be fetched of a record beside its value, of `k2ctl.kafka.reader.BESIDE`."""
         ...
@@ -72,6 +77,7 @@ class Sbe:
     # The conditions that make a print a cancellation.
     cancels: tuple[str, ...]
     beside: frozenset[str] = frozenset()
+    declared: None = None
 
     def decode(self, fetched: Fetched) -> Decoded:
         """See `Decoder`."""
@@ -177,7 +183,8 @@ def own_decoder(profile: Profile, wire: WireFormat) -> Decoder:
         return Sbe(topic.earliest_us, cancels)
     declared = _declared(K2_JSON)
     source = declared.feed.source.model_copy(update={"time_unit": topic.time_unit, "earliest": topic.earliest})
-    return Foreign(replace(declared, feed=declared.feed.model_copy(update={"source": source})), cancels)
+    feed = declared.feed.model_copy(update={"source": source, "sequence": topic.sequence})
+    return Foreign(replace(declared, feed=feed, text=text_of(feed)), cancels)
 
 
 @lru_cache(32)

@@ -13,7 +13,7 @@ from hdrh.histogram import HdrHistogram
 
 from k2ctl.domain.status import LoadStatus
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import BrokerError, K2Error
+from k2ctl.errors import BrokerError, K2Error, UsageError
 from k2ctl.kafka.admin import BrokerAdmin, make_topics
 from k2ctl.kafka.producer import new_histogram, publish
 from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
@@ -155,11 +155,18 @@ def prepare_topics(plan: LoadPlan, endpoints: Endpoints) -> tuple[str, LoadPlan]
     Returns the topic of the trades, and the plan for as many partitions as it has: fewer than the profile says, where
     somebody made it before. Of more than that the rest stays empty, for else a symbol would change its partition.
     """
+    feed = plan.profile.topic.feed
+    if feed is not None:
+        raise UsageError(
+            f"The topic {plan.profile.trades_topic} has the feed {feed}, and k2ctl load sends K2's own records.",
+            "Choose a profile without `topic.feed`: --profile laptop",
+        )
     with BrokerAdmin(endpoints) as admin:
         topic, reference = make_topics(admin, plan.profile)
         partitions = admin.topics()[topic]
-    entries = reference_data(Universe(plan.profile), time.time_ns() // 1000)
-    publish(endpoints, reference, [(entry["symbol"].decode(), entry.tobytes()) for entry in entries])
+    if reference is not None:
+        entries = reference_data(Universe(plan.profile), time.time_ns() // 1000)
+        publish(endpoints, reference, [(entry["symbol"].decode(), entry.tobytes()) for entry in entries])
     return topic, plan.on(partitions)
 
 

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from k2ctl.domain.topics import TimeUnit
@@ -233,6 +234,11 @@ class DeclaredFeed:
     def beside(self, path: str) -> Path:
         """A path that the feed names: relative ones begin at its folder."""
         return Path(self.place).parent / Path(path).expanduser()
+
+
+def text_of(feed: Feed) -> str:
+    """A feed that a program has changed, as YAML."""
+    return yaml.safe_dump(feed.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=False)
 
 
 def feed_names() -> list[str]:

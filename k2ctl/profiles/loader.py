@@ -28,7 +28,15 @@ def load_profile(name_or_path: str) -> Profile:
     Raises:
         ProfileError: no such profile, or a mistake in it.
     """
-    return load_model(profile_path(name_or_path), Profile)
+    path = profile_path(name_or_path)
+    profile = load_model(path, Profile)
+    if profile.topic.feed is None and profile.topic.name is None:
+        return profile
+    from k2ctl.profiles.foreign import of_others  # which stands upon this module
+
+    feed = profile.topic.feed or ""
+    beside = path.parent / feed
+    return of_others(profile, str(beside) if feed and beside.is_file() else feed, profile.topic.name or "")
 
 
 def lasting_name(name_or_path: str) -> str:

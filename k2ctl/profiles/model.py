@@ -98,6 +98,8 @@ class Topic(Section):
     critical_partitions: Annotated[int, Field(ge=0)]
     retention_hours: PositiveFloat
     format: WireFormat = "sbe"
+    # The topic of others, or a regular expression over their names that begins with ^; null is the market's own.
+    name: Annotated[str, Field(pattern=r"^(\^.*|[A-Za-z0-9._-]+)$", max_length=249)] | None = None
     # The feed that says what the records of others are: a shipped one or a file.
     feed: Annotated[str, Field(min_length=1)] | None = None
     # What times that are whole numbers count, in a topic of JSON: never guessed.
@@ -258,5 +260,5 @@ class Profile(Section):
 
     @property
     def trades_topic(self) -> str:
-        """The topic that the market's trades arrive on."""
-        return trades_topic(self.market.asset_class, self.market.exchange)
+        """The topic that trades arrive on, or a regular expression over several."""
+        return self.topic.name or trades_topic(self.market.asset_class, self.market.exchange)

@@ -14,11 +14,10 @@ import pyarrow as pa
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
 from k2ctl.domain.days import DAY_US, UTC_DAYS, BarLength, DayNumbers, DayRule, check_days
-from k2ctl.domain.rows import Rows, arrow_schema
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import NEW, WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
-from k2ctl.feeds.records import decoder_of
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.conditions import conditions_of
@@ -30,8 +29,8 @@ from k2ctl.query.history import Asked, FilesGone, History
 from k2ctl.query.names import OtherSpelling, may_be_spelled_otherwise, named, refuse
 from k2ctl.query.page import Page
 from k2ctl.query.seam import TORN, AsOf, Pinner, Question, Seam, Sources
-from k2ctl.query.stream import KafkaStream, Stream
-from k2ctl.query.tail import TailLimits, newest_us
+from k2ctl.query.stream import KafkaStreams, Stream, Streams
+from k2ctl.query.tail import TailLimits, newest_us, rows_table
 from k2ctl.query.unite import United, unite
 from k2ctl.sequence.gap_report import GapReport, UnmatchedEvent, gap_report
 from k2ctl.timing import Stopwatch
@@ -42,15 +41,16 @@ _SPARE: Final = 64
 
 
 class Session:
-    """Answers queries over one lake and one topic. Not thread-safe; keeps connections until `close`.
+    """Answers queries over one lake and its topics. Not thread-safe; keeps connections until `close`.
 
-    beside: a session of the same lake for another thread, whose DuckDB both share.
+    streams: one topic, or those of the table. beside: a session of the same lake for another thread, whose DuckDB both
+    share.
     """
 
     def __init__(
         self,
         lake: Lake,
-        stream: Stream,
+        streams: Stream | Streams,
         clock: Clock | None = None,
         limits: TailLimits | None = None,
         universe: Universe | None = None,
@@ -58,7 +58,8 @@ class Session:
         beside: "Session | None" = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self.seam = Seam(lake, stream, self._clock, limits or TailLimits(), pinner)
+        every: Streams = streams if callable(streams) else lambda _: (streams,)
+        self.seam = Seam(lake, every, self._clock, limits or TailLimits(), pinner)
         self._universe = universe
         self._history: History = History(lake, beside._history if beside else None)
         self._scans = ThreadPoolExecutor(1, "k2-scan")
@@ -66,12 +67,9 @@ class Session:
 
     @classmethod
     def at(cls, endpoints: Endpoints, clock: Clock | None = None, limits: TailLimits | None = None) -> "Session":
-        """A session on the running stack, over the topic of its profile."""
+        """A session on the running stack, over the topics of its table and its profile."""
         profile = load_profile(endpoints.profile)
-        topic = profile.trades_topic
-        return cls(
-            Lake.at(endpoints), KafkaStream(endpoints, topic, decoder_of(profile)), clock, limits, Universe(profile)
-        )
+        return cls(Lake.at(endpoints), KafkaStreams(endpoints, profile), clock, limits, Universe(profile))
 
     def __enter__(self) -> "Session":
         return self
@@ -206,7 +204,7 @@ class Session:
         wanted = replace(question, symbols=None if shared else question.symbols)
         sources = self.seam.take(wanted, Stopwatch(self._clock))
         with sources.stages.timed("scan"):
-            tail = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
+            tail = self._history.fresh(sources.plan, sources.tail.to_arrow())
             sources = replace(sources, question=question)
             report = self.gap_report(sources, tail, days)
         if len(Events(self._history, sources)):
@@ -219,7 +217,7 @@ class Session:
     def _unmatched(self, question: Question) -> tuple[UnmatchedEvent, ...]:
         """The events of the question's window without a trade, which may be of any time."""
         sources = self.seam.take(replace(question, window=WHOLE_HISTORY), Stopwatch(self._clock))
-        fresh = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
+        fresh = self._history.fresh(sources.plan, sources.tail.to_arrow())
         return Events(self._history, replace(sources, question=question)).unmatched(fresh)
 
     def gap_rows(self, symbols: Sequence[str], window: Window, limit: int) -> Answer:
@@ -253,8 +251,7 @@ class Session:
         """Why rows may be missing by the ledger; none with `as_of`, because that ledger is not kept."""
         if sources.pinned is None:
             return ()
-        ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
-        return outstanding_reasons(ledger, sources.question.symbols, sources.question.window, self._universe)
+        return outstanding_reasons(sources.ledger, sources.question.symbols, sources.question.window, self._universe)
 
     def _recent(self, question: Question, stages: Stopwatch, *, again: bool) -> Answer:
         """1. Take both sides, and the lake's newest rows meanwhile.
@@ -267,9 +264,9 @@ class Session:
             raise FilesGone("A spill file cannot be read as a whole.", "See: k2ctl lake status")
         events = [rows.take(rows.trades["action"] != NEW) for rows in parts]
         parts = [rows.take(question.window.holds(rows.trades["event_ns"] // 1000)) for rows in parts]
-        united = self._united(sources, [sources.tail.rows, *parts], lake)
+        united = self._united(sources, [*sources.tail.parts, *parts], lake)
         if not question.raw:
-            united = self._corrected(sources, [sources.tail.rows, *parts], events, united)
+            united = self._corrected(sources, [*sources.tail.parts, *parts], events, united)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
@@ -310,8 +307,7 @@ class Session:
         if sources.pinned is None:
             return [], ()
         question = sources.question
-        ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
-        ranges = outstanding_entries(ledger, question.symbols, question.window, self._universe)
+        ranges = outstanding_entries(sources.ledger, question.symbols, question.window, self._universe)
         with sources.stages.timed("deferred"):
             return self.seam.deferred(sources, ranges)
 
@@ -334,7 +330,7 @@ class Session:
             events = Events(self._history, sources, deferred)
             if not len(events) and not united.reprints:
                 return united
-            tail = pa.concat_tables([rows.to_arrow().cast(arrow_schema()) for rows in _of_page(page, parts)])
+            tail = rows_table(_of_page(page, parts))
             fresh = self._history.fresh(sources.plan, tail)
             changes = events.changes(fresh)
             while True:
@@ -346,7 +342,7 @@ class Session:
 
     def _bars(self, question: Question, rules: BarRules, stages: Stopwatch) -> Answer:
         sources = self.seam.take(question, stages)
-        tail = sources.tail.rows.to_arrow()
+        tail = sources.tail.to_arrow()
         with stages.timed("scan"):
             fresh = self._history.fresh(sources.plan, tail)
             changes = None if question.raw else Events(self._history, sources).changes(fresh)
@@ -379,12 +375,12 @@ class Session:
             for symbol in absent:
                 stored_us = self._history.last_trade_us(sources.plan_of([symbol]), symbol)
                 # Of a trade that was cancelled there is no row.
-                printed = (newest_us(part, symbol) for part in (tail.rows, *deferred))
+                printed = (newest_us(part, symbol) for part in (*tail.parts, *deferred))
                 times = (stored_us, tail.last_us.get(symbol), *printed)
                 known_us = [time for time in times if time is not None]
                 if not known_us:
                     known = self._history.symbols(sources.plan_of(None)) | tail.symbols
-                    raise refuse(symbol, known, tail.missing, self.seam.stream.topic)
+                    raise refuse(symbol, known, tail.missing, ", ".join(sources.streams))
                 if not question.window.holds(np.array([max(known_us)]))[0]:  # else it was cancelled
                     silent[symbol] = max(known_us)
         return silent

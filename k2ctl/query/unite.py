@@ -59,7 +59,7 @@ def _whole_from_us(lake: pa.Table, tails: Sequence[Rows], count: int | None) -> 
     from_us: int | None = None
     if len(lake) == count:
         from_us = int(_nanoseconds(lake.slice(count - 1))[0]) // 1000 + 1  # of the last row's time there may be more
-    times = np.concatenate([rows.trades["event_ns"] // 1000 for rows in tails])
+    times = np.concatenate([np.zeros(0, np.int64), *(rows.trades["event_ns"] // 1000 for rows in tails)])
     if len(times) > count:
         latest_us = int(np.partition(times, len(times) - count)[len(times) - count])
         from_us = latest_us if from_us is None else max(from_us, latest_us)

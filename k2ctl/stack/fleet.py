@@ -182,7 +182,8 @@ def until_assigned(endpoints: Endpoints, names: Collection[str], within_s: float
             ended = [member.name for member in members(endpoints) if member.name in names and member.state == "exited"]
             if ended:
                 raise StackError(f"{ended[0]} has ended.", f"See: k2ctl stack logs {ended[0]}")
-            held = [p.partition for name in reported if name.startswith(PREFIX) for p in reported[name].partitions]
+            every = [one for name, one in reported.items() if name.startswith(PREFIX)]
+            held = [(one.topic, part.partition) for one in every for part in one.partitions]
             reporting = [name for name in names if name in reported]
             say(f"{len(reporting)} of {len(names)} report, {len(set(held))} partitions are assigned")
             if len(reporting) == len(names) and held and len(held) == len(set(held)):

@@ -14,7 +14,7 @@ from typing import Any, Final
 import psutil
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.topics import is_trades_topic
+from k2ctl.domain.topics import may_hold_trades
 from k2ctl.endpoints import Endpoints, ProcessId, forget_endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import BrokerError, K2Error
 from k2ctl.home import Home
@@ -227,7 +227,7 @@ def _note_embedded_end(endpoints: Endpoints) -> None:
     with BrokerAdmin(endpoints) as admin:
         marks = {
             topic: {partition: mark.high for partition, mark in admin.watermarks(topic).items()}
-            for topic in filter(is_trades_topic, admin.topics())
+            for topic in filter(may_hold_trades, admin.topics())
         }
     if any(any(highs.values()) for highs in marks.values()):
         # pyiceberg takes a second to import

@@ -93,6 +93,8 @@ class TradeSources:
     def reference_entries(self) -> np.ndarray:
         """All reference data that Kafka holds for the topic (dtype `REFERENCE.message`)."""
         topic = reference_topic_of(self.topic)
+        if topic is None:
+            return REFERENCE.empty(0)
         marks = self._marks_of(topic)
         fetched, _, _ = read_between(self._endpoints, topic, marks, READ_TIMEOUT_S, READ_RECORDS)
         return np.concatenate([REFERENCE.empty(0), *map(reference_entries, fetched.values)])
@@ -105,7 +107,8 @@ class TradeSources:
         """The trades of offset ranges, some hundred thousand records at a time; stops where Kafka gives no more."""
         left = {partition: span for partition, span in ranges.items() if span[0] < span[1]}
         while left:
-            fetched, reached, _ = read_between(self._endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS)
+            beside = self._decoder.beside
+            fetched, reached, _ = read_between(self._endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS, beside)
             decoded = self._decoder.decode(fetched)
             record = decoded.record
             yield Records(decoded.trades, fetched.partition[record], fetched.offset[record], decoded.index)

@@ -1,0 +1,87 @@
+"""What the records of each topic are: by the table where its consumer has recorded a feed, else by the profile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from k2ctl.domain.recorded_feeds import RecordedFeed
+from k2ctl.domain.topics import topics_named
+from k2ctl.feeds.records import Decoder, Foreign, decoder_of, own_decoder
+from k2ctl.profiles import Profile
+from k2ctl.profiles.conditions import ConditionTable, conditions_of
+from k2ctl.profiles.feed import DeclaredFeed, feed_of
+from k2ctl.profiles.model import SequenceSettings
+
+
+@dataclass(frozen=True)
+class TopicFeeds:
+    """The feeds of a table's topics. A topic without one, that is not the profile's, has K2's own records."""
+
+    profile: Profile
+    recorded: Mapping[str, RecordedFeed]
+
+    def decoder(self, topic: str) -> Decoder:
+        """How the topic's records are read.
+
+        Raises:
+            ProfileError: a recorded feed or table of conditions cannot be used here.
+        """
+        recorded = self.recorded.get(topic)
+        if recorded is not None:
+            return recorded_decoder(self.profile, recorded)
+        return decoder_of(self.profile) if self._is_own(topic) else own_decoder(self.profile, "sbe")
+
+    def sequence(self, topic: str) -> SequenceSettings | None:
+        """What the topic's sequence numbers are; None where nothing is declared of them.
+
+        Raises:
+            ProfileError: as `decoder`.
+        """
+        recorded = self.recorded.get(topic)
+        if recorded is not None:
+            return _declared(recorded).feed.numbers
+        return self.profile.topic.sequence if self._is_own(topic) else None
+
+    def conditions(self, topic: str) -> ConditionTable:
+        """Which of the topic's prints count for bars.
+
+        Raises:
+            ProfileError: as `decoder`.
+        """
+        recorded = self.recorded.get(topic)
+        return _conditions(self.profile, None if recorded is None else _declared(recorded))
+
+    def group(self, topic: str) -> str:
+        """The same for topics whose numbers are counted together: those of one feed."""
+        recorded = self.recorded.get(topic)
+        return topic if recorded is None else recorded.text
+
+    def _is_own(self, topic: str) -> bool:
+        return bool(topics_named(self.profile.trades_topic, [topic]))
+
+
+def recorded_decoder(profile: Profile, recorded: RecordedFeed) -> Decoder:
+    """How the records are read that a recorded feed describes.
+
+    Raises:
+        ProfileError: the feed or its table of conditions cannot be used here.
+    """
+    declared = _declared(recorded)
+    return Foreign(declared, _conditions(profile, declared).cancels)
+
+
+def to_record(decoder: Decoder) -> RecordedFeed | None:
+    """What a consumer records of its topic; None for K2's own format."""
+    declared = decoder.declared
+    return None if declared is None else RecordedFeed(declared.name, declared.place, declared.text)
+
+
+@lru_cache(64)
+def _declared(recorded: RecordedFeed) -> DeclaredFeed:
+    return feed_of(*recorded)
+
+
+def _conditions(profile: Profile, declared: DeclaredFeed | None) -> ConditionTable:
+    market = profile.market
+    named = declared.feed.conditions if declared is not None else None
+    return conditions_of(market if named is None else market.model_copy(update={"conditions": named}))

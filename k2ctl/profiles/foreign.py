@@ -1,0 +1,67 @@
+"""The profile of a topic that others fill: what the feed says of it stands in the place of the profile's own words."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from k2ctl.domain.topics import is_pattern
+from k2ctl.errors import ProfileError, UsageError
+from k2ctl.profiles.feed import DeclaredFeed, feed_names, load_feed
+from k2ctl.profiles.model import Profile
+
+
+def of_others(profile: Profile, feed: str = "", topic: str = "") -> Profile:
+    """The profile for a feed, by name or path, and a topic, by name or regular expression.
+
+    Either may be left out: without a topic it is the feed's, else the profile's; without a feed the profile's format.
+
+    Raises:
+        ProfileError: there is no such feed, a mistake in it, or it is of files.
+    """
+    changes: dict[str, Any] = {}
+    market = profile.market
+    if feed:
+        declared = load_feed(feed)
+        _require_topics(declared)
+        changes["feed"] = lasting_feed(feed)
+        changes["sequence"] = declared.feed.numbers
+        topic = topic or declared.feed.source.topic or ""
+        if declared.feed.conditions is not None:
+            market = market.model_copy(update={"conditions": declared.feed.conditions})
+    if topic:
+        changes |= {"name": _checked(topic), "critical_partitions": 0}
+    return profile.model_copy(update={"market": market, "topic": profile.topic.model_copy(update=changes)})
+
+
+def lasting_feed(name_or_path: str) -> str:
+    """A feed's name, or its path as other processes find it from any folder.
+
+    Raises:
+        ProfileError: there is no such feed, or a mistake in it.
+    """
+    return name_or_path if name_or_path in feed_names() else str(Path(load_feed(name_or_path).place).absolute())
+
+
+def _require_topics(declared: DeclaredFeed) -> None:
+    if declared.feed.source.is_of_files:
+        reason = f"{declared.feed.source.format} is of files, not of a topic"
+        error = declared.mistake(("source", "format"), reason)
+        raise ProfileError(str(error), f"Load them: k2ctl load --replay PATH --feed {declared.name}")
+
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+def _checked(topic: str) -> str:
+    """Raises:
+    UsageError: it is neither a topic's name nor a regular expression.
+    """
+    if is_pattern(topic):
+        try:
+            re.compile(topic)
+        except re.error as error:
+            raise UsageError(f"'{topic}' is no regular expression: {error}.", "Such as: ^trades\\.") from error
+    elif not _NAME.fullmatch(topic):
+        hint = "Letters, digits, dots, dashes and underscores; a regular expression begins with ^"
+        raise UsageError(f"'{topic}' cannot be a topic's name.", hint)
+    return topic

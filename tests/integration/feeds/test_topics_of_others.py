@@ -1,0 +1,182 @@
+"""Topics that others fill: several feeds into one table, which is all that a reader needs to find them again."""
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from k2ctl.api.engine import WarmEngine
+from k2ctl.api.settings import Limits
+from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.platform import ConsumerPlan
+from k2ctl.consume.topics import topics_of
+from k2ctl.domain.checkpoint import Counts
+from k2ctl.domain.topics import dead_letter_topic
+from k2ctl.endpoints import Endpoints
+from k2ctl.errors import BrokerError
+from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.profiles import Profile
+from k2ctl.profiles.foreign import of_others
+from k2ctl.query.session import Session
+from tests.made_trades import produce_values, quick_profile
+from tests.support.polling import until
+
+BASE_MS = 1_735_689_600_000
+
+FEED = """\
+description: trades of {exchange}
+source:
+  format: json
+  columns: {{symbol: $.s, number: $.n, price: $.p, quantity: $.q, time: $.T}}
+trade:
+  symbol: symbol
+  exchange: "'{exchange}'"
+  asset_class: "'crypto'"
+  timestamp: time
+  price: price
+  quantity: quantity
+  trade_id: number
+  source_sequence: number
+identity: [number]
+sequence: {{numbers: {numbers}}}
+"""
+
+
+@dataclass
+class Venue:
+    """A topic of others, and the file of its feed."""
+
+    endpoints: Endpoints
+    topic: str
+    symbol: str
+    feed: Path
+    sent: int = 0
+
+    @property
+    def profile(self) -> Profile:
+        return of_others(quick_profile(), str(self.feed), self.topic)
+
+    def send(self, count: int, step: int = 1) -> None:
+        """Numbers that are `step` apart, dealt to partitions in turn."""
+        first = self.sent
+        values = [
+            (
+                at % 3,
+                b'{"s":"%s","n":%d,"p":"1.5","q":"2","T":%d}'
+                % (self.symbol.encode(), 1 + (first + at) * step, BASE_MS + first + at),
+            )
+            for at in range(count)
+        ]
+        self.sent += count
+        produce_values(self.endpoints, self.topic, values)
+
+    def consume(self) -> Consumer:
+        consumer = Consumer(self.endpoints, ConsumerPlan(self.profile, until_caught_up=True))
+        consumer.run(threading.Event())
+        return consumer
+
+
+def venue(endpoints: Endpoints, home: Path, exchange: str, symbol: str, numbers: str = "ordered") -> Venue:
+    """A topic of three partitions that another program has made."""
+    topic = f"{exchange}.of-others"
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, 3)
+    feed = home / f"{exchange}.yaml"
+    feed.write_text(FEED.format(exchange=exchange, numbers=numbers))
+    return Venue(endpoints, topic, symbol, feed)
+
+
+@pytest.fixture
+def venues(endpoints: Endpoints, home: Path, exchange: str) -> tuple[Venue, Venue]:
+    """Two topics, each with its feed."""
+    dense = venue(endpoints, home, f"{exchange}B", "BBB", "dense-per-symbol")
+    return venue(endpoints, home, f"{exchange}A", "AAA"), dense
+
+
+def count_of(session: Session, symbol: str) -> tuple[int, tuple[str, ...]]:
+    answer = session.recent(symbol)
+    return len(answer.table), answer.evidence.missing
+
+
+def test_topics_of_two_feeds_are_one_table_and_their_tails_are_found_by_it(venues: tuple[Venue, Venue]) -> None:
+    one, other = venues
+    one.send(30)
+    other.send(20)
+    one.consume()
+    other.consume()
+    for each in venues:
+        each.feed.unlink()  # the table has it
+        each.send(7)
+    with Session.at(one.endpoints) as session:
+        assert (count_of(session, "AAA"), count_of(session, "BBB")) == ((37, ()), (27, ()))
+
+
+def test_each_topic_has_its_own_balance_in_the_table(venues: tuple[Venue, Venue]) -> None:
+    one, other = venues
+    one.send(30)
+    other.send(20)
+    produce_values(other.endpoints, other.topic, [(0, b"not a trade")])
+    one.consume()
+    other.consume()
+    with Lake.at(one.endpoints) as lake:
+        by_partition = checkpoints_of(lake.table()).by_partition
+    counts = {
+        topic: sum((known.counts for at, known in by_partition.items() if at.topic == topic), Counts())
+        for topic in (one.topic, other.topic)
+    }
+    assert (counts[one.topic].stored, counts[other.topic].stored) == (30, 20)
+    assert (counts[one.topic].undecodable, counts[other.topic].undecodable) == (0, 1)
+    assert all(count.balanced for count in counts.values())
+
+
+def test_the_service_follows_a_topic_from_when_the_table_has_it(venues: tuple[Venue, Venue]) -> None:
+    one, other = venues
+    one.send(30)
+    one.consume()
+    engine = WarmEngine(replace(one.endpoints, profile="laptop"), Limits())
+    try:
+        assert engine.ask(lambda session: count_of(session, "AAA")) == (30, ())
+        other.send(20)
+        other.consume()
+        other.send(5)
+        until(lambda: engine.ask(lambda session: count_of(session, "BBB")) == (25, ()), 10)
+        assert {one.topic, other.topic} <= set(engine.status()["topics"])
+        until(lambda: not engine.problems(), 10)
+    finally:
+        engine.close()
+
+
+def test_a_topic_of_others_is_never_made(endpoints: Endpoints, exchange: str) -> None:
+    profile = of_others(quick_profile(), topic=f"{exchange}.raw")
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(f"{exchange}.other", 1)
+        with pytest.raises(BrokerError, match=f"There is no topic {exchange}.raw") as refused:
+            Consumer(endpoints, ConsumerPlan(profile))
+        assert f"{exchange}.raw" not in admin.topics()
+        assert dead_letter_topic(f"{exchange}.raw") not in admin.topics()
+    assert "There are:" in refused.value.hint
+
+
+def test_a_topic_of_others_is_waited_for_and_that_is_said(endpoints: Endpoints, exchange: str) -> None:
+    said: list[str] = []
+
+    def made_once_it_is_missed(text: str) -> None:
+        said.append(text)
+        with BrokerAdmin(endpoints) as admin:
+            admin.create_topic(f"{exchange}.late", 2)
+
+    profile = of_others(quick_profile(), topic=f"{exchange}.late")
+    assert topics_of(endpoints, profile, made_once_it_is_missed) == [f"{exchange}.late"]
+    assert len(said) == 1
+    assert f"There is no topic {exchange}.late" in said[0]
+
+
+def test_a_regular_expression_finds_topics_and_none_of_ours(endpoints: Endpoints, exchange: str) -> None:
+    with BrokerAdmin(endpoints) as admin:
+        for name in (f"{exchange}.a", f"{exchange}.b", dead_letter_topic(f"{exchange}.a"), f"x.{exchange}.c"):
+            admin.create_topic(name, 1)
+    profile = of_others(quick_profile(), topic=f"^{exchange}\\.")
+    assert topics_of(endpoints, profile) == [f"{exchange}.a", f"{exchange}.b"]
