@@ -1,0 +1,32 @@
+"""A file or topic, checked by a feed."""
+
+from k2ctl.clock import Clock, SystemClock
+from k2ctl.endpoints import Endpoints
+from k2ctl.errors import UsageError
+from k2ctl.feeds.check.check import FeedCheck
+from k2ctl.feeds.check.checked import Checked
+from k2ctl.feeds.check.topic_parts import newest, topic_parts
+from k2ctl.feeds.records import Foreign
+from k2ctl.profiles.conditions import load_conditions
+from k2ctl.profiles.feed import DeclaredFeed
+
+
+def check_topic(
+    endpoints: Endpoints, declared: DeclaredFeed, topic: str, records: int, shown: int, clock: Clock | None = None
+) -> Checked:
+    """What a feed makes of the newest records of a topic. shown: how many trades to keep beside what they are of.
+
+    Raises:
+        UsageError: there is no such topic, or the feed is of files.
+        ProfileError: an expression does not fit the columns.
+    """
+    clock = clock or SystemClock()
+    if declared.feed.source.is_of_files:
+        raise UsageError(
+            f"The feed {declared.name} is of {declared.feed.source.format}, which files hold, not topics.",
+            f"Load a file with it: k2ctl load --replay FILE --feed {declared.name}",
+        )
+    decoder = Foreign(declared, load_conditions(declared.feed.conditions or "all").cancels)
+    fetched, has_more = newest(endpoints, topic, records, decoder.beside)
+    checked = FeedCheck(declared, topic, shown, clock)
+    return checked.run(topic_parts(fetched, decoder, clock.now_us()), records, has_more=has_more)

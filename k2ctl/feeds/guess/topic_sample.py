@@ -1,0 +1,69 @@
+"""A sample of a topic's records as columns."""
+
+from collections.abc import Sequence
+
+from k2ctl.domain.trade import decode_frame
+from k2ctl.errors import UsageError
+from k2ctl.feeds.check.topic_parts import text_of
+from k2ctl.feeds.guess.columns import SampleColumn
+from k2ctl.feeds.guess.document import FeedSample
+from k2ctl.feeds.guess.json_layout import JsonLayout, layout_of
+from k2ctl.kafka.reader import Fetched
+
+_CONFLUENT: int = 5
+"""Bytes before an Avro or Protobuf record: a zero, and the number of its schema."""
+
+
+def sample_of_topic(topic: str, fetched: Fetched) -> FeedSample:
+    """The trades of some records, which have their keys beside them.
+
+    Raises:
+        UsageError: they are K2's own, or of no format that says its columns.
+    """
+    values = [value for value in fetched.values if value.strip()]
+    if not values:
+        raise UsageError(f"The records of {topic} are empty.", "Wait until its producer has sent others.")
+    if _are_own(values):
+        raise UsageError(f"{topic} holds K2's own records.", "They need no feed: k2ctl consume")
+    if not any(_may_be_json(value) for value in values):
+        raise _unknown(topic, values[-1])
+    layout = layout_of(values)
+    if not layout.columns:
+        raise _unknown(topic, values[-1])
+    settings = {"topic": topic} | ({} if layout.trades is None else {"trades": layout.trades})
+    remarks = [f"{layout.broken:,} records or lines are no JSON."] if layout.broken else []
+    record = [*layout.record, *_keys(fetched, layout)]
+    return FeedSample(
+        topic, "json", layout.columns, record, {"topic": topic, **settings}, of_files=False, remarks=remarks
+    )
+
+
+def _are_own(values: Sequence[bytes]) -> bool:
+    return all(not isinstance(decode_frame(value), str) for value in values[:100])
+
+
+def _may_be_json(value: bytes) -> bool:
+    return value.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _unknown(topic: str, value: bytes) -> UsageError:
+    if value[:1] == b"\0" and len(value) > _CONFLUENT:
+        number = int.from_bytes(value[1:_CONFLUENT], "big")
+        return UsageError(
+            f"The records of {topic} are Avro or Protobuf: schema {number} of a registry names their columns.",
+            "Begin with one that is like it: k2ctl feed list; k2ctl feed show NAME",
+        )
+    shown = text_of(value)
+    return UsageError(
+        f"The records of {topic} are none that say their columns. The newest: {shown[:80]}{'…' * (len(shown) > 80)}",
+        "Begin with a feed that is like it: k2ctl feed list; k2ctl feed show NAME",
+    )
+
+
+def _keys(fetched: Fetched, layout: JsonLayout) -> list[SampleColumn]:
+    """The records' keys as a column, where each record is one trade."""
+    keys = fetched.beside.get("kafka_key", [])
+    if layout.broken or len(keys) != len(layout.columns[0].values):
+        return []
+    texts = tuple(None if key is None else key.decode("utf-8", "replace") for key in keys)
+    return [SampleColumn("kafka_key", texts, kind="BLOB", is_around=True)]
