@@ -18,7 +18,9 @@ from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import NEW, WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
+from k2ctl.feeds.topics import TopicFeeds
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import feeds_in
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.conditions import conditions_of
 from k2ctl.profiles.universe import Universe
@@ -198,11 +200,11 @@ class Session:
         return as_spelled(question, lambda asked: self._gaps(asked, days))
 
     def _gaps(self, question: Question, days: DayRule | None) -> tuple[GapReport, Evidence]:
-        declared = self._universe.profile.topic.sequence if self._universe else None
+        sources = self.seam.take(question, Stopwatch(self._clock))
         # A counter over all symbols says what is missing only if the trades of all are read.
-        shared = declared is not None and declared.spans_symbols
-        wanted = replace(question, symbols=None if shared else question.symbols)
-        sources = self.seam.take(wanted, Stopwatch(self._clock))
+        shared = question.symbols is not None and self._spans_symbols(sources)
+        if shared:
+            sources = self.seam.take(replace(question, symbols=None), Stopwatch(self._clock))
         with sources.stages.timed("scan"):
             tail = self._history.fresh(sources.plan, sources.tail.to_arrow())
             sources = replace(sources, question=question)
@@ -213,6 +215,18 @@ class Session:
         silent = self._silent(sources, there)
         last_us = {} if shared else silent
         return report, evidence_of(sources, self.outstanding(sources), tail_rows=len(tail), last_trade_us=last_us)
+
+    def _spans_symbols(self, sources: Sources) -> bool:
+        """Whether a counter of one of the topics counts the trades of several symbols."""
+        feeds = self._feeds(sources)
+        declared = [feeds.sequence(topic) for topic in sources.streams] if feeds else []
+        return any(settings is not None and settings.spans_symbols for settings in declared)
+
+    def _feeds(self, sources: Sources) -> TopicFeeds | None:
+        """What is known of the topics; None without a profile."""
+        if self._universe is None:
+            return None
+        return TopicFeeds(self._universe.profile, feeds_in(sources.pinned.table) if sources.pinned else {})
 
     def _unmatched(self, question: Question) -> tuple[UnmatchedEvent, ...]:
         """The events of the question's window without a trade, which may be of any time."""

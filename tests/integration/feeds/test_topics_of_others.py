@@ -132,6 +132,22 @@ def test_each_topic_has_its_own_balance_in_the_table(venues: tuple[Venue, Venue]
     assert all(count.balanced for count in counts.values())
 
 
+def test_what_is_missing_goes_by_what_each_feed_says_of_its_numbers(venues: tuple[Venue, Venue]) -> None:
+    ordered, dense = venues
+    for each in venues:
+        each.send(10, step=3)
+        each.consume()
+        each.send(2, step=3)
+    with Session.at(ordered.endpoints) as session:
+        report, evidence = session.gaps(None)
+        of_one, _ = session.gaps(["AAA"])
+    missing = {symbol: sum(gap.missing for gap in report.gaps if gap.symbol == symbol) for symbol in ("AAA", "BBB")}
+    assert missing == {"AAA": 0, "BBB": 22}
+    assert report.numbers == "dense-per-symbol, ordered"
+    assert (of_one.stored, of_one.missing, evidence.missing) == (12, 0, ())
+    assert dense.consume().assignment.remembered.sequence.missing_trades == 22
+
+
 def test_the_service_follows_a_topic_from_when_the_table_has_it(venues: tuple[Venue, Venue]) -> None:
     one, other = venues
     one.send(30)
