@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from k2ctl.domain.conditions import pack
@@ -23,9 +24,6 @@ from k2ctl.domain.validity import NUMBER_MOST
 MISSING: Final = "is missing"
 _CUT: Final = 40
 _BETWEEN_CODES: Final = re.compile(r"[ ,;\x1f]+")
-_NOT_TEXT: Final = ("{", "[")
-"""What JSON's objects and lists begin with, whose text is no name of anything."""
-
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAMES: Final = {"asset_class": ASSET_CLASSES, "side": SIDES, "action": ACTIONS}
 _WHOLE: Final = re.compile(r"-?[0-9]+")
@@ -237,13 +235,24 @@ def _read(name: str, text: str | None) -> bytes | int | str:
         return _code(name, _NAMES[name], text)
     if text is None:
         return b"" if name == "currency" else f"{name} {MISSING}"
-    if text.startswith(_NOT_TEXT):
+    if _is_container(text):
         return f"{name} is {shown(text)}, not a text"
     encoded = text.encode(errors="surrogatepass")
     size = TRADE.message[name].itemsize
     if len(encoded) > size:
         return f"{name} is {shown(text)}, longer than {size} bytes"
     return f"{name} is {shown(text)}, not printable UTF-8" if text.endswith("\0") else encoded
+
+
+def _is_container(text: str) -> bool:
+    """Whether a text is an object or a list of JSON, which is no name of anything."""
+    if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
+        return False
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _code(name: str, names: Sequence[str], text: str | None) -> int | str:

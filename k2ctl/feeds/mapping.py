@@ -42,11 +42,13 @@ class Parts:
 
     prepared: its rows; in several parts where records have columns of their own, as those of other schemas.
     broken: (record, reason) of records that are none as a whole.
+    refused: trades that are none, of records that have others; they are not among the rows.
     filtered: int64[m]: records that hold something else than trades.
     """
 
     prepared: Sequence[Prepared]
     broken: Sequence[tuple[int, str]] = ()
+    refused: Sequence[RefusedTrade] = ()
     filtered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 

@@ -126,7 +126,7 @@ class Foreign:
             trades["received_ns"] = _times_ns(fetched)[mapped.record]
         broken = [*parts.broken, *((int(at), self._records.why_bad(fetched.values[at])) for at in mapped.bad)]
         filtered = np.concatenate([mapped.filtered, parts.filtered])
-        decoded = Decoded(trades, mapped.record, mapped.index, broken, mapped.refused, filtered)
+        decoded = Decoded(trades, mapped.record, mapped.index, broken, [*parts.refused, *mapped.refused], filtered)
         return _with_cancels(decoded, self._cancels)
 
     def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:
