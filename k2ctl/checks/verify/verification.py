@@ -61,6 +61,8 @@ class Finding:
     trades: int
     column: str = ""
     message_id: str = ""
+    # Where first and last are offsets and no sequence numbers: those of this partition.
+    partition: int | None = None
 
 
 @dataclass
