@@ -77,8 +77,8 @@ def check_panel(checked: Checked) -> RenderableType:
     return Group(*parts, _verdict(checked))
 
 
-def _beside(origin: Origin, trade: np.void) -> Iterator[RenderableType]:
-    """A trade below the record that it is of."""
+def trade_line(trade: np.void) -> str:
+    """A trade in one line."""
     made = trade_of(trade)
     conditions = " ".join(made.get("trade_conditions") or ())
     words = (
@@ -89,19 +89,23 @@ def _beside(origin: Origin, trade: np.void) -> Iterator[RenderableType]:
         f"seq {made['source_sequence']}" if made.get("source_sequence") is not None else "",
         f"[{conditions}]" if conditions else "",
     )  # fmt: skip
-    yield Text.assemble((origin.place, "dim"), " ", _cut(origin.text))
-    yield Padding(Text.assemble("→ ", ("  ".join(filter(None, map(str, words))), "bold")), (0, 0, 1, 2))
+    return "  ".join(filter(None, map(str, words)))
+
+
+def _beside(origin: Origin, trade: np.void) -> Iterator[RenderableType]:
+    """A trade below the record that it is of."""
+    yield Text.assemble((origin.place, "dim"), " ", cut(origin.text))
+    yield Padding(Text.assemble("→ ", (trade_line(trade), "bold")), (0, 0, 1, 2))
 
 
 def _failure(failure: Failure) -> Iterator[RenderableType]:
     yield Text.assemble((f"{failure.count:,} × ", "bold red"), failure.cause)
-    example = Text.assemble(
-        (failure.origin.place, "dim"), " ", failure.reason, "\n", (_cut(failure.origin.text), "dim")
-    )
+    example = Text.assemble((failure.origin.place, "dim"), " ", failure.reason, "\n", (cut(failure.origin.text), "dim"))
     yield Padding(example, (0, 0, 0, 2))
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """A record as one line that is not too long."""
     line = " ".join(text.split("\n"))
     return line if len(line) <= SHOWN_TEXT else line[:SHOWN_TEXT] + "…"
 

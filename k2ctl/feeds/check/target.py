@@ -21,12 +21,22 @@ def check_topic(
         ProfileError: an expression does not fit the columns.
     """
     clock = clock or SystemClock()
+    decoder = decoder_for(declared)
+    fetched, has_more = newest(endpoints, topic, records, decoder.beside)
+    checked = FeedCheck(declared, topic, shown, clock)
+    return checked.run(topic_parts(fetched, decoder, clock.now_us()), records, has_more=has_more)
+
+
+def decoder_for(declared: DeclaredFeed) -> Foreign:
+    """How records that a feed describes are read, where no profile says of which market.
+
+    Raises:
+        UsageError: the feed is of files.
+        ProfileError: there is no such table of conditions.
+    """
     if declared.feed.source.is_of_files:
         raise UsageError(
             f"The feed {declared.name} is of {declared.feed.source.format}, which files hold, not topics.",
             f"Load a file with it: k2ctl load --replay FILE --feed {declared.name}",
         )
-    decoder = Foreign(declared, load_conditions(declared.feed.conditions or "all").cancels)
-    fetched, has_more = newest(endpoints, topic, records, decoder.beside)
-    checked = FeedCheck(declared, topic, shown, clock)
-    return checked.run(topic_parts(fetched, decoder, clock.now_us()), records, has_more=has_more)
+    return Foreign(declared, load_conditions(declared.feed.conditions or "all").cancels)

@@ -1,21 +1,22 @@
 """The newest records of a topic, and what a feed makes of them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.trade import RefusedTrade
+from k2ctl.domain.trade import RefusedTrade, decode_frame
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
 from k2ctl.feeds.check.check import Part
 from k2ctl.feeds.check.checked import Origin
 from k2ctl.feeds.records import Decoder
-from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.reader import Fetched, read_between
 
 READ_WITHIN_S: Final = 30.0
 PART_RECORDS: Final = 5_000
+LOOKED_AT: Final = 100
 CUT_BYTES: Final = 2_000
 """Of a record that is shown."""
 
@@ -28,17 +29,26 @@ def newest(endpoints: Endpoints, topic: str, most: int, beside: Collection[str] 
         BrokerError: Kafka does not answer.
     """
     with BrokerAdmin(endpoints) as admin:
-        known = admin.topics()
-        if topic not in known:
-            listed = ", ".join(sorted(known)[:10]) or "none"
-            raise UsageError(f"There is neither a file nor a topic {topic}.", f"Topics: {listed}")
-        marks = admin.watermarks(topic)
+        marks = known_topic(admin, topic)
     each = -(-most // len(marks))
     ranges = {partition: (max(mark.low, mark.high - each), mark.high) for partition, mark in marks.items()}
     fetched, _, _ = read_between(endpoints, topic, ranges, READ_WITHIN_S, 2 * most, beside)
     if not len(fetched):
         raise UsageError(f"There is no record in {topic}.", "Wait until its producer has sent some.")
     return fetched, any(start > marks[partition].low for partition, (start, _) in ranges.items())
+
+
+def known_topic(admin: BrokerAdmin, topic: str) -> dict[int, Watermarks]:
+    """The logs of a topic's partitions.
+
+    Raises:
+        UsageError: there is no such topic.
+    """
+    known = admin.topics()
+    if topic not in known:
+        listed = ", ".join(sorted(known)[:10]) or "none"
+        raise UsageError(f"There is no topic {topic}.", f"There are: {listed}")
+    return admin.watermarks(topic)
 
 
 def topic_parts(fetched: Fetched, decoder: Decoder, now_us: int) -> Iterator[Part]:
@@ -69,6 +79,11 @@ def part_of(fetched: Fetched, decoder: Decoder, now_us: int) -> Part:
         filtered=len(decoded.filtered),
         origin=origin,
     )
+
+
+def are_own(values: Sequence[bytes]) -> bool:
+    """True if records are K2's own."""
+    return all(not isinstance(decode_frame(value), str) for value in values[:LOOKED_AT])
 
 
 def text_of(value: bytes) -> str:

@@ -1,10 +1,7 @@
 """A sample of a topic's records as columns."""
 
-from collections.abc import Sequence
-
-from k2ctl.domain.trade import decode_frame
 from k2ctl.errors import UsageError
-from k2ctl.feeds.check.topic_parts import text_of
+from k2ctl.feeds.check.topic_parts import are_own, text_of
 from k2ctl.feeds.guess.columns import SampleColumn
 from k2ctl.feeds.guess.document import FeedSample
 from k2ctl.feeds.guess.json_layout import JsonLayout, layout_of
@@ -23,7 +20,7 @@ def sample_of_topic(topic: str, fetched: Fetched) -> FeedSample:
     values = [value for value in fetched.values if value.strip()]
     if not values:
         raise UsageError(f"The records of {topic} are empty.", "Wait until its producer has sent others.")
-    if _are_own(values):
+    if are_own(values):
         raise UsageError(f"{topic} holds K2's own records.", "They need no feed: k2ctl consume")
     if not any(_may_be_json(value) for value in values):
         raise _unknown(topic, values[-1])
@@ -36,10 +33,6 @@ def sample_of_topic(topic: str, fetched: Fetched) -> FeedSample:
     return FeedSample(
         topic, "json", layout.columns, record, {"topic": topic, **settings}, of_files=False, remarks=remarks
     )
-
-
-def _are_own(values: Sequence[bytes]) -> bool:
-    return all(not isinstance(decode_frame(value), str) for value in values[:100])
 
 
 def _may_be_json(value: bytes) -> bool:

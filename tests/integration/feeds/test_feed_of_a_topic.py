@@ -92,7 +92,7 @@ def test_a_topic_that_is_not_there_or_empty_is_said(topic: str, capsys: pytest.C
     code, _, err = called(capsys, "feed", "guess", topic)
     assert (code, "There is no record in" in err) == (2, True)
     code, _, err = called(capsys, "feed", "check", "nowhere", "--feed", "k2-json")
-    assert (code, "neither a file nor a topic nowhere" in err) == (2, True)
+    assert (code, "There is no topic nowhere" in err) == (2, True)
 
 
 def test_a_feed_of_files_checks_no_topic(topic: str, capsys: pytest.CaptureFixture[str]) -> None:

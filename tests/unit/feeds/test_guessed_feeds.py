@@ -20,7 +20,23 @@ BINANCE = {"e": "trade", "E": 1735689600011, "s": "BTCUSDT", "t": 12345, "p": "0
            "m": True, "M": True}  # fmt: skip
 COINBASE = {"type": "match", "trade_id": 10, "sequence": 50, "time": "2025-01-01T00:00:00.028459Z", "size": "5.23512",
             "price": "400.23", "side": "sell", "product_id": "BTC-USD"}  # fmt: skip
+KRAKEN_V2 = {"channel": "trade", "type": "update", "data": [
+    {"symbol": "MATIC/USD", "side": "sell", "price": 0.5117, "qty": 40.0, "ord_type": "market", "trade_id": 4665906,
+     "timestamp": "2023-09-25T07:49:37.708706Z"}]}  # fmt: skip
+KRAKEN_V1 = [0, [["5541.20000", "0.15850568", "1735689600.321597", "s", "l", ""],
+                 ["5541.30000", "0.2", "1735689600.4", "b", "l", ""]], "trade", "XBT/USD"]  # fmt: skip
 KRAKEN_V1_ONE = [0, ["5541.20000", "0.15850568", "1735689600.321597", "s", "l", ""], "trade", "XBT/USD"]
+BYBIT = {"topic": "publicTrade.BTCUSDT", "type": "snapshot", "ts": 1672304486868, "data": [
+    {"T": 1672304486865, "s": "BTCUSDT", "S": "Buy", "v": "0.001", "p": "16578.50", "L": "PlusTick",
+     "i": "20f43950-d8dd-5b31-9112-a178eb6023af", "BT": False, "seq": 1783284617}]}  # fmt: skip
+OKX = {"arg": {"channel": "trades", "instId": "BTC-USDT"}, "data": [
+    {"instId": "BTC-USDT", "tradeId": "130639474", "px": "42219.9", "sz": "0.12060306", "side": "buy",
+     "ts": "1630048897897", "count": "3"}]}  # fmt: skip
+HYPERLIQUID = {"channel": "trades", "data": [
+    {"coin": "BTC", "side": "A", "px": "65000.0", "sz": "0.1", "hash": "0xab", "time": 1700000000000,
+     "tid": 118906512037719, "users": ["0x1", "0x2"]}]}  # fmt: skip
+MASSIVE = [{"ev": "T", "sym": "MSFT", "x": 4, "i": "12345", "z": 3, "p": 114.125, "s": 100, "c": [0, 12],
+            "t": 1536036818784, "q": 3681328}]  # fmt: skip
 OWN = {"meta": {"venue": "HOME", "seq": 3}, "trade": {"instrument": "BHP", "px": "45.10", "shares": 7, "dir": "B",
        "when": {"at": "2025-01-02T03:04:05.123456789+10:00"}}}  # fmt: skip
 SIGNED = {"pair": "ETH/BTC", "rate": "0.05", "amount": "-3.5", "ts": 1735689600.25, "uuid":
@@ -60,17 +76,31 @@ def trades_by(text: str, *records: Any) -> list[dict[str, Any]]:
                    "timestamp": "2025-01-01T00:00:00.010000Z", "currency": "USDT", "asset_class": "crypto"}),
         (COINBASE, {"symbol": "BTC-USD", "price": "400.23", "quantity": "5.23512", "side": "SELL", "trade_id": 10,
                     "source_sequence": 50, "timestamp": "2025-01-01T00:00:00.028459Z", "currency": "USD"}),
+        (KRAKEN_V2, {"symbol": "MATIC/USD", "price": "0.5117", "quantity": "40", "side": "SELL", "trade_id": 4665906}),
+        (KRAKEN_V1, {"symbol": "XBT/USD", "price": "5541.2", "quantity": "0.15850568", "side": "SELL",
+                     "timestamp": "2025-01-01T00:00:00.321597Z"}),
         (KRAKEN_V1_ONE, {"symbol": "XBT/USD", "price": "5541.2", "quantity": "0.15850568", "side": "SELL"}),
+        (BYBIT, {"symbol": "BTCUSDT", "price": "16578.5", "quantity": "0.001", "side": "BUY",
+                 "source_sequence": 1783284617, "timestamp": "2022-12-29T09:01:26.865000Z"}),
+        (OKX, {"symbol": "BTC-USDT", "price": "42219.9", "quantity": "0.12060306", "side": "BUY"}),
+        (HYPERLIQUID, {"symbol": "BTC", "price": "65000", "quantity": "0.1", "side": "SELL"}),
+        (MASSIVE, {"symbol": "MSFT", "price": "114.125", "quantity": "100", "source_sequence": 3681328,
+                   "trade_conditions": ["0", "12"], "asset_class": "equities"}),
         (OWN, {"symbol": "BHP", "exchange": "HOME", "price": "45.1", "quantity": "7", "side": "BUY",
                "source_sequence": 3, "timestamp": "2025-01-01T17:04:05.123456789Z"}),
         (SIGNED, {"symbol": "ETH/BTC", "price": "0.05", "quantity": "3.5", "side": "SELL", "currency": "BTC",
                   "timestamp": "2025-01-01T00:00:00.250000Z"}),
     ],
-    ids=["binance", "coinbase", "kraken-v1-one", "nested", "signed"],
+    ids=["binance", "coinbase", "kraken-v2", "kraken-v1", "kraken-v1-one", "bybit", "okx", "hyperliquid", "massive",
+         "nested", "signed"],
 )  # fmt: skip
 def test_the_trades_of_a_layout_come_out_right(record: Any, expected: dict[str, Any]) -> None:
     made = trades_by(guessed(record).text, record)[0]
     assert {name: made[name] for name in expected} == expected
+
+
+def test_every_trade_of_a_record_is_one() -> None:
+    assert [one["price"] for one in trades_by(guessed(KRAKEN_V1).text, KRAKEN_V1)] == ["5541.2", "5541.3"]
 
 
 def test_records_that_are_no_trades_are_distinguished_by_the_column_that_says_so() -> None:
