@@ -70,7 +70,10 @@ def parts_of(value: bytes, trades: str | None) -> list[bytes] | None:
     if span is None or value[span[0] : span[0] + 1] != b"[":
         return None
     before, behind = value[: span[0] + 1], value[span[1] - 1 :]
-    return [before + value[begin:end] + behind for _, begin, end in _children(value, span[0])]
+    parts = [value[begin:end] for _, begin, end in _children(value, span[0])]
+    if parts and not any(part[:1] in (b"{", b"[") for part in parts):
+        return [value]  # one trade, written as a list of values
+    return [before + part + behind for part in parts]
 
 
 def why_not_json(value: bytes) -> str:

@@ -215,9 +215,11 @@ def _parts_sql(trades: str | None, around: Mapping[str, str]) -> str:
         parts = _texts_at("_value", trades)
     else:
         found = f"json_extract(_value, {literal(trades)})"
-        parts = (
-            f"CASE json_type({found}) WHEN 'ARRAY' THEN {_texts_at(found, '$[*]')} ELSE [CAST({found} AS VARCHAR)] END"
-        )
+        # A list of nothing but values, as some venues write a trade, is one trade.
+        plain = f"list_filter(json_extract({found}, '$[*]'), lambda one: json_type(one) IN ('OBJECT', 'ARRAY')) = []"
+        is_one = f"COALESCE(json_type({found}, '$[0]') NOT IN ('OBJECT', 'ARRAY'), false) AND {plain}"
+        several = f"json_type({found}) = 'ARRAY' AND NOT ({is_one})"
+        parts = f"CASE WHEN {several} THEN {_texts_at(found, '$[*]')} ELSE [CAST({found} AS VARCHAR)] END"
     columns = "".join(
         f", json_extract_string(_value, {literal(path)}) AS {quoted(name)}" for name, path in around.items()
     )
