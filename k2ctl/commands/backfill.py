@@ -25,7 +25,7 @@ def backfill(
 
     Example:  k2ctl backfill --dry-run
     """
-    from k2ctl.commands.consume import run_consumer
+    from k2ctl.commands.consuming import run_consumer
     from k2ctl.consume.consumer import Consumer
     from k2ctl.consume.platform import ConsumerPlan
     from k2ctl.endpoints import require_endpoints

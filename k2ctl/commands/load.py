@@ -66,7 +66,7 @@ def load(
         },
     )  # fmt: skip
 
-    from k2ctl.commands.consume import stop_on_signals
+    from k2ctl.commands.consuming import stop_on_signals
     from k2ctl.console import out, print_json
     from k2ctl.cost import measured
     from k2ctl.endpoints import require_endpoints

@@ -252,10 +252,13 @@ class Assignment:
 
     def _commit_interval_s(self) -> float:
         """The profile's, and no shorter than one table can take commits from so many consumers."""
-        interval_s = self._platform.plan.profile.consumer.commit_interval_s
+        plan = self._platform.plan
+        interval_s = plan.profile.consumer.commit_interval_s
+        if self.is_alone and plan.topics == 1:
+            return interval_s
         # The others' assignments are about as large.
-        consumers = round(len(self.highs) / len(self.partitions)) if self.partitions else 1
-        return interval_s if self.is_alone else max(interval_s, TABLE_COMMIT_S * consumers)
+        consumers = round(len(self.highs) / len(self.partitions)) if self.partitions and not self.is_alone else 1
+        return max(interval_s, TABLE_COMMIT_S * consumers * plan.topics)
 
     @property
     def ledger(self) -> Ledger:

@@ -66,7 +66,8 @@ class Consumer:
             FencedError: another consumer has taken over; nothing was stored twice.
             LakeError, BrokerError: the table or Kafka cannot go on; what was committed stays.
         """
-        self.maintenance.start()
+        if self.plan.maintains:
+            self.maintenance.start()
         # A full collection goes over all that was imported: 110 ms in the middle of a commit, measured.
         gc.collect()
         gc.freeze()

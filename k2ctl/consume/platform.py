@@ -65,6 +65,10 @@ class ConsumerPlan:
     named: bool = False
     """True if `consumer_id` is a static name under which this consumer joins its group again."""
     consumer_id: str = field(default_factory=unique_id)
+    topics: int = 1
+    """How many topics this process reads, each with a consumer and commits of its own."""
+    maintains: bool = True
+    """Whether this consumer keeps the table small; one of a process is enough."""
 
 
 STEPS: Final = ("decode", "admit", "dedup", "sequence", "enrich", "commit")

@@ -15,6 +15,16 @@ LOG: Final = logging.getLogger("k2ctl.consume")
 LOOK_EVERY_S: Final = 1.0
 
 
+def found_topics(endpoints: Endpoints, profile: Profile) -> list[str]:
+    """Those of the profile's topics that are there now.
+
+    Raises:
+        BrokerError: Kafka does not answer.
+    """
+    with BrokerAdmin(endpoints) as admin:
+        return topics_named(profile.trades_topic, admin.topics())
+
+
 def topics_of(
     endpoints: Endpoints,
     profile: Profile,

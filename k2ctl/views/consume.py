@@ -40,6 +40,35 @@ def status_text(status: ConsumerStatus) -> Text:
     )
 
 
+def statuses_text(statuses: Sequence[ConsumerStatus]) -> Text:
+    """The same of several topics together; the level is the worst, and what one waits for is named with its topic."""
+    worst = max(statuses, key=lambda status: status.level_number)
+    lags = [status.lag_committed_trades for status in statuses]
+    lag = "unknown" if None in lags else f"{count(sum(lag or 0 for lag in lags))} trades"
+    waiting = next((f"{status.topic}: {status.waiting}" for status in statuses if status.waiting), "")
+    return Text.assemble(
+        (worst.level, LEVEL_STYLES[worst.level]),
+        f"  {counted(len(statuses), 'topic')}  lag {lag}",
+        f"  in {count(sum(status.rate_in for status in statuses))}/s",
+        f"  stored {sum(status.counts.stored for status in statuses):,}",
+        f"  pending {count(sum(status.pending for status in statuses))}",
+        (f"  waiting: {waiting}", "yellow") if waiting else "",
+    )
+
+
+def topics_summary(found: Sequence[tuple[str, "ConsumerTotals", "Counts"]], elapsed_s: float) -> Table:
+    """What this run did of each topic, and what the table has of it."""
+    return listing(
+        found,
+        ("topic", lambda one: one[0]),
+        (">read", lambda one: f"{one[1].trades:,}"),
+        (">stored", lambda one: f"{one[1].stored:,}"),
+        (">in the table", lambda one: f"{one[2].stored:,}"),
+        (">dead letters", lambda one: f"{one[2].dead_lettered + one[2].undecodable:,}"),
+        title=f"Consumed for {seconds(elapsed_s)}",
+    )
+
+
 def clock_line(behind_s: float) -> str:
     """What is the case with a clock that is behind Kafka's, and what to do."""
     return f"clock {seconds(behind_s)} behind Kafka's, whose time counts; set it: timedatectl set-ntp true"

@@ -8,13 +8,15 @@ import pytest
 
 from k2ctl.api.engine import WarmEngine
 from k2ctl.api.settings import Limits
+from k2ctl.consume import topic_consumers
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
+from k2ctl.consume.topic_consumers import TopicConsumers
 from k2ctl.consume.topics import topics_of
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.topics import dead_letter_topic
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, FencedError
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -163,6 +165,53 @@ def test_the_service_follows_a_topic_from_when_the_table_has_it(venues: tuple[Ve
         until(lambda: not engine.problems(), 10)
     finally:
         engine.close()
+
+
+def test_each_topic_that_a_regular_expression_matches_is_read_and_one_that_comes_later(
+    endpoints: Endpoints, home: Path, exchange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topic_consumers, "LOOK_EVERY_S", 0.2)
+    first, second = (venue(endpoints, home, f"{exchange}{name}", name * 3) for name in "CD")
+    first.send(30)
+    second.send(20)
+    profile = of_others(quick_profile(), str(first.feed), f"^{exchange}.\\.of")
+    several = TopicConsumers(endpoints, ConsumerPlan(profile), topics_of(endpoints, profile))
+    stop, late = threading.Event(), list[Venue]()
+    running = threading.Thread(target=several.run, args=(stop, lambda _: None, lambda _: None))
+
+    def stored(topic: str) -> int:
+        found = several.consumers.get(topic)
+        return found.totals.stored if found else 0
+
+    running.start()
+    try:
+        until(lambda: (stored(first.topic), stored(second.topic)) == (30, 20), 20)
+        late.append(venue(endpoints, home, f"{exchange}E", "EEE"))
+        late[0].send(10)
+        until(lambda: stored(late[0].topic) == 10, 20)
+    finally:
+        stop.set()
+        running.join(20)
+    with Session.at(endpoints) as session:
+        assert {symbol: count_of(session, symbol) for symbol in ("CCC", "DDD", "EEE")} == {
+            "CCC": (30, ()),
+            "DDD": (20, ()),
+            "EEE": (10, ()),
+        }
+
+
+def test_a_consumer_of_several_topics_that_fails_ends_the_others_with_their_work_committed(
+    endpoints: Endpoints, home: Path, exchange: str
+) -> None:
+    first, second = (venue(endpoints, home, f"{exchange}{name}", name * 3) for name in "CD")
+    first.send(30)
+    second.send(20)
+    profile = of_others(quick_profile(), str(first.feed), f"^{exchange}.\\.of")
+    several = TopicConsumers(endpoints, ConsumerPlan(profile), topics_of(endpoints, profile))
+    second.consume()  # another consumer, which fences this one's
+    with pytest.raises(FencedError, match=second.topic):
+        several.run(threading.Event(), lambda _: None, lambda _: None)
+    assert several.consumers[first.topic].counts().stored == 30
 
 
 def test_a_topic_of_others_is_never_made(endpoints: Endpoints, exchange: str) -> None:
