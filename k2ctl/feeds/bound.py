@@ -13,7 +13,7 @@ import orjson
 
 from k2ctl.domain.decimals import DECIMAL_SCALE
 from k2ctl.lake.columns import quoted
-from k2ctl.lake.duckdb_files import lock
+from k2ctl.lake.duckdb_files import lock, silent
 from k2ctl.profiles.feed import DeclaredFeed, Feed, Source
 
 Key = tuple[str | int, ...]
@@ -104,7 +104,7 @@ class Select:
 
 def connect(source: Source) -> duckdb.DuckDBPyConnection:
     """A DuckDB without files, network and settings, in the zone of the source's times."""
-    connection = duckdb.connect(config={"threads": 1})
+    connection = silent(duckdb.connect(config={"threads": 1}))
     # UUIDs and 128-bit numbers come as their bytes.
     connection.execute("SET arrow_lossless_conversion = true")
     connection.execute(f"SET timezone = '{source.zone or 'UTC'}'")
