@@ -59,7 +59,7 @@ class Made:
             self.good &= ~failed
 
 
-class Result:
+class Selected:
     """The rows of the SELECT, n of them."""
 
     def __init__(self, table: pa.Table) -> None:
@@ -142,7 +142,7 @@ class _Texts:
         return fine
 
 
-def decimals(name: str, result: Result, made: Made) -> None:
+def decimals(name: str, result: Selected, made: Made) -> None:
     """price and quantity."""
     column = result.column(name)
     values, failed = from_arrow(column), result.nulls(name)
@@ -164,7 +164,7 @@ def decimals(name: str, result: Result, made: Made) -> None:
     made.trades[name] = np.where(failed, np.zeros(1, DECIMAL), values) if failed.any() else values
 
 
-def wholes(name: str, result: Result, made: Made, *, optional: bool) -> np.ndarray:
+def wholes(name: str, result: Selected, made: Made, *, optional: bool) -> np.ndarray:
     """trade_id and source_sequence: uint64[n]. Where `optional`, null is none; returns bool[n] of those."""
     values, nulls = result.integers(name), result.nulls(name)
     failed, absent = nulls.copy(), nulls
@@ -190,7 +190,7 @@ def wholes(name: str, result: Result, made: Made, *, optional: bool) -> np.ndarr
     return absent
 
 
-def instants(name: str, field_name: str, result: Result, made: Made) -> None:
+def instants(name: str, field_name: str, result: Selected, made: Made) -> None:
     """timestamp and ingestion_timestamp, as nanoseconds."""
     values, failed = result.integers(name), result.nulls(name)
     texts = result.column(f"{name}_text") if f"{name}_text" in result else None
@@ -283,7 +283,7 @@ def _conditions(text: str | None) -> bytes | str:
         return str(error)
 
 
-def uuids(result: Result, made: Made) -> None:
+def uuids(result: Selected, made: Made) -> None:
     """message_id, where the feed has one."""
     column, failed = result.column("message_id"), result.nulls("message_id")
     texts = result.column("message_id_text") if "message_id_text" in result else None

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, RefusedTrade
 from k2ctl.feeds.bound import Bound, Select, bind, connect
-from k2ctl.feeds.fields import Made, Result, decimals, instants, shown, texts, uuids, wholes
+from k2ctl.feeds.fields import Made, Selected, decimals, instants, shown, texts, uuids, wholes
 from k2ctl.feeds.identity import identify, refer
 from k2ctl.profiles.feed import DeclaredFeed
 
@@ -125,7 +125,7 @@ class Mapping:
 
     def _trades(self, prepared: Prepared) -> Mapped:
         select = self.bind(prepared)
-        result = Result(self._connection.sql(select.sql).to_arrow_table())
+        result = Selected(self._connection.sql(select.sql).to_arrow_table())
         made = self._made(select, result)
         record, index = result.integers("_record"), result.integers("_index").astype(np.int32)
         bad = result.mask("_bad")
@@ -140,7 +140,7 @@ class Mapping:
         reasons = self._with_values(select, prepared, made, refused, record, index)
         return Mapped(trades, record_, index_, reasons, np.unique(record[bad]), record[~bad & ~kept])
 
-    def _made(self, select: Select, result: Result) -> Made:
+    def _made(self, select: Select, result: Selected) -> Made:
         count, bound = len(result), select.bound
         trades = TRADE.empty(count)
         made = Made(trades, np.ones(count, np.bool_))
