@@ -1,12 +1,14 @@
 """The profile of a topic that others fill: what the feed says of it stands in the place of the profile's own words."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from k2ctl.domain.recorded_feeds import RecordedFeed
 from k2ctl.domain.topics import is_pattern
 from k2ctl.errors import ProfileError, UsageError
-from k2ctl.profiles.feed import DeclaredFeed, feed_names, load_feed
+from k2ctl.profiles.feed import DeclaredFeed, feed_names, feed_of, load_feed
 from k2ctl.profiles.model import Profile
 
 
@@ -18,19 +20,38 @@ def of_others(profile: Profile, feed: str = "", topic: str = "") -> Profile:
     Raises:
         ProfileError: there is no such feed, a mistake in it, or it is of files.
     """
-    changes: dict[str, Any] = {}
-    market = profile.market
-    if feed:
-        declared = load_feed(feed)
-        _require_topics(declared)
-        changes["feed"] = lasting_feed(feed)
-        changes["sequence"] = declared.feed.numbers
-        topic = topic or declared.feed.source.topic or ""
-        if declared.feed.conditions is not None:
-            market = market.model_copy(update={"conditions": declared.feed.conditions})
-    if topic:
-        changes |= {"name": _checked(topic), "critical_partitions": 0}
-    return profile.model_copy(update={"market": market, "topic": profile.topic.model_copy(update=changes)})
+    if not feed:
+        return _changed(profile, {}, _checked(topic) if topic else "")
+    declared = load_feed(feed)
+    _require_topics(declared)
+    topic = topic or declared.feed.source.topic or ""
+    return _changed(_as_declared(profile, declared), {"feed": lasting_feed(feed)}, _checked(topic) if topic else "")
+
+
+def of_table(profile: Profile, topic: str, recorded: RecordedFeed | None) -> Profile:
+    """The profile for a topic of the table, with the feed that its consumer recorded there.
+
+    Raises:
+        ProfileError: the feed cannot be used here.
+    """
+    if topic == profile.trades_topic:
+        return profile
+    declared = profile if recorded is None else _as_declared(profile, feed_of(*recorded))
+    return _changed(declared, {}, topic)
+
+
+def _as_declared(profile: Profile, declared: DeclaredFeed) -> Profile:
+    """What a feed says of numbers and conditions, in the place of the profile's own."""
+    market, feed = profile.market, declared.feed
+    if feed.conditions is not None:
+        market = market.model_copy(update={"conditions": feed.conditions})
+    topic = profile.topic.model_copy(update={"sequence": feed.numbers})
+    return profile.model_copy(update={"market": market, "topic": topic})
+
+
+def _changed(profile: Profile, changes: Mapping[str, Any], topic: str) -> Profile:
+    name = {"name": topic, "critical_partitions": 0} if topic else {}
+    return profile.model_copy(update={"topic": profile.topic.model_copy(update={**changes, **name})})
 
 
 def lasting_feed(name_or_path: str) -> str:

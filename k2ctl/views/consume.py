@@ -155,6 +155,7 @@ def outstanding_table(ranges: "Sequence[OutstandingRange]") -> Table | Text:
     """Each range with where its trades are; one that is gone is red."""
     if not ranges:
         return Text("Nothing is outstanding: every trade that was deferred has been backfilled.")
+    several = len({found.topic for found in ranges}) > 1
     table = listing(
         ranges,
         (">partition", lambda found: str(found.partition)),
@@ -163,6 +164,7 @@ def outstanding_table(ranges: "Sequence[OutstandingRange]") -> Table | Text:
         ("priorities", lambda found: ", ".join(found.priorities)),
         ("defers at", lambda found: found.level),
         ("is in", lambda found: marked(found.where, "bold red", found.gone_records)),
+        heading=lambda found: found.topic if several else "",
     )
     table.add_section()
     table.add_row("", "", f"{sum(found.count for found in ranges):,}")

@@ -8,18 +8,23 @@ import pytest
 
 from k2ctl.api.engine import WarmEngine
 from k2ctl.api.settings import Limits
+from k2ctl.clock import SystemClock
+from k2ctl.commands.backfill import plans_of
 from k2ctl.consume import topic_consumers
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.topic_consumers import TopicConsumers
 from k2ctl.consume.topics import topics_of
-from k2ctl.domain.checkpoint import Counts
+from k2ctl.deferred.outstanding import outstanding_ranges
+from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.topics import dead_letter_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, FencedError
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 from k2ctl.profiles.foreign import of_others
 from k2ctl.query.session import Session
@@ -148,6 +153,39 @@ def test_what_is_missing_goes_by_what_each_feed_says_of_its_numbers(venues: tupl
     assert report.numbers == "dense-per-symbol, ordered"
     assert (of_one.stored, of_one.missing, evidence.missing) == (12, 0, ())
     assert dense.consume().assignment.remembered.sequence.missing_trades == 22
+
+
+def defer(venue: Venue, count: int) -> None:
+    """Of what has come to partition 0 the last `count` records are left in Kafka for later."""
+    with BrokerAdmin(venue.endpoints) as admin, Lake.at(venue.endpoints) as lake:
+        epoch, end = admin.epoch(venue.topic), admin.watermarks(venue.topic)[0].high
+        at = TopicPartition(venue.topic, epoch, 0)
+        times = (BASE_MS * 1000, BASE_MS * 1000 + 1_000_000)
+        shed = DeferredRange(*at, end - count, end, 0b1000, "policy", 2, count, *times)
+        delta = OffsetDelta(end - count, end, Counts(count, shed=count))
+        assert not TableWriter(lake, SystemClock()).commit([], {at: delta}, LedgerChange((shed,))).fenced
+
+
+def test_backfill_finds_the_topics_of_which_something_is_outstanding_and_their_feeds(
+    venues: tuple[Venue, Venue],
+) -> None:
+    for each in venues:
+        each.send(30)
+        each.consume()
+        each.send(3)
+        each.consume()
+        each.send(1)
+        defer(each, 1)
+        each.feed.unlink()
+    endpoints = venues[0].endpoints
+    assert {found.topic: found.count for found in outstanding_ranges(endpoints, quick_profile())} == {
+        each.topic: 1 for each in venues
+    }
+    for plan in plans_of(endpoints, quick_profile()).values():
+        assert Consumer(endpoints, plan).run(threading.Event()).backfilled == 1
+    assert not outstanding_ranges(endpoints, quick_profile())
+    with Session.at(endpoints) as session:
+        assert (count_of(session, "AAA"), count_of(session, "BBB")) == ((34, ()), (34, ()))
 
 
 def test_the_service_follows_a_topic_from_when_the_table_has_it(venues: tuple[Venue, Venue]) -> None:
