@@ -9,7 +9,7 @@ from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, ProfileOption
 
 if TYPE_CHECKING:
-    from k2ctl.feeds.look import Place
+    from k2ctl.feeds.look import StartAt
 
 
 def topic(
@@ -55,12 +55,12 @@ def topic(
         out().print(records_panel(name, records, decoded=decoder is not None))
 
 
-def _place(text: str) -> "Place | None":
-    from k2ctl.feeds.look import Place
+def _place(text: str) -> "StartAt | None":
+    from k2ctl.feeds.look import StartAt
 
     if not text:
         return None
     match = re.fullmatch(r"(\d{1,9}):(\d{1,18})", text)
     if match is None:
         raise UsageError(f"--from {text[:40]} is no place of a record.", "Write partition and offset: --from 0:1200")
-    return Place(int(match[1]), int(match[2]))
+    return StartAt(int(match[1]), int(match[2]))

@@ -54,7 +54,7 @@ class SeenRecord:
 
 
 @dataclass(frozen=True)
-class Place:
+class StartAt:
     """Where to begin: a partition, and an offset in it."""
 
     partition: int
@@ -103,7 +103,7 @@ def decoder_known(feeds: TopicFeeds, topic: str) -> Decoder | None:
 
 
 def look(
-    endpoints: Endpoints, topic: str, decoder: Decoder | None, count: int, start: Place | None, now_us: int
+    endpoints: Endpoints, topic: str, decoder: Decoder | None, count: int, start: StartAt | None, now_us: int
 ) -> list[SeenRecord]:
     """The newest records of a topic in order of their times, or those from a place on.
 

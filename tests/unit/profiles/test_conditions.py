@@ -26,12 +26,12 @@ def test_on_the_us_tape_odd_lots_and_extended_hours_set_no_price_and_official_pr
 
 def test_tables_of_vendors_say_of_each_condition_what_the_tape_says() -> None:
     numbers = (2, 4, 5, 7, 10, 12, 13, 15, 16, 20, 21, 22, 29, 33, 37, 38, 52, 53)
-    tape = dict(zip(map(str, numbers), "WBGC4TUMQNHPRZI9V7", strict=True))
+    of_number = dict(zip(map(str, numbers), "WBGC4TUMQNHPRZI9V7", strict=True))
     tape, massive, lean = (load_conditions(name) for name in ("us-tape", "massive", "lean"))
     for what in ("high_low", "last", "only", "volume"):
         denied = set(tape.without(what))  # type: ignore[arg-type]
-        by_number = {tape[number] for number in massive.without(what)}  # type: ignore[arg-type]
-        assert by_number == {sign for sign in tape.values() if sign in denied} - {"B"}, what
+        by_number = {of_number[number] for number in massive.without(what)}  # type: ignore[arg-type]
+        assert by_number == {sign for sign in of_number.values() if sign in denied} - {"B"}, what
         assert set(lean.without(what)) - {"SUSP", "ET"} == denied, what  # type: ignore[arg-type]
 
 
