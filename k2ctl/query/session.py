@@ -356,6 +356,7 @@ class Session:
 
     def _bars(self, question: Question, rules: BarRules, stages: Stopwatch) -> Answer:
         sources = self.seam.take(question, stages)
+        rules = self._by_topic(rules, sources)
         tail = sources.tail.to_arrow()
         with stages.timed("scan"):
             fresh = self._history.fresh(sources.plan, tail)
@@ -371,6 +372,14 @@ class Session:
             last_trade_us=self._silent(sources, table),
         )
         return Answer(table, evidence)
+
+    def _by_topic(self, rules: BarRules, sources: Sources) -> BarRules:
+        """The rules with the tables that the feeds of topics name."""
+        feeds = self._feeds(sources)
+        if rules.conditions is None or feeds is None:
+            return rules
+        named = {topic: feeds.conditions(topic) for topic in feeds.recorded}
+        return replace(rules, of_topics={topic: table for topic, table in named.items() if table != rules.conditions})
 
     def _silent(self, sources: Sources, rows: pa.Table, deferred: Sequence[Rows] = ()) -> Mapping[str, int]:
         """Symbols of the question without a row, with their last trade; unknown symbols are an error.

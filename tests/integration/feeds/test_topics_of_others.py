@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from k2ctl.consume.topic_consumers import TopicConsumers
 from k2ctl.consume.topics import topics_of
 from k2ctl.deferred.outstanding import outstanding_ranges
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.days import BarLength
 from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.topics import dead_letter_topic
 from k2ctl.endpoints import Endpoints
@@ -186,6 +188,27 @@ def test_backfill_finds_the_topics_of_which_something_is_outstanding_and_their_f
     assert not outstanding_ranges(endpoints, quick_profile())
     with Session.at(endpoints) as session:
         assert (count_of(session, "AAA"), count_of(session, "BBB")) == ((34, ()), (34, ()))
+
+
+def test_which_prints_count_for_a_bar_is_what_the_feed_of_their_topic_says(
+    endpoints: Endpoints, home: Path, exchange: str
+) -> None:
+    taped, plain = (venue(endpoints, home, f"{exchange}{name}", name * 3) for name in "AB")
+    taped.feed.write_text(taped.feed.read_text() + "conditions: us-tape\n")
+    for each in (taped, plain):
+        with_code = each.feed.read_text().replace("  price: price", "  price: price\n  trade_conditions: \"'W'\"")
+        each.feed.write_text(with_code)
+        each.send(4)
+        each.consume()
+        each.send(1)
+    day = BarLength.parse("1d")
+    with Session.at(endpoints) as session:
+        bars = {symbol: session.bars(symbol, day).table.to_pylist()[0] for symbol in ("AAA", "BBB")}
+    # An average price is no open, high, low or close there.
+    assert {symbol: (bar["close"], bar["high"], bar["trades"]) for symbol, bar in bars.items()} == {
+        "AAA": (None, None, 5),
+        "BBB": (Decimal("1.5"), Decimal("1.5"), 5),
+    }
 
 
 def test_the_service_follows_a_topic_from_when_the_table_has_it(venues: tuple[Venue, Venue]) -> None:
