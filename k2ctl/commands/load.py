@@ -3,7 +3,6 @@
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -12,6 +11,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, ProfileOption, parse_count, parse_duration
 
 if TYPE_CHECKING:
+    from k2ctl.feeds.files.reading import WantedTrades
     from k2ctl.load.generator import LoadFailed, LoadSummary
 
 MAX_SPEED: Final = "max"
@@ -32,10 +32,16 @@ def load(
     frame: Annotated[int | None, typer.Option(min=1, max=1000, help="Trades per Kafka record.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=16, help="Worker processes; chosen by rate.")] = None,
     replay: Annotated[
-        Path | None, typer.Option(metavar="FILE|DIR", help="Real trades from ASX CSV files, not a synthetic market.")
+        str | None, typer.Option(metavar="PATH", help="Trades of files: a file, folder, glob or s3:// prefix.")
+    ] = None,
+    feed: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="What the lines of the files are; see: k2ctl feed list.")
     ] = None,
     speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
     now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Replay from this time of the venue on.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Replay up to this time.")] = None,
+    symbols: Annotated[str | None, typer.Option(metavar="A,B", help="Replay only these symbols.")] = None,
     duplicates: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction of trades that is sent twice.")] = 0.0,
     gaps: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is numbered and never sent.")] = 0.0,
     out_of_order: Annotated[
@@ -54,11 +60,16 @@ def load(
 
     Open loop: the schedule does not wait for Kafka. Where the machine cannot follow, the summary says saturated.
 
-    Example:  k2ctl load --rate 10k --ramp-to 100k --duration 60
+    Examples:
+    k2ctl load --rate 10k --ramp-to 100k --duration 60
+    k2ctl load --replay BTCUSDT-trades-2025-01-01.zip --feed binance-trades
     """
     _check_replay(
         replay,
-        {"--speed": speed != MAX_SPEED, "--now": now},
+        {
+            "--speed": speed != MAX_SPEED, "--now": now, "--feed": feed is not None, "--since": since is not None,
+            "--until": until is not None, "--symbols": symbols is not None,
+        },
         {
             "--rate": rate, "--ramp-to": ramp_to, "--duration": duration, "--shape": shape, "--workers": workers,
             "--seed": seed, "--duplicates": duplicates or None, "--gaps": gaps or None,
@@ -74,6 +85,7 @@ def load(
     from k2ctl.load.generator import run_load
     from k2ctl.load.market import Faults
     from k2ctl.load.plan import plan_load
+    from k2ctl.load.replay import replay_plan
     from k2ctl.profiles import load_profile
     from k2ctl.signals import closing_pipes
     from k2ctl.views.consume import progress_text, summary_table
@@ -92,9 +104,9 @@ def load(
         frame=frame,
         workers=workers,
         faults=Faults(duplicates, gaps, out_of_order, corrections, cancels),
-        replay=replay,
-        speed=_speed(speed),
-        shift_to_now=now,
+        replay=replay_plan(replay, feed, _wanted(since, until, symbols), speed=_speed(speed), shift_to_now=now)
+        if replay is not None
+        else None,
         ignore_intake=ignore_intake,
     )
     received: list[int] = []
@@ -124,7 +136,29 @@ def _loaded(run: "Callable[[], LoadSummary]") -> "tuple[LoadSummary, LoadFailed 
         return error.summary, error
 
 
-def _check_replay(replay: Path | None, for_a_replay: Mapping[str, bool], for_a_market: Mapping[str, object]) -> None:
+def _wanted(since: str | None, until: str | None, symbols: str | None) -> "WantedTrades":
+    """Raises:
+    UsageError: one is no time.
+    """
+    from k2ctl.feeds.files.reading import WantedTrades
+
+    since_ns, until_ns = (_nanoseconds(option, text) for option, text in (("--since", since), ("--until", until)))
+    names = tuple(name.strip() for name in symbols.split(",") if name.strip()) if symbols is not None else None
+    return WantedTrades(since_ns, until_ns, names)
+
+
+def _nanoseconds(option: str, text: str | None) -> int | None:
+    from k2ctl.domain.trade import nanos_of
+
+    if text is None:
+        return None
+    try:
+        return nanos_of(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text[:40]}: {error}.", f"Example: {option} 2025-01-01T10:00:00Z") from error
+
+
+def _check_replay(replay: str | None, for_a_replay: Mapping[str, bool], for_a_market: Mapping[str, object]) -> None:
     """Raises:
     UsageError: something was said that would be ignored.
     """

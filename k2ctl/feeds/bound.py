@@ -261,6 +261,8 @@ def _whole(name: str, kind: str) -> list[str]:
 def _instant(name: str, kind: str) -> list[str]:
     if kind == "TIMESTAMP WITH TIME ZONE":
         return [f"epoch_us({name}) * 1000 AS {name}"]
+    if kind == "TIMESTAMPTZ_NS":
+        return [f"epoch_ns({name}) AS {name}"]
     if kind in _ZONELESS:
         return [f"of_timestamp({name}) AS {name}"]
     if kind in _WHOLE:

@@ -46,6 +46,17 @@ Path_ = Annotated[str, Field(pattern=r"^\$", max_length=1_000)]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
 
 
+class NamesBeside(Section):
+    """A CSV file with a header, in the folder of the files: what belongs to a code that their names have."""
+
+    file: Annotated[str, Field(pattern=r"^[^/]+$")]
+    # The group of `file_name` that has the code, and the column there that does.
+    by: Name
+    key: Annotated[str, Field(min_length=1)]
+    # Those that become columns.
+    columns: tuple[Name, ...]
+
+
 class Source(Section):
     """What records and files look like."""
 
@@ -65,6 +76,8 @@ class Source(Section):
     quote: Character | Literal[""] = '"'
     # A regular expression over the name of a file; its named groups are columns.
     file_name: str | None = None
+    # What belongs to a code in the name of a file, in a table beside it.
+    names: NamesBeside | None = None
     # Of times that say no offset; without it they are refused.
     zone: str | None = None
     # Of times that are numbers. auto goes by their size: the four do not overlap from 1990 on.
@@ -133,6 +146,7 @@ _ONLY_FOR: Final = {
     "delimiter": ("csv",),
     "quote": ("csv",),
     "file_name": OF_FILES,
+    "names": OF_FILES,
     "registry": ("avro", "protobuf"),
     "topic": ("sbe", "json", "avro", "protobuf"),
     "schema_file": ("sbe",),

@@ -199,6 +199,9 @@ def progress_text(snapshot: "LoadSnapshot") -> Text:
     return text
 
 
+_SHOWN_BROKEN = 10
+
+
 def summary_table(summary: "LoadSummary") -> Table:
     """The figures of a load that has ended."""
     return facts(_summarised(summary), title=_verdict(summary), numbers=True)
@@ -225,9 +228,23 @@ def _summarised(summary: "LoadSummary") -> Iterator[tuple[str, Cell]]:
             yield name, ", ".join(f"{key} {value:.1f} ms" for key, value in figures.items()).replace("p100", "max")
     yield "partitions", f"{summary.partitions:,}"
     yield "on the wire", f"{size(summary.wire_bytes)}, {counted(summary.workers, 'worker')}"
+    yield from _of_files(summary)
+
+
+def _of_files(summary: "LoadSummary") -> Iterator[tuple[str, Cell]]:
+    """What a replay found in its files."""
+    if summary.files:
+        yield "files", f"{summary.files:,}"
+    if summary.filtered:
+        yield "no trades by the feed", f"{summary.filtered:,}"
+    if summary.late:
+        yield "too late in their file, sent late", Text(f"{summary.late:,}", style="yellow")
     if summary.broken_lines:
         yield "broken lines, left out", Text(f"{summary.broken_lines:,}", style="yellow")
-        yield from ((f"  {line['file']}:{line['line']}", str(line["reason"])) for line in summary.first_broken)
+        shown = summary.first_broken[:_SHOWN_BROKEN]
+        yield from ((f"  {line['file']}:{line['line']}", str(line["reason"])) for line in shown)
+    if summary.go_on:
+        yield "to go on", summary.go_on
 
 
 def _verdict(summary: "LoadSummary") -> Text:

@@ -26,6 +26,7 @@ from k2ctl.lake.readers import Placed
 from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, AcknowledgedLog, Run, acknowledged_log_dir, read, write
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
+from k2ctl.load.replay import replay_plan
 from k2ctl.profiles import Profile
 from tests.made_trades import make_trades, quick_profile
 from tests.support.platforms import with_lake
@@ -241,7 +242,7 @@ def test_a_replay_is_held_to_its_files(endpoints: Endpoints, profile: Profile, a
     """Twice the same file: the second time every trade is a copy, which the consumer drops."""
     small = asx / "7181.csv"
     for _ in range(2):
-        run_load(plan_load(profile, replay=small), endpoints, threading.Event())
+        run_load(plan_load(profile, replay=replay_plan(str(small))), endpoints, threading.Event())
     consumed(endpoints, profile)
     result = only(endpoints)
     assert result.holds, result.findings

@@ -1,0 +1,251 @@
+"""Files of a feed as trades: what each line is, and which lines are none."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from k2ctl.domain.trade import NO_SEQUENCE, TRADE
+from k2ctl.domain.validity import invalid
+from k2ctl.errors import UsageError, first_line
+from k2ctl.feeds.files.beside import names_beside
+from k2ctl.feeds.files.csv_file import CsvFile
+from k2ctl.feeds.files.found import FeedFile, find_files, name_groups
+from k2ctl.feeds.files.ndjson_file import NdjsonFile
+from k2ctl.feeds.files.parquet_file import ParquetFile
+from k2ctl.feeds.files.pieces import BLOCK_BYTES, BrokenLine, FileFormat, Piece
+from k2ctl.feeds.mapping import Mapping as FeedMapping
+from k2ctl.feeds.mapping import Prepared, in_order
+from k2ctl.profiles.feed import DeclaredFeed
+
+SHOWN_BROKEN_LINES: Final = 10
+"""Of a file."""
+
+
+@dataclass(frozen=True)
+class WantedTrades:
+    """Which trades of the files are asked for."""
+
+    # Nanoseconds of the venue's time, [since, until); None leaves that side open.
+    since_ns: int | None = None
+    until_ns: int | None = None
+    # None: all.
+    symbols: Collection[str] | None = None
+
+    def among(self, trades: np.ndarray) -> np.ndarray:
+        """Those of some trades."""
+        masks = []
+        if self.since_ns is not None:
+            masks.append(trades["event_ns"] >= self.since_ns)
+        if self.until_ns is not None:
+            masks.append(trades["event_ns"] < self.until_ns)
+        if self.symbols is not None:
+            masks.append(np.isin(trades["symbol"], np.array([name.encode() for name in self.symbols])))
+        mask = np.logical_and.reduce(masks) if masks else np.ones(1, np.bool_)
+        return trades if mask.all() else trades.take(np.flatnonzero(mask))
+
+
+@dataclass
+class Findings:
+    """What was found in files beside trades."""
+
+    # The first lines of each file that are no trades, of `broken_count`.
+    broken: list[BrokenLine] = field(default_factory=list)
+    broken_count: int = 0
+    # Rows that the feed's `where` leaves out.
+    filtered: int = 0
+
+    def add(self, file: str, lines: list[tuple[int, str]]) -> None:
+        """Lines of a file that are no trades."""
+        room = SHOWN_BROKEN_LINES - sum(one.file == file for one in self.broken)
+        self.broken += [BrokenLine(file, line, reason) for line, reason in sorted(lines)[: max(0, room)]]
+        self.broken_count += len(lines)
+
+
+class FeedFiles:
+    """The files of a path, read by a feed.
+
+    columns: beside those of the source, the same for all files. A row's time may be at most a little after `now_us`.
+    """
+
+    def __init__(
+        self,
+        declared: DeclaredFeed,
+        files: Sequence[FeedFile],
+        columns: Mapping[str, str],
+        now_us: int,
+        wanted: WantedTrades | None = None,
+    ) -> None:
+        self.declared, self.files, self.wanted = declared, files, wanted or WantedTrades()
+        self.findings = Findings()
+        texts = [text for _, text in declared.feed.expressions()]
+        self._columns = {name: value for name, value in columns.items() if any(name in text for text in texts)}
+        self._now_us = now_us
+        self.is_stopped = False
+        """Set by another thread: files end where they are."""
+
+        self._mapping = FeedMapping(declared)
+        self._beside: dict[str, dict[str, dict[str, str]]] = {}
+        numbers = declared.feed.numbers
+        self._are_dense = numbers is None or (numbers.numbers == "dense-per-symbol" and not numbers.has_sessions)
+        self.has_receive_times = declared.feed.trade.ingestion_timestamp is not None
+
+    @classmethod
+    def at(
+        cls,
+        declared: DeclaredFeed,
+        where: str,
+        storage: Mapping[str, str],
+        columns: Mapping[str, str],
+        now_us: int,
+        wanted: WantedTrades | None = None,
+    ) -> "FeedFiles":
+        """The files of a path, see `find_files`.
+
+        Raises:
+            UsageError: there are none, or the feed is not of files.
+        """
+        if not declared.feed.source.is_of_files:
+            raise UsageError(
+                f"The feed {declared.name} is of {declared.feed.source.format}, which topics hold, not files.",
+                f"Read its topic: k2ctl consume --feed {declared.name}",
+            )
+        files = find_files(where, declared.feed.source, storage)
+        return cls(declared, files, columns, now_us, wanted)
+
+    @property
+    def where(self) -> str:
+        """The files, as messages name them."""
+        return self.files[0].name if len(self.files) == 1 else f"{len(self.files):,} files"
+
+    def open(self, file: FeedFile) -> FileFormat:
+        """One of the files, by the feed's format, its expressions bound to its columns.
+
+        Raises:
+            OSError: it cannot be read.
+            UsageError: the feed does not fit it.
+        """
+        source, constants = self.declared.feed.source, self._constants(file)
+        opened: FileFormat
+        if source.format == "csv":
+            opened = CsvFile(file, source, constants)
+        elif source.format == "ndjson":
+            opened = NdjsonFile(file, source, constants)
+        elif source.format == "parquet":
+            opened = ParquetFile(file, constants, self._needed)
+        else:
+            from k2ctl.feeds.files.dbn_file import DbnFile  # a library of its own
+
+            opened = DbnFile(file, constants)
+        self._mapping.bind(opened.empty())
+        return opened
+
+    def _needed(self, prepared: Prepared) -> frozenset[str]:
+        """The columns that make a trade; where nothing identifies one, all."""
+        if self.declared.feed.identity == "look-alikes":
+            return frozenset(prepared.table.column_names)
+        return frozenset(column for one in self._mapping.bind(prepared).bound.values() for column in one.columns)
+
+    def _constants(self, file: FeedFile) -> dict[str, str | None]:
+        """What is said of a file: by its name, by the table of names beside it, by the profile."""
+        source = self.declared.feed.source
+        groups: dict[str, str | None] = {}
+        if source.file_name is not None:
+            found = name_groups(file, source.file_name)
+            if found is None:
+                raise UsageError(
+                    f"{file.name}: its name does not fit the feed's file_name: {source.file_name}",
+                    "Rename the file, or change file_name in a feed of your own: k2ctl feed show "
+                    f"{self.declared.name} > my.yaml",
+                )
+            groups = found
+        beside = self._names_beside(file, groups)
+        return {**self._columns, "file_name": file.base_name, **groups, **beside}
+
+    def _names_beside(self, file: FeedFile, groups: Mapping[str, str | None]) -> dict[str, str | None]:
+        beside = self.declared.feed.source.names
+        if beside is None:
+            return {}
+        if file.folder not in self._beside:
+            self._beside[file.folder] = names_beside(file, beside)
+        row = self._beside[file.folder].get(groups.get(beside.by) or "", {})
+        return {column: row.get(column) for column in beside.columns}
+
+    def _trades(self, file: FeedFile, piece: Piece, *, note: bool) -> np.ndarray:
+        """The trades of a piece (dtype `TRADE.message`). note: its broken lines are found."""
+        mapped = in_order([self._mapping.trades(prepared) for prepared in piece.parts.prepared])
+        trades, record = mapped.trades, mapped.record
+        if not self.has_receive_times:
+            trades["received_ns"] = self._now_us * 1000
+        if not self._are_dense:
+            trades["source_sequence"] = NO_SEQUENCE
+        bad = invalid(trades, self._now_us, self.declared.feed.source.earliest_us)
+        if note:
+            broken = [
+                *piece.broken,
+                *((int(piece.lines[at]), reason) for at, reason in piece.parts.broken),
+                *((int(piece.lines[at]), piece.why_bad(int(at))) for at in mapped.bad),
+                *((int(piece.lines[one.record]), one.reason) for one in (*piece.parts.refused, *mapped.refused)),
+                *((int(piece.lines[record[at]]), reason) for at, reason in bad.items()),
+            ]
+            if broken:
+                self.findings.add(file.name, broken)
+            self.findings.filtered += len(mapped.filtered) + len(piece.parts.filtered)
+        return np.delete(trades, list(bad)) if bad else trades
+
+    def read(self, file: FeedFile, size: int, *, is_in_order: bool) -> Iterator[np.ndarray]:
+        """The wanted trades of a file, those of about `size` bytes at once; what ends it early is a broken line."""
+        line, until_ns = 0, self.wanted.until_ns
+        try:
+            for piece in self.open(file).pieces(size):
+                line = max(line, int(piece.lines[-1]) if len(piece.lines) else 0)
+                trades = self._trades(file, piece, note=True)
+                chosen = self.wanted.among(trades)
+                if self.is_stopped:
+                    return
+                if len(chosen):
+                    yield chosen
+                elif is_in_order and until_ns is not None and len(trades) and (trades["event_ns"] >= until_ns).all():
+                    return
+        except OSError as error:
+            self.findings.add(file.name, [(line + 1, f"the file cannot be read from here on: {first_line(error)}")])
+
+    def sampled(self, file: FeedFile, *, whole: bool) -> Iterator[np.ndarray]:
+        """Trades of all parts of a file, in order, wanted or not; nothing is noted, for all of it is read later.
+
+        whole: all of them.
+        """
+        try:
+            opened = self.open(file)
+            for piece in opened.pieces(BLOCK_BYTES) if whole else opened.samples():
+                trades = self._trades(file, piece, note=False)
+                if len(trades):
+                    yield trades
+        except OSError:
+            return
+
+    def require_trades(self) -> None:
+        """Look for one trade in all files, wanted or not.
+
+        Raises:
+            UsageError: there is none, with the first line that fails.
+        """
+        for file in self.files:
+            if next(self.sampled(file, whole=False), None) is not None:
+                return
+        everything = FeedFiles(self.declared, self.files, self._columns, self._now_us)
+        for file in self.files:
+            if next(everything.read(file, BLOCK_BYTES, is_in_order=False), None) is not None:
+                return
+        found = everything.findings
+        first = f" {found.broken[0].file}:{found.broken[0].line}: {found.broken[0].reason}." if found.broken else ""
+        left_out = f" The feed's `where` leaves {found.filtered:,} rows out." if found.filtered else ""
+        raise UsageError(
+            f"There are no trades of the feed {self.declared.name} in {self.where}.{first}{left_out}",
+            f"What the feed makes of it: k2ctl feed check '{self.where}' --feed {self.declared.name}",
+        )
+
+    def none(self) -> np.ndarray:
+        """No trades."""
+        return TRADE.empty(0)
