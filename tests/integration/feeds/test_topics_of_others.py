@@ -6,12 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import NewPartitions
 
 from k2ctl.api.engine import WarmEngine
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.commands.backfill import plans_of
-from k2ctl.consume import topic_consumers
+from k2ctl.consume import assignment_manager, topic_consumers
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.topic_consumers import TopicConsumers
@@ -24,6 +25,7 @@ from k2ctl.domain.topics import dead_letter_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, FencedError
 from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import admin_client
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.writer import TableWriter
@@ -31,6 +33,7 @@ from k2ctl.profiles import Profile
 from k2ctl.profiles.foreign import of_others
 from k2ctl.query.session import Session
 from tests.made_trades import produce_values, quick_profile
+from tests.support.platforms import with_lake
 from tests.support.polling import until
 
 BASE_MS = 1_735_689_600_000
@@ -68,12 +71,12 @@ class Venue:
     def profile(self) -> Profile:
         return of_others(quick_profile(), str(self.feed), self.topic)
 
-    def send(self, count: int, step: int = 1) -> None:
+    def send(self, count: int, step: int = 1, partitions: int = 3) -> None:
         """Numbers that are `step` apart, dealt to partitions in turn."""
         first = self.sent
         values = [
             (
-                at % 3,
+                at % partitions,
                 b'{"s":"%s","n":%d,"p":"1.5","q":"2","T":%d}'
                 % (self.symbol.encode(), 1 + (first + at) * step, BASE_MS + first + at),
             )
@@ -273,6 +276,28 @@ def test_a_consumer_of_several_topics_that_fails_ends_the_others_with_their_work
     with pytest.raises(FencedError, match=second.topic):
         several.run(threading.Event(), lambda _: None, lambda _: None)
     assert several.consumers[first.topic].counts().stored == 30
+
+
+def test_a_topic_that_gets_more_partitions_is_read_in_all_of_them(
+    local_stack: Endpoints, home: Path, exchange: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assignment_manager, "LOOK_EVERY_S", 0.2)
+    one = venue(with_lake(local_stack, home), home, f"{exchange}A", "AAA")
+    one.send(30)
+    consumer, stop = Consumer(one.endpoints, ConsumerPlan(one.profile)), threading.Event()
+    running, client = threading.Thread(target=consumer.run, args=(stop,)), admin_client(local_stack)
+    running.start()
+    try:
+        until(lambda: consumer.totals.stored == 30, 20)
+        client.create_partitions([NewPartitions(one.topic, 5)])[one.topic].result(10)
+        one.send(50, partitions=5)
+        until(lambda: consumer.totals.stored == 80, 20)
+    finally:
+        stop.set()
+        running.join(20)
+    assert consumer.counts().balanced
+    with Session.at(one.endpoints) as session:
+        assert count_of(session, "AAA") == (80, ())
 
 
 def test_a_topic_of_others_is_never_made(endpoints: Endpoints, exchange: str) -> None:
