@@ -68,11 +68,9 @@ def guess(target: TargetArgument, records: RecordsOption = 2_000, as_json: JsonO
     Example:  k2ctl feed guess BTCUSDT-trades-2025-01-01.csv > my.yaml
     """
     from k2ctl.console import out, print_json, say
-    from k2ctl.endpoints import require_endpoints
-    from k2ctl.feeds.guess.guess import guess_topic
-    from k2ctl.home import Home
+    from k2ctl.feeds.guess.guess import guess as guessed_of
 
-    guessed = guess_topic(require_endpoints(Home.of_user()), target, records)
+    guessed = guessed_of(target, records)
     if as_json:
         print_json(guessed.document())
         return
@@ -98,13 +96,11 @@ def check(
     Example:  k2ctl feed check trades.raw --feed my.yaml
     """
     from k2ctl.console import out, print_json
-    from k2ctl.endpoints import require_endpoints
-    from k2ctl.feeds.check.target import check_topic
-    from k2ctl.home import Home
+    from k2ctl.feeds.check.target import check as checked_of
     from k2ctl.profiles.feed import load_feed
     from k2ctl.views.feed import check_document, check_panel
 
-    checked = check_topic(require_endpoints(Home.of_user()), load_feed(feed), target, records, limit)
+    checked = checked_of(load_feed(feed), target, records, limit)
     if as_json:
         print_json(check_document(checked))
     else:

@@ -24,7 +24,7 @@ from k2ctl.feeds.files.found import find_files
 from k2ctl.feeds.files.lines import first_lines
 from k2ctl.feeds.files.order import TimeOrder, in_folder, shifted
 from k2ctl.feeds.files.pieces import BrokenLine
-from k2ctl.feeds.files.reading import FeedFiles, WantedTrades
+from k2ctl.feeds.files.reading import FeedFiles, WantedTrades, market_columns
 from k2ctl.load.market import Batch
 from k2ctl.profiles import Profile
 from k2ctl.profiles.feed import load_feed
@@ -111,14 +111,10 @@ def open_replay(plan: ReplayPlan, profile: Profile, endpoints: Endpoints) -> Fee
     Raises:
         UsageError: there are none, or the feed does not read them.
     """
-    market = profile.market
-    columns = {
-        "market_exchange": market.exchange,
-        "market_currency": market.currency,
-        "market_asset_class": market.asset_class,
-    }
     now_us = time.time_ns() // 1000
-    return FeedFiles.at(load_feed(plan.feed), plan.where, endpoints.storage, columns, now_us, plan.wanted)
+    return FeedFiles.at(
+        load_feed(plan.feed), plan.where, endpoints.storage, market_columns(profile.market), now_us, plan.wanted
+    )
 
 
 @dataclass(frozen=True)

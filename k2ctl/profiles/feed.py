@@ -40,7 +40,7 @@ Expression = Annotated[
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 """Of a column, as an expression has it without quotes."""
 
-Path_ = Annotated[str, Field(pattern=r"^\$", max_length=1_000)]
+Path_ = Annotated[str, Field(pattern=r"""^\$(\."[^"]*"|\.[^.\["]+|\[[0-9]+\]|\[\*\])*$""", max_length=1_000)]
 """A path into JSON, as DuckDB has it: `$.data[0].price`."""
 
 Character = Annotated[str, Field(min_length=1, max_length=1)]

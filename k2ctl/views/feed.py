@@ -16,6 +16,9 @@ from k2ctl.feeds.check.checked import Checked, Failure, Origin
 from k2ctl.profiles.feed import DeclaredFeed
 from k2ctl.views.style import count, counted, facts, listing
 
+TIMED: Final = 1_000
+"""Trades from which on the rate says something."""
+
 SHOWN_TEXT: Final = 400
 """Characters of a record."""
 
@@ -125,7 +128,7 @@ def _facts(checked: Checked) -> Iterator[tuple[str, str | None]]:
     yield "sides", ", ".join(f"{name} {number:,}" for name, number in checked.sides.items() if number)
     yield "ids", _ids(checked)
     yield "numbers", _numbers(checked)
-    yield "rate", f"{count(checked.trades_per_s)} trades a second"
+    yield "rate", f"{count(checked.trades_per_s)} trades a second" if checked.trades >= TIMED else None
 
 
 def _ids(checked: Checked) -> str:
@@ -140,7 +143,8 @@ def _numbers(checked: Checked) -> str:
     if numbers is None:
         return "none: gaps cannot be found"
     some = "" if numbers.count == checked.trades else f"of {numbers.count:,}, "
-    return f"{some}declared {numbers.declared}; they look {numbers.found or 'like none'}: {numbers.why}"
+    looks = f"they look {numbers.found or 'like none'}: " if numbers.sure else ""
+    return f"{some}declared {numbers.declared}; {looks}{numbers.why}"
 
 
 def _verdict(checked: Checked) -> Text:

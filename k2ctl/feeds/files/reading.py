@@ -18,6 +18,7 @@ from k2ctl.feeds.files.pieces import BLOCK_BYTES, BrokenLine, FileFormat, Piece
 from k2ctl.feeds.mapping import Mapping as FeedMapping
 from k2ctl.feeds.mapping import Prepared, in_order
 from k2ctl.profiles.feed import DeclaredFeed
+from k2ctl.profiles.model import MarketSettings
 
 SHOWN_BROKEN_LINES: Final = 10
 """Of a file."""
@@ -61,6 +62,15 @@ class Findings:
         room = SHOWN_BROKEN_LINES - sum(one.file == file for one in self.broken)
         self.broken += [BrokenLine(file, line, reason) for line, reason in sorted(lines)[: max(0, room)]]
         self.broken_count += len(lines)
+
+
+def market_columns(market: MarketSettings) -> dict[str, str]:
+    """What a profile says of the market, as columns of every file."""
+    return {
+        "market_exchange": market.exchange,
+        "market_currency": market.currency,
+        "market_asset_class": market.asset_class,
+    }
 
 
 class FeedFiles:

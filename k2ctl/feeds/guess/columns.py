@@ -11,9 +11,9 @@ from k2ctl.domain.topics import TimeUnit
 
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?|[+-]?\.\d+")
 _WHOLE: Final = re.compile(r"\d{1,19}")
+_LARGEST: Final = (1 << 63) - 1
 _EPOCH: Final = re.compile(r"(\d{9,19})(\.\d+)?")
-_ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}([.,]\d+)? ?(Z|[+-]\d{2}(:?\d{2})?)?")
-_OFFSET: Final = re.compile(r"(Z|[+-]\d{2}(:?\d{2})?)$")
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d{1,9}0*)?(?P<offset> ?UTC|[Zz]|[+-]\d\d(:?\d\d)?)?")
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}|\d{1,2}[/.]\d{1,2}[/.]\d{4}|\d{4}/\d{1,2}/\d{1,2}")
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -76,7 +76,7 @@ class SampleColumn:
     @cached_property
     def is_whole(self) -> bool:
         """True if all are whole numbers of 64 bits, without a sign."""
-        return self.every(_WHOLE.fullmatch)
+        return self.every(lambda value: _WHOLE.fullmatch(value) and int(value) <= _LARGEST)
 
     @cached_property
     def is_uuid(self) -> bool:
@@ -96,7 +96,7 @@ class SampleColumn:
     @cached_property
     def has_offset(self) -> bool:
         """True if all end with their offset from UTC."""
-        return self.every(_OFFSET.search)
+        return self.every(lambda value: (match := _ISO.fullmatch(value)) and match["offset"])
 
     @cached_property
     def is_epoch(self) -> bool:

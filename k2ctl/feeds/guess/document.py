@@ -89,9 +89,9 @@ def document_of(sample: FeedSample) -> Concluded:
         values = ", ".join(map(literal, test[1]))
         name = naming.expression(column, "kind")
         where = Chosen(f"{name} = {values}" if len(test[1]) == 1 else f"{name} IN ({values})", "others are no trades")
-    missing = [name for name in _REQUIRED if fields.chosen[name].text == "NULL"]
-    if missing:
-        raise _nothing(sample, [fields.chosen[name].why for name in missing])
+    missing = [fields.chosen[name].why for name in _REQUIRED if fields.chosen[name].text == "NULL"]
+    if missing or not any(naming.named(column) for column in sample.columns):
+        raise _nothing(sample, missing or ["a trade"])
     numbers = number(fields, naming)
     identity = identify(fields, naming)
     blocks = [

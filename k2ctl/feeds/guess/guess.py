@@ -1,19 +1,29 @@
-"""A feed for a topic that nobody has described: a shipped one that fits, or one concluded from a sample."""
+"""A feed for a file or topic that nobody has described: a shipped one that fits, or one concluded from a sample."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import UsageError
 from k2ctl.feeds.check.check import Part
+from k2ctl.feeds.check.file_parts import file_parts, format_of
 from k2ctl.feeds.check.topic_parts import newest, part_of
-from k2ctl.feeds.guess.document import FeedSample, document_of
-from k2ctl.feeds.guess.shipped import Fitting, fitting
+from k2ctl.feeds.files.found import FeedFile, find_files
+from k2ctl.feeds.guess.document import FeedSample, NoTrades, document_of
+from k2ctl.feeds.guess.file_sample import sample_of_file
+from k2ctl.feeds.guess.shipped import Fitting, fitting, resembling
 from k2ctl.feeds.guess.topic_sample import sample_of_topic
 from k2ctl.feeds.records import Foreign
+from k2ctl.feeds.target import files_of, names_files, stack_of, storage_of_stack, unreadable
 from k2ctl.kafka.reader import BESIDE
-from k2ctl.profiles.feed import DeclaredFeed, feed_of
+from k2ctl.profiles.feed import OF_FILES, DeclaredFeed, Source, feed_of
+
+TRIED_BYTES: Final = 1 << 16
+TRIED_PARTS: Final = 2
+"""How much of a file each shipped feed is tried on."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +50,66 @@ class Guessed:
         }
 
 
-def guess_topic(endpoints: Endpoints, topic: str, records: int, clock: Clock | None = None) -> Guessed:
-    """A feed for the newest records of a topic.
+def guess(target: str, records: int) -> Guessed:
+    """A feed for files, of which the first is looked at, or for a topic.
 
     Raises:
-        UsageError: there is no such topic, or its records do not say their columns.
+        UsageError: there is no such file or topic, or it does not say its columns.
         NoTrades: no column looks like a price, a quantity or a time.
     """
+    return guess_files(target, records) if names_files(target) else guess_topic(stack_of(target), target, records)
+
+
+def guess_files(where: str, records: int, clock: Clock | None = None) -> Guessed:
+    """A feed for the first of some files. See `guess`."""
+    now_us = (clock or SystemClock()).now_us()
+    file = _first_file(where)
+
+    def parts(declared: DeclaredFeed, said: Mapping[str, str] | None = None) -> Iterator[Part]:
+        files = files_of(declared, where, now_us, said)
+        files.files = [one for one in files.files if one.name == file.name]
+        return islice(file_parts(files, now_us, TRIED_BYTES), TRIED_PARTS)
+
+    try:
+        form = format_of(file)
+        found = fitting(form, parts)
+        if found is not None:
+            return _shipped(where, found)
+        return _of_sample(where, sample_of_file(file, records), _alike(resembling(form, parts)))
+    except OSError as error:
+        raise unreadable(where, error) from error
+
+
+def _alike(feeds: Mapping[str, Sequence[str]]) -> str:
+    """What is said of shipped feeds whose layout a file has, though not their names for files; empty without any."""
+    groups = list(dict.fromkeys(group for several in feeds.values() for group in several))
+    taken = f"{' and '.join(groups)} from the file's name"
+    return f"The layout may be that of {' or '.join(feeds)}: {taken}." if feeds else ""
+
+
+def _of_sample(where: str, sample: FeedSample, alike: str) -> Guessed:
+    try:
+        return _concluded(where, replace(sample, remarks=[*sample.remarks, *([alike] if alike else [])]))
+    except NoTrades as error:
+        if not alike:
+            raise
+        raise NoTrades(str(error), f"{alike} Rename it as the venue does: k2ctl feed show NAME") from error
+
+
+def _first_file(where: str) -> FeedFile:
+    """The first file, of any format."""
+    missing: UsageError | None = None
+    for form in OF_FILES:
+        source = Source(format=form, columns=("any",) if form in ("csv", "ndjson") else ())
+        try:
+            return find_files(where, source, storage_of_stack())[0]
+        except UsageError as error:
+            missing = missing or error
+    raise missing or AssertionError("no format")
+
+
+def guess_topic(endpoints: Endpoints, topic: str, records: int, clock: Clock | None = None) -> Guessed:
+    """A feed for the newest records of a topic. See `guess`."""
     now_us = (clock or SystemClock()).now_us()
     fetched, _ = newest(endpoints, topic, records, tuple(BESIDE))
 

@@ -109,7 +109,7 @@ def _lists(value: Any, path: str, depth: int) -> Iterator[tuple[str, list[Any]]]
             if isinstance(item, dict | list):
                 yield from _lists(item, f"{path}[{number}]", depth + 1)
     elif isinstance(value, dict):
-        for key, item in value.items():
+        for key, item in _items_of(value):
             yield from _lists(item, f"{path}.{_quoted(key)}", depth + 1)
 
 
@@ -122,7 +122,7 @@ def _leaves(value: Any, path: str = "$", depth: int = 0, *, lists: bool = True) 
     if depth > _DEPTH:
         return
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key, item in _items_of(value):
             yield from _leaves(item, f"{path}.{_quoted(key)}", depth + 1, lists=lists)
     elif isinstance(value, list):
         if path.endswith(("]", "$")) or any(isinstance(item, dict | list) for item in value):
@@ -135,7 +135,12 @@ def _leaves(value: Any, path: str = "$", depth: int = 0, *, lists: bool = True) 
 
 
 def _quoted(key: str) -> str:
-    return key if _PLAIN.fullmatch(key) else '"' + key.replace('"', '\\"') + '"'
+    return key if _PLAIN.fullmatch(key) else f'"{key}"'
+
+
+def _items_of(value: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The items that a path can name: without a quote in their key."""
+    return [(key, item) for key, item in value.items() if '"' not in key]
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> list[SampleColumn]:

@@ -42,12 +42,40 @@ CORRECTIONS: Final = ("correction", "tradecorrectionindicator", "correctionindic
 """Columns that say of a print that it corrects or cancels one: what their values mean, each venue defines."""
 
 
+_ENDINGS: Final = {
+    "symbol": ("symbol", "ticker"),
+    "price": ("price", "px"),
+    "quantity": ("quantity", "qty", "size", "volume", "amount"),
+    "timestamp": ("timestamp", "time", "datetime"),
+    "side": ("side",),
+    "trade_id": ("tradeid",),
+    "sequence": ("sequence", "sequencenumber", "seqnum"),
+}
+"""What other names may end with."""
+
+_OF_OTHERS: Final = (
+    "bid", "ask", "open", "high", "low", "close", "avg", "average", "limit", "stop", "mark", "index", "cum", "total",
+    "quote", "prev", "settle", "vwap", "best", "min", "max", "tick", "lot", "server", "update", "local", "receive",
+    "recv", "ingest", "expir", "matur", "order",
+)  # fmt: skip
+"""What a name begins with that ends as one of a trade's, and is of something else."""
+
+
 def usual(
     field: str, columns: list[SampleColumn], test: Callable[[SampleColumn], object] = lambda _: True
 ) -> SampleColumn | None:
     """The column with the best name for a field, of those that pass a test of their values."""
     names = USUAL[field]
     fit = [column for column in columns if column.key in names and test(column)]
-    return min(
-        fit, key=lambda column: (column.is_around, names.index(column.key), column.path.count(".")), default=None
-    )
+    if not fit:
+        fit = [column for column in columns if _ends_well(column.key, field) and test(column)]
+        names = [column.key for column in fit]
+
+    def rank(column: SampleColumn) -> tuple[bool, int, int]:
+        return column.is_around, names.index(column.key), column.path.count(".")
+
+    return min(fit, key=rank, default=None)
+
+
+def _ends_well(key: str, field: str) -> bool:
+    return key.endswith(_ENDINGS.get(field, ("\0",))) and not key.startswith(_OF_OTHERS)

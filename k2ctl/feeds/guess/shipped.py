@@ -1,12 +1,16 @@
 """Which of the shipped feeds fits a sample as it is."""
 
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from k2ctl.errors import K2Error
 from k2ctl.feeds.check.check import Part
 from k2ctl.profiles.feed import DeclaredFeed, Format, feed_names, feed_of, load_feed
+
+_SAID: Final = {"symbol": "SYMBOL", "date": "2024-01-02"}
+"""What the name of a file may say."""
 
 _GOOD: Final = 0.99
 """The part of a sample that a feed has to understand."""
@@ -26,9 +30,10 @@ class Fitting:
     @property
     def text(self) -> str:
         """Its YAML, with what it makes of the sample."""
+        counted = "1 trade" if self.trades == 1 else f"{self.trades:,} trades"
         left = f", {self.filtered:,} are left out" if self.filtered else ""
         failed = f", {self.failed:,} fail" if self.failed else ""
-        said = f"The shipped feed {self.declared.name} fits: {self.trades:,} trades of the sample{left}{failed}."
+        said = f"The shipped feed {self.declared.name} fits: {counted} of the sample{left}{failed}."
         use = "Its records, as lines of a file." if self.is_adapted else f"As it is: --feed {self.declared.name}"
         return f"# {said}\n# {use}\n{self.declared.text.rstrip()}\n"
 
@@ -53,6 +58,31 @@ def fitting(form: Format, parts: Callable[[DeclaredFeed], Iterable[Part]]) -> Fi
         except (K2Error, OSError):  # its name, columns or expressions do not fit
             continue
     return max(found, key=lambda one: (one.trades, one.declared.feed.source.file_name is not None), default=None)
+
+
+def resembling(form: Format, parts: Callable[[DeclaredFeed, dict[str, str]], Iterable[Part]]) -> dict[str, list[str]]:
+    """The shipped feeds that would understand a file if it had another name, and what they take from that.
+
+    parts: what a feed makes of the file with these in the place of what its name says.
+    """
+    found = dict[str, list[str]]()
+    for name in feed_names():
+        declared = load_feed(name)
+        source = declared.feed.source
+        if source.format != form or source.file_name is None:
+            continue
+        groups = list(re.compile(source.file_name).groupindex)
+        nameless = declared.feed.model_copy(update={"source": source.model_copy(update={"file_name": None})})
+        try:
+            said = {group: _SAID.get(group, "") for group in groups}
+            one = _tried(
+                replace(declared, feed=nameless), parts(replace(declared, feed=nameless), said), is_adapted=False
+            )
+        except (K2Error, OSError):
+            continue
+        if one.trades and not one.failed:
+            found[name] = groups
+    return found
 
 
 def _tried(declared: DeclaredFeed, parts: Iterable[Part], *, is_adapted: bool) -> Fitting:

@@ -52,7 +52,9 @@ def _whole(column: SampleColumn, naming: Naming) -> Moment:
     if column.is_epoch:
         units = {unit_of(value) for value in column.present}
         why = f"since 1970 in {' and '.join(sorted(str(unit) for unit in units))}"
-    return Moment((column,), naming.expression(column, "time"), zoneless, why)
+    name = naming.expression(column, "time")
+    commas = any("," in value for value in column.present)
+    return Moment((column,), f"replace({name}, ',', '.')" if commas else name, zoneless, why)
 
 
 def _day_and_clock(columns: list[SampleColumn], naming: Naming) -> Moment | None:
