@@ -10,6 +10,7 @@ from rich.text import Text
 
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.status_parts import REDUCED, SequenceCounts
+from k2ctl.domain.texts import instant_text
 from k2ctl.views.style import LEVEL_STYLES, Cell, count, counted, facts, listing, marked, seconds, size
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ def progress_text(snapshot: "LoadSnapshot") -> Text:
         text.append("█" * filled, style="green").append("░" * (BAR_WIDTH - filled), style="dim")
         text.append(f"  {seconds(snapshot.elapsed_s)} of {seconds(snapshot.duration_s)}")
     else:
-        text.append(f"replaying for {seconds(snapshot.elapsed_s)}")
+        at = "" if snapshot.reached_ns is None else f", at {instant_text(snapshot.reached_ns)[:19]}"
+        text.append(f"replaying for {seconds(snapshot.elapsed_s)}{at}")
     target = f" of {count(snapshot.target_rate)}/s" if snapshot.target_rate else ""
     text.append(f"  {count(snapshot.rate)}/s{target}  sent {snapshot.sent:,}")
     text.append(f"  in flight {count(snapshot.in_flight_records)}")

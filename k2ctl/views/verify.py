@@ -55,6 +55,9 @@ def _figures(result: "Verified") -> Text:
         lines.append(f"  {result.uncertain:,} deliveries were never confirmed, and are not there")
     if result.foreign:
         lines.append(f"  {result.foreign:,} trades of other producers: not part of this")
+    if result.unrecorded:
+        only = f"  {result.unrecorded:,} trades of a large replay were only counted, and are among these:"
+        lines.append(f"{only} k2ctl verify --against-kafka")
     if result.uncompared:
         lines.append(f"  {result.uncompared:,} trades are beside missing ones: their content could not be compared")
     if result.of_others:

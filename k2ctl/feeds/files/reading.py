@@ -1,7 +1,7 @@
 """Files of a feed as trades: what each line is, and which lines are none."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -111,11 +111,13 @@ class FeedFiles:
         now_us: int,
         wanted: WantedTrades | None = None,
     ) -> "FeedFiles":
-        """The files of a path, see `find_files`.
+        """The files of a path, see `find_files`. A feed of JSON records reads lines of them.
 
         Raises:
             UsageError: there are none, or the feed is not of files.
         """
+        if declared.feed.source.format == "json":
+            declared = _of_lines(declared)
         if not declared.feed.source.is_of_files:
             raise UsageError(
                 f"The feed {declared.name} is of {declared.feed.source.format}, which topics hold, not files.",
@@ -259,3 +261,9 @@ class FeedFiles:
     def none(self) -> np.ndarray:
         """No trades."""
         return TRADE.empty(0)
+
+
+def _of_lines(declared: DeclaredFeed) -> DeclaredFeed:
+    """The same feed for files that hold a record a line."""
+    source = declared.feed.source.model_copy(update={"format": "ndjson"})
+    return replace(declared, feed=declared.feed.model_copy(update={"source": source}))

@@ -157,6 +157,13 @@ def test_lines_of_json_are_what_records_are(tmp_path: Path) -> None:
     assert [reason.rpartition(": ")[0].split(":")[1] for reason in found.reasons] == ["3", "4"]
 
 
+def test_records_of_a_topic_may_lie_in_a_file_a_line_each(tmp_path: Path) -> None:
+    message = '{"e":"trade","E":1735689600001,"s":"BTCUSDT","t":%d,"p":"93576.01","q":"0.1","T":1735689600000,"m":true}'
+    (tmp_path / "recorded.jsonl").write_text("".join(message % at + "\n" for at in (1, 2)))
+    found = everything(tmp_path, "binance-websocket")
+    assert (prices(found.trades), found.reasons) == (["93576.01", "93576.01"], [])
+
+
 def test_parquet_has_types_and_needs_no_columns(tmp_path: Path) -> None:
     table = pa.table(
         {
