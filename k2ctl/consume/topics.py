@@ -49,7 +49,7 @@ def topics_of(
         if say is None:
             raise missing
         if not said:
-            LOG.warning("waiting: %s", missing)
-            say(f"{missing} Waiting for it; {missing.hint}")
+            LOG.info("waiting: %s", missing)
+            say(f"{missing} Waiting for it. {missing.hint}")
             said = True
         clock.sleep(LOOK_EVERY_S)

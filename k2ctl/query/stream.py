@@ -149,7 +149,7 @@ class KafkaStream:
         fetched, reached, holes = read_between(
             self.endpoints, self.topic, ranges, timeout_s, limit_records, self.decoder.beside
         )
-        return [tail_records_of(fetched, self.decoder)], reached, holes
+        return [tail_records_of(fetched, self.decoder)] if len(fetched) else [], reached, holes
 
 
 class KafkaStreams:

@@ -55,6 +55,8 @@ class Member:
     done: dict[str, int] | None = None
     # What it waits for; the last line of its log while it is silent.
     why: str = ""
+    # That the partitions are of; several where it reads those that a regular expression matches.
+    topics: tuple[str, ...] = ()
 
 
 def members(endpoints: Endpoints, *, started: bool = False) -> list[Member]:
@@ -105,6 +107,7 @@ def _reporting(member: Member, statuses: Sequence[ConsumerStatus], home: Home) -
         member,
         level=max(statuses, key=lambda status: status.level_number).level,
         partitions=tuple(part.partition for status in statuses for part in status.partitions),
+        topics=tuple(status.topic for status in statuses),
         lag_trades=sum(lags) if len(lags) == len(statuses) else None,
         rate_in=sum(status.rate_in for status in statuses),
         why=next((status.waiting for status in statuses if status.waiting), ""),

@@ -123,12 +123,18 @@ def fleet_table(found: "Sequence[Member]") -> Table:
         ("=consumer", lambda member: member.name),
         ("=state", lambda member: Text(member.state, _STATE_STYLES.get(member.state, "bold red"))),
         ("=runs as", lambda member: member.container or f"process {member.pid}"),
-        ("partitions", lambda member: ranges(member.partitions)),
+        ("partitions", _assigned),
         ("=level", lambda member: Text(member.level or "", LEVEL_STYLES.get(member.level or "", ""))),
         (">lag", lambda member: "" if member.lag_trades is None else count(member.lag_trades)),
         (">read/s", lambda member: "" if member.rate_in is None else count(member.rate_in)),
         (">up", up),
     )
+
+
+def _assigned(member: "Member") -> str:
+    if len(member.topics) < 2:
+        return ranges(member.partitions)
+    return f"{len(member.partitions)} of {len(member.topics)} topics"
 
 
 def ranges(partitions: Sequence[int]) -> str:
