@@ -112,6 +112,17 @@ class Source(Section):
         return self
 
     @model_validator(mode="after")
+    def _names_differ(self) -> "Source":
+        names = [*self.columns, *self.record]
+        lower = [name.lower() for name in names]
+        for at, name in enumerate(names):
+            if (first := lower.index(name.lower())) != at:
+                raise ValueError(
+                    f"columns {names[first]} and {name} are one to SQL: name one otherwise, sent: $.{name}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _zone_exists(self) -> "Source":
         from zoneinfo import ZoneInfo
 

@@ -236,3 +236,10 @@ def test_a_comment_in_an_expression_ends_with_it() -> None:
 )
 def test_a_mistake_names_its_line(line: str, reason: str) -> None:
     assert reason in mistake({}, more=line)
+
+
+@pytest.mark.parametrize("columns", ["[t, T]", "{t: $.t, T: $.T}", "[a, b, a]"])
+def test_columns_that_are_one_to_sql_are_refused(columns: str) -> None:
+    text = f"description: d\nsource:\n  format: json\n  columns: {columns}\ntrade: {{}}\nidentity: [t]\n"
+    with pytest.raises(ProfileError, match=r"mine\.yaml:2: source: .*are one to SQL"):
+        feed_of("mine", "mine.yaml", text)
