@@ -37,6 +37,10 @@ def load(
     feed: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="What the lines of the files are; see: k2ctl feed list.")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What the names of the files do not say: date=2024-01-02."),
+    ] = None,
     speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
     now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Replay from this time of the venue on.")] = None,
@@ -69,6 +73,7 @@ def load(
         {
             "--speed": speed != MAX_SPEED, "--now": now, "--feed": feed is not None, "--since": since is not None,
             "--until": until is not None, "--symbols": symbols is not None,
+            "--column": bool(column),
         },
         {
             "--rate": rate, "--ramp-to": ramp_to, "--duration": duration, "--shape": shape, "--workers": workers,
@@ -104,7 +109,14 @@ def load(
         frame=frame,
         workers=workers,
         faults=Faults(duplicates, gaps, out_of_order, corrections, cancels),
-        replay=replay_plan(replay, feed, _wanted(since, until, symbols), speed=_speed(speed), shift_to_now=now)
+        replay=replay_plan(
+            replay,
+            feed,
+            _wanted(since, until, symbols),
+            speed=_speed(speed),
+            shift_to_now=now,
+            columns=_columns(column),
+        )
         if replay is not None
         else None,
         ignore_intake=ignore_intake,
@@ -134,6 +146,19 @@ def _loaded(run: "Callable[[], LoadSummary]") -> "tuple[LoadSummary, LoadFailed 
         return run(), None
     except LoadFailed as error:
         return error.summary, error
+
+
+def _columns(said: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Raises:
+    UsageError: one has no name or no value.
+    """
+    pairs = [text.partition("=") for text in said or []]
+    wrong = next((name for name, _, value in pairs if not name or not value), None)
+    if wrong is not None:
+        raise UsageError(
+            f"--column {wrong[:40]} has no value.", "Example: --column date=2024-01-02 --column symbol=ABC"
+        )
+    return tuple((name, value) for name, _, value in pairs)
 
 
 def _wanted(since: str | None, until: str | None, symbols: str | None) -> "WantedTrades":

@@ -60,6 +60,8 @@ class ReplayPlan:
     speed: float = float("inf")
     # The last trade happens when it is sent.
     shift_to_now: bool = False
+    # Columns with their values, for what the names of the files do not say.
+    columns: tuple[tuple[str, str], ...] = ()
 
     def command(self, reached_ns: int | None) -> str:
         """What goes on from a time; what is sent again is a copy. With another shift, all trades are others."""
@@ -71,6 +73,7 @@ class ReplayPlan:
             options.append(f"--until {instant_text(self.wanted.until_ns)}")
         if self.wanted.symbols is not None:
             options.append(f"--symbols {shlex.quote(','.join(self.wanted.symbols))}")
+        options += [f"--column {shlex.quote(f'{name}={value}')}" for name, value in self.columns]
         if not np.isinf(self.speed):
             options.append(f"--speed {self.speed:g}x")
         return " ".join(["k2ctl load", *options, *(["--now"] if self.shift_to_now else [])])
@@ -83,13 +86,14 @@ def replay_plan(
     *,
     speed: float = float("inf"),
     shift_to_now: bool = False,
+    columns: tuple[tuple[str, str], ...] = (),
 ) -> ReplayPlan:
     """A plan; without a feed, files are taken for ASX's where they look like it.
 
     Raises:
         UsageError: they do not.
     """
-    return ReplayPlan(where, feed or _guessed(where), wanted or WantedTrades(), speed, shift_to_now)
+    return ReplayPlan(where, feed or _guessed(where), wanted or WantedTrades(), speed, shift_to_now, columns)
 
 
 def _guessed(where: str) -> str:
@@ -111,10 +115,9 @@ def open_replay(plan: ReplayPlan, profile: Profile, endpoints: Endpoints) -> Fee
     Raises:
         UsageError: there are none, or the feed does not read them.
     """
+    columns, said = market_columns(profile.market), dict(plan.columns)
     now_us = time.time_ns() // 1000
-    return FeedFiles.at(
-        load_feed(plan.feed), plan.where, endpoints.storage, market_columns(profile.market), now_us, plan.wanted
-    )
+    return FeedFiles.at(load_feed(plan.feed), plan.where, endpoints.storage, columns, now_us, plan.wanted, said)
 
 
 @dataclass(frozen=True)

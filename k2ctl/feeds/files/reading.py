@@ -1,5 +1,6 @@
 """Files of a feed as trades: what each line is, and which lines are none."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -76,7 +77,8 @@ def market_columns(market: MarketSettings) -> dict[str, str]:
 class FeedFiles:
     """The files of a path, read by a feed.
 
-    columns: beside those of the source, the same for all files. A row's time may be at most a little after `now_us`.
+    columns: beside those of the source, the same for all files; `said` are those that somebody gives for what the names
+    of the files do not say. A row's time may be at most a little after `now_us`.
     """
 
     def __init__(
@@ -86,11 +88,13 @@ class FeedFiles:
         columns: Mapping[str, str],
         now_us: int,
         wanted: WantedTrades | None = None,
+        said: Mapping[str, str] | None = None,
     ) -> None:
         self.declared, self.files, self.wanted = declared, files, wanted or WantedTrades()
         self.findings = Findings()
         texts = [text for _, text in declared.feed.expressions()]
         self._columns = {name: value for name, value in columns.items() if any(name in text for text in texts)}
+        self._said = _useful(said or {}, declared, texts)
         self._now_us = now_us
         self.is_stopped = False
         """Set by another thread: files end where they are."""
@@ -110,6 +114,7 @@ class FeedFiles:
         columns: Mapping[str, str],
         now_us: int,
         wanted: WantedTrades | None = None,
+        said: Mapping[str, str] | None = None,
     ) -> "FeedFiles":
         """The files of a path, see `find_files`. A feed of JSON records reads lines of them.
 
@@ -124,7 +129,7 @@ class FeedFiles:
                 f"Read its topic: k2ctl consume --feed {declared.name}",
             )
         files = find_files(where, declared.feed.source, storage)
-        return cls(declared, files, columns, now_us, wanted)
+        return cls(declared, files, columns, now_us, wanted, said)
 
     @property
     def where(self) -> str:
@@ -165,15 +170,16 @@ class FeedFiles:
         groups: dict[str, str | None] = {}
         if source.file_name is not None:
             found = name_groups(file, source.file_name)
-            if found is None:
+            lacking = [name for name in re.compile(source.file_name).groupindex if name not in self._said]
+            if found is None and lacking:
+                options = " ".join(f"--column {name}=…" for name in lacking)
                 raise UsageError(
                     f"{file.name}: its name does not fit the feed's file_name: {source.file_name}",
-                    "Rename the file, or change file_name in a feed of your own: k2ctl feed show "
-                    f"{self.declared.name} > my.yaml",
+                    f"Rename the file, or give what its name does not say: {options}",
                 )
-            groups = found
+            groups = found or {}
         beside = self._names_beside(file, groups)
-        return {**self._columns, "file_name": file.base_name, **groups, **beside}
+        return {**self._columns, "file_name": file.base_name, **groups, **beside, **self._said}
 
     def _names_beside(self, file: FeedFile, groups: Mapping[str, str | None]) -> dict[str, str | None]:
         beside = self.declared.feed.source.names
@@ -246,7 +252,7 @@ class FeedFiles:
         for file in self.files:
             if next(self.sampled(file, whole=False), None) is not None:
                 return
-        everything = FeedFiles(self.declared, self.files, self._columns, self._now_us)
+        everything = FeedFiles(self.declared, self.files, self._columns, self._now_us, said=self._said)
         for file in self.files:
             if next(everything.read(file, BLOCK_BYTES, is_in_order=False), None) is not None:
                 return
@@ -267,3 +273,18 @@ def _of_lines(declared: DeclaredFeed) -> DeclaredFeed:
     """The same feed for files that hold a record a line."""
     source = declared.feed.source.model_copy(update={"format": "ndjson"})
     return replace(declared, feed=declared.feed.model_copy(update={"source": source}))
+
+
+def _useful(said: Mapping[str, str], declared: DeclaredFeed, texts: Sequence[str]) -> dict[str, str]:
+    """The columns that somebody gives.
+
+    Raises:
+        UsageError: no expression names one of them.
+    """
+    for name in said:
+        if not any(re.search(rf"\b{re.escape(name)}\b", text) for text in texts):
+            raise UsageError(
+                f"The feed {declared.name} makes nothing of a column {name[:40]}.",
+                f"What it is made of: k2ctl feed show {declared.name}",
+            )
+    return dict(said)

@@ -12,6 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from k2ctl.errors import UsageError
+from k2ctl.feeds.files.reading import FeedFiles
+from k2ctl.profiles.feed import load_feed
 from tests.support.feed_files import everything
 from tests.support.foreign_trades import lines
 
@@ -275,3 +278,30 @@ def test_a_taq_trade_that_is_marked_as_cancelled_later_is_still_the_same_trade(t
         file.write_text(TAQ_HEADER + line, encoding="utf-8")
         ids.append(everything(file, "nyse-taq").trades["message_id"])
     assert np.array_equal(*ids)
+
+
+def files_of(feed: str, file: Path, **said: str) -> FeedFiles:
+    return FeedFiles.at(load_feed(feed), str(file), {}, {}, 1_767_225_600_000_000, said=said)
+
+
+def test_what_the_name_of_a_file_does_not_say_is_given_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "taq.csv"
+    file.write_text(TAQ_HEADER + TAQ_LINES, encoding="utf-8")
+    files = files_of("nyse-taq", file, date="2024-01-02")
+    (trades,) = files.read(files.files[0], 1 << 20, is_in_order=True)
+    assert lines(trades) == TAQ
+    moved = tmp_path / "EQY_US_ALL_TRADE_20240103"
+    moved.write_text(TAQ_HEADER + TAQ_LINES, encoding="utf-8")
+    files = files_of("nyse-taq", moved, date="20240102")
+    (trades,) = files.read(files.files[0], 1 << 20, is_in_order=True)
+    assert lines(trades) == TAQ, "what is given stands before what the name says"
+
+
+def test_a_name_that_does_not_fit_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
+    file = tmp_path / "lean.csv"
+    file.write_text(LEAN_LINES, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"lean\.csv: its name does not fit") as raised:
+        files_of("lean", file, date="2013-10-07").open(files_of("lean", file).files[0])
+    assert raised.value.hint == "Rename the file, or give what its name does not say: --column symbol=…"
+    with pytest.raises(UsageError, match="makes nothing of a column ticker"):
+        files_of("lean", file, ticker="SPY")
