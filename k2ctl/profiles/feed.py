@@ -4,6 +4,7 @@ The source says what a record looks like, and so which columns there are; every 
 over them. `k2ctl.feeds` evaluates it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from k2ctl.domain.topics import TimeUnit
 from k2ctl.errors import ProfileError
@@ -37,10 +38,38 @@ Expression = Annotated[
 ]
 """SQL over the columns of the source, as DuckDB has it."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+
+def _matching(pattern: str, what: str) -> AfterValidator:
+    """Refuse a text that does not match as a whole, and say what it should be."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(what)
+        return text
+
+    return AfterValidator(check)
+
+
+def _is_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from error
+    return text
+
+
+Name = Annotated[
+    str,
+    Field(max_length=64),
+    _matching(r"[A-Za-z_][A-Za-z0-9_]*", "no plain name: letters, digits and underscores, no digit first"),
+]
 """Of a column, as an expression has it without quotes."""
 
-Path_ = Annotated[str, Field(pattern=r"""^\$(\."[^"]*"|\.[^.\["]+|\[[0-9]+\]|\[\*\])*$""", max_length=1_000)]
+Path_ = Annotated[
+    str,
+    Field(max_length=1_000),
+    _matching(r"""\$(\."[^"]*"|\.[^.\["]+|\[[0-9]+\]|\[\*\])*""", 'no path: $ and then .name, ."a name", [0] or [*]'),
+]
 """A path into JSON, as DuckDB has it: `$.data[0].price`."""
 
 Character = Annotated[str, Field(min_length=1, max_length=1)]
@@ -75,7 +104,7 @@ class Source(Section):
     delimiter: Character = ","
     quote: Character | Literal[""] = '"'
     # A regular expression over the name of a file; its named groups are columns.
-    file_name: str | None = None
+    file_name: Annotated[str, AfterValidator(_is_pattern)] | None = None
     # What belongs to a code in the name of a file, in a table beside it.
     names: NamesBeside | None = None
     # Of times that say no offset; without it they are refused.
@@ -122,16 +151,22 @@ class Source(Section):
                 )
         return self
 
-    @model_validator(mode="after")
-    def _zone_exists(self) -> "Source":
+    @field_validator("zone")
+    @classmethod
+    def _zone_exists(cls, zone: str | None) -> str | None:
         from zoneinfo import ZoneInfo
 
-        if self.zone is not None:
+        if zone is not None:
             try:
-                ZoneInfo(self.zone)
+                ZoneInfo(zone)
             except (KeyError, ValueError, OSError) as error:
-                raise ValueError(f"zone is no time zone (got {self.zone[:40]!r})") from error
-        return self
+                raise ValueError("no time zone, such as Europe/London") from error
+        return zone
+
+    @field_validator("topic")
+    @classmethod
+    def _topic_is_a_name_or_a_pattern(cls, topic: str | None) -> str | None:
+        return _is_pattern(topic) if topic is not None and topic.startswith("^") else topic
 
     @property
     def is_of_files(self) -> bool:

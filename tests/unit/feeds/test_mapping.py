@@ -231,7 +231,7 @@ def test_a_comment_in_an_expression_ends_with_it() -> None:
     [
         ("where: a", "mine.yaml:12: where: VARCHAR, where true or false is needed"),
         ("wher: a", "mine.yaml:12: wher: unknown key"),
-        ("sequence: {numbers: ordered}", "mine.yaml:1: feed: Value error, sequence says what trade.source_sequence is"),
+        ("sequence: {numbers: ordered}", "mine.yaml:1: feed: sequence says what trade.source_sequence is"),
     ],
 )
 def test_a_mistake_names_its_line(line: str, reason: str) -> None:

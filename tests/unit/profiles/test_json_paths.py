@@ -23,5 +23,5 @@ def test_a_path_of_steps_is_one(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["p", "$p", "$.", "$.a..b", '$.x".y', "$[a]", "$[-1]", "$.a[", '$."a'])
 def test_anything_else_is_named_with_its_line(path: str) -> None:
-    with pytest.raises(ProfileError, match=r"mine\.yaml:6: source\.columns"):
+    with pytest.raises(ProfileError, match=r"mine\.yaml:6: source\.columns\.price: no path"):
         feed_of("mine", "mine.yaml", FEED % f"'{path}'")
