@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from k2ctl.errors import ExitCode
-from k2ctl.options import JsonOption, group, parse_count
+from k2ctl.options import ColumnOption, JsonOption, columns_said, group, parse_count
 
 app = group(
     no_args_is_help=True,
@@ -86,6 +86,7 @@ def check(
     feed: Annotated[str, typer.Option("--feed", metavar="NAME|PATH", help="A shipped feed by name, or a YAML file.")],
     records: RecordsOption = 100_000,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the first trades to show.")] = 5,
+    column: ColumnOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What a feed makes of the first lines of a file, or of the newest records of a topic. Nothing is sent or stored.
@@ -100,7 +101,7 @@ def check(
     from k2ctl.profiles.feed import load_feed
     from k2ctl.views.feed import check_document, check_panel
 
-    checked = checked_of(load_feed(feed), target, records, limit)
+    checked = checked_of(load_feed(feed), target, records, limit, dict(columns_said(column)))
     if as_json:
         print_json(check_document(checked))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import JsonOption, ProfileOption, parse_count, parse_duration
+from k2ctl.options import ColumnOption, JsonOption, ProfileOption, columns_said, parse_count, parse_duration
 
 if TYPE_CHECKING:
     from k2ctl.feeds.files.reading import WantedTrades
@@ -37,10 +37,7 @@ def load(
     feed: Annotated[
         str | None, typer.Option(metavar="NAME|PATH", help="What the lines of the files are; see: k2ctl feed list.")
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="What the names of the files do not say: date=2024-01-02."),
-    ] = None,
+    column: ColumnOption = None,
     speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
     now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Replay from this time of the venue on.")] = None,
@@ -115,7 +112,7 @@ def load(
             _wanted(since, until, symbols),
             speed=_speed(speed),
             shift_to_now=now,
-            columns=_columns(column),
+            columns=columns_said(column),
         )
         if replay is not None
         else None,
@@ -146,19 +143,6 @@ def _loaded(run: "Callable[[], LoadSummary]") -> "tuple[LoadSummary, LoadFailed 
         return run(), None
     except LoadFailed as error:
         return error.summary, error
-
-
-def _columns(said: list[str] | None) -> tuple[tuple[str, str], ...]:
-    """Raises:
-    UsageError: one has no name or no value.
-    """
-    pairs = [text.partition("=") for text in said or []]
-    wrong = next((name for name, _, value in pairs if not name or not value), None)
-    if wrong is not None:
-        raise UsageError(
-            f"--column {wrong[:40]} has no value.", "Example: --column date=2024-01-02 --column symbol=ABC"
-        )
-    return tuple((name, value) for name, _, value in pairs)
 
 
 def _wanted(since: str | None, until: str | None, symbols: str | None) -> "WantedTrades":

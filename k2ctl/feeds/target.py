@@ -44,14 +44,14 @@ def stack_of(topic: str) -> Endpoints:
 
 
 def files_of(declared: DeclaredFeed, where: str, now_us: int, said: Mapping[str, str] | None = None) -> FeedFiles:
-    """The files of a path, as `k2ctl load --replay` would read them. said: columns beside those.
+    """The files of a path, as `k2ctl load --replay` would read them. said: what their names do not.
 
     Raises:
         UsageError: there are none, or the feed is not of files.
     """
     endpoints = load_endpoints(Home.of_user())
     market = load_profile(endpoints.profile if endpoints else NO_STACK_PROFILE).market
-    return FeedFiles.at(declared, where, storage_of_stack(), {**market_columns(market), **(said or {})}, now_us)
+    return FeedFiles.at(declared, where, storage_of_stack(), market_columns(market), now_us, said=said)
 
 
 def storage_of_stack() -> dict[str, str]:

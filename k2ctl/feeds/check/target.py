@@ -1,5 +1,7 @@
 """A file or topic, checked by a feed."""
 
+from collections.abc import Mapping
+
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
@@ -13,27 +15,36 @@ from k2ctl.profiles.conditions import load_conditions
 from k2ctl.profiles.feed import DeclaredFeed
 
 
-def check(declared: DeclaredFeed, target: str, records: int, shown: int) -> Checked:
+def check(
+    declared: DeclaredFeed, target: str, records: int, shown: int, said: Mapping[str, str] | None = None
+) -> Checked:
     """What a feed makes of the first lines of files, or of the newest records of a topic.
 
-    shown: how many trades to keep beside what they are of.
+    shown: how many trades to keep beside what they are of. said: columns for what the names of files do not say.
 
     Raises:
         UsageError: there is no such file or topic, or the feed is not of such.
         ProfileError: an expression does not fit the columns.
     """
     if names_files(target):
-        return check_files(declared, target, records, shown)
+        return check_files(declared, target, records, shown, said=said)
     return check_topic(stack_of(target), declared, target, records, shown)
 
 
-def check_files(declared: DeclaredFeed, where: str, records: int, shown: int, clock: Clock | None = None) -> Checked:
+def check_files(
+    declared: DeclaredFeed,
+    where: str,
+    records: int,
+    shown: int,
+    clock: Clock | None = None,
+    said: Mapping[str, str] | None = None,
+) -> Checked:
     """What a feed makes of the first lines of files. See `check`."""
     clock = clock or SystemClock()
     now_us = clock.now_us()
     try:
         return FeedCheck(declared, where, shown, clock).run(
-            file_parts(files_of(declared, where, now_us), now_us), records
+            file_parts(files_of(declared, where, now_us, said), now_us), records
         )
     except OSError as error:
         raise unreadable(where, error) from error

@@ -93,7 +93,9 @@ def _of_sample(where: str, sample: FeedSample, alike: str) -> Guessed:
     except NoTrades as error:
         if not alike:
             raise
-        raise NoTrades(str(error), f"{alike} Rename it as the venue does: k2ctl feed show NAME") from error
+        raise NoTrades(
+            str(error), f"{alike} Give it: k2ctl load --replay {where} --feed NAME --column NAME=VALUE"
+        ) from error
 
 
 def _first_file(where: str) -> FeedFile:

@@ -5,6 +5,7 @@ Numbers that are not dense per symbol are left out, as a replay sends them.
 
 import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from k2ctl.errors import UsageError
 from k2ctl.feeds.files.reading import FeedFiles
 from k2ctl.profiles.feed import load_feed
+from tests.support.cli import called
 from tests.support.feed_files import everything
 from tests.support.foreign_trades import lines
 
@@ -305,3 +307,17 @@ def test_a_name_that_does_not_fit_is_refused_with_what_it_lacks(tmp_path: Path) 
     assert raised.value.hint == "Rename the file, or give what its name does not say: --column symbol=…"
     with pytest.raises(UsageError, match="makes nothing of a column ticker"):
         files_of("lean", file, ticker="SPY")
+
+
+def test_a_check_takes_what_the_name_of_a_file_does_not_say(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lobster.csv"
+    file.write_text(LOBSTER_LINES, encoding="utf-8")
+    given = ["--column", "date=2012-06-21", "--column", "symbol=AAPL"]
+    code, out, err = called(capsys, "feed", "check", str(file), "--feed", "lobster", *given, "--json")
+    assert (code, err) == (0, "")
+    checked = json.loads(out)
+    assert (checked["trades"], checked["filtered"]) == (5, 2)
+    code, _, err = called(capsys, "feed", "check", str(file), "--feed", "lobster", "--column", "date=")
+    assert (code, err.splitlines()[0]) == (2, "k2ctl: --column date has no value.")
