@@ -64,7 +64,7 @@ def _of_times(source: Source) -> tuple[str, ...]:
         "of_decimal(n) AS of_scaled(of_number(CAST(n AS DECIMAL(38, 9))))",
         f"""of_iso(t) AS CASE WHEN regexp_full_match(t, '{_ISO}') AND {allowed} THEN epoch_us({instant}) * 1000
             + CAST(rpad(regexp_extract(t, '\\.\\d{{6}}(\\d{{1,3}})', 1), 3, '0') AS BIGINT) END""",
-        """of_text(t) AS CASE WHEN t[5] = '-' THEN of_iso(t) WHEN contains(t, '.') THEN of_decimal(t)
+        """of_text(t) AS CASE WHEN contains(t, '-') THEN of_iso(t) WHEN contains(t, '.') THEN of_decimal(t)
             ELSE of_number(CAST(t AS BIGINT)) END""",
         # Of nanoseconds: a cast of them to microseconds would round.
         """of_timestamp(t) AS epoch_us(CAST(make_timestamp(epoch_ns(t) // 1000) AS TIMESTAMPTZ)) * 1000

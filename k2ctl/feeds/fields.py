@@ -63,7 +63,7 @@ class Selected:
     """The rows of the SELECT, n of them."""
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = table.combine_chunks()
+        self._table = table
         self._names = frozenset(table.column_names)
 
     def __len__(self) -> int:

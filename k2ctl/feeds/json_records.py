@@ -9,7 +9,7 @@
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,7 @@ from k2ctl.domain.trade import RefusedTrade
 from k2ctl.feeds.bound import connect
 from k2ctl.feeds.json_keys import KeyReader
 from k2ctl.feeds.json_parts import lines_of, parts_of, why_not_json
-from k2ctl.feeds.json_texts import by_digits, first_bytes, joined, not_utf8, trimmed
+from k2ctl.feeds.json_texts import by_digits, first_bytes, joined, not_utf8, raw, trimmed
 from k2ctl.feeds.mapping import RECORDS, Parts, Prepared
 from k2ctl.lake.columns import literal, quoted
 from k2ctl.profiles.feed import Source
@@ -57,7 +57,8 @@ class _Documents:
     @property
     def texts(self) -> pa.Array:
         """large_string[n]."""
-        return self.rows["_value"].combine_chunks()
+        column: pa.ChunkedArray = self.rows["_value"]
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
     def begin_at(self, record: int) -> None:
         """Count the records from another number on."""
@@ -79,15 +80,26 @@ class _Documents:
             self.rows = self.rows.take(pa.array(kept)).combine_chunks()
 
 
-def _slices(values: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Positions of values that are read at once, from and to."""
-    start, size = 0, 0
-    for at, value in enumerate(values) if sum(map(len, values)) > _SLICE_BYTES else ():
-        if size and size + len(value) > _SLICE_BYTES:
-            yield start, at
-            start, size = at, 0
-        size += len(value)
-    yield start, len(values)
+@dataclass(frozen=True)
+class _Slice:
+    """Values that are read at once."""
+
+    # The number of the first.
+    start: int
+    values: Sequence[bytes]
+
+
+def _slices(values: Sequence[bytes]) -> list[_Slice]:
+    """Some values in slices: one, unless they are large."""
+    if sum(map(len, values)) <= _SLICE_BYTES:
+        return [_Slice(0, values)]
+    ends, start, found = np.cumsum(list(map(len, values))), 0, list[_Slice]()
+    while start < len(values):
+        before = int(ends[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(ends, before + _SLICE_BYTES, side="right")))
+        found.append(_Slice(start, values[start:end]))
+        start = end
+    return found
 
 
 def _with_columns(rows: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
@@ -115,14 +127,11 @@ class JsonRecords:
 
     def prepare(self, values: Sequence[bytes], columns: dict[str, pa.Array]) -> Parts:
         """The columns of n record values. columns: of the records, n each."""
-        with self._lock:
-            several = [(start, self._documents(values[start:end])) for start, end in _slices(values)]
-        for start, documents in several:
-            documents.begin_at(start)
+        several = [self._read(part) for part in _slices(values)]
         return Parts(
-            [Prepared(_with_columns(documents.rows, columns), self._sql) for _, documents in several],
-            sorted(one for _, documents in several for one in documents.broken),
-            [one for _, documents in several for one in documents.refused],
+            [Prepared(_with_columns(documents.rows, columns), self._sql) for documents in several],
+            sorted(one for documents in several for one in documents.broken),
+            [one for documents in several for one in documents.refused],
         )
 
     def why_bad(self, value: bytes) -> str:
@@ -132,6 +141,12 @@ class JsonRecords:
     def alone(self, value: bytes) -> list[bytes] | None:
         """Each trade of a record as its producer would have sent it alone; None where they cannot be cut."""
         return None if self._is_one else parts_of(value, self._trades)
+
+    def _read(self, part: _Slice) -> _Documents:
+        with self._lock:
+            documents = self._documents(part.values)
+        documents.begin_at(part.start)
+        return documents
 
     def _documents(self, values: Sequence[bytes]) -> _Documents:
         """A document of each trade."""
@@ -183,6 +198,8 @@ def _documents(values: Sequence[bytes], *, may_be_lines: bool) -> _Documents:
 def _split_lines(documents: _Documents) -> None:
     """A document of each line where records have an object a line."""
     texts = documents.texts
+    if not (raw(texts)[0] == ord("\n")).any():
+        return
     several = pc.match_substring_regex(texts, _SEVERAL_LINES)
     split = {at: lines_of(texts[at].as_py().encode()) for at in np.flatnonzero(several).tolist()}
     split = {at: lines for at, lines in split.items() if lines}

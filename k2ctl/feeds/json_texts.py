@@ -17,6 +17,9 @@ _BEFORE: Final = np.frombuffer(_BOM[:1] + b" \t\r\n", np.uint8)
 _EXACT: Final = 15
 """Digits that a float always holds."""
 
+_BLOCK: Final = 1 << 16
+"""Bytes that are looked at together: so many as stay in the processor's cache."""
+
 _TAIL: Final = r"\d*(?:[eE][+-]?\d+)?"
 _LONG: Final = "|".join(
     [rf"\d\.\d{{{_EXACT}}}{_TAIL}"]
@@ -101,11 +104,16 @@ def by_digits(texts: pa.Array) -> pa.Array:
 def _suspects(texts: pa.Array) -> np.ndarray:
     """int64[k]: texts with that many digits and points in a row, or a negative exponent."""
     data, starts = raw(texts)
-    runs = (data <= ord("9")) & (data >= ord("."))
-    for step in (1, 2, 4, 8, 1):  # runs of 2, 4, 8, 16 and 17
-        runs = runs[:-step] & runs[step:]
-    small = ((data[:-1] | 0x20) == ord("e")) & (data[1:] == ord("-"))
-    return _holders(np.concatenate([np.flatnonzero(runs), np.flatnonzero(small)]), starts)
+    found = [np.zeros(0, np.int64)]
+    for begin in range(0, len(data), _BLOCK):
+        block = data[begin : begin + _BLOCK + _EXACT + 1]
+        runs = (block <= ord("9")) & (block >= ord("."))
+        for step in (1, 2, 4, 8, 1):  # runs of 2, 4, 8, 16 and 17
+            runs = runs[:-step] & runs[step:]
+        small = (block[:-1] == ord("e")) | (block[:-1] == ord("E"))
+        small &= block[1:] == ord("-")
+        found += [np.flatnonzero(runs) + begin, np.flatnonzero(small) + begin]
+    return _holders(np.concatenate(found), starts)
 
 
 def _holders(positions: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -78,7 +78,9 @@ def in_order(parts: Sequence[Mapped]) -> Mapped:
     if not parts:
         return Mapped(TRADE.empty(0), np.zeros(0, np.int64), np.zeros(0, np.int32))
     record, index = (np.concatenate([getattr(part, name) for part in parts]) for name in ("record", "index"))
-    order = np.lexsort((index, record))
+    order: np.ndarray | slice = slice(None)
+    if (np.diff(record) < 0).any():
+        order = np.lexsort((index, record))
     return Mapped(
         np.concatenate([part.trades for part in parts])[order],
         record[order],

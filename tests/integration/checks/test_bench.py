@@ -5,7 +5,8 @@ from contextlib import closing
 import pytest
 
 from k2ctl.checks.bench import query
-from k2ctl.checks.bench.consume import bench_consume, bench_naive, send_backlog, through_k2ctl
+from k2ctl.checks.bench.consume import bench_consume, bench_naive, send_backlog
+from k2ctl.checks.bench.drain import through_k2ctl
 from k2ctl.checks.bench.suite import Bench, Sizes, bench_stack
 from k2ctl.errors import CheckFailed
 from k2ctl.kafka.telemetry import TelemetryReader
