@@ -30,14 +30,13 @@ def backfill(
     from k2ctl.consume.consumer import Consumer
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
-    from k2ctl.profiles import load_profile
+    from k2ctl.profiles import chosen
 
-    endpoints = require_endpoints(Home.of_user())
-    chosen = load_profile(profile or endpoints.profile)
+    endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
     if dry_run:
-        _show(endpoints, chosen, as_json=as_json)
+        _show(endpoints, wanted, as_json=as_json)
         return
-    for topic, plan in plans_of(endpoints, chosen).items():
+    for topic, plan in plans_of(endpoints, wanted).items():
         if not _watch_running_consumer(endpoints, topic):
             run_consumer(Consumer(endpoints, plan), as_json=as_json)
 

@@ -119,14 +119,13 @@ def consume(
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.metrics import Exporter
-    from k2ctl.profiles import load_profile, state_address
+    from k2ctl.profiles import chosen, state_address
     from k2ctl.profiles.foreign import of_others
     from k2ctl.stack.replicas import registered
 
-    endpoints = require_endpoints(Home.of_user())
-    chosen = load_profile(profile or endpoints.profile)
+    endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
     plan = ConsumerPlan(
-        of_others(chosen, feed, topic) if feed or topic else chosen,
+        of_others(wanted, feed, topic) if feed or topic else wanted,
         until_caught_up=until_caught_up,
         rebase=rebase,
         budget=budget,

@@ -12,15 +12,13 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, 
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
-from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.errors import LakeError, UsageError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.database import rows_of
 from k2ctl.lake.place import MetadataFile, metadata_files
 from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS
 from k2ctl.lake.side_folder import SideFolder
-
-TABLES = (TABLE, REFERENCE_TABLE)
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
     found = []
     with lake.answering():
         rows = rows_of(lake.catalog)
-        for name in TABLES:
+        for name in (lake.name, REFERENCE_TABLE):
             current = rows.get((CATALOG_NAME, name))
             place = current.rpartition("/metadata/")[0] if current else lake.place_of(name)
             files = metadata_files(lake.file_io(), place)

@@ -22,7 +22,7 @@ from sqlalchemy import select
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, may_be_corrected
 from k2ctl.domain.rows import reference_schema
-from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
@@ -304,7 +304,7 @@ class TableFollower:
         return self._pinned
 
     def _current_location(self) -> str | None:
-        namespace, _, name = TABLE.rpartition(".")
+        namespace, _, name = self._lake.name.rpartition(".")
         wanted = select(TABLE_ROWS.metadata_location).where(
             TABLE_ROWS.catalog_name == CATALOG_NAME,
             TABLE_ROWS.table_namespace == namespace,

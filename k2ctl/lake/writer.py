@@ -31,7 +31,6 @@ from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, symbols_of_events
 from k2ctl.domain.ledger import LEDGER_PROPERTY, LedgerChange
 from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, RecordedFeed, with_feeds
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, kept
@@ -85,7 +84,7 @@ class TableWriter:
         self._retention = retention
         self._feeds = feeds
         self._table = lake.ensure_table()
-        check_writable(TABLE, self._table)
+        check_writable(lake.name, self._table)
         self._commits = 0
         # The last message of a failing catalog or store while a commit is tried again because of it; else empty.
         self.trouble = ""
@@ -190,7 +189,7 @@ class TableWriter:
 
     def _load(self) -> None:
         self._table = self._lake.table()
-        check_writable(TABLE, self._table)
+        check_writable(self._lake.name, self._table)
 
     def _next_number(self) -> int:
         return int(self._table.metadata.next_sequence_number())

@@ -1,12 +1,14 @@
 """YAML to models, with mistakes named by file, line and dotted key."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
 from k2ctl.profiles import strict_yaml
@@ -37,6 +39,18 @@ def load_profile(name_or_path: str) -> Profile:
     feed = profile.topic.feed or ""
     beside = path.parent / feed
     return of_others(profile, str(beside) if feed and beside.is_file() else feed, profile.topic.name or "")
+
+
+def chosen(endpoints: Endpoints, name_or_path: str) -> tuple[Endpoints, Profile]:
+    """A profile that was chosen, or the stack's, and the endpoints with the table that it names.
+
+    Raises:
+        ProfileError: as `load_profile`.
+    """
+    profile = load_profile(name_or_path or endpoints.profile)
+    if not name_or_path:
+        return endpoints, profile
+    return replace(endpoints, profile=name_or_path, table=profile.lake.table), profile
 
 
 def lasting_name(name_or_path: str) -> str:

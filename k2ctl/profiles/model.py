@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from k2ctl.domain.topics import TimeUnit, WireFormat, trades_topic
+from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, TimeUnit, WireFormat, trades_topic
 from k2ctl.profiles.external import External
 from k2ctl.profiles.scale import Scale
 from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
@@ -182,13 +182,21 @@ class Expire(Section):
 
 
 class LakeSettings(Section):
-    """How the table is kept small and quick."""
+    """Which table it is, and how it is kept small and quick."""
 
+    # Of the trades: a feed of its own profile may have a table of its own.
+    table: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", max_length=128)] = TABLE
     expire: Expire
     # Live files of one hour before they are merged.
     compact_after_files: Annotated[int, Field(ge=2)]
     # The age at which unreachable files are removed.
     orphans_after_s: PositiveFloat
+
+    @model_validator(mode="after")
+    def _table_is_of_trades(self) -> "LakeSettings":
+        if self.table == REFERENCE_TABLE:
+            raise ValueError("the reference data are in that table")
+        return self
 
 
 class Level(Section):

@@ -20,6 +20,7 @@ from k2ctl.errors import BrokerError, K2Error
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.embedded import control
+from k2ctl.profiles import load_profile
 from k2ctl.stack import local
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted, note
 from k2ctl.stack.processes import end, is_alive, log_lines, start_detached
@@ -72,6 +73,7 @@ class ProcessEngine:
             catalog_uri=f"sqlite:///{lake}/catalog.db",
             warehouse=f"file://{lake}/warehouse",
             profile=profile,
+            table=load_profile(profile).lake.table,
             started_at_us=time.time_ns() // 1000,
             home=self.home,
         )

@@ -186,7 +186,7 @@ def _notes(report: GapReport) -> Iterator[str]:
         more = f" and {len(report.unmatched) - EVENTS_NAMED:,} more" if len(report.unmatched) > EVENTS_NAMED else ""
         yield f"{len(report.unmatched):,} corrections and cancellations whose trades have not come: {named}{more}."
     for exchange, trades in sorted(report.untracked.items()):
-        given = "numbers that say nothing" if report.numbers == "none" else "no sequence numbers"
+        given = "no numbers that say anything" if report.numbers == "none" else "no sequence numbers"
         yield f"{exchange} gives {given} ({trades:,} trades): not tracked, gaps are unknown."
 
 

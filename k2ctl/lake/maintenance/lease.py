@@ -44,6 +44,7 @@ class Lease:
 
     def __init__(self, lake: Lake, clock: Clock) -> None:
         self._lake = lake
+        self._name = f"{MAINTENANCE} of {lake.name}"
         self._clock = clock
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._renewal = Every(LASTS_S / 3, clock)
@@ -52,7 +53,7 @@ class Lease:
         """Take the lease, or renew it; False when another process has it."""
         now_us = self._clock.now_us()
         expires_us = now_us + round(LASTS_S * 1e6)
-        ours = {"name": MAINTENANCE, "owner": self.owner, "now_us": now_us, "expires_us": expires_us}
+        ours = {"name": self._name, "owner": self.owner, "now_us": now_us, "expires_us": expires_us}
         with self._talking() as connection:
             taken = connection.execute(_TAKE, ours)
         self._renewal.restart()
@@ -70,12 +71,12 @@ class Lease:
     def release(self) -> None:
         """Release it; of no effect when another process has it."""
         with self._talking() as connection:
-            connection.execute(_RELEASE, {"name": MAINTENANCE, "owner": self.owner})
+            connection.execute(_RELEASE, {"name": self._name, "owner": self.owner})
 
     def holder(self) -> str | None:
         """The process that has it now, as host:process:…; None when none does."""
         with self._talking() as connection:
-            found = connection.execute(_HOLDER, {"name": MAINTENANCE, "now_us": self._clock.now_us()}).scalar()
+            found = connection.execute(_HOLDER, {"name": self._name, "now_us": self._clock.now_us()}).scalar()
         return None if found is None else str(found)
 
     @contextmanager

@@ -28,9 +28,12 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import admin_client
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.maintenance.lease import Lease
+from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 from k2ctl.profiles.foreign import of_others
+from k2ctl.query.names import UnknownSymbol
 from k2ctl.query.session import Session
 from tests.made_trades import produce_values, quick_profile
 from tests.support.platforms import with_lake
@@ -331,3 +334,28 @@ def test_a_regular_expression_finds_topics_and_none_of_ours(endpoints: Endpoints
             admin.create_topic(name, 1)
     profile = of_others(quick_profile(), topic=f"^{exchange}\\.")
     assert topics_of(endpoints, profile) == [f"{exchange}.a", f"{exchange}.b"]
+
+
+def test_a_feed_has_a_table_of_its_own_where_its_profile_says_so(venues: tuple[Venue, Venue]) -> None:
+    one, other = venues
+    one.send(30)
+    one.consume()
+    own = replace(other.endpoints, table="market_data.others")
+    alone = replace(other, endpoints=own)
+    alone.send(20)
+    alone.consume()
+    alone.send(5)
+    with Session.at(one.endpoints) as session, Session.at(own) as of_own:
+        assert count_of(session, "AAA") == (30, ())
+        assert count_of(of_own, "BBB") == (25, ())
+        with pytest.raises(UnknownSymbol):
+            session.recent("BBB")
+        with pytest.raises(UnknownSymbol):
+            of_own.recent("AAA")
+    clock = SystemClock()
+    with Lake.at(one.endpoints) as lake, Lake.at(own) as beside:
+        leases = Lease(lake, clock), Lease(beside, clock)
+        assert [lease.acquire() for lease in leases] == [True, True]  # each is maintained by itself
+        for lease in leases:
+            lease.release()
+        assert remove_orphans(beside, 0.0, clock).files == 0
