@@ -59,7 +59,12 @@ def show(
 
 
 @app.command(short_help="The YAML of a feed for a file or topic, concluded from a sample.")
-def guess(target: TargetArgument, records: RecordsOption = 2_000, as_json: JsonOption = False) -> None:
+def guess(
+    target: TargetArgument,
+    records: RecordsOption = 2_000,
+    column: ColumnOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Look at a sample of a file or topic and write the feed that it may be: YAML, its conclusions with a comment.
 
     Where a shipped feed fits, it is that one. Otherwise columns become fields by their usual names and by their values.
@@ -70,7 +75,7 @@ def guess(target: TargetArgument, records: RecordsOption = 2_000, as_json: JsonO
     from k2ctl.console import out, print_json, say
     from k2ctl.feeds.guess.guess import guess as guessed_of
 
-    guessed = guessed_of(target, records)
+    guessed = guessed_of(target, records, dict(columns_said(column)))
     if as_json:
         print_json(guessed.document())
         return

@@ -50,23 +50,27 @@ class Guessed:
         }
 
 
-def guess(target: str, records: int) -> Guessed:
+def guess(target: str, records: int, said: Mapping[str, str] | None = None) -> Guessed:
     """A feed for files, of which the first is looked at, or for a topic.
+
+    said: what the names of the files do not say.
 
     Raises:
         UsageError: there is no such file or topic, or it does not say its columns.
         NoTrades: no column looks like a price, a quantity or a time.
     """
-    return guess_files(target, records) if names_files(target) else guess_topic(stack_of(target), target, records)
+    if names_files(target):
+        return guess_files(target, records, said or {})
+    return guess_topic(stack_of(target), target, records)
 
 
-def guess_files(where: str, records: int, clock: Clock | None = None) -> Guessed:
+def guess_files(where: str, records: int, said: Mapping[str, str], clock: Clock | None = None) -> Guessed:
     """A feed for the first of some files. See `guess`."""
     now_us = (clock or SystemClock()).now_us()
     file = _first_file(where)
 
-    def parts(declared: DeclaredFeed, said: Mapping[str, str] | None = None) -> Iterator[Part]:
-        files = files_of(declared, where, now_us, said)
+    def parts(declared: DeclaredFeed, assumed: Mapping[str, str] | None = None) -> Iterator[Part]:
+        files = files_of(declared, where, now_us, {**(assumed or {}), **said})
         files.files = [one for one in files.files if one.name == file.name]
         return islice(file_parts(files, now_us, TRIED_BYTES), TRIED_PARTS)
 
@@ -83,8 +87,9 @@ def guess_files(where: str, records: int, clock: Clock | None = None) -> Guessed
 def _alike(feeds: Mapping[str, Sequence[str]]) -> str:
     """What is said of shipped feeds whose layout a file has, though not their names for files; empty without any."""
     groups = list(dict.fromkeys(group for several in feeds.values() for group in several))
-    taken = f"{' and '.join(groups)} from the file's name"
-    return f"The layout may be that of {' or '.join(feeds)}: {taken}." if feeds else ""
+    options = " ".join(f"--column {group}=…" for group in groups)
+    names = " or ".join(f"--feed {name}" for name in feeds)
+    return f"The layout may be that of {names}, with what its name does not say: {options}" if feeds else ""
 
 
 def _of_sample(where: str, sample: FeedSample, alike: str) -> Guessed:
@@ -93,9 +98,7 @@ def _of_sample(where: str, sample: FeedSample, alike: str) -> Guessed:
     except NoTrades as error:
         if not alike:
             raise
-        raise NoTrades(
-            str(error), f"{alike} Give it: k2ctl load --replay {where} --feed NAME --column NAME=VALUE"
-        ) from error
+        raise NoTrades(str(error), alike) from error
 
 
 def _first_file(where: str) -> FeedFile:

@@ -1,13 +1,14 @@
-"""Which of the shipped feeds fits a sample as it is."""
+"""Which of the shipped feeds fits a sample."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from k2ctl.errors import K2Error
 from k2ctl.feeds.check.check import Part
-from k2ctl.profiles.feed import DeclaredFeed, Format, feed_names, feed_of, load_feed
+from k2ctl.profiles.feed import DeclaredFeed, Format, feed_names, load_feed
 
 _SAID: Final = {"symbol": "SYMBOL", "date": "2024-01-02"}
 """What the name of a file may say."""
@@ -24,8 +25,8 @@ class Fitting:
     trades: int
     filtered: int
     failed: int
-    # True if it is of topics, and the sample is a file.
-    is_adapted: bool
+    # The names of shipped feeds that fit as well.
+    others: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -34,30 +35,23 @@ class Fitting:
         left = f", {self.filtered:,} are left out" if self.filtered else ""
         failed = f", {self.failed:,} fail" if self.failed else ""
         said = f"The shipped feed {self.declared.name} fits: {counted} of the sample{left}{failed}."
-        use = "Its records, as lines of a file." if self.is_adapted else f"As it is: --feed {self.declared.name}"
-        return f"# {said}\n# {use}\n{self.declared.text.rstrip()}\n"
+        others = f"# It may be another, which fits as well: {', '.join(self.others)}.\n" if self.others else ""
+        return f"# {said}\n{others}# As it is: --feed {self.declared.name}\n{self.declared.text.rstrip()}\n"
 
 
 def fitting(form: Format, parts: Callable[[DeclaredFeed], Iterable[Part]]) -> Fitting | None:
     """The shipped feed that makes the most trades of a sample; None where none understands it.
 
-    parts: what a feed makes of the sample. Lines of JSON may be what somebody has written down of a topic.
+    parts: what a feed makes of the sample.
     """
     found = list[Fitting]()
-    for name in feed_names():
-        declared = load_feed(name)
-        of_topic = form == "ndjson" and declared.feed.source.format == "json"
-        try:
-            if of_topic:
-                text = declared.text.replace("format: json", "format: ndjson", 1)
-                declared = feed_of(declared.name, declared.place, text)
-            if declared.feed.source.format == form:
-                one = _tried(declared, parts(declared), is_adapted=of_topic)
-                if one.trades and one.trades >= _GOOD * (one.trades + one.failed):
-                    found.append(one)
-        except (K2Error, OSError):  # its name, columns or expressions do not fit
-            continue
-    return max(found, key=lambda one: (one.trades, one.declared.feed.source.file_name is not None), default=None)
+    for declared in _of_format(form):
+        with suppress(K2Error, OSError):  # its name, columns or expressions do not fit
+            one = _tried(declared, parts(declared))
+            if one.trades and one.trades >= _GOOD * (one.trades + one.failed):
+                found.append(one)
+    ranked = sorted(found, key=lambda one: (-one.trades, one.declared.feed.source.file_name is None))
+    return replace(ranked[0], others=tuple(one.declared.name for one in ranked[1:])) if ranked else None
 
 
 def resembling(form: Format, parts: Callable[[DeclaredFeed, dict[str, str]], Iterable[Part]]) -> dict[str, list[str]]:
@@ -66,29 +60,29 @@ def resembling(form: Format, parts: Callable[[DeclaredFeed, dict[str, str]], Ite
     parts: what a feed makes of the file with these in the place of what its name says.
     """
     found = dict[str, list[str]]()
-    for name in feed_names():
-        declared = load_feed(name)
-        source = declared.feed.source
-        if source.format != form or source.file_name is None:
-            continue
-        groups = list(re.compile(source.file_name).groupindex)
-        nameless = declared.feed.model_copy(update={"source": source.model_copy(update={"file_name": None})})
-        try:
-            said = {group: _SAID.get(group, "") for group in groups}
-            one = _tried(
-                replace(declared, feed=nameless), parts(replace(declared, feed=nameless), said), is_adapted=False
-            )
-        except (K2Error, OSError):
-            continue
-        if one.trades and not one.failed:
-            found[name] = groups
+    for declared in _of_format(form):
+        groups = list(re.compile(declared.feed.source.file_name or "").groupindex)
+        if groups:
+            with suppress(K2Error, OSError):
+                one = _tried(declared, parts(declared, {group: _SAID.get(group, "1") for group in groups}))
+                if one.trades and not one.failed:
+                    found[declared.name] = groups
     return found
 
 
-def _tried(declared: DeclaredFeed, parts: Iterable[Part], *, is_adapted: bool) -> Fitting:
+def _of_format(form: Format) -> Iterator[DeclaredFeed]:
+    """The shipped feeds of a format. Lines of JSON may be what somebody has written down of a topic."""
+    formats = (form, "json") if form == "ndjson" else (form,)
+    for name in feed_names():
+        declared = load_feed(name)
+        if declared.feed.source.format in formats:
+            yield declared
+
+
+def _tried(declared: DeclaredFeed, parts: Iterable[Part]) -> Fitting:
     trades = filtered = failed = 0
     for part in parts:
         trades += len(part.trades)
         filtered += part.filtered
         failed += len(part.broken) + len(part.refused)
-    return Fitting(declared, trades, filtered, failed, is_adapted)
+    return Fitting(declared, trades, filtered, failed)

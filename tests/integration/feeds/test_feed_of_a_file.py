@@ -62,7 +62,13 @@ def test_a_file_of_a_venue_under_another_name_says_whose_layout_it_may_be(
     assert checked(capsys, target, path)[1]["trades"] == 5
     target.write_text("34200.017459617,5,0,1,2238200,-1\n")
     code, _, err = called(capsys, "feed", "guess", str(target))
-    assert (code, "looks like a time" in err, "lobster" in err) == (1, True, True)
+    assert (code, "looks like a time" in err, "--feed lobster" in err) == (1, True, True)
+    said = ["--column", "date=2024-01-02", "--column", "symbol=AAPL"]
+    _, out, _ = called(capsys, "feed", "guess", str(target), *said)
+    assert "lobster" in out.partition("description:")[0]
+    code, out, _ = called(capsys, "feed", "check", str(target), "--feed", "lobster", *said, "--json")
+    assert (code, trades(json.loads(out))[0]["symbol"]) == (0, "AAPL")
+    assert called(capsys, "feed", "check", str(target), "--feed", "lobster", "--column", "date")[0] == 2
 
 
 @pytest.mark.parametrize("packed", ["plain", "gz", "zip"])
@@ -159,7 +165,6 @@ def test_no_more_lines_are_read_than_are_asked_for(tmp_path: Path, capsys: pytes
     [
         (b'{"price": 1}\n', "tardis", ["begins as ndjson", "reads csv"]),
         (b"PAR1" + bytes(20), "tardis", ["begins as parquet"]),
-        (b"a,b\n1,2\n", "k2-json", ["topics hold, not files"]),
     ],
 )
 def test_a_feed_of_another_kind_is_said(
