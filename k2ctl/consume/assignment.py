@@ -20,6 +20,7 @@ from k2ctl.deferred.backfill import Backfill
 from k2ctl.domain.checkpoint import Checkpoints, Counts, TopicPartition
 from k2ctl.domain.ledger import Ledger
 from k2ctl.domain.status_parts import PartitionStatus
+from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.writer import Committed
 
@@ -295,10 +296,21 @@ class Assignment:
     @property
     def trouble(self) -> str:
         """Why reading cannot go on although the log does; empty while it can."""
-        return self._reader.trouble
+        unanswered = self._processor.unanswered
+        return f"{unanswered}; asked again every second" if unanswered is not None else self._reader.trouble
+
+    @property
+    def unanswered(self) -> tuple[RegistryUnanswered, float] | None:
+        """Why what was read cannot be decoded, and for how many seconds already; None while it can."""
+        error = self._processor.unanswered
+        if error is None:
+            return None
+        return error, self._platform.clock.monotonic_s() - self._processor.unanswered_since_s
 
     def reached(self, goal: Mapping[int, int]) -> bool:
         """Whether all partitions are read up to a goal."""
+        if self._processor.unanswered is not None:
+            return False
         return all(position >= goal[partition] for partition, position in self._reader.positions.items())
 
     @property

@@ -198,6 +198,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         topic, reference = make_topics(admin, profile)
         kept_s = admin.retention_s(topic)
         start = retire_past_epochs(endpoints, admin, lake, writer, topic, rebase=plan.rebase)
+    decoder.check(topic)
     table = lake.table()
     retention_s = profile.topic.retention_hours * 3600 if kept_s is None else kept_s
     retention = RetentionWatch(endpoints, topic, retention_s, clock)

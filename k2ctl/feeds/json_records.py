@@ -134,6 +134,10 @@ class JsonRecords:
             [one for documents in several for one in documents.refused],
         )
 
+    def sample(self, _: str, columns: dict[str, pa.Array]) -> Prepared:
+        """No rows of these columns."""
+        return self.prepare([], columns).prepared[0]
+
     def why_bad(self, value: bytes) -> str:
         """Why a record value is no JSON."""
         return why_not_json(value)

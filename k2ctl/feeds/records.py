@@ -1,5 +1,6 @@
 """The records of a topic as trades, whatever wrote them."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,11 +14,16 @@ from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import Decoded, decode, messages_of
 from k2ctl.domain.validity import EARLIEST_US, invalid
 from k2ctl.feeds.json_records import JsonRecords
-from k2ctl.feeds.mapping import Mapping, Parts, in_order
-from k2ctl.kafka.reader import BESIDE, Fetched
+from k2ctl.feeds.mapping import Mapping, Parts, Prepared, in_order
+from k2ctl.feeds.registry_records import RegistryRecords
+from k2ctl.kafka.reader import BESIDE, Fetched, concatenate
+from k2ctl.kafka.registry import RegistryUnanswered, SchemaRegistry
 from k2ctl.profiles import Profile
 from k2ctl.profiles.conditions import conditions_of
+from k2ctl.profiles.external import with_secrets
 from k2ctl.profiles.feed import DeclaredFeed, load_feed, text_of
+
+LOG: Final = logging.getLogger("k2ctl.feeds")
 
 K2_JSON = "k2-json"
 """The shipped feed of K2's own JSON."""
@@ -30,6 +36,16 @@ class Records(Protocol):
         """The columns of n record values.
 
         columns: of the records, n values each, such as `kafka_offset`; they are among those of what is prepared.
+        """
+        ...
+
+    def sample(self, topic: str, columns: dict[str, pa.Array], /) -> Prepared | None:
+        """No rows of the columns that a topic's records have; None where only the records say that.
+
+        columns: of the records, none of them.
+
+        Raises:
+            RegistryUnanswered: their schema is needed, and the registry does not give it now.
         """
         ...
 
@@ -55,8 +71,21 @@ class Decoder(Protocol):
         """What has to be fetched of a record beside its value, of `k2ctl.kafka.reader.BESIDE`."""
         ...
 
+    def check(self, topic: str, /) -> None:
+        """Look for mistakes before any record is read.
+
+        Raises:
+            ProfileError: an expression does not fit the columns of the topic's records.
+        """
+        ...
+
     def decode(self, fetched: Fetched, /) -> Decoded:
-        """The trades of a batch; never raises for what a record may hold."""
+        """The trades of a batch; never raises for what a record may hold.
+
+        Raises:
+            ProfileError: an expression does not fit the columns.
+            RegistryUnanswered: a schema is needed that the registry does not give now.
+        """
         ...
 
     def invalid(self, trades: np.ndarray, now_us: int, /) -> dict[int, str]:
@@ -78,6 +107,9 @@ class Sbe:
     cancels: tuple[str, ...]
     beside: frozenset[str] = frozenset()
     declared: None = None
+
+    def check(self, _: str) -> None:
+        """See `Decoder`."""
 
     def decode(self, fetched: Fetched) -> Decoded:
         """See `Decoder`."""
@@ -103,7 +135,7 @@ class Foreign:
         self.declared = declared
         self._cancels = cancels
         self._mapping = Mapping(declared)
-        self._records: Records = JsonRecords(declared.feed.source)
+        self._records = _records_of(declared)
         texts = [text for _, text in declared.feed.expressions()]
         looks_alike = declared.feed.identity == "look-alikes"
         place = ("kafka_partition", "kafka_offset") if looks_alike else ()
@@ -112,12 +144,19 @@ class Foreign:
         named = {name for name in BESIDE if any(name in text for text in texts)}
         self.beside = frozenset(named | ({"kafka_timestamp"} if without_time else set()))
 
-    def decode(self, fetched: Fetched) -> Decoded:
-        """See `Decoder`.
+    def check(self, topic: str) -> None:
+        """See `Decoder`. With the registry away nothing is known: what does not fit is refused with the first batch."""
+        columns = {name: _OF_RECORDS[name](concatenate([], tuple(self.beside))) for name in self._wanted}
+        try:
+            prepared = self._records.sample(topic, columns)
+        except RegistryUnanswered as error:
+            LOG.warning("%s; the feed is looked at once it does", error)
+            return
+        if prepared is not None:
+            self._mapping.bind(prepared)
 
-        Raises:
-            ProfileError: an expression does not fit the columns.
-        """
+    def decode(self, fetched: Fetched) -> Decoded:
+        """See `Decoder`."""
         columns = {name: _OF_RECORDS[name](fetched) for name in self._wanted}
         parts = self._records.prepare(fetched.values, columns)
         mapped = in_order([self._mapping.trades(prepared) for prepared in parts.prepared])
@@ -136,6 +175,31 @@ class Foreign:
     def alone(self, value: bytes) -> Sequence[bytes] | None:
         """See `Decoder`."""
         return self._records.alone(value)
+
+
+def _records_of(declared: DeclaredFeed) -> Records:
+    """What reads the records of a feed's format.
+
+    Raises:
+        ProfileError: the feed does not say what that needs.
+    """
+    source = declared.feed.source
+    if source.format in ("avro", "protobuf"):
+        return RegistryRecords(_registry(declared))
+    return JsonRecords(source)
+
+
+def _registry(declared: DeclaredFeed) -> SchemaRegistry:
+    """Raises:
+    ProfileError: the feed names no registry.
+    """
+    address = declared.feed.source.registry
+    if address is None:
+        raise declared.mistake(("source",), f"{declared.feed.source.format} needs the address of a schema registry")
+    try:
+        return SchemaRegistry(with_secrets(address, declared.beside(".")))
+    except ValueError as error:
+        raise declared.mistake(("source", "registry"), str(error)) from error
 
 
 _OF_RECORDS: Final[dict[str, Callable[[Fetched], pa.Array]]] = {
