@@ -126,11 +126,14 @@ Streams = Callable[[Pinned | None], Sequence[Stream]]
 class KafkaStream:
     """A topic of the running stack."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, decoder: Decoder = SBE) -> None:
+    def __init__(
+        self, endpoints: Endpoints, topic: str, decoder: Decoder = SBE, admin: BrokerAdmin | None = None
+    ) -> None:
+        """admin: a connection to share."""
         self.topic = topic
         self.decoder = decoder
         self.endpoints = endpoints
-        self._admin = BrokerAdmin(endpoints)
+        self._admin = admin or BrokerAdmin(endpoints)
 
     def epoch(self) -> str:
         return self._admin.epoch(self.topic)
@@ -161,6 +164,7 @@ class KafkaStreams:
     def __init__(self, endpoints: Endpoints, profile: Profile) -> None:
         self._endpoints = endpoints
         self._profile = profile
+        self._admin = BrokerAdmin(endpoints)
         self._known: dict[tuple[str, RecordedFeed | None], KafkaStream] = {}
 
     def __call__(self, pinned: Pinned | None) -> Sequence[KafkaStream]:
@@ -175,11 +179,10 @@ class KafkaStreams:
             return []
         if not stored and not is_pattern(own):
             return [own]
-        with BrokerAdmin(self._endpoints) as admin:
-            return [topic for topic in topics_named(own, admin.topics()) if topic not in stored]
+        return [topic for topic in topics_named(own, self._admin.topics()) if topic not in stored]
 
     def _stream(self, topic: str, feeds: TopicFeeds) -> KafkaStream:
         key = (topic, feeds.recorded.get(topic))
         if key not in self._known:
-            self._known[key] = KafkaStream(self._endpoints, topic, feeds.decoder(topic))
+            self._known[key] = KafkaStream(self._endpoints, topic, feeds.decoder(topic), self._admin)
         return self._known[key]
