@@ -5,6 +5,7 @@ read of a failed record means nothing, and a damaged record costs its batch noth
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -35,16 +36,25 @@ class Cursor:
     items: int64[n], items of lists that were met.
     """
 
-    def __init__(self, values: Sequence[bytes], skip: int = 0) -> None:
-        """skip: bytes at the beginning of each record that are not read."""
+    def __init__(self, values: Sequence[bytes]) -> None:
         lengths = np.fromiter(map(len, values), np.int64, len(values))
         self.end = np.cumsum(lengths)
-        self.at = np.minimum(self.end - lengths + skip, self.end)
+        self.at = self.end - lengths
         self.raw = np.frombuffer(b"".join([*values, bytes(_BEYOND)]), np.uint8)
         self._words = np.ndarray((len(self.raw) - 7,), "V8", self.raw, strides=(1,))
-        self.failed = np.zeros(len(values), np.bool_)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.failed = np.zeros(len(self.at), np.bool_)
         self.reasons: dict[int, str] = {}
-        self.items = np.zeros(len(values), np.int64)
+        self.items = np.zeros(len(self.at), np.int64)
+
+    def of(self, rows: np.ndarray) -> "Cursor":
+        """Some of the records, from where they are read next."""
+        part = copy(self)
+        part.at, part.end = self.at[rows], self.end[rows]
+        part._begin()
+        return part
 
     def __len__(self) -> int:
         return len(self.at)

@@ -21,7 +21,7 @@ SCHEMA_COLUMN: Final = "kafka_schema"
 """The name of a record's schema, for topics that hold several kinds."""
 
 _HEAD: Final = 5
-_HEADS: Final = np.dtype([("magic", "u1"), ("number", ">u4")])
+_HEADS: Final = np.dtype([("magic", "u1"), ("number", ">u4"), ("behind", "V3")])
 
 
 class SchemaColumn(Protocol):
@@ -98,10 +98,12 @@ class RegistryRecords:
         Raises:
             RegistryUnanswered: a schema is needed that the registry does not give now.
         """
-        lengths = np.fromiter(map(len, values), np.int64, len(values))
-        heads = np.frombuffer(b"".join([value[:_HEAD].ljust(_HEAD, b"\xff") for value in values]), _HEADS)
-        framed = (heads["magic"] == 0) & (lengths >= _HEAD)
+        whole = Cursor(values)
+        rows = np.arange(len(values))
+        heads = whole.words(whole.at).view(_HEADS)
+        framed = (heads["magic"] == 0) & (whole.end - whole.at >= _HEAD)
         broken = [(at, _why_unframed(values[at])) for at in np.flatnonzero(~framed).tolist()]
+        whole.take(rows[framed], _HEAD, "the number of a schema")
         prepared = []
         numbers = np.unique(heads["number"][framed]).tolist()
         for number in numbers:  # all of them first: what one has, the others are given
@@ -114,8 +116,7 @@ class RegistryRecords:
                 )
                 broken += [(int(at), reason) for at in rows]
                 continue
-            of_it = values if len(rows) == len(values) else [values[at] for at in rows.tolist()]
-            cursor = Cursor(of_it, _HEAD)
+            cursor = whole.of(rows)
             prepared.append(self._prepared(layout, cursor, rows, columns))
             broken += [(int(rows[at]), f"schema {number}: {why}") for at, why in cursor.reasons.items()]
         return Parts(prepared, broken)
