@@ -72,6 +72,15 @@ def bare_query_s(query: str, values: Sequence[bytes], batch: int) -> float:
     return seconds
 
 
+def read_csv_s(path: Path) -> float:
+    """Seconds for DuckDB to read all columns of a CSV file, by types that it finds itself, and nothing else."""
+    with duckdb.connect() as connection:
+        started_s = time.perf_counter()
+        for _ in connection.sql(f"FROM read_csv('{path}')").to_arrow_reader(100_000):
+            pass
+        return time.perf_counter() - started_s
+
+
 def sorted_write_s(rows: Rows, rows_per_file: int, folder: Path) -> float:
     """Seconds to sort rows and write them as Parquet files, with the table's own settings, and nothing else.
 
