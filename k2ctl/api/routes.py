@@ -312,7 +312,7 @@ def _next(answer: Answer, page: Page | None, asked: Window) -> str | None:
         return None
     last = answer.table.slice(len(answer.table) - 1)
     timestamp = int(nanoseconds(last.column("timestamp"), last.column("timestamp_nanos"))[0])
-    place = Place(timestamp, *(last.column(f"kafka_{n}")[0].as_py() for n in ("partition", "offset", "index")))
+    place = Place(timestamp, *(last.column(f"kafka_{n}")[0].as_py() for n in ("partition", "offset", "index", "topic")))
     evidence = answer.evidence
     first = page or Page(evidence.ends, since_us=asked.since_us)
     return Page(first.ends, place, first.since_us).encode()

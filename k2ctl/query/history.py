@@ -21,7 +21,7 @@ from k2ctl.query.bars import PIECES, TOO_WIDE, BarRules, bars_sql, with_vwap
 from k2ctl.query.corrected import KEY, NEW_PRINTS, NEW_TRADES, NO_EVENT, as_corrected
 from k2ctl.query.page import Page
 
-NEWEST_FIRST = "timestamp DESC, timestamp_nanos DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
+NEWEST_FIRST = "timestamp DESC, timestamp_nanos DESC, kafka_partition, kafka_offset DESC, kafka_index DESC, kafka_topic"
 """The order of answers. Rows of one symbol share a partition, so ties in time fall back on the order of arrival."""
 
 

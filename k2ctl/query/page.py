@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from k2ctl.domain.rows import Rows, nanoseconds
 from k2ctl.errors import UsageError
@@ -23,6 +24,7 @@ class Place(NamedTuple):
     partition: int
     offset: int
     position: int
+    topic: str
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ class Page:
         names = ("kafka_partition", "kafka_offset", "kafka_index")
         partition, offset, index = (table.column(name).to_numpy() for name in names)
         at = self.after
-        later = (offset < at.offset) | ((offset == at.offset) & (index < at.position))
+        topic = pc.greater(table.column("kafka_topic").cast(pa.string()), at.topic).to_numpy()
+        later = (index < at.position) | ((index == at.position) & topic)
+        later = (offset < at.offset) | ((offset == at.offset) & later)
         later = (partition > at.partition) | ((partition == at.partition) & later)
         behind: np.ndarray = (time_ns < at.timestamp_ns) | ((time_ns == at.timestamp_ns) & later)
         return behind
@@ -102,12 +106,16 @@ class Page:
                 (str(topic), str(epoch)): {_whole(p, 65_536): _whole(end) for p, end in offsets}
                 for topic, epoch, offsets in ends
             }
-            place = None if after is None else Place(*(_whole(number) for number in after))
+            place = None if after is None else _place(*after)
             since_us = None if since_us is None else _whole(since_us)
             page = Page(by_topic, place, since_us)
         except (binascii.Error, ValueError, TypeError) as error:
             raise UsageError("This cursor is not one of this service.", "Start again without it.") from error
         return page
+
+
+def _place(timestamp_ns: Any, partition: Any, offset: Any, position: Any, topic: Any) -> Place:
+    return Place(_whole(timestamp_ns), _whole(partition), _whole(offset), _whole(position), str(topic))
 
 
 def _listed(ends: Mapping[int, int]) -> list[int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from confluent_kafka.admin import NewPartitions
 
@@ -34,6 +35,7 @@ from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 from k2ctl.profiles.foreign import of_others
 from k2ctl.query.names import UnknownSymbol
+from k2ctl.query.page import Page, Place
 from k2ctl.query.session import Session
 from tests.made_trades import produce_values, quick_profile
 from tests.support.platforms import with_lake
@@ -127,6 +129,28 @@ def test_topics_of_two_feeds_are_one_table_and_their_tails_are_found_by_it(venue
         each.send(7)
     with Session.at(one.endpoints) as session:
         assert (count_of(session, "AAA"), count_of(session, "BBB")) == ((37, ()), (27, ()))
+
+
+def test_pages_of_trades_at_the_same_place_of_two_topics_have_each_once(
+    endpoints: Endpoints, home: Path, exchange: str
+) -> None:
+    venues = [venue(endpoints, home, f"{exchange}{name}", "SAME") for name in "AB"]
+    for each in venues:
+        each.send(12)
+        each.consume()
+        each.send(9)
+    found: list[tuple[str, int]] = []
+    page, more = None, True
+    with Session.at(endpoints) as session:
+        while more:
+            answer = session.recent("SAME", limit=5, page=page)
+            rows, more = answer.table.to_pylist(), answer.evidence.more
+            found += [(row["exchange"], row["trade_id"]) for row in rows]
+            at_ns = int(answer.table["timestamp"][-1].cast(pa.int64()).as_py()) * 1000
+            place = Place(at_ns, *(rows[-1][f"kafka_{name}"] for name in ("partition", "offset", "index", "topic")))
+            page = Page(page.ends if page else answer.evidence.ends, place)
+    assert len(found) == 42
+    assert set(found) == {(f"{exchange}{name}", number) for name in "AB" for number in range(1, 22)}
 
 
 def test_each_topic_has_its_own_balance_in_the_table(venues: tuple[Venue, Venue]) -> None:

@@ -441,7 +441,9 @@ def test_pages_together_are_what_the_first_could_see(market: Market) -> None:
                 break
             evidence, last = answer.evidence, answer.table.slice(len(answer.table) - 1)
             at_ns = int(nanoseconds(last["timestamp"], last["timestamp_nanos"])[0])
-            place = Place(at_ns, *(last[f"kafka_{name}"][0].as_py() for name in ("partition", "offset", "index")))
+            place = Place(
+                at_ns, *(last[f"kafka_{name}"][0].as_py() for name in ("partition", "offset", "index", "topic"))
+            )
             page = Page(page.ends if page else evidence.ends, place)
             cancel = {"action": "CANCEL", "refers_to": found[-1]}  # too late for these pages
             market.send("AAA", market.record("AAA", market.id(), BASE_US, Decimal(1), Decimal(1), **cancel))
