@@ -16,8 +16,9 @@ from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.kafka.reader import AT_ENDS
 
 FLUSH_TIMEOUT_S: Final = 30.0
-LARGEST_BYTES: Final = 5_000_000
-"""More than Kafka takes in one record, so that it is Kafka who refuses: the client's own limit is 1 MB."""
+LARGEST_BYTES: Final = 100_000_000
+"""More than Kafka takes in one record, so that it is Kafka who refuses. What is above the limit of the client, 1 MB if
+not set, ends the consumer."""
 
 CUT_BYTES: Final = 900_000
 
