@@ -153,6 +153,8 @@ def _wanted(since: str | None, until: str | None, symbols: str | None) -> "Wante
 
     since_ns, until_ns = (_nanoseconds(option, text) for option, text in (("--since", since), ("--until", until)))
     names = tuple(name.strip() for name in symbols.split(",") if name.strip()) if symbols is not None else None
+    if names is not None and not names:
+        raise UsageError("--symbols names none.", "Example: --symbols BTCUSDT,ETHUSDT")
     return WantedTrades(since_ns, until_ns, names)
 
 

@@ -98,14 +98,19 @@ def replay_plan(
 
 def _guessed(where: str) -> str:
     asx = load_feed(ASX)
-    files = [] if where.startswith("s3://") else find_files(where, asx.feed.source, {})
+    try:
+        files = [] if where.startswith("s3://") else find_files(where, asx.feed.source, {})
+    except UsageError:
+        if not Path(where).expanduser().is_dir():
+            raise
+        files = []
     for file in files:
         with suppress(OSError):
             if any(_LOOKS_LIKE_ASX.match(line) for line in first_lines(file)):
                 return ASX
     raise UsageError(
         f"What the lines of {where} are has to be said: by a feed.",
-        f"Shipped feeds: k2ctl feed list. Then: k2ctl load --replay '{where}' --feed NAME",
+        f"Which feed fits: k2ctl feed guess '{where}'. Then: k2ctl load --replay '{where}' --feed NAME",
     )
 
 

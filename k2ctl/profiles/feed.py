@@ -283,6 +283,11 @@ class DeclaredFeed:
     feed: Feed
     lines: Lines
 
+    @property
+    def argument(self) -> str:
+        """What names it on a command line."""
+        return self.name if Path(self.place).parent == shipped("profiles") / "feeds" else self.place
+
     def mistake(self, key: tuple[str | int, ...], reason: str) -> ProfileError:
         """An error that names the line of a key."""
         at = key

@@ -42,7 +42,10 @@ class CsvFile:
         quote = self._source.quote
         quoting: Any = python_csv.QUOTE_MINIMAL if quote else python_csv.QUOTE_NONE
         rows = python_csv.reader([text], delimiter=self._source.delimiter, quotechar=quote or None, quoting=quoting)
-        return next(rows, [])
+        try:
+            return next(rows, [])
+        except python_csv.Error:
+            return []  # it is no line of CSV, which is found when it is read
 
     def _known(self) -> dict[str, str]:
         """What a header may say, in lower case, and the column that it means."""

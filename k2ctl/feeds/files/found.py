@@ -3,6 +3,7 @@
 import glob
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
@@ -26,6 +27,9 @@ SUFFIXES: Final = {
 COMPRESSED: Final = (".gz", ".gzip", ".zst", ".zstd", ".zip")
 _MAGIC: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _ZIP: Final = b"PK\x03\x04"
+_OF_ARCHIVES: Final = (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError)
+"""What the readers of archives raise beside OSError: of a password, a damaged member, an end that comes too early."""
+
 _PATTERN: Final = re.compile(r"[*?\[]")
 _S3: Final = "s3://"
 
@@ -52,9 +56,14 @@ class FeedFile:
         """
         raw = self.system.open_input_file(self.path)
         if self.member:
-            return OpenedFile(zipfile.ZipFile(raw).open(self.member), self.size, is_plain=False)
+            try:
+                return OpenedFile(zipfile.ZipFile(raw).open(self.member), self.size, is_plain=False)
+            except _OF_ARCHIVES as error:
+                raise OSError(f"the archive cannot be read: {error}") from error
         begun = raw.read(4)
         raw.seek(0)
+        if begun == _ZIP:
+            raise OSError("the archive is damaged, and its end is not there")
         compression = next((kind for magic, kind in _MAGIC.items() if begun.startswith(magic)), None)
         if compression is None:
             return OpenedFile(raw, self.size, is_plain=True)
@@ -80,8 +89,15 @@ class OpenedFile:
     is_plain: bool
 
     def read(self, count: int) -> bytes:
-        """The next bytes; none at the end."""
-        return bytes(self.stream.read(count))
+        """The next bytes; none at the end.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        try:
+            return bytes(self.stream.read(count))
+        except _OF_ARCHIVES as error:
+            raise OSError(str(error)) from error
 
     def close(self) -> None:
         """Give the file back."""
@@ -180,8 +196,9 @@ def _members(file: FeedFile) -> Iterator[FeedFile]:
             return
         try:
             members = zipfile.ZipFile(raw).infolist()
-        except zipfile.BadZipFile as error:
-            raise UsageError(f"{file.name} is damaged: {error}", "Fetch the file again.") from error
+        except _OF_ARCHIVES:
+            yield file  # which says why when it is opened
+            return
         for member in members:
             hidden = any(part.startswith((".", "__MACOSX")) for part in member.filename.split("/"))
             if not member.is_dir() and not hidden:

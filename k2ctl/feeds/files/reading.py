@@ -91,6 +91,9 @@ class FeedFiles:
         said: Mapping[str, str] | None = None,
     ) -> None:
         self.declared, self.files, self.wanted = declared, files, wanted or WantedTrades()
+        self.where = ""
+        """The path of the files, as it was given."""
+
         self.findings = Findings()
         texts = [text for _, text in declared.feed.expressions()]
         self._columns = {name: value for name, value in columns.items() if any(name in text for text in texts)}
@@ -129,12 +132,9 @@ class FeedFiles:
                 f"Read its topic: k2ctl consume --feed {declared.name}",
             )
         files = find_files(where, declared.feed.source, storage)
-        return cls(declared, files, columns, now_us, wanted, said)
-
-    @property
-    def where(self) -> str:
-        """The files, as messages name them."""
-        return self.files[0].name if len(self.files) == 1 else f"{len(self.files):,} files"
+        found = cls(declared, files, columns, now_us, wanted, said)
+        found.where = where
+        return found
 
     def open(self, file: FeedFile) -> FileFormat:
         """One of the files, by the feed's format, its expressions bound to its columns.
@@ -261,7 +261,7 @@ class FeedFiles:
         left_out = f" The feed's `where` leaves {found.filtered:,} rows out." if found.filtered else ""
         raise UsageError(
             f"There are no trades of the feed {self.declared.name} in {self.where}.{first}{left_out}",
-            f"What the feed makes of it: k2ctl feed check '{self.where}' --feed {self.declared.name}",
+            f"What the feed makes of it: k2ctl feed check '{self.where}' --feed {self.declared.argument}",
         )
 
     def none(self) -> np.ndarray:

@@ -17,7 +17,7 @@ from k2ctl.domain.decimals import as_text
 from k2ctl.domain.trade import NO_SEQUENCE
 from k2ctl.errors import UsageError
 from k2ctl.feeds.files.lines import LONGEST_LINE
-from tests.support.feed_files import everything
+from tests.support.feed_files import everything, opened
 
 FEED = """
 description: made up
@@ -227,3 +227,47 @@ def test_numbers_that_are_not_dense_are_sent_as_none(tmp_path: Path) -> None:
     path = Path(dense)
     path.write_text(path.read_text() + "sequence: {numbers: ordered}\n")
     assert set(everything(tmp_path / "a.csv", dense).trades["source_sequence"].tolist()) == {NO_SEQUENCE}
+
+
+DAMAGED = {
+    "a.csv.gz": b"\x1f\x8bgarbage", "b.csv.zst": b"\x28\xb5\x2f\xfdgarbage", "c.zip": b"PK\x03\x04garbage",
+    "d.csv": bytes(range(256)) * 100, "e.csv": b"id,symbol,time,price,size\n", "f.csv.gz": gzip.compress(b""),
+    "g.csv": b'"' * 999, "h.csv": b"\r" * 999,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_file_that_is_damaged_or_empty_is_said_and_the_others_are_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(DAMAGED[name])
+    mine = feed(tmp_path, "csv", CSV)
+    with pytest.raises(UsageError, match="There are no trades of the feed my in") as raised:
+        opened(tmp_path / name, mine).require_trades()
+    assert f"k2ctl feed check '{tmp_path / name}' --feed {mine}" in raised.value.hint
+    (tmp_path / "good.csv").write_text("\n".join(ROWS))
+    found = everything(tmp_path, mine)
+    assert len(found.trades) == 3
+    assert {reason.partition(":")[0] for reason in found.reasons} <= {name}
+
+
+def test_an_archive_with_a_password_or_a_damaged_member_is_said(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", "\n".join(ROWS))
+    whole = (tmp_path / "a.zip").read_bytes()
+    locked, damaged = bytearray(whole), bytearray(whole)
+    for at in (6, whole.index(b"PK\x01\x02") + 8):
+        locked[at] |= 1
+    damaged[60] ^= 0xFF
+    for content in (locked, damaged):
+        (tmp_path / "a.zip").write_bytes(content)
+        found = everything(tmp_path / "a.zip", feed(tmp_path, "csv", CSV))
+        (reason,) = found.reasons
+        assert reason.startswith("a.zip/a.csv:1: the file cannot be read from here on: ")
+
+
+@pytest.mark.parametrize("form", ["parquet", "dbn"])
+def test_a_file_of_another_format_is_said(tmp_path: Path, form: str) -> None:
+    (tmp_path / f"a.{form}").write_bytes(b"id,symbol\n" * 10)
+    mine = tmp_path / "my.yaml"
+    mine.write_text((FEED % (form, "", "")).replace(f"{form}, ", form))
+    (reason,) = everything(tmp_path / f"a.{form}", str(mine)).reasons
+    assert reason.startswith(f"a.{form}:1: the file cannot be read from here on: ")
