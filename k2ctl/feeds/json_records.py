@@ -30,7 +30,10 @@ _WHOLE: Final = -1
 """The place of a document that is a whole record."""
 
 _SLICE_BYTES: Final = 16 << 20
-"""Read at once. An array of arrays of nothing takes DuckDB thirty times its bytes, until all of it is read."""
+"""Read at once. Nothing but brackets takes DuckDB thirty times its bytes, until all of it is read."""
+
+_LARGEST_BYTES: Final = 32 << 20
+"""Of one record."""
 
 _SEVERAL_LINES: Final = r"\n\s*\S"
 _ARRAY, _OBJECT = b"[{"
@@ -192,6 +195,8 @@ def _documents(values: Sequence[bytes], *, may_be_lines: bool) -> _Documents:
     odd = np.flatnonzero(~np.isin(first_bytes(documents.texts), (_ARRAY, _OBJECT)))
     for at in odd.tolist():
         reasons.setdefault(at, why_not_json(values[at]))
+    for at in np.flatnonzero(np.diff(raw(documents.texts)[1]) > _LARGEST_BYTES).tolist():
+        reasons.setdefault(at, f"{len(values[at]):,} bytes of JSON, more than {_LARGEST_BYTES:,}")
     documents.refuse(reasons)
     if may_be_lines:
         _split_lines(documents)

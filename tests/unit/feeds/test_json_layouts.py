@@ -178,6 +178,13 @@ def test_batches_of_large_records_are_read_in_slices(monkeypatch: pytest.MonkeyP
     assert [(record, index) for record, index, _ in reasons(found)] == [(3, 1), (7, None)]
 
 
+def test_a_record_that_is_too_large_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("k2ctl.feeds.json_records._LARGEST_BYTES", 100)
+    found = decoded(FLAT, flat(1), flat(2, x='"' + "x" * 100 + '"'), flat(3))
+    assert found.record.tolist() == [0, 2]
+    assert reasons(found) == [(1, None, "148 bytes of JSON, more than 100")]
+
+
 def test_no_records_are_no_trades() -> None:
     assert len(decoded(FLAT).trades) == len(decoded(LIST).trades) == 0
 
