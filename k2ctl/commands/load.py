@@ -80,7 +80,7 @@ def load(
     )  # fmt: skip
 
     from k2ctl.commands.consuming import stop_on_signals
-    from k2ctl.console import out, print_json
+    from k2ctl.console import out, print_json, say
     from k2ctl.cost import measured
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
@@ -127,6 +127,8 @@ def load(
             print_json(summary)
         else:
             out().print(summary_table(summary))
+            if summary.go_on:
+                say(f"What goes on from there: {summary.go_on}")
     if failure is not None:
         raise failure
     if summary.trades_failed and summary.exact:

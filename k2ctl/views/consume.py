@@ -251,8 +251,6 @@ def _of_files(summary: "LoadSummary") -> Iterator[tuple[str, Cell]]:
         yield "broken lines, left out", Text(f"{summary.broken_lines:,}", style="yellow")
         shown = summary.first_broken[:_SHOWN_BROKEN]
         yield from ((f"  {line['file']}:{line['line']}", str(line["reason"])) for line in shown)
-    if summary.go_on:
-        yield "to go on", summary.go_on
 
 
 def _verdict(summary: "LoadSummary") -> Text:
