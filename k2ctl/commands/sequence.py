@@ -24,6 +24,7 @@ def stats(
     store: Annotated[
         str, typer.Option("--state", metavar="URL", help="The store, if it is not the stack's: redis://HOST:PORT/0")
     ] = "",
+    topic: Annotated[str, typer.Option("--topic", metavar="NAME", help="Of this topic [the profile's].")] = "",
     profile: ProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -40,7 +41,7 @@ def stats(
     from k2ctl.views.lake import store_panel
 
     endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
-    view = view_store(endpoints, wanted, state_address(store))
+    view = view_store(endpoints, wanted, state_address(store), topic)
     if as_json:
         print_json(view)
     else:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -139,10 +140,20 @@ def start(endpoints: Endpoints, count: int, arguments: Sequence[str] | None = No
         if endpoints.engine != "docker":
             replicas.start_processes(home, names, arguments)
             return names
+        _refuse_file(arguments)
         for name in names:
             _clear_container(home, name)
             containers.start_consumers(home, 1, ["--group", "--name", name, *arguments])
         return names
+
+
+def _refuse_file(arguments: Sequence[str]) -> None:
+    feed = next((after for option, after in pairwise(arguments) if option == "--feed"), "")
+    if Path(feed).is_absolute():
+        raise UsageError(
+            f"A consumer in a container does not see {feed}, a file of this machine.",
+            f"In the foreground it does: k2ctl consume --feed {feed}",
+        )
 
 
 def _clear_container(home: Home, name: str) -> None:
