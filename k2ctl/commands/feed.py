@@ -63,6 +63,9 @@ def guess(
     target: TargetArgument,
     records: RecordsOption = 2_000,
     column: ColumnOption = None,
+    registry: Annotated[
+        str, typer.Option("--registry", metavar="URL", help="Of the schemas of a topic of Avro or Protobuf.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Look at a sample of a file or topic and write the feed that it may be: YAML, its conclusions with a comment.
@@ -75,7 +78,7 @@ def guess(
     from k2ctl.console import out, print_json, say
     from k2ctl.feeds.guess.guess import guess as guessed_of
 
-    guessed = guessed_of(target, records, dict(columns_said(column)))
+    guessed = guessed_of(target, records, dict(columns_said(column)), registry)
     if as_json:
         print_json(guessed.document())
         return

@@ -48,6 +48,8 @@ class SampleColumn:
     kind: str = "VARCHAR"
     # Of the record around the trades.
     is_around: bool = False
+    # What an expression says for it, where that is not its name: a part of another column.
+    sql: str = ""
 
     @cached_property
     def present(self) -> tuple[str, ...]:

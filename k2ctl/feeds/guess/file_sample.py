@@ -20,7 +20,7 @@ from k2ctl.feeds.guess.columns import SampleColumn
 from k2ctl.feeds.guess.document import FeedSample
 from k2ctl.feeds.guess.json_layout import layout_of
 from k2ctl.feeds.guess.names import USUAL
-from k2ctl.lake.columns import quoted
+from k2ctl.feeds.guess.registry_sample import typed_columns
 
 SAMPLE_BYTES: Final = 1 << 20
 _DELIMITERS: Final = ",;|\t"
@@ -123,17 +123,4 @@ def _of_parquet(file: FeedFile, rows: int) -> FeedSample:
             raise OSError(str(error).partition("\n")[0]) from error
     if batch is None or not batch.num_rows:
         raise UsageError(f"{file.name} has no rows.", "Name a file with trades.")
-    with duckdb.connect() as connection:
-        return FeedSample(file.base_name, "parquet", typed_columns(connection, pa.Table.from_batches([batch])))
-
-
-def typed_columns(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> list[SampleColumn]:
-    """The columns of a source that has types, with their values as texts."""
-    rows = connection.from_arrow(table)
-    kinds = [str(kind) for kind in rows.types]
-    texts = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in table.column_names)
-    values = zip(*rows.project(texts).fetchall(), strict=True)
-    return [
-        SampleColumn(name, tuple(column), kind=kind, is_list=kind.endswith("]"))
-        for name, kind, column in zip(table.column_names, kinds, values, strict=True)
-    ]
+    return FeedSample(file.base_name, "parquet", typed_columns(pa.Table.from_batches([batch])))

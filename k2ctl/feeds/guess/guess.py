@@ -50,10 +50,10 @@ class Guessed:
         }
 
 
-def guess(target: str, records: int, said: Mapping[str, str] | None = None) -> Guessed:
+def guess(target: str, records: int, said: Mapping[str, str] | None = None, registry: str = "") -> Guessed:
     """A feed for files, of which the first is looked at, or for a topic.
 
-    said: what the names of the files do not say.
+    said: what the names of the files do not say. registry: the address of the schemas of a topic's records.
 
     Raises:
         UsageError: there is no such file or topic, or it does not say its columns.
@@ -61,7 +61,7 @@ def guess(target: str, records: int, said: Mapping[str, str] | None = None) -> G
     """
     if names_files(target):
         return guess_files(target, records, said or {})
-    return guess_topic(stack_of(target), target, records)
+    return guess_topic(stack_of(target), target, records, registry)
 
 
 def guess_files(where: str, records: int, said: Mapping[str, str], clock: Clock | None = None) -> Guessed:
@@ -113,7 +113,9 @@ def _first_file(where: str) -> FeedFile:
     raise missing or AssertionError("no format")
 
 
-def guess_topic(endpoints: Endpoints, topic: str, records: int, clock: Clock | None = None) -> Guessed:
+def guess_topic(
+    endpoints: Endpoints, topic: str, records: int, registry: str = "", clock: Clock | None = None
+) -> Guessed:
     """A feed for the newest records of a topic. See `guess`."""
     now_us = (clock or SystemClock()).now_us()
     fetched, _ = newest(endpoints, topic, records, tuple(BESIDE))
@@ -121,8 +123,8 @@ def guess_topic(endpoints: Endpoints, topic: str, records: int, clock: Clock | N
     def parts(declared: DeclaredFeed) -> Iterator[Part]:
         yield part_of(fetched, Foreign(declared, ()), now_us)
 
-    sample = sample_of_topic(topic, fetched)
-    found = fitting("json", parts)
+    sample = sample_of_topic(topic, fetched, registry)
+    found = fitting(sample.format, parts, registry)
     return _shipped(topic, found) if found else _concluded(topic, sample)
 
 

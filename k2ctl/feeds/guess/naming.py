@@ -37,6 +37,8 @@ class Naming:
     def expression(self, column: SampleColumn, role: str = "column") -> str:
         """The same as an expression writes it."""
         name = self.name(column, role)
+        if column.sql:
+            return column.sql
         return name if is_plain(name) else '"' + name.replace('"', '""') + '"'
 
     def named(self, column: SampleColumn) -> bool:

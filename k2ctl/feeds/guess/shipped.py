@@ -8,7 +8,7 @@ from typing import Final
 
 from k2ctl.errors import K2Error
 from k2ctl.feeds.check.check import Part
-from k2ctl.profiles.feed import DeclaredFeed, Format, feed_names, load_feed
+from k2ctl.profiles.feed import DeclaredFeed, Format, feed_names, feed_of, load_feed
 
 _SAID: Final = {"symbol": "SYMBOL", "date": "2024-01-02"}
 """What the name of a file may say."""
@@ -36,16 +36,19 @@ class Fitting:
         failed = f", {self.failed:,} fail" if self.failed else ""
         said = f"The shipped feed {self.declared.name} fits: {counted} of the sample{left}{failed}."
         others = f"# It may be another, which fits as well: {', '.join(self.others)}.\n" if self.others else ""
-        return f"# {said}\n{others}# As it is: --feed {self.declared.name}\n{self.declared.text.rstrip()}\n"
+        is_as_shipped = self.declared.text == load_feed(self.declared.name).text
+        use = f"# As it is: --feed {self.declared.name}\n" if is_as_shipped else ""
+        return f"# {said}\n{others}{use}{self.declared.text.rstrip()}\n"
 
 
-def fitting(form: Format, parts: Callable[[DeclaredFeed], Iterable[Part]]) -> Fitting | None:
+def fitting(form: Format, parts: Callable[[DeclaredFeed], Iterable[Part]], registry: str = "") -> Fitting | None:
     """The shipped feed that makes the most trades of a sample; None where none understands it.
 
-    parts: what a feed makes of the sample.
+    parts: what a feed makes of the sample. registry: its address, in the place of a feed's.
     """
     found = list[Fitting]()
-    for declared in _of_format(form):
+    for shipped in _of_format(form):
+        declared = _at_registry(shipped, registry)
         with suppress(K2Error, OSError):  # its name, columns or expressions do not fit
             one = _tried(declared, parts(declared))
             if one.trades and one.trades >= _GOOD * (one.trades + one.failed):
@@ -68,6 +71,13 @@ def resembling(form: Format, parts: Callable[[DeclaredFeed, dict[str, str]], Ite
                 if one.trades and not one.failed:
                     found[declared.name] = groups
     return found
+
+
+def _at_registry(declared: DeclaredFeed, registry: str) -> DeclaredFeed:
+    shipped = declared.feed.source.registry
+    if not registry or shipped is None:
+        return declared
+    return feed_of(declared.name, declared.place, declared.text.replace(shipped, registry))
 
 
 def _of_format(form: Format) -> Iterator[DeclaredFeed]:
