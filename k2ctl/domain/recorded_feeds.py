@@ -21,6 +21,8 @@ class RecordedFeed(NamedTuple):
     place: str
     # The YAML.
     text: str
+    # That of its table of conditions, where this is a file as well.
+    conditions: str = ""
 
 
 def recorded_feeds(text: str | None) -> dict[str, RecordedFeed]:

@@ -8,7 +8,7 @@ from k2ctl.domain.recorded_feeds import RecordedFeed
 from k2ctl.domain.topics import topics_named
 from k2ctl.feeds.records import Decoder, Foreign, decoder_of, own_decoder
 from k2ctl.profiles import Profile
-from k2ctl.profiles.conditions import ConditionTable, conditions_of
+from k2ctl.profiles.conditions import ConditionTable, conditions_in, conditions_of, text_of_file
 from k2ctl.profiles.feed import DeclaredFeed, feed_of
 from k2ctl.profiles.model import SequenceSettings
 
@@ -49,7 +49,7 @@ class TopicFeeds:
             ProfileError: as `decoder`.
         """
         recorded = self.recorded.get(topic)
-        return _conditions(self.profile, None if recorded is None else _declared(recorded))
+        return conditions_of(self.profile.market) if recorded is None else _conditions(self.profile, recorded)
 
     def group(self, topic: str) -> str:
         """The same for topics whose numbers are counted together: those of one feed."""
@@ -66,22 +66,24 @@ def recorded_decoder(profile: Profile, recorded: RecordedFeed) -> Decoder:
     Raises:
         ProfileError: the feed or its table of conditions cannot be used here.
     """
-    declared = _declared(recorded)
-    return Foreign(declared, _conditions(profile, declared).cancels)
+    return Foreign(_declared(recorded), _conditions(profile, recorded).cancels)
 
 
 def to_record(decoder: Decoder) -> RecordedFeed | None:
     """What a consumer records of its topic; None for K2's own format."""
     declared = decoder.declared
-    return None if declared is None else RecordedFeed(declared.name, declared.place, declared.text)
+    if declared is None:
+        return None
+    return RecordedFeed(declared.name, declared.place, declared.text, text_of_file(declared.feed.conditions or ""))
 
 
 @lru_cache(64)
 def _declared(recorded: RecordedFeed) -> DeclaredFeed:
-    return feed_of(*recorded)
+    return feed_of(recorded.name, recorded.place, recorded.text)
 
 
-def _conditions(profile: Profile, declared: DeclaredFeed | None) -> ConditionTable:
-    market = profile.market
-    named = declared.feed.conditions if declared is not None else None
+def _conditions(profile: Profile, recorded: RecordedFeed) -> ConditionTable:
+    market, named = profile.market, _declared(recorded).feed.conditions
+    if recorded.conditions:
+        return conditions_in(f"{named}, as {recorded.name} had it", recorded.conditions)
     return conditions_of(market if named is None else market.model_copy(update={"conditions": named}))

@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
-from k2ctl.profiles.loader import file_at, load_model
+from k2ctl.profiles import strict_yaml
+from k2ctl.profiles.loader import file_at, load_model, model_of
 from k2ctl.profiles.model import MarketSettings
 from k2ctl.profiles.section import Section
 
@@ -112,3 +113,18 @@ def load_conditions(name_or_path: str) -> ConditionTable:
             f"Shipped tables: {', '.join(names)}. A path works too: conditions: /etc/k2/venue.yaml",
         )
     return load_model(path, ConditionTable)
+
+
+def text_of_file(name_or_path: str) -> str:
+    """The YAML of a table that is a file of its own; empty for a shipped one."""
+    path = None if name_or_path in table_names() else file_at(name_or_path)
+    return "" if path is None else strict_yaml.read_text(path)
+
+
+def conditions_in(place: str, text: str) -> ConditionTable:
+    """A table of its YAML. place: as errors name it.
+
+    Raises:
+        ProfileError: there is a mistake in it.
+    """
+    return model_of(place, text, ConditionTable)[0]

@@ -36,7 +36,8 @@ def of_table(profile: Profile, topic: str, recorded: RecordedFeed | None) -> Pro
     """
     if topic == profile.trades_topic:
         return profile
-    declared = profile if recorded is None else _as_declared(profile, feed_of(*recorded))
+    found = None if recorded is None else feed_of(recorded.name, recorded.place, recorded.text)
+    declared = profile if found is None else _as_declared(profile, found)
     return _changed(declared, {}, topic)
 
 

@@ -25,6 +25,7 @@ from k2ctl.domain.ledger import DeferredRange, LedgerChange
 from k2ctl.domain.topics import dead_letter_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, FencedError
+from k2ctl.home import shipped
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import admin_client
 from k2ctl.lake.catalog import Lake
@@ -224,13 +225,16 @@ def test_which_prints_count_for_a_bar_is_what_the_feed_of_their_topic_says(
     endpoints: Endpoints, home: Path, exchange: str
 ) -> None:
     taped, plain = (venue(endpoints, home, f"{exchange}{name}", name * 3) for name in "AB")
-    taped.feed.write_text(taped.feed.read_text() + "conditions: us-tape\n")
+    table = home / "tape.yaml"
+    table.write_text((shipped("profiles") / "conditions" / "us-tape.yaml").read_text())
+    taped.feed.write_text(taped.feed.read_text() + f"conditions: {table}\n")
     for each in (taped, plain):
         with_code = each.feed.read_text().replace("  price: price", "  price: price\n  trade_conditions: \"'W'\"")
         each.feed.write_text(with_code)
         each.send(4)
         each.consume()
         each.send(1)
+    table.unlink()
     day = BarLength.parse("1d")
     with Session.at(endpoints) as session:
         bars = {symbol: session.bars(symbol, day).table.to_pylist()[0] for symbol in ("AAA", "BBB")}
