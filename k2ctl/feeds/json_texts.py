@@ -28,6 +28,7 @@ _LONG: Final = "|".join(
 )
 """Numbers that a float may not hold: of more digits, or so small that it is zero."""
 
+_HAS_LONG: Final = rf"[:,\[\s]-?(?:{_LONG})"
 _STRING_OR_LONG: Final = rf'("(?:[^"\\]|\\.)*")|([:,\[\s])(-?(?:{_LONG}))'
 _MARK: Final = "\x01"
 """Stands where a quote is to stand. JSON has no such byte."""
@@ -90,9 +91,11 @@ def not_utf8(texts: pa.Array) -> list[int]:
 def by_digits(texts: pa.Array) -> pa.Array:
     """The texts with their long numbers as strings."""
     suspects = _suspects(texts)
-    if not len(suspects):
-        return texts
     before = texts.take(pa.array(suspects))
+    have = pc.match_substring_regex(before, _HAS_LONG).to_numpy(zero_copy_only=False)
+    if not have.any():
+        return texts
+    suspects, before = suspects[have], before.filter(pa.array(have))
     marked = pc.replace_substring_regex(before, _STRING_OR_LONG, rf"\1\2{_MARK}\3{_MARK}")
     after = pc.replace_substring(pc.replace_substring(marked, _MARK * 2, ""), _MARK, '"')
     after = pc.if_else(pc.match_substring(before, _MARK), before, after)
