@@ -1,19 +1,23 @@
 """Part of `k2ctl bench consume`: a backlog of foreign records into committed rows, by a feed."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from k2ctl.checks.baselines.loops import bare_consume_s, bare_produce_s, bare_query_s
+from k2ctl.checks.bench.avro import as_avro, avro_feed
 from k2ctl.checks.bench.drain import require_all, through_k2ctl
-from k2ctl.checks.bench.figures import BASELINE, Figure, against, measured, middle
+from k2ctl.checks.bench.figures import BASELINE, Figure, absolute, against, measured, middle
 from k2ctl.checks.bench.suite import Bench, made_trades
 from k2ctl.consume.processing import BATCH_TRADES
 from k2ctl.domain.decimals import as_text
 from k2ctl.domain.trade import SIDES
 from k2ctl.endpoints import Endpoints
+from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 
 DRAIN_GOAL: Final = 0.7
@@ -24,12 +28,12 @@ class ForeignCase:
     """Records of a kind, and what a consumer is to reach with them."""
 
     name: str
-    # The shipped feed that reads them.
-    feed: str
+    # Opens the feed that reads them, by name or by path, given a folder.
+    feed: Callable[[Path], AbstractContextManager[str]]
     # Trades as such records, one each.
     encode: Callable[[np.ndarray], list[bytes]]
-    # What DuckDB alone does with a batch of them, the table `records` with the column `value`.
-    query: str
+    # What DuckDB alone does with a batch of them, the table `records` with the column `value`; None where it cannot.
+    query: str | None
     # Records a second that are enough, however fast the machine is.
     goal: float
 
@@ -54,7 +58,7 @@ def _as_binance(trades: np.ndarray) -> list[bytes]:
 
 JSON_CASE: Final = ForeignCase(
     "JSON, Binance",
-    "binance-websocket",
+    lambda _: nullcontext("binance-websocket"),
     _as_binance,
     "SELECT found[1], found[2]::BIGINT, found[3]::DECIMAL(38, 12), found[4]::DECIMAL(38, 12), found[5]::BIGINT,"
     " found[6]"
@@ -62,15 +66,21 @@ JSON_CASE: Final = ForeignCase(
     500_000.0,
 )
 
-FOREIGN_CASES: Final = (JSON_CASE,)
+AVRO_CASE: Final = ForeignCase("Avro, TradeV2", avro_feed, as_avro, None, 250_000.0)
+
+FOREIGN_CASES: Final = (JSON_CASE, AVRO_CASE)
 
 
 def bench_foreign(bench: Bench, endpoints: Endpoints, case: ForeignCase) -> list[Figure]:
     """A backlog of such records into committed rows, against consuming alone and DuckDB's query alone."""
     count = bench.sizes.drain
-    ours, consuming, querying = bench.repeated(
-        lambda: _drain_once(bench, endpoints, case, count), f"consume: {count:,} records, {case.name}"
-    )
+    with Home.of_user().temporary("bench-") as home, case.feed(home.path) as feed:
+        ours, consuming, querying = bench.repeated(
+            lambda: _drain_once(bench, endpoints, case, feed, count), f"consume: {count:,} records, {case.name}"
+        )
+    if case.query is None:
+        figure = against("consume", case.name, "to committed rows", ours, "trades/s", consuming, None)
+        return [figure, absolute(figure, case.goal)]
     baselines = [1 / (1 / read + 1 / query) for read, query in zip(consuming, querying, strict=True)]
     # One of the two is enough: so many records, or so much of what its parts reach alone.
     goal = None if middle(ours) >= case.goal else DRAIN_GOAL
@@ -81,10 +91,10 @@ def bench_foreign(bench: Bench, endpoints: Endpoints, case: ForeignCase) -> list
     ]
 
 
-def _drain_once(bench: Bench, kafka: Endpoints, case: ForeignCase, count: int) -> list[float]:
+def _drain_once(bench: Bench, kafka: Endpoints, case: ForeignCase, feed: str, count: int) -> list[float]:
     """Records a second: k2ctl's, bare consuming, the bare query."""
     plain = bench.unused_profile()
-    profile = plain.model_copy(update={"topic": plain.topic.model_copy(update={"feed": case.feed})})
+    profile = plain.model_copy(update={"topic": plain.topic.model_copy(update={"feed": feed})})
     topic = profile.trades_topic
     trades, per_partition = made_trades(profile, count)
     values = case.encode(trades)
@@ -96,7 +106,7 @@ def _drain_once(bench: Bench, kafka: Endpoints, case: ForeignCase, count: int) -
         bare_produce_s(kafka, topic, by_partition)
         marks = admin.watermarks(topic)
     consuming_s, _ = bare_consume_s(kafka, topic, marks, profile.consumer.fetch_batch)
-    querying_s = bare_query_s(case.query, values, BATCH_TRADES)
+    querying_s = bare_query_s(case.query, values, BATCH_TRADES) if case.query is not None else consuming_s
     del values, by_partition
     spent = through_k2ctl(bench.fresh_lake(kafka), profile)
     require_all(spent.trades, count, "The consumer", "consume")
