@@ -20,9 +20,10 @@ import numpy as np
 from k2ctl.domain.texts import codes_of, instant_text
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error, UsageError
+from k2ctl.feeds.files.alike import shifted
 from k2ctl.feeds.files.found import find_files
 from k2ctl.feeds.files.lines import first_lines
-from k2ctl.feeds.files.order import TimeOrder, in_folder, shifted
+from k2ctl.feeds.files.order import TimeOrder, in_folder
 from k2ctl.feeds.files.pieces import BrokenLine
 from k2ctl.feeds.files.reading import FeedFiles, WantedTrades, market_columns
 from k2ctl.load.market import Batch
@@ -38,6 +39,9 @@ AT_ONCE: Final = 20_000
 
 AHEAD: Final = 3
 """Parts that are read ahead."""
+
+SHOWN_BROKEN_LINES: Final = 100
+"""Of all files, in the summary."""
 
 SAMPLE_SHARE: Final = 0.02
 """Of a symbol whose acknowledgements are timed, at most: each of its records is sent alone."""
@@ -286,7 +290,7 @@ class ReplaySource:
         return ReplayState(
             files=len(self._files.files),
             broken_lines=found.broken_count,
-            first_broken=tuple(found.broken),
+            first_broken=tuple(found.broken[:SHOWN_BROKEN_LINES]),
             filtered=found.filtered,
             late=self._order.late if self._order is not None else 0,
             reached_ns=reached_ns,

@@ -24,6 +24,9 @@ from k2ctl.profiles.model import MarketSettings
 SHOWN_BROKEN_LINES: Final = 10
 """Of a file."""
 
+MOST_BROKEN_LINES: Final = 1_000
+"""Of all files."""
+
 
 @dataclass(frozen=True)
 class WantedTrades:
@@ -57,11 +60,14 @@ class Findings:
     broken_count: int = 0
     # Rows that the feed's `where` leaves out.
     filtered: int = 0
+    _shown: dict[str, int] = field(default_factory=dict)
 
     def add(self, file: str, lines: list[tuple[int, str]]) -> None:
         """Lines of a file that are no trades."""
-        room = SHOWN_BROKEN_LINES - sum(one.file == file for one in self.broken)
-        self.broken += [BrokenLine(file, line, reason) for line, reason in sorted(lines)[: max(0, room)]]
+        room = min(SHOWN_BROKEN_LINES - self._shown.get(file, 0), MOST_BROKEN_LINES - len(self.broken))
+        chosen = sorted(lines)[: max(0, room)]
+        self.broken += [BrokenLine(file, line, reason) for line, reason in chosen]
+        self._shown[file] = self._shown.get(file, 0) + len(chosen)
         self.broken_count += len(lines)
 
 

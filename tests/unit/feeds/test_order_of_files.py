@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.errors import UsageError
-from k2ctl.feeds.files import lines, order
-from k2ctl.feeds.files.order import TradeStream, in_order, merged, numbered
+from k2ctl.feeds.files import lines, merging, order
+from k2ctl.feeds.files.alike import numbered
+from k2ctl.feeds.files.merging import TradeStream, in_order, merged
 from k2ctl.feeds.files.reading import WantedTrades
 from tests.made_trades import make_trades
 from tests.support.feed_files import everything, opened
@@ -124,7 +125,7 @@ def test_files_that_are_not_in_order_are_sorted_in_runs(
     tmp_path: Path, feed: str, monkeypatch: pytest.MonkeyPatch, descending: bool, run: int
 ) -> None:
     """Sections of one symbol behind another, or the newest first; runs on the disk and in memory."""
-    monkeypatch.setattr(order, "RUN_TRADES", run)
+    monkeypatch.setattr(merging, "RUN_TRADES", run)
     monkeypatch.setattr(lines, "SAMPLE_BYTES", 200)
     monkeypatch.setattr(lines, "SAMPLE_EVERY", 400)
     seconds = list(range(999, -1, -1)) if descending else [*range(0, 1000, 2), *range(1, 1000, 2)]

@@ -19,7 +19,7 @@ from k2ctl.domain.decimals import as_decimal, as_int
 from k2ctl.domain.texts import instant_text
 from k2ctl.domain.trade import NO_SEQUENCE
 from k2ctl.errors import UsageError
-from k2ctl.feeds.files.order import shifted
+from k2ctl.feeds.files.alike import shifted
 from k2ctl.feeds.files.reading import WantedTrades
 from k2ctl.load.replay import ReplayPlan, ReplaySource, replay_plan
 from k2ctl.profiles import load_profile
