@@ -16,10 +16,10 @@ from k2ctl.kafka.reader import Fetched, Hole, read_between
 Ranges = dict[int, tuple[int, int]]
 """Partition → offsets [start, end)."""
 
-STRETCH_TRADES: Final = 500_000
+STRETCH_TRADES: Final = 250_000
 """With what they are compared with, some 500 bytes each are in memory."""
 
-READ_RECORDS: Final = 200_000
+READ_RECORDS: Final = 100_000
 READ_BYTES: Final = 64_000_000
 READ_TIMEOUT_S: Final = 30.0
 
@@ -55,20 +55,28 @@ def read_stretches(
     """Stretches, each with what is left after it; ends early where Kafka gives no more."""
     left = {partition: span for partition, span in ranges.items() if span[0] < span[1]}
     while left:
-        parts, start = _Parts(topic, epoch), dict(left)
-        while left and parts.trades < STRETCH_TRADES:
-            fetched, reached, holes = read_between(
-                endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS, decoder.beside, READ_BYTES
-            )
-            parts.add(fetched, decoder.decode(fetched), holes)
-            moved = any(reached[partition] > at for partition, (at, _) in left.items())
-            left = {p: (reached[p], end) for p, (_, end) in left.items() if reached[p] < end}
-            if not moved:
-                break
-        ends = {p: left[p][0] if p in left else end for p, (_, end) in start.items()}
-        yield parts.stretch({p: (at, ends[p]) for p, (at, _) in start.items() if at < ends[p]}), dict(left)
-        if not moved:
+        stretch = _read_stretch(endpoints, topic, epoch, left, decoder)
+        starts = {partition: stretch.ranges.get(partition, (at, at))[1] for partition, (at, _) in left.items()}
+        left = {partition: (starts[partition], end) for partition, (_, end) in left.items() if starts[partition] < end}
+        yield stretch, left
+        if not stretch.ranges:
             return
+
+
+def _read_stretch(endpoints: Endpoints, topic: str, epoch: str, ranges: Ranges, decoder: Decoder) -> Stretch:
+    """The beginning of some ranges; none where Kafka gives nothing."""
+    parts, left = _Parts(topic, epoch), ranges
+    moved = True
+    while left and moved and parts.trades < STRETCH_TRADES:
+        fetched, reached, holes = read_between(
+            endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS, decoder.beside, READ_BYTES
+        )
+        parts.add(fetched, decoder.decode(fetched), holes)
+        del fetched
+        moved = any(reached[partition] > at for partition, (at, _) in left.items())
+        left = {p: (reached[p], end) for p, (_, end) in left.items() if reached[p] < end}
+    ends = {p: left[p][0] if p in left else end for p, (_, end) in ranges.items()}
+    return parts.stretch({p: (at, ends[p]) for p, (at, _) in ranges.items() if at < ends[p]})
 
 
 class _Parts:
@@ -99,6 +107,7 @@ class _Parts:
     def stretch(self, ranges: Ranges) -> Stretch:
         """All that was added."""
         rows = Rows.concatenate(self._rows)
+        self._rows.clear()
         rows = rows.take(np.argsort(rows.partition, kind="stable"))
         unread = np.array(self._unread, np.int64).reshape(-1, 3)
         filtered = np.concatenate(self._filtered)
