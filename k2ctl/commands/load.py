@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import ColumnOption, JsonOption, ProfileOption, columns_said, parse_count, parse_duration
+from k2ctl.options import (
+    ColumnOption,
+    JsonOption,
+    ProfileOption,
+    at_most_one,
+    columns_said,
+    parse_count,
+    parse_duration,
+)
 
 if TYPE_CHECKING:
     from k2ctl.feeds.files.reading import WantedTrades
@@ -38,6 +46,12 @@ def load(
         str | None, typer.Option(metavar="NAME|PATH", help="What the lines of the files are; see: k2ctl feed list.")
     ] = None,
     column: ColumnOption = None,
+    from_lake: Annotated[
+        bool, typer.Option("--from-lake", help="Replay what the table holds, with its ids and times, to --topic.")
+    ] = False,
+    topic: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where --from-lake sends to; made if it is missing.")
+    ] = None,
     speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
     now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Replay from this time of the venue on.")] = None,
@@ -64,9 +78,13 @@ def load(
     Examples:
     k2ctl load --rate 10k --ramp-to 100k --duration 60
     k2ctl load --replay BTCUSDT-trades-2025-01-01.zip --feed binance-trades
+    k2ctl load --from-lake --topic backtest --since 2025-01-01T10:00:00Z --speed 10x
     """
+    _check_from_lake(
+        replay, topic, {"--feed": feed is not None, "--now": now, "--column": bool(column)}, from_lake=from_lake
+    )
     _check_replay(
-        replay,
+        replay if not from_lake else "the table",
         {
             "--speed": speed != MAX_SPEED, "--now": now, "--feed": feed is not None, "--since": since is not None,
             "--until": until is not None, "--symbols": symbols is not None,
@@ -87,7 +105,8 @@ def load(
     from k2ctl.load.generator import run_load
     from k2ctl.load.market import Faults
     from k2ctl.load.plan import plan_load
-    from k2ctl.load.replay import replay_plan
+    from k2ctl.load.replay import ReplayPlan, replay_plan
+    from k2ctl.load.replayed import destination
     from k2ctl.profiles import load_profile
     from k2ctl.signals import closing_pipes
     from k2ctl.views.consume import progress_text, summary_table
@@ -97,6 +116,14 @@ def load(
     chosen = load_profile(profile or endpoints.profile)
     if seed is not None:
         chosen = chosen.model_copy(update={"market": chosen.market.model_copy(update={"seed": seed})})
+    wanted = _wanted(since, until, symbols)
+    replayed = None
+    if topic is not None:
+        chosen = destination(endpoints, chosen, topic)
+        replayed = ReplayPlan(None, wanted=wanted, speed=_speed(speed), topic=topic)
+    elif replay is not None:
+        said = columns_said(column)
+        replayed = replay_plan(replay, feed, wanted, speed=_speed(speed), shift_to_now=now, columns=said)
     plan = plan_load(
         chosen,
         rate=rate,
@@ -106,16 +133,7 @@ def load(
         frame=frame,
         workers=workers,
         faults=Faults(duplicates, gaps, out_of_order, corrections, cancels),
-        replay=replay_plan(
-            replay,
-            feed,
-            _wanted(since, until, symbols),
-            speed=_speed(speed),
-            shift_to_now=now,
-            columns=columns_said(column),
-        )
-        if replay is not None
-        else None,
+        replay=replayed,
         ignore_intake=ignore_intake,
     )
     received: list[int] = []
@@ -169,6 +187,20 @@ def _nanoseconds(option: str, text: str | None) -> int | None:
         return nanos_of(text)
     except ValueError as error:
         raise UsageError(f"{option} {text[:40]}: {error}.", f"Example: {option} 2025-01-01T10:00:00Z") from error
+
+
+def _check_from_lake(replay: str | None, topic: str | None, for_files: Mapping[str, bool], *, from_lake: bool) -> None:
+    """Raises:
+    UsageError: something is missing, or was said that would be ignored.
+    """
+    at_most_one({"--replay": replay, "--from-lake": from_lake})
+    if from_lake and topic is None:
+        raise UsageError("--from-lake needs a topic to send to.", "It is made if it is missing: --topic backtest")
+    if topic is not None and not from_lake:
+        raise UsageError("--topic is for --from-lake.", "A load's own topic is that of its profile: --profile NAME")
+    said = [option for option, is_said in for_files.items() if is_said and from_lake]
+    if said:
+        raise UsageError(f"{said[0]} is for files.", "What the table holds is sent as it is: leave it out.")
 
 
 def _check_replay(replay: str | None, for_a_replay: Mapping[str, bool], for_a_market: Mapping[str, object]) -> None:

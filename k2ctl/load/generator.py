@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -101,7 +101,8 @@ def run_load(
         UsageError: a replay that cannot be read.
     """
     if plan.replay is not None:
-        open_replay(plan.replay, plan.profile, endpoints).require_trades()
+        with closing(open_replay(plan.replay, plan.profile, endpoints)) as replayed:
+            replayed.require_trades()
     topic, plan = prepare_topics(plan, endpoints)
     failure: K2Error | None = None
     interrupted = False

@@ -10,7 +10,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,15 +18,16 @@ from typing import Final
 import numpy as np
 
 from k2ctl.domain.texts import codes_of, instant_text
+from k2ctl.domain.trade import TRADE
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error, UsageError
 from k2ctl.feeds.files.alike import shifted
 from k2ctl.feeds.files.found import find_files
 from k2ctl.feeds.files.lines import first_lines
-from k2ctl.feeds.files.order import TimeOrder, in_folder
 from k2ctl.feeds.files.pieces import BrokenLine
 from k2ctl.feeds.files.reading import FeedFiles, WantedTrades, market_columns
 from k2ctl.load.market import Batch
+from k2ctl.load.replayed import Replayed, ReplayedFiles, ReplayedLake
 from k2ctl.profiles import Profile
 from k2ctl.profiles.feed import load_feed
 from k2ctl.profiles.universe import Universe
@@ -53,12 +54,12 @@ _UNENDED: Final = 1 << 62
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """Files to replay. Pickled on its way to the worker."""
+    """What to replay. Pickled on its way to the worker."""
 
-    # A file, a folder, a glob or an s3:// prefix.
-    where: str
-    # A shipped feed by name, or a file by path.
-    feed: str
+    # A file, a folder, a glob or an s3:// prefix; None: what the table holds.
+    where: str | None
+    # Of files: a shipped feed by name, or a file by path.
+    feed: str = ""
     wanted: WantedTrades = field(default_factory=WantedTrades)
     # How many times as fast as it happened; infinite: as fast as possible.
     speed: float = float("inf")
@@ -66,10 +67,14 @@ class ReplayPlan:
     shift_to_now: bool = False
     # Columns with their values, for what the names of the files do not say.
     columns: tuple[tuple[str, str], ...] = ()
+    # Of what the table holds: where it is sent to.
+    topic: str = ""
 
     def command(self, reached_ns: int | None) -> str:
         """What goes on from a time; what is sent again is a copy. With another shift, all trades are others."""
-        options = [f"--replay {shlex.quote(self.where)}", f"--feed {shlex.quote(self.feed)}"]
+        options = [f"--from-lake --topic {shlex.quote(self.topic)}"]
+        if self.where is not None:
+            options = [f"--replay {shlex.quote(self.where)}", f"--feed {shlex.quote(self.feed)}"]
         since_ns = self.wanted.since_ns if reached_ns is None or self.shift_to_now else reached_ns
         if since_ns is not None:
             options.append(f"--since {instant_text(since_ns)}")
@@ -118,15 +123,17 @@ def _guessed(where: str) -> str:
     )
 
 
-def open_replay(plan: ReplayPlan, profile: Profile, endpoints: Endpoints) -> FeedFiles:
-    """The files of a replay.
+def open_replay(plan: ReplayPlan, profile: Profile, endpoints: Endpoints) -> Replayed:
+    """What is replayed, to be closed.
 
     Raises:
         UsageError: there are none, or the feed does not read them.
     """
+    if plan.where is None:
+        return ReplayedLake(endpoints, plan.wanted)
     columns, said = market_columns(profile.market), dict(plan.columns)
-    now_us = time.time_ns() // 1000
-    return FeedFiles.at(load_feed(plan.feed), plan.where, endpoints.storage, columns, now_us, plan.wanted, said)
+    feed, now_us = load_feed(plan.feed), time.time_ns() // 1000
+    return ReplayedFiles(FeedFiles.at(feed, plan.where, endpoints.storage, columns, now_us, plan.wanted, said))
 
 
 @dataclass(frozen=True)
@@ -150,22 +157,21 @@ class ReplayState:
 
 
 class ReplaySource:
-    """Hands out the trades of files in order of time, each at its partition; a thread of its own reads ahead.
+    """Hands out trades in order of time, each at its partition; a thread of its own reads ahead.
 
     speed: how many times as fast as it happened. shift: all times so that the last trade happens when it is sent. A
     trade at another time is another trade, with an id of its own: what is shifted and replayed again is stored again.
     """
 
-    def __init__(self, files: FeedFiles, universe: Universe, plan: ReplayPlan) -> None:
-        self._files, self._plan = files, plan
+    def __init__(self, replayed: Replayed, universe: Universe, plan: ReplayPlan) -> None:
+        """replayed: closed with this."""
+        self._replayed, self._plan = replayed, plan
         self._partitioner = universe.partitioner()
         self._partitions = universe.profile.topic.partitions
         self._parts: queue.Queue[np.ndarray | K2Error | None] = queue.Queue(AHEAD)
         self._closing = threading.Event()
         self._reader: threading.Thread | None = None
-        self._opened = ExitStack()
-        self._order: TimeOrder | None = None
-        self._now: np.ndarray = files.none()
+        self._now = TRADE.empty(0)
         self._first_ns = self._shift_ns = 0
         self._taken = 0
         self._reached_ns: int | None = None
@@ -173,37 +179,36 @@ class ReplaySource:
         self.fraction = (0.0, 1.0)
 
     def begin(self, until: Callable[[], bool]) -> None:
-        """Look at all files, and begin to read. until: true ends it.
+        """Look at all there is, and begin to read. until: true ends it.
 
         Raises:
             UsageError: a file does not fit the feed.
         """
-        folder = Path(self._opened.enter_context(in_folder()))
-        self._order = TimeOrder(self._files, folder)
-        if not self._order.survey(until):
+        ends = self._replayed.survey(until)
+        if until():
             self._ended = True
             return
-        first_ns, last_ns = self._order.first_ns, self._order.last_ns
-        if self._plan.shift_to_now and first_ns is not None and last_ns is not None:
+        if self._plan.shift_to_now and ends is not None:
+            first_ns, last_ns = ends
             span_s = 0.0 if np.isinf(self._plan.speed) else (last_ns - first_ns) / 1e9 / self._plan.speed
             self._shift_ns = time.time_ns() + round(span_s * 1e9) - last_ns
-        self._reader = threading.Thread(target=self._read, args=(self._order,), daemon=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         while self._taken == 0 and not self._pull() and not self._ended and not until():
             pass
         if len(self._now):
             self._first_ns = int(self._now["event_ns"][0])
 
-    def _read(self, order: TimeOrder) -> None:
+    def _read(self) -> None:
         try:
-            for trades in _together(order.trades()):
+            for trades in _together(self._replayed.trades()):
                 if not self._hand_over(trades):
                     return
             self._hand_over(None)
         except K2Error as error:
             self._hand_over(error)
         except Exception as error:
-            self._hand_over(K2Error(f"The files cannot be read: {type(error).__name__}: {error}"))
+            self._hand_over(K2Error(f"What is replayed cannot be read: {type(error).__name__}: {error}"))
 
     def _hand_over(self, part: np.ndarray | K2Error | None) -> bool:
         while not self._closing.is_set():
@@ -269,13 +274,13 @@ class ReplaySource:
         if len(part):
             self._reached_ns = max(self._reached_ns or 0, int(part["event_ns"][-1]))
         trades = part.take(order)
-        if not self._files.has_receive_times:
+        if not self._replayed.has_receive_times:
             due_us = from_us + (order * ((to_us - from_us) / max(1, len(trades)))).astype(np.int64)
             trades["received_ns"] = due_us * 1000
         if self._shift_ns:
             trades["event_ns"] += self._shift_ns
             trades["message_id"] = shifted(trades["message_id"], self._shift_ns)
-            if self._files.has_receive_times:
+            if self._replayed.has_receive_times:
                 trades["received_ns"] += self._shift_ns
         return Batch(trades, np.bincount(partition, minlength=self._partitions))
 
@@ -286,13 +291,13 @@ class ReplaySource:
 
     def state(self) -> ReplayState:
         """How far it is."""
-        found, reached_ns = self._files.findings, self._reached_ns
+        found, reached_ns = self._replayed.findings, self._reached_ns
         return ReplayState(
-            files=len(self._files.files),
+            files=self._replayed.files,
             broken_lines=found.broken_count,
             first_broken=tuple(found.broken[:SHOWN_BROKEN_LINES]),
             filtered=found.filtered,
-            late=self._order.late if self._order is not None else 0,
+            late=self._replayed.late,
             reached_ns=reached_ns,
             span_s=0.0
             if self.is_hurried or reached_ns is None
@@ -303,10 +308,10 @@ class ReplaySource:
     def close(self) -> None:
         """Stop reading."""
         self._closing.set()
-        self._files.is_stopped = True
+        self._replayed.stop()
         if self._reader is not None:
             self._reader.join()
-        self._opened.close()
+        self._replayed.close()
 
 
 def _together(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

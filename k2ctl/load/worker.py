@@ -113,8 +113,8 @@ class Worker:
         self._replay: ReplaySource | None = None
         sample, sessions = b"", dict[int, bytes]()
         if plan.replay is not None:
-            files = open_replay(plan.replay, plan.profile, endpoints)
-            self._replay = self._source = self._schedule = ReplaySource(files, universe, plan.replay)
+            replayed = open_replay(plan.replay, plan.profile, endpoints)
+            self._replay = self._source = self._schedule = ReplaySource(replayed, universe, plan.replay)
         else:
             market = SyntheticMarket(universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults)
             self._source, sample, sessions = market, market.sample_symbol(), market.sessions()

@@ -22,6 +22,7 @@ from k2ctl.errors import UsageError
 from k2ctl.feeds.files.alike import shifted
 from k2ctl.feeds.files.reading import WantedTrades
 from k2ctl.load.replay import ReplayPlan, ReplaySource, replay_plan
+from k2ctl.load.replayed import ReplayedFiles
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
 from tests.support.feed_files import Everything, everything, opened
@@ -174,7 +175,7 @@ def source_of(tmp_path: Path, text: str, **settings: Any) -> Iterator[ReplaySour
     """A replay that has begun."""
     (tmp_path / "ABC.csv").write_text(text)
     plan = ReplayPlan(str(tmp_path / "ABC.csv"), "asx", **settings)
-    source = ReplaySource(opened(tmp_path / "ABC.csv", "asx"), UNIVERSE, plan)
+    source = ReplaySource(ReplayedFiles(opened(tmp_path / "ABC.csv", "asx")), UNIVERSE, plan)
     source.begin(lambda: False)
     yield source
     source.close()
