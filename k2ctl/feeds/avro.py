@@ -319,7 +319,7 @@ class Items:
         if not self.is_map:
             return pa.ListArray.from_arrays(pa.array(offsets), values)
         keys = values.field(0)
-        self._refuse_twice(cursor, rows, np.sort(owner), keys)
+        refuse_twice(cursor, rows, np.sort(owner), keys, self.what)
         return pa.MapArray.from_arrays(pa.array(offsets), keys, values.field(1))
 
     def _block(self, cursor: Cursor, rows: np.ndarray) -> np.ndarray:
@@ -335,13 +335,13 @@ class Items:
             cursor.fail(rows[many], f"{self.what}: a record with more than {MOST_ITEMS} items")
         return np.where(cursor.failed[rows], 0, count)
 
-    def _refuse_twice(self, cursor: Cursor, rows: np.ndarray, owner: np.ndarray, keys: pa.Array) -> None:
-        """A key twice: DuckDB would refuse the whole column."""
-        codes = keys.dictionary_encode()
-        pairs = owner * (len(codes.dictionary) + 1) + codes.indices.to_numpy()
-        _, first = np.unique(pairs, return_index=True)
-        twice = np.delete(owner, first)
-        cursor.fail(rows[np.unique(twice)], f"{self.what}: a key twice")
+
+def refuse_twice(cursor: Cursor, rows: np.ndarray, owner: np.ndarray, keys: pa.Array, what: str) -> None:
+    """A key twice in a map: DuckDB would refuse the whole column. owner: which of the rows has each key."""
+    codes = keys.dictionary_encode()
+    pairs = owner * (len(codes.dictionary) + 1) + codes.indices.to_numpy()
+    _, first = np.unique(pairs, return_index=True)
+    cursor.fail(rows[np.unique(np.delete(owner, first))], f"{what}: a key twice")
 
 
 class Avro:
@@ -363,7 +363,8 @@ class Avro:
             reason = str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
             raise ValueError(f"no schema of Avro that is read: {reason}") from error
         root = self._root
-        self.name = str(schema.get("name", "")).rpartition(".")[2] if isinstance(root, AvroRecord) else ""
+        self.full_name = str(schema.get("name", "")) if isinstance(root, AvroRecord) else ""
+        self.name = self.full_name.rpartition(".")[2]
         self.columns: Mapping[str, Field] = (
             {one.name: one for one in root.fields} if isinstance(root, AvroRecord) else {"value": Field("value", root)}
         )

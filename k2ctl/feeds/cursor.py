@@ -51,8 +51,12 @@ class Cursor:
 
     def of(self, rows: np.ndarray) -> "Cursor":
         """Some of the records, from where they are read next."""
+        return self.between(self.at[rows], self.end[rows])
+
+    def between(self, begins: np.ndarray, ends: np.ndarray) -> "Cursor":
+        """Parts of the records, each as a record of its own."""
         part = copy(self)
-        part.at, part.end = self.at[rows], self.end[rows]
+        part.at, part.end = begins.copy(), ends
         part._begin()
         return part
 

@@ -185,7 +185,7 @@ def _records_of(declared: DeclaredFeed) -> Records:
     """
     source = declared.feed.source
     if source.format in ("avro", "protobuf"):
-        return RegistryRecords(_registry(declared))
+        return RegistryRecords(_registry(declared), source.message)
     return JsonRecords(source)
 
 

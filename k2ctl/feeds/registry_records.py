@@ -5,9 +5,9 @@ other schemas of the topic have beside is added to them: the field that has the 
 null. So a field that comes or goes makes no record unreadable whose trade does not need it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ from k2ctl.feeds.avro import Avro
 from k2ctl.feeds.cursor import Cursor
 from k2ctl.feeds.mapping import Parts, Prepared
 from k2ctl.kafka.registry import Registered, SchemaRegistry
+
+if TYPE_CHECKING:
+    from k2ctl.feeds.protobuf_schema import ProtobufSchema
 
 SCHEMA_COLUMN: Final = "kafka_schema"
 """The name of a record's schema, for topics that hold several kinds."""
@@ -52,6 +55,11 @@ class RecordSchema(Protocol):
         ...
 
     @property
+    def full_name(self) -> str:
+        """The same with the namespace."""
+        ...
+
+    @property
     def columns(self) -> Mapping[str, SchemaColumn]:
         """By name."""
         ...
@@ -71,9 +79,11 @@ class Unreadable:
 class RegistryRecords:
     """The columns of records whose schemas a registry has."""
 
-    def __init__(self, registry: SchemaRegistry) -> None:
+    def __init__(self, registry: SchemaRegistry, message: str | None = None) -> None:
+        """message: of Protobuf's messages the one that is a trade; None: all are."""
         self._registry = registry
-        self._layouts: dict[int, RecordSchema | Unreadable] = {}
+        self._message = message
+        self._schemas: dict[int, Avro | ProtobufSchema | Unreadable] = {}
         # Columns of all schemas that were met, and of the newest of their subjects.
         self._columns: dict[str, SchemaColumn] = {}
 
@@ -86,8 +96,8 @@ class RegistryRecords:
             RegistryUnanswered: the registry does not answer.
         """
         newest = self._registry.newest(f"{topic}-value")
-        layout = None if newest is None else _layout(newest)
-        if layout is None or isinstance(layout, Unreadable):
+        layout = None if newest is None else self._first(_schema(newest))
+        if layout is None:
             return None
         self._columns |= layout.columns
         return self._prepared(layout, Cursor([]), np.zeros(0, np.int64), columns)
@@ -104,22 +114,27 @@ class RegistryRecords:
         framed = (heads["magic"] == 0) & (whole.end - whole.at >= _HEAD)
         broken = [(at, _why_unframed(values[at])) for at in np.flatnonzero(~framed).tolist()]
         whole.take(rows[framed], _HEAD, "the number of a schema")
-        prepared = []
+        prepared, filtered = list[Prepared](), [np.zeros(0, np.int64)]
         numbers = np.unique(heads["number"][framed]).tolist()
         for number in numbers:  # all of them first: what one has, the others are given
             self._learn(number)
         for number in numbers:
-            rows, layout = np.flatnonzero(framed & (heads["number"] == number)), self._layouts.get(number)
-            if layout is None or isinstance(layout, Unreadable):
-                reason = (
-                    f"the registry knows no schema {number}" if layout is None else f"schema {number}: {layout.reason}"
-                )
-                broken += [(int(at), reason) for at in rows]
+            of_it, schema = rows[framed & (heads["number"] == number)], self._schemas.get(number)
+            if schema is None or isinstance(schema, Unreadable):
+                reason = f"schema {number}: {schema.reason}" if schema else f"the registry knows no schema {number}"
+                broken += [(at, reason) for at in of_it.tolist()]
                 continue
-            cursor = whole.of(rows)
-            prepared.append(self._prepared(layout, cursor, rows, columns))
-            broken += [(int(rows[at]), f"schema {number}: {why}") for at, why in cursor.reasons.items()]
-        return Parts(prepared, broken)
+            cursor = whole.of(of_it)
+            for layout, chosen in _parts(schema, cursor):
+                if self._message not in (None, layout.name, layout.full_name):
+                    filtered.append(of_it[chosen])
+                    continue
+                part = cursor.of(chosen)
+                prepared.append(self._prepared(layout, part, of_it[chosen], columns))
+                for at, why in part.reasons.items():
+                    cursor.reasons[int(chosen[at])] = why
+            broken += [(int(of_it[at]), f"schema {number}: {why}") for at, why in cursor.reasons.items()]
+        return Parts(prepared, broken, filtered=np.concatenate(filtered))
 
     def why_bad(self, _: bytes) -> str:
         """No row of these says that its record is none."""
@@ -131,20 +146,26 @@ class RegistryRecords:
 
     def _learn(self, number: int) -> None:
         """Ask for a schema, once, and for the newest ones of its subjects."""
-        if number in self._layouts:
+        if number in self._schemas:
             return
         found = self._registry.schema(number)
         if found is None:
             return
-        layout = _layout(found)
-        if not isinstance(layout, Unreadable):
+        schema = _schema(found)
+        layout = self._first(schema)
+        if layout is not None:
             self._columns = {**layout.columns, **self._columns}
             for subject in self._registry.subjects(number):
                 newest = self._registry.newest(subject)
-                other = None if newest is None else _layout(newest)
-                if other is not None and not isinstance(other, Unreadable):
-                    self._columns |= other.columns
-        self._layouts[number] = layout
+                other = None if newest is None else self._first(_schema(newest))
+                self._columns |= {} if other is None else other.columns
+        self._schemas[number] = schema
+
+    def _first(self, schema: "Avro | ProtobufSchema | Unreadable") -> RecordSchema | None:
+        """What a record of a schema is, where that is one thing."""
+        if isinstance(schema, Unreadable):
+            return None
+        return schema if isinstance(schema, Avro) else schema.message(self._message)
 
     def _prepared(
         self, layout: RecordSchema, cursor: Cursor, rows: np.ndarray, columns: dict[str, pa.Array]
@@ -182,13 +203,26 @@ def _added(name: str, column: SchemaColumn, layout: RecordSchema, read: dict[str
         return pa.nulls(count, column.arrow)
 
 
-def _layout(schema: Registered) -> RecordSchema | Unreadable:
+def _schema(found: Registered) -> "Avro | ProtobufSchema | Unreadable":
     try:
-        if schema.kind == "AVRO":
-            return Avro(schema.text, [text for _, text in schema.references])
+        if found.kind == "AVRO":
+            return Avro(found.text, [text for _, text in found.references])
+        if found.kind == "PROTOBUF":
+            # What it brings takes a while to import, and only topics of Protobuf need it.
+            from k2ctl.feeds.protobuf_schema import ProtobufSchema
+
+            return ProtobufSchema(found)
     except ValueError as error:
         return Unreadable(str(error))
-    return Unreadable(f"is of {schema.kind}, which is not read")
+    return Unreadable(f"is of {found.kind}, which is not read")
+
+
+def _parts(schema: "Avro | ProtobufSchema", cursor: Cursor) -> Iterator[tuple[RecordSchema, np.ndarray]]:
+    """What records of a schema are, and which of them."""
+    if isinstance(schema, Avro):
+        yield schema, np.arange(len(cursor))
+    else:
+        yield from schema.parts(cursor)
 
 
 def _why_unframed(value: bytes) -> str:
