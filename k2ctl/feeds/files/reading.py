@@ -7,17 +7,16 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.trade import NO_SEQUENCE, TRADE
-from k2ctl.domain.validity import invalid
+from k2ctl.domain.trade import TRADE
 from k2ctl.errors import UsageError, first_line
 from k2ctl.feeds.files.beside import names_beside
 from k2ctl.feeds.files.csv_file import CsvFile
 from k2ctl.feeds.files.found import FeedFile, find_files, name_groups
+from k2ctl.feeds.files.mapper import MappedPiece, PieceMapper
 from k2ctl.feeds.files.ndjson_file import NdjsonFile
 from k2ctl.feeds.files.parquet_file import ParquetFile
-from k2ctl.feeds.files.pieces import BLOCK_BYTES, BrokenLine, FileFormat, Piece
-from k2ctl.feeds.mapping import Mapping as FeedMapping
-from k2ctl.feeds.mapping import Prepared, in_order
+from k2ctl.feeds.files.pieces import BLOCK_BYTES, BrokenLine, FileFormat
+from k2ctl.feeds.mapping import Prepared
 from k2ctl.profiles.feed import DeclaredFeed
 from k2ctl.profiles.model import MarketSettings
 
@@ -62,8 +61,17 @@ class Findings:
     filtered: int = 0
     _shown: dict[str, int] = field(default_factory=dict)
 
-    def add(self, file: str, lines: list[tuple[int, str]]) -> None:
-        """Lines of a file that are no trades."""
+    def add(self, file: str, mapped: MappedPiece) -> None:
+        """What a piece of a file has beside trades."""
+        self.filtered += mapped.filtered
+        if mapped.broken:
+            self._add(file, mapped.broken)
+
+    def break_off(self, file: str, line: int, error: OSError) -> None:
+        """A file that cannot be read from a line on."""
+        self._add(file, [(line, f"the file cannot be read from here on: {first_line(error)}")])
+
+    def _add(self, file: str, lines: list[tuple[int, str]]) -> None:
         room = min(SHOWN_BROKEN_LINES - self._shown.get(file, 0), MOST_BROKEN_LINES - len(self.broken))
         chosen = sorted(lines)[: max(0, room)]
         self.broken += [BrokenLine(file, line, reason) for line, reason in chosen]
@@ -108,10 +116,8 @@ class FeedFiles:
         self.is_stopped = False
         """Set by another thread: files end where they are."""
 
-        self._mapping = FeedMapping(declared)
+        self._mapper = PieceMapper(declared, now_us)
         self._beside: dict[str, dict[str, dict[str, str]]] = {}
-        numbers = declared.feed.numbers
-        self._are_dense = numbers is None or (numbers.numbers == "dense-per-symbol" and not numbers.has_sessions)
         self.has_receive_times = declared.feed.trade.ingestion_timestamp is not None
 
     @classmethod
@@ -161,14 +167,14 @@ class FeedFiles:
             from k2ctl.feeds.files.dbn_file import DbnFile  # a library of its own
 
             opened = DbnFile(file, constants)
-        self._mapping.bind(opened.empty())
+        self._mapper.bind(opened.empty())
         return opened
 
     def _needed(self, prepared: Prepared) -> frozenset[str]:
         """The columns that make a trade; where nothing identifies one, all."""
         if self.declared.feed.identity == "look-alikes":
             return frozenset(prepared.table.column_names)
-        return frozenset(column for one in self._mapping.bind(prepared).bound.values() for column in one.columns)
+        return frozenset(column for one in self._mapper.bind(prepared).bound.values() for column in one.columns)
 
     def _constants(self, file: FeedFile) -> dict[str, str | None]:
         """What is said of a file: by its name, by the table of names beside it, by the profile."""
@@ -196,44 +202,23 @@ class FeedFiles:
         row = self._beside[file.folder].get(groups.get(beside.by) or "", {})
         return {column: row.get(column) for column in beside.columns}
 
-    def _trades(self, file: FeedFile, piece: Piece, *, note: bool) -> np.ndarray:
-        """The trades of a piece (dtype `TRADE.message`). note: its broken lines are found."""
-        mapped = in_order([self._mapping.trades(prepared) for prepared in piece.parts.prepared])
-        trades, record = mapped.trades, mapped.record
-        if not self.has_receive_times:
-            trades["received_ns"] = self._now_us * 1000
-        if not self._are_dense:
-            trades["source_sequence"] = NO_SEQUENCE
-        bad = invalid(trades, self._now_us, self.declared.feed.source.earliest_us)
-        if note:
-            broken = [
-                *piece.broken,
-                *((int(piece.lines[at]), reason) for at, reason in piece.parts.broken),
-                *((int(piece.lines[at]), piece.why_bad(int(at))) for at in mapped.bad),
-                *((int(piece.lines[one.record]), one.reason) for one in (*piece.parts.refused, *mapped.refused)),
-                *((int(piece.lines[record[at]]), reason) for at, reason in bad.items()),
-            ]
-            if broken:
-                self.findings.add(file.name, broken)
-            self.findings.filtered += len(mapped.filtered) + len(piece.parts.filtered)
-        return np.delete(trades, list(bad)) if bad else trades
-
     def read(self, file: FeedFile, size: int, *, is_in_order: bool) -> Iterator[np.ndarray]:
         """The wanted trades of a file, those of about `size` bytes at once; what ends it early is a broken line."""
         line, until_ns = 0, self.wanted.until_ns
         try:
-            for piece in self.open(file).pieces(size):
-                line = max(line, int(piece.lines[-1]) if len(piece.lines) else 0)
-                trades = self._trades(file, piece, note=True)
-                chosen = self.wanted.among(trades)
+            for mapped in self._mapper.ahead(self.open(file).pieces(size)):
                 if self.is_stopped:
                     return
+                trades, lines = mapped.trades, mapped.piece.lines
+                line = max(line, int(lines[-1]) if len(lines) else 0)
+                self.findings.add(file.name, mapped)
+                chosen = self.wanted.among(trades)
                 if len(chosen):
                     yield chosen
                 elif is_in_order and until_ns is not None and len(trades) and (trades["event_ns"] >= until_ns).all():
                     return
         except OSError as error:
-            self.findings.add(file.name, [(line + 1, f"the file cannot be read from here on: {first_line(error)}")])
+            self.findings.break_off(file.name, line + 1, error)
 
     def sampled(self, file: FeedFile, *, whole: bool) -> Iterator[np.ndarray]:
         """Trades of all parts of a file, in order, wanted or not; nothing is noted, for all of it is read later.
@@ -242,10 +227,9 @@ class FeedFiles:
         """
         try:
             opened = self.open(file)
-            for piece in opened.pieces(BLOCK_BYTES) if whole else opened.samples():
-                trades = self._trades(file, piece, note=False)
-                if len(trades):
-                    yield trades
+            for mapped in self._mapper.ahead(opened.pieces(BLOCK_BYTES) if whole else opened.samples()):
+                if len(mapped.trades):
+                    yield mapped.trades
         except OSError:
             return
 
