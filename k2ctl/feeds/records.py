@@ -16,6 +16,8 @@ from k2ctl.domain.validity import EARLIEST_US, invalid
 from k2ctl.feeds.json_records import JsonRecords
 from k2ctl.feeds.mapping import Mapping, Parts, Prepared, in_order
 from k2ctl.feeds.registry_records import RegistryRecords
+from k2ctl.feeds.sbe_records import SbeRecords
+from k2ctl.feeds.sbe_schema import SbeMessage, read_schema
 from k2ctl.kafka.reader import BESIDE, Fetched, concatenate
 from k2ctl.kafka.registry import RegistryUnanswered, SchemaRegistry
 from k2ctl.profiles import Profile
@@ -186,7 +188,22 @@ def _records_of(declared: DeclaredFeed) -> Records:
     source = declared.feed.source
     if source.format in ("avro", "protobuf"):
         return RegistryRecords(_registry(declared), source.message)
+    if source.format == "sbe":
+        return SbeRecords(_sbe_message(declared))
     return JsonRecords(source)
+
+
+def _sbe_message(declared: DeclaredFeed) -> SbeMessage:
+    """Raises:
+    ProfileError: the feed does not name a message of a schema.
+    """
+    source = declared.feed.source
+    if source.schema_file is None or source.message is None:
+        raise declared.mistake(("source",), "sbe needs a schema, which is an XML file, and a message of it")
+    try:
+        return read_schema(declared.beside(source.schema_file), source.message)
+    except ValueError as error:
+        raise declared.mistake(("source", "schema"), str(error)) from error
 
 
 def _registry(declared: DeclaredFeed) -> SchemaRegistry:
