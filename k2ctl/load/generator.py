@@ -239,7 +239,7 @@ def summarise(
         workers=plan.workers,
         ack_ms=_percentiles([report.latency for report in workers.reports.values()]),
         publish_delay_ms=_percentiles([report.publish_delay for report in workers.reports.values()]),
-        **_of_files(replay, state),
+        **_of_files(replay, state, exact=workers.exact),
         interrupted=interrupted,
         exact=workers.exact,
         partitions=plan.profile.topic.partitions,
@@ -248,17 +248,18 @@ def summarise(
     )
 
 
-def _of_files(plan: ReplayPlan | None, state: ReplayState) -> dict[str, Any]:
-    """What a summary says of a replay."""
+def _of_files(plan: ReplayPlan | None, state: ReplayState, *, exact: bool) -> dict[str, Any]:
+    """What a summary says of a replay. What one that was killed had on its way nobody knows: it goes on from its start."""
     if plan is None:
         return {}
+    began = state.reached_ns is not None
     return {
         "files": state.files,
         "broken_lines": state.broken_lines,
         "first_broken": [vars(line) for line in state.first_broken],
         "filtered": state.filtered,
         "late": state.late,
-        "go_on": plan.command(state.reached_ns) if not state.ended else "",
+        "go_on": plan.command(state.reached_ns if exact else None) if began and not state.ended else "",
     }
 
 
