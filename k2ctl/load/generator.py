@@ -249,7 +249,7 @@ def summarise(
 
 
 def _of_files(plan: ReplayPlan | None, state: ReplayState, *, exact: bool) -> dict[str, Any]:
-    """What a summary says of a replay. What one that was killed had on its way nobody knows: it goes on from its start."""
+    """What a summary says of a replay. One that was killed goes on from its start: what was on its way nobody knows."""
     if plan is None:
         return {}
     began = state.reached_ns is not None
