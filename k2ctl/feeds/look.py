@@ -11,7 +11,7 @@ from k2ctl.domain.texts import instant_text
 from k2ctl.domain.topics import topics_named
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
-from k2ctl.feeds.check.topic_parts import READ_WITHIN_S, are_own, known_topic, part_of, text_of
+from k2ctl.feeds.check.topic_parts import READ_WITHIN_S, are_own, known_topic, part_of, shown_by, text_of
 from k2ctl.feeds.records import SBE, Decoder
 from k2ctl.feeds.topics import TopicFeeds
 from k2ctl.kafka.admin import BrokerAdmin
@@ -153,7 +153,7 @@ def _seen(fetched: Fetched, decoder: Decoder | None, now_us: int) -> list[SeenRe
             None if times[at] is None else instant_text(times[at] * 1_000_000),
             None if keys[at] is None else text_of(keys[at]),
             len(value),
-            text_of(value),
+            shown_by(decoder, value),
             trades.get(at, []),
             reasons.get(at, []),
         )

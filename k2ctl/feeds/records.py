@@ -178,6 +178,17 @@ class Foreign:
         """See `Decoder`."""
         return self._records.alone(value)
 
+    def shown(self, value: bytes) -> str | None:
+        """A record's columns, of a format whose bytes say nothing to people; None of any other, or if it has none."""
+        if self.declared.feed.source.format == "json":
+            return None
+        try:
+            tables = [part.table for part in self._records.prepare([value], {}).prepared if len(part.table) == 1]
+        except RegistryUnanswered:
+            return None
+        row = tables[0].to_pylist()[0] if tables else {}
+        return ", ".join(f"{name} {one}" for name, one in row.items() if not name.startswith("_")) or None
+
 
 def _records_of(declared: DeclaredFeed) -> Records:
     """What reads the records of a feed's format.

@@ -1,5 +1,6 @@
 """Topics, and the records that lie in one."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -10,6 +11,9 @@ from rich.text import Text
 from k2ctl.feeds.look import SeenRecord, TopicSummary
 from k2ctl.views.feed import cut, trade_line, trade_of
 from k2ctl.views.style import counted, listing, size
+
+_BYTES: Final = re.compile(r"([0-9a-f]{2} ){8}")
+"""What a record looks like that is no text; where its trades are shown, it says no more."""
 
 SHOWN_TRADES: Final = 3
 """Of one record."""
@@ -57,7 +61,7 @@ def _record(record: SeenRecord, *, decoded: bool) -> Iterator[RenderableType]:
     key = f"  key {record.key}" if record.key else ""
     head = f"{record.partition}:{record.offset}  {record.at or 'no time'}  {size(record.size)}{key}"
     yield Text(head, style="dim")
-    if not record.trades or record.text[:1] in "{[":
+    if not record.trades or not _BYTES.match(record.text):
         yield Padding(Text(cut(record.text)), (0, 0, 0, 2))
     for trade in record.trades[:SHOWN_TRADES]:
         yield Padding(Text.assemble("→ ", (trade_line(trade), "bold")), (0, 0, 0, 2))

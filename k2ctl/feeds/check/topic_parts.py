@@ -10,7 +10,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
 from k2ctl.feeds.check.check import Part
 from k2ctl.feeds.check.checked import Origin
-from k2ctl.feeds.records import Decoder
+from k2ctl.feeds.records import Decoder, Foreign
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.reader import Fetched, read_between
 
@@ -68,7 +68,7 @@ def part_of(fetched: Fetched, decoder: Decoder, now_us: int) -> Part:
 
     def origin(record: int) -> Origin:
         place = f"{int(fetched.partition[record])}:{int(fetched.offset[record])}"
-        return Origin(place, text_of(fetched.values[record]))
+        return Origin(place, shown_by(decoder, fetched.values[record]))
 
     return Part(
         records=len(fetched),
@@ -84,6 +84,12 @@ def part_of(fetched: Fetched, decoder: Decoder, now_us: int) -> Part:
 def are_own(values: Sequence[bytes]) -> bool:
     """True if records are K2's own."""
     return all(not isinstance(decode_frame(value), str) for value in values[:LOOKED_AT])
+
+
+def shown_by(decoder: Decoder | None, value: bytes) -> str:
+    """A record as people read it: its columns or, of a format that is text, itself."""
+    columns = decoder.shown(value) if isinstance(decoder, Foreign) else None
+    return text_of(value) if columns is None else columns[:CUT_BYTES]
 
 
 def text_of(value: bytes) -> str:

@@ -67,6 +67,7 @@ def test_the_columns_of_the_schemas_become_a_feed_that_its_check_accepts(
     code, out, _ = called(capsys, "feed", "check", topic, "--feed", str(path), "--json")
     checked = json.loads(out)
     assert (code, checked["trades"], checked["ids"]["distinct"]) == (0, 12, 12)
+    assert "lastPrice 45.1000000001" in checked["first"][0]["text"]
     first = checked["first"][0]["trade"]
     assert (first["symbol"], first["price"], first["quantity"], first["side"]) == (
         "BHP",
