@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k2ctl.domain.conditions import pack
+from k2ctl.domain.copies import sessions_and_numbers
 from k2ctl.domain.decimals import as_decimal, as_int
 from k2ctl.domain.texts import instant_text
-from k2ctl.domain.trade import NO_SEQUENCE
+from k2ctl.domain.trade import NO_SEQUENCE, nanos_of
 from k2ctl.errors import UsageError
 from k2ctl.feeds.files.alike import shifted
 from k2ctl.feeds.files.reading import WantedTrades
@@ -25,6 +26,7 @@ from k2ctl.load.replay import ReplayPlan, ReplaySource, replay_plan
 from k2ctl.load.replayed import ReplayedFiles
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
+from tests.made_trades import make_trades
 from tests.support.feed_files import Everything, everything, opened
 
 PROFILE = load_profile("laptop")
@@ -231,6 +233,34 @@ def test_a_trade_that_is_shifted_is_another_and_look_alikes_stay(tmp_path: Path)
     assert len({*once, *later, *ids.tolist()}) == 9
     assert {UUID(bytes=name).version for name in once} == {8}
     assert all(UUID(bytes=name).int & (1 << 63) for name in once)
+
+
+def test_a_number_of_a_session_that_is_shifted_is_the_same_number_of_another() -> None:
+    trades = make_trades(20)
+    session, number = sessions_and_numbers(trades)
+    trades["message_id"] = shifted(trades["message_id"], -7)
+    other, same = sessions_and_numbers(trades)
+    assert same.tolist() == number.tolist()
+    assert len({*session.tolist(), *other.tolist()}) == 2 * len(set(session.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("2014-03-09T23:00:30Z", 1_394_406_030_000_000_000),
+        ("2014-03-09T23:00:30.123456789Z", 1_394_406_030_123_456_789),
+        ("2014-03-10T10:00:30.5+11:00", 1_394_406_030_500_000_000),
+        ("2014-03-09", 1_394_323_200_000_000_000),
+    ],
+)
+def test_times_have_nine_digits(text: str, nanoseconds: int) -> None:
+    assert nanos_of(text) == nanoseconds
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2014-03-09T23:00:30.1234567890Z", "1889-01-01"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not|finer"):
+        nanos_of(text)
 
 
 def test_the_real_trades_are_all_there_to_the_last_digit(asx: Path) -> None:
