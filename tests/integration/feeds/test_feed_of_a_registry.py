@@ -13,6 +13,8 @@ from k2ctl.profiles.feed import feed_of
 from tests.made_trades import produce_values
 from tests.support.avro import encoded, framed
 from tests.support.cli import called
+from tests.support.protobuf import Compiled
+from tests.support.protobuf import framed as framed_message
 from tests.support.registry_server import RegistryServer
 
 BASE_MS = 1_735_689_600_000
@@ -76,6 +78,46 @@ def test_the_columns_of_the_schemas_become_a_feed_that_its_check_accepts(
         "SELL",
     )
     assert first["timestamp"] == "2025-01-01T00:00:00Z"
+
+
+PROTOBUF = """
+syntax = "proto3";
+package org.venue;
+import "google/protobuf/timestamp.proto";
+message Trade {
+  string symbol = 1;
+  string price = 2;
+  double quantity = 3;
+  google.protobuf.Timestamp time = 4;
+  int64 id = 5;
+  enum Side { NONE = 0; BUY = 1; SELL = 2; }
+  Side side = 6;
+}
+message Quote { string symbol = 1; }
+"""
+
+
+def test_a_topic_of_protobuf_is_a_feed_that_its_check_accepts(
+    endpoints: Endpoints, schema_registry: RegistryServer, exchange: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    save_endpoints(endpoints)
+    topic, compiled = f"protobuf.{exchange}", Compiled(PROTOBUF)
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(topic, 1)
+    number = schema_registry.register(f"{topic}-value", PROTOBUF, "PROTOBUF")
+    trade = {"symbol": "BTC", "price": "67000.12", "quantity": 0.1, "time": {"seconds": BASE_MS // 1000}, "side": 2}
+    quote = framed_message(number, compiled.message("org.venue.Quote")(symbol="BTC"), b"\x02\x02")
+    values = [framed_message(number, compiled.message("org.venue.Trade")(**trade, id=at)) for at in range(1, 6)]
+    produce_values(endpoints, topic, [(0, value) for value in [*values, quote]])
+    _, text, err = called(capsys, "feed", "guess", topic, "--registry", schema_registry.address)
+    assert text, err
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    code, out, _ = called(capsys, "feed", "check", topic, "--feed", str(path), "--json")
+    checked = json.loads(out)
+    assert (code, checked["trades"], checked["filtered"], checked["sides"]["SELL"]) == (0, 5, 1, 5), text
+    assert checked["first"][0]["trade"]["price"] == "67000.12"
 
 
 def test_without_a_registry_it_is_asked_for(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
