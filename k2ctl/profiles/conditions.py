@@ -69,8 +69,9 @@ class ConditionTable(Section):
 _OF_EXCHANGES: Final = {
     "asx": ("ASX", "XASX", "CXA", "CXAC", "CHIA"),
     "us-tape": (
-        "NYSE", "XNYS", "NASDAQ", "XNAS", "ARCA", "ARCX", "AMEX", "XASE", "BATS", "BZX", "EDGX", "EDGA", "IEX", "IEXG",
-        "MEMX", "XCIS", "XPHL", "XBOS", "XADF", "FINRA", "SIP", "CTA", "UTP", "US",
+        "NYSE", "XNYS", "NASDAQ", "XNAS", "ARCA", "ARCX", "AMEX", "XASE", "BATS", "BZX", "BATY", "EDGX", "EDGA", "IEX",
+        "IEXG", "MEMX", "EPRL", "LTSE", "24EQ", "TXSE", "XCHI", "XCIS", "XISE", "CBSX", "XPHL", "XPSX", "XBOS", "XADF",
+        "FINR", "FINN", "FINC", "FINY", "OOTC", "FINRA", "SIP", "CTA", "UTP", "US", "USA", "EQUS",
     ),
 }  # fmt: skip
 """The tables of exchanges of equities whose profile names none."""
@@ -88,6 +89,17 @@ def conditions_of(market: MarketSettings) -> ConditionTable:
         ProfileError: there is no such table, or a mistake in it.
     """
     return load_conditions(market.conditions or default_table(market.asset_class, market.exchange))
+
+
+def tables_of_exchanges(market: MarketSettings) -> dict[str, ConditionTable]:
+    """The tables of exchanges whose trades a topic of equities may have beside its market's, as replays send them.
+
+    None where the market names a table, which is that of all.
+    """
+    if market.conditions is not None or market.asset_class != "equities":
+        return {}
+    tables = {name: load_conditions(name) for name in _OF_EXCHANGES}
+    return {exchange: tables[name] for name, exchanges in _OF_EXCHANGES.items() for exchange in exchanges}
 
 
 def default_table(asset_class: str, exchange: str) -> str:

@@ -5,8 +5,8 @@ in decimals of 38 digits, and refuses when it has more; then the same is counted
 numbers, which hold whatever the table can. vwap is their quotient, rounded once, to the digits that a price has.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from typing import Final
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 from k2ctl.domain.days import DAY_US, UTC_DAYS, BarLength, DayRule
 from k2ctl.domain.decimals import DECIMAL_SCALE, DECIMAL_TYPE
 from k2ctl.lake.columns import literal
-from k2ctl.profiles.conditions import ConditionTable
+from k2ctl.profiles.conditions import ConditionTable, load_conditions
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,14 @@ class BarRules:
     conditions: ConditionTable | None = None
     # Topics whose feeds name another table than that.
     of_topics: Mapping[str, ConditionTable] = field(default_factory=dict)
+    # The exchange that `conditions` is for, and the tables of others, those of equities; without these it is for all.
+    exchange: str = ""
+    of_exchanges: Mapping[str, ConditionTable] = field(default_factory=dict)
+
+    def among(self, others: Sequence[str]) -> "BarRules":
+        """The rules for trades of its exchange and of some others. Of one that has no table every print counts."""
+        every = load_conditions("all")
+        return replace(self, of_exchanges={exchange: self.of_exchanges.get(exchange, every) for exchange in others})
 
     @property
     def by_days(self) -> bool:
@@ -146,10 +154,10 @@ def _counting(rules: BarRules) -> tuple[str, dict[str, str]]:
     filters = dict.fromkeys(("high_low", "last", "only", "volume"), "")
     if rules.conditions is None:
         return "", filters
-    tables, flags = [rules.conditions, *rules.of_topics.values()], []
+    tables, flags = [rules.conditions, *rules.of_topics.values(), *rules.of_exchanges.values()], []
     for name in filters:
         if any(table.without("only") if name == "only" else _against(name, table) for table in tables):
-            flags.append(f", {_flag(name, rules.conditions, rules.of_topics)} AS for_{name}")
+            flags.append(f", {_flag(name, rules.conditions, rules)} AS for_{name}")
             filters[name] = f" FILTER (for_{name})"
     return "".join(flags), filters
 
@@ -163,13 +171,26 @@ def _against(name: str, table: ConditionTable) -> list[str]:
     return [*table.without("last"), *(table.without("only") if name == "last" else [])]
 
 
-def _flag(name: str, table: ConditionTable, of_topics: Mapping[str, ConditionTable]) -> str:
-    """Whether a print counts, by the table of its topic."""
-    otherwise = _none_of(_against(name, table), table)
+def _flag(name: str, table: ConditionTable, rules: BarRules) -> str:
+    """Whether a print counts, by the table of its topic, or of its exchange."""
+    otherwise = _by_exchange(name, table, rules)
     cases = [
-        f"WHEN {literal(topic)} THEN {_none_of(_against(name, one), one)}" for topic, one in sorted(of_topics.items())
+        f"WHEN {literal(topic)} THEN {_none_of(_against(name, one), one)}"
+        for topic, one in sorted(rules.of_topics.items())
     ]
     return f"CASE kafka_topic {' '.join(cases)} ELSE {otherwise} END" if cases else otherwise
+
+
+def _by_exchange(name: str, table: ConditionTable, rules: BarRules) -> str:
+    own = _none_of(_against(name, table), table)
+    if not rules.of_exchanges:
+        return own
+    cases = [f"WHEN exchange = {literal(rules.exchange)} THEN {own}", "WHEN asset_class <> 'equities' THEN true"]
+    for other in dict.fromkeys(one.name for one in rules.of_exchanges.values()):
+        named = {exchange: one for exchange, one in rules.of_exchanges.items() if one.name == other}
+        one = next(iter(named.values()))
+        cases.append(f"WHEN exchange IN ({', '.join(map(literal, named))}) THEN {_none_of(_against(name, one), one)}")
+    return f"CASE {' '.join(cases)} ELSE true END"
 
 
 def _none_of(codes: list[str], table: ConditionTable) -> str:

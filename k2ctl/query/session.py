@@ -22,7 +22,7 @@ from k2ctl.feeds.topics import TopicFeeds
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import feeds_in
 from k2ctl.profiles import load_profile
-from k2ctl.profiles.conditions import conditions_of
+from k2ctl.profiles.conditions import conditions_of, tables_of_exchanges
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, Evidence, evidence_of, gap_table
 from k2ctl.query.bars import BarRules
@@ -162,8 +162,11 @@ class Session:
         elif length.us > DAY_US:
             raise UsageError("Of a zone or a session, bars of a day and more are whole days.", "Write --bar 1d")
         check_days(days)
-        counts = None if self._universe is None or all_prints else conditions_of(self._universe.profile.market)
-        return BarRules(length, days, counts)
+        if self._universe is None or all_prints:
+            return BarRules(length, days)
+        market = self._universe.profile.market
+        others = tables_of_exchanges(market)
+        return BarRules(length, days, conditions_of(market), exchange=market.exchange, of_exchanges=others)
 
     @cached_property
     def days(self) -> DayRule:

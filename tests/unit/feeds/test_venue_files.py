@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from k2ctl.domain.conditions import unpack
 from k2ctl.errors import UsageError
 from k2ctl.feeds.files.reading import FeedFiles
 from k2ctl.profiles.feed import load_feed
@@ -56,8 +57,8 @@ MASSIVE_LINES = (
     "XYZ,,12,12,8,1704207661000000001,1.05,46,1704207661000200000,100,1,0,0\n"
 )
 MASSIVE = [
-    "XYZ FINN USD equities UNKNOWN 3 @ 10.5 at 2024-01-02T09:00:00.000000123Z #1 [12 37]",
-    "XYZ ARCX USD equities UNKNOWN 100 @ 10.51 at 2024-01-02T15:00:00.000000001Z #52983525027888 [14]",
+    "XYZ FINN USD equities UNKNOWN 3 @ 10.5 at 2024-01-02T09:00:00.000000123Z #1 [T I]",
+    "XYZ ARCX USD equities UNKNOWN 100 @ 10.51 at 2024-01-02T15:00:00.000000001Z #52983525027888 [F]",
     "XYZ XNAS USD equities UNKNOWN 100 @ 10.52 at 2024-01-02T15:00:01.000000001Z #7",
     "XYZ XNAS USD equities UNKNOWN 100 @ 10.52 at 2024-01-02T15:01:01.000000001Z #7 CANCEL",
 ]
@@ -80,7 +81,7 @@ LOBSTER = [
 LEAN_LINES = "34200017,645100,20,T,P,0\n34200018,645150,7,Z,00000421,1\n34200019,645100,100,,,0\n"
 LEAN = [
     "SPY XNAS USD equities UNKNOWN 20 @ 64.51 at 2013-10-07T13:30:00.017000Z [P]",
-    "SPY BATS USD equities UNKNOWN 7 @ 64.515 at 2013-10-07T13:30:00.018000Z [@ F T SUSP]",
+    "SPY BATS USD equities UNKNOWN 7 @ 64.515 at 2013-10-07T13:30:00.018000Z [@ F T H]",
     "SPY USA USD equities UNKNOWN 100 @ 64.51 at 2013-10-07T13:30:00.019000Z",
 ]
 TARDIS_LINES = (
@@ -257,6 +258,22 @@ def test_a_line_with_a_wrong_field_is_named_and_the_others_are_read(
     found = everything(file, feed)
     assert [one.reason[: len(reason)] for one in found.findings.broken] == [reason]
     assert len(found.trades) >= 1
+
+
+def test_conditions_that_a_vendor_has_no_number_for_stay_as_they_came(tmp_path: Path) -> None:
+    file = tmp_path / "2024-01-02.csv"
+    line = "XYZ,{},0,12,6,1704207600000000001,10.51,{},1704207600000200000,100,1,0,0\n"
+    codes = ['"12,F"', "77", "-1", "", "41", "waytoolong"]
+    file.write_text(MASSIVE_HEADER + "".join(line.format(code, at) for at, code in enumerate(codes)), encoding="utf-8")
+    found = everything(file, "massive-flatfiles")
+    assert [unpack(bytes(one)) for one in found.trades["trade_conditions"]] == [
+        ["12", "F"],
+        ["new"],
+        ["new"],
+        [],
+        ["8"],
+    ]
+    assert [one.reason[:16] for one in found.findings.broken] == ["trade_conditions"]
 
 
 def test_a_file_that_was_published_again_gives_every_trade_the_id_that_it_had(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ MASSIVE = (
             MASSIVE,
             [
                 "MSFT FINN USD equities UNKNOWN 100.25 @ 114.125 at 2018-09-04T04:53:38.784000Z #52983525 seq 3681328"
-                " [0 12]",
+                " [@ T]",
                 "BRK.B XNYS USD equities UNKNOWN 3 @ 5 at 2018-09-04T04:53:38.700000Z seq 9",
             ],
         ),

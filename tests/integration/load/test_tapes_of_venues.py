@@ -1,16 +1,18 @@
-"""Files in which a venue cancels and corrects trades: what was printed stays, and the view is as corrected."""
+"""Files of the US tape: cancelled prints do not stand, and odd lots set no price of a bar, whatever the market is."""
 
 import threading
 from pathlib import Path
 
 import pytest
 
+from k2ctl.domain.days import BarLength
 from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.load.replay import replay_plan
 from k2ctl.profiles import Profile
+from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
@@ -74,3 +76,27 @@ def test_a_cancelled_print_is_in_what_was_printed_and_not_in_what_stands(
     assert counts == [{"printed": printed}]
     result = only(endpoints)
     assert result.holds, result.findings
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+@pytest.mark.parametrize("also_ours", [False, True])
+def test_an_odd_lot_sets_no_price_of_a_bar_in_the_topic_of_another_market(
+    endpoints: Endpoints, profile: Profile, tmp_path: Path, *, also_ours: bool
+) -> None:
+    file = tmp_path / "EQY_US_ALL_TRADE_20240102"
+    odd_lot = "093003500000000|P|A|@  I|1|99.00|N|00|2009|15|C||093003500000000||0\n"
+    file.write_text(TAQ + odd_lot, encoding="utf-8")
+    plans = [replay_plan(str(file), "nyse-taq")]
+    if also_ours:
+        ours = tmp_path / "A.csv"  # of an exchange without a table, so that every print counts
+        ours.write_text("01/03/2024,01:30:10.000,70.00,10,I,,\n01/03/2024,01:30:11.000,68.50,10,,,\n")
+        plans.append(replay_plan(str(ours)))
+    for plan in plans:
+        run_load(plan_load(profile, replay=plan), endpoints, threading.Event())
+    consumed(endpoints, profile)
+    stream = KafkaStream(endpoints, profile.trades_topic)
+    with Session(Lake.at(endpoints), stream, universe=Universe(profile)) as session:
+        (bar,) = session.bars("A", BarLength(days=1)).table.to_pylist()
+        (every,) = session.bars("A", BarLength(days=1), all_prints=True).table.to_pylist()
+    assert (f"{bar['high']:.2f}", f"{every['high']:.2f}") == ("70.00" if also_ours else "68.02", "99.00")
+    assert bar["volume"] == every["volume"] == (461 if also_ours else 441)
