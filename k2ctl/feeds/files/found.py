@@ -189,21 +189,21 @@ def _object_store(storage: Mapping[str, str]) -> FileSystem:
 
 
 def _members(file: FeedFile) -> Iterator[FeedFile]:
-    """The file itself or, of a zip, the files in it."""
-    with file.system.open_input_file(file.path) as raw:
-        if raw.size() < len(_ZIP) or raw.read_at(len(_ZIP), 0) != _ZIP:
-            yield file
-            return
-        try:
-            members = zipfile.ZipFile(raw).infolist()
-        except _OF_ARCHIVES:
-            yield file  # which says why when it is opened
-            return
-        for member in members:
-            hidden = any(part.startswith((".", "__MACOSX")) for part in member.filename.split("/"))
-            if not member.is_dir() and not hidden:
-                name = f"{file.name}/{member.filename}"
-                yield FeedFile(name, file.system, file.path, member.filename, member.file_size)
+    """The file itself or, of a zip, the files in it. One that cannot be read says so when it is opened."""
+    try:
+        with file.system.open_input_file(file.path) as raw:
+            is_archive = raw.size() >= len(_ZIP) and raw.read_at(len(_ZIP), 0) == _ZIP
+            members = zipfile.ZipFile(raw).infolist() if is_archive else None
+    except (OSError, *_OF_ARCHIVES):
+        members = None
+    if members is None:
+        yield file
+        return
+    for member in members:
+        hidden = any(part.startswith((".", "__MACOSX")) for part in member.filename.split("/"))
+        if not member.is_dir() and not hidden:
+            name = f"{file.name}/{member.filename}"
+            yield FeedFile(name, file.system, file.path, member.filename, member.file_size)
 
 
 def _fits(file: FeedFile, source: Source) -> bool:
