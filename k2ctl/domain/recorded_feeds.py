@@ -4,6 +4,8 @@ So whoever has the table finds its topics and reads their records, on any machin
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import orjson
@@ -25,14 +27,16 @@ class RecordedFeed(NamedTuple):
     conditions: str = ""
 
 
-def recorded_feeds(text: str | None) -> dict[str, RecordedFeed]:
+@lru_cache(16)  # each query asks
+def recorded_feeds(text: str | None) -> Mapping[str, RecordedFeed]:
     """Topic → feed of the property; topics of K2's own format have none.
 
     Raises:
         LakeError: the property is not ours, or damaged.
     """
     try:
-        return {topic: RecordedFeed(*map(str, values)) for topic, values in orjson.loads(text or "{}").items()}
+        feeds = {topic: RecordedFeed(*map(str, values)) for topic, values in orjson.loads(text or "{}").items()}
+        return MappingProxyType(feeds)
     except (ValueError, TypeError, AttributeError) as error:
         raise LakeError(
             f"The table property {FEEDS_PROPERTY} cannot be read: {error}",
@@ -43,7 +47,7 @@ def recorded_feeds(text: str | None) -> dict[str, RecordedFeed]:
 def with_feeds(text: str | None, feeds: Mapping[str, RecordedFeed | None]) -> str | None:
     """The property with the feeds of some topics; None where they are recorded already. A feed of None: K2's format."""
     try:
-        known = recorded_feeds(text)
+        known = dict(recorded_feeds(text))
     except LakeError:
         known = {}
     wanted = {**known, **feeds}

@@ -55,7 +55,7 @@ def recorded_checkpoints(table: Table) -> Checkpoints:
     return Checkpoints() if text is None else replace(Checkpoints.loads(text), ledger=ledger_of(table))
 
 
-def feeds_in(table: Table) -> dict[str, RecordedFeed]:
+def feeds_in(table: Table) -> Mapping[str, RecordedFeed]:
     """Topic → its feed, as its consumer recorded it.
 
     Raises:
