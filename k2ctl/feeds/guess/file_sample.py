@@ -76,6 +76,10 @@ def _of_csv(file: FeedFile, content: bytes, rows: int) -> FeedSample:
     names = [name.strip() for name in table[0]]
     if not dialect.has_header:
         names = [f"column{at}" for at in range(1, len(names) + 1)]
+    lower = [name.lower() for name in names]
+    twice = next((name for name in names if lower.count(name.lower()) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{file.name} has two columns that are named {twice[:40]!r}.", "Give one another name.")
     whole = [row for row in table[dialect.has_header :] if len(row) == len(names)]
     if not whole:
         raise UsageError(f"{file.name} has no rows but its first line.", "Name a file with trades.")

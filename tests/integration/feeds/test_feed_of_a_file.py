@@ -180,6 +180,7 @@ def test_a_feed_of_another_kind_is_said(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (b"price,size,time,Price\n1,2,1735689600010,3\n", ["two columns that are named 'price'"]),
         (b"", ["is empty"]),
         (b"DBN\x01" + bytes(90), ["DBN"]),
         (b"\x00\x01\x02", ["Its columns"]),
