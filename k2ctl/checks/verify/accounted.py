@@ -73,7 +73,7 @@ class Accounted:
             self.findings.append(found)
 
     def note_records(self, fault: str, places: np.ndarray) -> None:
-        """Count what could not be read (`Stretch.unread`) as a fault."""
+        """Count places (int64[n, 3]: partition, offset, index) as a fault, of which no symbol is known."""
         self.faults[fault] += len(places)
         for partition, offset, _ in places[: max(0, FINDINGS_KEPT - len(self.findings))].tolist():
             self.findings.append(Finding(fault, "", offset, offset, 1, partition=partition))

@@ -7,6 +7,7 @@ import numpy as np
 
 from k2ctl.checks.verify.accounted import Accounted
 from k2ctl.checks.verify.other_programs import altered_columns
+from k2ctl.checks.verify.stored_prints import StoredPrints
 from k2ctl.checks.verify.stretches import Ranges, Stretch
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import Counts, Tally
@@ -33,10 +34,12 @@ class Accounting:
         dead: DeadPlaces,
         universe: Universe,
         lookup: SuspectLookup,
+        prints: StoredPrints,
         result: Accounted,
     ) -> None:
         self._pinned, self._universe, self._lookup = pinned, universe, lookup
         self._dead, self._is_complete = _DeadIndex(dead.places), dead.complete
+        self._prints = prints
         self.result = result
         self._tally = Tally()
         checkpoints = pinned.checkpoints if pinned else None
@@ -60,6 +63,7 @@ class Accounting:
         stored = self._held_to_table(stretch)
         result.stored += int(stored.sum())
         self._tally.add("stored", rows.partition[stored])
+        self._prints.add(rows.take(stored))
         left = ~stored
         behind = left & ~self._is_committed(rows.partition, rows.offset)
         result.pending += int(behind.sum())
@@ -174,6 +178,12 @@ class Accounting:
             result.note_records("missing", places[~dead])
         elif not dead.all():
             result.not_judged["dead letters"] = result.not_judged.get("dead letters", 0) + int((~dead).sum())
+
+    def note_stored_again(self) -> None:
+        """Copies that the table holds beside their trades, from other places of Kafka."""
+        for again in self._prints.again():
+            places = np.column_stack([again[name].astype(np.int64) for name in ("partition", "offset", "index")])
+            self.result.note_records("duplicated", places)
 
     def compare_counts(self, marks: Ranges) -> None:
         """Where Kafka holds a partition from the first record on, the table's counts must be what was found."""

@@ -8,10 +8,13 @@
 """
 
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from k2ctl.checks.verify.accounted import Accounted
 from k2ctl.checks.verify.accounting import Accounting
 from k2ctl.checks.verify.sources import why_unread
+from k2ctl.checks.verify.stored_prints import StoredPrints
 from k2ctl.checks.verify.stretches import read_stretches
 from k2ctl.checks.verify.verification import Say
 from k2ctl.clock import SystemClock
@@ -48,11 +51,11 @@ def account(endpoints: Endpoints, profile: Profile, say: Say) -> list[Accounted]
             raise CheckFailed("Kafka has none of the table's topics.", "What the table has read: k2ctl lake status")
         results = []
         for topic, epoch in epochs.items():
-            result = Accounted(topic, epoch)
-            accounting = Accounting(
-                pinned, read_dead_places(endpoints, topic, epoch), Universe(profile), lookup, result
-            )
-            _account_for(endpoints, accounting, feeds.decoder(topic), say)
+            result, dead = Accounted(topic, epoch), read_dead_places(endpoints, topic, epoch)
+            with TemporaryDirectory(prefix="k2ctl-verify-") as folder:
+                prints = StoredPrints(Path(folder))
+                accounting = Accounting(pinned, dead, Universe(profile), lookup, prints, result)
+                _account_for(endpoints, accounting, feeds.decoder(topic), say)
             results.append(result)
     return results
 
@@ -70,4 +73,5 @@ def _account_for(endpoints: Endpoints, accounting: Accounting, decoder: Decoder,
         say(f"{result.topic}: {result.records:,} records, {done:.0%}")
     if any(at < end for at, end in left.values()):
         result.unread = why_unread(endpoints, result.topic, left)
+    accounting.note_stored_again()
     accounting.compare_counts(marks)

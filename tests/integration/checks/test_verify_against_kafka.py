@@ -119,6 +119,30 @@ def test_what_another_program_took_away_changed_doubled_or_made_up_is_named_with
     assert "Not every record" in str(failed([result]))
 
 
+def test_a_copy_that_is_stored_beside_its_trade_from_another_partition_is_named(
+    endpoints: Endpoints, profile: Profile, topic: str
+) -> None:
+    trades = sent(100)
+    produce_values(endpoints, topic, [(0, value) for value in frames(trades, 1)])
+    produce_values(endpoints, topic, [(2, value) for value in frames(make_trades(40, 200), 1)])
+    catch_up(endpoints, profile)
+    produce_values(endpoints, topic, [(1, value) for value in frames(trades[30:33], 1)])
+    later = trades[33:34].copy()
+    later["event_ns"] += 1
+    produce_values(endpoints, topic, [(1, frames(later, 1)[0])])
+    store_unseen(endpoints, profile)
+    result = only(endpoints, profile)
+    assert (result.stored, result.copies, result.faults["duplicated"]) == (144, 0, 3)
+    assert {(one.partition, one.first) for one in result.findings} == {(1, 0), (1, 1), (1, 2)}
+
+
+def store_unseen(endpoints: Endpoints, profile: Profile) -> None:
+    """A consumer to which every trade is new."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("k2ctl.dedup.deduplicator.HybridDeduplicator.step", lambda _, rows, __: rows)
+        catch_up(endpoints, profile)
+
+
 def test_what_is_spilled_and_shed_is_deferred_until_it_is_backfilled(
     embedded_stack: Endpoints, endpoints: Endpoints, exchange: str
 ) -> None:
