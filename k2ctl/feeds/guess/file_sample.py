@@ -21,6 +21,7 @@ from k2ctl.feeds.guess.document import FeedSample
 from k2ctl.feeds.guess.json_layout import layout_of
 from k2ctl.feeds.guess.names import USUAL
 from k2ctl.feeds.guess.registry_sample import typed_columns
+from k2ctl.lake.duckdb_files import silent
 
 SAMPLE_BYTES: Final = 1 << 20
 _DELIMITERS: Final = ",;|\t"
@@ -104,7 +105,7 @@ def _sniffed(text: str) -> _Dialect:
         path = Path(folder) / "sample.csv"
         path.write_text(text, encoding="utf-8")
         sniffed = list[tuple[str, str, bool]]()
-        with suppress(duckdb.Error), duckdb.connect() as connection:
+        with suppress(duckdb.Error), silent(duckdb.connect()) as connection:
             asked = "SELECT Delimiter, Quote, HasHeader FROM sniff_csv(?)"
             sniffed = connection.execute(asked, [str(path)]).fetchall()
     first = text.partition("\n")[0]

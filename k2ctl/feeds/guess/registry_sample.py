@@ -15,6 +15,7 @@ from k2ctl.feeds.registry_records import RegistryRecords
 from k2ctl.kafka.reader import Fetched
 from k2ctl.kafka.registry import SchemaRegistry
 from k2ctl.lake.columns import quoted
+from k2ctl.lake.duckdb_files import silent
 from k2ctl.profiles.feed import Format
 
 _HEAD: Final = 5
@@ -81,7 +82,7 @@ def _joined(several: Sequence[SampleColumn | None], counts: Sequence[int]) -> Sa
 
 def typed_columns(table: pa.Table) -> list[SampleColumn]:
     """The columns of a source that has types, with their values as texts; those within others as well."""
-    with duckdb.connect() as connection:
+    with silent(duckdb.connect()) as connection:
         rows = connection.from_arrow(table)
         places = [place for name, kind in zip(rows.columns, rows.types, strict=True) for place in _places(name, kind)]
         if not places or not len(table):
