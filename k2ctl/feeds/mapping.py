@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -113,7 +113,10 @@ class Mapping:
         known = (prepared.table.schema, prepared.sql)
         self._connection.register(RECORDS, prepared.table)
         if known not in self._selects:
-            self._selects[known] = bind(self._connection, self.declared, prepared.sql)
+            select, name = bind(self._connection, self.declared, prepared.sql), f"batch_{len(self._selects)}"
+            # To read and plan so long a query takes longer than to run it over a few records.
+            self._connection.execute(f"PREPARE {name} AS {select.sql}")
+            self._selects[known] = replace(select, sql=f"EXECUTE {name}")
         return self._selects[known]
 
     def trades(self, prepared: Prepared) -> Mapped:

@@ -178,6 +178,17 @@ def test_batches_of_large_records_are_read_in_slices(monkeypatch: pytest.MonkeyP
     assert [(record, index) for record, index, _ in reasons(found)] == [(3, 1), (7, None)]
 
 
+def test_batches_of_other_columns_do_not_disturb_each_other() -> None:
+    array = b"[" + flat(1) + b"," + flat(2) + b"]"
+    for values, numbers in [
+        ([flat(5)], [5]),
+        ([array], [1, 2]),
+        ([flat(6), flat(7)], [6, 7]),
+        ([array, flat(8)], [1, 2, 8]),
+    ]:
+        assert decoded(FLAT, *values).trades["trade_id"].tolist() == numbers
+
+
 def test_a_record_that_is_too_large_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("k2ctl.feeds.json_records._LARGEST_BYTES", 100)
     found = decoded(FLAT, flat(1), flat(2, x='"' + "x" * 100 + '"'), flat(3))
