@@ -13,11 +13,11 @@ from k2ctl.domain.corrections import CANCEL_CODES, by_condition
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import Decoded, decode, messages_of
 from k2ctl.domain.validity import EARLIEST_US, invalid
-from k2ctl.feeds.json_records import JsonRecords
-from k2ctl.feeds.mapping import Mapping, Parts, Prepared, in_order
-from k2ctl.feeds.registry_records import RegistryRecords
-from k2ctl.feeds.sbe_records import SbeRecords
-from k2ctl.feeds.sbe_schema import SbeMessage, read_schema
+from k2ctl.feeds.formats.json_records import JsonRecords
+from k2ctl.feeds.formats.registry_records import RegistryRecords
+from k2ctl.feeds.formats.sbe_records import SbeRecords
+from k2ctl.feeds.formats.sbe_schema import SbeMessage, read_schema
+from k2ctl.feeds.mapping.mapping import Mapping, Parts, Prepared, in_order
 from k2ctl.kafka.reader import BESIDE, Fetched, concatenate
 from k2ctl.kafka.registry import RegistryUnanswered, SchemaRegistry
 from k2ctl.profiles import Profile

@@ -232,7 +232,7 @@ class Feed(Section):
     documentation: str = ""
     source: Source
     trade: TradeFields
-    # What a trade is known by, see `k2ctl.feeds.identity`.
+    # What a trade is known by, see `k2ctl.feeds.mapping.identity`.
     identity: Annotated[Identity, Field(union_mode="left_to_right")]
     # What a correction or a cancellation refers to, in the same form.
     refers_to: tuple[Expression, ...] = ()

@@ -13,7 +13,7 @@ from k2ctl.domain.reasons import cause_of
 from k2ctl.domain.texts import codes_of, instant_text
 from k2ctl.domain.trade import ACTIONS, NEW, NO_SEQUENCE, SIDES, TRADE, RefusedTrade
 from k2ctl.feeds.check.checked import Checked, CheckedNumbers, Failure, Ids, Origin
-from k2ctl.feeds.guess.identity import numbers_of
+from k2ctl.feeds.check.numbers import numbers_of
 from k2ctl.profiles.feed import DeclaredFeed
 
 SHOWN_SYMBOLS: Final = 5

@@ -16,7 +16,7 @@ from k2ctl.feeds.files.found import FeedFile
 from k2ctl.feeds.files.lines import blocks
 from k2ctl.feeds.files.pieces import Piece
 from k2ctl.feeds.files.reading import FeedFiles
-from k2ctl.feeds.mapping import Mapping, in_order
+from k2ctl.feeds.mapping.mapping import Mapping, in_order
 from k2ctl.profiles.feed import DeclaredFeed, Format, Source
 
 PART_BYTES: Final = 1 << 20

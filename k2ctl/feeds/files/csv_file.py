@@ -17,7 +17,7 @@ from k2ctl.errors import UsageError
 from k2ctl.feeds.files.found import FeedFile
 from k2ctl.feeds.files.lines import blocks, first_lines, samples
 from k2ctl.feeds.files.pieces import Constants, Piece, row_table
-from k2ctl.feeds.mapping import Parts, Prepared
+from k2ctl.feeds.mapping.mapping import Parts, Prepared
 from k2ctl.profiles.feed import Source
 
 _LOOKED_AT: Final = 100

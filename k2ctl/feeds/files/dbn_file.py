@@ -15,7 +15,7 @@ from k2ctl.domain.decimals import of_int64
 from k2ctl.feeds.files.found import FeedFile
 from k2ctl.feeds.files.lines import SAMPLE_EVERY
 from k2ctl.feeds.files.pieces import Constants, Piece, row_table
-from k2ctl.feeds.mapping import Parts, Prepared
+from k2ctl.feeds.mapping.mapping import Parts, Prepared
 
 TRADE_MESSAGE: Final = np.dtype(
     [("length", "u1"), ("rtype", "u1"), ("publisher_id", "<u2"), ("instrument_id", "<u4"), ("ts_event", "<u8"),

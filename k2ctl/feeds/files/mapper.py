@@ -12,9 +12,9 @@ import numpy as np
 
 from k2ctl.domain.trade import NO_SEQUENCE
 from k2ctl.domain.validity import invalid
-from k2ctl.feeds.bound import Select
 from k2ctl.feeds.files.pieces import Piece
-from k2ctl.feeds.mapping import Mapping, Prepared, in_order
+from k2ctl.feeds.mapping.bound import Select
+from k2ctl.feeds.mapping.mapping import Mapping, Prepared, in_order
 from k2ctl.profiles.feed import DeclaredFeed
 
 THREADS: Final = max(1, min(4, os.cpu_count() or 1))

@@ -8,8 +8,8 @@ import pyarrow as pa
 from k2ctl.feeds.files.found import FeedFile
 from k2ctl.feeds.files.lines import blocks, samples
 from k2ctl.feeds.files.pieces import Constants, Piece, constant
-from k2ctl.feeds.json_records import JsonRecords
-from k2ctl.feeds.mapping import Parts, Prepared
+from k2ctl.feeds.formats.json_records import JsonRecords
+from k2ctl.feeds.mapping.mapping import Parts, Prepared
 from k2ctl.profiles.feed import Source
 
 

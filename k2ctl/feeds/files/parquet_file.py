@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from k2ctl.feeds.files.found import FeedFile
 from k2ctl.feeds.files.pieces import Constants, Piece, row_table
-from k2ctl.feeds.mapping import Parts, Prepared
+from k2ctl.feeds.mapping.mapping import Parts, Prepared
 
 _SAMPLE_ROWS = 1_000
 _LEAST_ROWS = 1_000

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.feeds.mapping import Parts, Prepared
+from k2ctl.feeds.mapping.mapping import Parts, Prepared
 
 BLOCK_BYTES: Final = 4 << 20
 """Of a file, read at once where few files are open."""

@@ -16,7 +16,7 @@ from k2ctl.feeds.files.mapper import MappedPiece, PieceMapper
 from k2ctl.feeds.files.ndjson_file import NdjsonFile
 from k2ctl.feeds.files.parquet_file import ParquetFile
 from k2ctl.feeds.files.pieces import BLOCK_BYTES, BrokenLine, FileFormat
-from k2ctl.feeds.mapping import Prepared
+from k2ctl.feeds.mapping.mapping import Prepared
 from k2ctl.profiles.feed import DeclaredFeed
 from k2ctl.profiles.model import MarketSettings
 

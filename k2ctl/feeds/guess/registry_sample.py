@@ -7,11 +7,11 @@ import duckdb
 import pyarrow as pa
 
 from k2ctl.errors import UsageError
+from k2ctl.feeds.formats.registry_records import RegistryRecords
 from k2ctl.feeds.guess.columns import SampleColumn
 from k2ctl.feeds.guess.document import FeedSample
 from k2ctl.feeds.guess.naming import is_plain
-from k2ctl.feeds.mapping import Parts
-from k2ctl.feeds.registry_records import RegistryRecords
+from k2ctl.feeds.mapping.mapping import Parts
 from k2ctl.kafka.reader import Fetched
 from k2ctl.kafka.registry import SchemaRegistry
 from k2ctl.lake.columns import quoted

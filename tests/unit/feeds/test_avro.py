@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.feeds.avro import MOST_ITEMS, Avro
-from k2ctl.feeds.cursor import Cursor
+from k2ctl.feeds.formats.avro import MOST_ITEMS, Avro
+from k2ctl.feeds.formats.cursor import Cursor
 from tests.support.avro import encoded
 
 INNER = {"type": "record", "name": "Inner", "fields": [{"name": "code", "type": "string"}]}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from k2ctl.domain.conditions import unpack
 from k2ctl.domain.decimals import as_decimal
 from k2ctl.domain.trade import Decoded
-from k2ctl.feeds.json_parts import parts_of, steps_of
-from k2ctl.feeds.json_texts import by_digits, joined
+from k2ctl.feeds.formats.json_parts import parts_of, steps_of
+from k2ctl.feeds.formats.json_texts import by_digits, joined
 from k2ctl.feeds.records import Foreign
 from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles.feed import feed_of
@@ -169,7 +169,7 @@ def test_a_long_number_is_exact_in_every_layout() -> None:
 
 
 def test_batches_of_large_records_are_read_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("k2ctl.feeds.json_records._SLICE_BYTES", 200)
+    monkeypatch.setattr("k2ctl.feeds.formats.json_records._SLICE_BYTES", 200)
     values = [flat(number) for number in range(20)]
     values[3] = b"[" + flat(3) + b"," + flat(99, p='"x"') + b"]"
     values[7] = b"x" * 500
@@ -190,7 +190,7 @@ def test_batches_of_other_columns_do_not_disturb_each_other() -> None:
 
 
 def test_a_record_that_is_too_large_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("k2ctl.feeds.json_records._LARGEST_BYTES", 100)
+    monkeypatch.setattr("k2ctl.feeds.formats.json_records._LARGEST_BYTES", 100)
     found = decoded(FLAT, flat(1), flat(2, x='"' + "x" * 100 + '"'), flat(3))
     assert found.record.tolist() == [0, 2]
     assert reasons(found) == [(1, None, "148 bytes of JSON, more than 100")]

@@ -12,7 +12,7 @@ from k2ctl.domain.conditions import unpack
 from k2ctl.domain.decimals import as_decimal
 from k2ctl.domain.trade import CANCEL, LATEST_ALIKE, NO_SEQUENCE
 from k2ctl.errors import ProfileError
-from k2ctl.feeds.mapping import Mapped, Mapping, Prepared
+from k2ctl.feeds.mapping.mapping import Mapped, Mapping, Prepared
 from k2ctl.profiles.feed import DeclaredFeed, feed_of
 
 BASE = {

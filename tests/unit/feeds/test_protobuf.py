@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.feeds.cursor import Cursor
-from k2ctl.feeds.protobuf_schema import ProtobufSchema
+from k2ctl.feeds.formats.cursor import Cursor
+from k2ctl.feeds.formats.protobuf_schema import ProtobufSchema
 from k2ctl.kafka.registry import Registered
 from tests.support.protobuf import Compiled
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.feeds.bound import connect
+from k2ctl.feeds.mapping.bound import connect
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.duckdb_files import another, open_duckdb
 from k2ctl.profiles.feed import Source

@@ -14,8 +14,8 @@ from google.protobuf import any_pb2, descriptor_pb2, duration_pb2, empty_pb2, st
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
-from k2ctl.feeds.cursor import Cursor
-from k2ctl.feeds.protobuf import ProtobufMessage
+from k2ctl.feeds.formats.cursor import Cursor
+from k2ctl.feeds.formats.protobuf import ProtobufMessage
 from k2ctl.kafka.registry import Registered
 
 _OWN: Final = "schema.proto"

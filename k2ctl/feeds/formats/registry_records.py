@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.feeds.avro import Avro
-from k2ctl.feeds.cursor import Cursor
-from k2ctl.feeds.mapping import Parts, Prepared
+from k2ctl.feeds.formats.avro import Avro
+from k2ctl.feeds.formats.cursor import Cursor
+from k2ctl.feeds.mapping.mapping import Parts, Prepared
 from k2ctl.kafka.registry import Registered, SchemaRegistry
 
 if TYPE_CHECKING:
-    from k2ctl.feeds.protobuf_schema import ProtobufSchema
+    from k2ctl.feeds.formats.protobuf_schema import ProtobufSchema
 
 SCHEMA_COLUMN: Final = "kafka_schema"
 """The name of a record's schema, for topics that hold several kinds."""
@@ -209,7 +209,7 @@ def _schema(found: Registered) -> "Avro | ProtobufSchema | Unreadable":
             return Avro(found.text, [text for _, text in found.references])
         if found.kind == "PROTOBUF":
             # What it brings takes a while to import, and only topics of Protobuf need it.
-            from k2ctl.feeds.protobuf_schema import ProtobufSchema
+            from k2ctl.feeds.formats.protobuf_schema import ProtobufSchema
 
             return ProtobufSchema(found)
     except ValueError as error:

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.domain.trade import RefusedTrade
-from k2ctl.feeds.bound import connect
-from k2ctl.feeds.json_keys import KeyReader
-from k2ctl.feeds.json_parts import lines_of, parts_of, why_not_json
-from k2ctl.feeds.json_texts import by_digits, first_bytes, joined, not_utf8, raw, trimmed
-from k2ctl.feeds.mapping import RECORDS, Parts, Prepared
+from k2ctl.feeds.formats.json_keys import KeyReader
+from k2ctl.feeds.formats.json_parts import lines_of, parts_of, why_not_json
+from k2ctl.feeds.formats.json_texts import by_digits, first_bytes, joined, not_utf8, raw, trimmed
+from k2ctl.feeds.mapping.bound import connect
+from k2ctl.feeds.mapping.mapping import RECORDS, Parts, Prepared
 from k2ctl.lake.columns import literal, quoted
 from k2ctl.profiles.feed import Source
 

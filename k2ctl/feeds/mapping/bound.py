@@ -306,7 +306,7 @@ def _apart(feed: Feed, known: list[str]) -> list[str]:
 
 
 def _ids(feed: Feed, bound: Mapping[str, Bound], apart: Sequence[str]) -> list[str]:
-    """The columns that ids are made of, see `k2ctl.feeds.identity`."""
+    """The columns that ids are made of, see `k2ctl.feeds.mapping.identity`."""
     if feed.identity == "message-id":
         return ["CAST(refers_to_0 AS VARCHAR) AS refers_to_text"] if feed.refers_to else []
     if feed.identity == "look-alikes":

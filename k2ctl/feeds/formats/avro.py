@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from k2ctl.feeds.cursor import Cursor
+from k2ctl.feeds.formats.cursor import Cursor
 
 MOST_ITEMS: Final = 4096
 """Items of the lists and maps of one record."""

@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.feeds.avro import MOST_ITEMS
-from k2ctl.feeds.cursor import Cursor
-from k2ctl.feeds.mapping import Parts, Prepared
-from k2ctl.feeds.sbe_schema import SbeMessage
+from k2ctl.feeds.formats.avro import MOST_ITEMS
+from k2ctl.feeds.formats.cursor import Cursor
+from k2ctl.feeds.formats.sbe_schema import SbeMessage
+from k2ctl.feeds.mapping.mapping import Parts, Prepared
 
 _HEAD: Final = "a header"
 

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.feeds.json_parts import steps_of
+from k2ctl.feeds.formats.json_parts import steps_of
 from k2ctl.lake.columns import literal
 
 _REMEMBERED: Final = 10_000

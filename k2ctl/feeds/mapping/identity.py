@@ -18,7 +18,7 @@ import pyarrow as pa
 from k2ctl.domain.rows import ids_of
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import ACTIONS, CANCEL, LATEST_ALIKE, NEW, NO_ID
-from k2ctl.feeds.fields import MISSING, Made, Selected, shown, uuid_of
+from k2ctl.feeds.mapping.fields import MISSING, Made, Selected, shown, uuid_of
 
 _VERSION: Final = np.uint64(0xFFFF_FFFF_FFFF_0FFF)
 _VERSION_8: Final = np.uint64(0x8000)

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, RefusedTrade
-from k2ctl.feeds.bound import Bound, Select, bind, connect
-from k2ctl.feeds.fields import Made, Selected, decimals, instants, shown, texts, uuids, wholes
-from k2ctl.feeds.identity import identify, refer
+from k2ctl.feeds.mapping.bound import Bound, Select, bind, connect
+from k2ctl.feeds.mapping.fields import Made, Selected, decimals, instants, shown, texts, uuids, wholes
+from k2ctl.feeds.mapping.identity import identify, refer
 from k2ctl.profiles.feed import DeclaredFeed
 
 RECORDS: Final = "records"
