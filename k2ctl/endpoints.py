@@ -44,6 +44,8 @@ class Endpoints:
     epoch: str | None = None
     # A shipped profile by name, or a file by its whole path.
     profile: str = "laptop"
+    # The table of trades; empty for the one that is made where nothing else is said.
+    table: str = ""
     started_at_us: int = 0
     # Service → its process, for `status`, `logs` and `down`.
     processes: dict[str, "ProcessId"] = field(default_factory=dict)
@@ -128,7 +130,7 @@ def load_endpoints_or_nothing(home: Home) -> Endpoints | None:
 
 
 def require_endpoints(home: Home) -> Endpoints:
-    """The endpoints of the stack.
+    """The endpoints of the stack. `K2CTL_TABLE` names another table than its profile's.
 
     Raises:
         NotRunning: there are none.
@@ -138,7 +140,7 @@ def require_endpoints(home: Home) -> Endpoints:
     if endpoints is None:
         raise NotRunning
     endpoints.home.require_unmoved()
-    return endpoints
+    return replace(endpoints, table=os.environ.get("K2CTL_TABLE") or endpoints.table)
 
 
 def forget_endpoints(home: Home) -> None:

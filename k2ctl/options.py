@@ -88,3 +88,24 @@ def confirm(question: str, unasked: UsageError, declined: str, *, yes: bool) -> 
 
         say(declined)
         raise typer.Exit(ExitCode.FAILED)
+
+
+ColumnOption = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="NAME=VALUE", help="What the names of the files do not say: date=2024-01-02."),
+]
+
+
+def columns_said(said: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """What was given with `--column`.
+
+    Raises:
+        UsageError: one has no name or no value.
+    """
+    pairs = [text.partition("=") for text in said or []]
+    wrong = next((name for name, _, value in pairs if not name or not value), None)
+    if wrong is not None:
+        raise UsageError(
+            f"--column {wrong[:40]} has no value.", "Example: --column date=2024-01-02 --column symbol=ABC"
+        )
+    return tuple((name, value) for name, _, value in pairs)

@@ -21,6 +21,7 @@ from tests.support.kafka_server import KafkaServer
 from tests.support.object_store import ObjectStore
 from tests.support.postgres_server import Missing, PostgresServer
 from tests.support.redis_server import RedisServer
+from tests.support.registry_server import RegistryServer
 from tests.support.rest_server import RestServer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -115,6 +116,14 @@ def guarded_kafka() -> Iterator[KafkaServer]:
     server = _or_skip("K2CTL_REQUIRE_KAFKA", KafkaServer)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def schema_registry() -> Iterator[RegistryServer]:
+    """A schema registry for tests that leave it running; each takes subjects of its own."""
+    server = _or_skip("K2CTL_REQUIRE_KAFKA", RegistryServer)
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -16,16 +16,16 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.overview import Overview
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.feeds.records import decoder_of
 from k2ctl.kafka.telemetry import OverviewReader
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import TableFollower
 from k2ctl.profiles import load_profile
+from k2ctl.profiles.foreign import of_others
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session
-from k2ctl.query.stream import KafkaStream
+from k2ctl.query.stream import KafkaStreams
 from k2ctl.query.tail import TailLimits
-from k2ctl.query.warm import WarmStream
+from k2ctl.query.warm import WarmStreams
 
 LOOK_EVERY_S: Final = 0.5
 _LOG: Final = logging.getLogger("k2ctl.api")
@@ -37,13 +37,13 @@ class WarmEngine:
 
     def __init__(self, endpoints: Endpoints, limits: Limits, topic: str | None = None) -> None:
         profile = load_profile(endpoints.profile)
-        topic = topic or profile.trades_topic
+        profile = of_others(profile, topic=topic) if topic else profile
         self._endpoints = endpoints
         self._limits = limits
         self._lake = Lake.at(endpoints)
         self._table = TableFollower(self._lake)
-        stream = KafkaStream(endpoints, topic, decoder_of(profile))
-        self.tail = WarmStream(stream, self._table.pin).start()
+        self.tail = WarmStreams(KafkaStreams(endpoints, profile), self._table.pin)
+        self._follow()
         self._deadlines = Deadlines()
         self._sessions: queue.Queue[Session] = queue.Queue()
         self._universe = Universe(profile)
@@ -56,6 +56,14 @@ class WarmEngine:
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="k2-overview", daemon=True)
         self._watcher.start()
+
+    def _follow(self) -> None:
+        """Follow the topics that the table has by now."""
+        try:
+            pinned = self._table.pin()
+        except K2Error:  # `problems` asks the same, and reports why
+            pinned = None
+        self.tail(pinned)
 
     def _session(self, beside: Session | None = None) -> Session:
         # A cold read, where memory does not have the tail, is kept short: the answer is then marked as cut.
@@ -133,7 +141,7 @@ class WarmEngine:
         """The service and the platform."""
         pinned = self._table.pin()
         return {
-            "topic": self.tail.topic,
+            "topics": self.tail.topics,
             "snapshot_id": None if pinned is None or pinned.snapshot_id is None else str(pinned.snapshot_id),
             "committed_at_us": pinned.committed_at_us if pinned else None,
             "rows": pinned.rows if pinned else 0,

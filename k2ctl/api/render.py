@@ -52,10 +52,14 @@ def evidence_document(evidence: Evidence) -> dict[str, Any]:
         "missing": list(evidence.missing),
         "snapshot_id": None if evidence.snapshot_id is None else str(evidence.snapshot_id),
         "committed_at_us": evidence.committed_at_us,
-        "topic": evidence.topic,
-        "epoch": evidence.epoch,
-        "boundary": {str(p): offset for p, offset in evidence.boundary.items()},
-        "watermarks": {str(p): offset for p, offset in evidence.watermarks.items()},
+        "topics": {
+            span.topic: {
+                "epoch": span.epoch,
+                "boundary": {str(p): offset for p, offset in span.boundary.items()},
+                "watermarks": {str(p): offset for p, offset in span.watermarks.items()},
+            }
+            for span in evidence.spans
+        },
         "lake_rows": evidence.lake_rows,
         "stream_rows": evidence.tail_rows,
         "behind_records": evidence.behind_records,

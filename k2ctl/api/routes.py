@@ -217,7 +217,7 @@ def _add_trades(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
             return rendered(answer, media, {}, following)
         found = answer.evidence
         of_question = (symbols, asked, limit, cursor, raw, known_us, media)
-        tag = etag_of(*of_question, found.snapshot_id, found.watermarks, found.missing)
+        tag = etag_of(*of_question, found.snapshot_id, sorted(found.ends.items()), found.missing)
         return _tagged(answer, media, tag, if_none_match, following)
 
 
@@ -312,7 +312,7 @@ def _next(answer: Answer, page: Page | None, asked: Window) -> str | None:
         return None
     last = answer.table.slice(len(answer.table) - 1)
     timestamp = int(nanoseconds(last.column("timestamp"), last.column("timestamp_nanos"))[0])
-    place = Place(timestamp, *(last.column(f"kafka_{n}")[0].as_py() for n in ("partition", "offset", "index")))
+    place = Place(timestamp, *(last.column(f"kafka_{n}")[0].as_py() for n in ("partition", "offset", "index", "topic")))
     evidence = answer.evidence
-    first = page or Page(evidence.topic, evidence.epoch, evidence.watermarks, since_us=asked.since_us)
-    return Page(first.topic, first.epoch, first.ends, place, first.since_us).encode()
+    first = page or Page(evidence.ends, since_us=asked.since_us)
+    return Page(first.ends, place, first.since_us).encode()

@@ -7,6 +7,7 @@ import typer
 from k2ctl.options import JsonOption, ProfileOption
 
 if TYPE_CHECKING:
+    from k2ctl.consume.platform import ConsumerPlan
     from k2ctl.domain.status import ConsumerStatus
     from k2ctl.endpoints import Endpoints
     from k2ctl.profiles import Profile
@@ -25,19 +26,36 @@ def backfill(
 
     Example:  k2ctl backfill --dry-run
     """
-    from k2ctl.commands.consume import run_consumer
+    from k2ctl.commands.consuming import run_consumer
     from k2ctl.consume.consumer import Consumer
-    from k2ctl.consume.platform import ConsumerPlan
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
-    from k2ctl.profiles import load_profile
+    from k2ctl.profiles import chosen
 
-    endpoints = require_endpoints(Home.of_user())
-    chosen = load_profile(profile or endpoints.profile)
+    endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
     if dry_run:
-        _show(endpoints, chosen, as_json=as_json)
-    elif not _watch_running_consumer(endpoints, chosen):
-        run_consumer(Consumer(endpoints, ConsumerPlan(chosen, backfill=True)), as_json=as_json)
+        _show(endpoints, wanted, as_json=as_json)
+        return
+    for topic, plan in plans_of(endpoints, wanted).items():
+        if not _watch_running_consumer(endpoints, topic):
+            run_consumer(Consumer(endpoints, plan), as_json=as_json)
+
+
+def plans_of(endpoints: "Endpoints", profile: "Profile") -> "dict[str, ConsumerPlan]":
+    """A plan for each topic of which something is outstanding; for the profile's, where nothing is."""
+    from k2ctl.consume.platform import ConsumerPlan
+    from k2ctl.lake.catalog import Lake
+    from k2ctl.lake.checkpoints import checkpoints_of, feeds_in
+    from k2ctl.profiles.foreign import of_table
+
+    with Lake.at(endpoints) as lake:
+        table = lake.find_table()
+    entries = checkpoints_of(table).ledger.entries if table else ()
+    feeds = feeds_in(table) if table else {}
+    return {
+        topic: ConsumerPlan(of_table(profile, topic, feeds.get(topic)), backfill=True, feed=feeds.get(topic))
+        for topic in dict.fromkeys(entry.topic for entry in entries) or [profile.trades_topic]
+    }
 
 
 def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
@@ -53,14 +71,13 @@ def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:
         out().print(outstanding_table(ranges))
 
 
-def _watch_running_consumer(endpoints: "Endpoints", profile: "Profile") -> bool:
+def _watch_running_consumer(endpoints: "Endpoints", topic: str) -> bool:
     """Show how a running consumer backfills, until nothing is outstanding; False when none runs."""
     from k2ctl.console import err, say
     from k2ctl.kafka.telemetry import TelemetryReader
     from k2ctl.views.consume import progress_line
     from k2ctl.views.live import live
 
-    topic = profile.trades_topic
     telemetry = TelemetryReader(endpoints)
     try:
         alive = _consumers(telemetry.poll(1.5).consumers, topic)

@@ -50,15 +50,22 @@ def verify(
     all_epochs: Annotated[
         bool, typer.Option("--all-epochs", help="Also what was sent to earlier Kafkas of this state directory.")
     ] = False,
+    against_kafka: Annotated[
+        bool, typer.Option("--against-kafka", help="Account for every record that Kafka still holds, whoever sent it.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Prove that the table and the tail hold exactly what Kafka acknowledged to k2ctl load; exit code 3 if not.
 
     Missing, duplicated, altered, out of order, deferred and dead-lettered trades are listed by symbol and sequence
-    number. Trades of other producers are counted, and are no error.
+    number. Trades of other producers are counted, and are no error: --against-kafka accounts for theirs.
 
-    Example:  k2ctl verify
+    Example:  k2ctl verify --against-kafka
     """
+    at_most_one({"--all-epochs": all_epochs, "--against-kafka": against_kafka}, "Kafka holds only the epoch of now.")
+    if against_kafka:
+        _verify_against_kafka(as_json=as_json)
+        return
     from dataclasses import asdict
 
     from k2ctl.checks.verify.verification import failed
@@ -66,8 +73,8 @@ def verify(
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
-    from k2ctl.views.checks import verify_panel
     from k2ctl.views.stack import progress
+    from k2ctl.views.verify import verify_panel
 
     endpoints = require_endpoints(Home.of_user())
     with progress("k2ctl verify", quiet=as_json) as say:
@@ -77,6 +84,31 @@ def verify(
             print_json({**asdict(result), "holds": result.holds})
     else:
         out().print(verify_panel(results))
+    error = failed(results)
+    if error is not None:
+        raise error
+
+
+def _verify_against_kafka(*, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from k2ctl.checks.verify.accounted import failed
+    from k2ctl.checks.verify.against_kafka import account
+    from k2ctl.console import out, print_json
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.profiles import load_profile
+    from k2ctl.views.stack import progress
+    from k2ctl.views.verify import accounted_panel
+
+    endpoints = require_endpoints(Home.of_user())
+    with progress("k2ctl verify", quiet=as_json) as say:
+        results = account(endpoints, load_profile(endpoints.profile), say)
+    if as_json:
+        for result in results:
+            print_json({**asdict(result), "holds": result.holds})
+    else:
+        out().print(accounted_panel(results))
     error = failed(results)
     if error is not None:
         raise error

@@ -3,15 +3,23 @@
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import JsonOption, ProfileOption, parse_count, parse_duration
+from k2ctl.options import (
+    ColumnOption,
+    JsonOption,
+    ProfileOption,
+    at_most_one,
+    columns_said,
+    parse_count,
+    parse_duration,
+)
 
 if TYPE_CHECKING:
+    from k2ctl.feeds.files.reading import WantedTrades
     from k2ctl.load.generator import LoadFailed, LoadSummary
 
 MAX_SPEED: Final = "max"
@@ -32,10 +40,23 @@ def load(
     frame: Annotated[int | None, typer.Option(min=1, max=1000, help="Trades per Kafka record.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, max=16, help="Worker processes; chosen by rate.")] = None,
     replay: Annotated[
-        Path | None, typer.Option(metavar="FILE|DIR", help="Real trades from ASX CSV files, not a synthetic market.")
+        str | None, typer.Option(metavar="PATH", help="Trades of files: a file, folder, glob or s3:// prefix.")
+    ] = None,
+    feed: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="What the lines of the files are; see: k2ctl feed list.")
+    ] = None,
+    column: ColumnOption = None,
+    from_lake: Annotated[
+        bool, typer.Option("--from-lake", help="Replay what the table holds, with its ids and times, to --topic.")
+    ] = False,
+    topic: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where --from-lake sends to; made if it is missing.")
     ] = None,
     speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
     now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Replay from this time of the venue on.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Replay up to this time.")] = None,
+    symbols: Annotated[str | None, typer.Option(metavar="A,B", help="Replay only these symbols.")] = None,
     duplicates: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction of trades that is sent twice.")] = 0.0,
     gaps: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is numbered and never sent.")] = 0.0,
     out_of_order: Annotated[
@@ -54,11 +75,21 @@ def load(
 
     Open loop: the schedule does not wait for Kafka. Where the machine cannot follow, the summary says saturated.
 
-    Example:  k2ctl load --rate 10k --ramp-to 100k --duration 60
+    Examples:
+    k2ctl load --rate 10k --ramp-to 100k --duration 60
+    k2ctl load --replay BTCUSDT-trades-2025-01-01.zip --feed binance-trades
+    k2ctl load --from-lake --topic backtest --since 2025-01-01T10:00:00Z --speed 10x
     """
+    _check_from_lake(
+        replay, topic, {"--feed": feed is not None, "--now": now, "--column": bool(column)}, from_lake=from_lake
+    )
     _check_replay(
-        replay,
-        {"--speed": speed != MAX_SPEED, "--now": now},
+        replay if not from_lake else "the table",
+        {
+            "--speed": speed != MAX_SPEED, "--now": now, "--feed": feed is not None, "--since": since is not None,
+            "--until": until is not None, "--symbols": symbols is not None,
+            "--column": bool(column),
+        },
         {
             "--rate": rate, "--ramp-to": ramp_to, "--duration": duration, "--shape": shape, "--workers": workers,
             "--seed": seed, "--duplicates": duplicates or None, "--gaps": gaps or None,
@@ -66,14 +97,16 @@ def load(
         },
     )  # fmt: skip
 
-    from k2ctl.commands.consume import stop_on_signals
-    from k2ctl.console import out, print_json
+    from k2ctl.commands.consuming import stop_on_signals
+    from k2ctl.console import out, print_json, say
     from k2ctl.cost import measured
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.load.generator import run_load
     from k2ctl.load.market import Faults
     from k2ctl.load.plan import plan_load
+    from k2ctl.load.replay import ReplayPlan, replay_plan
+    from k2ctl.load.replayed import destination
     from k2ctl.profiles import load_profile
     from k2ctl.signals import closing_pipes
     from k2ctl.views.consume import progress_text, summary_table
@@ -83,6 +116,14 @@ def load(
     chosen = load_profile(profile or endpoints.profile)
     if seed is not None:
         chosen = chosen.model_copy(update={"market": chosen.market.model_copy(update={"seed": seed})})
+    wanted = _wanted(since, until, symbols)
+    replayed = None
+    if topic is not None:
+        chosen = destination(endpoints, chosen, topic)
+        replayed = ReplayPlan(None, wanted=wanted, speed=_speed(speed), topic=topic)
+    elif replay is not None:
+        said = columns_said(column)
+        replayed = replay_plan(replay, feed, wanted, speed=_speed(speed), shift_to_now=now, columns=said)
     plan = plan_load(
         chosen,
         rate=rate,
@@ -92,9 +133,7 @@ def load(
         frame=frame,
         workers=workers,
         faults=Faults(duplicates, gaps, out_of_order, corrections, cancels),
-        replay=replay,
-        speed=_speed(speed),
-        shift_to_now=now,
+        replay=replayed,
         ignore_intake=ignore_intake,
     )
     received: list[int] = []
@@ -106,6 +145,8 @@ def load(
             print_json(summary)
         else:
             out().print(summary_table(summary))
+            if summary.go_on:
+                say(f"What goes on from there: {summary.go_on}")
     if failure is not None:
         raise failure
     if summary.trades_failed and summary.exact:
@@ -124,7 +165,45 @@ def _loaded(run: "Callable[[], LoadSummary]") -> "tuple[LoadSummary, LoadFailed 
         return error.summary, error
 
 
-def _check_replay(replay: Path | None, for_a_replay: Mapping[str, bool], for_a_market: Mapping[str, object]) -> None:
+def _wanted(since: str | None, until: str | None, symbols: str | None) -> "WantedTrades":
+    """Raises:
+    UsageError: one is no time.
+    """
+    from k2ctl.feeds.files.reading import WantedTrades
+
+    since_ns, until_ns = (_nanoseconds(option, text) for option, text in (("--since", since), ("--until", until)))
+    names = tuple(name.strip() for name in symbols.split(",") if name.strip()) if symbols is not None else None
+    if names is not None and not names:
+        raise UsageError("--symbols names none.", "Example: --symbols BTCUSDT,ETHUSDT")
+    return WantedTrades(since_ns, until_ns, names)
+
+
+def _nanoseconds(option: str, text: str | None) -> int | None:
+    from k2ctl.domain.trade import nanos_of
+
+    if text is None:
+        return None
+    try:
+        return nanos_of(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text[:40]}: {error}.", f"Example: {option} 2025-01-01T10:00:00Z") from error
+
+
+def _check_from_lake(replay: str | None, topic: str | None, for_files: Mapping[str, bool], *, from_lake: bool) -> None:
+    """Raises:
+    UsageError: something is missing, or was said that would be ignored.
+    """
+    at_most_one({"--replay": replay, "--from-lake": from_lake})
+    if from_lake and topic is None:
+        raise UsageError("--from-lake needs a topic to send to.", "It is made if it is missing: --topic backtest")
+    if topic is not None and not from_lake:
+        raise UsageError("--topic is for --from-lake.", "A load's own topic is that of its profile: --profile NAME")
+    said = [option for option, is_said in for_files.items() if is_said and from_lake]
+    if said:
+        raise UsageError(f"{said[0]} is for files.", "What the table holds is sent as it is: leave it out.")
+
+
+def _check_replay(replay: str | None, for_a_replay: Mapping[str, bool], for_a_market: Mapping[str, object]) -> None:
     """Raises:
     UsageError: something was said that would be ignored.
     """

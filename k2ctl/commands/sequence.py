@@ -24,6 +24,7 @@ def stats(
     store: Annotated[
         str, typer.Option("--state", metavar="URL", help="The store, if it is not the stack's: redis://HOST:PORT/0")
     ] = "",
+    topic: Annotated[str, typer.Option("--topic", metavar="NAME", help="Of this topic [the profile's].")] = "",
     profile: ProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -35,12 +36,12 @@ def stats(
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
-    from k2ctl.profiles import load_profile, state_address
+    from k2ctl.profiles import chosen, state_address
     from k2ctl.sequence.store_view import view_store
     from k2ctl.views.lake import store_panel
 
-    endpoints = require_endpoints(Home.of_user())
-    view = view_store(endpoints, load_profile(profile or endpoints.profile), state_address(store))
+    endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
+    view = view_store(endpoints, wanted, state_address(store), topic)
     if as_json:
         print_json(view)
     else:
@@ -71,19 +72,20 @@ def gaps(
 
     k2ctl gaps --session XASX
     """
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from k2ctl.console import err, out, print_json
     from k2ctl.domain.days import day_rule
     from k2ctl.domain.trade import Window
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
+    from k2ctl.profiles import chosen
     from k2ctl.query.session import Session
     from k2ctl.views.lake import gaps_panel
 
     window, days = Window(None if since is None else parse_since(since)), day_rule(zone, session_of)
-    endpoints = require_endpoints(Home.of_user())
-    with Session.at(replace(endpoints, profile=profile or endpoints.profile)) as session:
+    endpoints, _ = chosen(require_endpoints(Home.of_user()), profile)
+    with Session.at(endpoints) as session:
         report, evidence = session.gaps(None if symbol is None else [symbol], window, lake_only=lake_only, days=days)
     if as_json:
         print_json({**asdict(report), "missing_reasons": evidence.missing})

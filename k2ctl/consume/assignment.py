@@ -20,6 +20,7 @@ from k2ctl.deferred.backfill import Backfill
 from k2ctl.domain.checkpoint import Checkpoints, Counts, TopicPartition
 from k2ctl.domain.ledger import Ledger
 from k2ctl.domain.status_parts import PartitionStatus
+from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.writer import Committed
 
@@ -109,7 +110,8 @@ class Assignment:
             )
         read_from = {} if platform.plan.backfill else offsets
         critical = profile.topic.critical_partitions
-        reader = PriorityReader(platform.endpoints, topic, GROUP, critical, read_from, highs, platform.clock)
+        beside = platform.decoder.beside
+        reader = PriorityReader(platform.endpoints, topic, GROUP, critical, read_from, highs, platform.clock, beside)
         opened = cls(platform, chosen, highs, checkpoints, offsets, state, reader, backfill, is_alone=is_alone)
         opened._begin(offsets)
         return opened
@@ -251,10 +253,13 @@ class Assignment:
 
     def _commit_interval_s(self) -> float:
         """The profile's, and no shorter than one table can take commits from so many consumers."""
-        interval_s = self._platform.plan.profile.consumer.commit_interval_s
+        plan = self._platform.plan
+        interval_s = plan.profile.consumer.commit_interval_s
+        if self.is_alone and plan.topics == 1:
+            return interval_s
         # The others' assignments are about as large.
-        consumers = round(len(self.highs) / len(self.partitions)) if self.partitions else 1
-        return interval_s if self.is_alone else max(interval_s, TABLE_COMMIT_S * consumers)
+        consumers = round(len(self.highs) / len(self.partitions)) if self.partitions and not self.is_alone else 1
+        return max(interval_s, TABLE_COMMIT_S * consumers * plan.topics)
 
     @property
     def ledger(self) -> Ledger:
@@ -291,10 +296,21 @@ class Assignment:
     @property
     def trouble(self) -> str:
         """Why reading cannot go on although the log does; empty while it can."""
-        return self._reader.trouble
+        unanswered = self._processor.unanswered
+        return f"{unanswered}; asked again every second" if unanswered is not None else self._reader.trouble
+
+    @property
+    def unanswered(self) -> tuple[RegistryUnanswered, float] | None:
+        """Why what was read cannot be decoded, and for how many seconds already; None while it can."""
+        error = self._processor.unanswered
+        if error is None:
+            return None
+        return error, self._platform.clock.monotonic_s() - self._processor.unanswered_since_s
 
     def reached(self, goal: Mapping[int, int]) -> bool:
         """Whether all partitions are read up to a goal."""
+        if self._processor.unanswered is not None:
+            return False
         return all(position >= goal[partition] for partition, position in self._reader.positions.items())
 
     @property

@@ -1,6 +1,7 @@
 """Assigns and revokes: opens the partitions that the group gives this consumer, and closes those it takes away.
 
-A consumer outside a group has one assignment, of all partitions. In a group, a rebalance goes like this:
+A consumer outside a group has one assignment, of all partitions; it is opened again when the topic gets more of them.
+In a group, a rebalance goes like this:
 
 1. Before partitions are revoked, what was read of them is committed, if that is quick; else it is dropped.
 2. Nothing is read until the group has assigned partitions again. The same ones, with nothing dropped, are read on.
@@ -10,13 +11,16 @@ A partly fenced commit does the same: what is remembered includes dropped rows, 
 """
 
 import logging
+from collections.abc import Collection
 from typing import Final
 
 from k2ctl.consume.assignment import Assignment
 from k2ctl.consume.platform import Platform
 from k2ctl.errors import BrokerError, LakeUnanswered, first_line
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import session_timeout_s
 from k2ctl.kafka.group import GroupMember, join_within_s
+from k2ctl.timing import Every
 
 LOG: Final = logging.getLogger("k2ctl.consume")
 
@@ -25,6 +29,10 @@ REVOKE_FRACTION: Final = 0.6
 
 OPEN_WITHIN_S: Final = 60.0
 """How long an assignment is tried to be opened while Kafka or the table is away; as long as a commit is."""
+
+
+LOOK_EVERY_S: Final = 5.0
+"""How often it is asked whether the topic has more partitions."""
 
 
 class AssignmentManager:
@@ -36,6 +44,7 @@ class AssignmentManager:
         self._failing_since_s: float | None = None
         self._was_current = False
         self._trouble = ""
+        self._look = Every(LOOK_EVERY_S, platform.clock)
         # Assignments opened since the start, beside the first.
         self.opened = 0
         # How long nothing was read before the last one was opened.
@@ -79,6 +88,8 @@ class AssignmentManager:
             opened.
         """
         if self._member is None:
+            if self.assignment.is_stale or self._has_grown():
+                self._open(None)
             return
         self._member.poll()
         self._join_again_if_forgotten()
@@ -87,7 +98,24 @@ class AssignmentManager:
             self._still_since_s = self._platform.clock.monotonic_s()
         self._was_current = is_current
         if not is_current and self._member.settled:
-            self._open(self._member)
+            self._open(self._member.partitions)
+
+    def _has_grown(self) -> bool:
+        """Whether the topic has more partitions than are read; then what was read is committed."""
+        plan, topic = self._platform.plan, self._platform.topic
+        if plan.backfill or plan.until_caught_up or not self._look.due():
+            return False
+        try:
+            with BrokerAdmin(self._platform.endpoints) as admin:
+                there = admin.topics().get(topic, 0)
+        except BrokerError:  # the lag is unknown then, which is reported
+            return False
+        known = len(self.assignment.highs)
+        if there <= known:
+            return False
+        LOG.info("the topic has more partitions", extra={"topic": topic, "before": known, "now": there})
+        self._still_since_s = self._platform.clock.monotonic_s()
+        return self.assignment.flush()
 
     def _join_again_if_forgotten(self) -> None:
         """A broker under load may lose a join request, and the member would wait without end."""
@@ -99,14 +127,14 @@ class AssignmentManager:
             group.close()
             self._member = self._join()
 
-    def _open(self, member: GroupMember) -> None:
+    def _open(self, partitions: Collection[int] | None) -> None:
         """Close the assignment and open the next; tried again at the next call while Kafka or the table is away."""
         clock, before = self._platform.clock, self.assignment
         before.collect(wait_s=None)
         # Each may take all of the plan's memory, so the one is freed before the other is opened.
         before.release()
         try:
-            opened = Assignment.open(self._platform, member.partitions)
+            opened = Assignment.open(self._platform, partitions)
         except (BrokerError, LakeUnanswered) as error:
             if self._note_failure(error) > OPEN_WITHIN_S:
                 raise

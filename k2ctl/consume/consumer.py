@@ -35,7 +35,8 @@ STOP_WITHIN_S: Final = 1.0
 """What a stop may take, of two seconds in all, to commit what is in hand; the rest is left in Kafka."""
 
 KAFKA_AWAY_S: Final = 60.0
-"""How long a consumer that ends by itself waits for a Kafka that does not answer; as long as for the table."""
+"""How long a consumer that ends by itself waits for a Kafka or a registry that does not answer; as long as for the
+table."""
 
 WAITING_LOGGED_S: Final = 1.0
 
@@ -69,7 +70,8 @@ class Consumer:
             FencedError: another consumer has taken over; nothing was stored twice.
             LakeError, BrokerError: the table or Kafka cannot go on; what was committed stays.
         """
-        self.maintenance.start()
+        if self.plan.maintains:
+            self.maintenance.start()
         # A full collection goes over all that was imported: 110 ms in the middle of a commit, measured.
         gc.collect()
         gc.freeze()
@@ -79,6 +81,7 @@ class Consumer:
             while not stop.is_set() and not self._reached_goal():
                 self._step()
                 self._require_kafka()
+                self._require_registry()
                 if on_tick is not None:
                     on_tick()
             self._finish(hurry=stop.is_set())
@@ -125,6 +128,12 @@ class Consumer:
                 f"{silence}. What was committed stays; the rest was not read.",
                 "See: k2ctl stack status. Then go on with the same command.",
             )
+
+    def _require_registry(self) -> None:
+        """A consumer that ends by itself waits no longer for a registry."""
+        unanswered = self.assignment.unanswered if self._goal is not None or self.plan.backfill else None
+        if unanswered is not None and unanswered[1] >= KAFKA_AWAY_S:
+            raise unanswered[0]
 
     def _finish(self, *, hurry: bool) -> None:
         """Commit everything that was read; in a hurry, what a second is enough for."""

@@ -20,9 +20,11 @@ from k2ctl.deferred.outstanding import RetentionWatch
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.figure import Durations
-from k2ctl.domain.topics import REFERENCE_TABLE, reference_topic
+from k2ctl.domain.recorded_feeds import RecordedFeed
+from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.endpoints import Endpoints
 from k2ctl.feeds.records import Decoder, decoder_of
+from k2ctl.feeds.topics import recorded_decoder, to_record
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks, make_topics
 from k2ctl.kafka.dead_letters import DeadLetters
 from k2ctl.kafka.probe import KafkaTime
@@ -54,6 +56,8 @@ class ConsumerPlan:
     """Accept that this Kafka is not the one that the table was filled from."""
     budget: float | None = None
     """Processed trades per second at most; None for as many as the machine can."""
+    feed: RecordedFeed | None = None
+    """The topic's feed as the table has it; None for the profile's."""
     state: str = ""
     """Where sequence state is kept: `memory`, or the address of a Redis; empty for the stack's."""
     group: bool = False
@@ -61,6 +65,10 @@ class ConsumerPlan:
     named: bool = False
     """True if `consumer_id` is a static name under which this consumer joins its group again."""
     consumer_id: str = field(default_factory=unique_id)
+    topics: int = 1
+    """How many topics this process reads, each with a consumer and commits of its own."""
+    maintains: bool = True
+    """Whether this consumer keeps the table small; one of a process is enough."""
 
 
 STEPS: Final = ("decode", "admit", "dedup", "sequence", "enrich", "commit")
@@ -183,18 +191,20 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     """See `open_platform`."""
     profile, chunks = plan.profile, plan_chunks(plan.profile.consumer)
     lake.find_table(REFERENCE_TABLE)  # refused here, not where reference data comes in
-    writer = TableWriter(lake, clock, SnapshotRetention.from_profile(profile.lake.expire))
+    decoder = decoder_of(profile) if plan.feed is None else recorded_decoder(profile, plan.feed)
+    retained = SnapshotRetention.from_profile(profile.lake.expire)
+    writer = TableWriter(lake, clock, retained, {profile.trades_topic: to_record(decoder)})
     with BrokerAdmin(endpoints) as admin:
-        topic, _ = make_topics(admin, profile)
+        topic, reference = make_topics(admin, profile)
         kept_s = admin.retention_s(topic)
         start = retire_past_epochs(endpoints, admin, lake, writer, topic, rebase=plan.rebase)
+    decoder.check(topic)
     table = lake.table()
     retention_s = profile.topic.retention_hours * 3600 if kept_s is None else kept_s
     retention = RetentionWatch(endpoints, topic, retention_s, clock)
     admission = Admission(Universe(profile), can_shed=retention.holds_long_enough)
     limit_bytes = profile.degradation.deferral.spill_limit_mb * 1_000_000
     spiller = Spiller(SideFolder(table), admission, limit_bytes, clock)
-    market = profile.market
     return Platform(
         endpoints=endpoints,
         plan=plan,
@@ -208,10 +218,10 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         admission=admission,
         spiller=spiller,
         committer=Committer(CommitTargets(DeadLetters(endpoints, topic, start.epoch), spiller, writer), clock),
-        references=ReferenceFeed(endpoints, reference_topic(market.asset_class, market.exchange), lake, clock),
+        references=ReferenceFeed(endpoints, reference, lake, clock),
         pressure=PressureMonitor(profile, plan.budget, admission, clock, embedded=endpoints.engine == "embedded"),
         kafka_time=KafkaTime(endpoints, clock),
-        decoder=decoder_of(profile),
+        decoder=decoder,
         totals=ConsumerTotals(),
         steps=Stopwatch(clock, STEPS),
     )

@@ -27,7 +27,8 @@ from k2ctl.domain.rows import Rows
 from k2ctl.domain.status_parts import DedupStatus, SequenceCounts, StateSyncStatus
 from k2ctl.feeds.decode import decode_batch
 from k2ctl.kafka.dead_letters import DeadLetter
-from k2ctl.kafka.reader import Fetched
+from k2ctl.kafka.reader import Fetched, Hole
+from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.writer import Committed
 from k2ctl.profiles.model import SequenceSettings
@@ -36,6 +37,7 @@ from k2ctl.sequence.state_sync import SequenceCut, StateSync, fences_at, fences_
 from k2ctl.sequence.store_view import open_store
 from k2ctl.sequence.symbol_state import rebuild
 from k2ctl.sequence.tracker import SequenceTracker
+from k2ctl.timing import Every
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,24 @@ LEAST_BATCH_RECORDS: Final = 100
 """The size of the first batch, and the smallest: how many trades a record holds is not known before it."""
 
 
+ASK_AGAIN_S: Final = 1.0
+"""How long a registry that did not answer is left alone."""
+
+IDLE_S: Final = 0.005
+
 CRITICAL_FIRST_FROM: Final = 3
 """From AGGRESSIVE on the CRITICAL lane is read first, and the others with what is left (design, section 5)."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A batch as it was read, with the positions around the fetch and what was missing; see `note_read`."""
+
+    fetched: Fetched
+    before: Mapping[int, int]
+    after: Mapping[int, int]
+    holes: Sequence[Hole]
+    oldest_critical_ms: int | None
 
 
 class BatchProcessor:
@@ -195,25 +213,51 @@ class BatchProcessor:
         self._state = state
         self.batch_records = LEAST_BATCH_RECORDS
         """Records to read next, by the trades that the last ones held."""
+        self._held: Read | None = None
+        self._ask_again = Every(ASK_AGAIN_S, platform.clock)
+        self.unanswered: RegistryUnanswered | None = None
+        """Why the batch that was read last cannot be decoded yet; None while all can."""
+        self.unanswered_since_s = 0.0
 
     def read_into(self, checkpoint: PendingCheckpoint) -> None:
-        """Read a batch, and take it through the steps."""
+        """Read a batch, and take it through the steps.
+
+        A batch whose schemas the registry does not give now is held, and is what is read next: no checkpoint has it.
+        """
+        if self._held is not None and not self._ask_again.due():
+            self._platform.clock.sleep(IDLE_S)
+            return
+        read = self._held or self._read()
+        decoded, dead_letters = Rows.empty(self._platform.topic, self._platform.epoch), list[DeadLetter]()
+        try:
+            if len(read.fetched):
+                with self._platform.steps.timed("decode"):
+                    decoded, dead_letters = self._decoded(read.fetched, checkpoint)
+        except RegistryUnanswered as error:
+            if self._held is None:
+                self.unanswered_since_s = self._platform.clock.monotonic_s()
+            self._held, self.unanswered = read, error
+            return
+        self._held = self.unanswered = None
+        spans = checkpoint.note_read(read.fetched, read.before, read.after, read.holes, read.oldest_critical_ms)
+        if len(read.fetched):
+            checkpoint.add_dead_letters(dead_letters)
+            self.process(read.fetched, decoded, spans, checkpoint)
+
+    def _read(self) -> Read:
         reader, before = self._reader, self._reader.positions
         fetched = reader.fetch(
             self.batch_records,
             self._platform.plan.profile.consumer.fetch_batch,
             critical_first=self._platform.pressure.number >= CRITICAL_FIRST_FROM,
         )
-        spans = checkpoint.note_read(fetched, before, reader.positions, reader.holes(), reader.oldest_critical_ms)
-        if len(fetched):
-            self.process(fetched, spans, checkpoint)
+        return Read(fetched, before, reader.positions, reader.holes(), reader.oldest_critical_ms)
 
-    def process(self, fetched: Fetched, spans: Mapping[int, tuple[int, int]], checkpoint: PendingCheckpoint) -> None:
-        """Take n records through the steps. spans: what was read of each partition, as `note_read` returns it."""
+    def process(
+        self, fetched: Fetched, decoded: Rows, spans: Mapping[int, tuple[int, int]], checkpoint: PendingCheckpoint
+    ) -> None:
+        """Take the trades of n records through the steps. spans: what was read of each partition, see `note_read`."""
         platform, timed = self._platform, self._platform.steps.timed
-        with timed("decode"):
-            decoded, dead_letters = self._decoded(fetched, checkpoint)
-        checkpoint.add_dead_letters(dead_letters)
         with timed("admit"):
             admitted = self._admitted(decoded, spans, checkpoint)
         with timed("dedup"):

@@ -78,9 +78,9 @@ def reference_entries(value: bytes) -> np.ndarray:
 
 
 class ReferenceFeed:
-    """Reads what is new on the reference topic every few seconds."""
+    """Reads what is new on the reference topic, if there is one, every few seconds."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, lake: Lake, clock: Clock) -> None:
+    def __init__(self, endpoints: Endpoints, topic: str | None, lake: Lake, clock: Clock) -> None:
         self._endpoints = endpoints
         self._topic = topic
         self._lake = lake
@@ -92,7 +92,7 @@ class ReferenceFeed:
 
     def refresh(self) -> None:
         """Take in what has come since the last time; cheap to call often."""
-        if not self._every.due():
+        if self._topic is None or not self._every.due():
             return
         try:
             with BrokerAdmin(self._endpoints) as admin:

@@ -35,6 +35,8 @@ class StatusReporter:
         assigned, ledger = consumer.assignment.snapshot(), consumer.ledger
         remembered = consumer.assignment.remembered
         pressure = consumer.pressure.snapshot(remembered.dedup)
+        # The process is one, whatever the number of its topics.
+        pressure = replace(pressure, memory_bytes=pressure.memory_bytes // consumer.plan.topics)
         rate_in, rate_committed = self._rates()
         per_record, behind = totals.trades_per_record, assigned.behind_records
         lag = None if assigned.lag_records is None else round(assigned.lag_records * per_record)

@@ -22,6 +22,7 @@ from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.feeds.decode import decode_batch
 from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.reader import read_between
+from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.readers import stored_identities
 from k2ctl.lake.side_folder import SideFolder, Unanswered
@@ -145,7 +146,7 @@ class Backfill:
     def _from_kafka(self, entries: list[DeferredRange], records: int, now_us: int) -> Backfilled | None:
         """The beginnings of ranges, one of each partition, read again from Kafka.
 
-        None when Kafka returns nothing now, or the store does not answer what the table holds of them.
+        None when Kafka returns nothing now, or store or schema registry do not answer what is asked of them.
         """
         topic = entries[0].topic
         if entries[0].epoch != self._epoch:
@@ -153,14 +154,18 @@ class Backfill:
             return self._resolved(Rows.empty(topic, entries[0].epoch), gone)
         each = max(1, records // len(entries))
         ranges = {e.partition: (e.start, min(e.end, e.start + each)) for e in entries}
-        fetched, reached, holes = read_between(self._endpoints, topic, ranges, READ_TIMEOUT_S, 1 << 62)
+        beside = self._decoder.beside
+        fetched, reached, holes = read_between(self._endpoints, topic, ranges, READ_TIMEOUT_S, 1 << 62, beside)
         if all(reached[entry.partition] == entry.start for entry in entries):
             return None
         # Invalid trades were counted when first read. A clock that was turned back refuses none of the others.
         judged_us = max(now_us, (fetched.newest_ms or 0) * 1000)
-        rows, _ = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._decoder)
         try:
+            rows, _ = decode_batch(fetched, topic, self._epoch, judged_us, Tally(), self._decoder)
             rows = rows.take(self._wanted(rows, entries))
+        except RegistryUnanswered as error:
+            LOG.warning("backfill waits: %s", error)
+            return None
         except (OSError, LakeUnanswered) as error:
             self._note_refused(error, now_us)
             return None

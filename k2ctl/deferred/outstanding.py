@@ -39,23 +39,25 @@ class OutstandingRange:
 
 
 def outstanding_ranges(endpoints: Endpoints, profile: Profile) -> list[OutstandingRange]:
-    """What is outstanding of a profile's topic.
+    """What is outstanding of the table's topics. profile: has the names of the levels.
 
     Raises:
         LakeError: there is no table yet, or it cannot be read. BrokerError: Kafka does not answer.
     """
-    topic = profile.trades_topic
     with Lake.at(endpoints) as lake:
-        entries = checkpoints_of(lake.table()).ledger.of(topic).entries
-    if not entries:
-        return []
-    with BrokerAdmin(endpoints) as admin:
-        epoch = admin.epoch(topic)
-        log_start = {partition: mark.low for partition, mark in admin.watermarks(topic).items()}
+        ledger = checkpoints_of(lake.table()).ledger
     names = [level.name for level in profile.degradation.levels]
-    return [
-        _range(entry, names, log_start.get(entry.partition, 0) if entry.epoch == epoch else None) for entry in entries
-    ]
+    ranges = []
+    with BrokerAdmin(endpoints) as admin:
+        there = admin.topics() if ledger.entries else {}
+        for topic in dict.fromkeys(entry.topic for entry in ledger.entries):
+            epoch = admin.epoch(topic) if topic in there else ""
+            starts = {p: mark.low for p, mark in admin.watermarks(topic).items()} if topic in there else {}
+            ranges += [
+                _range(entry, names, starts.get(entry.partition, 0) if entry.epoch == epoch else None)
+                for entry in ledger.of(topic).entries
+            ]
+    return ranges
 
 
 def _range(entry: DeferredRange, level_names: Sequence[str], log_start: int | None) -> OutstandingRange:

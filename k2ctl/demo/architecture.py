@@ -148,11 +148,12 @@ def seam_grid(trade: Row, before: Answer, after: Answer) -> Grid:
     for answer in (before, after):
         evidence, row = answer.evidence, answer.table.to_pylist()[0]
         partition = trade["kafka_partition"]
+        span = next(span for span in evidence.spans if span.topic == trade["kafka_topic"])
         columns.append(
             (
                 "Kafka" if evidence.tail_rows else "the table",
                 "none yet" if evidence.snapshot_id is None else str(evidence.snapshot_id),
-                f"{evidence.boundary[partition]:,} of {evidence.watermarks[partition]:,}",
+                f"{span.boundary[partition]:,} of {span.watermarks[partition]:,}",
                 str(row["message_id"])[-12:],
                 f"{row['price'].normalize():f} × {row['quantity']:.0f}",
                 str(row["sector"] or "not enriched yet"),

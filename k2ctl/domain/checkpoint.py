@@ -143,6 +143,11 @@ class Checkpoints:
             if partition.topic == topic and partition.partition != RETIRED_PARTITION
         }
 
+    @property
+    def topics(self) -> set[str]:
+        """The topics that are still being read."""
+        return {at.topic for at in self.by_partition if at.partition != RETIRED_PARTITION}
+
     def total(self) -> Counts:
         """The counts of all partitions together."""
         return sum((checkpoint.counts for checkpoint in self.by_partition.values()), Counts())

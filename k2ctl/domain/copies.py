@@ -58,6 +58,23 @@ def _alike(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarr
     return alike
 
 
+def _mixed(words: Sequence[np.ndarray]) -> np.ndarray:
+    """uint64[n]: one number of up to nine words."""
+    mixed = np.zeros(len(words[0]), np.uint64)
+    for word, factor in zip(words, _FACTORS, strict=False):
+        mixed += word * factor
+        mixed ^= mixed >> _HALF
+    return np.asarray(mixed * _FACTORS[0])
+
+
+def print_digests(trades: np.ndarray) -> np.ndarray:
+    """uint64[n]: equal for copies of one print, and for others only by chance."""
+    action = trades["action"].astype(np.uint64)
+    referred = [np.where(action == NEW, np.uint64(0), word) for word in _words(trades, ("refers_to",))]
+    keys = _mixed(_words(trades, _KEY_FIELDS))
+    return _mixed([keys, *_words(trades, ("price", "quantity")), *referred, action])
+
+
 @dataclass(frozen=True)
 class Met:
     """Of n trades, bool[n] each: which are copies of an earlier one, and which are reprints of one and no copies."""
@@ -84,11 +101,7 @@ class CopyIndex:
 
     @cached_property
     def _digests(self) -> np.ndarray:
-        mixed = np.zeros(len(self.trades), np.uint64)
-        for word, factor in zip(_words(self.trades, _KEY_FIELDS), _FACTORS, strict=True):
-            mixed += word * factor
-            mixed ^= mixed >> _HALF
-        return np.asarray(mixed * _FACTORS[0])
+        return _mixed(_words(self.trades, _KEY_FIELDS))
 
     @cached_property
     def _order(self) -> np.ndarray:

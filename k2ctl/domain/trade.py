@@ -308,3 +308,20 @@ def micros_of(text: str) -> int:
         raise ValueError("not between 1970 and 2262")
     since = moment - _FIRST
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+_FRACTION: Final = re.compile(r"([.,])([0-9]+)")
+
+
+def nanos_of(text: str) -> int:
+    """An ISO time with up to nine digits of a second as nanoseconds since the epoch; UTC unless it says otherwise.
+
+    Raises:
+        ValueError: see `micros_of`.
+    """
+    found = _FRACTION.search(text)
+    digits = found[2] if found else ""
+    if len(digits) > 9:
+        raise ValueError("finer than nanoseconds")
+    coarse = text if found is None else text.replace(found[0], found[1] + digits[:6].ljust(6, "0"), 1)
+    return micros_of(coarse) * 1000 + int(digits[6:].ljust(3, "0"))

@@ -24,17 +24,15 @@ def decode_batch(
 ) -> tuple[Rows, list[DeadLetter]]:
     """The good trades of n records, and the dead letters that the bad ones become.
 
-    Counts `seen`, `dead_lettered` (trades) and `undecodable` (records) in `tally`.
+    Counts `seen`, `dead_lettered` (trades), `undecodable` (records) and `filtered` in `tally`.
 
     checked_us: the time by Kafka, asked for before any trade is refused as ahead of `now_us`.
     """
     decoded = decoder.decode(fetched)
     partition, offset = fetched.partition[decoded.record], fetched.offset[decoded.record]
     tally.add("seen", partition)
-    dead_letters = [
-        DeadLetter(int(fetched.partition[at]), int(fetched.offset[at]), None, reason, fetched.values[at])
-        for at, reason in decoded.broken
-    ]
+    tally.add("filtered", fetched.partition[decoded.filtered])
+    dead_letters = [_dead_letter(fetched, at, None, reason, fetched.values[at]) for at, reason in decoded.broken]
     tally.add("undecodable", np.array([one.partition for one in dead_letters], np.int32))
     rows = Rows.of(topic, epoch, decoded.trades, partition, offset, decoded.index)
     bad = decoder.invalid(decoded.trades, now_us)
@@ -65,6 +63,20 @@ def _of_trades(
     for one in refused:
         parts = alone[one.record] if trades_of[one.record] > 1 else None
         value = fetched.values[one.record] if parts is None else parts[one.index]
-        partition, offset = int(fetched.partition[one.record]), int(fetched.offset[one.record])
-        found.append(DeadLetter(partition, offset, one.index, one.reason, value))
+        found.append(_dead_letter(fetched, one.record, one.index, one.reason, value))
     return found
+
+
+def _dead_letter(fetched: Fetched, at: int, index: int | None, reason: str, value: bytes) -> DeadLetter:
+    """Of a record, with what was fetched beside its value: the feed needs it again when the record is sent again."""
+    beside = {name: column[at] for name, column in fetched.beside.items()}
+    return DeadLetter(
+        int(fetched.partition[at]),
+        int(fetched.offset[at]),
+        index,
+        reason,
+        value,
+        key=beside.get("kafka_key"),
+        headers=tuple(beside.get("kafka_headers") or ()),
+        timestamp_ms=beside.get("kafka_timestamp"),
+    )

@@ -1,5 +1,6 @@
 """The records of a topic as trades, whatever wrote them."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -12,12 +13,19 @@ from k2ctl.domain.corrections import CANCEL_CODES, by_condition
 from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import Decoded, decode, messages_of
 from k2ctl.domain.validity import EARLIEST_US, invalid
-from k2ctl.feeds.json_records import JsonRecords, objects_of, why_not_json
-from k2ctl.feeds.mapping import Mapping, Prepared
-from k2ctl.kafka.reader import BESIDE, Fetched
+from k2ctl.feeds.formats.json_records import JsonRecords
+from k2ctl.feeds.formats.registry_records import RegistryRecords
+from k2ctl.feeds.formats.sbe_records import SbeRecords
+from k2ctl.feeds.formats.sbe_schema import SbeMessage, read_schema
+from k2ctl.feeds.mapping.mapping import Mapping, Parts, Prepared, in_order
+from k2ctl.kafka.reader import BESIDE, Fetched, concatenate
+from k2ctl.kafka.registry import RegistryUnanswered, SchemaRegistry
 from k2ctl.profiles import Profile
 from k2ctl.profiles.conditions import conditions_of
-from k2ctl.profiles.feed import DeclaredFeed, load_feed
+from k2ctl.profiles.external import with_secrets
+from k2ctl.profiles.feed import DeclaredFeed, load_feed, text_of
+
+LOG: Final = logging.getLogger("k2ctl.feeds")
 
 K2_JSON = "k2-json"
 """The shipped feed of K2's own JSON."""
@@ -26,13 +34,29 @@ K2_JSON = "k2-json"
 class Records(Protocol):
     """A format: record values to columns."""
 
-    def prepare(
-        self, values: Sequence[bytes], columns: dict[str, pa.Array], /
-    ) -> tuple[Prepared, list[tuple[int, str]]]:
-        """The columns of n record values, and (record, reason) of those that are broken as a whole.
+    def prepare(self, values: Sequence[bytes], columns: dict[str, pa.Array], /) -> Parts:
+        """The columns of n record values.
 
         columns: of the records, n values each, such as `kafka_offset`; they are among those of what is prepared.
         """
+        ...
+
+    def sample(self, topic: str, columns: dict[str, pa.Array], /) -> Prepared | None:
+        """No rows of the columns that a topic's records have; None where only the records say that.
+
+        columns: of the records, none of them.
+
+        Raises:
+            RegistryUnanswered: their schema is needed, and the registry does not give it now.
+        """
+        ...
+
+    def why_bad(self, value: bytes, /) -> str:
+        """Why a record is none, whose rows say `_bad`."""
+        ...
+
+    def alone(self, value: bytes, /) -> Sequence[bytes] | None:
+        """See `Decoder`."""
         ...
 
 
@@ -40,12 +64,30 @@ class Decoder(Protocol):
     """How the records of one topic become trades."""
 
     @property
+    def declared(self) -> DeclaredFeed | None:
+        """The feed; None for K2's own records."""
+        ...
+
+    @property
     def beside(self) -> frozenset[str]:
         """What has to be fetched of a record beside its value, of `k2ctl.kafka.reader.BESIDE`."""
         ...
 
+    def check(self, topic: str, /) -> None:
+        """Look for mistakes before any record is read.
+
+        Raises:
+            ProfileError: an expression does not fit the columns of the topic's records.
+        """
+        ...
+
     def decode(self, fetched: Fetched, /) -> Decoded:
-        """The trades of a batch; never raises for what a record may hold."""
+        """The trades of a batch; never raises for what a record may hold.
+
+        Raises:
+            ProfileError: an expression does not fit the columns.
+            RegistryUnanswered: a schema is needed that the registry does not give now.
+        """
         ...
 
     def invalid(self, trades: np.ndarray, now_us: int, /) -> dict[int, str]:
@@ -66,6 +108,10 @@ class Sbe:
     # The conditions that make a print a cancellation.
     cancels: tuple[str, ...]
     beside: frozenset[str] = frozenset()
+    declared: None = None
+
+    def check(self, _: str) -> None:
+        """See `Decoder`."""
 
     def decode(self, fetched: Fetched) -> Decoded:
         """See `Decoder`."""
@@ -91,7 +137,7 @@ class Foreign:
         self.declared = declared
         self._cancels = cancels
         self._mapping = Mapping(declared)
-        self._records: Records = JsonRecords(declared.feed.source)
+        self._records = _records_of(declared)
         texts = [text for _, text in declared.feed.expressions()]
         looks_alike = declared.feed.identity == "look-alikes"
         place = ("kafka_partition", "kafka_offset") if looks_alike else ()
@@ -100,20 +146,28 @@ class Foreign:
         named = {name for name in BESIDE if any(name in text for text in texts)}
         self.beside = frozenset(named | ({"kafka_timestamp"} if without_time else set()))
 
-    def decode(self, fetched: Fetched) -> Decoded:
-        """See `Decoder`.
+    def check(self, topic: str) -> None:
+        """See `Decoder`. With the registry away nothing is known: what does not fit is refused with the first batch."""
+        columns = {name: _OF_RECORDS[name](concatenate([], tuple(self.beside))) for name in self._wanted}
+        try:
+            prepared = self._records.sample(topic, columns)
+        except RegistryUnanswered as error:
+            LOG.warning("%s; the feed is looked at once it does", error)
+            return
+        if prepared is not None:
+            self._mapping.bind(prepared)
 
-        Raises:
-            ProfileError: an expression does not fit the columns.
-        """
+    def decode(self, fetched: Fetched) -> Decoded:
+        """See `Decoder`."""
         columns = {name: _OF_RECORDS[name](fetched) for name in self._wanted}
-        prepared, broken = self._records.prepare(fetched.values, columns)
-        mapped = self._mapping.trades(prepared)
+        parts = self._records.prepare(fetched.values, columns)
+        mapped = in_order([self._mapping.trades(prepared) for prepared in parts.prepared])
         trades = mapped.trades
         if self.declared.feed.trade.ingestion_timestamp is None:
             trades["received_ns"] = _times_ns(fetched)[mapped.record]
-        broken = [*broken, *((int(at), why_not_json(fetched.values[at])) for at in mapped.bad)]
-        decoded = Decoded(trades, mapped.record, mapped.index, broken, mapped.refused, mapped.filtered)
+        broken = [*parts.broken, *((int(at), self._records.why_bad(fetched.values[at])) for at in mapped.bad)]
+        filtered = np.concatenate([mapped.filtered, parts.filtered])
+        decoded = Decoded(trades, mapped.record, mapped.index, broken, [*parts.refused, *mapped.refused], filtered)
         return _with_cancels(decoded, self._cancels)
 
     def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:
@@ -122,7 +176,58 @@ class Foreign:
 
     def alone(self, value: bytes) -> Sequence[bytes] | None:
         """See `Decoder`."""
-        return objects_of(value)
+        return self._records.alone(value)
+
+    def shown(self, value: bytes) -> str | None:
+        """A record's columns, of a format whose bytes say nothing to people; None of any other, or if it has none."""
+        if self.declared.feed.source.format == "json":
+            return None
+        try:
+            tables = [part.table for part in self._records.prepare([value], {}).prepared if len(part.table) == 1]
+        except RegistryUnanswered:
+            return None
+        row = tables[0].to_pylist()[0] if tables else {}
+        return ", ".join(f"{name} {one}" for name, one in row.items() if not name.startswith("_")) or None
+
+
+def _records_of(declared: DeclaredFeed) -> Records:
+    """What reads the records of a feed's format.
+
+    Raises:
+        ProfileError: the feed does not say what that needs.
+    """
+    source = declared.feed.source
+    if source.format in ("avro", "protobuf"):
+        return RegistryRecords(_registry(declared), source.message)
+    if source.format == "sbe":
+        return SbeRecords(_sbe_message(declared))
+    return JsonRecords(source)
+
+
+def _sbe_message(declared: DeclaredFeed) -> SbeMessage:
+    """Raises:
+    ProfileError: the feed does not name a message of a schema.
+    """
+    source = declared.feed.source
+    if source.schema_file is None or source.message is None:
+        raise declared.mistake(("source",), "sbe needs a schema, which is an XML file, and a message of it")
+    try:
+        return read_schema(declared.beside(source.schema_file), source.message)
+    except ValueError as error:
+        raise declared.mistake(("source", "schema"), str(error)) from error
+
+
+def _registry(declared: DeclaredFeed) -> SchemaRegistry:
+    """Raises:
+    ProfileError: the feed names no registry.
+    """
+    address = declared.feed.source.registry
+    if address is None:
+        raise declared.mistake(("source",), f"{declared.feed.source.format} needs the address of a schema registry")
+    try:
+        return SchemaRegistry(with_secrets(address, declared.beside(".")))
+    except ValueError as error:
+        raise declared.mistake(("source", "registry"), str(error)) from error
 
 
 _OF_RECORDS: Final[dict[str, Callable[[Fetched], pa.Array]]] = {
@@ -170,7 +275,8 @@ def own_decoder(profile: Profile, wire: WireFormat) -> Decoder:
         return Sbe(topic.earliest_us, cancels)
     declared = _declared(K2_JSON)
     source = declared.feed.source.model_copy(update={"time_unit": topic.time_unit, "earliest": topic.earliest})
-    return Foreign(replace(declared, feed=declared.feed.model_copy(update={"source": source})), cancels)
+    feed = declared.feed.model_copy(update={"source": source, "sequence": topic.sequence})
+    return Foreign(replace(declared, feed=feed, text=text_of(feed)), cancels)
 
 
 @lru_cache(32)

@@ -15,7 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, MemberDescription, NewTopic, OffsetSpec
 
-from k2ctl.domain.topics import dead_letter_topic, reference_topic
+from k2ctl.domain.topics import dead_letter_topic, is_pattern, may_hold_trades, reference_topic
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, NotAllowed
 from k2ctl.kafka.clients import admin_client
@@ -267,13 +267,37 @@ def refused(error: KafkaException, reasons: str = "") -> BrokerError:
     return kind(f"Kafka request failed: {detail.str()}{reasons}", "See: k2ctl stack status")
 
 
-def make_topics(admin: BrokerAdmin, profile: Profile) -> tuple[str, str]:
-    """Make trades, dead letters and reference data where they are missing; the names of trades and reference data."""
+def make_topics(admin: BrokerAdmin, profile: Profile) -> tuple[str, str | None]:
+    """Make trades, dead letters and reference data where they are missing; the names of trades and reference data.
+
+    A topic of others is never made, and has no reference data.
+
+    Raises:
+        BrokerError: there is no such topic of others, or this user may not make one of ours.
+    """
     market, topic = profile.market, profile.topic
     trades = profile.trades_topic
+    if topic.name is not None:
+        there = admin.topics()
+        if trades not in there:
+            raise no_such_topic(trades, there)
+        admin.create_topic(dead_letter_topic(trades), 1)
+        return trades, None
     reference = reference_topic(market.asset_class, market.exchange)
     retention = {"retention.ms": str(round(topic.retention_hours * 3_600_000))}
     admin.create_topic(trades, topic.partitions, retention)
     admin.create_topic(dead_letter_topic(trades), 1)
     admin.create_topic(reference, 1, {"cleanup.policy": "compact"})
     return trades, reference
+
+
+_NAMED: Final = 8
+
+
+def no_such_topic(topic: str, there: Collection[str]) -> BrokerError:
+    """A topic of others, or a regular expression over their names, that Kafka does not have."""
+    what = f"There is no topic that matches {topic}." if is_pattern(topic) else f"There is no topic {topic}."
+    names = sorted(filter(may_hold_trades, there))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    listed = f"There are: {', '.join(names[:_NAMED])}{more}." if names else "There is none yet."
+    return BrokerError(f"{what} Topics of others are not made.", f"{listed} To choose one: k2ctl consume --topic NAME")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from k2ctl.domain.topics import DEAD_LETTER_SUFFIX, dead_letter_topic, retried_topic
@@ -15,10 +16,18 @@ from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.kafka.reader import AT_ENDS
 
 FLUSH_TIMEOUT_S: Final = 30.0
-LARGEST_BYTES: Final = 5_000_000
-"""More than Kafka takes in one record, so that it is Kafka who refuses: the client's own limit is 1 MB."""
+LARGEST_BYTES: Final = 100_000_000
+"""More than Kafka takes in one record, so that it is Kafka who refuses. What is above the limit of the client, 1 MB if
+not set, ends the consumer."""
 
 CUT_BYTES: Final = 900_000
+
+_OURS: Final = "k2-"
+_KEPT: Final = "k2-header-"
+"""Before the name of a header that the record had."""
+
+WHOLE_RECORD: Final = -1
+"""In place of the index of a trade."""
 
 Delivery = Callable[[KafkaError | None, Message], None]
 
@@ -32,6 +41,10 @@ class DeadLetter:
     index: int | None
     reason: str
     value: bytes
+    # What was fetched beside the value.
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp_ms: int | None = None
 
 
 class DeadLetters:
@@ -83,19 +96,24 @@ class DeadLetters:
         return too_large
 
     def _produce(self, dead_letter: DeadLetter, limit_bytes: int | None, on_delivery: Delivery) -> None:
-        headers: dict[str, str | bytes | None] = {
-            "k2-reason": dead_letter.reason,
-            "k2-topic": self._source,
-            "k2-epoch": self._epoch,
-            "k2-partition": str(dead_letter.partition),
-            "k2-offset": str(dead_letter.offset),
-            "k2-index": "" if dead_letter.index is None else str(dead_letter.index),
-            "k2-bytes": str(len(dead_letter.value)),
-        }
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("k2-reason", dead_letter.reason),
+            ("k2-topic", self._source),
+            ("k2-epoch", self._epoch),
+            ("k2-partition", str(dead_letter.partition)),
+            ("k2-offset", str(dead_letter.offset)),
+            ("k2-index", "" if dead_letter.index is None else str(dead_letter.index)),
+            ("k2-bytes", str(len(dead_letter.value))),
+            ("k2-timestamp", "" if dead_letter.timestamp_ms is None else str(dead_letter.timestamp_ms)),
+        ]
+        key = None
+        if limit_bytes is None:  # what is cut is not sent again
+            key = dead_letter.key
+            headers += [(_KEPT + name, value) for name, value in dead_letter.headers if not name.startswith(_OURS)]
         while True:
             try:
                 value = dead_letter.value[:limit_bytes]
-                self._producer.produce(self._topic, value, headers=headers, on_delivery=on_delivery)
+                self._producer.produce(self._topic, value, key, headers=headers, on_delivery=on_delivery)
                 return
             except BufferError:
                 self._producer.poll(0.1)
@@ -129,6 +147,10 @@ class StoredDeadLetter:
     # Bytes of the whole value, and the value, which may be only its beginning.
     size: int
     value: bytes
+    # What the record had beside its value, as far as its feed asks for it.
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp_ms: int | None = None
     # How often it was published.
     copies: int = 1
     # True if it was sent again.
@@ -178,9 +200,37 @@ def read_dead_letters(endpoints: Endpoints, topic: str = "") -> StoredDeadLetter
     return StoredDeadLetters(tuple(found), not_read)
 
 
+@dataclass(frozen=True)
+class DeadPlaces:
+    """Where the records were of which a topic's dead letters tell."""
+
+    # int64[n, 3]: partition, offset and index of each; index -1: the whole record.
+    places: np.ndarray
+    # Whether Kafka still holds every dead letter that was ever published.
+    complete: bool
+
+
+def read_dead_places(endpoints: Endpoints, topic: str, epoch: str) -> DeadPlaces:
+    """The places of all dead letters of one epoch of a topic of trades, without their values; 24 bytes each.
+
+    Raises:
+        BrokerError: Kafka does not answer, or does not deliver one.
+    """
+    name, found = dead_letter_topic(topic), list[tuple[int, int, int]]()
+    with BrokerAdmin(endpoints) as admin:
+        for message in _messages(endpoints, admin, name):
+            one = _dead_letter_of(message, topic)
+            if one.epoch == epoch:
+                found.append((one.partition, one.offset, WHOLE_RECORD if one.index is None else one.index))
+        there = name in admin.topics()
+        complete = not there or not any(mark.low for mark in admin.watermarks(name).values())
+    return DeadPlaces(np.array(found, np.int64).reshape(-1, 3), complete)
+
+
 def _dead_letter_of(message: Message, source: str) -> StoredDeadLetter:
     """A dead letter; of a record that k2ctl did not publish, its own place is its identity."""
-    headers: dict[str, Any] = dict(cast("list[Any]", message.headers() or []))
+    every = cast("list[tuple[str, bytes | None]]", message.headers() or [])
+    headers: dict[str, Any] = dict(every)
 
     def text(name: str, otherwise: str) -> str:
         found = headers.get(name)
@@ -202,6 +252,9 @@ def _dead_letter_of(message: Message, source: str) -> StoredDeadLetter:
         index=number("k2-index", 0) if text("k2-index", "") else None,
         size=number("k2-bytes", len(value)),
         value=value,
+        key=message.key(),
+        headers=tuple((name.removeprefix(_KEPT), kept) for name, kept in every if name.startswith(_KEPT)),
+        timestamp_ms=number("k2-timestamp", -1) if text("k2-timestamp", "") else None,
     )
 
 
@@ -233,31 +286,24 @@ def _send_again(producer: Producer, dead_letters: Sequence[StoredDeadLetter], si
     acknowledged: list[StoredDeadLetter] = []
     failed: list[str] = []
 
-    def send(topic: str, value: bytes, key: str | None, dead_letter: StoredDeadLetter, partition: int) -> None:
-        def on_delivery(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                failed.append(error.str())
-            elif key is None:
-                acknowledged.append(dead_letter)
+    def on_delivery(dead_letter: StoredDeadLetter, into: list[StoredDeadLetter]) -> Delivery:
+        return lambda error, _: failed.append(error.str()) if error is not None else into.append(dead_letter)
 
+    def send(topic: str, value: bytes, key: bytes | None, partition: int, **more: Any) -> None:
         try:
-            producer.produce(
-                topic,
-                value,
-                key,
-                partition,
-                on_delivery=on_delivery,
-                headers={"k2-retried": dead_letter.identity.encode()},
-            )
+            producer.produce(topic, value, key, partition, **more)
         except KafkaException as error:
             failed.append(error.args[0].str())
 
-    for dead_letter in dead_letters:
-        anywhere = dead_letter.partition >= sizes[dead_letter.topic]  # the new topic has fewer
-        send(dead_letter.topic, dead_letter.value, None, dead_letter, -1 if anywhere else dead_letter.partition)
+    for one in dead_letters:
+        partition = -1 if one.partition >= sizes[one.topic] else one.partition  # the new topic may have fewer
+        headers = [*one.headers, ("k2-retried", one.identity.encode())]
+        timed = {} if one.timestamp_ms is None else {"timestamp": one.timestamp_ms}
+        delivered = on_delivery(one, acknowledged)
+        send(one.topic, one.value, one.key, partition, headers=headers, on_delivery=delivered, **timed)
     left = producer.flush(FLUSH_TIMEOUT_S)
-    for dead_letter in tuple(acknowledged):
-        send(retried_topic(dead_letter.topic), b"retried", dead_letter.identity, dead_letter, 0)
+    for one in tuple(acknowledged):
+        send(retried_topic(one.topic), b"retried", one.identity.encode(), 0, on_delivery=on_delivery(one, []))
     left += producer.flush(FLUSH_TIMEOUT_S)
     if left or failed:
         raise BrokerError(

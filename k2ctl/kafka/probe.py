@@ -6,7 +6,7 @@ from typing import Final
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
 from k2ctl.clock import Clock, SystemClock
-from k2ctl.domain.topics import is_trades_topic
+from k2ctl.domain.topics import may_hold_trades
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, first_line
 from k2ctl.kafka.admin import BrokerAdmin, refused
@@ -58,7 +58,7 @@ def newest_record_ahead_s(endpoints: Endpoints, timeout_s: float) -> float | Non
     """
     newest: list[int] = []
     with BrokerAdmin(endpoints) as admin:
-        for topic in [name for name in admin.topics() if is_trades_topic(name)]:
+        for topic in [name for name in admin.topics() if may_hold_trades(name)]:
             marks = admin.watermarks(topic)
             last = {p: (max(mark.low, mark.high - 1), mark.high) for p, mark in marks.items()}
             fetched, _, _ = read_between(endpoints, topic, last, timeout_s, limit_records=len(last))

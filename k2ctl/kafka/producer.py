@@ -54,7 +54,9 @@ class BatchProducer:
         self._frame = frame
         self._written = written
         self._read = read
-        self._sample = sample
+        self.sample = sample
+        """The symbol whose acknowledgements are timed; none where it is empty."""
+
         self._wire_bytes = 0
         self._statistics = 0
         self.wire_records = 0
@@ -115,8 +117,8 @@ class BatchProducer:
             raise BrokerError(f"{self.failed:,} trades were not acknowledged: {reasons}", "See: k2ctl stack status")
 
     def _send_to(self, partition: int, trades: np.ndarray, due_us: int) -> None:
-        if self._sample:
-            sampled = trades["symbol"] == self._sample
+        if self.sample:
+            sampled = trades["symbol"] == self.sample
             if sampled.any():
                 self._send_sampled(self._written.encode(trades[sampled], self._frame), partition, due_us)
                 trades = trades[~sampled]

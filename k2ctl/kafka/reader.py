@@ -280,11 +280,12 @@ def read_between(
     timeout_s: float,
     limit_records: int,
     beside: Collection[str] = (),
+    limit_bytes: int | None = None,
 ) -> tuple[Fetched, dict[int, int], list[Hole]]:
     """One bounded read: for each partition the records of [start, end). beside: as of `Reader`.
 
-    Returns the records, the offset that each partition was read up to (its end, unless time or `limit_records`
-    ran out, or an open transaction holds what is left), and the holes met on the way.
+    Returns the records, the offset that each partition was read up to (its end, unless time, `limit_records` or
+    `limit_bytes` of values ran out, or an open transaction holds what is left), and the holes met on the way.
     """
     wanted = {partition: span for partition, span in ranges.items() if span[1] > span[0]}
     parts: list[Fetched] = []
@@ -316,6 +317,10 @@ def read_between(
                 reader.leave([p for p in reader.positions if positions[p] >= wanted[p][1]])
                 parts.append(part)
                 count += len(part)
+                if limit_bytes is not None:
+                    limit_bytes -= sum(map(len, part.values))
+                    if limit_bytes < 0:
+                        break
     fetched = concatenate(parts, beside)
     if len(fetched):
         ends = np.full(int(fetched.partition.max()) + 1, OFFSET_INVALID, np.int64)

@@ -78,7 +78,7 @@ class Lake:
 
     storage: properties of the file IO that reaches the warehouse, such as `s3.endpoint`; empty for local files.
     access: the token or the credential for a REST service. trusting: believe the catalog, without a look at the files
-    at the tables' places.
+    at the tables' places. name: of the table.
     """
 
     def __init__(
@@ -89,15 +89,17 @@ class Lake:
         access: Mapping[str, str] = MappingProxyType({}),
         *,
         trusting: bool = False,
+        name: str = TABLE,
     ) -> None:
+        self.name = name
         self.catalog_uri = catalog_uri
         self.warehouse = warehouse
         self.storage = dict(storage)
-        self._trusted = {TABLE, REFERENCE_TABLE} if trusting else set[str]()
+        self._trusted = {name, REFERENCE_TABLE} if trusting else set[str]()
         self._keys: tuple[float, FileIO] | None = None
         self._io: FileIO | None = None
         if not trusting and not is_rest(catalog_uri) and is_gone(catalog_uri):
-            self._require_nothing_at(TABLE)  # before an empty catalog replaces the one that is gone
+            self._require_nothing_at(name)  # before an empty catalog replaces the one that is gone
         with self.answering():
             self.catalog = self._opened(access)
 
@@ -115,9 +117,9 @@ class Lake:
     @classmethod
     def at(cls, endpoints: Endpoints, *, trusting: bool = False) -> "Lake":
         """The lake of a running stack."""
-        return cls(
-            endpoints.catalog_uri, endpoints.warehouse, endpoints.storage, endpoints.catalog_access, trusting=trusting
-        )
+        name = endpoints.table or TABLE
+        storage, access = endpoints.storage, endpoints.catalog_access
+        return cls(endpoints.catalog_uri, endpoints.warehouse, storage, access, trusting=trusting, name=name)
 
     def __enter__(self) -> "Lake":
         return self
@@ -154,16 +156,17 @@ class Lake:
         """
         table = self.find_table()
         if table is None:
-            raise LakeError(f"There is no table {TABLE} yet.", "Make it with: k2ctl consume --until-caught-up")
+            raise LakeError(f"There is no table {self.name} yet.", "Make it with: k2ctl consume --until-caught-up")
         return table
 
-    def find_table(self, name: str = TABLE) -> Table | None:
-        """The table, or None before the first consumer has made it.
+    def find_table(self, name: str = "") -> Table | None:
+        """The table, or another by name, or None before the first consumer has made it.
 
         Raises:
             LakeError: the catalog does not answer, the metadata is damaged, or the table is not as k2ctl reads it.
             UnknownTable: the files at its place are not those that the catalog names.
         """
+        name = name or self.name
         try:
             table = self.catalog.load_table(name)
         except NoSuchTableError:
@@ -178,11 +181,12 @@ class Lake:
             raise
         except Exception as error:  # the parsers of JSON and of the metadata raise anything
             raise damaged(f"The metadata file of the table {name}", error) from error
-        check_readable(name, table)
+        if name in (self.name, REFERENCE_TABLE):
+            check_readable(name, table)
         if name not in self._trusted:
             self.require_known(name, table)
             self._trusted.add(name)
-        if name == TABLE:
+        if name == self.name:
             self._keys = (time.monotonic(), table.io)
         return table
 
@@ -263,7 +267,7 @@ class Lake:
         order = SortOrder(*(SortField(field, transform=IdentityTransform()) for field in fields))
         timestamp = schema.find_field("timestamp").field_id
         spec = PartitionSpec(PartitionField(timestamp, 1000, HourTransform(), "timestamp_hour"))
-        return self.ensure(TABLE, schema, spec, order)
+        return self.ensure(self.name, schema, spec, order)
 
     def ensure(
         self,
@@ -327,7 +331,7 @@ def require_known_tables(endpoints: Endpoints) -> None:
         UnknownTable: the catalog was lost, or rolled back.
     """
     with Lake.at(endpoints) as lake:
-        for name in (TABLE, REFERENCE_TABLE):
+        for name in (lake.name, REFERENCE_TABLE):
             lake.find_table(name)
 
 

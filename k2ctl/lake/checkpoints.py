@@ -23,9 +23,10 @@ from pyiceberg.table.snapshots import Snapshot
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.ledger import LEDGER_PROPERTY, Ledger
-from k2ctl.domain.topics import TABLE
+from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, RecordedFeed, recorded_feeds
 from k2ctl.errors import LakeError, RolledBack
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.columns import called
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.side_folder import ledger_in, ledger_of
@@ -52,6 +53,15 @@ def recorded_checkpoints(table: Table) -> Checkpoints:
     """The checkpoints of the properties, even if they do not belong to the current snapshot."""
     text = table.metadata.properties.get(PROPERTY)
     return Checkpoints() if text is None else replace(Checkpoints.loads(text), ledger=ledger_of(table))
+
+
+def feeds_in(table: Table) -> Mapping[str, RecordedFeed]:
+    """Topic → its feed, as its consumer recorded it.
+
+    Raises:
+        LakeError: the property is damaged.
+    """
+    return recorded_feeds(table.metadata.properties.get(FEEDS_PROPERTY))
 
 
 def _rolled_back(metadata: TableMetadata, checkpoints: Checkpoints) -> RolledBack:
@@ -209,6 +219,6 @@ def ended_epochs(table: Table) -> dict[str, HighWatermarks]:
     except (ValueError, TypeError, AttributeError) as error:
         raise LakeError(
             f"The table property {ENDED} cannot be read: {error}",
-            f"Without it unread records of past Kafkas are not counted: ALTER TABLE {TABLE} UNSET TBLPROPERTIES "
-            f"('{ENDED}'), in Spark",
+            "Without it unread records of past Kafkas are not counted: "
+            f"ALTER TABLE {called(table)} UNSET TBLPROPERTIES ('{ENDED}'), in Spark",
         ) from error

@@ -37,7 +37,6 @@ from pyiceberg.types import (
 )
 
 from k2ctl.domain.rows import arrow_schema
-from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError
 
 _TYPES: Final[dict[type[IcebergType], str]] = {
@@ -110,6 +109,11 @@ def never_changed(metadata: TableMetadata) -> bool:
     return len(metadata.schemas) == 1 and metadata.current_schema_id == 0
 
 
+def called(table: Table) -> str:
+    """The table's name, as SQL has it."""
+    return ".".join(table.name())
+
+
 def all_columns(table: Table) -> Columns:
     """The columns of trades, and behind them those that others have added.
 
@@ -123,7 +127,7 @@ def all_columns(table: Table) -> Columns:
     if twice is not None:
         raise LakeError(
             f"Two columns of the table are called {twice}, but for upper and lower case, which SQL takes for one.",
-            f"Rename one of them, in Spark: ALTER TABLE {TABLE} RENAME COLUMN {twice} TO another_name",
+            f"Rename one of them, in Spark: ALTER TABLE {called(table)} RENAME COLUMN {twice} TO another_name",
         )
     _check_inner(table, added)
     return Columns(
@@ -141,8 +145,9 @@ def check_ids(table: Table) -> None:
         raise LakeError(
             "The table has data files that another program added without field ids; k2ctl cannot map their columns "
             "after a change of the schema, nor merge them.",
-            f"In Spark: CALL system.rewrite_data_files(table => '{TABLE}', options => map('rewrite-all', 'true')), "
-            f"then ALTER TABLE {TABLE} UNSET TBLPROPERTIES ('{NAME_MAPPING}')",
+            f"In Spark: CALL system.rewrite_data_files(table => '{called(table)}', "
+            "options => map('rewrite-all', 'true')), "
+            f"then ALTER TABLE {called(table)} UNSET TBLPROPERTIES ('{NAME_MAPPING}')",
         )
 
 
@@ -174,7 +179,8 @@ def _check_inner(table: Table, fields: Iterable[NestedField]) -> None:
             raise LakeError(
                 f"Inside of the column {field.name} of the table something was renamed or added again; k2ctl would "
                 "read it wrong.",
-                f"Drop the column, or read and compact the table with Spark: CALL system.rewrite_data_files('{TABLE}')",
+                "Drop the column, or read and compact the table with Spark: "
+                f"CALL system.rewrite_data_files('{called(table)}')",
             )
 
 

@@ -37,7 +37,7 @@ _RAISED: Final = re.compile(r"^(?:OSError|FileNotFoundError|PermissionError): (.
 
 def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) -> duckdb.DuckDBPyConnection:
     """A connection that can read the lake's files, in UTC."""
-    connection = _in_utc(duckdb.connect(config=dict(config)))
+    connection = _in_utc(silent(duckdb.connect(config=dict(config))))
     scheme = urlparse(lake.warehouse).scheme
     if scheme != "file":
         # Where a REST service decides on the place, the warehouse is a name.
@@ -73,7 +73,13 @@ def written(value: Any) -> str:
 
 def another(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A second connection to the same database: for another thread, with the same file systems and caches."""
-    return _in_utc(connection.cursor())
+    return _in_utc(silent(connection.cursor()))
+
+
+def silent(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """The same, printing nothing: DuckDB draws the progress of a query of more than two seconds among our data."""
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def _in_utc(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-import pyarrow as pa
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.partitioning import PartitionField
 from pyiceberg.schema import Schema
@@ -24,7 +23,7 @@ from pyiceberg.transforms import DayTransform, HourTransform, MonthTransform, Vo
 from pyiceberg.types import DecimalType, IcebergType, IntegerType, ListType, LongType, NestedField
 
 from k2ctl.domain.rows import arrow_schema, reference_schema
-from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.errors import DamagedFile, LakeError, first_line
 
 NEWEST_FORMAT: Final = 2
@@ -70,8 +69,6 @@ def _refuse(findings: Iterator[LakeError]) -> None:
 def unreadable_for(name: str, table: Table) -> Iterator[LakeError]:
     """Why a table of ours cannot be read, and the next step; none where it can."""
     ours, metadata = _ours(name), table.metadata
-    if ours is None:
-        return
     if metadata.format_version > NEWEST_FORMAT:
         yield LakeError(
             f"The table {name} has Iceberg format version {metadata.format_version}; k2ctl knows up to 2.",
@@ -145,8 +142,6 @@ def _holds(now: IcebergType, ours: IcebergType) -> bool:
 def unwritable_for(name: str, table: Table) -> Iterator[LakeError]:
     """Why a table of ours, which can be read, cannot be written, and the next step; none where it can."""
     ours, metadata = _ours(name), table.metadata
-    if ours is None:
-        return
     filled = {field.name for field in ours.fields if field.required}
     for field in metadata.schema().fields:
         if field.required and field.name not in filled:
@@ -156,7 +151,7 @@ def unwritable_for(name: str, table: Table) -> Iterator[LakeError]:
             )
     there = {field.field_id: field for field in metadata.schema().fields}
     for part in metadata.spec().fields:
-        if not _fills(part, there.get(part.source_id), timed=name == TABLE):
+        if not _fills(part, there.get(part.source_id), timed=name != REFERENCE_TABLE):
             column = metadata.schema().find_column_name(part.source_id) or f"field {part.source_id}"
             yield LakeError(
                 f"The table {name} is partitioned by {part.transform} of {column}, and k2ctl cannot file rows under "
@@ -178,7 +173,6 @@ def _go_back(metadata: TableMetadata) -> str:
 
 
 @cache
-def _ours(name: str) -> Schema | None:
-    """The columns of a table that k2ctl makes; None of another, which is not checked."""
-    made: dict[str, pa.Schema] = {TABLE: arrow_schema(), REFERENCE_TABLE: reference_schema()}
-    return pyarrow_to_schema(made[name]) if name in made else None
+def _ours(name: str) -> Schema:
+    """The columns of a table that k2ctl makes: of trades, whatever its name, or of reference data."""
+    return pyarrow_to_schema(reference_schema() if name == REFERENCE_TABLE else arrow_schema())

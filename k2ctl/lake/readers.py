@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, SUMMARY_COMPACTION_ID
-from k2ctl.domain.rows import HOUR_US, TRADE_COLUMNS, arrow_schema, identity_numbers, trades_of
+from k2ctl.domain.rows import HOUR_US, TRADE_COLUMNS, Rows, arrow_schema, identity_numbers, trades_of
 from k2ctl.errors import DamagedFile, LakeError, LakeUnanswered
 from k2ctl.lake.data_files import Listed, reading
 from k2ctl.lake.live_files import by_stretch, live_files_of
@@ -35,6 +35,9 @@ _RECENT_ROWS: Final = 500_000
 _WHOLE_COLUMNS: Final = (*TRADE_COLUMNS, "kafka_topic", "kafka_offset", "kafka_index")
 WHOLE_TEXTS: Final = ("symbol", "exchange", "asset_class", "currency", "side", "action", "kafka_topic")
 WHOLE_ROWS: Final = 200_000
+
+_PLACED_COLUMNS: Final = (*_WHOLE_COLUMNS, "kafka_epoch", "kafka_partition")
+_PLACED_TEXTS: Final = (*WHOLE_TEXTS, "kafka_epoch")
 
 _IDENTITY_COLUMNS: Final = ("kafka_topic", "kafka_epoch", "kafka_partition", "kafka_offset", "kafka_index")
 
@@ -153,11 +156,7 @@ def stored_identities(
     """
     found: dict[int, list[np.ndarray]] = {partition: [] for partition in ranges}
     if ranges:
-        pruned = " or ".join(
-            f"(kafka_partition == {partition} and kafka_offset >= {start} and kafka_offset < {end})"
-            for partition, (start, end) in ranges.items()
-        )
-        scan = TableScan.newest(table, pruned, deletes_ignored=True)
+        scan = TableScan.newest(table, _pruned(ranges), deletes_ignored=True)
         for file in scan.files():
             rows = scan.read(file, _IDENTITY_COLUMNS).filter(_any_of(ranges))
             same_topic, same_epoch = pc.equal(rows["kafka_topic"], topic), pc.equal(rows["kafka_epoch"], epoch)
@@ -168,6 +167,26 @@ def stored_identities(
                 parts.append(numbers[of_partition == partition])
     none = np.zeros(0, np.int64)
     return {partition: np.unique(np.concatenate([none, *parts])) for partition, parts in found.items()}
+
+
+def stored_between(
+    pinned: Pinned, topic: str, epoch: str, ranges: Mapping[int, tuple[int, int]], damage: Damage
+) -> Iterator[Rows]:
+    """The rows of a snapshot that came from some partitions' offsets [start, end); as `stored_trades`."""
+    scan = replace(pinned.scan(), where=_pruned(ranges))
+    for file in scan.listed() if ranges and scan.snapshot else ():
+        for batch in batches_but_damaged(scan, file, _PLACED_COLUMNS, _PLACED_TEXTS, WHOLE_ROWS, damage):
+            ours = pc.and_(pc.equal(batch["kafka_topic"], topic), pc.equal(batch["kafka_epoch"], epoch))
+            for part in pa.Table.from_batches([batch.filter(ours)]).filter(_any_of(ranges)).to_batches():
+                places = (part[name].to_numpy() for name in ("kafka_partition", "kafka_offset", "kafka_index"))
+                yield Rows.of(topic, epoch, trades_of(part), *places)
+
+
+def _pruned(ranges: Mapping[int, tuple[int, int]]) -> str:
+    return " or ".join(
+        f"(kafka_partition == {partition} and kafka_offset >= {start} and kafka_offset < {end})"
+        for partition, (start, end) in ranges.items()
+    )
 
 
 def _any_of(ranges: Mapping[int, tuple[int, int]]) -> pc.Expression:

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from sqlalchemy.exc import IntegrityError
 
-from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.errors import LakeError, UsageError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
 from k2ctl.lake.place import MetadataFile, metadata_files, same_file
 from k2ctl.lake.side_folder import SideFolder
-
-TABLES = (TABLE, REFERENCE_TABLE)
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,10 @@ def plan(lake: Lake, wanted: str = "") -> list[Registration]:
     found = []
     with lake.answering():
         rows = lake.catalog.rows()
-        for name in TABLES:
+        for name in (lake.name, REFERENCE_TABLE):
             current = rows.get((CATALOG_NAME, name))
             place = current.rpartition("/metadata/")[0] if current else lake.place_of(name) or _place_in(wanted, name)
-            if not place and name == TABLE and not wanted:
+            if not place and name == lake.name and not wanted:
                 raise UsageError(
                     f"A REST catalog decides on the place of a table, and this one does not know {name}.",
                     "Name its newest metadata file: k2ctl lake register --metadata FILE",

@@ -22,7 +22,7 @@ from pyiceberg.types import TimestamptzType
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, may_be_corrected
 from k2ctl.domain.rows import reference_schema
-from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
@@ -305,7 +305,7 @@ class TableFollower:
     def _current_location(self) -> str | None:
         with self._lake.answering():
             try:
-                return self._lake.catalog.location_of(TABLE)
+                return self._lake.catalog.location_of(self._lake.name)
             except NoSuchTableError:
                 return None
 

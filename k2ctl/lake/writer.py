@@ -10,6 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -29,8 +30,8 @@ from k2ctl.domain.checkpoint import (
 )
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, symbols_of_events, with_symbols
 from k2ctl.domain.ledger import LEDGER_PROPERTY, LedgerChange
+from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, RecordedFeed, with_feeds
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, kept
@@ -42,6 +43,7 @@ from k2ctl.lake.side_folder import SideFolder, ledger_file, ledger_text
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 _STATUS: Final = "See: k2ctl stack status"
+NO_FEEDS: Final[Mapping[str, RecordedFeed | None]] = MappingProxyType({})
 LEDGER_FILE_STAYS_S: Final = 30.0
 """How long a ledger file stays after another replaced it: a reader may just have read its name."""
 
@@ -70,12 +72,20 @@ class Committed:
 class TableWriter:
     """Commits batches to the table. Not thread-safe: one writer per committing thread."""
 
-    def __init__(self, lake: Lake, clock: Clock, retention: SnapshotRetention | None = None) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        clock: Clock,
+        retention: SnapshotRetention | None = None,
+        feeds: Mapping[str, RecordedFeed | None] = NO_FEEDS,
+    ) -> None:
+        """feeds: topic → its feed, which the next commit records in the table; None for K2's own format."""
         self._lake = lake
         self._clock = clock
         self._retention = retention
+        self._feeds = feeds
         self._table = lake.ensure_table()
-        check_writable(TABLE, self._table)
+        check_writable(lake.name, self._table)
         self._commits = 0
         # The last message of a failing catalog or store while a commit is tried again because of it; else empty.
         self.trouble = ""
@@ -181,7 +191,7 @@ class TableWriter:
 
     def _load(self) -> None:
         self._table = self._lake.table()
-        check_writable(TABLE, self._table)
+        check_writable(self._lake.name, self._table)
 
     def _next_number(self) -> int:
         return int(self._table.metadata.next_sequence_number())
@@ -202,6 +212,8 @@ class TableWriter:
                 for file in files:
                     append.append_data_file(file)
             properties = {PROPERTY: after.dumps(), LEDGER_PROPERTY: ledger}
+            feeds = with_feeds(table.metadata.properties.get(FEEDS_PROPERTY), self._feeds)
+            properties |= {} if feeds is None else {FEEDS_PROPERTY: feeds}
             if corrected:
                 marked = with_symbols(table.metadata.properties.get(CORRECTED_PROPERTY), corrected)
                 properties |= {} if marked is None else {CORRECTED_PROPERTY: marked}

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,9 @@ SETTLE_AFTER: Final = 64
 
 DIGESTS_FROM: Final = np.uint64(1 << 63)
 """The second half of an id that is a digest: no trade continues it. No number of a session is as high."""
+
+MOST_DIGESTS: Final = 2_000_000
+"""Trades whose ids are digests that one worker writes down: some 200 MB."""
 
 SUFFIX: Final = ".log"
 MAGIC: Final = b"K2ACKLG4"
@@ -64,6 +67,8 @@ class Run:
     # Exactly, once finished; before that at least so many.
     acknowledged: int
     finished: bool
+    # Trades of a replay that are counted, and nothing else is written down of them.
+    unrecorded: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ class AcknowledgedLogWriter:
         self._open = np.zeros(0, INTERVAL)
         self._settled: list[np.ndarray] = []
         self._failed: list[np.ndarray] = []
+        self._digests: list[np.ndarray] = []
+        self._room = MOST_DIGESTS
         self._path = acknowledged_log_dir(home) / f"{run.started_at_us}-{run.run_id}-{run.worker}{SUFFIX}"
         self._started_s = time.monotonic()
         self._every = Every(SAVE_EVERY_S)
@@ -111,7 +118,8 @@ class AcknowledgedLogWriter:
         breaks = breaks_of(session, number)
         copies = breaks[(session[breaks] == session[breaks - 1]) & (number[breaks] == number[breaks - 1])]
         if len(copies):
-            np.add.at(self._sessions["copies"], self._positions(session[copies]), 1)
+            of_numbers = copies[number[copies] < DIGESTS_FROM]  # digests are counted when they are saved
+            np.add.at(self._sessions["copies"], self._positions(session[of_numbers]), 1)
             self.add(np.delete(trades, copies))
             return
         starts = np.append(0, breaks)
@@ -124,6 +132,38 @@ class AcknowledgedLogWriter:
         self._parts.append(part)
         if len(self._parts) >= SETTLE_AFTER:
             self._settle()
+
+    def add_foreign(self, trades: np.ndarray) -> None:
+        """Trades of files, whose sessions are not known before they come.
+
+        Each id that is a digest takes some hundred bytes; behind the first two million such trades are only counted.
+        """
+        session, number = sessions_and_numbers(trades)
+        alone = number >= DIGESTS_FROM
+        if alone.any():
+            beyond = np.flatnonzero(alone)[self._room :]
+            self._room -= int(alone.sum()) - len(beyond)
+            if len(beyond):
+                self._run = replace(self._run, unrecorded=self._run.unrecorded + len(beyond))
+                trades, session, alone = (np.delete(part, beyond) for part in (trades, session, alone))
+            self._digests.append(_sent(session[alone], trades["symbol"][alone]))
+        if not alone.all():
+            fresh, first = np.unique(session[~alone], return_index=True)
+            unknown = ~np.isin(fresh, self._sessions["session"])
+            if unknown.any():
+                symbols = trades["symbol"][~alone][first[unknown]]
+                self._sessions = _by_session(np.concatenate([self._sessions, _sent(fresh[unknown], symbols)]))
+        self.add(trades)
+
+    def _every_session(self) -> np.ndarray:
+        """Those of numbers, and one of each digest: where it was sent several times, it has copies."""
+        if not self._digests:
+            return self._sessions
+        digests = _by_session(np.concatenate(self._digests))
+        starts = np.append(0, np.flatnonzero(digests["session"][1:] != digests["session"][:-1]) + 1)
+        distinct = digests.take(starts)
+        distinct["copies"] = np.diff(np.append(starts, len(digests))) - 1
+        return _by_session(np.concatenate([self._sessions, distinct]))
 
     def _positions(self, session: np.ndarray) -> np.ndarray:
         return np.asarray(np.searchsorted(self._sessions["session"], session))
@@ -172,7 +212,7 @@ class AcknowledgedLogWriter:
         counts = {"sent": sent, "acknowledged": acknowledged, "finished": finished}
         log = AcknowledgedLog(
             Run(**{**asdict(self._run), **counts}),
-            self._sessions,
+            self._every_session(),
             np.concatenate([*self._settled, self._open]),
             np.concatenate([np.zeros(0, FAILED), *self._failed]),
         )
@@ -183,6 +223,17 @@ class AcknowledgedLogWriter:
                 f"What was sent cannot be written down: {self._path}: {error.strerror}",
                 "Make room there, or choose another place (export K2CTL_HOME=DIR), and load again.",
             ) from error
+
+
+def _sent(session: np.ndarray, symbol: np.ndarray) -> np.ndarray:
+    """Sessions of which nothing is counted yet, dtype SENT."""
+    made = np.zeros(len(session), SENT)
+    made["session"], made["symbol"] = session, symbol
+    return made
+
+
+def _by_session(sessions: np.ndarray) -> np.ndarray:
+    return np.asarray(sessions.take(np.argsort(sessions["session"], kind="stable")))
 
 
 def breaks_of(session: np.ndarray, number: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -13,14 +13,14 @@ from hdrh.histogram import HdrHistogram
 
 from k2ctl.domain.status import LoadStatus
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import BrokerError, K2Error
+from k2ctl.errors import BrokerError, K2Error, UsageError
 from k2ctl.kafka.admin import BrokerAdmin, make_topics
 from k2ctl.kafka.producer import new_histogram, publish
 from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
 from k2ctl.load.intake import Gate, first_reason, gates_of
 from k2ctl.load.market import reference_data
 from k2ctl.load.plan import LoadPlan
-from k2ctl.load.replay import Replay, ReplaySchedule, read_replay
+from k2ctl.load.replay import ReplayPlan, ReplayState, open_replay
 from k2ctl.load.workers import LoadSnapshot, LoadWorkers
 from k2ctl.profiles.universe import Universe
 from k2ctl.timing import Every
@@ -55,9 +55,15 @@ class LoadSummary:
     ack_ms: dict[str, float]
     # Percentile → from when a trade was due until it was handed to the client library.
     publish_delay_ms: dict[str, float]
-    # Lines of a replay's files that are no trades, and the first of them.
+    # Files of a replay, lines of them that are no trades, and the first of these.
+    files: int = 0
     broken_lines: int = 0
     first_broken: list[dict[str, Any]] = field(default_factory=list)
+    # Rows of a replay that the feed leaves out, and trades that stood too late in their file to be sent in order.
+    filtered: int = 0
+    late: int = 0
+    # The command that goes on where a replay ended early; empty where there is nothing to go on with.
+    go_on: str = ""
     interrupted: bool = False
     # Every worker reported at its end; else the counts are those of the last reports: at least so much was sent.
     exact: bool = True
@@ -94,7 +100,9 @@ def run_load(
         BrokerError: it could not begin.
         UsageError: a replay that cannot be read.
     """
-    replay = read_replay(plan.replay, Universe(plan.profile)) if plan.replay else None
+    if plan.replay is not None:
+        with closing(open_replay(plan.replay, plan.profile, endpoints)) as replayed:
+            replayed.require_trades()
     topic, plan = prepare_topics(plan, endpoints)
     failure: K2Error | None = None
     interrupted = False
@@ -121,7 +129,7 @@ def run_load(
         except KeyboardInterrupt:
             interrupted = True
             workers.kill()
-    summary = summarise(plan, workers, replay, interrupted=interrupted or stop.is_set(), failure=failure)
+    summary = summarise(plan, workers, interrupted=interrupted or stop.is_set(), failure=failure)
     if failure is not None:
         raise LoadFailed(failure, summary)
     return summary
@@ -155,11 +163,18 @@ def prepare_topics(plan: LoadPlan, endpoints: Endpoints) -> tuple[str, LoadPlan]
     Returns the topic of the trades, and the plan for as many partitions as it has: fewer than the profile says, where
     somebody made it before. Of more than that the rest stays empty, for else a symbol would change its partition.
     """
+    feed = plan.profile.topic.feed
+    if feed is not None:
+        raise UsageError(
+            f"The topic {plan.profile.trades_topic} has the feed {feed}, and k2ctl load sends K2's own records.",
+            "Choose a profile without `topic.feed`: --profile laptop",
+        )
     with BrokerAdmin(endpoints) as admin:
         topic, reference = make_topics(admin, plan.profile)
         partitions = admin.topics()[topic]
-    entries = reference_data(Universe(plan.profile), time.time_ns() // 1000)
-    publish(endpoints, reference, [(entry["symbol"].decode(), entry.tobytes()) for entry in entries])
+    if reference is not None:
+        entries = reference_data(Universe(plan.profile), time.time_ns() // 1000)
+        publish(endpoints, reference, [(entry["symbol"].decode(), entry.tobytes()) for entry in entries])
     return topic, plan.on(partitions)
 
 
@@ -193,16 +208,17 @@ class LoadReporter:
 
 
 def summarise(
-    plan: LoadPlan, workers: LoadWorkers, replay: Replay | None, *, interrupted: bool, failure: K2Error | None = None
+    plan: LoadPlan, workers: LoadWorkers, *, interrupted: bool, failure: K2Error | None = None
 ) -> LoadSummary:
     """Add the workers' last reports up."""
     early = interrupted or failure is not None
     sent, acknowledged = workers.total("enqueued"), workers.total("acknowledged")
-    schedule: Any = ReplaySchedule.of(replay, plan.speed) if replay else plan.schedule
-    elapsed_s = max(workers.elapsed_s, 1e-9) if early or not schedule.duration_s else schedule.duration_s
+    replay, schedule, state = plan.replay, plan.schedule, workers.replay
+    total, duration_s = (schedule.total, schedule.duration_s) if replay is None else (sent, state.span_s)
+    elapsed_s = max(workers.elapsed_s, 1e-9) if early or not duration_s else duration_s
     seconds = min(elapsed_s, max(workers.elapsed_s, 1e-9))
-    target = schedule.total / schedule.duration_s if schedule.duration_s else 0.0
-    late_s = max(0.0, workers.elapsed_s - schedule.duration_s) if schedule.duration_s and not early else 0.0
+    target = total / duration_s if duration_s else 0.0
+    late_s = max(0.0, workers.elapsed_s - duration_s) if duration_s and not early else 0.0
     reached = sent / (seconds + late_s)
     worst = worst_second(plan, workers.reports.values()) if replay is None else 0.0
     faulty = plan.faults.duplicates or plan.faults.gaps
@@ -223,14 +239,28 @@ def summarise(
         workers=plan.workers,
         ack_ms=_percentiles([report.latency for report in workers.reports.values()]),
         publish_delay_ms=_percentiles([report.publish_delay for report in workers.reports.values()]),
-        broken_lines=replay.broken_count if replay else 0,
-        first_broken=[vars(line) for line in replay.broken] if replay else [],
+        **_of_files(replay, state, exact=workers.exact),
         interrupted=interrupted,
         exact=workers.exact,
         partitions=plan.profile.topic.partitions,
         failure=str(failure or next(iter(reasons), "")),
         failed_by=failed_by,
     )
+
+
+def _of_files(plan: ReplayPlan | None, state: ReplayState, *, exact: bool) -> dict[str, Any]:
+    """What a summary says of a replay. One that was killed goes on from its start: what was on its way nobody knows."""
+    if plan is None:
+        return {}
+    began = state.reached_ns is not None
+    return {
+        "files": state.files,
+        "broken_lines": state.broken_lines,
+        "first_broken": [vars(line) for line in state.first_broken],
+        "filtered": state.filtered,
+        "late": state.late,
+        "go_on": plan.command(state.reached_ns if exact else None) if began and not state.ended else "",
+    }
 
 
 def _failed_by(failed: int, reported: Sequence[Mapping[str, int]]) -> dict[str, int]:

@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final, Literal
 
 from k2ctl.errors import UsageError
 from k2ctl.load.market import Faults, new_run_id
+from k2ctl.load.replay import ReplayPlan
 from k2ctl.profiles import Profile
 
 UNFRAMED_PER_WORKER = 250_000
@@ -92,12 +92,8 @@ class LoadPlan:
     workers: int = 1
     faults: Faults = field(default_factory=Faults)
     run_id: str = field(default_factory=new_run_id)
-    # A file or folder of real trades, instead of a synthetic market.
-    replay: Path | None = None
-    # How many times as fast as it happened a replay goes; infinite: as fast as possible.
-    speed: float = float("inf")
-    # The last trade of a replay happens when it is sent.
-    shift_to_now: bool = False
+    # Trades of files, instead of a synthetic market.
+    replay: ReplayPlan | None = None
     # Do not pause when a consumer closes the intake.
     ignore_intake: bool = False
 
@@ -121,9 +117,7 @@ def plan_load(
     frame: int | None = None,
     workers: int | None = None,
     faults: Faults | None = None,
-    replay: Path | None = None,
-    speed: float = float("inf"),
-    shift_to_now: bool = False,
+    replay: ReplayPlan | None = None,
     ignore_intake: bool = False,
 ) -> LoadPlan:
     """A plan from what was said and the profile's defaults.
@@ -159,8 +153,6 @@ def plan_load(
         count,
         faults or Faults(),
         replay=replay,
-        speed=speed,
-        shift_to_now=shift_to_now,
         ignore_intake=ignore_intake,
     )
 

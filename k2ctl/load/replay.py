@@ -1,330 +1,326 @@
-"""Real trades from files: ASX course-of-sales CSV, exact to the last digit, in time order.
+"""Replays: trades of files, by a feed, in the order of their times and at the pace in which they happened.
 
-Columns, without a header: date (mm/dd/yyyy), time (Sydney local, milliseconds), price, volume, qualifiers, venue,
-buyer id, which is not kept. `company_info.csv` in the same folder maps a file's number to its symbol; without it the
-file's name is the symbol.
-
-The files have neither ids nor numbers. A trade's id is a digest of what it is: venue, symbol, time, and every column of
-its line. Lines that look the same are different trades, so the digest also has how many before it in its file do. A
-file that was published again with lines that were missing so gives every trade the id that it had. Numbers in the order
-of a file would change with such a line, so the trades have none: gaps in them cannot be found.
+What a trade is decides its id, never the file or the moment: what is replayed again is a copy, and so a replay that was
+interrupted goes on from the time that it had reached.
 """
 
-import hashlib
+import queue
 import re
-from collections.abc import Iterable
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-from zoneinfo import ZoneInfo
+from typing import Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as csv
 
-from k2ctl.domain.conditions import pack
-from k2ctl.domain.copies import sessions_and_numbers
-from k2ctl.domain.decimals import DECIMAL_TYPE, from_arrow
-from k2ctl.domain.texts import codes_of
-from k2ctl.domain.trade import ASSET_CLASSES, NO_SEQUENCE, SIDES, TRADE
-from k2ctl.errors import UsageError
+from k2ctl.domain.texts import codes_of, instant_text
+from k2ctl.domain.trade import TRADE
+from k2ctl.endpoints import Endpoints
+from k2ctl.errors import K2Error, UsageError
+from k2ctl.feeds.files.alike import shifted
+from k2ctl.feeds.files.found import find_files
+from k2ctl.feeds.files.lines import first_lines
+from k2ctl.feeds.files.pieces import BrokenLine
+from k2ctl.feeds.files.reading import FeedFiles, WantedTrades, market_columns
 from k2ctl.load.market import Batch
+from k2ctl.load.replayed import Replayed, ReplayedFiles, ReplayedLake
+from k2ctl.profiles import Profile
+from k2ctl.profiles.feed import load_feed
 from k2ctl.profiles.universe import Universe
 
-COLUMNS: Final = ("date", "time", "price", "volume", "qualifiers", "venue", "buyer")
-COMPANIES: Final = "company_info.csv"
-VENUE_ZONE: Final = "Australia/Sydney"
-SHOWN_BROKEN_LINES: Final = 10
+ASX: Final = "asx"
+"""The feed of files that look like it."""
 
-_DATE: Final = r"^\d{2}/\d{2}/\d{4}$"
-_TIME: Final = r"^\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
-_PRICE: Final = r"^\d{1,15}(\.\d{1,12})?$"
-_VOLUME: Final = r"^\d{1,15}$"
+AT_ONCE: Final = 20_000
+"""Trades that are handed over together, where so many are due."""
+
+AHEAD: Final = 3
+"""Parts that are read ahead."""
+
+SHOWN_BROKEN_LINES: Final = 100
+"""Of all files, in the summary."""
+
+SAMPLE_SHARE: Final = 0.02
+"""Of a symbol whose acknowledgements are timed, at most: each of its records is sent alone."""
+
+WAIT_S: Final = 0.05
+_LOOKS_LIKE_ASX: Final = re.compile(rb"\d\d/\d\d/\d{4},[0-9:.]+,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*")
+_UNENDED: Final = 1 << 62
 
 
 @dataclass(frozen=True)
-class BrokenLine:
-    """A line that is not a trade: where it is and why."""
+class ReplayPlan:
+    """What to replay. Pickled on its way to the worker."""
 
-    file: str
-    line: int
-    reason: str
+    # A file, a folder, a glob or an s3:// prefix; None: what the table holds.
+    where: str | None
+    # Of files: a shipped feed by name, or a file by path.
+    feed: str = ""
+    wanted: WantedTrades = field(default_factory=WantedTrades)
+    # How many times as fast as it happened; infinite: as fast as possible.
+    speed: float = float("inf")
+    # The last trade happens when it is sent.
+    shift_to_now: bool = False
+    # Columns with their values, for what the names of the files do not say.
+    columns: tuple[tuple[str, str], ...] = ()
+    # Of what the table holds: where it is sent to.
+    topic: str = ""
+
+    def command(self, reached_ns: int | None) -> str:
+        """What goes on from a time; what is sent again is a copy. With another shift, all trades are others."""
+        options = [f"--from-lake --topic {shlex.quote(self.topic)}"]
+        if self.where is not None:
+            options = [f"--replay {shlex.quote(self.where)}", f"--feed {shlex.quote(self.feed)}"]
+        since_ns = self.wanted.since_ns if reached_ns is None or self.shift_to_now else reached_ns
+        if since_ns is not None:
+            options.append(f"--since {instant_text(since_ns)}")
+        if self.wanted.until_ns is not None:
+            options.append(f"--until {instant_text(self.wanted.until_ns)}")
+        if self.wanted.symbols is not None:
+            options.append(f"--symbols {shlex.quote(','.join(self.wanted.symbols))}")
+        options += [f"--column {shlex.quote(f'{name}={value}')}" for name, value in self.columns]
+        if not np.isinf(self.speed):
+            options.append(f"--speed {self.speed:g}x")
+        return " ".join(["k2ctl load", *options, *(["--now"] if self.shift_to_now else [])])
 
 
-@dataclass
-class Replay:
-    """Trades read from files, sorted by time."""
-
-    # Structured array, dtype `TRADE.message`.
-    trades: np.ndarray
-    # The first broken lines of each file, of `broken_count`.
-    broken: list[BrokenLine] = field(default_factory=list)
-    broken_count: int = 0
-
-
-def read_replay(path: Path, universe: Universe) -> Replay:
-    """Read a file, or every numbered or named CSV file of a folder.
+def replay_plan(
+    where: str,
+    feed: str | None = None,
+    wanted: WantedTrades | None = None,
+    *,
+    speed: float = float("inf"),
+    shift_to_now: bool = False,
+    columns: tuple[tuple[str, str], ...] = (),
+) -> ReplayPlan:
+    """A plan; without a feed, files are taken for ASX's where they look like it.
 
     Raises:
-        UsageError: nothing is there, or nothing in it is a trade.
+        UsageError: they do not.
     """
-    files = _files(path)
-    symbols = _symbols(path if path.is_dir() else path.parent)
-    parts = [_read_file(file, symbols.get(file.stem, file.stem.upper()), universe) for file in files]
-    trades = np.concatenate([part.trades for part in parts])
-    broken = [line for part in parts for line in part.broken]
-    if not len(trades):
-        first = f" The first line: {broken[0].reason}." if broken else ""
-        raise UsageError(f"{path} holds no trades.{first}", "Expected: date,time,price,volume,qualifiers,venue,buyer")
-    trades = trades[np.argsort(trades["event_ns"], kind="stable")]
-    return Replay(trades, broken, sum(part.broken_count for part in parts))
+    return ReplayPlan(where, feed or _guessed(where), wanted or WantedTrades(), speed, shift_to_now, columns)
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UsageError(f"There is no file or folder {path}.", "Name a CSV file, or a folder of them, with --replay.")
-    files = sorted(file for file in path.glob("*.csv") if file.name != COMPANIES)
-    if not files:
-        raise UsageError(f"There are no CSV files in {path}.", "Name a folder with one CSV file per symbol.")
-    return files
-
-
-def _symbols(folder: Path) -> dict[str, str]:
-    companies = folder / COMPANIES
-    if not companies.is_file():
-        return {}
+def _guessed(where: str) -> str:
+    asx = load_feed(ASX)
     try:
-        table = csv.read_csv(companies, convert_options=csv.ConvertOptions(column_types={"company_id": pa.string()}))
-        return dict(zip(table["company_id"].to_pylist(), table["symbol"].to_pylist(), strict=True))
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise UsageError(f"{companies}: {error}", "Expected a header with company_id and symbol.") from error
-
-
-def _read_file(path: Path, symbol: str, universe: Universe) -> Replay:
-    """One file of one symbol."""
-    content = path.read_bytes()
-    table, misshapen = _parse(path, content)
-    line_numbers = np.setdiff1d(np.arange(1, len(table) + len(misshapen) + 1), [line.line for line in misshapen])
-    valid, reasons = _validate(table, symbol)
-    broken = misshapen + [
-        BrokenLine(path.name, int(line_numbers[at]), reasons[at]) for at in sorted(reasons)[:SHOWN_BROKEN_LINES]
-    ]
-    broken_count = len(misshapen) + len(reasons)
-    good = table.filter(pa.array(valid))
-    trades = _trades_of(good, symbol, universe)
-    if len(trades):
-        trades["message_id"] = _identities(good, trades)
-    return Replay(trades, sorted(broken, key=lambda line: line.line)[:SHOWN_BROKEN_LINES], broken_count)
-
-
-def _identities(table: pa.Table, trades: np.ndarray) -> np.ndarray:
-    """V16[n], the ids of the trades that the lines of one file hold. Figures are taken by value: 1.5 is 1.50."""
-    figures = [pa.array(trades["event_ns"]), *(table[name].cast(DECIMAL_TYPE) for name in ("price", "volume"))]
-    columns = [pa.chunked_array([column]) if isinstance(column, pa.Array) else column for column in figures]
-    texts = [column.cast(pa.string()) for column in columns] + [table[n] for n in ("qualifiers", "venue", "buyer")]
-    looks = pc.binary_join_element_wise(*texts, "\n").combine_chunks()
-    of_all = b"%s\n%s\n" % (bytes(trades["exchange"][0]), bytes(trades["symbol"][0]))
-    before = _before(looks.dictionary_encode().indices.to_numpy())
-    numbered = zip(looks.cast(pa.binary()).to_pylist(), before.tolist(), strict=True)
-    return _digests([of_all + b"%s\n%d" % line for line in numbered])
-
-
-def _before(codes: np.ndarray) -> np.ndarray:
-    """int64[n]: how many equal codes stand before each."""
-    order, counts = np.argsort(codes, kind="stable"), np.bincount(codes)
-    before = np.empty(len(codes), np.int64)
-    before[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return before
-
-
-def _digests(contents: Iterable[bytes]) -> np.ndarray:
-    """V16[n]: a digest of each as a UUID of version 8, RFC 9562, which is above all ids of session and number."""
-    joined = b"".join(hashlib.blake2b(content, digest_size=16).digest() for content in contents)
-    words = np.frombuffer(joined, ">u8").reshape(-1, 2).copy()
-    words[:, 0] = words[:, 0] & np.uint64(0xFFFF_FFFF_FFFF_0FFF) | np.uint64(0x8000)
-    words[:, 1] = words[:, 1] >> np.uint64(2) | np.uint64(1 << 63)
-    return np.asarray(words.view("V16")[:, 0])
-
-
-def _parse(path: Path, content: bytes) -> tuple[pa.Table, list[BrokenLine]]:
-    """Seven columns of text, and the lines that have another number of them."""
-    misshapen: list[BrokenLine] = []
-
-    def on_invalid_row(row: Any) -> str:
-        misshapen.append(BrokenLine(path.name, row.number, f"{row.actual_columns} columns, not {len(COLUMNS)}"))
-        return "skip"
-
-    if not content.strip():
-        return pa.table({name: pa.array([], pa.string()) for name in COLUMNS}), []
-    try:
-        table = csv.read_csv(
-            pa.BufferReader(content),
-            # One thread, so that the number of a broken line is known.
-            read_options=csv.ReadOptions(column_names=list(COLUMNS), use_threads=False, encoding="latin-1"),
-            parse_options=csv.ParseOptions(
-                invalid_row_handler=on_invalid_row, quote_char=False, ignore_empty_lines=False
-            ),
-            convert_options=csv.ConvertOptions(
-                column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise UsageError(f"{path}: not a CSV file of trades: {error}", "Name a CSV file with --replay.") from error
-    return table, misshapen
-
-
-def _validate(table: pa.Table, symbol: str) -> tuple[np.ndarray, dict[int, str]]:
-    """bool[n] of the lines that are trades, and for the others the reason."""
-    valid = np.ones(len(table), np.bool_)
-    reasons: dict[int, str] = {}
-    for name, pattern in (("date", _DATE), ("time", _TIME), ("price", _PRICE), ("volume", _VOLUME)):
-        matches = pc.match_substring_regex(table[name], pattern).to_numpy()
-        for at in np.flatnonzero(valid & ~matches).tolist():
-            reasons[at] = f"'{table[name][at].as_py()}' is not a {name}"
-        valid &= matches
-    for text in pc.unique(_conditions(table)).to_pylist():
-        try:
-            pack(_codes(text))
-        except ValueError as error:
-            those = pc.equal(_conditions(table), text).to_numpy() & valid
-            reasons |= dict.fromkeys(np.flatnonzero(those).tolist(), str(error))
-            valid &= ~those
-    instants = _instants(table.filter(pa.array(valid)))
-    missing = np.flatnonzero(valid)[np.isnat(instants)]
-    for at in missing.tolist():
-        reasons[at] = f"'{table['date'][at].as_py()} {table['time'][at].as_py()}' is not a moment in Sydney"
-    valid[missing] = False
-    if not symbol or not symbol.isprintable() or len(symbol.encode()) > TRADE.message["symbol"].itemsize:
-        raise UsageError(f"'{symbol}' is not a symbol.", f"Map the file's name to one in {COMPANIES}.")
-    return valid, reasons
-
-
-def _conditions(table: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(table["qualifiers"], table["venue"], ";")
-
-
-def _codes(conditions: str) -> list[str]:
-    """Qualifiers, with spaces between where there are several, and the venue. The buyer is no condition of a trade."""
-    return [code for code in re.split("[; ]", conditions) if code]
-
-
-def _packed(table: pa.Table) -> np.ndarray:
-    encoded = _conditions(table).combine_chunks().dictionary_encode()
-    fields = [pack(_codes(text)) for text in encoded.dictionary.to_pylist()]
-    return np.asarray(np.array(fields, TRADE.message["trade_conditions"])[encoded.indices.to_numpy()])
-
-
-def _instants(table: pa.Table) -> np.ndarray:
-    """datetime64[us], UTC, of Sydney dates and times; NaT where there is no such date."""
-    iso = pc.binary_join_element_wise(
-        pc.utf8_slice_codeunits(table["date"], 6, 10),
-        pc.utf8_slice_codeunits(table["date"], 0, 2),
-        pc.utf8_slice_codeunits(table["date"], 3, 5),
-        "-",
+        files = [] if where.startswith("s3://") else find_files(where, asx.feed.source, {})
+    except UsageError:
+        if not Path(where).expanduser().is_dir():
+            raise
+        files = []
+    for file in files:
+        with suppress(OSError):
+            if any(_LOOKS_LIKE_ASX.match(line) for line in first_lines(file)):
+                return ASX
+    raise UsageError(
+        f"What the lines of {where} are has to be said: by a feed.",
+        f"Which feed fits: k2ctl feed guess '{where}'. Then: k2ctl load --replay '{where}' --feed NAME",
     )
-    days = pc.strptime(iso, format="%Y-%m-%d", unit="us", error_is_null=True)
-    texts = table["time"]
-    parts = [pc.cast(pc.utf8_slice_codeunits(texts, start, start + 2), pa.int64()).to_numpy() for start in (0, 3, 6)]
-    fraction = pc.utf8_rpad(pc.utf8_slice_codeunits(texts, 9, 15), 6, "0")
-    micros = (parts[0] * 3600 + parts[1] * 60 + parts[2]) * 1_000_000 + pc.cast(fraction, pa.int64()).to_numpy()
-    possible = (parts[0] < 24) & (parts[1] < 60) & (parts[2] < 60)
-    local = days.to_numpy().astype("datetime64[us]") + micros
-    local[~possible] = np.datetime64("NaT")
-    # The hour that summer time leaves out does not exist; the one it repeats is taken as the earlier.
-    localised = pc.assume_timezone(
-        pa.array(local), str(ZoneInfo(VENUE_ZONE)), ambiguous="earliest", nonexistent="earliest"
-    )
-    return np.asarray(localised.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False))
 
 
-def _trades_of(table: pa.Table, symbol: str, universe: Universe) -> np.ndarray:
-    count = len(table)
-    trades = TRADE.empty(count)
-    if not count:
-        return trades
-    market = universe.profile.market
-    trades["symbol"], trades["exchange"], trades["currency"] = symbol.encode(), market.exchange, market.currency
-    trades["event_ns"] = _instants(table).astype(np.int64) * 1000
-    for name, column in (("price", "price"), ("quantity", "volume")):
-        trades[name] = from_arrow(table[column].combine_chunks().cast(DECIMAL_TYPE))
-    trades["trade_conditions"] = _packed(table)
-    trades["side"] = SIDES.index("UNKNOWN")
-    trades["source_sequence"] = NO_SEQUENCE
-    trades["asset_class"] = ASSET_CLASSES.index(market.asset_class)
-    return trades
+def open_replay(plan: ReplayPlan, profile: Profile, endpoints: Endpoints) -> Replayed:
+    """What is replayed, to be closed.
+
+    Raises:
+        UsageError: there are none, or the feed does not read them.
+    """
+    if plan.where is None:
+        return ReplayedLake(endpoints, plan.wanted)
+    columns, said = market_columns(profile.market), dict(plan.columns)
+    feed, now_us = load_feed(plan.feed), time.time_ns() // 1000
+    return ReplayedFiles(FeedFiles.at(feed, plan.where, endpoints.storage, columns, now_us, plan.wanted, said))
+
+
+@dataclass(frozen=True)
+class ReplayState:
+    """How far a replay is. Counts are lines, rows or trades of files."""
+
+    files: int = 0
+    # Lines that are no trades, and the first of them of each file.
+    broken_lines: int = 0
+    first_broken: tuple[BrokenLine, ...] = ()
+    # Rows that the feed's `where` leaves out.
+    filtered: int = 0
+    # Trades that stood too late in their file to be sent at their time.
+    late: int = 0
+    # The venue's time up to which everything is sent; None before the first trade.
+    reached_ns: int | None = None
+    # Seconds of the schedule from the first to the last trade that was sent.
+    span_s: float = 0.0
+    # All trades are sent.
+    ended: bool = False
 
 
 class ReplaySource:
-    """Hands out the trades of a replay in order, each at its partition.
+    """Hands out trades in order of time, each at its partition; a thread of its own reads ahead.
 
-    last_us: shift all times so that the last trade's is this; None keeps them. A trade at another time is another
-    trade, with an id of its own: what is shifted and replayed again is stored again.
+    speed: how many times as fast as it happened. shift: all times so that the last trade happens when it is sent. A
+    trade at another time is another trade, with an id of its own: what is shifted and replayed again is stored again.
     """
 
-    def __init__(self, replay: Replay, universe: Universe, *, last_us: int | None) -> None:
-        self._trades = replay.trades
-        if last_us is not None:
-            shift_ns = last_us * 1000 - int(self._trades["event_ns"][-1])
-            self._trades["event_ns"] += shift_ns
-            ids = self._trades["message_id"].tolist()
-            self._trades["message_id"] = _digests(b"%s%d" % (bytes(name), shift_ns) for name in ids)
-        self._partition = universe.partitioner().partitions_of(self._trades["symbol"])
+    def __init__(self, replayed: Replayed, universe: Universe, plan: ReplayPlan) -> None:
+        """replayed: closed with this."""
+        self._replayed, self._plan = replayed, plan
+        self._partitioner = universe.partitioner()
         self._partitions = universe.profile.topic.partitions
-        self._at = 0
+        self._parts: queue.Queue[np.ndarray | K2Error | None] = queue.Queue(AHEAD)
+        self._closing = threading.Event()
+        self._reader: threading.Thread | None = None
+        self._now = TRADE.empty(0)
+        self._first_ns = self._shift_ns = 0
+        self._taken = 0
+        self._reached_ns: int | None = None
+        self._ended = False
         self.fraction = (0.0, 1.0)
 
-    def sessions(self) -> dict[int, bytes]:
-        """The first halves of the trades' ids with their symbols. Ids are digests, so each trade has one of its own."""
-        session, _ = sessions_and_numbers(self._trades)
-        return dict(zip(session.tolist(), self._trades["symbol"].tolist(), strict=True))
+    def begin(self, until: Callable[[], bool]) -> None:
+        """Look at all there is, and begin to read. until: true ends it.
 
-    def sample_symbol(self) -> bytes:
-        """The symbol whose acknowledgements are timed: the rarest."""
-        codes, distinct = codes_of(self._trades["symbol"])
-        return bytes(distinct[np.argmin(np.bincount(codes))])
+        Raises:
+            UsageError: a file does not fit the feed.
+        """
+        ends = self._replayed.survey(until)
+        if until():
+            self._ended = True
+            return
+        if self._plan.shift_to_now and ends is not None:
+            first_ns, last_ns = ends
+            span_s = 0.0 if np.isinf(self._plan.speed) else (last_ns - first_ns) / 1e9 / self._plan.speed
+            self._shift_ns = time.time_ns() + round(span_s * 1e9) - last_ns
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        while self._taken == 0 and not self._pull() and not self._ended and not until():
+            pass
+        if len(self._now):
+            self._first_ns = int(self._now["event_ns"][0])
 
-    def take(self, count: int, from_us: int, to_us: int) -> Batch:
-        """The next `count` trades, sorted by partition; their times are the file's, or shifted to now."""
-        part = slice(self._at, min(self._at + count, len(self._trades)))
-        self._at = part.stop
-        partition = self._partition[part]
-        order = np.argsort(partition, kind="stable")
-        trades = self._trades[part][order]
-        due_us = from_us + (order * ((to_us - from_us) / max(1, len(trades)))).astype(np.int64)
-        trades["received_ns"] = due_us * 1000
-        return Batch(trades, np.bincount(partition, minlength=self._partitions))
+    def _read(self) -> None:
+        try:
+            for trades in _together(self._replayed.trades()):
+                if not self._hand_over(trades):
+                    return
+            self._hand_over(None)
+        except K2Error as error:
+            self._hand_over(error)
+        except Exception as error:
+            self._hand_over(K2Error(f"What is replayed cannot be read: {type(error).__name__}: {error}"))
 
+    def _hand_over(self, part: np.ndarray | K2Error | None) -> bool:
+        while not self._closing.is_set():
+            with suppress(queue.Full):
+                self._parts.put(part, timeout=WAIT_S)
+                return True
+        return False
 
-@dataclass(frozen=True)
-class ReplaySchedule:
-    """The file's own timing, `speed` times as fast."""
+    def _pull(self) -> bool:
+        """Take the next part, if there is one within a moment.
 
-    # float64[n], seconds from the first trade to each.
-    offsets_s: np.ndarray
-    # Infinite: everything is due at once.
-    speed: float
-
-    @classmethod
-    def of(cls, replay: Replay, speed: float) -> "ReplaySchedule":
-        """The schedule of a replay."""
-        times = replay.trades["event_ns"]
-        return cls((times - times[0]) / 1e9, speed)
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds until the last trade is due."""
-        return 0.0 if np.isinf(self.speed) else float(self.offsets_s[-1]) / self.speed
+        Raises:
+            K2Error: the files could not be read.
+        """
+        if len(self._now) or self._ended:
+            return bool(len(self._now))
+        try:
+            part = self._parts.get(timeout=WAIT_S)
+        except queue.Empty:
+            return False
+        if isinstance(part, K2Error):
+            self._ended = True
+            raise part
+        if part is None:
+            self._ended = True
+            return False
+        self._now = part
+        return True
 
     @property
     def total(self) -> int:
-        """Trades in all."""
-        return len(self.offsets_s)
+        """Trades in all; a very large number until all have been read."""
+        return self._taken if self._ended and not len(self._now) else _UNENDED
 
     def due(self, elapsed_s: float) -> float:
-        """Trades that should have been sent by then."""
-        if np.isinf(self.speed):
-            return float(self.total)
-        return float(np.searchsorted(self.offsets_s, elapsed_s * self.speed, side="right"))
+        """Trades that should have been sent by then, of those that are read."""
+        if not self._pull():
+            return float(self._taken)
+        if np.isinf(self._plan.speed):
+            return float(self._taken + len(self._now))
+        limit_ns = self._first_ns + int(elapsed_s * self._plan.speed * 1e9)
+        return float(self._taken + np.searchsorted(self._now["event_ns"], limit_ns, side="right"))
+
+    @property
+    def is_hurried(self) -> bool:
+        """True if nothing is waited for but Kafka."""
+        return bool(np.isinf(self._plan.speed))
+
+    def sample_symbol(self) -> bytes:
+        """The symbol whose acknowledgements are timed: the rarest, if it is rare; else none."""
+        codes, distinct = codes_of(self._now["symbol"])
+        counts = np.bincount(codes, minlength=len(distinct))
+        if not len(counts) or counts.min() > SAMPLE_SHARE * len(codes):
+            return b""
+        return bytes(distinct[np.argmin(counts)])
+
+    def take(self, count: int, from_us: int, to_us: int) -> Batch:
+        """The next `count` trades, sorted by partition; their times are the file's, or shifted to now."""
+        part, self._now = self._now[:count], self._now[count:]
+        self._taken += len(part)
+        partition = self._partitioner.partitions_of(part["symbol"])
+        order = np.argsort(partition, kind="stable")
+        if len(part):
+            self._reached_ns = max(self._reached_ns or 0, int(part["event_ns"][-1]))
+        trades = part.take(order)
+        if not self._replayed.has_receive_times:
+            due_us = from_us + (order * ((to_us - from_us) / max(1, len(trades)))).astype(np.int64)
+            trades["received_ns"] = due_us * 1000
+        if self._shift_ns:
+            trades["event_ns"] += self._shift_ns
+            trades["message_id"] = shifted(trades["message_id"], self._shift_ns)
+            if self._replayed.has_receive_times:
+                trades["received_ns"] += self._shift_ns
+        return Batch(trades, np.bincount(partition, minlength=self._partitions))
+
+    def note_failed(self, trades: np.ndarray) -> None:
+        """Trades that Kafka may not have: what was reached is before them."""
+        first_ns = int(trades["event_ns"].min()) - self._shift_ns
+        self._reached_ns = min(first_ns, first_ns if self._reached_ns is None else self._reached_ns)
+
+    def state(self) -> ReplayState:
+        """How far it is."""
+        found, reached_ns = self._replayed.findings, self._reached_ns
+        return ReplayState(
+            files=self._replayed.files,
+            broken_lines=found.broken_count,
+            first_broken=tuple(found.broken[:SHOWN_BROKEN_LINES]),
+            filtered=found.filtered,
+            late=self._replayed.late,
+            reached_ns=reached_ns,
+            span_s=0.0
+            if self.is_hurried or reached_ns is None
+            else max(0.0, (reached_ns - self._first_ns) / 1e9 / self._plan.speed),
+            ended=self._ended and not len(self._now),
+        )
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._closing.set()
+        self._replayed.stop()
+        if self._reader is not None:
+            self._reader.join()
+        self._replayed.close()
+
+
+def _together(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Parts of some size, of chunks of any."""
+    gathered: list[np.ndarray] = []
+    for chunk in chunks:
+        gathered.append(chunk)
+        if sum(map(len, gathered)) >= AT_ONCE:
+            yield gathered[0] if len(gathered) == 1 else np.concatenate(gathered)
+            gathered = []
+    if gathered:
+        yield np.concatenate(gathered)

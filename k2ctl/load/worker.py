@@ -20,7 +20,7 @@ from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run
 from k2ctl.load.intake import LOOK_AFTER_TRADES, UnreadGuard
 from k2ctl.load.market import SyntheticMarket
 from k2ctl.load.plan import LoadPlan
-from k2ctl.load.replay import ReplaySchedule, ReplaySource, read_replay
+from k2ctl.load.replay import ReplaySource, ReplayState, open_replay
 from k2ctl.profiles.universe import Universe
 from k2ctl.signals import leave_to_parent
 from k2ctl.timing import Every
@@ -64,6 +64,8 @@ class WorkerReport:
     # Encoded HDR histograms of microseconds, in the last report only.
     latency: bytes = b""
     publish_delay: bytes = b""
+    # Of a replay.
+    replay: ReplayState = field(default_factory=ReplayState)
 
 
 @dataclass(frozen=True)
@@ -108,22 +110,20 @@ class Worker:
         universe = Universe(plan.profile)
         self._schedule: Any = plan.schedule
         self._source: Any
+        self._replay: ReplaySource | None = None
+        sample, sessions = b"", dict[int, bytes]()
         if plan.replay is not None:
-            replay = read_replay(plan.replay, universe)
-            self._schedule = ReplaySchedule.of(replay, plan.speed)
-            # The last trade happens when it is sent, so that none is in the future whatever the speed.
-            last_us = time.time_ns() // 1000 + round(self._schedule.duration_s * 1e6)
-            self._source = ReplaySource(replay, universe, last_us=last_us if plan.shift_to_now else None)
+            replayed = open_replay(plan.replay, plan.profile, endpoints)
+            self._replay = self._source = self._schedule = ReplaySource(replayed, universe, plan.replay)
         else:
-            self._source = SyntheticMarket(
-                universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults
-            )
+            market = SyntheticMarket(universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults)
+            self._source, sample, sessions = market, market.sample_symbol(), market.sessions()
         topic, decoder = plan.profile.trades_topic, own_decoder(plan.profile, plan.profile.topic.format)
         self._producer = BatchProducer(
             endpoints,
             topic,
             plan.frame,
-            self._source.sample_symbol(),
+            sample,
             plan.profile.topic.written,
             lambda values: decoder.decode(Fetched.of_values(values)).trades,
         )
@@ -142,7 +142,7 @@ class Worker:
             0,
             finished=False,
         )
-        self._acknowledged_log = AcknowledgedLogWriter(run, self._source.sessions(), endpoints.home)
+        self._acknowledged_log = AcknowledgedLogWriter(run, sessions, endpoints.home)
         self._frame = plan.frame
         self._delay = new_histogram()
         self._made = 0
@@ -163,6 +163,8 @@ class Worker:
         gc.disable()
         self._start_s = start_s
         trouble = _trouble_of(self._pace)
+        if self._replay is not None:
+            self._replay.close()
         self._producer.finish(FLUSH_S)
         elapsed_s = self._elapsed_s()
         self._note_failures()
@@ -174,18 +176,28 @@ class Worker:
 
     def _pace(self) -> None:
         """Send what is due until everything is sent, or the parent says stop."""
-        total = self._part_of(self._schedule.total)
+        if self._replay is not None:
+            self._replay.begin(self._is_stopped)
+            self._producer.sample = self._replay.sample_symbol()
+            self._start_s = time.monotonic()
         last_elapsed_s = 0.0
-        while self._made < total and not self._signals.stop.is_set():
+        while self._made < (total := self._part_of(self._schedule.total)) and not self._signals.stop.is_set():
             self._wait_while_paused()
             elapsed_s = self._elapsed_s()
             due = min(total, self._part_of(self._schedule.due(elapsed_s))) - self._made
             if due > 0:
                 self._send(min(due, self._chunk), last_elapsed_s, elapsed_s)
-            if due <= self._chunk:
+            if self._replay is not None and self._replay.is_hurried:
+                last_elapsed_s = elapsed_s
+            elif due <= self._chunk:
                 last_elapsed_s = elapsed_s
                 time.sleep(max(0.0, TICK_S - (self._elapsed_s() - elapsed_s)))
             self._report_if_due()
+
+    def _is_stopped(self) -> bool:
+        """Whether the parent has said stop; reports while a replay looks at its files."""
+        self._report_if_due()
+        return self._signals.stop.is_set()
 
     def _part_of(self, trades: float) -> int:
         """This worker's part of a number of trades; the parts of all workers add up to the whole."""
@@ -220,7 +232,10 @@ class Worker:
         wall_us = time.time_ns() // 1000 - round(self._elapsed_s() * 1e6)
         from_us, to_us = wall_us + round(from_s * 1e6), wall_us + round(to_s * 1e6)
         batch = self._source.take(count, from_us, to_us)
-        self._acknowledged_log.add(batch.trades)
+        if self._replay is not None:
+            self._acknowledged_log.add_foreign(batch.trades)
+        else:
+            self._acknowledged_log.add(batch.trades)
         self._producer.send(batch.trades, batch.per_partition, to_us)
         self._newest_to_one = int(batch.per_partition.max(initial=0))
         self._made += count
@@ -243,6 +258,8 @@ class Worker:
     def _note_failures(self) -> None:
         for trades in self._producer.take_failed():
             self._acknowledged_log.fail(trades)
+            if self._replay is not None:
+                self._replay.note_failed(trades)
 
     def _report(self, elapsed_s: float, *, finished: bool, trouble: K2Error | None = None) -> WorkerReport:
         producer = self._producer
@@ -264,6 +281,7 @@ class Worker:
             failed_by=dict(producer.failed_by),
             latency=producer.latency.encode() if finished else b"",
             publish_delay=self._delay.encode() if finished else b"",
+            replay=self._replay.state() if self._replay is not None else ReplayState(),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, K2Error
 from k2ctl.load.plan import LoadPlan
+from k2ctl.load.replay import ReplayState
 from k2ctl.load.worker import WorkerReport, WorkerSignals, run_worker
 from k2ctl.signals import ENDING, held_back
 from k2ctl.timing import SlidingWindow, rate
@@ -33,6 +34,8 @@ class LoadSnapshot:
     paused_s: float
     # Empty while it does not pause.
     paused_why: str
+    # The venue's time that a replay has reached, in nanoseconds.
+    reached_ns: int | None = None
 
 
 class LoadWorkers:
@@ -125,6 +128,11 @@ class LoadWorkers:
         return sum(getattr(report, name) for report in self.reports.values())
 
     @property
+    def replay(self) -> ReplayState:
+        """How far a replay is, which has one worker."""
+        return next((report.replay for report in self.reports.values()), ReplayState())
+
+    @property
     def paused_s(self) -> float:
         """Seconds paused; the workers pause together."""
         return max((report.paused_s for report in self.reports.values()), default=0.0)
@@ -148,6 +156,7 @@ class LoadWorkers:
             in_flight_records=self.total("records") - self.total("acknowledged_records"),
             paused_s=self.paused_s,
             paused_why=paused_why,
+            reached_ns=self.replay.reached_ns,
         )
 
     def kill(self) -> None:

@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
-from k2ctl.profiles.loader import file_at, load_model
+from k2ctl.profiles import strict_yaml
+from k2ctl.profiles.loader import file_at, load_model, model_of
 from k2ctl.profiles.model import MarketSettings
 from k2ctl.profiles.section import Section
 
@@ -68,8 +69,9 @@ class ConditionTable(Section):
 _OF_EXCHANGES: Final = {
     "asx": ("ASX", "XASX", "CXA", "CXAC", "CHIA"),
     "us-tape": (
-        "NYSE", "XNYS", "NASDAQ", "XNAS", "ARCA", "ARCX", "AMEX", "XASE", "BATS", "BZX", "EDGX", "EDGA", "IEX", "IEXG",
-        "MEMX", "XCIS", "XPHL", "XBOS", "XADF", "FINRA", "SIP", "CTA", "UTP", "US",
+        "NYSE", "XNYS", "NASDAQ", "XNAS", "ARCA", "ARCX", "AMEX", "XASE", "BATS", "BZX", "BATY", "EDGX", "EDGA", "IEX",
+        "IEXG", "MEMX", "EPRL", "LTSE", "24EQ", "TXSE", "XCHI", "XCIS", "XISE", "CBSX", "XPHL", "XPSX", "XBOS", "XADF",
+        "FINR", "FINN", "FINC", "FINY", "OOTC", "FINRA", "SIP", "CTA", "UTP", "US", "USA", "EQUS",
     ),
 }  # fmt: skip
 """The tables of exchanges of equities whose profile names none."""
@@ -87,6 +89,17 @@ def conditions_of(market: MarketSettings) -> ConditionTable:
         ProfileError: there is no such table, or a mistake in it.
     """
     return load_conditions(market.conditions or default_table(market.asset_class, market.exchange))
+
+
+def tables_of_exchanges(market: MarketSettings) -> dict[str, ConditionTable]:
+    """The tables of exchanges whose trades a topic of equities may have beside its market's, as replays send them.
+
+    None where the market names a table, which is that of all.
+    """
+    if market.conditions is not None or market.asset_class != "equities":
+        return {}
+    tables = {name: load_conditions(name) for name in _OF_EXCHANGES}
+    return {exchange: tables[name] for name, exchanges in _OF_EXCHANGES.items() for exchange in exchanges}
 
 
 def default_table(asset_class: str, exchange: str) -> str:
@@ -112,3 +125,18 @@ def load_conditions(name_or_path: str) -> ConditionTable:
             f"Shipped tables: {', '.join(names)}. A path works too: conditions: /etc/k2/venue.yaml",
         )
     return load_model(path, ConditionTable)
+
+
+def text_of_file(name_or_path: str) -> str:
+    """The YAML of a table that is a file of its own; empty for a shipped one."""
+    path = None if name_or_path in table_names() else file_at(name_or_path)
+    return "" if path is None else strict_yaml.read_text(path)
+
+
+def conditions_in(place: str, text: str) -> ConditionTable:
+    """A table of its YAML. place: as errors name it.
+
+    Raises:
+        ProfileError: there is a mistake in it.
+    """
+    return model_of(place, text, ConditionTable)[0]

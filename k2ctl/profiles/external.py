@@ -108,6 +108,15 @@ def _filled(text: str, info: ValidationInfo, encode: Callable[[str], str] = str)
     return _REFERENCE.sub(lambda found: encode(references.value(found[1], found[2])), text)
 
 
+def with_secrets(address: str, folder: Path) -> str:
+    """An address with what its references stand for.
+
+    Raises:
+        ValueError: one of them stands for nothing.
+    """
+    return _REFERENCE.sub(lambda found: quote(SecretReferences(folder).value(found[1], found[2]), safe=""), address)
+
+
 def state_address(text: str) -> str:
     """The address of a state store as `--state` names it, with what its references stand for.
 
@@ -115,9 +124,7 @@ def state_address(text: str) -> str:
         UsageError: one of them stands for nothing.
     """
     try:
-        return _REFERENCE.sub(
-            lambda found: quote(SecretReferences(Path.cwd()).value(found[1], found[2]), safe=""), text
-        )
+        return with_secrets(text, Path.cwd())
     except ValueError as error:
         raise UsageError(f"--state: {error}.", f"In the place of the password {_HOW}.") from error
 

@@ -4,13 +4,15 @@ The source says what a record looks like, and so which columns there are; every 
 over them. `k2ctl.feeds` evaluates it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from k2ctl.domain.topics import TimeUnit
 from k2ctl.errors import ProfileError
@@ -36,13 +38,52 @@ Expression = Annotated[
 ]
 """SQL over the columns of the source, as DuckDB has it."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+
+def _matching(pattern: str, what: str) -> AfterValidator:
+    """Refuse a text that does not match as a whole, and say what it should be."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(what)
+        return text
+
+    return AfterValidator(check)
+
+
+def _is_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from error
+    return text
+
+
+Name = Annotated[
+    str,
+    Field(max_length=64),
+    _matching(r"[A-Za-z_][A-Za-z0-9_]*", "no plain name: letters, digits and underscores, no digit first"),
+]
 """Of a column, as an expression has it without quotes."""
 
-Path_ = Annotated[str, Field(pattern=r"^\$", max_length=1_000)]
+Path_ = Annotated[
+    str,
+    Field(max_length=1_000),
+    _matching(r"""\$(\."[^"]*"|\.[^.\["]+|\[[0-9]+\]|\[\*\])*""", 'no path: $ and then .name, ."a name", [0] or [*]'),
+]
 """A path into JSON, as DuckDB has it: `$.data[0].price`."""
 
 Character = Annotated[str, Field(min_length=1, max_length=1)]
+
+
+class NamesBeside(Section):
+    """A CSV file with a header, in the folder of the files: what belongs to a code that their names have."""
+
+    file: Annotated[str, Field(pattern=r"^[^/]+$")]
+    # The group of `file_name` that has the code, and the column there that does.
+    by: Name
+    key: Annotated[str, Field(min_length=1)]
+    # Those that become columns.
+    columns: tuple[Name, ...]
 
 
 class Source(Section):
@@ -63,7 +104,9 @@ class Source(Section):
     delimiter: Character = ","
     quote: Character | Literal[""] = '"'
     # A regular expression over the name of a file; its named groups are columns.
-    file_name: str | None = None
+    file_name: Annotated[str, AfterValidator(_is_pattern)] | None = None
+    # What belongs to a code in the name of a file, in a table beside it.
+    names: NamesBeside | None = None
     # Of times that say no offset; without it they are refused.
     zone: str | None = None
     # Of times that are numbers. auto goes by their size: the four do not overlap from 1990 on.
@@ -98,15 +141,32 @@ class Source(Section):
         return self
 
     @model_validator(mode="after")
-    def _zone_exists(self) -> "Source":
+    def _names_differ(self) -> "Source":
+        names = [*self.columns, *self.record]
+        lower = [name.lower() for name in names]
+        for at, name in enumerate(names):
+            if (first := lower.index(name.lower())) != at:
+                raise ValueError(
+                    f"columns {names[first]} and {name} are one to SQL: name one otherwise, sent: $.{name}"
+                )
+        return self
+
+    @field_validator("zone")
+    @classmethod
+    def _zone_exists(cls, zone: str | None) -> str | None:
         from zoneinfo import ZoneInfo
 
-        if self.zone is not None:
+        if zone is not None:
             try:
-                ZoneInfo(self.zone)
+                ZoneInfo(zone)
             except (KeyError, ValueError, OSError) as error:
-                raise ValueError(f"zone is no time zone (got {self.zone[:40]!r})") from error
-        return self
+                raise ValueError("no time zone, such as Europe/London") from error
+        return zone
+
+    @field_validator("topic")
+    @classmethod
+    def _topic_is_a_name_or_a_pattern(cls, topic: str | None) -> str | None:
+        return _is_pattern(topic) if topic is not None and topic.startswith("^") else topic
 
     @property
     def is_of_files(self) -> bool:
@@ -132,6 +192,7 @@ _ONLY_FOR: Final = {
     "delimiter": ("csv",),
     "quote": ("csv",),
     "file_name": OF_FILES,
+    "names": OF_FILES,
     "registry": ("avro", "protobuf"),
     "topic": ("sbe", "json", "avro", "protobuf"),
     "schema_file": ("sbe",),
@@ -171,7 +232,7 @@ class Feed(Section):
     documentation: str = ""
     source: Source
     trade: TradeFields
-    # What a trade is known by, see `k2ctl.feeds.identity`.
+    # What a trade is known by, see `k2ctl.feeds.mapping.identity`.
     identity: Annotated[Identity, Field(union_mode="left_to_right")]
     # What a correction or a cancellation refers to, in the same form.
     refers_to: tuple[Expression, ...] = ()
@@ -222,6 +283,11 @@ class DeclaredFeed:
     feed: Feed
     lines: Lines
 
+    @property
+    def argument(self) -> str:
+        """What names it on a command line."""
+        return self.name if Path(self.place).parent == shipped("profiles") / "feeds" else self.place
+
     def mistake(self, key: tuple[str | int, ...], reason: str) -> ProfileError:
         """An error that names the line of a key."""
         at = key
@@ -233,6 +299,11 @@ class DeclaredFeed:
     def beside(self, path: str) -> Path:
         """A path that the feed names: relative ones begin at its folder."""
         return Path(self.place).parent / Path(path).expanduser()
+
+
+def text_of(feed: Feed) -> str:
+    """A feed that a program has changed, as YAML."""
+    return yaml.safe_dump(feed.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=False)
 
 
 def feed_names() -> list[str]:

@@ -1,12 +1,14 @@
 """YAML to models, with mistakes named by file, line and dotted key."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
 from k2ctl.profiles import strict_yaml
@@ -28,7 +30,27 @@ def load_profile(name_or_path: str) -> Profile:
     Raises:
         ProfileError: no such profile, or a mistake in it.
     """
-    return load_model(profile_path(name_or_path), Profile)
+    path = profile_path(name_or_path)
+    profile = load_model(path, Profile)
+    if profile.topic.feed is None and profile.topic.name is None:
+        return profile
+    from k2ctl.profiles.foreign import of_others  # which stands upon this module
+
+    feed = profile.topic.feed or ""
+    beside = path.parent / feed
+    return of_others(profile, str(beside) if feed and beside.is_file() else feed, profile.topic.name or "")
+
+
+def chosen(endpoints: Endpoints, name_or_path: str) -> tuple[Endpoints, Profile]:
+    """A profile that was chosen, or the stack's, and the endpoints with the table that it names.
+
+    Raises:
+        ProfileError: as `load_profile`.
+    """
+    profile = load_profile(name_or_path or endpoints.profile)
+    if not name_or_path:
+        return endpoints, profile
+    return replace(endpoints, profile=name_or_path, table=profile.lake.table), profile
 
 
 def lasting_name(name_or_path: str) -> str:
@@ -108,16 +130,52 @@ def model_of(path: Path | str, text: str, model: type[Model], context: object = 
     try:
         return model.model_validate(content, context=context), lines
     except ValidationError as error:
-        # An unknown key explains more than what is missing because of it.
-        first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        line = _nearest_line(lines, tuple(first["loc"]))
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        hidden = first["type"] in {"missing", "extra_forbidden"} or first["loc"][:1] == ("external",)
-        got = "" if hidden else f" (got {brief(first['input'])})"  # what is wrong in `external` may be a secret
-        more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-        what = f"{path}:{line}: {key or model.__name__.lower()}: {message}{got}{more}"
-        raise ProfileError(what, "Correct that line.") from error
+        raise _mistake(path, lines, error, model.__name__.lower()) from error
+
+
+def _mistake(path: Path | str, lines: Lines, error: ValidationError, whole: str) -> ProfileError:
+    """The first of a model's mistakes. whole: what a mistake is called that is of no key."""
+    by_place: dict[tuple[Any, ...], list[Any]] = {}
+    # An unknown key explains more than what is missing because of it.
+    for mistake in sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden"):
+        by_place.setdefault(_place(mistake["loc"], lines), []).append(mistake)
+    first = next(iter(by_place))
+    # Where a value may be of several kinds, the kind that it is has its mistake further in.
+    place = max((one for one in by_place if one[: len(first)] == first), key=len)
+    mistakes = by_place[place]
+    message = "; or: ".join(dict.fromkeys(_said(mistake) for mistake in mistakes))
+    value, kinds = mistakes[0]["input"], {mistake["type"] for mistake in mistakes}
+    hidden = kinds & {"missing", "extra_forbidden"} or place[:1] == ("external",) or isinstance(value, dict)
+    got = "" if hidden else f" (got {brief(value)})"  # what is wrong in `external` may be a secret
+    others = sum(one != place[: len(one)] for one in by_place)
+    more = f" and {others} more" if others else ""
+    what = f"{path}:{_nearest_line(lines, place)}: {'.'.join(map(str, place)) or whole}: {message}{got}{more}"
+    return ProfileError(what, "Correct that line.")
+
+
+def _place(loc: tuple[Any, ...], lines: Lines) -> tuple[Any, ...]:
+    """The keys of a mistake, without what pydantic calls the kinds that a value may be of."""
+    place: tuple[Any, ...] = ()
+    for part in loc:
+        is_key = isinstance(part, int) or (part.isidentifier() and part not in _KINDS)
+        if is_key or (*place, part) in lines:
+            place = (*place, part)
+    return place
+
+
+_KINDS: Final = {"bool", "str", "int", "float"}
+_SAID: Final = {
+    "extra_forbidden": "unknown key",
+    "tuple_type": "a list is needed",
+    "list_type": "a list is needed",
+    "dict_type": "a section is needed",
+    "model_type": "a section is needed",
+    "string_type": "a text is needed",
+}
+
+
+def _said(mistake: Any) -> str:
+    return _SAID.get(mistake["type"]) or mistake["msg"].removeprefix("Value error, ")
 
 
 def _upon_its_base(path: Path | str, content: dict[str, Any], lines: Lines) -> Any:

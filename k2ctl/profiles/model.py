@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from k2ctl.domain.topics import TimeUnit, WireFormat, trades_topic
+from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, TimeUnit, WireFormat, trades_topic
 from k2ctl.profiles.external import External
 from k2ctl.profiles.scale import Scale
 from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
@@ -98,6 +98,8 @@ class Topic(Section):
     critical_partitions: Annotated[int, Field(ge=0)]
     retention_hours: PositiveFloat
     format: WireFormat = "sbe"
+    # The topic of others, or a regular expression over their names that begins with ^; null is the market's own.
+    name: Annotated[str, Field(pattern=r"^(\^.*|[A-Za-z0-9._-]+)$", max_length=249)] | None = None
     # The feed that says what the records of others are: a shipped one or a file.
     feed: Annotated[str, Field(min_length=1)] | None = None
     # What times that are whole numbers count, in a topic of JSON: never guessed.
@@ -180,13 +182,21 @@ class Expire(Section):
 
 
 class LakeSettings(Section):
-    """How the table is kept small and quick."""
+    """Which table it is, and how it is kept small and quick."""
 
+    # Of the trades: a feed of its own profile may have a table of its own.
+    table: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", max_length=128)] = TABLE
     expire: Expire
     # Live files of one hour before they are merged.
     compact_after_files: Annotated[int, Field(ge=2)]
     # The age at which unreachable files are removed.
     orphans_after_s: PositiveFloat
+
+    @model_validator(mode="after")
+    def _table_is_of_trades(self) -> "LakeSettings":
+        if self.table == REFERENCE_TABLE:
+            raise ValueError("the reference data are in that table")
+        return self
 
 
 class Level(Section):
@@ -258,5 +268,5 @@ class Profile(Section):
 
     @property
     def trades_topic(self) -> str:
-        """The topic that the market's trades arrive on."""
-        return trades_topic(self.market.asset_class, self.market.exchange)
+        """The topic that trades arrive on, or a regular expression over several."""
+        return self.topic.name or trades_topic(self.market.asset_class, self.market.exchange)

@@ -7,6 +7,7 @@ from typing import Final
 import pyarrow as pa
 
 from k2ctl.query.seam import Sources
+from k2ctl.query.tail import OffsetSpan
 from k2ctl.sequence.gap_report import FoundGap
 
 
@@ -17,13 +18,11 @@ class Evidence:
     # Of the lake's part; None without a table, or without a commit yet.
     snapshot_id: int | None
     committed_at_us: int | None
-    topic: str
-    # The topic's epoch; empty if Kafka was not read.
-    epoch: str
-    # Partition → first offset that came from Kafka; everything before it comes from the lake.
-    boundary: Mapping[int, int]
-    # Partition → end of the log when the query began; everything from there on is younger.
-    watermarks: Mapping[int, int]
+    # The topics that the table is filled from.
+    topics: tuple[str, ...]
+    # Of each that was read: the first offset of each partition that came from Kafka, everything before it comes from
+    # the lake, and the end of its log when the query began, everything from there on is younger.
+    spans: tuple[OffsetSpan, ...]
     # Rows of the answer by source.
     lake_rows: int
     tail_rows: int
@@ -34,7 +33,7 @@ class Evidence:
     # Records that cannot be decoded, and invalid trades of the symbols asked for; the consumer dead-letters both.
     undecodable: int
     invalid: int
-    # Trades of the topic that retention deleted before a consumer read them, ever; their times are unknown.
+    # Trades of the topics that retention deleted before a consumer read them, ever; their times are unknown.
     lost: int
     # True if the limit cut older rows off.
     more: bool
@@ -66,7 +65,16 @@ class Evidence:
     @property
     def behind_records(self) -> int:
         """How far the lake is behind Kafka, in records: from the boundary to the watermarks."""
-        return sum(max(0, end - self.boundary.get(partition, end)) for partition, end in self.watermarks.items())
+        return sum(
+            max(0, end - span.boundary.get(partition, end))
+            for span in self.spans
+            for partition, end in span.watermarks.items()
+        )
+
+    @property
+    def ends(self) -> dict[tuple[str, str], Mapping[int, int]]:
+        """Topic and epoch → partition → watermark."""
+        return {(span.topic, span.epoch): span.watermarks for span in self.spans if span.watermarks}
 
     @property
     def newest_age_s(self) -> float | None:
@@ -87,14 +95,12 @@ def evidence_of(
     notes: tuple[str, ...] = (),
 ) -> Evidence:
     """The evidence of an answer from both sides of the seam; `outstanding`: what may be missing by the ledger."""
-    pinned, span, tail, plan = sources.pinned, sources.span, sources.tail, sources.plan
+    pinned, tail, plan = sources.pinned, sources.tail, sources.plan
     return Evidence(
         snapshot_id=pinned.snapshot_id if pinned else None,
         committed_at_us=pinned.committed_at_us if pinned else None,
-        topic=span.topic,
-        epoch=span.epoch,
-        boundary=span.boundary,
-        watermarks=span.watermarks,
+        topics=tuple(sources.streams),
+        spans=tuple(sources.spans.values()),
         lake_rows=lake_rows,
         tail_rows=tail_rows,
         duplicates_removed=duplicates_removed,

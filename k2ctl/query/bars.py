@@ -5,7 +5,8 @@ in decimals of 38 digits, and refuses when it has more; then the same is counted
 numbers, which hold whatever the table can. vwap is their quotient, rounded once, to the digits that a price has.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from typing import Final
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from k2ctl.domain.days import DAY_US, UTC_DAYS, BarLength, DayRule
 from k2ctl.domain.decimals import DECIMAL_SCALE, DECIMAL_TYPE
 from k2ctl.lake.columns import literal
-from k2ctl.profiles.conditions import ConditionTable
+from k2ctl.profiles.conditions import ConditionTable, load_conditions
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,16 @@ class BarRules:
     days: DayRule = UTC_DAYS
     # None: every print counts for everything.
     conditions: ConditionTable | None = None
+    # Topics whose feeds name another table than that.
+    of_topics: Mapping[str, ConditionTable] = field(default_factory=dict)
+    # The exchange that `conditions` is for, and the tables of others, those of equities; without these it is for all.
+    exchange: str = ""
+    of_exchanges: Mapping[str, ConditionTable] = field(default_factory=dict)
+
+    def among(self, others: Sequence[str]) -> "BarRules":
+        """The rules for trades of its exchange and of some others. Of one that has no table every print counts."""
+        every = load_conditions("all")
+        return replace(self, of_exchanges={exchange: self.of_exchanges.get(exchange, every) for exchange in others})
 
     @property
     def by_days(self) -> bool:
@@ -104,7 +115,7 @@ def bars_sql(source: str, rules: BarRules, *, in_parts: bool) -> str:
 
     Where bars follow days, `PIECES` has to be registered.
     """
-    flags, filters = _counting(rules.conditions)
+    flags, filters = _counting(rules)
     timed = _timed(_PARTS.format(source=source) if in_parts else source, rules)
     turnover = (_IN_PARTS if in_parts else _EXACT).format(volume=filters["volume"])
     return _BARS.format(
@@ -138,24 +149,48 @@ def _multiple(micros: str, length_us: int) -> str:
     return f"(({micros} + {below}) // {length_us} * {length_us} - {below})"
 
 
-def _counting(table: ConditionTable | None) -> tuple[str, dict[str, str]]:
+def _counting(rules: BarRules) -> tuple[str, dict[str, str]]:
     """Columns that say for what a print counts, and the filters of aggregates that obey them."""
     filters = dict.fromkeys(("high_low", "last", "only", "volume"), "")
-    if table is None or not table.rules:
+    if rules.conditions is None:
         return "", filters
-    flags = []
-    only = table.without("only")
-    against = {
-        "high_low": table.without("high_low"),
-        "last": [*table.without("last"), *only],
-        "only": table.without("last") if only else [],
-        "volume": table.without("volume"),
-    }
-    for name, codes in against.items():
-        if codes or (name == "only" and only):
-            flags.append(f", {_none_of(codes, table)} AS for_{name}")
+    tables, flags = [rules.conditions, *rules.of_topics.values(), *rules.of_exchanges.values()], []
+    for name in filters:
+        if any(table.without("only") if name == "only" else _against(name, table) for table in tables):
+            flags.append(f", {_flag(name, rules.conditions, rules)} AS for_{name}")
             filters[name] = f" FILTER (for_{name})"
     return "".join(flags), filters
+
+
+def _against(name: str, table: ConditionTable) -> list[str]:
+    """The codes with which a print does not count for something."""
+    if name == "high_low":
+        return table.without("high_low")
+    if name == "volume":
+        return table.without("volume")
+    return [*table.without("last"), *(table.without("only") if name == "last" else [])]
+
+
+def _flag(name: str, table: ConditionTable, rules: BarRules) -> str:
+    """Whether a print counts, by the table of its topic, or of its exchange."""
+    otherwise = _by_exchange(name, table, rules)
+    cases = [
+        f"WHEN {literal(topic)} THEN {_none_of(_against(name, one), one)}"
+        for topic, one in sorted(rules.of_topics.items())
+    ]
+    return f"CASE kafka_topic {' '.join(cases)} ELSE {otherwise} END" if cases else otherwise
+
+
+def _by_exchange(name: str, table: ConditionTable, rules: BarRules) -> str:
+    own = _none_of(_against(name, table), table)
+    if not rules.of_exchanges:
+        return own
+    cases = [f"WHEN exchange = {literal(rules.exchange)} THEN {own}", "WHEN asset_class <> 'equities' THEN true"]
+    for other in dict.fromkeys(one.name for one in rules.of_exchanges.values()):
+        named = {exchange: one for exchange, one in rules.of_exchanges.items() if one.name == other}
+        one = next(iter(named.values()))
+        cases.append(f"WHEN exchange IN ({', '.join(map(literal, named))}) THEN {_none_of(_against(name, one), one)}")
+    return f"CASE {' '.join(cases)} ELSE true END"
 
 
 def _none_of(codes: list[str], table: ConditionTable) -> str:

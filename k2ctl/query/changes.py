@@ -31,7 +31,7 @@ class Events:
         symbols = self._question.symbols
         plan = sources.pinned.events(symbols) if sources.pinned else NOTHING
         stored = history.events(plan, self._asked(symbols), self._question.page)
-        tail = [rows for rows in (sources.tail.events, *deferred) if rows is not None and len(rows)]
+        tail = [rows for rows in (*sources.tail.events, *deferred) if len(rows)]
         self._events = pa.concat_tables([stored, *map(self._seen, tail)]) if tail else stored
 
     def __len__(self) -> int:
@@ -78,8 +78,7 @@ class Events:
             return None
         symbols = cancellations["symbol"].unique().to_pylist()
         stored = self._history.alike(self._sources.plan_of(symbols), self._asked(symbols), cancellations)
-        in_tail = self._sources.tail.alike
-        return stored if in_tail is None else pa.concat_tables([stored, self._seen(in_tail)])
+        return pa.concat_tables([stored, *map(self._seen, self._sources.tail.alike)])
 
 
 def _texts(ids: pa.ChunkedArray) -> list[str]:

@@ -15,13 +15,14 @@ from k2ctl.domain.rows import arrow_schema
 from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.columns import literal
 from k2ctl.lake.duckdb_files import ASK_AGAIN, another, open_duckdb, refuse_damage, unreadable
 from k2ctl.lake.snapshots import ScanPlan
 from k2ctl.query.bars import PIECES, TOO_WIDE, BarRules, bars_sql, with_vwap
 from k2ctl.query.corrected import KEY, NEW_PRINTS, NEW_TRADES, NO_EVENT, as_corrected
 from k2ctl.query.page import Page
 
-NEWEST_FIRST = "timestamp DESC, timestamp_nanos DESC, kafka_partition, kafka_offset DESC, kafka_index DESC"
+NEWEST_FIRST = "timestamp DESC, timestamp_nanos DESC, kafka_partition, kafka_offset DESC, kafka_index DESC, kafka_topic"
 """The order of answers. Rows of one symbol share a partition, so ties in time fall back on the order of arrival."""
 
 
@@ -170,12 +171,17 @@ class History:
         if plan.paths:
             stored, parameters = _stored(plan, asked)
             source += f" UNION ALL {stored}"
+        as_printed = source
         if changes is None:
             source = f"SELECT * FROM ({source}) WHERE {NO_EVENT}"  # noqa: S608
         elif len(changes):
             source = as_corrected(source)
         tables = {"tail": fresh, "changes": CHANGES_SCHEMA.empty_table() if changes is None else changes}
         with self._registered(**tables):
+            if rules.of_exchanges:
+                # Files of one exchange alone are passed over by their statistics.
+                others = f"SELECT DISTINCT exchange FROM ({as_printed}) WHERE exchange <> {literal(rules.exchange)}"  # noqa: S608
+                rules = rules.among(self._read(others, parameters)["exchange"].to_pylist())
             if not rules.by_days:
                 return self._bars(source, parameters, rules)
             times = "SELECT epoch_us(min(timestamp)) AS first, epoch_us(max(timestamp)) AS last"

@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from k2ctl.domain.rows import Rows, nanoseconds
 from k2ctl.errors import UsageError
 
-_LONGEST: Final = 8192
+_LONGEST: Final = 16_384
 
 
 class Place(NamedTuple):
@@ -23,16 +24,16 @@ class Place(NamedTuple):
     partition: int
     offset: int
     position: int
+    topic: str
 
 
 @dataclass(frozen=True)
 class Page:
     """A part of an answer, of what its first page could see."""
 
-    topic: str
-    epoch: str
-    # Partition → watermark of the first page; rows of that log from there on are younger than the answer.
-    ends: Mapping[int, int]
+    # Topic and epoch → partition → watermark of the first page; rows of these logs from there on are younger than the
+    # answer.
+    ends: Mapping[tuple[str, str], Mapping[int, int]]
     # The last row of the page before; None begins with the newest.
     after: Place | None = None
     # Where the first page's window began, which must not move on with the time.
@@ -51,15 +52,14 @@ class Page:
 
     def seen(self) -> tuple[str, dict[str, Any]]:
         """What the first page could see, as SQL with named parameters."""
-        sql, parameters = "true", dict[str, Any]()
-        if self.ends:
-            size = max(self.ends) + 1
-            parameters = {"topic": self.topic, "epoch": self.epoch, "ends": [self.ends.get(p, 0) for p in range(size)]}
-            sql = (
-                "(kafka_topic <> $topic OR kafka_epoch <> $epoch"
-                " OR kafka_offset < coalesce(list_extract($ends, kafka_partition + 1), 0))"
+        conditions, parameters = ["true"], dict[str, Any]()
+        for at, ((topic, epoch), ends) in enumerate(self.ends.items()):
+            parameters |= {f"topic{at}": topic, f"epoch{at}": epoch, f"ends{at}": _listed(ends)}
+            conditions.append(
+                f"(kafka_topic <> $topic{at} OR kafka_epoch <> $epoch{at}"
+                f" OR kafka_offset < coalesce(list_extract($ends{at}, kafka_partition + 1), 0))"
             )
-        return sql, parameters
+        return " AND ".join(conditions), parameters
 
     def select(self, rows: Rows) -> Rows:
         """The rows of the stream that the page may have."""
@@ -70,12 +70,9 @@ class Page:
 
     def seen_of(self, rows: Rows) -> Rows:
         """The rows of the stream that the first page could see."""
-        ends = np.array([self.ends.get(p, 0) for p in range(max(self.ends, default=0) + 1)], np.int64)
+        ends = np.array(_listed(self.ends.get((rows.topic, rows.epoch), {0: 0})), np.int64)
         known = rows.partition < len(ends)
-        mask = known & (rows.offset < ends[np.where(known, rows.partition, 0)])
-        if (rows.topic, rows.epoch) != (self.topic, self.epoch):
-            mask[:] = False
-        return rows.take(mask)
+        return rows.take(known & (rows.offset < ends[np.where(known, rows.partition, 0)]))
 
     def behind(self, table: pa.Table) -> np.ndarray:
         """bool[n]: which rows of an answer come after the place: older, or of the same time and later in the order."""
@@ -85,14 +82,17 @@ class Page:
         names = ("kafka_partition", "kafka_offset", "kafka_index")
         partition, offset, index = (table.column(name).to_numpy() for name in names)
         at = self.after
-        later = (offset < at.offset) | ((offset == at.offset) & (index < at.position))
+        topic = pc.greater(table.column("kafka_topic").cast(pa.string()), at.topic).to_numpy()
+        later = (index < at.position) | ((index == at.position) & topic)
+        later = (offset < at.offset) | ((offset == at.offset) & later)
         later = (partition > at.partition) | ((partition == at.partition) & later)
         behind: np.ndarray = (time_ns < at.timestamp_ns) | ((time_ns == at.timestamp_ns) & later)
         return behind
 
     def encode(self) -> str:
         """The cursor that a client sends back."""
-        document = [self.topic, self.epoch, sorted(self.ends.items()), self.after and tuple(self.after), self.since_us]
+        ends = [[*of, sorted(offsets.items())] for of, offsets in sorted(self.ends.items())]
+        document = [ends, self.after and tuple(self.after), self.since_us]
         return base64.urlsafe_b64encode(orjson.dumps(document)).decode().rstrip("=")
 
     @staticmethod
@@ -101,13 +101,26 @@ class Page:
         try:
             if len(text) > _LONGEST:
                 raise ValueError("too long")
-            topic, epoch, ends, after, since_us = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            place = None if after is None else Place(*(_whole(number) for number in after))
+            ends, after, since_us = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            by_topic = {
+                (str(topic), str(epoch)): {_whole(p, 65_536): _whole(end) for p, end in offsets}
+                for topic, epoch, offsets in ends
+            }
+            place = None if after is None else _place(*after)
             since_us = None if since_us is None else _whole(since_us)
-            page = Page(str(topic), str(epoch), {_whole(p, 65_536): _whole(end) for p, end in ends}, place, since_us)
+            page = Page(by_topic, place, since_us)
         except (binascii.Error, ValueError, TypeError) as error:
             raise UsageError("This cursor is not one of this service.", "Start again without it.") from error
         return page
+
+
+def _place(timestamp_ns: Any, partition: Any, offset: Any, position: Any, topic: Any) -> Place:
+    return Place(_whole(timestamp_ns), _whole(partition), _whole(offset), _whole(position), str(topic))
+
+
+def _listed(ends: Mapping[int, int]) -> list[int]:
+    """The watermark of each partition up to the last."""
+    return [ends.get(partition, 0) for partition in range(max(ends, default=0) + 1)]
 
 
 def _whole(value: Any, limit: int = 1 << 62) -> int:

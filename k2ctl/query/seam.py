@@ -1,6 +1,6 @@
 """The seam: a snapshot with its offsets, the stream from there to the watermarks, and what was deferred before."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,15 +9,26 @@ import numpy as np
 from k2ctl.clock import Clock
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import Checkpoints
-from k2ctl.domain.ledger import DeferredRange
+from k2ctl.domain.ledger import DeferredRange, Ledger
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import NEW, WHOLE_HISTORY, Window
 from k2ctl.errors import BrokerError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import NOTHING, Pinned, ScanPlan, pin, pin_as_of, pin_snapshots
 from k2ctl.query.page import Page
-from k2ctl.query.stream import Stream
-from k2ctl.query.tail import OffsetSpan, Tail, TailLimits, of_symbols, read_tail, span_of, valid, within
+from k2ctl.query.stream import Stream, Streams
+from k2ctl.query.tail import (
+    NOTHING_READ,
+    OffsetSpan,
+    Tail,
+    TailLimits,
+    joined,
+    of_symbols,
+    read_tail,
+    span_of,
+    valid,
+    within,
+)
 from k2ctl.timing import Stopwatch
 
 LAKE_ONLY: Final = "the stream was not read (lake only)"
@@ -68,8 +79,10 @@ class Sources:
     pinned: Pinned | None
     # Its files that may have rows of the question.
     plan: ScanPlan
-    # From those offsets to the watermarks.
-    span: OffsetSpan
+    # The topics that the table is filled from, by name.
+    streams: Mapping[str, Stream]
+    # Of each, from those offsets to the watermarks; none where the stream was left out.
+    spans: Mapping[str, OffsetSpan]
     # What was read there.
     tail: Tail
 
@@ -79,11 +92,15 @@ class Sources:
 
     @property
     def lost(self) -> int:
-        """Trades of the topic that retention deleted unread, in every epoch."""
+        """Trades of the topics that retention deleted unread, in every epoch."""
         by_partition = self.pinned.checkpoints.by_partition.items() if self.pinned else ()
-        return sum(
-            checkpoint.counts.lost for partition, checkpoint in by_partition if partition.topic == self.span.topic
-        )
+        return sum(checkpoint.counts.lost for partition, checkpoint in by_partition if partition.topic in self.streams)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was deferred of the topics."""
+        entries = self.pinned.checkpoints.ledger.entries if self.pinned else ()
+        return Ledger(tuple(entry for entry in entries if entry.topic in self.streams))
 
 
 def planned(pinned: Pinned | None, symbols: Sequence[str] | None, window: Window) -> ScanPlan:
@@ -92,11 +109,11 @@ def planned(pinned: Pinned | None, symbols: Sequence[str] | None, window: Window
 
 
 class Seam:
-    """Takes both sides of one lake and one topic. `pinner`: how to pin, where the metadata is kept in memory."""
+    """Takes both sides of one lake and its topics. `pinner`: how to pin, where the metadata is kept in memory."""
 
-    def __init__(self, lake: Lake, stream: Stream, clock: Clock, limits: TailLimits, pinner: Pinner | None) -> None:
+    def __init__(self, lake: Lake, streams: Streams, clock: Clock, limits: TailLimits, pinner: Pinner | None) -> None:
         self.lake = lake
-        self.stream = stream
+        self._streams = streams
         self.clock = clock
         self._limits = limits
         self._pin = pinner or (lambda: pin(lake))
@@ -122,9 +139,8 @@ class Seam:
         """The lake's side, with nothing of the stream yet."""
         with stages.timed("plan"):
             plan = planned(pinned, question.symbols, question.window)
-        topic = self.stream.topic
-        tail = Tail(Rows.empty(topic, ""), 0, 0, 0, (), frozenset(), {})
-        return Sources(question, stages, pinned, plan, OffsetSpan(topic, "", {}, {}, {}, {}), tail)
+        streams = {stream.topic: stream for stream in self._streams(pinned)}
+        return Sources(question, stages, pinned, plan, streams, {}, NOTHING_READ)
 
     def beside(self, sources: Sources) -> Sources:
         """3. Take the watermarks: whatever was acknowledged before this call is before them.
@@ -141,21 +157,16 @@ class Seam:
             self.lake.table()
             return _without_stream(sources, LAKE_ONLY)
         try:
-            span = self._span(sources)
-            if span.holes:
+            spans = _spans(sources)
+            if any(span.holes for span in spans.values()):
                 sources = self.pin(question, stages)
-                span = self._span(sources)
+                spans = _spans(sources)
+            asked = (question.symbols, question.window, self._limits, question.asked_at_us)
             with stages.timed("tail"):
-                tail = read_tail(
-                    self.stream, span, question.symbols, question.window, self._limits, question.asked_at_us
-                )
+                tails = {topic: read_tail(sources.streams[topic], span, *asked) for topic, span in spans.items()}
         except BrokerError as error:
             raise BrokerError(str(error), f"{error.hint}. What the lake has alone: --lake-only") from error
-        return replace(sources, span=span, tail=tail)
-
-    def _span(self, sources: Sources) -> OffsetSpan:
-        with sources.stages.timed("watermarks"):
-            return span_of(self.stream, sources.pinned.checkpoints if sources.pinned else Checkpoints())
+        return replace(sources, spans=spans, tail=joined(tails))
 
     def deferred(self, sources: Sources, ranges: Sequence[DeferredRange]) -> tuple[list[Rows], tuple[str, ...]]:
         """The valid rows of the question in deferred ranges, of one epoch each, and why some may be missing.
@@ -164,39 +175,48 @@ class Seam:
 
         Rows that are in the table too may be among them, with the same ids.
         """
-        pinned, span, now_us = sources.pinned, sources.span, sources.question.asked_at_us
+        pinned, now_us = sources.pinned, sources.question.asked_at_us
         parts, missing = list[Rows](), list[str]()
         if pinned is None:
             return parts, ()
-        for file, epoch in dict.fromkeys((one.spill, one.epoch) for one in ranges if one.spill):
-            rows, intact = read_spilled(pinned, file, span.topic, epoch)
+        for file, *of in dict.fromkeys((one.spill, one.topic, one.epoch) for one in ranges if one.spill):
+            rows, intact = read_spilled(pinned, file, *of)
             parts.append(rows)
             missing += [] if intact else [TORN]
         in_kafka = [one for one in ranges if not one.spill]
-        gone = sum(one.count for one in in_kafka if one.epoch != span.epoch)
+        there = {(span.topic, span.epoch) for span in sources.spans.values()}
+        gone = sum(one.count for one in in_kafka if (one.topic, one.epoch) not in there)
         if gone:
             missing.append(f"{gone:,} trades were deferred in a Kafka that is gone")
         for one in in_kafka:
-            if one.epoch == span.epoch:
-                rows, whole, newest_us = self._still_in_kafka(one, span)
+            if (one.topic, one.epoch) in there:
+                rows, whole, newest_us = self._still_in_kafka(sources.streams[one.topic], one)
                 now_us = max(now_us, newest_us)
                 parts.append(rows)
                 if not whole:
                     missing.append(f"partition {one.partition}: a range that was deferred was not read to its end")
         wanted = [_wanted(rows, sources.question) for rows in parts]
-        return [valid(rows, now_us, self.stream.decoder) for rows in wanted], tuple(dict.fromkeys(missing))
+        good = [valid(rows, now_us, sources.streams[rows.topic].decoder) for rows in wanted]
+        return good, tuple(dict.fromkeys(missing))
 
-    def _still_in_kafka(self, one: DeferredRange, span: OffsetSpan) -> tuple[Rows, bool, int]:
+    def _still_in_kafka(self, stream: Stream, one: DeferredRange) -> tuple[Rows, bool, int]:
         """The rows of a range, whether they are all of it, and the latest record timestamp."""
         ranges = {one.partition: (one.start, one.end)}
-        received, reached, holes = self.stream.read(span.epoch, ranges, self._limits.seconds, self._limits.records)
+        received, reached, holes = stream.read(one.epoch, ranges, self._limits.seconds, self._limits.records)
         rows = [
-            part.rows(span.topic, span.epoch, np.flatnonzero(within(part.partition, part.offset, ranges)))
+            part.rows(one.topic, one.epoch, np.flatnonzero(within(part.partition, part.offset, ranges)))
             for part in received
         ]
         whole = not holes and reached.get(one.partition, one.start) >= one.end
         newest_us = max((part.newest_us for part in received), default=0)
-        return Rows.concatenate(rows or [Rows.empty(span.topic, span.epoch)]), whole, newest_us
+        return Rows.concatenate(rows or [Rows.empty(one.topic, one.epoch)]), whole, newest_us
+
+
+def _spans(sources: Sources) -> dict[str, OffsetSpan]:
+    """What is to be read of each topic."""
+    checkpoints = sources.pinned.checkpoints if sources.pinned else Checkpoints()
+    with sources.stages.timed("watermarks"):
+        return {topic: span_of(stream, checkpoints) for topic, stream in sources.streams.items()}
 
 
 def _wanted(rows: Rows, question: Question) -> Rows:

@@ -14,14 +14,15 @@ import pyarrow as pa
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.deferred.outstanding import outstanding_entries, outstanding_reasons
 from k2ctl.domain.days import DAY_US, UTC_DAYS, BarLength, DayNumbers, DayRule, check_days
-from k2ctl.domain.rows import Rows, arrow_schema
+from k2ctl.domain.rows import Rows
 from k2ctl.domain.trade import NEW, WHOLE_HISTORY, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import TooLong, UsageError
-from k2ctl.feeds.records import decoder_of
+from k2ctl.feeds.topics import TopicFeeds
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import feeds_in
 from k2ctl.profiles import load_profile
-from k2ctl.profiles.conditions import conditions_of
+from k2ctl.profiles.conditions import conditions_of, tables_of_exchanges
 from k2ctl.profiles.universe import Universe
 from k2ctl.query.answer import Answer, Evidence, evidence_of, gap_table
 from k2ctl.query.bars import BarRules
@@ -30,8 +31,8 @@ from k2ctl.query.history import Asked, FilesGone, History
 from k2ctl.query.names import OtherSpelling, may_be_spelled_otherwise, named, refuse
 from k2ctl.query.page import Page
 from k2ctl.query.seam import TORN, AsOf, Pinner, Question, Seam, Sources
-from k2ctl.query.stream import KafkaStream, Stream
-from k2ctl.query.tail import TailLimits, newest_us
+from k2ctl.query.stream import KafkaStreams, Stream, Streams
+from k2ctl.query.tail import TailLimits, newest_us, rows_table
 from k2ctl.query.unite import United, unite
 from k2ctl.sequence.gap_report import GapReport, UnmatchedEvent, gap_report
 from k2ctl.timing import Stopwatch
@@ -42,15 +43,16 @@ _SPARE: Final = 64
 
 
 class Session:
-    """Answers queries over one lake and one topic. Not thread-safe; keeps connections until `close`.
+    """Answers queries over one lake and its topics. Not thread-safe; keeps connections until `close`.
 
-    beside: a session of the same lake for another thread, whose DuckDB both share.
+    streams: one topic, or those of the table. beside: a session of the same lake for another thread, whose DuckDB both
+    share.
     """
 
     def __init__(
         self,
         lake: Lake,
-        stream: Stream,
+        streams: Stream | Streams,
         clock: Clock | None = None,
         limits: TailLimits | None = None,
         universe: Universe | None = None,
@@ -58,7 +60,8 @@ class Session:
         beside: "Session | None" = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self.seam = Seam(lake, stream, self._clock, limits or TailLimits(), pinner)
+        every: Streams = streams if callable(streams) else lambda _: (streams,)
+        self.seam = Seam(lake, every, self._clock, limits or TailLimits(), pinner)
         self._universe = universe
         self._history: History = History(lake, beside._history if beside else None)
         self._scans = ThreadPoolExecutor(1, "k2-scan")
@@ -66,12 +69,9 @@ class Session:
 
     @classmethod
     def at(cls, endpoints: Endpoints, clock: Clock | None = None, limits: TailLimits | None = None) -> "Session":
-        """A session on the running stack, over the topic of its profile."""
+        """A session on the running stack, over the topics of its table and its profile."""
         profile = load_profile(endpoints.profile)
-        topic = profile.trades_topic
-        return cls(
-            Lake.at(endpoints), KafkaStream(endpoints, topic, decoder_of(profile)), clock, limits, Universe(profile)
-        )
+        return cls(Lake.at(endpoints), KafkaStreams(endpoints, profile), clock, limits, Universe(profile))
 
     def __enter__(self) -> "Session":
         return self
@@ -162,8 +162,11 @@ class Session:
         elif length.us > DAY_US:
             raise UsageError("Of a zone or a session, bars of a day and more are whole days.", "Write --bar 1d")
         check_days(days)
-        counts = None if self._universe is None or all_prints else conditions_of(self._universe.profile.market)
-        return BarRules(length, days, counts)
+        if self._universe is None or all_prints:
+            return BarRules(length, days)
+        market = self._universe.profile.market
+        others = tables_of_exchanges(market)
+        return BarRules(length, days, conditions_of(market), exchange=market.exchange, of_exchanges=others)
 
     @cached_property
     def days(self) -> DayRule:
@@ -200,13 +203,13 @@ class Session:
         return as_spelled(question, lambda asked: self._gaps(asked, days))
 
     def _gaps(self, question: Question, days: DayRule | None) -> tuple[GapReport, Evidence]:
-        declared = self._universe.profile.topic.sequence if self._universe else None
+        sources = self.seam.take(question, Stopwatch(self._clock))
         # A counter over all symbols says what is missing only if the trades of all are read.
-        shared = declared is not None and declared.spans_symbols
-        wanted = replace(question, symbols=None if shared else question.symbols)
-        sources = self.seam.take(wanted, Stopwatch(self._clock))
+        shared = question.symbols is not None and self._spans_symbols(sources)
+        if shared:
+            sources = self.seam.take(replace(question, symbols=None), Stopwatch(self._clock))
         with sources.stages.timed("scan"):
-            tail = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
+            tail = self._history.fresh(sources.plan, sources.tail.to_arrow())
             sources = replace(sources, question=question)
             report = self.gap_report(sources, tail, days)
         if len(Events(self._history, sources)):
@@ -216,10 +219,22 @@ class Session:
         last_us = {} if shared else silent
         return report, evidence_of(sources, self.outstanding(sources), tail_rows=len(tail), last_trade_us=last_us)
 
+    def _spans_symbols(self, sources: Sources) -> bool:
+        """Whether a counter of one of the topics counts the trades of several symbols."""
+        feeds = self._feeds(sources)
+        declared = [feeds.sequence(topic) for topic in sources.streams] if feeds else []
+        return any(settings is not None and settings.spans_symbols for settings in declared)
+
+    def _feeds(self, sources: Sources) -> TopicFeeds | None:
+        """What is known of the topics; None without a profile."""
+        if self._universe is None:
+            return None
+        return TopicFeeds(self._universe.profile, feeds_in(sources.pinned.table) if sources.pinned else {})
+
     def _unmatched(self, question: Question) -> tuple[UnmatchedEvent, ...]:
         """The events of the question's window without a trade, which may be of any time."""
         sources = self.seam.take(replace(question, window=WHOLE_HISTORY), Stopwatch(self._clock))
-        fresh = self._history.fresh(sources.plan, sources.tail.rows.to_arrow())
+        fresh = self._history.fresh(sources.plan, sources.tail.to_arrow())
         return Events(self._history, replace(sources, question=question)).unmatched(fresh)
 
     def gap_rows(self, symbols: Sequence[str], window: Window, limit: int) -> Answer:
@@ -253,8 +268,7 @@ class Session:
         """Why rows may be missing by the ledger; none with `as_of`, because that ledger is not kept."""
         if sources.pinned is None:
             return ()
-        ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
-        return outstanding_reasons(ledger, sources.question.symbols, sources.question.window, self._universe)
+        return outstanding_reasons(sources.ledger, sources.question.symbols, sources.question.window, self._universe)
 
     def _recent(self, question: Question, stages: Stopwatch, *, again: bool) -> Answer:
         """1. Take both sides, and the lake's newest rows meanwhile.
@@ -267,9 +281,9 @@ class Session:
             raise FilesGone("A spill file cannot be read as a whole.", "See: k2ctl lake status")
         events = [rows.take(rows.trades["action"] != NEW) for rows in parts]
         parts = [rows.take(question.window.holds(rows.trades["event_ns"] // 1000)) for rows in parts]
-        united = self._united(sources, [sources.tail.rows, *parts], lake)
+        united = self._united(sources, [*sources.tail.parts, *parts], lake)
         if not question.raw:
-            united = self._corrected(sources, [sources.tail.rows, *parts], events, united)
+            united = self._corrected(sources, [*sources.tail.parts, *parts], events, united)
         cut = question.limit is not None and len(united.rows) > question.limit
         rows = united.rows.slice(0, question.limit) if cut else united.rows
         from_tail = int(united.from_tail[: len(rows)].sum())
@@ -310,8 +324,7 @@ class Session:
         if sources.pinned is None:
             return [], ()
         question = sources.question
-        ledger = sources.pinned.checkpoints.ledger.of(sources.span.topic)
-        ranges = outstanding_entries(ledger, question.symbols, question.window, self._universe)
+        ranges = outstanding_entries(sources.ledger, question.symbols, question.window, self._universe)
         with sources.stages.timed("deferred"):
             return self.seam.deferred(sources, ranges)
 
@@ -334,7 +347,7 @@ class Session:
             events = Events(self._history, sources, deferred)
             if not len(events) and not united.reprints:
                 return united
-            tail = pa.concat_tables([rows.to_arrow().cast(arrow_schema()) for rows in _of_page(page, parts)])
+            tail = rows_table(_of_page(page, parts))
             fresh = self._history.fresh(sources.plan, tail)
             changes = events.changes(fresh)
             while True:
@@ -346,7 +359,8 @@ class Session:
 
     def _bars(self, question: Question, rules: BarRules, stages: Stopwatch) -> Answer:
         sources = self.seam.take(question, stages)
-        tail = sources.tail.rows.to_arrow()
+        rules = self._by_topic(rules, sources)
+        tail = sources.tail.to_arrow()
         with stages.timed("scan"):
             fresh = self._history.fresh(sources.plan, tail)
             changes = None if question.raw else Events(self._history, sources).changes(fresh)
@@ -361,6 +375,14 @@ class Session:
             last_trade_us=self._silent(sources, table),
         )
         return Answer(table, evidence)
+
+    def _by_topic(self, rules: BarRules, sources: Sources) -> BarRules:
+        """The rules with the tables that the feeds of topics name."""
+        feeds = self._feeds(sources)
+        if rules.conditions is None or feeds is None:
+            return rules
+        named = {topic: feeds.conditions(topic) for topic in feeds.recorded}
+        return replace(rules, of_topics={topic: table for topic, table in named.items() if table != rules.conditions})
 
     def _silent(self, sources: Sources, rows: pa.Table, deferred: Sequence[Rows] = ()) -> Mapping[str, int]:
         """Symbols of the question without a row, with their last trade; unknown symbols are an error.
@@ -379,12 +401,12 @@ class Session:
             for symbol in absent:
                 stored_us = self._history.last_trade_us(sources.plan_of([symbol]), symbol)
                 # Of a trade that was cancelled there is no row.
-                printed = (newest_us(part, symbol) for part in (tail.rows, *deferred))
+                printed = (newest_us(part, symbol) for part in (*tail.parts, *deferred))
                 times = (stored_us, tail.last_us.get(symbol), *printed)
                 known_us = [time for time in times if time is not None]
                 if not known_us:
                     known = self._history.symbols(sources.plan_of(None)) | tail.symbols
-                    raise refuse(symbol, known, tail.missing, self.seam.stream.topic)
+                    raise refuse(symbol, known, tail.missing, ", ".join(sources.streams))
                 if not question.window.holds(np.array([max(known_us)]))[0]:  # else it was cancelled
                     silent[symbol] = max(known_us)
         return silent

@@ -158,7 +158,7 @@ class LockedTables:
         gaps: Callable[[pa.Table], pa.Table] | None,
     ) -> None:
         """gaps: makes them of the rows of the stream that are not in the lake; None if the query names none."""
-        plan, tail, references = sources.plan, sources.tail.rows.to_arrow(), reference_plan(lake)
+        plan, tail, references = sources.plan, sources.tail.to_arrow(), reference_plan(lake)
         columns = all_columns(sources.pinned.table) if sources.pinned else plan.columns
         history = History(lake)
         try:

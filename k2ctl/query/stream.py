@@ -1,18 +1,24 @@
 """The stream's side of the seam: a topic with its incarnation, its watermarks and a bounded read."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from k2ctl.domain.recorded_feeds import RecordedFeed
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.texts import codes_of
+from k2ctl.domain.topics import is_pattern, topics_named
 from k2ctl.domain.trade import NEW
 from k2ctl.endpoints import Endpoints
 from k2ctl.feeds.records import SBE, Decoder
+from k2ctl.feeds.topics import TopicFeeds
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import Fetched, Hole, read_between
+from k2ctl.lake.checkpoints import feeds_in
+from k2ctl.lake.snapshots import Pinned
+from k2ctl.profiles import Profile
 
 Ranges = Mapping[int, tuple[int, int]]
 """partition → offsets [start, end)"""
@@ -113,14 +119,21 @@ class Stream(Protocol):
         ...
 
 
+Streams = Callable[[Pinned | None], Sequence[Stream]]
+"""The topics that a pinned table is filled from, each once."""
+
+
 class KafkaStream:
     """A topic of the running stack."""
 
-    def __init__(self, endpoints: Endpoints, topic: str, decoder: Decoder = SBE) -> None:
+    def __init__(
+        self, endpoints: Endpoints, topic: str, decoder: Decoder = SBE, admin: BrokerAdmin | None = None
+    ) -> None:
+        """admin: a connection to share."""
         self.topic = topic
         self.decoder = decoder
         self.endpoints = endpoints
-        self._admin = BrokerAdmin(endpoints)
+        self._admin = admin or BrokerAdmin(endpoints)
 
     def epoch(self) -> str:
         return self._admin.epoch(self.topic)
@@ -136,5 +149,40 @@ class KafkaStream:
     def read(
         self, _: str, ranges: Ranges, timeout_s: float, limit_records: int
     ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
-        fetched, reached, holes = read_between(self.endpoints, self.topic, ranges, timeout_s, limit_records)
-        return [tail_records_of(fetched, self.decoder)], reached, holes
+        fetched, reached, holes = read_between(
+            self.endpoints, self.topic, ranges, timeout_s, limit_records, self.decoder.beside
+        )
+        return [tail_records_of(fetched, self.decoder)] if len(fetched) else [], reached, holes
+
+
+class KafkaStreams:
+    """`Streams` of the running stack: those that the table was filled from, and the profile's where they are there.
+
+    Not thread-safe.
+    """
+
+    def __init__(self, endpoints: Endpoints, profile: Profile) -> None:
+        self._endpoints = endpoints
+        self._profile = profile
+        self._admin = BrokerAdmin(endpoints)
+        self._known: dict[tuple[str, RecordedFeed | None], KafkaStream] = {}
+
+    def __call__(self, pinned: Pinned | None) -> Sequence[KafkaStream]:
+        stored = sorted(pinned.checkpoints.topics) if pinned else []
+        feeds = TopicFeeds(self._profile, feeds_in(pinned.table) if pinned else {})
+        return [self._stream(topic, feeds) for topic in (*self._own(stored), *stored)]
+
+    def _own(self, stored: Sequence[str]) -> list[str]:
+        """The profile's topics that the table does not know yet; a table may be filled from others only."""
+        own = self._profile.trades_topic
+        if own in stored:
+            return []
+        if not stored and not is_pattern(own):
+            return [own]
+        return [topic for topic in topics_named(own, self._admin.topics()) if topic not in stored]
+
+    def _stream(self, topic: str, feeds: TopicFeeds) -> KafkaStream:
+        key = (topic, feeds.recorded.get(topic))
+        if key not in self._known:
+            self._known[key] = KafkaStream(self._endpoints, topic, feeds.decoder(topic), self._admin)
+        return self._known[key]

@@ -5,12 +5,14 @@ Here it is decided whether the range was read completely: `Tail.missing` has eve
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.corrections import alike_of, are_alike
-from k2ctl.domain.rows import Rows
+from k2ctl.domain.rows import Rows, arrow_schema
 from k2ctl.domain.trade import NEW, Window
 from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.watermarks import open_transaction
@@ -27,7 +29,7 @@ class TailLimits:
 
 @dataclass(frozen=True)
 class OffsetSpan:
-    """What is to be read of each partition."""
+    """What is to be read of each partition of a topic."""
 
     topic: str
     epoch: str
@@ -45,7 +47,8 @@ class OffsetSpan:
 class Tail:
     """The trades that a query takes from the stream."""
 
-    rows: Rows
+    # Those of one topic each.
+    parts: tuple[Rows, ...]
     # Records that were read, of all symbols.
     records: int
     # See `Evidence`.
@@ -57,10 +60,44 @@ class Tail:
     symbols: frozenset[str]
     # Symbol asked for → its newest trade, in the window or not.
     last_us: Mapping[str, int]
-    # Corrections and cancellations, in the window or not; None without any.
-    events: Rows | None = None
-    # New prints that a cancellation without an id may mean, in the window or not; None without any.
-    alike: Rows | None = None
+    # Corrections and cancellations, in the window or not.
+    events: tuple[Rows, ...] = ()
+    # New prints that a cancellation without an id may mean, in the window or not.
+    alike: tuple[Rows, ...] = ()
+
+    def to_arrow(self) -> pa.Table:
+        """All rows, as `arrow_schema()` says."""
+        return rows_table(self.parts)
+
+
+def rows_table(parts: Sequence[Rows]) -> pa.Table:
+    """Rows of some topics as one table, as `arrow_schema()` says."""
+    tables = [rows.to_arrow().cast(arrow_schema()) for rows in parts]
+    return pa.concat_tables(tables) if tables else arrow_schema().empty_table()
+
+
+NOTHING_READ: Final = Tail((), 0, 0, 0, (), frozenset(), {})
+
+
+def joined(tails: Mapping[str, Tail]) -> Tail:
+    """The tails of some topics as one. Where there are several, reasons name their topic."""
+    several = len(tails) > 1
+    last_us: dict[str, int] = {}
+    for tail in tails.values():
+        for symbol, time_us in tail.last_us.items():
+            last_us[symbol] = max(time_us, last_us.get(symbol, time_us))
+    every = tails.values()
+    return Tail(
+        tuple(rows for tail in every for rows in tail.parts),
+        sum(tail.records for tail in every),
+        sum(tail.undecodable for tail in every),
+        sum(tail.invalid for tail in every),
+        tuple(f"{topic}: {reason}" if several else reason for topic, tail in tails.items() for reason in tail.missing),
+        frozenset[str]().union(*(tail.symbols for tail in every)),
+        last_us,
+        tuple(rows for tail in every for rows in tail.events),
+        tuple(rows for tail in every for rows in tail.alike),
+    )
 
 
 def span_of(stream: Stream, checkpoints: Checkpoints) -> OffsetSpan:
@@ -110,7 +147,8 @@ def read_tail(
     records = sum(max(0, reached.get(p, start) - start) for p, (start, _) in ranges.items())
     broken = sum(within(part.broken[:, 0], part.broken[:, 1], ranges).sum() for part in received)
     seen = frozenset[str]().union(*(part.symbols for part in received))
-    return Tail(kept, records, int(broken), len(rows) - len(kept), missing, seen, last_us, events, alike)
+    refused = len(rows) - len(kept)
+    return Tail((kept,), records, int(broken), refused, missing, seen, last_us, events, alike)
 
 
 def valid(rows: Rows, now_us: int, decoder: Decoder) -> Rows:
@@ -125,18 +163,18 @@ def _events(
     span: OffsetSpan,
     symbols: Sequence[str] | None,
     good: Callable[[Rows], Rows],
-) -> tuple[Rows | None, Rows | None]:
+) -> tuple[tuple[Rows, ...], tuple[Rows, ...]]:
     """`Tail.events` and `Tail.alike`."""
     if not any(part.events for part in parts):
-        return None, None
+        return (), ()
     found = [_within(part, ranges, span, symbols) for part in parts]
     events = good(Rows.concatenate([rows.take(rows.trades["action"] != NEW) for rows in found]))
     if not len(events):
-        return None, None
+        return (), ()
     wanted = alike_of(events.trades)
     if not len(wanted):
-        return events, None
-    return events, good(Rows.concatenate([rows.take(are_alike(rows.trades, wanted)) for rows in found]))
+        return (events,), ()
+    return (events,), (good(Rows.concatenate([rows.take(are_alike(rows.trades, wanted)) for rows in found])),)
 
 
 def _within(part: TailRecords, ranges: Ranges, span: OffsetSpan, symbols: Sequence[str] | None) -> Rows:

@@ -59,7 +59,7 @@ def _whole_from_us(lake: pa.Table, tails: Sequence[Rows], count: int | None) -> 
     from_us: int | None = None
     if len(lake) == count:
         from_us = int(_nanoseconds(lake.slice(count - 1))[0]) // 1000 + 1  # of the last row's time there may be more
-    times = np.concatenate([rows.trades["event_ns"] // 1000 for rows in tails])
+    times = np.concatenate([np.zeros(0, np.int64), *(rows.trades["event_ns"] // 1000 for rows in tails)])
     if len(times) > count:
         latest_us = int(np.partition(times, len(times) - count)[len(times) - count])
         from_us = latest_us if from_us is None else max(from_us, latest_us)
@@ -78,7 +78,8 @@ def _one_of_each(whole: pa.Table, lake_rows: int, whole_from_us: int | None) -> 
         order, first = _first_of_each([*numbers, *print_numbers(whole)], (index, offset, partition, from_tail))
         reprints = int(first.sum()) > trades
     kept = order[first]
-    newest_first = np.lexsort((-index[kept], -offset[kept], partition[kept], -_nanoseconds(whole)[kept]))
+    last = (_topics(whole)[kept], -index[kept], -offset[kept], partition[kept])
+    newest_first = np.lexsort((*last, -_nanoseconds(whole)[kept]))
     chosen = kept[newest_first]
     return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen), reprints, whole_from_us)
 
@@ -94,6 +95,14 @@ def _first_of_each(numbers: Sequence[np.ndarray], precedence: Sequence[np.ndarra
 def _numbers(table: pa.Table, name: str) -> np.ndarray:
     numbers: np.ndarray = table.column(name).to_numpy().astype(np.int64)
     return numbers
+
+
+def _topics(table: pa.Table) -> np.ndarray:
+    """int64[n]: the place of each row's topic among their names in order."""
+    encoded = table.column("kafka_topic").combine_chunks().dictionary_encode()
+    places = np.argsort(np.argsort(np.array(encoded.dictionary.to_pylist(), object)))
+    found: np.ndarray = places[encoded.indices.to_numpy()] if len(places) else np.zeros(0, np.int64)
+    return found
 
 
 def _nanoseconds(table: pa.Table) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -11,8 +11,9 @@ from k2ctl.domain.checkpoint import TopicPartition
 from k2ctl.errors import K2Error
 from k2ctl.kafka.reader import AT_ENDS, HELD_S, Hole, Reader
 from k2ctl.kafka.watermarks import LogEnds
+from k2ctl.lake.snapshots import Pinned
 from k2ctl.query.seam import Pinner
-from k2ctl.query.stream import KafkaStream, Ranges, TailRecords, symbols_of, tail_records_of
+from k2ctl.query.stream import KafkaStream, KafkaStreams, Ranges, TailRecords, symbols_of, tail_records_of
 from k2ctl.timing import Every, SlidingWindow
 
 _LOG: Final = logging.getLogger("k2ctl.query")
@@ -25,15 +26,25 @@ _PARTS: Final = 64
 _LARGE: Final = 50_000
 """Past so many parts the small ones become one: a query looks through each."""
 _RETRY_S: Final = 1.0
+LIMIT_TRADES: Final = 2_000_000
+"""In memory."""
 
 
 class WarmStream:
     """A `Stream` that answers from memory, and from Kafka where memory is not enough. Thread-safe."""
 
-    def __init__(self, stream: KafkaStream, pinner: Pinner, limit_trades: int = 2_000_000) -> None:
+    def __init__(
+        self,
+        stream: KafkaStream,
+        pinner: Pinner,
+        limit_trades: int = LIMIT_TRADES,
+        beside: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """limit_trades: of this topic and `beside`, those of others."""
         self.topic = stream.topic
         self.decoder = stream.decoder
-        self._stream = stream
+        self.stream = self._stream = stream
+        self._beside = beside
         self._pin = pinner
         self._limit = limit_trades
         self._ends = LogEnds(stream.endpoints)
@@ -44,6 +55,8 @@ class WarmStream:
         self._first: dict[int, int] = {}  # the offset from which on memory has everything
         self._next: dict[int, int] = {}  # and up to which
         self._problem = "it has not begun"
+        # True while Kafka has no such topic.
+        self.is_absent = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="k2-tail", daemon=True)
 
@@ -137,8 +150,9 @@ class WarmStream:
         """One incarnation of the topic, until it ends, is another one, or has more partitions."""
         marks = self._stream.watermarks()
         if not marks:
-            self._problem = f"there is no topic {self.topic} yet"
+            self._problem, self.is_absent = f"there is no topic {self.topic} yet", True
             return
+        self.is_absent = False
         epoch, pinned = self._stream.epoch(), self._pin()
         by_partition = pinned.checkpoints.by_partition if pinned else {}
         starts = {}
@@ -149,7 +163,7 @@ class WarmStream:
             self._epoch, self._received, self._first, self._next = epoch, [], dict(starts), dict(starts)
             self._low = {partition: low for partition, (low, _) in marks.items()}
         settings = {"queued.min.messages": 50_000, **AT_ENDS}
-        with Reader(self._stream.endpoints, self.topic, "k2ctl-api", **settings) as reader:
+        with Reader(self._stream.endpoints, self.topic, "k2ctl-api", self.decoder.beside, **settings) as reader:
             reader.assign(starts)
             self._problem = ""
             trim = _Trim(self._pin, self.topic, epoch)
@@ -164,7 +178,7 @@ class WarmStream:
                     self._low = {partition: low for partition, (low, _) in now.items()}
 
     def _take(self, reader: Reader) -> None:
-        if self.held_trades >= self._limit:
+        if self.held_trades + self._beside() >= self._limit:
             self._problem = f"{self._limit:,} trades wait for their commit; more are not kept in memory"
             self._stop.wait(0.05)
             return
@@ -199,6 +213,57 @@ class WarmStream:
                     kept.append(_where(part, mask, broken))
             self._received = kept
             self._first = {p: max(first, committed.get(p, first)) for p, first in self._first.items()}
+
+
+class WarmStreams:
+    """`Streams` that answer from memory: each topic is followed from when a table first has it. Thread-safe."""
+
+    def __init__(self, streams: KafkaStreams, pinner: Pinner, limit_trades: int = LIMIT_TRADES) -> None:
+        self._streams = streams
+        self._pin = pinner
+        self._limit = limit_trades
+        self._lock = threading.Lock()
+        self._warm: dict[str, WarmStream] = {}
+
+    def __call__(self, pinned: Pinned | None) -> Sequence[WarmStream]:
+        with self._lock:
+            wanted = {stream.topic: stream for stream in self._streams(pinned)}
+            for topic, warm in tuple(self._warm.items()):
+                if wanted.get(topic) is not warm.stream:  # its feed has changed, or the table is another one
+                    self._warm.pop(topic).close()
+            for topic, stream in wanted.items():
+                if topic not in self._warm:
+                    self._warm[topic] = self._begun(stream)
+            return [self._warm[topic] for topic in wanted]
+
+    def _begun(self, stream: KafkaStream) -> WarmStream:
+        def beside() -> int:
+            return sum(warm.held_trades for topic, warm in tuple(self._warm.items()) if topic != stream.topic)
+
+        return WarmStream(stream, self._pin, self._limit, beside).start()
+
+    @property
+    def problem(self) -> str:
+        """Why a topic is not being followed; empty while all are that Kafka has, of those of the table."""
+        every = tuple(self._warm.values())
+        there = [warm for warm in every if not warm.is_absent] or every
+        return "; ".join(problem for warm in there if (problem := warm.problem))
+
+    @property
+    def held_trades(self) -> int:
+        """Trades in memory."""
+        return sum(warm.held_trades for warm in tuple(self._warm.values()))
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that are followed."""
+        return tuple(self._warm)
+
+    def close(self) -> None:
+        """End the following."""
+        with self._lock:
+            for warm in self._warm.values():
+                warm.close()
 
 
 def _within(ranges: Ranges, ends: Mapping[int, int]) -> Ranges:

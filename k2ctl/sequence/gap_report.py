@@ -2,8 +2,8 @@
 
 Made from the table and what the stream holds beyond it, by the same tracker that the consumer uses, fed in exchange
 time; the ledger explains what was deferred. So every command gives the same report, also after a crash, on another
-machine, and of years ago. What the numbers are is what the profile declares of its topic; the rows of other topics in
-the table count as if nothing were declared of them.
+machine, and of years ago. What the numbers of a topic are is what its feed declares, as the table has it, or the
+profile of its own topic. The topics of one feed are counted together, and so are all of which nothing is declared.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from k2ctl.clock import Clock
 from k2ctl.domain.days import DayNumbers, date_of
 from k2ctl.domain.rows import arrow_schema, trades_of
+from k2ctl.feeds.topics import TopicFeeds
+from k2ctl.lake.checkpoints import feeds_in
 from k2ctl.lake.readers import SEQUENCED_COLUMNS, sequenced_rows
 from k2ctl.lake.snapshots import Pinned
 from k2ctl.profiles.model import SequenceSettings
@@ -108,7 +110,7 @@ class GapReport:
     resets: int
     # Corrections and cancellations whose trades have not come.
     unmatched: tuple[UnmatchedEvent, ...] = ()
-    # What the profile declares that the numbers are; UNDECLARED: they count as dense per symbol.
+    # What is declared that the numbers are, of each feed; UNDECLARED: they count as dense per symbol.
     numbers: str = UNDECLARED
     # EXCHANGE/SYMBOL of which the numbers look as if they were not dense, where nothing is declared.
     not_dense: tuple[str, ...] = ()
@@ -131,6 +133,7 @@ class _Feed:
 
     def __init__(self, clock: Clock, days: DayNumbers, settings: SequenceSettings | None, *, knows_begin: bool) -> None:
         self.days = days
+        self.declared = settings
         self.settings = settings or SequenceSettings()
         self.tracker = SequenceTracker(clock, settings=settings, knows_begin=knows_begin)
         self.gaps = self.tracker.gaps = _Recorded()
@@ -206,9 +209,16 @@ def gap_report(
     Raises:
         LakeError: the snapshot cannot be read.
     """
-    declared = universe.profile.topic.sequence if universe else None
-    shared = declared is not None and declared.spans_symbols
-    with_ids = declared is not None and declared.has_sessions
+    recorded = feeds_in(pinned.table) if pinned else {}
+    declared = None if universe is None else TopicFeeds(universe.profile, recorded)
+    counted_by = days or DayNumbers()
+
+    def made(settings: SequenceSettings | None) -> _Feed:
+        return _Feed(clock, counted_by, settings, knows_begin=since_us is None)
+
+    groups = _Groups(declared, made, _topics(pinned, tail))
+    shared = any(feed.settings.spans_symbols for feed in groups.feeds)
+    with_ids = any(feed.settings.has_sessions for feed in groups.feeds)
 
     def hours() -> Iterator[pa.Table]:
         read = None if shared else symbols
@@ -217,28 +227,70 @@ def gap_report(
             go_on()
             yield rows
 
-    counted_by = days or DayNumbers()
-    ours = _Feed(clock, counted_by, declared, knows_begin=since_us is None)
-    feeds = [ours]
-    if declared is None or universe is None:
-        for rows in hours():
-            ours.add(rows)
-    else:
-        feeds.append(_Feed(clock, counted_by, None, knows_begin=True))
-        for rows in hours():
-            mine = pc.equal(rows["kafka_topic"].cast(pa.string()), universe.profile.trades_topic)
-            ours.add(rows.filter(mine))
-            feeds[1].add(_of_symbols(rows.filter(pc.invert(mine)), symbols))
+    for rows in hours():
+        for feed, part in groups.divided(rows):
+            feed.add(part if feed.settings.spans_symbols or not shared else _of_symbols(part, symbols))
     lost_before_us = clock.now_us() - round(SequenceRules().lost_after_s * 1e6)
     found = []
-    for feed in feeds:
+    for feed in groups.feeds:
         every = _judged(feed, pinned, universe, lost_before_us)
-        named = feed.neighbours(hours(), ((one.channel, one.gap) for one in every)) if shared and feed is ours else {}
+        named = dict[tuple[int, int], str]()
+        if feed.settings.spans_symbols:
+            named = feed.neighbours(groups.parts(hours(), feed), ((one.channel, one.gap) for one in every))
         found += [(one.scope(feed), one.reported(feed, named)) for one in every]
     if shared and symbols is not None:
         found = [(scope, gap) for scope, gap in found if not {*gap.symbol.split(BESIDE)}.isdisjoint(symbols)]
     found.sort(key=lambda one: (one[1].day, one[1].exchange, one[1].symbol, one[1].after_us, one[1].first))
-    return _report(feeds, found, declared)
+    return _report(groups.feeds, found)
+
+
+class _Groups:
+    """A `_Feed` for each group of topics whose numbers are counted together."""
+
+    def __init__(
+        self, declared: TopicFeeds | None, make: Callable[[SequenceSettings | None], _Feed], topics: Iterable[str]
+    ) -> None:
+        """declared: None, where nothing is of any topic. topics: those that rows may be of."""
+        self._declared = declared
+        self._make = make
+        self._by_key: dict[tuple[SequenceSettings | None, str], _Feed] = {}
+        for topic in topics:
+            self._of(topic)
+        if not self._by_key:
+            self._by_key[None, ""] = make(None)
+
+    @property
+    def feeds(self) -> list[_Feed]:
+        """One for each group."""
+        return list(self._by_key.values())
+
+    def _of(self, topic: str) -> _Feed:
+        settings = None if self._declared is None else self._declared.sequence(topic)
+        key = (settings, "" if settings is None or self._declared is None else self._declared.group(topic))
+        if key not in self._by_key:
+            self._by_key[key] = self._make(settings)
+        return self._by_key[key]
+
+    def divided(self, rows: pa.Table) -> Iterator[tuple[_Feed, pa.Table]]:
+        """The rows of each group."""
+        of_feed: dict[_Feed, list[str]] = {}
+        for topic in rows["kafka_topic"].unique().to_pylist():
+            of_feed.setdefault(self._of(topic), []).append(topic)
+        if len(of_feed) == 1:
+            yield next(iter(of_feed)), rows
+            return
+        for feed, topics in of_feed.items():
+            yield feed, rows.filter(pc.is_in(rows["kafka_topic"].cast(pa.string()), pa.array(topics, pa.string())))
+
+    def parts(self, tables: Iterable[pa.Table], feed: _Feed) -> Iterator[pa.Table]:
+        """The rows of one group."""
+        yield from (part for rows in tables for of, part in self.divided(rows) if of is feed)
+
+
+def _topics(pinned: Pinned | None, tail: pa.Table) -> list[str]:
+    """The topics that rows of the table and the stream may be of; those of Kafkas that are gone count as well."""
+    stored = {at.topic for at in pinned.checkpoints.by_partition} if pinned else set[str]()
+    return sorted(stored | set(tail["kafka_topic"].unique().to_pylist()))
 
 
 BESIDE: Final = " … "
@@ -313,9 +365,7 @@ def _together(parts: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     return rows.take(pa.array(order)).combine_chunks()
 
 
-def _report(
-    feeds: Sequence[_Feed], found: list[tuple[tuple[str, str], FoundGap]], declared: SequenceSettings | None
-) -> GapReport:
+def _report(feeds: Sequence[_Feed], found: list[tuple[tuple[str, str], FoundGap]]) -> GapReport:
     """found: each gap with the exchange and symbol that its day counts for."""
     missing: dict[tuple[str, str, str], dict[str, int]] = {}
     for scope, gap in found:
@@ -347,8 +397,8 @@ def _report(
         untracked,
         sum(count.unverified for count in counts),
         sum(count.resets for count in counts),
-        numbers=UNDECLARED if declared is None else declared.numbers,
-        not_dense=_not_dense(feeds[0], found) if declared is None else (),
+        numbers=", ".join(sorted({UNDECLARED if feed.declared is None else feed.declared.numbers for feed in feeds})),
+        not_dense=tuple(name for feed in feeds if feed.declared is None for name in _not_dense(feed, found)),
     )
 
 

@@ -62,13 +62,13 @@ class StoreView:
     damaged: tuple[str, ...] = ()
 
 
-def view_store(endpoints: Endpoints, profile: Profile, url: str = "") -> StoreView:
-    """The store of a profile's topic; url: another store than the stack's.
+def view_store(endpoints: Endpoints, profile: Profile, url: str = "", topic: str = "") -> StoreView:
+    """The store of a topic, by default the profile's; url: another store than the stack's.
 
     Raises:
         StateError: it does not answer. LakeError: there is no table, whose uuid the keys begin with.
     """
-    topic = profile.trades_topic
+    topic = topic or profile.trades_topic
     with Lake.at(endpoints) as lake:
         table = lake.table()
         platform, by_partition = str(table.metadata.table_uuid), checkpoints_of(table).by_partition

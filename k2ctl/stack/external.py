@@ -10,7 +10,7 @@ from k2ctl.endpoints import Endpoints, forget_endpoints, load_endpoints, save_en
 from k2ctl.errors import K2Error, NotAllowed, StackError, UnknownTable, UsageError
 from k2ctl.home import Home
 from k2ctl.kafka.probe import PROBE_TOPIC
-from k2ctl.profiles import External, load_external, profile_names, profile_path
+from k2ctl.profiles import External, load_external, load_profile, profile_names, profile_path
 from k2ctl.stack.engine import Event, Phase, Report, ServiceStatus, Up, Wanted, note
 from k2ctl.stack.processes import log_lines
 from k2ctl.stack.readiness import health, try_for_real
@@ -99,6 +99,7 @@ def _endpoints(platform: External, profile: str, home: Home) -> Endpoints:
         catalog_uri=_patient(platform.catalog),
         warehouse=platform.warehouse.rstrip("/"),
         state_url="memory://" if platform.state == "memory" else platform.state,
+        table=load_profile(profile).lake.table,
         profile=profile if profile in profile_names() else str(profile_path(profile).resolve()),
         started_at_us=time.time_ns() // 1000,
         storage=dict(platform.storage),

@@ -6,9 +6,10 @@ Started, listed, stopped and scaled in one way; `consumer-N` is a consumer's nam
 import fcntl
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +56,8 @@ class Member:
     done: dict[str, int] | None = None
     # What it waits for; the last line of its log while it is silent.
     why: str = ""
+    # That the partitions are of; several where it reads those that a regular expression matches.
+    topics: tuple[str, ...] = ()
 
 
 def members(endpoints: Endpoints, *, started: bool = False) -> list[Member]:
@@ -87,21 +90,28 @@ def look(endpoints: Endpoints, wait_s: float = FIRST_WORD_S) -> list[Member]:
         reported = telemetry.poll(wait_s).consumers
     finally:
         telemetry.close()
-    return [_reporting(member, reported.get(member.name), endpoints.home) for member in found]
+    return [_reporting(member, reports_of(member.name, reported), endpoints.home) for member in found]
 
 
-def _reporting(member: Member, status: ConsumerStatus | None, home: Home) -> Member:
+def reports_of(name: str, reported: Mapping[str, ConsumerStatus]) -> list[ConsumerStatus]:
+    """The statuses of a consumer: one, or one for each topic that it reads, under its name and the topic's."""
+    return [status for key, status in reported.items() if key in (name, f"{name}.{status.topic}")]
+
+
+def _reporting(member: Member, statuses: Sequence[ConsumerStatus], home: Home) -> Member:
     if member.state != "running":
         return member
-    if status is None:
+    if not statuses:
         return _silent(member, home)
+    lags = [status.lag_trades for status in statuses if status.lag_trades is not None]
     return replace(
         member,
-        level=status.level,
-        partitions=tuple(part.partition for part in status.partitions),
-        lag_trades=status.lag_trades,
-        rate_in=status.rate_in,
-        why=status.waiting,
+        level=max(statuses, key=lambda status: status.level_number).level,
+        partitions=tuple(part.partition for status in statuses for part in status.partitions),
+        topics=tuple(status.topic for status in statuses),
+        lag_trades=sum(lags) if len(lags) == len(statuses) else None,
+        rate_in=sum(status.rate_in for status in statuses),
+        why=next((status.waiting for status in statuses if status.waiting), ""),
     )
 
 
@@ -130,10 +140,20 @@ def start(endpoints: Endpoints, count: int, arguments: Sequence[str] | None = No
         if endpoints.engine != "docker":
             replicas.start_processes(home, names, arguments)
             return names
+        _refuse_file(arguments)
         for name in names:
             _clear_container(home, name)
             containers.start_consumers(home, 1, ["--group", "--name", name, *arguments])
         return names
+
+
+def _refuse_file(arguments: Sequence[str]) -> None:
+    feed = next((after for option, after in pairwise(arguments) if option == "--feed"), "")
+    if Path(feed).is_absolute():
+        raise UsageError(
+            f"A consumer in a container does not see {feed}, a file of this machine.",
+            f"In the foreground it does: k2ctl consume --feed {feed}",
+        )
 
 
 def _clear_container(home: Home, name: str) -> None:
@@ -182,8 +202,9 @@ def until_assigned(endpoints: Endpoints, names: Collection[str], within_s: float
             ended = [member.name for member in members(endpoints) if member.name in names and member.state == "exited"]
             if ended:
                 raise StackError(f"{ended[0]} has ended.", f"See: k2ctl stack logs {ended[0]}")
-            held = [p.partition for name in reported if name.startswith(PREFIX) for p in reported[name].partitions]
-            reporting = [name for name in names if name in reported]
+            every = [one for name, one in reported.items() if name.startswith(PREFIX)]
+            held = [(one.topic, part.partition) for one in every for part in one.partitions]
+            reporting = [name for name in names if reports_of(name, reported)]
             say(f"{len(reporting)} of {len(names)} report, {len(set(held))} partitions are assigned")
             if len(reporting) == len(names) and held and len(held) == len(set(held)):
                 return True

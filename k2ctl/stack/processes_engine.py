@@ -14,12 +14,13 @@ from typing import Any, Final
 import psutil
 
 from k2ctl.clock import SystemClock
-from k2ctl.domain.topics import is_trades_topic
+from k2ctl.domain.topics import may_hold_trades
 from k2ctl.endpoints import Endpoints, ProcessId, forget_endpoints, load_endpoints, save_endpoints
 from k2ctl.errors import BrokerError, K2Error
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.embedded import control
+from k2ctl.profiles import load_profile
 from k2ctl.stack import local
 from k2ctl.stack.engine import Report, ServiceStatus, Up, Wanted, note
 from k2ctl.stack.processes import end, is_alive, log_lines, start_detached
@@ -72,6 +73,7 @@ class ProcessEngine:
             catalog_uri=f"sqlite:///{lake}/catalog.db",
             warehouse=f"file://{lake}/warehouse",
             profile=profile,
+            table=load_profile(profile).lake.table,
             started_at_us=time.time_ns() // 1000,
             home=self.home,
         )
@@ -227,7 +229,7 @@ def _note_embedded_end(endpoints: Endpoints) -> None:
     with BrokerAdmin(endpoints) as admin:
         marks = {
             topic: {partition: mark.high for partition, mark in admin.watermarks(topic).items()}
-            for topic in filter(is_trades_topic, admin.topics())
+            for topic in filter(may_hold_trades, admin.topics())
         }
     if any(any(highs.values()) for highs in marks.values()):
         # pyiceberg takes a second to import

@@ -61,7 +61,7 @@ def lost_catalog(endpoints: Endpoints) -> str:
     file, folder = (Path(urlparse(url).path.replace("//", "/")) for url in (endpoints.catalog_uri, endpoints.warehouse))
     if not endpoints.catalog_uri.startswith("sqlite") or (file.exists() and file.stat().st_size):
         return ""
-    if not any(folder.glob(f"{TABLE.replace('.', '/')}/metadata/*.metadata.json")):
+    if not any(folder.glob(f"{(endpoints.table or TABLE).replace('.', '/')}/metadata/*.metadata.json")):
         return ""
     return f"The catalog {file} is gone, and the table is not. Register it again: k2ctl lake register"
 

@@ -10,15 +10,13 @@ from rich.text import Text
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.validate.targets import Result, Step, TargetVerdict
 from k2ctl.stack.preflight import Check, Verdict
-from k2ctl.views.style import counted, listing, seconds, size
+from k2ctl.views.style import listing, seconds, size
 
 if TYPE_CHECKING:
     from k2ctl.checks.bench.results import Compared, Machine, Results
     from k2ctl.checks.validate.validation import Validation
-    from k2ctl.checks.verify.verification import Verified
 
 
-FINDINGS_SHOWN: Final = 20
 WIDE: Final = 140
 """Columns from which on the command of a target has a column of its own."""
 
@@ -64,84 +62,6 @@ def health_text(checks: Sequence[Check]) -> Text:
     if not wrong:
         return Text(f"Nothing is wrong.{noted}", style="green")
     return Text(f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong.{noted}", style="bold red")
-
-
-def verify_panel(results: "list[Verified]") -> RenderableType:
-    """One part for each topic."""
-    return Group(*(part for result in results for part in _topic(result)))
-
-
-def _topic(result: "Verified") -> list[RenderableType]:
-    parts: list[RenderableType] = [_of_topic(result), _figures(result)]
-    if result.findings:
-        parts += [Text(), _findings(result)]
-        if len(result.findings) > FINDINGS_SHOWN:
-            parts.append(
-                Text(f"… and {len(result.findings) - FINDINGS_SHOWN:,} more: k2ctl verify --json", style="dim")
-            )
-    return parts
-
-
-def _of_topic(result: "Verified") -> Text:
-    if result.holds and not result.expected:
-        text = f"✓ {result.topic}: {result.of_unfinished:,} trades of a load that runs or was killed, without a hole"
-        return Text(text, style="bold green")
-    if result.holds:
-        text = f"✓ {result.topic}: all {result.expected:,} acknowledged trades are there, once, as they were sent"
-        return Text(text, style="bold green")
-    found = ", ".join(f"{count:,} {fault}" for fault, count in result.faults.items() if count)
-    if result.damaged:
-        found = ", ".join(filter(None, [f"{counted(len(result.damaged), 'data file')} damaged or gone", found]))
-    if result.too_few:
-        found = ", ".join(filter(None, [found, f"{result.too_few:,} fewer than were acknowledged to a killed load"]))
-    return Text(f"✗ {result.topic}: {found}", style="bold red")
-
-
-def _figures(result: "Verified") -> Text:
-    lines = [
-        f"  {result.in_lake:,} in the table, {result.in_tail:,} in Kafka behind it, {result.symbols:,} symbols, "
-        f"{counted(result.runs, 'load')}",
-        f"  {result.acknowledged:,} acknowledged, of which {result.copies:,} copies sent on purpose",
-    ]
-    if result.of_unfinished and result.expected:
-        lines.append(f"  {result.of_unfinished:,} more are there of loads that run or were killed, without a hole")
-    if result.unfinished:
-        workers = counted(result.unfinished, "load worker")
-        lines.append(f"  {workers} did not end: what was sent last may be there or not")
-    if result.uncertain:
-        lines.append(f"  {result.uncertain:,} deliveries were never confirmed, and are not there")
-    if result.foreign:
-        lines.append(f"  {result.foreign:,} trades of other producers: not part of this")
-    if result.uncompared:
-        lines.append(f"  {result.uncompared:,} trades are beside missing ones: their content could not be compared")
-    if result.of_others:
-        lines.append(f"  {result.of_others:,} trades are in data files that another program committed")
-    if result.not_judged:
-        columns = ", ".join(result.not_judged)
-        lines.append(
-            f"  not judged: up to {max(result.not_judged.values()):,} of these, in {columns}: Kafka no longer holds "
-            "what they would be compared with"
-        )
-    lines += [f"  damaged or gone: {path}: {why}" for path, why in result.damaged.items()]
-    if result.unread:
-        lines.append(f"  not read: {result.unread}")
-    lines += [
-        f"  not looked at: {trades:,} trades that an earlier Kafka acknowledged ({epoch}): k2ctl verify --all-epochs"
-        for epoch, trades in result.elsewhere.items()
-    ]
-    return Text("\n".join(lines))
-
-
-def _findings(result: "Verified") -> Table:
-    return listing(
-        result.findings[:FINDINGS_SHOWN],
-        ("fault", lambda one: Text(one.fault, style="yellow" if one.fault == "deferred" else "red")),
-        ("symbol", lambda one: one.symbol),
-        ("column", lambda one: one.column),
-        (">first", lambda one: one.message_id or f"{one.first:,}"),
-        (">last", lambda one: "" if one.message_id else f"{one.last:,}"),
-        (">trades", lambda one: f"{one.trades:,}"),
-    )
 
 
 def validate_panel(found: "Validation", width: int) -> RenderableType:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.status_parts import REDUCED, SequenceCounts
+from k2ctl.domain.texts import instant_text
 from k2ctl.views.style import LEVEL_STYLES, Cell, count, counted, facts, listing, marked, seconds, size
 
 if TYPE_CHECKING:
@@ -37,6 +38,35 @@ def status_text(status: ConsumerStatus) -> Text:
         (f"  {clock_line(status.clock_behind_s)}", "yellow") if status.clock_behind_s else "",
         (f"  state {REDUCED}: {state.why}", "yellow") if state and state.is_reduced else "",
         "  state damaged by another program, and replaced" if state and state.damaged else "",
+    )
+
+
+def statuses_text(statuses: Sequence[ConsumerStatus]) -> Text:
+    """The same of several topics together; the level is the worst, and what one waits for is named with its topic."""
+    worst = max(statuses, key=lambda status: status.level_number)
+    lags = [status.lag_committed_trades for status in statuses]
+    lag = "unknown" if None in lags else f"{count(sum(lag or 0 for lag in lags))} trades"
+    waiting = next((f"{status.topic}: {status.waiting}" for status in statuses if status.waiting), "")
+    return Text.assemble(
+        (worst.level, LEVEL_STYLES[worst.level]),
+        f"  {counted(len(statuses), 'topic')}  lag {lag}",
+        f"  in {count(sum(status.rate_in for status in statuses))}/s",
+        f"  stored {sum(status.counts.stored for status in statuses):,}",
+        f"  pending {count(sum(status.pending for status in statuses))}",
+        (f"  waiting: {waiting}", "yellow") if waiting else "",
+    )
+
+
+def topics_summary(found: Sequence[tuple[str, "ConsumerTotals", "Counts"]], elapsed_s: float) -> Table:
+    """What this run did of each topic, and what the table has of it."""
+    return listing(
+        found,
+        ("topic", lambda one: one[0]),
+        (">read", lambda one: f"{one[1].trades:,}"),
+        (">stored", lambda one: f"{one[1].stored:,}"),
+        (">in the table", lambda one: f"{one[2].stored:,}"),
+        (">dead letters", lambda one: f"{one[2].dead_lettered + one[2].undecodable:,}"),
+        title=f"Consumed for {seconds(elapsed_s)}",
     )
 
 
@@ -93,12 +123,18 @@ def fleet_table(found: "Sequence[Member]") -> Table:
         ("=consumer", lambda member: member.name),
         ("=state", lambda member: Text(member.state, _STATE_STYLES.get(member.state, "bold red"))),
         ("=runs as", lambda member: member.container or f"process {member.pid}"),
-        ("partitions", lambda member: ranges(member.partitions)),
+        ("partitions", _assigned),
         ("=level", lambda member: Text(member.level or "", LEVEL_STYLES.get(member.level or "", ""))),
         (">lag", lambda member: "" if member.lag_trades is None else count(member.lag_trades)),
         (">read/s", lambda member: "" if member.rate_in is None else count(member.rate_in)),
         (">up", up),
     )
+
+
+def _assigned(member: "Member") -> str:
+    if len(member.topics) < 2:
+        return ranges(member.partitions)
+    return f"{len(member.partitions)} of {len(member.topics)} topics"
 
 
 def ranges(partitions: Sequence[int]) -> str:
@@ -126,6 +162,7 @@ def outstanding_table(ranges: "Sequence[OutstandingRange]") -> Table | Text:
     """Each range with where its trades are; one that is gone is red."""
     if not ranges:
         return Text("Nothing is outstanding: every trade that was deferred has been backfilled.")
+    several = len({found.topic for found in ranges}) > 1
     table = listing(
         ranges,
         (">partition", lambda found: str(found.partition)),
@@ -134,6 +171,7 @@ def outstanding_table(ranges: "Sequence[OutstandingRange]") -> Table | Text:
         ("priorities", lambda found: ", ".join(found.priorities)),
         ("defers at", lambda found: found.level),
         ("is in", lambda found: marked(found.where, "bold red", found.gone_records)),
+        heading=lambda found: found.topic if several else "",
     )
     table.add_section()
     table.add_row("", "", f"{sum(found.count for found in ranges):,}")
@@ -159,13 +197,17 @@ def progress_text(snapshot: "LoadSnapshot") -> Text:
         text.append("█" * filled, style="green").append("░" * (BAR_WIDTH - filled), style="dim")
         text.append(f"  {seconds(snapshot.elapsed_s)} of {seconds(snapshot.duration_s)}")
     else:
-        text.append(f"replaying for {seconds(snapshot.elapsed_s)}")
+        at = "" if snapshot.reached_ns is None else f", at {instant_text(snapshot.reached_ns)[:19]}"
+        text.append(f"replaying for {seconds(snapshot.elapsed_s)}{at}")
     target = f" of {count(snapshot.target_rate)}/s" if snapshot.target_rate else ""
     text.append(f"  {count(snapshot.rate)}/s{target}  sent {snapshot.sent:,}")
     text.append(f"  in flight {count(snapshot.in_flight_records)}")
     if snapshot.paused_why:
         text.append(f"  PAUSED: {snapshot.paused_why}", style="yellow")
     return text
+
+
+_SHOWN_BROKEN = 10
 
 
 def summary_table(summary: "LoadSummary") -> Table:
@@ -194,9 +236,21 @@ def _summarised(summary: "LoadSummary") -> Iterator[tuple[str, Cell]]:
             yield name, ", ".join(f"{key} {value:.1f} ms" for key, value in figures.items()).replace("p100", "max")
     yield "partitions", f"{summary.partitions:,}"
     yield "on the wire", f"{size(summary.wire_bytes)}, {counted(summary.workers, 'worker')}"
+    yield from _of_files(summary)
+
+
+def _of_files(summary: "LoadSummary") -> Iterator[tuple[str, Cell]]:
+    """What a replay found in its files."""
+    if summary.files:
+        yield "files", f"{summary.files:,}"
+    if summary.filtered:
+        yield "no trades by the feed", f"{summary.filtered:,}"
+    if summary.late:
+        yield "too late in their file, sent late", Text(f"{summary.late:,}", style="yellow")
     if summary.broken_lines:
         yield "broken lines, left out", Text(f"{summary.broken_lines:,}", style="yellow")
-        yield from ((f"  {line['file']}:{line['line']}", str(line["reason"])) for line in summary.first_broken)
+        shown = summary.first_broken[:_SHOWN_BROKEN]
+        yield from ((f"  {line['file']}:{line['line']}", str(line["reason"])) for line in shown)
 
 
 def _verdict(summary: "LoadSummary") -> Text:

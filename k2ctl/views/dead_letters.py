@@ -97,6 +97,11 @@ def dead_letter_panel(dead_letter: StoredDeadLetter) -> RenderableType:
             ("sent again", "yes" if dead_letter.retried else "no"),
             ("bytes", f"{dead_letter.size:,}{cut}"),
             *(("trade", orjson.dumps(trade).decode()) for trade in _trades(dead_letter.value)),
+            ("key", None if dead_letter.key is None else dead_letter.key.decode(errors="backslashreplace")),
+            *(
+                (f"header {name}", (value or b"").decode(errors="backslashreplace"))
+                for name, value in dead_letter.headers
+            ),
             ("text", None if text is None else text[:SHOWN_BYTES] + more),
             ("hex", dead_letter.value[:SHOWN_BYTES].hex(" ") + more),
         ]

@@ -159,7 +159,7 @@ def _completeness(report: GapReport) -> Text:
         return Text("Nothing is known to be missing: these trades have no numbers that could say so.", style="bold")
     if not report.days:
         return Text("The table has no numbered trade there; see how --symbol is spelt, and --since.", style="yellow")
-    if report.numbers == "ordered":
+    if {*report.numbers.split(", ")} <= {"ordered", "none"}:
         text = f"Nothing is known to be missing: the numbers of these {report.stored:,} trades are only ordered."
         return Text(text, style="bold")
     text = f"{report.completeness_percent:g} % complete: {report.stored:,} trades stored, {report.missing:,} missing"
@@ -171,11 +171,11 @@ def _notes(report: GapReport) -> Iterator[str]:
         some = ", ".join(report.not_dense[:NAMES_SHOWN]) + (", …" if len(report.not_dense) > NAMES_SHOWN else "")
         yield (
             f"The numbers of {counted(len(report.not_dense), 'symbol')} ({some}) do not look dense, so what is missing "
-            "there may never have been. Say what they are in the profile, under topic: sequence: {numbers: KIND}. "
-            f"KIND is one of {', '.join(NUMBERS[1:])}."
+            "there may never have been. Say what they are in the profile, under topic, or in the feed: "
+            f"sequence: {{numbers: KIND}}. KIND is one of {', '.join(NUMBERS[1:])}."
         )
     whole = sum(1 for day in report.days if not day.missing)
-    if whole and report.numbers != "ordered":
+    if whole and not {*report.numbers.split(", ")} <= {"ordered", "none"}:
         yield f"{whole:,} of {len(report.days):,} symbol days are complete."
     if report.resets:
         yield f"{report.resets:,} restarts of a counter: what was missing then is explained."
@@ -186,7 +186,7 @@ def _notes(report: GapReport) -> Iterator[str]:
         more = f" and {len(report.unmatched) - EVENTS_NAMED:,} more" if len(report.unmatched) > EVENTS_NAMED else ""
         yield f"{len(report.unmatched):,} corrections and cancellations whose trades have not come: {named}{more}."
     for exchange, trades in sorted(report.untracked.items()):
-        given = "numbers that say nothing" if report.numbers == "none" else "no sequence numbers"
+        given = "no numbers that say anything" if report.numbers == "none" else "no sequence numbers"
         yield f"{exchange} gives {given} ({trades:,} trades): not tracked, gaps are unknown."
 
 

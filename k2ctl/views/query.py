@@ -1,6 +1,6 @@
 """What `k2ctl query` shows: the trades as a table, and under them where they come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -100,9 +100,7 @@ def plan_table(evidence: Evidence, rows: int) -> Table:
         [
             ("rows", _rows_line(evidence, rows)),
             ("sources", _source_line(evidence)),
-            ("topic", f"{evidence.topic}, epoch {evidence.epoch}" if evidence.epoch else f"{evidence.topic}, not read"),
-            ("boundary", "  ".join(f"{p}:{offset:,}" for p, offset in sorted(evidence.boundary.items()))),
-            ("watermarks", "  ".join(f"{p}:{offset:,}" for p, offset in sorted(evidence.watermarks.items()))),
+            *_topic_facts(evidence),
             ("stream", f"{evidence.tail_records:,} records of all symbols between them"),
             ("files", f"{evidence.files:,} read, {pruned:,} pruned by symbol and time, of {evidence.of_files:,}"),
             ("bytes", f"{evidence.file_bytes:,} in the files read, of {evidence.of_bytes:,}"),
@@ -172,18 +170,32 @@ def _source_line(evidence: Evidence) -> Text:
     else:
         age_s = (evidence.asked_at_us - (evidence.committed_at_us or 0)) / 1e6
         lake = f"snapshot {evidence.snapshot_id}, {seconds(max(0.0, age_s))} old"
-    if not evidence.watermarks:
+    if not evidence.ends:
         return Text(lake, style="dim")
     behind = f"the lake is {count(evidence.behind_records)} records behind"
-    boundary, ends = (_range(values) for values in (evidence.boundary, evidence.watermarks))
+    boundary = _range([offset for span in evidence.spans for offset in span.boundary.values()])
+    ends = [offset for span in evidence.spans for offset in span.watermarks.values()]
+    of = f" of {len(evidence.ends)} topics" if len(evidence.ends) > 1 else ""
     return Text(
-        f"{lake}; {behind} ({len(evidence.watermarks)} partitions: stored up to offset {boundary}, log ends at {ends})",
+        f"{lake}; {behind} ({len(ends)} partitions{of}: stored up to offset {boundary}, log ends at {_range(ends)})",
         style="dim",
     )
 
 
-def _range(offsets: Mapping[int, int]) -> str:
-    low, high = min(offsets.values(), default=0), max(offsets.values(), default=0)
+def _topic_facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """Of each topic where it was read from and to."""
+    if not evidence.spans:
+        return [("topic", f"{topic}, not read") for topic in evidence.topics]
+    found = []
+    for span in evidence.spans:
+        found.append(("topic", f"{span.topic}, epoch {span.epoch}" if span.epoch else f"{span.topic}, not there"))
+        found.append(("boundary", "  ".join(f"{p}:{offset:,}" for p, offset in sorted(span.boundary.items()))))
+        found.append(("watermarks", "  ".join(f"{p}:{offset:,}" for p, offset in sorted(span.watermarks.items()))))
+    return found
+
+
+def _range(offsets: Sequence[int]) -> str:
+    low, high = min(offsets, default=0), max(offsets, default=0)
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 

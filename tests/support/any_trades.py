@@ -22,12 +22,12 @@ NEGATIVE = ("futures", "options")
 
 
 def names(most: int) -> st.SearchStrategy[str]:
-    """Printable names in any script, up to so many bytes, spaces inside."""
+    """Printable names in any script, up to so many bytes, spaces inside; none that may read as a list of JSON."""
     # A code point that this Python's Unicode does not know is not printable.
     characters = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
     drawn = st.text(characters, min_size=1, max_size=most) | st.text("ABC/:-. 0", min_size=1, max_size=most)
     return drawn.map(lambda text: cut(text, most)).filter(
-        lambda text: text.isprintable() and text == text.strip() != ""
+        lambda text: text.isprintable() and text == text.strip() != "" and text[0] not in "{["
     )
 
 

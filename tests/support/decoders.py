@@ -8,6 +8,8 @@ from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles import Profile, load_profile
 
 EARLIEST = date(1990, 1, 1)
+LATER_US = 2**62 // 1000
+"""After every trade."""
 
 
 def decoder_for(written: RecordFormat, earliest: date = EARLIEST) -> Decoder:
@@ -20,4 +22,5 @@ def decoder_for(written: RecordFormat, earliest: date = EARLIEST) -> Decoder:
 def refusals(decoder: Decoder, values: list[bytes]) -> list[str]:
     """Why records are refused, whole or in part."""
     decoded = decoder.decode(Fetched.of_values(values))
-    return [reason for _, reason in decoded.broken] + [one.reason for one in decoded.refused]
+    invalid = decoder.invalid(decoded.trades, LATER_US)
+    return [reason for _, reason in decoded.broken] + [one.reason for one in decoded.refused] + list(invalid.values())

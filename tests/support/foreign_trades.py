@@ -25,7 +25,7 @@ def decoded(feed: str, values: Sequence[bytes | str]) -> Decoded:
 
 
 def lines(trades: np.ndarray) -> list[str]:
-    """Each trade as `AAPL XNAS USD equities BUY 100 @ 1.5 at 2024-01-02T14:30:00.000000Z #7 seq 8 [@ T] CANCEL`.
+    """Each trade as `AAPL XNAS USD equities BUY 100 @ 1.5 at 2024-01-02T14:30:00Z #7 seq 8 [@ T] CANCEL`.
 
     What a trade has not is left out: currency, id, sequence number, conditions; the action NEW.
     """

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
@@ -56,6 +58,27 @@ def bare_consume_s(endpoints: Endpoints, topic: str, marks: dict[int, Watermarks
     seconds = time.perf_counter() - started_s
     consumer.close()
     return seconds, size
+
+
+def bare_query_s(query: str, values: Sequence[bytes], batch: int) -> float:
+    """Seconds of DuckDB on one core for a query over `records`, whose column `value` is there as Arrow."""
+    connection, seconds = duckdb.connect(config={"threads": 1}), 0.0
+    for start in range(0, len(values), batch):
+        connection.register("records", pa.table({"value": pa.array(values[start : start + batch], pa.string())}))
+        started_s = time.perf_counter()
+        connection.sql(query).to_arrow_table()
+        seconds += time.perf_counter() - started_s
+    connection.close()
+    return seconds
+
+
+def read_csv_s(path: Path) -> float:
+    """Seconds for DuckDB to read all columns of a CSV file, by types that it finds itself, and nothing else."""
+    with duckdb.connect() as connection:
+        started_s = time.perf_counter()
+        for _ in connection.sql(f"FROM read_csv('{path}')").to_arrow_reader(100_000):
+            pass
+        return time.perf_counter() - started_s
 
 
 def sorted_write_s(rows: Rows, rows_per_file: int, folder: Path) -> float:

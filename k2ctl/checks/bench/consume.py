@@ -7,21 +7,19 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from k2ctl.checks.baselines.loops import KafkaTools, bare_consume_s, sorted_write_s
+from k2ctl.checks.bench.drain import Spent, require_all, through_k2ctl
 from k2ctl.checks.bench.figures import BASELINE, Figure, absolute, against, beside, measured
+from k2ctl.checks.bench.foreign import FOREIGN_CASES, bench_foreign
 from k2ctl.checks.bench.suite import Bench, bench_stack, made_trades, rows_as_read, rows_of
 from k2ctl.clock import SystemClock
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
-from k2ctl.demo.pacing import unhurried
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import CheckFailed
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
@@ -43,6 +41,8 @@ def bench_consume(bench: Bench) -> list[Figure]:
         for frame, count, floor in ((1, sizes.drain, 200_000.0), (100, sizes.drain_framed, None)):
             found = _drain(bench, endpoints, frame, count)
             figures += [*found, absolute(found[0], floor)] if floor is not None else found
+        for case in FOREIGN_CASES:
+            figures += bench_foreign(bench, endpoints, case)
     return figures
 
 
@@ -82,7 +82,7 @@ def _drain_once(kafka: Endpoints, lake: Endpoints, profile: Profile, frame: int,
     writing_s = sorted_write_s(rows, profile.consumer.commit_rows, kafka.home.path / "baseline")
     del rows
     spent = through_k2ctl(lake, profile)
-    _require_all(spent.trades, count, "The consumer", "consume")
+    require_all(spent.trades, count, "The consumer", "consume")
     rates = [count / spent.seconds, count / consuming_s, count / writing_s]
     tools = KafkaTools.at(kafka)
     if tools is not None:
@@ -91,20 +91,6 @@ def _drain_once(kafka: Endpoints, lake: Endpoints, profile: Profile, frame: int,
     with BrokerAdmin(kafka) as admin:
         admin.delete_topic(topic)
     return rates
-
-
-def _require_all(stored: int, count: int, who: str, benchmark: str) -> None:
-    if stored != count:
-        raise CheckFailed(f"{who} stored {stored:,} of {count:,} trades.", f"Try again: k2ctl bench {benchmark}")
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What one consumer took for a backlog."""
-
-    trades: int
-    seconds: float
-    cpu_s: float
 
 
 def bench_naive(bench: Bench) -> list[Figure]:
@@ -137,7 +123,7 @@ def _naive_once(bench: Bench, endpoints: Endpoints, trades: int) -> list[float]:
     rates: list[float] = []
     for drain, profile in ((through_naive, by_json), (through_naive, by_sbe), (through_k2ctl, by_sbe)):
         spent = _alone(drain, bench.fresh_lake(endpoints), profile)
-        _require_all(spent.trades, trades, drain.__name__, "naive")
+        require_all(spent.trades, trades, drain.__name__, "naive")
         rates += [trades / spent.seconds, trades / spent.cpu_s]
     return rates
 
@@ -158,17 +144,6 @@ def through_naive(endpoints: Endpoints, profile: Profile) -> Spent:
     cpu_s = time.process_time()
     status = NaiveConsumer(endpoints, profile).run(threading.Event(), until_caught_up=True)
     return Spent(status.stored, status.handled_s, time.process_time() - cpu_s)
-
-
-def through_k2ctl(endpoints: Endpoints, profile: Profile) -> Spent:
-    """Drain a backlog with k2ctl's consumer.
-
-    On a ladder within reach a backlog defers trades after two seconds, and what is measured is not a drain.
-    """
-    plan = ConsumerPlan(unhurried(profile), until_caught_up=True)
-    cpu_s, started_s = time.process_time(), time.perf_counter()
-    totals = Consumer(endpoints, plan).run(threading.Event())
-    return Spent(totals.stored, time.perf_counter() - started_s, time.process_time() - cpu_s)
 
 
 def _alone(drain: Callable[[Endpoints, Profile], Spent], endpoints: Endpoints, profile: Profile) -> Spent:

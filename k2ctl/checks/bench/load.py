@@ -2,10 +2,14 @@
 
 import threading
 import time
+from pathlib import Path
+from typing import Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as csv
 
-from k2ctl.checks.baselines.loops import KafkaTools, bare_produce_s
+from k2ctl.checks.baselines.loops import KafkaTools, bare_produce_s, read_csv_s
 from k2ctl.checks.bench.figures import Figure, absolute, against, beside, measured
 from k2ctl.checks.bench.suite import Bench, bench_stack, made_trades
 from k2ctl.domain.trade import TRADE, frames
@@ -16,6 +20,7 @@ from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.load.plan import plan_load
+from k2ctl.load.replay import replay_plan
 from k2ctl.load.worker import CHUNK_TRADES, REPORT_EVERY_S
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
@@ -31,6 +36,8 @@ def bench_load(bench: Bench) -> list[Figure]:
         figures = [*unframed, *framed]
         figures += [figure for frame in (1, 100) for figure in _acknowledged_log(bench, endpoints, frame)]
         figures += _generate(bench, endpoints)
+        if bench.engine != "embedded":  # which keeps 5 MiB of a partition
+            figures.append(_archive(bench, endpoints))
     one, many = unframed[0], framed[0]
     ratio = Figure("load", "frame 100 to frame 1", "produce", many.value / one.value, "×", goal=5.0)
     return [*figures, ratio, absolute(one, 400_000), absolute(many, 2_000_000)]
@@ -126,3 +133,45 @@ def _generate(bench: Bench, endpoints: Endpoints) -> list[Figure]:
         Figure("load", "100k/s", "worst second off by", summary.worst_second, "share", goal=0.05, at_most=True),
         Figure("load", "100k/s", "acknowledged, p99", summary.ack_ms["p99"], "ms"),
     ]
+
+
+def _archive(bench: Bench, endpoints: Endpoints) -> Figure:
+    """A CSV archive into Kafka by a feed, from the command to the last acknowledgement, against DuckDB's reading it."""
+    count = bench.sizes.archive
+    with Home.of_user().temporary("archive-") as home:
+        path = home.path / "BTCUSDT-trades-2025-01-01.csv"
+        write_archive(path, count)
+
+        def once() -> list[float]:
+            plan = plan_load(bench.unused_profile(), frame=100, replay=replay_plan(str(path), "binance-trades"))
+            started_s = time.perf_counter()
+            run_load(plan, endpoints, threading.Event())
+            return [count / (time.perf_counter() - started_s), count / read_csv_s(path)]
+
+        ours, reading = bench.repeated(once, f"load: a CSV archive of {count:,} rows, frame 100")
+    return against("load", "CSV archive, frame 100", "replay", ours, "trades/s", reading, 0.6)
+
+
+def write_archive(path: Path, count: int) -> None:
+    """Made-up trades as an archive of Binance has them, in order of time."""
+    options = csv.WriteOptions(include_header=False, quoting_style="none")
+    with path.open("wb") as file:
+        for first in range(0, count, _ARCHIVE_ROWS):
+            number = np.arange(first, min(count, first + _ARCHIVE_ROWS))
+            columns = {
+                "id": number,
+                "price": _decimals(9_357_600 + number * 7 % 1_000, 2),
+                "quantity": _decimals(1 + number * 7_919 % 1_000_000, 5),
+                "quote_quantity": _decimals(1 + number * 104_729 % 10_000_000, 4),
+                "time": 1_735_689_600_000_000 + number * 1_000,
+                "is_buyer_maker": number % 2 == 0,
+                "is_best_match": np.ones(len(number), np.bool_),
+            }
+            csv.write_csv(pa.table(columns), file, options)
+
+
+_ARCHIVE_ROWS: Final = 500_000
+
+
+def _decimals(mantissas: np.ndarray, scale: int) -> pa.Array:
+    return pa.array(mantissas.astype(np.int64)).cast(pa.decimal128(38, 0)).view(pa.decimal128(38, scale))

@@ -34,6 +34,7 @@ class Sizes:
     produce: int = 1_000_000
     produce_framed: int = 4_000_000
     log: int = 2_000_000
+    archive: int = 10_000_000
     drain: int = 1_500_000
     drain_framed: int = 3_000_000
     naive: int = 300_000
@@ -54,6 +55,7 @@ QUICK: Final = Sizes(
     produce=300_000,
     produce_framed=1_000_000,
     log=1_000_000,
+    archive=1_000_000,
     drain=400_000,
     drain_framed=800_000,
     naive=200_000,

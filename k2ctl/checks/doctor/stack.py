@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
+from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError
 from k2ctl.home import Home
@@ -160,7 +160,7 @@ def lake_checks(endpoints: Endpoints) -> list[Check]:
         balance = read_balance(lake)
         if balance is None:
             return [ok("lake", "no table yet; the first consumer makes it")]
-        refused = [check for name in (TABLE, REFERENCE_TABLE) for check in _writing(lake, name)]
+        refused = [check for name in (lake.name, REFERENCE_TABLE) for check in _writing(lake, name)]
         return [*judge(balance), *_data_files(lake), *refused]
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.checks.verify.slots import Interval
-from k2ctl.checks.verify.sources import Records, TradeSources
+from k2ctl.checks.verify.sources import PlacedTrades, TradeSources
 from k2ctl.domain.copies import sessions_and_numbers, without_marks
 from k2ctl.domain.decimals import from_arrow
 from k2ctl.domain.rows import TIMES, TRADE_COLUMNS, arrow_schema, identity_numbers, trades_of
@@ -131,7 +131,7 @@ class OtherPrograms:
 class _Suspects(NamedTuple):
     """Rows whose own place in Kafka holds another record, or none: records, where `there`."""
 
-    rows: Records
+    rows: PlacedTrades
     records: np.ndarray
     there: np.ndarray
 
@@ -185,7 +185,7 @@ class Examination:
         self.found.note(trades[here & ours & ~_is_a_past_time(batch["committed_at"], self._now_us)], "committed_at")
         self._check_enrichment(batch.filter(pa.array(here & ours)), trades[here & ours])
 
-    def _compare(self, rows: Records) -> None:
+    def _compare(self, rows: PlacedTrades) -> None:
         """Rows of the running epoch with the records at their places."""
         low, high = self._watermarks_of(rows.partition)
         gone = (rows.offset >= 0) & (rows.offset < low)
@@ -195,7 +195,7 @@ class Examination:
             gone |= possible & ~there
         self.found.leave_open((*TRADE_COLUMNS, *PLACE), int(self._is_ours(rows.trades[gone]).sum()))
         same = there & (records["message_id"] == rows.trades["message_id"])
-        for column, differs in _altered_columns(rows.trades, records):
+        for column, differs in altered_columns(rows.trades, records):
             altered = records.take(np.flatnonzero(same & differs))
             self.found.note(altered[self._is_ours(altered)], column)
         suspect = ~same & ~gone & (self._is_ours(rows.trades) | (there & self._is_ours(records)))
@@ -209,7 +209,7 @@ class Examination:
         marks = np.array([self._sources.marks.get(name, (0, 0)) for name in names.tolist()], np.int64).reshape(-1, 2)
         return marks[code, 0], marks[code, 1]
 
-    def _at_places(self, rows: Records, possible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _at_places(self, rows: PlacedTrades, possible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The trades that Kafka holds at the places of rows, and bool[n], where it holds one."""
         records, there = np.zeros(len(rows.trades), rows.trades.dtype), np.zeros(len(rows.trades), np.bool_)
         place, ranges = identity_numbers(rows.offset, rows.index), {}
@@ -245,9 +245,9 @@ class Examination:
         for row, at_place in rest:
             self.found.note(row.trades if at_place is None else at_place.trades, "message_id")
 
-    def _records_with_ids(self, wanted: set[bytes]) -> dict[bytes, list[Records]]:
-        """Records of all of the topic, by the ids that are searched for."""
-        found: dict[bytes, list[Records]] = {}
+    def _records_with_ids(self, wanted: set[bytes]) -> dict[bytes, list[PlacedTrades]]:
+        """PlacedTrades of all of the topic, by the ids that are searched for."""
+        found: dict[bytes, list[PlacedTrades]] = {}
         numbers = np.array([int.from_bytes(name[8:], "big") for name in wanted], np.uint64)
         for read in self._sources.records(self._topic, self._sources.marks):
             for at in np.flatnonzero(np.isin(sessions_and_numbers(read.trades)[1], numbers)).tolist():
@@ -277,24 +277,24 @@ def _texts_of(column: pa.DictionaryArray) -> np.ndarray:
     return np.asarray(names[column.indices.to_numpy(zero_copy_only=False)])
 
 
-def _records_of(batch: pa.RecordBatch, trades: np.ndarray) -> Records:
+def _records_of(batch: pa.RecordBatch, trades: np.ndarray) -> PlacedTrades:
     partition, offset, index = (batch[name].to_numpy(zero_copy_only=False).astype(np.int64) for name in PLACE)
-    return Records(trades, partition, offset, index)
+    return PlacedTrades(trades, partition, offset, index)
 
 
-def _one_by_one(suspects: _Suspects) -> Iterator[tuple[Records, Records | None]]:
+def _one_by_one(suspects: _Suspects) -> Iterator[tuple[PlacedTrades, PlacedTrades | None]]:
     for at in range(len(suspects.there)):
         row = suspects.rows.take(np.array([at]))
-        at_place = Records(suspects.records[at : at + 1], row.partition, row.offset, row.index)
+        at_place = PlacedTrades(suspects.records[at : at + 1], row.partition, row.offset, row.index)
         yield row, at_place if suspects.there[at] else None
 
 
-def _id(record: Records) -> bytes:
+def _id(record: PlacedTrades) -> bytes:
     return bytes(record.trades["message_id"][0])
 
 
-def _differences(row: Records, record: Records) -> list[str]:
-    differing = [name for name, differs in _altered_columns(row.trades, record.trades) if differs[0]]
+def _differences(row: PlacedTrades, record: PlacedTrades) -> list[str]:
+    differing = [name for name, differs in altered_columns(row.trades, record.trades) if differs[0]]
     places: tuple[tuple[str, Any, Any], ...] = (
         ("kafka_partition", row.partition, record.partition),
         ("kafka_offset", row.offset, record.offset),
@@ -303,7 +303,7 @@ def _differences(row: Records, record: Records) -> list[str]:
     return differing + [name for name, mine, theirs in places if mine[0] != theirs[0]]
 
 
-def _altered_columns(rows: np.ndarray, records: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def altered_columns(rows: np.ndarray, records: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Of each column of trades bool[n], in which rows it is not what was sent (both of dtype `TRADE.message`).
 
     A mark that says no more than the record does, as a consumer sets it, is no difference.

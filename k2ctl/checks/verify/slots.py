@@ -14,12 +14,16 @@ from k2ctl.load.acknowledged_log import DIGESTS_FROM, SENT, AcknowledgedLog, bre
 SLOTS_A_PASS: Final = 16_000_000
 """Some 12 bytes each are in memory at once."""
 
+LARGEST_HOLE: Final = 1_000_000
+"""Numbers between two intervals of a session for which there are no slots: two archives of a symbol, years apart."""
+
 
 @dataclass(frozen=True)
 class Sessions:
     """What all runs of a topic sent, by session. unfinished: bool[n], sent by a load that did not end.
 
-    sent: dtype SENT, sorted by session, copies and backwards added up. low, high: uint64[n], the numbers sent.
+    sent: dtype SENT, sorted by session, copies and backwards added up; a session with large holes among its numbers
+    comes several times, a stretch of numbers each. low, high: uint64[n], the numbers sent.
     ours: uint64, sorted, the sessions of any load of ours: these, and those of runs that are not compared now.
     again: uint64, sessions that were sent more than once, each time with other times of sending.
     certain: uint64, those of `again` with one trade that some load which ended knows to be acknowledged.
@@ -49,16 +53,16 @@ class Sessions:
             if not log.run.finished:
                 unfinished[np.searchsorted(names, log.sessions["session"])] = True
         intervals = _united([log.intervals for log in logs])
-        low, high = np.full(len(names), np.iinfo(np.uint64).max, np.uint64), np.zeros(len(names), np.uint64)
-        owner = np.searchsorted(names, intervals["session"])
-        np.minimum.at(low, owner, intervals["low"])
-        np.maximum.at(high, owner, intervals["high"])
-        low = np.minimum(low, high)
+        stretch, low, high = _stretches_of(names, intervals)
         again = names[np.bincount(code, minlength=len(names)) > 1]
         certain = np.unique(np.concatenate([_acknowledged(log, again) for log in logs]))
         failed = np.concatenate([log.failed for log in logs])
         failed = failed[np.unique(failed[["session", "number"]], return_index=True)[1]]
         failed = failed[~np.isin(failed["session"], certain)]
+        repeated = np.append(False, stretch[1:] == stretch[:-1])[: len(stretch)]
+        together, unfinished = together.take(stretch), unfinished.take(stretch)
+        for column in ("copies", "backwards"):
+            together[column][repeated] = 0
         return Sessions(together, unfinished, low, high, intervals, failed, ours, again, certain)
 
     @property
@@ -71,12 +75,35 @@ class Sessions:
         return sorted({symbol.decode("utf-8", "replace") for symbol in self.sent["symbol"][chosen].tolist()})
 
     def passes(self) -> Iterator[np.ndarray]:
-        """Positions of sessions, in groups that fit in memory."""
-        ends = np.cumsum(self.sizes)
-        for number in range(int(ends[-1] // SLOTS_A_PASS) + 1 if len(ends) else 0):
-            chosen = np.flatnonzero((ends - 1) // SLOTS_A_PASS == number)
-            if len(chosen):
-                yield chosen
+        """Positions of sessions, in groups that fit in memory; all stretches of a session are in one."""
+        if not len(self.sent):
+            return
+        fresh = np.append(True, self.sent["session"][1:] != self.sent["session"][:-1])
+        session = np.cumsum(fresh) - 1
+        ends = np.cumsum(np.bincount(session, self.sizes).astype(np.int64))
+        passes = (ends - 1) // SLOTS_A_PASS
+        for number in np.unique(passes).tolist():
+            yield np.flatnonzero(passes[session] == number)
+
+
+def _stretches_of(names: np.ndarray, intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each stretch of numbers without a large hole: its session's position, its lowest and its highest number.
+
+    Of a session without any numbers, 0 to 0. intervals: sorted by session, and by number from and to.
+    """
+    owner = np.searchsorted(names, intervals["session"])
+    fresh = np.ones(len(intervals), np.bool_)
+    beyond = intervals["low"][1:] - np.minimum(intervals["high"][:-1], intervals["low"][1:]) > LARGEST_HOLE
+    fresh[1:] = (owner[1:] != owner[:-1]) | beyond
+    starts = np.flatnonzero(fresh)
+    ends = np.append(starts[1:], len(intervals)) - 1 if len(starts) else starts
+    without = np.setdiff1d(np.arange(len(names)), owner)
+    none = np.zeros(len(without), np.uint64)
+    stretch = np.concatenate([owner[starts], without])
+    low = np.concatenate([intervals["low"][starts], none])
+    high = np.concatenate([intervals["high"][ends], none])
+    order = np.lexsort((low, stretch))
+    return stretch[order], low[order], high[order]
 
 
 def _acknowledged(log: AcknowledgedLog, among: np.ndarray) -> np.ndarray:
@@ -147,6 +174,7 @@ class Slots:
         self.found = np.zeros(total, np.uint8)
         self.doubled = np.zeros(total, np.bool_)
         self._place = np.full(total, NOWHERE, np.int64)
+        self._has_holes = bool((self._names[1:] == self._names[:-1]).any())
         mine = np.isin(sessions.intervals["session"], self._names)
         self._intervals = sessions.intervals[mine]
         self._starts = self._slots_of(self._intervals["session"], self._intervals["low"])
@@ -174,8 +202,19 @@ class Slots:
 
     def _slots_of(self, session: np.ndarray, number: np.ndarray) -> np.ndarray:
         """int64[n]: the slots of numbers within their session's span."""
-        at = np.searchsorted(self._names, session)
+        at = self._stretch(np.searchsorted(self._names, session), number)
         return np.asarray(self._base[at] + (number - self._low[at]).astype(np.int64))
+
+    def _stretch(self, at: np.ndarray, number: np.ndarray) -> np.ndarray:
+        """The stretch of each number, where `at` is the first of its session."""
+        if not self._has_holes:
+            return at
+        left, right = at, np.searchsorted(self._names, self._names[at], side="right") - 1
+        while (left < right).any():
+            middle = (left + right + 1) // 2
+            above = self._low[middle] <= number
+            left, right = np.where(above, middle, left), np.where(above, right, middle - 1)
+        return left
 
     def take(self, placed: Placed, source: int) -> None:
         """Trades from one source; the first showing of each counts, in the order of the calls.
@@ -187,6 +226,7 @@ class Slots:
             return
         session, number = sessions_and_numbers(trades)
         at, ours = self._positions(session)
+        at = self._stretch(at, number)
         known = ours & (trades["symbol"] == self._symbols[at])
         if source in (IN_LAKE, IN_TAIL) and not known.all():
             self.foreign += int((ours[~known] | ~np.isin(session[~known], self._sessions.ours)).sum())

@@ -30,7 +30,7 @@ READ_TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Records:
+class PlacedTrades:
     """n trades (dtype `TRADE.message`) and int64[n] each, their places in Kafka."""
 
     trades: np.ndarray
@@ -38,10 +38,10 @@ class Records:
     offset: np.ndarray
     index: np.ndarray
 
-    def take(self, positions: np.ndarray) -> "Records":
+    def take(self, positions: np.ndarray) -> "PlacedTrades":
         """Those at some positions."""
         columns = (self.trades, self.partition, self.offset, self.index)
-        return Records(*(column.take(positions) for column in columns))
+        return PlacedTrades(*(column.take(positions) for column in columns))
 
 
 class TradeSources:
@@ -93,6 +93,8 @@ class TradeSources:
     def reference_entries(self) -> np.ndarray:
         """All reference data that Kafka holds for the topic (dtype `REFERENCE.message`)."""
         topic = reference_topic_of(self.topic)
+        if topic is None:
+            return REFERENCE.empty(0)
         marks = self._marks_of(topic)
         fetched, _, _ = read_between(self._endpoints, topic, marks, READ_TIMEOUT_S, READ_RECORDS)
         return np.concatenate([REFERENCE.empty(0), *map(reference_entries, fetched.values)])
@@ -101,24 +103,21 @@ class TradeSources:
         for read in self.records(topic, ranges):
             yield Placed(read.trades, identity_numbers(read.offset, read.index))
 
-    def records(self, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Iterator[Records]:
+    def records(self, topic: str, ranges: Mapping[int, tuple[int, int]]) -> Iterator[PlacedTrades]:
         """The trades of offset ranges, some hundred thousand records at a time; stops where Kafka gives no more."""
         left = {partition: span for partition, span in ranges.items() if span[0] < span[1]}
         while left:
-            fetched, reached, _ = read_between(self._endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS)
+            beside = self._decoder.beside
+            fetched, reached, _ = read_between(self._endpoints, topic, left, READ_TIMEOUT_S, READ_RECORDS, beside)
             decoded = self._decoder.decode(fetched)
             record = decoded.record
-            yield Records(decoded.trades, fetched.partition[record], fetched.offset[record], decoded.index)
+            yield PlacedTrades(decoded.trades, fetched.partition[record], fetched.offset[record], decoded.index)
             moved = any(reached[partition] > span[0] for partition, span in left.items())
             if not moved and topic == self.topic:
-                self._note_unread({p: (reached[p], end) for p, (_, end) in left.items()})
+                self.unread = why_unread(
+                    self._endpoints, self.topic, {p: (reached[p], end) for p, (_, end) in left.items()}
+                )
             left = {p: (reached[p], end) for p, (_, end) in left.items() if moved and reached[p] < end}
-
-    def _note_unread(self, left: Ranges) -> None:
-        with BrokerAdmin(self._endpoints) as admin:
-            stable = admin.stable_ends(self.topic, left)
-        held = {p: (stable[p], end) for p, (at, end) in left.items() if stable[p] <= at}
-        self.unread = open_transaction(held) if held else "Kafka did not give all of what it holds in time"
 
     def _deferred_rows(self, pinned: Pinned) -> Iterator[Placed]:
         """What is outstanding: from spill files, and from Kafka what was shed or is in a damaged file."""
@@ -134,3 +133,11 @@ class TradeSources:
                 yield from self._from_kafka(
                     self.topic, {entry.partition: (max(low, entry.start), min(high, entry.end))}
                 )
+
+
+def why_unread(endpoints: Endpoints, topic: str, left: Ranges) -> str:
+    """Why Kafka gives no more of a topic. left: partition → where it stands, and its end."""
+    with BrokerAdmin(endpoints) as admin:
+        stable = admin.stable_ends(topic, left)
+    held = {p: (stable[p], end) for p, (at, end) in left.items() if stable[p] <= at}
+    return open_transaction(held) if held else "Kafka did not give all of what it holds in time"

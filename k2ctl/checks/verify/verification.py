@@ -61,6 +61,8 @@ class Finding:
     trades: int
     column: str = ""
     message_id: str = ""
+    # Where first and last are offsets and no sequence numbers: those of this partition.
+    partition: int | None = None
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Verified:
     incarnation of the topic → trades that it had acknowledged, none of which were looked at. of_others: trades of these
     loads in data files that another program committed. not_judged: column → trades of these files of which nothing is
     left that it could be compared with. damaged: data file → why it cannot be read; its trades count as missing.
+    unrecorded: trades of large replays that a load only counted, and which are not compared; they count as foreign.
     """
 
     topic: str
@@ -99,6 +102,7 @@ class Verified:
     of_others: int = 0
     not_judged: dict[str, int] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
+    unrecorded: int = 0
 
     @property
     def holds(self) -> bool:
@@ -198,6 +202,7 @@ def _held(
         symbols=len(np.unique(sessions.sent["symbol"])),
         acknowledged=sum(log.run.acknowledged for log in logs),
         copies=int(sessions.sent["copies"].sum()),
+        unrecorded=sum(log.run.unrecorded for log in logs),
     )
     say("comparing what other programs have committed to the table")
     others = Examination(sources, every, SystemClock().now_us()).run()
@@ -217,7 +222,7 @@ def _held(
     result.damaged = dict(sorted(sources.damaged.items()))
     if unfinished:
         copies = int(sessions.sent["copies"][sessions.unfinished].sum())
-        bound = sum(run.acknowledged for run in unfinished)
+        bound = sum(run.acknowledged - run.unrecorded for run in unfinished)
         result.too_few = max(0, bound - copies - result.of_unfinished)
     return result
 

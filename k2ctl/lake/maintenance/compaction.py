@@ -26,7 +26,6 @@ from pyiceberg.table.metadata import TableMetadata
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import SUMMARY_COMPACTION_ID
 from k2ctl.domain.rows import SORTED_BY
-from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of, kept
@@ -171,7 +170,7 @@ def mergeable(lake: Lake) -> Table:
     """
     table = lake.table()
     checkpoints_of(table)
-    check_writable(TABLE, table)
+    check_writable(lake.name, table)
     return table
 
 

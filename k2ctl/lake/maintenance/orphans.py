@@ -20,7 +20,6 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 
 from k2ctl.clock import Clock
-from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -55,7 +54,7 @@ def remove_orphans(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bo
     """Delete the orphans that are older than `older_than_s`; a file that is gone already is no error."""
     table = lake.table()
     checkpoints_of(table)  # in a table that was rolled back the way back stays open
-    lake.require_known(TABLE, table)
+    lake.require_known(lake.name, table)
     with lake.answering():
         found = orphans(lake, clock)
     old = [orphan for orphan in found if orphan.age_s >= older_than_s]
@@ -125,6 +124,7 @@ class Others:
         self.reachable: set[str] = set()
         self.beside: set[str] = set()
         self._inside: set[str] = set()
+        self._name = lake.name
         root = table.location().rstrip("/")
         for (_, name), location in lake.catalog.rows().items():
             if not same_file(location, table.metadata_location):
@@ -133,7 +133,7 @@ class Others:
         unknown = read_all(table.io, [f"{root}/{name}" for name in unreached if name.endswith(METADATA)])
         for file in unknown:
             if file.table_uuid != str(table.metadata.table_uuid) or file.commit > last_commit(table.metadata):
-                self._note(table, root, TABLE, file.location, partial(_read, table, file.location))
+                self._note(table, root, self._name, file.location, partial(_read, table, file.location))
 
     def _note(self, table: Table, root: str, name: str, location: str, read: Callable[[], Table]) -> None:
         try:
@@ -144,7 +144,7 @@ class Others:
         except (FileNotFoundError, NoSuchTableError):
             return  # without its metadata it names nothing
         except Exception as error:
-            if name == TABLE and _has_lost(table, location):
+            if name == self._name and _has_lost(table, location):
                 return
             raise LakeError(
                 f"What the table {name} names cannot be read, so nothing is deleted: {location}: {first_line(error)}",

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts
-from k2ctl.domain.topics import TABLE
 from k2ctl.errors import RolledBack
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of, recorded_checkpoints
@@ -116,7 +115,7 @@ def status_of(lake: Lake, clock: Clock, lease_of: LeaseOf) -> TableStatus:
         orphan_bytes=sum(orphan.bytes for orphan in found),
         maintained_by=lease_of(str(metadata.table_uuid)).holder(),
         rolled_back=rolled_back,
-        not_writable=tuple(f"{found} {found.hint}" for found in unwritable_for(TABLE, table)),
+        not_writable=tuple(f"{found} {found.hint}" for found in unwritable_for(lake.name, table)),
     )
 
 

@@ -20,6 +20,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError, UsageError
 from k2ctl.files import read_object, write_atomically
 from k2ctl.home import Home, shipped
+from k2ctl.profiles import load_profile
 from k2ctl.stack.compose.model import Project
 from k2ctl.stack.local import free_port
 
@@ -188,6 +189,7 @@ def endpoints(
         warehouse=f"s3://{BUCKET}/warehouse" if objects else "",
         state_url=f"redis://:{secret('redis_password')}@{redis}/0" if redis else "memory://",
         profile=profile,
+        table=load_profile(profile).lake.table,
         started_at_us=started_at_us,
         storage=storage if objects else {},
         home=home,

@@ -96,9 +96,10 @@ CASES = [
 
 def odd_cursors() -> list[str]:
     """Cursors as this service writes them, with one member changed."""
-    good: list[Any] = ["t", "e", [[0, 5]], [1_700_000_000_000_000, 0, 1, 0], 1_700_000_000_000_000]
+    good: list[Any] = [[["t", "e", [[0, 5]]]], [1_700_000_000_000_000, 0, 1, 0, "t"], 1_700_000_000_000_000]
     values: list[Any] = [None, True, -1, 0, 1 << 62, (1 << 63) - 1, 1.5, "x", [], {}, [[1]], [[1, 2, 3]], [["a", "b"]],
-                         [[0, 1 << 61]], [1 << 61, 1, 1, 1], [1, 2], "\x00'"]  # fmt: skip
+                         [[0, 1 << 61]], [1 << 61, 1, 1, 1, "\x00'"], [1, 2], "\x00'", [["\x00'", "e", [[0, 1 << 61]]]],
+                         [["t", "e", []]], [["t", "e", [[0, 1, 2]]]], [["t", [], {}]]]  # fmt: skip
     changed = [[*good[:at], value, *good[at + 1 :]] for at, value in itertools.product(range(len(good)), values)]
     documents = [*changed, [], {}, None, 5, good[:-1], [*good, 1]]
     return [base64.urlsafe_b64encode(orjson.dumps(document)).decode().rstrip("=") for document in documents]

@@ -1,15 +1,20 @@
 """Benchmarks, made small, on a stack of their own."""
 
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from k2ctl.checks.baselines.loops import read_csv_s
 from k2ctl.checks.bench import query
-from k2ctl.checks.bench.consume import bench_consume, bench_naive, send_backlog, through_k2ctl
+from k2ctl.checks.bench.consume import bench_consume, bench_naive, send_backlog
+from k2ctl.checks.bench.drain import through_k2ctl
+from k2ctl.checks.bench.load import write_archive
 from k2ctl.checks.bench.suite import Bench, Sizes, bench_stack
 from k2ctl.errors import CheckFailed
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.profiles import load_profile
+from tests.support.feed_files import everything
 
 
 @pytest.mark.slow
@@ -45,6 +50,14 @@ def test_a_drain_is_held_against_reading_and_writing_alone() -> None:
         assert ours.baseline is not None
         assert 1 / ours.baseline - (1 / reading.value + 1 / writing.value) < 1e-12
         assert ours.ratio == ours.value / ours.baseline
+
+
+def test_the_archive_that_is_replayed_is_one_of_binance(tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades-2025-01-01.csv"
+    write_archive(path, 1_000)
+    found = everything(path, "binance-trades")
+    assert (len(found.trades), found.reasons) == (1_000, [])
+    assert read_csv_s(path) > 0
 
 
 def test_without_a_load_that_reports_nothing_is_said_to_arrive(monkeypatch: pytest.MonkeyPatch) -> None:

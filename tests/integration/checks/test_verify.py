@@ -26,6 +26,7 @@ from k2ctl.lake.readers import Placed
 from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, AcknowledgedLog, Run, acknowledged_log_dir, read, write
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
+from k2ctl.load.replay import replay_plan
 from k2ctl.profiles import Profile
 from tests.made_trades import make_trades, quick_profile
 from tests.support.platforms import with_lake
@@ -201,6 +202,35 @@ def test_replays_that_overlap_in_part_are_never_called_altered() -> None:
     assert altered == [([], [], 3), ([Interval("S00", 4, 9, 6)], [], 3)]
 
 
+def test_numbers_years_apart_take_no_memory_between_them() -> None:
+    """Of a symbol of which two archives were replayed; in one file, in two, and with one trade that is missing."""
+    trades = make_trades(60 * 20)[::20]
+    number = np.concatenate([np.arange(20), np.arange(20) + 5_000_000_000, np.arange(20) + (1 << 62)])
+    trades["message_id"] = id_of(trades, number)
+    parts = [trades[:20], trades[20:40], trades[40:]]
+    logs = [AcknowledgedLog(RUN, sent_of(part), interval_of(part), np.zeros(0, FAILED)) for part in parts]
+    sessions = Sessions.of(logs, np.zeros(0, np.uint64))
+    assert sessions.sizes.tolist() == [20, 20, 20]
+    (chosen,) = sessions.passes()
+    slots = Slots(sessions, chosen)
+    slots.take(Placed(np.delete(trades, 25), np.arange(59)), IN_TAIL)
+    assert slots.runs(slots.missing()) == [Interval("S00", 5_000_000_005, 5_000_000_005, 1)]
+    assert slots.unexpected_of == {}
+    assert slots.altered()[0] == []
+    slots.take(Placed(trades[25:26], np.arange(1)), IN_TAIL)
+    assert not slots.missing().any()
+    stray = trades[:1].copy()
+    stray["message_id"] = id_of(stray, np.array([3_000_000_000]))
+    slots.take(Placed(stray, np.arange(1)), IN_TAIL)
+    assert slots.unexpected_of == {"S00": (3_000_000_000, 3_000_000_000, 1)}
+
+
+def id_of(trades: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """V16[n]: ids with other numbers of the same sessions."""
+    words = np.stack([sessions_and_numbers(trades)[0], number.astype(np.uint64)], axis=1)
+    return np.asarray(words.astype(">u8").view("V16")[:, 0])
+
+
 RUN = Run("run", 0, "topic", "epoch", "sbe", 0, 6, 6, finished=True)
 
 
@@ -241,7 +271,7 @@ def test_a_replay_is_held_to_its_files(endpoints: Endpoints, profile: Profile, a
     """Twice the same file: the second time every trade is a copy, which the consumer drops."""
     small = asx / "7181.csv"
     for _ in range(2):
-        run_load(plan_load(profile, replay=small), endpoints, threading.Event())
+        run_load(plan_load(profile, replay=replay_plan(str(small))), endpoints, threading.Event())
     consumed(endpoints, profile)
     result = only(endpoints)
     assert result.holds, result.findings

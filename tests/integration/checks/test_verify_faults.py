@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from uuid import UUID
 
@@ -24,12 +25,12 @@ from k2ctl.lake.snapshots import pin
 from k2ctl.load.acknowledged_log import acknowledged_log_dir, read
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
-from k2ctl.load.replay import read_replay
+from k2ctl.load.replay import replay_plan
 from k2ctl.profiles import Profile, load_profile
-from k2ctl.profiles.universe import Universe
 from k2ctl.stack import lifecycle
 from tests.made_trades import quick_profile
 from tests.support.consumers import pressed, run_until, spill_files, topic_of
+from tests.support.feed_files import everything
 from tests.support.polling import until
 from tests.support.verified import consumed, loaded, only, rewrite
 
@@ -122,12 +123,14 @@ def test_a_data_file_that_is_damaged_or_gone_is_named(endpoints: Endpoints, prof
 
 
 def test_what_was_refused_is_named_by_symbol_and_id(endpoints: Endpoints, profile: Profile, tmp_path: Path) -> None:
-    """Trades of the year 2099, from a file that is replayed with its own times."""
-    lines = [f"03/10/{2099 if at in (3, 4, 8) else 2014},10:0{at}:00.000,1.25,100,,ASX,7" for at in range(1, 10)]
+    """Trades of a year that the profile's topic does not take."""
+    topic = profile.topic.model_copy(update={"earliest": date(2020, 1, 1)})
+    profile = profile.model_copy(update={"topic": topic})
+    lines = [f"03/10/{2014 if at in (3, 4, 8) else 2021},10:0{at}:00.000,1.25,100,,ASX,7" for at in range(1, 10)]
     (tmp_path / "BHP.csv").write_text("\n".join(lines) + "\n")
-    trades = read_replay(tmp_path / "BHP.csv", Universe(profile)).trades
-    refused = {str(UUID(bytes=bytes(name))) for name in trades["message_id"][-3:].tolist()}
-    run_load(plan_load(profile, replay=tmp_path / "BHP.csv"), endpoints, threading.Event())
+    trades = everything(tmp_path / "BHP.csv", "asx", exchange=profile.market.exchange).trades
+    refused = {str(UUID(bytes=bytes(name))) for name in trades["message_id"][:3].tolist()}
+    run_load(plan_load(profile, replay=replay_plan(str(tmp_path / "BHP.csv"))), endpoints, threading.Event())
     assert only(endpoints).holds, "nobody has looked at them yet"
     consumed(endpoints, profile)
     result = only(endpoints)

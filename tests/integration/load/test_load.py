@@ -23,6 +23,7 @@ from k2ctl.kafka.producer import NOT_IN_TIME, STATISTICS_MS, BatchProducer
 from k2ctl.kafka.reader import read_between
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
+from k2ctl.load.replay import replay_plan
 from k2ctl.load.workers import LoadSnapshot
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.stack import lifecycle
@@ -90,7 +91,7 @@ def test_a_replay_at_full_speed_waits_before_the_embedded_engine_drops_what_nobo
 ) -> None:
     monkeypatch.setattr("k2ctl.load.intake.STUCK_AFTER_S", 2.0)
     with pytest.raises(BrokerError):
-        run_load(plan_load(profile, replay=asx), embedded_stack, threading.Event())
+        run_load(plan_load(profile, replay=replay_plan(str(asx))), embedded_stack, threading.Event())
     with BrokerAdmin(embedded_stack) as admin:
         marks = admin.watermarks(profile.trades_topic)
     assert sum(mark.high for mark in marks.values()) > 20_000
@@ -109,6 +110,7 @@ from k2ctl.home import Home
 from k2ctl.load.workers import LoadWorkers
 from k2ctl.load.generator import prepare_topics
 from k2ctl.load.plan import plan_load
+from k2ctl.load.replay import replay_plan
 from k2ctl.profiles import load_profile
 if __name__ == "__main__":
     plan = plan_load(load_profile(os.environ["K2CTL_HOME"] + "/profile.yaml"), rate=100, workers=2)
@@ -150,7 +152,7 @@ def test_a_topic_of_another_size_than_the_profiles_is_loaded_each_symbol_in_orde
 def test_the_real_trades_arrive_whole(endpoints: Endpoints, profile: Profile, asx: Path) -> None:
     if endpoints.engine == "embedded":
         pytest.skip("needs a consumer beside it on the embedded engine: see the demo's and the replay's tests")
-    summary = run_load(plan_load(profile, replay=asx), endpoints, threading.Event())
+    summary = run_load(plan_load(profile, replay=replay_plan(str(asx))), endpoints, threading.Event())
     assert summary.trades_acknowledged == 200_545
     trades = read_all(endpoints, profile)
     names, counts = np.unique(trades["symbol"], return_counts=True)

@@ -10,6 +10,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
+from k2ctl.load.replay import replay_plan
 from k2ctl.profiles import Profile
 from k2ctl.query.session import Session
 from k2ctl.query.sql import sql
@@ -29,7 +30,11 @@ def profile(exchange: str) -> Profile:
 
 def replay(endpoints: Endpoints, profile: Profile, path: Path, text: str, *, now: bool = False) -> None:
     path.write_text(text)
-    run_load(plan_load(profile, replay=path, shift_to_now=now), endpoints, threading.Event())
+    run_load(
+        plan_load(profile, replay=replay_plan(str(path), shift_to_now=now)),
+        endpoints,
+        threading.Event(),
+    )
 
 
 def session_of(endpoints: Endpoints, profile: Profile) -> Session:
@@ -98,7 +103,11 @@ def test_the_real_trades_stay_whole_when_they_are_replayed_twice(
     """Of the smaller files: some of their trades look alike."""
     for _ in range(2):
         for name in ("7181", "3153"):
-            run_load(plan_load(profile, replay=asx / f"{name}.csv"), endpoints, threading.Event())
+            run_load(
+                plan_load(profile, replay=replay_plan(str(asx / f"{name}.csv"))),
+                endpoints,
+                threading.Event(),
+            )
         consumed(endpoints, profile)
     assert figures(endpoints, profile)[0] == 243
     result = only(endpoints)

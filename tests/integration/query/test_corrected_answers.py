@@ -163,7 +163,7 @@ class Market:
         """What is in the stream of one partition is spilled instead of stored."""
         with self.session() as session:
             sources = session.seam.take(Question(None, WHOLE_HISTORY, 0), Stopwatch(SystemClock()))
-            span, rows = sources.span, sources.tail.rows
+            (span,), (rows,) = sources.spans.values(), sources.tail.parts
             if not len(rows):
                 return
             partition = self.rng.choice(rows.partition.tolist())
@@ -442,8 +442,10 @@ def test_pages_together_are_what_the_first_could_see(market: Market) -> None:
                 break
             evidence, last = answer.evidence, answer.table.slice(len(answer.table) - 1)
             at_ns = int(nanoseconds(last["timestamp"], last["timestamp_nanos"])[0])
-            place = Place(at_ns, *(last[f"kafka_{name}"][0].as_py() for name in ("partition", "offset", "index")))
-            page = Page(evidence.topic, evidence.epoch, page.ends if page else evidence.watermarks, place)
+            place = Place(
+                at_ns, *(last[f"kafka_{name}"][0].as_py() for name in ("partition", "offset", "index", "topic"))
+            )
+            page = Page(page.ends if page else evidence.ends, place)
             cancel = {"action": "CANCEL", "refers_to": found[-1]}  # too late for these pages
             market.send("AAA", market.record("AAA", market.id(), BASE_US, Decimal(1), Decimal(1), **cancel))
     assert found == expected

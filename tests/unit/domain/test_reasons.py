@@ -1,5 +1,7 @@
 """Reasons by cause: field and limit stay, the value goes."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,10 @@ from k2ctl.domain.reasons import VALUE_CUT, cause_of
         ("schema id 7202, not 7203", "schema id: not 7203"),
         ("312 bytes are not whole messages of 200", "N bytes are not whole messages of 200"),
         ("unexpected character: line 1 column 17 (char 16)", "unexpected character: line N column N (char N)"),
+        ('price is "x\\"…, beyond 10^15', "price: beyond 10^15"),
+        ('price is "x", not a decimal (p = "x", note = "a (b = c)")', "price: not a decimal"),
+        ('price is missing (p = "1e999999")', "price is missing"),
+        ('not JSON from character 9 on: "{\\"price\\": nan"', "not JSON"),
         ("symbol is missing", "symbol is missing"),
         ("empty value", "empty value"),
     ],
@@ -34,3 +40,6 @@ def test_whatever_the_value_is_one_way_to_fail_is_one_cause(value: str, limit: s
     shown = repr(value)
     cut = shown if len(shown) <= VALUE_CUT else shown[:VALUE_CUT] + "…"
     assert cause_of(f"price is {cut}, {limit}") == f"price: {limit}"
+    assert cause_of(f"price is {cut}, {limit} (p = {cut})") == f"price: {limit}"
+    whole = json.dumps(value[:VALUE_CUT]) + ("…" if len(value) > VALUE_CUT else "")
+    assert cause_of(f"price is {whole}, {limit}") == f"price: {limit}"

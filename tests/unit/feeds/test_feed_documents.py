@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from k2ctl.feeds.bound import MACROS
+from k2ctl.feeds.mapping.bound import MACROS
 from k2ctl.profiles.feed import feed_names
 from tests.support.foreign_trades import decoded, lines
 

@@ -12,7 +12,7 @@ from k2ctl.domain.conditions import unpack
 from k2ctl.domain.decimals import as_decimal
 from k2ctl.domain.trade import CANCEL, LATEST_ALIKE, NO_SEQUENCE
 from k2ctl.errors import ProfileError
-from k2ctl.feeds.mapping import Mapped, Mapping, Prepared
+from k2ctl.feeds.mapping.mapping import Mapped, Mapping, Prepared
 from k2ctl.profiles.feed import DeclaredFeed, feed_of
 
 BASE = {
@@ -231,8 +231,15 @@ def test_a_comment_in_an_expression_ends_with_it() -> None:
     [
         ("where: a", "mine.yaml:12: where: VARCHAR, where true or false is needed"),
         ("wher: a", "mine.yaml:12: wher: unknown key"),
-        ("sequence: {numbers: ordered}", "mine.yaml:1: feed: Value error, sequence says what trade.source_sequence is"),
+        ("sequence: {numbers: ordered}", "mine.yaml:1: feed: sequence says what trade.source_sequence is"),
     ],
 )
 def test_a_mistake_names_its_line(line: str, reason: str) -> None:
     assert reason in mistake({}, more=line)
+
+
+@pytest.mark.parametrize("columns", ["[t, T]", "{t: $.t, T: $.T}", "[a, b, a]"])
+def test_columns_that_are_one_to_sql_are_refused(columns: str) -> None:
+    text = f"description: d\nsource:\n  format: json\n  columns: {columns}\ntrade: {{}}\nidentity: [t]\n"
+    with pytest.raises(ProfileError, match=r"mine\.yaml:2: source: .*are one to SQL"):
+        feed_of("mine", "mine.yaml", text)

@@ -10,7 +10,7 @@ from k2ctl.profiles.loader import load_profile
 
 
 def test_every_shipped_table_has_a_source_and_is_called_as_its_file() -> None:
-    assert table_names() == ["all", "asx", "lean", "massive", "us-tape"]
+    assert table_names() == ["all", "asx", "us-tape"]
     for name in table_names():
         table = load_conditions(name)
         assert (table.name, bool(table.source)) == (name, True)
@@ -22,17 +22,6 @@ def test_on_the_us_tape_odd_lots_and_extended_hours_set_no_price_and_official_pr
     assert "Z" in table.without("only")
     assert "Z" not in table.without("high_low")
     assert table.without("volume") == ["M", "Q", "9"]
-
-
-def test_tables_of_vendors_say_of_each_condition_what_the_tape_says() -> None:
-    numbers = (2, 4, 5, 7, 10, 12, 13, 15, 16, 20, 21, 22, 29, 33, 37, 38, 52, 53)
-    letters = dict(zip(map(str, numbers), "WBGC4TUMQNHPRZI9V7", strict=True))
-    tape, massive, lean = (load_conditions(name) for name in ("us-tape", "massive", "lean"))
-    for what in ("high_low", "last", "only", "volume"):
-        denied = set(tape.without(what))  # type: ignore[arg-type]
-        by_number = {letters[number] for number in massive.without(what)}  # type: ignore[arg-type]
-        assert by_number == {letter for letter in letters.values() if letter in denied} - {"B"}, what
-        assert set(lean.without(what)) - {"SUSP", "ET"} == denied, what  # type: ignore[arg-type]
 
 
 def test_crypto_and_unknown_exchanges_have_no_table_to_obey() -> None:
@@ -75,4 +64,4 @@ def test_a_mistake_in_a_table_is_named_with_its_line(tmp_path: Path, rules: str,
 def test_a_table_that_is_not_there_is_named_with_those_that_are() -> None:
     with pytest.raises(ProfileError, match="no table of conditions 'lse'") as raised:
         load_conditions("lse")
-    assert "all, asx, lean, massive, us-tape" in raised.value.hint
+    assert "all, asx, us-tape" in raised.value.hint

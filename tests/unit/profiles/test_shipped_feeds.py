@@ -38,3 +38,12 @@ def test_the_name_of_a_venues_file_says_what_its_lines_leave_out(name: str, file
     found = re.match(load_feed(name).feed.source.file_name or "", file)
     assert found is not None
     assert found.groupdict() == says
+
+
+def test_codes_that_a_feed_makes_up_mean_nothing_to_the_tape_of_its_exchange() -> None:
+    tape = load_conditions("us-tape")
+    denied = {code for what in ("high_low", "last", "only", "volume") for code in tape.without(what)}  # type: ignore[arg-type]
+    for name in ("lobster", "massive-flatfiles", "massive-websocket", "lean"):
+        made_up = re.findall(r"'([a-z]{2,4})'", load_feed(name).feed.trade.trade_conditions or "")
+        assert made_up
+        assert not denied & set("".join(made_up)), name

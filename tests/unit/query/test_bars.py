@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from k2ctl.domain.conditions import CONDITIONS_TYPE
 from k2ctl.domain.days import UTC_DAYS, BarLength, DayRule
 from k2ctl.domain.decimals import DECIMAL_TYPE
-from k2ctl.profiles.conditions import load_conditions
+from k2ctl.profiles import load_profile
+from k2ctl.profiles.conditions import conditions_of, load_conditions, tables_of_exchanges
 from k2ctl.query.bars import PIECES, TOO_WIDE, BarRules, bars_sql, with_vwap
 
 BASE_US = 1_767_225_600_000_000
@@ -75,6 +76,40 @@ def one(trades: Sequence[Print], table: str | None, length: BarLength = MINUTE) 
 def ohlcv(trades: Sequence[Print], table: str | None) -> tuple[object, ...]:
     bar = one(trades, table)
     return tuple(bar[name] for name in ("open", "high", "low", "close", "volume"))
+
+
+@pytest.mark.parametrize(
+    ("exchange", "asset_class", "high"),
+    [
+        ("ASX", "equities", "12"),  # 3 is an off-market crossing there
+        ("CXA", "equities", "12"),
+        ("XNAS", "equities", "50"),  # I is an odd lot there, and 3 nothing
+        ("FINN", "equities", "50"),
+        ("TSE", "equities", "99"),
+        ("BINANCE", "crypto", "99"),
+    ],
+)
+def test_prints_of_another_exchange_in_the_topic_of_a_market_obey_their_own_table(
+    exchange: str, asset_class: str, high: str
+) -> None:
+    market = load_profile("laptop").market
+    trades = prints([("10", "1", 10, "I" if exchange != "ASX" else ""), ("12", "1", 20, ""), ("50", "1", 30, "3")])
+    trades = pa.concat_tables([trades, prints([("99", "1", 40, "I 3")])])
+    for name, value in (("exchange", exchange), ("asset_class", asset_class)):
+        trades = trades.append_column(name, pa.array([value] * len(trades)))
+    rules = BarRules(
+        MINUTE,
+        conditions=conditions_of(market),
+        exchange=market.exchange,
+        of_exchanges=tables_of_exchanges(market),
+    ).among(["CXA", "XNAS", "FINN", "TSE", "BINANCE"])
+    assert f"{bars(trades, rules)[0]['high'].normalize():f}" == high
+
+
+def test_a_table_that_a_market_names_is_that_of_all_its_trades() -> None:
+    market = load_profile("laptop").market
+    assert tables_of_exchanges(market.model_copy(update={"conditions": "us-tape"})) == {}
+    assert tables_of_exchanges(market.model_copy(update={"asset_class": "crypto"})) == {}
 
 
 LATE = [("10", "1", 10, "@"), ("12", "1", 20, "@"), ("99", "1", 5, "@ZT")]

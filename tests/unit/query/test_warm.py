@@ -149,7 +149,7 @@ def asked(stream: WarmStream, stored: int | None = None) -> tuple[list[int], tup
     )
     span = span_of(stream, Checkpoints(by_partition=by_partition))
     tail = read_tail(stream, span, None, WHOLE_HISTORY, TailLimits(10_000, 1.0), time.time_ns() // 1000)
-    return sorted(tail.rows.trades["trade_id"].tolist()), tail.missing
+    return sorted([number for rows in tail.parts for number in rows.trades["trade_id"].tolist()]), tail.missing
 
 
 def test_what_was_followed_is_answered_from_memory(begin: Begin) -> None:

@@ -24,6 +24,13 @@ def test_partitions_are_written_short(partitions: tuple[int, ...], shown: str) -
     assert ranges(tuple(partitions)) == shown
 
 
+def test_of_several_topics_the_partitions_are_counted() -> None:
+    canvas = Console(width=80, file=io.StringIO())
+    with canvas.capture() as captured:
+        canvas.print(fleet_table([Member("consumer-1", "running", 1, partitions=(0, 0, 1), topics=("a", "b"))]))
+    assert "3 of 2 topics" in captured.get()
+
+
 def test_the_table_fits_eighty_columns_and_names_process_or_container() -> None:
     found = [
         Member(

@@ -74,3 +74,25 @@ def test_what_was_not_acknowledged_has_its_reasons_and_is_said_to_become_gaps() 
     at = shown.index("trades not acknowledged 12")
     assert shown[at + 1 : at + 3] == ["Broker: Not leader 9", f"{NOT_IN_TIME} 3"]
     assert "numbers are missing k2ctl gaps" in shown[at + 3]
+
+
+def test_what_a_replay_found_in_its_files_is_shown() -> None:
+    broken = [{"file": "A.csv", "line": at, "reason": "4 columns, not 5"} for at in range(1, 31)]
+    summary = LoadSummary(
+        100, 100, 0, 0.0, 100.0, False, 1.0, 0.0, 0.0, 1, 1, {}, {},
+        files=3, broken_lines=31, first_broken=broken, filtered=7, late=2,
+    )  # fmt: skip
+    shown = [" ".join(line.split()) for line in lines(summary_table(summary))]
+    at = shown.index("files 3")
+    assert shown[at + 1 : at + 5] == [
+        "no trades by the feed 7",
+        "too late in their file, sent late 2",
+        "broken lines, left out 31",
+        "A.csv:1 4 columns, not 5",
+    ]
+    assert len(shown) == at + 14, "ten of them"
+
+
+def test_a_replay_shows_the_time_that_it_has_reached() -> None:
+    snapshot = LoadSnapshot(5.0, 0.0, 0.0, 10.0, 50, 0, 0, 0.0, "", 1_735_689_600_000_000_000)
+    assert lines(progress_text(snapshot))[0].startswith("replaying for 5.0 s, at 2025-01-01T00:00:00  10/s")

@@ -52,8 +52,8 @@ def test_a_value_and_a_name_with_control_codes_are_shown_escaped_and_whole() -> 
 def evidence(newest_us: int, asked_at_us: int, answered_at_us: int) -> Evidence:
     """Of an answer without anything else to say."""
     numbers = dict.fromkeys((field.name for field in fields(Evidence)), 0)
-    texts = {"topic": "t", "epoch": "", "missing": (), "notes": (), "more": False, "snapshot_id": None}
-    maps: dict[str, Any] = {name: {} for name in ("boundary", "watermarks", "last_trade_us", "stages_ms")}
+    texts = {"topics": ("t",), "spans": (), "missing": (), "notes": (), "more": False, "snapshot_id": None}
+    maps: dict[str, Any] = {name: {} for name in ("last_trade_us", "stages_ms")}
     times = {"newest_us": newest_us, "asked_at_us": asked_at_us, "answered_at_us": answered_at_us}
     return Evidence(**{**numbers, **texts, **maps, **times})
 

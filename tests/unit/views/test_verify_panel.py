@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from k2ctl.checks.verify.verification import Verified
-from k2ctl.views.checks import verify_panel
+from k2ctl.views.verify import verify_panel
 
 
 def text_of(result: Verified) -> str:

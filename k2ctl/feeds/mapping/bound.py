@@ -13,7 +13,7 @@ import orjson
 
 from k2ctl.domain.decimals import DECIMAL_SCALE
 from k2ctl.lake.columns import quoted
-from k2ctl.lake.duckdb_files import lock
+from k2ctl.lake.duckdb_files import lock, silent
 from k2ctl.profiles.feed import DeclaredFeed, Feed, Source
 
 Key = tuple[str | int, ...]
@@ -64,7 +64,7 @@ def _of_times(source: Source) -> tuple[str, ...]:
         "of_decimal(n) AS of_scaled(of_number(CAST(n AS DECIMAL(38, 9))))",
         f"""of_iso(t) AS CASE WHEN regexp_full_match(t, '{_ISO}') AND {allowed} THEN epoch_us({instant}) * 1000
             + CAST(rpad(regexp_extract(t, '\\.\\d{{6}}(\\d{{1,3}})', 1), 3, '0') AS BIGINT) END""",
-        """of_text(t) AS CASE WHEN t[5] = '-' THEN of_iso(t) WHEN contains(t, '.') THEN of_decimal(t)
+        """of_text(t) AS CASE WHEN contains(t, '-') THEN of_iso(t) WHEN contains(t, '.') THEN of_decimal(t)
             ELSE of_number(CAST(t AS BIGINT)) END""",
         # Of nanoseconds: a cast of them to microseconds would round.
         """of_timestamp(t) AS epoch_us(CAST(make_timestamp(epoch_ns(t) // 1000) AS TIMESTAMPTZ)) * 1000
@@ -104,7 +104,7 @@ class Select:
 
 def connect(source: Source) -> duckdb.DuckDBPyConnection:
     """A DuckDB without files, network and settings, in the zone of the source's times."""
-    connection = duckdb.connect(config={"threads": 1})
+    connection = silent(duckdb.connect(config={"threads": 1}))
     # UUIDs and 128-bit numbers come as their bytes.
     connection.execute("SET arrow_lossless_conversion = true")
     connection.execute(f"SET timezone = '{source.zone or 'UTC'}'")
@@ -261,6 +261,8 @@ def _whole(name: str, kind: str) -> list[str]:
 def _instant(name: str, kind: str) -> list[str]:
     if kind == "TIMESTAMP WITH TIME ZONE":
         return [f"epoch_us({name}) * 1000 AS {name}"]
+    if kind == "TIMESTAMPTZ_NS":
+        return [f"epoch_ns({name}) AS {name}"]
     if kind in _ZONELESS:
         return [f"of_timestamp({name}) AS {name}"]
     if kind in _WHOLE:
@@ -304,7 +306,7 @@ def _apart(feed: Feed, known: list[str]) -> list[str]:
 
 
 def _ids(feed: Feed, bound: Mapping[str, Bound], apart: Sequence[str]) -> list[str]:
-    """The columns that ids are made of, see `k2ctl.feeds.identity`."""
+    """The columns that ids are made of, see `k2ctl.feeds.mapping.identity`."""
     if feed.identity == "message-id":
         return ["CAST(refers_to_0 AS VARCHAR) AS refers_to_text"] if feed.refers_to else []
     if feed.identity == "look-alikes":

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from k2ctl.domain.conditions import pack
@@ -23,9 +24,6 @@ from k2ctl.domain.validity import NUMBER_MOST
 MISSING: Final = "is missing"
 _CUT: Final = 40
 _BETWEEN_CODES: Final = re.compile(r"[ ,;\x1f]+")
-_NOT_TEXT: Final = ("{", "[")
-"""What JSON's objects and lists begin with, whose text is no name of anything."""
-
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAMES: Final = {"asset_class": ASSET_CLASSES, "side": SIDES, "action": ACTIONS}
 _WHOLE: Final = re.compile(r"-?[0-9]+")
@@ -61,11 +59,11 @@ class Made:
             self.good &= ~failed
 
 
-class Result:
+class Selected:
     """The rows of the SELECT, n of them."""
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = table.combine_chunks()
+        self._table = table
         self._names = frozenset(table.column_names)
 
     def __len__(self) -> int:
@@ -144,7 +142,7 @@ class _Texts:
         return fine
 
 
-def decimals(name: str, result: Result, made: Made) -> None:
+def decimals(name: str, result: Selected, made: Made) -> None:
     """price and quantity."""
     column = result.column(name)
     values, failed = from_arrow(column), result.nulls(name)
@@ -166,7 +164,7 @@ def decimals(name: str, result: Result, made: Made) -> None:
     made.trades[name] = np.where(failed, np.zeros(1, DECIMAL), values) if failed.any() else values
 
 
-def wholes(name: str, result: Result, made: Made, *, optional: bool) -> np.ndarray:
+def wholes(name: str, result: Selected, made: Made, *, optional: bool) -> np.ndarray:
     """trade_id and source_sequence: uint64[n]. Where `optional`, null is none; returns bool[n] of those."""
     values, nulls = result.integers(name), result.nulls(name)
     failed, absent = nulls.copy(), nulls
@@ -192,7 +190,7 @@ def wholes(name: str, result: Result, made: Made, *, optional: bool) -> np.ndarr
     return absent
 
 
-def instants(name: str, field_name: str, result: Result, made: Made) -> None:
+def instants(name: str, field_name: str, result: Selected, made: Made) -> None:
     """timestamp and ingestion_timestamp, as nanoseconds."""
     values, failed = result.integers(name), result.nulls(name)
     texts = result.column(f"{name}_text") if f"{name}_text" in result else None
@@ -237,13 +235,24 @@ def _read(name: str, text: str | None) -> bytes | int | str:
         return _code(name, _NAMES[name], text)
     if text is None:
         return b"" if name == "currency" else f"{name} {MISSING}"
-    if text.startswith(_NOT_TEXT):
+    if _is_container(text):
         return f"{name} is {shown(text)}, not a text"
     encoded = text.encode(errors="surrogatepass")
     size = TRADE.message[name].itemsize
     if len(encoded) > size:
         return f"{name} is {shown(text)}, longer than {size} bytes"
     return f"{name} is {shown(text)}, not printable UTF-8" if text.endswith("\0") else encoded
+
+
+def _is_container(text: str) -> bool:
+    """Whether a text is an object or a list of JSON, which is no name of anything."""
+    if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
+        return False
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _code(name: str, names: Sequence[str], text: str | None) -> int | str:
@@ -274,7 +283,7 @@ def _conditions(text: str | None) -> bytes | str:
         return str(error)
 
 
-def uuids(result: Result, made: Made) -> None:
+def uuids(result: Selected, made: Made) -> None:
     """message_id, where the feed has one."""
     column, failed = result.column("message_id"), result.nulls("message_id")
     texts = result.column("message_id_text") if "message_id_text" in result else None

@@ -18,20 +18,20 @@ import pyarrow as pa
 from k2ctl.domain.rows import ids_of
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import ACTIONS, CANCEL, LATEST_ALIKE, NEW, NO_ID
-from k2ctl.feeds.fields import MISSING, Made, Result, shown, uuid_of
+from k2ctl.feeds.mapping.fields import MISSING, Made, Selected, shown, uuid_of
 
 _VERSION: Final = np.uint64(0xFFFF_FFFF_FFFF_0FFF)
 _VERSION_8: Final = np.uint64(0x8000)
 
 
-def identify(result: Result, made: Made) -> None:
+def identify(result: Selected, made: Made) -> None:
     """Give the trades their ids by the columns `identity_number` and `identity_digest`."""
     ids, there = _ids("identity", result, made.trades)
     made.refuse(~there, lambda _: f"identity {MISSING}")
     made.trades["message_id"] = ids
 
 
-def refer(result: Result, made: Made) -> None:
+def refer(result: Selected, made: Made) -> None:
     """Give corrections and cancellations what they refer to. A cancellation that says none means the latest alike."""
     if "refers_to_text" in result:
         ids, there = _of_uuids(result.column("refers_to_text"), made)
@@ -55,7 +55,7 @@ def without_reference(trades: np.ndarray) -> None:
     trades["refers_to"][trades["action"] == NEW] = NO_ID
 
 
-def _ids(name: str, result: Result, trades: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ids(name: str, result: Selected, trades: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """V16[n], and bool[n]: which there are."""
     words = np.zeros((len(trades), 2), np.uint64)
     numbered = np.zeros(len(trades), np.bool_)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, RefusedTrade
-from k2ctl.feeds.bound import Bound, Select, bind, connect
-from k2ctl.feeds.fields import Made, Result, decimals, instants, shown, texts, uuids, wholes
-from k2ctl.feeds.identity import identify, refer
+from k2ctl.feeds.mapping.bound import Bound, Select, bind, connect
+from k2ctl.feeds.mapping.fields import Made, Selected, decimals, instants, shown, texts, uuids, wholes
+from k2ctl.feeds.mapping.identity import identify, refer
 from k2ctl.profiles.feed import DeclaredFeed
 
 RECORDS: Final = "records"
@@ -37,6 +37,22 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """A batch of records as its source hands it over.
+
+    prepared: its rows; in several parts where records have columns of their own, as those of other schemas.
+    broken: (record, reason) of records that are none as a whole.
+    refused: trades that are none, of records that have others; they are not among the rows.
+    filtered: int64[m]: records that hold something else than trades.
+    """
+
+    prepared: Sequence[Prepared]
+    broken: Sequence[tuple[int, str]] = ()
+    refused: Sequence[RefusedTrade] = ()
+    filtered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
 class Mapped:
     """What the rows of a source are.
 
@@ -53,6 +69,26 @@ class Mapped:
     refused: list[RefusedTrade] = field(default_factory=list)
     bad: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     filtered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def in_order(parts: Sequence[Mapped]) -> Mapped:
+    """What the rows of several parts are, in order of the records."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Mapped(TRADE.empty(0), np.zeros(0, np.int64), np.zeros(0, np.int32))
+    record, index = (np.concatenate([getattr(part, name) for part in parts]) for name in ("record", "index"))
+    order: np.ndarray | slice = slice(None)
+    if (np.diff(record) < 0).any():
+        order = np.lexsort((index, record))
+    return Mapped(
+        np.concatenate([part.trades for part in parts])[order],
+        record[order],
+        index[order],
+        sorted((one for part in parts for one in part.refused), key=lambda one: (one.record, one.index)),
+        np.concatenate([part.bad for part in parts]),
+        np.concatenate([part.filtered for part in parts]),
+    )
 
 
 class Mapping:
@@ -77,7 +113,10 @@ class Mapping:
         known = (prepared.table.schema, prepared.sql)
         self._connection.register(RECORDS, prepared.table)
         if known not in self._selects:
-            self._selects[known] = bind(self._connection, self.declared, prepared.sql)
+            select, name = bind(self._connection, self.declared, prepared.sql), f"batch_{len(self._selects)}"
+            # To read and plan so long a query takes longer than to run it over a few records.
+            self._connection.execute(f"PREPARE {name} AS {select.sql}")
+            self._selects[known] = replace(select, sql=f"EXECUTE {name}")
         return self._selects[known]
 
     def trades(self, prepared: Prepared) -> Mapped:
@@ -91,7 +130,7 @@ class Mapping:
 
     def _trades(self, prepared: Prepared) -> Mapped:
         select = self.bind(prepared)
-        result = Result(self._connection.sql(select.sql).to_arrow_table())
+        result = Selected(self._connection.sql(select.sql).to_arrow_table())
         made = self._made(select, result)
         record, index = result.integers("_record"), result.integers("_index").astype(np.int32)
         bad = result.mask("_bad")
@@ -106,7 +145,7 @@ class Mapping:
         reasons = self._with_values(select, prepared, made, refused, record, index)
         return Mapped(trades, record_, index_, reasons, np.unique(record[bad]), record[~bad & ~kept])
 
-    def _made(self, select: Select, result: Result) -> Made:
+    def _made(self, select: Select, result: Selected) -> Made:
         count, bound = len(result), select.bound
         trades = TRADE.empty(count)
         made = Made(trades, np.ones(count, np.bool_))

@@ -1,0 +1,1 @@
+"""Formats of records: their bytes as columns."""

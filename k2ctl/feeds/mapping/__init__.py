@@ -1,0 +1,1 @@
+"""The SELECT of a feed, and its rows as trades."""
