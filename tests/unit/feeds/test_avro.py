@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.feeds.formats.avro import MOST_ITEMS, Avro
+from k2ctl.feeds.formats.avro import Avro
+from k2ctl.feeds.formats.avro_fields import MOST_ITEMS
 from k2ctl.feeds.formats.cursor import Cursor
 from tests.support.avro import encoded
 
