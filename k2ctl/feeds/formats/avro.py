@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -110,16 +111,15 @@ class _Types:
             raise ValueError(f"{full} contains itself")
         self._open.append(full)
         fields = tuple(
-            Field(
-                one["name"],
-                self.node(one["type"], space, f"{what}.{one['name']}" if what else one["name"]),
-                tuple(one.get("aliases", ())),
-                one.get("default"),
-            )
-            for one in schema["fields"]
+            self._field(one, space, f"{what}.{one['name']}" if what else one["name"]) for one in schema["fields"]
         )
         self._open.pop()
         return AvroRecord(fields)
+
+    def _field(self, schema: dict[str, Any], space: str, what: str) -> Field:
+        node = self.node(schema["type"], space, what)
+        aliases = tuple(schema.get("aliases", ()))
+        return Field(schema["name"], node, aliases, _default(node, schema.get("default")))
 
     def _union(self, schemas: list[Any], space: str, what: str) -> Node:
         branches = tuple(self.node(one, space, what) for one in schemas)
@@ -131,6 +131,18 @@ class _Types:
             return Several(what, branches, names, pa.large_string())
         fields = [pa.field(name, node.arrow) for name, (node, _) in zip(names, there, strict=True)]
         return Several(what, branches, names, pa.struct(fields))
+
+
+def _default(node: Node, value: Any) -> Any:
+    """A default as a value of the field's column: a schema has bytes as the text of their code points."""
+    if isinstance(node, Time) and isinstance(value, int):
+        return value * node.factor
+    if isinstance(node, Bytes) and isinstance(value, str) and not pa.types.is_large_string(node.arrow):
+        raw = value.encode("latin-1")
+        if pa.types.is_decimal128(node.arrow):
+            return Decimal(int.from_bytes(raw, "big", signed=True)).scaleb(-node.arrow.scale)
+        return raw
+    return value
 
 
 def _is_text(node: Node) -> bool:

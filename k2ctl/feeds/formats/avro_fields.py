@@ -251,7 +251,7 @@ class Field:
     name: str
     node: Node
     aliases: tuple[str, ...] = ()
-    # Of records without it, as JSON.
+    # Of records without it.
     default: Any = None
 
     @property
