@@ -8,7 +8,9 @@ dataset 160 to 250 ms each time.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
@@ -43,6 +45,16 @@ def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) ->
         # Where a REST service decides on the place, the warehouse is a name.
         connection.register_filesystem(_StoredFiles(scheme or "s3", lake.file_io))
     return connection
+
+
+@contextmanager
+def sorting(lake: Lake, threads: int, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that takes little memory, with a folder for what is larger."""
+    with tempfile.TemporaryDirectory(prefix="k2ctl-lake-") as folder:
+        config = {"threads": threads, "memory_limit": f"{memory_mb}MB", "temp_directory": folder}
+        with open_duckdb(lake, config) as connection:
+            connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
+            yield connection
 
 
 def lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str], memory_mb: int) -> None:

@@ -5,7 +5,6 @@ on the disk where it is large. Corrections and cancellations are trades of their
 puts them, those of one time in the order in which they came.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from k2ctl.domain.copies import without_marks
 from k2ctl.domain.rows import HOUR_US, TRADE_COLUMNS, trades_of
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, refuse_damage, sorting, unreadable
 from k2ctl.lake.live_files import by_stretch, live_files_of
 from k2ctl.lake.snapshots import pin
 
@@ -133,18 +132,13 @@ class _FilesGone(Exception):
 
 @contextmanager
 def _reading(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that takes little memory, with a folder for what is larger."""
-    with tempfile.TemporaryDirectory(prefix="k2ctl-lake-") as folder:
-        config = {"threads": 2, "memory_limit": f"{MEMORY_MB}MB", "temp_directory": folder}
-        connection = open_duckdb(lake, config)
-        try:
-            connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
+    """A connection whose errors are said of the table's files."""
+    try:
+        with sorting(lake, 2, MEMORY_MB) as connection:
             yield connection
-        except duckdb.Error as error:
-            refuse_damage(error)
-            said = f"The table's files cannot be read: {unreadable(error) or first_line(error)}"
-            if gone(error):
-                raise _FilesGone(said) from error
-            raise LakeError(said, "Look at it with: k2ctl lake status") from error
-        finally:
-            connection.close()
+    except duckdb.Error as error:
+        refuse_damage(error)
+        said = f"The table's files cannot be read: {unreadable(error) or first_line(error)}"
+        if gone(error):
+            raise _FilesGone(said) from error
+        raise LakeError(said, "Look at it with: k2ctl lake status") from error

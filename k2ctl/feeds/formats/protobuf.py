@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from k2ctl.feeds.formats.avro import MOST_ITEMS, refuse_twice, times
+from k2ctl.feeds.formats.avro_fields import MOST_ITEMS, refuse_twice, times
 from k2ctl.feeds.formats.cursor import Cursor
 
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5

@@ -5,8 +5,10 @@ other schemas of the topic have beside is added to them: the field that has the 
 null. So a field that comes or goes makes no record unreadable whose trade does not need it.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -27,6 +29,9 @@ _HEAD: Final = 5
 _HEADS: Final = np.dtype([("magic", "u1"), ("number", ">u4"), ("behind", "V3")])
 
 
+LOG: Final = logging.getLogger("k2ctl.feeds")
+
+
 class SchemaColumn(Protocol):
     """A column that a schema has."""
 
@@ -42,7 +47,7 @@ class SchemaColumn(Protocol):
 
     @property
     def default(self) -> Any:
-        """Its value in records without it, as JSON has it."""
+        """Its value in records without it."""
         ...
 
 
@@ -199,8 +204,15 @@ def _added(name: str, column: SchemaColumn, layout: RecordSchema, read: dict[str
         return pa.nulls(count, column.arrow)
     try:
         return pa.repeat(pa.scalar(column.default, column.arrow), count)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        _note_default(name, repr(column.default)[:40], str(error))
         return pa.nulls(count, column.arrow)
+
+
+@lru_cache(256)
+def _note_default(name: str, default: str, reason: str) -> None:
+    """Says once that a default is none of its type, and so null."""
+    LOG.warning("the default %s of %s is none of its type, and counts as null: %s", default, name, reason)
 
 
 def _schema(found: Registered) -> "Avro | ProtobufSchema | Unreadable":

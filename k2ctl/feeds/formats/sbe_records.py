@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.feeds.formats.avro import MOST_ITEMS
+from k2ctl.feeds.formats.avro_fields import MOST_ITEMS
 from k2ctl.feeds.formats.cursor import Cursor
 from k2ctl.feeds.formats.sbe_schema import SbeMessage
 from k2ctl.feeds.mapping.mapping import Parts, Prepared

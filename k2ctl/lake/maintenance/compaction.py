@@ -6,7 +6,6 @@ read: pyiceberg's own `Table.overwrite` plans and writes between load and commit
 
 import itertools
 import logging
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +31,7 @@ from k2ctl.lake.checkpoints import ancestors, checkpoints_of, kept
 from k2ctl.lake.columns import Columns, check_ids, check_inner_columns, numbered_columns
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.data_files import Listed, checked
-from k2ctl.lake.duckdb_files import open_duckdb, refuse_damage, unreadable
+from k2ctl.lake.duckdb_files import refuse_damage, sorting, unreadable
 from k2ctl.lake.files import ROW_GROUP_ROWS, Layout, delete_files, layout_of, write_chunks
 from k2ctl.lake.live_files import FULL_FILE_ROWS, LiveFile, hour_name
 from k2ctl.lake.maintenance.lease import Lease
@@ -100,20 +99,15 @@ def footprint(connection: duckdb.DuckDBPyConnection, columns: Columns, paths: Se
 @contextmanager
 def _duckdb(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that takes one core and little memory: the consumer works beside it."""
-    with tempfile.TemporaryDirectory(prefix="k2-merge-") as folder:
-        config = {"threads": 1, "memory_limit": f"{MEMORY_LIMIT_MB}MB", "temp_directory": folder}
-        connection = open_duckdb(lake, config)
-        try:
-            connection.execute("SET arrow_lossless_conversion = true")  # uuid stays 16 bytes
+    try:
+        with sorting(lake, 1, MEMORY_LIMIT_MB) as connection:
             yield connection
-        except duckdb.Error as error:
-            refuse_damage(error)
-            raise LakeError(
-                f"Files of the table cannot be merged: {unreadable(error) or first_line(error)}",
-                "The table is as it was. Look at it with: k2ctl lake status",
-            ) from error
-        finally:
-            connection.close()
+    except duckdb.Error as error:
+        refuse_damage(error)
+        raise LakeError(
+            f"Files of the table cannot be merged: {unreadable(error) or first_line(error)}",
+            "The table is as it was. Look at it with: k2ctl lake status",
+        ) from error
 
 
 def _sorted_chunks(

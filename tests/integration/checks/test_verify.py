@@ -264,7 +264,7 @@ def test_a_load_that_was_killed_is_held_to_what_it_had_acknowledged(
 
 def test_without_a_recorded_load_it_says_so(embedded_stack: Endpoints, home: Path) -> None:
     with pytest.raises(CheckFailed, match="No load has been recorded"):
-        verify(embedded_stack, lambda _: None)
+        verify(with_lake(embedded_stack, home), lambda _: None)
 
 
 def test_a_replay_is_held_to_its_files(endpoints: Endpoints, profile: Profile, asx: Path) -> None:

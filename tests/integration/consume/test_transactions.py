@@ -15,9 +15,9 @@ from k2ctl.checks.verify.sources import TradeSources
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.domain.trade import frames
-from k2ctl.domain.wire import SBE
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
+from k2ctl.feeds.records import SBE
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import producer_config
 from k2ctl.lake.catalog import Lake

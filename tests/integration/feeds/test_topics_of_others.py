@@ -183,7 +183,8 @@ def test_what_is_missing_goes_by_what_each_feed_says_of_its_numbers(venues: tupl
         of_one, _ = session.gaps(["AAA"])
     missing = {symbol: sum(gap.missing for gap in report.gaps if gap.symbol == symbol) for symbol in ("AAA", "BBB")}
     assert missing == {"AAA": 0, "BBB": 22}
-    assert report.numbers == "dense-per-symbol, ordered"
+    # Topics of other tests may be in the same Kafka, and say nothing of their numbers.
+    assert {"dense-per-symbol", "ordered"} <= set(report.numbers.split(", "))
     assert (of_one.stored, of_one.missing, evidence.missing) == (12, 0, ())
     assert dense.consume().assignment.remembered.sequence.missing_trades == 22
 

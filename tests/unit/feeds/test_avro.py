@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.feeds.formats.avro import MOST_ITEMS, Avro
+from k2ctl.feeds.formats.avro import Avro
+from k2ctl.feeds.formats.avro_fields import MOST_ITEMS
 from k2ctl.feeds.formats.cursor import Cursor
 from tests.support.avro import encoded
 
@@ -189,3 +190,21 @@ def test_a_list_may_have_as_many_items_as_it_says() -> None:
 def test_a_schema_that_reads_nothing_says_why(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Avro(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "value"),
+    [
+        ({"type": "long", "logicalType": "timestamp-millis"}, 1_700_000_000_001, 1_700_000_000_001_000),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, "\u0001\u0002", Decimal("2.58")),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}, "\u00ff", Decimal("-0.01")),
+        ("bytes", "\u00ff", b"\xff"),
+        ("string", "\u00ff", "\u00ff"),
+        ("long", 5, 5),
+    ],
+)
+def test_a_default_is_a_value_of_its_column(kind: Any, default: Any, value: Any) -> None:
+    schema = {"type": "record", "name": "T", "fields": [{"name": "a", "type": kind, "default": default}]}
+    column = Avro(json.dumps(schema)).columns["a"]
+    found = pa.scalar(column.default, column.arrow)
+    assert (found.value if pa.types.is_timestamp(column.arrow) else found.as_py()) == value
