@@ -1,5 +1,5 @@
 """AWS Glue, on a fake of it (moto): that k2ctl's promises hold there says that pyiceberg's client asks for the right
-things, and nothing of Glue itself. Run where moto is installed: pip install 'moto[glue,server]' boto3."""
+things, and nothing of Glue itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 import requests
-
-pytest.importorskip("moto", reason="moto is not installed (pip install 'moto[glue,server]' boto3)")
-
 from moto.server import ThreadedMotoServer
 from pyiceberg.exceptions import CommitFailedException
 

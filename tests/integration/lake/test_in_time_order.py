@@ -20,6 +20,7 @@ from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from tests.made_trades import make_rows, make_trades, make_varied
+from tests.support.leases import of_this_machine
 
 CLOCK = SystemClock()
 
@@ -62,7 +63,7 @@ def test_all_trades_come_as_they_were_sent_in_order_of_time_and_then_of_arrival(
     for _ in range(2):
         found = read(StoredTrades(lake))
         assert found.tobytes() == without_marks(expected).tobytes()
-        compact_now(lake, CLOCK, whole_hours)
+        compact_now(lake, CLOCK, whole_hours, of_this_machine)
     first, last = int(expected["event_ns"][0]), int(expected["event_ns"][-1])
     assert StoredTrades(lake).ends_ns() == (first, last)
 
@@ -94,7 +95,7 @@ def test_hours_whose_files_a_merge_replaces_meanwhile_are_read_from_the_merged_o
     store(lake, trades[:500], trades[500:])
     stream = StoredTrades(lake).in_order()
     first = next(stream)
-    compact_now(lake, CLOCK, whole_hours)
+    compact_now(lake, CLOCK, whole_hours, of_this_machine)
     pinned = pin(lake)
     assert pinned is not None
     remove_all_but(lake, {file.path.removeprefix("file://") for file in pinned.scan().listed()})
