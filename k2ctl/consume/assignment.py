@@ -22,7 +22,7 @@ from k2ctl.domain.ledger import Ledger
 from k2ctl.domain.status_parts import PartitionStatus
 from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.kafka.watermarks import Silence
-from k2ctl.lake.writer import Committed
+from k2ctl.lake.written_offer import Committed
 
 LOG: Final = logging.getLogger("k2ctl.consume")
 

@@ -11,7 +11,7 @@ from typing import Final
 from k2ctl.clock import Clock
 from k2ctl.consume.pending_checkpoint import CommitTargets, PendingCheckpoint
 from k2ctl.errors import FencedError, LakeError
-from k2ctl.lake.writer import Committed
+from k2ctl.lake.written_offer import Committed
 
 LOG: Final = logging.getLogger("k2ctl.consume")
 

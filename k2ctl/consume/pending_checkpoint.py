@@ -16,7 +16,8 @@ from k2ctl.domain.reasons import cause_of
 from k2ctl.domain.rows import Rows
 from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.kafka.reader import Fetched, Hole
-from k2ctl.lake.writer import Committed, TableWriter
+from k2ctl.lake.writer import TableWriter
+from k2ctl.lake.written_offer import Committed
 from k2ctl.sequence.state_sync import SequenceCut
 
 LOG: Final = logging.getLogger("k2ctl.consume")

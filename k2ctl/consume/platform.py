@@ -32,7 +32,8 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.side_folder import SideFolder
-from k2ctl.lake.writer import Committed, TableWriter
+from k2ctl.lake.writer import TableWriter
+from k2ctl.lake.written_offer import Committed
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES, Universe
 from k2ctl.timing import Stopwatch

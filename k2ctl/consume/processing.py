@@ -30,7 +30,7 @@ from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.lake.stored_lookup import SuspectLookup
-from k2ctl.lake.writer import Committed
+from k2ctl.lake.written_offer import Committed
 from k2ctl.profiles.model import SequenceSettings
 from k2ctl.sequence.channels import Gap, Priorities, is_deferred
 from k2ctl.sequence.state_sync import SequenceCut, StateSync, fences_at, fences_moved

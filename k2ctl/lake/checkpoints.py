@@ -21,7 +21,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.clock import Clock
-from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_COMMIT_ID, Checkpoints
+from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_COMMIT_ID, SUMMARY_OFFERS, Checkpoints
 from k2ctl.domain.ledger import LEDGER_PROPERTY, Ledger
 from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, RecordedFeed, recorded_feeds
 from k2ctl.errors import LakeError, RolledBack
@@ -94,6 +94,15 @@ def history_may_contain(metadata: TableMetadata, checkpoints: Checkpoints) -> bo
 def is_in_history(table: Table, commit_id: str) -> bool:
     """True if a K2 commit is in the table's history, as far as its snapshots have not expired."""
     return any(commit_id_of(snapshot) == commit_id for snapshot in ancestors(table.metadata))
+
+
+def offers_in_history(table: Table) -> set[str]:
+    """The offers that the table's history has taken, as far as its snapshots have not expired."""
+    found = set[str]()
+    for snapshot in ancestors(table.metadata):
+        summary = snapshot.summary.additional_properties if snapshot.summary else {}
+        found |= {summary.get(SUMMARY_COMMIT_ID, ""), *summary.get(SUMMARY_OFFERS, "").split()}
+    return found
 
 
 def ancestors(metadata: TableMetadata, snapshot: Snapshot | None = None) -> Iterator[Snapshot]:

@@ -3,7 +3,7 @@
 import itertools
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from pyiceberg.table.sorting import SortDirection
 from pyiceberg.transforms import VoidTransform
 from pyiceberg.typedef import Record
 
+from k2ctl.domain.offers import Layout
 from k2ctl.domain.rows import HOUR_NS, SORTED_BY, Rows, symbol_order
 from k2ctl.lake.seal import Sealing
 from k2ctl.lake.storage import delete_or_leave
@@ -59,13 +60,6 @@ FIELD_ID: Final = "PARQUET:field_id"
 
 _BOUNDS_THAT_PRUNE: Final = {"write.metadata.metrics.column.timestamp": "full"}
 """The partition value comes from them, whatever statistics the table's properties ask for."""
-
-
-class Layout(NamedTuple):
-    """The ids of the table's schema and of its partition spec, for which a file is written."""
-
-    schema_id: int
-    spec_id: int
 
 
 def layout_of(table: Table) -> Layout:

@@ -1,19 +1,16 @@
 """Rows and offsets into the table, in one transaction, exactly once.
 
-A commit names, for every partition, the offset that its rows start from. The table takes them only if its checkpoint
-is at this offset: so a second consumer, a consumer that was suspended, or a commit whose answer was lost stores nothing
-twice.
+A commit is made of offers (`domain.offers`), of one consumer or of many. Each names, for every partition, the offset
+that its rows start from; the table takes it only if its checkpoint is at this offset. So a second consumer, a consumer
+that was suspended, a second committer, or a commit whose answer was lost stores nothing twice.
 """
 
 import logging
 import uuid
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
 from pyiceberg.exceptions import CommitStateUnknownException
 from pyiceberg.manifest import DataFile
 
@@ -23,74 +20,77 @@ from k2ctl.domain.checkpoint import (
     PROPERTY,
     RETIRED_PARTITION,
     SUMMARY_COMMIT_ID,
-    Checkpoint,
+    SUMMARY_OFFERS,
     Checkpoints,
     OffsetDelta,
     TopicPartition,
 )
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, symbols_of_events, with_symbols
 from k2ctl.domain.ledger import LEDGER_PROPERTY, LedgerChange
+from k2ctl.domain.offers import (
+    Choice,
+    CommitterAnswer,
+    Offer,
+    Refusal,
+    TableState,
+    choose,
+    feeds_of,
+    fenced_partitions,
+)
 from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, RecordedFeed, with_feeds
 from k2ctl.domain.rows import Rows
 from k2ctl.errors import LakeUnanswered, first_line
-from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, kept
-from k2ctl.lake.commit import Done, SnapshotRetention, Try, commit_optimistically
-from k2ctl.lake.files import Layout, delete_files, layout_of, write_rows
+from k2ctl.lake.catalog import KEYS_LAST_S, Lake
+from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, kept, offers_in_history
+from k2ctl.lake.commit import GIVE_UP_AFTER_S, Done, SnapshotRetention, Try, commit_optimistically
+from k2ctl.lake.described_files import files_in
+from k2ctl.lake.files import delete_files, layout_of, write_rows
+from k2ctl.lake.ledger_files import LedgerFiles
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
-from k2ctl.lake.side_folder import SideFolder, ledger_file, ledger_text
+from k2ctl.lake.written_offer import Committed, WrittenOffer
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 _STATUS: Final = "See: k2ctl stack status"
-NO_FEEDS: Final[Mapping[str, RecordedFeed | None]] = MappingProxyType({})
-LEDGER_FILE_STAYS_S: Final = 30.0
-"""How long a ledger file stays after another replaced it: a reader may just have read its name."""
 
 EXPIRE_EVERY: Final = 20
 """Every twentieth commit drops snapshots too, so that expiry needs no commit of its own."""
 
 
 @dataclass(frozen=True)
-class Committed:
-    """The result of a commit."""
+class GroupCommitted:
+    """The result of a commit of the offers of many consumers."""
 
-    commit_id: str
-    # None when every partition was fenced and nothing was committed.
-    snapshot_id: int | None
-    # Rows that are in the table by this commit.
-    stored: int
-    # Partitions whose rows were dropped because the table's checkpoint is not where they start.
-    fenced: tuple[TopicPartition, ...]
+    answer: CommitterAnswer
+    # How many offers it took.
+    taken: int
+    # The offers that start ahead of the table, neither taken nor refused.
+    waiting: tuple[str, ...]
     attempts: int
-    # Size of the Parquet files.
-    written_bytes: int
-    # The table's checkpoints after the commit.
-    checkpoints: Checkpoints
 
 
 class TableWriter:
-    """Commits batches to the table. Not thread-safe: one writer per committing thread."""
+    """Commits offers to the table. Not thread-safe: one writer per committing thread."""
 
     def __init__(
         self,
         lake: Lake,
         clock: Clock,
         retention: SnapshotRetention | None = None,
-        feeds: Mapping[str, RecordedFeed | None] = NO_FEEDS,
+        feeds: Mapping[str, RecordedFeed | None] | None = None,
     ) -> None:
         """feeds: topic → its feed, which the next commit records in the table; None for K2's own format."""
         self._lake = lake
         self._clock = clock
         self._retention = retention
-        self._feeds = feeds
+        self._feeds = dict(feeds or {})
         self._table = lake.ensure_table()
         check_writable(lake.name, self._table)
+        self._loaded_s = clock.monotonic_s()
         self._commits = 0
         # The last message of a failing catalog or store while a commit is tried again because of it; else empty.
         self.trouble = ""
-        self._ledger_files: list[str] = []
-        self._replaced: deque[tuple[float, str]] = deque()
+        self._ledger_files = LedgerFiles(clock)
 
     def commit(
         self,
@@ -102,31 +102,55 @@ class TableWriter:
     ) -> Committed:
         """Store rows, move the partitions of `deltas` and change the ledger, all or nothing for each partition.
 
-        batches: rows, each batch of one topic and epoch; their partitions, and those of the ledger's entries, are among
-        `deltas`. Spill files that `change` names have been written. whole: store nothing if one partition is fenced.
-        Of two consumers that each have all partitions, one then goes on; if each stored a part, each would fence the
-        other.
+        `write` and `commit_written` in one; see there. Raises: as they do.
+        """
+        return self.commit_written(self._offered(batches, deltas, change), whole=whole)
 
-        1. Write the Parquet files; no reader sees them yet.
+    def write(
+        self,
+        batches: Sequence[Rows],
+        deltas: Mapping[TopicPartition, OffsetDelta],
+        change: LedgerChange = NO_CHANGE,
+        *,
+        urgent: bool = False,
+    ) -> WrittenOffer:
+        """Write the Parquet files of an offer, which no reader sees yet: to be announced, or committed.
+
+        batches: rows, each batch of one topic and epoch; their partitions, and those of the ledger's entries, are among
+        `deltas`. Spill files that `change` names have been written.
+
+        Raises:
+            LakeError: the store took no files for `commit.GIVE_UP_AFTER_S`.
+        """
+        written = self._offered(batches, deltas, change, urgent=urgent)
+        self._repeated(lambda _: self._written(written), GIVE_UP_AFTER_S)
+        return written
+
+    def commit_written(self, written: WrittenOffer, *, whole: bool = False) -> Committed:
+        """Commit an offer of this process, announced or not.
+
+        whole: store nothing if one partition is fenced. Of two consumers that each have all partitions, one then goes
+        on; if each stored a part, each would fence the other.
+
+        1. Write the Parquet files, where they are not written.
         2. Load the table fresh and compare every partition; drop the rows of fenced partitions. Files that
            were written for another schema or partition spec than the table has now are written again.
         3. Swap the metadata: files, offsets and counts become visible in one step. What a REST service confirms is
            read back.
-        4. On a conflict, or while catalog or store do not answer: pause, and again. A commit that succeeded although
-           its answer was lost is recognised by its id: in the partitions' checkpoints or, where other commits
+        4. On a conflict, or while catalog or store do not answer: pause, and again. An offer that was stored although
+           the answer was lost is recognised by its id: in the partitions' checkpoints or, where other commits
            followed, in the history.
 
         Raises:
             LakeError: catalog or store did not answer, or conflicts did not end, for `commit.GIVE_UP_AFTER_S`; or
                 another program has changed the table so that it cannot take the rows.
         """
-        commit_id, started_s = str(uuid.uuid4()), self._clock.monotonic_s()
-        offer = _Offer(list(batches), dict(deltas), change)
-        done = self._repeated(lambda one: self._commit_once(offer, commit_id, one, whole=whole))
+        started_s = self._clock.monotonic_s()
+        done = self._repeated(lambda one: self._commit_once(written, one, whole=whole), GIVE_UP_AFTER_S)
         LOG.info(
             "committed",
             extra={
-                "commit_id": commit_id,
+                "commit_id": done.commit_id,
                 "snapshot_id": done.snapshot_id,
                 "rows": done.stored,
                 "attempts": done.attempts,
@@ -136,13 +160,40 @@ class TableWriter:
         )
         return done
 
-    def _repeated(self, attempt: Callable[[Try], Done]) -> Done:
+    def commit_offers(self, offers: Sequence[Offer], within_s: float = GIVE_UP_AFTER_S) -> GroupCommitted:
+        """Commit all of these offers that the table takes, in one step, by steps 2 to 4 of `commit_written`.
+
+        Nothing is written again and nothing deleted: that is their authors' business. Which of them are stored is
+        decided by the table each time that it is loaded, so a lost answer needs no look-up of its own.
+
+        Raises:
+            LakeError: as `commit_written`, after `within_s`.
+        """
+        started_s = self._clock.monotonic_s()
+        files = {offer.id: files_in(offer.files) for offer in offers}
+        done = self._repeated(lambda one: self._commit_offers_once(offers, files, one), within_s)
+        LOG.info(
+            "committed offers",
+            extra={
+                "commit_id": done.answer.commit_id,
+                "snapshot_id": done.answer.snapshot_id,
+                "taken": done.taken,
+                "refused": len(done.answer.refused),
+                "waiting": len(done.waiting),
+                "attempts": done.attempts,
+                "ms": round((self._clock.monotonic_s() - started_s) * 1000),
+            },
+        )
+        return done
+
+    def _repeated(self, attempt: Callable[[Try], Done], within_s: float) -> Done:
         """The result of `attempt`, once it has succeeded."""
         done = commit_optimistically(
             attempt,
             what="The commit",
             hint="Nothing is lost: the offsets have not moved. See: k2ctl stack status",
             clock=self._clock,
+            within_s=within_s,
             on_trouble=self._note_trouble,
         )
         self.trouble = ""
@@ -151,78 +202,143 @@ class TableWriter:
     def _note_trouble(self, said: str) -> None:
         self.trouble = said
 
-    def _commit_once(self, offer: "_Offer", commit_id: str, one: Try, *, whole: bool) -> Committed:
-        """Steps 1 to 3, once."""
-        self._written(offer)
-        self._load()
-        checkpoints = checkpoints_of(self._table)
-        if is_committed(checkpoints, offer.deltas, commit_id) or (
-            one.uncertain and is_in_history(self._table, commit_id)
-        ):
-            return self._done(commit_id, offer, one.number, checkpoints)
-        fenced = fenced_partitions(checkpoints, offer.deltas)
-        if fenced and not one.uncertain:  # else a snapshot may name them, and orphan removal decides
-            delete_files(self._table, offer.files or [])
-        if fenced and whole:
-            return Committed(commit_id, None, 0, tuple(sorted(fenced)), one.number, 0, checkpoints)
-        if fenced:
-            offer.drop(fenced, checkpoints)
-        if not offer.deltas:
-            return Committed(commit_id, None, 0, tuple(sorted(offer.fenced)), one.number, 0, checkpoints)
-        if offer.files is not None and offer.layout != layout_of(self._table):
-            if not one.uncertain:
-                delete_files(self._table, offer.files)
-            offer.files = None
-        files = self._written(offer)
-        after = checkpoints.after(offer.deltas, commit_id, self._next_number(), offer.change)
-        after = self._swap(files, after, commit_id, symbols_of_events(offer.batches))
-        return self._done(commit_id, offer, one.number, after)
+    def _offered(
+        self,
+        batches: Sequence[Rows],
+        deltas: Mapping[TopicPartition, OffsetDelta],
+        change: LedgerChange,
+        *,
+        urgent: bool = False,
+    ) -> WrittenOffer:
+        offer = Offer(
+            id=str(uuid.uuid4()),
+            table=str(self._table.metadata.table_uuid),
+            layout=layout_of(self._table),
+            deltas=dict(deltas),
+            change=change,
+            corrected=frozenset(symbols_of_events(batches)),
+            urgent=urgent,
+        )
+        return WrittenOffer(list(batches), offer)
 
-    def _written(self, offer: "_Offer") -> list[DataFile]:
+    def _commit_once(self, written: WrittenOffer, one: Try, *, whole: bool) -> Committed:
+        """Steps 1 to 3, once."""
+        self._written(written)
+        self._load()
+        while True:  # once more after files were written again, for the table that was loaded
+            offer = written.offer
+            looked_up = offers_in_history(self._table) if one.uncertain or written.announced else ()
+            choice = choose(self._state(), [offer], self._clock.now_us(), looked_up)
+            if choice.stored:
+                return written.committed(self._snapshot_id(), choice.checkpoints, one.number)
+            if choice.taken:
+                after = self._swap(self._written(written), choice, offer.id)
+                return written.committed(self._snapshot_id(), after, one.number)
+            if choice.refused.get(offer.id) == Refusal.LEDGER:
+                choice.checkpoints.ledger.changed(offer.change)  # raises
+            fenced = fenced_partitions(choice.checkpoints, offer.deltas)
+            if not (one.uncertain or written.announced):  # else a snapshot may name them, and orphan removal decides
+                delete_files(self._table, written.files or [])
+            if (fenced and whole) or fenced >= offer.deltas.keys():
+                return written.not_stored(fenced, choice.checkpoints, one.number)
+            written.files = None
+            if fenced:
+                written.drop(fenced, choice.checkpoints)
+            self._written(written)
+
+    def _commit_offers_once(
+        self, offers: Sequence[Offer], files: Mapping[str, list[DataFile] | None], one: Try
+    ) -> GroupCommitted:
+        self._load()
+        state, fields = self._state(), len(self._table.spec().fields)
+        damaged = [offer.id for offer in offers if not _fit(files[offer.id], offer, state, fields)]
+        good = [offer for offer in offers if offer.id not in damaged]
+        choice = choose(state, good, self._clock.now_us(), offers_in_history(self._table))
+        commit_id, after = "", choice.checkpoints
+        if choice.taken:
+            commit_id = str(uuid.uuid4())
+            after = self._swap([file for offer in choice.taken for file in files[offer.id] or []], choice, commit_id)
+        answer = CommitterAnswer(
+            table=state.table,
+            commit_id=commit_id,
+            snapshot_id=self._snapshot_id(),
+            stored=frozenset(offer.id for offer in (*choice.stored, *choice.taken)),
+            refused={**choice.refused, **dict.fromkeys(damaged, Refusal.DAMAGED)},
+            checkpoints=after,
+        )
+        waiting = tuple(offer.id for offer in choice.waiting)
+        return GroupCommitted(answer, len(choice.taken), waiting, one.number)
+
+    def _written(self, written: WrittenOffer) -> list[DataFile]:
         """Its files, which are written on the first call. Orphan removal deletes what a failed write leaves."""
-        if offer.files is None:
-            offer.layout = layout_of(self._table)
+        if written.files is None:
+            if self._clock.monotonic_s() - self._loaded_s > KEYS_LAST_S:
+                self._load()
+            table, now_us = self._table, self._clock.now_us()
             try:
-                now_us = self._clock.now_us()
-                offer.files = [file for rows in offer.batches for file in write_rows(self._table, rows, now_us)]
+                files = [file for rows in written.batches for file in write_rows(table, rows, now_us)]
             except OSError as error:
                 raise LakeUnanswered(f"The warehouse takes no files: {first_line(error)}", _STATUS) from error
-        return offer.files
+            is_recorded = with_feeds(table.metadata.properties.get(FEEDS_PROPERTY), self._feeds) is None
+            written.offer = replace(
+                written.offer,
+                table=str(table.metadata.table_uuid),
+                layout=layout_of(table),
+                feeds={} if is_recorded else self._feeds,
+                written_us=now_us,
+            )
+            written.files = files
+        return written.files
+
+    def _state(self) -> TableState:
+        table = self._table
+        return TableState(str(table.metadata.table_uuid), layout_of(table), checkpoints_of(table))
+
+    def _snapshot_id(self) -> int | None:
+        snapshot = self._table.metadata.current_snapshot()
+        return snapshot.snapshot_id if snapshot else None
 
     def _load(self) -> None:
         self._table = self._lake.table()
+        self._loaded_s = self._clock.monotonic_s()
         check_writable(self._lake.name, self._table)
 
     def _next_number(self) -> int:
         return int(self._table.metadata.next_sequence_number())
 
-    def _swap(
-        self, files: list[DataFile], after: Checkpoints, commit_id: str, corrected: Collection[bytes] = ()
-    ) -> Checkpoints:
-        """One snapshot with the files, and properties with offsets and ledger, in one atomic change.
+    def _swap(self, files: Iterable[DataFile], choice: Choice, commit_id: str) -> Checkpoints:
+        """Commit what was chosen; returns the table's checkpoints after it."""
+        offers = choice.taken
+        after = replace(choice.checkpoints, commit_id=commit_id, sequence_number=self._next_number())
+        properties = dict(self._table.metadata.properties)
+        feeds = with_feeds(properties.get(FEEDS_PROPERTY), feeds_of(offers))
+        corrected = frozenset[bytes]().union(*(offer.corrected for offer in offers))
+        marked = with_symbols(properties.get(CORRECTED_PROPERTY), corrected) if corrected else None
+        changed = {FEEDS_PROPERTY: feeds, CORRECTED_PROPERTY: marked}
+        summary = (
+            {SUMMARY_OFFERS: " ".join(offer.id for offer in offers)}
+            if [offer.id for offer in offers] != [commit_id]
+            else {}
+        )
+        return self._swap_in(files, after, {name: text for name, text in changed.items() if text is not None}, summary)
 
-        corrected: the symbols of which the files have events.
-        """
-        table = self._table
-        ledger = self._ledger_text(after)
-        with QuickTransaction(table) as transaction:
+    def _swap_in(
+        self, files: Iterable[DataFile], after: Checkpoints, properties: Mapping[str, str], summary: Mapping[str, str]
+    ) -> Checkpoints:
+        """One snapshot with the files, and properties with offsets and ledger, in one atomic change."""
+        ledger = self._ledger_files.text(self._table, after.ledger)
+        with QuickTransaction(self._table) as transaction:
             with transaction.update_snapshot(
-                snapshot_properties={SUMMARY_COMMIT_ID: commit_id, **kept(after)}
+                snapshot_properties={SUMMARY_COMMIT_ID: after.commit_id, **summary, **kept(after)}
             ).merge_append() as append:
                 for file in files:
                     append.append_data_file(file)
-            properties = {PROPERTY: after.dumps(), LEDGER_PROPERTY: ledger}
-            feeds = with_feeds(table.metadata.properties.get(FEEDS_PROPERTY), self._feeds)
-            properties |= {} if feeds is None else {FEEDS_PROPERTY: feeds}
-            if corrected:
-                marked = with_symbols(table.metadata.properties.get(CORRECTED_PROPERTY), corrected)
-                properties |= {} if marked is None else {CORRECTED_PROPERTY: marked}
-            transaction.set_properties(properties)
+            transaction.set_properties({PROPERTY: after.dumps(), LEDGER_PROPERTY: ledger, **properties})
             self._commits += 1
             if self._retention is not None and self._commits % EXPIRE_EVERY == 0:
                 self._retention.stage(transaction, self._clock.now_us() // 1000)
-        self._read_back(commit_id)
-        self._replace_ledger_files(ledger_file(ledger))
+        self._read_back(after.commit_id)
+        self._ledger_files.named(self._table, ledger)
         return after
 
     def _read_back(self, commit_id: str) -> None:
@@ -233,22 +349,6 @@ class TableWriter:
         """
         if self._lake.catalog.reads_back and not is_in_history(self._lake.table(), commit_id):
             raise CommitStateUnknownException(f"The catalog has confirmed commit {commit_id}, and does not have it")
-
-    def _ledger_text(self, after: Checkpoints) -> str:
-        """The ledger's property. Readers may use a file that it names as soon as the swap is tried."""
-        text = ledger_text(self._table, after.ledger)
-        location = ledger_file(text)
-        if location is not None:
-            self._ledger_files.append(location)
-        return text
-
-    def _replace_ledger_files(self, current: str | None) -> None:
-        """The table names `current` now: our other files are replaced, and deleted after a while."""
-        now_s = self._clock.monotonic_s()
-        self._replaced += [(now_s, file) for file in self._ledger_files if file != current]
-        self._ledger_files = [] if current is None else [current]
-        while self._replaced and self._replaced[0][0] < now_s - LEDGER_FILE_STAYS_S:
-            SideFolder(self._table).delete(self._replaced.popleft()[1])
 
     def retire(self, topic: str, epoch: str, lost: int) -> Checkpoints:
         """Record that an epoch of a topic is gone, with `lost` trades of it unread; an empty append carries it."""
@@ -263,88 +363,13 @@ class TableWriter:
                 return checkpoints  # by another process, or by an earlier try whose answer was lost
             after = checkpoints.retired(topic, epoch, lost)
             moved = replace(after, commit_id=commit_id, sequence_number=self._next_number())
-            return self._swap([], moved, commit_id)
+            return self._swap_in([], moved, {}, {})
 
-        retired = self._repeated(once)
+        retired = self._repeated(once, GIVE_UP_AFTER_S)
         LOG.info("retired an epoch", extra={"topic": topic, "epoch": epoch, "lost": lost})
         return retired
 
-    def _done(self, commit_id: str, offer: "_Offer", attempts: int, after: Checkpoints) -> Committed:
-        snapshot, files = self._table.metadata.current_snapshot(), offer.files or []
-        return Committed(
-            commit_id=commit_id,
-            snapshot_id=snapshot.snapshot_id if snapshot else None,
-            stored=sum(map(len, offer.batches)),
-            fenced=tuple(sorted(offer.fenced)),
-            attempts=attempts,
-            written_bytes=sum(file.file_size_in_bytes for file in files),
-            checkpoints=after,
-        )
 
-
-@dataclass
-class _Offer:
-    """What a commit offers to the table. Partitions that turn out to be fenced are dropped from it."""
-
-    batches: list[Rows]
-    deltas: dict[TopicPartition, OffsetDelta]
-    change: LedgerChange
-    # None until written.
-    files: list[DataFile] | None = None
-    # The schema and the partition spec that the files were written for.
-    layout: Layout | None = None
-    fenced: set[TopicPartition] = field(default_factory=set)
-
-    def drop(self, partitions: set[TopicPartition], checkpoints: Checkpoints) -> None:
-        """Go on without some partitions; the files are written again without their rows."""
-        self.fenced |= partitions
-        self.deltas = {partition: delta for partition, delta in self.deltas.items() if partition not in partitions}
-        self.batches = [_without(rows, partitions, checkpoints) for rows in self.batches]
-        self.change = _unfenced(self.change, partitions, checkpoints)
-        self.files = None
-
-
-def is_committed(checkpoints: Checkpoints, deltas: Mapping[TopicPartition, OffsetDelta], commit_id: str) -> bool:
-    """True if this commit succeeded although its response was lost."""
-    return any(
-        checkpoint is not None and checkpoint.commit_id == commit_id
-        for checkpoint in (checkpoints.by_partition.get(partition) for partition in deltas)
-    )
-
-
-def fenced_partitions(checkpoints: Checkpoints, deltas: Mapping[TopicPartition, OffsetDelta]) -> set[TopicPartition]:
-    """The partitions whose checkpoints are not as the author of `deltas` read them; a new partition is not fenced."""
-    return {
-        partition
-        for partition, delta in deltas.items()
-        if not _is_as_read(checkpoints.by_partition.get(partition), delta)
-    }
-
-
-def _is_as_read(checkpoint: Checkpoint | None, delta: OffsetDelta) -> bool:
-    if checkpoint is None:
-        return delta.base is None  # else its epoch was retired, and its unread trades are counted as lost
-    return checkpoint.next_offset == delta.start and delta.base in (None, checkpoint.commit_id)
-
-
-def _unfenced(change: LedgerChange, partitions: set[TopicPartition], checkpoints: Checkpoints) -> LedgerChange:
-    """The part of a change that concerns other partitions."""
-    return change.where(
-        lambda entry: not _counts_in(partitions, checkpoints, entry.topic, entry.epoch, entry.partition)
-    )
-
-
-def _without(rows: Rows, fenced: set[TopicPartition], checkpoints: Checkpoints) -> Rows:
-    """The rows whose partitions are not fenced."""
-    partitions = np.unique(rows.partition).tolist()
-    dropped = [p for p in partitions if _counts_in(fenced, checkpoints, rows.topic, rows.epoch, p)]
-    return rows.take(~np.isin(rows.partition, dropped))
-
-
-def _counts_in(
-    partitions: set[TopicPartition], checkpoints: Checkpoints, topic: str, epoch: str, partition: int
-) -> bool:
-    """True if a partition is counted in one of `partitions`: its own, or that of its epoch when that is gone."""
-    return not partitions.isdisjoint(
-        {TopicPartition(topic, epoch, partition), checkpoints.partition_of(topic, epoch, partition)}
-    )
+def _fit(files: list[DataFile] | None, offer: Offer, state: TableState, fields: int) -> bool:
+    """Whether the files of an offer can be filed under the spec that it names, where that is the table's."""
+    return files is not None and (offer.layout != state.layout or all(len(file.partition) == fields for file in files))

@@ -22,7 +22,8 @@ from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
 from k2ctl.lake.registering import plan, register
 from k2ctl.lake.snapshots import TableFollower
-from k2ctl.lake.writer import Committed, TableWriter
+from k2ctl.lake.writer import TableWriter
+from k2ctl.lake.written_offer import Committed
 from tests.made_trades import make_rows, make_trades
 from tests.support.leases import of_this_machine
 

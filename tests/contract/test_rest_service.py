@@ -31,7 +31,8 @@ from k2ctl.lake.rest_service import RestServiceCatalog
 from k2ctl.lake.side_folder import SPILL, SideFolder
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.trial import limits_of, object_round_trip, try_service
-from k2ctl.lake.writer import Committed, TableWriter
+from k2ctl.lake.writer import TableWriter
+from k2ctl.lake.written_offer import Committed
 from tests.made_trades import make_rows, make_trades
 from tests.support.leases import of_this_machine
 from tests.support.object_store import ObjectStore

@@ -22,6 +22,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.duckdb_files import open_duckdb
+from k2ctl.lake.ledger_files import LEDGER_FILE_STAYS_S
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.maintenance.orphans import orphans, remove_orphans
@@ -30,7 +31,7 @@ from k2ctl.lake.registering import plan, register
 from k2ctl.lake.side_folder import DEDUP, LEDGER, QUARANTINE, SPILL, DedupFolder, DedupIndex, SideFolder, ledger_of
 from k2ctl.lake.snapshots import pin
 from k2ctl.lake.stored_lookup import SuspectLookup
-from k2ctl.lake.writer import LEDGER_FILE_STAYS_S, TableWriter
+from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import Asked, FilesGone, History
 from tests.made_trades import BASE_US, make_rows, make_trades
 from tests.support.leases import of_this_machine

@@ -24,6 +24,7 @@ from pyiceberg.table.metadata import TableMetadata
 
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import SUMMARY_COMPACTION_ID
+from k2ctl.domain.offers import Layout
 from k2ctl.domain.rows import SORTED_BY
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
@@ -32,7 +33,7 @@ from k2ctl.lake.columns import Columns, check_ids, check_inner_columns, numbered
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.data_files import Listed, checked
 from k2ctl.lake.duckdb_files import refuse_damage, sorting, unreadable
-from k2ctl.lake.files import ROW_GROUP_ROWS, Layout, delete_files, layout_of, write_chunks
+from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, layout_of, write_chunks
 from k2ctl.lake.live_files import FULL_FILE_ROWS, LiveFile, hour_name
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.opened import check_writable

@@ -87,7 +87,7 @@ def test_what_only_a_dead_kafka_held_is_lost_and_what_is_spilled_is_not() -> Non
 
 
 def test_two_backfills_at_once_are_distinguished_though_no_offset_moves() -> None:
-    from k2ctl.lake.writer import fenced_partitions
+    from k2ctl.domain.offers import fenced_partitions
 
     partition = TopicPartition("t", "e", 0)
     checkpoints = Checkpoints("mine", 1, {partition: Checkpoint(30, Counts(), "mine")})

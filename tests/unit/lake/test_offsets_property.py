@@ -15,8 +15,8 @@ from k2ctl.domain.checkpoint import (
     OffsetDelta,
     TopicPartition,
 )
+from k2ctl.domain.offers import fenced_partitions, is_stored
 from k2ctl.errors import LakeError
-from k2ctl.lake.writer import fenced_partitions, is_committed
 
 counts = st.builds(Counts, *[st.integers(0, 10**12)] * len(COUNT_NAMES))
 partitions = st.builds(TopicPartition, st.sampled_from(["a", "b"]), st.sampled_from(["e1", "e2"]), st.integers(0, 3))
@@ -61,8 +61,8 @@ def test_a_partition_that_is_gone_is_not_free_to_whoever_knew_it() -> None:
 def test_a_commit_that_succeeded_is_recognised_by_its_id_at_the_partition() -> None:
     partition = TopicPartition("t", "e", 0)
     checkpoints = Checkpoints("later", 3, {partition: Checkpoint(9, Counts(), "mine")})
-    assert is_committed(checkpoints, {partition: OffsetDelta(5, 9, Counts())}, "mine")
-    assert not is_committed(checkpoints, {partition: OffsetDelta(5, 9, Counts())}, "another")
+    assert is_stored(checkpoints, {partition: OffsetDelta(5, 9, Counts())}, "mine")
+    assert not is_stored(checkpoints, {partition: OffsetDelta(5, 9, Counts())}, "another")
 
 
 def test_a_retired_epoch_keeps_its_counts_and_gives_up_its_offsets() -> None:
