@@ -99,10 +99,14 @@ class SlidingWindow(Generic[Value]):
         """Seconds since the oldest value."""
         return self._clock.monotonic_s() - self._samples[0][0]
 
-    @property
-    def is_filled(self) -> bool:
-        """True once the first value is as old as the window is long."""
-        return self._started_s is not None and self._clock.monotonic_s() - self._started_s >= self._seconds
+    def oldest_within(self, seconds: float) -> Value:
+        """The oldest value of the last `seconds`, which are no more than the window's; else the newest."""
+        since_s = self._clock.monotonic_s() - seconds
+        return next((value for at_s, value in self._samples if at_s >= since_s), self._samples[-1][1])
+
+    def covers(self, seconds: float) -> bool:
+        """True once the first value that was ever added is so old."""
+        return self._started_s is not None and self._clock.monotonic_s() - self._started_s >= seconds
 
 
 def rate(before: float, after: float, seconds: float) -> float:

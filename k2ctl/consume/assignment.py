@@ -23,6 +23,7 @@ from k2ctl.domain.status_parts import PartitionStatus
 from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.written_offer import Committed
+from k2ctl.timing import Every
 
 LOG: Final = logging.getLogger("k2ctl.consume")
 
@@ -85,6 +86,7 @@ class Assignment:
         self._state = state
         self._reader = reader
         self._backfill = backfill
+        self._may_backfill = Every(0.0, platform.clock)
         self._processor = BatchProcessor(platform, reader, state)
         self._pending = PendingCheckpoint(platform.topic, platform.epoch)
         state.explain_by(lambda: self._outstanding().entries, platform.admission)
@@ -143,12 +145,14 @@ class Assignment:
         platform, records = self._platform, self._reader.lag_records()
         lag_trades = None if records is None else round(records * platform.totals.trades_per_record)
         age_s, trouble = self._reader.age_at_position_s(critical=False), platform.spiller.trouble
-        platform.pressure.update(lag_trades, age_s, self._state.deduplicator.statistics(), trouble)
+        every_s = platform.committer.every_s()
+        platform.pressure.update(lag_trades, age_s, self._state.deduplicator.statistics(), trouble, every_s)
 
     def backfill_if_due(self) -> None:
         """Resolve a part of the ledger: at NORMAL, when Kafka is about to delete it, or for `k2ctl backfill`.
 
-        Only between commits, so that the ledger is known, and so much to a commit, which bounds the rate.
+        Only between commits, so that the ledger is known; at most the rows of a full commit at once, and the next only
+        when the profile's rate allows it.
         """
         platform = self._platform
         if platform.committer.is_busy or self._pending.changes_ledger or not self.ledger.entries:
@@ -156,13 +160,19 @@ class Assignment:
         outstanding = self._outstanding()
         if not (platform.plan.backfill or platform.pressure.number == 0 or platform.retention.presses(outstanding)):
             return
-        wanted = round(platform.plan.profile.degradation.deferral.backfill_per_s * self._commit_interval_s())
-        resolved = stored = 0
+        if not (platform.plan.backfill or self._may_backfill.is_due):
+            return
+        profile = platform.plan.profile
+        per_s = profile.degradation.deferral.backfill_per_s
+        wanted = min(profile.consumer.commit_rows, round(per_s * self._commit_interval_s()))
+        resolved = stored = records = 0
         for part in self._backfill.parts(outstanding, wanted, platform.clock.now_us()):
             enriched = part.enriched(platform.references.table.step) if platform.pressure.level.enrich else part
             self._pending.add_backfilled(enriched)
             self._state.note_backfilled(part)
             resolved, stored = resolved + part.resolved_trades, stored + len(part.rows)
+            records += max(len(part.rows), part.records)
+        self._may_backfill.restart(records / per_s)
         if resolved:
             LOG.info("backfill", extra={"resolved": resolved, "stored": stored, "outstanding": outstanding.count})
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from k2ctl.clock import Clock
@@ -14,6 +15,9 @@ from k2ctl.errors import FencedError, LakeError
 from k2ctl.lake.written_offer import Committed
 
 LOG: Final = logging.getLogger("k2ctl.consume")
+
+CADENCE_COMMITS: Final = 5
+"""Times between commits of which the median counts: one pause without trades does not move it."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, "k2-commit")
         self._under_way: tuple[PendingCheckpoint, Future[Finished]] | None = None
         self._submitted_s = clock.monotonic_s()
+        self._begun_s: deque[float] = deque(maxlen=CADENCE_COMMITS + 1)
         self._durations_s: deque[float] = deque(maxlen=100)
         self._rows_s: deque[float] = deque(maxlen=20)
 
@@ -65,6 +70,7 @@ class Committer:
         if self._under_way is not None:
             raise RuntimeError("a commit is under way")
         self._submitted_s = self._clock.monotonic_s()
+        self._begun_s.append(self._submitted_s)
         self._under_way = (checkpoint, self._thread.submit(self._store, checkpoint, whole))
 
     def collect(self, *, wait_s: float | None = 0.0) -> Finished | None:
@@ -91,6 +97,11 @@ class Committer:
         """The median duration of the last commits; 0 before the first."""
         ordered = sorted(self._durations_s)
         return ordered[len(ordered) // 2] if ordered else 0.0
+
+    def every_s(self) -> float:
+        """How often commits are begun: the median of the last times between two; 0 before the second."""
+        between_s = sorted(later - earlier for earlier, later in pairwise(self._begun_s))
+        return between_s[len(between_s) // 2] if between_s else 0.0
 
     def expected_s(self, rows: int) -> float:
         """How long a commit of so many rows takes, by the rate of the last ones; 0 before the first."""

@@ -133,16 +133,25 @@ class PressureSignals:
     """Why rows cannot be spilled; empty while they can."""
 
 
+LAG_WINDOW_LEAST_S: Final = 2.0
+LAG_WINDOW_MOST_S: Final = 10.0
+"""A burst is over sooner; an overload is seen that soon, however seldom commits are made."""
+
+
 class LagWindow:
-    """The minimum lag over a sliding window, so that neither a burst nor a stall of one commit is an overload."""
+    """The minimum lag over two commits, so that neither a burst nor a stall of one commit is an overload."""
 
-    def __init__(self, window_s: float, clock: Clock) -> None:
-        self._window = SlidingWindow[int](window_s, clock)
+    def __init__(self, clock: Clock) -> None:
+        self._window = SlidingWindow[int](LAG_WINDOW_MOST_S, clock)
 
-    def add(self, lag_trades: int) -> int | None:
-        """Note a sample; returns the window's minimum, or None while the window is not filled yet."""
+    def add(self, lag_trades: int, commits_every_s: float) -> int | None:
+        """Note a sample; returns the window's minimum, or None while the window is not filled yet.
+
+        commits_every_s: as measured; 0 while it is not known.
+        """
         self._window.add(lag_trades, replaces=lambda kept: kept >= lag_trades)
-        return self._window.oldest if self._window.is_filled else None
+        seconds = min(LAG_WINDOW_MOST_S, max(LAG_WINDOW_LEAST_S, 2 * commits_every_s))
+        return self._window.oldest_within(seconds) if self._window.covers(seconds) else None
 
 
 class Controller:
@@ -276,7 +285,7 @@ class PressureMonitor:
         self.budget = Budget(budget_per_s, clock)
         self._memory = MemoryGauge(profile.consumer.memory_limit_mb, clock)
         self._slope = Slope(clock)
-        self._lag_window = LagWindow(max(2.0, 2 * profile.consumer.commit_interval_s), clock)
+        self._lag_window = LagWindow(clock)
         self._ladder = self._controller.ladder(admission)
 
     @property
@@ -294,12 +303,22 @@ class PressureMonitor:
         """Changes of the level: `FROM>TO` → how often."""
         return dict(self._controller.transitions_total)
 
-    def update(self, lag_trades: int | None, lag_seconds: float | None, dedup: DedupStatus, spill_trouble: str) -> None:
-        """Measure, and follow with the level. lag_trades, lag_seconds: None while a watermark is unknown."""
+    def update(
+        self,
+        lag_trades: int | None,
+        lag_seconds: float | None,
+        dedup: DedupStatus,
+        spill_trouble: str,
+        commits_every_s: float,
+    ) -> None:
+        """Measure, and follow with the level. lag_trades, lag_seconds: None while a watermark is unknown.
+
+        commits_every_s: as `LagWindow.add`.
+        """
         slope = self._slope.add(lag_trades) if lag_trades is not None else 0.0
         self._controller.update(
             PressureSignals(
-                lag_trades=None if lag_trades is None else self._lag_window.add(lag_trades),
+                lag_trades=None if lag_trades is None else self._lag_window.add(lag_trades, commits_every_s),
                 memory=self._memory.used_fraction(dedup.bytes, dedup.planned_bytes),
                 lag_seconds=lag_seconds,
                 slope=slope,

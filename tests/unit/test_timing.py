@@ -72,15 +72,25 @@ def test_a_window_drops_what_is_older_and_remembers_the_last_that_it_dropped() -
     assert window.expired == 2
 
 
-def test_a_window_is_filled_once_it_has_been_watched_for_its_length() -> None:
+def test_a_window_covers_what_it_has_been_watched_for() -> None:
     clock = ManualClock()
-    window = SlidingWindow[int](2.0, clock)
-    assert not window.is_filled
+    window = SlidingWindow[int](5.0, clock)
+    assert not window.covers(2.0)
     window.add(1)
     clock.advance(1.9)
-    assert not window.is_filled
+    assert not window.covers(2.0)
     clock.advance(0.1)
-    assert window.is_filled
+    assert window.covers(2.0)
+    assert not window.covers(5.0)
+
+
+def test_a_part_of_a_window_has_its_own_oldest_value() -> None:
+    clock = ManualClock()
+    window = SlidingWindow[int](5.0, clock)
+    for value in range(5):
+        window.add(value)
+        clock.advance(1.0)
+    assert [window.oldest_within(seconds) for seconds in (5.0, 3.0, 2.5, 0.5)] == [0, 2, 3, 4]
 
 
 def test_a_value_may_replace_the_ones_before_it() -> None:

@@ -112,6 +112,24 @@ def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
     assert said[-1].sequence.open_gaps == said[-1].sequence.explained == 0
 
 
+@pytest.mark.parametrize("interval_s", [15.0, 200.0])
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+def test_an_overload_is_seen_within_ten_seconds_however_seldom_commits_are_due(
+    endpoints: Endpoints, profile: Profile, interval_s: float
+) -> None:
+    seldom = profile.model_copy(
+        update={"consumer": profile.consumer.model_copy(update={"commit_interval_s": interval_s})}
+    )
+    backlog(endpoints, seldom, 60_000)
+    started_s = time.monotonic()
+
+    def seen_or_late(status: ConsumerStatus) -> bool:
+        return status.level == NAMES[-1] or time.monotonic() - started_s > 11
+
+    said, _ = run_until(endpoints, seldom, seen_or_late, budget=1_000.0)
+    assert said[-1].level == NAMES[-1], f"{said[-1].lag_committed_trades:,} trades are not stored"
+
+
 def open_gaps(status: ConsumerStatus) -> int:
     """Gaps that nothing explains."""
     return status.sequence.open_gaps + status.sequence.lost_gaps

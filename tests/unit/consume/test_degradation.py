@@ -144,11 +144,26 @@ def test_seconds_of_lag_count_where_a_level_names_them() -> None:
 @pytest.mark.parametrize("lag", [10**6, 10**7])
 def test_a_stall_shorter_than_the_window_is_no_overload(lag: int) -> None:
     clock = ManualClock()
-    window = LagWindow(2.0, clock)
-    assert window.add(0) is None
+    window = LagWindow(clock)
+    assert window.add(0, 1.0) is None
     clock.advance(2.5)
-    assert window.add(100) == 100
+    assert window.add(100, 1.0) == 100
     clock.advance(1.0)
-    assert window.add(lag) == 100
+    assert window.add(lag, 1.0) == 100
     clock.advance(2.5)
-    assert window.add(lag) == lag
+    assert window.add(lag, 1.0) == lag
+
+
+@pytest.mark.parametrize(
+    ("commits_every_s", "window_s"), [(0.0, 2.0), (0.2, 2.0), (1.5, 3.0), (4.0, 8.0), (15.0, 10.0), (300.0, 10.0)]
+)
+def test_lag_is_looked_at_over_two_commits_of_two_to_ten_seconds(commits_every_s: float, window_s: float) -> None:
+    clock = ManualClock()
+    window = LagWindow(clock)
+    window.add(0, commits_every_s)
+    clock.advance(0.001)
+    seen_s = 0.001
+    while (window.add(10**6, commits_every_s) or 0) < 10**6:
+        clock.advance(0.1)
+        seen_s += 0.1
+    assert seen_s == pytest.approx(window_s, abs=0.11)
