@@ -17,7 +17,7 @@ from k2ctl.errors import LakeError
 PROPERTY: Final = "k2.offsets"
 NO_CHANGE: Final = LedgerChange()
 SUMMARY_COMMIT_ID: Final = "k2.commit-id"
-SUMMARY_OFFERS: Final = "k2.offers"
+SUMMARY_OFFERS: Final = "k2.offer-ids"
 """The ids of the offers that a commit took, where it is not the commit of one consumer, whose id is the commit's."""
 
 SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"

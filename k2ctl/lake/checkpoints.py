@@ -10,7 +10,7 @@ that a consumer on any machine counts the same records as lost when it retires t
 
 import base64
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -96,13 +96,27 @@ def is_in_history(table: Table, commit_id: str) -> bool:
     return any(commit_id_of(snapshot) == commit_id for snapshot in ancestors(table.metadata))
 
 
-def offers_in_history(table: Table) -> set[str]:
-    """The offers that the table's history has taken, as far as its snapshots have not expired."""
+def in_history(table: Table, offer_ids: Iterable[str]) -> set[str]:
+    """Those of some offers that the table's history has taken, as far as its snapshots have not expired."""
     found = set[str]()
     for snapshot in ancestors(table.metadata):
         summary = snapshot.summary.additional_properties if snapshot.summary else {}
         found |= {summary.get(SUMMARY_COMMIT_ID, ""), *summary.get(SUMMARY_OFFERS, "").split()}
-    return found
+    return {offer_id for offer_id in offer_ids if offer_id in found or _in_short(offer_id) in found}
+
+
+def offers_summary(commit_id: str, offer_ids: Sequence[str]) -> dict[str, str]:
+    """What a snapshot says of the offers that it took; nothing where it is the commit of one, whose id it has.
+
+    Sixty bits of each id: all summaries are written with every commit.
+    """
+    if list(offer_ids) == [commit_id]:
+        return {}
+    return {SUMMARY_OFFERS: " ".join(map(_in_short, offer_ids))}
+
+
+def _in_short(offer_id: str) -> str:
+    return offer_id.replace("-", "")[:16]
 
 
 def ancestors(metadata: TableMetadata, snapshot: Snapshot | None = None) -> Iterator[Snapshot]:

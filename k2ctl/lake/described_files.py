@@ -5,6 +5,8 @@ Only files of k2ctl are described, so a partition value is a number of hours, da
 """
 
 import base64
+import binascii
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -27,9 +29,9 @@ def described(file: DataFile) -> bytes:
         "split_offsets": file.split_offsets,
         "sort_order_id": file.sort_order_id,
     }
-    document |= {name: getattr(file, name) for name in _COUNTS}
-    document |= {name: _texts(getattr(file, name)) for name in _BOUNDS}
-    return orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
+    document |= {name: _columns(getattr(file, name)) for name in _COUNTS}
+    document |= {name: _columns(_texts(getattr(file, name))) for name in _BOUNDS}
+    return orjson.dumps(document)
 
 
 def files_in(descriptions: Sequence[bytes]) -> list[DataFile] | None:
@@ -41,8 +43,8 @@ def files_in(descriptions: Sequence[bytes]) -> list[DataFile] | None:
 
 
 def _file(document: dict[str, Any]) -> DataFile:
-    statistics: dict[str, Any] = {name: _by_column(document[name], int) for name in _COUNTS}
-    statistics |= {name: _by_column(document[name], base64.b64decode) for name in _BOUNDS}
+    statistics: dict[str, Any] = {name: _counts(document[name]) for name in _COUNTS}
+    statistics |= {name: _bounds(document[name]) for name in _BOUNDS}
     return DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=str(document["file_path"]),
@@ -58,12 +60,29 @@ def _file(document: dict[str, Any]) -> DataFile:
     )
 
 
-def _by_column(values: dict[str, Any] | None, read: Any) -> dict[int, Any] | None:
-    return None if values is None else {int(column): read(value) for column, value in values.items()}
+def _columns(values: dict[int, Any] | None) -> list[list[Any]] | None:
+    return None if values is None else [list(values), list(values.values())]
 
 
 def _texts(bounds: dict[int, bytes] | None) -> dict[int, str] | None:
     return None if bounds is None else {column: base64.b64encode(bound).decode() for column, bound in bounds.items()}
+
+
+def _counts(columns: list[list[Any]] | None) -> dict[int, int] | None:
+    if columns is None:
+        return None
+    if not {int}.issuperset(map(type, itertools.chain(*columns))):
+        raise TypeError("not whole numbers")
+    return dict(zip(*columns, strict=True))
+
+
+def _bounds(columns: list[list[Any]] | None) -> dict[int, bytes] | None:
+    if columns is None:
+        return None
+    ids, texts = columns
+    if not {int}.issuperset(map(type, ids)):
+        raise TypeError("not whole numbers")
+    return dict(zip(ids, map(binascii.a2b_base64, texts), strict=True))
 
 
 def _wholes(values: list[Any] | None) -> list[int] | None:

@@ -10,6 +10,7 @@ or no longer gives the reason.
 | `Transaction._requirements` | `QuickTransaction` | no requirement of schema and spec can be stated |
 | `Transaction._stage` | `stage_removal` | expiry cannot ride along with an append |
 | a `ValueError` of a removed snapshot | `QuickTransaction` | two expiries at once are a conflict |
+| `avro.file.BinaryEncoder`, its `_output_stream` | `QuickEncoder` | a commit of many files spends its time there |
 | `SqlCatalog._init_catalog` | `HookedCatalog` | nothing else comes before the first connection |
 | `Catalog._delete_old_metadata` | `HookedCatalog` | it deletes files that another table's row names |
 | `sql.IcebergTables`, `SqlCatalogBaseTable` | `TABLE_ROWS`, `catalog_tables` | no API asks for a location alone |
@@ -26,6 +27,8 @@ from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 from pyarrow.fs import FileSystem, S3FileSystem
+from pyiceberg.avro import file as avro_file
+from pyiceberg.avro.encoder import BinaryEncoder
 from pyiceberg.catalog.rest import Capability, Endpoint, Endpoints, RestCatalog
 from pyiceberg.catalog.rest.response import _handle_non_200_response
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog, SqlCatalogBaseTable
@@ -108,6 +111,31 @@ class QuickTransaction(Transaction):
 def stage_removal(transaction: Transaction, snapshot_ids: Collection[int]) -> None:
     """Add the removal of snapshots to a transaction."""
     transaction._stage((RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(snapshot_ids)}),))
+
+
+def _zigzag(integer: int) -> bytes:
+    datum, encoded = (integer << 1) ^ (integer >> 63), bytearray()
+    while datum & ~0x7F:
+        encoded.append(datum & 0x7F | 0x80)
+        datum >>= 7
+    encoded.append(datum)
+    return bytes(encoded)
+
+
+class QuickEncoder(BinaryEncoder):
+    """Writes a number at once: pyiceberg writes it byte by byte, which is a third of the time of a manifest.
+
+    A file has some 280 numbers in its manifest, most of them small.
+    """
+
+    _SMALL: Final = tuple(_zigzag(integer) for integer in range(1 << 13))
+
+    def write_int(self, integer: int) -> None:
+        small = 0 <= integer < len(self._SMALL)
+        self._output_stream.write(self._SMALL[integer] if small else _zigzag(integer))
+
+
+avro_file.BinaryEncoder = QuickEncoder  # type: ignore[attr-defined]  # no parameter chooses it
 
 
 class HookedCatalog(SqlCatalog):

@@ -7,54 +7,43 @@ that was suspended, a second committer, or a commit whose answer was lost stores
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pyiceberg.exceptions import CommitStateUnknownException
 from pyiceberg.manifest import DataFile
 
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import (
     NO_CHANGE,
-    PROPERTY,
     RETIRED_PARTITION,
-    SUMMARY_COMMIT_ID,
-    SUMMARY_OFFERS,
     Checkpoints,
     OffsetDelta,
     TopicPartition,
 )
-from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, symbols_of_events, with_symbols
-from k2ctl.domain.ledger import LEDGER_PROPERTY, LedgerChange
+from k2ctl.domain.corrected_symbols import symbols_of_events
+from k2ctl.domain.ledger import LedgerChange
 from k2ctl.domain.offers import (
-    Choice,
     CommitterAnswer,
     Offer,
     Refusal,
     TableState,
     choose,
-    feeds_of,
     fenced_partitions,
 )
 from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, RecordedFeed, with_feeds
 from k2ctl.domain.rows import Rows
 from k2ctl.errors import LakeUnanswered, first_line
-from k2ctl.lake.catalog import KEYS_LAST_S, Lake
-from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, kept, offers_in_history
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of, in_history
 from k2ctl.lake.commit import GIVE_UP_AFTER_S, Done, SnapshotRetention, Try, commit_optimistically
 from k2ctl.lake.described_files import files_in
 from k2ctl.lake.files import delete_files, layout_of, write_rows
-from k2ctl.lake.ledger_files import LedgerFiles
-from k2ctl.lake.opened import check_writable
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.swap import TableSwap
 from k2ctl.lake.written_offer import Committed, WrittenOffer
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 _STATUS: Final = "See: k2ctl stack status"
-
-EXPIRE_EVERY: Final = 20
-"""Every twentieth commit drops snapshots too, so that expiry needs no commit of its own."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +69,11 @@ class TableWriter:
         feeds: Mapping[str, RecordedFeed | None] | None = None,
     ) -> None:
         """feeds: topic → its feed, which the next commit records in the table; None for K2's own format."""
-        self._lake = lake
         self._clock = clock
-        self._retention = retention
         self._feeds = dict(feeds or {})
-        self._table = lake.ensure_table()
-        check_writable(lake.name, self._table)
-        self._loaded_s = clock.monotonic_s()
-        self._commits = 0
+        self._swap = TableSwap(lake, clock, retention)
         # The last message of a failing catalog or store while a commit is tried again because of it; else empty.
         self.trouble = ""
-        self._ledger_files = LedgerFiles(clock)
 
     def commit(
         self,
@@ -212,8 +195,8 @@ class TableWriter:
     ) -> WrittenOffer:
         offer = Offer(
             id=str(uuid.uuid4()),
-            table=str(self._table.metadata.table_uuid),
-            layout=layout_of(self._table),
+            table=str(self._swap.table.metadata.table_uuid),
+            layout=layout_of(self._swap.table),
             deltas=dict(deltas),
             change=change,
             corrected=frozenset(symbols_of_events(batches)),
@@ -224,21 +207,21 @@ class TableWriter:
     def _commit_once(self, written: WrittenOffer, one: Try, *, whole: bool) -> Committed:
         """Steps 1 to 3, once."""
         self._written(written)
-        self._load()
+        self._swap.load()
         while True:  # once more after files were written again, for the table that was loaded
             offer = written.offer
-            looked_up = offers_in_history(self._table) if one.uncertain or written.announced else ()
-            choice = choose(self._state(), [offer], self._clock.now_us(), looked_up)
+            looked_up = in_history(self._swap.table, [offer.id]) if one.uncertain or written.announced else ()
+            choice = choose(self._swap.state(), [offer], self._clock.now_us(), looked_up)
             if choice.stored:
-                return written.committed(self._snapshot_id(), choice.checkpoints, one.number)
+                return written.committed(self._swap.snapshot_id(), choice.checkpoints, one.number)
             if choice.taken:
-                after = self._swap(self._written(written), choice, offer.id)
-                return written.committed(self._snapshot_id(), after, one.number)
+                after = self._swap.take(self._written(written), choice)
+                return written.committed(self._swap.snapshot_id(), after, one.number)
             if choice.refused.get(offer.id) == Refusal.LEDGER:
                 choice.checkpoints.ledger.changed(offer.change)  # raises
             fenced = fenced_partitions(choice.checkpoints, offer.deltas)
             if not (one.uncertain or written.announced):  # else a snapshot may name them, and orphan removal decides
-                delete_files(self._table, written.files or [])
+                delete_files(self._swap.table, written.files or [])
             if (fenced and whole) or fenced >= offer.deltas.keys():
                 return written.not_stored(fenced, choice.checkpoints, one.number)
             written.files = None
@@ -249,19 +232,18 @@ class TableWriter:
     def _commit_offers_once(
         self, offers: Sequence[Offer], files: Mapping[str, list[DataFile] | None], one: Try
     ) -> GroupCommitted:
-        self._load()
-        state, fields = self._state(), len(self._table.spec().fields)
+        self._swap.load()
+        state, fields = self._swap.state(), len(self._swap.table.spec().fields)
         damaged = [offer.id for offer in offers if not _fit(files[offer.id], offer, state, fields)]
         good = [offer for offer in offers if offer.id not in damaged]
-        choice = choose(state, good, self._clock.now_us(), offers_in_history(self._table))
-        commit_id, after = "", choice.checkpoints
+        choice = choose(state, good, self._clock.now_us(), in_history(self._swap.table, files))
+        after = choice.checkpoints
         if choice.taken:
-            commit_id = str(uuid.uuid4())
-            after = self._swap([file for offer in choice.taken for file in files[offer.id] or []], choice, commit_id)
+            after = self._swap.take([file for offer in choice.taken for file in files[offer.id] or []], choice)
         answer = CommitterAnswer(
             table=state.table,
-            commit_id=commit_id,
-            snapshot_id=self._snapshot_id(),
+            commit_id=after.commit_id if choice.taken else "",
+            snapshot_id=self._swap.snapshot_id(),
             stored=frozenset(offer.id for offer in (*choice.stored, *choice.taken)),
             refused={**choice.refused, **dict.fromkeys(damaged, Refusal.DAMAGED)},
             checkpoints=after,
@@ -272,9 +254,8 @@ class TableWriter:
     def _written(self, written: WrittenOffer) -> list[DataFile]:
         """Its files, which are written on the first call. Orphan removal deletes what a failed write leaves."""
         if written.files is None:
-            if self._clock.monotonic_s() - self._loaded_s > KEYS_LAST_S:
-                self._load()
-            table, now_us = self._table, self._clock.now_us()
+            self._swap.load_if_old()
+            table, now_us = self._swap.table, self._clock.now_us()
             try:
                 files = [file for rows in written.batches for file in write_rows(table, rows, now_us)]
             except OSError as error:
@@ -290,80 +271,18 @@ class TableWriter:
             written.files = files
         return written.files
 
-    def _state(self) -> TableState:
-        table = self._table
-        return TableState(str(table.metadata.table_uuid), layout_of(table), checkpoints_of(table))
-
-    def _snapshot_id(self) -> int | None:
-        snapshot = self._table.metadata.current_snapshot()
-        return snapshot.snapshot_id if snapshot else None
-
-    def _load(self) -> None:
-        self._table = self._lake.table()
-        self._loaded_s = self._clock.monotonic_s()
-        check_writable(self._lake.name, self._table)
-
-    def _next_number(self) -> int:
-        return int(self._table.metadata.next_sequence_number())
-
-    def _swap(self, files: Iterable[DataFile], choice: Choice, commit_id: str) -> Checkpoints:
-        """Commit what was chosen; returns the table's checkpoints after it."""
-        offers = choice.taken
-        after = replace(choice.checkpoints, commit_id=commit_id, sequence_number=self._next_number())
-        properties = dict(self._table.metadata.properties)
-        feeds = with_feeds(properties.get(FEEDS_PROPERTY), feeds_of(offers))
-        corrected = frozenset[bytes]().union(*(offer.corrected for offer in offers))
-        marked = with_symbols(properties.get(CORRECTED_PROPERTY), corrected) if corrected else None
-        changed = {FEEDS_PROPERTY: feeds, CORRECTED_PROPERTY: marked}
-        summary = (
-            {SUMMARY_OFFERS: " ".join(offer.id for offer in offers)}
-            if [offer.id for offer in offers] != [commit_id]
-            else {}
-        )
-        return self._swap_in(files, after, {name: text for name, text in changed.items() if text is not None}, summary)
-
-    def _swap_in(
-        self, files: Iterable[DataFile], after: Checkpoints, properties: Mapping[str, str], summary: Mapping[str, str]
-    ) -> Checkpoints:
-        """One snapshot with the files, and properties with offsets and ledger, in one atomic change."""
-        ledger = self._ledger_files.text(self._table, after.ledger)
-        with QuickTransaction(self._table) as transaction:
-            with transaction.update_snapshot(
-                snapshot_properties={SUMMARY_COMMIT_ID: after.commit_id, **summary, **kept(after)}
-            ).merge_append() as append:
-                for file in files:
-                    append.append_data_file(file)
-            transaction.set_properties({PROPERTY: after.dumps(), LEDGER_PROPERTY: ledger, **properties})
-            self._commits += 1
-            if self._retention is not None and self._commits % EXPIRE_EVERY == 0:
-                self._retention.stage(transaction, self._clock.now_us() // 1000)
-        self._read_back(after.commit_id)
-        self._ledger_files.named(self._table, ledger)
-        return after
-
-    def _read_back(self, commit_id: str) -> None:
-        """Look for a commit that a REST service has confirmed.
-
-        Raises:
-            CommitStateUnknownException: it is not there: dropped, or not to be seen yet.
-        """
-        if self._lake.catalog.reads_back and not is_in_history(self._lake.table(), commit_id):
-            raise CommitStateUnknownException(f"The catalog has confirmed commit {commit_id}, and does not have it")
-
     def retire(self, topic: str, epoch: str, lost: int) -> Checkpoints:
         """Record that an epoch of a topic is gone, with `lost` trades of it unread; an empty append carries it."""
         commit_id = str(uuid.uuid4())
 
         def once(_: Try) -> Checkpoints:
-            self._load()
-            checkpoints = checkpoints_of(self._table)
+            self._swap.load()
+            checkpoints = checkpoints_of(self._swap.table)
             if TopicPartition(
                 topic, epoch, RETIRED_PARTITION
             ) in checkpoints.by_partition and epoch not in checkpoints.epochs(topic):
                 return checkpoints  # by another process, or by an earlier try whose answer was lost
-            after = checkpoints.retired(topic, epoch, lost)
-            moved = replace(after, commit_id=commit_id, sequence_number=self._next_number())
-            return self._swap_in([], moved, {}, {})
+            return self._swap.put([], checkpoints.retired(topic, epoch, lost), commit_id)
 
         retired = self._repeated(once, GIVE_UP_AFTER_S)
         LOG.info("retired an epoch", extra={"topic": topic, "epoch": epoch, "lost": lost})

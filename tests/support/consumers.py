@@ -49,7 +49,7 @@ POINTS = {
     "after the dead letters are acknowledged": ("k2ctl.kafka.dead_letters", "DeadLetters.publish", "after"),
     "before the data files are written": ("k2ctl.lake.writer", "write_rows", "before"),
     "after the data files are written": ("k2ctl.lake.writer", "write_rows", "after"),
-    "after the offsets are compared": ("k2ctl.lake.writer", "TableWriter._swap", "before"),
+    "after the offsets are compared": ("k2ctl.lake.swap", "TableSwap.take", "before"),
     "before the metadata is written": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "before"),
     "between metadata and catalog": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "after"),
     "after the catalog's swap": ("pyiceberg.catalog.sql", "SqlCatalog.commit_table", "after"),
