@@ -121,7 +121,7 @@ def consume(
     from k2ctl.metrics import Exporter
     from k2ctl.profiles import chosen, state_address
     from k2ctl.profiles.foreign import of_others
-    from k2ctl.stack.replicas import registered
+    from k2ctl.stack.replicas import known_as, registered
 
     endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
     plan = ConsumerPlan(
@@ -132,7 +132,7 @@ def consume(
         state=state_address(state),
         group=group,
         named=bool(name),
-        consumer_id=name or unique_id(),
+        consumer_id=known_as(name, endpoints.engine) or unique_id(),
     )
     several = is_pattern(plan.profile.trades_topic)
     if several and metrics_port:

@@ -24,10 +24,10 @@ from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.stack import replicas
 from k2ctl.stack.docker import consumers as containers
 from k2ctl.stack.processes import last_lines
+from k2ctl.stack.replicas import PREFIX, known_as
 
 LOGGER: Final = logging.getLogger("k2ctl.stack")
 
-PREFIX: Final = "consumer-"
 STARTS_WITHIN_S: Final = 60.0
 """How long a consumer may take until its first status."""
 
@@ -90,11 +90,12 @@ def look(endpoints: Endpoints, wait_s: float = FIRST_WORD_S) -> list[Member]:
         reported = telemetry.poll(wait_s).consumers
     finally:
         telemetry.close()
-    return [_reporting(member, reports_of(member.name, reported), endpoints.home) for member in found]
+    engine, home = endpoints.engine, endpoints.home
+    return [_reporting(one, reports_of(known_as(one.name, engine), reported), home) for one in found]
 
 
 def reports_of(name: str, reported: Mapping[str, ConsumerStatus]) -> list[ConsumerStatus]:
-    """The statuses of a consumer: one, or one for each topic that it reads, under its name and the topic's."""
+    """The statuses of a consumer, by what it is called there: one, or one for each topic, with the topic's name."""
     return [status for key, status in reported.items() if key in (name, f"{name}.{status.topic}")]
 
 
@@ -204,7 +205,7 @@ def until_assigned(endpoints: Endpoints, names: Collection[str], within_s: float
                 raise StackError(f"{ended[0]} has ended.", f"See: k2ctl stack logs {ended[0]}")
             every = [one for name, one in reported.items() if name.startswith(PREFIX)]
             held = [(one.topic, part.partition) for one in every for part in one.partitions]
-            reporting = [name for name in names if reports_of(name, reported)]
+            reporting = [name for name in names if reports_of(known_as(name, endpoints.engine), reported)]
             say(f"{len(reporting)} of {len(names)} report, {len(set(held))} partitions are assigned")
             if len(reporting) == len(names) and held and len(held) == len(set(held)):
                 return True

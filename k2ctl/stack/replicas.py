@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ LOGGER: Final = logging.getLogger("k2ctl.stack")
 
 FOLDER: Final = "consumers"
 METRICS_PORT: Final = "--metrics-port"
+PREFIX: Final = "consumer-"
+"""What the consumers in the background are called, with a number behind it."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -50,6 +53,17 @@ class Record:
     def alive(self) -> bool:
         """Whether it runs."""
         return is_alive(self.process)
+
+
+def known_as(name: str, engine: str) -> str:
+    """What a consumer is called in its group and in its status.
+
+    Numbers are of one machine, and the consumers of the engine external are on many: there they have its name too.
+    """
+    prefix, _, number = name.rpartition("-")
+    if engine != "external" or f"{prefix}-" != PREFIX or not number.isdecimal():
+        return name
+    return f"{name}.{re.sub(r'[^A-Za-z0-9._-]', '-', socket.gethostname())}"
 
 
 @contextmanager
