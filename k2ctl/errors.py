@@ -53,6 +53,10 @@ class BrokerError(K2Error):
     """Kafka did not do what was asked."""
 
 
+class BrokerUnanswered(BrokerError):
+    """Kafka does not answer now; the same may work when it is asked again."""
+
+
 class NotAllowed(BrokerError):
     """Kafka answers, and this user may not do what was asked."""
 

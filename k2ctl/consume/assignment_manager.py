@@ -8,6 +8,9 @@ In a group, a rebalance goes like this:
 3. Otherwise the commit under way is waited for, and the new assignment opened from the table as it stands then.
 
 A partly fenced commit does the same: what is remembered includes dropped rows, so the assignment is opened again.
+
+A consumer that Kafka reaches and the table does not is in its group's way: it leaves, and joins again once the table
+answers.
 """
 
 import logging
@@ -16,7 +19,7 @@ from typing import Final
 
 from k2ctl.consume.assignment import Assignment
 from k2ctl.consume.platform import Platform
-from k2ctl.errors import BrokerError, LakeUnanswered, first_line
+from k2ctl.errors import BrokerError, BrokerUnanswered, LakeUnanswered, first_line
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import session_timeout_s
 from k2ctl.kafka.group import GroupMember, join_within_s
@@ -28,8 +31,11 @@ REVOKE_FRACTION: Final = 0.6
 """Of the session: what a commit may take while others wait for the partitions."""
 
 OPEN_WITHIN_S: Final = 60.0
-"""How long an assignment is tried to be opened while Kafka or the table is away; as long as a commit is."""
+"""How long an assignment is tried to be opened while Kafka or the table is away; as long as a commit is. A consumer
+that runs on waits for them as long as it takes."""
 
+LEAVE_AFTER_S: Final = 15.0
+"""How long the table may not answer until a consumer leaves its partitions to others, who may reach it."""
 
 LOOK_EVERY_S: Final = 5.0
 """How often it is asked whether the topic has more partitions."""
@@ -42,6 +48,7 @@ class AssignmentManager:
         self._platform = platform
         self._still_since_s = platform.clock.monotonic_s()
         self._failing_since_s: float | None = None
+        self._is_table_away = False
         self._was_current = False
         self._trouble = ""
         self._look = Every(LOOK_EVERY_S, platform.clock)
@@ -53,6 +60,8 @@ class AssignmentManager:
         self.assignment = Assignment.open(platform, () if plan.group else None)
         self._unassigned_since_s = platform.clock.monotonic_s()
         self._member: GroupMember | None = self._join() if plan.group else None
+        # True while it has left its group, because the table does not answer.
+        self.is_apart = False
 
     def _join(self) -> GroupMember:
         platform, plan = self._platform, self._platform.plan
@@ -69,6 +78,8 @@ class AssignmentManager:
             return ""
         if self._trouble:
             return f"its partitions cannot be opened: {self._trouble}"
+        if self.is_apart:
+            return "it has left its partitions to others, until the table answers"
         waited_s = self._platform.clock.monotonic_s() - self._unassigned_since_s
         return f"its group has assigned it no partitions for {waited_s:.0f} s"
 
@@ -76,9 +87,9 @@ class AssignmentManager:
     def is_current(self) -> bool:
         """True if the assignment may be read and committed."""
         group, assignment = self._member, self.assignment
-        return not assignment.is_stale and (
-            group is None or (group.settled and group.partitions == assignment.partitions)
-        )
+        if assignment.is_stale or self.is_apart:
+            return False
+        return group is None or (group.settled and group.partitions == assignment.partitions)
 
     def follow(self) -> None:
         """Take part in the group, and open another assignment where it is due.
@@ -87,6 +98,10 @@ class AssignmentManager:
             FencedError: another consumer has come under this one's name. BrokerError, LakeError: no assignment can be
             opened.
         """
+        if self.is_apart:
+            self._return_if_answered()
+        if self.is_apart:
+            return
         if self._member is None:
             if self.assignment.is_stale or self._has_grown():
                 self._open(None)
@@ -97,8 +112,37 @@ class AssignmentManager:
         if self._was_current and not is_current:
             self._still_since_s = self._platform.clock.monotonic_s()
         self._was_current = is_current
-        if not is_current and self._member.settled:
+        if self._has_waited_long():
+            self._leave()
+        elif not is_current and self._member.settled:
             self._open(self._member.partitions)
+
+    def _has_waited_long(self) -> bool:
+        """Whether the table has not answered for so long that others should try."""
+        if not self._platform.plan.runs_on:
+            return False
+        opening_s = self._failing_s if self._is_table_away else 0.0
+        return max(self._platform.committer.troubled_s, opening_s) >= LEAVE_AFTER_S
+
+    def _leave(self) -> None:
+        """Leave the group: its other members get the partitions when the session has run out."""
+        if self._member is not None:
+            self._member.close()
+        self._member, self.is_apart = None, True
+        self.assignment.invalidate()
+        LOG.warning("the table has not answered for %.0f s: the group goes on without this consumer", LEAVE_AFTER_S)
+
+    def _return_if_answered(self) -> None:
+        """Join the group again once the commit under way is over, or the table answers."""
+        self.assignment.collect()
+        if self._platform.committer.is_busy or not self._look.due():
+            return
+        try:
+            self._platform.checkpoints()
+        except LakeUnanswered:
+            return
+        self.is_apart, self._failing_since_s, self._trouble = False, None, ""
+        self._member = self._join()
 
     def _has_grown(self) -> bool:
         """Whether the topic has more partitions than are read; then what was read is committed."""
@@ -130,13 +174,18 @@ class AssignmentManager:
     def _open(self, partitions: Collection[int] | None) -> None:
         """Close the assignment and open the next; tried again at the next call while Kafka or the table is away."""
         clock, before = self._platform.clock, self.assignment
-        before.collect(wait_s=None)
+        before.collect(wait_s=0.0 if self._platform.plan.runs_on else None)
+        if self._platform.committer.is_busy:
+            return  # the group is followed meanwhile
         # Each may take all of the plan's memory, so the one is freed before the other is opened.
         before.release()
         try:
             opened = Assignment.open(self._platform, partitions)
         except (BrokerError, LakeUnanswered) as error:
-            if self._note_failure(error) > OPEN_WITHIN_S:
+            self._note_failure(error)
+            self._is_table_away = isinstance(error, LakeUnanswered)
+            waits = self._platform.plan.runs_on and isinstance(error, (BrokerUnanswered, LakeUnanswered))
+            if self._failing_s > OPEN_WITHIN_S and not waits:
                 raise
             return
         self._failing_since_s, self._trouble = None, ""
@@ -147,15 +196,19 @@ class AssignmentManager:
         self.still_s = clock.monotonic_s() - self._still_since_s
         LOG.info("reads on", extra={"partitions": sorted(opened.partitions), "stood_still_s": round(self.still_s, 3)})
 
-    def _note_failure(self, error: BrokerError | LakeUnanswered) -> float:
-        """Returns for how many seconds opening has failed."""
-        now_s, said = self._platform.clock.monotonic_s(), first_line(error)
+    @property
+    def _failing_s(self) -> float:
+        """For how many seconds opening has failed."""
+        since_s = self._failing_since_s
+        return 0.0 if since_s is None else self._platform.clock.monotonic_s() - since_s
+
+    def _note_failure(self, error: BrokerError | LakeUnanswered) -> None:
+        said = first_line(error)
         if said != self._trouble:
             LOG.warning("the assigned partitions cannot be opened yet: %s", said)
         self._trouble = said
         if self._failing_since_s is None:
-            self._failing_since_s = now_s
-        return now_s - self._failing_since_s
+            self._failing_since_s = self._platform.clock.monotonic_s()
 
     def _revoke(self) -> None:
         """The group is about to take the partitions away: commit what is in hand, or drop it."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,6 +46,15 @@ class Committer:
     def is_busy(self) -> bool:
         """True while a commit is under way or waits to be collected."""
         return self._under_way is not None
+
+    def wait_while(self, waits: Callable[[], bool]) -> None:
+        """Wait for a catalog or store that does not answer for as long as this holds, and not for a minute only."""
+        self._targets.writer.waits = waits
+
+    @property
+    def troubled_s(self) -> float:
+        """How long a commit has been tried in vain; 0 while none is."""
+        return self.since_submit_s if self.is_busy and self.trouble else 0.0
 
     @property
     def trouble(self) -> str:

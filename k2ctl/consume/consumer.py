@@ -72,6 +72,8 @@ class Consumer:
         """
         if self.plan.maintains:
             self.maintenance.start()
+        if self.plan.runs_on:
+            self._platform.committer.wait_while(lambda: not stop.is_set())
         # A full collection goes over all that was imported: 110 ms in the middle of a commit, measured.
         gc.collect()
         gc.freeze()
@@ -122,7 +124,7 @@ class Consumer:
 
     def _require_kafka(self) -> None:
         """A consumer that ends by itself waits only `KAFKA_AWAY_S` for Kafka."""
-        silence = self.silence if self._goal is not None or self.plan.backfill else None
+        silence = None if self.plan.runs_on else self.silence
         if silence is not None and silence.seconds >= KAFKA_AWAY_S:
             raise BrokerError(
                 f"{silence}. What was committed stays; the rest was not read.",
@@ -131,7 +133,7 @@ class Consumer:
 
     def _require_registry(self) -> None:
         """A consumer that ends by itself waits no longer for a registry."""
-        unanswered = self.assignment.unanswered if self._goal is not None or self.plan.backfill else None
+        unanswered = None if self.plan.runs_on else self.assignment.unanswered
         if unanswered is not None and unanswered[1] >= KAFKA_AWAY_S:
             raise unanswered[0]
 

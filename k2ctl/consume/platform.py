@@ -71,6 +71,11 @@ class ConsumerPlan:
     maintains: bool = True
     """Whether this consumer keeps the table small; one of a process is enough."""
 
+    @property
+    def runs_on(self) -> bool:
+        """False if it ends by itself, and so waits for nothing without end."""
+        return not (self.until_caught_up or self.backfill)
+
 
 STEPS: Final = ("decode", "admit", "dedup", "sequence", "enrich", "commit")
 """The steps of a batch by name, in their order (design, section 4)."""

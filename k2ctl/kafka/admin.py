@@ -17,13 +17,17 @@ from confluent_kafka.admin import ConfigResource, MemberDescription, NewTopic, O
 
 from k2ctl.domain.topics import dead_letter_topic, is_pattern, may_hold_trades, reference_topic
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import BrokerError, NotAllowed
+from k2ctl.errors import BrokerError, BrokerUnanswered, NotAllowed
 from k2ctl.kafka.clients import admin_client
 from k2ctl.kafka.embedded import control
 from k2ctl.profiles import Profile
 from k2ctl.retry import RetryPolicy, retry, wait_until
 
 ANSWER_TIMEOUT_S: Final = 10.0
+COPIES: Final = 3
+"""Of each partition, on as many brokers. Kafka's own default is 1, and then a broker takes its partitions along."""
+IN_SYNC: Final = 2
+"""Copies that have a record before it is acknowledged: with one broker gone no record is lost, and none waits."""
 _NO_LEADER_YET: Final = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -72,16 +76,20 @@ class BrokerAdmin:
         """Nothing to release: librdkafka closes with the last reference."""
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> bool:
-        """Make a topic, known to the broker on return, with as many copies as Kafka makes by itself.
+        """Make a topic, known to the broker on return, with `COPIES` copies, or one on each of fewer brokers.
 
         False when there is one already. `config` means nothing to the embedded broker.
         """
         if self._endpoints.control_socket:
             return bool(control(self._endpoints.control_socket, "create_topic", name=name, partitions=partitions))
-        topic = NewTopic(name, num_partitions=partitions, config=dict(config or {}))
         made = True
         try:
-            self._wait(self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S)[name])
+            try:
+                self._create(name, partitions, COPIES, {"min.insync.replicas": str(IN_SYNC), **(config or {})})
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.INVALID_REPLICATION_FACTOR:
+                    raise
+                self._create(name, partitions, min(COPIES - 1, self._brokers()), config or {})
         except KafkaException as error:
             code = error.args[0].code()
             # Kafka asks first who may make a topic, and only then whether it is there.
@@ -90,6 +98,13 @@ class BrokerAdmin:
             made = False
         self._await_topic(name)
         return made
+
+    def _create(self, name: str, partitions: int, copies: int, config: Mapping[str, str]) -> None:
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=copies, config=dict(config))
+        self._wait(self._admin.create_topics([topic], request_timeout=ANSWER_TIMEOUT_S)[name])
+
+    def _brokers(self) -> int:
+        return len(self._admin.list_topics(timeout=ANSWER_TIMEOUT_S).brokers)
 
     def _await_topic(self, name: str) -> None:
         """Real Kafka answers when its controller has made a topic; its brokers learn of it a moment later."""
@@ -264,6 +279,8 @@ def refused(error: KafkaException, reasons: str = "") -> BrokerError:
     """An error of librdkafka as ours."""
     detail = error.args[0]
     kind = NotAllowed if detail.code() in _NOT_ALLOWED else BrokerError
+    if detail.code() in _UNREACHED:
+        kind = BrokerUnanswered
     return kind(f"Kafka request failed: {detail.str()}{reasons}", "See: k2ctl stack status")
 
 

@@ -8,6 +8,7 @@ Three outcomes of a failed try are distinguished:
 """
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -76,16 +77,19 @@ def commit_optimistically(
     within_s: float = GIVE_UP_AFTER_S,
     longest_pause_s: float = LONGEST_PAUSE_S,
     on_trouble: Callable[[str], None] = lambda _: None,
+    waits: Callable[[], bool] = lambda: False,
 ) -> Done:
     """Repeat `attempt` until it succeeds, with random pauses that grow up to `longest_pause_s`.
 
     attempt: loads the table fresh, compares, and commits once. what, hint: name the commit in the error at the end.
     on_trouble: called with the message of a catalog or a warehouse that fails, while the commit is tried again.
+    waits: whether one that does not answer is waited for as long as it takes; conflicts never are.
 
     Raises:
         LakeError: conflicts or failures did not end within `within_s`. Whatever else `attempt` raises.
     """
     number, uncertain = 0, False
+    started_s = answers_since_s = clock.monotonic_s()
 
     def once() -> Done:
         nonlocal number
@@ -93,24 +97,28 @@ def commit_optimistically(
         return attempt(Try(number, uncertain))
 
     def again(error: Exception) -> bool:
-        nonlocal uncertain
+        nonlocal uncertain, answers_since_s
+        now_s = clock.monotonic_s()
         if isinstance(error, CONFLICTS):
             LOG.info("%s met a conflict and is tried again", what, extra={"attempt": number})
-        elif isinstance(error, (LakeUnanswered, *UNCERTAIN)):
+            return now_s - answers_since_s < within_s
+        if isinstance(error, (LakeUnanswered, *UNCERTAIN)):
             # `LakeUnanswered` comes before the swap: nothing was stored.
             uncertain = uncertain or not isinstance(error, LakeUnanswered)
             LOG.warning("%s is tried again", what, extra={"attempt": number, "error": first_line(error)})
             on_trouble(first_line(error))
-        else:
-            return False
-        return True
+            answers_since_s = now_s
+            return now_s - started_s < within_s or waits()
+        return False
 
     try:
-        policy = RetryPolicy(within_s, FIRST_PAUSE_S, longest_pause_s, jitter=True)
+        policy = RetryPolicy(math.inf, FIRST_PAUSE_S, longest_pause_s, jitter=True)
         return retry(once, policy=policy, again=again, clock=clock)
     except _ANY as error:
         raise LakeError(
-            f"{what} did not go through in {within_s:.0f} s and {number} tries: {first_line(error)}", hint
+            f"{what} did not go through in {clock.monotonic_s() - started_s:.0f} s and {number} tries: "
+            f"{first_line(error)}",
+            hint,
         ) from error
 
 

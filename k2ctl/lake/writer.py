@@ -74,6 +74,8 @@ class TableWriter:
         self._swap = TableSwap(lake, clock, retention)
         # The last message of a failing catalog or store while a commit is tried again because of it; else empty.
         self.trouble = ""
+        # Whether a catalog or store that does not answer is waited for as long as it takes, by `write` and `commit`.
+        self.waits: Callable[[], bool] = lambda: False
 
     def commit(
         self,
@@ -106,7 +108,7 @@ class TableWriter:
             LakeError: the store took no files for `commit.GIVE_UP_AFTER_S`.
         """
         written = self._offered(batches, deltas, change, urgent=urgent)
-        self._repeated(lambda _: self._written(written), GIVE_UP_AFTER_S)
+        self._repeated(lambda _: self._written(written), GIVE_UP_AFTER_S, self.waits)
         return written
 
     def commit_written(self, written: WrittenOffer, *, whole: bool = False) -> Committed:
@@ -129,7 +131,7 @@ class TableWriter:
                 another program has changed the table so that it cannot take the rows.
         """
         started_s = self._clock.monotonic_s()
-        done = self._repeated(lambda one: self._commit_once(written, one, whole=whole), GIVE_UP_AFTER_S)
+        done = self._repeated(lambda one: self._commit_once(written, one, whole=whole), GIVE_UP_AFTER_S, self.waits)
         LOG.info(
             "committed",
             extra={
@@ -169,7 +171,9 @@ class TableWriter:
         )
         return done
 
-    def _repeated(self, attempt: Callable[[Try], Done], within_s: float) -> Done:
+    def _repeated(
+        self, attempt: Callable[[Try], Done], within_s: float, waits: Callable[[], bool] = lambda: False
+    ) -> Done:
         """The result of `attempt`, once it has succeeded."""
         done = commit_optimistically(
             attempt,
@@ -178,6 +182,7 @@ class TableWriter:
             clock=self._clock,
             within_s=within_s,
             on_trouble=self._note_trouble,
+            waits=waits,
         )
         self.trouble = ""
         return done

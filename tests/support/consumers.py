@@ -251,8 +251,8 @@ def spill_files(endpoints: Endpoints) -> list[Path]:
 class RunningConsumer:
     """A consumer on a thread of the test, and what it says of itself."""
 
-    def __init__(self, endpoints: Endpoints, profile: Profile) -> None:
-        self._consumer = Consumer(endpoints, ConsumerPlan(profile))
+    def __init__(self, endpoints: Endpoints, profile: Profile, **plan: Any) -> None:
+        self._consumer = Consumer(endpoints, ConsumerPlan(profile, **plan))
         self._reporter = StatusReporter(self._consumer)
         self._stop = threading.Event()
         self.said: list[ConsumerStatus] = []
@@ -269,6 +269,10 @@ class RunningConsumer:
     def _tick(self) -> None:
         if not self.said or self._consumer.clock.now_us() - self.said[-1].at_us > 50_000:
             self.said.append(self._reporter.status())
+
+    def has_left(self) -> bool:
+        """Whether it has left its group to others."""
+        return self._consumer.assignments.is_apart
 
     def stored(self, count: int) -> bool:
         assert self.error is None, self.error

@@ -1,5 +1,7 @@
 """The loop of every commit: what is tried again, what is not, and for how long."""
 
+from collections.abc import Callable
+
 import pytest
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from sqlalchemy.exc import OperationalError
@@ -28,13 +30,19 @@ class Attempts:
         return "done"
 
 
-def run(attempts: Attempts, clock: ManualClock | None = None, troubles: list[str] | None = None) -> str:
+def run(
+    attempts: Attempts,
+    clock: ManualClock | None = None,
+    troubles: list[str] | None = None,
+    waits: Callable[[], bool] = lambda: False,
+) -> str:
     return commit_optimistically(
         attempts,
         what="The trial",
         hint="Nothing.",
         clock=clock or ManualClock(),
         on_trouble=(troubles if troubles is not None else []).append,
+        waits=waits,
     )
 
 
@@ -74,8 +82,24 @@ def test_what_would_come_out_the_same_again_ends_it_at_once(error: Exception) ->
 @pytest.mark.parametrize("error", [LOST, CommitFailedException("first"), LakeUnanswered("away")])
 def test_it_gives_up_after_a_minute_and_says_why(error: Exception) -> None:
     clock, attempts = ManualClock(), Attempts(always=error)
-    with pytest.raises(LakeError, match=r"The trial did not go through in 60 s and \d+ tries: ") as raised:
+    with pytest.raises(LakeError, match=r"The trial did not go through in 6\d s and \d+ tries: ") as raised:
         run(attempts, clock)
     assert raised.value.hint == "Nothing."
     assert 60.0 <= clock.monotonic_s() <= 60.0 + LONGEST_PAUSE_S
     assert 30 < len(attempts.tries) < 300
+
+
+def test_who_runs_on_waits_for_a_table_that_is_away_until_it_is_to_stop() -> None:
+    clock, attempts = ManualClock(), Attempts(always=LOST)
+    with pytest.raises(LakeError, match=r"The trial did not go through in 3\d\d\d s"):
+        run(attempts, clock, waits=lambda: clock.monotonic_s() < 3_600.0)
+    assert clock.monotonic_s() <= 3_600.0 + LONGEST_PAUSE_S
+
+
+def test_conflicts_are_counted_from_when_the_table_answers_again() -> None:
+    clock, away = ManualClock(), [LOST] * 200
+    assert run(Attempts(*away, CommitFailedException("first")), clock, waits=lambda: True) == "done"
+    assert clock.monotonic_s() > 60.0
+    attempts = Attempts(*away, always=CommitFailedException("first"))
+    with pytest.raises(LakeError, match="first"):
+        run(attempts, clock, waits=lambda: True)

@@ -1,0 +1,63 @@
+"""The store is gone for longer than a commit is tried: who runs on waits, and leaves its partitions to others."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from k2ctl.endpoints import Endpoints
+from k2ctl.errors import LakeError
+from tests.made_trades import make_trades, produce_trades
+from tests.support.consumers import RunningConsumer
+from tests.support.independent_reader import Sources, assert_stored_once
+from tests.support.object_store import ObjectStore
+from tests.support.platforms import empty_market, with_lake
+from tests.support.polling import until
+
+
+@pytest.fixture
+def stored_there(
+    embedded_stack: Endpoints, fragile_store: ObjectStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Endpoints:
+    """A platform with its files in the store, and a second in place of each minute of patience."""
+    for patience in ("k2ctl.lake.writer.GIVE_UP_AFTER_S", "k2ctl.consume.assignment_manager.OPEN_WITHIN_S"):
+        monkeypatch.setattr(patience, 1.0)
+    monkeypatch.setattr("k2ctl.consume.assignment_manager.LEAVE_AFTER_S", 2.0)
+    monkeypatch.setattr("k2ctl.consume.assignment_manager.LOOK_EVERY_S", 0.2)
+    return replace(with_lake(embedded_stack, home), warehouse=fragile_store.folder(), storage=fragile_store.storage)
+
+
+def test_a_consumer_of_a_group_leaves_it_and_comes_back(
+    stored_there: Endpoints, fragile_store: ObjectStore, exchange: str
+) -> None:
+    profile, topic = empty_market(stored_there, exchange, commit_interval_s=0.2)
+    running = RunningConsumer(stored_there, profile, group=True)
+    try:
+        produce_trades(stored_there, topic, make_trades(50))
+        until(lambda: running.stored(50), 30, lambda: running.said[-1:])
+        fragile_store.stop()
+        produce_trades(stored_there, topic, make_trades(50, 50))
+        until(lambda: "takes no files" in running.said[-1].waiting, 30, lambda: running.said[-1])
+        until(running.has_left, 30, lambda: (running.error, running.said[-1]))
+        fragile_store.start()
+        until(lambda: running.stored(100), 40, lambda: running.said[-1])
+        produce_trades(stored_there, topic, make_trades(50, 100))
+        until(lambda: running.stored(150), 40, lambda: running.said[-1])
+    finally:
+        running.stop()
+    assert assert_stored_once(Sources.of(stored_there), topic) == 0
+
+
+def test_a_consumer_that_waits_ends_when_it_is_to_stop(
+    stored_there: Endpoints, fragile_store: ObjectStore, exchange: str
+) -> None:
+    profile, topic = empty_market(stored_there, exchange, commit_interval_s=0.2)
+    running = RunningConsumer(stored_there, profile)
+    fragile_store.stop()
+    produce_trades(stored_there, topic, make_trades(50))
+    until(lambda: bool(running.said and running.said[-1].waiting), 30, lambda: running.said[-1:])
+    until(lambda: running.said[-1].at_us - running.said[0].at_us > 4_000_000, 30)
+    assert running.error is None
+    with pytest.raises(AssertionError):
+        running.stop()
+    assert isinstance(running.error, LakeError)
