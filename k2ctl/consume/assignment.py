@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from k2ctl.consume.committer import Finished, fenced_error, rolled_back_error
+from k2ctl.consume.commit_thread import Finished, fenced_error, rolled_back_error
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
@@ -155,7 +155,7 @@ class Assignment:
         when the profile's rate allows it.
         """
         platform = self._platform
-        if platform.committer.is_busy or self._pending.changes_ledger or not self.ledger.entries:
+        if platform.commit_thread.is_busy or self._pending.changes_ledger or not self.ledger.entries:
             return
         outstanding = self._outstanding()
         if not (platform.plan.backfill or platform.pressure.number == 0 or platform.retention.presses(outstanding)):
@@ -178,12 +178,12 @@ class Assignment:
 
     def submit_if_due(self, *, at_once: bool) -> None:
         """Begin a commit when the interval has passed or enough rows are pending; at_once: whatever there is."""
-        committer, pending = self._platform.committer, self._pending
-        if committer.is_busy or pending.is_empty:
+        thread, pending = self._platform.commit_thread, self._pending
+        if thread.is_busy or pending.is_empty:
             return
-        interval_s = max(self._commit_interval_s(), 2 * committer.typical_s())
+        interval_s = max(self._commit_interval_s(), 2 * thread.typical_s())
         full = pending.held >= self._platform.plan.profile.consumer.commit_rows
-        if committer.since_submit_s >= interval_s or full or at_once:
+        if thread.since_submit_s >= interval_s or full or at_once:
             self._submit()
 
     def collect(self, *, wait_s: float | None = 0.0) -> None:
@@ -192,7 +192,7 @@ class Assignment:
         Raises:
             FencedError: another consumer reads the same partitions. LakeError, BrokerError: what the commit raised.
         """
-        finished = self._platform.committer.collect(wait_s=wait_s)
+        finished = self._platform.commit_thread.collect(wait_s=wait_s)
         if finished is not None:
             self._note(finished)
 
@@ -201,16 +201,16 @@ class Assignment:
 
         patient: a commit that was begun is waited for, however long it takes.
         """
-        clock, committer = self._platform.clock, self._platform.committer
+        clock, thread = self._platform.clock, self._platform.commit_thread
         deadline_s = clock.monotonic_s() + within_s
         self.collect(wait_s=None if patient else within_s)
-        if committer.is_busy or self._pending.is_empty:
-            return not committer.is_busy
-        if clock.monotonic_s() + committer.expected_s(self._pending.rows) > deadline_s:
+        if thread.is_busy or self._pending.is_empty:
+            return not thread.is_busy
+        if clock.monotonic_s() + thread.expected_s(self._pending.rows) > deadline_s:
             return False
         self._submit()
         self.collect(wait_s=None if patient else max(0.0, deadline_s - clock.monotonic_s()))
-        return not committer.is_busy
+        return not thread.is_busy
 
     def save(self) -> None:
         """Save what deduplication remembers, for whoever is assigned these partitions next."""
@@ -234,7 +234,7 @@ class Assignment:
     def _submit(self) -> None:
         pending, self._pending = self._pending, PendingCheckpoint(self._platform.topic, self._platform.epoch)
         pending.seal(self._state, self._checkpoints)
-        self._platform.committer.submit(pending, whole=self.is_alone)
+        self._platform.commit_thread.submit(pending, whole=self.is_alone)
 
     def _note(self, finished: Finished) -> None:
         """Take note of a commit: checkpoints, state, totals, and the advisory offsets in Kafka's group."""
@@ -286,7 +286,7 @@ class Assignment:
     @property
     def is_committed(self) -> bool:
         """True if all that was read is committed."""
-        return self._pending.is_empty and not self._platform.committer.is_busy
+        return self._pending.is_empty and not self._platform.commit_thread.is_busy
 
     @property
     def pending_rows(self) -> int:
@@ -340,7 +340,7 @@ class Assignment:
 
     def snapshot(self) -> AssignmentSnapshot:
         """The assignment as it stands."""
-        uncommitted = [found for found in (self._platform.committer.in_flight, self._pending) if found]
+        uncommitted = [found for found in (self._platform.commit_thread.in_flight, self._pending) if found]
         reader, highs, positions = self._reader, self._reader.high_watermarks(), self._reader.positions
         partitions = [
             PartitionStatus(p, positions[p], self.committed_offsets.get(p, positions[p]), high or 0)

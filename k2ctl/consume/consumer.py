@@ -90,7 +90,7 @@ class Consumer:
         finally:
             gc.unfreeze()
             self.maintenance.stop()
-            self._platform.committer.close()
+            self._platform.commit_thread.close()
             self.assignments.close()
             self._platform.close()
         return self.totals
@@ -179,7 +179,7 @@ class Consumer:
         silence = self.silence
         if silence is not None:
             return f"{silence}; goes on by itself once it answers"
-        return self._platform.committer.trouble or self.assignment.trouble or self.assignments.waiting
+        return self._platform.commit_thread.trouble or self.assignment.trouble or self.assignments.waiting
 
     def counts(self) -> Counts:
         """The counts of the balance, for this topic and epoch, as committed."""

@@ -51,7 +51,7 @@ class CommitTargets:
 class PendingCheckpoint:
     """One commit in the making: filled batch by batch, then committed once.
 
-    It is committed in these steps; 1 and 6 on the consumer's thread, the others on the committer's, so that the
+    It is committed in these steps; 1 and 6 on the consumer's thread, the others on the committing thread, so that the
     consumer goes on filling the next checkpoint meanwhile:
 
     1. `seal`: the deltas of deduplication and sequence state are taken. Nothing is added from here on.

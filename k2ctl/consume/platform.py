@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from k2ctl.clock import Clock
-from k2ctl.consume.committer import Committer
+from k2ctl.consume.commit_thread import CommitThread
 from k2ctl.consume.degradation import PressureMonitor
 from k2ctl.consume.pending_checkpoint import CommitTargets
 from k2ctl.consume.reference_feed import ReferenceFeed
@@ -142,7 +142,7 @@ class Platform:
     retention: RetentionWatch
     admission: Admission
     spiller: Spiller
-    committer: Committer
+    commit_thread: CommitThread
     references: ReferenceFeed
     pressure: PressureMonitor
     kafka_time: KafkaTime
@@ -174,7 +174,7 @@ class Platform:
             return admin.watermarks(self.topic)
 
     def close(self) -> None:
-        """Close the table; the committer must have been closed."""
+        """Close the table; the committing thread must have ended."""
         self.lake.close()
 
 
@@ -223,7 +223,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         retention=retention,
         admission=admission,
         spiller=spiller,
-        committer=Committer(CommitTargets(DeadLetters(endpoints, topic, start.epoch), spiller, writer), clock),
+        commit_thread=CommitThread(CommitTargets(DeadLetters(endpoints, topic, start.epoch), spiller, writer), clock),
         references=ReferenceFeed(endpoints, reference, lake, clock),
         pressure=PressureMonitor(profile, plan.budget, admission, clock, embedded=endpoints.engine == "embedded"),
         kafka_time=KafkaTime(endpoints, clock),

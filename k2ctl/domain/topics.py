@@ -9,6 +9,7 @@ TimeUnit = Literal["s", "ms", "us", "ns"]
 """Of times that a record writes as whole numbers."""
 
 TELEMETRY: Final = "k2.telemetry"
+COMMITS: Final = "k2.commits"
 TABLE: Final = "market_data.trades"
 REFERENCE_TABLE: Final = "market_data.reference"
 DEAD_LETTER_SUFFIX: Final = ".dlq"

@@ -13,7 +13,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import ConfigResource, MemberDescription, NewTopic, OffsetSpec
+from confluent_kafka.admin import ConfigResource, MemberDescription, NewPartitions, NewTopic, OffsetSpec
 
 from k2ctl.domain.topics import dead_letter_topic, is_pattern, may_hold_trades, reference_topic
 from k2ctl.endpoints import Endpoints
@@ -109,6 +109,16 @@ class BrokerAdmin:
     def _await_topic(self, name: str) -> None:
         """Real Kafka answers when its controller has made a topic; its brokers learn of it a moment later."""
         wait_until(lambda: bool(self.topics().get(name)), within_s=ANSWER_TIMEOUT_S, every_s=0.02)
+
+    def add_partitions(self, name: str, count: int) -> None:
+        """Give a topic more partitions, `count` in all; one that the embedded broker made by itself has four."""
+        if self._endpoints.control_socket:
+            return
+        try:
+            self._wait(self._admin.create_partitions([NewPartitions(name, count)])[name])
+        except KafkaException as error:
+            raise self._refused(error) from error
+        wait_until(lambda: self.topics().get(name, 0) >= count, within_s=ANSWER_TIMEOUT_S, every_s=0.02)
 
     def delete_topic(self, name: str) -> None:
         """Remove a topic and its records."""

@@ -1,4 +1,4 @@
-"""The lease for the maintenance of a table: ownership in a Kafka group, which every platform has, whatever its catalog.
+"""A lease: ownership in a Kafka group, which every platform has, whatever its catalog.
 
 A group of one partition has one owner. It takes part in no rebalance until it releases the lease, so nobody takes the
 partition from it while it lives; when it dies, its session ends and the next one is the owner. The embedded Kafka does
@@ -30,11 +30,11 @@ _A_DAY_S: Final = 86_400.0
 _PAUSE_S: Final = 0.01
 
 
-def lease_of(endpoints: Endpoints) -> Callable[[str], "GroupLease | FileLease"]:
-    """The leases of a stack, each by the uuid of its table."""
+def lease_of(endpoints: Endpoints, purpose: str = LEASES) -> Callable[[str], "GroupLease | FileLease"]:
+    """The leases of a stack, each by the uuid of its table. purpose: what its group, or its file, is named by."""
     if endpoints.engine == "embedded":
-        return lambda table: FileLease(endpoints.home, table)
-    return lambda table: GroupLease(endpoints, table)
+        return lambda table: FileLease(endpoints.home, f"{purpose}.{table}")
+    return lambda table: GroupLease(endpoints, f"{purpose}.{table}")
 
 
 def _this_process() -> str:
@@ -47,9 +47,9 @@ class GroupLease:
     Every method raises a BrokerError when Kafka does not answer, or does not let this user into the group.
     """
 
-    def __init__(self, endpoints: Endpoints, table: str, clock: Clock | None = None) -> None:
+    def __init__(self, endpoints: Endpoints, group: str, clock: Clock | None = None) -> None:
         self._endpoints = endpoints
-        self._group = f"k2.leases.{table}"
+        self._group = group
         self._clock = clock or SystemClock()
         self._member: GroupMember | None = None
         self._id = ""
@@ -89,7 +89,7 @@ class GroupLease:
     def keep(self) -> None:
         """See `Lease`."""
         if not self._is_held():
-            raise LakeError("Another process has taken over maintenance.", "Nothing to do: it goes on there.")
+            raise LakeError("Another process has taken over.", "Nothing to do: it goes on there.")
 
     def release(self) -> None:
         """See `Lease`."""
@@ -106,9 +106,9 @@ class GroupLease:
 class FileLease:
     """See `lake.maintenance.lease.Lease`: for the processes of one machine. Its end releases it."""
 
-    def __init__(self, home: Home, table: str) -> None:
+    def __init__(self, home: Home, name: str) -> None:
         self._home = home
-        self._name = f"{table}.lock"
+        self._name = f"{name}.lock"
         self._file: IO[str] | None = None
         self.owner = _this_process()
 

@@ -29,7 +29,7 @@ class Finished:
     seconds: float
 
 
-class Committer:
+class CommitThread:
     """Stores sealed checkpoints on a thread of its own. Lives as long as the consumer, over all its assignments."""
 
     def __init__(self, targets: CommitTargets, clock: Clock) -> None:
