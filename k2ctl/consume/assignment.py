@@ -30,9 +30,6 @@ LOG: Final = logging.getLogger("k2ctl.consume")
 GROUP: Final = "k2ctl"
 """The Kafka group in which offsets are committed for lag monitors. Nobody joins it, so that anybody may."""
 
-TABLE_COMMIT_S: Final = 0.4
-"""One table takes some five commits a second on SQLite: each of n consumers commits every n times this at most."""
-
 
 @dataclass(frozen=True)
 class AssignmentSnapshot:
@@ -145,7 +142,7 @@ class Assignment:
         platform, records = self._platform, self._reader.lag_records()
         lag_trades = None if records is None else round(records * platform.totals.trades_per_record)
         age_s, trouble = self._reader.age_at_position_s(critical=False), platform.spiller.trouble
-        every_s = platform.committer.every_s()
+        every_s = platform.commit_thread.every_s()
         platform.pressure.update(lag_trades, age_s, self._state.deduplicator.statistics(), trouble, every_s)
 
     def backfill_if_due(self) -> None:
@@ -164,7 +161,7 @@ class Assignment:
             return
         profile = platform.plan.profile
         per_s = profile.degradation.deferral.backfill_per_s
-        wanted = min(profile.consumer.commit_rows, round(per_s * self._commit_interval_s()))
+        wanted = min(profile.consumer.commit_rows, round(per_s * profile.consumer.commit_interval_s))
         resolved = stored = records = 0
         for part in self._backfill.parts(outstanding, wanted, platform.clock.now_us()):
             enriched = part.enriched(platform.references.table.step) if platform.pressure.level.enrich else part
@@ -181,10 +178,12 @@ class Assignment:
         thread, pending = self._platform.commit_thread, self._pending
         if thread.is_busy or pending.is_empty:
             return
-        interval_s = max(self._commit_interval_s(), 2 * thread.typical_s())
-        full = pending.held >= self._platform.plan.profile.consumer.commit_rows
-        if thread.since_submit_s >= interval_s or full or at_once:
-            self._submit()
+        settings = self._platform.plan.profile.consumer
+        # Who commits directly leaves the table as much time as it takes of it.
+        least_s = 2 * thread.typical_s() if self._commits_directly else 0.0
+        full = pending.held >= settings.commit_rows
+        if thread.since_submit_s >= max(settings.commit_interval_s, least_s) or full or at_once:
+            self._submit(urgent=at_once)
 
     def collect(self, *, wait_s: float | None = 0.0) -> None:
         """Note a commit that has finished. wait_s: how long to wait for one; None: until it has.
@@ -208,7 +207,7 @@ class Assignment:
             return not thread.is_busy
         if clock.monotonic_s() + thread.expected_s(self._pending.rows) > deadline_s:
             return False
-        self._submit()
+        self._submit(urgent=True)
         self.collect(wait_s=None if patient else max(0.0, deadline_s - clock.monotonic_s()))
         return not thread.is_busy
 
@@ -231,10 +230,11 @@ class Assignment:
         self._reader.close()
         self._state.close()
 
-    def _submit(self) -> None:
+    def _submit(self, *, urgent: bool) -> None:
         pending, self._pending = self._pending, PendingCheckpoint(self._platform.topic, self._platform.epoch)
         pending.seal(self._state, self._checkpoints)
-        self._platform.commit_thread.submit(pending, whole=self.is_alone)
+        thread, directly = self._platform.commit_thread, self._commits_directly
+        thread.submit(pending, whole=self.is_alone, directly=directly, urgent=urgent)
 
     def _note(self, finished: Finished) -> None:
         """Take note of a commit: checkpoints, state, totals, and the advisory offsets in Kafka's group."""
@@ -261,15 +261,12 @@ class Assignment:
             return
         raise fenced_error(committed, self.committed_offsets, self._platform.topic)
 
-    def _commit_interval_s(self) -> float:
-        """The profile's, and no shorter than one table can take commits from so many consumers."""
-        plan = self._platform.plan
-        interval_s = plan.profile.consumer.commit_interval_s
-        if self.is_alone and plan.topics == 1:
-            return interval_s
-        # The others' assignments are about as large.
-        consumers = round(len(self.highs) / len(self.partitions)) if self.partitions and not self.is_alone else 1
-        return max(interval_s, TABLE_COMMIT_S * consumers * plan.topics)
+    @property
+    def _commits_directly(self) -> bool:
+        """True if no other consumer shares the table, as far as is known here: this one has all partitions."""
+        return self._platform.group_commit is None or (
+            self._platform.plan.topics == 1 and len(self.partitions) == len(self.highs)
+        )
 
     @property
     def ledger(self) -> Ledger:

@@ -32,11 +32,14 @@ class Finished:
 class CommitThread:
     """Stores sealed checkpoints on a thread of its own. Lives as long as the consumer, over all its assignments."""
 
-    def __init__(self, targets: CommitTargets, clock: Clock) -> None:
+    def __init__(self, targets: CommitTargets, clock: Clock, linger_s: float = 0.0) -> None:
+        """linger_s: how long a commit that nobody waits for is held by a committer."""
         self._targets = targets
+        self._linger_s = linger_s
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "k2-commit")
         self._under_way: tuple[PendingCheckpoint, Future[Finished]] | None = None
+        self._is_held = False
         self._submitted_s = clock.monotonic_s()
         self._begun_s: deque[float] = deque(maxlen=CADENCE_COMMITS + 1)
         self._durations_s: deque[float] = deque(maxlen=100)
@@ -71,39 +74,52 @@ class CommitThread:
         """How long ago the last commit was begun, or this was made."""
         return self._clock.monotonic_s() - self._submitted_s
 
-    def submit(self, checkpoint: PendingCheckpoint, *, whole: bool) -> None:
+    def submit(self, checkpoint: PendingCheckpoint, *, whole: bool, directly: bool = False, urgent: bool) -> None:
         """Begin to store a sealed checkpoint; the previous one must have been collected.
 
-        whole: as `TableWriter.commit`.
+        whole, directly: as `PendingCheckpoint.store`. urgent: somebody waits for it.
         """
         if self._under_way is not None:
             raise RuntimeError("a commit is under way")
         self._submitted_s = self._clock.monotonic_s()
         self._begun_s.append(self._submitted_s)
-        self._under_way = (checkpoint, self._thread.submit(self._store, checkpoint, whole))
+        self._is_held = self._targets.author is not None and not (directly or urgent)
+        if urgent and not directly:
+            self._hurry()
+        self._under_way = (checkpoint, self._thread.submit(self._store, checkpoint, whole, directly))
+
+    def _hurry(self) -> None:
+        if self._targets.author is not None:
+            self._targets.author.hurry()
 
     def collect(self, *, wait_s: float | None = 0.0) -> Finished | None:
         """The commit that has finished, if any. Raises what it raised. wait_s: as `Assignment.collect`."""
-        if self._under_way is None or not futures.wait([self._under_way[1]], wait_s).done:
+        if self._under_way is None:
+            return None
+        if self._is_held and wait_s != 0.0 and not self._under_way[1].done():
+            self._hurry()
+            self._is_held = False
+        if not futures.wait([self._under_way[1]], wait_s).done:
             return None
         future = self._under_way[1]
         self._under_way = None
         finished = future.result()
-        self._durations_s.append(finished.seconds)
+        taken_s = max(0.01, finished.seconds - (self._linger_s if self._is_held else 0.0))
+        self._durations_s.append(taken_s)
         if finished.checkpoint.rows:
-            self._rows_s.append(finished.checkpoint.rows / finished.seconds)
+            self._rows_s.append(finished.checkpoint.rows / taken_s)
         return finished
 
-    def _store(self, checkpoint: PendingCheckpoint, whole: bool) -> Finished:
+    def _store(self, checkpoint: PendingCheckpoint, whole: bool, directly: bool) -> Finished:
         started_s = self._clock.monotonic_s()
-        committed = checkpoint.store(self._targets, whole=whole)
+        committed = checkpoint.store(self._targets, whole=whole, directly=directly)
         if committed.fenced:
             partitions = [partition.partition for partition in committed.fenced]
             LOG.warning("a commit was fenced", extra={"commit_id": committed.commit_id, "partitions": partitions})
         return Finished(checkpoint, committed, self._clock.monotonic_s() - started_s)
 
     def typical_s(self) -> float:
-        """The median duration of the last commits; 0 before the first."""
+        """The median duration of the last commits, without the linger of a committer; 0 before the first."""
         ordered = sorted(self._durations_s)
         return ordered[len(ordered) // 2] if ordered else 0.0
 

@@ -20,6 +20,7 @@ from k2ctl.consume.assignment_manager import AssignmentManager
 from k2ctl.consume.platform import ConsumerPlan, ConsumerTotals, open_platform
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.ledger import Ledger
+from k2ctl.domain.status_parts import GroupCommitStatus
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.lease import lease_of
@@ -180,6 +181,10 @@ class Consumer:
         if silence is not None:
             return f"{silence}; goes on by itself once it answers"
         return self._platform.commit_thread.trouble or self.assignment.trouble or self.assignments.waiting
+
+    def group_commit(self) -> GroupCommitStatus:
+        """How group commit goes; all 0 where this consumer is alone."""
+        return GroupCommitStatus() if self._platform.group_commit is None else self._platform.group_commit.snapshot()
 
     def counts(self) -> Counts:
         """The counts of the balance, for this topic and epoch, as committed."""

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from k2ctl.consume.group_commit.author import OfferAuthor
 from k2ctl.deferred.backfill import Backfilled
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, Tally, TopicPartition
@@ -45,6 +46,8 @@ class CommitTargets:
     dead_letters: DeadLetters
     spiller: Spiller
     writer: TableWriter
+    author: OfferAuthor | None = None
+    """Who announces it, where other consumers share the table."""
 
 
 @dataclass
@@ -191,8 +194,8 @@ class PendingCheckpoint:
         """Step 1. base: the table as this consumer knows it, on which the commit is to be put."""
         self._sequence_cut, self._base = state.seal(), base
 
-    def store(self, targets: CommitTargets, *, whole: bool) -> Committed:
-        """Steps 2 to 5. whole: as `TableWriter.commit`."""
+    def store(self, targets: CommitTargets, *, whole: bool, directly: bool = False) -> Committed:
+        """Steps 2 to 5. whole: as `TableWriter.commit`. directly: by no committer, because no other consumer runs."""
         # 2. Dead letters.
         if self.dead_letters:
             targets.dead_letters.publish(self.dead_letters)
@@ -201,9 +204,11 @@ class PendingCheckpoint:
         spilled = targets.spiller.spill(self.spilled, self.level, self.spilled_priorities, self.tally)
         # 4. The transaction.
         change = self._ledger_change(spilled)
-        committed = targets.writer.commit(self.batches(), self.deltas(self._base), change, whole=whole)
-        # 5. Spill files that are not named any more.
-        named = self._base.ledger.spill_files | {entry.spill for entry in spilled if entry.spill}
+        through = targets.writer if directly or targets.author is None else targets.author
+        committed = through.commit(self.batches(), self.deltas(self._base), change, whole=whole)
+        # 5. Spill files that are not named any more. What was announced may still be taken if the table is rolled back.
+        own = {entry.spill for entry in spilled if entry.spill and not committed.announced}
+        named = self._base.ledger.spill_files | own
         targets.spiller.delete(named - committed.checkpoints.ledger.spill_files)
         return committed
 

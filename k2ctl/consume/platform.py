@@ -11,6 +11,7 @@ import numpy as np
 from k2ctl.clock import Clock
 from k2ctl.consume.commit_thread import CommitThread
 from k2ctl.consume.degradation import PressureMonitor
+from k2ctl.consume.group_commit.together import GroupCommit
 from k2ctl.consume.pending_checkpoint import CommitTargets
 from k2ctl.consume.reference_feed import ReferenceFeed
 from k2ctl.consume.start import StartPosition, retire_past_epochs
@@ -18,6 +19,7 @@ from k2ctl.dedup.chunks import ChunkPlan, plan_chunks
 from k2ctl.deferred.admission import ACTIONS, Admission
 from k2ctl.deferred.outstanding import RetentionWatch
 from k2ctl.deferred.spill_files import Spiller
+from k2ctl.domain.announcement import linger_s
 from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.figure import Durations
 from k2ctl.domain.recorded_feeds import RecordedFeed
@@ -143,6 +145,8 @@ class Platform:
     admission: Admission
     spiller: Spiller
     commit_thread: CommitThread
+    group_commit: GroupCommit | None
+    """Where other consumers share the table: a group, or those of the process's other topics."""
     references: ReferenceFeed
     pressure: PressureMonitor
     kafka_time: KafkaTime
@@ -174,7 +178,9 @@ class Platform:
             return admin.watermarks(self.topic)
 
     def close(self) -> None:
-        """Close the table; the committing thread must have ended."""
+        """Commit no more for others, and close the table; the committing thread must have ended."""
+        if self.group_commit is not None:
+            self.group_commit.close()
         self.lake.close()
 
 
@@ -211,6 +217,13 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     admission = Admission(Universe(profile), can_shed=retention.holds_long_enough)
     limit_bytes = profile.degradation.deferral.spill_limit_mb * 1_000_000
     spiller = Spiller(SideFolder(table), admission, limit_bytes, clock)
+    group_commit = _group_commit(endpoints, plan, lake, writer, retained, clock)
+    targets = CommitTargets(
+        DeadLetters(endpoints, topic, start.epoch),
+        spiller,
+        writer,
+        None if group_commit is None else group_commit.author,
+    )
     return Platform(
         endpoints=endpoints,
         plan=plan,
@@ -223,7 +236,8 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         retention=retention,
         admission=admission,
         spiller=spiller,
-        commit_thread=CommitThread(CommitTargets(DeadLetters(endpoints, topic, start.epoch), spiller, writer), clock),
+        commit_thread=CommitThread(targets, clock, linger_s(profile.consumer.commit_interval_s)),
+        group_commit=group_commit,
         references=ReferenceFeed(endpoints, reference, lake, clock),
         pressure=PressureMonitor(profile, plan.budget, admission, clock, embedded=endpoints.engine == "embedded"),
         kafka_time=KafkaTime(endpoints, clock),
@@ -231,3 +245,18 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         totals=ConsumerTotals(),
         steps=Stopwatch(clock, STEPS),
     )
+
+
+def _group_commit(
+    endpoints: Endpoints,
+    plan: ConsumerPlan,
+    lake: Lake,
+    writer: TableWriter,
+    retention: SnapshotRetention,
+    clock: Clock,
+) -> GroupCommit | None:
+    if not plan.group and plan.topics == 1:
+        return None
+    table, interval_s = lake.table(), plan.profile.consumer.commit_interval_s
+    look = lambda: checkpoints_of(lake.table())  # noqa: E731
+    return GroupCommit(endpoints, str(table.metadata.table_uuid), writer, look, clock, interval_s, retention)

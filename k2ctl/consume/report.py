@@ -78,6 +78,7 @@ class StatusReporter:
             partitions=assigned.partitions,
             transitions_total=consumer.pressure.transitions_total,
             commit_times=totals.commit_times,
+            group_commit=consumer.group_commit(),
             maintenance=consumer.maintenance.snapshot(),
             maintenance_error=consumer.maintenance.last_error,
             table_sequence=assigned.table_sequence,

@@ -176,6 +176,26 @@ _PRESSURE: Final = (
         width=8,
         custom=STACKED,
     ),
+    Panel(
+        "Group commit",
+        [
+            series("k2_group_commits_total", "commits for all"),
+            series("k2_group_committed_offers_total", "offers in them"),
+            series("k2_direct_commits_total", "by their authors"),
+            series("k2_commit_conflicts_total", "conflicts"),
+            series("k2_announcement_age_seconds", "oldest unanswered"),
+        ],
+        meaning="Of consumers in a group, a second: commits by the committer, the offers in them, offers that nobody "
+        "answered and their authors committed. On the right: since when an announcement has not been answered.",
+        styles={"by their authors": coloured("orange"), "oldest unanswered": on_the_right("red", "s")},
+    ),
+    timeline(
+        "Committer",
+        series("k2_committer", "{{instance}}"),
+        {"1": ("commits for all", "green"), "0": ("", "text")},
+        meaning="Which consumer commits what all announce. It moves when its process ends.",
+        width=12,
+    ),
     timeline(
         "Intake",
         series("k2_intake_open", "{{topic}}"),

@@ -50,7 +50,8 @@ _UNTIL_THERE_IS_ROOM: Final = RetryPolicy(math.inf, RETRY_EVERY_S)
 
 
 class Spiller:
-    """Writes spill files for the committing thread. When it cannot, the rows are shed where Kafka holds them, else it waits."""
+    """Writes spill files, on the committing thread. When it cannot, the rows are shed where Kafka holds them, else it
+    waits."""
 
     def __init__(self, folder: SideFolder, admission: Admission, limit_bytes: int, clock: Clock) -> None:
         self._folder = folder

@@ -34,6 +34,7 @@ from k2ctl.domain.figure import (
 )
 from k2ctl.domain.status_parts import (
     DedupStatus,
+    GroupCommitStatus,
     LadderLevel,
     MaintenanceTotals,
     PartitionStatus,
@@ -284,6 +285,9 @@ class ConsumerStatus(Figures):
     snapshot_id: int | None
     # The sequence number of the commit after which the table stood as `counts` and `outstanding` say.
     table_sequence: int = 0
+    group_commit: GroupCommitStatus = figure(
+        "How group commit goes, for one of several consumers.", default=GroupCommitStatus()
+    )
     maintenance: MaintenanceTotals = figure("What this process did for the table.", default=MaintenanceTotals())
     dedup: DedupStatus = figure("What deduplication remembers and found.")
     # In a group: how often partitions were assigned, how long the last assignment took, commits that were fenced.

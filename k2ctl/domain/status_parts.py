@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from k2ctl.domain.figure import TOPIC, counter, field_by_field, figure, gauge
+from k2ctl.domain.figure import TOPIC, counter, field_by_field, figure, flag, gauge
 
 REDUCED: Final = "REDUCED"
 """The guarantee of sequence state while the store lacks commits; the others are in `k2ctl.sequence.state_sync`."""
@@ -159,6 +159,40 @@ class DedupStatus(Judged):
     # Memory that it takes, and may take by plan.
     bytes: int = 0
     planned_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class GroupCommitStatus:
+    """How the commits of one of several consumers go, and what it commits for the others; all 0 where it is alone."""
+
+    # Offers that were announced.
+    announced: int = 0
+    direct: int = figure(
+        "Offers that their author committed, because no committer answered or it was refused.",
+        counter("k2_direct_commits_total"),
+        default=0,
+    )
+    conflicts: int = figure(
+        "Tries of a commit that another commit came before.", counter("k2_commit_conflicts_total"), default=0
+    )
+    group_commits: int = figure(
+        "Commits that this process made for others and itself.", counter("k2_group_commits_total"), default=0
+    )
+    offers_committed: int = figure(
+        "Offers that these commits took.", counter("k2_group_committed_offers_total"), default=0
+    )
+    is_committer: bool = figure(
+        "Whether this process commits what others announce.",
+        gauge(
+            "k2_committer", meaning="1 while this process commits what others announce, 0 otherwise.", read=flag(bool)
+        ),
+        default=False,
+    )
+    announcement_age_s: float | None = figure(
+        "Age of the oldest announcement since which no committer has answered; unknown where none is made.",
+        gauge("k2_announcement_age_seconds", across="max"),
+        default=None,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Sequence state that consumers share: cut with the batch, published after its commit, restored at a start.
 
-1. `cut` takes what has changed in the tracker since the last cut, when a batch is handed to the committing thread. It stays
-   with that batch: nothing is published that is not in the table.
+1. `cut` takes what has changed in the tracker since the last cut, when a batch is handed to the committing thread. It
+   stays with that batch: nothing is published that is not in the table.
 2. `committed` marks it as committed, with the commit as its fence, and wakes the publisher.
 3. The publisher's thread brings the store to what is committed, in one round trip; a slow Redis delays no commit.
 4. `restore` reads the store at the next start. What the table has and the store lacks is rebuilt from the table.

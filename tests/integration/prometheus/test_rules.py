@@ -76,6 +76,16 @@ CASES = [
         "c:9464 has 7k records waiting and has not committed for two minutes.",
     ),
     Case(
+        "K2OffersUnanswered",
+        "2m",
+        {of("k2_announcement_age_seconds", CONSUMER): "65x40"},
+        {of("k2_announcement_age_seconds", CONSUMER): "2x40"},
+        "No committer answers c:9464",
+        "For 1m 5s nobody has answered its offers: it commits them by itself, as all consumers of the table do, and "
+        "they get in each other's way.",
+        CONSUMER,
+    ),
+    Case(
         "K2ConsumerStuck",
         "1m",
         {of("k2_status_age_seconds", CONSUMER): "45x40"},
