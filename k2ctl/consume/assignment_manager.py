@@ -122,7 +122,7 @@ class AssignmentManager:
         if not self._platform.plan.runs_on:
             return False
         opening_s = self._failing_s if self._is_table_away else 0.0
-        return max(self._platform.committer.troubled_s, opening_s) >= LEAVE_AFTER_S
+        return max(self._platform.commit_thread.troubled_s, opening_s) >= LEAVE_AFTER_S
 
     def _leave(self) -> None:
         """Leave the group: its other members get the partitions when the session has run out."""
@@ -135,7 +135,7 @@ class AssignmentManager:
     def _return_if_answered(self) -> None:
         """Join the group again once the commit under way is over, or the table answers."""
         self.assignment.collect()
-        if self._platform.committer.is_busy or not self._look.due():
+        if self._platform.commit_thread.is_busy or not self._look.due():
             return
         try:
             self._platform.checkpoints()
@@ -174,8 +174,9 @@ class AssignmentManager:
     def _open(self, partitions: Collection[int] | None) -> None:
         """Close the assignment and open the next; tried again at the next call while Kafka or the table is away."""
         clock, before = self._platform.clock, self.assignment
+        self._platform.commit_thread.hurry()
         before.collect(wait_s=0.0 if self._platform.plan.runs_on else None)
-        if self._platform.committer.is_busy:
+        if self._platform.commit_thread.is_busy:
             return  # the group is followed meanwhile
         # Each may take all of the plan's memory, so the one is freed before the other is opened.
         before.release()

@@ -84,21 +84,22 @@ class CommitThread:
         self._submitted_s = self._clock.monotonic_s()
         self._begun_s.append(self._submitted_s)
         self._is_held = self._targets.author is not None and not (directly or urgent)
-        if urgent and not directly:
-            self._hurry()
+        if urgent and not directly and self._targets.author is not None:
+            self._targets.author.hurry()
         self._under_way = (checkpoint, self._thread.submit(self._store, checkpoint, whole, directly))
 
-    def _hurry(self) -> None:
-        if self._targets.author is not None:
+    def hurry(self) -> None:
+        """Somebody waits for the commit under way, if there is one: it is held for others no longer."""
+        if self._is_held and self._under_way is not None and self._targets.author is not None:
             self._targets.author.hurry()
+            self._is_held = False
 
     def collect(self, *, wait_s: float | None = 0.0) -> Finished | None:
         """The commit that has finished, if any. Raises what it raised. wait_s: as `Assignment.collect`."""
         if self._under_way is None:
             return None
-        if self._is_held and wait_s != 0.0 and not self._under_way[1].done():
-            self._hurry()
-            self._is_held = False
+        if wait_s != 0.0:
+            self.hurry()
         if not futures.wait([self._under_way[1]], wait_s).done:
             return None
         future = self._under_way[1]

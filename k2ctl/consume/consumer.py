@@ -74,7 +74,7 @@ class Consumer:
         if self.plan.maintains:
             self.maintenance.start()
         if self.plan.runs_on:
-            self._platform.committer.wait_while(lambda: not stop.is_set())
+            self._platform.commit_thread.wait_while(lambda: not stop.is_set())
         # A full collection goes over all that was imported: 110 ms in the middle of a commit, measured.
         gc.collect()
         gc.freeze()
