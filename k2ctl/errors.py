@@ -73,6 +73,10 @@ class RolledBack(LakeError):
     """The table's current snapshot is not built upon the commit that its offsets are from."""
 
 
+class OffsetsDiffer(LakeError):
+    """The offsets in the table's properties are not those of their second copy."""
+
+
 class UnknownTable(LakeError):
     """The place of a table holds metadata that its catalog does not know: the catalog was lost, or rolled back."""
 

@@ -198,6 +198,27 @@ def undo_rollback(yes: YesOption = False) -> None:
     say(f"The table is at snapshot {seen.newest} again.")
 
 
+@app.command("restore-offsets", short_help="Put right offsets that another program has changed.")
+def restore_offsets(yes: YesOption = False) -> None:
+    """Put the table's offsets right from their second copy, after another program has changed one of the two.
+
+    Example:  k2ctl lake restore-offsets
+    """
+    from k2ctl.clock import SystemClock
+    from k2ctl.console import err, say
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.lake.restoring import look, restore
+    from k2ctl.views.lake import restoration_panel
+
+    with opened(require_endpoints(Home.of_user())) as lake:
+        seen = look(lake)
+        err().print(restoration_panel(seen))
+        _confirm("Restore them?", "k2ctl lake restore-offsets --yes", yes=yes)
+        restore(lake, SystemClock(), seen)
+    say("The offsets are those of their second copy again. See: k2ctl lake status")
+
+
 @app.command("register", short_help="Register the tables again, after the catalog was lost or rolled back.")
 def register(
     metadata: Annotated[

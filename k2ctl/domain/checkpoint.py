@@ -21,6 +21,7 @@ SUMMARY_OFFERS: Final = "k2.offer-ids"
 """The ids of the offers that a commit took, where it is not the commit of one consumer, whose id is the commit's."""
 
 SUMMARY_COMPACTION_ID: Final = "k2.compaction-id"
+SUMMARY_OFFSETS_FILE: Final = "k2.offsets-file"
 """Marks of the snapshots that k2ctl commits, in their summaries."""
 
 RETIRED_PARTITION: Final = -1

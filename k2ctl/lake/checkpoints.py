@@ -1,35 +1,31 @@
 """The table's checkpoints and ledger, from one metadata file; a table that was rolled back is refused.
 
-The properties have only the newest offsets, so each commit keeps a small copy of them in the snapshot's summary. A copy
-stays as long as its snapshot does, so a table that is rolled back to one gets its offsets. With very many partitions,
-or a long ledger, the copy would slow every commit down: those offsets are found in the last metadata files only.
+The properties are the checkpoints as long as their second copy says the same (`second_copy`). Of older snapshots only
+the copies are left.
 
 An embedded Kafka takes its log with it, and only who stops it knows how far it had come. The table keeps that too, so
 that a consumer on any machine counts the same records as lost when it retires the epoch.
 """
 
-import base64
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import orjson
-from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_COMMIT_ID, SUMMARY_OFFERS, Checkpoints
-from k2ctl.domain.ledger import LEDGER_PROPERTY, Ledger
 from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, RecordedFeed, recorded_feeds
 from k2ctl.errors import LakeError, RolledBack
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import called
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
-from k2ctl.lake.side_folder import ledger_in, ledger_of
+from k2ctl.lake.second_copy import check_copies, has_copy, read_copy
+from k2ctl.lake.side_folder import ledger_of
 
 _STOP: Final = "Look at it with: k2ctl lake status. Going on would lose or double trades."
 
@@ -38,8 +34,10 @@ def checkpoints_of(table: Table) -> Checkpoints:
     """The offsets and counts that the table's current metadata holds.
 
     Raises:
-        LakeError: rows without offsets. RolledBack: offsets that the table's history cannot contain.
+        LakeError: rows without offsets. OffsetsDiffer: another program has changed them, or their second copy.
+        RolledBack: offsets that the table's history cannot contain.
     """
+    check_copies(table.metadata)
     current = table.metadata.current_snapshot()
     if PROPERTY not in table.metadata.properties and current is not None and _has_rows(current):
         raise LakeError(f"The table holds rows but no offsets ({PROPERTY} is missing).", _STOP)
@@ -138,69 +136,22 @@ def commit_id_of(snapshot: Snapshot) -> str:
     return (snapshot.summary.additional_properties.get(SUMMARY_COMMIT_ID) or "") if snapshot.summary else ""
 
 
-SUMMARY_OFFSETS: Final = "k2.offsets"
-MOST_BYTES: Final = 4096
-"""A longer copy is not kept: there are some hundred snapshots, and each commit writes all of their summaries."""
-
-_MOST_ENTRIES: Final = 100
-
-
-def kept(checkpoints: Checkpoints) -> dict[str, str]:
-    """The copy for a snapshot's summary; empty where it would be too long."""
-    if len(checkpoints.ledger.entries) > _MOST_ENTRIES:
-        return {}
-    document = orjson.dumps([checkpoints.dumps(), checkpoints.ledger.dumps().decode()])
-    text = base64.b85encode(zlib.compress(document)).decode()
-    return {SUMMARY_OFFSETS: text} if len(text) <= MOST_BYTES else {}
-
-
 def offsets_at(table: Table, snapshot: Snapshot) -> Checkpoints:
     """The checkpoints at a snapshot. Appends of other programs, and compactions, move no offsets.
 
     Raises:
-        LakeError: neither a summary nor one of the last metadata files has them.
+        LakeError: no snapshot that is left has them.
     """
-    passed = set()
     for one in ancestors(table.metadata, snapshot):
-        passed.add(one.snapshot_id)
-        copy = one.summary.additional_properties.get(SUMMARY_OFFSETS) if one.summary else None
-        if copy is not None:
-            return _read(copy)
-        if commit_id_of(one):
-            break
-        if one.parent_snapshot_id is None:
+        if has_copy(one):
+            return read_copy(table, one).checkpoints
+        # An expiry of pyiceberg's takes the parent off: only the table's very first snapshot has none before it.
+        if (one.sequence_number or 0) <= 1:
             return Checkpoints()
-    found = _in_last_metadata(table, passed)
-    if found is None:
-        raise LakeError(
-            f"The offsets that belong to snapshot {snapshot.snapshot_id} are not kept any more.",
-            "Undo the rollback: k2ctl lake undo-rollback",
-        )
-    return found
-
-
-def _read(copy: str) -> Checkpoints:
-    try:
-        by_partition, ledger = orjson.loads(zlib.decompress(base64.b85decode(copy)))
-    except (ValueError, zlib.error) as error:
-        raise LakeError(
-            f"The offsets in a snapshot's summary cannot be read: {error}", "Look at it with: k2ctl lake status"
-        ) from error
-    return replace(Checkpoints.loads(by_partition), ledger=Ledger.loads(ledger))
-
-
-def _in_last_metadata(table: Table, snapshots: set[int]) -> Checkpoints | None:
-    """The offsets of a metadata file whose current snapshot was one of these; None when none is left."""
-    for entry in reversed(table.metadata.metadata_log):
-        try:
-            metadata = FromInputFile.table_metadata(table.io.new_input(entry.metadata_file))
-        except FileNotFoundError:
-            continue  # another commit has dropped it
-        if metadata.current_snapshot_id in snapshots and PROPERTY in metadata.properties:
-            checkpoints = Checkpoints.loads(metadata.properties[PROPERTY])
-            if history_may_contain(metadata, checkpoints):
-                return replace(checkpoints, ledger=ledger_in(table, metadata.properties.get(LEDGER_PROPERTY)))
-    return None
+    raise LakeError(
+        f"The offsets that belong to snapshot {snapshot.snapshot_id} are not kept any more.",
+        "Undo the rollback: k2ctl lake undo-rollback",
+    )
 
 
 ENDED: Final = "k2.ended-epochs"

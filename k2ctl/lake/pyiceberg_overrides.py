@@ -8,7 +8,7 @@ or no longer gives the reason.
 | `Transaction._updates`, `_table` | `QuickTransaction` | `table_metadata` copies the metadata at every access |
 | `update._apply_table_update` and its context | `QuickTransaction` | `update_table_metadata` ends with a deep copy |
 | `Transaction._requirements` | `QuickTransaction` | no requirement of schema and spec can be stated |
-| `Transaction._stage` | `stage_removal` | expiry cannot ride along with an append |
+| `Transaction._stage` | `stage_removal`, `stage_tag` | expiry, and a tag, cannot ride along with an append |
 | a `ValueError` of a removed snapshot | `QuickTransaction` | two expiries at once are a conflict |
 | `avro.file.BinaryEncoder`, its `_output_stream` | `QuickEncoder` | a commit of many files spends its time there |
 | `SqlCatalog._init_catalog` | `HookedCatalog` | nothing else comes before the first connection |
@@ -45,7 +45,9 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import (
     AssertCurrentSchemaId,
     AssertDefaultSpecId,
+    AssertRefSnapshotId,
     RemoveSnapshotsUpdate,
+    SetSnapshotRefUpdate,
     _apply_table_update,
     _TableMetadataUpdateContext,
 )
@@ -136,6 +138,19 @@ class QuickEncoder(BinaryEncoder):
 
 
 avro_file.BinaryEncoder = QuickEncoder  # type: ignore[attr-defined]  # no parameter chooses it
+
+
+FOREVER_MS: Final = 2**63 - 1
+"""The age up to which a tag stays; without one, a property that others may set decides."""
+
+
+def stage_tag(transaction: Transaction, name: str, snapshot_id: int) -> None:
+    """Move a tag, or make it, in a transaction. One that adds no snapshot is refused if the tag has moved meanwhile."""
+    ref = transaction.table_metadata.refs.get(name)
+    stands = {"ref": name, "snapshot-id": ref.snapshot_id if ref else None}
+    tag = {"ref-name": name, "type": "tag", "snapshot-id": snapshot_id, "max-ref-age-ms": FOREVER_MS}
+    # pyiceberg keeps one requirement of a kind: of a transaction that adds a snapshot it is that of the branch.
+    transaction._stage((SetSnapshotRefUpdate.model_validate(tag),), (AssertRefSnapshotId.model_validate(stands),))
 
 
 class HookedCatalog(SqlCatalog):

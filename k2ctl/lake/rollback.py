@@ -15,8 +15,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from k2ctl.clock import Clock
-from k2ctl.domain.checkpoint import PROPERTY, RETIRED_PARTITION, SUMMARY_COMMIT_ID, Checkpoints
-from k2ctl.domain.ledger import LEDGER_PROPERTY
+from k2ctl.domain.checkpoint import RETIRED_PARTITION, SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.errors import LakeError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import (
@@ -24,14 +23,13 @@ from k2ctl.lake.checkpoints import (
     commit_id_of,
     history_may_contain,
     is_in_history,
-    kept,
     offsets_at,
     recorded_checkpoints,
     snapshot_of_commit,
 )
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
-from k2ctl.lake.side_folder import ledger_text
+from k2ctl.lake.second_copy import write_offsets
 
 GIVEN_UP: Final = "k2.given-up"
 """Table property: ranges [after, up to] of the sequence numbers of commits that were given up by a rollback."""
@@ -188,18 +186,13 @@ def accept(lake: Lake, clock: Clock, seen: Rollback) -> Checkpoints:
         number = int(table.metadata.next_sequence_number())
         after = replace(then, commit_id=commit_id, sequence_number=number)
         ranges = [*_given_up(table), [then.sequence_number, number - 1]][-_RANGES_KEPT:]
+        offsets = write_offsets(table, after)
         with QuickTransaction(table) as transaction:
             with transaction.update_snapshot(
-                snapshot_properties={SUMMARY_COMMIT_ID: commit_id, **kept(after)}
+                snapshot_properties={SUMMARY_COMMIT_ID: commit_id, **offsets.summary}
             ).merge_append():
                 pass
-            transaction.set_properties(
-                {
-                    PROPERTY: after.dumps(),
-                    LEDGER_PROPERTY: ledger_text(table, after.ledger),
-                    GIVEN_UP: orjson.dumps(ranges).decode(),
-                }
-            )
+            offsets.stage(transaction, {GIVEN_UP: orjson.dumps(ranges).decode()})
         return after
 
     return commit_optimistically(once, what="Accepting the rollback", hint=_TRY_AGAIN, clock=clock)

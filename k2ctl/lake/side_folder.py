@@ -1,4 +1,4 @@
-"""The folder beside the table: spill files, a ledger that has outgrown its property, and saved deduplication state.
+"""The folder beside the table: spill files, what has outgrown its property or summary, and deduplication state.
 
 It is where tools that delete unreachable files do not see it: outside the table's location or, in a REST catalog, whose
 keys open nothing else, inside under a name that begins with an underscore. Everything goes through
@@ -23,6 +23,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
 from k2ctl.domain.checked_file import body_of, framed
+from k2ctl.domain.checkpoint import SUMMARY_OFFSETS_FILE
 from k2ctl.domain.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.storage import delete_or_leave, local_path, make_folder, sync_folder
@@ -30,6 +31,7 @@ from k2ctl.lake.storage import delete_or_leave, local_path, make_folder, sync_fo
 SPILL: Final = "spill"
 LEDGER: Final = "ledger"
 DEDUP: Final = "dedup"
+OFFSETS: Final = "offsets"
 QUARANTINE: Final = "quarantine"
 
 
@@ -178,10 +180,12 @@ def ledger_in(table: Table, text: str | None) -> Ledger:
 
 def side_locations(table: Table) -> set[str]:
     """The files beside the table that its current metadata refers to."""
+    summaries = (one.summary.additional_properties for one in table.metadata.snapshots if one.summary)
+    copies = {summary[SUMMARY_OFFSETS_FILE] for summary in summaries if SUMMARY_OFFSETS_FILE in summary}
     text = table.metadata.properties.get(LEDGER_PROPERTY)
     if text is None:
-        return set()
-    return ledger_of(table).spill_files | {location for location in [ledger_file(text)] if location}
+        return copies
+    return copies | ledger_of(table).spill_files | {location for location in [ledger_file(text)] if location}
 
 
 def ledger_file(text: str) -> str | None:

@@ -11,18 +11,18 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from k2ctl.clock import Clock
-from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_COMMIT_ID, Checkpoints
+from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, with_symbols
-from k2ctl.domain.ledger import LEDGER_PROPERTY
 from k2ctl.domain.offers import Choice, TableState, feeds_of
 from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, with_feeds
 from k2ctl.lake.catalog import KEYS_LAST_S, Lake
-from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, kept, offers_summary
+from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, offers_summary
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.files import layout_of
 from k2ctl.lake.ledger_files import LedgerFiles
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.second_copy import write_offsets
 
 EXPIRE_EVERY: Final = 20
 """Every twentieth commit drops snapshots too, so that expiry needs no commit of its own."""
@@ -96,19 +96,20 @@ class TableSwap:
         """
         number = self.table.metadata.next_sequence_number()
         after = replace(checkpoints, commit_id=commit_id, sequence_number=number)
-        ledger = self._ledger_files.text(self.table, after.ledger)
+        offsets = write_offsets(self.table, after)
+        self._ledger_files.written(offsets.ledger_file)
         with QuickTransaction(self.table) as transaction:
             with transaction.update_snapshot(
-                snapshot_properties={SUMMARY_COMMIT_ID: commit_id, **summary, **kept(after)}
+                snapshot_properties={SUMMARY_COMMIT_ID: commit_id, **summary, **offsets.summary}
             ).merge_append() as append:
                 for file in files:
                     append.append_data_file(file)
-            transaction.set_properties({PROPERTY: after.dumps(), LEDGER_PROPERTY: ledger, **properties})
+            offsets.stage(transaction, properties)
             self._commits += 1
             if self._retention is not None and self._commits % EXPIRE_EVERY == 0:
                 self._retention.stage(transaction, self._clock.now_us() // 1000)
         self._read_back(commit_id)
-        self._ledger_files.named(self.table, ledger)
+        self._ledger_files.named(self.table, offsets.ledger_file)
         return after
 
     def _read_back(self, commit_id: str) -> None:

@@ -15,7 +15,7 @@ from duckdb.sqltypes import DuckDBPyType
 
 from k2ctl.domain.rows import reference_schema
 from k2ctl.domain.trade import WHOLE_HISTORY
-from k2ctl.errors import K2Error, LakeError, RolledBack, TooLarge, TooLong, UsageError
+from k2ctl.errors import K2Error, LakeError, OffsetsDiffer, RolledBack, TooLarge, TooLong, UsageError
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns, all_columns, literal, quoted
 from k2ctl.lake.duckdb_files import ASK_AGAIN, gone, lock, open_duckdb, refuse_damage, unreadable, written
@@ -118,10 +118,10 @@ def sql(
 
 
 def _sources(session: Session, text: str, question: Question, stages: Stopwatch) -> Sources:
-    """Both sides of the seam. Of a table that was rolled back only the snapshots can be queried."""
+    """Both sides of the seam. Of a table whose offsets are not to be trusted only the snapshots can be queried."""
     try:
         return session.seam.take(question, stages)
-    except RolledBack as error:
+    except (RolledBack, OffsetsDiffer) as error:
         if _named(text) != {"snapshots"}:
             raise
         return session.seam.snapshots_alone(question, stages, str(error))

@@ -10,6 +10,7 @@ from rich.text import Text
 from k2ctl.lake.maintenance.compaction import Compaction
 from k2ctl.lake.maintenance.orphans import OrphansRemoved
 from k2ctl.lake.maintenance.status import HourStatus, PartitionCheckpoint, TableStatus
+from k2ctl.lake.restoring import Restoration
 from k2ctl.lake.rollback import Rollback
 from k2ctl.profiles.model import NUMBERS
 from k2ctl.sequence.gap_report import GapReport, incomplete
@@ -24,7 +25,7 @@ NAMES_SHOWN: Final = 3
 
 def status_panel(status: TableStatus) -> Group:
     """The table at a glance, its newest hours, and every partition's checkpoint."""
-    warnings = [*status.not_writable, *([status.rolled_back] if status.rolled_back else [])]
+    warnings = [*status.not_writable, *filter(None, (status.rolled_back, status.offsets_differ))]
     parts: list[RenderableType] = [*(Text(why, style="bold red") for why in warnings), *_headline(status), Text()]
     if status.hours:
         parts += [_hours(status.hours), Text()]
@@ -130,6 +131,23 @@ def rollback_panel(rollback: Rollback) -> Group:
         (">records read again", lambda part: f"{part.now - (part.then or 0):,}"),
     )
     return Group(*lines, table) if rollback.partitions else Group(*lines)
+
+
+def restoration_panel(restoration: Restoration) -> Group:
+    """What restoring the offsets does."""
+    right = (
+        "The properties are right; a new copy is made of them."
+        if restoration.snapshot is None
+        else f"The copy of snapshot {restoration.snapshot} is put back into the table's properties."
+    )
+    table = listing(
+        restoration.partitions,
+        ("partition", lambda part: f"{part.topic} {part.partition}"),
+        (">offset now", lambda part: "none" if part.now is None else f"{part.now:,}"),
+        (">restored", lambda part: "none" if part.restored is None else f"{part.restored:,}"),
+    )
+    lines = [Text(restoration.difference, style="bold"), Text(right)]
+    return Group(*lines, table) if restoration.partitions else Group(*lines)
 
 
 def gaps_panel(report: GapReport) -> RenderableType:

@@ -2,7 +2,6 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -32,49 +31,13 @@ from k2ctl.lake.snapshots import TableFollower, pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.lake.written_offer import Committed
 from tests.made_trades import make_rows, make_trades
+from tests.support.lake_commits import Opener, commit
 from tests.support.leases import of_this_machine
 from tests.support.polling import until
 from tests.support.postgres_server import PostgresServer
 from tests.support.rest_server import RestServer
 
 CLOCK = SystemClock()
-Opener = Callable[[], Lake]
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "rest"])
-def open_lake(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Opener]:
-    """Opens the same catalog again and again, as other processes would."""
-    if request.param == "sqlite":
-        uri = f"sqlite:///{tmp_path}/catalog.db"
-    elif request.param == "rest":
-        uri = request.getfixturevalue("rest_server").catalog(f"file://{tmp_path}/warehouse")
-    else:
-        uri = request.getfixturevalue("postgres_server").database()
-    opened: list[Lake] = []
-
-    def open_again() -> Lake:
-        opened.append(Lake(uri, f"file://{tmp_path}/warehouse"))
-        return opened[-1]
-
-    yield open_again
-    for lake in opened:
-        lake.close()
-
-
-@pytest.fixture
-def lake(open_lake: Opener) -> Lake:
-    return open_lake()
-
-
-def commit(
-    writer: TableWriter, start: int, count: int = 50, partition: int = 0, partition_start: int | None = None
-) -> Any:
-    """Made trades from `start` on, as rows of a partition that begins where they do."""
-    rows = make_rows(make_trades(count, start + partition * 1_000_000), start)
-    rows.partition[:] = partition
-    begin = start if partition_start is None else partition_start
-    advance = OffsetDelta(begin, start + count, Counts(seen=count, stored=count))
-    return writer.commit([rows], {TopicPartition("t", "e", partition): advance})
 
 
 def broken_off(lake: Lake) -> Exception:

@@ -23,7 +23,14 @@ from pyiceberg.table.update import AssertTableUUID, RemoveSnapshotsUpdate, updat
 
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.psycopg_overrides import BoundedConnection
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction, of_kind, stage_removal, with_delayed_open
+from k2ctl.lake.pyiceberg_overrides import (
+    FOREVER_MS,
+    QuickTransaction,
+    of_kind,
+    stage_removal,
+    stage_tag,
+    with_delayed_open,
+)
 from k2ctl.lake.storage import StorageIO
 from tests.support.rest_server import CREDENTIAL, RestServer
 
@@ -89,6 +96,23 @@ def test_staging_still_takes_a_removal_of_snapshots(table: Table) -> None:
     with QuickTransaction(table) as transaction:
         stage_removal(transaction, [first])
     assert [one.snapshot_id for one in table.metadata.snapshots] == [second]
+
+
+def test_staging_still_takes_a_tag_which_stays_for_ever_and_alone_is_compared_with_where_it_stood(
+    table: Table,
+) -> None:
+    for _ in range(2):
+        with QuickTransaction(table) as transaction:
+            with transaction.update_snapshot().fast_append():
+                pass
+            snapshot = transaction.table_metadata.current_snapshot_id or 0
+            stage_tag(transaction, "t", snapshot)
+        assert table.metadata.refs["t"].snapshot_id == snapshot
+        assert table.metadata.refs["t"].max_ref_age_ms == FOREVER_MS
+    stale = table.catalog.load_table(table.name())
+    table.manage_snapshots().create_tag(table.metadata.snapshots[0].snapshot_id, "t").commit()
+    with pytest.raises(CommitFailedException), QuickTransaction(stale) as transaction:
+        stage_tag(transaction, "t", snapshot)
 
 
 def test_a_removed_snapshot_that_is_gone_is_still_a_value_error_and_a_conflict_for_us(table: Table) -> None:

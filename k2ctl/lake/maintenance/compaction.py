@@ -28,7 +28,7 @@ from k2ctl.domain.offers import Layout
 from k2ctl.domain.rows import SORTED_BY
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import ancestors, checkpoints_of, kept
+from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.columns import Columns, check_ids, check_inner_columns, numbered_columns
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.data_files import Listed, checked
@@ -38,6 +38,7 @@ from k2ctl.lake.live_files import FULL_FILE_ROWS, LiveFile, hour_name
 from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.opened import check_writable
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.second_copy import copy_of, move_tag
 
 MEMORY_LIMIT_MB: Final = 512
 """What a merge may hold; beyond it DuckDB sorts on disk."""
@@ -247,19 +248,18 @@ class Compactor:
             table = self._lake.table()
             if one.uncertain and _is_committed(table.metadata, compaction_id):
                 return one.number
-            checkpoints = checkpoints_of(table)  # a table that was rolled back is not to be built upon
+            checkpoints_of(table)  # a table that was rolled back is not to be built upon
             if layout_of(table) != layout:
                 raise _Outdated
-            with (
-                QuickTransaction(table) as transaction,
-                transaction.update_snapshot(
-                    snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id, **kept(checkpoints)}
-                ).overwrite() as overwrite,
-            ):
-                for file in old:
-                    overwrite.delete_data_file(file)
-                for file in new:
-                    overwrite.append_data_file(file)
+            with QuickTransaction(table) as transaction:
+                with transaction.update_snapshot(
+                    snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id, **copy_of(table)}
+                ).overwrite() as overwrite:
+                    for file in old:
+                        overwrite.delete_data_file(file)
+                    for file in new:
+                        overwrite.append_data_file(file)
+                move_tag(transaction)
             return one.number
 
         try:

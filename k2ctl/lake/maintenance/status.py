@@ -3,9 +3,11 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
+from pyiceberg.table import Table
+
 from k2ctl.clock import Clock
-from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts
-from k2ctl.errors import RolledBack
+from k2ctl.domain.checkpoint import RETIRED_PARTITION, Checkpoints, Counts
+from k2ctl.errors import LakeError, OffsetsDiffer, RolledBack
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of, recorded_checkpoints
 from k2ctl.lake.live_files import LiveFile, hours_name, live_files
@@ -61,6 +63,8 @@ class TableStatus:
     maintained_by: str | None
     # What is wrong and what to do, of a table whose offsets are not from its snapshot.
     rolled_back: str = ""
+    # The same, of a table whose offsets another program has changed.
+    offsets_differ: str = ""
     # Why the table takes no rows as another program has left it, and what to do.
     not_writable: tuple[str, ...] = ()
 
@@ -71,12 +75,8 @@ def status_of(lake: Lake, clock: Clock, lease_of: LeaseOf) -> TableStatus:
     Raises:
         LakeError: there is no table, or its offsets cannot be read.
     """
-    table, rolled_back = lake.table(), ""
-    metadata, checkpoints = table.metadata, recorded_checkpoints(table)
-    try:
-        checkpoints_of(table)
-    except RolledBack as error:
-        rolled_back = f"{error} {error.hint}"
+    table = lake.table()
+    metadata, (checkpoints, rolled_back, differ) = table.metadata, _checkpoints(table)
     snapshot = metadata.current_snapshot()
     files = live_files(table)
     by_hours: dict[tuple[int, int], list[LiveFile]] = defaultdict(list)
@@ -98,7 +98,7 @@ def status_of(lake: Lake, clock: Clock, lease_of: LeaseOf) -> TableStatus:
         for partition, checkpoint in sorted(checkpoints.by_partition.items())
     )
     total, rows = checkpoints.total(), sum(hour.rows for hour in hours)
-    found = orphans(lake, clock)
+    found = () if differ else orphans(lake, clock)  # what a changed ledger names is not known
     return TableStatus(
         location=table.location(),
         snapshot_id=snapshot.snapshot_id if snapshot else None,
@@ -110,13 +110,29 @@ def status_of(lake: Lake, clock: Clock, lease_of: LeaseOf) -> TableStatus:
         hours=hours,
         partitions=partitions,
         total=total,
-        balanced=all(partition.balanced for partition in partitions) and total.stored == rows and not rolled_back,
+        balanced=all(partition.balanced for partition in partitions)
+        and total.stored == rows
+        and not (rolled_back or differ),
         orphan_files=len(found),
         orphan_bytes=sum(orphan.bytes for orphan in found),
         maintained_by=lease_of(str(metadata.table_uuid)).holder(),
         rolled_back=rolled_back,
+        offsets_differ=differ,
         not_writable=tuple(f"{found} {found.hint}" for found in unwritable_for(lake.name, table)),
     )
+
+
+def _checkpoints(table: Table) -> tuple[Checkpoints, str, str]:
+    """The checkpoints as they are recorded, and what is wrong with them: a rollback, or a difference to their copy."""
+    try:
+        return checkpoints_of(table), "", ""
+    except RolledBack as error:
+        return recorded_checkpoints(table), f"{error} {error.hint}", ""
+    except OffsetsDiffer as error:
+        try:
+            return recorded_checkpoints(table), "", f"{error} {error.hint}"
+        except LakeError:
+            return Checkpoints(), "", f"{error} {error.hint}"
 
 
 @dataclass(frozen=True)

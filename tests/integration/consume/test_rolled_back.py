@@ -5,7 +5,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from pyiceberg.table import Table
 
@@ -16,9 +15,10 @@ from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.errors import ExitCode, RolledBack
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import MOST_BYTES, SUMMARY_OFFSETS, checkpoints_of, offsets_at
+from k2ctl.lake.checkpoints import checkpoints_of, offsets_at
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
+from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 from tests.made_trades import make_trades, produce_trades, produce_values
@@ -188,21 +188,35 @@ def test_offsets_of_then_outlast_compaction_expiry_and_the_log_of_metadata(
     assert (found.by_partition, found.ledger) == (then.by_partition, then.ledger)
 
 
-def test_offsets_that_no_summary_holds_are_found_in_the_last_metadata_files_or_refused(
+def test_offsets_that_are_long_are_in_files_which_orphan_removal_leaves(
     platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k2ctl.lake.checkpoints.MOST_BYTES", 0)
+    monkeypatch.setattr("k2ctl.lake.second_copy.MOST_BYTES", 0)
     endpoints, _, topic = platform
     older = feed(platform, 0)
     feed(platform, 300)
+    with Lake.at(endpoints) as lake:
+        remove_orphans(lake, 0.0, CLOCK)
     roll_back(endpoints, older)
     assert called(capsys, "lake", "accept-rollback", "--yes")[0] == ExitCode.OK
     consume(*platform[:2])
     assert_exact(endpoints, topic)
+
+
+def test_offsets_of_a_commit_that_has_expired_are_refused(
+    platform: tuple[Endpoints, Profile, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another program has appended to that commit, and somebody rolls back to what it appended."""
+    endpoints, _, topic = platform
+    first = feed(platform, 0)
+    table = independent_table(endpoints)
+    table.append(table.scan().to_arrow().slice(0, 0))
+    foreign = table.refresh().metadata.current_snapshot_id
+    assert foreign is not None
     with Lake.at(endpoints) as lake:
-        for number in range(25):
-            TableWriter(lake, CLOCK).retire(topic, f"gone-{number}", 1)
-    roll_back(endpoints, older)
+        TableWriter(lake, CLOCK).retire(topic, "gone", 1)
+    independent_table(endpoints).maintenance.expire_snapshots().by_id(first).commit()
+    roll_back(endpoints, foreign)
     code, _, err = called(capsys, "lake", "accept-rollback", "--yes")
     assert code == ExitCode.FAILED
     assert "not kept any more" in err
@@ -244,19 +258,3 @@ def test_a_running_consumer_ends_and_names_both_snapshots(platform: tuple[Endpoi
 
     with pytest.raises(RolledBack, match=rf"{older}.*{newest}"):
         consumer.run(threading.Event(), roll_back_once)
-
-
-def test_a_copy_of_the_offsets_stays_small() -> None:
-    from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, TopicPartition
-    from k2ctl.lake.checkpoints import kept
-
-    rng = np.random.default_rng(5)
-    by_partition = {
-        TopicPartition("market.equities.trades.asx", "cluster/9f0c", p): Checkpoint(
-            int(n), Counts(int(n), int(n) - 3, 3), "c" * 36
-        )
-        for p, n in enumerate(rng.integers(1 << 30, 1 << 40, 3000))
-    }
-    few = Checkpoints("c" * 36, 7, dict(list(by_partition.items())[:96]))
-    assert len(kept(few)[SUMMARY_OFFSETS]) < MOST_BYTES
-    assert kept(Checkpoints("c" * 36, 7, by_partition)) == {}
