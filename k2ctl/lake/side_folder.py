@@ -123,6 +123,14 @@ class SideFolder:
                 raise Unanswered(str(error)) from error
             raise
 
+    def has(self, location: str) -> bool:
+        """Whether a file is there.
+
+        Raises:
+            OSError: the store does not answer.
+        """
+        return self._io.new_input(location).exists()
+
     def delete(self, location: str) -> None:
         """Delete a file; one that is gone, or cannot be deleted now, is no error."""
         delete_or_leave(self._io, location)

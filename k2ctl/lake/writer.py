@@ -33,12 +33,13 @@ from k2ctl.domain.offers import (
 )
 from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, RecordedFeed, with_feeds
 from k2ctl.domain.rows import Rows
-from k2ctl.errors import LakeUnanswered, first_line
+from k2ctl.errors import LakeError, LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of, in_history
 from k2ctl.lake.commit import GIVE_UP_AFTER_S, Done, SnapshotRetention, Try, commit_optimistically
 from k2ctl.lake.described_files import files_in
 from k2ctl.lake.files import delete_files, layout_of, write_rows
+from k2ctl.lake.side_folder import SideFolder
 from k2ctl.lake.swap import TableSwap
 from k2ctl.lake.written_offer import Committed, WrittenOffer
 
@@ -224,6 +225,8 @@ class TableWriter:
                 return written.committed(self._swap.snapshot_id(), after, one.number)
             if choice.refused.get(offer.id) == Refusal.LEDGER:
                 choice.checkpoints.ledger.changed(offer.change)  # raises
+            if choice.refused.get(offer.id) == Refusal.OLD:
+                self._require_spill_files(offer)
             fenced = fenced_partitions(choice.checkpoints, offer.deltas)
             if not (one.uncertain or written.announced):  # else a snapshot may name them, and orphan removal decides
                 delete_files(self._swap.table, written.files or [])
@@ -275,6 +278,15 @@ class TableWriter:
             )
             written.files = files
         return written.files
+
+    def _require_spill_files(self, offer: Offer) -> None:
+        """Refuse to name what orphan removal has deleted while this process was suspended."""
+        folder = SideFolder(self._swap.table)
+        if any(entry.spill and not folder.has(entry.spill) for entry in offer.change.added):
+            raise LakeError(
+                "This consumer stood still for so long that files of its commit were removed.",
+                "Nothing is lost: the offsets have not moved. Go on with: k2ctl consume",
+            )
 
     def retire(self, topic: str, epoch: str, lost: int) -> Checkpoints:
         """Record that an epoch of a topic is gone, with `lost` trades of it unread; an empty append carries it."""
