@@ -75,6 +75,8 @@ class TableWriter:
         self._swap = TableSwap(lake, clock, retention)
         # The last message of a failing catalog or store while a commit is tried again because of it; else empty.
         self.trouble = ""
+        # How often one of them has failed.
+        self.troubles = 0
         # Whether a catalog or store that does not answer is waited for as long as it takes, by `write` and `commit`.
         self.waits: Callable[[], bool] = lambda: False
 
@@ -190,6 +192,7 @@ class TableWriter:
 
     def _note_trouble(self, said: str) -> None:
         self.trouble = said
+        self.troubles += 1
 
     def _offered(
         self,

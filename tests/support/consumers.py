@@ -274,6 +274,10 @@ class RunningConsumer:
         """Whether it has left its group to others."""
         return self._consumer.assignments.is_apart
 
+    def typical_commit_s(self) -> float:
+        """How long it takes its commits to take."""
+        return self._consumer.assignments._platform.commit_thread.typical_s()
+
     def stored(self, count: int) -> bool:
         assert self.error is None, self.error
         return bool(self.said) and self.said[-1].counts.stored >= count

@@ -1,5 +1,6 @@
 """The store is gone for longer than a commit is tried: who runs on waits, and leaves its partitions to others."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,11 +37,14 @@ def test_a_consumer_of_a_group_leaves_it_and_comes_back(
         produce_trades(stored_there, topic, make_trades(50))
         until(lambda: running.stored(50), 30, lambda: running.said[-1:])
         fragile_store.stop()
+        since_s = time.monotonic()
         produce_trades(stored_there, topic, make_trades(50, 50))
         until(lambda: "takes no files" in running.said[-1].waiting, 30, lambda: running.said[-1])
         until(running.has_left, 30, lambda: (running.error, running.said[-1]))
+        away_s = time.monotonic() - since_s
         fragile_store.start()
         until(lambda: running.stored(100), 40, lambda: running.said[-1])
+        assert running.typical_commit_s() < away_s / 2, "else the next commit would be put off by twice as long"
         produce_trades(stored_there, topic, make_trades(50, 100))
         until(lambda: running.stored(150), 40, lambda: running.said[-1])
     finally:
