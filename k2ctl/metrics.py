@@ -4,14 +4,18 @@ Those of a consumer are declared on the fields of its status. Names follow Prome
 unbounded values.
 """
 
-from collections.abc import Iterable, Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from itertools import accumulate
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, Protocol, get_args, get_type_hints
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as MetricFamily
+from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
 from k2ctl.clock import Clock, SystemClock
@@ -99,22 +103,58 @@ def _cumulative(durations: Durations) -> list[tuple[str, float]]:
     return list(zip(bounds, accumulate(durations.counts), strict=True))
 
 
-class Exporter(Collector):
-    """Serves the newest status as Prometheus text; on an address that others reach, to whoever asks."""
+class ProbeAnswer(Protocol):
+    """How a probe is answered."""
 
-    def __init__(self, port: int, address: str = "127.0.0.1", clock: Clock | None = None) -> None:
+    @property
+    def well(self) -> bool:
+        """Yes or no."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why, in a line."""
+        ...
+
+
+Probes = Mapping[str, Callable[[], ProbeAnswer]]
+"""Path → what a supervisor that asks there gets: 200 for yes, 503 for no."""
+
+
+class _ServerOfV6(ThreadingWSGIServer):
+    """Listens on an IPv6 address."""
+
+    address_family = socket.AF_INET6
+
+
+class _Silent(WSGIRequestHandler):
+    """Logs no requests: scrapes and probes come every few seconds."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """See the class."""
+
+
+class Exporter(Collector):
+    """Serves the newest status as Prometheus text, and probes; on an address that others reach, to whoever asks."""
+
+    def __init__(
+        self, port: int, address: str = "127.0.0.1", probes: Probes | None = None, clock: Clock | None = None
+    ) -> None:
         self._clock = clock or SystemClock()
         self._status: ConsumerStatus | None = None
         self._updated_s = 0.0
         registry = CollectorRegistry()
         registry.register(self)
         try:
-            self._server, self._thread = start_http_server(port, addr=address, registry=registry)
+            kind = _ServerOfV6 if ":" in address else ThreadingWSGIServer
+            self._server = make_server(address, port, _application(registry, probes or {}), kind, _Silent)
         except OSError as error:
             raise UsageError(
                 f"{address}:{port} cannot be used for metrics: {error.strerror}.",
                 f"Choose another: --metrics-port {port % 65535 + 1}, or --metrics-address 127.0.0.1",
             ) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
 
     def update(self, status: ConsumerStatus) -> None:
         """Serve this from now on."""
@@ -129,3 +169,18 @@ class Exporter(Collector):
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _application(registry: CollectorRegistry, probes: Probes) -> Any:
+    """Probes at their paths, metrics at every other one."""
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        probe = probes.get(environ.get("PATH_INFO", ""))
+        if probe is None:
+            return metrics(environ, start)  # type: ignore[no-any-return]
+        verdict = probe()
+        start("200 OK" if verdict.well else "503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{verdict.reason}\n".encode()]
+
+    return answer

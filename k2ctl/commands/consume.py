@@ -7,7 +7,7 @@ import typer
 
 from k2ctl.commands import fleet
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, ProfileOption, group, parse_count
+from k2ctl.options import JsonOption, ProfileOption, group, parse_count, parse_duration
 
 LOOPBACK: Final = "127.0.0.1"
 EXAMPLE_METRICS: Final = "k2ctl consume --metrics-port 9464"
@@ -68,6 +68,12 @@ def consume(
     name: Annotated[
         str, typer.Option(metavar="NAME", help="In a group: come back under this name, and to the same partitions.")
     ] = "",
+    patience: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION", help="At the start wait so long for a Kafka or a table that does not answer [0s]."
+        ),
+    ] = "0s",
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background, in a group.")] = False,
     replicas: Annotated[int, typer.Option(min=1, metavar="N", help="With --detach: start so many more.")] = 1,
     as_json: JsonOption = False,
@@ -88,6 +94,7 @@ def consume(
         raise UsageError("Nothing would be processed.", "A budget is at least 1 trade a second: --budget 50k")
     if metrics_address != LOOPBACK and metrics_port is None:
         raise UsageError("--metrics-address needs --metrics-port.", f"{EXAMPLE_METRICS} --metrics-address ADDRESS")
+    patience_s = parse_duration(patience)
     if detach:
         from k2ctl.profiles import lasting_name, without_written_password
         from k2ctl.profiles.foreign import lasting_feed
@@ -100,6 +107,7 @@ def consume(
             "--budget": budget,
             "--state": without_written_password(state),
             "--metrics-port": metrics_port,
+            "--patience": patience if patience_s else "",
         }
         if metrics_port and metrics_address != LOOPBACK:
             options["--metrics-address"] = metrics_address
@@ -109,16 +117,11 @@ def consume(
         raise UsageError("--name is for a consumer in a group.", f"k2ctl consume --group --name {name}")
     if replicas > 1:
         raise UsageError("Several consumers run in the background.", f"k2ctl consume --detach --replicas {replicas}")
-    from k2ctl.commands.consuming import run_consumer, run_topics
-    from k2ctl.console import say
-    from k2ctl.consume.consumer import Consumer
+    from k2ctl.commands.consuming import At, run_plan
     from k2ctl.consume.platform import ConsumerPlan, unique_id
-    from k2ctl.consume.topic_consumers import TopicConsumers
-    from k2ctl.consume.topics import topics_of
     from k2ctl.domain.topics import is_pattern
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
-    from k2ctl.metrics import Exporter
     from k2ctl.profiles import chosen, state_address
     from k2ctl.profiles.foreign import of_others
     from k2ctl.stack.replicas import known_as, registered
@@ -134,16 +137,11 @@ def consume(
         named=bool(name),
         consumer_id=known_as(name, endpoints.engine) or unique_id(),
     )
-    several = is_pattern(plan.profile.trades_topic)
-    if several and metrics_port:
+    if is_pattern(plan.profile.trades_topic) and metrics_port:
         raise UsageError("Metrics are of one topic.", "Name it: --topic NAME")
-    exporter = Exporter(metrics_port, metrics_address) if metrics_port else None
     with registered(name, endpoints.home) if name else nullcontext() as done:
-        topics = topics_of(endpoints, plan.profile, None if until_caught_up else say)
-        if several:
-            run_topics(TopicConsumers(endpoints, plan, topics), done, as_json=as_json)
-        else:
-            run_consumer(Consumer(endpoints, plan), exporter, done, as_json=as_json)
+        metrics_at = At(metrics_port, metrics_address) if metrics_port else None
+        run_plan(endpoints, plan, metrics_at, patience_s, done, as_json=as_json)
 
 
 def _refuse_alone(given: dict[str, bool]) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import typer
 
@@ -18,11 +18,15 @@ from k2ctl.views.live import live_line
 
 if TYPE_CHECKING:
     from k2ctl.consume.consumer import Consumer
+    from k2ctl.consume.health import ConsumerHealth
+    from k2ctl.consume.platform import ConsumerPlan
     from k2ctl.consume.topic_consumers import TopicConsumers
     from k2ctl.domain.status import ConsumerStatus
+    from k2ctl.endpoints import Endpoints
     from k2ctl.kafka.watermarks import Silence
     from k2ctl.metrics import Exporter
 
+Opened = TypeVar("Opened")
 Done = Callable[[Mapping[str, int]], None]
 """Takes down what a consumer in the background has done."""
 
@@ -53,11 +57,61 @@ class _Reporting:
         self._telemetry.close()
 
 
-def run_consumer(
-    consumer: "Consumer", exporter: "Exporter | None" = None, done: Done | None = None, *, as_json: bool
+class At(NamedTuple):
+    """Where something is served."""
+
+    port: int
+    address: str
+
+
+def run_plan(
+    endpoints: "Endpoints",
+    plan: "ConsumerPlan",
+    metrics_at: At | None,
+    patience_s: float,
+    done: Done | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Run a consumer to its end: on screen, on `k2.telemetry` and, with an exporter, for Prometheus."""
+    """Open the consumer of the plan, or one for each of its topics, and run it to its end.
+
+    metrics_at: where metrics and probes are served, from before it is opened. patience_s: how long to wait for a Kafka
+    or a table that does not answer.
+    """
+    from k2ctl.console import say
+    from k2ctl.consume.consumer import Consumer
+    from k2ctl.consume.health import ConsumerHealth
+    from k2ctl.consume.start import opened_within
+    from k2ctl.consume.topic_consumers import TopicConsumers
+    from k2ctl.consume.topics import topics_of
+    from k2ctl.domain.topics import is_pattern
+    from k2ctl.metrics import Exporter
+
+    health, profile, announce = ConsumerHealth(), plan.profile, None if plan.until_caught_up else say
+    exporter = Exporter(metrics_at.port, metrics_at.address, health.probes()) if metrics_at is not None else None
+
+    def opened(open_: Callable[[], Opened]) -> Opened:
+        return opened_within(open_, patience_s, health.waits)
+
+    topics = opened(lambda: topics_of(endpoints, profile, announce, health.waits))
+    if is_pattern(profile.trades_topic):
+        run_topics(opened(lambda: TopicConsumers(endpoints, plan, topics)), done, as_json=as_json)
+    else:
+        run_consumer(opened(lambda: Consumer(endpoints, plan)), exporter, done, health, as_json=as_json)
+
+
+def run_consumer(
+    consumer: "Consumer",
+    exporter: "Exporter | None" = None,
+    done: Done | None = None,
+    health: "ConsumerHealth | None" = None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run a consumer to its end: on screen, on `k2.telemetry` and, with an exporter, for Prometheus and probes."""
     _announce(consumer)
+    if health is not None:
+        health.begins(consumer)
     reporting, received = _Reporting(consumer), list[int]()
     with stop_on_signals(received) as stop, live_line(status_text, quiet=as_json) as show, _measured([consumer], done):
 
@@ -67,6 +121,8 @@ def run_consumer(
                 show(status)
                 if exporter is not None:
                     exporter.update(status)
+                if health is not None:
+                    health.update(status)
 
         started_s = time.monotonic()
         try:

@@ -56,6 +56,8 @@ class AssignmentManager:
         self.opened = 0
         # How long nothing was read before the last one was opened.
         self.still_s = 0.0
+        # True while one is opened: what deduplication remembers may take minutes to restore.
+        self.is_opening = False
         plan = platform.plan
         self.assignment = Assignment.open(platform, () if plan.group else None)
         self._unassigned_since_s = platform.clock.monotonic_s()
@@ -180,6 +182,7 @@ class AssignmentManager:
             return  # the group is followed meanwhile
         # Each may take all of the plan's memory, so the one is freed before the other is opened.
         before.release()
+        self.is_opening = True
         try:
             opened = Assignment.open(self._platform, partitions)
         except (BrokerError, LakeUnanswered) as error:
@@ -189,6 +192,8 @@ class AssignmentManager:
             if self._failing_s > OPEN_WITHIN_S and not waits:
                 raise
             return
+        finally:
+            self.is_opening = False
         self._failing_since_s, self._trouble = None, ""
         opened.count_on(before)
         self.assignment, self._was_current = opened, True

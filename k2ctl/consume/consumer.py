@@ -165,6 +165,11 @@ class Consumer:
         return self.assignments.assignment
 
     @property
+    def is_opening(self) -> bool:
+        """True while partitions are opened, and state is restored."""
+        return self.assignments.is_opening
+
+    @property
     def ledger(self) -> Ledger:
         """What is outstanding of this topic, by whichever consumer, as committed."""
         return self.assignment.ledger

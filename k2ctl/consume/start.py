@@ -1,19 +1,48 @@
 """Where a consumer begins: the table decides; Kafka is only asked whether it still has the log."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
+from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Checkpoints, TopicPartition
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import BrokerError
+from k2ctl.errors import BrokerError, BrokerUnanswered, LakeUnanswered, first_line
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import HighWatermarks, checkpoints_of, ended_epochs
 from k2ctl.lake.writer import TableWriter
+from k2ctl.retry import RetryPolicy, retry
 
 LOG: Final = logging.getLogger("k2ctl.consume")
+
+ASKED_EVERY_S: Final = 1.0
+ASKED_LEAST_EVERY_S: Final = 10.0
+
+Opened = TypeVar("Opened")
+
+
+def opened_within(
+    open_: Callable[[], Opened], within_s: float, waits: Callable[[str], None], clock: Clock | None = None
+) -> Opened:
+    """Open what needs Kafka, the table or a registry; while one does not answer, try again for so long.
+
+    waits: called at each failure with the reason.
+
+    Raises:
+        K2Error: it cannot be opened; at once where asking again would not help.
+    """
+
+    def again(error: Exception) -> bool:
+        if not isinstance(error, BrokerUnanswered | LakeUnanswered):
+            return False
+        LOG.warning("waiting: %s", first_line(error))
+        waits(first_line(error))
+        return True
+
+    policy = RetryPolicy(within_s, ASKED_EVERY_S, ASKED_LEAST_EVERY_S)
+    return retry(open_, policy=policy, again=again, clock=clock)
 
 
 @dataclass(frozen=True)

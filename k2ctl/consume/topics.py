@@ -7,6 +7,7 @@ from typing import Final
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.domain.topics import topics_named
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import first_line
 from k2ctl.kafka.admin import BrokerAdmin, no_such_topic
 from k2ctl.profiles import Profile
 
@@ -29,9 +30,12 @@ def topics_of(
     endpoints: Endpoints,
     profile: Profile,
     say: Callable[[str], None] | None = None,
+    waits: Callable[[str], None] = lambda _: None,
     clock: Clock | None = None,
 ) -> list[str]:
     """The profile's topics. say: wait for one of others until it is there, and say so; None: it has to be there.
+
+    waits: called at each look that did not find it.
 
     Raises:
         BrokerError: there is no such topic, or Kafka does not answer.
@@ -52,4 +56,5 @@ def topics_of(
             LOG.info("waiting: %s", missing)
             say(f"{missing} Waiting for it. {missing.hint}")
             said = True
+        waits(first_line(missing))
         clock.sleep(LOOK_EVERY_S)

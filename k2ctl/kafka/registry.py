@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from k2ctl.endpoints import without_password
-from k2ctl.errors import BrokerError, first_line
+from k2ctl.errors import BrokerUnanswered, first_line
 
 if TYPE_CHECKING:
     from confluent_kafka.schema_registry import Schema
@@ -30,7 +30,7 @@ _SERIALIZED: Final = "serialized"
 """How schemas of Protobuf are asked for: as descriptors. A registry that does not know the word gives their text."""
 
 
-class RegistryUnanswered(BrokerError):
+class RegistryUnanswered(BrokerUnanswered):
     """The registry does not answer now, or not as a registry does; the same may work when it is asked again."""
 
 
