@@ -17,6 +17,7 @@ from k2ctl.home import Home
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
 from tests.support import docker_engine
+from tests.support.chart import client
 from tests.support.kafka_server import KafkaServer
 from tests.support.object_store import ObjectStore
 from tests.support.postgres_server import Missing, PostgresServer
@@ -190,6 +191,12 @@ def fragile_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSt
     store = _or_skip("K2CTL_REQUIRE_S3", lambda: ObjectStore(tmp_path_factory.mktemp("objects")))
     yield store
     store.stop()
+
+
+@pytest.fixture(scope="session")
+def helm_program() -> Path:
+    """Helm, from the cache."""
+    return _or_skip("K2CTL_REQUIRE_HELM", lambda: client("helm"))
 
 
 Service = TypeVar("Service")

@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import JsonOption, ProfileOption, YesOption, confirm, group, parse_duration
+from k2ctl.options import JsonOption, ProfileOption, YesOption, check_writable, confirm, group, parse_duration
 
 app = group(no_args_is_help=True, help="Start, inspect and stop the stack.\n\nExample:  k2ctl stack up --engine local")
 
@@ -36,7 +37,8 @@ def up(
     """Start the stack and wait until it really works; says so when it runs already.
 
     Options from --service to --build are for the docker engine. The external engine starts nothing: it tries the
-    services that the profile's section `external` names, and leaves their addresses to every other command.
+    services that the profile's section `external` names, and leaves their addresses to every other command; with
+    --no-wait it only leaves the addresses.
 
     Example:  k2ctl stack up --engine docker --port kafka=19092
     """
@@ -58,7 +60,7 @@ def up(
         print_json(result.endpoints.shown().document())
     else:
         out().print(up_panel(result))
-    lost = lost_catalog(result.endpoints)
+    lost = lost_catalog(result.endpoints) if wait else ""
     if lost:
         say(lost)
 
@@ -114,16 +116,60 @@ def logs(
 
 
 @app.command()
-def render() -> None:
+def render(
+    kubernetes: Annotated[bool, typer.Option("--kubernetes", help="Values for the Helm chart of a profile.")] = False,
+    profile: ProfileOption = "",
+    chart: Annotated[
+        Path | None, typer.Option("--chart", metavar="FOLDER", help="Write the chart itself there, with the values.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write to this file instead of stdout.")
+    ] = None,
+) -> None:
     """The Compose file of the docker engine with every variable, path and port resolved; holds no secret.
 
+    With --kubernetes the values of the Helm chart for a profile: secrets stay references to keys of a Secret.
+
     Example:  k2ctl stack render > resolved.yaml
+
+    k2ctl stack render --kubernetes --profile ./prod.yaml --chart ./k2-chart
     """
-    from k2ctl.console import out
+    if not kubernetes and (profile or chart):
+        raise UsageError("--profile and --chart are for Kubernetes.", "k2ctl stack render --kubernetes --profile 1M")
+    check_writable(output, "Name one in a folder that is there: --output FILE")
+    if kubernetes:
+        _render_values(profile or "laptop", chart, output)
+        return
+
     from k2ctl.stack.compose.render import render as to_yaml
     from k2ctl.stack.docker.engine import resolved
 
-    out().file.write(to_yaml(resolved()))
+    _write(to_yaml(resolved()), output)
+
+
+def _render_values(profile: str, chart: Path | None, output: Path | None) -> None:
+    from k2ctl.console import say
+    from k2ctl.stack.kubernetes import VALUES, render_values, write_chart
+
+    rendered = render_values(profile)
+    if chart is not None:
+        write_chart(chart, rendered.text)
+        say(f"The chart is at {chart}. Install it: helm install k2 {chart} -f {chart / VALUES}")
+    if chart is None or output is not None:
+        _write(rendered.text, output)
+    if rendered.missing:
+        say(
+            f"{rendered.missing} Add `external` to `profile` in the values, or write a profile with it: stack/README.md"
+        )
+
+
+def _write(text: str, output: Path | None) -> None:
+    from k2ctl.console import out
+
+    if output is None:
+        out().file.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
 
 
 @app.command()

@@ -7,7 +7,7 @@ where a profile is read for the engine (`k2ctl.profiles.load_external`), and sta
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -106,6 +106,14 @@ def _filled(text: str, info: ValidationInfo, encode: Callable[[str], str] = str)
     if not isinstance(references, SecretReferences):
         return text
     return _REFERENCE.sub(lambda found: encode(references.value(found[1], found[2])), text)
+
+
+def relative_files(section: Any) -> list[str]:
+    """The paths of references to files that begin at the profile's folder, in whatever part of a section."""
+    if isinstance(section, Mapping):
+        return [path for value in section.values() for path in relative_files(value)]
+    found = _REFERENCE.findall(section) if isinstance(section, str) else []
+    return [name for kind, name in found if kind == "file" and not Path(name).is_absolute()]
 
 
 def with_secrets(address: str, folder: Path) -> str:

@@ -100,13 +100,15 @@ class Wanted:
     # Build the images that are made from this project.
     build: bool = False
 
-    def refuse_containers(self, engine: str) -> None:
+    def refuse_containers(self, engine: str, *, always_waits: bool = True) -> None:
         """Raises:
         UsageError: it says something that only an engine of containers can do.
         """
-        if self.services or self.without or self.ports or self.build or not self.wait:
+        waits = not self.wait and always_waits
+        if self.services or self.without or self.ports or self.build or waits:
+            waiting = " and --no-wait" if always_waits else ""
             raise UsageError(
-                f"--service, --port, --build and --no-wait mean nothing to the {engine} engine.",
+                f"--service, --port, --build{waiting} mean nothing to the {engine} engine.",
                 "They are for: k2ctl stack up --engine docker",
             )
 
@@ -127,6 +129,8 @@ class Up:
     secrets: str = ""
     # Services left out by `--without`, now or before.
     left_out: tuple[str, ...] = ()
+    # Each service was used for real.
+    tried: bool = True
 
 
 @dataclass(frozen=True)

@@ -37,17 +37,21 @@ class ExternalEngine:
         return "external"
 
     def up(self, profile: str, wanted: Wanted, report: Report) -> Up:
-        """See `Engine`. The endpoints are written once every service works; a second `up` reads the secrets again."""
-        wanted.refuse_containers(self.name)
+        """See `Engine`. The endpoints are written once every service works; a second `up` reads the secrets again.
+
+        Not to wait is to write them untried, for those who wait themselves.
+        """
+        wanted.refuse_containers(self.name, always_waits=False)
         started_s = time.monotonic()
         endpoints, before = _endpoints(load_external(profile), profile, self._home), self._endpoints()
         same = before is not None and replace(endpoints, started_at_us=before.started_at_us) == before
         if before is not None and not same:
             _require_no_consumers(self._home)
-        _require_all(endpoints, report)
+        if wanted.wait:
+            _require_all(endpoints, report)
         if before is None or not same:
             save_endpoints(endpoints)
-        return Up(endpoints, same, False, time.monotonic() - started_s)
+        return Up(endpoints, same, False, time.monotonic() - started_s, tried=wanted.wait)
 
     def down(self, *, volumes: bool, report: Report) -> bool:  # noqa: ARG002 - the data is others'
         """See `Engine`. Consumers of this machine end; what others run is not touched, with `volumes` neither."""

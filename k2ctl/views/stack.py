@@ -125,9 +125,8 @@ def up_panel(result: Up) -> RenderableType:
     endpoints = result.endpoints.shown()
     if endpoints.engine == "external":
         same = ", as before" if result.already_running else ""
-        title = (
-            f"Every service of the external platform works{same}, after {seconds(result.seconds)}; nothing was started."
-        )
+        did = f"works{same}, after {seconds(result.seconds)}" if result.tried else f"is written down{same}, and untried"
+        title = f"Every service of the external platform {did}; nothing was started."
     elif result.already_running:
         title = f"The {endpoints.engine} stack runs already; nothing changed, {seconds(result.seconds)}."
     elif result.repaired and endpoints.engine == "docker":

@@ -20,7 +20,12 @@ def render(project: Project) -> str:
     tree = project.model_dump(mode="json", exclude_defaults=True)
     for name, service in project.services.items():
         tree["services"][name] |= _short_forms(service)
-    return yaml.dump(_escaped(tree), Dumper=_Readable, sort_keys=False, width=120, allow_unicode=True)
+    return as_yaml(_escaped(tree))
+
+
+def as_yaml(tree: Any) -> str:
+    """A document for people to read and change."""
+    return yaml.dump(tree, Dumper=_Readable, sort_keys=False, width=120, allow_unicode=True)
 
 
 class _Readable(yaml.SafeDumper):
