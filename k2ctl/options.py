@@ -49,6 +49,13 @@ ProfileOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")]
 """For commands that start a stack of their own and delete it."""
+LOCAL_MASTER = "local[*]"
+MasterOption = Annotated[
+    str, typer.Option("--master", metavar="URL", help="Spark's: local[*], spark://HOST:7077, yarn, k8s://URL.")
+]
+ConfOption = Annotated[
+    list[str] | None, typer.Option("--conf", metavar="NAME=VALUE", help="An option of the Spark session; repeatable.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 

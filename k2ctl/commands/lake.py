@@ -2,12 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, YesOption, at_most_one, confirm, group, parse_duration
+from k2ctl.options import (
+    LOCAL_MASTER,
+    ConfOption,
+    JsonOption,
+    MasterOption,
+    YesOption,
+    at_most_one,
+    confirm,
+    group,
+    parse_count,
+    parse_duration,
+)
 
 if TYPE_CHECKING:
     from k2ctl.endpoints import Endpoints
@@ -151,6 +163,58 @@ def expire(
         print_json({"snapshots_expired": expired, "orphans_removed": removed})
     else:
         out().print(expiry_text(expired, removed, age_s))
+
+
+@app.command(short_help="Rewrite closed hours, expire and clean up, on a Spark cluster.")
+def maintain(
+    engine: Annotated[Literal["spark"], typer.Option("--engine", help="Who does it.")] = "spark",
+    master: MasterOption = LOCAL_MASTER,
+    conf: ConfOption = None,
+    at_once: Annotated[
+        str, typer.Option("--at-once", metavar="N", help="Hours rewritten and committed together.")
+    ] = "4",
+    orphans_after: Annotated[
+        str, typer.Option("--orphans-after", metavar="DURATION", help="Delete unreachable files of this age.")
+    ] = "3d",
+    as_json: JsonOption = False,
+) -> None:
+    """Rewrite hours that ended two hours ago or earlier as large sorted files, on a Spark cluster, beside consumers.
+
+    It also drops old snapshots by the profile's rule, deletes unreachable files of three days or more, and rewrites
+    manifests.
+
+    Needs Java 17 and: pip install 'k2ctl[spark]'. Other programs' maintenance waits meanwhile. Ctrl-C cancels it; what
+    is committed stays.
+
+    Example:  k2ctl lake maintain --engine spark --master spark://HOST:7077 --conf spark.executor.memory=4g
+    """
+    hours, age_s = parse_count(at_once), parse_duration(orphans_after)
+    if hours < 1:
+        raise UsageError("--at-once needs at least 1.", "Leave it out.")
+
+    from k2ctl.clock import SystemClock
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.kafka.lease import lease_of
+    from k2ctl.lake.commit import SnapshotRetention
+    from k2ctl.profiles import load_profile
+    from k2ctl.spark.maintain import SparkPlan
+    from k2ctl.spark.maintain import maintain as run
+    from k2ctl.spark.settings import place_of
+    from k2ctl.views.stack import progress
+
+    place, endpoints = place_of(master, conf or []), require_endpoints(Home.of_user())
+    retention = SnapshotRetention.from_profile(load_profile(endpoints.profile).lake.expire)
+    wanted = SparkPlan(retention, hours_at_once=hours, orphans_after_s=age_s)
+    with opened(endpoints) as found, progress("k2ctl lake maintain", quiet=as_json) as say:
+        done = run(endpoints, found, place, wanted, lease_of(endpoints), SystemClock(), say)
+    from k2ctl.console import out, print_json
+    from k2ctl.views.lake import maintained_text
+
+    if as_json:
+        print_json({**asdict(done), "engine": engine})
+    else:
+        out().print(maintained_text(done))
 
 
 @app.command("accept-rollback", short_help="Go on from a snapshot that the table was rolled back to.")

@@ -133,8 +133,24 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
     except BaseException:
         delete_or_leave(table.io, path)
         raise
+    return _described(table, path, size, footers[0])
+
+
+def describe(table: Table, path: str) -> DataFile:
+    """The Iceberg description of a Parquet file of one hour that another program wrote for the table's schema.
+
+    Raises:
+        OSError, ArrowException: it cannot be read.
+    """
+    source = table.io.new_input(path)
+    with source.open() as stream:
+        return _described(table, path, len(source), pq.read_metadata(pa.PythonFile(stream, mode="r")))
+
+
+def _described(table: Table, path: str, size: int, footer: pq.FileMetaData) -> DataFile:
+    schema = table.metadata.schema()
     statistics = data_file_statistics_from_parquet_metadata(
-        footers[0],
+        footer,
         compute_statistics_plan(schema, {**table.metadata.properties, **_BOUNDS_THAT_PRUNE}),
         parquet_path_to_id_mapping(schema),
     )

@@ -1,5 +1,6 @@
 """The data files that the table's current snapshot consists of, hour by hour, and which are worth merging."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -155,3 +156,23 @@ def due(files: Sequence[LiveFile], after_files: int, now_ms: int) -> list[list[L
         if len(members) >= after_files or now_ms - last_ms >= QUIET_MS:
             found.append(of_like_size(members))
     return sorted(filter(None, found), key=len, reverse=True)
+
+
+CLOSED_MS: Final = 2 * 3_600_000
+"""So long after its end an hour gets no trades any more, but for late ones."""
+
+
+def closed_hours(files: Sequence[LiveFile], now_ms: int) -> dict[int, list[LiveFile]]:
+    """The files of each hour that ended two hours ago or earlier and that is quiet, the oldest first."""
+    hour_ms = _HOUR // timedelta(milliseconds=1)
+    return {
+        hour: members
+        for hour, members in by_hour(files).items()
+        if (hour + 1) * hour_ms <= now_ms - CLOSED_MS
+        and now_ms - max(file.added_ms or 0 for file in members) >= QUIET_MS
+    }
+
+
+def in_more_files(files: Sequence[LiveFile], target_bytes: int) -> bool:
+    """Whether rows are in more files than files of a size need."""
+    return len(files) > max(1, math.ceil(sum(file.bytes for file in files) / target_bytes))

@@ -15,6 +15,7 @@ from k2ctl.lake.rollback import Rollback
 from k2ctl.profiles.model import NUMBERS
 from k2ctl.sequence.gap_report import GapReport, incomplete
 from k2ctl.sequence.store_view import StoreView
+from k2ctl.spark.maintain import Maintained
 from k2ctl.views.style import count, counted, listing, marked, seconds, size
 
 _HOURS_SHOWN: Final = 12
@@ -112,6 +113,23 @@ def expiry_text(expired: int, removed: OrphansRemoved, age_s: float) -> str:
         f"{expired:,} snapshots {would}dropped; {removed.files:,} unreachable files {would}deleted, "
         f"{size(removed.bytes)}; {removed.young:,} younger than {seconds(age_s)} stay for now."
     )
+
+
+def maintained_text(done: Maintained) -> str:
+    """What Spark's maintenance did."""
+    lines = [
+        f"{counted(len(done.hours), 'hour')} rewritten in {seconds(done.seconds)}: {done.files_before:,} files became "
+        f"{done.files_after:,}, {done.rows:,} rows, {size(done.bytes_before)} became {size(done.bytes_after)}."
+        if done.hours
+        else f"No hour to rewrite; {seconds(done.seconds)}.",
+        f"{done.snapshots_expired:,} snapshots dropped; {done.orphans.files:,} unreachable files deleted, "
+        f"{size(done.orphans.bytes)}.",
+    ]
+    if done.manifests_before:
+        lines.append(f"{done.manifests_before:,} manifests became {done.manifests_after:,}.")
+    if done.left:
+        lines.append(f"Changed by others meanwhile, and left for the next time: {', '.join(done.left)}.")
+    return "\n".join([*lines, *(f"{note[0].upper()}{note[1:]}." for note in done.notes)])
 
 
 def rollback_panel(rollback: Rollback) -> Group:

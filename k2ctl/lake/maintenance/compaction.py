@@ -7,7 +7,6 @@ read: pyiceberg's own `Table.overwrite` plans and writes between load and commit
 import itertools
 import logging
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,40 +14,31 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-from pyiceberg.exceptions import ValidationException
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.table.metadata import TableMetadata
 
 from k2ctl.clock import Clock
-from k2ctl.domain.checkpoint import SUMMARY_COMPACTION_ID
-from k2ctl.domain.offers import Layout
 from k2ctl.domain.rows import SORTED_BY
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import ancestors, checkpoints_of
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.columns import Columns, check_ids, check_inner_columns, numbered_columns
-from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.data_files import Listed, checked
 from k2ctl.lake.duckdb_files import refuse_damage, sorting, unreadable
 from k2ctl.lake.files import ROW_GROUP_ROWS, delete_files, layout_of, write_chunks
 from k2ctl.lake.live_files import FULL_FILE_ROWS, LiveFile, hour_name
 from k2ctl.lake.maintenance.lease import Lease
+from k2ctl.lake.maintenance.swap import Interrupted, swap
 from k2ctl.lake.opened import check_writable
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
-from k2ctl.lake.second_copy import copy_of, move_tag
 
 MEMORY_LIMIT_MB: Final = 512
 """What a merge may hold; beyond it DuckDB sorts on disk."""
 
 
-_ORDER: Final = (*SORTED_BY, "kafka_partition", "kafka_offset", "kafka_index")
-
-
-class Interrupted(Exception):
-    """The merge was asked to stop; nothing is left behind."""
+ORDER: Final = (*SORTED_BY, "kafka_partition", "kafka_offset", "kafka_index")
+"""Of the rows of a merged file."""
 
 
 def merge(lake: Lake, table: Table, files: Sequence[LiveFile], on_chunk: Callable[[], None]) -> list[DataFile]:
@@ -116,7 +106,7 @@ def _sorted_chunks(
     connection: duckdb.DuckDBPyConnection, schema: Schema, paths: Sequence[str], on_chunk: Callable[[], None]
 ) -> Iterator[pa.Table]:
     """The rows in order, a row group at a time; ties in `SORTED_BY` keep Kafka's order."""
-    order = ", ".join(f"f{schema.find_field(name).field_id}" for name in _ORDER)
+    order = ", ".join(f"f{schema.find_field(name).field_id}" for name in ORDER)
     query = f"SELECT * FROM {numbered_columns(schema).source('$paths')} ORDER BY {order}"  # noqa: S608
     target = schema_to_pyarrow(schema)
     parameters: dict[str, Any] = {"paths": list(paths)}
@@ -133,8 +123,6 @@ def _files_worth(chunks: Iterator[pa.Table]) -> Iterator[Iterator[pa.Table]]:
 
 
 LOG: Final = logging.getLogger("k2ctl.lake")
-LONGEST_PAUSE_S: Final = 0.2
-"""Appenders commit several times a second without end: a longer pause does not find them idle."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +140,6 @@ class Compaction:
     seconds: float
     # Of these, from the end of the merge to the end of the swap.
     swap_seconds: float
-
-
-class _Outdated(Exception):
-    """The merged files are written for a schema or a partition spec that is not the table's any more."""
 
 
 def mergeable(lake: Lake) -> Table:
@@ -203,7 +187,15 @@ class Compactor:
         except Interrupted:
             return None
         merged_s = self._clock.monotonic_s()
-        tries = self._swap([file.file for file in files], merged, layout_of(table))
+        tries = swap(
+            self._lake,
+            [file.file for file in files],
+            merged,
+            layout_of(table),
+            clock=self._clock,
+            stopped=self._stop.is_set,
+            again="k2ctl lake compact",
+        )
         if not tries:
             return None
         ended_s = self._clock.monotonic_s()
@@ -235,58 +227,3 @@ class Compactor:
         if self._stop.is_set():
             raise Interrupted
         self._lease.keep()
-
-    def _swap(self, old: list[DataFile], new: list[DataFile], layout: Layout) -> int:
-        """Steps 2 to 4; returns the number of tries, 0 when the files are not to be replaced any more."""
-        compaction_id, last = str(uuid.uuid4()), Try(1, uncertain=False)
-
-        def once(one: Try) -> int:
-            nonlocal last
-            last = one
-            if self._stop.is_set():
-                raise Interrupted
-            table = self._lake.table()
-            if one.uncertain and _is_committed(table.metadata, compaction_id):
-                return one.number
-            checkpoints_of(table)  # a table that was rolled back is not to be built upon
-            if layout_of(table) != layout:
-                raise _Outdated
-            with QuickTransaction(table) as transaction:
-                with transaction.update_snapshot(
-                    snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id, **copy_of(table)}
-                ).overwrite() as overwrite:
-                    for file in old:
-                        overwrite.delete_data_file(file)
-                    for file in new:
-                        overwrite.append_data_file(file)
-                move_tag(transaction)
-            return one.number
-
-        try:
-            return commit_optimistically(
-                once,
-                what="The swap of a compaction",
-                hint="The table is as it was; a running consumer tries again.",
-                clock=self._clock,
-                longest_pause_s=LONGEST_PAUSE_S,
-            )
-        except (Interrupted, ValidationException, _Outdated) as error:
-            if not last.uncertain:  # else the table may have the merged files, and the orphan removal decides
-                try:
-                    delete_files(self._lake.table(), new)
-                except LakeError as unloaded:
-                    LOG.warning("merged files stay for orphan removal", extra={"error": first_line(unloaded)})
-            if isinstance(error, _Outdated):
-                raise LakeError(
-                    "Another program changed the schema or the partition spec during a merge; the merge was discarded.",
-                    "The table is as it was. Try again: k2ctl lake compact",
-                ) from error
-            return 0  # stopped, or a file is not live any more: another compactor was first
-
-
-def _is_committed(metadata: TableMetadata, compaction_id: str) -> bool:
-    return any(
-        snapshot.summary is not None
-        and snapshot.summary.additional_properties.get(SUMMARY_COMPACTION_ID) == compaction_id
-        for snapshot in ancestors(metadata)
-    )

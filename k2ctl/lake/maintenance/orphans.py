@@ -67,6 +67,34 @@ def remove_orphans(lake: Lake, older_than_s: float, clock: Clock, *, dry_run: bo
     return OrphansRemoved(len(old), sum(orphan.bytes for orphan in old), len(found) - len(old), dry_run)
 
 
+def remove_listed(lake: Lake, locations: Sequence[str], older_than_s: float, clock: Clock) -> OrphansRemoved:
+    """Delete files that another program found unreachable, as far as they are the table's own and old enough.
+
+    The side folder stays, wherever it is: its name begins with an underscore. So does what other tables need.
+    """
+    table = lake.table()
+    checkpoints_of(table)
+    lake.require_known(lake.name, table)
+    root = without_scheme(table.location().rstrip("/")) + "/"
+    names = [path.removeprefix(root) for path in map(without_scheme, locations) if path.startswith(root)]
+    names = [name for name in names if not name.startswith(("_", "."))]
+    with lake.answering():
+        others = Others(lake, table, names)
+        filesystem, path = _file_system(table)
+        infos = filesystem.get_file_info([_path(path, name) for name in names])
+    now_s, old, young = clock.now_us() / 1e6, list[Orphan](), 0
+    for name, info in zip(names, infos, strict=True):
+        if info.type != FileType.File or name in others.reachable or others.holds(name):
+            continue
+        orphan = Orphan(name, info.size, now_s - info.mtime_ns / 1e9)
+        old += [orphan] if orphan.age_s >= older_than_s else []
+        young += orphan.age_s < older_than_s
+    for orphan in old:
+        with suppress(FileNotFoundError):
+            filesystem.delete_file(_path(path, orphan.name))
+    return OrphansRemoved(len(old), sum(orphan.bytes for orphan in old), young, dry_run=False)
+
+
 def orphans(lake: Lake, clock: Clock) -> list[Orphan]:
     """The files that nothing refers to, of any age: of the table, and spill, ledger and dedup files beside it.
 

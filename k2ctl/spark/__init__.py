@@ -1,0 +1,1 @@
+"""Spark for what one machine should not do alone: maintenance, SQL and checks of the whole table."""

@@ -1,0 +1,108 @@
+"""Maintenance of a table on a real Spark cluster, beside appenders: the rows, the tags, the lease, the hot hour."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from k2ctl.clock import SystemClock
+from k2ctl.domain.rows import SORTED_BY
+from k2ctl.endpoints import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.commit import SnapshotRetention
+from k2ctl.lake.live_files import LiveFile, live_files
+from k2ctl.lake.maintenance.maintainer import Maintainer
+from k2ctl.lake.maintenance.status import read_balance
+from k2ctl.lake.writer import TableWriter
+from k2ctl.profiles import load_profile
+from k2ctl.spark.maintain import Maintained, SparkPlan, maintain
+from k2ctl.spark.settings import SparkPlace
+from tests.support.leases import of_this_machine
+from tests.support.spark import SMALL, SparkCluster
+from tests.support.spark_tables import Later, append_now, fill
+
+pytestmark = pytest.mark.slow
+
+KEEP_ALL = SnapshotRetention(1000, 0, 0)
+
+
+def run(at: Endpoints, lake: Lake, place: SparkPlace, say: Callable[[str], None] = lambda _: None) -> Maintained:
+    return maintain(at, lake, place, SparkPlan(KEEP_ALL), of_this_machine, Later(), say)
+
+
+def rows_of(lake: Lake, snapshot_id: int | None = None) -> list[dict[str, Any]]:
+    """Every row, read by pyiceberg."""
+    found: list[dict[str, Any]] = (
+        lake.table().scan(snapshot_id=snapshot_id).to_arrow().sort_by("kafka_offset").to_pylist()
+    )
+    return found
+
+
+def order_of(lake: Lake, file: LiveFile) -> list[tuple[Any, ...]]:
+    with lake.table().io.new_input(file.path).open() as stream:
+        return [tuple(row.values()) for row in pq.read_table(stream, columns=list(SORTED_BY)).to_pylist()]
+
+
+class Appender:
+    """Commits trades of this moment until it is stopped; looks whether maintenance is left alone."""
+
+    def __init__(self, at: Endpoints, first: int) -> None:
+        self._at, self._number = at, first
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.commits = 0
+        self.maintained = 0
+
+    def _run(self) -> None:
+        with Lake.at(self._at) as lake:
+            writer = TableWriter(lake, SystemClock())
+            eager = load_profile("laptop").lake.model_copy(update={"compact_after_files": 2})
+            maintainer = Maintainer(lake, eager, SystemClock(), of_this_machine)
+            while not self._stop.wait(0.3):
+                append_now(writer, self._number + self.commits)
+                self.commits += 1
+                self.maintained += maintainer.step() is not None
+
+    def __enter__(self) -> "Appender":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@pytest.mark.parametrize("kind", ["postgres", "rest"])
+def test_closed_hours_are_rewritten_beside_an_appender(
+    kind: str, request: pytest.FixtureRequest, spark_cluster: SparkCluster
+) -> None:
+    at: Endpoints = request.getfixturevalue(f"on_{kind}")
+    with Lake.at(at) as lake:
+        count = fill(lake, 8)
+        before, tagged = rows_of(lake), lake.table().current_snapshot()
+        assert tagged is not None
+        lake.table().manage_snapshots().create_tag(tagged.snapshot_id, "eod").commit()
+        old = {file.path for file in live_files(lake.table())}
+        with Appender(at, 8) as appender:
+            done = run(at, lake, SparkPlace(spark_cluster.url, SMALL))
+        assert appender.commits > 5
+        assert appender.maintained == 0  # the lease was held
+        assert (done.files_before, done.files_after, done.rows) == (8, 2, count)
+        files = live_files(lake.table())
+        closed = [file for file in files if file.rows == count // 2]
+        assert len(files) == appender.commits + 2  # the hot hour is as it was
+        assert not old & {file.path for file in files}
+        for file in closed:
+            found = order_of(lake, file)
+            assert found == sorted(found)
+        assert rows_of(lake)[:count] == before
+        assert rows_of(lake, lake.table().metadata.refs["eod"].snapshot_id) == before
+        assert checkpoints_of(lake.table()).total().stored == count + appender.commits * 400
+        balance = read_balance(lake)
+        assert balance is not None
+        assert balance.balanced
+        assert of_this_machine(str(lake.table().metadata.table_uuid)).holder() is None
+        assert run(at, lake, SparkPlace("local[2]")).hours == ()  # nothing is left to do
