@@ -112,18 +112,17 @@ def _measured() -> Any:
 
 def _refuse_infeasible(pricing: "Pricing", scenario: "Scenario", *, as_json: bool) -> None:
     """A plan that cannot work ends here; for scripts with an object that says so."""
-    try:
-        pricing.estimate(scenario.profile)
-    except Infeasible:
-        if not as_json:
-            raise
+    found = pricing.judged(scenario)
+    if not found.infeasible:
+        return
+    if not as_json:
+        raise Infeasible(found.profile, found.infeasible)
 
-        from k2ctl.console import print_json
-        from k2ctl.cost.documents import estimate_document
-        from k2ctl.cost.estimate import estimate
+    from k2ctl.console import print_json
+    from k2ctl.cost.documents import estimate_document
 
-        print_json(estimate_document(estimate(scenario.profile, pricing.book)))
-        raise typer.Exit(ExitCode.UNHEALTHY) from None
+    print_json(estimate_document(found))
+    raise typer.Exit(ExitCode.UNHEALTHY)
 
 
 def _print(view: "View", *, as_json: bool, as_csv: bool, as_markdown: bool) -> None:

@@ -15,7 +15,7 @@ from k2ctl.consume.group_commit.together import GroupCommit
 from k2ctl.consume.pending_checkpoint import CommitTargets
 from k2ctl.consume.reference_feed import ReferenceFeed
 from k2ctl.consume.start import StartPosition, retire_past_epochs
-from k2ctl.dedup.chunks import ChunkPlan, plan_chunks
+from k2ctl.dedup.chunk_plan import ChunkPlan, plan_chunks
 from k2ctl.deferred.admission import ACTIONS, Admission
 from k2ctl.deferred.outstanding import RetentionWatch
 from k2ctl.deferred.spill_files import Spiller

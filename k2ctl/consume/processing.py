@@ -16,7 +16,7 @@ from k2ctl.consume.degradation import release_freed
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
-from k2ctl.dedup.chunks import ChunkPlan
+from k2ctl.dedup.chunk_plan import ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.dedup.saved_state import DedupSaver, restore
 from k2ctl.deferred.admission import SHED, SPILL, Admitted, mask_of

@@ -80,31 +80,22 @@ RDS_MEMORY_GIB: Final[Mapping[str, float]] = {
 }  # fmt: skip
 """RDS instance classes; memory in GiB."""
 
-_VCPUS: Final = {"large": 2, "xlarge": 4}
-_GIB_PER_VCPU: Final = {"c": 2, "m": 4, "r": 8}
-
 BLOOM_BITS_PER_ID: Final = 15.8
 """Bloom chunks at 0.05 % false positives: a billion ids in 1.98 GB, measured."""
 
 REDIS_KEY_BYTES: Final = 131
 """A message id as a Redis key with an expiry: 36 bytes of text, the rest headers and dictionary entries; estimated."""
 
-COMMIT_S_PER_WRITER: Final = 0.4
-"""One table head takes so many commits a second: 4 writers at a second each kept 3.2/s, 8 kept 4.5/s, measured."""
+READ_S_PER_TRADE: Final = 0.48e-6
+READ_S_PER_RECORD: Final = 1.2e-6
+"""Kafka to memory: 2.05 M trades/s at a hundred a record and 0.59 M/s at one, measured (k2ctl/checks/README.md)."""
+
+QUERY_LIMIT_S: Final = 5.0
+QUERY_LIMIT_RECORDS: Final = 500_000
+"""What the service reads of Kafka for one answer; `k2ctl query` reads four times as much."""
 
 METADATA_OBJECTS_PER_COMMIT: Final = 4
 """Manifests, manifest list and metadata.json of an Iceberg append (AWS's guide to Flink and Iceberg)."""
 
 SAMPLE_BYTES: Final = 2
 """A Prometheus sample on disk, one to two bytes after compression (Prometheus documentation)."""
-
-
-def vcpus(node: str) -> int:
-    """The vCPUs of an EC2 type by its size: large 2, xlarge 4, 4xlarge 16."""
-    size = node.rsplit(".", 1)[-1]
-    return _VCPUS[size] if size in _VCPUS else 4 * int(size.removesuffix("xlarge"))
-
-
-def memory_gib(node: str) -> int:
-    """The memory of an EC2 type by its family: c 2, m 4, r 8 GiB per vCPU."""
-    return vcpus(node) * _GIB_PER_VCPU[node[0]]

@@ -1,11 +1,12 @@
-"""Storage costs: the lake by tier, its requests and compaction, the catalog; and the queries that read it."""
+"""Storage costs: the lake by tier, its requests and maintenance, the catalog; and the queries that read it."""
 
 from collections.abc import Iterator
 
-from k2ctl.cost.capacity import DAYS_PER_MONTH, GIB, HOURS_PER_MONTH, METADATA_OBJECTS_PER_COMMIT, MIB, vcpus
+from k2ctl.cost.capacity import DAYS_PER_MONTH, GIB, HOURS_PER_MONTH, METADATA_OBJECTS_PER_COMMIT, MIB
 from k2ctl.cost.lines import ASSUMED, BY_RULE, PLANNED, Line, LinePlan
 from k2ctl.cost.price_book import Kind, Quantity
 from k2ctl.cost.volumes import days_held, days_moved
+from k2ctl.profiles.nodes import vcpus
 
 H = HOURS_PER_MONTH
 TARGET_FILE_MIB = 512
@@ -13,7 +14,7 @@ TARGET_FILE_MIB = 512
 
 
 def lake_lines(plan: LinePlan) -> Iterator[Line]:
-    """Storage by tier, objects that move between them, requests, compaction."""
+    """Storage by tier, objects that move between them, requests, maintenance."""
     retention = plan.scale.retention
     yield _stored(plan, "lake.hot", "S3 Standard", "s3_standard", 0.0, retention.hot_days)
     if retention.warm_days:
@@ -21,7 +22,7 @@ def lake_lines(plan: LinePlan) -> Iterator[Line]:
     if retention.archive_days:
         yield from _archive(plan, retention.hot_days + retention.warm_days, retention.archive_days)
     yield from _requests(plan)
-    yield _compaction(plan)
+    yield _maintenance(plan)
 
 
 def _stored(plan: LinePlan, name: str, where: str, kind: Kind, from_day: float, days: float) -> Line:
@@ -77,43 +78,47 @@ def _moves(plan: LinePlan, name: str, kind: Kind, from_day: float) -> Line:
 
 
 def _requests(plan: LinePlan) -> Iterator[Line]:
-    """A PUT per part and file, once when committed and once more per rewrite, and four per commit for metadata."""
+    """A PUT per part and file, once when written and once more per rewrite, and four per commit of the table."""
     volumes, files, compaction = plan.sizing.volumes, plan.sizing.files, plan.scale.compaction
     parts = volumes.parquet_gib * GIB / MIB / compaction.part_mib
-    objects_per_commit = 1 + METADATA_OBJECTS_PER_COMMIT
-    puts = parts * (1 + compaction.rewrites) + files.commits * objects_per_commit
+    puts = parts * (1 + compaction.rewrites) + files.files + files.commits * METADATA_OBJECTS_PER_COMMIT
     yield plan.line(
         "lake.puts",
-        f"{puts / 1e6:,.2f} M PUTs, {files.writers} writers every {files.interval_s:g} s",
+        f"{puts / 1e6:,.2f} M PUTs, {files.writers} writers every {files.interval_s:.4g} s",
         Quantity(puts / 1000, "1k requests"),
         "s3_put",
-        f"parts of {compaction.part_mib:g} MiB × (1 + rewrites) + commits × (1 file + {METADATA_OBJECTS_PER_COMMIT} "
-        "of metadata)",
-        f"({parts:,.0f} × {1 + compaction.rewrites:g} + {files.commits:,.0f} × {objects_per_commit}) / 1,000",
+        f"parts of {compaction.part_mib:g} MiB × (1 + rewrites) + a file of each consumer an interval + commits, of "
+        f"several consumers together, × {METADATA_OBJECTS_PER_COMMIT} (manifest, manifest list, metadata, copy of the "
+        "offsets)",
+        f"({parts:,.0f} × {1 + compaction.rewrites:g} + {files.files:,.0f} + {files.commits:,.0f} × "
+        f"{METADATA_OBJECTS_PER_COMMIT}) / 1,000",
         BY_RULE,
     )
     read = parts * compaction.rewrites
     yield plan.line(
         "lake.gets",
-        f"{read / 1e6:,.2f} M GETs of the compaction",
-        Quantity(read / 1000, "1k requests"),
+        f"{(read + files.commits) / 1e6:,.2f} M GETs of the rewrites and commits",
+        Quantity((read + files.commits) / 1000, "1k requests"),
         "s3_get",
-        "parts read by the rewrites × price of a GET",
-        f"{read:,.0f} / 1,000",
+        "parts read by the rewrites + the metadata of each commit's base × price of a GET",
+        f"({read:,.0f} + {files.commits:,.0f}) / 1,000",
         BY_RULE,
     )
 
 
-def _compaction(plan: LinePlan) -> Line:
+def _maintenance(plan: LinePlan) -> Line:
+    """The rewrite of hours, in CPU; expiry, manifests and orphan removal are minutes beside it."""
     compaction, node = plan.scale.compaction, plan.scale.clients.node
     mib = plan.sizing.volumes.parquet_gib * GIB / MIB * compaction.rewrites
     node_hours = mib / compaction.mib_s_per_vcpu / vcpus(node) / 3600
+    who = "Spark" if compaction.engine == "spark" else "compaction"
     return plan.line(
-        "lake.compaction",
-        f"{node_hours:,.0f} hours of {node}, {compaction.rewrites:g} rewrite",
+        "lake.maintenance",
+        f"{node_hours:,.0f} hours of {node} for {who}, {compaction.rewrites:g} rewrite",
         Quantity(node_hours, "node-hour"),
         "ec2",
-        f"Parquet MiB × rewrites / ({compaction.mib_s_per_vcpu:g} MiB/s × {vcpus(node)} vCPU) × price of a node-hour",
+        f"Parquet MiB × rewrites / ({compaction.mib_s_per_vcpu:g} MiB/s × {vcpus(node)} vCPU, assumed) × price of a "
+        "node-hour",
         f"{mib:,.0f} MiB / {compaction.mib_s_per_vcpu * vcpus(node):g} MiB/s / 3,600",
         ASSUMED,
         item=node,
@@ -148,6 +153,19 @@ def catalog_lines(plan: LinePlan) -> Iterator[Line]:
         PLANNED,
         item=where,
     )
+    if catalog.rest_nodes:
+        yield plan.line(
+            "catalog.rest",
+            f"{catalog.rest_nodes} × {catalog.rest_node}, REST catalog",
+            Quantity(catalog.rest_nodes * H, "node-hour"),
+            "ec2",
+            f"nodes × hours × price; {plan.sizing.files.commits / 1e6:,.2f} M commits a month are one request each, of "
+            "some that load the table beside it",
+            f"{catalog.rest_nodes} nodes × {H} h",
+            ASSUMED,
+            item=catalog.rest_node,
+            committed="discount_ec2",
+        )
 
 
 H = HOURS_PER_MONTH

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from k2ctl.cost.capacity import GIB, HOURS_PER_MONTH, SAMPLE_BYTES, SECONDS_PER_MONTH, vcpus
+from k2ctl.cost.capacity import GIB, HOURS_PER_MONTH, SAMPLE_BYTES, SECONDS_PER_MONTH
 from k2ctl.cost.kafka import KafkaPlan
 from k2ctl.cost.lines import ASSUMED, BY_RULE, METERED, PLANNED, PRICE_SPREAD, Line, LinePlan, rate_text
 from k2ctl.cost.price_book import Kind, Price, Quantity
 from k2ctl.cost.volumes import days_held
+from k2ctl.profiles.nodes import vcpus
 
 H = HOURS_PER_MONTH
 
@@ -97,23 +98,37 @@ def _zone_lines(plan: LinePlan) -> Iterator[Line]:
 
 
 def client_lines(plan: LinePlan) -> Iterator[Line]:
-    """Feeds, lake writers and projectors."""
-    clients = plan.scale.clients
-    cpu_s = dict(clients.cpu_s_per_million)
+    """Feeds, consumers and the service, as pods; and the nodes that are spare."""
+    clients, fleet = plan.scale.clients, plan.sizing.fleet
+    cpu_s, cores = dict(clients.cpu_s_per_million), f"{fleet.room.cores:.2f} of {vcpus(clients.node)} vCPU"
     for role in plan.sizing.clients:
-        per_node = vcpus(clients.node)
-        yield plan.line(
-            f"clients.{role.role}",
-            f"{role.nodes} × {clients.node} for the {role.role.replace('_', ' ')}",
-            Quantity(role.nodes * H, "node-hour"),
-            "ec2",
-            f"rate × {cpu_s[role.role]:g} CPU-seconds a million trades × headroom = {role.vcpus:,.1f} vCPU, "
-            f"{per_node} a node; nodes × hours × price",
-            f"{role.nodes} nodes × {H} h",
-            ASSUMED,
-            item=clients.node,
-            committed="discount_ec2",
-        )
+        formula = f"rate × {cpu_s[role.role]:g} CPU-seconds a million × headroom = {role.vcpus:,.1f} vCPU, {cores}"
+        if role.role == "lake_writer":
+            formula = (
+                f"{fleet.count} consumers, of which the busiest gets {fleet.busiest_rate:,.0f} trades/s at peak and "
+                f"takes {fleet.capacity_rate:,.0f}/s ({cpu_s[role.role]:g} CPU-seconds a million); {fleet.per_node} of "
+                f"{fleet.cores:g} core and {fleet.memory_mb:,} MB on the {cores} and {fleet.room.memory_mb:,.0f} MB"
+            )
+        yield _client_line(plan, role.role, role.nodes, f"for the {role.role.replace('_', ' ')}", formula)
+    if clients.spare_nodes:
+        formula = "room for the pods of a node that is drained or lost"
+        yield _client_line(plan, "spare", clients.spare_nodes, "spare", formula)
+
+
+def _client_line(plan: LinePlan, name: str, nodes: int, what: str, formula: str) -> Line:
+    node = plan.scale.clients.node
+    left = " a node, less what Kubernetes takes" if name != "spare" else ""
+    return plan.line(
+        f"clients.{name}",
+        f"{nodes} × {node} {what}",
+        Quantity(nodes * H, "node-hour"),
+        "ec2",
+        f"{formula}{left}; nodes × hours × price",
+        f"{nodes} nodes × {H} h",
+        ASSUMED,
+        item=node,
+        committed="discount_ec2",
+    )
 
 
 def state_lines(plan: LinePlan) -> Iterator[Line]:

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from k2ctl.cost.capacity import GIB, HOURS_PER_MONTH, MIB, vcpus
+from k2ctl.cost.capacity import GIB, HOURS_PER_MONTH, MIB
 from k2ctl.cost.estimate import scale_of
 from k2ctl.cost.price_book import PriceBook, Quantity
-from k2ctl.cost.sizing import client_plans
+from k2ctl.profiles.fleet import fleet_of
 from k2ctl.profiles.model import Level, Profile
 from k2ctl.profiles.scale import Scale, Workload
 
@@ -58,15 +58,17 @@ class PolicyCost:
 def policy_cost(profile: Profile, book: PriceBook) -> PolicyCost:
     """The lake writers that the estimate has, which carry the peak, against enough for the average at 80 % busy.
 
-    Kafka takes the peak either way; feeds and projectors are the same.
+    Kafka takes the peak either way; feeds and the service are the same.
     """
     scale = scale_of(profile)
     workload = scale.workload
     cpu_s = scale.clients.cpu_s_per_million.lake_writer / 1e6
     peak_rate = workload.average_rate * workload.peak_factor
-    everything = next(plan.nodes for plan in client_plans(scale) if plan.role == "lake_writer")
-    shedding = _nodes(scale, workload.average_rate * cpu_s / BUSY_SHARE)
-    capacity_rate = shedding * vcpus(scale.clients.node) / cpu_s
+    fleet = fleet_of(profile, scale)
+    everything = fleet.nodes
+    consumers = max(1, math.ceil(workload.average_rate * cpu_s / BUSY_SHARE / fleet.cores - 1e-9))
+    shedding = math.ceil(consumers / fleet.per_node)
+    capacity_rate = consumers * fleet.cores / cpu_s
     share = _deferred_share(workload, capacity_rate)
     deferred = share * peak_rate * workload.peak_hours_per_day * 3600
     level, spill_share = _level_for(profile, share)
@@ -95,10 +97,6 @@ def _deferred_share(workload: Workload, capacity_rate: float) -> float:
     if workload.shed_share:
         return min(1.0, workload.shed_share / peak_share)
     return max(0.0, 1 - capacity_rate / (workload.average_rate * workload.peak_factor))
-
-
-def _nodes(scale: Scale, needed_vcpus: float) -> int:
-    return max(1, math.ceil(needed_vcpus / vcpus(scale.clients.node) - 1e-9))
 
 
 def _nodes_usd(scale: Scale, book: PriceBook, nodes: int) -> float | None:

@@ -1,7 +1,8 @@
 """A question to the cost room: a price book, what-ifs and measurements, for every profile it is asked about."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from k2ctl.cost.documents import read_estimate
@@ -12,6 +13,7 @@ from k2ctl.cost.scenarios import profile_for_rate, with_settings
 from k2ctl.errors import Infeasible, UsageError
 from k2ctl.files import read_object
 from k2ctl.profiles import Profile, load_profile, profile_names
+from k2ctl.profiles.loader import place_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Scenario:
     profile: Profile
     # Assumptions in whose place there are measurements.
     replaced: tuple[Replaced, ...] = ()
+    # The profile that was named; empty for a bare rate.
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,25 @@ class Pricing:
             UsageError: none of the three, or a what-if that does not fit.
         """
         base = _profile(name, rate)
+        source = "" if name not in profile_names() and rate is not None else name
         replaced: tuple[Replaced, ...] = ()
         if self.measured is not None:
             base, replaced = with_measurements(base, self.measured, self.book)
-        return Scenario(base, with_settings(base, self.settings), replaced)
+        return Scenario(base, with_settings(base, self.settings), replaced, source)
+
+    def judged(self, scenario: Scenario) -> Estimate:
+        """The estimate; where it cannot work, with the file and line, or the what-if, of each value that is why."""
+        found = estimate(scenario.profile, self.book)
+        return replace(found, infeasible=tuple(self._placed(scenario, reason) for reason in found.infeasible))
+
+    def _placed(self, scenario: Scenario, reason: str) -> str:
+        key, colon, _ = reason.partition(": ")
+        if not colon or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", key):
+            return reason
+        asked = {setting.partition("=")[0].strip() for setting in self.settings}
+        if key in asked or key.removeprefix("scale.") in asked:
+            return f"--set {reason}"
+        return f"{place_of(scenario.source, key)}: {reason}" if scenario.source else reason
 
     def estimate(self, profile: Profile, month: int | None = None) -> Estimate:
         """The estimate.

@@ -12,6 +12,8 @@ from k2ctl.cost.estimate import estimate, scale_of
 from k2ctl.cost.price_book import PriceBook
 from k2ctl.errors import ProfileError, UsageError
 from k2ctl.profiles import Profile, load_profile, strict_yaml
+from k2ctl.profiles.fleet import CONSUMER_CORES
+from k2ctl.profiles.nodes import room_of
 from k2ctl.profiles.strict_yaml import brief
 
 LADDER: Final = ("10K", "1M", "10M")
@@ -42,6 +44,9 @@ def profile_for_rate(rate: float) -> Profile:
     content["description"] = f"{rate:,.0f} trades a second, between {LADDER[below]} and {LADDER[above]}"
     content["load"]["rate"] = max(1, round(rate))
     content["scale"]["workload"]["average_rate"] = rate
+    clients, memory_mb = content["scale"]["clients"], content["consumer"]["memory_limit_mb"]
+    if not room_of(clients["node"]).holds(CONSUMER_CORES, memory_mb):
+        clients["node"] = scale_of(rungs[above]).clients.node
     return Profile.model_validate(content)
 
 

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 from k2ctl.cost.capacity import (
     BLOOM_BITS_PER_ID,
-    COMMIT_S_PER_WRITER,
     GIB,
     RDS_MEMORY_GIB,
     REDIS_KEY_BYTES,
     SECONDS_PER_MONTH,
     VALKEY_MEMORY_GIB,
     VALKEY_USABLE,
-    memory_gib,
-    vcpus,
 )
+from k2ctl.cost.fit import faults_of
 from k2ctl.cost.kafka import KafkaPlan, demand_of, plan_kafka
 from k2ctl.cost.price_book import PriceBook
 from k2ctl.cost.volumes import Volumes, open_hours_within, open_share, volumes_of
+from k2ctl.profiles.fleet import Fleet, fleet_of
 from k2ctl.profiles.model import Profile
+from k2ctl.profiles.nodes import memory_gib
 from k2ctl.profiles.scale import Scale
 
 
@@ -27,7 +27,7 @@ from k2ctl.profiles.scale import Scale
 class ClientPlan:
     """Nodes of one role."""
 
-    # feed, lake_writer or projector.
+    # feed, lake_writer or service.
     role: str
     # That are needed, before whole nodes.
     vcpus: float
@@ -51,11 +51,13 @@ class StatePlan:
 
 @dataclass(frozen=True)
 class FilePlan:
-    """Commits of the lake in a month."""
+    """What is written to the lake in a month."""
 
-    # Processes, each of which commits.
+    # Consumers, each of which writes a file an interval.
     writers: int
     interval_s: float
+    files: float
+    # Of the table: of one consumer, or of several together.
     commits: float
 
 
@@ -67,6 +69,7 @@ class Sizing:
     # None if no cluster fits.
     kafka: KafkaPlan | None
     clients: tuple[ClientPlan, ...]
+    fleet: Fleet
     # None if no node fits.
     state: StatePlan | None
     files: FilePlan
@@ -78,42 +81,45 @@ class Sizing:
 
 def size(profile: Profile, scale: Scale, book: PriceBook) -> Sizing:
     """Size everything by the rules; what is over a limit is a fault, in words."""
-    volumes = volumes_of(profile, scale)
+    volumes, fleet = volumes_of(profile, scale), fleet_of(profile, scale)
     kafka, kafka_faults = plan_kafka(demand_of(profile, scale, volumes), book)
-    clients = client_plans(scale)
-    files = file_plan(profile, scale, volumes)
+    clients = client_plans(scale, fleet)
     state, state_faults = plan_state(profile, scale, book)
     catalog = cheapest_catalog(scale, book)
-    faults = [*kafka_faults, *state_faults, *_dedup_faults(profile, scale, clients), *_commit_faults(profile, files)]
+    fit_faults = map(str, faults_of(profile))
+    faults = [*kafka_faults, *state_faults, *_dedup_faults(profile, scale, clients), *fit_faults]
     if catalog is None:
         faults.append(f"No PostgreSQL class has {scale.catalog.memory_gib:g} GiB of memory.")
-    return Sizing(volumes, kafka, clients, state, files, catalog, tuple(faults))
+    files = file_plan(scale, fleet, volumes)
+    return Sizing(volumes, kafka, clients, fleet, state, files, catalog, tuple(faults))
 
 
-def client_plans(scale: Scale) -> tuple[ClientPlan, ...]:
-    """vCPUs = rate × CPU-seconds per trade × the larger of 1 / target and the peak factor; whole nodes per role.
+def client_plans(scale: Scale, fleet: Fleet) -> tuple[ClientPlan, ...]:
+    """Consumers as the fleet has them. For the others vCPUs = rate × CPU-seconds per trade × the larger of 1 / target
+    and the peak factor, in whole nodes per role, of which the system's part is not theirs.
 
-    So a core is busy by the target at the average rate, and never more than busy at the peak. What was deferred at a
-    peak is processed a second time by the lake writers.
+    So a core is busy by the target at the average rate, and never more than busy at the peak.
     """
     workload, clients = scale.workload, scale.clients
     headroom = max(1 / clients.cpu_target, workload.peak_factor)
     plans = []
     for role, cpu_s in clients.cpu_s_per_million:
-        twice = 1 + workload.shed_share if role == "lake_writer" else 1.0
-        needed = workload.average_rate / 1e6 * cpu_s * twice * headroom
-        plans.append(ClientPlan(role, needed, max(1, math.ceil(needed / vcpus(clients.node) - 1e-9))))
+        needed = workload.average_rate / 1e6 * cpu_s * headroom
+        nodes = max(1, math.ceil(needed / fleet.room.cores - 1e-9))
+        if role == "lake_writer":
+            needed, nodes = fleet.count * fleet.cores, fleet.nodes
+        plans.append(ClientPlan(role, needed, nodes))
     return tuple(plans)
 
 
-def file_plan(profile: Profile, scale: Scale, volumes: Volumes) -> FilePlan:
-    """A writer per busy core. A writer commits at the interval, or sooner when `commit_rows` are together."""
-    workload = scale.workload
-    writer_cpu_s = scale.clients.cpu_s_per_million.lake_writer
-    writers = max(1, math.ceil(workload.average_rate / 1e6 * writer_cpu_s / scale.clients.cpu_target - 1e-9))
-    interval_s = min(profile.consumer.commit_interval_s, profile.consumer.commit_rows * writers / workload.average_rate)
-    commits = writers * SECONDS_PER_MONTH * open_share(workload) / interval_s
-    return FilePlan(writers, interval_s, min(commits, volumes.trades))
+def file_plan(scale: Scale, fleet: Fleet, volumes: Volumes) -> FilePlan:
+    """A file of each consumer in each interval; commits of the table, which take the files of several together.
+
+    The interval is that of the peak: on the average, when rows are fewer, it is no shorter.
+    """
+    open_s = SECONDS_PER_MONTH * open_share(scale.workload)
+    files = min(fleet.files_per_s * open_s, volumes.trades)
+    return FilePlan(fleet.count, fleet.interval_s, files, min(fleet.commits_per_s * open_s, files))
 
 
 def state_gib(profile: Profile, scale: Scale) -> float:
@@ -168,19 +174,6 @@ def _dedup_faults(profile: Profile, scale: Scale, clients: tuple[ClientPlan, ...
             f"memory of {writer_nodes} × {scale.clients.node} is {held_gib:,.0f} GiB. Interval sets need a few bytes "
             "a symbol."
         )
-
-
-def _commit_faults(profile: Profile, files: FilePlan) -> Iterator[str]:
-    needed_s = files.writers * COMMIT_S_PER_WRITER
-    if files.interval_s < needed_s:
-        rows = "" if files.interval_s == profile.consumer.commit_interval_s else ", when commit_rows are together"
-        yield (
-            f"{files.writers} writers that commit every {files.interval_s:g} s{rows}: one table takes a commit in "
-            f"{COMMIT_S_PER_WRITER} s, so the interval is {needed_s:g} s at the least, or a table per topic."
-        )
-    if files.interval_s > profile.topic.retention_hours * 3600:
-        hours = profile.topic.retention_hours
-        yield f"Kafka deletes after {hours:g} hours what is committed every {files.interval_s:g} s."
 
 
 def cheapest_catalog(scale: Scale, book: PriceBook) -> str | None:

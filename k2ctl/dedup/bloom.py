@@ -6,7 +6,6 @@ numpy (about 5 M ids/s at 500,000 ids, measured on two cores). Its own `in` and 
 """
 
 import io
-import math
 from typing import Any, Final
 
 import numpy as np
@@ -26,15 +25,6 @@ _LOW_3: Final = np.int64(7)
 def words_of(message_ids: np.ndarray) -> np.ndarray:
     """Ids, V16[n], as their two big-endian halves: uint64[n, 2]."""
     return np.ascontiguousarray(message_ids).view(">u8").reshape(-1, 2).astype(np.uint64)
-
-
-def filter_bits(capacity: int, error_rate: float) -> int:
-    """The bits of a filter, as pybloom-live sizes it: 15.8 an id at 0.05 %.
-
-    k = ceil(log2(1 / p)) slices of n |ln p| / (k ln² 2) bits.
-    """
-    slices = math.ceil(math.log2(1 / error_rate))
-    return slices * math.ceil(capacity * abs(math.log(error_rate)) / (slices * math.log(2) ** 2))
 
 
 class IdFilter:

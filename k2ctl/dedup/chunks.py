@@ -8,16 +8,14 @@ tested against.
 Nothing here is a verdict. An id that `suspects` marks may have been seen; one that it does not mark was not.
 """
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from k2ctl.dedup.bloom import IdFilter, filter_bits
-from k2ctl.errors import ProfileError
-from k2ctl.profiles.model import ConsumerSettings
+from k2ctl.dedup.bloom import IdFilter
+from k2ctl.dedup.chunk_plan import LEAST_CHUNKS, ChunkPlan
 
 STRAY_US: Final = 30_000_000
 """A trade farther than this from the middle of the batches goes to the chunk for strays."""
@@ -25,28 +23,7 @@ STRAY_US: Final = 30_000_000
 MIDDLES: Final = 5
 """Batches whose median is the middle: a few that are backfilled late do not move it."""
 
-LEAST_CHUNKS: Final = 3
-"""Two open ones, and one that is closed."""
-
 ALWAYS: Final = -(1 << 62)
-
-
-@dataclass(frozen=True)
-class ChunkPlan:
-    """How chunks are cut."""
-
-    # How long a chunk is kept.
-    window_us: int
-    # Ids of one chunk, and its rate of false positives.
-    ids: int
-    error_rate: float
-    # At most this many chunks.
-    limit: int
-
-    @property
-    def chunk_bytes(self) -> int:
-        """What one chunk takes, full or empty."""
-        return -(-filter_bits(self.ids, self.error_rate) // 8)
 
 
 @dataclass
@@ -191,44 +168,3 @@ class ChunkSeries:
         self._closed_ids = sum(chunk.filter.count for chunk in self.closed)
         self._first = np.array([chunk.first_us for chunk in self.closed], np.int64)
         self._last = np.array([chunk.last_us for chunk in self.closed], np.int64)
-
-
-def plan_chunks(consumer: ConsumerSettings) -> ChunkPlan:
-    """The chunks of a consumer.
-
-    One chunk covers a trade's time, or two at an edge, so each gets half the rate of error.
-
-    Raises:
-        ProfileError: the chunks of the window do not fit into the budget, with the figures and the ways out.
-    """
-    settings = consumer.dedup
-    window_s = settings.window_hours * 3600
-    plan = ChunkPlan(
-        window_us=round(window_s * 1e6), ids=settings.chunk_ids, error_rate=settings.error_rate / 2, limit=LEAST_CHUNKS
-    )
-    ids = settings.ids_per_s * window_s
-    needed = planned_bytes(plan, ids)
-    budget = settings.budget_mb * 1_000_000
-    if needed > budget:
-        rate = budget / plan.chunk_bytes * plan.ids / window_s
-        hours = settings.window_hours * budget / needed
-        raise ProfileError(
-            f"consumer.dedup: {settings.ids_per_s:,} random ids/s for {settings.window_hours:g} h at "
-            f"{settings.error_rate:.2%} need {needed / 1e6:,.0f} MB, and budget_mb is {settings.budget_mb:,}.",
-            f"Raise budget_mb to {math.ceil(needed / 1e6):,}, or fit the budget: window_hours {hours:.1f}, or "
-            f"ids_per_s {rate:,.0f} (more consumers), or a higher error_rate (more look-ups), or ids of feed session "
-            "and sequence, which need a few bytes a symbol.",
-        )
-    if budget >= consumer.memory_limit_mb * 1_000_000:
-        raise ProfileError(
-            f"consumer.dedup.budget_mb is {settings.budget_mb:,}, and the whole consumer has memory_limit_mb "
-            f"{consumer.memory_limit_mb:,}.",
-            "Leave room for batches: a lower budget_mb, or a higher memory_limit_mb.",
-        )
-    limit = max(LEAST_CHUNKS, budget // plan.chunk_bytes)
-    return ChunkPlan(plan.window_us, plan.ids, plan.error_rate, limit)
-
-
-def planned_bytes(plan: ChunkPlan, ids: float) -> int:
-    """What the chunks of so many ids take, the open ones included."""
-    return (math.ceil(ids / plan.ids) + 2) * plan.chunk_bytes

@@ -17,7 +17,8 @@ import numpy as np
 
 from k2ctl.clock import Clock
 from k2ctl.dedup.bloom import words_of
-from k2ctl.dedup.chunks import ChunkPlan, ChunkSeries
+from k2ctl.dedup.chunk_plan import ChunkPlan
+from k2ctl.dedup.chunks import ChunkSeries
 from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.copies import CopyIndex, Met
 from k2ctl.domain.intervals import NUMBER_BITS, IntervalSets

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from k2ctl.clock import Clock
 from k2ctl.dedup.bloom import IdFilter, words_of
-from k2ctl.dedup.chunks import Chunk, ChunkPlan, ChunkSeries
+from k2ctl.dedup.chunk_plan import ChunkPlan
+from k2ctl.dedup.chunks import Chunk, ChunkSeries
 from k2ctl.dedup.deduplicator import SEQUENCED_BELOW, HybridDeduplicator, Memory
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.intervals import IntervalSets

@@ -9,7 +9,7 @@ from typing import Final
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.cost import measured
-from k2ctl.cost.capacity import HOURS_PER_MONTH, vcpus
+from k2ctl.cost.capacity import HOURS_PER_MONTH
 from k2ctl.cost.estimate import Estimate, scale_of
 from k2ctl.cost.lines import Component
 from k2ctl.cost.price_book import PriceBook, load_book
@@ -19,6 +19,7 @@ from k2ctl.demo.pacing import unhurried
 from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import Stage
 from k2ctl.profiles import load_profile
+from k2ctl.profiles.nodes import vcpus
 
 BILLING: Final = Billing(
     4,

@@ -197,6 +197,15 @@ def _merged(base: Any, own: Any) -> Any:
     return {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
 
 
+def place_of(name_or_path: str, key: str) -> str:
+    """`file:line` of a dotted key of a profile, or of the section that lacks it; of its base, where that has it."""
+    path, at = profile_path(name_or_path), tuple(key.split("."))
+    content, lines = strict_yaml.load(path, strict_yaml.read_text(path))
+    if at not in lines and isinstance(content, dict) and "base" in content:
+        return place_of(content["base"], key)
+    return f"{path}:{_nearest_line(lines, at)}"
+
+
 def _nearest_line(lines: Lines, at: tuple[Any, ...]) -> int:
     """The line of a key, or of the section that it is missing from."""
     while at not in lines:

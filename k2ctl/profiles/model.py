@@ -100,6 +100,9 @@ class Topic(Section):
     format: WireFormat = "sbe"
     # The topic of others, or a regular expression over their names that begins with ^; null is the market's own.
     name: Annotated[str, Field(pattern=r"^(\^.*|[A-Za-z0-9._-]+)$", max_length=249)] | None = None
+    # True if whoever fills it puts the trades of a symbol where k2ctl's partitioner does: a query of symbols then reads
+    # their partitions alone.
+    placed_by_symbol: bool = False
     # The feed that says what the records of others are: a shipped one or a file.
     feed: Annotated[str, Field(min_length=1)] | None = None
     # What times that are whole numbers count, in a topic of JSON: never guessed.
@@ -113,6 +116,12 @@ class Topic(Section):
     def _critical_partitions_fit(self) -> "Topic":
         if self.critical_partitions >= self.partitions:
             raise ValueError("critical_partitions must leave at least one partition for the rest")
+        return self
+
+    @model_validator(mode="after")
+    def _placement_is_ours(self) -> "Topic":
+        if self.placed_by_symbol and self.name is not None:
+            raise ValueError("placed_by_symbol is of the market's own topic; nobody knows where others put a symbol")
         return self
 
     @model_validator(mode="after")

@@ -83,16 +83,20 @@ class Cpu(Section):
 
     feed: PositiveFloat
     lake_writer: PositiveFloat
-    projector: PositiveFloat
+    service: PositiveFloat
 
 
 class Clients(Section):
-    """Feeds, lake writers and projectors on EC2."""
+    """Feeds, lake writers (consumers) and the service that answers queries, as pods on EC2 nodes."""
 
     node: Ec2Node
+    # How many consumers share the topic; null lets the sizing rules choose.
+    consumers: PositiveInt | None = None
     cpu_s_per_million: Cpu
     # How busy they are at the average rate.
     cpu_target: Annotated[float, Field(gt=0, le=1)]
+    # Room for the pods of a node that is drained or lost, so that no disruption budget waits for a machine.
+    spare_nodes: Count
 
 
 class State(Section):
@@ -120,6 +124,8 @@ class State(Section):
 class CompactionScale(Section):
     """How the lake's files are written and merged."""
 
+    # What merges the files of an hour: a consumer, or Spark once the hour is closed.
+    engine: Literal["built-in", "spark"]
     # Of a multipart upload.
     part_mib: PositiveFloat
     # How often a row is written again.
@@ -129,11 +135,14 @@ class CompactionScale(Section):
 
 
 class Catalog(Section):
-    """PostgreSQL for the Iceberg catalog: the cheapest class with this much memory."""
+    """PostgreSQL for the Iceberg catalog: the cheapest class with this much memory; and what answers before it."""
 
     memory_gib: PositiveFloat
     disk_gib: PositiveFloat
     multi_az: bool
+    # Nodes of a REST catalog, which keeps its tables in that PostgreSQL; 0: k2ctl asks PostgreSQL itself.
+    rest_nodes: Count
+    rest_node: Ec2Node
 
 
 class QueryScale(Section):

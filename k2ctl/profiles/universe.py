@@ -13,7 +13,7 @@ import numpy as np
 
 from k2ctl.domain.decimals import DECIMAL_ONE
 from k2ctl.domain.texts import codes_of
-from k2ctl.profiles.model import Profile
+from k2ctl.profiles.model import Profile, Topic
 
 WELL_KNOWN: Final = tuple(
     "BHP CBA CSL NAB WBC ANZ FMG WES MQG RIO WOW TLS GMG TCL STO WDS ALL COL QBE SUN BXB NST REA JHX XRO IAG "  # noqa: SIM905
@@ -54,6 +54,29 @@ class Partitioner:
         codes, distinct = codes_of(symbols)
         chosen = np.array([self.partition(symbol) for symbol in distinct.tolist()], np.int32)
         return np.asarray(chosen[codes]) if len(symbols) else np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where trades of a symbol may be, in a topic that k2ctl's partitioner fills, whichever symbols are critical."""
+
+    partitions: int
+    critical_partitions: int
+
+    @classmethod
+    def of(cls, topic: Topic) -> "Placement | None":
+        """That of a profile's topic; None where a symbol may be anywhere."""
+        return cls(topic.partitions, topic.critical_partitions) if topic.placed_by_symbol else None
+
+    def partitions_with(self, symbols: Collection[str]) -> frozenset[int]:
+        """The partitions that may hold any of the symbols, in the spelling that was asked for or in capitals."""
+        spelled = {spelling.encode("utf-8") for symbol in symbols for spelling in (symbol, symbol.upper())}
+        # No symbol is critical, this one is, or others are.
+        return frozenset(
+            Partitioner(self.partitions, self.critical_partitions, critical).partition(symbol)
+            for symbol in spelled
+            for critical in ((), (symbol,), (b"",))
+        )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from k2ctl.kafka.reader import Fetched, Hole, read_between
 from k2ctl.lake.checkpoints import feeds_in
 from k2ctl.lake.snapshots import Pinned
 from k2ctl.profiles import Profile
+from k2ctl.profiles.universe import Placement
 
 Ranges = Mapping[int, tuple[int, int]]
 """partition → offsets [start, end)"""
@@ -109,6 +110,10 @@ class Stream(Protocol):
         """Partition → the offset up to which it can be read: nothing behind an open transaction can."""
         ...
 
+    def partitions_with(self, symbols: Sequence[str], partitions: int, /) -> Collection[int] | None:
+        """Which of so many partitions may have trades of the symbols; None: any of them."""
+        ...
+
     def read(
         self, epoch: str, ranges: Ranges, timeout_s: float, limit_records: int, /
     ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:
@@ -127,13 +132,19 @@ class KafkaStream:
     """A topic of the running stack."""
 
     def __init__(
-        self, endpoints: Endpoints, topic: str, decoder: Decoder = SBE, admin: BrokerAdmin | None = None
+        self,
+        endpoints: Endpoints,
+        topic: str,
+        decoder: Decoder = SBE,
+        admin: BrokerAdmin | None = None,
+        placement: Placement | None = None,
     ) -> None:
-        """admin: a connection to share."""
+        """admin: a connection to share. placement: where symbols are; None where they may be anywhere."""
         self.topic = topic
         self.decoder = decoder
         self.endpoints = endpoints
         self._admin = admin or BrokerAdmin(endpoints)
+        self._placement = placement
 
     def epoch(self) -> str:
         return self._admin.epoch(self.topic)
@@ -145,6 +156,11 @@ class KafkaStream:
 
     def stable_ends(self, partitions: Collection[int]) -> dict[int, int]:
         return self._admin.stable_ends(self.topic, partitions)
+
+    def partitions_with(self, symbols: Sequence[str], partitions: int) -> Collection[int] | None:
+        placement = self._placement
+        # A topic of another number of partitions was not filled as the profile says.
+        return None if placement is None or placement.partitions != partitions else placement.partitions_with(symbols)
 
     def read(
         self, _: str, ranges: Ranges, timeout_s: float, limit_records: int
@@ -184,5 +200,7 @@ class KafkaStreams:
     def _stream(self, topic: str, feeds: TopicFeeds) -> KafkaStream:
         key = (topic, feeds.recorded.get(topic))
         if key not in self._known:
-            self._known[key] = KafkaStream(self._endpoints, topic, feeds.decoder(topic), self._admin)
+            own = topic == self._profile.trades_topic
+            placement = Placement.of(self._profile.topic) if own else None
+            self._known[key] = KafkaStream(self._endpoints, topic, feeds.decoder(topic), self._admin, placement)
         return self._known[key]

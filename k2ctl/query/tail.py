@@ -122,10 +122,12 @@ def read_tail(
     stream: Stream, span: OffsetSpan, symbols: Sequence[str] | None, window: Window, limits: TailLimits, now_us: int
 ) -> Tail:
     """Read and decode `span`, and keep the valid trades of `symbols` (None: all) in `window`."""
+    # What is known of the other partitions, such as holes, is said all the same.
+    only = None if symbols is None else stream.partitions_with(symbols, len(span.boundary))
     ranges = {
         partition: (max(start, span.holes.get(partition, (0, start))[1]), span.watermarks[partition])
         for partition, start in span.boundary.items()
-        if partition not in span.beyond
+        if partition not in span.beyond and (only is None or partition in only)
     }
     received, reached, late_holes = stream.read(span.epoch, ranges, limits.seconds, limits.records)
     met = [part for part in received if symbols is None or not set(symbols).isdisjoint(part.symbols)]

@@ -103,6 +103,9 @@ class WarmStream:
             return self._stream.watermarks()
         return {partition: (lows[partition], high) for partition, high in highs.items()}
 
+    def partitions_with(self, symbols: Sequence[str], partitions: int) -> Collection[int] | None:
+        return self._stream.partitions_with(symbols, partitions)
+
     def read(
         self, epoch: str, ranges: Ranges, timeout_s: float, limit_records: int, /
     ) -> tuple[Sequence[TailRecords], dict[int, int], list[Hole]]:

@@ -10,7 +10,7 @@ from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.suite import Bench, Say
 from k2ctl.clock import ManualClock
 from k2ctl.dedup.bloom import IdFilter
-from k2ctl.dedup.chunks import ChunkPlan
+from k2ctl.dedup.chunk_plan import ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.rows import Rows

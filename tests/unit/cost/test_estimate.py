@@ -63,8 +63,9 @@ def test_volumes_by_hand(scale: str, payload_gib: float, parquet_gib: float) -> 
 
 
 def test_framing_is_shared_by_the_trades_of_a_record() -> None:
-    one = amount(asked("1M", "workload.record_overhead_bytes=20", "load.frame=1"), "kafka.data_in")
-    hundred = amount(asked("1M", "workload.record_overhead_bytes=20", "load.frame=100"), "kafka.data_in")
+    even = ("workload.record_overhead_bytes=20", "market.zipf_exponent=0")
+    one = amount(asked("1M", *even, "load.frame=1"), "kafka.data_in")
+    hundred = amount(asked("1M", *even, "load.frame=100"), "kafka.data_in")
     assert one == pytest.approx(2447.52 * 1.2, rel=1e-4)
     assert hundred == pytest.approx(2447.52 * 1.002, rel=1e-4)
 
@@ -113,22 +114,30 @@ def test_two_years_of_retention_cost_what_the_independent_estimate_says(scale: s
 
 
 @pytest.mark.parametrize(
-    ("setting", "totals"),
+    ("setting", "changes"),
     [
-        ("workload.wire_ratio=3", {"10K": 1_366, "1M": 19_619, "10M": 163_711}),
-        ("topology.rack_aware=false", {"10K": 1_496, "1M": 35_075, "10M": 311_644}),
+        ("workload.wire_ratio=3", {"10K": 1_366 - 1_425, "1M": 19_619 - 28_091, "10M": 163_711 - 244_033}),
+        ("topology.rack_aware=false", {"10K": 1_496 - 1_425, "1M": 35_075 - 28_091, "10M": 311_644 - 244_033}),
     ],
 )
-def test_what_ifs_agree_with_the_independent_estimates_sensitivities(setting: str, totals: dict[str, float]) -> None:
-    for scale, usd in totals.items():
-        assert asked(scale, setting).total_monthly_usd == pytest.approx(usd, rel=0.015)
+def test_what_ifs_change_what_they_change_in_the_independent_estimate(setting: str, changes: dict[str, float]) -> None:
+    for scale, usd in changes.items():
+        changed = asked(scale, setting).total_monthly_usd - asked(scale).total_monthly_usd
+        assert changed == pytest.approx(usd, rel=0.015)
 
 
-@pytest.mark.parametrize(("scale", "usd"), [("10K", 153), ("1M", 2_986), ("10M", 23_891)])
-def test_a_years_commitment_saves_on_ec2_rds_and_elasticache_and_not_on_kafka(scale: str, usd: float) -> None:
+@pytest.mark.parametrize("scale", ["10K", "1M", "10M"])
+def test_a_years_commitment_saves_on_ec2_rds_and_elasticache_and_not_on_kafka(scale: str) -> None:
     off = ("terms.support=none",)
     plain, committed = asked(scale, *off), asked(scale, *off, "terms.commitment=1y_no_upfront")
-    assert plain.total_monthly_usd - committed.total_monthly_usd == pytest.approx(usd, rel=0.01)
+    shares = {"clients.": 0.27, "query.trino": 0.27, "catalog.rest": 0.27, "catalog.instances": 0.30, "state.": 0.32}
+    by_hand = sum(
+        (line.monthly_usd or 0) * share
+        for line in plain.lines
+        for name, share in shares.items()
+        if line.name.startswith(name) and line.name != "query.trino_disk"
+    )
+    assert plain.total_monthly_usd - committed.total_monthly_usd == pytest.approx(by_hand)
     assert plain.by_component()["Kafka"] == committed.by_component()["Kafka"]
 
 
@@ -176,10 +185,14 @@ def test_a_price_that_is_not_known_is_neither_zero_nor_a_guess() -> None:
         ("1M", ("state.dedup=bloom",), "Bloom filters of 24 hours need 159 GiB"),
         (
             "1M",
-            ("consumer.commit_interval_s=1",),
-            "20 writers that commit every 1 s: one table takes a commit",
+            ("consumer.commit_interval_s=0.5",),
+            "8 consumers would each commit every 0.5 s, and one table takes a commit every 0.96 s",
         ),
-        ("10K", ("topic.retention_hours=0.001",), "Kafka deletes after 0.001 hours what is committed every 5 s"),
+        (
+            "10K",
+            ("topic.retention_hours=0.001",),
+            "topic.retention_hours: Kafka deletes after 0.001 hours what is committed every 5 s",
+        ),
         ("10K", ("catalog.memory_gib=5000",), "No PostgreSQL class has 5000 GiB"),
     ],
 )

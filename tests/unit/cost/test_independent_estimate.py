@@ -22,9 +22,9 @@ LINES: dict[str, tuple[tuple[int, int, int], tuple[str, ...]]] = {
     "Kafka storage": ((48, 805, 8_047), ("kafka.storage",)),
     "Express data-in": ((0, 2_448, 24_475), ("kafka.data_in",)),
     "Producers across zones": ((33, 3_263, 32_634), ("kafka.producers_cross_zone",)),
-    "Clients": ((159, 1_588, 15_878), ("clients.feed", "clients.lake_writer", "clients.projector")),
-    "Lake": ((16, 1_449, 14_055), ("lake.hot", "lake.puts", "lake.gets", "lake.compaction")),
-    "Catalog": ((118, 744, 1_511), ("catalog.instances", "catalog.storage")),
+    "Clients": ((159, 1_588, 15_878), ("clients.feed", "clients.lake_writer", "clients.service", "clients.spare")),
+    "Lake": ((16, 1_449, 14_055), ("lake.hot", "lake.puts", "lake.gets", "lake.maintenance")),
+    "Catalog": ((118, 744, 1_511), ("catalog.instances", "catalog.storage", "catalog.rest")),
     "Valkey": ((256, 1_531, 6_125), ("state.valkey",)),
     "Query": ((2, 7_320, 67_975), ("query.athena", "query.trino", "query.trino_disk", "query.gets")),
     "Internet": ((0, 913, 7_980), ("internet.out",)),
@@ -47,15 +47,22 @@ LINES: dict[str, tuple[tuple[int, int, int], tuple[str, ...]]] = {
 }
 
 DIFFERENCES = {
-    ("Lake", "10K"): "a commit every 5 s (one machine's embedded Kafka holds little), the estimate has 300 s: PUTs",
-    ("Lake", "10M"): "compaction at 2 MiB/s of Parquet on a vCPU; the estimate has about 1.8",
-    ("Catalog", "1M"): "the cheapest class with 32 GiB is r6g, whose price also has more sources; the estimate has r7g",
+    **dict.fromkeys(
+        [("Clients", scale) for scale in SCALES],
+        "CPU a trade is measured, the estimate has 10 s; whole consumers on Kubernetes nodes, and a spare one",
+    ),
+    ("Lake", "10K"): "a commit every 5 s, the estimate has 300 s: PUTs",
+    ("Lake", "1M"): "the same; and rewrites on m7g, whose vCPU costs more than that of c7g",
+    ("Lake", "10M"): "the same",
+    ("Catalog", "1M"): "the cheapest class with 32 GiB is r6g, for the estimate's r7g; and two nodes of a REST catalog",
     ("Catalog", "10M"): "the same, 64 GiB",
-    ("Valkey", "10M"): "46 r7g.large hold the same state for less than the estimate's 24 r7g.xlarge",
+    ("Valkey", "1M"): "no ids in Redis: consumers keep them as intervals",
+    ("Valkey", "10M"): "the same",
     ("Query", "1M"): "GETs of the queries, $102, which the estimate leaves out; 512 GiB of disk a node for its 500",
     ("Query", "10M"): "GETs of the queries, $1,024",
     ("Query", "10K"): "rounded to dollars there",
     ("Observability", "10K"): "the 40 M samples that are free every month",
+    **dict.fromkeys([("Support", scale) for scale in SCALES], "a share of the other lines"),
 }
 """Every component that is more than 1 % and a dollar away, and why."""
 
@@ -65,8 +72,8 @@ def test_the_total_is_within_fifteen_percent(scale: str) -> None:
     found = estimate(load_profile(scale), BOOK)
     assert found.infeasible == ()
     assert found.total_monthly_usd == pytest.approx(TOTALS[scale], rel=0.15)
-    # It is in fact much nearer; a drift past this is a change of the model that wants a word.
-    assert found.total_monthly_usd == pytest.approx(TOTALS[scale], rel=0.01)
+    # It is nearer than that; a drift past this is a change of the model that wants a word.
+    assert found.total_monthly_usd == pytest.approx(TOTALS[scale], rel=0.08)
 
 
 @pytest.mark.parametrize("scale", SCALES)

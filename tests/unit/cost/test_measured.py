@@ -61,7 +61,7 @@ def test_measured_figures_take_the_place_of_assumptions_and_say_what_each_does()
     assert [(each.figure, each.assumed, each.measured) for each in replaced] == [
         ("wire_bytes_per_trade", 100.0, 40.0),
         ("parquet_bytes_per_trade", 20.0, 13.0),
-        ("cpu_s_per_million_trades", 10.0, 2.5),
+        ("cpu_s_per_million_trades", 2.24, 2.5),
         ("shed_share", 0.0, 0.01),
     ]
     base_usd = estimate(load_profile("1M"), BOOK).total_monthly_usd

@@ -128,14 +128,15 @@ def test_priority_shares_are_those_of_the_synthetic_market() -> None:
 
 def test_the_degradation_policy_by_hand() -> None:
     found = policy_cost(load_profile("1M"), BOOK)
-    # Everything: 1M/s × 10 µs × 2 = 20 vCPU = 10 nodes. Shedding: 1M/s × 10 µs / 0.8 = 12.5 vCPU = 7 nodes of 2 vCPU,
-    # which take 1.4M/s, and so 0.6 of the 2M/s at peak are deferred for an hour.
-    assert (found.everything_nodes, found.shedding_nodes) == (10, 7)
-    assert found.deferred_share == pytest.approx(0.3)
-    assert found.trades_deferred_per_day == pytest.approx(0.6e6 * 3600)
-    # Outside the peak (24 − 2)/23 M/s arrive, the rest of 1.4M/s catches up.
-    assert found.caught_up_hours == pytest.approx(0.6e6 / (1.4e6 - 22e6 / 23))
-    assert found.saves_usd == pytest.approx(3 * 730 * 0.0725 - (found.spill_usd or 0))
+    # Everything: 8 consumers, on 2 nodes. Shedding: 1M/s × 2.24 µs / 0.8 = 3 consumers of a core, on 1 node, which take
+    # 1.34M/s, and so the rest of the 2M/s at peak is deferred for an hour.
+    capacity = 3 / 2.24e-6
+    assert (found.everything_nodes, found.shedding_nodes) == (2, 1)
+    assert found.deferred_share == pytest.approx(1 - capacity / 2e6)
+    assert found.trades_deferred_per_day == pytest.approx((2e6 - capacity) * 3600)
+    # Outside the peak (24 − 2)/23 M/s arrive, and what the three can do beyond that catches up.
+    assert found.caught_up_hours == pytest.approx((2e6 - capacity) / (capacity - 22e6 / 23))
+    assert found.saves_usd == pytest.approx(730 * 0.3264 - (found.spill_usd or 0))
     assert found.level == "CIRCUIT_BREAK"
     assert found.worth_it
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.dedup.bloom import IdFilter, filter_bits, words_of
+from k2ctl.dedup.bloom import IdFilter, words_of
+from k2ctl.dedup.chunk_plan import filter_bits
 
 
 def random_ids(count: int, seed: int = 1) -> np.ndarray:

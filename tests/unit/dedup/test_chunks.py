@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from k2ctl.dedup.chunks import ALWAYS, ChunkPlan, ChunkSeries
+from k2ctl.dedup.chunk_plan import ChunkPlan
+from k2ctl.dedup.chunks import ALWAYS, ChunkSeries
 
 PLAN = ChunkPlan(window_us=1_000_000, ids=100, error_rate=0.001, limit=50)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from k2ctl.clock import ManualClock
 from k2ctl.dedup.bloom import words_of
-from k2ctl.dedup.chunks import ChunkPlan, plan_chunks
+from k2ctl.dedup.chunk_plan import ChunkPlan, plan_chunks
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.dedup.saved_state import DedupSaver, load, take_in
 from k2ctl.domain.checkpoint import Checkpoint, Checkpoints, Counts, Tally, TopicPartition

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from k2ctl.clock import ManualClock
-from k2ctl.dedup.chunks import ChunkPlan
+from k2ctl.dedup.chunk_plan import ChunkPlan
 from k2ctl.dedup.deduplicator import HybridDeduplicator, Memory
 from k2ctl.domain.checkpoint import Tally
 from k2ctl.domain.copies import CopyIndex, checksums

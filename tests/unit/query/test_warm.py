@@ -107,6 +107,9 @@ class ScriptedStream:
         self.endpoints.answers()
         return {p: (self.endpoints.low[p], self.endpoints.high(p)) for p in self.endpoints.records}
 
+    def partitions_with(self, _: object, __: int) -> None:
+        return None
+
     def stable_ends(self, partitions: Mapping[int, object]) -> dict[int, int]:
         self.endpoints.answers()
         return {p: self.endpoints.high(p) for p in partitions}
