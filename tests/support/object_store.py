@@ -15,6 +15,7 @@ from pyarrow.fs import S3FileSystem
 from k2ctl.stack.local import free_port
 from tests.images.build import pinned
 from tests.images.programs import CannotBuild, versitygw
+from tests.support.place import LOOPBACK, Place
 from tests.support.postgres_server import Missing
 
 ACCESS_KEY: Final = "k2-tests"
@@ -41,7 +42,8 @@ def gateway_program() -> Path:
 class ObjectStore:
     """One gateway process on a port that stays the same across restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, at: Place = LOOPBACK) -> None:
+        self._at = at
         self._program = gateway_program()
         self._root = folder / "objects"
         (self._root / BUCKET).mkdir(parents=True)
@@ -56,7 +58,7 @@ class ObjectStore:
     def storage(self) -> dict[str, str]:
         """What Iceberg's file IO needs to reach it."""
         return {
-            "s3.endpoint": f"http://127.0.0.1:{self.port}",
+            "s3.endpoint": f"http://{self._at.address}:{self.port}",
             "s3.access-key-id": ACCESS_KEY,
             "s3.secret-access-key": SECRET_KEY,
             "s3.region": REGION,
@@ -66,7 +68,7 @@ class ObjectStore:
     def start(self) -> None:
         """Start it, with what its folder holds."""
         self._process = subprocess.Popen(
-            [self._program, "--port", f"127.0.0.1:{self.port}", "--quiet",
+            [*self._at.command, self._program, "--port", f"{self._at.address}:{self.port}", "--quiet",
              "posix", "--sidecar", self._meta, self._root],
             env={**os.environ, "ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY},
             stdout=subprocess.DEVNULL,
@@ -79,7 +81,7 @@ class ObjectStore:
 
     def _answers(self) -> bool:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=2).close()
+            urllib.request.urlopen(f"http://{self._at.address}:{self.port}/", timeout=2).close()
         except urllib.error.HTTPError:
             return True  # it refuses strangers
         except OSError:

@@ -13,9 +13,10 @@ import psutil
 import psycopg
 
 from k2ctl.stack.local import free_port
+from tests.support.place import LOOPBACK, Place
 
 _DEBIAN: Final = Path("/usr/lib/postgresql")
-_SETTINGS: Final = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+_SETTINGS: Final = {"unix_socket_directories": "", "fsync": "off"}
 PASSWORD: Final = "between-tests"  # noqa: S105 - of a server that lives as long as the test
 
 
@@ -44,7 +45,8 @@ class PostgresServer:
     Its folder is not one of pytest's, which closes those to other users again whenever a second pytest begins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at: Place = LOOPBACK) -> None:
+        self._at = at
         self._programs = postgres_programs()
         self._folder = tempfile.TemporaryDirectory(prefix="k2ctl-postgres-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
@@ -55,18 +57,23 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._account = _unprivileged(folder)
         self._run("initdb", "-D", str(self._data), "-U", "k2", "-A", "scram-sha-256", "-N", "--pwfile", _secret(folder))
+        with (self._data / "pg_hba.conf").open("a") as allowed:
+            allowed.write("host all all samenet scram-sha-256\n")
         self.start()
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=180, **self._account)
+        command = [*self._account, str(self._programs / program), *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=180, cwd="/")
 
     def start(self) -> None:
         """Start it, with what its files hold, and wait until it takes connections."""
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
+        wanted = {**_SETTINGS, "listen_addresses": self._at.address}
+        settings = [part for name, value in wanted.items() for part in ("-c", f"{name}={value}")]
+        program = [*self._at.command, *self._account, str(self._programs / "postgres")]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._account)
+            self._process = subprocess.Popen(
+                [*program, "-D", str(self._data), "-p", str(self.port), *settings], stdout=log, stderr=log, cwd="/"
+            )
         limit_s = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < limit_s, self._log.read_text()[-1000:]
@@ -118,10 +125,10 @@ class PostgresServer:
         name = f"lake{self._databases}"
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql+psycopg://k2:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+        return f"postgresql+psycopg://k2:{PASSWORD}@{self._at.address}:{self.port}/{name}"
 
     def _dsn(self, database: str) -> str:
-        return f"host=127.0.0.1 port={self.port} user=k2 password={PASSWORD} dbname={database}"
+        return f"host={self._at.address} port={self.port} user=k2 password={PASSWORD} dbname={database}"
 
 
 def _secret(folder: Path) -> str:
@@ -130,9 +137,9 @@ def _secret(folder: Path) -> str:
     return str(path)
 
 
-def _unprivileged(folder: Path) -> dict[str, object]:
+def _unprivileged(folder: Path) -> list[str]:
     """PostgreSQL refuses to run as root: then it runs as nobody, whose folder it is."""
     if os.geteuid() != 0:
-        return {}
+        return []
     shutil.chown(folder, 65534, 65534)
-    return {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]

@@ -11,22 +11,24 @@ import redis
 
 from k2ctl.stack.local import free_port
 from k2ctl.stack.redis_server import redis_answers, redis_server_binary, redis_settings
+from tests.support.place import LOOPBACK, Place
 
 
 class RedisServer:
     """One redis-server process on a port that stays the same across restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, at: Place = LOOPBACK) -> None:
         self.folder = folder
+        self._at = at
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://{at.address}:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
         """Start it, with what its append-only file holds."""
-        where = ["--bind", "127.0.0.1", "--port", str(self.port)]
-        arguments = [redis_server_binary(), *where, *redis_settings(self.folder)]
+        where = ["--bind", self._at.address, "--port", str(self.port), "--protected-mode", "no"]
+        arguments = [*self._at.command, redis_server_binary(), *where, *redis_settings(self.folder)]
         self._process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         limit_s = time.monotonic() + 10
         while not redis_answers(self.url):
