@@ -30,7 +30,6 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import admin_client
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.maintenance.lease import Lease
 from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
@@ -39,6 +38,7 @@ from k2ctl.query.names import UnknownSymbol
 from k2ctl.query.page import Page, Place
 from k2ctl.query.session import Session
 from tests.made_trades import produce_values, quick_profile
+from tests.support.leases import of_this_machine
 from tests.support.platforms import with_lake
 from tests.support.polling import until
 
@@ -383,7 +383,7 @@ def test_a_feed_has_a_table_of_its_own_where_its_profile_says_so(venues: tuple[V
             of_own.recent("AAA")
     clock = SystemClock()
     with Lake.at(one.endpoints) as lake, Lake.at(own) as beside:
-        leases = Lease(lake, clock), Lease(beside, clock)
+        leases = [of_this_machine(str(each.ensure_table().metadata.table_uuid)) for each in (lake, beside)]
         assert [lease.acquire() for lease in leases] == [True, True]  # each is maintained by itself
         for lease in leases:
             lease.release()
