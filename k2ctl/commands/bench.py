@@ -20,6 +20,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "consume": ("--engine", "--repeat"),
     "naive": ("--engine", "--repeat", "--trades"),
     "commits": (),
+    "group": ("--engine", "--consumers"),
     "sequence": ("--repeat",),
     "dedup": ("--entries",),
     "query": ("--engine", "--rows", "--rate", "--frame", "--queries"),
@@ -58,6 +59,9 @@ def bench(
         typer.Option(parser=parse_count, metavar="COUNT", help="query: trades a second that arrive meanwhile [20k]."),
     ] = None,
     frame: Annotated[int | None, typer.Option(min=1, max=1000, help="query: of these, trades to a record [1].")] = None,
+    consumers: Annotated[
+        int | None, typer.Option(min=2, max=64, help="group: processes, and threads that commit [16 and 32].")
+    ] = None,
     queries: Annotated[int | None, typer.Option(min=20, max=100_000, help="query: windows asked for [400].")] = None,
     profile: ProfileOption = "laptop",
     compare: Annotated[
@@ -74,6 +78,7 @@ def bench(
     consume   a backlog into committed rows, against bare reads and writes
     naive     one backlog record by record, and through k2ctl's consumer
     commits   a thousand on one table: the last hundred against the first
+    group     commits of many consumers of one table, against those of one
     sequence  checks in memory, against a loop over a dict, and through Redis
     dedup     random ids into Bloom chunks, against pybloom-live's own add;
               1G takes some ten minutes and 2 GB of memory
@@ -89,7 +94,7 @@ def bench(
     if markdown and as_json:
         raise UsageError("--markdown and --json exclude each other.", "Ask for one at a time.")
     given = {"--engine": engine, "--repeat": repeat, "--trades": trades, "--entries": entries, "--rows": rows,
-             "--rate": rate, "--frame": frame, "--queries": queries}  # fmt: skip
+             "--rate": rate, "--frame": frame, "--queries": queries, "--consumers": consumers}  # fmt: skip
     said = {option: value for option, value in given.items() if value is not None}
     chosen = _chosen(names, said)
     size = "--quick" if quick else "--full" if full else ""
@@ -145,6 +150,8 @@ def _sizes(chosen: Sequence[str], size: str, said: Mapping[str, object]) -> "Siz
     fields = {"--repeat": "repeat", "--trades": "naive", "--entries": "dedup", "--rows": "query_rows",
               "--rate": "query_rate", "--frame": "query_frame", "--queries": "queries"}  # fmt: skip
     changes: dict[str, Any] = {fields[option]: value for option, value in said.items() if option in fields}
+    if "--consumers" in said:
+        changes |= dict.fromkeys(("group_authors", "group_consumers"), said["--consumers"])
     return replace(base, **changes)
 
 

@@ -26,6 +26,8 @@ LEAST_CHART: Final = 4
 MORE_FROM_HEIGHT: Final = 34
 WIDE_FROM: Final = 120
 RETENTION_WORTH_SAYING_S: Final = 7200.0
+UNANSWERED_S: Final = 10.0
+"""An author announces again after a second or two; a committer that is gone is followed by another within ten."""
 
 
 class LagHistory:
@@ -275,6 +277,7 @@ def _consumer(status: ConsumerStatus) -> list[Text]:
         (f"{status.id} ", "bold"),
         (status.level, LEVEL_STYLES[status.level]),
         f"  {len(status.partitions)} partitions  commit {status.commit_ms:.0f} ms",
+        ("  commits for all", "green") if status.group_commit.is_committer else "",
     )
     troubles = [Text(f"  {line}", style="yellow", no_wrap=True, overflow="ellipsis") for line in _troubles(status)]
     worst = max((part.behind for part in status.partitions), default=0)
@@ -291,8 +294,9 @@ def _consumer(status: ConsumerStatus) -> list[Text]:
 
 def _troubles(status: ConsumerStatus) -> list[str]:
     """What a consumer reports that somebody has to look at."""
-    state = status.state
+    state, unanswered_s = status.state, status.group_commit.announcement_age_s or 0.0
     return [
+        *([f"no committer has answered for {seconds(unanswered_s)}"] if unanswered_s > UNANSWERED_S else []),
         *([f"state {REDUCED}: {state.why}"] if state and state.is_reduced else []),
         *([f"waiting: {status.waiting}"] if status.waiting else []),
         *([clock_line(status.clock_behind_s)] if status.clock_behind_s else []),

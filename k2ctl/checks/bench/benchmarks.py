@@ -6,6 +6,7 @@ from typing import Final
 from k2ctl.checks.bench.consume import bench_commits, bench_consume, bench_naive
 from k2ctl.checks.bench.dedup import bench_dedup
 from k2ctl.checks.bench.figures import Figure
+from k2ctl.checks.bench.group_commit import bench_group
 from k2ctl.checks.bench.load import bench_load
 from k2ctl.checks.bench.query import bench_query
 from k2ctl.checks.bench.sequence import bench_sequence
@@ -16,6 +17,7 @@ BY_NAME: Final[dict[str, Callable[[Bench], list[Figure]]]] = {
     "consume": bench_consume,
     "naive": bench_naive,
     "commits": bench_commits,
+    "group": bench_group,
     "sequence": bench_sequence,
     "dedup": bench_dedup,
     "query": bench_query,

@@ -46,6 +46,10 @@ class Sizes:
     query_frame: int = 1
     # Windows asked for.
     queries: int = 400
+    # Authors that are threads, consumers that are processes, and how long each is measured.
+    group_authors: int = 32
+    group_consumers: int = 16
+    group_s: float = 30.0
     repeat: int = 3
     warm_ups: int = 1
 
@@ -63,6 +67,9 @@ QUICK: Final = Sizes(
     query_rows=300_000,
     query_rate=5_000,
     queries=60,
+    group_authors=16,
+    group_consumers=4,
+    group_s=8.0,
     repeat=2,
 )
 FULL: Final = Sizes(dedup=100_000_000, query_rows=20_000_000, query_rate=100_000, repeat=5)

@@ -7,9 +7,10 @@ once nobody announces. Two that both believe that they have it do no harm: the t
 import logging
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from k2ctl.clock import Clock
@@ -65,6 +66,8 @@ class CommitterTotals:
     offers: int = 0
     # Tries that another commit came before.
     conflicts: int = 0
+    # How long the last commits took.
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
 
 
 class CommitterTerm:
@@ -128,7 +131,10 @@ class CommitterTerm:
 
     def _commit(self) -> None:
         """Steps 2 and 3."""
+        started_s = self._clock.monotonic_s()
         done = self._writer.commit_offers(self._held.offers(), COMMIT_WITHIN_S)
+        if done.taken:
+            self._totals.seconds.append(self._clock.monotonic_s() - started_s)
         self._totals.commits += bool(done.taken)
         self._totals.offers += done.taken
         self._totals.conflicts += done.attempts - 1

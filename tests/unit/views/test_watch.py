@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from k2ctl.domain.overview import Overview
-from k2ctl.domain.status_parts import StateSyncStatus
+from k2ctl.domain.status_parts import GroupCommitStatus, StateSyncStatus
 from k2ctl.errors import UsageError
 from k2ctl.kafka.telemetry import paced, read_recording
 from k2ctl.views.chart import Threshold, log_chart
@@ -129,3 +129,11 @@ def test_a_background_task_that_fails_is_seen_beside_its_consumer() -> None:
     screen = "\n".join(lines(replace(made(0), consumers=[status]), 160, 50))
     assert "maintenance fails: OSError: no space left" in screen
     assert "dedup state is not saved: the folder is read-only" in screen
+
+
+def test_the_committer_is_seen_and_so_is_that_there_is_none() -> None:
+    committer = a_status("one", group_commit=GroupCommitStatus(is_committer=True))
+    alone = a_status("two", group_commit=GroupCommitStatus(announcement_age_s=12.0))
+    screen = "\n".join(lines(replace(made(0), consumers=[committer, alone]), 160, 50))
+    assert screen.count("commits for all") == 1
+    assert screen.count("no committer has answered for 12.0 s") == 1
