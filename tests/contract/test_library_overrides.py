@@ -1,6 +1,7 @@
 """Every part of a library that k2ctl overrides is there, and its reason still holds: see `lake/*_overrides.py`."""
 
 import inspect
+import io
 import socket
 import threading
 import time
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import S3FileSystem
+from pyiceberg.avro import file as avro_file
+from pyiceberg.avro.encoder import BinaryEncoder
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import Capability, Endpoints, RestCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
@@ -25,6 +28,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.psycopg_overrides import BoundedConnection
 from k2ctl.lake.pyiceberg_overrides import (
     FOREVER_MS,
+    QuickEncoder,
     QuickTransaction,
     of_kind,
     stage_removal,
@@ -123,6 +127,18 @@ def test_a_removed_snapshot_that_is_gone_is_still_a_value_error_and_a_conflict_f
     transaction._updates = (removal,)
     with pytest.raises(CommitFailedException, match="Another expiry"):
         transaction.commit_transaction()
+
+
+@pytest.mark.parametrize("integer", [0, 1, 63, 64, 8191, 8192, 2**31, 2**63 - 1, -1, -64, -65, -(2**63)])
+def test_pyiceberg_still_writes_avro_with_the_encoder_that_its_module_names_and_ours_writes_the_same(
+    integer: int,
+) -> None:
+    assert avro_file.BinaryEncoder is QuickEncoder
+    assert "BinaryEncoder(" in inspect.getsource(avro_file.AvroOutputFile)
+    theirs, ours = io.BytesIO(), io.BytesIO()
+    BinaryEncoder(theirs).write_int(integer)  # type: ignore[arg-type]
+    QuickEncoder(ours).write_int(integer)  # type: ignore[arg-type]
+    assert ours.getvalue() == theirs.getvalue()
 
 
 def test_a_catalog_in_a_database_still_connects_in_one_method_and_not_before(tmp_path: Path) -> None:

@@ -460,7 +460,7 @@ def test_each_offset_is_stored_once_whatever_happens_in_between() -> None:
 @pytest.mark.slow
 def test_each_offset_is_stored_once_whatever_happens_in_between_at_length() -> None:
     run_state_machine_as_test(
-        GroupCommit, settings=settings(QUICK, max_examples=1_500, stateful_step_count=80, derandomize=False)
+        GroupCommit, settings=settings(QUICK, max_examples=400, stateful_step_count=60, derandomize=False)
     )
 
 
