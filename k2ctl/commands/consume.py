@@ -75,7 +75,9 @@ def consume(
         ),
     ] = "0s",
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background, in a group.")] = False,
-    replicas: Annotated[int, typer.Option(min=1, metavar="N", help="With --detach: start so many more.")] = 1,
+    replicas: Annotated[
+        int, typer.Option(min=1, metavar="N", help="With --detach: start so many more, at most one for each partition.")
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Read trades from Kafka, clean them and commit them to the table, exactly once.
