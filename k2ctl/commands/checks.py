@@ -1,11 +1,11 @@
 """`k2ctl doctor`: what is wrong; `verify`: what was acknowledged is stored; `validate`: the targets, measured now."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from k2ctl.errors import ExitCode
-from k2ctl.options import EngineOption, JsonOption, at_most_one
+from k2ctl.options import LOCAL_MASTER, ConfOption, EngineOption, JsonOption, MasterOption, at_most_one
 
 
 def doctor(
@@ -53,16 +53,27 @@ def verify(
     against_kafka: Annotated[
         bool, typer.Option("--against-kafka", help="Account for every record that Kafka still holds, whoever sent it.")
     ] = False,
+    engine: Annotated[
+        Literal["duckdb", "spark"],
+        typer.Option("--engine", help="spark: only the lake, every row of it, on a Spark cluster."),
+    ] = "duckdb",
+    master: MasterOption = LOCAL_MASTER,
+    conf: ConfOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Prove that the table and the tail hold exactly what Kafka acknowledged to k2ctl load; exit code 3 if not.
 
     Missing, duplicated, altered, out of order, deferred and dead-lettered trades are listed by symbol and sequence
-    number. Trades of other producers are counted, and are no error: --against-kafka accounts for theirs.
+    number. Trades of other producers are counted, and are no error: --against-kafka accounts for theirs. With
+    --engine spark the lake alone: each row once, and as many as the checkpoints count.
 
     Example:  k2ctl verify --against-kafka
     """
     at_most_one({"--all-epochs": all_epochs, "--against-kafka": against_kafka}, "Kafka holds only the epoch of now.")
+    if engine == "spark":
+        at_most_one({"--engine spark": True, "--all-epochs": all_epochs, "--against-kafka": against_kafka})
+        _verify_on_spark(master, conf or [], as_json=as_json)
+        return
     if against_kafka:
         _verify_against_kafka(as_json=as_json)
         return
@@ -85,6 +96,36 @@ def verify(
     else:
         out().print(verify_panel(results))
     error = failed(results)
+    if error is not None:
+        raise error
+
+
+def _verify_on_spark(master: str, conf: list[str], *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from k2ctl.clock import SystemClock
+    from k2ctl.commands.lake import opened
+    from k2ctl.console import out, print_json
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.spark.check import lake_failed, verify_on_spark
+    from k2ctl.spark.process import SparkProcess
+    from k2ctl.spark.settings import place_of
+    from k2ctl.views.stack import progress
+    from k2ctl.views.verify import lake_verified_panel
+
+    place, endpoints = place_of(master, conf), require_endpoints(Home.of_user())
+    with (
+        opened(endpoints) as lake,
+        progress("k2ctl verify", quiet=as_json) as say,
+        SparkProcess(endpoints, place, lake.table().location(), say) as spark,
+    ):
+        result = verify_on_spark(spark, lake, SystemClock())
+    if as_json:
+        print_json({**asdict(result), "holds": result.holds})
+    else:
+        out().print(lake_verified_panel(result))
+    error = lake_failed(result)
     if error is not None:
         raise error
 

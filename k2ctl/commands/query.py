@@ -1,8 +1,9 @@
 """`k2ctl query`: the lake and the stream as one table."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -34,10 +35,16 @@ from k2ctl.commands.answers import (
     write_rows,
 )
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, group, parse_count, parse_duration
+from k2ctl.options import LOCAL_MASTER, ConfOption, JsonOption, MasterOption, group, parse_count, parse_duration
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatchReader, Table
+
+    from k2ctl.query.seam import AsOf
+
+SqlEngineOption = Annotated[
+    Literal["duckdb", "spark"], typer.Option("--engine", help="Who runs it: this machine, or a Spark cluster.")
+]
 
 app = group(no_args_is_help=True)
 
@@ -211,15 +218,23 @@ def ohlcv(
 
 @app.command(short_help="One SELECT over trades, trades_raw, reference, snapshots and gaps.")
 def sql(
-    text: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT, in DuckDB's SQL.")],
+    text: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT, in DuckDB's SQL; with Spark in Spark's.")],
     limit: LimitOption = None,
     form: FormatOption = "table",
     as_json: JsonFormatOption = False,
     output: OutputOption = None,
     at: AsOfOption = None,
     known: KnownAtOption = None,
-    memory: Annotated[str, typer.Option("--memory-mb", metavar="N", help="What the query may take.")] = "1024",
-    timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="How long it may take.")] = "60",
+    memory: Annotated[
+        str | None, typer.Option("--memory-mb", metavar="N", help="What the query may take [default: 1024].")
+    ] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="DURATION", help="How long it may take [60; of Spark: any]."),
+    ] = None,
+    engine: SqlEngineOption = "duckdb",
+    master: MasterOption = LOCAL_MASTER,
+    conf: ConfOption = None,
 ) -> None:
     """One SELECT over the views trades (lake and stream, each trade once, as corrected), trades_raw (every print, with
     corrections and cancellations), reference, snapshots and gaps.
@@ -227,6 +242,8 @@ def sql(
     The query can read nothing else: no file, no network, no extension, no setting. Rows are written as they are
     computed. The query runs in a process of its own, which is ended when its time or its memory is over. Trades that
     were deferred look like gaps until they are backfilled; the footer says so.
+
+    --engine spark scans the lake on a Spark cluster, without the stream, and without the view gaps.
 
     Examples:
 
@@ -236,12 +253,14 @@ def sql(
     """
     form = format_of(form, as_json)
     check_output(form, output)
-    limit_mb, limit_s, rows, known_us = (
-        parse_count(memory),
-        parse_duration(timeout),
-        limit_of(limit, form),
-        known_at(known),
-    )
+    rows, known_us = limit_of(limit, form), known_at(known)
+    if engine == "spark":
+        if memory is not None:
+            raise UsageError("Memory is Spark's to give.", "Write: --conf spark.executor.memory=4g")
+        asked = SqlOnSpark(text, rows, as_of(at), known_us, None if timeout is None else parse_duration(timeout))
+        _on_spark(asked, master, conf or [], form, output)
+        return
+    limit_mb, limit_s = parse_count(memory or 1024), parse_duration(timeout or 60)
     if limit_mb < 16 or limit_s <= 0:
         raise UsageError("A query needs 16 MB and some time.", "Leave --memory-mb and --timeout out.")
 
@@ -262,6 +281,44 @@ def sql(
             show_footer(found.evidence, cut)
 
     bounded(answer, Bounds(limit_s, limit_mb, part_of(output) if output else None), "k2ctl query sql")
+
+
+@dataclass(frozen=True)
+class SqlOnSpark:
+    """What a query on Spark is asked."""
+
+    text: str
+    limit: int | None
+    as_of: "AsOf | None"
+    known_at_us: int | None
+    seconds: float | None
+
+
+def _on_spark(asked: SqlOnSpark, master: str, conf: list[str], form: Format, output: Path | None) -> None:
+    from k2ctl.clock import SystemClock
+    from k2ctl.commands.lake import opened
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+    from k2ctl.spark.process import SparkProcess
+    from k2ctl.spark.settings import place_of
+    from k2ctl.spark.sql import sql_on_spark, within
+    from k2ctl.views.stack import progress
+
+    place, endpoints = place_of(master, conf), require_endpoints(Home.of_user())
+    with opened(endpoints) as lake, progress("k2ctl query sql") as say:
+        with SparkProcess(endpoints, place, lake.table().location(), say, within(asked.seconds)) as spark:
+            answer = sql_on_spark(
+                spark,
+                lake,
+                asked.text,
+                clock=SystemClock(),
+                as_of=asked.as_of,
+                known_at_us=asked.known_at_us,
+                limit=asked.limit,
+            )
+            with answer as found:
+                cut = _write_limited(found.rows, asked.limit, form, output)
+        show_footer(found.evidence, cut)
 
 
 def _write_limited(rows: "RecordBatchReader", limit: int | None, form: Format, output: Path | None) -> list[str]:

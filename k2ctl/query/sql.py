@@ -294,7 +294,7 @@ _LONGEST_HOURS: Final = 2_562_046
 
 def carried(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """The same rows: types that Arrow lacks as texts, no two columns of one name, no interval that is too long."""
-    names, kinds = _distinct(rows.columns), rows.types
+    names, kinds = distinct_names(rows.columns), rows.types
     wanted = [_expression(at, kind) for at, kind in enumerate(kinds, 1)]
     if names == rows.columns and not any(wanted):
         return rows
@@ -303,7 +303,7 @@ def carried(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     return rows.project(", ".join(columns))
 
 
-def _distinct(names: list[str]) -> list[str]:
+def distinct_names(names: list[str]) -> list[str]:
     """Names of which no two are the same: `a`, `a_1`."""
     distinct: list[str] = []
     for name in names:

@@ -207,8 +207,10 @@ def _plain(value: Any) -> Any:
 
 
 def _line_of(error: Exception) -> str:
-    """What went wrong, in one line: a Java exception's own text, without its stack."""
-    cause = getattr(error, "java_exception", None)
+    """What went wrong, in one line: of a Java exception its last cause, without its stack."""
+    cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while cause is not None and cause.getCause() is not None:
+        cause = cause.getCause()
     text = str(cause.toString() if cause is not None else error)
     return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:500]
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -28,6 +28,11 @@ Say = Callable[[str], None]
 class SparkError(K2Error):
     """Spark did not do what was asked."""
 
+    def __init__(self, message: str, hint: str, answer: Document | None = None) -> None:
+        super().__init__(message, hint)
+        # The driver's own words, and the kind of the exception there.
+        self.reason, self.kind = (answer or {}).get("error", ""), (answer or {}).get("kind", "")
+
 
 class SparkProcess:
     """One session of Spark, from `with` to the end of the block. Not thread-safe.
@@ -43,12 +48,12 @@ class SparkProcess:
         self._place, self._say, self._tick = place, say, tick
         self.log = endpoints.home.folder("logs") / "spark.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._answers = -1
+        self._pipe = -1
         self._lines: deque[bytes] = deque()
         self._rest = b""
 
     def __enter__(self) -> "SparkProcess":
-        self._answers, answers = os.pipe()
+        self._pipe, answers = os.pipe()
         try:
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(
@@ -61,7 +66,7 @@ class SparkProcess:
                     env={**os.environ, "TZ": "UTC"},
                 )
         except OSError as error:
-            os.close(self._answers)
+            os.close(self._pipe)
             raise SparkError(f"{python_of_spark()} cannot be started: {error.strerror}", _INSTALL) from error
         finally:
             os.close(answers)
@@ -86,15 +91,27 @@ class SparkProcess:
             raise SparkError("The session of Spark is over.", _INSTALL)
         return self._process
 
-    def ask(self, do: str, what: str, on: Callable[[Document], None] = lambda _: None, **named: Any) -> Document:
-        """Have one thing done, and return what it gave. what: said while it lasts. on: gets parts of the answer.
+    def ask(self, do: str, what: str, **named: Any) -> Document:
+        """Have one thing done, and return what it gave. what: said while it lasts.
 
         Raises:
             SparkError: it failed, or the driver has ended. Whatever `tick` raises.
         """
-        return self._ask({"do": do, **named}, what, on)
+        return self._ask({"do": do, **named}, what)
 
-    def _ask(self, command: Document, what: str, on: Callable[[Document], None] = lambda _: None) -> Document:
+    def parts(self, do: str, what: str, **named: Any) -> Iterator[Document]:
+        """Have one thing done that answers in parts. Raises: as `ask`, at each part."""
+        for answer in self._answers_to({"do": do, **named}, what):
+            if "done" in answer:
+                return
+            yield answer
+
+    def _ask(self, command: Document, what: str) -> Document:
+        found: Document = next(answer["done"] for answer in self._answers_to(command, what) if "done" in answer)
+        return found
+
+    def _answers_to(self, command: Document, what: str) -> Iterator[Document]:
+        """All that the driver says to a command, the last of it what it gave."""
         self._say(what)
         self._send(command)
         while True:
@@ -102,15 +119,12 @@ class SparkProcess:
             answer = self._next()
             if answer is None:
                 continue
-            if "done" in answer:
-                done: Document = answer["done"]
-                return done
             if "error" in answer:
-                raise SparkError(f"Spark failed: {answer['error']}", f"Its log: {self.log}")
+                raise SparkError(f"Spark failed: {answer['error']}", f"Its log: {self.log}", answer)
             if "tasks" in answer:
                 self._say(f"{what}: {answer['tasks']} of {answer['of']} tasks")
             else:
-                on(answer)
+                yield answer
 
     def _send(self, command: Document) -> None:
         into = self._running().stdin
@@ -124,10 +138,10 @@ class SparkProcess:
     def _next(self) -> Document | None:
         """The next line of the driver; None when it says nothing for a moment."""
         if not self._lines:
-            ready, _, _ = select.select([self._answers], [], [], TICK_S)
+            ready, _, _ = select.select([self._pipe], [], [], TICK_S)
             if not ready:
                 return None
-            content = os.read(self._answers, 1 << 20)
+            content = os.read(self._pipe, 1 << 20)
             if not content:
                 raise self._ended()
             *lines, self._rest = (self._rest + content).split(b"\n")
@@ -158,14 +172,14 @@ class SparkProcess:
             with contextlib.suppress(ProcessLookupError):  # the JVM is in the driver's own group
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            os.close(self._answers)
+            os.close(self._pipe)
 
     def _drain_until_ended(self, process: subprocess.Popen[bytes]) -> None:
         """Wait for the end; what it still says is dropped, so that it never waits for a reader."""
         until_s = time.monotonic() + END_WITHIN_S
         while process.poll() is None and time.monotonic() < until_s:
-            if select.select([self._answers], [], [], 0.05)[0]:
-                os.read(self._answers, 1 << 20)
+            if select.select([self._pipe], [], [], 0.05)[0]:
+                os.read(self._pipe, 1 << 20)
 
 
 _INSTALL: Final = "pip install 'k2ctl[spark]'"

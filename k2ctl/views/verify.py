@@ -12,6 +12,7 @@ from k2ctl.views.style import counted, listing
 if TYPE_CHECKING:
     from k2ctl.checks.verify.accounted import Accounted
     from k2ctl.checks.verify.verification import Finding, Verified
+    from k2ctl.spark.check import LakeVerified
 
 FINDINGS_SHOWN: Final = 20
 
@@ -19,6 +20,27 @@ FINDINGS_SHOWN: Final = 20
 def verify_panel(results: "list[Verified]") -> RenderableType:
     """One part for each topic."""
     return Group(*(part for result in results for part in _topic(result)))
+
+
+def lake_verified_panel(result: "LakeVerified") -> RenderableType:
+    """The lake's side, by Spark: the headline, and the partitions that do not hold."""
+    if result.holds:
+        head = Text(
+            f"✓ {result.table}: all {result.rows:,} rows are there once, as the checkpoints count", "bold green"
+        )
+    else:
+        head = Text(f"✗ {result.table}: {result.rows:,} rows, {result.copies:,} of them copies", "bold red")
+    wrong = [one for one in result.partitions if not one.holds]
+    table = listing(
+        wrong,
+        ("topic", lambda one: one.topic),
+        (">partition", lambda one: "all" if one.partition is None else f"{one.partition}"),
+        (">rows", lambda one: f"{one.rows:,}"),
+        (">stored by the checkpoint", lambda one: f"{one.stored:,}"),
+        (">twice", lambda one: f"{one.doubled:,}"),
+        ("behind the offset", lambda one: "yes" if one.ahead else ""),
+    )
+    return Group(head, *([table] if wrong else []), Text(f"  not looked at: {result.not_looked_at}"))
 
 
 def _topic(result: "Verified") -> list[RenderableType]:

@@ -39,6 +39,7 @@ def on_rest(spark_python: str, rest_server: RestServer, object_store: ObjectStor
         object_store.folder(),
         **{
             "credential": CREDENTIAL,
+            "tokens": "many",
             "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
             "include-credentials": "true",
             "s3.path-style-access": "true",
