@@ -149,8 +149,11 @@ def render(
 
 def _render_values(profile: str, chart: Path | None, output: Path | None) -> None:
     from k2ctl.console import say
+    from k2ctl.cost.fit import require_fit
+    from k2ctl.profiles import load_profile
     from k2ctl.stack.kubernetes import VALUES, render_values, write_chart
 
+    require_fit(load_profile(profile), profile)
     rendered = render_values(profile)
     if chart is not None:
         write_chart(chart, rendered.text)

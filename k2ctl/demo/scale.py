@@ -43,8 +43,8 @@ WHAT_WHEN: Final = (
     ("one machine, real Kafka", "k2ctl stack up --engine local, or docker"),
     ("bursts over capacity", "nothing: the ladder is on; set the tiers in the profile"),
     ("a second consumer", "Redis for sequence state; both are in one Kafka group"),
-    ("a second machine", "tables in S3, catalog in PostgreSQL"),
-    ("more than 8 consumers", "a table per topic: one table takes about 5 commits a second"),
+    ("a second machine", "tables in S3, catalog in PostgreSQL or a REST service"),
+    ("many consumers", "nothing: what they write is committed together; on a cluster, k2ctl stack render --kubernetes"),
     ("ids that are random", "nothing: Bloom filters take over; give them memory in the profile"),
 )
 

@@ -96,7 +96,7 @@ class Clients(Section):
     # How busy they are at the average rate.
     cpu_target: Annotated[float, Field(gt=0, le=1)]
     # Room for the pods of a node that is drained or lost, so that no disruption budget waits for a machine.
-    spare_nodes: Count
+    spare_nodes: Count = 0
 
 
 class State(Section):
@@ -125,7 +125,7 @@ class CompactionScale(Section):
     """How the lake's files are written and merged."""
 
     # What merges the files of an hour: a consumer, or Spark once the hour is closed.
-    engine: Literal["built-in", "spark"]
+    engine: Literal["built-in", "spark"] = "built-in"
     # Of a multipart upload.
     part_mib: PositiveFloat
     # How often a row is written again.
@@ -141,8 +141,8 @@ class Catalog(Section):
     disk_gib: PositiveFloat
     multi_az: bool
     # Nodes of a REST catalog, which keeps its tables in that PostgreSQL; 0: k2ctl asks PostgreSQL itself.
-    rest_nodes: Count
-    rest_node: Ec2Node
+    rest_nodes: Count = 0
+    rest_node: Ec2Node = "c7g.large"
 
 
 class QueryScale(Section):

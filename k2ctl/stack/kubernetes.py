@@ -16,6 +16,7 @@ from k2ctl.errors import ProfileError, UsageError
 from k2ctl.home import shipped
 from k2ctl.profiles import Profile, load_profile, profile_names, profile_path
 from k2ctl.profiles.external import EXAMPLE, relative_files
+from k2ctl.profiles.fleet import CONSUMER_CORES, fleet_of
 from k2ctl.profiles.loader import file_at
 from k2ctl.profiles.strict_yaml import load, read_text
 from k2ctl.stack.compose.render import as_yaml
@@ -73,7 +74,7 @@ def values_of(name_or_path: str, profile: Profile) -> dict[str, Any]:
             "replicas": consumers_of(profile),
             "partitions": partitions,
             "resources": {
-                "requests": {"cpu": "1", "memory": f"{memory_mb}M"},
+                "requests": {"cpu": f"{CONSUMER_CORES:g}", "memory": f"{memory_mb}M"},
                 "limits": {"memory": f"{math.ceil(memory_mb * HEADROOM)}M"},
             },
         },
@@ -83,13 +84,9 @@ def values_of(name_or_path: str, profile: Profile) -> dict[str, Any]:
 
 
 def consumers_of(profile: Profile) -> int:
-    """Consumers of one core each that store the profile's trades at its peak; never more than partitions."""
-    scale = profile.scale
-    if scale is None:
-        return 1
-    peak = scale.workload.average_rate * max(1 / scale.clients.cpu_target, scale.workload.peak_factor)
-    wanted = math.ceil(peak / 1e6 * scale.clients.cpu_s_per_million.lake_writer - 1e-9)
-    return min(max(1, wanted), profile.topic.partitions)
+    """As many consumers as the profile is priced with; never more than partitions."""
+    count = 1 if profile.scale is None else fleet_of(profile, profile.scale).count
+    return min(count, profile.topic.partitions)
 
 
 def write_chart(folder: Path, values: str) -> None:

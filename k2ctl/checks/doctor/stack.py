@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING, Final
 
+from k2ctl.cost.fit import faults_of
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.endpoints import Endpoints, without_password
-from k2ctl.errors import LakeError
+from k2ctl.errors import LakeError, ProfileError
 from k2ctl.home import Home
 from k2ctl.kafka.probe import clock_ahead_s, newest_record_ahead_s
+from k2ctl.profiles import load_profile
+from k2ctl.profiles.loader import place_of
 from k2ctl.stack import fleet, replicas
 from k2ctl.stack.docker.engine import leftover_containers
 from k2ctl.stack.engine import ServiceStatus
@@ -35,7 +38,21 @@ def which_stack(running: str | None, endpoints: Endpoints | None, wanted: str) -
         return [_wrong("stack", f"`up` of the {running} engine was not finished", f"k2ctl stack up --engine {running}")]
     if wanted and wanted != running:
         return [_note("stack", f"the {running} engine is up, and only one can be", "k2ctl stack down")]
-    return [ok("stack", f"{running}, profile {endpoints.profile}")]
+    return [ok("stack", f"{running}, profile {endpoints.profile}"), *profile_fit(endpoints.profile)]
+
+
+def profile_fit(name_or_path: str) -> list[Check]:
+    """Whether the profile's consumers, nodes and queries go together."""
+    try:
+        faults = faults_of(load_profile(name_or_path))
+    except ProfileError as error:
+        return [wrong("profile", error)]
+    if not faults:
+        return [ok("profile", f"{name_or_path}: consumers, memory and queries go together")]
+    return [
+        _wrong("profile", f"{place_of(name_or_path, fault.key)}: {fault.key}: {fault.reason}", fault.step)
+        for fault in faults
+    ]
 
 
 def service_checks(engine: str, services: list[ServiceStatus]) -> list[Check]:

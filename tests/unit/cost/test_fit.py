@@ -9,9 +9,10 @@ from k2ctl.cli import main
 from k2ctl.cost.capacity import QUERY_LIMIT_RECORDS, QUERY_LIMIT_S
 from k2ctl.cost.fit import faults_of, require_fit
 from k2ctl.cost.scenarios import LADDER, with_settings
+from k2ctl.domain.announcement import linger_s
 from k2ctl.errors import ProfileError
 from k2ctl.profiles import load_profile, profile_names
-from k2ctl.profiles.fleet import fleet_of
+from k2ctl.profiles.fleet import SWAP_S, fleet_of, swap_s
 from k2ctl.profiles.nodes import room_of
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -83,6 +84,11 @@ def test_a_query_may_read_what_the_service_lets_it_read() -> None:
     assert Limits().seconds / 2 == QUERY_LIMIT_S
     service = (ROOT / "k2ctl" / "api" / "engine.py").read_text()
     assert f"TailLimits({QUERY_LIMIT_RECORDS:_}, self._limits.seconds / 2)" in service
+
+
+@pytest.mark.parametrize("interval_s", [0.5, 1.0, 5.0])
+def test_a_commit_waits_for_others_as_long_as_the_committer_does(interval_s: float) -> None:
+    assert swap_s(8, interval_s) - SWAP_S == pytest.approx(linger_s(interval_s))
 
 
 def test_a_node_has_less_for_pods_than_it_is_sold_with() -> None:
