@@ -204,8 +204,13 @@ def maintain(
     from k2ctl.views.stack import progress
 
     place, endpoints = place_of(master, conf or []), require_endpoints(Home.of_user())
-    retention = SnapshotRetention.from_profile(load_profile(endpoints.profile).lake.expire)
-    wanted = SparkPlan(retention, hours_at_once=hours, orphans_after_s=age_s)
+    settings = load_profile(endpoints.profile).lake
+    wanted = SparkPlan(
+        SnapshotRetention.from_profile(settings.expire),
+        settings.compact_after_files,
+        hours_at_once=hours,
+        orphans_after_s=age_s,
+    )
     with opened(endpoints) as found, progress("k2ctl lake maintain", quiet=as_json) as say:
         done = run(endpoints, found, place, wanted, lease_of(endpoints), SystemClock(), say)
     from k2ctl.console import out, print_json

@@ -7,7 +7,8 @@
 3. Delete unreachable files of the table's own location, found by Spark, that are older than three days.
 4. Rewrite the manifests.
 
-The lease is kept all the time and looked at before each step; a running consumer leaves maintenance alone meanwhile.
+The lease is kept all the time and looked at before each step. A running consumer leaves maintenance alone meanwhile;
+what it would have done to the hours that get trades is done here (`meanwhile`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Final
 from k2ctl.clock import Clock
 from k2ctl.domain.rows import HOUR_US
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import LakeError, UsageError
+from k2ctl.errors import DamagedFile, LakeError, UsageError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.live_files import LiveFile, closed_hours, hour_name, in_more_files, live_files
@@ -26,6 +27,7 @@ from k2ctl.lake.maintenance.lease import Lease, LeaseOf
 from k2ctl.lake.maintenance.maintainer import expire
 from k2ctl.lake.maintenance.orphans import OrphansRemoved, remove_listed
 from k2ctl.lake.maintenance.rewritten import Rewritten, intact, swap_in
+from k2ctl.spark.meanwhile import Meanwhile
 from k2ctl.spark.process import Say, SparkError, SparkProcess
 from k2ctl.spark.settings import SparkPlace
 
@@ -52,6 +54,8 @@ class SparkPlan:
     """What one run is to do."""
 
     retention: SnapshotRetention
+    # Live files of an hour that still gets trades, before they are merged.
+    compact_after_files: int = 20
     target_bytes: int = TARGET_BYTES
     # How many hours are rewritten together, and committed together.
     hours_at_once: int = HOURS_AT_ONCE
@@ -76,7 +80,7 @@ class Maintained:
     rows: int
     bytes_before: int
     bytes_after: int
-    # Hours that another program changed meanwhile; the next run sees to them.
+    # Hours that another program changed meanwhile, or that have a damaged file; the next run sees to them.
     left: tuple[str, ...]
     snapshots_expired: int
     orphans: OrphansRemoved
@@ -103,16 +107,25 @@ def maintain(
         )
     started_s = clock.monotonic_s()
     try:
-        with SparkProcess(endpoints, place, lake.table().location(), say, lease.keep) as spark:
-            return _Run(spark, lake, wanted, lease, clock, say).all_steps(started_s)
+        meanwhile = Meanwhile(lake, lease, wanted.retention, wanted.compact_after_files, clock)
+        with SparkProcess(endpoints, place, lake.table().location(), say, meanwhile.step) as spark:
+            return _Run(spark, meanwhile, lake, wanted, lease, clock, say).all_steps(started_s)
     finally:
         lease.release()
 
 
 class _Run:
     def __init__(
-        self, spark: SparkProcess, lake: Lake, wanted: SparkPlan, lease: Lease, clock: Clock, say: Say
+        self,
+        spark: SparkProcess,
+        meanwhile: Meanwhile,
+        lake: Lake,
+        wanted: SparkPlan,
+        lease: Lease,
+        clock: Clock,
+        say: Say,
     ) -> None:
+        self._meanwhile = meanwhile
         self._spark, self._lake, self._wanted, self._lease = spark, lake, wanted, lease
         self._clock, self._say = clock, say
         self._rewritten: list[Rewritten] = []
@@ -122,10 +135,16 @@ class _Run:
 
     def all_steps(self, started_s: float) -> Maintained:
         for hours in self._batches():
-            self._rewrite(hours)
+            self._meanwhile.hours = hours.keys()
+            try:
+                self._rewrite(hours)
+            except DamagedFile as error:  # the hours beside them are no worse for it
+                self._left += map(hour_name, hours)
+                self._notes.append(first_line(error))
+        self._meanwhile.hours = ()
         self._lease.keep()
         self._say("expiring snapshots")
-        expired = expire(self._lake, self._wanted.retention, self._clock)
+        expired = self._meanwhile.snapshots_expired + expire(self._lake, self._wanted.retention, self._clock)
         orphans = self._remove_orphans()
         before, after = self._rewrite_manifests()
         return Maintained(

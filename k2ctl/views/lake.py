@@ -128,7 +128,7 @@ def maintained_text(done: Maintained) -> str:
     if done.manifests_before:
         lines.append(f"{done.manifests_before:,} manifests became {done.manifests_after:,}.")
     if done.left:
-        lines.append(f"Changed by others meanwhile, and left for the next time: {', '.join(done.left)}.")
+        lines.append(f"Left for the next time, changed meanwhile or damaged: {', '.join(done.left)}.")
     return "\n".join([*lines, *(f"{note[0].upper()}{note[1:]}." for note in done.notes)])
 
 

@@ -17,12 +17,17 @@ STEP = 400
 
 def fill(lake: Lake, commits: int) -> int:
     """Add commits of 400 trades each, of two closed hours in turn; returns how many trades."""
-    writer = TableWriter(lake, SystemClock())
+    writer = writer_of(lake)
     for number in range(commits):
         trades = make_varied(STEP, number * STEP)
         trades["event_ns"] += number % 2 * HOUR_NS
         append(writer, trades, number)
     return commits * STEP
+
+
+def writer_of(lake: Lake) -> TableWriter:
+    """What commits to it."""
+    return TableWriter(lake, SystemClock())
 
 
 def append(writer: TableWriter, trades: np.ndarray, number: int) -> None:
@@ -39,7 +44,12 @@ def append_now(writer: TableWriter, number: int) -> None:
 
 
 class Later(SystemClock):
-    """A clock that is an hour ahead: what was just written is quiet then."""
+    """A clock that is an hour ahead: what was just written is quiet then. ahead_s: of the monotonic time."""
+
+    ahead_s = 0.0
 
     def now_us(self) -> int:
         return super().now_us() + 3_600_000_000
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.ahead_s

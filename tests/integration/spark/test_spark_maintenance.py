@@ -1,15 +1,19 @@
 """Maintenance of a table on a real Spark cluster, beside appenders: the rows, the tags, the lease, the hot hour."""
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from k2ctl.clock import SystemClock
 from k2ctl.domain.rows import SORTED_BY
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import LakeError
+from k2ctl.kafka.lease import FileLease
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
@@ -19,6 +23,7 @@ from k2ctl.lake.maintenance.status import read_balance
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import load_profile
 from k2ctl.spark.maintain import Maintained, SparkPlan, maintain
+from k2ctl.spark.process import PROGRAM, SparkError
 from k2ctl.spark.settings import SparkPlace
 from tests.support.leases import of_this_machine
 from tests.support.spark import SMALL, SparkCluster
@@ -30,7 +35,7 @@ KEEP_ALL = SnapshotRetention(1000, 0, 0)
 
 
 def run(at: Endpoints, lake: Lake, place: SparkPlace, say: Callable[[str], None] = lambda _: None) -> Maintained:
-    return maintain(at, lake, place, SparkPlan(KEEP_ALL), of_this_machine, Later(), say)
+    return maintain(at, lake, place, SparkPlan(KEEP_ALL, compact_after_files=10_000), of_this_machine, Later(), say)
 
 
 def rows_of(lake: Lake, snapshot_id: int | None = None) -> list[dict[str, Any]]:
@@ -106,3 +111,65 @@ def test_closed_hours_are_rewritten_beside_an_appender(
         assert balance.balanced
         assert of_this_machine(str(lake.table().metadata.table_uuid)).holder() is None
         assert run(at, lake, SparkPlace("local[2]")).hours == ()  # nothing is left to do
+
+
+def test_a_driver_that_is_killed_leaves_the_table_whole_and_the_lease_free(on_disk: Endpoints) -> None:
+    with Lake.at(on_disk) as lake:
+        fill(lake, 4)
+        before, files = rows_of(lake), {file.path for file in live_files(lake.table())}
+
+        def kill(what: str) -> None:
+            if what.startswith("rewriting") and what.endswith("tasks"):
+                driver().kill()
+
+        with pytest.raises(SparkError, match="has ended"):
+            run(on_disk, lake, SparkPlace("local[2]"), kill)
+        assert rows_of(lake) == before
+        assert {file.path for file in live_files(lake.table())} == files
+        assert of_this_machine(str(lake.table().metadata.table_uuid)).holder() is None
+        assert not java()
+
+        # A lease that is lost on the way ends the work, too.
+        lease = LostOnTheWay(on_disk.home, str(lake.table().metadata.table_uuid))
+        with pytest.raises(LakeError, match="taken over"):
+            maintain(
+                on_disk, lake, SparkPlace("local[2]"), SparkPlan(KEEP_ALL), lambda _: lease, Later(), lease.lose_at
+            )
+        assert not java()
+        assert {file.path for file in live_files(lake.table())} == files
+
+        done = run(on_disk, lake, SparkPlace("local[2]"))
+        assert (done.files_before, done.files_after) == (4, 2)
+        assert rows_of(lake) == before
+
+
+class LostOnTheWay(FileLease):
+    """A lease that another process has taken over once Spark's tasks run."""
+
+    lost = False
+
+    def lose_at(self, what: str) -> None:
+        self.lost = self.lost or what.endswith("tasks")
+
+    def keep(self) -> None:
+        if self.lost:
+            raise LakeError("Another process has taken over maintenance.", "Nothing to do: it goes on there.")
+
+
+def driver() -> psutil.Process:
+    """The driver that this process has started."""
+    (found,) = [one for one in psutil.Process().children() if "driver.py" in " ".join(one.cmdline())]
+    return found
+
+
+def java() -> list[str]:
+    """What is left of a session: its driver, or its JVM, which is not our child any more."""
+    lines = [_line(one) for one in psutil.process_iter() if one.ppid() in (1, os.getpid())]
+    return [line for line in lines if PROGRAM.name in line or "org.apache.spark.deploy.SparkSubmit" in line]
+
+
+def _line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
