@@ -171,7 +171,7 @@ def _commits(profile: Profile, fleet: Fleet) -> Iterator[Fault]:
 
 def _reading(profile: Profile, scale: Scale, fleet: Fleet) -> Iterator[Fault]:
     """What lies between two commits, at the peak, against what a query of a symbol reads within its limit."""
-    placed, frame = profile.topic.placed_by_symbol, profile.load.frame
+    placed, frame = profile.topic.is_placed, profile.load.frame
     rate = scale.workload.average_rate * scale.workload.peak_factor * (fleet.hottest_share if placed else 1)
     every_s = profile.consumer.commit_interval_s
     behind_s = every_s + fleet.commit_s

@@ -189,7 +189,6 @@ _HALVES: Final = (
     ("half the hours in Kafka", "topic.retention_hours"),
     ("half the Trino nodes", "query.trino_nodes"),
     ("half the CPU per trade in the lake writer", "clients.cpu_s_per_million.lake_writer"),
-    ("ids kept whole for half the time", "state.exact_window_s"),
 )
 
 _SWINGS: Final[tuple[tuple[str, Callable[[Any], Any], Callable[[Any], Any]], ...]] = (
@@ -204,7 +203,7 @@ _SWINGS: Final[tuple[tuple[str, Callable[[Any], Any], Callable[[Any], Any]], ...
     ("topic.retention_hours", lambda v: v / 2, lambda v: v * 2),
     ("retention.hot_days", lambda v: v / 2, lambda v: v * 3),
     ("clients.cpu_s_per_million.lake_writer", lambda v: v / 2, lambda v: v * 2),
-    ("state.exact_window_s", lambda v: v / 2, lambda v: v * 2),
+    ("consumer.commit_interval_s", lambda v: v * 2, lambda v: v / 2),
     ("query.trino_nodes", lambda v: max(1, v // 2), lambda v: v * 2),
     ("query.queries_per_month", lambda v: v / 2, lambda v: v * 2),
     ("platform.internet_out_gib_per_month", lambda v: v / 2, lambda v: v * 2),

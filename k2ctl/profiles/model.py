@@ -101,7 +101,7 @@ class Topic(Section):
     # The topic of others, or a regular expression over their names that begins with ^; null is the market's own.
     name: Annotated[str, Field(pattern=r"^(\^.*|[A-Za-z0-9._-]+)$", max_length=249)] | None = None
     # True if whoever fills it puts the trades of a symbol where k2ctl's partitioner does: a query of symbols then reads
-    # their partitions alone.
+    # their partitions alone. Of the market's own topic: where others put a symbol in theirs, nobody knows.
     placed_by_symbol: bool = False
     # The feed that says what the records of others are: a shipped one or a file.
     feed: Annotated[str, Field(min_length=1)] | None = None
@@ -119,16 +119,15 @@ class Topic(Section):
         return self
 
     @model_validator(mode="after")
-    def _placement_is_ours(self) -> "Topic":
-        if self.placed_by_symbol and self.name is not None:
-            raise ValueError("placed_by_symbol is of the market's own topic; nobody knows where others put a symbol")
-        return self
-
-    @model_validator(mode="after")
     def _unit_is_of_json(self) -> "Topic":
         if self.time_unit != "us" and self.format != "json":
             raise ValueError("time_unit is of topics of JSON; times of SBE are nanoseconds")
         return self
+
+    @property
+    def is_placed(self) -> bool:
+        """True if it is known where a symbol's trades are."""
+        return self.placed_by_symbol and self.name is None
 
     @property
     def earliest_us(self) -> int:

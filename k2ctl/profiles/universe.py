@@ -66,7 +66,7 @@ class Placement:
     @classmethod
     def of(cls, topic: Topic) -> "Placement | None":
         """That of a profile's topic; None where a symbol may be anywhere."""
-        return cls(topic.partitions, topic.critical_partitions) if topic.placed_by_symbol else None
+        return cls(topic.partitions, topic.critical_partitions) if topic.is_placed else None
 
     def partitions_with(self, symbols: Collection[str]) -> frozenset[int]:
         """The partitions that may hold any of the symbols, in the spelling that was asked for or in capitals."""

@@ -9,7 +9,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import Profile
-from k2ctl.profiles.universe import Universe
+from k2ctl.profiles.universe import Placement, Universe
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStreams
 from tests.made_trades import quick_profile
@@ -54,6 +54,12 @@ def test_whichever_symbols_are_critical_an_answer_is_whole_and_read_from_few_par
             assert len(answer.table) == counts[number]
             assert 0 < answer.evidence.tail_records < TRADES
         assert asking.recent(None).evidence.tail_records == TRADES
+
+
+def test_nobody_knows_where_others_put_a_symbol_in_a_topic_of_their_own() -> None:
+    topic = quick_profile().topic.model_copy(update={"placed_by_symbol": True})
+    assert Placement.of(topic) is not None
+    assert Placement.of(topic.model_copy(update={"name": "trades-of-others"})) is None
 
 
 def test_a_topic_of_another_number_of_partitions_is_read_whole(
