@@ -1,11 +1,20 @@
 """The topic of commits in a test's memory, on a clock that the test moves: it may lose messages, and say no."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from k2ctl.clock import ManualClock
+from k2ctl.consume.group_commit.author import OfferAuthor
+from k2ctl.consume.group_commit.committing import CommitterTerm, CommitterTotals
+from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.offer_records import answer_document, answer_in, offer_in
 from k2ctl.domain.offers import CommitterAnswer, Offer
 from k2ctl.errors import BrokerError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.lake.writer import TableWriter
+from k2ctl.lake.written_offer import Committed
+from tests.made_trades import make_rows, make_trades
 
 
 class TopicInMemory:
@@ -91,3 +100,54 @@ class CommitterInMemory:
 
     def close(self) -> None:
         pass
+
+
+LINGER_S = 0.25
+
+
+class Consumers:
+    """Authors of one table, each of a partition of its own, and the committers that the test starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ManualClock()
+        self.topic = TopicInMemory(self.clock)
+        self._places = (f"sqlite:///{folder}/catalog.db", f"file://{folder}/warehouse")
+        self._lakes: list[Lake] = []
+        self.elections = 0
+
+    def lake(self) -> Lake:
+        self._lakes.append(Lake(*self._places))
+        return self._lakes[-1]
+
+    def author(self) -> OfferAuthor:
+        lake = self.lake()
+        writer = TableWriter(lake, self.clock)
+        return OfferAuthor(writer, AuthorInMemory(self.topic), self.checkpoints, self._elect, self.clock)
+
+    def _elect(self) -> None:
+        self.elections += 1
+
+    def term(self, totals: CommitterTotals | None = None) -> CommitterTerm:
+        writer = TableWriter(self.lake(), self.clock)
+        return CommitterTerm(CommitterInMemory(self.topic), writer, self.clock, LINGER_S, totals or CommitterTotals())
+
+    def checkpoints(self) -> Checkpoints:
+        return checkpoints_of(self._lakes[0].table())
+
+    def snapshots(self) -> int:
+        return len(self._lakes[0].table().metadata.snapshots)
+
+    def rows(self) -> int:
+        return len(self._lakes[0].table().scan(selected_fields=("trade_id",)).to_arrow())
+
+    def close(self) -> None:
+        for lake in self._lakes:
+            lake.close()
+
+
+def ten_trades(author: OfferAuthor, partition: int = 0, start: int = 0) -> Committed:
+    """Ten trades of one partition, from an offset on."""
+    delta = OffsetDelta(start, start + 10, Counts(seen=10, stored=10))
+    rows = make_rows(make_trades(10, start, session=partition), start)
+    rows.partition[:] = partition
+    return author.commit([rows], {TopicPartition("t", "e", partition): delta})

@@ -5,59 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from k2ctl.clock import ManualClock
-from k2ctl.consume.group_commit.author import URGENT_PATIENCE_S, OfferAuthor
-from k2ctl.consume.group_commit.committing import IDLE_FOR_S, CommitterTerm, CommitterTotals
+from k2ctl.consume.group_commit.author import URGENT_PATIENCE_S
+from k2ctl.consume.group_commit.committing import IDLE_FOR_S, CommitterTotals
 from k2ctl.domain.announcement import LEAST_PATIENCE_S
-from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, TopicPartition
-from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of
-from k2ctl.lake.writer import TableWriter
-from k2ctl.lake.written_offer import Committed
-from tests.made_trades import make_rows, make_trades
-from tests.support.commit_topic import AuthorInMemory, CommitterInMemory, TopicInMemory
-
-LINGER_S = 0.25
-
-
-class Consumers:
-    """Authors of one table, each of a partition of its own, and the committers that the test starts."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock = ManualClock()
-        self.topic = TopicInMemory(self.clock)
-        self._places = (f"sqlite:///{folder}/catalog.db", f"file://{folder}/warehouse")
-        self._lakes: list[Lake] = []
-        self.elections = 0
-
-    def lake(self) -> Lake:
-        self._lakes.append(Lake(*self._places))
-        return self._lakes[-1]
-
-    def author(self) -> OfferAuthor:
-        lake = self.lake()
-        writer = TableWriter(lake, self.clock)
-        return OfferAuthor(writer, AuthorInMemory(self.topic), self.checkpoints, self._elect, self.clock)
-
-    def _elect(self) -> None:
-        self.elections += 1
-
-    def term(self, totals: CommitterTotals | None = None) -> CommitterTerm:
-        writer = TableWriter(self.lake(), self.clock)
-        return CommitterTerm(CommitterInMemory(self.topic), writer, self.clock, LINGER_S, totals or CommitterTotals())
-
-    def checkpoints(self) -> Checkpoints:
-        return checkpoints_of(self._lakes[0].table())
-
-    def snapshots(self) -> int:
-        return len(self._lakes[0].table().metadata.snapshots)
-
-    def rows(self) -> int:
-        return len(self._lakes[0].table().scan(selected_fields=("trade_id",)).to_arrow())
-
-    def close(self) -> None:
-        for lake in self._lakes:
-            lake.close()
+from k2ctl.domain.checkpoint import TopicPartition
+from tests.support.commit_topic import LINGER_S, Consumers, ten_trades
 
 
 @pytest.fixture
@@ -65,14 +17,6 @@ def consumers(tmp_path: Path) -> Iterator[Consumers]:
     made = Consumers(tmp_path)
     yield made
     made.close()
-
-
-def ten_trades(author: OfferAuthor, partition: int = 0, start: int = 0) -> Committed:
-    """Ten trades of one partition, from an offset on."""
-    delta = OffsetDelta(start, start + 10, Counts(seen=10, stored=10))
-    rows = make_rows(make_trades(10, start, session=partition), start)
-    rows.partition[:] = partition
-    return author.commit([rows], {TopicPartition("t", "e", partition): delta})
 
 
 def test_an_offer_is_committed_by_the_committer_and_its_author_knows_the_table(consumers: Consumers) -> None:
