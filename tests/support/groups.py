@@ -19,7 +19,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
 from tests.made_trades import PARTITIONS, produce_trades, quick_profile, varied_trades
-from tests.support.consumers import CONTEXT, assert_exact
+from tests.support.consumers import CONTEXT, assert_exact, die_at
 from tests.support.platforms import market_of_its_own
 from tests.support.polling import until
 
@@ -27,8 +27,20 @@ PATIENCE_S = 90.0
 """How long a test waits for what has to come; on a quiet machine all of it comes within seconds."""
 
 
-def consume_in_group(endpoints: Endpoints, profile: Profile, name: str, state: str) -> None:
-    """A member's process: until SIGTERM."""
+GROUP_POINTS = {
+    "before the offer is announced": ("k2ctl.consume.group_commit.channel", "AuthorChannel.announce", "before"),
+    "after the offer is announced": ("k2ctl.consume.group_commit.channel", "AuthorChannel.announce", "after"),
+    "before the offers are committed": ("k2ctl.lake.writer", "TableWriter.commit_offers", "before"),
+    "after the offers are committed": ("k2ctl.lake.writer", "TableWriter.commit_offers", "after"),
+    "after the authors are answered": ("k2ctl.consume.group_commit.channel", "CommitterChannel.answer", "after"),
+}
+"""Points on the way of a group commit at which a member dies, as `die_at` takes them."""
+
+
+def consume_in_group(endpoints: Endpoints, profile: Profile, name: str, state: str, point: str) -> None:
+    """A member's process: until SIGTERM, or its third passage of a point."""
+    if point:
+        die_at(point, 3, GROUP_POINTS)
     os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -71,9 +83,9 @@ class Group:
                 produce_trades(self.endpoints, self.topic, trades[:40], frame=5)
             self._fed += 200
 
-    def start(self, name: str) -> None:
-        """A member of that name, new or again."""
-        arguments = (self.endpoints, self.profile, name, self.state)
+    def start(self, name: str, point: str = "") -> None:
+        """A member of that name, new or again. point: of `GROUP_POINTS`, where it dies."""
+        arguments = (self.endpoints, self.profile, name, self.state, point)
         self.members[name] = CONTEXT.Process(target=consume_in_group, args=arguments)
         self.members[name].start()
 
@@ -87,8 +99,9 @@ class Group:
         assert self.members.pop(name).exitcode == 0
 
     def kill(self, name: str) -> None:
-        self.signal(name, signal.SIGKILL)
-        self.members.pop(name).join(10)
+        member = self.members.pop(name)
+        member.kill()  # of no effect on one that has died
+        member.join(10)
 
     def statuses(self) -> dict[str, ConsumerStatus]:
         """Member → what it said last."""

@@ -99,6 +99,14 @@ class Group:
                 "Try fewer: k2ctl bench group --consumers 8",
             )
 
+    def joined_by_one(self) -> list[float]:
+        """Start one more; returns for how many seconds each of the others that opened an assignment read nothing."""
+        opened = {status.id: status.assignments_opened for status in self.reported()}
+        self.start()
+        self.require_shared()
+        now = [status for status in self.reported() if status.id in opened]
+        return [status.stood_still_s for status in now if status.assignments_opened > opened[status.id]]
+
     def _has_lost_one(self) -> bool:
         return any(process.exitcode is not None for process in self.processes)
 
@@ -146,7 +154,7 @@ def _loaded(endpoints: Endpoints, profile: Profile) -> Iterator[None]:
 def freshness_of(
     endpoints: Endpoints, profile: Profile, consumers: int, seconds: float, interval_s: float
 ) -> Freshness:
-    """So many consumers, which commit every `interval_s`, under a small load; then one more joins."""
+    """So many consumers, which commit every `interval_s`, under a small load; then two more join."""
     settings = profile.consumer.model_copy(update={"commit_interval_s": interval_s})
     profile = unhurried(profile.model_copy(update={"consumer": settings}))
     with BrokerAdmin(endpoints) as admin:
@@ -161,10 +169,7 @@ def freshness_of(
             ages_s += [status.lag_seconds for status in group.reported() if status.lag_seconds is not None]
             time.sleep(REPORT_EVERY_S)
         after = group.reported()
-        opened = {status.id: status.assignments_opened for status in after}
-        group.start()
-        group.require_shared()
-        still_s = [s.stood_still_s for s in group.reported() if s.id in opened and s.assignments_opened > opened[s.id]]
+        still_s = [group.joined_by_one() for _ in range(2)][-1]  # at the first one each begins to query the table
     grown = [_totals(after), _totals(before)]
     commits, conflicts, direct = (now - then for now, then in zip(*grown, strict=True))
     return Freshness(ages_s, still_s, commits, conflicts, direct)

@@ -8,7 +8,7 @@ from k2ctl.domain.status_parts import GroupCommitStatus
 from k2ctl.domain.topics import COMMITS
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
-from tests.support.groups import PATIENCE_S, Group
+from tests.support.groups import GROUP_POINTS, PATIENCE_S, Group
 from tests.support.polling import until
 
 MEMBERS = ("one", "two", "three")
@@ -75,4 +75,22 @@ def test_consumers_commit_together_through_a_kill_of_their_committer_and_a_loss_
     until_offers_are_committed(group, 5)
     if group.endpoints.engine != "embedded":  # there the next one has the lease at once
         assert sum(found.direct for found in figures(group).values()), "they committed by themselves meanwhile"
+    group.finish()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+@pytest.mark.parametrize("point", GROUP_POINTS)
+def test_members_that_die_at_a_point_of_a_group_commit_lose_and_double_nothing(group: Group, point: str) -> None:
+    for name in MEMBERS[:2]:
+        group.start(name, point)
+    until(lambda: any(member.exitcode == -9 for member in group.members.values()), PATIENCE_S, group.statuses)
+    for name in MEMBERS[:2]:
+        group.kill(name)
+    group.start("three")
+    group.until_shared("three")
+    group.until_all_move()
+    group.start("one")
+    group.until_shared("one", "three")
+    until_offers_are_committed(group, 3)
     group.finish()
