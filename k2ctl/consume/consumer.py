@@ -81,6 +81,7 @@ class Consumer:
         try:
             if on_tick is not None:
                 on_tick()
+            self._platform.references.start()
             while not stop.is_set() and not self._reached_goal():
                 self._step()
                 self._require_kafka()
@@ -90,6 +91,7 @@ class Consumer:
             self._finish(hurry=stop.is_set())
         finally:
             gc.unfreeze()
+            self._platform.references.stop()
             self.maintenance.stop()
             self._platform.commit_thread.close()
             self.assignments.close()
@@ -98,7 +100,6 @@ class Consumer:
 
     def _step(self) -> None:
         """One pass: follow the group and the pressure, read and clean, commit."""
-        self._platform.references.refresh()
         self.assignments.follow()
         assignment = self.assignment
         assignment.follow_pressure()

@@ -4,6 +4,7 @@ Reference data is sector, tick size and lot size by symbol. It is small, and cha
 """
 
 import logging
+import threading
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,8 @@ from k2ctl.timing import Every
 LOG: Final = logging.getLogger("k2ctl.consume")
 
 EVERY_S: Final = 10.0
+LOOK_EVERY_S: Final = 0.5
+ENDS_WITHIN_S: Final = 1.0
 LIMIT_RECORDS: Final = 1_000_000
 
 
@@ -31,11 +34,11 @@ class ReferenceTable:
 
     def __init__(self) -> None:
         self._newest: dict[bytes, np.void] = {}
-        self._table = REFERENCE.empty(0)
-        self._position: dict[bytes, int] = {}
+        # The entries, and where each symbol's is: replaced together, as another thread reads them.
+        self._known: tuple[np.ndarray, dict[bytes, int]] = (REFERENCE.empty(0), {})
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.entries)
 
     def update(self, fetched: Fetched) -> None:
         """Take in records of the reference topic, oldest first; records that are not reference data are skipped."""
@@ -43,18 +46,19 @@ class ReferenceTable:
             for entry in reference_entries(value):
                 self._newest[entry["symbol"]] = entry
         if len(fetched):
-            self._table = np.array(list(self._newest.values()), REFERENCE.message)
-            self._position = {symbol: at for at, symbol in enumerate(self._newest)}
+            table = np.array(list(self._newest.values()), REFERENCE.message)
+            self._known = (table, {symbol: at for at, symbol in enumerate(self._newest)})
 
     @property
     def entries(self) -> np.ndarray:
         """The newest entry of each symbol (dtype `REFERENCE.message`)."""
-        return self._table
+        return self._known[0]
 
     def step(self, rows: Rows) -> Rows:
         """The same rows, each pointing at its symbol's reference data."""
+        table, position = self._known
         codes, symbols = codes_of(rows.trades["symbol"])
-        where = np.array([self._position.get(symbol, NOT_IN_REFERENCE) for symbol in symbols.tolist()], np.int32)
+        where = np.array([position.get(symbol, NOT_IN_REFERENCE) for symbol in symbols.tolist()], np.int32)
         return Rows(
             rows.topic,
             rows.epoch,
@@ -63,7 +67,7 @@ class ReferenceTable:
             rows.offset,
             rows.index,
             where[codes] if len(rows) else rows.reference,
-            self._table,
+            table,
         )
 
 
@@ -78,7 +82,11 @@ def reference_entries(value: bytes) -> np.ndarray:
 
 
 class ReferenceFeed:
-    """Reads what is new on the reference topic, if there is one, every few seconds."""
+    """Reads what is new on the reference topic, if there is one, every few seconds.
+
+    On a thread of its own: a Kafka or a catalog that does not answer would hold up the consumer, which its whole group
+    waits for in a rebalance.
+    """
 
     def __init__(self, endpoints: Endpoints, topic: str | None, lake: Lake, clock: Clock) -> None:
         self._endpoints = endpoints
@@ -88,7 +96,25 @@ class ReferenceFeed:
         self._read_to: dict[int, int] = {}
         self._unstored = False
         self._every = Every(EVERY_S, clock)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="k2-references", daemon=True)
         self.table = ReferenceTable()
+
+    def start(self) -> None:
+        """Take in what is there, then follow what comes."""
+        self.refresh()
+        if self._topic is not None:
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK_EVERY_S):
+            self.refresh()
+
+    def stop(self) -> None:
+        """Follow no more; one that waits for an answer is left to itself."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(ENDS_WITHIN_S)
 
     def refresh(self) -> None:
         """Take in what has come since the last time; cheap to call often."""

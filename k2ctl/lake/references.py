@@ -49,7 +49,7 @@ def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
             raise
 
     try:
-        # Once: the consumer waits meanwhile, and calls again in a few seconds.
+        # Once: who follows the topic calls again in a few seconds.
         commit_optimistically(once, what="Reference data", hint="", clock=SystemClock(), within_s=0.0)
     except LakeError as error:
         LOG.warning("reference data is not stored and is tried again", extra={"error": first_line(error)})

@@ -1,19 +1,24 @@
-"""The store is gone for longer than a commit is tried: who runs on waits, and leaves its partitions to others."""
+"""Catalog or store are gone for longer than a commit is tried: who runs on waits, and leaves its group meanwhile."""
 
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from k2ctl.domain.topics import reference_topic
+from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeError
+from k2ctl.kafka.producer import publish
 from tests.made_trades import make_trades, produce_trades
 from tests.support.consumers import RunningConsumer
 from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.object_store import ObjectStore
 from tests.support.platforms import empty_market, with_lake
 from tests.support.polling import until
+from tests.support.postgres_server import PostgresServer
 
 
 @pytest.fixture
@@ -65,3 +70,31 @@ def test_a_consumer_that_waits_ends_when_it_is_to_stop(
     with pytest.raises(AssertionError):
         running.stop()
     assert isinstance(running.error, LakeError)
+
+
+def test_a_catalog_that_hangs_holds_up_no_consumer_that_follows_reference_data(
+    embedded_stack: Endpoints,
+    fragile_postgres: PostgresServer,
+    home: Path,
+    exchange: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("k2ctl.consume.reference_feed.EVERY_S", 0.2)
+    endpoints = replace(with_lake(embedded_stack, home), catalog_uri=fragile_postgres.database())
+    profile, topic = empty_market(endpoints, exchange, commit_interval_s=0.2)
+    running = RunningConsumer(endpoints, profile)
+    try:
+        produce_trades(endpoints, topic, make_trades(50))
+        until(lambda: running.stored(50), 30, lambda: running.said[-1:])
+        fragile_postgres.pause()
+        entry = REFERENCE.empty(1)
+        entry["symbol"] = b"BHP"
+        market = profile.market
+        publish(endpoints, reference_topic(market.asset_class, market.exchange), [("BHP", entry.tobytes())])
+        hung_us = running.said[-1].at_us
+        until(lambda: running.said[-1].at_us - hung_us > 4_000_000, 30)
+        times = [status.at_us for status in running.said if status.at_us >= hung_us]
+    finally:
+        fragile_postgres.resume()
+        running.stop()
+    assert max(later - earlier for earlier, later in pairwise(times)) < 2_000_000
