@@ -35,6 +35,8 @@ _NO_LEADER_YET: Final = {
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
 }
 """Real Kafka needs a moment to elect the leaders of a topic that was just made, or whose broker has gone, and to find
 the coordinator of a group."""
@@ -252,6 +254,9 @@ class BrokerAdmin:
         wanted = {TopicPartition(topic, partition): spec for partition in partitions}
 
         def ask() -> dict[int, int]:
+            # Who leads them now: librdkafka 2.16 goes on to ask the leaders that it knows, for minutes, and ends the
+            # process (an assertion) when it has to find them itself and Kafka does not answer in time.
+            self._admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S)
             answers = self._admin.list_offsets(wanted, isolation_level=isolation, request_timeout=ANSWER_TIMEOUT_S)
             return {asked.partition: int(self._wait(answer).offset) for asked, answer in answers.items()}
 
