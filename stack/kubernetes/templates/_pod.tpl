@@ -50,7 +50,7 @@ initContainers:
 
 {{/* The one container of a pod, but for its arguments, ports and probes. */}}
 {{- define "k2.container" -}}
-image: {{ include "k2.image" .root }}
+image: {{ .image | default (include "k2.image" .root) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 resources: {{ toYaml .values.resources | nindent 2 }}
 securityContext: {{ include "k2.security" . | nindent 2 }}

@@ -80,6 +80,8 @@ def kinds(resources: list[Resource]) -> set[str]:
     return {one["kind"] for one in resources}
 
 
+BY_SPARK: Final = "maintenance.spark.schedule=5 * * * *,maintenance.spark.image=k2-spark:1"
+
 OPTIONS: Final[dict[str, tuple[Callable[[list[Resource]], object], object]]] = {
     "image.repository=r.example/k2": (lambda found: container(found)["image"], "r.example/k2:0.1.0"),
     "image.tag=v7": (lambda found: container(found)["image"], "k2ctl:v7"),
@@ -126,6 +128,13 @@ OPTIONS: Final[dict[str, tuple[Callable[[list[Resource]], object], object]]] = {
     "maintenance.compact.schedule=5 * * * *": (
         lambda found: of_kind(found, "CronJob", "k2-compact")["spec"]["schedule"], "5 * * * *",
     ),
+    f"{BY_SPARK},maintenance.spark.conf.spark\\.executor\\.memory=4g": (
+        lambda found: spark(found), ("k2-spark:1", "spark.executor.memory=4g"),
+    ),
+    f"{BY_SPARK},maintenance.spark.workers[0].podSelector.matchLabels.a=b": (
+        lambda found: of_kind(found, "NetworkPolicy", "k2-spark")["spec"]["egress"],
+        [{"to": [{"podSelector": {"matchLabels": {"a": "b"}}}]}],
+    ),
     "monitoring.podMonitor=true": (lambda found: "PodMonitor" in kinds(found), True),
     "monitoring.rules=true,monitoring.labels.release=p": (
         lambda found: of_kind(found, "PrometheusRule")["metadata"]["labels"]["release"], "p",
@@ -134,6 +143,12 @@ OPTIONS: Final[dict[str, tuple[Callable[[list[Resource]], object], object]]] = {
     "networkPolicy.ports={19092}": (lambda found: 19092 in ports_out(found), True),
 }  # fmt: skip
 """An option → what it changes, and what that is then."""
+
+
+def spark(resources: list[Resource]) -> tuple[str, str]:
+    """The image of Spark's driver, and its last argument."""
+    (container,) = dict(pods_of(resources))["k2-spark"]["containers"]
+    return container["image"], container["args"][-1]
 
 
 def secrets(pod: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -166,6 +181,7 @@ def test_each_option_does_what_it_says(option: str, values: Path) -> None:
         ("autoscaling.enabled=true,autoscaling.prometheus=http://p,autoscaling.maxReplicas=97", "has 96 partitions"),
         ("autoscaling.stabilizationSeconds=60", "stabilizationSeconds"),
         ("consumer.replica=2", "replica"),
+        ("maintenance.spark.schedule=5 * * * *", "maintenance.spark.image is empty"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("profile.external.kafka=null", "does not say where kafka, state, catalog and warehouse are"),
         ("profile.external.state=redis://:${file:pw}@r/0", "a pod has no such file"),
@@ -296,7 +312,7 @@ def test_a_feed_of_ones_own_goes_with_the_profile(tmp_path: Path) -> None:
 def test_what_no_pod_can_reach_is_refused_with_what_to_write(
     external: tuple[str, str], said: str, hint: str, tmp_path: Path
 ) -> None:
-    profile = chart.profile_of("1M", tmp_path)
+    profile = chart.profile_of("laptop", tmp_path)
     profile.write_text(profile.read_text().replace(*external).partition("  storage:")[0])
     with pytest.raises(ProfileError, match=re.escape(said)) as refused:
         render_values(str(profile))
