@@ -108,13 +108,20 @@ class OfferAuthor:
         started_s = self._clock.monotonic_s()
         try:
             written = self._writer.write(batches, deltas, change, urgent=self._hurried.is_set())
-            return self._by_committer(written) or self._directly(written, whole)
+            committed = self._by_committer(written)
+            if committed is None:
+                return self._directly(written, whole)
+            if committed.attempts == 1:
+                self._durations_s.append(self._clock.monotonic_s() - started_s)
+            return committed
         finally:
             self._hurried.clear()
-            self._durations_s.append(self._clock.monotonic_s() - started_s)
 
     def _directly(self, written: WrittenOffer, whole: bool) -> Committed:
+        started_s, troubles = self._clock.monotonic_s(), self._writer.troubles
         committed = self._writer.commit_written(written, whole=whole)
+        if self._writer.troubles == troubles:  # else patience would grow with each outage
+            self._durations_s.append(self._clock.monotonic_s() - started_s)
         self.totals.direct += 1
         self.totals.conflicts += committed.attempts - 1
         return committed
@@ -125,6 +132,7 @@ class OfferAuthor:
             self._channel.begin()
             return self._asked(written)
         except BrokerError as error:
+            self._was_answered = False  # who committed may be away as well
             self._note(first_line(error))
             return None
         finally:

@@ -69,6 +69,28 @@ def test_without_its_topic_an_author_commits_at_once(consumers: Consumers) -> No
     assert consumers.clock.monotonic_s() < 0.1
 
 
+def test_a_topic_that_is_back_finds_its_committer_gone(consumers: Consumers) -> None:
+    author = consumers.author()
+    consumers.topic.meanwhile = consumers.term().step
+    ten_trades(author)
+    assert consumers.elections == 1
+    consumers.topic.is_gone = True
+    ten_trades(author, start=10)
+    consumers.topic.is_gone = False
+    ten_trades(author, start=20)
+    assert consumers.elections == 2
+
+
+def test_an_author_whom_nobody_answers_does_not_wait_longer_each_time(consumers: Consumers) -> None:
+    author = consumers.author()
+    for number in range(6):
+        ten_trades(author, start=10 * number)
+    sent_s = consumers.topic.sent_s
+    assert [again - first for first, again in zip(sent_s[::2], sent_s[1::2], strict=True)] == pytest.approx(
+        [LEAST_PATIENCE_S] * 6
+    )
+
+
 def test_a_topic_that_vanishes_while_an_author_waits_holds_it_no_longer(consumers: Consumers) -> None:
     author = consumers.author()
 
