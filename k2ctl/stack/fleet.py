@@ -17,7 +17,7 @@ import orjson
 
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import StackError, UsageError
+from k2ctl.errors import BrokerUnanswered, StackError, UsageError, first_line
 from k2ctl.files import write_atomically
 from k2ctl.home import Home
 from k2ctl.kafka.telemetry import TelemetryReader
@@ -77,21 +77,29 @@ def members(endpoints: Endpoints, *, started: bool = False) -> list[Member]:
 
 
 def look(endpoints: Endpoints, wait_s: float = FIRST_WORD_S) -> list[Member]:
-    """Every consumer in the background, with what it says of itself.
+    """Every consumer in the background, with what it says of itself: in its log, where Kafka does not answer.
 
     Raises:
-        BrokerError: Kafka does not answer.
+        BrokerError: Kafka answers, and does not let this user read `k2.telemetry`.
     """
     found = members(endpoints)
     if not any(member.state == "running" for member in found):
         return found
-    telemetry = TelemetryReader(endpoints)
     try:
-        reported = telemetry.poll(wait_s).consumers
-    finally:
-        telemetry.close()
+        reported = _reported(endpoints, wait_s)
+    except BrokerUnanswered as error:
+        LOGGER.warning("what consumers report is not known: %s", first_line(error))
+        reported = {}
     engine, home = endpoints.engine, endpoints.home
     return [_reporting(one, reports_of(known_as(one.name, engine), reported), home) for one in found]
+
+
+def _reported(endpoints: Endpoints, wait_s: float) -> Mapping[str, ConsumerStatus]:
+    telemetry = TelemetryReader(endpoints)
+    try:
+        return telemetry.poll(wait_s).consumers
+    finally:
+        telemetry.close()
 
 
 def reports_of(name: str, reported: Mapping[str, ConsumerStatus]) -> list[ConsumerStatus]:

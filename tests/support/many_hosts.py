@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from k2ctl.endpoints import Endpoints, load_endpoints
+from k2ctl.errors import ExitCode
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.support.cli import run
@@ -107,6 +108,16 @@ class Platform:
 
     def of(self, host: str) -> list[Member]:
         return [member for member in self.members.values() if member.host == self.services.network[host]]
+
+    def status(self, host: str) -> list[dict[str, Any]]:
+        """What `consume status` says on a host, whatever it reaches."""
+        done = subprocess.run(
+            self.k2ctl(host, "consume", "status", "--json"), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode in (0, ExitCode.UNHEALTHY), done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
 
     def offsets(self) -> dict[int, int]:
         """How far the table is, read from its catalog by another client."""
