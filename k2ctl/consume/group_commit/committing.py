@@ -42,7 +42,8 @@ WAITING_PAUSE_S: Final = 0.5
 ELECTION_JITTER_S: Final = 0.3
 """Of several whom nobody answers the first takes the lease, and the others see it."""
 
-ENDS_WITHIN_S: Final = 3.0
+ENDS_WITHIN_S: Final = 1.0
+"""Of the two seconds of a stop. A process that ends in the middle of it leaves the lease as one that is killed."""
 
 
 class Committing(Protocol):
