@@ -72,9 +72,9 @@ def varied_trades(count: int, start: int = 0) -> np.ndarray:
     return trades
 
 
-def partition_of_made(trades: np.ndarray) -> np.ndarray:
+def partition_of_made(trades: np.ndarray, partitions: int = PARTITIONS) -> np.ndarray:
     """The partition of each made trade: by the symbol's number."""
-    return np.array([int(symbol[1:]) % PARTITIONS for symbol in trades["symbol"].tolist()], np.int32)
+    return np.array([int(symbol[1:]) % partitions for symbol in trades["symbol"].tolist()], np.int32)
 
 
 def make_rows(trades: np.ndarray, offset: int = 0, topic: str = "t", epoch: str = "e") -> Rows:
@@ -101,10 +101,12 @@ def produce_values(endpoints: Endpoints, topic: str, values: Iterable[tuple[int,
     assert producer.flush(20) == 0
 
 
-def produce_trades(endpoints: Endpoints, topic: str, trades: np.ndarray, frame: int = 1) -> None:
+def produce_trades(
+    endpoints: Endpoints, topic: str, trades: np.ndarray, frame: int = 1, partitions: int = PARTITIONS
+) -> None:
     """Made trades into Kafka, each symbol's in order, `frame` to a record."""
-    partition = partition_of_made(trades)
-    for number in range(PARTITIONS):
+    partition = partition_of_made(trades, partitions)
+    for number in range(partitions):
         values = frames(trades[partition == number], frame)
         produce_values(endpoints, topic, ((number, value) for value in values))
 

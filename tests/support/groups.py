@@ -4,22 +4,32 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
+from k2ctl.checks.verify.verification import verify
 from k2ctl.consume.consumer import Consumer
+from k2ctl.consume.group_commit.together import GroupCommit
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.lease import FileLease, GroupLease
 from k2ctl.kafka.telemetry import TelemetryReader, TelemetryWriter
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
+from k2ctl.load.generator import run_load
+from k2ctl.load.market import Faults
+from k2ctl.load.plan import plan_load
 from k2ctl.profiles import Profile
 from tests.made_trades import PARTITIONS, produce_trades, quick_profile, varied_trades
 from tests.support.consumers import CONTEXT, assert_exact, die_at
+from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.platforms import market_of_its_own
 from tests.support.polling import until
 
@@ -27,20 +37,63 @@ PATIENCE_S = 90.0
 """How long a test waits for what has to come; on a quiet machine all of it comes within seconds."""
 
 
-GROUP_POINTS = {
-    "before the offer is announced": ("k2ctl.consume.group_commit.channel", "AuthorChannel.announce", "before"),
-    "after the offer is announced": ("k2ctl.consume.group_commit.channel", "AuthorChannel.announce", "after"),
-    "before the offers are committed": ("k2ctl.lake.writer", "TableWriter.commit_offers", "before"),
-    "after the offers are committed": ("k2ctl.lake.writer", "TableWriter.commit_offers", "after"),
-    "after the authors are answered": ("k2ctl.consume.group_commit.channel", "CommitterChannel.answer", "after"),
+AUTHOR_POINTS = {
+    "before its files are written": ("k2ctl.lake.writer", "write_rows", "before"),
+    "with its files written": ("k2ctl.lake.writer", "TableWriter.write", "after"),
+    "before it announces": ("k2ctl.consume.group_commit.channel", "AuthorChannel.announce", "before"),
+    "having announced": ("k2ctl.consume.group_commit.channel", "AuthorChannel.announce", "after"),
+    "waiting for an answer": ("k2ctl.consume.group_commit.channel", "AuthorChannel.answers", "after"),
+    "with its answer": ("k2ctl.lake.written_offer", "WrittenOffer.stored_by", "before"),
 }
-"""Points on the way of a group commit at which a member dies, as `die_at` takes them."""
+"""Where an author may die, as `consumers.die_at` takes them."""
+
+COMMITTER_POINTS = {
+    "having read offers": ("k2ctl.domain.announcement", "HeldOffers.add", "after"),
+    "before it loads the table": ("k2ctl.lake.writer", "TableWriter.commit_offers", "before"),
+    "having chosen": ("k2ctl.lake.swap", "TableSwap.take", "before"),
+    "before the metadata is written": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "before"),
+    "between metadata and catalog": ("pyiceberg.catalog.sql", "SqlCatalog._write_metadata", "after"),
+    "after the catalog's swap": ("pyiceberg.catalog.sql", "SqlCatalog.commit_table", "after"),
+    "before it answers": ("k2ctl.consume.group_commit.channel", "CommitterChannel.answer", "before"),
+    "having answered": ("k2ctl.consume.group_commit.channel", "CommitterChannel.answer", "after"),
+}
 
 
-def consume_in_group(endpoints: Endpoints, profile: Profile, name: str, state: str, point: str) -> None:
-    """A member's process: until SIGTERM, or its third passage of a point."""
-    if point:
-        die_at(point, 3, GROUP_POINTS)
+@dataclass(frozen=True)
+class Fate:
+    """What is particular about a member's process."""
+
+    # Where it dies, and at which passage; None: nowhere.
+    point: str | None = None
+    call: int = 1
+    # Whether it believes that it has the committer's lease; None: as Kafka says.
+    commits: bool | None = None
+
+    def befall(self) -> None:
+        """In the process itself."""
+        if self.point is not None:
+            die_at(self.point, self.call, {**AUTHOR_POINTS, **COMMITTER_POINTS})
+        for lease in (GroupLease, FileLease) if self.commits is not None else ():
+            lease.acquire = lambda _, found=self.commits: found  # type: ignore[method-assign,assignment]
+            lease.keep = lambda _: None  # type: ignore[method-assign,assignment]
+        if self.commits:
+            GroupCommit.__init__ = _wanted_at_once(GroupCommit.__init__)  # type: ignore[method-assign]
+
+
+def _wanted_at_once(begin: Callable[..., None]) -> Callable[..., None]:
+    def begun(self: GroupCommit, *arguments: Any, **named: Any) -> None:
+        begin(self, *arguments, **named)
+        self.committer.want()
+
+    return begun
+
+
+AS_USUAL = Fate()
+
+
+def consume_in_group(endpoints: Endpoints, profile: Profile, name: str, state: str, fate: Fate) -> None:
+    """A member's process: until SIGTERM."""
+    fate.befall()
     os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -62,12 +115,14 @@ def consume_in_group(endpoints: Endpoints, profile: Profile, name: str, state: s
 class Group:
     """The members of a test's topic, what they say, and the trades that are fed to them all the while."""
 
-    def __init__(self, endpoints: Endpoints, exchange: str) -> None:
-        self.endpoints = endpoints
-        self.profile, self.topic = market_of_its_own(quick_profile(), exchange)
+    def __init__(self, endpoints: Endpoints, exchange: str, partitions: int = PARTITIONS) -> None:
+        self.endpoints, self.partitions = endpoints, partitions
+        profile = quick_profile()
+        topic = profile.topic.model_copy(update={"partitions": partitions})
+        self.profile, self.topic = market_of_its_own(profile.model_copy(update={"topic": topic}), exchange)
         self.state = ""
         with BrokerAdmin(endpoints) as admin:
-            admin.create_topic(self.topic, PARTITIONS)
+            admin.create_topic(self.topic, partitions)
         self.telemetry = TelemetryReader(endpoints)
         self.members: dict[str, BaseProcess] = {}
         self._fed = 0
@@ -78,14 +133,14 @@ class Group:
     def _feed(self) -> None:
         while not self._stop.wait(0.05):
             trades = varied_trades(200, self._fed)
-            produce_trades(self.endpoints, self.topic, trades, frame=5)
+            produce_trades(self.endpoints, self.topic, trades, 5, self.partitions)
             if self._fed % 600 == 0:
-                produce_trades(self.endpoints, self.topic, trades[:40], frame=5)
+                produce_trades(self.endpoints, self.topic, trades[:40], 5, self.partitions)
             self._fed += 200
 
-    def start(self, name: str, point: str = "") -> None:
-        """A member of that name, new or again. point: of `GROUP_POINTS`, where it dies."""
-        arguments = (self.endpoints, self.profile, name, self.state, point)
+    def start(self, name: str, fate: Fate = AS_USUAL) -> None:
+        """A member of that name, new or again."""
+        arguments = (self.endpoints, self.profile, name, self.state, fate)
         self.members[name] = CONTEXT.Process(target=consume_in_group, args=arguments)
         self.members[name].start()
 
@@ -103,6 +158,12 @@ class Group:
         member.kill()  # of no effect on one that has died
         member.join(10)
 
+    def until_dead(self, name: str) -> None:
+        """Wait until a member has died at its point."""
+        process = self.members[name]
+        until(lambda: not process.is_alive(), PATIENCE_S, lambda: f"{name} lives")
+        assert self.members.pop(name).exitcode == -signal.SIGKILL
+
     def statuses(self) -> dict[str, ConsumerStatus]:
         """Member → what it said last."""
         reported = self.telemetry.poll(0.05).consumers
@@ -118,9 +179,8 @@ class Group:
 
         def shared() -> bool:
             held = {name: parts for name, parts in self.assigned().items() if parts}
-            return set(held) == set(names) and sorted(p for parts in held.values() for p in parts) == [
-                *range(PARTITIONS)
-            ]
+            parts = sorted(p for parts in held.values() for p in parts)
+            return set(held) == set(names) and parts == [*range(self.partitions)]
 
         until(shared, within_s, lambda: f"{names} should hold all partitions: {self.assigned()}")
 
@@ -136,21 +196,31 @@ class Group:
 
         def have_moved() -> bool:
             now = self.offsets()
-            return all(now.get(p, 0) > before.get(p, 0) for p in range(PARTITIONS))
+            return all(now.get(p, 0) > before.get(p, 0) for p in range(self.partitions))
 
         until(have_moved, PATIENCE_S, every_s=0.1)
         return time.monotonic() - started_s
 
     def finish(self) -> None:
         """Feed no more, wait until everything is stored, end the members, and check the balance."""
+        self.end_of_all()
+        assert_exact(self.endpoints, self.topic, varied_trades(self._fed))
+
+    def end_of_all(self) -> None:
+        """Feed no more, wait until everything is stored, and end the members."""
         self._stop.set()
         self._feeder.join()
         with BrokerAdmin(self.endpoints) as admin:
             ends = {p: mark.high for p, mark in admin.watermarks(self.topic).items()}
         until(lambda: self.offsets() == ends, PATIENCE_S, lambda: f"the table is at {self.offsets()}, Kafka at {ends}")
+        until(lambda: not self.outstanding(), PATIENCE_S, lambda: f"{self.outstanding()} trades are outstanding")
         for name in list(self.members):
             self.end(name)
-        assert_exact(self.endpoints, self.topic, varied_trades(self._fed))
+
+    def outstanding(self) -> int:
+        """Trades that are deferred."""
+        with Lake.at(self.endpoints) as lake:
+            return checkpoints_of(lake.table()).ledger.of(self.topic).count
 
     def close(self) -> None:
         self._stop.set()
@@ -160,3 +230,24 @@ class Group:
             with suppress(ProcessLookupError):
                 os.kill(process.pid or 0, signal.SIGKILL)
             process.join(10)
+
+
+class LoadedGroup(Group):
+    """A group that a real load feeds, which writes down what Kafka acknowledged: for `verify`."""
+
+    def _feed(self) -> None:
+        faults = Faults(duplicates=0.02, corrections=0.01, cancels=0.01)
+        plan = plan_load(self.profile, rate=600, duration_s=600, workers=1, faults=faults)
+        self._summary = run_load(plan, self.endpoints, self._stop)
+
+    def finish(self) -> None:
+        """As in a group, held to what Kafka acknowledged and to what it holds."""
+        self.end_of_all()
+        (verified,) = verify(self.endpoints, lambda _: None)
+        assert verified.holds, verified
+        assert (verified.in_tail, verified.acknowledged) == (0, self._summary.trades_acknowledged)
+        copies = assert_stored_once(Sources.of(self.endpoints), self.topic)
+        with Lake.at(self.endpoints) as lake:
+            total = checkpoints_of(lake.table()).total()
+        assert total.balanced
+        assert (total.lost, total.duplicate) == (0, copies)

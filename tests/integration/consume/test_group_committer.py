@@ -8,7 +8,7 @@ from k2ctl.domain.status_parts import GroupCommitStatus
 from k2ctl.domain.topics import COMMITS
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
-from tests.support.groups import GROUP_POINTS, PATIENCE_S, Group
+from tests.support.groups import PATIENCE_S, Fate, Group
 from tests.support.polling import until
 
 MEMBERS = ("one", "two", "three")
@@ -80,10 +80,19 @@ def test_consumers_commit_together_through_a_kill_of_their_committer_and_a_loss_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)
-@pytest.mark.parametrize("point", GROUP_POINTS)
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before it announces",
+        "having announced",
+        "before it loads the table",
+        "after the catalog's swap",
+        "having answered",
+    ],
+)
 def test_members_that_die_at_a_point_of_a_group_commit_lose_and_double_nothing(group: Group, point: str) -> None:
     for name in MEMBERS[:2]:
-        group.start(name, point)
+        group.start(name, Fate(point, call=3))
     until(lambda: any(member.exitcode == -9 for member in group.members.values()), PATIENCE_S, group.statuses)
     for name in MEMBERS[:2]:
         group.kill(name)
