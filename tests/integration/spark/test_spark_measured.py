@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from k2ctl.clock import SystemClock
@@ -26,6 +27,7 @@ from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.snapshots import pin
+from k2ctl.lake.storage import local_path
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import Asked, History
 from k2ctl.spark.maintain import SparkPlan, maintain
@@ -89,6 +91,8 @@ def query_ms(at: Endpoints) -> float:
 def state(at: Endpoints) -> tuple[int, int]:
     with Lake.at(at) as lake:
         files = live_files(lake.table())
+        groups = [pq.read_metadata(local_path(file.path)) for file in files]
+        report(f"  row groups: {sum(one.num_row_groups for one in groups)}")
         return len(files), sum(file.bytes for file in files)
 
 

@@ -12,6 +12,7 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.maintenance.status import read_balance
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.seam import AsOf
 from k2ctl.query.session import Session
@@ -23,7 +24,7 @@ from k2ctl.spark.settings import SparkPlace
 from k2ctl.spark.sql import sql_on_spark
 from k2ctl.spark.views import NO_STREAM
 from tests.made_trades import make_rows, make_varied
-from tests.support.spark_tables import PARTITION, fill
+from tests.support.spark_tables import PARTITION, append_now, fill, writer_of
 
 pytestmark = pytest.mark.slow
 
@@ -114,3 +115,18 @@ def test_a_whole_table_holds_and_rows_that_were_stored_twice_do_not(spark: Spark
         found = verify_on_spark(spark, lake, SystemClock())
         assert (found.holds, found.rows, found.copies) == (False, 1610, 10)
         assert [(one.rows, one.stored, one.doubled) for one in found.partitions] == [(1610, 1610, 10)]
+
+
+def test_rewritten_manifests_leave_rows_offsets_and_the_next_commit(spark: SparkProcess, at: Endpoints) -> None:
+    with Lake.at(at) as lake:
+        writer = writer_of(lake)
+        for number in range(4, 9):
+            append_now(writer, number)
+        before = lake.table().scan().to_arrow().sort_by("kafka_offset").to_pylist()
+        done = spark.ask("manifests", "rewriting manifests")
+        assert done["before"] > done["after"] >= 1
+        assert lake.table().scan().to_arrow().sort_by("kafka_offset").to_pylist() == before
+        append_now(writer, 9)
+        balance = read_balance(lake)
+        assert balance is not None
+        assert (balance.rows, balance.balanced) == (4000, True)
