@@ -42,7 +42,7 @@ MANIFESTS: Final = 20
 AGAIN: Final = "k2ctl lake maintain --engine spark"
 
 _WRITING: Final = {
-    "write.parquet.row-group-size-bytes": str(8 * 1024 * 1024),
+    "write.parquet.row-group-size-bytes": str(2 * 1024 * 1024),
     "write.parquet.page-row-limit": "20000",
     "write.target-file-size-bytes": str(TARGET_BYTES),
 }

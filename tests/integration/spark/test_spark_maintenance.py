@@ -20,8 +20,10 @@ from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.live_files import LiveFile, live_files
 from k2ctl.lake.maintenance.maintainer import Maintainer
 from k2ctl.lake.maintenance.status import read_balance
+from k2ctl.lake.snapshots import pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import load_profile
+from k2ctl.query.history import Asked, History
 from k2ctl.spark.maintain import Maintained, SparkPlan, maintain
 from k2ctl.spark.process import PROGRAM, SparkError
 from k2ctl.spark.settings import SparkPlace
@@ -43,6 +45,15 @@ def rows_of(lake: Lake, snapshot_id: int | None = None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = (
         lake.table().scan(snapshot_id=snapshot_id).to_arrow().sort_by("kafka_offset").to_pylist()
     )
+    return found
+
+
+def rows_of_duckdb(lake: Lake) -> list[dict[str, Any]]:
+    """Every row as queries read it: each file checked, then DuckDB."""
+    history, pinned = History(lake), pin(lake)
+    assert pinned is not None
+    found: list[dict[str, Any]] = history.newest(pinned.intact(), Asked(), None).sort_by("kafka_offset").to_pylist()
+    history.close()
     return found
 
 
@@ -87,7 +98,7 @@ def test_closed_hours_are_rewritten_beside_an_appender(
     at: Endpoints = request.getfixturevalue(f"on_{kind}")
     with Lake.at(at) as lake:
         count = fill(lake, 8)
-        before, tagged = rows_of(lake), lake.table().current_snapshot()
+        before, queried, tagged = rows_of(lake), rows_of_duckdb(lake), lake.table().current_snapshot()
         assert tagged is not None
         lake.table().manage_snapshots().create_tag(tagged.snapshot_id, "eod").commit()
         old = {file.path for file in live_files(lake.table())}
@@ -104,6 +115,7 @@ def test_closed_hours_are_rewritten_beside_an_appender(
             found = order_of(lake, file)
             assert found == sorted(found)
         assert rows_of(lake)[:count] == before
+        assert rows_of_duckdb(lake)[:count] == queried
         assert rows_of(lake, lake.table().metadata.refs["eod"].snapshot_id) == before
         assert checkpoints_of(lake.table()).total().stored == count + appender.commits * 400
         balance = read_balance(lake)
