@@ -11,11 +11,13 @@ The lease is kept all the time and looked at before each step. A running consume
 what it would have done to the hours that get trades is done here (`meanwhile`).
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.clock import Clock
+from k2ctl.domain.offers import Layout
 from k2ctl.domain.rows import HOUR_US
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import DamagedFile, LakeError, UsageError, first_line
@@ -30,6 +32,7 @@ from k2ctl.lake.maintenance.rewritten import Rewritten, intact, swap_in
 from k2ctl.spark.meanwhile import Meanwhile
 from k2ctl.spark.process import Say, SparkError, SparkProcess
 from k2ctl.spark.settings import SparkPlace
+from k2ctl.timing import Every
 
 TARGET_BYTES: Final = 256 * 1024 * 1024
 HOURS_AT_ONCE: Final = 4
@@ -173,9 +176,7 @@ class _Run:
     def _rewrite(self, hours: Mapping[int, Sequence[LiveFile]]) -> None:
         names = [hour_name(hour) for hour in hours]
         which = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} hours)"
-        self._lease.keep()
-        self._say(f"checking {which}")
-        layout = intact(self._lake, [file for files in hours.values() for file in files], self._lease.keep)
+        layout = self._checked([file for files in hours.values() for file in files], f"checking {which}")
         written = self._spark.ask(
             "rewrite",
             f"rewriting {which}",
@@ -197,6 +198,17 @@ class _Run:
         else:
             self._rewritten.append(done)
             self._hours += names
+
+    def _checked(self, files: Sequence[LiveFile], what: str) -> Layout:
+        looked, shown = itertools.count(), Every(1.0, self._clock)
+
+        def between() -> None:
+            self._meanwhile.step()
+            number = next(looked)
+            if shown.due():
+                self._say(f"{what}: {number:,} of {len(files):,} files")
+
+        return intact(self._lake, files, between)
 
     def _remove_orphans(self) -> OrphansRemoved:
         self._lease.keep()

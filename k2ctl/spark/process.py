@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,7 +47,8 @@ class SparkProcess:
         require_java()
         self._start = start_of(endpoints, place, location)
         self._place, self._say, self._tick = place, say, tick
-        self.log = endpoints.home.folder("logs") / "spark.log"
+        # Kept where Spark has failed.
+        self.log = endpoints.home.folder("logs") / f"spark-{uuid.uuid4().hex[:8]}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
         self._lines: deque[bytes] = deque()
@@ -80,6 +82,8 @@ class SparkProcess:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+        if not isinstance(error, SparkError):
+            self.log.unlink(missing_ok=True)
 
     @property
     def pid(self) -> int:
