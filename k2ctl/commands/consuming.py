@@ -38,15 +38,17 @@ class _Reporting:
 
     def __init__(self, consumer: "Consumer") -> None:
         from k2ctl.consume.report import StatusReporter
-        from k2ctl.kafka.telemetry import PUBLISH_EVERY_S, TelemetryWriter
+        from k2ctl.kafka.telemetry import IDLE_PUBLISH_EVERY_S, PUBLISH_EVERY_S, TelemetryWriter
 
         self._telemetry, self._reporter = TelemetryWriter(consumer.endpoints), StatusReporter(consumer)
-        self._every = Every(PUBLISH_EVERY_S)
+        self._consumer, self._every, self._idle_s = consumer, Every(PUBLISH_EVERY_S), IDLE_PUBLISH_EVERY_S
 
     def tick(self) -> "ConsumerStatus | None":
         """The status, where it is due."""
         if not self._every.due():
             return None
+        if self._consumer.is_idle:
+            self._every.restart(self._idle_s)
         status = self._reporter.status()
         self._telemetry.publish(status)
         return status

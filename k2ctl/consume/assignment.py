@@ -137,6 +137,15 @@ class Assignment:
         """Read a batch, and take it through the steps into the pending checkpoint."""
         self._processor.read_into(self._pending)
 
+    def wait(self, timeout_s: float) -> bool:
+        """True as soon as there is something to read; waits at most `timeout_s`."""
+        return self._reader.wait(timeout_s)
+
+    @property
+    def is_idle(self) -> bool:
+        """True while there is nothing to do: all that was read is committed, and nothing is outstanding."""
+        return self.is_committed and not self.ledger.entries and not self._processor.is_held
+
     def follow_pressure(self) -> None:
         """Choose the level by lag, memory and whether rows can be spilled."""
         platform, records = self._platform, self._reader.lag_records()

@@ -32,6 +32,13 @@ from k2ctl.timing import Every
 LOG: Final = logging.getLogger("k2ctl.consume")
 
 IDLE_S: Final = 0.005
+IDLE_AFTER_S: Final = 2.0
+"""Without anything to do for so long, a consumer waits for the next record, and does the rest once a second."""
+
+REST_S: Final = 1.0
+REST_STEP_S: Final = 0.25
+"""How late an idle consumer may notice what its group or a signal says."""
+
 STOP_WITHIN_S: Final = 1.0
 """What a stop may take, of two seconds in all, to commit what is in hand; the rest is left in Kafka."""
 
@@ -61,6 +68,7 @@ class Consumer:
         self._goal = self.assignment.highs if plan.until_caught_up else None
         self._look_for_waiting = Every(WAITING_LOGGED_S, self.clock)
         self._was_waiting = False
+        self._busy_at_s = self.clock.monotonic_s()
 
     def run(self, stop: threading.Event, on_tick: Callable[[], None] | None = None) -> ConsumerTotals:
         """Consume until `stop` is set or the goal is reached; ends with everything read committed.
@@ -83,7 +91,7 @@ class Consumer:
                 on_tick()
             self._platform.references.start()
             while not stop.is_set() and not self._reached_goal():
-                self._step()
+                self._step(may_read=self._rest_if_idle(stop))
                 self._require_kafka()
                 self._require_registry()
                 if on_tick is not None:
@@ -98,14 +106,35 @@ class Consumer:
             self._platform.close()
         return self.totals
 
-    def _step(self) -> None:
+    @property
+    def is_idle(self) -> bool:
+        """True while it has had nothing to do for a while."""
+        return self.clock.monotonic_s() - self._busy_at_s >= IDLE_AFTER_S
+
+    def _rest_if_idle(self, stop: threading.Event) -> bool:
+        """Wait for a record, with the group followed meanwhile, where there is nothing to do; False when none came.
+
+        32 consumers that wait for trades should take no time of the processor that those of others need.
+        """
+        started_s, before = self.clock.monotonic_s(), self.assignment
+        if self.pressure.number or not before.is_idle or not self.plan.runs_on or not self.assignments.is_current:
+            self._busy_at_s = started_s
+        while self.is_idle and self.clock.monotonic_s() - started_s < REST_S and not stop.is_set():
+            if before.wait(REST_STEP_S):
+                self._busy_at_s = self.clock.monotonic_s()
+            self.assignments.follow()
+            if self.assignment is not before or not self.assignments.is_current:
+                return False
+        return not self.is_idle
+
+    def _step(self, *, may_read: bool) -> None:
         """One pass: follow the group and the pressure, read and clean, commit."""
         self.assignments.follow()
         assignment = self.assignment
         assignment.follow_pressure()
-        if self._may_read(assignment):
+        if may_read and self._may_read(assignment):
             assignment.read_and_process()
-        else:
+        elif may_read:
             self.clock.sleep(IDLE_S)
         if self.assignments.is_current:
             assignment.backfill_if_due()

@@ -13,11 +13,23 @@ from k2ctl.kafka.watermarks import Silence, WatermarkFollower, open_transaction
 
 FIRST_WAIT_S: Final = 0.02
 NEXT_WAIT_S: Final = 0.005
+LANES_WAIT_S: Final = 0.05
+"""How long one lane is waited for while there are two: a record of the other may come so late."""
+
+FETCH_WAIT_MS: Final = 250
+"""How long Kafka keeps a fetch open for which there is nothing; it answers as soon as there is. A partition whose queue
+was full is left out of that fetch, so its next one may come so late."""
+
 LANE_BYTES: Final = 64 << 20
 """A lane's fetch ends behind this: records may turn from one trade to a thousand at any time."""
 
 REST_FRACTION_UNDER_PRESSURE: Final = 0.1
 """The least that the other lane gets of a batch when CRITICAL would fill it: only trades that are read are deferred."""
+
+
+def _fetching(endpoints: Endpoints) -> dict[str, int]:
+    """The embedded Kafka does not answer a fetch that is open when there is something: it is asked often."""
+    return {} if endpoints.engine == "embedded" else {"fetch.wait.max.ms": FETCH_WAIT_MS}
 
 
 class PriorityReader:
@@ -42,7 +54,7 @@ class PriorityReader:
         self._readers: list[Reader] = []
         for part in parts:
             if part:
-                reader = Reader(endpoints, topic, group, beside, **AT_ENDS)
+                reader = Reader(endpoints, topic, group, beside, **AT_ENDS, **_fetching(endpoints))
                 reader.assign(part)
                 self._readers.append(reader)
         self._beside = tuple(beside)
@@ -53,6 +65,19 @@ class PriorityReader:
         self._newest_ms: dict[int, int] = {}
         self.oldest_critical_ms: int | None = None
         """The earliest record timestamp that the last fetch brought from the CRITICAL lane, if any."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """True as soon as there is something to fetch, or `LANES_WAIT_S` later; waits for about `timeout_s`."""
+        if not self._readers:
+            self._clock.sleep(min(LANES_WAIT_S, timeout_s))
+            return False
+        if len(self._readers) == 1:
+            return self._readers[0].wait(timeout_s)
+        until_s = self._clock.monotonic_s() + timeout_s
+        while self._clock.monotonic_s() < until_s:
+            if any(reader.wait(LANES_WAIT_S) for reader in self._readers):
+                return True
+        return False
 
     def fetch(self, records: int, per_call: int, *, critical_first: bool) -> Fetched:
         """Up to about `records` records: whatever comes within a few milliseconds of the first.

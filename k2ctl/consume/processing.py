@@ -219,6 +219,11 @@ class BatchProcessor:
         """Why the batch that was read last cannot be decoded yet; None while all can."""
         self.unanswered_since_s = 0.0
 
+    @property
+    def is_held(self) -> bool:
+        """True while a batch waits for a registry."""
+        return self._held is not None
+
     def read_into(self, checkpoint: PendingCheckpoint) -> None:
         """Read a batch, and take it through the steps.
 

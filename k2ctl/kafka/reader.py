@@ -133,6 +133,7 @@ class Reader:
         self._consumer = Consumer(consumer_config(endpoints, **{**own, **overrides}))
         self._positions: dict[int, int] = {}
         self._holes: list[Hole] = []
+        self._awaited: list[Message] = []
 
     def __enter__(self) -> "Reader":
         return self
@@ -142,7 +143,7 @@ class Reader:
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Read exactly these partitions, each from the given offset."""
-        self._positions = dict(offsets)
+        self._positions, self._awaited = dict(offsets), []
         self._consumer.assign([TopicPartition(self.topic, p, offset) for p, offset in offsets.items()])
 
     def leave(self, partitions: Collection[int]) -> None:
@@ -165,9 +166,17 @@ class Reader:
             marks[partition] = high if high >= 0 else None
         return marks
 
+    def wait(self, timeout_s: float) -> bool:
+        """True as soon as there is something to fetch; waits at most `timeout_s`."""
+        if not self._awaited:
+            message = self._consumer.poll(timeout_s)
+            self._awaited = [] if message is None else [message]
+        return bool(self._awaited)
+
     def fetch(self, count: int, timeout_s: float) -> Fetched:
         """Up to `count` records, waiting at most `timeout_s` for them."""
-        messages, failed = self._consumer.consume(count, timeout_s), list[Message]()
+        awaited, self._awaited = self._awaited, []
+        messages, failed = [*awaited, *self._consumer.consume(count - len(awaited), timeout_s)], list[Message]()
         errors = list(map(Message.error, messages))
         if any(errors):
             failed = [message for message, error in zip(messages, errors, strict=True) if error]

@@ -21,6 +21,9 @@ from k2ctl.kafka.reader import Reader
 from k2ctl.timing import Every
 
 PUBLISH_EVERY_S: Final = 0.5
+IDLE_PUBLISH_EVERY_S: Final = 1.9
+"""Of a consumer that has nothing to do, and does the rest once a second: twice before it counts as gone."""
+
 STALE_AFTER_S: Final = 5.0
 """A worker that has reported nothing for so long is gone."""
 

@@ -19,6 +19,9 @@ from k2ctl.kafka.clients import LOG, consumer_config
 from k2ctl.retry import retry
 
 EVERY_S: Final = 0.5
+IDLE_EVERY_S: Final = 2.0
+"""Where nothing has come since the last answer; the fetch that brings something brings its watermark, too."""
+
 KNOWN_FOR_S: Final = 5.0
 """How long an answer counts; without a newer one the watermarks are unknown."""
 
@@ -39,7 +42,7 @@ class Silence:
 
 
 class WatermarkFollower:
-    """Asks the broker twice a second, on a thread of its own."""
+    """Asks the broker twice a second, less often where nothing comes, on a thread of its own."""
 
     def __init__(self, endpoints: Endpoints, topic: str, known: Mapping[int, int], clock: Clock) -> None:
         """known: partition → high watermark, as just asked; the partitions to follow."""
@@ -72,15 +75,17 @@ class WatermarkFollower:
     def _run(self) -> None:
         with BrokerAdmin(self._endpoints) as admin:
             while not self._stop.is_set():
+                before, pause_s = self._known[1], EVERY_S
                 try:
                     # The ends first: what is committed between the two questions is no open transaction.
                     highs = admin.high_watermarks(self._topic, self._partitions)
                     self._note_answer(highs)
                     stable = admin.stable_ends(self._topic, self._partitions)
                     self._held = {p: (stable[p], high) for p, high in highs.items() if stable[p] < high}
+                    pause_s = IDLE_EVERY_S if highs == before and not self._held else EVERY_S
                 except BrokerError as error:
                     self._note_error(first_line(error))
-                self._stop.wait(EVERY_S)
+                self._stop.wait(pause_s)
 
     def _note_answer(self, highs: dict[int, int]) -> None:
         now_s = self._clock.monotonic_s()

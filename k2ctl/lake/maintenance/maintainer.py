@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 
 from k2ctl.clock import Clock
@@ -28,6 +29,8 @@ STEP_EVERY_S: Final = 5.0
 
 EXPIRE_EVERY_S: Final = 60.0
 REMOVE_ORPHANS_EVERY_S: Final = 600.0
+LOOK_EVERY_S: Final = 30.0
+"""How often a table is looked at that has not changed: an hour of it may have ended."""
 
 
 class Maintainer:
@@ -48,6 +51,9 @@ class Maintainer:
         self._stop = stop
         self._expiry_due = Every(EXPIRE_EVERY_S, clock, first_s=EXPIRE_EVERY_S)
         self._orphans_due = Every(REMOVE_ORPHANS_EVERY_S, clock, first_s=REMOVE_ORPHANS_EVERY_S)
+        self._look_again = Every(LOOK_EVERY_S, clock)
+        # The metadata file in which nothing was due.
+        self._idle_at: str | None = None
 
     def step(self) -> MaintenanceTotals | None:
         """What one piece of work did, or None when nothing is due or another process holds the lease.
@@ -55,9 +61,14 @@ class Maintainer:
         Raises:
             LakeError: the catalog or the table's files could not be used; the table is as it was.
         """
+        if self._is_unchanged():
+            return None
         table = self._lake.find_table()
         if table is None or not self._is_anything_due(table):
+            self._idle_at = table.metadata_location if table else None
+            self._look_again.restart()
             return None
+        self._idle_at = None
         lease = self._lease_of(str(table.metadata.table_uuid))
         if not lease.acquire():
             return None
@@ -69,7 +80,25 @@ class Maintainer:
 
     def _is_anything_due(self, table: Table) -> bool:
         """Whether the lease is worth asking for; what is done then is decided under it."""
-        return self._expiry_due.is_due or self._orphans_due.is_due or bool(self._due_hours(table))
+        return self._is_expiry_due(table) or self._orphans_due.is_due or bool(self._due_hours(table))
+
+    def _is_expiry_due(self, table: Table) -> bool:
+        if not self._expiry_due.is_due:
+            return False
+        retention = SnapshotRetention.from_profile(self._profile.expire)
+        if not retention.expired(table.metadata, self._clock.now_us() // 1000):
+            self._expiry_due.restart()
+        return self._expiry_due.is_due
+
+    def _is_unchanged(self) -> bool:
+        """Whether the table is still the one in which nothing was due: its metadata is not loaded for that."""
+        if self._idle_at is None or self._look_again.is_due or self._expiry_due.is_due or self._orphans_due.is_due:
+            return False
+        try:
+            with self._lake.answering():
+                return self._lake.catalog.location_of(self._lake.name) == self._idle_at
+        except NoSuchTableError:
+            return False
 
     def _due_hours(self, table: Table) -> list[list[LiveFile]]:
         return due(live_files(table), self._profile.compact_after_files, self._clock.now_us() // 1000)
