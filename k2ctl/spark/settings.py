@@ -33,6 +33,7 @@ _OPTIONS: Final = {
     "spark.scheduler.mode": "FAIR",
     "spark.redaction.regex": r"(?i)secret|password|token|access[.-]?key|credential",
 }
+_SECRET: Final = re.compile(r"(?i)(secret|password|token|credential|access[.-]?key|secret[.-]?key|key-id)$")
 _ALONE: Final = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -62,7 +63,7 @@ def place_of(master: str, options: Sequence[str]) -> SparkPlace:
         name, equals, value = text.partition("=")
         if not equals or not name.startswith("spark."):
             raise UsageError(f"--conf {text}: not an option of Spark.", "Write: --conf spark.executor.memory=4g")
-        if re.search(r"(?i)secret|password|token|access[.-]?key|credential", name):
+        if _SECRET.search(name):
             raise UsageError(
                 f"--conf {name}: a secret does not belong on a command line.", "Write it into spark-defaults.conf."
             )
@@ -143,14 +144,22 @@ def _postgres(uri: str) -> dict[str, str]:
 
 
 _RENAMED: Final = {"s3.region": "client.region"}
-_UNKNOWN: Final = frozenset({"s3.force-virtual-addressing", "s3.resolve-region", "s3.anonymous", "s3.proxy-uri"})
+_NOT_PASSED: Final = frozenset({"s3.force-virtual-addressing", "s3.resolve-region"})
+_UNKNOWN: Final = frozenset({"s3.role-arn", "s3.role-session-name", "s3.anonymous", "s3.proxy-uri"})
+"""Settings without which pyiceberg's client would not get in, and that Iceberg's Java client does not read."""
 
 
 def _storage(endpoints: Endpoints) -> dict[str, str]:
     storage = endpoints.storage
     if not storage:
         return {}
-    found = {_RENAMED.get(name, name): value for name, value in storage.items() if name not in _UNKNOWN}
+    unknown = sorted(_UNKNOWN & storage.keys())
+    if unknown:
+        raise UsageError(
+            f"Spark's S3 client does not know {', '.join(unknown)}.",
+            "Give the machines of Spark a role of their own, and leave it out; without Spark: k2ctl lake compact",
+        )
+    found = {_RENAMED.get(name, name): value for name, value in storage.items() if name not in _NOT_PASSED}
     virtual = storage.get("s3.force-virtual-addressing", "false").lower() == "true"
     return {**found, "s3.path-style-access": str(not virtual and "s3.endpoint" in storage).lower()}
 

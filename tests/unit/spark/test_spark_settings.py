@@ -80,3 +80,13 @@ def test_a_local_session_listens_on_loopback_alone(jars: Path) -> None:
 
 def test_a_table_is_named_as_sql_has_it() -> None:
     assert quoted_name("desk-1.trades") == "`k2`.`desk-1`.`trades`"
+
+
+def test_an_option_about_secrets_is_not_one() -> None:
+    names = ("spark.hadoop.fs.s3a.aws.credentials.provider", "spark.kubernetes.authenticate.oauthTokenFile")
+    assert set(place_of("yarn", [f"{name}=x" for name in names]).options) == set(names)
+
+
+def test_a_setting_of_the_store_that_spark_would_ignore_is_refused(jars: Path) -> None:
+    with pytest.raises(UsageError, match=r"s3\.role-arn"):
+        start_of(endpoints(POSTGRES, storage={"s3.role-arn": "arn:x"}), SparkPlace(), "s3://x")
