@@ -3,10 +3,10 @@
 import itertools
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -17,7 +17,7 @@ from k2ctl.home import Home
 from k2ctl.stack import lifecycle
 from k2ctl.stack.engine import Wanted
 from tests.support import docker_engine
-from tests.support.chart import client
+from tests.support.chart import client, definitions
 from tests.support.kafka_server import KafkaServer
 from tests.support.object_store import ObjectStore
 from tests.support.postgres_server import Missing, PostgresServer
@@ -197,6 +197,12 @@ def fragile_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSt
 def helm_program() -> Path:
     """Helm, from the cache."""
     return _or_skip("K2CTL_REQUIRE_HELM", lambda: client("helm"))
+
+
+@pytest.fixture(scope="session")
+def custom_resources() -> Mapping[tuple[str, str], dict[str, Any]]:
+    """(API version, kind) → the schema of each custom resource of the chart."""
+    return _or_skip("K2CTL_REQUIRE_HELM", definitions)
 
 
 Service = TypeVar("Service")

@@ -74,6 +74,10 @@ def consume(
             metavar="DURATION", help="At the start wait so long for a Kafka or a table that does not answer [0s]."
         ),
     ] = "0s",
+    grace: Annotated[
+        str,
+        typer.Option(metavar="DURATION", help="At a stop, so long to commit what was read; the rest is read again."),
+    ] = "1s",
     detach: Annotated[bool, typer.Option("--detach", help="Run in the background, in a group.")] = False,
     replicas: Annotated[
         int, typer.Option(min=1, metavar="N", help="With --detach: start so many more, at most one for each partition.")
@@ -96,7 +100,7 @@ def consume(
         raise UsageError("Nothing would be processed.", "A budget is at least 1 trade a second: --budget 50k")
     if metrics_address != LOOPBACK and metrics_port is None:
         raise UsageError("--metrics-address needs --metrics-port.", f"{EXAMPLE_METRICS} --metrics-address ADDRESS")
-    patience_s = parse_duration(patience)
+    patience_s, grace_s = parse_duration(patience), parse_duration(grace)
     if detach:
         from k2ctl.profiles import lasting_name, without_written_password
         from k2ctl.profiles.foreign import lasting_feed
@@ -110,6 +114,7 @@ def consume(
             "--state": without_written_password(state),
             "--metrics-port": metrics_port,
             "--patience": patience if patience_s else "",
+            "--grace": grace if grace_s != 1.0 else "",
         }
         if metrics_port and metrics_address != LOOPBACK:
             options["--metrics-address"] = metrics_address
@@ -137,6 +142,7 @@ def consume(
         state=state_address(state),
         group=group,
         named=bool(name),
+        stop_within_s=grace_s,
         consumer_id=known_as(name, endpoints.engine) or unique_id(),
     )
     if is_pattern(plan.profile.trades_topic) and metrics_port:

@@ -39,9 +39,6 @@ REST_S: Final = 1.0
 REST_STEP_S: Final = 0.25
 """How late an idle consumer may notice what its group or a signal says."""
 
-STOP_WITHIN_S: Final = 1.0
-"""What a stop may take, of two seconds in all, to commit what is in hand; the rest is left in Kafka."""
-
 KAFKA_AWAY_S: Final = 60.0
 """How long a consumer that ends by itself waits for a Kafka or a registry that does not answer; as long as for the
 table."""
@@ -169,10 +166,10 @@ class Consumer:
             raise unanswered[0]
 
     def _finish(self, *, hurry: bool) -> None:
-        """Commit everything that was read; in a hurry, what a second is enough for."""
+        """Commit everything that was read; in a hurry, what the plan's time is enough for."""
         if hurry:
             self._platform.spiller.give_up()
-        if not self.assignment.flush(STOP_WITHIN_S if hurry else math.inf):
+        if not self.assignment.flush(self.plan.stop_within_s if hurry else math.inf):
             self.totals.left_in_kafka = self.assignment.pending_rows
             LOG.info("%d rows that were read are left in Kafka, to stop in time", self.totals.left_in_kafka)
         if self.assignments.is_current:

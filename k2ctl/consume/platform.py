@@ -68,6 +68,8 @@ class ConsumerPlan:
     named: bool = False
     """True if `consumer_id` is a static name under which this consumer joins its group again."""
     consumer_id: str = field(default_factory=unique_id)
+    stop_within_s: float = 1.0
+    """What a stop may take, and a second more in all, to commit what is in hand; the rest is left in Kafka."""
     topics: int = 1
     """How many topics this process reads, each with a consumer and commits of its own."""
     maintains: bool = True

@@ -16,7 +16,7 @@ import psutil
 
 from k2ctl.consume import processing
 from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerPlan
+from k2ctl.consume.platform import ConsumerPlan, ConsumerTotals
 from k2ctl.consume.report import StatusReporter
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.endpoints import Endpoints
@@ -269,6 +269,11 @@ class RunningConsumer:
     def _tick(self) -> None:
         if not self.said or self._consumer.clock.now_us() - self.said[-1].at_us > 50_000:
             self.said.append(self._reporter.status())
+
+    @property
+    def totals(self) -> ConsumerTotals:
+        """What it has done."""
+        return self._consumer.totals
 
     def has_left(self) -> bool:
         """Whether it has left its group to others."""

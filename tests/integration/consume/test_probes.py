@@ -26,7 +26,7 @@ class Probed:
     """A consumer in a group on a thread, with its probes at a port; its loop can be held."""
 
     def __init__(self, endpoints: Endpoints, plan: ConsumerPlan, patience_s: float = 0.0) -> None:
-        self.health, self.port = ConsumerHealth(stuck_after_s=4.0, fresh_s=1.0), free_port()
+        self.health, self.port = ConsumerHealth(stuck_after_s=6.0, fresh_s=3.0), free_port()
         self.exporter = Exporter(self.port, probes=self.health.probes())
         self._endpoints, self._plan, self._patience_s = endpoints, plan, patience_s
         self._stop, self.goes = threading.Event(), threading.Event()
