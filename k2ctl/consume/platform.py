@@ -219,7 +219,10 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     admission = Admission(Universe(profile), can_shed=retention.holds_long_enough)
     limit_bytes = profile.degradation.deferral.spill_limit_mb * 1_000_000
     spiller = Spiller(SideFolder(table), admission, limit_bytes, clock)
-    group_commit = _group_commit(endpoints, plan, lake, writer, retained, clock)
+    group_commit = None
+    if plan.group or plan.topics > 1:
+        interval_s = profile.consumer.commit_interval_s
+        group_commit = GroupCommit(endpoints, lake, writer, clock, interval_s, retained)
     targets = CommitTargets(
         DeadLetters(endpoints, topic, start.epoch),
         spiller,
@@ -247,18 +250,3 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         totals=ConsumerTotals(),
         steps=Stopwatch(clock, STEPS),
     )
-
-
-def _group_commit(
-    endpoints: Endpoints,
-    plan: ConsumerPlan,
-    lake: Lake,
-    writer: TableWriter,
-    retention: SnapshotRetention,
-    clock: Clock,
-) -> GroupCommit | None:
-    if not plan.group and plan.topics == 1:
-        return None
-    table, interval_s = lake.table(), plan.profile.consumer.commit_interval_s
-    look = lambda: checkpoints_of(lake.table())  # noqa: E731
-    return GroupCommit(endpoints, str(table.metadata.table_uuid), writer, look, clock, interval_s, retention)

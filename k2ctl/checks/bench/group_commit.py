@@ -22,7 +22,6 @@ from k2ctl.domain.offer_records import offer_in
 from k2ctl.domain.rows import Rows
 from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
@@ -139,10 +138,7 @@ class Author(threading.Thread):
     def _commit_all(self, lake: Lake) -> None:
         clock, retention = SystemClock(), SnapshotRetention.from_profile(self._profile.lake.expire)
         writer = TableWriter(lake, clock, retention)
-        table = str(lake.table().metadata.table_uuid)
-        group = GroupCommit(
-            self._endpoints, table, writer, lambda: checkpoints_of(lake.table()), clock, INTERVAL_S, retention
-        )
+        group = GroupCommit(self._endpoints, lake, writer, clock, INTERVAL_S, retention)
         at = 0
         try:
             while not self._stop_asked.wait(0.0 if at else INTERVAL_S * (self._partition % 32) / 32):

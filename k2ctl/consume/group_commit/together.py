@@ -1,17 +1,16 @@
 """Group commit as one consumer has it: the author of its offers, and its part in the election of a committer."""
 
-from collections.abc import Callable
-
 from k2ctl.clock import Clock
 from k2ctl.consume.group_commit.author import OfferAuthor
 from k2ctl.consume.group_commit.channel import AuthorChannel, CommitterChannel
 from k2ctl.consume.group_commit.committing import GroupCommitter
 from k2ctl.domain.announcement import linger_s
-from k2ctl.domain.checkpoint import Checkpoints
 from k2ctl.domain.status_parts import GroupCommitStatus
 from k2ctl.domain.topics import COMMITS
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.lease import lease_of
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 
@@ -22,14 +21,14 @@ class GroupCommit:
     def __init__(
         self,
         endpoints: Endpoints,
-        table: str,
+        lake: Lake,
         writer: TableWriter,
-        look: Callable[[], Checkpoints],
         clock: Clock,
         commit_interval_s: float,
         retention: SnapshotRetention,
     ) -> None:
-        """table: its uuid. look: the table's checkpoints now."""
+        """writer: of this consumer's own commits."""
+        table = str(lake.table().metadata.table_uuid)
         self.committer = GroupCommitter(
             endpoints,
             lease_of(endpoints, COMMITS)(table),
@@ -38,7 +37,8 @@ class GroupCommit:
             linger_s(commit_interval_s),
             retention,
         )
-        self.author = OfferAuthor(writer, AuthorChannel(endpoints, table, clock), look, self.committer.want, clock)
+        channel = AuthorChannel(endpoints, table, clock)
+        self.author = OfferAuthor(writer, channel, lambda: checkpoints_of(lake.table()), self.committer.want, clock)
 
     def snapshot(self) -> GroupCommitStatus:
         """The figures now."""
