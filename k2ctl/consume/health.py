@@ -97,4 +97,4 @@ class ConsumerHealth:
             return Health(False, f"waiting: {waiting}") if waiting else Health(True, "ready")
 
     def _opens(self) -> bool:
-        return self._consumer.is_opening if self._consumer is not None else not self._waits_for
+        return self._consumer is None or self._consumer.is_opening
