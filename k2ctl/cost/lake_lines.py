@@ -111,15 +111,14 @@ def _maintenance(plan: LinePlan) -> Line:
     compaction, node = plan.scale.compaction, plan.scale.clients.node
     mib = plan.sizing.volumes.parquet_gib * GIB / MIB * compaction.rewrites
     node_hours = mib / compaction.mib_s_per_vcpu / vcpus(node) / 3600
-    by_spark = compaction.engine == "spark"
-    who, known = ("Spark", "assumed") if by_spark else ("compaction", "measured on another machine")
+    who = "Spark" if compaction.engine == "spark" else "compaction"
     return plan.line(
         "lake.maintenance",
         f"{node_hours:,.0f} hours of {node} for {who}, {compaction.rewrites:g} rewrite",
         Quantity(node_hours, "node-hour"),
         "ec2",
-        f"Parquet MiB × rewrites / ({compaction.mib_s_per_vcpu:g} MiB/s × {vcpus(node)} vCPU, {known}) × price of a "
-        "node-hour",
+        f"Parquet MiB × rewrites / ({compaction.mib_s_per_vcpu:g} MiB/s × {vcpus(node)} vCPU, measured on two cores) × "
+        "price of a node-hour",
         f"{mib:,.0f} MiB / {compaction.mib_s_per_vcpu * vcpus(node):g} MiB/s / 3,600",
         ASSUMED,
         item=node,

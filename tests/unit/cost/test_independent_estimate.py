@@ -52,7 +52,7 @@ DIFFERENCES = {
         "CPU a trade is measured, the estimate has 10 s; whole consumers on Kubernetes nodes, and a spare one",
     ),
     ("Lake", "10K"): "a commit every 5 s, the estimate has 300 s: PUTs",
-    ("Lake", "1M"): "the same; and rewrites on m7g, whose vCPU costs more than that of c7g",
+    ("Lake", "1M"): "the same; and rewrites on Spark, at what is measured",
     ("Lake", "10M"): "the same",
     ("Catalog", "1M"): "the cheapest class with 32 GiB is r6g, for the estimate's r7g; and two nodes of a REST catalog",
     ("Catalog", "10M"): "the same, 64 GiB",
