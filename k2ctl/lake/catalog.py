@@ -2,12 +2,13 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pyiceberg.exceptions import (
+    CommitStateUnknownException,
     NamespaceAlreadyExistsError,
     NoSuchTableError,
     ServerError,
@@ -312,6 +313,16 @@ class Lake:
             with self.answering():
                 self.catalog.drop_table(name)
             raise
+
+
+def require_kept(lake: Lake, what: str, is_kept: Callable[[Table], bool]) -> None:
+    """Look for a change of the table that a service has confirmed.
+
+    Raises:
+        CommitStateUnknownException: it is not there: dropped, or not to be seen yet.
+    """
+    if lake.catalog.reads_back and not is_kept(lake.table()):
+        raise CommitStateUnknownException(f"The catalog has confirmed {what}, and does not have it")
 
 
 def _glue(uri: str, properties: Mapping[str, str]) -> "GlueServiceCatalog":

@@ -12,7 +12,7 @@ from pyiceberg.table import Table
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints, TopicPartition
 from k2ctl.errors import LakeError, OffsetsDiffer
-from k2ctl.lake.catalog import Lake
+from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import history_may_contain, recorded_checkpoints
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.pyiceberg_overrides import QuickTransaction, stage_tag
@@ -113,6 +113,7 @@ def restore(lake: Lake, clock: Clock, seen: Restoration) -> None:
             _copy_again(table, recorded_checkpoints(table))
         else:
             _put_back(table, *copy)
+        require_kept(lake, "the offsets", lambda now: _difference(now) is None)
 
     commit_optimistically(once, what="Restoring the offsets", hint="Try again.", clock=clock)
 

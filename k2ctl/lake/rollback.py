@@ -17,7 +17,7 @@ from pyiceberg.table.update.snapshot import ManageSnapshots
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.errors import LakeError
-from k2ctl.lake.catalog import Lake
+from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import (
     ancestors,
     commit_id_of,
@@ -193,6 +193,7 @@ def accept(lake: Lake, clock: Clock, seen: Rollback) -> Checkpoints:
             ).merge_append():
                 pass
             offsets.stage(transaction, {GIVEN_UP: orjson.dumps(ranges).decode()})
+        require_kept(lake, f"commit {commit_id}", lambda table: is_in_history(table, commit_id))
         return after
 
     return commit_optimistically(once, what="Accepting the rollback", hint=_TRY_AGAIN, clock=clock)
@@ -213,6 +214,7 @@ def undo(lake: Lake, clock: Clock, seen: WayBack) -> None:
             raise LakeError(_AGAIN, "Look again: k2ctl lake undo-rollback")
         with QuickTransaction(table) as transaction, ManageSnapshots(transaction) as manage:
             manage.set_current_snapshot(seen.newest)
+        require_kept(lake, "the way back", lambda now: now.metadata.current_snapshot_id == seen.newest)
 
     commit_optimistically(once, what="Undoing the rollback", hint=_TRY_AGAIN, clock=clock)
 

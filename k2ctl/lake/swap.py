@@ -6,7 +6,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from pyiceberg.exceptions import CommitStateUnknownException
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
@@ -15,7 +14,7 @@ from k2ctl.domain.checkpoint import SUMMARY_COMMIT_ID, Checkpoints
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, with_symbols
 from k2ctl.domain.offers import Choice, TableState, feeds_of
 from k2ctl.domain.recorded_feeds import FEEDS_PROPERTY, with_feeds
-from k2ctl.lake.catalog import KEYS_LAST_S, Lake
+from k2ctl.lake.catalog import KEYS_LAST_S, Lake, require_kept
 from k2ctl.lake.checkpoints import checkpoints_of, is_in_history, offers_summary
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.files import layout_of
@@ -108,15 +107,6 @@ class TableSwap:
             self._commits += 1
             if self._retention is not None and self._commits % EXPIRE_EVERY == 0:
                 self._retention.stage(transaction, self._clock.now_us() // 1000)
-        self._read_back(commit_id)
+        require_kept(self._lake, f"commit {commit_id}", lambda table: is_in_history(table, commit_id))
         self._ledger_files.named(self.table, offsets.ledger_file)
         return after
-
-    def _read_back(self, commit_id: str) -> None:
-        """Look for a commit that a REST service has confirmed.
-
-        Raises:
-            CommitStateUnknownException: it is not there: dropped, or not to be seen yet.
-        """
-        if self._lake.catalog.reads_back and not is_in_history(self._lake.table(), commit_id):
-            raise CommitStateUnknownException(f"The catalog has confirmed commit {commit_id}, and does not have it")

@@ -18,12 +18,13 @@ from k2ctl.domain.topics import TABLE
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction, stage_tag
 from k2ctl.lake.rest_service import ASK, RestServiceCatalog, is_rest
 from k2ctl.lake.trouble import TROUBLE
 
 PREFIX: Final = "k2_trial_"
 _PROPERTY: Final = "k2.trial"
+_TAG: Final = "k2-trial"
 _STATUS: Final = "See: k2ctl stack status"
 
 
@@ -97,6 +98,8 @@ def _try_commits(lake: Lake, name: str) -> None:
     _commit(lake.catalog.load_table(name), "first")
     if not _has(lake.catalog.load_table(name), "first"):
         raise LakeError(f"The catalog {where} confirmed a commit, and does not have it.", ASK)
+    if _TAG not in lake.catalog.load_table(name).metadata.refs:
+        raise LakeError(f"The catalog {where} keeps no tags; one holds the second copy of the offsets.", ASK)
     with suppress(CommitFailedException):
         _commit(stale, "second")
         raise LakeError(
@@ -111,6 +114,7 @@ def _commit(table: Table, word: str) -> None:
         with transaction.update_snapshot(snapshot_properties={_PROPERTY: word}).merge_append():
             pass
         transaction.set_properties({_PROPERTY: word})
+        stage_tag(transaction, _TAG, transaction.table_metadata.current_snapshot_id or 0)
 
 
 def _has(table: Table, word: str) -> bool:

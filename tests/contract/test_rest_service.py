@@ -10,6 +10,7 @@ import pytest
 from pyiceberg.catalog import rest
 from pyiceberg.exceptions import ForbiddenError
 from pyiceberg.table import CommitTableResponse
+from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import update_table_metadata
 
 from k2ctl.clock import SystemClock
@@ -22,6 +23,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.duckdb_files import open_duckdb
+from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import orphans, remove_orphans
 from k2ctl.lake.place import same_file
@@ -301,6 +303,50 @@ def test_a_service_that_drops_what_it_confirms_is_refused(address: str, monkeypa
     monkeypatch.setattr(RestServiceCatalog, "commit_table", changed(drop))
     with pytest.raises(LakeError, match="confirmed a commit, and does not have it"):
         try_service(platform(address))
+
+
+def test_a_service_that_passes_over_tags_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Nessie does: it confirms them, and has none."""
+    real = RestServiceCatalog.commit_table
+
+    def without_tags(self: RestServiceCatalog, table: Any, requirements: Any, updates: Any) -> Any:
+        kept = tuple(one for one in updates if getattr(one, "type", "") != SnapshotRefType.TAG)
+        return real(self, table, requirements, kept)
+
+    monkeypatch.setattr(RestServiceCatalog, "commit_table", changed(without_tags))
+    with pytest.raises(LakeError, match="keeps no tags"):
+        try_service(platform(address))
+
+
+def dropping(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The next change of a table is confirmed and dropped; what was dropped."""
+    real, dropped = lake.catalog.commit_table, list[Any]()
+
+    def drop(table: Any, requirements: Any, updates: Any) -> Any:
+        if dropped:
+            return real(table, requirements, updates)
+        dropped.append(updates)
+        after = update_table_metadata(table.metadata, updates)
+        return CommitTableResponse(metadata=after, metadata_location=table.metadata_location)
+
+    monkeypatch.setattr(lake.catalog, "commit_table", drop)
+    return dropped
+
+
+def test_what_maintenance_changed_is_read_back_too(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = TableWriter(lake, CLOCK)
+    for start in range(0, 200, 50):
+        commit(writer, start)
+    dropped = dropping(lake, monkeypatch)
+    assert expire(lake, SnapshotRetention(1, 0, 0), CLOCK) == 3
+    assert dropped
+    assert len(lake.table().metadata.snapshots) == 1
+    dropped.clear()
+    done = compact_now(lake, CLOCK, whole_hours, of_this_machine)
+    assert dropped
+    assert sum(one.tries for one in done) > len(done)
+    assert len(live_files(lake.table())) == len(done)
+    assert offsets_of(lake) == list(range(200))
 
 
 def test_what_a_service_does_not_offer_is_said_and_what_is_needed_is_demanded(

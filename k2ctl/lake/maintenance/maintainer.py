@@ -11,14 +11,14 @@ from pyiceberg.table import Table
 from k2ctl.clock import Clock
 from k2ctl.domain.status_parts import MaintenanceTotals
 from k2ctl.errors import LakeError, first_line
-from k2ctl.lake.catalog import Lake
+from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention, Try, commit_optimistically
 from k2ctl.lake.live_files import LiveFile, by_hour, due, hour_name, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor, mergeable
 from k2ctl.lake.maintenance.lease import Lease, LeaseOf
 from k2ctl.lake.maintenance.orphans import remove_orphans
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction, stage_removal
 from k2ctl.profiles.model import LakeSettings as LakeProfile
 from k2ctl.timing import Every
 
@@ -131,6 +131,10 @@ class Maintainer:
         return MaintenanceTotals(orphans_removed=removed.files) if removed.files else None
 
 
+def _snapshots(table: Table) -> set[int]:
+    return {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
+
+
 def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
     """Drop the snapshots that `retention` does not keep; returns how many. Orphan removal deletes their files.
 
@@ -141,8 +145,12 @@ def expire(lake: Lake, retention: SnapshotRetention, clock: Clock) -> int:
     def once(_: Try) -> int:
         table = lake.table()
         checkpoints_of(table)  # the snapshots that lead back to its offsets stay
-        with QuickTransaction(table) as transaction:
-            return retention.stage(transaction, clock.now_us() // 1000)
+        gone = set(retention.expired(table.metadata, clock.now_us() // 1000))
+        if gone:
+            with QuickTransaction(table) as transaction:
+                stage_removal(transaction, gone)
+            require_kept(lake, "an expiry", lambda now: gone.isdisjoint(_snapshots(now)))
+        return len(gone)
 
     started_s = clock.monotonic_s()
     expired = commit_optimistically(once, what="Expiry", hint="Try again: k2ctl lake expire", clock=clock)

@@ -13,7 +13,7 @@ from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import SUMMARY_COMPACTION_ID
 from k2ctl.domain.offers import Layout
 from k2ctl.errors import LakeError, first_line
-from k2ctl.lake.catalog import Lake
+from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, layout_of
@@ -74,6 +74,7 @@ def swap(
                 for file in new:
                     overwrite.append_data_file(file)
             move_tag(transaction)
+        require_kept(lake, "a compaction", lambda now: _is_committed(now.metadata, compaction_id))
         return one.number
 
     try:
