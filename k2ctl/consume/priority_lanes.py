@@ -13,8 +13,8 @@ from k2ctl.kafka.watermarks import Silence, WatermarkFollower, open_transaction
 
 FIRST_WAIT_S: Final = 0.02
 NEXT_WAIT_S: Final = 0.005
-LANES_WAIT_S: Final = 0.05
-"""How long one lane is waited for while there are two: a record of the other may come so late."""
+TWO_WAIT_S: Final = 0.05
+"""How long one of two readers is waited for: a record of the other may come so late."""
 
 FETCH_WAIT_MS: Final = 250
 """How long Kafka keeps a fetch open for which there is nothing; it answers as soon as there is. A partition whose queue
@@ -67,15 +67,15 @@ class PriorityReader:
         """The earliest record timestamp that the last fetch brought from the CRITICAL lane, if any."""
 
     def wait(self, timeout_s: float) -> bool:
-        """True as soon as there is something to fetch, or `LANES_WAIT_S` later; waits for about `timeout_s`."""
+        """True as soon as there is something to fetch, or `TWO_WAIT_S` later; waits for about `timeout_s`."""
         if not self._readers:
-            self._clock.sleep(min(LANES_WAIT_S, timeout_s))
+            self._clock.sleep(min(TWO_WAIT_S, timeout_s))
             return False
         if len(self._readers) == 1:
             return self._readers[0].wait(timeout_s)
         until_s = self._clock.monotonic_s() + timeout_s
         while self._clock.monotonic_s() < until_s:
-            if any(reader.wait(LANES_WAIT_S) for reader in self._readers):
+            if any(reader.wait(TWO_WAIT_S) for reader in self._readers):
                 return True
         return False
 
