@@ -15,7 +15,7 @@ from k2ctl.cost.capacity import (
 )
 from k2ctl.dedup.chunk_plan import plan_chunks
 from k2ctl.errors import ProfileError
-from k2ctl.profiles.fleet import Fleet, fleet_of, memory_mb_with, swap_s, top_share
+from k2ctl.profiles.fleet import Fleet, fleet_of, least_interval_s, memory_mb_with, swap_s, top_share
 from k2ctl.profiles.loader import place_of
 from k2ctl.profiles.model import Profile
 from k2ctl.profiles.scale import Scale
@@ -145,13 +145,15 @@ def _commits(profile: Profile, fleet: Fleet) -> Iterator[Fault]:
     """One table head, memory until a commit is due, and what retention leaves."""
     consumer = profile.consumer
     if fleet.interval_s < fleet.swap_s:
-        full = fleet.interval_s < consumer.commit_interval_s
+        full, least_s = fleet.interval_s < consumer.commit_interval_s, least_interval_s(fleet.count)
         yield Fault(
             "consumer.commit_rows" if full else "consumer.commit_interval_s",
             f"{fleet.count} consumers would each commit every {fleet.interval_s:.2g} s"
             f"{', when commit_rows are together' if full else ''}, and one table takes a commit every "
             f"{fleet.swap_s:.2g} s.",
-            f"At least {math.ceil(fleet.swap_s * fleet.busiest_rate):,} rows." if full else "A longer interval.",
+            f"At least {math.ceil(least_s * fleet.busiest_rate):,} rows."
+            if full
+            else f"At least {math.ceil(least_s * 10) / 10:g} s.",
         )
     waiting = min(consumer.commit_rows, fleet.busiest_rate * consumer.commit_interval_s)
     if consumer.pending_limit_rows < waiting:
@@ -182,7 +184,7 @@ def _reading(profile: Profile, scale: Scale, fleet: Fleet) -> Iterator[Fault]:
         return
     where = "in the partition of one symbol" if placed else "in the stream"
     interval_s = _interval_with(fleet, behind_s * readable)
-    step = f"At most {interval_s:.2g} s" if interval_s >= fleet.swap_s else "Less load"
+    step = f"At most {math.floor(interval_s * 10) / 10:g} s" if interval_s >= fleet.swap_s else "Less load"
     yield Fault(
         "consumer.commit_interval_s",
         f"commits every {every_s:.4g} s leave {rate * behind_s:,.0f} trades {where} at the peak, which take a "

@@ -68,6 +68,11 @@ def swap_s(consumers: int, interval_s: float) -> float:
     return min(LINGER_MOST_S, LINGER_SHARE * interval_s) + SWAP_S
 
 
+def least_interval_s(consumers: int) -> float:
+    """The shortest interval that is no shorter than its own commits take: with several, a part of it is waited."""
+    return SWAP_ALONE_S if consumers == 1 else SWAP_S / (1 - LINGER_SHARE)
+
+
 def top_share(market: MarketSettings) -> float:
     """Of all trades, those of the most traded symbol: all of them are in one partition."""
     return 1 / math.fsum(rank**-market.zipf_exponent for rank in range(1, market.symbols + 1))

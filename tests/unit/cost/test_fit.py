@@ -1,5 +1,6 @@
 """Profiles whose consumers, nodes, queries and table head do not go together are refused, with place and next step."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ CONSUMER_OF_16_GB = ("consumer.memory_limit_mb=16384", "consumer.dedup.budget_mb
         (("consumer.pending_limit_rows=40000000",), "consumer.pending_limit_rows",
          "40,000,000 rows that wait beside a commit of 3,000,000 take 10,970 MB", "more memory_limit_mb"),
         (("consumer.commit_interval_s=300",), "consumer.commit_interval_s",
-         "commits every 300 s leave 79,293,739 trades in the partition of one symbol at the peak", "At most 31 s"),
+         "commits every 300 s leave 79,293,739 trades in the partition of one symbol at the peak", "At most 31."),
         (("topic.placed_by_symbol=false",), "consumer.commit_interval_s",
          "trades in the stream at the peak", "topic.placed_by_symbol: true"),
         (("market.zipf_exponent=1",), "market.zipf_exponent",
@@ -67,7 +68,7 @@ CONSUMER_OF_16_GB = ("consumer.memory_limit_mb=16384", "consumer.dedup.budget_mb
         (("consumer.pending_limit_rows=1000000",), "consumer.pending_limit_rows",
          "2,225,618 rows come until a commit is due", "At least 2,225,618"),
         (("consumer.commit_interval_s=0.5",), "consumer.commit_interval_s",
-         "97 consumers would each commit every 0.5 s, and one table takes a commit every 0.96 s", "A longer interval"),
+         "97 consumers would each commit every 0.5 s, and one table takes a commit every 0.96 s", "At least 1.2 s"),
         (("consumer.commit_rows=100000",), "consumer.commit_rows",
          "when commit_rows are together", "At least"),
     ],
@@ -78,6 +79,31 @@ def test_what_does_not_fit_is_named_with_key_reason_and_next_step(
     faults = {fault.key: fault for fault in faults_of(with_settings(load_profile("10M"), settings))}
     assert words in faults[key].reason
     assert step in faults[key].step
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "of_step"),
+    [
+        (("consumer.commit_interval_s=300",), "consumer.commit_interval_s", r"At most ([\d.]+) s"),
+        (("topic.placed_by_symbol=false", "workload.average_rate=1e6"), "consumer.commit_interval_s",
+         r"At most ([\d.]+) s"),
+        (("consumer.commit_interval_s=0.5",), "consumer.commit_interval_s", r"At least ([\d.]+) s"),
+        (("clients.consumers=48",), "scale.clients.consumers", r"At least (\d+)"),
+        (("consumer.memory_limit_mb=3000", "consumer.pending_limit_rows=2300000", "consumer.commit_rows=2300000"),
+         "consumer.memory_limit_mb", r"At least ([\d,]+)"),
+        (("consumer.pending_limit_rows=1000000",), "consumer.pending_limit_rows", r"At least ([\d,]+)"),
+        (("consumer.commit_rows=100000",), "consumer.commit_rows", r"At least ([\d,]+)"),
+        (("consumer.dedup.ids_per_s=20000", "consumer.memory_limit_mb=9000", "clients.node=r7g.2xlarge"),
+         "consumer.dedup.budget_mb", r"Raise budget_mb to ([\d,]+)"),
+    ],
+)  # fmt: skip
+def test_the_next_step_helps(settings: tuple[str, ...], key: str, of_step: str) -> None:
+    profile = with_settings(load_profile("10M"), settings)
+    (fault,) = (fault for fault in faults_of(profile) if fault.key == key)
+    found = re.match(of_step, fault.step)
+    assert found is not None, fault.step
+    followed = with_settings(profile, [f"{key}={found[1].replace(',', '')}"])
+    assert key not in {fault.key for fault in faults_of(followed)}
 
 
 def test_a_query_may_read_what_the_service_lets_it_read() -> None:
@@ -116,7 +142,7 @@ def test_a_fault_is_refused_with_file_line_and_key(tmp_path: Path, capsys: pytes
         ProfileError, match=rf"mine\.yaml:{number}: consumer\.commit_interval_s: commits every 300 s"
     ) as e:
         require_fit(load_profile(str(path)), str(path))
-    assert e.value.hint.startswith("At most 31 s")
+    assert e.value.hint.startswith("At most 31.")
     assert main(["cost", "--scale", str(path)]) == 3
     assert f"mine.yaml:{number}: consumer.commit_interval_s: commits every 300 s" in " ".join(
         capsys.readouterr().err.split()
