@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import S3FileSystem
 from pyiceberg.avro import file as avro_file
+from pyiceberg.avro import resolver as avro_resolver
 from pyiceberg.avro.encoder import BinaryEncoder
+from pyiceberg.avro.writer import MapWriter
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import Capability, Endpoints, RestCatalog
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
@@ -23,12 +25,14 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.update import AssertTableUUID, RemoveSnapshotsUpdate, update_table_metadata
+from pyiceberg.types import IntegerType, LongType, MapType
 
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.psycopg_overrides import BoundedConnection
 from k2ctl.lake.pyiceberg_overrides import (
     FOREVER_MS,
     QuickEncoder,
+    QuickMapWriter,
     QuickTransaction,
     of_kind,
     stage_removal,
@@ -139,6 +143,20 @@ def test_pyiceberg_still_writes_avro_with_the_encoder_that_its_module_names_and_
     BinaryEncoder(theirs).write_int(integer)  # type: ignore[arg-type]
     QuickEncoder(ours).write_int(integer)  # type: ignore[arg-type]
     assert ours.getvalue() == theirs.getvalue()
+
+
+@pytest.mark.parametrize("numbers", [{}, {1: 2}, {column: 3**column for column in range(40)}, {-1: -(2**40)}])
+def test_pyiceberg_still_makes_the_writer_of_maps_that_its_module_names_and_ours_writes_the_same(
+    numbers: dict[int, int],
+) -> None:
+    kind = MapType(1, IntegerType(), 2, LongType())
+    ours = avro_resolver.construct_writer(kind)
+    assert type(ours) is QuickMapWriter
+    theirs = MapWriter(ours.key_writer, ours.value_writer)
+    written = [io.BytesIO(), io.BytesIO()]
+    for writer, stream in zip((theirs, ours), written, strict=True):
+        writer.write(BinaryEncoder(stream), numbers)  # type: ignore[arg-type]
+    assert written[0].getvalue() == written[1].getvalue()
 
 
 def test_a_catalog_in_a_database_still_connects_in_one_method_and_not_before(tmp_path: Path) -> None:
