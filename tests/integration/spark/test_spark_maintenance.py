@@ -1,7 +1,9 @@
 """Maintenance of a table on a real Spark cluster, beside appenders: the rows, the tags, the lease, the hot hour."""
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +34,9 @@ from tests.support.spark import SMALL, SparkCluster
 from tests.support.spark_tables import Later, append_now, fill
 
 pytestmark = pytest.mark.slow
+
+IN_THE_MIDDLE_S = 2.0
+"""After the start of the first rewrite of a session, which takes several times as long on the fastest machine."""
 
 KEEP_ALL = SnapshotRetention(1000, 0, 0)
 
@@ -132,8 +137,8 @@ def test_a_driver_that_is_killed_leaves_the_table_whole_and_the_lease_free(on_di
         before, files = rows_of(lake), {file.path for file in live_files(lake.table())}
 
         def kill(what: str) -> None:
-            if what.startswith("rewriting") and what.endswith("tasks"):
-                driver().kill()
+            if what.startswith("rewriting") and not what.endswith("tasks"):
+                threading.Timer(IN_THE_MIDDLE_S, driver().kill).start()
 
         with pytest.raises(SparkError, match="has ended"):
             run(on_disk, lake, SparkPlace("local[2]"), kill)
@@ -157,15 +162,16 @@ def test_a_driver_that_is_killed_leaves_the_table_whole_and_the_lease_free(on_di
 
 
 class LostOnTheWay(FileLease):
-    """A lease that another process has taken over once Spark's tasks run."""
+    """A lease that another process takes over in the middle of the rewrite."""
 
-    lost = False
+    lost_s = math.inf
 
     def lose_at(self, what: str) -> None:
-        self.lost = self.lost or what.endswith("tasks")
+        if what.startswith("rewriting") and not what.endswith("tasks"):
+            self.lost_s = time.monotonic() + IN_THE_MIDDLE_S
 
     def keep(self) -> None:
-        if self.lost:
+        if time.monotonic() > self.lost_s:
             raise LakeError("Another process has taken over maintenance.", "Nothing to do: it goes on there.")
 
 
