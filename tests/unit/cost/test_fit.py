@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from k2ctl.api.settings import Limits
@@ -15,6 +16,7 @@ from k2ctl.errors import ProfileError
 from k2ctl.profiles import load_profile, profile_names
 from k2ctl.profiles.fleet import SWAP_S, fleet_of, swap_s
 from k2ctl.profiles.nodes import room_of
+from k2ctl.profiles.universe import Universe
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -37,6 +39,18 @@ def test_a_shipped_scale_commits_every_five_to_ten_seconds_and_has_room_at_the_p
     assert fleet.per_node * fleet.cores <= fleet.room.cores
     assert fleet.count <= profile.topic.partitions
     assert profile.scale.clients.cpu_s_per_million.lake_writer == pytest.approx(1e6 / 446_239, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["1M", "10M"])
+def test_no_consumer_gets_more_than_it_is_sized_for_when_partitions_are_dealt_in_turns(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.scale is not None
+    fleet, universe = fleet_of(profile, profile.scale), Universe(profile)
+    partition = universe.partitioner().partitions_of(np.array(universe.symbols, "S"))
+    shares = np.bincount(partition, weights=universe.weights, minlength=profile.topic.partitions)
+    dealt = [shares[number :: fleet.count].sum() for number in range(fleet.count)]
+    assert max(dealt) * fleet.peak_rate <= fleet.busiest_rate
+    assert shares.max() == pytest.approx(fleet.hottest_share, rel=0.05)
 
 
 CONSUMER_OF_16_GB = ("consumer.memory_limit_mb=16384", "consumer.dedup.budget_mb=4096")
