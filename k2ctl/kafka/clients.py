@@ -104,7 +104,7 @@ def consumer_config(endpoints: Endpoints, **overrides: Any) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 5,
         "fetch.error.backoff.ms": 50,
         "session.timeout.ms": round(session_timeout_s(endpoints) * 1000),
-        "heartbeat.interval.ms": 200 if endpoints.engine == "embedded" else 2000,
+        "heartbeat.interval.ms": 200 if endpoints.engine == "embedded" else 500,
         **overrides,
     }
 
