@@ -1,5 +1,6 @@
 """Every command on a table that another program has changed or damaged: one sentence and a next step, no traceback."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,11 +28,11 @@ from pyiceberg.types import DecimalType, NestedField, StringType
 
 from k2ctl.checks.doctor.stack import lake_checks
 from k2ctl.clock import SystemClock
-from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
+from k2ctl.domain.checkpoint import PROPERTY, Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, dead_letter_topic, trades_topic
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints, save_endpoints
-from k2ctl.errors import DamagedFile, LakeError
+from k2ctl.errors import DamagedFile, ExitCode, LakeError, OffsetsDiffer
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -285,3 +286,33 @@ def test_a_file_that_is_not_parquet_is_refused_by_every_reader(
         code, _, err = called(capsys, *command)
         assert code != 0, command
         assert "is ORC; k2ctl reads Parquet" in " ".join(err.split())
+
+
+def test_offsets_that_were_changed_are_named_by_every_command_and_restored_by_one(
+    endpoints: Endpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = raw(endpoints)
+    with table.transaction() as transaction:
+        transaction.set_properties({PROPERTY: table.properties[PROPERTY].replace(",100,", ",50,")})
+    message = "k2.offsets and k2.ledger are not what commit 2 wrote there"
+    reading = [command for command in READING if command != ["lake", "status"]]
+    for command in [*reading, *WRITING, ["verify", "--against-kafka"]]:
+        code, out, err = called(capsys, *command)
+        said = " ".join(err.split())
+        assert code != 0, command
+        assert message in said, (command, err)
+        assert "k2ctl lake restore-offsets" in said, (command, err)
+        assert out == ""
+    code, out, _ = called(capsys, "lake", "status", "--json")
+    assert message in json.loads(out)["offsets_differ"]
+    assert json.loads(out)["balanced"] is False
+    with pytest.raises(OffsetsDiffer, match=message):
+        lake_checks(endpoints)
+    assert called(capsys, "lake", "restore-offsets")[0] == ExitCode.USAGE
+    code, _, err = called(capsys, "lake", "restore-offsets", "--yes")
+    assert code == 0, err
+    assert "another 0" in err
+    assert called(capsys, "consume", "--until-caught-up")[0] == 0
+    with Lake.at(endpoints) as lake:
+        assert checkpoints_of(lake.table()).total().stored == 120
+    assert called(capsys, "lake", "restore-offsets", "--yes")[0] == ExitCode.FAILED
