@@ -26,17 +26,17 @@ listeners=PLAINTEXT://{address}:9092,CONTROLLER://{address}:9093
 advertised.listeners=PLAINTEXT://{address}:9092
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-offsets.topic.replication.factor=3
-transaction.state.log.replication.factor=3
-transaction.state.log.min.isr=2
-min.insync.replicas=2
+offsets.topic.replication.factor={copies}
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
+min.insync.replicas={in_sync}
 log.dirs={data}
 """
 _JAVA: Final = ("java", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class KafkaCluster:
-    """Three Java processes, each broker and controller, by their numbers from 1 on."""
+    """As many Java processes as places, each broker and controller, by their numbers from 1 on."""
 
     def __init__(self, places: Mapping[int, Place]) -> None:
         try:
@@ -61,7 +61,15 @@ class KafkaCluster:
         folder = Path(self._folder.name) / str(number)
         folder.mkdir()
         voters = ",".join(f"{each}@{place.address}:9093" for each, place in self._places.items())
-        own = _SETTINGS.format(number=number, voters=voters, address=self._places[number].address, data=folder / "data")
+        copies = len(self._places)
+        own = _SETTINGS.format(
+            number=number,
+            voters=voters,
+            address=self._places[number].address,
+            copies=copies,
+            in_sync=min(2, copies),
+            data=folder / "data",
+        )
         configuration = folder / "server.properties"
         configuration.write_text((shipped("stack") / "kafka" / "server.properties").read_text() + own)
         return str(configuration)
