@@ -1,5 +1,6 @@
 """A real Kafka of somebody else's, for tests: it takes only who names himself (SASL/PLAIN), and heeds ACLs."""
 
+import signal
 import subprocess
 import tempfile
 import time
@@ -82,6 +83,14 @@ class KafkaServer:
             "sasl.password": USERS[user],
         }
         return Endpoints("external", self.address, "sqlite://", "file:///nowhere", kafka=kafka)
+
+    def pause(self) -> None:
+        """It answers nobody until `resume`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """It goes on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End it and delete its data."""
