@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -30,6 +31,7 @@ from k2ctl.spark.maintain import Maintained, SparkPlan, maintain
 from k2ctl.spark.process import PROGRAM, SparkError
 from k2ctl.spark.settings import SparkPlace
 from tests.support.leases import of_this_machine
+from tests.support.polling import until
 from tests.support.spark import SMALL, SparkCluster
 from tests.support.spark_tables import Later, append_now, fill
 
@@ -145,7 +147,7 @@ def test_a_driver_that_is_killed_leaves_the_table_whole_and_the_lease_free(on_di
         assert rows_of(lake) == before
         assert {file.path for file in live_files(lake.table())} == files
         assert of_this_machine(str(lake.table().metadata.table_uuid)).holder() is None
-        assert not java()
+        until(lambda: not java(), 20, java)
 
         # A lease that is lost on the way ends the work, too.
         lease = LostOnTheWay(on_disk.home, str(lake.table().metadata.table_uuid))
@@ -153,7 +155,7 @@ def test_a_driver_that_is_killed_leaves_the_table_whole_and_the_lease_free(on_di
             maintain(
                 on_disk, lake, SparkPlace("local[2]"), SparkPlan(KEEP_ALL), lambda _: lease, Later(), lease.lose_at
             )
-        assert not java()
+        until(lambda: not java(), 20, java)
         assert {file.path for file in live_files(lake.table())} == files
 
         done = run(on_disk, lake, SparkPlace("local[2]"))
@@ -183,12 +185,9 @@ def driver() -> psutil.Process:
 
 def java() -> list[str]:
     """What is left of a session: its driver, or its JVM, which is not our child any more."""
-    lines = [_line(one) for one in psutil.process_iter() if one.ppid() in (1, os.getpid())]
+    lines = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.ppid() in (1, os.getpid()):
+                lines.append(" ".join(process.cmdline()))
     return [line for line in lines if PROGRAM.name in line or "org.apache.spark.deploy.SparkSubmit" in line]
-
-
-def _line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
