@@ -15,7 +15,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.clients import producer_config
-from k2ctl.kafka.commits import ANNOUNCEMENTS, ANSWERS, CommitReader, CommitSender, make_commits_topic
+from k2ctl.kafka.commits import ANNOUNCEMENTS, ANSWERS, SHORT_REST_S, CommitReader, CommitSender, make_commits_topic
 
 LARGE = b"x" * 200_000
 
@@ -80,7 +80,31 @@ def test_who_rests_reads_nothing_and_can_begin_again(sender: CommitSender, reade
     assert reader.fetch(0.3) == []
     reader.begin()
     sender.send(ANNOUNCEMENTS, table, [b"two"], 10.0)
-    assert received(reader, 1) == [b"two"]
+    assert received(reader, 2) == [b"one", b"two"], "after a short rest it goes on where it was"
+    reader.rest()
+    time.sleep(SHORT_REST_S)
+    sender.send(ANNOUNCEMENTS, table, [b"three"], 10.0)
+    reader.begin()
+    sender.send(ANNOUNCEMENTS, table, [b"four"], 10.0)
+    assert received(reader, 1) == [b"four"]
+
+
+def test_who_begins_after_a_short_rest_does_not_wait_for_its_last_fetch(
+    sender: CommitSender, reader: CommitReader, table: str
+) -> None:
+    reader.begin()
+    sender.send(ANNOUNCEMENTS, table, [b"first"], 10.0)
+    assert received(reader, 1) == [b"first"]
+    taken_s = []
+    for number in range(5):  # the quickest counts: others may want the processors
+        reader.fetch(0.05)
+        reader.rest()
+        started_s = time.monotonic()
+        reader.begin()
+        sender.send(ANNOUNCEMENTS, table, [b"%d" % number], 10.0)
+        assert received(reader, 1) == [b"%d" % number]
+        taken_s.append(time.monotonic() - started_s)
+    assert min(taken_s) < 0.3
 
 
 def test_what_is_of_other_tables_or_programs_is_passed_over(
