@@ -10,12 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from k2ctl.endpoints import Endpoints
-from tests.support.groups import AUTHOR_POINTS, COMMITTER_POINTS, Fate, LoadedGroup
+from tests.support.groups import AUTHOR_POINTS, COMMITTER_POINTS, PATIENCE_S, Fate, LoadedGroup
+from tests.support.polling import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 COMMITTERS = ("committer-1", "committer-2")
 AUTHORS = tuple(f"author-{number}" for number in range(1, 7))
+HALF, OTHER_HALF = list(COMMITTER_POINTS)[::2], list(COMMITTER_POINTS)[1::2]
 SUSPENDED_S = 8.0
 """Longer than Kafka waits for a member."""
 
@@ -42,11 +44,12 @@ def test_two_committers_and_eight_consumers_killed_at_each_step_store_every_trad
     for name in (*COMMITTERS, *AUTHORS):
         group.start(name, usual(name))
     group.until_shared(*COMMITTERS, *AUTHORS)
-    for number, point in enumerate(COMMITTER_POINTS):
-        committer, author = COMMITTERS[number % 2], AUTHORS[number % len(AUTHORS)]
-        die(group, committer, point, 1 + number % 3)
-        die(group, author, list(AUTHOR_POINTS)[number % len(AUTHOR_POINTS)], 1 + number % 2)
-        for name in (committer, author):
+    for number, points in enumerate(zip(HALF, OTHER_HALF, strict=True)):
+        dying = dict(zip(COMMITTERS, points, strict=True))
+        dying |= {AUTHORS[at]: list(AUTHOR_POINTS)[at] for at in (number, (number + 3) % len(AUTHORS))}
+        for name, point in dying.items():
+            die(group, name, point, 1 + number % 3)
+        for name in dying:
             group.until_dead(name)
             group.start(name, usual(name))
         group.until_all_move()
@@ -56,6 +59,10 @@ def test_two_committers_and_eight_consumers_killed_at_each_step_store_every_trad
     for name in (COMMITTERS[0], AUTHORS[0]):
         group.signal(name, signal.SIGCONT)
     group.until_all_move()
-    statuses = group.statuses().values()
+    until(lambda: together(group) > 0, PATIENCE_S, group.statuses)
     group.finish()
-    assert sum(status.group_commit.offers_committed for status in statuses) > 0
+
+
+def together(group: LoadedGroup) -> int:
+    """Offers that the committers of now have committed."""
+    return sum(status.group_commit.offers_committed for status in group.statuses().values())
