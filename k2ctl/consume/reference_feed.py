@@ -24,7 +24,6 @@ from k2ctl.timing import Every
 LOG: Final = logging.getLogger("k2ctl.consume")
 
 EVERY_S: Final = 10.0
-LOOK_EVERY_S: Final = 0.5
 ENDS_WITHIN_S: Final = 1.0
 LIMIT_RECORDS: Final = 1_000_000
 
@@ -93,6 +92,7 @@ class ReferenceFeed:
         self._topic = topic
         self._lake = lake
         self._clock = clock
+        self._admin: BrokerAdmin | None = None
         self._read_to: dict[int, int] = {}
         self._unstored = False
         self._every = Every(EVERY_S, clock)
@@ -107,7 +107,7 @@ class ReferenceFeed:
             self._thread.start()
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK_EVERY_S):
+        while not self._stop.wait(EVERY_S):
             self.refresh()
 
     def stop(self) -> None:
@@ -121,13 +121,15 @@ class ReferenceFeed:
         if self._topic is None or not self._every.due():
             return
         try:
-            with BrokerAdmin(self._endpoints) as admin:
-                marks = admin.watermarks(self._topic)
+            # To open a client takes more of the processor than all that an idle consumer does meanwhile.
+            self._admin = self._admin or BrokerAdmin(self._endpoints)
+            marks = self._admin.watermarks(self._topic)
             unread = {partition: self._unread(partition, mark) for partition, mark in marks.items()}
             fetched, reached, _ = read_between(self._endpoints, self._topic, unread, 5.0, LIMIT_RECORDS)
         except BrokerError as error:
             # The known entries serve on; a Kafka that stays away shows as an unknown lag.
             LOG.warning("reference data is not refreshed: %s", first_line(error))
+            self._admin = None
             return
         self._read_to = reached
         if len(fetched):
