@@ -25,7 +25,7 @@ def stack(home: Path) -> Iterator[None]:
         pytest.skip(f"no local engine: {done.stderr.splitlines()[0]}")
     yield
     run("consume", "stop", "--all")
-    run("stack", "down", "--volumes")
+    run("stack", "down", "--volumes", "--yes")
 
 
 def cpu_s(processes: list[psutil.Process]) -> float:
