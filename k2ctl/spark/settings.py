@@ -90,7 +90,8 @@ def start_of(endpoints: Endpoints, place: SparkPlace, location: str) -> dict[str
         UsageError: jars are missing, or Spark does not reach a catalog of this kind.
     """
     catalog = {f"spark.sql.catalog.{CATALOG}": "org.apache.iceberg.spark.SparkCatalog"}
-    settings = {**_catalog(endpoints), **_storage(endpoints)}
+    # A cached table would not have the snapshots of the last half minute.
+    settings = {"cache-enabled": "false", **_catalog(endpoints), **_storage(endpoints)}
     catalog |= {f"spark.sql.catalog.{CATALOG}.{name}": value for name, value in settings.items()}
     alone = _ALONE if place.master.startswith("local") else {}
     jars = {} if "spark.jars" in place.options or "spark.jars.packages" in place.options else _jars(endpoints, location)
