@@ -74,7 +74,7 @@ class Appender:
 
     def __init__(self, at: Endpoints, first: int) -> None:
         self._at, self._number = at, first
-        self._stop = threading.Event()
+        self._stop, self._spark_works = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.commits = 0
         self.maintained = 0
@@ -87,7 +87,15 @@ class Appender:
             while not self._stop.wait(0.3):
                 append_now(writer, self._number + self.commits)
                 self.commits += 1
-                self.maintained += maintainer.step() is not None
+                if self._spark_works.is_set():
+                    self.maintained += maintainer.step() is not None
+
+    def note(self, what: str) -> None:
+        """What Spark's maintenance says: it has the lease from its first word to beyond its last but one."""
+        if what.startswith("deleting"):
+            self._spark_works.clear()
+        elif what.startswith("starting"):
+            self._spark_works.set()
 
     def __enter__(self) -> "Appender":
         self._thread.start()
@@ -110,7 +118,7 @@ def test_closed_hours_are_rewritten_beside_an_appender(
         lake.table().manage_snapshots().create_tag(tagged.snapshot_id, "eod").commit()
         old = {file.path for file in live_files(lake.table())}
         with Appender(at, 8) as appender:
-            done = run(at, lake, SparkPlace(spark_cluster.url, SMALL))
+            done = run(at, lake, SparkPlace(spark_cluster.url, SMALL), appender.note)
         assert appender.commits > 5
         assert appender.maintained == 0  # the lease was held
         assert (done.files_before, done.files_after, done.rows) == (8, 2, count)
