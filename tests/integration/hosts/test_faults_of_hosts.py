@@ -45,7 +45,8 @@ def group_of(platform: Platform) -> str:
 def test_a_broker_is_killed_that_leads_the_group(platform: Platform, load: Load) -> None:
     kafka = platform.services.kafka
     assert set(map(frozenset, kafka.copies().values())) == {frozenset({3})}, kafka.copies()
-    assert {kafka.least_in_sync(topic) for topic in (platform.topic, "k2.commits", "k2.leases")} == {2}
+    until(lambda: kafka.copies().keys() >= {platform.topic, "k2.commits", "k2.leases"}, 60, kafka.copies)
+    assert {kafka.least_in_sync(topic) for topic in kafka.copies()} == {2}
     first = kafka.coordinator(group_of(platform))
     ends = platform.ends()
     kafka.kill(first)
