@@ -1,13 +1,17 @@
 """`k2ctl bench group`: one table and many consumers that commit to it together.
 
-The authors are threads of one process, each with a catalog, a writer and Kafka clients of its own, so that many fit
-into the memory of a small machine; they share its processors, and Python's lock. Freshness is measured on consumers
-that are processes.
+The authors are threads, four to a process, each with a catalog, a writer and Kafka clients of its own: so 32 fit into
+the memory of a small machine, and whoever commits for all shares Python's lock with few of them. Freshness is measured
+on consumers that are processes.
 """
 
+import multiprocessing
+import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 from typing import Final
 
 import numpy as np
@@ -21,15 +25,20 @@ from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.offer_records import offer_in
 from k2ctl.domain.rows import Rows
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import CheckFailed
+from k2ctl.home import Home
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
+from k2ctl.signals import end_with
 
 ROWS: Final = 1_000
 """Of each commit."""
 
 INTERVAL_S: Final = 1.0
+THREADS: Final = 4
+STARTED_WITHIN_S: Final = 120.0
 OFFERS: Final = 64
 WARM_UPS: Final = 3
 ROUNDS: Final = 20
@@ -110,6 +119,14 @@ class Commits:
     direct: int = 0
     offers: int = 0
 
+    def add(self, other: "Commits") -> None:
+        """Those of other authors too."""
+        self.authors_ms += other.authors_ms
+        self.table_ms += other.table_ms
+        self.conflicts += other.conflicts
+        self.direct += other.direct
+        self.offers += other.offers
+
 
 class Author(threading.Thread):
     """Commits rows of a partition of its own, once an interval."""
@@ -173,28 +190,63 @@ class Author(threading.Thread):
         self.measured.offers += committer.offers
 
 
+@dataclass(frozen=True)
+class Authors:
+    """The authors of one process."""
+
+    endpoints: Endpoints
+    profile: Profile
+    numbers: range
+    alone: bool
+    seconds: float
+    home: str
+
+    def commit(self, together: Barrier, sender: Connection) -> None:
+        """In the process itself: begin when those of all processes can, and send what was measured."""
+        end_with(os.getppid())  # the server that forks, which ends with the benchmark
+        os.environ["K2CTL_HOME"] = self.home
+        rows, stop = rows_of(made_trades(self.profile, ROWS)[0], "t"), threading.Event()
+        running = [
+            Author(self.endpoints, self.profile, number, rows, stop, alone=self.alone) for number in self.numbers
+        ]
+        together.wait(STARTED_WITHIN_S)
+        for author in running:
+            author.start()
+        time.sleep(self.seconds)
+        stop.set()
+        total = Commits()
+        for author in running:
+            author.join()
+            if author.error is not None:
+                raise author.error
+            total.add(author.measured)
+        sender.send(total)
+
+
 def commits_of(endpoints: Endpoints, profile: Profile, authors: int, seconds: float) -> Commits:
-    """So many authors commit to one table for a while. One commits directly, several through a committer."""
+    """So many authors commit to one table for a while. One commits directly, several through a committer.
+
+    Raises:
+        CheckFailed: a process of authors has ended.
+    """
     with Lake.at(endpoints) as lake:
         lake.ensure_table()
-    rows, stop = rows_of(made_trades(profile, ROWS)[0], "t"), threading.Event()
-    running = [Author(endpoints, profile, number, rows, stop, alone=authors == 1) for number in range(authors)]
-    for author in running:
-        author.start()
-    time.sleep(seconds)
-    stop.set()
-    for author in running:
-        author.join()
-        if author.error is not None:
-            raise author.error
+    context = multiprocessing.get_context("forkserver")  # they share the memory of what is imported
+    context.set_forkserver_preload([__name__])
+    shares = [range(first, min(first + THREADS, authors)) for first in range(0, authors, THREADS)]
+    together, receivers = context.Barrier(len(shares)), list[Connection]()
+    for numbers in shares:
+        some = Authors(endpoints, profile, numbers, authors == 1, seconds, str(Home.of_user().path))
+        receiver, sender = context.Pipe(duplex=False)
+        context.Process(target=some.commit, args=(together, sender), daemon=True).start()
+        sender.close()
+        receivers.append(receiver)
     total = Commits()
-    for author in running:
-        measured = author.measured
-        total.authors_ms += measured.authors_ms
-        total.table_ms += measured.table_ms
-        total.conflicts += measured.conflicts
-        total.direct += measured.direct
-        total.offers += measured.offers
+    for receiver in receivers:
+        try:
+            total.add(receiver.recv())
+        except EOFError:
+            raise CheckFailed("Authors of the benchmark have ended.", "What they said is above.") from None
     return total
 
 
