@@ -126,9 +126,14 @@ def ids_of(trades: np.ndarray) -> list[bytes]:
     return sorted(bytes(value) for value in trades["message_id"].tolist())
 
 
+MEMORY_MB = 8_000
+"""What a consumer of the tests' process may take: the memory of all tests does not press it."""
+
+
 def quick_profile(**consumer: object) -> Profile:
     """The laptop profile, committing every 50 ms."""
     profile = load_profile("laptop")
-    changed = ConsumerSettings.model_validate({**profile.consumer.model_dump(), "commit_interval_s": 0.05, **consumer})
+    quick = {"commit_interval_s": 0.05, "memory_limit_mb": MEMORY_MB}
+    changed = ConsumerSettings.model_validate({**profile.consumer.model_dump(), **quick, **consumer})
     topic = profile.topic.model_copy(update={"partitions": PARTITIONS, "critical_partitions": 1})
     return profile.model_copy(update={"consumer": changed, "topic": topic})

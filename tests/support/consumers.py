@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import psutil
@@ -166,9 +166,6 @@ BUDGET = 12_000.0
 NAMES = tuple(LAGS)
 
 
-MEMORY_MB: Final = 8_000
-
-
 def pressed(profile: Profile, endpoints: Endpoints, exchange: str, *, cooldown_s: float = 0.5) -> Profile:
     """A profile with forty symbols of all priorities, low thresholds, and the exchange of the test."""
     scale = profile.degradation.embedded_divisor if endpoints.engine == "embedded" else 1
@@ -176,9 +173,7 @@ def pressed(profile: Profile, endpoints: Endpoints, exchange: str, *, cooldown_s
     tiers = profile.market.tiers.model_copy(update={"critical": 2, "high": 6, "low": 16})
     market = profile.market.model_copy(update={"exchange": exchange, "symbols": 40, "tiers": tiers})
     degradation = profile.degradation.model_copy(update={"levels": tuple(levels), "cooldown_s": cooldown_s})
-    # Lag presses, and not the memory of the process that all tests share.
-    consumer = profile.consumer.model_copy(update={"memory_limit_mb": MEMORY_MB})
-    return profile.model_copy(update={"market": market, "degradation": degradation, "consumer": consumer})
+    return profile.model_copy(update={"market": market, "degradation": degradation})
 
 
 def one_platform(stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile]:

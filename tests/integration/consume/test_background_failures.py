@@ -9,6 +9,7 @@ import pytest
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.maintenance import maintainer
 from k2ctl.lake.maintenance.maintainer import BackgroundMaintenance
 from k2ctl.metrics import samples
 from tests.made_trades import quick_profile
@@ -54,8 +55,12 @@ def logged(caplog: pytest.LogCaptureFixture, words: str) -> str:
 
 
 def test_maintenance_that_fails_is_in_log_status_and_metric_until_it_works(
-    endpoints: Endpoints, start: Callable[[], RunningConsumer], caplog: pytest.LogCaptureFixture
+    endpoints: Endpoints,
+    start: Callable[[], RunningConsumer],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(maintainer, "REMOVE_ORPHANS_EVERY_S", 0.5)  # something is always due
     consumer = start()
     until(lambda: failing(consumer, "k2_maintenance_failing") == 0)
     folder = endpoints.home.folder("leases")

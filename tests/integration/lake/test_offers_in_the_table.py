@@ -220,6 +220,7 @@ def test_no_record_nears_a_megabyte_when_an_offer_has_three_hundred_files(table:
 
 
 @pytest.mark.slow
+@pytest.mark.by_hand  # a figure of a quiet machine
 def test_a_commit_of_64_files_takes_at_most_one_and_a_half_times_as_long_as_one_of_one(table: Table) -> None:
     stands: dict[int, tuple[int, str | None]] = dict.fromkeys(range(64), (0, None))
     writer, committer = table.writer(), TableWriter(table.lake(), SystemClock())
