@@ -31,18 +31,7 @@ def profile(
 ) -> Iterator[Path]:
     """The catalog has the keys of the store; the profile has none."""
     storage = object_store.storage
-    catalog = rest_server.catalog(
-        object_store.folder(),
-        **{
-            "credential": CREDENTIAL,
-            "tokens": "many",
-            "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
-            "include-credentials": "true",
-            "s3.path-style-access": "true",
-            "client.region": storage["s3.region"],
-            **storage,
-        },
-    )
+    catalog = rest_server.catalog_with_keys(object_store.folder(), storage, credential=CREDENTIAL, tokens="many")
     (tmp_path / "kafka_password").write_text(USERS["k2"] + "\n")
     monkeypatch.setenv("THEIR_CATALOG", SECRET)
     path = tmp_path / "rest.yaml"

@@ -198,16 +198,7 @@ def test_files_are_reached_with_the_keys_that_the_service_hands_out(
 ) -> None:
     """Ours are the address and the region of the store: without the service's keys it refuses everything."""
     theirs = object_store.storage
-    address = rest_server.catalog(
-        object_store.folder(),
-        **{
-            "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
-            "include-credentials": "true",
-            "s3.path-style-access": "true",
-            "client.region": theirs["s3.region"],
-            **theirs,
-        },
-    )
+    address = rest_server.catalog_with_keys(object_store.folder(), theirs)
     ours = {name: value for name, value in theirs.items() if "key" not in name}
     with Lake(address, "prod", ours) as lake:
         writer = TableWriter(lake, CLOCK)

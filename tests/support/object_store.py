@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from tests.images.build import pinned
 from tests.images.programs import CannotBuild, versitygw
 from tests.support.place import LOOPBACK, Place
 from tests.support.postgres_server import Missing
+from tests.support.server_process import ServerProcess
 
 ACCESS_KEY: Final = "k2-tests"
 SECRET_KEY: Final = "between-tests"  # noqa: S105 - of a store that lives as long as the test
@@ -39,7 +39,7 @@ def gateway_program() -> Path:
         raise Missing(str(error)) from error
 
 
-class ObjectStore:
+class ObjectStore(ServerProcess):
     """One gateway process on a port that stays the same across restarts."""
 
     def __init__(self, folder: Path, at: Place = LOOPBACK) -> None:
@@ -51,7 +51,6 @@ class ObjectStore:
         self._meta.mkdir()
         self._folders = 0
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
@@ -87,23 +86,6 @@ class ObjectStore:
         except OSError:
             return False
         return True
-
-    def stop(self) -> None:
-        """kill -9: connections are refused from now on."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        """It takes connections and answers nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """It answers again."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
     def folder(self) -> str:
         """A location that no other test has."""

@@ -2,18 +2,19 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from k2ctl.home import cache_dir
 from k2ctl.stack.local import free_port
 from tests.support.postgres_server import Missing
+from tests.support.server_process import ServerProcess
 
 _SOURCE: Final = Path(__file__).parent / "rest_catalog"
 _VERSION: Final = "1.10.1"
@@ -56,7 +57,7 @@ def _run(*command: str) -> None:
         raise Missing(f"{command[0]} failed: {(done.stdout + done.stderr)[-400:]}")
 
 
-class RestServer:
+class RestServer(ServerProcess):
     """One Java process with many catalogs, on a port that stays the same across restarts."""
 
     def __init__(self) -> None:
@@ -65,7 +66,6 @@ class RestServer:
         self._log = Path(self._folder.name) / "server.log"
         self._catalogs = 0
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
@@ -107,27 +107,24 @@ class RestServer:
         (Path(self._folder.name) / f"{name}.properties").write_text(text)
         return uri
 
+    def catalog_with_keys(self, warehouse: str, storage: Mapping[str, str], **properties: str) -> str:
+        """A catalog that hands the keys of an object store out."""
+        return self.catalog(
+            warehouse,
+            **{
+                "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
+                "include-credentials": "true",
+                "s3.path-style-access": "true",
+                "client.region": storage["s3.region"],
+                **storage,
+                **properties,
+            },
+        )
+
     @staticmethod
     def database_of(uri: str) -> Path:
         """Where a catalog keeps the names of its tables: for a test that turns it back."""
         return _databases[uri]
-
-    def stop(self) -> None:
-        """kill -9: connections are refused from now on."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        """It takes connections and answers nothing."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """It answers again."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End it and delete what it holds."""

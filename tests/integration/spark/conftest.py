@@ -35,18 +35,7 @@ def on_postgres(spark_python: str, postgres_server: PostgresServer, object_store
 def on_rest(spark_python: str, rest_server: RestServer, object_store: ObjectStore) -> Endpoints:
     """The catalog asks for a credential, and hands the keys of the store out."""
     storage = object_store.storage
-    uri = rest_server.catalog(
-        object_store.folder(),
-        **{
-            "credential": CREDENTIAL,
-            "tokens": "many",
-            "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
-            "include-credentials": "true",
-            "s3.path-style-access": "true",
-            "client.region": storage["s3.region"],
-            **storage,
-        },
-    )
+    uri = rest_server.catalog_with_keys(object_store.folder(), storage, credential=CREDENTIAL, tokens="many")
     found = Endpoints("embedded", "", uri, "prod", catalog_access={"credential": CREDENTIAL}, home=Home.of_user())
     return replace(found, storage={name: storage[name] for name in ("s3.endpoint", "s3.region")})
 
