@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from k2ctl.query.sql import distinct_names
+from k2ctl.query.carried import distinct_names
 
 _SIMPLE: Final = {
     "string": pa.string(),

@@ -11,8 +11,9 @@ from k2ctl.clock import Clock
 from k2ctl.errors import TooLong
 from k2ctl.lake.catalog import Lake
 from k2ctl.query.answer import evidence_of
+from k2ctl.query.refusals import SqlError
 from k2ctl.query.seam import AsOf
-from k2ctl.query.sql import SqlAnswer, SqlError
+from k2ctl.query.sql import SqlAnswer
 from k2ctl.spark.process import SparkError, SparkProcess
 from k2ctl.spark.rows import batch_of, schema_of
 from k2ctl.spark.views import sources_of, views_of

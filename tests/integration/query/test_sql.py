@@ -29,9 +29,10 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import store_references
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.formats import WRITERS, write_csv
+from k2ctl.query.refusals import VIEWS, SqlError
 from k2ctl.query.seam import AsOf
 from k2ctl.query.session import Session
-from k2ctl.query.sql import VIEWS, SqlError, SqlLimits, sql
+from k2ctl.query.sql import SqlLimits, sql
 from k2ctl.query.stream import KafkaStream
 from tests.made_trades import BASE_US, make_rows, make_trades, produce_trades
 from tests.support.platforms import with_lake

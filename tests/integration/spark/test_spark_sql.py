@@ -14,9 +14,10 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.status import read_balance
 from k2ctl.lake.writer import TableWriter
+from k2ctl.query.refusals import SqlError
 from k2ctl.query.seam import AsOf
 from k2ctl.query.session import Session
-from k2ctl.query.sql import SqlError, sql
+from k2ctl.query.sql import sql
 from k2ctl.query.stream import KafkaStream
 from k2ctl.spark.check import verify_on_spark
 from k2ctl.spark.process import SparkError, SparkProcess

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from k2ctl.errors import UsageError
+from k2ctl.query.carried import carried
 from k2ctl.query.formats import WRITERS, text_column
-from k2ctl.query.sql import carried
 from k2ctl.views.query import rows_table
 
 CONNECTION = duckdb.connect()
