@@ -116,3 +116,27 @@ def columns_said(said: list[str] | None) -> tuple[tuple[str, str], ...]:
             f"--column {wrong[:40]} has no value.", "Example: --column date=2024-01-02 --column symbol=ABC"
         )
     return tuple((name, value) for name, _, value in pairs)
+
+
+_PARAMETER = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+ParamOption = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="The value of $NAME in the query; repeatable."),
+]
+
+
+def parameters_said(said: list[str] | None) -> dict[str, str]:
+    """What was given with `--param`, by name.
+
+    Raises:
+        UsageError: one has no name or no value, or there are two of a name.
+    """
+    found: dict[str, str] = {}
+    for text in said or []:
+        match = _PARAMETER.fullmatch(text)
+        if match is None:
+            raise UsageError(f"--param {text[:40]} is no name with a value.", "Example: --param symbol=BHP")
+        if match[1] in found:
+            raise UsageError(f"--param {match[1]} is given twice.", "Leave one of them out.")
+        found[match[1]] = match[2]
+    return found

@@ -13,6 +13,8 @@ from k2ctl.errors import K2Error, UsageError
 from k2ctl.options import parse_count, parse_duration
 
 if TYPE_CHECKING:
+    from pyarrow import RecordBatchReader
+
     from k2ctl.domain.trade import Window
     from k2ctl.query.answer import Answer, Evidence
     from k2ctl.query.formats import Rows
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_WINDOW = "15m"
 TABLE_LIMIT = 20
 """Rows that the table format shows by default; the other formats give all."""
+_PLAN = ["explain_key", "explain_value"]
+"""The columns of EXPLAIN; a plan is drawn in lines of its own."""
 _ALL = frozenset({"0", "all", "none"})
 
 _EXAMPLE_TIMES = "Write 2014-03-10 or 2014-03-10T00:15:00."
@@ -140,6 +144,27 @@ def write_rows(rows: "Rows", form: Format, output: Path | None) -> None:
 
     with _sink(output) as sink:
         WRITERS[form](rows, sink)
+
+
+def write_limited(rows: "RecordBatchReader", limit: int | None, form: Format, output: Path | None) -> list[str]:
+    """Write at most `limit` rows, and return what was cut."""
+    import pyarrow as pa
+
+    from k2ctl.console import out
+    from k2ctl.query.formats import Limited
+    from k2ctl.views.query import cut_by, rows_table
+
+    limited, cut = Limited(rows, limit), list[str]()
+    if form == "table" and limited.schema.names == _PLAN:
+        for part in limited:
+            out().print("\n".join(part["explain_value"].to_pylist()), soft_wrap=True)
+    elif form == "table":
+        drawn = rows_table(pa.Table.from_batches(list(limited), limited.schema), out().width)
+        out().print(drawn.table)
+        cut = drawn.cut
+    else:
+        write_rows(limited, form, output)
+    return [*([cut_by(limit)] if limited.more and limit else []), *cut]
 
 
 def show(answer: "Answer", form: Format, output: Path | None, *, trades: bool = True) -> None:

@@ -17,5 +17,5 @@ def query() -> None:
 
 app.command(short_help="The newest trades of a symbol, stored and on the way.")(recent)
 app.command(short_help="Open, high, low, close and volume per bar.")(ohlcv)
-app.command(short_help="One SELECT over trades, trades_raw, reference, snapshots and gaps.")(sql)
+app.command(short_help="One query over trades, trades_raw, reference, snapshots and gaps.")(sql)
 app.command(short_help="What a query reads, and how long each stage takes.")(explain)

@@ -22,14 +22,20 @@ from k2ctl.commands.answers import (
     limit_of,
     part_of,
     show_footer,
-    write_rows,
+    write_limited,
 )
 from k2ctl.errors import UsageError
-from k2ctl.options import LOCAL_MASTER, ConfOption, MasterOption, parse_count, parse_duration
+from k2ctl.options import (
+    LOCAL_MASTER,
+    ConfOption,
+    MasterOption,
+    ParamOption,
+    parameters_said,
+    parse_count,
+    parse_duration,
+)
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatchReader
-
     from k2ctl.query.seam import AsOf
 
 SqlEngineOption = Annotated[
@@ -38,7 +44,8 @@ SqlEngineOption = Annotated[
 
 
 def sql(
-    text: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT, in DuckDB's SQL; with Spark in Spark's.")],
+    text: Annotated[str, typer.Argument(metavar="SELECT", help="One query, in DuckDB's SQL; with Spark in Spark's.")],
+    param: ParamOption = None,
     limit: LimitOption = None,
     form: FormatOption = "table",
     as_json: JsonFormatOption = False,
@@ -56,8 +63,11 @@ def sql(
     master: MasterOption = LOCAL_MASTER,
     conf: ConfOption = None,
 ) -> None:
-    """One SELECT over the views trades (lake and stream, each trade once, as corrected), trades_raw (every print, with
-    corrections and cancellations), reference, snapshots and gaps.
+    """One query (SELECT, PIVOT, DESCRIBE, EXPLAIN …) over the views trades (lake and stream, each trade once, as
+    corrected), trades_raw (every print, with corrections and cancellations), reference, snapshots and gaps.
+
+    Values are given with --param, for $NAME in the query: DuckDB binds them, whatever is in them, and takes them for
+    what they are compared with; where that does not say it, write $NAME::INT.
 
     The query can read nothing else: no file, no network, no extension, no setting. Rows are written as they are
     computed. The query runs in a process of its own, which is ended when its time or its memory is over. Trades that
@@ -69,12 +79,17 @@ def sql(
 
     k2ctl query sql "SELECT symbol, count(*), sum(quantity) FROM trades GROUP BY symbol ORDER BY 2 DESC"
 
-    k2ctl query sql "SELECT * FROM gaps WHERE symbol = 'BHP'" --format json
+    k2ctl query sql "SELECT * FROM gaps WHERE symbol = $symbol" --param symbol=BHP --format json
+
+    k2ctl query sql "EXPLAIN ANALYZE SELECT max(price) FROM trades WHERE symbol = 'BHP'"
     """
     form = format_of(form, as_json)
     check_output(form, output)
     rows, known_us = limit_of(limit, form), known_at(known)
+    parameters = parameters_said(param)
     if engine == "spark":
+        if parameters:
+            raise UsageError("--param is for DuckDB.", "Leave out --engine spark, or write the value into the query.")
         if memory is not None:
             raise UsageError("Memory is Spark's to give.", "Write: --conf spark.executor.memory=4g")
         asked = SqlOnSpark(text, rows, as_of(at), known_us, None if timeout is None else parse_duration(timeout))
@@ -95,9 +110,11 @@ def sql(
         from k2ctl.query.sql import sql as run
 
         with Session.at(require_endpoints(Home.of_user())) as session:
-            limits = SqlLimits(limit_mb, limit_s)
-            with run(session, text, limits, as_of=as_of(at), known_at_us=known_us, begun=begun) as found:
-                cut = _write_limited(found.rows, rows, form, output)
+            limits, moment = SqlLimits(limit_mb, limit_s), as_of(at)
+            with run(
+                session, text, limits, parameters=parameters, as_of=moment, known_at_us=known_us, begun=begun
+            ) as found:
+                cut = write_limited(found.rows, rows, form, output)
             show_footer(found.evidence, cut)
 
     bounded(answer, Bounds(limit_s, limit_mb, part_of(output) if output else None), "k2ctl query sql")
@@ -137,23 +154,5 @@ def _on_spark(asked: SqlOnSpark, master: str, conf: list[str], form: Format, out
                 limit=asked.limit,
             )
             with answer as found:
-                cut = _write_limited(found.rows, asked.limit, form, output)
+                cut = write_limited(found.rows, asked.limit, form, output)
         show_footer(found.evidence, cut)
-
-
-def _write_limited(rows: "RecordBatchReader", limit: int | None, form: Format, output: Path | None) -> list[str]:
-    """Write at most `limit` rows, and return what was cut."""
-    import pyarrow as pa
-
-    from k2ctl.console import out
-    from k2ctl.query.formats import Limited
-    from k2ctl.views.query import cut_by, rows_table
-
-    limited, cut = Limited(rows, limit), list[str]()
-    if form == "table":
-        drawn = rows_table(pa.Table.from_batches(list(limited), limited.schema), out().width)
-        out().print(drawn.table)
-        cut = drawn.cut
-    else:
-        write_rows(limited, form, output)
-    return [*([cut_by(limit)] if limited.more and limit else []), *cut]

@@ -1,6 +1,6 @@
 """The views of one query, in a DuckDB that can read the table's own files and nothing else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from typing import Final
@@ -31,6 +31,7 @@ from k2ctl.query.products import (
     with_first,
 )
 from k2ctl.query.seam import Sources
+from k2ctl.query.statements import NO_PARAMETERS
 
 _BATCH_ROWS: Final = 50_000
 
@@ -96,14 +97,14 @@ class LockedTables:
         except duckdb.PermissionException as error:
             raise LakeError(f"A data file of the table cannot be read: {gone(error)} is gone", ASK_AGAIN) from error
 
-    def run(self, text: str) -> pa.RecordBatchReader:
-        """The rows of one SELECT, as they are computed: the first are there, and so show whether digits are enough."""
+    def run(self, text: str, parameters: Mapping[str, str] = NO_PARAMETERS) -> pa.RecordBatchReader:
+        """The rows of one query, as they are computed: the first are there, and so show whether digits are enough."""
         refused: Exception | None = None
         for places in self._tries(text):
             self._show(places)
             self.places = places
             try:
-                rows = carried(self._connection.sql(text)).to_arrow_reader(_BATCH_ROWS)
+                rows = carried(self._connection.sql(text, params=dict(parameters) or None)).to_arrow_reader(_BATCH_ROWS)
                 return with_first(next(iter(rows), None), rows)
             except (duckdb.Error, pa.ArrowException, OSError) as error:
                 if "*" not in text or not too_wide(error):

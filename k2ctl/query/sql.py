@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,7 @@ from k2ctl.query.products import DOUBLES, ROUNDED
 from k2ctl.query.refusals import as_errors
 from k2ctl.query.seam import AsOf, Question, Sources
 from k2ctl.query.session import Session
-from k2ctl.query.statements import check, named
+from k2ctl.query.statements import NO_PARAMETERS, check, named
 from k2ctl.timing import Stopwatch
 
 _GAPS: Final = re.compile(r"\bgaps\b", re.IGNORECASE)
@@ -50,21 +50,23 @@ def sql(
     text: str,
     limits: SqlLimits | None = None,
     *,
+    parameters: Mapping[str, str] = NO_PARAMETERS,
     as_of: AsOf | None = None,
     known_at_us: int | None = None,
     begun: Callable[[], None] = lambda: None,
 ) -> Iterator[SqlAnswer]:
-    """Run one SELECT over the views `VIEWS`; rows are read within the block. `begun`: called when its time begins.
+    """Run one query over the views `VIEWS`; rows are read within the block. `begun`: called when its time begins.
 
+    parameters: the values of `$name` in the text, bound by DuckDB, which takes them for what they are compared with.
     known_at_us: `trades` and `trades_raw` have only what was committed by then.
 
     Raises:
-        SqlError: it is not a single SELECT, names what is not there, or needs what is not allowed.
+        SqlError: it is not a single query, names what is not there, or needs what is not allowed.
         TooLong: its time was over.
         TooLarge: it needs more memory than it may have.
     """
     limits = limits or SqlLimits()
-    check(text)
+    check(text, parameters)
     stages = Stopwatch(session.seam.clock)
     question = Question(None, WHOLE_HISTORY, session.seam.clock.now_us(), as_of=as_of, known_at_us=known_at_us)
     sources = _sources(session, text, question, stages)
@@ -79,7 +81,7 @@ def sql(
     timer.start()
     try:
         with stages.timed("start"), as_errors():
-            rows = tables.run(text)
+            rows = tables.run(text, parameters)
         notes = (ROUNDED,) if tables.places == DOUBLES else ()
         evidence = evidence_of(sources, session.outstanding(sources), tail_rows=tables.fresh_rows, notes=notes)
         with stages.timed("rows"), as_errors():

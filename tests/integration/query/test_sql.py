@@ -185,6 +185,11 @@ def test_the_table_as_it_was(session: Session) -> None:
         "DELETE FROM trades",
         "INSERT INTO trades SELECT * FROM trades",
         "CALL pragma_version()",
+        "EXPLAIN ANALYZE SELECT * FROM read_csv('/etc/passwd')",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '/tmp/k2-out.csv'",
+        "CREATE TABLE x AS PIVOT trades ON side USING count(*)",
+        "COPY (PIVOT trades ON side USING count(*)) TO '/tmp/k2-out.csv'",
+        "PIVOT read_csv('/etc/passwd') ON column0 USING count(*)",
         "SELECT 1; SELECT 2",
         "SELECT 1; DROP VIEW trades",
         "SELECT",
@@ -197,6 +202,23 @@ def test_a_query_reaches_nothing_else(session: Session, attack: str) -> None:
     with pytest.raises(SqlError):
         rows(session, attack)
     assert not Path("/tmp/k2-out.csv").exists()  # noqa: S108
+
+
+def test_a_parameter_is_bound_and_never_part_of_the_query(session: Session) -> None:
+    text = "SELECT count(*) AS n FROM trades WHERE symbol = $symbol AND quantity >= $least AND timestamp > $since"
+    asked = {"symbol": "S01", "least": "0.5", "since": "2001-01-01"}
+    assert rows(session, text, parameters=asked) == [{"n": WHOLE // 20}]
+    assert rows(session, text, parameters={**asked, "symbol": "S01' OR 'a' = 'a"}) == [{"n": 0}]
+    assert rows(session, "SELECT $a AS a", parameters={"a": "'; DROP VIEW trades"}) == [{"a": "'; DROP VIEW trades"}]
+    with pytest.raises(SqlError, match="Could not convert string .some"):
+        rows(session, text, parameters={**asked, "least": "some"})
+
+
+def test_pivot_and_explain_are_answered(session: Session) -> None:
+    by_symbol = rows(session, "PIVOT trades ON symbol USING count(*) GROUP BY exchange")
+    assert by_symbol[0]["S01"] == WHOLE // 20
+    (plan,) = rows(session, "EXPLAIN ANALYZE SELECT max(price) FROM trades WHERE symbol = $s", parameters={"s": "S01"})
+    assert "Aggregate" in str(plan["explain_value"])
 
 
 def test_time_and_memory_are_limited(session: Session) -> None:
@@ -282,6 +304,11 @@ def test_the_command_line(
     code, out, err = run(*bars, "--limit", "7", "--format", "json")
     assert json.loads(out) == json.loads(run(*bars, "--format", "json")[1])[-7:]
     assert "more than 7 rows" in err
+    code, out, err = run("sql", "EXPLAIN SELECT price FROM trades")
+    assert code == ExitCode.OK
+    assert len(out.splitlines()) > 3
+    assert run("sql", "SELECT $a AS a", "--param", "a=$b", "--format", "csv")[1].split() == ["a", "$b"]
+    assert "--param a=VALUE" in run("sql", "SELECT $a AS a")[2]
     code, out, err = run("sql", "DROP VIEW trades")
     assert code == ExitCode.USAGE
     assert out == ""
