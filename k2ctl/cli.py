@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -50,8 +51,10 @@ COMMANDS: dict[str, CommandEntry] = {
     "verify": CommandEntry("checks:verify", "Check that the table stores exactly what Kafka acknowledged."),
     "validate": CommandEntry("checks:validate", "Every target of the platform, measured now."),
     "bench": CommandEntry("bench:app", "Benchmarks, as ratios to baselines measured in the same run."),
-    "doctor": CommandEntry("checks:doctor", "Faults of this machine, the stack and the lake, and the repair."),
+    "doctor": CommandEntry("checks:doctor", "Faults of machine, stack and lake, and the repair."),
     "demo": CommandEntry("demo:app", "The platform's promise, live, with checks on live figures."),
+    "help": CommandEntry("about:help_of", "The help of a command; all of it as a manual page."),
+    "version": CommandEntry("about:version", "The version of k2ctl, and of the libraries that it uses."),
 }
 """Commands in the order of the help. A module is imported when its command runs, not before."""
 
@@ -59,16 +62,24 @@ COMMANDS: dict[str, CommandEntry] = {
 class LazyGroup(TyperGroup):
     """Shows every command without importing any, so that `k2ctl --help` stays quick."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        entry = COMMANDS.get(cmd_name)
-        return TyperCommand(cmd_name, help=entry.help, rich_markup_mode=None) if entry else None
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: TyperCommand(name, help=entry.help, rich_markup_mode=None) for name, entry in COMMANDS.items()
+        }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, COMMANDS[str(name)].load(), rest
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and COMMANDS[str(name)].load(), rest
+
+    def _click_resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A name that only a command below another one has is said to be there: `up` is `stack up`."""
+        if not ctx.resilient_parsing and args[0] not in self.commands and not get_close_matches(args[0], self.commands):
+            above = [name for name, entry in COMMANDS.items() if args[0] in getattr(entry.load(), "commands", {})]
+            if above:
+                whole = ", ".join(f"'{name} {args[0]}'" for name in above)
+                ctx.fail(f"No such command '{args[0]}'. Did you mean {whole}?")
+        return super()._click_resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -101,7 +112,8 @@ def root(
         typer.Option(
             envvar=LEVEL_VARIABLE,
             case_sensitive=False,
-            help="What is logged to stderr [WARNING], and by what runs in the background [INFO].",
+            help="What is logged to stderr.",
+            show_default="warning; in the background info",
         ),
     ] = None,
     log_format: Annotated[

@@ -4,7 +4,6 @@ A room takes its logger with `logging.getLogger("k2ctl.<room>")`. What `extra` n
 member in JSON: `logger.info("committed", extra={"rows": 5})`. No code logs per trade.
 """
 
-import json
 import logging
 import os
 import sys
@@ -14,15 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final
 
-FILE_BYTES: Final = 10_000_000
-"""A log file rotates at this size."""
-FILES_KEPT: Final = 3
-"""Rotated files beside the current one."""
 HELD_LINES: Final = 200
 """How many lines wait at most while a display has the whole screen."""
 
@@ -69,6 +62,8 @@ class JsonFormatter(logging.Formatter):
     """One JSON object on one line: `time`, `level`, `logger`, `message`, the fields, and `error` with a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
+        import json
+
         line: dict[str, Any] = {
             "time": TextFormatter().formatTime(record),
             "level": record.levelname,
@@ -114,35 +109,6 @@ class StderrHandler(logging.Handler):
             sys.stderr.writelines(f"{line}\n" for line in lines)
 
 
-class FileHandler(RotatingFileHandler):
-    """A rotating file with mode 0600.
-
-    stdout and stderr that write to the same file follow it when it rotates: a traceback, and what C code prints, stand
-    in the current file too.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._following = [number for number in (1, 2) if _writes_to(number, path)]
-        super().__init__(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT)
-
-    def _open(self) -> TextIOWrapper:
-        stream = open(self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_private)  # noqa: SIM115
-        for number in self._following:
-            os.dup2(stream.fileno(), number)
-        return stream
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
-def _writes_to(number: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(number), path.stat())
-    except OSError:
-        return False  # the file, or the descriptor, does not exist
-
-
 @dataclass(frozen=True)
 class LogSettings:
     """How a process logs."""
@@ -153,6 +119,7 @@ class LogSettings:
 
 
 _settings = LogSettings()
+_handler: logging.Handler | None = None
 
 
 def configure(settings: LogSettings) -> None:
@@ -163,17 +130,23 @@ def configure(settings: LogSettings) -> None:
     Raises:
         OSError: the file cannot be opened.
     """
-    global _settings
-    _settings = settings
+    global _settings, _handler
+    _settings, before = settings, _handler
     path = os.environ.get(FILE_VARIABLE)
-    handler = FileHandler(Path(path)) if path else StderrHandler()
-    handler.setFormatter(JsonFormatter() if settings.form is LogFormat.JSON else TextFormatter())
+    _handler = _to_file(path) if path else StderrHandler()
+    _handler.setFormatter(JsonFormatter() if settings.form is LogFormat.JSON else TextFormatter())
     root = logging.getLogger()
-    for before in [one for one in root.handlers if isinstance(one, StderrHandler | FileHandler)]:
+    if before is not None:
         root.removeHandler(before)
         before.close()
-    root.addHandler(handler)
+    root.addHandler(_handler)
     logging.getLogger("k2ctl").setLevel(settings.level or LogLevel.WARNING)
+
+
+def _to_file(path: str) -> logging.Handler:
+    from k2ctl.log_file import FileHandler  # what rotates is imported only in the background
+
+    return FileHandler(Path(path))
 
 
 def configure_from_environment() -> None:

@@ -3,49 +3,91 @@
 import re
 import sys
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
 
-_DURATION = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?$")
-_DURATION_S = {"ms": 0.001, "s": 1.0, None: 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)"
+_DURATION = re.compile(rf"{_PART}(?:\s*{_PART})*")
+_UNITS_S: Final[dict[tuple[str, ...], float]] = {
+    ("w", "week", "weeks"): 604_800.0,
+    ("d", "day", "days"): 86_400.0,
+    ("h", "hr", "hrs", "hour", "hours"): 3600.0,
+    ("m", "min", "mins", "minute", "minutes"): 60.0,
+    ("s", "sec", "secs", "second", "seconds"): 1.0,
+    ("ms",): 0.001,
+}
+"""Names of a unit, the largest first → seconds."""
 LONGEST_S = 100 * 365.25 * 86400.0
-_COUNT = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*([kKmMgG])?$")
+_COUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)(?:[eE]\+?([0-9]{1,4})|\s*([kKmMgG]))?")
 _COUNT_FACTOR = {"k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 LARGEST_COUNT = 10**12
 
 
 def parse_duration(text: str | float) -> float:
-    """`15m`, `300`, `2h`, `500ms` as seconds."""
-    match = _DURATION.match(str(text).strip())
-    if not match:
-        raise typer.BadParameter(f"'{str(text)[:40]}' is not a duration; write 15m, 300 or 2h")
-    duration_s = float(match[1]) * _DURATION_S[match[2]]
+    """How long something takes, in seconds: `15m`, `1m30s`, `15 min`, `2h`; a bare `300` is in seconds."""
+    said = str(text).strip()
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said):
+        return _not_too_long(float(said), said)
+    return parse_span(said)
+
+
+def parse_span(text: str) -> float:
+    """How far back something reaches, in seconds: `15m`, `1m30s`, `2h`.
+
+    A bare number could mean minutes or seconds, so it is refused, but for 0.
+    """
+    said = text.strip()
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", said):
+        if not float(said):
+            return 0.0
+        raise typer.BadParameter(f"'{said[:40]}' has no unit; write {said[:12]}m, {said[:12]}s or {said[:12]}h")
+    parts = re.findall(_PART, said) if _DURATION.fullmatch(said) else []
+    sizes = [_unit_s(unit) for _, unit in parts]
+    if not parts or 0.0 in sizes or sizes != sorted(set(sizes), reverse=True):
+        raise typer.BadParameter(f"'{said[:40]}' is not a duration; write 15m, 1m30s or 2h")
+    return _not_too_long(sum(float(number) * size for (number, _), size in zip(parts, sizes, strict=True)), said)
+
+
+def _unit_s(name: str) -> float:
+    return next((size for names, size in _UNITS_S.items() if name in names), 0.0)
+
+
+def _not_too_long(duration_s: float, said: str) -> float:
     if duration_s > LONGEST_S:
-        raise typer.BadParameter(f"'{str(text)[:40]}' is longer than a hundred years")
+        raise typer.BadParameter(f"'{said[:40]}' is longer than a hundred years")
     return duration_s
 
 
 def parse_count(text: str | int) -> int:
-    """`500000`, `500k`, `1M` as a whole number."""
-    match = _COUNT.match(str(text).strip().replace("_", "").replace(",", ""))
+    """`500000`, `500k`, `1M`, `1e7` as a whole number."""
+    from decimal import Decimal
+
+    said = str(text).strip()
+    match = _COUNT.fullmatch(said.replace("_", "").replace(",", ""))
     if not match:
-        raise typer.BadParameter(f"'{str(text)[:40]}' is not a count; write 500000, 500k or 1M")
-    value = Decimal(match[1]) * _COUNT_FACTOR.get((match[2] or "").lower(), 1)
-    if value != int(value):
-        raise typer.BadParameter(f"'{str(text)[:40]}' is not a whole number")
+        raise typer.BadParameter(f"'{said[:40]}' is not a count; write 500000, 500k, 1M or 1e7")
+    value = Decimal(match[1]).scaleb(int(match[2] or 0)) * _COUNT_FACTOR.get((match[3] or "").lower(), 1)
     if value > LARGEST_COUNT:
-        raise typer.BadParameter(f"'{str(text)[:40]}' is more than {LARGEST_COUNT:,}")
+        raise typer.BadParameter(f"'{said[:40]}' is more than {LARGEST_COUNT:,}")
+    if value != int(value):
+        raise typer.BadParameter(f"'{said[:40]}' is not a whole number")
     return int(value)
 
 
 ProfileOption = Annotated[
     str, typer.Option("--profile", metavar="NAME|PATH", help="A shipped profile by name, or a YAML file.")
 ]
+StackProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile", metavar="NAME|PATH", help="A shipped profile by name, or a YAML file.", show_default="the stack's"
+    ),
+]
+"""For commands that work with the running stack."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")]
 """For commands that start a stack of their own and delete it."""
@@ -54,7 +96,10 @@ MasterOption = Annotated[
     str, typer.Option("--master", metavar="URL", help="Spark's: local[*], spark://HOST:7077, yarn, k8s://URL.")
 ]
 ConfOption = Annotated[
-    list[str] | None, typer.Option("--conf", metavar="NAME=VALUE", help="An option of the Spark session; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--conf", metavar="NAME=VALUE", help="An option of the Spark session; repeatable.", show_default="none"
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -99,7 +144,12 @@ def confirm(question: str, unasked: UsageError, declined: str, *, yes: bool) -> 
 
 ColumnOption = Annotated[
     list[str] | None,
-    typer.Option("--column", metavar="NAME=VALUE", help="What the names of the files do not say: date=2024-01-02."),
+    typer.Option(
+        "--column",
+        metavar="NAME=VALUE",
+        help="What the names of the files do not say: date=2024-01-02.",
+        show_default="none",
+    ),
 ]
 
 
@@ -121,7 +171,9 @@ def columns_said(said: list[str] | None) -> tuple[tuple[str, str], ...]:
 _PARAMETER = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 ParamOption = Annotated[
     list[str] | None,
-    typer.Option("--param", metavar="NAME=VALUE", help="The value of $NAME in the query; repeatable."),
+    typer.Option(
+        "--param", metavar="NAME=VALUE", help="The value of $NAME in the query; repeatable.", show_default="none"
+    ),
 ]
 
 

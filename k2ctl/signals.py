@@ -1,6 +1,5 @@
 """Signal handlers for the duration of a block."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -89,6 +88,8 @@ def interrupt(*_: object) -> NoReturn:
 def end_with(parent: int) -> None:
     """Have Linux end this process when its parent is killed; the parent may be gone already."""
     if sys.platform == "linux":
+        import ctypes
+
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)

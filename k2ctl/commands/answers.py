@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 import typer
 
 from k2ctl.errors import K2Error, UsageError
-from k2ctl.options import parse_count, parse_duration
+from k2ctl.options import parse_count, parse_span
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatchReader
@@ -35,36 +35,58 @@ BINARY = ("parquet", "arrow", "arrows")
 
 Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="One symbol or several.")]
 WindowOption = Annotated[
-    str | None, typer.Option("--window", metavar="DURATION|all", help=f"How far back [default: {DEFAULT_WINDOW}].")
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="DURATION|all",
+        help="How far back, with a unit: 15m, 1m30s, 2h, 7d.",
+        show_default=DEFAULT_WINDOW,
+    ),
 ]
-SinceOption = Annotated[str | None, typer.Option("--since", metavar="TIME", help="From this ISO time on (UTC).")]
-UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before this ISO time (UTC).")]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="From this ISO time on (UTC).", show_default="as --window says"),
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Before this ISO time (UTC).", show_default="now")
+]
 LimitOption = Annotated[
     str | None,
     typer.Option(
-        "--limit", metavar="N", help=f"At most N rows, 0 for all [default: {TABLE_LIMIT} in a table, else all]."
+        "--limit", metavar="N", help="At most N rows, 0 for all.", show_default=f"{TABLE_LIMIT} in a table, else all"
     ),
 ]
 AsOfOption = Annotated[
     str | None,
-    typer.Option("--as-of", metavar="TIME|SNAPSHOT", help="The table as it was then; the stream is left out."),
+    typer.Option(
+        "--as-of", metavar="TIME|SNAPSHOT", help="The table as it was then; the stream is left out.", show_default="now"
+    ),
 ]
 RawOption = Annotated[
     bool, typer.Option("--raw", help="What was printed: corrections and cancellations are not applied.")
 ]
 KnownAtOption = Annotated[
     str | None,
-    typer.Option("--known-at", metavar="TIME", help="Only what was committed by then; the stream is left out."),
+    typer.Option(
+        "--known-at",
+        metavar="TIME",
+        help="Only what was committed by then; the stream is left out.",
+        show_default="all",
+    ),
 ]
 ZoneOption = Annotated[
-    str | None, typer.Option("--zone", metavar="ZONE", help="Days of a time zone: Australia/Sydney [the profile's].")
+    str | None,
+    typer.Option("--zone", metavar="ZONE", help="Days of a time zone: Australia/Sydney.", show_default="the profile's"),
 ]
 SessionOption = Annotated[
-    str | None, typer.Option("--session", metavar="MIC", help="Trading days of a venue: XASX, XNYS [the profile's].")
+    str | None,
+    typer.Option("--session", metavar="MIC", help="Trading days of a venue: XASX, XNYS.", show_default="the profile's"),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the rows.")]
 JsonFormatOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there.", show_default="stdout")
+]
 
 
 def window_of(window: str | None, since: str | None, until: str | None) -> "Window":
@@ -81,7 +103,7 @@ def window_of(window: str | None, since: str | None, until: str | None) -> "Wind
         return asked
     if window == "all":
         return WHOLE_HISTORY
-    return Window(SystemClock().now_us() - round(parse_duration(window or DEFAULT_WINDOW) * 1e6))
+    return Window(SystemClock().now_us() - round(parse_span(window or DEFAULT_WINDOW) * 1e6))
 
 
 def time_of(text: str) -> int:

@@ -10,10 +10,14 @@ def api(
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen.")] = 8700,
     key_file: Annotated[
-        Path | None, typer.Option("--key-file", metavar="FILE", help="Keys, one a line; mode 0600.")
+        Path | None,
+        typer.Option(
+            "--key-file", metavar="FILE", help="Keys, one a line; mode 0600.", show_default="K2CTL_API_KEY, else no key"
+        ),
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option("--name", metavar="HOST", help="A further Host name of this service.")
+        list[str] | None,
+        typer.Option("--name", metavar="HOST", help="A further Host name of this service.", show_default="none"),
     ] = None,
     per_address: Annotated[
         int,

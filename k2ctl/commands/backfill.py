@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from k2ctl.options import JsonOption, ProfileOption
+from k2ctl.options import JsonOption, StackProfileOption
 
 if TYPE_CHECKING:
     from k2ctl.consume.platform import ConsumerPlan
@@ -17,7 +17,7 @@ def backfill(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what is outstanding and where it is kept; change nothing.")
     ] = (False),
-    profile: ProfileOption = "",
+    profile: StackProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Backfill the trades that were shed or spilled under pressure: each is stored once, however often this runs.

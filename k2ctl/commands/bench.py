@@ -39,34 +39,55 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Small: a few minutes, to compare with itself.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Large: for figures that are published.")] = False,
     engine: Annotated[
-        str | None, typer.Option("--engine", metavar="NAME", help="embedded, local or docker [embedded].")
+        str | None, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.", show_default="embedded")
     ] = None,
     repeat: Annotated[
-        int | None, typer.Option(min=1, max=20, help="Repetitions; the median is shown [3; quick 2, full 5].")
+        int | None,
+        typer.Option(min=1, max=20, help="Repetitions; the median is shown.", show_default="3; --quick 2, --full 5"),
     ] = None,
     trades: Annotated[
-        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="naive: the backlog [300k].")
+        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="naive: the backlog.", show_default="300k")
     ] = None,
     entries: Annotated[
-        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="dedup: random ids, 1M to 1G [1M].")
+        int | None,
+        typer.Option(parser=parse_count, metavar="COUNT", help="dedup: random ids, 1M to 1G.", show_default="1M"),
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option(parser=parse_count, metavar="COUNT", help="query: trades in the lake, of four hours [20M]."),
+        typer.Option(
+            parser=parse_count,
+            metavar="COUNT",
+            help="query: trades in the lake, of four hours.",
+            show_default="20M alone, else 2M",
+        ),
     ] = None,
     rate: Annotated[
         int | None,
-        typer.Option(parser=parse_count, metavar="COUNT", help="query: trades a second that arrive meanwhile [20k]."),
+        typer.Option(
+            parser=parse_count,
+            metavar="COUNT",
+            help="query: trades a second that arrive meanwhile.",
+            show_default="20k",
+        ),
     ] = None,
-    frame: Annotated[int | None, typer.Option(min=1, max=1000, help="query: of these, trades to a record [1].")] = None,
+    frame: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="query: of these, trades to a record.", show_default="1")
+    ] = None,
     consumers: Annotated[
-        int | None, typer.Option(min=2, max=64, help="group: processes, and threads that commit [16 and 32].")
+        int | None,
+        typer.Option(min=2, max=64, help="group: processes, and threads that commit.", show_default="16 and 32"),
     ] = None,
-    queries: Annotated[int | None, typer.Option(min=20, max=100_000, help="query: windows asked for [400].")] = None,
+    queries: Annotated[
+        int | None, typer.Option(min=20, max=100_000, help="query: windows asked for.", show_default="400")
+    ] = None,
     profile: ProfileOption = "laptop",
     compare: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Results of before; exit code 3 when it is worse, beyond the noise."),
+        typer.Option(
+            metavar="FILE",
+            help="Results of before; exit code 3 when it is worse, beyond the noise.",
+            show_default="none",
+        ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="A table for a README on stdout.")] = False,
     as_json: JsonOption = False,

@@ -12,7 +12,9 @@ def doctor(
     engine: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="Judge this machine for one engine: embedded, local, docker or external [what is up]."
+            metavar="NAME",
+            help="Judge this machine for one engine: embedded, local, docker or external.",
+            show_default="what is up",
         ),
     ] = "",
     as_json: JsonOption = False,
@@ -166,6 +168,7 @@ def validate(
             "--only",
             metavar="STEP",
             help="load, ladder, kill, sequence, dedup, query, cost, demo or tests; repeatable.",
+            show_default="all of them",
         ),
     ] = None,
     engine: EngineOption = "embedded",

@@ -7,7 +7,7 @@ import typer
 
 from k2ctl.commands import fleet
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, ProfileOption, group, parse_count, parse_duration
+from k2ctl.options import JsonOption, StackProfileOption, group, parse_count, parse_duration
 
 LOOPBACK: Final = "127.0.0.1"
 EXAMPLE_METRICS: Final = "k2ctl consume --metrics-port 9464"
@@ -21,14 +21,23 @@ app.command()(fleet.scale)
 @app.callback()
 def consume(
     context: typer.Context,
-    profile: ProfileOption = "",
+    profile: StackProfileOption = "",
     feed: Annotated[
-        str, typer.Option("--feed", metavar="NAME|PATH", help="What the records of others are: see k2ctl feed.")
+        str,
+        typer.Option(
+            "--feed",
+            metavar="NAME|PATH",
+            help="What the records of others are: see k2ctl feed.",
+            show_default="the table's or the profile's, else SBE",
+        ),
     ] = "",
     topic: Annotated[
         str,
         typer.Option(
-            "--topic", metavar="NAME|^REGEX", help="A topic of others, or several by a regular expression [the feed's]."
+            "--topic",
+            metavar="NAME|^REGEX",
+            help="A topic of others, or several by a regular expression.",
+            show_default="the feed's, else the profile's",
         ),
     ] = "",
     until_caught_up: Annotated[
@@ -41,7 +50,10 @@ def consume(
     budget: Annotated[
         int | None,
         typer.Option(
-            parser=parse_count, metavar="COUNT", help="Process at most so many trades per second: pressure on purpose."
+            parser=parse_count,
+            metavar="COUNT",
+            help="Process at most so many trades per second: pressure on purpose.",
+            show_default="no limit",
         ),
     ] = None,
     state: Annotated[
@@ -49,12 +61,20 @@ def consume(
         typer.Option(
             "--state",
             metavar="memory|URL",
-            help="Keep sequence state in memory, or in a Redis at redis://HOST:PORT/0 [the stack's]; a password as "
+            help="Keep sequence state in memory, or in a Redis at redis://HOST:PORT/0; a password as "
             "${file:PATH} or ${env:NAME}.",
+            show_default="the stack's",
         ),
     ] = "",
     metrics_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Serve Prometheus metrics on this port.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            metavar="PORT",
+            help="Serve Prometheus metrics on this port.",
+            show_default="none are served",
+        ),
     ] = None,
     metrics_address: Annotated[
         str,
@@ -66,13 +86,16 @@ def consume(
         bool, typer.Option("--group", help="Divide the partitions with other consumers of the group, on any machine.")
     ] = False,
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="In a group: come back under this name, and to the same partitions.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="In a group: come back under this name, and to the same partitions.",
+            show_default="a new one",
+        ),
     ] = "",
     patience: Annotated[
         str,
-        typer.Option(
-            metavar="DURATION", help="At the start wait so long for a Kafka or a table that does not answer [0s]."
-        ),
+        typer.Option(metavar="DURATION", help="At the start wait so long for a Kafka or a table that does not answer."),
     ] = "0s",
     grace: Annotated[
         str,

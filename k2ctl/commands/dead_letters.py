@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, YesOption, confirm, group, parse_duration
+from k2ctl.options import JsonOption, YesOption, confirm, group, parse_span
 
 if TYPE_CHECKING:
     from k2ctl.kafka.dead_letters import StoredDeadLetters
@@ -19,12 +19,22 @@ app = group(
     help="Records that could not become trades: inspect them, send them again.\n\nExample:  k2ctl dead-letters list",
 )
 
-TopicOption = Annotated[str, typer.Option("--topic", metavar="NAME", help="Of this topic of trades [all topics].")]
+TopicOption = Annotated[
+    str, typer.Option("--topic", metavar="NAME", help="Of this topic of trades.", show_default="all topics")
+]
 ReasonOption = Annotated[
-    str, typer.Option("--reason", metavar="TEXT", help="Only those whose reason or cause holds this.")
+    str,
+    typer.Option("--reason", metavar="TEXT", help="Only those whose reason or cause holds this.", show_default="all"),
 ]
 SinceOption = Annotated[
-    float | None, typer.Option("--since", parser=parse_duration, metavar="TIME", help="Of the last 15m, 2h, 1d.")
+    float | None,
+    typer.Option(
+        "--since",
+        parser=parse_span,
+        metavar="TIME",
+        help="Of the last 15m, 2h, 1d.",
+        show_default="all that Kafka holds",
+    ),
 ]
 
 

@@ -22,7 +22,8 @@ app = group()
 def demo(
     context: typer.Context,
     act: Annotated[
-        list[int] | None, typer.Option("--act", metavar="1-4", help="Play this act alone; repeatable.")
+        list[int] | None,
+        typer.Option("--act", metavar="1-4", help="Play this act alone; repeatable.", show_default="all four"),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="All four acts in under 90 seconds.")] = False,
     pause: Annotated[bool, typer.Option("--pause", help="Wait for Enter after each act.")] = False,
@@ -30,10 +31,18 @@ def demo(
         float, typer.Option(min=0.1, max=10, metavar="FACTOR", help="2: everything takes twice as long to watch.")
     ] = 1.0,
     screens: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Save each act's best moment as an SVG picture.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Save each act's best moment as an SVG picture.", show_default="none are saved"
+        ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write curves, figures and assertions as one page.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html",
+            help="Write curves, figures and assertions as one page.",
+            show_default="none is written",
+        ),
     ] = None,
     engine: EngineOption = "embedded",
     profile: ProfileOption = "laptop",

@@ -64,7 +64,13 @@ def guess(
     records: RecordsOption = 2_000,
     column: ColumnOption = None,
     registry: Annotated[
-        str, typer.Option("--registry", metavar="URL", help="Of the schemas of a topic of Avro or Protobuf.")
+        str,
+        typer.Option(
+            "--registry",
+            metavar="URL",
+            help="Of the schemas of a topic of Avro or Protobuf.",
+            show_default="the profile's",
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:

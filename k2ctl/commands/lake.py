@@ -18,7 +18,7 @@ from k2ctl.options import (
     confirm,
     group,
     parse_count,
-    parse_duration,
+    parse_span,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +73,12 @@ def status(as_json: JsonOption = False) -> None:
 
 @app.command(short_help="Merge small files into sorted ones.")
 def compact(
-    hour: Annotated[str | None, typer.Option("--hour", metavar="HOUR", help="Only this hour, as one file.")] = None,
+    hour: Annotated[
+        str | None,
+        typer.Option(
+            "--hour", metavar="HOUR", help="Only this hour, as one file.", show_default="all hours that need it"
+        ),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every hour, each as one file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -127,7 +132,12 @@ def compact(
 def expire(
     older_than: Annotated[
         str | None,
-        typer.Option("--older-than", metavar="DURATION", help="Delete unreachable files of this age [profile's]."),
+        typer.Option(
+            "--older-than",
+            metavar="DURATION",
+            help="Delete unreachable files of this age: 1h, 3d.",
+            show_default="the profile's",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which files would go.")] = False,
     as_json: JsonOption = False,
@@ -148,7 +158,7 @@ def expire(
 
     endpoints, clock = require_endpoints(Home.of_user()), SystemClock()
     profile = load_profile(endpoints.profile).lake
-    age_s = profile.orphans_after_s if older_than is None else parse_duration(older_than)
+    age_s = profile.orphans_after_s if older_than is None else parse_span(older_than)
     with opened(endpoints) as found:
         retention = SnapshotRetention.from_profile(profile.expire)
         if dry_run:
@@ -188,7 +198,7 @@ def maintain(
 
     Example:  k2ctl lake maintain --engine spark --master spark://HOST:7077 --conf spark.executor.memory=4g
     """
-    hours, age_s = parse_count(at_once), parse_duration(orphans_after)
+    hours, age_s = parse_count(at_once), parse_span(orphans_after)
     if hours < 1:
         raise UsageError("--at-once needs at least 1.", "Leave it out.")
 
@@ -291,7 +301,7 @@ def restore_offsets(yes: YesOption = False) -> None:
 @app.command("register", short_help="Register the tables again, after the catalog was lost or rolled back.")
 def register(
     metadata: Annotated[
-        str, typer.Option("--metadata", metavar="FILE", help="The metadata file to take [the newest].")
+        str, typer.Option("--metadata", metavar="FILE", help="The metadata file to take.", show_default="the newest")
     ] = "",
     yes: YesOption = False,
 ) -> None:

@@ -11,7 +11,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import (
     ColumnOption,
     JsonOption,
-    ProfileOption,
+    StackProfileOption,
     at_most_one,
     columns_said,
     parse_count,
@@ -28,35 +28,83 @@ _SLOWEST, _FASTEST = 0.001, 1_000_000.0
 
 def load(
     rate: Annotated[
-        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="Trades per second: 10000, 10k, 1M.")
+        int | None,
+        typer.Option(
+            parser=parse_count,
+            metavar="COUNT",
+            help="Trades per second: 10000, 10k, 1M, 1e5.",
+            show_default="the profile's; a tenth of --ramp-to",
+        ),
     ] = None,
     ramp_to: Annotated[
-        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="Rise to this rate over the duration.")
+        int | None,
+        typer.Option(
+            parser=parse_count,
+            metavar="COUNT",
+            help="Rise to this rate over the duration, from --rate or else from a tenth of it.",
+            show_default="a constant rate",
+        ),
     ] = None,
     duration: Annotated[
-        float | None, typer.Option(parser=parse_duration, metavar="TIME", help="How long: 300, 90s, 5m.")
+        float | None,
+        typer.Option(
+            parser=parse_duration, metavar="TIME", help="How long: 300, 90s, 5m, 1m30s.", show_default="the profile's"
+        ),
     ] = None,
-    shape: Annotated[str | None, typer.Option(metavar="SHAPE", help="constant, linear, step, spike or sine.")] = None,
-    frame: Annotated[int | None, typer.Option(min=1, max=1000, help="Trades per Kafka record.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=16, help="Worker processes; chosen by rate.")] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHAPE",
+            help="constant, linear, step, spike or sine.",
+            show_default="the profile's; linear with --ramp-to",
+        ),
+    ] = None,
+    frame: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Trades per Kafka record.", show_default="the profile's")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Worker processes.", show_default="as the rate needs")
+    ] = None,
     replay: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Trades of files: a file, folder, glob or s3:// prefix.")
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Trades of files: a file, folder, glob or s3:// prefix.",
+            show_default="a synthetic market",
+        ),
     ] = None,
     feed: Annotated[
-        str | None, typer.Option(metavar="NAME|PATH", help="What the lines of the files are; see: k2ctl feed list.")
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="What the lines of the files are; see: k2ctl feed list.",
+            show_default="what the files show",
+        ),
     ] = None,
     column: ColumnOption = None,
     from_lake: Annotated[
         bool, typer.Option("--from-lake", help="Replay what the table holds, with its ids and times, to --topic.")
     ] = False,
     topic: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where --from-lake sends to; made if it is missing.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where --from-lake sends to; made if it is missing.",
+            show_default="the profile's, without --from-lake",
+        ),
     ] = None,
     speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
     now: Annotated[bool, typer.Option("--now", help="Shift the replay's times so that it ends now.")] = False,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Replay from this time of the venue on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Replay up to this time.")] = None,
-    symbols: Annotated[str | None, typer.Option(metavar="A,B", help="Replay only these symbols.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Replay from this time of the venue on.", show_default="the beginning"),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Replay up to this time.", show_default="the end")
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Replay only these symbols.", show_default="all symbols")
+    ] = None,
     duplicates: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction of trades that is sent twice.")] = 0.0,
     gaps: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is numbered and never sent.")] = 0.0,
     out_of_order: Annotated[
@@ -64,11 +112,13 @@ def load(
     ] = 0.0,
     corrections: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is corrected later.")] = 0.0,
     cancels: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is cancelled later.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another market than the profile's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Which market is made up.", show_default="the profile's")
+    ] = None,
     ignore_intake: Annotated[
         bool, typer.Option("--ignore-intake", help="Do not pause when a consumer closes the intake.")
     ] = False,
-    profile: ProfileOption = "",
+    profile: StackProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Load trades into Kafka at an exact rate, and say how exact it was.
@@ -76,8 +126,11 @@ def load(
     Open loop: the schedule does not wait for Kafka. Where the machine cannot follow, the summary says saturated.
 
     Examples:
+
     k2ctl load --rate 10k --ramp-to 100k --duration 60
+
     k2ctl load --replay BTCUSDT-trades-2025-01-01.zip --feed binance-trades
+
     k2ctl load --from-lake --topic backtest --since 2025-01-01T10:00:00Z --speed 10x
     """
     _check_from_lake(

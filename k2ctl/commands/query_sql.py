@@ -53,11 +53,11 @@ def sql(
     at: AsOfOption = None,
     known: KnownAtOption = None,
     memory: Annotated[
-        str | None, typer.Option("--memory-mb", metavar="N", help="What the query may take [default: 1024].")
+        str | None, typer.Option("--memory-mb", metavar="N", help="What the query may take.", show_default="1024")
     ] = None,
     timeout: Annotated[
         str | None,
-        typer.Option("--timeout", metavar="DURATION", help="How long it may take [60; of Spark: any]."),
+        typer.Option("--timeout", metavar="DURATION", help="How long it may take.", show_default="60; of Spark: any"),
     ] = None,
     engine: SqlEngineOption = "duckdb",
     master: MasterOption = LOCAL_MASTER,
@@ -99,7 +99,7 @@ def sql(
     if limit_mb < 16 or limit_s <= 0:
         raise UsageError("A query needs 16 MB and some time.", "Leave --memory-mb and --timeout out.")
 
-    from k2ctl.ending import Bounds, bounded
+    from k2ctl.bounded import Bounds, bounded
 
     # Whatever starts threads is imported in the child.
     def answer(begun: Callable[[], None]) -> None:

@@ -42,7 +42,10 @@ def recent(
     until: UntilOption = None,
     limit: LimitOption = None,
     fields: Annotated[
-        str | None, typer.Option("--fields", metavar="NAME,...", help="Only these columns, in this order.")
+        str | None,
+        typer.Option(
+            "--fields", metavar="NAME,...", help="Only these columns, in this order.", show_default="those of a trade"
+        ),
     ] = None,
     form: FormatOption = "table",
     as_json: JsonFormatOption = False,

@@ -6,7 +6,7 @@ import typer
 
 from k2ctl.commands.answers import SessionOption, ZoneOption, time_of
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, ProfileOption, group, parse_duration
+from k2ctl.options import JsonOption, StackProfileOption, group, parse_span
 
 app = group(no_args_is_help=True)
 
@@ -22,10 +22,12 @@ def state() -> None:
 @app.command(short_help="Symbols, bytes, fences and memory of the store.")
 def stats(
     store: Annotated[
-        str, typer.Option("--state", metavar="URL", help="The store, if it is not the stack's: redis://HOST:PORT/0")
+        str, typer.Option("--state", metavar="URL", help="The store: redis://HOST:PORT/0", show_default="the stack's")
     ] = "",
-    topic: Annotated[str, typer.Option("--topic", metavar="NAME", help="Of this topic [the profile's].")] = "",
-    profile: ProfileOption = "",
+    topic: Annotated[
+        str, typer.Option("--topic", metavar="NAME", help="Of this topic.", show_default="the profile's")
+    ] = "",
+    profile: StackProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """How many symbols the store holds in each partition, up to which commit, how much memory they take, how long for.
@@ -49,15 +51,22 @@ def stats(
 
 
 def gaps(
-    symbol: Annotated[str | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol.")] = None,
+    symbol: Annotated[
+        str | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol.", show_default="all symbols")
+    ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="TIME|DURATION", help="From this ISO time on (UTC), or so far back [all]."),
+        typer.Option(
+            "--since",
+            metavar="TIME|DURATION",
+            help="From this ISO time on (UTC), or so far back: 24h, 7d.",
+            show_default="all",
+        ),
     ] = None,
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Only what the table holds.")] = False,
     zone: ZoneOption = None,
     session_of: SessionOption = None,
-    profile: ProfileOption = "",
+    profile: StackProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """How complete the trades are, in per cent by symbol and day, and what became of those that are missing.
@@ -103,6 +112,8 @@ def parse_since(text: str) -> int:
         return time_of(text)
     except UsageError:
         try:
-            return SystemClock().now_us() - round(parse_duration(text) * 1e6)
+            return SystemClock().now_us() - round(parse_span(text) * 1e6)
         except typer.BadParameter:
+            if text.strip().isdecimal():
+                raise  # it lacks only its unit
             raise UsageError(f"'{text}' is neither a time nor a duration.", "Write 2014-03-10T05:00 or 24h.") from None

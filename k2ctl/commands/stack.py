@@ -20,14 +20,22 @@ def up(
     ] = "embedded",
     profile: ProfileOption = "laptop",
     service: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this service and what it needs; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Only this service and what it needs; may be repeated.", show_default="all services"
+        ),
     ] = None,
     without: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="All but this service; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="All but this service; may be repeated.", show_default="none is left out"),
     ] = None,
     port: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PORT", help="kafka=19092, kafka=auto, or auto for free ports; may be repeated."),
+        typer.Option(
+            metavar="NAME=PORT",
+            help="kafka=19092, kafka=auto, or auto for free ports; may be repeated.",
+            show_default="those of stack/compose.yaml",
+        ),
     ] = None,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long it may take.")] = "180s",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every service works.")] = True,
@@ -118,12 +126,20 @@ def logs(
 @app.command()
 def render(
     kubernetes: Annotated[bool, typer.Option("--kubernetes", help="Values for the Helm chart of a profile.")] = False,
-    profile: ProfileOption = "",
+    profile: Annotated[
+        str, typer.Option(metavar="NAME|PATH", help="Whose values: by name, or a YAML file.", show_default="laptop")
+    ] = "",
     chart: Annotated[
-        Path | None, typer.Option("--chart", metavar="FOLDER", help="Write the chart itself there, with the values.")
+        Path | None,
+        typer.Option(
+            "--chart",
+            metavar="FOLDER",
+            help="Write the chart itself there, with the values.",
+            show_default="only the values are written",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write to this file instead of stdout.")
+        Path | None, typer.Option("--output", metavar="FILE", help="Write to this file.", show_default="stdout")
     ] = None,
 ) -> None:
     """The Compose file of the docker engine with every variable, path and port resolved; holds no secret.

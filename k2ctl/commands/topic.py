@@ -6,20 +6,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, ProfileOption
+from k2ctl.options import JsonOption, StackProfileOption
 
 if TYPE_CHECKING:
     from k2ctl.feeds.look import StartAt
 
 
 def topic(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The topic [a list of all].")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The topic.", show_default="a list of all")] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="How many of the newest records.")] = 10,
-    start: Annotated[str, typer.Option("--from", metavar="PARTITION:OFFSET", help="From this record on.")] = "",
-    feed: Annotated[
-        str, typer.Option("--feed", metavar="NAME|PATH", help="What its records are [as its consumer has recorded].")
+    start: Annotated[
+        str, typer.Option("--from", metavar="PARTITION:OFFSET", help="From this record on.", show_default="the newest")
     ] = "",
-    profile: ProfileOption = "",
+    feed: Annotated[
+        str,
+        typer.Option(
+            "--feed", metavar="NAME|PATH", help="What its records are.", show_default="as its consumer has recorded"
+        ),
+    ] = "",
+    profile: StackProfileOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """What lies in Kafka: all topics, or the newest records of one with the trades that they are, or why they are none.

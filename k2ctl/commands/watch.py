@@ -25,13 +25,20 @@ PICTURE_SIZE = (100, 40)
 def watch(
     once: Annotated[bool, typer.Option("--once", help="Print the state once and end.")] = False,
     record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write every tick to a file as well, to be replayed.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write every tick to a file as well, to be replayed.", show_default="not recorded"
+        ),
     ] = None,
     replay: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Watch a recorded run again; needs no stack.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Watch a recorded run again; needs no stack.", show_default="the running stack"
+        ),
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg|html", help="Write the last screen as a picture.")
+        Path | None,
+        typer.Option(metavar="FILE.svg|html", help="Write the last screen as a picture.", show_default="none"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

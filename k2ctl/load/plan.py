@@ -13,6 +13,9 @@ UNFRAMED_PER_WORKER = 250_000
 FRAMED_PER_WORKER = 1_200_000
 """Trades per second that one worker process is trusted with, before a second one is started."""
 
+RAMP_FROM: Final = 10
+"""Where only the peak is said, a load starts at this part of it."""
+
 Shape = Literal["constant", "linear", "step", "spike", "sine"]
 SHAPES: Final = ("constant", "linear", "step", "spike", "sine")
 STEPS: Final = 5
@@ -125,7 +128,7 @@ def plan_load(
     Raises:
         UsageError: something does not go together.
     """
-    base = profile.load.rate if rate is None else rate
+    base = rate if rate is not None else profile.load.rate if ramp_to is None else max(1, ramp_to // RAMP_FROM)
     shape = shape or ("constant" if ramp_to is None else "linear")
     if shape not in SHAPES:
         raise UsageError(f"There is no shape '{shape}'.", f"Shapes: {', '.join(SHAPES)}")

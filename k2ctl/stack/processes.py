@@ -17,7 +17,8 @@ import psutil
 from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError, UsageError
 from k2ctl.home import Home
-from k2ctl.log import FILES_KEPT, background_environment
+from k2ctl.log import background_environment
+from k2ctl.log_file import FILES_KEPT
 from k2ctl.retry import wait_until
 
 STOP_PATIENCE_S: Final = 15.0

@@ -17,12 +17,9 @@ from tests.support.cli import least_cpu_s, run
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_an_example_and_is_in_the_readme(name: str) -> None:
-    done = run(name, "--help", COLUMNS="120")
-    assert done.returncode == 0
-    assert re.search(r"Examples?:", done.stdout)
-    assert f"k2ctl {name}" in (ROOT / "README.md").read_text()
+def test_every_command_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in COMMANDS if f"k2ctl {name}" not in text] == []
 
 
 def test_the_readme_names_no_command_that_is_not_there() -> None:
@@ -34,6 +31,12 @@ def test_the_readme_names_no_command_that_is_not_there() -> None:
     ("arguments", "code", "words"),
     [
         (["nonsense"], 2, ["No such command", "k2ctl --help"]),
+        (["staks"], 2, ["No such command 'staks'. Did you mean 'stack', 'state'?", "k2ctl --help"]),
+        (["ohlcv", "BHP"], 2, ["Did you mean 'query ohlcv'?", "k2ctl --help"]),
+        (["help", "query", "recnt"], 2, ["Did you mean 'recent'?", "k2ctl query --help"]),
+        (["help", "load", "now"], 2, ["'k2ctl load' has no commands below it", "k2ctl load --help"]),
+        (["query", "recent", "BHP", "--window", "15"], 2, ["'15' has no unit; write 15m, 15s or 15h"]),
+        (["gaps", "--since", "15"], 2, ["'15' has no unit"]),
         (["consume"], 3, ["No K2 stack is running", "k2ctl stack up"]),
         (["watch", "--once"], 3, ["No K2 stack is running"]),
         (["stack", "status"], 3, ["No K2 stack is running"]),
@@ -135,4 +138,4 @@ def test_a_question_that_is_not_answered_with_yes_deletes_nothing(home: Path, ty
 
 def test_help_costs_little_more_than_its_two_libraries() -> None:
     bare_s, help_s = least_cpu_s(["-c", "import typer, rich"], ["-m", "k2ctl", "--help"])
-    assert help_s <= 2 * bare_s
+    assert help_s <= 1.3 * bare_s

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from k2ctl import log
+from k2ctl import log, log_file
 from k2ctl.cli import main
 from k2ctl.console import say
 from k2ctl.errors import ExitCode
 from k2ctl.home import Home
-from k2ctl.log import FileHandler, LogFormat, LogLevel, LogSettings, configure, held_while_on_screen
+from k2ctl.log import LogFormat, LogLevel, LogSettings, configure, held_while_on_screen
 from k2ctl.stack.processes import log_lines, log_path
 from k2ctl.views.live import live
 from tests.support.cli import run
@@ -28,9 +28,6 @@ ROOM = logging.getLogger("k2ctl.room")
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     yield
-    for handler in [one for one in logging.getLogger().handlers if isinstance(one, log.StderrHandler | FileHandler)]:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
     configure(LogSettings())
 
 
@@ -95,7 +92,7 @@ def test_a_command_logs_from_warning_on_unless_it_is_asked_for_more(capsys: pyte
 
 
 def test_a_file_rotates_and_is_its_owners_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "FILE_BYTES", 2_000)
+    monkeypatch.setattr(log_file, "FILE_BYTES", 2_000)
     path = home / "consumer-1.log"
     monkeypatch.setenv(log.FILE_VARIABLE, str(path))
     configure(LogSettings(LogLevel.INFO))
@@ -110,7 +107,8 @@ def test_a_file_rotates_and_is_its_owners_alone(home: Path, monkeypatch: pytest.
 def test_a_traceback_and_the_output_of_c_code_follow_the_log_into_the_new_file(home: Path) -> None:
     path = home / "service.log"
     program = (
-        "import os, logging\nfrom k2ctl import log\nlog.FILE_BYTES = 500\nlog.configure_from_environment()\n"
+        "import os, logging\nfrom k2ctl import log, log_file\nlog_file.FILE_BYTES = 500\n"
+        "log.configure_from_environment()\n"
         "for n in range(20): logging.getLogger('k2ctl').warning('line %d', n)\n"
         "os.write(1, b'from C\\n')\nraise SystemExit('the end')"
     )

@@ -1,5 +1,6 @@
 """Counts, durations and times as people write them, and options that would be ignored."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from k2ctl.cli import main
 from k2ctl.commands.answers import as_of, time_of
 from k2ctl.commands.load import _speed
 from k2ctl.errors import UsageError
-from k2ctl.options import parse_count, parse_duration
+from k2ctl.options import parse_count, parse_duration, parse_span
 
 
 @pytest.mark.parametrize(
@@ -21,29 +22,55 @@ from k2ctl.options import parse_count, parse_duration
         ("1.001k", 1_001),
         ("1,000_000", 10**6),
         ("2.5 G", 25 * 10**8),
+        ("1e7", 10**7),
+        ("1.5E6", 1_500_000),
+        ("1e+3", 1_000),
     ],
 )
 def test_a_count_is_exact(text: str, count: int) -> None:
     assert parse_count(text) == count
 
 
-@pytest.mark.parametrize("text", ["many", "-1", "1.5", "1.0001k", "1e6", "9" * 400])
+@pytest.mark.parametrize("text", ["many", "-1", "1.5", "1.0001k", "1e-3", "1.55e1", "1e9999", "1e3k", "9" * 400])
 def test_what_is_no_count_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_count(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("300", 300), ("500ms", 0.5), ("90s", 90), ("15m", 900), ("2h", 7200), ("1.5d", 129_600)]
+    ("text", "seconds"),
+    [
+        ("500ms", 0.5),
+        ("90s", 90),
+        ("15m", 900),
+        ("2h", 7200),
+        ("1.5d", 129_600),
+        ("2w", 1_209_600),
+        ("1m30s", 90),
+        ("1h 30m", 5400),
+        ("15 min", 900),
+        ("2 hours 5 minutes", 7500),
+    ],
 )
-def test_a_duration_has_its_unit(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
+@pytest.mark.parametrize("parse", [parse_duration, parse_span])
+def test_a_duration_has_its_unit(parse: Callable[[str], float], text: str, seconds: float) -> None:
+    assert parse(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["soon", "-5m", "5 weeks", "1e3", "99999d", "9" * 400])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["soon", "-5m", "5 fortnights", "1e3", "15M", "30s1m", "1m1m", "m", "٣m", "99999d", "9" * 400]
+)
+@pytest.mark.parametrize("parse", [parse_duration, parse_span])
+def test_what_is_no_duration_is_refused(parse: Callable[[str], float], text: str) -> None:
     with pytest.raises(typer.BadParameter):
-        parse_duration(text)
+        parse(text)
+
+
+def test_how_long_may_be_seconds_and_how_far_back_needs_a_unit() -> None:
+    assert parse_duration("300") == 300
+    assert parse_span("0") == 0
+    with pytest.raises(typer.BadParameter, match="'15' has no unit; write 15m, 15s or 15h"):
+        parse_span("15")
 
 
 def test_a_time_is_utc_unless_it_says_otherwise() -> None:

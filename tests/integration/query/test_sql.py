@@ -210,7 +210,7 @@ def test_a_parameter_is_bound_and_never_part_of_the_query(session: Session) -> N
     assert rows(session, text, parameters=asked) == [{"n": WHOLE // 20}]
     assert rows(session, text, parameters={**asked, "symbol": "S01' OR 'a' = 'a"}) == [{"n": 0}]
     assert rows(session, "SELECT $a AS a", parameters={"a": "'; DROP VIEW trades"}) == [{"a": "'; DROP VIEW trades"}]
-    with pytest.raises(SqlError, match="Could not convert string .some"):
+    with pytest.raises(SqlError, match=r"Could not convert string .some"):
         rows(session, text, parameters={**asked, "least": "some"})
 
 

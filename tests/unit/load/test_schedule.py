@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2ctl.load.plan import SHAPES, Schedule, Shape
+from k2ctl.load.plan import SHAPES, Schedule, Shape, plan_load
+from k2ctl.profiles import load_profile
 
 schedules = st.builds(Schedule, st.sampled_from(SHAPES), st.floats(1, 1e6), st.floats(1, 1e6), st.floats(0.1, 1000))
 
@@ -52,3 +53,9 @@ def test_shapes_rise_as_they_say(shape: str, moment_s: float, rate: float) -> No
 def test_at_the_end_every_trade_is_due(shape: Shape, duration_s: float) -> None:
     schedule = Schedule(shape, 5_000, 45_000, duration_s)
     assert math.floor(schedule.due(duration_s)) == math.floor(schedule.due(duration_s + 1)) == schedule.total
+
+
+@pytest.mark.parametrize(("ramp_to", "start"), [(100_000, 10_000), (15, 1), (1, 1)])
+def test_a_ramp_without_a_rate_starts_at_a_tenth_of_its_target(ramp_to: int, start: int) -> None:
+    schedule = plan_load(load_profile("laptop"), ramp_to=ramp_to).schedule
+    assert (schedule.shape, schedule.rate, schedule.peak) == ("linear", start, ramp_to)
