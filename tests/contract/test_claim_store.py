@@ -1,0 +1,210 @@
+"""What every store of claims promises, asked of the one in memory."""
+
+import uuid
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from k2ctl.clock import ManualClock
+from k2ctl.dedup.shared.claims import (
+    STORED,
+    ClaimBatch,
+    Claimed,
+    ClaimedPartition,
+    ClaimStore,
+    Coverage,
+    GenerationLost,
+    places_of,
+    tickets_of,
+)
+from k2ctl.dedup.shared.memory_claims import MemoryClaims
+from k2ctl.domain.checkpoint import TopicPartition
+
+FIRST, SECOND = TopicPartition("t", "e", 0), TopicPartition("t", "e", 1)
+NOON_US = 1_700_000_000_000_000
+
+
+@pytest.fixture
+def store() -> Iterator[ClaimStore]:
+    opened = MemoryClaims(f"k2:{{{uuid.uuid4()}:t}}", 3600, ManualClock())
+    yield opened
+    opened.close()
+
+
+def batch(*bases: str, consumer: str = "a") -> ClaimBatch:
+    return ClaimBatch(
+        consumer, tuple(ClaimedPartition(TopicPartition("t", "e", at), base) for at, base in enumerate(bases))
+    )
+
+
+def ids(*numbers: int) -> np.ndarray:
+    return np.array([number.to_bytes(16, "big") for number in numbers], "V16")
+
+
+def claim(store: ClaimStore, of: ClaimBatch, *numbers: int, places: list[int] | None = None) -> Claimed:
+    return store.claim(of, *rows(*numbers, places=places))
+
+
+def rows(*numbers: int, places: list[int] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each id is of a time of its own; places: 0 for all."""
+    return ids(*numbers), NOON_US + np.array(numbers, np.int64), np.array(places or [0] * len(numbers), np.uint16)
+
+
+def test_what_nobody_claimed_is_ours(store: ClaimStore) -> None:
+    claimed = claim(store, batch("c0"), 1, 2, 3)
+    assert claimed.holders.tolist() == [0, 0, 0]
+    assert store.statistics().ids == 3
+
+
+def test_an_empty_batch_can_be_claimed(store: ClaimStore) -> None:
+    claimed = claim(store, batch("c0"))
+    assert claimed.holders.tolist() == []
+    assert store.batches([claimed.ticket.number]) == {claimed.ticket.number: batch("c0")}
+
+
+def test_a_claim_of_another_names_its_ticket_and_its_partition(store: ClaimStore) -> None:
+    theirs = claim(store, batch("c0", "c1", consumer="b"), 1, 2, 3, places=[0, 1, 1])
+    ours = claim(store, batch("c2"), 3, 4, 1)
+    assert tickets_of(ours.holders).tolist() == [theirs.ticket.number, 0, theirs.ticket.number]
+    assert places_of(ours.holders).tolist() == [1, 0, 0]
+    assert ours.ticket.number > theirs.ticket.number
+    assert store.batches(tickets_of(ours.holders).tolist()) == {
+        theirs.ticket.number: batch("c0", "c1", consumer="b"),
+    }
+
+
+def test_an_id_that_comes_twice_in_a_batch_is_ours_twice(store: ClaimStore) -> None:
+    assert (
+        store.claim(batch("c0"), ids(1, 1), np.array([NOON_US] * 2), np.zeros(2, np.uint16)).holders.tolist() == [0] * 2
+    )
+
+
+def test_an_id_is_compared_in_all_its_bytes(store: ClaimStore) -> None:
+    alike = [number << shift for number in (1, 2) for shift in range(0, 120, 8)]
+    times, places = np.full(len(alike), NOON_US), np.zeros(len(alike), np.uint16)
+    assert not store.claim(batch("c0"), ids(*alike), times, places).holders.any()
+    assert store.statistics().ids == len(alike)
+    assert store.claim(batch("c0"), ids(*alike), times, places).holders.all()
+
+
+def test_a_claim_is_taken_over_where_its_holder_is_still_the_expected_one(store: ClaimStore) -> None:
+    theirs = claim(store, batch("c0"), 1, 2)
+    ours, third = claim(store, batch("c1"), 1, 2, 3), claim(store, batch("c2"), 1, 2)
+    first = store.take_over(third.ticket, *rows(1), third.holders[:1])
+    assert first.tolist() == [0]
+    both = store.take_over(ours.ticket, *rows(1, 2), ours.holders[:2])
+    assert tickets_of(both).tolist() == [third.ticket.number, 0]
+    again = claim(store, batch("c0"), 1, 2, 3)
+    assert tickets_of(again.holders).tolist() == [third.ticket.number, ours.ticket.number, ours.ticket.number]
+    assert tickets_of(third.holders).tolist() == [theirs.ticket.number] * 2
+
+
+def test_a_claim_that_is_gone_is_taken_over(store: ClaimStore) -> None:
+    ours = claim(store, batch("c1"), 1)
+    assert store.take_over(ours.ticket, *rows(7), np.array([STORED])).tolist() == [0]
+    assert tickets_of(claim(store, batch("c2"), 7).holders).tolist() == [ours.ticket.number]
+
+
+def test_a_confirmed_batch_says_so(store: ClaimStore) -> None:
+    claimed = claim(store, batch("c0"), 1)
+    assert store.confirm(claimed.ticket, {FIRST: Coverage("", "c1", 7)})
+    assert store.batches([claimed.ticket.number])[claimed.ticket.number].confirmed
+
+
+def test_a_void_batch_has_no_record_and_leaves_its_claims(store: ClaimStore) -> None:
+    claimed = claim(store, batch("c0"), 1)
+    assert store.confirm(claimed.ticket, {})
+    assert store.batches([claimed.ticket.number]) == {}
+    assert tickets_of(claim(store, batch("c0"), 1).holders).tolist() == [claimed.ticket.number]
+    assert not store.confirm(claimed.ticket, {FIRST: Coverage("", "c1", 7)})
+
+
+def test_stored_rows_are_claims_that_are_decided(store: ClaimStore) -> None:
+    first = claim(store, batch("c0"), 1)
+    store.add_stored(first.ticket.generation, *rows(1, 2)[:2])
+    found = claim(store, batch("c0"), 1, 2, 3).holders
+    assert found.tolist() == [first.ticket.number << 16, STORED, 0]
+    assert store.batches(tickets_of(found).tolist()).keys() == {first.ticket.number}
+
+
+def test_nothing_is_covered_at_first(store: ClaimStore) -> None:
+    assert store.covered().by_partition == {}
+    claimed = claim(store, batch("c0"), 1)
+    assert not claimed.covered.by_partition[FIRST].reaches("c0")
+
+
+def test_a_partition_that_is_new_to_the_table_is_covered_from_its_first_claims_on(store: ClaimStore) -> None:
+    claimed = claim(store, batch(""), 1)
+    assert claimed.covered.by_partition[FIRST].reaches("c1"), "made on it by this batch"
+    assert store.confirm(claimed.ticket, {FIRST: Coverage("", "c1", 7)})
+    coverage = store.covered().by_partition[FIRST]
+    assert (coverage.since, coverage.commit_id, coverage.sequence_number) == ("", "c1", 7)
+    assert coverage.reaches("c1")
+    assert not coverage.reaches("c2"), "nobody claimed on it"
+
+
+def test_confirmed_batches_that_join_move_what_is_covered(store: ClaimStore) -> None:
+    for base, moved in (("", "c1"), ("c1", "c2"), ("c2", "c3")):
+        assert store.confirm(claim(store, batch(base), 1).ticket, {FIRST: Coverage("", moved, 7)})
+    assert store.covered().by_partition[FIRST].reaches("c3")
+
+
+def test_a_commit_without_claims_ends_what_is_covered(store: ClaimStore) -> None:
+    assert store.confirm(claim(store, batch(""), 1).ticket, {FIRST: Coverage("", "c1", 7)})
+    claimed = claim(store, batch("c2"), 2)
+    assert not claimed.covered.by_partition[FIRST].reaches("c2")
+    assert store.confirm(claimed.ticket, {FIRST: Coverage("", "c3", 9)})
+    coverage = store.covered().by_partition[FIRST]
+    assert (coverage.since, coverage.commit_id) == ("c2", "c3")
+    assert not coverage.reaches("c3")
+
+
+def test_only_partitions_that_the_commit_moved_are_covered_by_it(store: ClaimStore) -> None:
+    claimed = claim(store, batch("", ""), 1)
+    assert store.confirm(claimed.ticket, {SECOND: Coverage("", "c1", 7)})
+    by_partition = store.covered().by_partition
+    assert by_partition[SECOND].commit_id == "c1"
+    assert by_partition[FIRST].commit_id == ""
+
+
+def test_healing_covers_a_partition_that_nobody_claims(store: ClaimStore) -> None:
+    before = store.covered()
+    store.cover(before.generation, {FIRST: Coverage("", "c5", 9)}, before.by_partition)
+    assert store.covered().by_partition == {FIRST: Coverage("", "c5", 9)}
+
+
+@pytest.mark.parametrize(
+    ("base", "covered"),
+    [("c5", "c6"), ("c6", None)],
+    ids=["a batch on what was healed joins", "a commit in between does not, and another round is needed"],
+)
+def test_healing_joins_what_was_claimed_meanwhile(store: ClaimStore, base: str, covered: str | None) -> None:
+    before = store.covered()
+    assert store.confirm(claim(store, batch(base), 1).ticket, {FIRST: Coverage("", "c6" if base == "c5" else "c7", 11)})
+    store.cover(before.generation, {FIRST: Coverage("", "c5", 9)}, before.by_partition)
+    coverage = store.covered().by_partition[FIRST]
+    assert coverage.reaches(covered) if covered else coverage.since
+    now = store.covered()
+    store.cover(now.generation, {FIRST: Coverage("", "c8", 12)}, now.by_partition)
+    assert store.covered().by_partition[FIRST].reaches("c8")
+
+
+def test_healing_takes_back_nothing_that_another_healed_further(store: ClaimStore) -> None:
+    before = store.covered()
+    store.cover(before.generation, {FIRST: Coverage("", "c8", 12)}, before.by_partition)
+    store.cover(before.generation, {FIRST: Coverage("", "c5", 9)}, before.by_partition)
+    assert store.covered().by_partition[FIRST].reaches("c8")
+
+
+def test_another_generation_is_refused(store: ClaimStore) -> None:
+    ticket = claim(store, batch("c0"), 1).ticket._replace(generation="another")
+    with pytest.raises(GenerationLost):
+        store.take_over(ticket, *rows(1), np.array([0]))
+    with pytest.raises(GenerationLost):
+        store.add_stored("another", *rows(5)[:2])
+    with pytest.raises(GenerationLost):
+        store.cover("another", {FIRST: Coverage("", "c5", 9)}, {})
+    assert not store.confirm(ticket, {FIRST: Coverage("", "c5", 9)})
+    assert store.statistics().ids == 1
+    assert store.covered().by_partition[FIRST].since
