@@ -177,7 +177,7 @@ class ClaimStore(Protocol):
 
         moved: per partition the commit and, of the table that was loaded after it, the sequence number (`since` and
         `claimed_on` are not used). Leave out a partition that stands elsewhere in that table. Coverage moves on where
-        the batch's base is what was covered; elsewhere it begins anew, `since` that base. Nothing moved: the batch is
+        the batch's base is what was covered; elsewhere only claims `since` that base count. Nothing moved: the batch is
         void, and its record is deleted.
 
         Returns False where the ticket is of another generation, or its record has expired: claims may have been lost

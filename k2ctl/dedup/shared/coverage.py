@@ -11,7 +11,7 @@ def when_claimed(before: Coverage | None, base: str) -> Coverage:
 
 
 def when_confirmed(before: Coverage | None, base: str, moved: Coverage) -> Coverage:
-    """Its commit is in the table. What was claimed before joins it, or what is claimed begins anew at its base."""
+    """Its commit is in the table. What was claimed before joins it, or only claims from its base on count."""
     joined = before or Coverage(base, base, 0, base)
     since = joined.since if joined.commit_id == base else base
     return Coverage(since, moved.commit_id, moved.sequence_number, joined.claimed_on)
