@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from k2ctl.clock import Clock
 from k2ctl.deferred.admission import ACTIONS, Admission
+from k2ctl.domain.dedup_status import DedupStatus
 from k2ctl.domain.status import TRANSITIONS_SHOWN, PressureFigures
-from k2ctl.domain.status_parts import DedupStatus, LadderLevel, Transition
+from k2ctl.domain.status_parts import LadderLevel, Transition
 from k2ctl.profiles import Profile
 from k2ctl.profiles.model import Degradation, Level
 from k2ctl.profiles.universe import PRIORITIES

@@ -22,9 +22,10 @@ from k2ctl.dedup.saved_state import DedupSaver, restore
 from k2ctl.deferred.admission import SHED, SPILL, Admitted, mask_of
 from k2ctl.deferred.backfill import Backfilled
 from k2ctl.domain.checkpoint import Checkpoints
+from k2ctl.domain.dedup_status import DedupStatus
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.status_parts import DedupStatus, SequenceCounts, StateSyncStatus
+from k2ctl.domain.status_parts import SequenceCounts, StateSyncStatus
 from k2ctl.feeds.decode import decode_batch
 from k2ctl.kafka.dead_letters import DeadLetter
 from k2ctl.kafka.reader import Fetched, Hole
@@ -133,7 +134,9 @@ class TradeState:
     def release(self) -> None:
         """Publish what is left of sequence state, if that is quick, and free what deduplication remembers."""
         self._stop_publishing()
-        self.deduplicator = HybridDeduplicator(Memory.empty(self.chunks), self.suspects, self.clock)
+        forgetful = HybridDeduplicator(Memory.empty(self.chunks), self.suspects, self.clock)
+        forgetful.count_on(self.deduplicator)
+        self.deduplicator = forgetful
 
     def close(self) -> None:
         """Publish what is left of sequence state, if that is quick, and close what looks up suspects in the table."""
@@ -165,8 +168,9 @@ class TradeState:
         return StateSnapshot(self.tracker.counts(), self.state_sync.snapshot(), self.deduplicator.statistics(), saving)
 
     def count_on(self, before: "TradeState") -> None:
-        """Begin the sequence totals where the state of this consumer's previous assignment ended."""
+        """Begin the totals where the state of this consumer's previous assignment ended."""
         self.tracker.count_on(before.tracker)
+        self.deduplicator.count_on(before.deduplicator)
 
 
 def _followed(declared: SequenceSettings | None, member: Collection[int] | None) -> SequenceSettings | None:

@@ -33,6 +33,11 @@ class ChunkPlan:
     limit: int
 
     @property
+    def look_up_error_rate(self) -> float:
+        """The rate of false positives of a look-up, which tests two chunks at most where trades come in time."""
+        return 2 * self.error_rate
+
+    @property
     def chunk_bytes(self) -> int:
         """What one chunk takes, full or empty."""
         return -(-filter_bits(self.ids, self.error_rate) // 8)

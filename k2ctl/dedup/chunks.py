@@ -5,7 +5,7 @@ known); a look-up tests the chunks whose span covers the trade's time, which are
 in time go to a chunk of their own, so that one late trade does not stretch the span of the chunk that all others are
 tested against.
 
-Nothing here is a verdict. An id that `suspects` marks may have been seen; one that it does not mark was not.
+Nothing here is a verdict. An id that `probe` marks may have been seen; one that it does not mark was not.
 """
 
 from collections import deque
@@ -50,6 +50,24 @@ class Chunk:
         return self.filter.capacity - self.filter.count
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What a series says of n ids."""
+
+    # bool[n]: of trades from before what is remembered; such ids are not tested.
+    forgotten: np.ndarray
+    # bool[n]: ids that a chunk may hold.
+    hits: np.ndarray
+    # Ids that were tested, and tests of one id against one chunk.
+    ids_tested: int = 0
+    chunk_tests: int = 0
+
+    @property
+    def suspects(self) -> np.ndarray:
+        """bool[n]: ids that may have been seen."""
+        return np.asarray(self.forgotten | self.hits)
+
+
 @dataclass
 class ChunkSeries:
     """Chunks, oldest first."""
@@ -60,7 +78,8 @@ class ChunkSeries:
     closed: list[Chunk] = field(default_factory=list)
     live: Chunk | None = None
     stray: Chunk | None = None
-    forgotten: int = 0
+    # Chunks that were dropped before the window was over.
+    forgotten_early: int = 0
 
     def __post_init__(self) -> None:
         self._middles: deque[int] = deque(maxlen=MIDDLES)
@@ -78,19 +97,24 @@ class ChunkSeries:
     def __len__(self) -> int:
         return len(self.closed) + len(self._open())
 
-    def suspects(self, words: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """bool[n]: ids (uint64[n, 2], of trades at int64[n]) that a chunk may hold, or that may have been forgotten."""
-        found: np.ndarray = times < self.floor_us
+    def probe(self, words: np.ndarray, times: np.ndarray) -> Probe:
+        """Test ids (uint64[n, 2], of trades at int64[n]), each in the chunks that cover its time, until one hits."""
+        forgotten, hits = times < self.floor_us, np.zeros(len(times), np.bool_)
         if not len(times):
-            return found
+            return Probe(forgotten, hits)
+        left, tested, chunk_tests = ~forgotten, np.zeros(len(times), np.bool_), 0
         earliest, latest = int(times.min()), int(times.max())
         overlapping = np.flatnonzero((self._first <= latest) & (self._last >= earliest)).tolist()
         for chunk in (*(self.closed[at] for at in overlapping), *self._open()):
             if chunk.first_us <= latest and chunk.last_us >= earliest:
-                at = np.flatnonzero(~found & (times >= chunk.first_us) & (times <= chunk.last_us))
+                covered = left & (times >= chunk.first_us) & (times <= chunk.last_us)
+                at = np.flatnonzero(covered)
                 if len(at):
-                    found[at] = chunk.filter.test(words[at])
-        return found
+                    hit = at[chunk.filter.test(words[at])]
+                    hits[hit], left[hit] = True, False
+                    tested |= covered
+                    chunk_tests += len(at)
+        return Probe(forgotten, hits, int(np.count_nonzero(tested)), chunk_tests)
 
     def add(self, words: np.ndarray, times: np.ndarray, now_us: int) -> None:
         """Add ids, each of them once, at processing time `now_us`; opens, closes and forgets chunks as planned."""
@@ -139,7 +163,7 @@ class ChunkSeries:
                 self.closed.append(chunk)
         self.closed.sort(key=lambda chunk: chunk.stamp_us)
         self.floor_us = max(self.floor_us, other.floor_us)
-        self.forgotten += other.forgotten
+        self.forgotten_early += other.forgotten_early
         self._index()
 
     def expire(self, now_us: int) -> None:
@@ -151,9 +175,10 @@ class ChunkSeries:
         spare = len(self.closed) + 2 - max(LEAST_CHUNKS, self.plan.limit)
         keep = []
         for number, chunk in enumerate(self.closed):
-            if number < spare or chunk.stamp_us < now_us - self.plan.window_us:
+            is_old = chunk.stamp_us < now_us - self.plan.window_us
+            if number < spare or is_old:
                 self.floor_us = max(self.floor_us, chunk.last_us + 1)
-                self.forgotten += 1
+                self.forgotten_early += not is_old
             else:
                 keep.append(chunk)
         if len(keep) != len(self.closed):

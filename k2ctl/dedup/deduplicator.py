@@ -5,128 +5,26 @@ a whole day in a few bytes per session. Other ids (random, digests) go to Bloom 
 before makes a suspect and never a verdict: a copy is the same in more than its id (`k2ctl.domain.copies`). What has the
 id, symbol, exchange and time of a trade and another price or quantity is a reprint of it: it is stored, marked as one.
 
-The verdict on suspects is `Judge`'s. Ids of rows that did not reach the table do no harm: they make suspects, which are
-looked up.
+The verdict on suspects is that of `k2ctl.dedup.judge`. Ids of rows that did not reach the table do no harm: they make
+suspects, which are looked up.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from k2ctl.clock import Clock
 from k2ctl.dedup.bloom import words_of
 from k2ctl.dedup.chunk_plan import ChunkPlan
-from k2ctl.dedup.chunks import ChunkSeries
-from k2ctl.domain.checkpoint import Tally
-from k2ctl.domain.copies import CopyIndex, Met
+from k2ctl.dedup.chunks import ChunkSeries, Probe
+from k2ctl.dedup.judge import Judge, JudgedBatch, Lookup
+from k2ctl.domain.checkpoint import Tally, TopicPartition
+from k2ctl.domain.copies import CopyIndex
+from k2ctl.domain.dedup_status import DedupStatus, Judged
+from k2ctl.domain.figure import combined
 from k2ctl.domain.intervals import NUMBER_BITS, IntervalSets
 from k2ctl.domain.rows import Rows
-from k2ctl.domain.status_parts import DedupStatus, Judged
-from k2ctl.lake.stored_lookup import Stored
-
-
-class Lookup(Protocol):
-    """Where suspects are looked up; `k2ctl.lake.stored_lookup.SuspectLookup` is the one in use."""
-
-    def find(self, rows: Rows) -> Stored:
-        """What the table holds of some trades."""
-
-
-class PendingTrades:
-    """Trades whose rows are in this process and not yet in the table: of the commit under way, and of the next one.
-
-    Exact. The trades are those of the rows to store, not copies of them, and are indexed at the first suspect.
-    """
-
-    def __init__(self) -> None:
-        self._commits: deque[list[CopyIndex]] = deque([[]])
-
-    def __len__(self) -> int:
-        return sum(len(batch) for batches in self._commits for batch in batches)
-
-    def add(self, batch: CopyIndex) -> None:
-        """Take in trades; they belong to the next commit."""
-        if len(batch):
-            self._commits[-1].append(batch)
-
-    def seal(self) -> None:
-        """A commit begins, of all trades that were added so far."""
-        self._commits.append([])
-
-    def publish(self) -> None:
-        """The oldest commit that was begun has succeeded: its rows are in the table, and no longer pending."""
-        if len(self._commits) > 1:
-            self._commits.popleft()
-
-    def met(self, suspects: CopyIndex) -> Met:
-        """Which trades are copies and reprints of pending ones."""
-        copies, reprints = (np.zeros(len(suspects), np.bool_) for _ in range(2))
-        for batch in (batch for batches in self._commits for batch in batches):
-            if len(suspects):
-                met = batch.met(suspects)
-                copies |= met.copies
-                reprints |= met.reprints
-        return Met(copies, reprints & ~copies)
-
-
-class Judge:
-    """Decides on suspects, and keeps what is pending."""
-
-    def __init__(self, lookup: Lookup) -> None:
-        self.pending = PendingTrades()
-        self.judged = Judged()
-        self._lookup = lookup
-
-    def new(self, rows: Rows, batch: CopyIndex, suspects: np.ndarray, *, replays_pass: bool) -> tuple[Rows, np.ndarray]:
-        """The rows that are new, which are pending from here on, and bool[n], which are not.
-
-        1. Copies within the batch: the first one goes on.
-        2. Copies of the pending were seen.
-        3. The rest is looked up in the lake, in one query. A row with the same identity in Kafka is a replay: the
-           commit, which compares offsets, says whether it is stored again. Without `replays_pass` it was seen.
-        4. Reprints of any of these go on, marked.
-
-        batch: the rows' trades. suspects: bool[n]; of trades with one id all but the first at least.
-
-        Raises:
-            LakeError: the lake does not answer, so suspects cannot be judged; nothing was taken in.
-        """
-        judged = self.judged
-        judged.checked += len(rows)
-        if not suspects.any():
-            self.pending.add(batch)
-            return rows, suspects
-        seen, reprints = batch.within.copies.copy(), batch.within.reprints.copy()
-        at = np.flatnonzero(suspects & ~seen)
-        pending = self.pending.met(batch.take(at))
-        seen[at[pending.copies]], reprints[at[pending.reprints]] = True, True
-        self._look_up(rows, seen, reprints, at[~pending.copies], replays_pass=replays_pass)
-        kept = rows.with_reprints(reprints & ~seen)
-        kept = kept.take(~seen) if seen.any() else kept
-        self.pending.add(batch if kept is rows else CopyIndex(kept.trades))
-        judged.suspects += len(at)
-        judged.pending += int(pending.copies.sum())
-        judged.reprints += int((reprints & ~seen).sum())
-        return kept, seen
-
-    def _look_up(
-        self, rows: Rows, seen: np.ndarray, reprints: np.ndarray, at: np.ndarray, *, replays_pass: bool
-    ) -> None:
-        if not len(at):
-            return
-        stored = self._lookup.find(rows.take(at))
-        reprints[at[stored.reprinted]] = True
-        replays = stored.itself
-        copies = stored.elsewhere & ~replays if replays_pass else stored.elsewhere | replays
-        seen[at[copies]] = True
-        judged = self.judged
-        judged.queries += 1
-        judged.stored += int(copies.sum())
-        judged.replays += int(replays.sum())
-        judged.cleared += int((~copies & ~replays).sum())
-
 
 SEQUENCED_BELOW: Final = np.uint64((1 << NUMBER_BITS) - 1)
 """The second half of an id that is a sequence number; of random ids, one in 2^24 looks like one, which does no harm."""
@@ -138,6 +36,8 @@ class Memory:
 
     series: ChunkSeries
     sequenced: IntervalSets = field(default_factory=IntervalSets)
+    # The offsets before which rows may be remembered that a consumer read, and ended before it stored them.
+    pending_ends: dict[TopicPartition, int] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, plan: ChunkPlan) -> "Memory":
@@ -148,6 +48,19 @@ class Memory:
         """Remember all that another does."""
         self.series.absorb(other.series)
         self.sequenced.absorb(other.sequenced)
+        self.pending_ends = later_ends(self.pending_ends, other.pending_ends)
+
+    def may_be_reread(self, rows: Rows) -> np.ndarray:
+        """bool[n]: rows that a consumer may have remembered before it ended."""
+        numbers, which = np.unique(rows.partition, return_inverse=True)
+        ends = [self.pending_ends.get(TopicPartition(rows.topic, rows.epoch, one), 0) for one in numbers.tolist()]
+        below: np.ndarray = rows.offset < np.array(ends, np.int64)[which]
+        return below
+
+
+def later_ends(some: dict[TopicPartition, int], others: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
+    """Of each partition the later offset."""
+    return {one: max(some.get(one, 0), others.get(one, 0)) for one in some.keys() | others.keys()}
 
 
 class HybridDeduplicator:
@@ -155,7 +68,7 @@ class HybridDeduplicator:
 
     def __init__(self, memory: Memory, lookup: Lookup, clock: Clock) -> None:
         self.memory = memory
-        self._judge = Judge(lookup)
+        self._judge = Judge(lookup, clock)
         self._clock = clock
 
     def step(self, rows: Rows, tally: Tally) -> Rows:
@@ -164,10 +77,10 @@ class HybridDeduplicator:
         Raises:
             LakeError: suspects cannot be looked up.
         """
-        new, seen = self._check(rows, replays_pass=True)
-        if seen.any():
-            tally.add("duplicate", rows.partition[seen])
-        return new
+        verdict = self._check(rows, replays_pass=True)
+        if verdict.seen.any():
+            tally.add("duplicate", rows.partition[verdict.seen])
+        return verdict.new
 
     def remember(self, rows: Rows) -> Rows:
         """Take in rows that are backfilled; the new ones, without those of which the very row is stored.
@@ -175,28 +88,50 @@ class HybridDeduplicator:
         Raises:
             LakeError: suspects cannot be looked up.
         """
-        return self._check(rows, replays_pass=False)[0]
+        return self._check(rows, replays_pass=False).new
 
-    def _check(self, rows: Rows, *, replays_pass: bool) -> tuple[Rows, np.ndarray]:
-        """The new rows, and bool[n], which are not: suspects by their ids are judged, then what is new remembered."""
+    def _check(self, rows: Rows, *, replays_pass: bool) -> JudgedBatch:
+        """Suspects by their ids are judged, then what is new is remembered."""
         words, now_us, memory = words_of(rows.trades["message_id"]), self._clock.now_us(), self.memory
         batch, sequenced = CopyIndex(rows.trades), words[:, 1] < SEQUENCED_BELOW
         if sequenced.all():
             suspects = memory.sequenced.add(words[:, 0], words[:, 1], now_us)
-            return self._judge.new(rows, batch, suspects, replays_pass=replays_pass)
+            return self._judge.judge(rows, batch, suspects, replays_pass=replays_pass)
         suspects = batch.within.copies | batch.within.reprints
         others: slice | np.ndarray = slice(None)
         if sequenced.any():
             others = ~sequenced
             suspects[sequenced] |= memory.sequenced.add(words[sequenced, 0], words[sequenced, 1], now_us)
         ids, times = words[others], rows.trades["event_ns"][others] // 1000
-        suspects[others] |= memory.series.suspects(ids, times)
-        new, seen = self._judge.new(rows, batch, suspects, replays_pass=replays_pass)
-        if seen.any():
-            fresh = ~seen[others]
+        probe = memory.series.probe(ids, times)
+        suspects[others] |= probe.suspects
+        verdict = self._judge.judge(rows, batch, suspects, replays_pass=replays_pass)
+        self._count(probe, others, rows, verdict)
+        if verdict.seen.any():
+            fresh = ~verdict.seen[others]
             ids, times = ids[fresh], times[fresh]
         memory.series.add(ids, times, now_us)
-        return new, seen
+        return verdict
+
+    def _count(self, probe: Probe, others: slice | np.ndarray, rows: Rows, verdict: JudgedBatch) -> None:
+        """Count what the chunks were asked, and what their hits turned out to be.
+
+        A hit that is new after all is a false positive, unless a consumer remembered the very row before it ended.
+        """
+        judged = self._judge.judged
+        judged.ids_tested += probe.ids_tested
+        judged.chunk_tests += probe.chunk_tests
+        judged.beyond_memory += int(np.count_nonzero(probe.forgotten))
+        hits = int(np.count_nonzero(probe.hits))
+        if not hits:
+            return
+        is_hit = np.zeros(len(rows), np.bool_)
+        is_hit[others] = probe.hits
+        cleared = verdict.cleared[is_hit[verdict.cleared]]
+        reread = int(self.memory.may_be_reread(rows.take(cleared)).sum()) if len(cleared) else 0
+        judged.hits_confirmed += hits - len(cleared)
+        judged.hits_false += len(cleared) - reread
+        judged.hits_reread += reread
 
     def seal(self) -> None:
         """A commit begins, of all rows that were remembered so far."""
@@ -209,6 +144,15 @@ class HybridDeduplicator:
         series.expire(now_us)
         self.memory.sequenced.forget(now_us - series.plan.window_us)
 
+    def pending_ends(self) -> dict[TopicPartition, int]:
+        """The offset after the last row of each partition that is remembered and may not be stored."""
+        return later_ends(self.memory.pending_ends, self._judge.pending.ends())
+
+    def count_on(self, before: "HybridDeduplicator") -> None:
+        """Begin the totals where those of the deduplicator before ended."""
+        self._judge.judged = Judged(**combined(Judged, [self._judge.judged, before._judge.judged]))
+        self.memory.series.forgotten_early += before.memory.series.forgotten_early
+
     def statistics(self) -> DedupStatus:
         """What is remembered, and what was judged."""
         series, sequenced = self.memory.series, self.memory.sequenced
@@ -218,7 +162,8 @@ class HybridDeduplicator:
             intervals=len(sequenced),
             other_ids=series.ids,
             chunks=len(series),
-            chunks_forgotten=series.forgotten,
+            chunks_forgotten_early=series.forgotten_early,
+            planned_error_rate=series.plan.look_up_error_rate,
             pending_ids=len(self._judge.pending),
             bytes=held,
             planned_bytes=series.plan.limit * series.plan.chunk_bytes + sequenced.size_bytes,

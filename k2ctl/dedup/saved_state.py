@@ -5,7 +5,7 @@ the rows stored since, or the window of the table.
 """
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -99,7 +99,7 @@ class DedupSaver:
         self._every.restart()
         started_s = self._clock.monotonic_s()
         try:
-            index = self._written(deduplicator.memory)
+            index = self._written(deduplicator)
             self._folder.put_index(index)
         except OSError as error:
             self.last_error = first_line(error)
@@ -121,8 +121,8 @@ class DedupSaver:
             self._folder.delete(self._retired - index.files)
         self._retired, self._named = self._named, index.files
 
-    def _written(self, memory: Memory) -> DedupIndex:
-        series = memory.series
+    def _written(self, deduplicator: HybridDeduplicator) -> DedupIndex:
+        memory, series = deduplicator.memory, deduplicator.memory.series
         chunks = [self._saved(chunk, CLOSED) for chunk in series.closed]
         for kind, chunk in ((STRAY, series.stray), (LIVE, series.live)):
             if chunk is not None:
@@ -131,11 +131,8 @@ class DedupSaver:
             topic=self._topic,
             table=self._folder.table_id,
             sequence_number=self._covered.sequence_number,
-            offsets={
-                f"{partition.epoch}/{partition.partition}": checkpoint.next_offset
-                for partition, checkpoint in self._covered.by_partition.items()
-                if partition.topic == self._topic
-            },
+            offsets=self._by_place({of: at.next_offset for of, at in self._covered.by_partition.items()}),
+            pending_ends=self._by_place(deduplicator.pending_ends()),
             saved_us=self._clock.now_us(),
             window_us=self._plan.window_us,
             floor_us=series.floor_us,
@@ -144,6 +141,9 @@ class DedupSaver:
             member=self._member,
             partitions=self._partitions,
         )
+
+    def _by_place(self, offsets: Mapping[TopicPartition, int]) -> dict[str, int]:
+        return {f"{of.epoch}/{of.partition}": offset for of, offset in offsets.items() if of.topic == self._topic}
 
     def _saved(self, chunk: Chunk, kind: str) -> SavedChunk:
         if not chunk.name:
@@ -247,7 +247,15 @@ def load(folder: DedupFolder, index: DedupIndex, plan: ChunkPlan) -> Memory | No
         return None
     # A longer window does not bring back what was forgotten: the floor marks it.
     series = ChunkSeries(plan, index.floor_us, closed, opened.get(LIVE), opened.get(STRAY))
-    return Memory(series, sequenced)
+    return Memory(series, sequenced, dict(_ends(index)))
+
+
+def _ends(index: DedupIndex) -> Iterator[tuple[TopicPartition, int]]:
+    """The offsets before which rows may be remembered that the table did not have yet."""
+    for place, end in index.pending_ends.items():
+        epoch, _, partition = place.rpartition("/")
+        if end > index.offsets.get(place, 0):
+            yield TopicPartition(index.topic, epoch, int(partition)), end
 
 
 def _loaded(folder: DedupFolder, saved: SavedChunk) -> tuple[str, Chunk]:

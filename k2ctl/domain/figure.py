@@ -28,6 +28,12 @@ class Durations:
         return replace(self, counts=counts, total_s=self.total_s + seconds)
 
 
+def merged(found: Sequence[Durations]) -> Durations:
+    """All durations of several, with the same bounds, as one."""
+    counts = zip(*(one.counts for one in (Durations(), *found)), strict=True)
+    return Durations(counts=tuple(map(sum, counts)), total_s=sum(one.total_s for one in found))
+
+
 Number = float | Durations | None
 Series = Iterable[tuple[tuple[str, ...], Number]]
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter
 
 from k2ctl.domain.checkpoint import TERMS, Counts
+from k2ctl.domain.dedup_status import DedupStatus, all_dedup
 from k2ctl.domain.figure import (
     TOPIC,
     Durations,
@@ -33,7 +34,6 @@ from k2ctl.domain.figure import (
     total,
 )
 from k2ctl.domain.status_parts import (
-    DedupStatus,
     GroupCommitStatus,
     LadderLevel,
     MaintenanceTotals,
@@ -211,6 +211,7 @@ class Figures(PressureFigures):
         ),
         combine=first_said,
     )
+    dedup: DedupStatus = figure("What deduplication remembers and has judged.", combine=all_dedup)
     dedup_save_error: str = figure(
         "Why the last save of deduplication state failed; empty while it works.",
         gauge(
@@ -289,7 +290,6 @@ class ConsumerStatus(Figures):
         "How group commit goes, for one of several consumers.", default=GroupCommitStatus()
     )
     maintenance: MaintenanceTotals = figure("What this process did for the table.", default=MaintenanceTotals())
-    dedup: DedupStatus = figure("What deduplication remembers and found.")
     # In a group: how often partitions were assigned, how long the last assignment took, commits that were fenced.
     assignments_opened: int = 0
     stood_still_s: float = 0.0

@@ -123,44 +123,6 @@ class StateSyncStatus:
         return self.guarantee == REDUCED
 
 
-@dataclass
-class Judged:
-    """What deduplication has judged since the start, in trades."""
-
-    checked: int = 0
-    # Trades with an id that may have been seen, or from before what is remembered.
-    suspects: int = 0
-    # Copies of trades that were pending, and of stored ones.
-    pending: int = 0
-    stored: int = 0
-    # Suspects that were new after all.
-    cleared: int = 0
-    # New ones with the id, symbol, exchange and time of another, and another price or quantity.
-    reprints: int = 0
-    # Read again from the same place in Kafka.
-    replays: int = 0
-    # Queries of the lake.
-    queries: int = 0
-
-
-@dataclass
-class DedupStatus(Judged):
-    """What deduplication remembers, and what it has judged."""
-
-    # Feed sessions, and the intervals of the numbers seen of them.
-    sessions: int = 0
-    intervals: int = 0
-    # Ids that are no session and number, and the Bloom chunks that hold them or were dropped to stay in the plan.
-    other_ids: int = 0
-    chunks: int = 0
-    chunks_forgotten: int = 0
-    # Ids of trades that are not in the table yet.
-    pending_ids: int = 0
-    # Memory that it takes, and may take by plan.
-    bytes: int = 0
-    planned_bytes: int = 0
-
-
 @dataclass(frozen=True)
 class GroupCommitStatus:
     """How the commits of one of several consumers go, and what it commits for the others; all 0 where it is alone."""

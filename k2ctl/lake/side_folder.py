@@ -13,7 +13,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -205,7 +205,7 @@ LOG: Final = logging.getLogger("k2ctl.lake")
 
 INDEX_SUFFIX: Final = ".index.json"
 MAGIC: Final = b"K2DEDUPI"
-_VERSION: Final = 2
+_VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class DedupIndex:
     table: str
     # Rows of commits up to this one are in the files.
     sequence_number: int
-    # Per "epoch/partition", the Kafka offset after these commits; for people.
+    # Per "epoch/partition", the Kafka offset after these commits.
     offsets: Mapping[str, int]
     saved_us: int
     window_us: int
@@ -244,6 +244,8 @@ class DedupIndex:
     member: str = ""
     # Those whose rows it covers; None for all.
     partitions: tuple[int, ...] | None = None
+    # As `offsets`, after the last row that is remembered, and that no commit had stored yet.
+    pending_ends: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def files(self) -> set[str]:

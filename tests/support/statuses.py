@@ -3,9 +3,10 @@
 from typing import Any
 
 from k2ctl.domain.checkpoint import Counts
+from k2ctl.domain.dedup_status import DedupStatus
 from k2ctl.domain.figure import Durations
 from k2ctl.domain.status import ConsumerStatus
-from k2ctl.domain.status_parts import DedupStatus, LadderLevel, SequenceCounts
+from k2ctl.domain.status_parts import LadderLevel, SequenceCounts
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import PRIORITIES
 

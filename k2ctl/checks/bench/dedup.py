@@ -138,7 +138,7 @@ class DedupBench:
             words = self._rng.integers(0, 1 << 64, (BATCH, 2), np.uint64)
             times = self._start_us + self._rng.integers(0, max(1, self._time_of(self._entries)), BATCH)
             started_s = time.perf_counter()
-            suspected += int(series.suspects(words, times).sum())
+            suspected += int(series.probe(words, times).suspects.sum())
             seconds += time.perf_counter() - started_s
         rate = suspected / PROBES
         return [

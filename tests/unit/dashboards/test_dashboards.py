@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from k2ctl.dashboards.boards import DASHBOARDS, FOLDER, documents
-from k2ctl.dashboards.grafana import DATASOURCE, check
+from k2ctl.dashboards.queries import DATASOURCE, check
 from k2ctl.home import shipped
 from k2ctl.metrics import API_METRICS, METRICS
 

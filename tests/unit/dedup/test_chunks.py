@@ -22,11 +22,11 @@ def test_a_series_that_absorbs_another_suspects_what_either_holds() -> None:
     theirs, their_words, their_times = filled(2, 130)
     theirs.floor_us = -5
     ours.absorb(theirs)
-    assert ours.suspects(our_words, our_times).all()
-    assert ours.suspects(their_words, their_times).all()
+    assert ours.probe(our_words, our_times).suspects.all()
+    assert ours.probe(their_words, their_times).suspects.all()
     assert (ours.ids, ours.floor_us) == (380, -5)
     fresh = np.random.default_rng(3).integers(0, 1 << 62, (1000, 2), np.uint64)
-    assert ours.suspects(fresh, np.zeros(1000, np.int64)).mean() < 0.02
+    assert ours.probe(fresh, np.zeros(1000, np.int64)).suspects.mean() < 0.02
 
 
 def test_a_chunk_that_both_have_loaded_from_one_file_is_taken_once() -> None:
@@ -37,4 +37,4 @@ def test_a_chunk_that_both_have_loaded_from_one_file_is_taken_once() -> None:
     assert len(first.closed) == 2
     second.absorb(first)
     assert (len(second), second.ids, second.floor_us) == (3, 250, ALWAYS)
-    assert second.suspects(words, times).all()
+    assert second.probe(words, times).suspects.all()

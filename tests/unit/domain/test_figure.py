@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from k2ctl.dashboards.grafana import DECLARED, Panel, series
+from k2ctl.dashboards.grafana import Panel
+from k2ctl.dashboards.queries import DECLARED, series
 from k2ctl.domain.figure import TOPIC, combined, figure, gauge, largest_known, series_of
 from k2ctl.metrics import declared_metrics
 
