@@ -1,5 +1,7 @@
 """Why DuckDB does not answer a query, as errors with a hint."""
 
+import difflib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -7,10 +9,14 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from k2ctl.domain.rows import arrow_schema
 from k2ctl.errors import K2Error, LakeError, TooLarge, TooLong, UsageError
 from k2ctl.lake.duckdb_files import ASK_AGAIN, refuse_damage, unreadable
 
 VIEWS: Final = ("trades", "trades_raw", "reference", "snapshots", "gaps")
+_NO_COLUMN: Final = re.compile(r'^[^\n]*column(?: named)? "([^"]+)"(?: in \w+ list)?\s*(?:not found|$)', re.M | re.I)
+_CANDIDATES: Final = "Candidate bindings:"
+_COLUMNS: Final = 'Its columns: k2ctl query sql "DESCRIBE trades"'
 
 
 class SqlError(UsageError):
@@ -39,7 +45,21 @@ def refused(error: Exception) -> K2Error:
     reason = unreadable(error)
     if reason:
         return LakeError(f"A data file of the table cannot be read: {reason}", ASK_AGAIN)
-    message = str(error).splitlines()[0]
+    message = str(error).splitlines()[0].replace('Values list "', 'Table "')
     if "Out of Memory" in message:
         return TooLarge()
-    return SqlError(f"The query cannot be answered: {message}", f"The views are {', '.join(VIEWS)}.")
+    return SqlError(f"The query cannot be answered: {message}", _hint(str(error)))
+
+
+def _hint(error: str) -> str:
+    """What was meant, as far as names show it: DuckDB names candidates behind the first line, some of them far off."""
+    column = _NO_COLUMN.search(error)
+    if column is not None:
+        offered = (name.rpartition(".")[2] for name in re.findall(r'"([^"]+)"', error.partition(_CANDIDATES)[2]))
+        known = dict.fromkeys([*offered, *arrow_schema().names])
+        near = difflib.get_close_matches(column[1].lower(), known, n=3)
+        return f"Did you mean {', '.join(near)}?" if near else _COLUMNS
+    meant = re.search(r'Did you mean "([^"]+)"', error)
+    if meant is not None and (meant[1] in VIEWS or "Function" in error):
+        return f"Did you mean {meant[1]}?"
+    return f"The views are {', '.join(VIEWS)}."
