@@ -109,6 +109,10 @@ class TooLarge(K2Error):
 
 def first_line(error: BaseException) -> str:
     """What an exception says, in one line; its type where it says nothing."""
+    if type(error).__module__.startswith("pydantic") and hasattr(error, "errors"):
+        from k2ctl.mistakes import first_of
+
+        return first_of(error)
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 

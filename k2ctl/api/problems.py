@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from k2ctl.errors import BrokerError, K2Error, LakeError, TooLong, UsageError
+from k2ctl.mistakes import said
 from k2ctl.query.names import UnknownSymbol
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -103,7 +104,7 @@ def add_problems(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         found: list[dict[str, Any]] = [
-            {"where": ".".join(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()
+            {"where": ".".join(map(str, item["loc"])), "what": said(item)} for item in error.errors()
         ]
         what = "; ".join(f"{item['where']}: {item['what']}" for item in found)
         return problem("invalid-request", what, request_id(request), errors=found)

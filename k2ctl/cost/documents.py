@@ -13,6 +13,7 @@ from k2ctl.cost.lines import Line
 from k2ctl.cost.policy import PolicyCost
 from k2ctl.cost.scenarios import Swing
 from k2ctl.errors import UsageError
+from k2ctl.mistakes import first_of
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,7 @@ def read_estimate(document: Mapping[str, Any]) -> Estimate:
     except KeyError as error:
         raise _no_estimate(f"there is no {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _no_estimate(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise _no_estimate(first_of(error)) from error
 
 
 def _no_estimate(why: str) -> UsageError:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from k2ctl.cost.estimate import estimate, scale_of
 from k2ctl.cost.price_book import PriceBook
 from k2ctl.errors import ProfileError, UsageError
+from k2ctl.mistakes import said
 from k2ctl.profiles import Profile, load_profile, strict_yaml
 from k2ctl.profiles.fleet import CONSUMER_CORES
 from k2ctl.profiles.nodes import room_of
@@ -103,9 +104,8 @@ def _with(profile: Profile, values: Mapping[str, Any]) -> Profile:
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"]).removeprefix("scale.")
-        message = first["msg"].removeprefix("Value error, ")
         got = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-        raise UsageError(f"--set: {at}: {message}{got}.", "Correct that value.") from error
+        raise UsageError(f"--set: {at}: {said(first)}{got}.", "Correct that value.") from error
 
 
 def value_of(profile: Profile, key: str) -> Any:

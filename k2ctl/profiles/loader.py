@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import ProfileError
 from k2ctl.home import shipped
+from k2ctl.mistakes import said
 from k2ctl.profiles import strict_yaml
 from k2ctl.profiles.external import EXAMPLE, External, SecretReferences
 from k2ctl.profiles.model import Profile
@@ -143,7 +144,7 @@ def _mistake(path: Path | str, lines: Lines, error: ValidationError, whole: str)
     # Where a value may be of several kinds, the kind that it is has its mistake further in.
     place = max((one for one in by_place if one[: len(first)] == first), key=len)
     mistakes = by_place[place]
-    message = "; or: ".join(dict.fromkeys(_said(mistake) for mistake in mistakes))
+    message = "; or: ".join(dict.fromkeys(said(mistake) for mistake in mistakes))
     value, kinds = mistakes[0]["input"], {mistake["type"] for mistake in mistakes}
     hidden = kinds & {"missing", "extra_forbidden"} or place[:1] == ("external",) or isinstance(value, dict)
     got = "" if hidden else f" (got {brief(value)})"  # what is wrong in `external` may be a secret
@@ -164,18 +165,6 @@ def _place(loc: tuple[Any, ...], lines: Lines) -> tuple[Any, ...]:
 
 
 _KINDS: Final = {"bool", "str", "int", "float"}
-_SAID: Final = {
-    "extra_forbidden": "unknown key",
-    "tuple_type": "a list is needed",
-    "list_type": "a list is needed",
-    "dict_type": "a section is needed",
-    "model_type": "a section is needed",
-    "string_type": "a text is needed",
-}
-
-
-def _said(mistake: Any) -> str:
-    return _SAID.get(mistake["type"]) or mistake["msg"].removeprefix("Value error, ")
 
 
 def _upon_its_base(path: Path | str, content: dict[str, Any], lines: Lines) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from k2ctl.errors import UsageError
+from k2ctl.mistakes import said
 from k2ctl.profiles import strict_yaml
 from k2ctl.profiles.strict_yaml import brief
 from k2ctl.stack.compose.model import Project, Service
@@ -101,7 +102,7 @@ def _wrong(path: Path, error: ValidationError) -> UsageError:
             f"{path}: {where}: k2ctl does not implement this key.",
             "Remove it: to ignore it would start another stack than the file describes.",
         )
-    return UsageError(f"{path}: {where}: {problem['msg'].removeprefix('Value error, ')}", "Correct it.")
+    return UsageError(f"{path}: {where}: {said(problem)}", "Correct it.")
 
 
 def _check_names(path: Path, project: Project) -> None:

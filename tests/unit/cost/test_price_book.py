@@ -92,7 +92,7 @@ def test_a_users_prices_go_before_those_of_the_book_and_keep_their_origin(tmp_pa
         ("msk_broker", "msk_brokers", r"ours\.yaml:3: prices\.msk_brokers"),
         ("confidence: high", "confidence: sure", r"ours\.yaml:7: prices\.msk_broker\.confidence: .*'sure'"),
         ("0.30", "cheap", r"ours\.yaml:8: prices\.msk_broker\.per\.express\.m7g\.large: .*'cheap'"),
-        ("0.30", "-1", r"ours\.yaml:8: .*greater than or equal to 0"),
+        ("0.30", "-1", r"ours\.yaml:8: .*at least 0"),
         ("per: {express.m7g.large: 0.30}", "tiers: [[10, 1.0]]", r"ours\.yaml:\d: .*must end at \.inf"),
         ("unit: broker-hour", "unit: broker-month", r"'broker-month', but the model counts in 'broker-hour'"),
         ("per: {express.m7g.large: 0.30}", "value: 0.3", r"by type, under `per`"),

@@ -46,7 +46,7 @@ def test_what_ifs_are_checked_together_and_say_what_is_wrong() -> None:
     for settings, words in (
         (cluster[:1], "topology: brokers and instance go together"),
         (["retention.hot_day=9"], "no key 'retention.hot_day'"),
-        (["retention.hot_days=-1"], "retention.hot_days: Input should be greater than 0 .got -1"),
+        (["retention.hot_days=-1"], "retention.hot_days: must be greater than 0 .got -1"),
         (["retention.hot_days"], "is not key=value"),
         (["retention.hot_days=[1"], "is not key=value"),
         (["clients.node=t2.tiny"], "clients.node"),

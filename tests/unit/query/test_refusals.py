@@ -1,4 +1,4 @@
-"""What a refused query is told: the names that were meant."""
+"""What a refused query is answered with: the near names."""
 
 from collections.abc import Iterator
 

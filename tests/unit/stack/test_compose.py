@@ -101,7 +101,7 @@ def test_the_shipped_file_is_understood_and_rendered_the_same(tmp_path: Path) ->
         (("${TAG:-1}", "${TAG:?say which}"), "the variable TAG is not set: say which"),
         (("${TAG:-1}", "${TAG}"), "services.one.image: the variable TAG is not set"),
         (("${TAG:-1}", "${TAG/x}"), "has a $ that is no variable"),
-        (("image: busybox:1", "build: {context: .}"), "service two, key image: Field required"),
+        (("image: busybox:1", "build: {context: .}"), "service two, key image: this is missing"),
     ],
 )
 def test_a_mistake_names_file_service_and_key(folder: Path, change: tuple[str, str], words: str) -> None:
