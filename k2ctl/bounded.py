@@ -25,7 +25,7 @@ from k2ctl.signals import end_with
 GRACE_S: Final = 0.5
 """Time beyond the limit for work that ends by itself and reports why."""
 _LOOK_EVERY_S: Final = 0.02
-_SPARE_MB: Final = 128
+SPARE_MB: Final = 128
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ class _Watched:
         """The child's exit code."""
         try:
             if not self._ends_within(None):
-                begun_s, held = time.monotonic(), _resident_mb(self._child)
+                begun_s, held = time.monotonic(), resident_mb(self._child)
                 while not self._ends_within(_LOOK_EVERY_S):
                     if time.monotonic() - begun_s > self._bounds.seconds + GRACE_S:
                         raise TooLong
-                    if _resident_mb(self._child) - held > self._bounds.memory_mb + _SPARE_MB:
+                    if resident_mb(self._child) - held > self._bounds.memory_mb + SPARE_MB:
                         raise TooLarge
         except KeyboardInterrupt:
             # On a terminal the child gets the signal too, and reports it itself.
@@ -141,7 +141,7 @@ def _threads() -> int:
     return len(list(tasks.iterdir())) if tasks.exists() else threading.active_count()
 
 
-def _resident_mb(process: int) -> float:
+def resident_mb(process: int) -> float:
     """Memory of a process; 0 where the system does not show it, or the process has just ended."""
     with suppress(OSError):
         return int(Path(f"/proc/{process}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

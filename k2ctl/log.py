@@ -160,6 +160,11 @@ def configure_from_environment() -> None:
     configure(LogSettings(LogLevel(level.upper()) if level else None, form))
 
 
+def configured() -> LogSettings:
+    """The settings of this process, for a child that logs as it does."""
+    return _settings
+
+
 def background_environment(path: Path) -> dict[str, str]:
     """The environment of a program in the background that logs to `path`, at this process's level or at INFO."""
     return {

@@ -42,6 +42,14 @@ SqlEngineOption = Annotated[
     Literal["duckdb", "spark"], typer.Option("--engine", help="Who runs it: this machine, or a Spark cluster.")
 ]
 
+MemoryOption = Annotated[
+    str | None, typer.Option("--memory-mb", metavar="N", help="What a query may take.", show_default="1024")
+]
+TimeoutOption = Annotated[
+    str | None,
+    typer.Option("--timeout", metavar="DURATION", help="How long it may take.", show_default="60; of Spark: any"),
+]
+
 
 def sql(
     text: Annotated[str, typer.Argument(metavar="SELECT", help="One query, in DuckDB's SQL; with Spark in Spark's.")],
@@ -52,13 +60,8 @@ def sql(
     output: OutputOption = None,
     at: AsOfOption = None,
     known: KnownAtOption = None,
-    memory: Annotated[
-        str | None, typer.Option("--memory-mb", metavar="N", help="What the query may take.", show_default="1024")
-    ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option("--timeout", metavar="DURATION", help="How long it may take.", show_default="60; of Spark: any"),
-    ] = None,
+    memory: MemoryOption = None,
+    timeout: TimeoutOption = None,
     engine: SqlEngineOption = "duckdb",
     master: MasterOption = LOCAL_MASTER,
     conf: ConfOption = None,
@@ -95,9 +98,7 @@ def sql(
         asked = SqlOnSpark(text, rows, as_of(at), known_us, None if timeout is None else parse_duration(timeout))
         _on_spark(asked, master, conf or [], form, output)
         return
-    limit_mb, limit_s = parse_count(memory or 1024), parse_duration(timeout or 60)
-    if limit_mb < 16 or limit_s <= 0:
-        raise UsageError("A query needs 16 MB and some time.", "Leave --memory-mb and --timeout out.")
+    limit_mb, limit_s = limits_of(memory, timeout)
 
     from k2ctl.bounded import Bounds, bounded
 
@@ -118,6 +119,14 @@ def sql(
             show_footer(found.evidence, cut)
 
     bounded(answer, Bounds(limit_s, limit_mb, part_of(output) if output else None), "k2ctl query sql")
+
+
+def limits_of(memory: str | None, timeout: str | None) -> tuple[int, float]:
+    """What one query may take, in MB and seconds."""
+    limit_mb, limit_s = parse_count(memory or 1024), parse_duration(timeout or 60)
+    if limit_mb < 16 or limit_s <= 0:
+        raise UsageError("A query needs 16 MB and some time.", "Leave --memory-mb and --timeout out.")
+    return limit_mb, limit_s
 
 
 @dataclass(frozen=True)

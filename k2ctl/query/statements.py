@@ -43,6 +43,14 @@ def check(text: str, parameters: Mapping[str, str] = NO_PARAMETERS) -> None:
     _check_parameters(statements[0], parameters)
 
 
+def parameters_of(text: str) -> set[str]:
+    """The names of a query's parameters; none of what is no query."""
+    try:
+        return {name for statement in duckdb.extract_statements(text) for name in statement.named_parameters}
+    except duckdb.Error:
+        return set()
+
+
 def _is_query(kind: duckdb.StatementType, text: str) -> bool:
     explained = _explained(text)
     if explained is not None:
