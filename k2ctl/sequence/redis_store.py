@@ -10,30 +10,23 @@ A hash is forgotten seven days after its last publication; its symbols are not f
 6.2 with `MEMORY USAGE`: 126 bytes a symbol without gaps (10,000 symbols in 64 partitions: 1.26 MB), some 32 to 48 more
 for each open gap (which makes 158 with one); 73 bytes a symbol in hashes of up to 32.
 
-The client is plain redis-py: hiredis was tried, and made no difference to a publication, whose answer is short (10,000
-trades over 500 symbols in 3 to 9 ms either way, on a machine that others shared).
+A publication of 10,000 trades over 500 symbols took 3 to 9 ms, on a machine that others shared.
 
 The script compares the fence before it writes. So a consumer whose partition another one has taken over writes nothing,
 and one whose Redis came back empty, or without its last second (AOF everysec), is refused, and publishes all it has.
 """
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
-from k2ctl.endpoints import without_password
-from k2ctl.errors import StateError, first_line
+from k2ctl.errors import StateError
+from k2ctl.sequence.redis_connection import TIMEOUT_S, RedisConnection, is_other_type, raise_other_than_damage
 from k2ctl.sequence.state_store import Fence, PartitionState, PartitionStatistics, StoreStatistics, Update, namespace_of
 from k2ctl.sequence.symbol_state import unpack
 
 LOG: Final = logging.getLogger("k2ctl.sequence")
 
-TIMEOUT_S: Final = 0.5
 TTL_S: Final = 7 * 86_400
 FENCE_FIELD: Final = b"@fence"
 """No name of a symbol: those have a slash."""
@@ -89,15 +82,8 @@ class RedisStateStore:
     def __init__(self, url: str, platform: str, topic: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._namespace = namespace_of(platform, topic)
         self._damaged: tuple[str, ...] = ()
-        try:
-            self._client = redis.Redis.from_url(
-                url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0), protocol=2
-            )
-        except ValueError as error:
-            raise StateError(
-                f"'{without_password(url)}' is no address of a Redis: {error}", "Write it as redis://HOST:PORT/0"
-            ) from error
-        self._shown = url.rpartition("@")[2].removeprefix("redis://")
+        self._connection = RedisConnection(url, timeout_s)
+        self._client = self._connection.client
 
     @property
     def kind(self) -> str:
@@ -106,13 +92,13 @@ class RedisStateStore:
     def load(self, partitions: Collection[int]) -> dict[int, PartitionState]:
         """Everything of some partitions, in one pipeline of HGETALLs."""
         wanted = list(partitions)
-        with self._talking():
+        with self._connection.talking():
             pipeline = self._client.pipeline(transaction=False)
             for partition in wanted:
                 pipeline.hgetall(self._key(partition))
             answers: list[Any] = pipeline.execute(raise_on_error=False) if wanted else []
             for answer in answers:
-                _raise_other_than_damage(answer)
+                raise_other_than_damage(answer)
         found = {}
         for partition, values in zip(wanted, answers, strict=True):
             try:
@@ -128,7 +114,7 @@ class RedisStateStore:
     def publish(self, updates: Sequence[Update]) -> dict[int, Fence | None]:
         if not updates:
             return {}
-        with self._talking():
+        with self._connection.talking():
             answer: Any = self._client.eval(*self._call(updates))
         return self._refused(updates, answer)
 
@@ -163,8 +149,8 @@ class RedisStateStore:
 
     def statistics(self) -> StoreStatistics:
         """Counts, bytes and fences, and Redis' own memory and policy."""
-        with self._talking():
-            keys = sorted(self._client.scan_iter(match=_literally(self._namespace) + ":sequence:*", count=1000))
+        with self._connection.talking():
+            keys = self._connection.keys(f"{self._namespace}:sequence:")
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
                 pipeline.hgetall(key)
@@ -172,8 +158,8 @@ class RedisStateStore:
                 pipeline.ttl(key)
             answers = pipeline.execute(raise_on_error=False) if keys else []
             for answer in answers:
-                _raise_other_than_damage(answer)
-            server: Any = self._client.info()
+                raise_other_than_damage(answer)
+            server = self._connection.server()
         partitions, damaged = [], []
         for number, key in enumerate(keys):
             try:
@@ -181,44 +167,19 @@ class RedisStateStore:
                 unpack([value for name, value in answers[3 * number].items() if name != FENCE_FIELD])
             except StateError as error:
                 damaged.append(f"{key.decode(errors='replace')}: {error}")
-        shown = ("redis_version", "used_memory", "maxmemory", "maxmemory_policy", "aof_enabled")
         return StoreStatistics(
             self.kind,
             self._namespace,
             tuple(sorted(partitions, key=lambda found: found.partition)),
-            {name: server[name] for name in shown if name in server},
+            server,
             tuple(damaged),
         )
 
     def close(self) -> None:
-        self._client.close()
+        self._connection.close()
 
     def _key(self, partition: int) -> str:
         return f"{self._namespace}:sequence:{partition}"
-
-    @contextmanager
-    def _talking(self) -> Iterator[None]:
-        """Turns what may go wrong on the way into a StateError."""
-        try:
-            yield
-        except redis.TimeoutError as error:
-            raise StateError(f"Redis at {self._shown} does not answer in time.", "See: k2ctl stack status") from error
-        except (redis.RedisError, OSError) as error:
-            reason = first_line(error)
-            if isinstance(error, redis.OutOfMemoryError) or "OOM" in reason:
-                # From within a script, Redis 6 raises it as a plain error.
-                reason = "out of memory, it refuses to write; raise its maxmemory"
-            raise StateError(f"Redis at {self._shown}: {reason}", "See: k2ctl stack status") from error
-
-
-def _raise_other_than_damage(answer: Any) -> None:
-    """A key of another type is damage, which the publication of the whole partition mends; the rest is trouble."""
-    if isinstance(answer, redis.RedisError) and not _is_other_type(answer):
-        raise answer
-
-
-def _is_other_type(answer: Any) -> bool:
-    return isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer)
 
 
 def _fence_of(values: Any) -> bytes:
@@ -227,7 +188,7 @@ def _fence_of(values: Any) -> bytes:
     Raises:
         StateError: the key is no hash, or one without a fence.
     """
-    if _is_other_type(values):
+    if is_other_type(values):
         raise StateError("it is no hash; another program has written it")
     if values and not values.get(FENCE_FIELD):
         raise StateError("it has no fence; another program has written it")
@@ -247,8 +208,3 @@ def _statistics(key: bytes, answer: list[Any]) -> PartitionStatistics:
     fence = Fence.loads(_fence_of(values))
     expires_s = None if ttl_s < 0 else float(ttl_s)
     return PartitionStatistics(int(number), len(values) - 1, size or 0, expires_s, fence)
-
-
-def _literally(text: str) -> str:
-    """A text as a pattern that matches nothing else."""
-    return "".join(f"\\{sign}" if sign in "*?[]\\" else sign for sign in text)

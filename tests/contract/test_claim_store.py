@@ -1,4 +1,4 @@
-"""What every store of claims promises, asked of the one in memory."""
+"""What every store of claims promises, asked of the one in memory and of a real Redis."""
 
 import uuid
 from collections.abc import Iterator
@@ -9,9 +9,6 @@ import pytest
 from k2ctl.clock import ManualClock
 from k2ctl.dedup.shared.claims import (
     STORED,
-    ClaimBatch,
-    Claimed,
-    ClaimedPartition,
     ClaimStore,
     Coverage,
     GenerationLost,
@@ -19,36 +16,21 @@ from k2ctl.dedup.shared.claims import (
     tickets_of,
 )
 from k2ctl.dedup.shared.memory_claims import MemoryClaims
-from k2ctl.domain.checkpoint import TopicPartition
+from k2ctl.dedup.shared.redis_claims import RedisClaims
+from k2ctl.sequence.state_store import namespace_of
+from tests.support.claims import FIRST, NOON_US, SECOND, batch, claim, ids, rows
+from tests.support.redis_server import RedisServer
 
-FIRST, SECOND = TopicPartition("t", "e", 0), TopicPartition("t", "e", 1)
-NOON_US = 1_700_000_000_000_000
 
-
-@pytest.fixture
-def store() -> Iterator[ClaimStore]:
-    opened = MemoryClaims(f"k2:{{{uuid.uuid4()}:t}}", 3600, ManualClock())
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> Iterator[ClaimStore]:
+    namespace = namespace_of(str(uuid.uuid4()), "market.equities.trades.x")
+    opened: ClaimStore = MemoryClaims(namespace, 3600, ManualClock())
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        opened = RedisClaims(server.url, namespace, 3600)
     yield opened
     opened.close()
-
-
-def batch(*bases: str, consumer: str = "a") -> ClaimBatch:
-    return ClaimBatch(
-        consumer, tuple(ClaimedPartition(TopicPartition("t", "e", at), base) for at, base in enumerate(bases))
-    )
-
-
-def ids(*numbers: int) -> np.ndarray:
-    return np.array([number.to_bytes(16, "big") for number in numbers], "V16")
-
-
-def claim(store: ClaimStore, of: ClaimBatch, *numbers: int, places: list[int] | None = None) -> Claimed:
-    return store.claim(of, *rows(*numbers, places=places))
-
-
-def rows(*numbers: int, places: list[int] | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each id is of a time of its own; places: 0 for all."""
-    return ids(*numbers), NOON_US + np.array(numbers, np.int64), np.array(places or [0] * len(numbers), np.uint16)
 
 
 def test_what_nobody_claimed_is_ours(store: ClaimStore) -> None:
