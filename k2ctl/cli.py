@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from k2ctl.ending import accept_any_text, concluded, in_utf8
 from k2ctl.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel, LogSettings, configure
 from k2ctl.options import group
+from k2ctl.settings import defaults_of
 from k2ctl.signals import ENDING, interrupt, on_signals
 
 
@@ -53,6 +54,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "bench": CommandEntry("bench:app", "Benchmarks, as ratios to baselines measured in the same run."),
     "doctor": CommandEntry("checks:doctor", "Faults of machine, stack and lake, and the repair."),
     "demo": CommandEntry("demo:app", "The platform's promise, live, with checks on live figures."),
+    "config": CommandEntry("config:app", "What is set once: engine, profile and format."),
     "help": CommandEntry("about:help_of", "The help of a command; all of it as a manual page."),
     "version": CommandEntry("about:version", "The version of k2ctl, and of the libraries that it uses."),
 }
@@ -70,7 +72,10 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and COMMANDS[str(name)].load(), rest
+        if command is None:
+            return name, command, rest
+        ctx.default_map = {name: defaults_of(str(name))}
+        return name, COMMANDS[str(name)].load(), rest
 
     def _click_resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """A name that only a command below another one has is said to be there: `up` is `stack up`."""

@@ -46,6 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "home"
     path.mkdir()
     monkeypatch.setenv("K2CTL_HOME", str(path))
+    monkeypatch.setenv("K2CTL_CONFIG", str(tmp_path / "config.toml"))
     return path
 
 

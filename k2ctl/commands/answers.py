@@ -11,6 +11,7 @@ import typer
 
 from k2ctl.errors import K2Error, UsageError
 from k2ctl.options import parse_count, parse_span
+from k2ctl.settings import SETTINGS
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatchReader
@@ -82,7 +83,19 @@ SessionOption = Annotated[
     str | None,
     typer.Option("--session", metavar="MIC", help="Trading days of a venue: XASX, XNYS.", show_default="the profile's"),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print the rows.")]
+
+
+def _unless_json(context: typer.Context, parameter: typer.CallbackParam, value: Format) -> Format:
+    """--json comes before a format that is set once, in the environment or in the file."""
+    source = context.get_parameter_source(str(parameter.name))
+    typed = source is not None and source.name == "COMMANDLINE"
+    return "json" if context.params.get("as_json") and not typed else value
+
+
+FormatOption = Annotated[
+    Format,
+    typer.Option("--format", help="How to print the rows.", envvar=SETTINGS["format"].variable, callback=_unless_json),
+]
 JsonFormatOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there.", show_default="stdout")

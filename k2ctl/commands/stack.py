@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from k2ctl.errors import ExitCode, UsageError
-from k2ctl.options import JsonOption, ProfileOption, YesOption, check_writable, confirm, group, parse_duration
+from k2ctl.options import JsonOption, YesOption, check_writable, confirm, group, parse_duration
+from k2ctl.settings import SETTINGS
 
 app = group(no_args_is_help=True, help="Start, inspect and stop the stack.\n\nExample:  k2ctl stack up --engine local")
 
@@ -16,9 +17,23 @@ app = group(no_args_is_help=True, help="Start, inspect and stop the stack.\n\nEx
 @app.command(short_help="Start the stack and wait until it really works.")
 def up(
     engine: Annotated[
-        str, typer.Option("--engine", metavar="NAME", help="embedded, local, docker or external.")
-    ] = "embedded",
-    profile: ProfileOption = "laptop",
+        str,
+        typer.Option(
+            "--engine",
+            metavar="NAME",
+            help="embedded, local, docker or external.",
+            envvar=SETTINGS["engine"].variable,
+        ),
+    ] = SETTINGS["engine"].default,
+    profile: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            metavar="NAME|PATH",
+            help="A shipped profile by name, or a YAML file.",
+            envvar=SETTINGS["profile"].variable,
+        ),
+    ] = SETTINGS["profile"].default,
     service: Annotated[
         list[str] | None,
         typer.Option(

@@ -1,0 +1,135 @@
+"""What is set once: a flag comes first, then the environment, then the file, then the default."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from k2ctl import settings
+from k2ctl.cli import COMMANDS, main
+from k2ctl.settings import SETTINGS
+from tests.support.cli import called
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in SETTINGS.values():
+        monkeypatch.delenv(one.variable, raising=False)
+
+
+def engine_asked_for(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Which engine `stack up` wants; the option is refused before anything starts."""
+    return called(capsys, "stack", "up", "--build", *arguments)[2]
+
+
+def test_a_flag_comes_before_the_environment_and_that_before_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "to the embedded engine" in engine_asked_for(capsys)
+    assert main(["config", "set", "engine", "local"]) == 0
+    assert "to the local engine" in engine_asked_for(capsys)
+    monkeypatch.setenv("K2CTL_ENGINE", "embedded")
+    assert "to the embedded engine" in engine_asked_for(capsys)
+    assert "to the local engine" in engine_asked_for(capsys, "--engine", "local")
+
+
+def test_show_says_where_each_value_comes_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["config", "set", "profile", "1M"])
+    monkeypatch.setenv("K2CTL_FORMAT", "json")
+    found = {one["name"]: one for one in json.loads(called(capsys, "config", "show", "--json")[1])}
+    assert (found["engine"]["value"], found["engine"]["source"]) == ("embedded", "default")
+    assert (found["profile"]["value"], found["profile"]["source"]) == ("1M", str(settings.path()))
+    assert (found["format"]["value"], found["format"]["source"]) == ("json", "K2CTL_FORMAT")
+    assert "K2CTL_FORMAT" in called(capsys, "config", "show")[1]
+
+
+def test_help_shows_the_default_that_holds_and_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["config", "set", "format", "csv"])
+    said = " ".join(called(capsys, "query", "recent", "--help")[1].split())
+    assert "[env var: K2CTL_FORMAT; default: csv]" in said
+
+
+def test_json_comes_before_a_format_that_is_set_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["config", "set", "format", "csv"])
+    assert "No K2 stack" in called(capsys, "query", "recent", "BHP", "--json")[2]
+    assert "exclude each other" in called(capsys, "query", "recent", "BHP", "--json", "--format", "csv")[2]
+    monkeypatch.setenv("K2CTL_FORMAT", "xml")
+    assert "K2CTL_FORMAT" in called(capsys, "query", "recent", "BHP")[2]
+
+
+def test_what_is_unset_has_its_default_again(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["config", "set", "engine", "local"])
+    main(["config", "set", "format", "json"])
+    assert called(capsys, "config", "unset", "engine")[0] == 0
+    assert settings.in_file() == {"format": "json"}
+    assert "does not set engine" in called(capsys, "config", "unset", "engine")[2]
+
+
+def test_a_profile_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'my "own".yaml').write_text("base: laptop\nname: own\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["config", "set", "profile", './my "own".yaml']) == 0
+    assert settings.in_file() == {"profile": str(tmp_path / 'my "own".yaml')}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["set", "engine", "toaster"], "there is no engine 'toaster'"),
+        (["set", "colour", "red"], "no setting 'colour'"),
+        (["set", "format", "parquet"], "there is no format 'parquet'"),
+        (["set", "profile", "nowhere"], "no profile 'nowhere'"),
+        (["unset", "colour"], "no setting 'colour'"),
+    ],
+)
+def test_what_cannot_be_set_is_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], word: str) -> None:
+    code, _, said = called(capsys, "config", *arguments)
+    assert code == 2
+    assert word in " ".join(said.split())
+    assert not settings.path().exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("engine = 5", "engine is a text, in quotes"),
+        ("engine = ''", "engine is a text, in quotes"),
+        ("engine = 'toaster'", "there is no engine 'toaster'"),
+        ("engine", "not TOML"),
+        ("engine = 'local'\nengine = 'local'", "not TOML"),
+        ("colour = 'red'", "no setting 'colour'"),
+        ("[engine]\nname = 'local'", "engine is a text"),
+        ("\xff", "not TOML"),
+    ],
+)
+def test_a_broken_file_is_named_and_help_still_works(capsys: pytest.CaptureFixture[str], text: str, word: str) -> None:
+    settings.path().write_bytes(text.encode("latin-1"))
+    code, _, said = called(capsys, "stack", "up")
+    assert code == 2
+    assert word in said or "it is no text" in said
+    assert str(settings.path()) in said
+    assert main(["--help"]) == 0
+    assert called(capsys, "config", "path") == (0, f"{settings.path()}\n", "")
+
+
+def test_a_folder_that_cannot_be_made_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K2CTL_CONFIG", "/dev/null/config.toml")
+    assert "cannot be written" in called(capsys, "config", "set", "engine", "local")[2]
+
+
+def test_the_file_is_where_other_programs_have_theirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("K2CTL_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert settings.path() == tmp_path / "k2ctl" / "config.toml"
+
+
+@pytest.mark.parametrize("place", [place for one in SETTINGS.values() for place in one.places], ids=str)
+def test_a_setting_is_the_default_of_an_option_that_there_is(place: settings.OptionPlace) -> None:
+    command = COMMANDS[place.group].load().commands[place.command]
+    assert [one.envvar for one in command.params if one.name == place.parameter] != [None]
