@@ -14,6 +14,7 @@ from k2ctl.cost.capacity import (
     READ_S_PER_TRADE,
 )
 from k2ctl.dedup.chunk_plan import plan_chunks
+from k2ctl.dedup.shared.plan import plan_shared
 from k2ctl.errors import ProfileError
 from k2ctl.profiles.fleet import Fleet, fleet_of, least_interval_s, memory_mb_with, swap_s, top_share
 from k2ctl.profiles.loader import place_of
@@ -59,12 +60,16 @@ def require_fit(profile: Profile, name_or_path: str) -> None:
 
 
 def _dedup(profile: Profile) -> Iterator[Fault]:
-    """The memory of random ids, as a consumer refuses it when it starts."""
+    """The memory of ids, a consumer's own and that of Redis, as a consumer refuses it when it starts."""
     try:
         plan_chunks(profile.consumer)
     except ProfileError as error:
         reason = str(error).removeprefix("consumer.dedup: ").removeprefix("consumer.dedup.")
         yield Fault("consumer.dedup.budget_mb", reason, error.hint)
+    try:
+        plan_shared(profile.consumer.dedup)
+    except ProfileError as error:
+        yield Fault("consumer.dedup.shared_budget_mb", str(error).removeprefix("consumer.dedup: "), error.hint)
 
 
 def _pending_rows(profile: Profile) -> Iterator[Fault]:

@@ -165,6 +165,14 @@ class Dedup(Section):
     chunk_ids: PositiveInt = 500_000
     # Of all chunks; a plan beyond it is refused.
     budget_mb: PositiveInt
+    # Whose trades are compared: those of this consumer's partitions, of the topic, or of all topics of the platform.
+    scope: Literal["partition", "topic", "feeds"] = "partition"
+    # How long what other consumers stored is known, where the scope is more than a partition's.
+    shared_window_minutes: Annotated[float, Field(ge=1, le=1440)] = 60
+    # Trades of all consumers of the scope, whatever their ids, on the mean of that window; null is ids_per_s.
+    shared_ids_per_s: PositiveInt | None = None
+    # Of Redis for them; a plan beyond it is refused.
+    shared_budget_mb: PositiveInt = 1024
 
 
 class ConsumerSettings(Section):

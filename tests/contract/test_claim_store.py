@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from k2ctl.clock import ManualClock
+from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.dedup.shared.claims import (
     STORED,
     ClaimStore,
@@ -16,7 +17,9 @@ from k2ctl.dedup.shared.claims import (
     tickets_of,
 )
 from k2ctl.dedup.shared.memory_claims import MemoryClaims
+from k2ctl.dedup.shared.opened import open_claims
 from k2ctl.dedup.shared.redis_claims import RedisClaims
+from k2ctl.errors import UsageError
 from k2ctl.sequence.state_store import namespace_of
 from tests.support.claims import FIRST, NOON_US, SECOND, batch, claim, ids, rows
 from tests.support.redis_server import RedisServer
@@ -190,3 +193,31 @@ def test_another_generation_is_refused(store: ClaimStore) -> None:
     assert not store.confirm(ticket, {FIRST: Coverage("", "c5", 9)})
     assert store.statistics().ids == 1
     assert store.covered().by_partition[FIRST].since
+
+
+@pytest.fixture(params=["memory", "redis"])
+def url(request: pytest.FixtureRequest) -> str:
+    if request.param == "memory":
+        return "memory"
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return server.url
+
+
+def test_consumers_of_one_scope_share_claims_and_others_do_not(url: str) -> None:
+    platform, clock = str(uuid.uuid4()), SystemClock()
+
+    def opened(topic: str, scope: Literal["topic", "feeds"], of: str = platform) -> ClaimStore:
+        return open_claims(url, of, topic, scope, 3600, clock)
+
+    stores = [opened("a", "topic"), opened("b", "feeds")]
+    for store in stores:
+        claim(store, batch("c0"), 1)
+    assert claim(opened("a", "topic"), batch("c0"), 1).holders.all()
+    assert claim(opened("c", "feeds"), batch("c0"), 1).holders.all()
+    assert not claim(opened("b", "topic"), batch("c0"), 1).holders.any()
+    assert not claim(opened("a", "topic", str(uuid.uuid4())), batch("c0"), 1).holders.any()
+
+
+def test_an_address_that_is_no_store_of_claims_is_refused() -> None:
+    with pytest.raises(UsageError):
+        open_claims("postgres://x", "p", "t", "topic", 3600, SystemClock())

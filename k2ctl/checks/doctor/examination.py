@@ -77,6 +77,7 @@ _CHECKS: Final = {
 
 
 KAFKA: Final = ("kafka",)
+STATE: Final = ("redis",)
 LAKE: Final = ("catalog", "postgres", "warehouse", "object-store")
 
 
@@ -118,6 +119,8 @@ def _stack(running: str | None, endpoints: Endpoints | None, wanted: str) -> lis
     # What a service that is not well carries would only wait for it, and say the same again.
     if _all_fine(services, KAFKA):
         parts.append(("clock", lambda: stack.clock(endpoints)))
+    if _all_fine(services, STATE):
+        parts.append(("claims", lambda: stack.claims_room(endpoints)))
     if _all_fine(services, LAKE):
         parts.append(("catalog", lambda: stack.catalog_limits(endpoints)))
         parts.append(("lake", lambda: lake_checks(endpoints)))

@@ -2,7 +2,10 @@
 
 from typing import TYPE_CHECKING, Final
 
+from k2ctl.clock import SystemClock
 from k2ctl.cost.fit import faults_of
+from k2ctl.dedup.shared.opened import in_memory, open_claims
+from k2ctl.dedup.shared.plan import plan_shared
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError, ProfileError
@@ -53,6 +56,25 @@ def profile_fit(name_or_path: str) -> list[Check]:
         _wrong("profile", f"{place_of(name_or_path, fault.key)}: {fault.key}: {fault.reason}", fault.step)
         for fault in faults
     ]
+
+
+def claims_room(endpoints: Endpoints) -> list[Check]:
+    """Whether the claims of consumers that compare their trades fit into Redis.
+
+    Raises:
+        StateError: it does not answer. ProfileError: they do not fit, into it or into the profile's budget.
+    """
+    plan = plan_shared(load_profile(endpoints.profile).consumer.dedup)
+    if plan is None:
+        return []
+    if in_memory(endpoints.state_url):
+        return [_note("claims", "in the memory of each process: consumers of several share none", "Use a Redis")]
+    store = open_claims(endpoints.state_url, "doctor", "doctor", plan.scope, plan.window_s, SystemClock())
+    try:
+        plan.require_room(store.server())
+    finally:
+        store.close()
+    return [ok("claims", f"{plan.bytes / 1e6:,.0f} MB are planned, and Redis has room")]
 
 
 def service_checks(engine: str, services: list[ServiceStatus]) -> list[Check]:

@@ -206,8 +206,11 @@ class ClaimStore(Protocol):
             GenerationLost: the generation is another one.
         """
 
+    def server(self) -> Mapping[str, object]:
+        """Redis' own figures, `maxmemory` and `maxmemory_policy` among them; nothing of a store in memory."""
+
     def statistics(self) -> ClaimStatistics:
-        """How much it holds."""
+        """How much it holds. It looks at every key: for people, not for every commit."""
 
     def close(self) -> None:
         """Close the connections."""

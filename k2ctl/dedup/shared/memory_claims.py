@@ -1,6 +1,6 @@
 """Claims in the memory of one process, for consumers that share it.
 
-A dict per slice of the trades' own time: id → holder, some 150 bytes an id.
+A dict per slice of the trades' own time: id → holder, some 130 bytes an id.
 """
 
 import secrets
@@ -29,8 +29,8 @@ from k2ctl.dedup.shared.coverage import when_claimed, when_confirmed, when_heale
 from k2ctl.domain.checkpoint import TopicPartition
 
 SLICE_US: Final = 60_000_000
-BYTES_PER_ID: Final = 150
-"""Of a dict with ids as bytes and holders as ints, measured with tracemalloc over 1,000,000 ids."""
+BYTES_PER_ID: Final = 130
+"""Of a dict with ids as bytes and holders as ints: 123 to 139, measured with tracemalloc over 1,000,000 ids."""
 
 
 @dataclass
@@ -139,6 +139,9 @@ class MemoryClaims:
             for partition, up_to in healed.items():
                 now = self._covered.get(partition)
                 self._covered[partition] = when_healed(now, before.get(partition), up_to)
+
+    def server(self) -> Mapping[str, object]:
+        return {}
 
     def statistics(self) -> ClaimStatistics:
         with self._lock:

@@ -177,6 +177,10 @@ class RedisClaims:
             arguments += [_field(partition), to.commit_id, to.sequence_number, *was]
         self._again(lambda: self._run(claim_scripts.COVER, [], arguments))
 
+    def server(self) -> Mapping[str, object]:
+        with self._connection.talking():
+            return self._connection.server()
+
     def statistics(self) -> ClaimStatistics:
         """Ids are counted; their memory is estimated from a sample of keys."""
         with self._connection.talking():
