@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from k2ctl.commands.completion import QUESTION, answered
 from k2ctl.ending import accept_any_text, concluded, in_utf8
 from k2ctl.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel, LogSettings, configure
 from k2ctl.options import group
@@ -55,6 +56,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "doctor": CommandEntry("checks:doctor", "Faults of machine, stack and lake, and the repair."),
     "demo": CommandEntry("demo:app", "The platform's promise, live, with checks on live figures."),
     "config": CommandEntry("config:app", "What is set once: engine, profile and format."),
+    "completion": CommandEntry("completion:completion", "A script for your shell, so that Tab completes."),
     "help": CommandEntry("about:help_of", "The help of a command; all of it as a manual page."),
     "version": CommandEntry("about:version", "The version of k2ctl, and of the libraries that it uses."),
 }
@@ -139,6 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         in_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == [QUESTION]:
+        return answered(typer.main.get_command(app), NAME, arguments[1:])
     accept_any_text()
     # A command that a signal ends cleans up what it started. Some commands handle the signals themselves.
     with on_signals(interrupt, *ENDING):

@@ -85,7 +85,23 @@ def _reported(error: Exception, program: str) -> int:
         sys.stderr.write(shown() + "\n")
         return ExitCode.USAGE
     context = getattr(error, "ctx", None)
-    return _report(shown(), f"See: {getattr(context, 'command_path', program)} --help", ExitCode.USAGE)
+    return _report(
+        _in_our_words(error, shown()), f"See: {getattr(context, 'command_path', program)} --help", ExitCode.USAGE
+    )
+
+
+def _in_our_words(error: Any, shown: str) -> str:
+    """What is wrong with an option. Typer passes on what pydantic says of a value."""
+    near = getattr(error, "possibilities", None)
+    if near:
+        return f"No such option: {error.option_name}. Did you mean {', '.join(sorted(near))}?"
+    if hasattr(error.__cause__, "errors"):
+        from k2ctl.mistakes import said
+
+        mistake = error.__cause__.errors()[0]
+        what, got = said(mistake).rstrip("."), str(mistake["input"])[:40]
+        return shown.replace(error.message, f"{what}." if got in what else f"{what} (got {got}).")
+    return shown
 
 
 def _report(message: str, hint: str, code: ExitCode) -> int:

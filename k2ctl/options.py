@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import ExitCode, UsageError
 
 _PART = r"([0-9]+(?:\.[0-9]+)?)\s*([a-z]+)"
@@ -79,17 +80,30 @@ def parse_count(text: str | int) -> int:
 
 
 ProfileOption = Annotated[
-    str, typer.Option("--profile", metavar="NAME|PATH", help="A shipped profile by name, or a YAML file.")
+    str,
+    typer.Option(
+        "--profile",
+        metavar="NAME|PATH",
+        help="A shipped profile by name, or a YAML file.",
+        autocompletion=known_names.profiles,
+    ),
 ]
 StackProfileOption = Annotated[
     str,
     typer.Option(
-        "--profile", metavar="NAME|PATH", help="A shipped profile by name, or a YAML file.", show_default="the stack's"
+        "--profile",
+        metavar="NAME|PATH",
+        help="A shipped profile by name, or a YAML file.",
+        show_default="the stack's",
+        autocompletion=known_names.profiles,
     ),
 ]
 """For commands that work with the running stack."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-EngineOption = Annotated[str, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.")]
+EngineOption = Annotated[
+    str,
+    typer.Option("--engine", metavar="NAME", help="embedded, local or docker.", autocompletion=known_names.own_engines),
+]
 """For commands that start a stack of their own and delete it."""
 LOCAL_MASTER = "local[*]"
 MasterOption = Annotated[

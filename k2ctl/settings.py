@@ -1,6 +1,5 @@
 """What a person sets once: engine, profile and format. A flag comes first, then the environment, then the file."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,6 +125,8 @@ def save(values: Mapping[str, str]) -> None:
     Raises:
         UsageError: it cannot be written.
     """
+    import json
+
     from k2ctl.files import write_atomically
 
     at = path()

@@ -11,11 +11,25 @@ LIBRARIES = ("confluent-kafka", "pyiceberg", "pyarrow", "duckdb", "pydantic", "t
 """Whose version explains a fault most often."""
 
 
+def _commands(context: typer.Context, incomplete: str) -> list[str]:
+    """The commands below those that are typed."""
+    root: Any = context.find_root()
+    group: Any = root.command
+    for name in context.params.get("names") or ():
+        _, group, _ = group.resolve_command(root, [name])
+    return [name for name in getattr(group, "commands", {}) if name.startswith(incomplete)]
+
+
 def help_of(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="COMMAND", help="The command, such as: query recent.", show_default="all commands"),
+        typer.Argument(
+            metavar="COMMAND",
+            help="The command, such as: query recent.",
+            show_default="all commands",
+            autocompletion=_commands,
+        ),
     ] = None,
     man: Annotated[bool, typer.Option("--man", help="Everything as one manual page, in man's own format.")] = False,
 ) -> None:

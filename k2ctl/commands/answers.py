@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import K2Error, UsageError
 from k2ctl.options import parse_count, parse_span
 from k2ctl.settings import SETTINGS
@@ -34,7 +35,9 @@ Format = Literal["table", "json", "csv", "parquet", "arrow", "arrows"]
 
 BINARY = ("parquet", "arrow", "arrows")
 
-Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="One symbol or several.")]
+Symbols = Annotated[
+    list[str], typer.Argument(metavar="SYMBOL...", help="One symbol or several.", autocompletion=known_names.symbols)
+]
 WindowOption = Annotated[
     str | None,
     typer.Option(

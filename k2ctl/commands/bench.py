@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, ProfileOption, group, parse_count
 
@@ -35,11 +36,25 @@ app = group()
 
 @app.command(no_args_is_help=True)
 def bench(
-    names: Annotated[list[str], typer.Argument(metavar="all|NAME...", help=f"{', '.join(BENCHMARKS)}; or all.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="all|NAME...",
+            help=f"{', '.join(BENCHMARKS)}; or all.",
+            autocompletion=known_names.one_of(*BENCHMARKS, "all"),
+        ),
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Small: a few minutes, to compare with itself.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Large: for figures that are published.")] = False,
     engine: Annotated[
-        str | None, typer.Option("--engine", metavar="NAME", help="embedded, local or docker.", show_default="embedded")
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="NAME",
+            help="embedded, local or docker.",
+            show_default="embedded",
+            autocompletion=known_names.own_engines,
+        ),
     ] = None,
     repeat: Annotated[
         int | None,

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import ExitCode
 from k2ctl.options import LOCAL_MASTER, ConfOption, EngineOption, JsonOption, MasterOption, at_most_one
 
@@ -15,6 +16,7 @@ def doctor(
             metavar="NAME",
             help="Judge this machine for one engine: embedded, local, docker or external.",
             show_default="what is up",
+            autocompletion=known_names.engines,
         ),
     ] = "",
     as_json: JsonOption = False,
@@ -169,6 +171,9 @@ def validate(
             metavar="STEP",
             help="load, ladder, kill, sequence, dedup, query, cost, demo or tests; repeatable.",
             show_default="all of them",
+            autocompletion=known_names.one_of(
+                "load", "ladder", "kill", "sequence", "dedup", "query", "cost", "demo", "tests"
+            ),
         ),
     ] = None,
     engine: EngineOption = "embedded",

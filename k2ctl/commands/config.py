@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.options import JsonOption, group
 
 if TYPE_CHECKING:
@@ -15,7 +16,14 @@ app = group(
     "Example:  k2ctl config set engine local",
 )
 
-NameArgument = Annotated[str, typer.Argument(metavar="engine|profile|format", help="The setting.")]
+NameArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="engine|profile|format",
+        help="The setting.",
+        autocompletion=known_names.one_of("engine", "profile", "format"),
+    ),
+]
 
 
 @app.command(short_help="Each setting, and where it comes from.")

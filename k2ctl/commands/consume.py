@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.commands import fleet
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, StackProfileOption, group, parse_count, parse_duration
@@ -29,6 +30,7 @@ def consume(
             metavar="NAME|PATH",
             help="What the records of others are: see k2ctl feed.",
             show_default="the table's or the profile's, else SBE",
+            autocompletion=known_names.feeds,
         ),
     ] = "",
     topic: Annotated[
@@ -38,6 +40,7 @@ def consume(
             metavar="NAME|^REGEX",
             help="A topic of others, or several by a regular expression.",
             show_default="the feed's, else the profile's",
+            autocompletion=known_names.topics,
         ),
     ] = "",
     until_caught_up: Annotated[

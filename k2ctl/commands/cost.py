@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import ExitCode, Infeasible
 from k2ctl.options import JsonOption, at_most_one, parse_count
 
@@ -25,6 +26,7 @@ def cost(
             metavar="10K|1M|10M|PATH|RATE",
             help="A profile, or a bare rate such as 250k.",
             show_default=DEFAULT_SCALE,
+            autocompletion=known_names.profiles,
         ),
     ] = None,
     compare: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, YesOption, confirm, group, parse_span
 
@@ -20,7 +21,14 @@ app = group(
 )
 
 TopicOption = Annotated[
-    str, typer.Option("--topic", metavar="NAME", help="Of this topic of trades.", show_default="all topics")
+    str,
+    typer.Option(
+        "--topic",
+        metavar="NAME",
+        help="Of this topic of trades.",
+        show_default="all topics",
+        autocompletion=known_names.topics,
+    ),
 ]
 ReasonOption = Annotated[
     str,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import ExitCode
 from k2ctl.options import ColumnOption, JsonOption, columns_said, group, parse_count
 
@@ -14,7 +15,12 @@ app = group(
 )
 
 TargetArgument = Annotated[
-    str, typer.Argument(metavar="FILE|TOPIC", help="A file, folder, glob or s3:// prefix, or a topic of the stack.")
+    str,
+    typer.Argument(
+        metavar="FILE|TOPIC",
+        help="A file, folder, glob or s3:// prefix, or a topic of the stack.",
+        autocompletion=known_names.topics,
+    ),
 ]
 RecordsOption = Annotated[
     int, typer.Option("--records", parser=parse_count, metavar="COUNT", help="How many to look at.")
@@ -40,7 +46,12 @@ def list_feeds(as_json: JsonOption = False) -> None:
 
 @app.command(short_help="The YAML of one feed.")
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A shipped feed by name, or a YAML file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|PATH", help="A shipped feed by name, or a YAML file.", autocompletion=known_names.feeds
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """One feed as it is written, to read or to begin one of your own with; --json: with what it leaves to defaults.
@@ -97,7 +108,15 @@ def guess(
 @app.command(short_help="What a feed makes of a file or topic; nothing is sent or stored.")
 def check(
     target: TargetArgument,
-    feed: Annotated[str, typer.Option("--feed", metavar="NAME|PATH", help="A shipped feed by name, or a YAML file.")],
+    feed: Annotated[
+        str,
+        typer.Option(
+            "--feed",
+            metavar="NAME|PATH",
+            help="A shipped feed by name, or a YAML file.",
+            autocompletion=known_names.feeds,
+        ),
+    ],
     records: RecordsOption = 100_000,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the first trades to show.")] = 5,
     column: ColumnOption = None,

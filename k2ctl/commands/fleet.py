@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption
 
@@ -52,7 +53,10 @@ def status(as_json: JsonOption = False) -> None:
 
 
 def stop(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="consumer-1, consumer-2, …")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="consumer-1, consumer-2, …", autocompletion=known_names.consumers),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import (
     ColumnOption,
@@ -56,6 +57,7 @@ def load(
         typer.Option(
             metavar="SHAPE",
             help="constant, linear, step, spike or sine.",
+            autocompletion=known_names.one_of("constant", "linear", "step", "spike", "sine"),
             show_default="the profile's; linear with --ramp-to",
         ),
     ] = None,
@@ -79,6 +81,7 @@ def load(
             metavar="NAME|PATH",
             help="What the lines of the files are; see: k2ctl feed list.",
             show_default="what the files show",
+            autocompletion=known_names.feeds,
         ),
     ] = None,
     column: ColumnOption = None,
@@ -91,6 +94,7 @@ def load(
             metavar="NAME",
             help="Where --from-lake sends to; made if it is missing.",
             show_default="the profile's, without --from-lake",
+            autocompletion=known_names.topics,
         ),
     ] = None,
     speed: Annotated[str, typer.Option(metavar="1x|60x|max", help="How fast to replay.")] = MAX_SPEED,
@@ -103,7 +107,13 @@ def load(
         str | None, typer.Option(metavar="TIME", help="Replay up to this time.", show_default="the end")
     ] = None,
     symbols: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Replay only these symbols.", show_default="all symbols")
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Replay only these symbols.",
+            show_default="all symbols",
+            autocompletion=known_names.symbol_list,
+        ),
     ] = None,
     duplicates: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction of trades that is sent twice.")] = 0.0,
     gaps: Annotated[float, typer.Option(min=0.0, max=0.5, help="Fraction that is numbered and never sent.")] = 0.0,

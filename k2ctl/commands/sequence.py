@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.commands.answers import SessionOption, ZoneOption, time_of
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, StackProfileOption, group, parse_span
@@ -25,7 +26,14 @@ def stats(
         str, typer.Option("--state", metavar="URL", help="The store: redis://HOST:PORT/0", show_default="the stack's")
     ] = "",
     topic: Annotated[
-        str, typer.Option("--topic", metavar="NAME", help="Of this topic.", show_default="the profile's")
+        str,
+        typer.Option(
+            "--topic",
+            metavar="NAME",
+            help="Of this topic.",
+            show_default="the profile's",
+            autocompletion=known_names.topics,
+        ),
     ] = "",
     profile: StackProfileOption = "",
     as_json: JsonOption = False,
@@ -52,7 +60,14 @@ def stats(
 
 def gaps(
     symbol: Annotated[
-        str | None, typer.Option("--symbol", metavar="SYMBOL", help="Only this symbol.", show_default="all symbols")
+        str | None,
+        typer.Option(
+            "--symbol",
+            metavar="SYMBOL",
+            help="Only this symbol.",
+            show_default="all symbols",
+            autocompletion=known_names.symbols,
+        ),
     ] = None,
     since: Annotated[
         str | None,

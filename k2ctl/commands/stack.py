@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, YesOption, check_writable, confirm, group, parse_duration
 from k2ctl.settings import SETTINGS
@@ -23,6 +24,7 @@ def up(
             metavar="NAME",
             help="embedded, local, docker or external.",
             envvar=SETTINGS["engine"].variable,
+            autocompletion=known_names.engines,
         ),
     ] = SETTINGS["engine"].default,
     profile: Annotated[
@@ -32,6 +34,7 @@ def up(
             metavar="NAME|PATH",
             help="A shipped profile by name, or a YAML file.",
             envvar=SETTINGS["profile"].variable,
+            autocompletion=known_names.profiles,
         ),
     ] = SETTINGS["profile"].default,
     service: Annotated[
@@ -142,7 +145,13 @@ def logs(
 def render(
     kubernetes: Annotated[bool, typer.Option("--kubernetes", help="Values for the Helm chart of a profile.")] = False,
     profile: Annotated[
-        str, typer.Option(metavar="NAME|PATH", help="Whose values: by name, or a YAML file.", show_default="laptop")
+        str,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Whose values: by name, or a YAML file.",
+            show_default="laptop",
+            autocompletion=known_names.profiles,
+        ),
     ] = "",
     chart: Annotated[
         Path | None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, StackProfileOption
 
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def topic(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The topic.", show_default="a list of all")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="The topic.", show_default="a list of all", autocompletion=known_names.topics
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="How many of the newest records.")] = 10,
     start: Annotated[
         str, typer.Option("--from", metavar="PARTITION:OFFSET", help="From this record on.", show_default="the newest")
@@ -21,7 +27,11 @@ def topic(
     feed: Annotated[
         str,
         typer.Option(
-            "--feed", metavar="NAME|PATH", help="What its records are.", show_default="as its consumer has recorded"
+            "--feed",
+            metavar="NAME|PATH",
+            help="What its records are.",
+            show_default="as its consumer has recorded",
+            autocompletion=known_names.feeds,
         ),
     ] = "",
     profile: StackProfileOption = "",
