@@ -2,12 +2,12 @@
 
 import uuid
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import pytest
 
 from k2ctl.clock import ManualClock, SystemClock
+from k2ctl.dedup.shared.claim_stores import open_claims
 from k2ctl.dedup.shared.claims import (
     STORED,
     ClaimStore,
@@ -17,7 +17,6 @@ from k2ctl.dedup.shared.claims import (
     tickets_of,
 )
 from k2ctl.dedup.shared.memory_claims import MemoryClaims
-from k2ctl.dedup.shared.opened import open_claims
 from k2ctl.dedup.shared.redis_claims import RedisClaims
 from k2ctl.errors import UsageError
 from k2ctl.sequence.state_store import namespace_of
@@ -206,18 +205,17 @@ def url(request: pytest.FixtureRequest) -> str:
 def test_consumers_of_one_scope_share_claims_and_others_do_not(url: str) -> None:
     platform, clock = str(uuid.uuid4()), SystemClock()
 
-    def opened(topic: str, scope: Literal["topic", "feeds"], of: str = platform) -> ClaimStore:
-        return open_claims(url, of, topic, scope, 3600, clock)
+    def opened(topic: str | None, of: str = platform) -> ClaimStore:
+        return open_claims(url, of, topic, 3600, clock)
 
-    stores = [opened("a", "topic"), opened("b", "feeds")]
-    for store in stores:
-        claim(store, batch("c0"), 1)
-    assert claim(opened("a", "topic"), batch("c0"), 1).holders.all()
-    assert claim(opened("c", "feeds"), batch("c0"), 1).holders.all()
-    assert not claim(opened("b", "topic"), batch("c0"), 1).holders.any()
-    assert not claim(opened("a", "topic", str(uuid.uuid4())), batch("c0"), 1).holders.any()
+    for first in (opened("a"), opened(None)):
+        claim(first, batch("c0"), 1)
+    assert claim(opened("a"), batch("c0"), 1).holders.all()
+    assert claim(opened(None), batch("c0"), 1).holders.all()
+    assert not claim(opened("b"), batch("c0"), 1).holders.any()
+    assert not claim(opened("a", str(uuid.uuid4())), batch("c0"), 1).holders.any()
 
 
 def test_an_address_that_is_no_store_of_claims_is_refused() -> None:
     with pytest.raises(UsageError):
-        open_claims("postgres://x", "p", "t", "topic", 3600, SystemClock())
+        open_claims("postgres://x", "p", "t", 3600, SystemClock())

@@ -1,10 +1,11 @@
 """The stack that is up and its lake: their health, and what runs that should not."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from k2ctl.clock import SystemClock
 from k2ctl.cost.fit import faults_of
-from k2ctl.dedup.shared.opened import in_memory, open_claims
+from k2ctl.dedup.shared.claim_stores import open_claims
 from k2ctl.dedup.shared.plan import plan_shared
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.endpoints import Endpoints, without_password
@@ -67,13 +68,8 @@ def claims_room(endpoints: Endpoints) -> list[Check]:
     plan = plan_shared(load_profile(endpoints.profile).consumer.dedup)
     if plan is None:
         return []
-    if in_memory(endpoints.state_url):
-        return [_note("claims", "in the memory of each process: consumers of several share none", "Use a Redis")]
-    store = open_claims(endpoints.state_url, "doctor", "doctor", plan.scope, plan.window_s, SystemClock())
-    try:
+    with closing(open_claims(endpoints.state_url, "doctor", None, plan.window_s, SystemClock())) as store:
         plan.require_room(store.server())
-    finally:
-        store.close()
     return [ok("claims", f"{plan.bytes / 1e6:,.0f} MB are planned, and Redis has room")]
 
 
