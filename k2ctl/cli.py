@@ -44,7 +44,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "query": CommandEntry("query:app", "Query trades, from years ago to this second, as one table."),
     "api": CommandEntry("api:api", "Queries over HTTP, and a live page."),
     "feed": CommandEntry("feed:app", "How foreign records and files become trades."),
-    "topic": CommandEntry("topic:topic", "What lies in Kafka, decoded."),
+    "topic": CommandEntry("topic:app", "What lies in Kafka, decoded."),
     "dead-letters": CommandEntry("dead_letters:app", "Records that could not become trades: inspect, send again."),
     "gaps": CommandEntry("sequence:gaps", "How complete the trades are, by symbol and day."),
     "state": CommandEntry("sequence:app", "State of the store that all consumers use."),

@@ -20,15 +20,13 @@ from k2ctl.deferred.backfill import Backfill
 from k2ctl.domain.checkpoint import Checkpoints, Counts, TopicPartition
 from k2ctl.domain.ledger import Ledger
 from k2ctl.domain.status_parts import PartitionStatus
+from k2ctl.domain.topics import CONSUMER_GROUP
 from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.written_offer import Committed
 from k2ctl.timing import Every
 
 LOG: Final = logging.getLogger("k2ctl.consume")
-
-GROUP: Final = "k2ctl"
-"""The Kafka group in which offsets are committed for lag monitors. Nobody joins it, so that anybody may."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,9 @@ class Assignment:
         read_from = {} if platform.plan.backfill else offsets
         critical = profile.topic.critical_partitions
         beside = platform.decoder.beside
-        reader = PriorityReader(platform.endpoints, topic, GROUP, critical, read_from, highs, platform.clock, beside)
+        reader = PriorityReader(
+            platform.endpoints, topic, CONSUMER_GROUP, critical, read_from, highs, platform.clock, beside
+        )
         opened = cls(platform, chosen, highs, checkpoints, offsets, state, reader, backfill, is_alone=is_alone)
         opened._begin(offsets)
         return opened

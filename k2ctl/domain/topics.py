@@ -10,6 +10,8 @@ TimeUnit = Literal["s", "ms", "us", "ns"]
 
 TELEMETRY: Final = "k2.telemetry"
 COMMITS: Final = "k2.commits"
+CONSUMER_GROUP: Final = "k2ctl"
+"""The Kafka group in which consumers commit offsets for lag monitors. Nobody joins it, so that anybody may."""
 TABLE: Final = "market_data.trades"
 REFERENCE_TABLE: Final = "market_data.reference"
 DEAD_LETTER_SUFFIX: Final = ".dlq"

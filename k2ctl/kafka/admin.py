@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Collection, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -71,7 +71,7 @@ class BrokerAdmin:
                 "Correct `external.kafka.properties` in the profile, then: k2ctl stack up",
             ) from error
 
-    def __enter__(self) -> "BrokerAdmin":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from k2ctl.domain.topics import CONSUMER_GROUP
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin
@@ -11,7 +12,6 @@ from k2ctl.kafka.embedded import RETENTION_BYTES
 from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.timing import Every
 
-CONSUMER_GROUP: Final = "k2ctl"
 PAUSE_AT, RESUME_AT = 0.7, 0.5
 """Unread fractions of what a partition keeps, at which load pauses and continues."""
 

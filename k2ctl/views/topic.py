@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from k2ctl.feeds.look import SeenRecord, TopicSummary
+from k2ctl.feeds.look.known import TopicSummary
+from k2ctl.feeds.look.records import SeenRecord
 from k2ctl.views.feed import cut, trade_line, trade_of
 from k2ctl.views.style import counted, listing, size
 
@@ -19,14 +20,21 @@ SHOWN_TRADES: Final = 3
 """Of one record."""
 
 
-def record_document(record: SeenRecord) -> dict[str, Any]:
-    """A record for scripts."""
+def record_document(record: SeenRecord, raw: str | None = None) -> dict[str, Any]:
+    """A record for scripts. raw: `text` or `hex`: with its whole value, and without trades."""
+    if raw:
+        place = {"partition": record.partition, "offset": record.offset, "at": record.at, "key": record.key}
+        return {
+            **place,
+            "bytes": len(record.value),
+            "value": _raw(record, raw).replace(" ", "") if raw == "hex" else _raw(record, raw),
+        }
     return {
         "partition": record.partition,
         "offset": record.offset,
         "at": record.at,
         "key": record.key,
-        "bytes": record.size,
+        "bytes": len(record.value),
         "text": record.text,
         "trades": [trade_of(trade) for trade in record.trades],
         "reasons": record.reasons,
@@ -44,23 +52,37 @@ def topics_panel(topics: Sequence[TopicSummary]) -> RenderableType:
         (">records", lambda one: f"{one.records:,}"),
         ("feed", lambda one: one.feed),
     )
-    return Group(table, Text(), Text("Its newest records: k2ctl topic NAME"))
+    return Group(table, Text(), Text("Its newest records: k2ctl topic tail TOPIC"))
 
 
-def records_panel(topic: str, records: Sequence[SeenRecord], *, decoded: bool) -> RenderableType:
+def records_panel(
+    topic: str, records: Sequence[SeenRecord], *, decoded: bool, raw: str | None = None
+) -> RenderableType:
     """The records, each with the trades that it is. decoded: false where nothing says what they are."""
     if not records:
         return Text(f"There is no record in {topic}.")
-    parts = [part for record in records for part in _record(record, decoded=decoded)]
-    if not decoded and not any(record.trades for record in records):
+    parts: list[RenderableType] = [record_panel(record, decoded=decoded, raw=raw) for record in records]
+    if not raw and not decoded and not any(record.trades for record in records):
         parts.append(Text(f"Nothing says what these records are. A feed for them:\nk2ctl feed guess {topic}"))
     return Group(*parts)
 
 
-def _record(record: SeenRecord, *, decoded: bool) -> Iterator[RenderableType]:
+def record_panel(record: SeenRecord, *, decoded: bool, raw: str | None = None) -> RenderableType:
+    """One record. raw: `text` or `hex`: its whole value."""
     key = f"  key {record.key}" if record.key else ""
-    head = f"{record.partition}:{record.offset}  {record.at or 'no time'}  {size(record.size)}{key}"
-    yield Text(head, style="dim")
+    head = Text(
+        f"{record.partition}:{record.offset}  {record.at or 'no time'}  {size(len(record.value))}{key}", style="dim"
+    )
+    if raw:
+        return Group(head, Padding(Text(_raw(record, raw)), (0, 0, 0, 2)))
+    return Group(head, *_what_it_is(record, decoded=decoded))
+
+
+def _raw(record: SeenRecord, raw: str) -> str:
+    return record.value.hex(" ") if raw == "hex" else record.value.decode("utf-8", "backslashreplace")
+
+
+def _what_it_is(record: SeenRecord, *, decoded: bool) -> Iterator[RenderableType]:
     if not record.trades or not _BYTES.match(record.text):
         yield Padding(Text(cut(record.text)), (0, 0, 0, 2))
     for trade in record.trades[:SHOWN_TRADES]:

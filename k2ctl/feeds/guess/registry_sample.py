@@ -55,7 +55,7 @@ def sample_of_registry(topic: str, fetched: Fetched, address: str) -> FeedSample
     parts = RegistryRecords(registry).prepare(fetched.values, {})
     if not any(len(one.table) for one in parts.prepared):
         reason = parts.broken[0][1] if parts.broken else "there are none"
-        raise UsageError(f"No record of {topic} can be read: {reason}", "See its records: k2ctl topic " + topic)
+        raise UsageError(f"No record of {topic} can be read: {reason}", "See its records: k2ctl topic tail " + topic)
     remarks = [f"{len(parts.broken):,} records cannot be read."] if parts.broken else []
     settings = {"topic": topic, "registry": address}
     return FeedSample(topic, _FORMATS[schema.kind], _columns(parts), settings=settings, of_files=False, remarks=remarks)
