@@ -21,6 +21,7 @@ from k2ctl.load.intake import LOOK_AFTER_TRADES, UnreadGuard
 from k2ctl.load.market import SyntheticMarket
 from k2ctl.load.plan import LoadPlan
 from k2ctl.load.replay import ReplaySource, ReplayState, open_replay
+from k2ctl.load.schedule_clock import ScheduleClock
 from k2ctl.profiles.universe import Universe
 from k2ctl.signals import leave_to_parent
 from k2ctl.timing import Every
@@ -148,8 +149,7 @@ class Worker:
         self._made = 0
         self._newest_to_one = 0
         self._per_second: dict[int, int] = {}
-        self._paused_s = 0.0
-        self._start_s = 0.0
+        self._time = ScheduleClock(TICK_S)
         self._report_every = Every(REPORT_EVERY_S)
 
     def run(self, start_s: float) -> None:
@@ -161,12 +161,13 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.disable()
-        self._start_s = start_s
+        if self._replay is None:
+            self._time.begin(start_s)
         trouble = _trouble_of(self._pace)
         if self._replay is not None:
             self._replay.close()
         self._producer.finish(FLUSH_S)
-        elapsed_s = self._elapsed_s()
+        elapsed_s = self._time.elapsed_s
         self._note_failures()
         trouble = (
             _trouble_of(lambda: self._acknowledged_log.finish(self._producer.enqueued, self._acknowledged())) or trouble
@@ -179,11 +180,11 @@ class Worker:
         if self._replay is not None:
             self._replay.begin(self._is_stopped)
             self._producer.sample = self._replay.sample_symbol()
-            self._start_s = time.monotonic()
+            self._time.begin()
         last_elapsed_s = 0.0
         while self._made < (total := self._part_of(self._schedule.total)) and not self._signals.stop.is_set():
             self._wait_while_paused()
-            elapsed_s = self._elapsed_s()
+            elapsed_s = self._time.elapsed_s
             due = min(total, self._part_of(self._schedule.due(elapsed_s))) - self._made
             if due > 0:
                 self._send(min(due, self._chunk), last_elapsed_s, elapsed_s)
@@ -191,7 +192,7 @@ class Worker:
                 last_elapsed_s = elapsed_s
             elif due <= self._chunk:
                 last_elapsed_s = elapsed_s
-                time.sleep(max(0.0, TICK_S - (self._elapsed_s() - elapsed_s)))
+                time.sleep(max(0.0, TICK_S - (self._time.elapsed_s - elapsed_s)))
             self._report_if_due()
 
     def _is_stopped(self) -> bool:
@@ -204,21 +205,14 @@ class Worker:
         low, high = self._source.fraction
         return int(math.floor(trades * high) - math.floor(trades * low))
 
-    def _elapsed_s(self) -> float:
-        """Seconds of the schedule that have passed; pauses do not count."""
-        return time.monotonic() - self._start_s - self._paused_s
-
     def _wait_while_paused(self) -> None:
-        since_s, sent = time.monotonic(), self._newest_to_one
-        self._newest_to_one = 0
-        while not self._signals.stop.is_set() and (self._signals.pause.is_set() or self._no_room(sent)):
-            sent = 0
-            time.sleep(TICK_S)
-            self._producer.poll()
-            self._report_if_due()
-        waited_s = time.monotonic() - since_s
-        if waited_s > TICK_S:
-            self._paused_s += waited_s
+        sent, self._newest_to_one = self._newest_to_one, 0
+        with self._time.paused():
+            while not self._signals.stop.is_set() and (self._signals.pause.is_set() or self._no_room(sent)):
+                sent = 0
+                time.sleep(TICK_S)
+                self._producer.poll()
+                self._report_if_due()
 
     def _no_room(self, sent_to_one_partition: int) -> bool:
         return self._guard is not None and self._guard.must_wait(self, sent_to_one_partition)
@@ -229,7 +223,7 @@ class Worker:
 
     def _send(self, count: int, from_s: float, to_s: float) -> None:
         """Make and send `count` trades that were due between two moments of the schedule."""
-        wall_us = time.time_ns() // 1000 - round(self._elapsed_s() * 1e6)
+        wall_us = time.time_ns() // 1000 - round(self._time.elapsed_s * 1e6)
         from_us, to_us = wall_us + round(from_s * 1e6), wall_us + round(to_s * 1e6)
         batch = self._source.take(count, from_us, to_us)
         if self._replay is not None:
@@ -246,7 +240,7 @@ class Worker:
     def _report_if_due(self) -> None:
         if self._report_every.due():
             self._producer.poll()
-            self._reports.send(self._report(self._elapsed_s(), finished=False))
+            self._reports.send(self._report(self._time.elapsed_s, finished=False))
             self._note_failures()
             self._acknowledged_log.save_if_due(self._producer.enqueued, self._acknowledged())
 
@@ -272,7 +266,7 @@ class Worker:
             wire_bytes=producer.wire_bytes,
             wire_records=producer.wire_records,
             elapsed_s=elapsed_s,
-            paused_s=self._paused_s,
+            paused_s=self._time.paused_s,
             per_second=dict(self._per_second),
             finished=finished,
             ended_early=trouble is not None,

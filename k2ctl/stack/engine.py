@@ -70,6 +70,9 @@ class Board:
         if event.phase is Phase.NOTE:
             return replace(self, note=event.detail, elapsed_s=elapsed_s)
         before = self.rows.get(event.service)
+        if before is not None and before.event.phase is event.phase and None not in (before.event.share, event.share):
+            # What is to be done may turn out to be more; what is shown as done stays done.
+            event = replace(event, share=max(before.event.share or 0.0, event.share or 0.0))
         first_s = elapsed_s if before is None or before.event.phase is Phase.WAITING else before.first_s
         finished = before is not None and before.event.phase in FINISHED and event.phase in FINISHED
         last_s = before.last_s if before is not None and finished else elapsed_s

@@ -1,5 +1,6 @@
 """What `k2ctl stack` shows."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from k2ctl.clock import Clock
 from k2ctl.console import err
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.stack.engine import FINISHED, Board, Event, Phase, Row, ServiceStatus, Up, note
 from k2ctl.timing import Every
-from k2ctl.views.live import MAX_HZ
+from k2ctl.views.live import LINE_EVERY_S, MAX_HZ
 from k2ctl.views.style import Cell, bar, facts, listing, seconds, size
 
 BAR_WIDTH: Final = 10
@@ -28,6 +30,7 @@ _SIGNS: Final = {
     Phase.REMOVED: ("✓", "green"),
     Phase.FAILED: ("✗", "bold red"),
 }
+_NUMBERS: Final = re.compile(r"[0-9][0-9.,]*%?")
 _ON_ITS_WAY: Final = ("●", "yellow")
 
 
@@ -41,7 +44,7 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], Non
 @contextmanager
 def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[Event], None]]:
     """Yields `report(event)`: one live row per service on a terminal, a line per change of phase elsewhere."""
-    started_s, frames = time.monotonic(), Every(1 / MAX_HZ)
+    started_s, frames, steps = time.monotonic(), Every(1 / MAX_HZ), StepLines()
     board = Board(title)
     if quiet:
         yield lambda _: None
@@ -53,7 +56,7 @@ def service_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[E
             before = board
             board = board.after(event, time.monotonic() - started_s)
             line = changed_line(before, event, board.elapsed_s)
-            if line:
+            if line and (event.phase is not Phase.NOTE or steps.wants(event.detail)):
                 err().print(line, soft_wrap=True)
 
         yield print_line
@@ -107,6 +110,23 @@ def _clock(row: Row, board: Board) -> Text:
         return Text("")
     until_s = row.last_s if row.event.phase in FINISHED else board.elapsed_s
     return Text(seconds(until_s - row.first_s), style="dim")
+
+
+class StepLines:
+    """Which notes a pipe gets: each step at once; where only its numbers have changed, a line a second."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._step = ""
+        self._every = Every(LINE_EVERY_S, clock)
+
+    def wants(self, text: str) -> bool:
+        """Whether to print it."""
+        step = _NUMBERS.sub("", text)
+        if step == self._step:
+            return self._every.due()
+        self._step = step
+        self._every.restart()
+        return True
 
 
 def changed_line(before: Board, event: Event, elapsed_s: float) -> str:

@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from k2ctl.clock import ManualClock
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
-from k2ctl.stack.engine import Event, Phase, Up
+from k2ctl.stack.engine import Board, Event, Phase, Up
 from k2ctl.views import stack
 
 ENDPOINTS = Endpoints(
@@ -56,3 +57,25 @@ def test_when_it_fails_the_board_stays_with_the_service_that_failed(monkeypatch:
     assert "✓ redis" in last[0]
     assert "✗ kafka" in last[1]
     assert "ended with exit code 1" in last[1]
+
+
+def test_what_is_done_never_becomes_less() -> None:
+    board = Board("k2ctl stack up")
+    for share in (0.5, 0.2, None, 0.6):
+        board = board.after(Event(Phase.PULL, "kafka", "an image", share), 1.0)
+        shown = board.rows["kafka"].event.share
+        assert shown == (None if share is None else max(share, 0.5))
+    assert board.after(Event(Phase.BUILD, "kafka", "", 0.1), 2.0).rows["kafka"].event.share == 0.1
+
+
+def test_a_pipe_gets_each_step_at_once_and_a_line_a_second_of_one_that_goes_on() -> None:
+    clock = ManualClock()
+    lines = stack.StepLines(clock)
+    printed = []
+    for number in range(16):
+        clock.advance(0.25)
+        if lines.wants(f"topic: {number:,} records, {number}%"):
+            printed.append(number)
+    assert printed == [0, 4, 8, 12]
+    assert lines.wants("comparing counts")
+    assert lines.wants("reading the table, part 1 of 1")
