@@ -40,6 +40,17 @@ def make_trades(count: int, start: int = 0, session: int = 7) -> np.ndarray:
     return trades
 
 
+NEWEST = 30
+
+
+def newest_trades(symbol: bytes) -> np.ndarray:
+    """`NEWEST` trades of one symbol, a second apart up to now."""
+    trades, number = make_trades(NEWEST, session=9), np.arange(NEWEST)
+    trades["symbol"], trades["source_sequence"] = symbol, number + 1
+    trades["event_ns"] = time.time_ns() - (NEWEST - number) * 1_000_000_000
+    return trades
+
+
 def make_varied(count: int, start: int = 0) -> np.ndarray:
     """Made trades with what only some trades have: nanoseconds, extreme decimals, conditions, references to others."""
     trades, number = make_trades(count, start), np.arange(start, start + count)

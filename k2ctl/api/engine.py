@@ -38,7 +38,7 @@ class WarmEngine:
     def __init__(self, endpoints: Endpoints, limits: Limits, topic: str | None = None) -> None:
         profile = load_profile(endpoints.profile)
         profile = of_others(profile, topic=topic) if topic else profile
-        self._endpoints = endpoints
+        self.endpoints, self.topic = endpoints, topic
         self._limits = limits
         self._lake = Lake.at(endpoints)
         self._table = TableFollower(self._lake)
@@ -68,7 +68,7 @@ class WarmEngine:
     def _session(self, beside: Session | None = None) -> Session:
         # A cold read, where memory does not have the tail, is kept short: the answer is then marked as cut.
         tail = TailLimits(500_000, self._limits.seconds / 2)
-        lake = Lake.at(self._endpoints)
+        lake = Lake.at(self.endpoints)
         return Session(lake, self.tail, SystemClock(), tail, self._universe, self._table.pin, beside)
 
     def close(self) -> None:
@@ -92,11 +92,16 @@ class WarmEngine:
         Raises:
             Refused: all sessions are busy for too long. K2Error: what the question raises.
         """
-        with self._borrowed() as session, self._deadlines.within(self._limits.seconds, session.interrupt):
+        with self.turn() as session, self._deadlines.within(self._limits.seconds, session.interrupt):
             return question(session)
 
     @contextmanager
-    def _borrowed(self) -> Iterator[Session]:
+    def turn(self) -> Iterator[Session]:
+        """A session of the pool, for as long as the block lasts: so many queries run at once.
+
+        Raises:
+            Refused: all sessions are busy for too long.
+        """
         try:
             session = self._sessions.get(timeout=self._limits.waiting_s)
         except queue.Empty:
@@ -156,7 +161,7 @@ class WarmEngine:
         """Follow telemetry; an error is shown, logged, and tried again."""
         while not self._stop.is_set():
             try:
-                reader = OverviewReader(self._endpoints)
+                reader = OverviewReader(self.endpoints)
             except K2Error as error:
                 self._note_problem(error)
                 self._stop.wait(2.0)

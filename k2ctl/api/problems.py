@@ -48,6 +48,9 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
 """What an endpoint may answer instead of rows, for its description."""
 
 
+UNFORESEEN: Final = "An error that was not foreseen; its trace is in the log."
+
+
 class Refused(Exception):
     """A request that is not answered, as a problem."""
 
@@ -116,4 +119,4 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, _: Exception) -> Response:
-        return problem("failed", "An error that was not foreseen; its trace is in the log.", request_id(request))
+        return problem("failed", UNFORESEEN, request_id(request))

@@ -10,8 +10,9 @@ import pyarrow as pa
 from starlette.responses import Response, StreamingResponse
 
 from k2ctl.api.problems import Refused
-from k2ctl.query.answer import Answer, Evidence
+from k2ctl.query.answer import Answer
 from k2ctl.query.formats import csv_header, csv_lines, json_objects, write_arrow, write_arrow_stream
+from k2ctl.query.proof import evidence_document, with_evidence
 from k2ctl.query.texts import with_nanoseconds
 
 JSON: Final = "application/json"
@@ -45,34 +46,6 @@ def etag_of(*parts: object) -> str:
     return '"' + hashlib.sha256(orjson.dumps(parts, default=str, option=orjson.OPT_NON_STR_KEYS)).hexdigest()[:32] + '"'
 
 
-def evidence_document(evidence: Evidence) -> dict[str, Any]:
-    """The evidence as JSON; ids are texts, for they do not fit the numbers of browsers."""
-    return {
-        "complete": evidence.complete,
-        "missing": list(evidence.missing),
-        "snapshot_id": None if evidence.snapshot_id is None else str(evidence.snapshot_id),
-        "committed_at_us": evidence.committed_at_us,
-        "topics": {
-            span.topic: {
-                "epoch": span.epoch,
-                "boundary": {str(p): offset for p, offset in span.boundary.items()},
-                "watermarks": {str(p): offset for p, offset in span.watermarks.items()},
-            }
-            for span in evidence.spans
-        },
-        "lake_rows": evidence.lake_rows,
-        "stream_rows": evidence.tail_rows,
-        "behind_records": evidence.behind_records,
-        "newest_us": evidence.newest_us,
-        "asked_at_us": evidence.asked_at_us,
-        "answered_at_us": evidence.answered_at_us,
-        "lost": evidence.lost,
-        "last_trade_us": dict(evidence.last_trade_us),
-        "files": evidence.files,
-        "stages_ms": {name: round(ms, 2) for name, ms in evidence.stages_ms.items()},
-    }
-
-
 def rendered(answer: Answer, media: str, headers: dict[str, str], cursor: str | None = None) -> Response:
     """The response; many rows are turned into text part by part, as fast as the client takes them.
 
@@ -96,7 +69,7 @@ def rendered(answer: Answer, media: str, headers: dict[str, str], cursor: str | 
 
 def _content(answer: Answer, media: str, cursor: str | None) -> Iterator[bytes]:
     if media in _WRITE_ARROW:
-        return _arrow(answer.table, media)
+        return _arrow(answer.table.cast(with_evidence(answer.table.schema, answer.evidence)), media)
     table = with_nanoseconds(answer.table)
     if media == CSV:
         return _csv(table)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from k2ctl.api.engine import WarmEngine
 from k2ctl.api.problems import PROBLEMS, Refused
 from k2ctl.api.render import ARROW, ARROW_FILE, CSV, JSON, etag_of, rendered, representation
-from k2ctl.api.settings import Limits
+from k2ctl.api.settings import MOST_ROWS, Limits, Settings
 from k2ctl.clock import SystemClock
 from k2ctl.domain.days import BarLength, day_rule
 from k2ctl.domain.rows import nanoseconds
@@ -73,7 +73,7 @@ Sessions = Annotated[
     str | None, Query(alias="session", max_length=32, description="Trading days of a venue, by its MIC: XASX, XNYS.")
 ]
 AllPrints = Annotated[bool, Query(description="Count every print, whatever its conditions say.")]
-Rows = Annotated[Count, Query(ge=1, le=50_000, description="Rows of one page.")]
+Rows = Annotated[Count, Query(ge=1, le=MOST_ROWS, description="Rows of one page.")]
 Raw = Annotated[bool, Query(description="What was printed: corrections and cancellations are not applied.")]
 KnownAt = Annotated[
     str | None, Query(max_length=64, description="ISO 8601: only what was committed by then; the stream is left out.")
@@ -153,7 +153,7 @@ def us_of(duration: str) -> int:
 
 Accept = Annotated[str, Header(max_length=500)]
 Known = Annotated[str, Header(alias="If-None-Match", max_length=500)]
-_BARS_MOST = 50_000
+_BARS_MOST = MOST_ROWS
 
 _MEDIA: dict[str, dict[str, Any]] = {
     JSON: {"type": "object", "required": ["rows", "next", "evidence"]},
@@ -171,14 +171,15 @@ ROWS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(engine: WarmEngine, limits: Limits) -> APIRouter:
+def router(engine: WarmEngine, settings: Settings) -> APIRouter:
     """The endpoints over one engine."""
+    limits = settings.limits
     api = APIRouter(prefix="/v1", responses=PROBLEMS, dependencies=[Depends(only_known)])
     _add_trades(api, engine, limits)
     _add_bars(api, engine, limits)
     _add_symbols(api, engine)
     _add_gaps(api, engine, limits)
-    _add_status(api, engine)
+    _add_status(api, engine, settings)
     return api
 
 
@@ -283,11 +284,11 @@ def _add_gaps(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
         return rendered(answer, media, {})
 
 
-def _add_status(api: APIRouter, engine: WarmEngine) -> None:
+def _add_status(api: APIRouter, engine: WarmEngine, settings: Settings) -> None:
     @api.get("/status", response_model=None)
     def status() -> dict[str, Any]:
         """The service, and the platform as `k2ctl watch --json` shows it."""
-        return engine.status()
+        return {**engine.status(), "flight_port": settings.flight_port}
 
 
 def _tagged(answer: Answer, media: str, tag: str, known: str, cursor: str | None = None) -> Response:

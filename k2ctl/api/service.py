@@ -47,7 +47,7 @@ def application(engine: WarmEngine, settings: Settings, on_stop: Callable[[], No
         redoc_url=None,
         lifespan=life,
     )
-    app.include_router(router(engine, settings.limits))
+    app.include_router(router(engine, settings))
     app.include_router(events_router(engine, settings.limits, meters))
     _add_health(app, engine, meters)
     add_problems(app)

@@ -13,6 +13,7 @@ from k2ctl.errors import UsageError
 
 KEY_VARIABLE: Final = "K2CTL_API_KEY"
 PER_ADDRESS: Final = 50
+MOST_ROWS: Final = 50_000
 _SHORTEST_KEY: Final = 16
 _NETWORK_OF_ONE: Final = 64
 """Leading bits of an IPv6 address that one client has; the rest it chooses."""
@@ -35,8 +36,10 @@ def address_of(client: tuple[str, int] | None) -> str:
 class Limits:
     """Bounds of one request, and of all at once."""
 
-    # Of one page.
+    # Of one page, and of one answer in SQL.
     default_rows: int = 1_000
+    rows: int = MOST_ROWS
+    answer_bytes: int = 32 << 20
     # Between since and until.
     window_s: float = 31 * 86_400.0
     # Until an answer is complete, slow readers included.
@@ -55,6 +58,8 @@ class Limits:
     per_address: int = PER_ADDRESS
     # At once; and how long a request waits for its turn.
     queries: int = 4
+    # Of one query in SQL, which runs in a process of its own; half of the queries at once may be in SQL.
+    sql_memory_mb: int = 512
     waiting_s: float = 5.0
     # Clients of the live page at once; and how long one stream lasts.
     streams: int = 20
@@ -111,6 +116,8 @@ class Settings:
     # Further Host names under which the service is reached.
     names: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    # Of Arrow Flight SQL; None where it is not served.
+    flight_port: int | None = None
 
     def check(self) -> None:
         """Refuse to be open to others without a key.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -59,8 +59,9 @@ class LockedTables:
         # How price and quantity were shown to the query that was run last.
         self.places = AS_STORED
         self._connection = open_duckdb(lake)
-        self._connection.register("snapshots", sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS)
-        self._connection.register("gaps", gaps(fresh) if gaps else GAPS_SCHEMA.empty_table())
+        snapshots = sources.pinned.snapshots() if sources.pinned else _NO_SNAPSHOTS
+        self._connection.from_arrow(snapshots).create_view("snapshots")
+        self._connection.from_arrow(gaps(fresh) if gaps else GAPS_SCHEMA.empty_table()).create_view("gaps")
         lock(self._connection, [*plan.paths, *references.paths], memory_mb)
         printed = self._rows(fresh, plan.paths, columns, sources.question.known_at_us)
         self._views = {"trades_raw": printed, "trades": self._corrected(printed, changes)}
@@ -97,7 +98,7 @@ class LockedTables:
         except duckdb.PermissionException as error:
             raise LakeError(f"A data file of the table cannot be read: {gone(error)} is gone", ASK_AGAIN) from error
 
-    def run(self, text: str, parameters: Mapping[str, str] = NO_PARAMETERS) -> pa.RecordBatchReader:
+    def run(self, text: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> pa.RecordBatchReader:
         """The rows of one query, as they are computed: the first are there, and so show whether digits are enough."""
         refused: Exception | None = None
         for places in self._tries(text):
@@ -111,6 +112,11 @@ class LockedTables:
                     raise
                 refused = refused or error
         raise refused or AssertionError("no try")
+
+    def columns(self, text: str, parameters: Mapping[str, Any]) -> pa.Schema:
+        """The columns of one query, which is not run."""
+        self._show(AS_STORED)
+        return carried(self._connection.sql(text, params=dict(parameters) or None)).limit(0).to_arrow_table().schema
 
     def _tries(self, text: str) -> Iterator[Places]:
         """How price and quantity are shown, one after the other, until the digits are enough."""

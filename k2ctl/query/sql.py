@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -50,7 +50,7 @@ def sql(
     text: str,
     limits: SqlLimits | None = None,
     *,
-    parameters: Mapping[str, str] = NO_PARAMETERS,
+    parameters: Mapping[str, Any] = NO_PARAMETERS,
     as_of: AsOf | None = None,
     known_at_us: int | None = None,
     begun: Callable[[], None] = lambda: None,

@@ -5,7 +5,7 @@ it. So are CREATE, INSERT and COPY of such a PIVOT; only a query can stand betwe
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 
@@ -17,7 +17,7 @@ _OPTIONS: Final = (b"ANALYZE", b"ANALYSE", b"VERBOSE", b"FORMAT")
 """Of EXPLAIN, as words behind it or between parentheses."""
 _LONGEST: Final = 8
 _EXAMPLE: Final = 'For instance: k2ctl query sql "SELECT count(*) FROM trades"'
-NO_PARAMETERS: Final[Mapping[str, str]] = {}
+NO_PARAMETERS: Final[Mapping[str, Any]] = {}
 
 
 def named(text: str) -> set[str]:
@@ -26,7 +26,7 @@ def named(text: str) -> set[str]:
         return {name.lower() for name in parser.get_table_names(text)}
 
 
-def check(text: str, parameters: Mapping[str, str] = NO_PARAMETERS) -> None:
+def check(text: str, parameters: Mapping[str, Any] = NO_PARAMETERS) -> None:
     """Accept exactly one SELECT, or PIVOT, DESCRIBE, SHOW, SUMMARIZE and the like, or EXPLAIN of one.
 
     parameters: their values by name, for each `$name` of the text and nothing else.
@@ -98,7 +98,7 @@ def _explained(text: str) -> str | None:
     return signs[rest[0][0] :].decode() if rest else ""
 
 
-def _check_parameters(statement: duckdb.Statement, parameters: Mapping[str, str]) -> None:
+def _check_parameters(statement: duckdb.Statement, parameters: Mapping[str, Any]) -> None:
     """Refuse a parameter without a value, and a value without a parameter."""
     wanted = set(statement.named_parameters)
     missing, strange = sorted(wanted - parameters.keys()), sorted(parameters.keys() - wanted)

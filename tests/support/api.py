@@ -17,6 +17,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints
+from k2ctl.flight.server import serving_flight
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.writer import TableWriter
@@ -33,19 +34,20 @@ class Service:
     url: str
     engine: WarmEngine
     endpoints: Endpoints
-    topic: str
+    topic: str | None
     client: httpx.Client
+    flight_port: int | None = None
 
     def produce(self, trades: np.ndarray) -> None:
         produce_trades(self.endpoints, self.topic, trades)
 
 
 @contextmanager
-def serving(endpoints: Endpoints, topic: str, settings: Settings) -> Iterator[Service]:
+def serving(endpoints: Endpoints, topic: str | None, settings: Settings) -> Iterator[Service]:
     """A server on a thread of its own."""
     engine = WarmEngine(endpoints, settings.limits, topic)
-    with listen(settings) as socket:
-        running = server(engine, settings)
+    with listen(settings) as socket, serving_flight(engine, settings) as served:
+        running = server(engine, served)
         thread = threading.Thread(target=running.run, args=([socket],))
         thread.start()
         url = f"http://127.0.0.1:{socket.getsockname()[1]}"
@@ -58,7 +60,7 @@ def serving(endpoints: Endpoints, topic: str, settings: Settings) -> Iterator[Se
                     except httpx.TransportError:
                         pass
                     time.sleep(0.05)
-                yield Service(url, engine, endpoints, topic, client)
+                yield Service(url, engine, endpoints, topic, client, served.flight_port)
         finally:
             running.should_exit = True
             thread.join(10)
