@@ -110,7 +110,7 @@ class ChunkSeries:
                 covered = left & (times >= chunk.first_us) & (times <= chunk.last_us)
                 at = np.flatnonzero(covered)
                 if len(at):
-                    hit = at[chunk.filter.test(words[at])]
+                    hit = at[np.flatnonzero(chunk.filter.test(words[at]))]
                     hits[hit], left[hit] = True, False
                     tested |= covered
                     chunk_tests += len(at)

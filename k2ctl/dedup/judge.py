@@ -121,6 +121,7 @@ class Judge:
         kept = rows.with_reprints(reprints & ~seen)
         kept = kept.take(~seen) if seen.any() else kept
         self.pending.add(batch if kept is rows else CopyIndex(kept.trades), kept)
+        judged.within += int(batch.within.copies.sum())
         judged.suspects += len(at)
         judged.pending += int(pending.copies.sum())
         judged.reprints += int((reprints & ~seen).sum())

@@ -53,15 +53,18 @@ class Judged:
         "Trades with an id that may have been seen, or from before what is remembered.",
         counter("k2_dedup_suspects_total", TOPIC),
     )
-    pending: int = _count(
-        "Copies of trades that were pending.",
+    within: int = _count(
+        "Copies of trades of the same batch.",
         counter(
             "k2_dedup_copies_total",
             TOPIC,
             "among",
-            meaning="Suspects that are copies, of pending trades or of stored ones.",
-            read=_by("pending"),
+            meaning="Copies, by where the other trade was: in the same batch, pending or stored.",
+            read=_by("batch"),
         ),
+    )
+    pending: int = _count(
+        "Copies of trades that were pending.", counter("k2_dedup_copies_total", TOPIC, "among", read=_by("pending"))
     )
     stored: int = _count(
         "Copies of stored trades.", counter("k2_dedup_copies_total", TOPIC, "among", read=_by("stored"))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from k2ctl.api.settings import Settings
@@ -72,11 +73,12 @@ class Observed:
 
 
 def load_with_trouble(endpoints: Endpoints, market: SyntheticMarket, topic: str) -> None:
-    """60,000 trades, of which 300 never come and 500 come twice, and a record that is no trade."""
+    """60,000 trades, half with random ids; 300 more never come, 500 come twice, and a record is no trade."""
     producer, now_us = BatchProducer(endpoints, topic, 1), time.time_ns() // 1000
     first, missing, last = (market.take(count, now_us - 1_000_000, now_us) for count in (30_000, 300, 30_000))
     again = market.take(500, now_us - 1_000_000, now_us)
     assert len(missing.trades) == 300
+    last.trades["message_id"] = np.frombuffer(np.random.default_rng(1).bytes(16 * len(last.trades)), "V16")
     for batch in (first, last, again, again):
         producer.send_all(batch.trades, batch.per_partition)
     produce_values(endpoints, topic, [(0, b"not a trade")])
@@ -156,6 +158,8 @@ def test_the_figures_are_those_of_what_happened(observed: Observed) -> None:
     assert observed.value("max_over_time(k2_degradation_level[5m])") >= 3
     assert observed.value("k2_degradation_level") == 0
     assert observed.value("max(k2_lake_rows)") == 60_500
+    assert observed.value("sum(k2_dedup_ids_tested_total)") > 1_000
+    assert observed.value("sum(k2_dedup_copies_total)") == 500
 
 
 def test_the_rules_load_and_the_alerts_of_what_happened_are_pending(observed: Observed) -> None:

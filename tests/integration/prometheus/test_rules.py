@@ -33,6 +33,8 @@ LOST, DEAD = of("k2_trades", CONSUMED, term="lost"), of("k2_trades", CONSUMED, t
 LAG, COMMITS = of("k2_consumer_lag_messages", CONSUMED, partition="0"), of("k2_commits_total", CONSUMER)
 UNDECODABLE = of("k2_undecodable_records", CONSUMED)
 OUTSTANDING, GAPS = of("k2_trades_outstanding", CONSUMED), of("k2_open_gaps", CONSUMED)
+TESTED, PLANNED = (of(f"k2_dedup_{name}", CONSUMED) for name in ("ids_tested_total", "planned_false_positive_ratio"))
+CONFIRMED, FALSE = (of("k2_dedup_bloom_hits_total", CONSUMED, verdict=verdict) for verdict in ("confirmed", "false"))
 WAITED = {"job": "k2-api", "instance": "a:8700", "route": "/v1/ohlcv"}
 
 
@@ -199,6 +201,14 @@ CASES = [
         CONSUMED,
     ),
     Case(
+        "K2DedupFalsePositives",
+        "90m",
+        {TESTED: "0+1000x400", FALSE: "0+3x400", CONFIRMED: "0+0x400", PLANNED: "0.001x400"},
+        {TESTED: "0+1000x400", FALSE: "0+1x400", CONFIRMED: "0+0x400", PLANNED: "0.001x400"},
+        "t: Bloom chunks err more than twice as often as planned",
+        "In the last hour c:9464 took 0.3% of the new ids of t for seen, and looked them up in the lake.",
+    ),
+    Case(
         "K2ApiNotReady",
         "2m",
         {of("k2_api_ready", API): "0x40"},
@@ -262,6 +272,24 @@ def test_what_was_lost_while_no_consumer_ran_is_reported_by_its_first_scrape(tmp
         found["tests"][0]["alert_rule_test"][0]["eval_time"] = ["3m", "58m"][number]
         file.write_text(yaml.safe_dump(found))
         promtool("test", "rules", str(file))
+
+
+@pytest.mark.parametrize(
+    ("tested", "confirmed", "false", "expected"),
+    [
+        ("0+40x400", "0+0x400", "0+1x400", False),  # 240 of 9,600 new ids: the plan lets expect ten false positives
+        ("0+40000x400", "0+39000x400", "0+3x400", True),  # most are copies: 720 of 240,000 new ids
+        ("0+40000x400", "0+0x400", "0+3x400", False),  # the same of 9,600,000 new ids
+    ],
+)
+def test_false_positives_are_held_against_the_new_ids_that_were_tested_when_these_are_many(
+    tested: str, confirmed: str, false: str, expected: bool, tmp_path: Path
+) -> None:
+    case = next(case for case in CASES if case.alert == "K2DedupFalsePositives")
+    series = {TESTED: tested, CONFIRMED: confirmed, FALSE: false, PLANNED: "0.001x400"}
+    file = tmp_path / "case.yml"
+    file.write_text(yaml.safe_dump(document(case, series, expected=expected)))
+    promtool("test", "rules", str(file))
 
 
 def test_every_alert_has_a_case_and_is_complete() -> None:
