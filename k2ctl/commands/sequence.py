@@ -1,13 +1,16 @@
 """`k2ctl gaps`: what is missing from the table, by symbol and day; `k2ctl state`: what the state store holds."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from k2ctl import known_names
-from k2ctl.commands.answers import SessionOption, ZoneOption, time_of
+from k2ctl.commands.answers import SessionOption, UntilOption, ZoneOption, time_of
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, StackProfileOption, group, parse_span
+from k2ctl.options import JsonOption, StackProfileOption, at_most_one, group, parse_duration, parse_span
+
+if TYPE_CHECKING:
+    from k2ctl.domain.trade import Window
 
 app = group(no_args_is_help=True)
 
@@ -78,6 +81,21 @@ def gaps(
             show_default="all",
         ),
     ] = None,
+    until: UntilOption = None,
+    window: Annotated[
+        str | None,
+        typer.Option("--window", metavar="DURATION", help="As --since with a duration: 15m, 24h.", show_default="all"),
+    ] = None,
+    lines: Annotated[bool, typer.Option("--lines", help="Compare the lines that the profile names.")] = False,
+    line: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--line", metavar="NAME=TOPIC", help="A line to compare; repeatable.", show_default="the profile's"
+        ),
+    ] = None,
+    settle: Annotated[
+        str, typer.Option("--settle", metavar="DURATION", help="How long a line may take, until a trade is missing.")
+    ] = "5s",
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Only what the table holds.")] = False,
     zone: ZoneOption = None,
     session_of: SessionOption = None,
@@ -90,33 +108,84 @@ def gaps(
     restarted its numbers. Gaps that late trades have filled are none, and what is in Kafka on its way to the table is
     not missing. Times are the exchange's, days those of bars: the profile's, of --zone or of --session, else of UTC.
 
+    --lines compares feeds of one market on several topics (A and B lines), as Kafka holds them: which came first, what
+    is missing, which gaps of one the others fill, and how far they are apart.
+
     Examples:
 
     k2ctl gaps --symbol BHP --since 24h
 
     k2ctl gaps --session XASX
+
+    k2ctl gaps --line A=market.equities.trades.asx --line B=market.equities.trades.asx-b --window 15m
     """
     from dataclasses import asdict
 
     from k2ctl.console import err, out, print_json
     from k2ctl.domain.days import day_rule
-    from k2ctl.domain.trade import Window
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.profiles import chosen
     from k2ctl.query.session import Session
     from k2ctl.views.lake import gaps_panel
 
-    window, days = Window(None if since is None else parse_since(since)), day_rule(zone, session_of)
+    asked, symbols = _window(since, until, window), None if symbol is None else [symbol]
+    if lines or line:
+        of_days = {"--lines": True, "--lake-only": lake_only, "--zone": zone, "--session": session_of}
+        at_most_one(of_days, "Lines are compared in Kafka, and not by day.")
+        _compare(line or [], asked, symbols, parse_duration(settle), profile, as_json=as_json)
+        return
+    days = day_rule(zone, session_of)
     endpoints, _ = chosen(require_endpoints(Home.of_user()), profile)
     with Session.at(endpoints) as session:
-        report, evidence = session.gaps(None if symbol is None else [symbol], window, lake_only=lake_only, days=days)
+        report, evidence = session.gaps(symbols, asked, lake_only=lake_only, days=days)
     if as_json:
         print_json({**asdict(report), "missing_reasons": evidence.missing})
         return
     out().print(gaps_panel(report))
     for reason in evidence.missing:
         err().print(f"Not all that there is: {reason}", style="yellow", highlight=False)
+
+
+def _window(since: str | None, until: str | None, window: str | None) -> "Window":
+    from k2ctl.domain.trade import Window
+
+    at_most_one({"--since": since, "--window": window})
+    since_us = parse_since(since or window or "") if since or window else None
+    until_us = None if until is None else time_of(until)
+    if since_us is not None and until_us is not None and since_us >= until_us:
+        raise UsageError("--since is not before --until.", "Exchange them?")
+    return Window(since_us, until_us)
+
+
+def _compare(
+    named: list[str], window: "Window", symbols: list[str] | None, settle_s: float, profile: str, *, as_json: bool
+) -> None:
+    """`k2ctl gaps --lines`."""
+    from k2ctl.clock import SystemClock
+    from k2ctl.console import out, print_json
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.feeds.topics import TopicFeeds
+    from k2ctl.home import Home
+    from k2ctl.lake.catalog import Lake
+    from k2ctl.lake.checkpoints import feeds_in
+    from k2ctl.profiles import chosen
+    from k2ctl.profiles.lines import lines_named
+    from k2ctl.sequence.lines.report import lines_report
+    from k2ctl.views.lines import lines_panel
+    from k2ctl.views.stack import progress
+
+    endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
+    topics = lines_named(named, wanted.topic.lines)
+    with Lake.at(endpoints) as lake:
+        table = lake.find_table()
+        feeds = TopicFeeds(wanted, feeds_in(table) if table else {})
+    with progress("k2ctl gaps", quiet=as_json) as say:
+        report = lines_report(endpoints, feeds, topics, window, symbols, settle_s, SystemClock(), say)
+    if as_json:
+        print_json(report)
+    else:
+        out().print(lines_panel(report))
 
 
 def parse_since(text: str) -> int:

@@ -6,6 +6,9 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final, TypeVar
 
 COMMIT_BOUNDS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SKEW_BOUNDS_S: Final = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
+"""Of how long after the first line another one has a trade."""
+
 TOPIC: Final = "topic"
 """The label that every metric of a topic begins with; its value comes from the status."""
 

@@ -57,7 +57,8 @@ class TopicFeeds:
         return topic if recorded is None else recorded.text
 
     def _is_own(self, topic: str) -> bool:
-        return bool(topics_named(self.profile.trades_topic, [topic]))
+        of_profile = (self.profile.trades_topic, *self.profile.topic.lines.values())
+        return any(topics_named(name, [topic]) for name in of_profile)
 
 
 def recorded_decoder(profile: Profile, recorded: RecordedFeed) -> Decoder:

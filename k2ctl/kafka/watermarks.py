@@ -138,6 +138,21 @@ class LogEnds:
         except KafkaException as error:
             raise refused(error) from error
 
+    def since(self, topic: str, partitions: Collection[int], time_ms: int) -> dict[int, int | None]:
+        """Partition → its first record of a time, by Kafka's timestamps, or later; None where there is none.
+
+        Not for the embedded engine, whose Kafka knows of none.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        wanted = [TopicPartition(topic, partition, max(0, time_ms)) for partition in partitions]
+        try:
+            found = retry(lambda: self._asked(wanted), policy=LEADER_POLICY, again=has_no_leader_yet)
+        except KafkaException as error:
+            raise refused(error) from error
+        return {partition: offset if offset >= 0 else None for partition, offset in found.items()}
+
     def _asked(self, wanted: list[TopicPartition]) -> dict[int, int]:
         answers = self._consumer.offsets_for_times(wanted, timeout=ANSWER_TIMEOUT_S) if wanted else []
         for answer in answers:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE, TimeUnit, WireFormat, trades_topic
 from k2ctl.profiles.external import External
+from k2ctl.profiles.lines import LineTopics
 from k2ctl.profiles.scale import Scale
 from k2ctl.profiles.section import Fraction, PositiveFloat, PositiveInt, Section
 
@@ -111,6 +112,8 @@ class Topic(Section):
     earliest: Annotated[date, Field(ge=date(1970, 1, 1), lt=date(2262, 1, 1))] = date(1990, 1, 1)
     # Not declared: dense per symbol, and a counter that falls while time goes on starts again.
     sequence: SequenceSettings | None = None
+    # Topics that carry the same market, by the name of their line: {A: TOPIC, B: TOPIC}.
+    lines: LineTopics = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _critical_partitions_fit(self) -> "Topic":

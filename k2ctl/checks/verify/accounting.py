@@ -8,13 +8,13 @@ import numpy as np
 from k2ctl.checks.verify.accounted import Accounted
 from k2ctl.checks.verify.other_programs import altered_columns
 from k2ctl.checks.verify.stored_prints import StoredPrints
-from k2ctl.checks.verify.stretches import Ranges, Stretch
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import Counts, Tally
 from k2ctl.domain.copies import checksums
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows, identity_numbers
 from k2ctl.domain.texts import codes_of
+from k2ctl.feeds.stretches import Ranges, Stretch
 from k2ctl.kafka.dead_letters import WHOLE_RECORD, DeadPlaces
 from k2ctl.lake.readers import stored_between
 from k2ctl.lake.snapshots import Pinned

@@ -13,15 +13,14 @@ from tempfile import TemporaryDirectory
 
 from k2ctl.checks.verify.accounted import Accounted
 from k2ctl.checks.verify.accounting import Accounting
-from k2ctl.checks.verify.sources import why_unread
 from k2ctl.checks.verify.stored_prints import StoredPrints
-from k2ctl.checks.verify.stretches import read_stretches
 from k2ctl.checks.verify.verification import Say
 from k2ctl.clock import SystemClock
 from k2ctl.domain.topics import topics_named
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
 from k2ctl.feeds.records import Decoder
+from k2ctl.feeds.stretches import read_stretches, why_unread
 from k2ctl.feeds.topics import TopicFeeds
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.dead_letters import read_dead_places

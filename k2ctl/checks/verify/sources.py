@@ -16,9 +16,9 @@ from k2ctl.domain.topics import dead_letter_topic, reference_topic_of
 from k2ctl.domain.trade import REFERENCE
 from k2ctl.endpoints import Endpoints
 from k2ctl.feeds.records import Decoder
+from k2ctl.feeds.stretches import why_unread
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.reader import read_between
-from k2ctl.kafka.watermarks import open_transaction
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.readers import Placed, rows_of_others, stored_trades
 from k2ctl.lake.snapshots import Pinned, pin
@@ -133,11 +133,3 @@ class TradeSources:
                 yield from self._from_kafka(
                     self.topic, {entry.partition: (max(low, entry.start), min(high, entry.end))}
                 )
-
-
-def why_unread(endpoints: Endpoints, topic: str, left: Ranges) -> str:
-    """Why Kafka gives no more of a topic. left: partition → where it stands, and its end."""
-    with BrokerAdmin(endpoints) as admin:
-        stable = admin.stable_ends(topic, left)
-    held = {p: (stable[p], end) for p, (at, end) in left.items() if stable[p] <= at}
-    return open_transaction(held) if held else "Kafka did not give all of what it holds in time"

@@ -33,8 +33,8 @@ from tests.support.verified import rewrite
 @pytest.fixture(autouse=True)
 def small_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a topic of a test has several, each of several reads."""
-    monkeypatch.setattr("k2ctl.checks.verify.stretches.STRETCH_TRADES", 150)
-    monkeypatch.setattr("k2ctl.checks.verify.stretches.READ_RECORDS", 60)
+    monkeypatch.setattr("k2ctl.feeds.stretches.STRETCH_TRADES", 150)
+    monkeypatch.setattr("k2ctl.feeds.stretches.READ_RECORDS", 60)
 
 
 def only(endpoints: Endpoints, profile: Profile) -> Accounted:

@@ -10,8 +10,10 @@ from k2ctl.domain.rows import Rows, identity_numbers
 from k2ctl.domain.trade import Decoded
 from k2ctl.endpoints import Endpoints
 from k2ctl.feeds.records import Decoder
+from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.dead_letters import WHOLE_RECORD
 from k2ctl.kafka.reader import Fetched, Hole, read_between
+from k2ctl.kafka.watermarks import open_transaction
 
 Ranges = dict[int, tuple[int, int]]
 """Partition → offsets [start, end)."""
@@ -116,3 +118,11 @@ class _Parts:
 
 def _places(*columns: np.ndarray) -> np.ndarray:
     return np.column_stack([column.astype(np.int64) for column in columns])
+
+
+def why_unread(endpoints: Endpoints, topic: str, left: Ranges) -> str:
+    """Why Kafka gives no more of a topic. left: partition → where it stands, and its end."""
+    with BrokerAdmin(endpoints) as admin:
+        stable = admin.stable_ends(topic, left)
+    held = {p: (stable[p], end) for p, (at, end) in left.items() if stable[p] <= at}
+    return open_transaction(held) if held else "Kafka did not give all of what it holds in time"

@@ -1,0 +1,1 @@
+"""Lines: feeds of one market on topics of their own, compared trade by trade."""
