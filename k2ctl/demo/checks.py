@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -160,6 +160,12 @@ def critical_never_deferred(critical: int, deferred: int) -> DemoCheck:
     return DemoCheck(claim, critical == 0 < deferred, f"{critical:,} of {deferred:,} trades deferred were CRITICAL")
 
 
+def shed_and_spilled(shed: int, spilled: int) -> DemoCheck:
+    """Both ways of deferring were taken."""
+    claim = "some of them were left in Kafka, others put on disk"
+    return DemoCheck(claim, min(shed, spilled) > 0, f"{shed:,} shed, {spilled:,} spilled")
+
+
 def honest_answer(symbol: str, answer: Answer, with_deferred: Answer) -> DemoCheck:
     """A symbol that may lack trades says so; asked for what is deferred as well, it has them all.
 
@@ -203,12 +209,25 @@ def drained(rate: float, per_core: float, counts: Counts, acknowledged: int) -> 
     return DemoCheck(claim, missing == 0 < counts.stored, figures + (f"; {missing:,} are not there" if missing else ""))
 
 
-def costed(estimates: Sequence[Estimate]) -> DemoCheck:
+class Priced(NamedTuple):
+    """A platform's month, twice."""
+
+    measured: Estimate
+    """With what was just measured."""
+    assumed: Estimate
+    """With what its profile assumes."""
+
+
+def costed(priced: Sequence[Priced]) -> DemoCheck:
     """All three platforms work by the sizing rules with the figures just measured; larger ones cost less a trade."""
-    usd = [found.usd_per_million_messages for found in estimates]
-    works = not any(found.infeasible for found in estimates)
+    usd = [one.measured.usd_per_million_messages for one in priced]
+    works = not any(one.measured.infeasible for one in priced)
+    figures = ", ".join(
+        f"{one.measured.profile} {one.measured.total_monthly_usd:,.0f} USD ({one.assumed.total_monthly_usd:,.0f})"
+        for one in priced
+    )
     return DemoCheck(
         "the three platforms are feasible, and a trade costs less the larger they are",
         works and usd == sorted(usd, reverse=True) and all(usd),
-        ", ".join(f"{found.profile} {found.total_monthly_usd:,.0f} USD" for found in estimates),
+        f"priced with what was just measured (with the profile's): {figures}",
     )

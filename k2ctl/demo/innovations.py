@@ -15,6 +15,7 @@ from k2ctl.demo.checks import (
     honest_answer,
     ladder_climbed,
     ladder_descended,
+    shed_and_spilled,
 )
 from k2ctl.demo.result import Billing, Facts, Tick
 from k2ctl.demo.stage import SYMBOL, Stage
@@ -32,7 +33,8 @@ BILLING: Final = Billing(
         "The consumer is held to a budget, on purpose. Trades, lag, levels and commits are real.",
         "Five levels, one policy table. Worse at once; better one level at a time, after a cooldown (short here; 30 s "
         "in production).",
-        "Nothing is thrown away. What is deferred stands in a ledger that moves with the offsets, in one transaction.",
+        "Nothing is thrown away. LOW trades stay in Kafka while it has room, others go to disk. A ledger of both moves "
+        "with the offsets, in one transaction.",
         "kill -9: the next consumer asks the table where to go on. Meanwhile queries stay complete, from Kafka.",
         "A query says when it cannot be complete, and why. It never returns less in silence.",
     ),
@@ -77,6 +79,7 @@ def play(stage: Stage) -> None:
     stage.check(ladder_descended(seen.moves))
     counts, deferred = stage.readings.counts(), seen.total
     stage.check(critical_never_deferred(deferred.critical, deferred.deferred))
+    stage.check(shed_and_spilled(seen.shed, seen.spilled))
     stage.check(backfilled(counts, deferred.deferred, deferred.returned, f"cooldown {stage.pacing.cooldown_s:.0f} s"))
     stage.check(caught_up(stage.acknowledged - counts.seen, done))
     _faulty_feed(stage)
@@ -92,11 +95,13 @@ class DeferredTotals(NamedTuple):
 
 
 class Seen:
-    """What was seen on the way. levels: by name; moves: (from, to)."""
+    """What was seen on the way. levels: by name; moves: (from, to); shed, spilled: the most trades that one consumer
+    has reported."""
 
     def __init__(self) -> None:
         self.levels: set[str] = set()
         self.moves: dict[int, tuple[str, str]] = {}
+        self.shed = self.spilled = 0
         self._of: dict[str, DeferredTotals] = {}
         self._before_the_kill = DeferredTotals()
         self._killed: set[str] = set()
@@ -108,6 +113,8 @@ class Seen:
             self.levels |= {move.from_level, move.to_level}
         for status in tick.overview.consumers:
             self.take(status.id, _deferred_by(status))
+            self.shed = max(self.shed, sum(cell["shed"] for cell in status.by_priority.values()))
+            self.spilled = max(self.spilled, sum(cell["spill"] for cell in status.by_priority.values()))
         return False
 
     def take(self, consumer: str, totals: DeferredTotals) -> None:

@@ -3,6 +3,7 @@
 import statistics
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ from k2ctl.cost.estimate import Estimate, scale_of
 from k2ctl.cost.lines import Component
 from k2ctl.cost.price_book import PriceBook, load_book
 from k2ctl.cost.pricing import Pricing
-from k2ctl.demo.checks import costed, drained
+from k2ctl.demo.checks import Priced, costed, drained
 from k2ctl.demo.pacing import unhurried
 from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import Stage
@@ -75,11 +76,12 @@ def play(stage: Stage) -> None:
     stage.check(drained(statistics.median(rates), per_core, stage.readings.counts(), stage.acknowledged))
     book = load_book()
     stage.show(_core(per_core, book), 10)
-    stage.step("Three platforms, priced with what was just measured instead of what the profiles assume")
-    estimates = [Pricing(book, (), measured.load(stage.endpoints.home)).subject(name, None) for name in SCALES]
-    stage.show(_platforms(estimates, book), 14)
+    stage.step("Three platforms, priced with what was just measured, beside what the profiles assume")
+    found = measured.load(stage.endpoints.home)
+    priced = [Priced(*(Pricing(book, (), by).subject(name, None) for by in (found, None))) for name in SCALES]
+    stage.show(_platforms(priced, book), 14)
     stage.moment("act-4")
-    stage.check(costed(estimates))
+    stage.check(costed(priced))
     stage.show(Grid("what to turn on when", ("when you have", "turn on"), WHAT_WHEN), 12)
 
 
@@ -108,30 +110,42 @@ def _core(per_core: float, book: PriceBook) -> Facts:
     if usd_hour is None:
         return Facts("one core", (("price", "not found"),))
     monthly_usd = usd_hour * HOURS_PER_MONTH / vcpus(node)
-    stored = per_core * scale.clients.cpu_target * HOURS_PER_MONTH * 3600
+    assumed = 1e6 / scale.clients.cpu_s_per_million.lake_writer
+
+    def usd(per_core_s: float) -> float:
+        return monthly_usd / (per_core_s * scale.clients.cpu_target * HOURS_PER_MONTH * 3600) * 1e6
+
     return Facts(
         "one core",
         (
             ("costs", f"{monthly_usd:,.2f} USD a month ({node}, on demand, {book.region})"),
             ("stores", f"{per_core:,.0f} trades a busy second, as measured"),
             ("kept", f"{scale.clients.cpu_target:.0%} busy, so that a burst finds room"),
-            ("so a million trades cost", f"{monthly_usd / stored * 1e6:.5f} USD to clean and store"),
+            ("so a million trades cost", f"{usd(per_core):.5f} USD, just measured | {usd(assumed):.5f}, profile's"),
         ),
         "Cores are the small part: Kafka, storage and queries follow.",
     )
 
 
-def _platforms(estimates: list[Estimate], book: PriceBook) -> Grid:
+def _platforms(priced: Sequence[Priced], book: PriceBook) -> Grid:
+    """Each cell has two figures: priced with what was just measured, and with what the profile assumes."""
     parts: tuple[Component, ...] = ("Kafka", "Clients", "Lake", "Query")
-    rows = [(str(part), *(f"{found.by_component().get(part, 0.0):,.0f}" for found in estimates)) for part in parts]
-    others = [
-        found.total_monthly_usd - sum(found.by_component().get(part, 0.0) for part in parts) for found in estimates
-    ]
-    rows.append(("all else", *(f"{usd:,.0f}" for usd in others)))
-    rows.append(("USD a month", *(f"{found.total_monthly_usd:,.0f}" for found in estimates)))
-    rows.append(("USD a million trades", *(f"{found.usd_per_million_messages:.4f}" for found in estimates)))
+
+    def line(label: str, figure: Callable[[Estimate], str]) -> tuple[str, ...]:
+        return (label, *(f"{figure(one.measured):>7} | {figure(one.assumed):>7}" for one in priced))
+
+    def rest(found: Estimate) -> float:
+        return found.total_monthly_usd - sum(found.by_component().get(part, 0.0) for part in parts)
+
+    def of(part: Component) -> Callable[[Estimate], str]:
+        return lambda found: f"{found.by_component().get(part, 0.0):,.0f}"
+
+    rows = [line(part, of(part)) for part in parts]
+    rows.append(line("all else", lambda found: f"{rest(found):,.0f}"))
+    rows.append(line("USD a month", lambda found: f"{found.total_monthly_usd:,.0f}"))
+    rows.append(line("USD a million", lambda found: f"{found.usd_per_million_messages:.4f}"))
     return Grid(
-        "a platform's month",
+        "a platform's month: as just measured | as its profile assumes",
         ("trades a second", *SCALES),
         tuple(rows),
         f"Extrapolated. List prices of {book.collected}, {book.region}. Line by line: k2ctl cost --scale 1M --measured",

@@ -6,11 +6,14 @@ from typing import cast
 import pyarrow as pa
 import pytest
 
+from k2ctl.cost.estimate import Estimate
 from k2ctl.demo.checks import (
     DemoCheck,
+    Priced,
     backfilled,
     balance_holds,
     caught_up,
+    costed,
     critical_flowed,
     critical_never_deferred,
     drained,
@@ -21,6 +24,7 @@ from k2ctl.demo.checks import (
     ladder_descended,
     naive_waited,
     offset_is_past,
+    shed_and_spilled,
     stored_once,
 )
 from k2ctl.domain.checkpoint import Counts
@@ -71,6 +75,9 @@ DOWN = {
         (critical_never_deferred(0, 5), True),
         (critical_never_deferred(1, 5), False),
         (critical_never_deferred(0, 0), False),
+        (shed_and_spilled(1, 1), True),
+        (shed_and_spilled(0, 1), False),
+        (shed_and_spilled(1, 0), False),
         (caught_up(0, finished=True), True),
         (caught_up(1, finished=True), False),
         (caught_up(0, finished=False), False),
@@ -111,3 +118,17 @@ def test_of_an_answer_that_lacks_something_the_check_says_what_is_wrong(
     found = honest_answer("LOW", plain, with_deferred)
     assert found.held == (fault == "")
     assert found.measured.partition("; wrong: ")[2] == fault
+
+
+def test_costs_are_given_with_what_was_measured_beside_what_the_profile_assumes() -> None:
+    def month(usd: float, of_a_million: float, infeasible: tuple[str, ...] = ()) -> Estimate:
+        found = SimpleNamespace(
+            profile="1M", total_monthly_usd=usd, usd_per_million_messages=of_a_million, infeasible=infeasible
+        )
+        return cast(Estimate, found)
+
+    check = costed([Priced(month(2_000.0, 0.2), month(3_000.0, 0.3))])
+    assert check.held
+    assert "just measured" in check.measured
+    assert "2,000 USD (3,000)" in check.measured
+    assert not costed([Priced(month(2_000.0, 0.2, ("no room",)), month(3_000.0, 0.3))]).held
