@@ -170,15 +170,17 @@ def measure_tests(_: Ground, wanted: Sequence[Target], package: Path | None = No
     folder = (package or Path(k2ctl.__file__).parent).parent / "tests"
     if not (folder / "conftest.py").is_file():
         raise Absent("this is an installed k2ctl: the tests are in the source")
-    counted = Counter({kind: sum(map(_test_functions, (folder / kind).rglob("test_*.py"))) for kind in KINDS})
+    counted = Counter({kind: count_tests(folder / kind) for kind in KINDS})
     each = ", ".join(f"{counted[kind]:,} {kind}" for kind in KINDS)
     yield wanted[0].judged(all(counted[kind] for kind in KINDS), f"{counted.total():,}: {each}; not run here")
 
 
-def _test_functions(path: Path) -> int:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def count_tests(place: Path) -> int:
+    """The test functions of a file, or of all files of a folder."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return sum(isinstance(node, kinds) and node.name.startswith("test_") for node in ast.walk(tree))
+    files = [place] if place.is_file() else place.rglob("test_*.py")
+    trees = (ast.parse(file.read_text(encoding="utf-8")) for file in files)
+    return sum(isinstance(node, kinds) and node.name.startswith("test_") for tree in trees for node in ast.walk(tree))
 
 
 COST: Final = Step("cost", "what three scales cost", cost_targets, measure_cost)
