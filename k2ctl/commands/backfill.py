@@ -1,5 +1,6 @@
 """`k2ctl backfill`: backfill what was deferred."""
 
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,6 +8,8 @@ import typer
 from k2ctl.options import JsonOption, StackProfileOption
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from k2ctl.consume.platform import ConsumerPlan
     from k2ctl.domain.status import ConsumerStatus
     from k2ctl.endpoints import Endpoints
@@ -56,6 +59,41 @@ def plans_of(endpoints: "Endpoints", profile: "Profile") -> "dict[str, ConsumerP
         topic: ConsumerPlan(of_table(profile, topic, feeds.get(topic)), backfill=True, feed=feeds.get(topic))
         for topic in dict.fromkeys(entry.topic for entry in entries) or [profile.trades_topic]
     }
+
+
+def rescue_shed(endpoints: "Endpoints", say: "Callable[[str], None]") -> None:
+    """Backfill what the embedded Kafka holds of trades that were shed, before it ends with its memory.
+
+    Its consumers in the background are ended first. What cannot be backfilled is lost with it, and `say` says so.
+    """
+    from k2ctl.consume.consumer import Consumer
+    from k2ctl.errors import K2Error
+    from k2ctl.lake.catalog import Lake
+    from k2ctl.lake.checkpoints import checkpoints_of
+    from k2ctl.profiles import chosen
+    from k2ctl.stack.processes import is_alive
+    from k2ctl.stack.replicas import started_records, stop_processes
+
+    kafka = endpoints.processes.get("kafka")
+    if kafka is None or not is_alive(kafka):
+        return
+
+    def shed() -> "dict[str, int]":
+        with Lake.at(endpoints) as lake:
+            table = lake.find_table()
+        entries = checkpoints_of(table).ledger.entries if table else ()
+        here = [entry for entry in entries if entry.epoch == endpoints.epoch and not entry.spill]
+        return {topic: sum(e.count for e in here if e.topic == topic) for topic in {e.topic for e in here}}
+
+    try:
+        stop_processes(endpoints.home, [record.name for record in started_records(endpoints.home)])
+        left = shed()
+        plans = plans_of(*chosen(endpoints, "")) if left else {}
+        for topic, count in left.items():
+            say(f"backfilling {count:,} trades that were shed: this Kafka ends with them")
+            Consumer(endpoints, plans[topic]).run(threading.Event())
+    except K2Error as error:
+        say(f"trades that were shed are lost with this Kafka, because they cannot be backfilled: {error}")
 
 
 def _show(endpoints: "Endpoints", profile: "Profile", *, as_json: bool) -> None:

@@ -224,9 +224,11 @@ def down(
 
     Example:  k2ctl stack down
     """
+    from k2ctl.commands.backfill import rescue_shed
     from k2ctl.console import say
     from k2ctl.endpoints import load_endpoints_or_nothing
     from k2ctl.home import Home
+    from k2ctl.stack.engine import note
     from k2ctl.stack.lifecycle import down as stop
     from k2ctl.views.stack import service_progress
 
@@ -238,6 +240,9 @@ def down(
         unasked = UsageError(f"--volumes deletes {what}.", "Say that it is meant: k2ctl stack down --volumes --yes")
         confirm(f"Delete {what}{more}?", unasked, "Nothing was stopped or deleted.", yes=False)
     with service_progress("k2ctl stack down") as report:
+        endpoints = load_endpoints_or_nothing(Home.of_user())
+        if endpoints is not None and endpoints.engine == "embedded" and not volumes:
+            rescue_shed(endpoints, lambda what: report(note(what)))
         stopped = stop(volumes=volumes, report=report, home=Home.of_user())
     if stopped is None:
         say("Nothing was running." + (" All data is deleted." if volumes else ""))

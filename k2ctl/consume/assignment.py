@@ -28,6 +28,8 @@ from k2ctl.timing import Every
 
 LOG: Final = logging.getLogger("k2ctl.consume")
 
+LOOK_FOR_PRESSING_S: Final = 0.1
+
 
 @dataclass(frozen=True)
 class AssignmentSnapshot:
@@ -82,6 +84,10 @@ class Assignment:
         self._reader = reader
         self._backfill = backfill
         self._may_backfill = Every(0.0, platform.clock)
+        self._look_for_pressing = Every(LOOK_FOR_PRESSING_S, platform.clock)
+        self._presses = False
+        # Per partition the first offset that Kafka holds a deferred trade at, as last committed to the group.
+        self._advised_shed: dict[int, int] = {}
         self._processor = BatchProcessor(platform, reader, state)
         self._pending = PendingCheckpoint(platform.topic, platform.epoch)
         state.explain_by(lambda: self._outstanding().entries, platform.admission)
@@ -130,8 +136,19 @@ class Assignment:
 
     @property
     def is_full(self) -> bool:
-        """True while no more may be read: the commits do not follow."""
-        return self._pending.held >= self._platform.plan.profile.consumer.pending_limit_rows
+        """True while no more may be read: the commits do not follow, or what Kafka is about to delete comes first."""
+        full = self._pending.held >= self._platform.plan.profile.consumer.pending_limit_rows
+        return full or (self.must_backfill and not self._ledger_is_known)
+
+    @property
+    def must_backfill(self) -> bool:
+        """True if Kafka is about to delete deferred trades, and the profile's rate allows to backfill some now."""
+        return self._presses and self._may_backfill.is_due
+
+    @property
+    def _ledger_is_known(self) -> bool:
+        """True between commits that change it."""
+        return not (self._platform.commit_thread.is_busy or self._pending.changes_ledger)
 
     def read_and_process(self) -> None:
         """Read a batch, and take it through the steps into the pending checkpoint."""
@@ -147,12 +164,22 @@ class Assignment:
         return self.is_committed and not self.ledger.entries and not self._processor.is_held
 
     def follow_pressure(self) -> None:
-        """Choose the level by lag, memory and whether rows can be spilled."""
+        """Choose the level by lag, memory and whether rows can be spilled; note what Kafka holds and must keep."""
         platform, records = self._platform, self._reader.lag_records()
+        self._follow_retention()
         lag_trades = None if records is None else round(records * platform.totals.trades_per_record)
         age_s, trouble = self._reader.age_at_position_s(critical=False), platform.spiller.trouble
         every_s = platform.commit_thread.every_s()
         platform.pressure.update(lag_trades, age_s, self._state.deduplicator.statistics(), trouble, every_s)
+
+    def _follow_retention(self) -> None:
+        retention = self._platform.retention
+        if retention.room is not None:
+            shed = self._outstanding().first_in_kafka(self._platform.epoch)
+            needed_from = {p: min(offset, shed.get(p, offset)) for p, offset in self.committed_offsets.items()}
+            retention.room.follow(self._reader.high_watermarks(), needed_from)
+        if self._look_for_pressing.due():
+            self._presses = retention.presses(self._outstanding())
 
     def backfill_if_due(self) -> None:
         """Resolve a part of the ledger: at NORMAL, when Kafka is about to delete it, or for `k2ctl backfill`.
@@ -161,10 +188,10 @@ class Assignment:
         when the profile's rate allows it.
         """
         platform = self._platform
-        if platform.commit_thread.is_busy or self._pending.changes_ledger or not self.ledger.entries:
+        if not self._ledger_is_known or not self.ledger.entries:
             return
         outstanding = self._outstanding()
-        if not (platform.plan.backfill or platform.pressure.number == 0 or platform.retention.presses(outstanding)):
+        if not (platform.plan.backfill or platform.pressure.number == 0 or self._presses):
             return
         if not (platform.plan.backfill or self._may_backfill.is_due):
             return
@@ -259,7 +286,17 @@ class Assignment:
             backfilled = finished.checkpoint.backfilled_rows
             platform.totals.add_commit(committed, backfilled, finished.seconds, platform.clock.now_us())
         self.committed_offsets.update(ends)
-        self._reader.advise(ends)
+        self._advise(ends)
+
+    def _advise(self, ends: Mapping[int, int]) -> None:
+        """Commit to Kafka's group what has moved: offsets, and the first one before each that holds a shed trade."""
+        shed = self._outstanding().first_in_kafka(self._platform.epoch)
+        moved = dict(ends)
+        for partition in shed.keys() | self._advised_shed.keys():
+            if partition in self.committed_offsets and shed.get(partition) != self._advised_shed.get(partition):
+                moved[partition] = self.committed_offsets[partition]
+        self._reader.advise(moved, shed)
+        self._advised_shed = shed
 
     def _note_fenced(self, committed: Committed) -> None:
         """Others have committed a part of what was to be committed. In a group the assignment is opened again then."""

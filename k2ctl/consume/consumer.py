@@ -137,7 +137,8 @@ class Consumer:
             assignment.backfill_if_due()
         assignment.collect()
         if self.assignments.is_current:
-            assignment.submit_if_due(at_once=self.plan.backfill or self._reached_goal())
+            at_once = self.plan.backfill or self._reached_goal() or assignment.must_backfill
+            assignment.submit_if_due(at_once=at_once)
         if self._look_for_waiting.due():
             self._log_waiting()
 

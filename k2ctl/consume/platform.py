@@ -17,7 +17,7 @@ from k2ctl.consume.reference_feed import ReferenceFeed
 from k2ctl.consume.start import StartPosition, retire_past_epochs
 from k2ctl.dedup.chunk_plan import ChunkPlan, plan_chunks
 from k2ctl.deferred.admission import ACTIONS, Admission
-from k2ctl.deferred.outstanding import RetentionWatch
+from k2ctl.deferred.retention import RetentionWatch
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.announcement import linger_s
 from k2ctl.domain.checkpoint import Checkpoints
@@ -215,10 +215,11 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     decoder.check(topic)
     table = lake.table()
     retention_s = profile.topic.retention_hours * 3600 if kept_s is None else kept_s
-    retention = RetentionWatch(endpoints, topic, retention_s, clock)
-    admission = Admission(Universe(profile), can_shed=retention.holds_long_enough)
-    limit_bytes = profile.degradation.deferral.spill_limit_mb * 1_000_000
-    spiller = Spiller(SideFolder(table), admission, limit_bytes, clock)
+    deferral = profile.degradation.deferral
+    retention = RetentionWatch(endpoints, topic, retention_s, clock, shed_fraction=deferral.embedded_shed_fraction)
+    admission = Admission(Universe(profile), can_shed=retention.may_hold)
+    limit_bytes = deferral.spill_limit_mb * 1_000_000
+    spiller = Spiller(SideFolder(table), admission, limit_bytes, clock, kafka_holds=retention.holds_long_enough)
     group_commit = None
     if plan.group or plan.topics > 1:
         interval_s = profile.consumer.commit_interval_s

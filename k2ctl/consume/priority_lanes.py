@@ -167,10 +167,10 @@ class PriorityReader:
         newest_ms = self._newest_ms.get(at)
         return None if newest_ms is None else max(0.0, self._clock.now_us() / 1e6 - newest_ms / 1000)
 
-    def advise(self, offsets: Mapping[int, int]) -> None:
-        """Commit offsets to the Kafka group, for lag monitors; the table does not depend on it."""
+    def advise(self, offsets: Mapping[int, int], shed_from: Mapping[int, int]) -> None:
+        """As `Reader.advise`."""
         for reader in self._readers:
-            reader.advise({p: offset for p, offset in offsets.items() if p in reader.positions})
+            reader.advise({p: offset for p, offset in offsets.items() if p in reader.positions}, shed_from)
 
     def close(self) -> None:
         """Leave the broker."""

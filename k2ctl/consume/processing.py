@@ -260,6 +260,8 @@ class BatchProcessor:
             self._platform.plan.profile.consumer.fetch_batch,
             critical_first=self._platform.pressure.number >= CRITICAL_FIRST_FROM,
         )
+        if self._platform.retention.room is not None:
+            self._platform.retention.room.note_read(fetched)
         return Read(fetched, before, reader.positions, reader.holes(), reader.oldest_critical_ms)
 
     def process(
@@ -294,8 +296,12 @@ class BatchProcessor:
     def _admitted(self, rows: Rows, spans: Mapping[int, tuple[int, int]], checkpoint: PendingCheckpoint) -> Admitted:
         """Divide by the level. What it defers goes into the checkpoint: shed trades as ranges, spilled ones as rows."""
         admission, pressure = self._platform.admission, self._platform.pressure
-        actions = admission.actions(pressure.level, spill_works=not self._platform.spiller.trouble)
+        spill_works = not self._platform.spiller.trouble
+        actions = admission.actions(pressure.level, spill_works=spill_works)
         admitted = admission.step(rows, actions)
+        if len(admitted.shed) and not self._platform.retention.fits(np.unique(admitted.shed.partition).tolist()):
+            actions = admission.actions(pressure.level, fits=False, spill_works=spill_works)
+            admitted = admission.step(rows, actions)
         if actions.any():
             shed_mask = mask_of(actions, SHED)
             if shed_mask:

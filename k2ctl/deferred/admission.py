@@ -31,7 +31,7 @@ class Admitted:
 class Admission:
     """The policy table of a profile over the symbols of its market; a symbol it does not know is NORMAL.
 
-    can_shed: whether Kafka will hold what is deferred; where it does not, what would be shed is spilled.
+    can_shed: whether Kafka can hold what is deferred; where it cannot, what would be shed is spilled.
     """
 
     def __init__(self, universe: Universe, *, can_shed: bool) -> None:
@@ -39,10 +39,10 @@ class Admission:
         self.can_shed = can_shed
         self.policy = universe.policy
 
-    def actions(self, level: Level, *, spill_works: bool = True) -> np.ndarray:
+    def actions(self, level: Level, *, fits: bool = True, spill_works: bool = True) -> np.ndarray:
         """uint8[priorities]: the action on each priority at a level, given what Kafka and the disk can hold now."""
         wanted = np.array([ACTIONS.index(getattr(level, name)) for name in PRIORITIES], np.uint8)
-        if not self.can_shed:
+        if not (self.can_shed and fits):
             wanted[wanted == SHED] = SPILL
         elif not spill_works:
             wanted[wanted == SPILL] = SHED

@@ -53,9 +53,13 @@ class Spiller:
     """Writes spill files, on the committing thread. When it cannot, the rows are shed where Kafka holds them, else it
     waits."""
 
-    def __init__(self, folder: SideFolder, admission: Admission, limit_bytes: int, clock: Clock) -> None:
+    def __init__(
+        self, folder: SideFolder, admission: Admission, limit_bytes: int, clock: Clock, *, kafka_holds: bool
+    ) -> None:
+        """kafka_holds: whether what cannot be spilled may be left in Kafka, however much it is."""
         self._folder = folder
         self._admission = admission
+        self._kafka_holds = kafka_holds
         self._limit_bytes = limit_bytes
         self._clock = clock
         self._trouble: tuple[float, str] | None = None
@@ -92,12 +96,12 @@ class Spiller:
             if not self.trouble:
                 LOG.warning("spilling %d trades failed: %s", len(rows), said)
             self._trouble = (self._clock.monotonic_s(), f"spill failed: {said}")
-            return not self._admission.can_shed and not self._given_up.is_set()
+            return not self._kafka_holds and not self._given_up.is_set()
 
         try:
             file = retry(lambda: self._write(rows), policy=_UNTIL_THERE_IS_ROOM, again=again, clock=self._clock)
         except OSError as error:
-            if self._admission.can_shed:
+            if self._kafka_holds:
                 return ""
             raise LakeError(
                 f"Trades could not be deferred on disk: {error.strerror or error}.",

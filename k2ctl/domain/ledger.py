@@ -133,6 +133,14 @@ class Ledger:
         """The entries of one topic."""
         return Ledger(tuple(entry for entry in self.entries if entry.topic == topic))
 
+    def first_in_kafka(self, epoch: str) -> dict[int, int]:
+        """Partition → the first offset that Kafka must hold, of those in which trades of an epoch were shed."""
+        first: dict[int, int] = {}
+        for entry in self.entries:
+            if not entry.spill and entry.epoch == epoch:
+                first[entry.partition] = min(entry.start, first.get(entry.partition, entry.start))
+        return first
+
     @property
     def count(self) -> int:
         """Trades outstanding."""

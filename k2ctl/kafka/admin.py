@@ -198,14 +198,28 @@ class BrokerAdmin:
 
     def committed(self, topic: str, group: str) -> dict[int, int | None]:
         """The offsets that a group committed, None where it never did. Advisory: the table decides."""
+        return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in self._group(topic, group)}
+
+    def needed_from(self, topic: str, group: str) -> dict[int, int | None]:
+        """The first offset of each partition that is not in the table yet; before the group's where trades are shed.
+
+        None where the group never committed one. Advisory, as `committed`.
+        """
+        needed: dict[int, int | None] = {}
+        for entry in self._group(topic, group):
+            said = entry.metadata or ""
+            shed_from = int(said) if said.isdecimal() else entry.offset
+            needed[entry.partition] = min(entry.offset, shed_from) if entry.offset >= 0 else None
+        return needed
+
+    def _group(self, topic: str, group: str) -> list[TopicPartition]:
         wanted = [TopicPartition(topic, partition) for partition in range(self._partitions(topic))]
         request = ConsumerGroupTopicPartitions(group, wanted)
         try:
             answer = self._admin.list_consumer_group_offsets([request], request_timeout=ANSWER_TIMEOUT_S)[group]
-            found = self._wait(answer).topic_partitions
+            return list(self._wait(answer).topic_partitions)
         except KafkaException as error:
             raise self._refused(error) from error
-        return {entry.partition: entry.offset if entry.offset >= 0 else None for entry in found}
 
     def members(self, group: str) -> list[str]:
         """What the clients of a group call themselves, those first that have a partition; none where there is no group.

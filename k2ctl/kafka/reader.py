@@ -267,9 +267,16 @@ class Reader:
             raise BrokerError(f"Kafka does not answer: {error.args[0].str()}", "See: k2ctl stack status") from error
         return all(end.error is None and 0 <= end.offset <= self._positions[end.partition] for end in ends)
 
-    def advise(self, offsets: Mapping[int, int]) -> None:
-        """Commit offsets to the Kafka group, for lag monitors; the table does not depend on it."""
-        committed = [TopicPartition(self.topic, partition, offset) for partition, offset in offsets.items()]
+    def advise(self, offsets: Mapping[int, int], shed_from: Mapping[int, int]) -> None:
+        """Commit offsets to the Kafka group, for lag monitors and loads; the table does not depend on it.
+
+        shed_from: the first offset before it that holds a trade which is shed, of partitions that have one. It is the
+        metadata of the commit, as `BrokerAdmin.needed_from` reads it.
+        """
+        committed = [
+            TopicPartition(self.topic, partition, offset, metadata=str(shed_from.get(partition, offset)))
+            for partition, offset in offsets.items()
+        ]
         if committed:
             self._consumer.commit(offsets=committed, asynchronous=True)
 

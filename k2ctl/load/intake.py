@@ -13,7 +13,7 @@ from k2ctl.kafka.telemetry import TelemetryReader
 from k2ctl.timing import Every
 
 PAUSE_AT, RESUME_AT = 0.7, 0.5
-"""Unread fractions of what a partition keeps, at which load pauses and continues."""
+"""Fractions of what a partition keeps, by what is unread or shed in it, at which load pauses and continues."""
 
 UNCOMPRESSED_RECORD_BYTES: Final = 133
 """What an uncompressed trade takes in the log: assumed until the client has counted what it really sends."""
@@ -74,7 +74,7 @@ class IntakeGate:
 
 
 class RetentionGate:
-    """Closed while a partition of the embedded engine holds too much that nobody has committed.
+    """Closed while a partition of the embedded engine holds too much that is unread or shed.
 
     It keeps 5 MiB per partition and drops older data, read or not.
     """
@@ -93,22 +93,22 @@ class RetentionGate:
             BrokerError: closed for half a minute, and nobody reads.
         """
         if self._every.due():
-            committed = self._admin.committed(self._topic, CONSUMER_GROUP)
-            fullest = self._fullest_share(committed, _bytes_per_record(sent))
+            needed = self._admin.needed_from(self._topic, CONSUMER_GROUP)
+            fullest = self._fullest_share(needed, _bytes_per_record(sent))
             if fullest >= PAUSE_AT:
                 self._reason = f"a partition holds {fullest:.0%} of its 5 MiB unread; waiting for a consumer"
             elif fullest < RESUME_AT:
                 self._reason = ""
-            self._notice_progress(committed)
+            self._notice_progress(needed)
         return self._reason
 
-    def _fullest_share(self, committed: dict[int, int | None], record_bytes: float) -> float:
-        return _most_unread(self._admin, self._topic, committed) * record_bytes / RETENTION_BYTES
+    def _fullest_share(self, needed: dict[int, int | None], record_bytes: float) -> float:
+        return _most_needed(self._admin, self._topic, needed) * record_bytes / RETENTION_BYTES
 
-    def _notice_progress(self, committed: dict[int, int | None]) -> None:
+    def _notice_progress(self, needed: dict[int, int | None]) -> None:
         now_s = time.monotonic()
-        if not self._reason or self._progress is None or self._progress[1] != committed:
-            self._progress = (now_s, committed)
+        if not self._reason or self._progress is None or self._progress[1] != needed:
+            self._progress = (now_s, needed)
         elif now_s - self._progress[0] > STUCK_AFTER_S:
             raise BrokerError(
                 f"Nobody has read for {STUCK_AFTER_S:.0f} s, and the embedded Kafka cannot keep more.",
@@ -120,7 +120,7 @@ class RetentionGate:
 
 
 class UnreadGuard:
-    """A worker's own look at what the embedded engine holds unread, by trades sent and not by time.
+    """A worker's own look at what the embedded engine must keep, by trades sent and not by time.
 
     A replay at full speed fills a partition between two looks of `RetentionGate`.
     """
@@ -136,10 +136,10 @@ class UnreadGuard:
         self._since_look += sent_to_one_partition
         if self._since_look * self._workers < LOOK_AFTER_TRADES:
             return False
-        committed = self._admin.committed(self._topic, CONSUMER_GROUP)
+        needed = self._admin.needed_from(self._topic, CONSUMER_GROUP)
         on_the_way = sent.total("records") - sent.total("acknowledged_records")
-        unread = _most_unread(self._admin, self._topic, committed) + on_the_way
-        if unread * _bytes_per_record(sent) >= PAUSE_AT * RETENTION_BYTES:
+        held = _most_needed(self._admin, self._topic, needed) + on_the_way
+        if held * _bytes_per_record(sent) >= PAUSE_AT * RETENTION_BYTES:
             return True
         self._since_look = 0
         return False
@@ -155,10 +155,10 @@ def gates_of(endpoints: Endpoints, topic: str, *, ignore_intake: bool) -> list[G
     return [make(endpoints, topic) for make in makers]
 
 
-def _most_unread(admin: BrokerAdmin, topic: str, committed: dict[int, int | None]) -> int:
-    """Records of the fullest partition that nobody has committed."""
+def _most_needed(admin: BrokerAdmin, topic: str, needed: dict[int, int | None]) -> int:
+    """Records of the fullest partition behind the first that is unread or shed."""
     marks = admin.watermarks(topic)
-    return max((mark.high - max(committed.get(p) or 0, mark.low) for p, mark in marks.items()), default=0)
+    return max((mark.high - max(needed.get(p) or 0, mark.low) for p, mark in marks.items()), default=0)
 
 
 def _bytes_per_record(sent: Sent) -> float:

@@ -243,6 +243,9 @@ class Deferral(Section):
     spill_limit_mb: PositiveInt
     # Records, while the level is NORMAL.
     backfill_per_s: PositiveInt
+    # Of the 5 MiB that the embedded engine keeps of a partition: while the log since the first trade that is needed is
+    # within it, trades are shed there; else, and with 0, they are spilled. Below what backfills them at any level.
+    embedded_shed_fraction: Annotated[float, Field(ge=0.0, le=0.4)] = 0.3
 
 
 class Degradation(Section):

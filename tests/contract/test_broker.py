@@ -245,10 +245,11 @@ def test_offsets_of_a_group_are_kept_and_seen_by_others(stack: Endpoints, topic:
     with Reader(stack, topic, "contract-group") as reader:
         reader.assign({0: 0})
         read_everything(reader, 10)
-        reader.advise({0: 10})
+        reader.advise({0: 10}, {0: 4})
     with BrokerAdmin(stack) as admin:
         until(lambda: admin.committed(topic, "contract-group")[0] is not None, 10)
         assert admin.committed(topic, "contract-group") == {0: 10, 1: None, 2: None}
+        assert admin.needed_from(topic, "contract-group") == {0: 4, 1: None, 2: None}
 
 
 def test_an_epoch_stays_the_same_while_kafka_lives(stack: Endpoints, topic: str) -> None:
