@@ -213,3 +213,11 @@ return {'ok', name, era}
 
 COVERED: Final = _GENERATION + "return {'ok', name, era, redis.call('HGETALL', KEYS[2])}"
 """The generation and what it covers."""
+
+TURN: Final = """
+local healer = redis.pcall('GET', KEYS[1])
+if healer and healer ~= ARGV[1] and type(healer) == 'string' then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+"""Who heals, so that not all do; the key ends by itself."""

@@ -206,6 +206,9 @@ class ClaimStore(Protocol):
             GenerationLost: the generation is another one.
         """
 
+    def take_turn(self, consumer: str, for_s: float) -> bool:
+        """True if this consumer is the one that heals, for so long from now on. No guarantee depends on it."""
+
     def server(self) -> Mapping[str, object]:
         """Redis' own figures, `maxmemory` and `maxmemory_policy` among them; nothing of a store in memory."""
 

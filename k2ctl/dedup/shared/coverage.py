@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from k2ctl.dedup.shared.claims import Coverage
+from k2ctl.dedup.shared.claims import Coverage, Covered
+from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 
 
 def when_claimed(before: Coverage | None, base: str) -> Coverage:
@@ -23,3 +24,18 @@ def when_healed(now: Coverage | None, before: Coverage | None, healed: Coverage)
         return Coverage("", healed.commit_id, healed.sequence_number, now.claimed_on if now else "")
     joins = healed.commit_id in (now.since, now.commit_id)
     return replace(now, since="") if joins else now
+
+
+def uncovered(covered: Covered, table: Checkpoints, topic: str | None) -> list[TopicPartition]:
+    """The partitions of a topic (None: of all) that `table` has further than they are covered.
+
+    An epoch that is gone counts, too: its rows may be of the last hour. Of a table that is older than what is covered
+    nothing is missing.
+    """
+    missing = []
+    for partition, stands in table.by_partition.items():
+        known = covered.by_partition.get(partition)
+        is_newer = known is not None and not known.since and known.sequence_number > table.sequence_number
+        if topic in (None, partition.topic) and not (known and (is_newer or known.reaches(stands.commit_id))):
+            missing.append(partition)
+    return missing

@@ -60,6 +60,8 @@ class MemoryClaims:
             # Each with when it expires.
             self._batches: dict[int, tuple[int, ClaimBatch]] = {}
             self._covered: dict[TopicPartition, Coverage] = {}
+            # Who heals, and until when.
+            self._turn = ("", 0.0)
 
     @property
     def kind(self) -> str:
@@ -139,6 +141,14 @@ class MemoryClaims:
             for partition, up_to in healed.items():
                 now = self._covered.get(partition)
                 self._covered[partition] = when_healed(now, before.get(partition), up_to)
+
+    def take_turn(self, consumer: str, for_s: float) -> bool:
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            if self._turn[0] != consumer and now_s < self._turn[1]:
+                return False
+            self._turn = (consumer, now_s + for_s)
+            return True
 
     def server(self) -> Mapping[str, object]:
         return {}

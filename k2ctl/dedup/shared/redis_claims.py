@@ -5,6 +5,7 @@ Layout, with `<ns>` as `k2:{<table uuid>:<topic>}`, and `@feeds` for a scope of 
     <ns>:claims:generation            hash    name, run, evicted, era, tickets (`claim_scripts`)
     <ns>:claims:coverage              hash    topic, epoch and partition → `Coverage`
     <ns>:claims:lock                  string  token and ticket of who is claiming now
+    <ns>:claims:healer                string  the consumer that heals now
     <ns>:claims:batch:<ticket>        string  `ClaimBatch`
     <ns>:claims:ids:<era>:<minute>:<bucket>   hash   id, 16 bytes → place and ticket, 6 bytes
 
@@ -176,6 +177,13 @@ class RedisClaims:
             was = ["1", known.since, known.commit_id] if known else ["", "", ""]
             arguments += [_field(partition), to.commit_id, to.sequence_number, *was]
         self._again(lambda: self._run(claim_scripts.COVER, [], arguments))
+
+    def take_turn(self, consumer: str, for_s: float) -> bool:
+        with self._connection.talking():
+            given: Any = self._client.eval(
+                claim_scripts.TURN, 1, f"{self._prefix}:healer", consumer, max(1, round(for_s * 1000))
+            )
+        return bool(given)
 
     def server(self) -> Mapping[str, object]:
         with self._connection.talking():
