@@ -7,7 +7,7 @@ stored outlives it, so whoever is assigned these partitions next takes those tra
 import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from k2ctl.consume.commit_thread import Finished, fenced_error, rolled_back_error
@@ -16,6 +16,7 @@ from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
 from k2ctl.consume.processing import BatchProcessor, StateSnapshot, TradeState
 from k2ctl.consume.start import starting_offsets
+from k2ctl.dedup.shared.waiting import SettlementGivenUp
 from k2ctl.deferred.backfill import Backfill
 from k2ctl.domain.checkpoint import Checkpoints, Counts, TopicPartition
 from k2ctl.domain.ledger import Ledger
@@ -76,6 +77,8 @@ class Assignment:
         self.is_alone = is_alone
         # True if this may not be read or committed any more: it was invalidated or released.
         self.is_stale = False
+        # Rows of a commit that was given up, because trades of it waited for other consumers.
+        self._given_up_rows = 0
         self._platform = platform
         self._checkpoints = checkpoints
         # Per partition the next offset of the table, as this consumer knows it.
@@ -129,6 +132,9 @@ class Assignment:
         if not platform.plan.backfill:
             # The first commit names every partition, so that what is deleted before it is read counts as lost.
             self._pending.note_starts(unknown)
+            if unknown and platform.settlement is not None:
+                # Whether a claim is decided is asked of its partition's checkpoint, so that there has to be one.
+                self._submit(urgent=True)
         self._state.begin()
         from_table = {p: offset for p, offset in offsets.items() if p not in unknown}
         fields = {"topic": platform.topic, "from_table": from_table, "from_log_start": unknown}
@@ -227,7 +233,15 @@ class Assignment:
         Raises:
             FencedError: another consumer reads the same partitions. LakeError, BrokerError: what the commit raised.
         """
-        finished = self._platform.commit_thread.collect(wait_s=wait_s)
+        thread = self._platform.commit_thread
+        under_way = thread.in_flight
+        try:
+            finished = thread.collect(wait_s=wait_s)
+        except SettlementGivenUp as given_up:
+            LOG.info("a commit was given up, and is left in Kafka: %s", given_up)
+            self._given_up_rows = under_way.rows if under_way is not None else 0
+            self.invalidate()
+            return
         if finished is not None:
             self._note(finished)
 
@@ -239,13 +253,15 @@ class Assignment:
         clock, thread = self._platform.clock, self._platform.commit_thread
         deadline_s = clock.monotonic_s() + within_s
         self.collect(wait_s=None if patient else within_s)
+        if self._given_up_rows:
+            return False
         if thread.is_busy or self._pending.is_empty:
             return not thread.is_busy
         if clock.monotonic_s() + thread.expected_s(self._pending.rows) > deadline_s:
             return False
         self._submit(urgent=True)
         self.collect(wait_s=None if patient else max(0.0, deadline_s - clock.monotonic_s()))
-        return not thread.is_busy
+        return not (thread.is_busy or self._given_up_rows)
 
     def save(self) -> None:
         """Save what deduplication remembers, for whoever is assigned these partitions next."""
@@ -254,6 +270,7 @@ class Assignment:
     def invalidate(self) -> None:
         """What is remembered includes rows that were dropped, so another assignment is to be opened."""
         self.is_stale = True
+        self._platform.commit_thread.give_up_waiting()
 
     def release(self) -> None:
         """Publish sequence state and free the memory, before another assignment takes as much."""
@@ -299,13 +316,21 @@ class Assignment:
         self._advised_shed = shed
 
     def _note_fenced(self, committed: Committed) -> None:
-        """Others have committed a part of what was to be committed. In a group the assignment is opened again then."""
+        """Others have committed a part of what was to be committed. In a group the assignment is opened again then, and
+        so it is where nobody has moved the offsets: somebody waited for this consumer too long, and has fenced it."""
         self._platform.totals.fenced += 1
-        if not self.is_alone:
+        if not self.is_alone or (self._platform.settlement is not None and self._stands_as_read(committed)):
             self._pending = PendingCheckpoint(self._platform.topic, self._platform.epoch)
             self.invalidate()
             return
         raise fenced_error(committed, self.committed_offsets, self._platform.topic)
+
+    def _stands_as_read(self, committed: Committed) -> bool:
+        """Whether the table's offsets of what was fenced are those that this consumer knows."""
+        found = committed.checkpoints.by_partition
+        return all(
+            at in found and found[at].next_offset == self.committed_offsets.get(at.partition) for at in committed.fenced
+        )
 
     @property
     def _commits_directly(self) -> bool:
@@ -334,7 +359,7 @@ class Assignment:
     @property
     def pending_rows(self) -> int:
         """Rows of the pending checkpoint."""
-        return self._pending.rows
+        return self._pending.rows + self._given_up_rows
 
     @property
     def restored_rows(self) -> int:
@@ -369,7 +394,8 @@ class Assignment:
     @property
     def remembered(self) -> StateSnapshot:
         """Deduplication and sequences as they stand; also once this is closed."""
-        return self._state.snapshot()
+        found, settlement = self._state.snapshot(), self._platform.settlement
+        return found if settlement is None else replace(found, dedup=replace(found.dedup, tier=settlement.status()))
 
     def count_on(self, before: "Assignment") -> None:
         """Begin the sequence totals where the previous assignment of this consumer ended."""

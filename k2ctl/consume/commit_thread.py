@@ -56,6 +56,16 @@ class CommitThread:
         """Wait for a catalog or store that does not answer for as long as this holds, and not for a minute only."""
         self._targets.writer.waits = waits
 
+    def give_up_waiting(self) -> None:
+        """The commit under way, if there is one, waits no longer for what other consumers claim."""
+        if self._targets.settlement is not None:
+            self._targets.settlement.give_up()
+
+    def end_within(self, seconds: float) -> None:
+        """The same of all commits, as soon as that time is over."""
+        if self._targets.settlement is not None:
+            self._targets.settlement.end_within(seconds)
+
     @property
     def troubled_s(self) -> float:
         """How long a commit has been tried in vain; 0 while none is."""
@@ -83,6 +93,8 @@ class CommitThread:
         """
         if self._under_way is not None:
             raise RuntimeError("a commit is under way")
+        if self._targets.settlement is not None:
+            self._targets.settlement.begin()
         self._submitted_s = self._clock.monotonic_s()
         self._begun_s.append(self._submitted_s)
         self._is_held = self._targets.author is not None and not (directly or urgent)

@@ -170,6 +170,7 @@ class Consumer:
         """Commit everything that was read; in a hurry, what the plan's time is enough for."""
         if hurry:
             self._platform.spiller.give_up()
+            self._platform.commit_thread.end_within(self.plan.stop_within_s)
         if not self.assignment.flush(self.plan.stop_within_s if hurry else math.inf):
             self.totals.left_in_kafka = self.assignment.pending_rows
             LOG.info("%d rows that were read are left in Kafka, to stop in time", self.totals.left_in_kafka)

@@ -3,12 +3,14 @@
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import numpy as np
 
 from k2ctl.consume.group_commit.author import OfferAuthor
+from k2ctl.dedup.shared.settled import Settled
+from k2ctl.dedup.shared.settlement import Settlement
 from k2ctl.deferred.backfill import Backfilled
 from k2ctl.deferred.spill_files import Spiller
 from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, Tally, TopicPartition
@@ -48,23 +50,26 @@ class CommitTargets:
     writer: TableWriter
     author: OfferAuthor | None = None
     """Who announces it, where other consumers share the table."""
+    settlement: Settlement | None = None
+    """Where copies are looked for in the partitions of other consumers, too."""
 
 
 @dataclass
 class PendingCheckpoint:
     """One commit in the making: filled batch by batch, then committed once.
 
-    It is committed in these steps; 1 and 6 on the consumer's thread, the others on the committing thread, so that the
+    It is committed in these steps; 1 and 7 on the consumer's thread, the others on the committing thread, so that the
     consumer goes on filling the next checkpoint meanwhile:
 
     1. `seal`: the deltas of deduplication and sequence state are taken. Nothing is added from here on.
-    2. `store`: dead letters are published and acknowledged by Kafka.
-    3. Spilled rows are made durable on disk.
-    4. Rows, offsets, counts and ledger go into the table in one transaction, which is the commit.
-    5. Spill files that the ledger does not name any more are deleted.
-    6. `publish`: the state deltas are marked as committed, and may be published to their stores.
+    2. `store`: where deduplication spans partitions of other consumers, copies of what these store are taken out.
+    3. Dead letters are published and acknowledged by Kafka.
+    4. Spilled rows are made durable on disk.
+    5. Rows, offsets, counts and ledger go into the table in one transaction, which is the commit.
+    6. Spill files that the ledger does not name any more are deleted.
+    7. `publish`: the state deltas are marked as committed, and may be published to their stores.
 
-    A crash before 4 leaves everything to be read again; a crash after it loses only what 5 and 6 make good later.
+    A crash before 5 leaves everything to be read again; a crash after it loses only what 6 and 7 make good later.
     """
 
     topic: str
@@ -195,25 +200,49 @@ class PendingCheckpoint:
         self._sequence_cut, self._base = state.seal(), base
 
     def store(self, targets: CommitTargets, *, whole: bool, directly: bool = False) -> Committed:
-        """Steps 2 to 5. whole: as `TableWriter.commit`. directly: by no committer, because no other consumer runs."""
-        # 2. Dead letters.
+        """Steps 2 to 6. whole: as `TableWriter.commit`. directly: by no committer, because no other consumer runs.
+
+        Raises:
+            SettlementGivenUp: this consumer does not wait for what others claim any longer; nothing was stored.
+        """
+        # 2. Copies of what other consumers store. They are copies on condition that the commit succeeds as a whole.
+        settled = self._settled(targets.settlement) if targets.settlement is not None else None
+        # 3. Dead letters.
         if self.dead_letters:
             targets.dead_letters.publish(self.dead_letters)
             _log_dead_letters(self.dead_letters)
-        # 3. Spilled rows.
+        # 4. Spilled rows.
         spilled = targets.spiller.spill(self.spilled, self.level, self.spilled_priorities, self.tally)
-        # 4. The transaction.
+        # 5. The transaction.
         change = self._ledger_change(spilled)
         through = targets.writer if directly or targets.author is None else targets.author
-        committed = through.commit(self.batches(), self.deltas(self._base), change, whole=whole)
-        # 5. Spill files that are not named any more. What was announced may still be taken if the table is rolled back.
+        is_whole = whole or settled is not None
+        committed = through.commit(self.batches(), self.deltas(self._base), change, whole=is_whole)
+        if targets.settlement is not None and settled is not None:
+            targets.settlement.confirm(settled, committed)
+        # 6. Spill files that are not named any more. What was announced may still be taken if the table is rolled back.
         own = {entry.spill for entry in spilled if entry.spill and not committed.announced}
         named = self._base.ledger.spill_files | own
         targets.spiller.delete(named - committed.checkpoints.ledger.spill_files)
         return committed
 
+    def _settled(self, settlement: Settlement) -> Settled:
+        """Step 2: what turns out to be a copy is not stored, and counted as one."""
+        parts = [*self.parts, *(part.rows for part in self.backfilled)]
+        settled = settlement.settle(parts, self.deltas(self._base), self._base)
+        for rows, part in zip(self.parts, settled.parts, strict=False):
+            self.tally.move("stored", "duplicate", rows.partition[part.copies])
+        number = len(self.parts)
+        self.parts = [part.rows for part in settled.parts[:number] if len(part.rows)]
+        self.backfilled = [
+            replace(found.without(part.copies), rows=part.rows)
+            for found, part in zip(self.backfilled, settled.parts[number:], strict=True)
+        ]
+        self.rows -= sum(int(part.copies.sum()) for part in settled.parts)
+        return settled
+
     def publish(self, state: StateToCommit, committed: Committed) -> dict[int, int]:
-        """Step 6. Returns per partition the next offset, as committed."""
+        """Step 7. Returns per partition the next offset, as committed."""
         return state.publish(self._sequence_cut, committed, has_backfill=bool(self.backfilled))
 
     def batches(self) -> list[Rows]:

@@ -14,8 +14,10 @@ from k2ctl.consume.degradation import PressureMonitor
 from k2ctl.consume.group_commit.together import GroupCommit
 from k2ctl.consume.pending_checkpoint import CommitTargets
 from k2ctl.consume.reference_feed import ReferenceFeed
+from k2ctl.consume.settling import CommittedTable, open_settlement
 from k2ctl.consume.start import StartPosition, retire_past_epochs
 from k2ctl.dedup.chunk_plan import ChunkPlan, plan_chunks
+from k2ctl.dedup.shared.settlement import Settlement
 from k2ctl.deferred.admission import ACTIONS, Admission
 from k2ctl.deferred.retention import RetentionWatch
 from k2ctl.deferred.spill_files import Spiller
@@ -149,6 +151,8 @@ class Platform:
     commit_thread: CommitThread
     group_commit: GroupCommit | None
     """Where other consumers share the table: a group, or those of the process's other topics."""
+    settlement: Settlement | None
+    """Where copies are looked for in the partitions of other consumers, too."""
     references: ReferenceFeed
     pressure: PressureMonitor
     kafka_time: KafkaTime
@@ -183,6 +187,8 @@ class Platform:
         """Commit no more for others, and close the table; the committing thread must have ended."""
         if self.group_commit is not None:
             self.group_commit.close()
+        if self.settlement is not None:
+            self.settlement.close()
         self.lake.close()
 
 
@@ -224,11 +230,17 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     if plan.group or plan.topics > 1:
         interval_s = profile.consumer.commit_interval_s
         group_commit = GroupCommit(endpoints, lake, writer, clock, interval_s, retained)
+    platform = str(table.metadata.table_uuid)
+    settled, url = CommittedTable(lake, writer, clock), plan.state or endpoints.state_url
+    settlement = open_settlement(
+        profile.consumer, url, platform, topic, settled, plan.consumer_id, clock, is_member=plan.group
+    )
     targets = CommitTargets(
         DeadLetters(endpoints, topic, start.epoch),
         spiller,
         writer,
         None if group_commit is None else group_commit.author,
+        settlement,
     )
     return Platform(
         endpoints=endpoints,
@@ -236,7 +248,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         clock=clock,
         topic=topic,
         lake=lake,
-        table_id=str(table.metadata.table_uuid),
+        table_id=platform,
         start=start,
         chunks=chunks,
         retention=retention,
@@ -244,6 +256,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
         spiller=spiller,
         commit_thread=CommitThread(targets, clock, linger_s(profile.consumer.commit_interval_s)),
         group_commit=group_commit,
+        settlement=settlement,
         references=ReferenceFeed(endpoints, reference, lake, clock),
         pressure=PressureMonitor(profile, plan.budget, admission, clock, embedded=endpoints.engine == "embedded"),
         kafka_time=KafkaTime(endpoints, clock),

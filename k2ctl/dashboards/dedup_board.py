@@ -117,14 +117,28 @@ _PANELS: Final = (
         ],
         meaning="A second, where copies are found across consumers; waiting (right axis): trades whose id another has "
         "claimed, until that claim is confirmed or void.",
+        width=8,
         styles={"claimed by another": coloured("orange"), "waiting": on_the_right("yellow")},
+    ),
+    Panel(
+        "Copies across consumers",
+        [
+            series("k2_dedup_tier_copies_total", "copies found"),
+            series("k2_dedup_tier_stored_reduced_total", "stored while REDUCED"),
+            series("k2_dedup_tier_unclaimed_total", "of these unclaimed"),
+            series("k2_dedup_tier_fences_total", "partitions fenced"),
+        ],
+        meaning="A second. What was stored while the guarantee was REDUCED may be there twice. Fenced is the partition "
+        "of a consumer that has claimed trades and does not commit.",
+        width=8,
+        styles={"stored while REDUCED": coloured("orange"), "of these unclaimed": coloured("red")},
     ),
     timeline(
         "Claims",
         series("k2_dedup_tier_reduced", "{{instance}}"),
         {"1": ("REDUCED", "orange"), "0": ("made", "green")},
         meaning="REDUCED: the store of claims is away, and copies across consumers may pass until they are healed.",
-        width=12,
+        width=8,
     ),
 )
 

@@ -56,6 +56,14 @@ class Backfilled:
         """Trades that are no longer outstanding, stored or not."""
         return sum(entry.count - (left.count if left else 0) for entry, left in self.resolved)
 
+    def without(self, copies: np.ndarray) -> "Backfilled":
+        """The same without some rows (bool[n]), which are copies of stored ones."""
+        counts = dict(self.counts)
+        for partition, number in zip(*np.unique(self.rows.partition[copies], return_counts=True), strict=True):
+            at = TopicPartition(self.rows.topic, self.rows.epoch, int(partition))
+            counts[at] += Counts(stored=-int(number), duplicate=int(number))
+        return replace(self, rows=self.rows.take(~copies), counts=counts)
+
     def enriched(self, step: Callable[[Rows], Rows]) -> "Backfilled":
         """The same with reference data joined."""
         return replace(self, rows=step(self.rows))

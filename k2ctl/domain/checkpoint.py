@@ -203,6 +203,11 @@ class Tally:
         added = np.bincount(partition, amount, minlength=len(self._counts)).astype(np.int64)
         self._counts[:, COUNT_NAMES.index(name)] += added
 
+    def move(self, name: str, to: str, partition: np.ndarray) -> None:
+        """Count one under another name for each entry of `partition`, where it was counted under `name`."""
+        self.add(name, partition, np.full(len(partition), -1))
+        self.add(to, partition)
+
     def of(self, partition: int) -> Counts:
         """The counts of one partition."""
         if partition >= len(self._counts):

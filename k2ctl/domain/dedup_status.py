@@ -2,9 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from k2ctl.domain.figure import TOPIC, Durations, combined, counter, figure, flag, gauge, histogram, largest, merged
+from k2ctl.domain.figure import (
+    TOPIC,
+    Durations,
+    combined,
+    counter,
+    figure,
+    first_said,
+    flag,
+    gauge,
+    histogram,
+    largest,
+    merged,
+)
+from k2ctl.domain.status_parts import OWN, REDUCED, SHARED
+
+GUARANTEES_OF_DEDUP: Final = {
+    OWN: "no copy among the partitions that one consumer reads",
+    SHARED: "no copy among the partitions of the scope, whoever reads them",
+    REDUCED: "copies among the partitions of several consumers may be stored, and are counted",
+}
+"""Each guarantee of deduplication with its meaning."""
 
 
 def _count(meaning: str, *metrics: Any) -> Any:
@@ -29,11 +49,28 @@ class TierStatus:
         combine=sum,
         default=0,
     )
-    reduced: bool = figure(
-        "Whether claims cannot be made, so that copies across consumers may pass until they are healed.",
-        gauge("k2_dedup_tier_reduced", TOPIC, meaning="1 while claims cannot be made, 0 otherwise.", read=flag(bool)),
-        combine=any,
-        default=False,
+    guarantee: str = figure(
+        "OWN, SHARED or REDUCED: among which partitions no trade is stored twice.",
+        gauge(
+            "k2_dedup_tier_reduced",
+            TOPIC,
+            meaning="1 while copies across consumers may be stored, 0 otherwise.",
+            read=flag(lambda guarantee: guarantee == REDUCED),
+        ),
+        combine=lambda found: max(found, key=[*GUARANTEES_OF_DEDUP].index, default=OWN),
+        default=OWN,
+    )
+    why: str = figure("What reduces the guarantee; empty if nothing does.", combine=first_said, default="")
+    waits_for: str = figure("Whose claims trades wait for; empty while none wait.", combine=first_said, default="")
+    copies: int = _count("Copies of trades of other consumers.", counter("k2_dedup_tier_copies_total", TOPIC))
+    stored_reduced: int = _count(
+        "Trades that were stored while the guarantee was reduced: copies of them may be, too.",
+        counter("k2_dedup_tier_stored_reduced_total", TOPIC),
+    )
+    unclaimed: int = _count("Those of them that were not claimed.", counter("k2_dedup_tier_unclaimed_total", TOPIC))
+    fences: int = _count(
+        "Partitions that were fenced, because trades waited for a consumer that was gone.",
+        counter("k2_dedup_tier_fences_total", TOPIC),
     )
     round_trips: int = _count(
         "Calls of the store that the tier is in.", counter("k2_dedup_tier_round_trips_total", TOPIC)

@@ -5,8 +5,11 @@ from typing import Final
 
 from k2ctl.domain.figure import TOPIC, counter, field_by_field, figure, flag, gauge
 
+OWN: Final = "OWN"
+SHARED: Final = "SHARED"
 REDUCED: Final = "REDUCED"
-"""The guarantee of sequence state while the store lacks commits; the others are in `k2ctl.sequence.state_sync`."""
+"""What a consumer guarantees of what it shares with others: nothing is shared, all is, or a part is missing there. What
+that means is said of sequence state in `k2ctl.sequence.state_sync`, of deduplication in `k2ctl.domain.dedup_status`."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 from k2ctl.clock import Clock
 from k2ctl.domain.copies import PRINT_SQL, TRADE_KEY
 from k2ctl.domain.rows import HOUR_US, Rows
-from k2ctl.errors import LakeError, LakeUnanswered, first_line
+from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import Columns
 from k2ctl.lake.duckdb_files import open_duckdb, refuse_damage, unreadable
@@ -73,7 +73,7 @@ class SuspectLookup:
         """What the newest snapshot holds of `rows`.
 
         Raises:
-            LakeError: the catalog or the files did not answer for GIVE_UP_AFTER_S.
+            LakeUnanswered: the catalog or the files did not answer for GIVE_UP_AFTER_S. LakeError: one is damaged.
         """
         logged = False
 
@@ -89,7 +89,7 @@ class SuspectLookup:
         try:
             return retry(lambda: self._found(rows), policy=_POLICY, again=again, clock=self._clock)
         except _AGAIN as error:
-            raise LakeError(
+            raise LakeUnanswered(
                 f"Suspected copies cannot be looked up: {unreadable(error) or first_line(error)}",
                 "Nothing is lost: what is not judged is not stored. See: k2ctl lake status",
             ) from error

@@ -18,7 +18,7 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
-from k2ctl.domain.status_parts import REDUCED, StateSyncStatus
+from k2ctl.domain.status_parts import OWN, REDUCED, SHARED, StateSyncStatus
 from k2ctl.errors import StateError
 from k2ctl.sequence.state_store import Fence, StateStore, Update
 from k2ctl.sequence.symbol_state import cut, restore
@@ -26,8 +26,6 @@ from k2ctl.sequence.tracker import SequenceTracker
 
 LOG: Final = logging.getLogger("k2ctl.sequence")
 
-OWN: Final = "OWN"
-SHARED: Final = "SHARED"
 GUARANTEES: Final[dict[str, str]] = {
     OWN: "sequences are followed in this process; the next consumer rebuilds them from the table",
     SHARED: "the store has what is committed; the next consumer goes on at once",

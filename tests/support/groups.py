@@ -115,9 +115,10 @@ def consume_in_group(endpoints: Endpoints, profile: Profile, name: str, state: s
 class Group:
     """The members of a test's topic, what they say, and the trades that are fed to them all the while."""
 
-    def __init__(self, endpoints: Endpoints, exchange: str, partitions: int = PARTITIONS) -> None:
+    def __init__(self, endpoints: Endpoints, exchange: str, partitions: int = PARTITIONS, **consumer: object) -> None:
+        """consumer: settings of its profile."""
         self.endpoints, self.partitions = endpoints, partitions
-        profile = quick_profile()
+        profile = quick_profile(**consumer)
         topic = profile.topic.model_copy(update={"partitions": partitions})
         self.profile, self.topic = market_of_its_own(profile.model_copy(update={"topic": topic}), exchange)
         self.state = ""

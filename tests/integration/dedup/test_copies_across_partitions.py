@@ -1,0 +1,67 @@
+"""A copy is a copy in whichever partition it arrives, of the same consumer or of another one."""
+
+import threading
+
+import pytest
+
+from k2ctl.consume.platform import ConsumerPlan
+from k2ctl.consume.topic_consumers import TopicConsumers
+from k2ctl.endpoints import Endpoints
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of
+from tests.made_trades import PARTITIONS
+from tests.support.groups import Group
+from tests.support.platforms import empty_market
+from tests.support.redis_server import RedisServer
+from tests.support.spread import SpreadTrades, shared_dedup, times_stored
+
+
+class SpreadGroup(Group):
+    """A group whose topic is fed with trades of random ids, in any partition, 5 % of them twice."""
+
+    def _feed(self) -> None:
+        self.spread = SpreadTrades([(self.topic, partition) for partition in range(self.partitions)], 0.05)
+        while not self._stop.wait(0.05):
+            self.spread.send(self.endpoints, 500)
+        self.spread.send_the_rest(self.endpoints)
+
+    def finish(self) -> None:
+        """As in a group; every trade is stored once, and each copy is counted."""
+        self.end_of_all()
+        stored = times_stored(self.endpoints)
+        with Lake.at(self.endpoints) as lake:
+            total = checkpoints_of(lake.table()).total()
+        assert total.balanced
+        assert (max(stored.values()), len(stored)) == (1, self.spread.trades)
+        assert total.duplicate == self.spread.copies
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+def test_two_consumers_store_a_trade_once_that_comes_in_partitions_of_both(
+    endpoints: Endpoints, exchange: str, redis_server: RedisServer
+) -> None:
+    group = SpreadGroup(endpoints, exchange, dedup=shared_dedup("topic"))
+    try:
+        group.state = redis_server.url
+        group.start("one")
+        group.start("two")
+        group.until_shared("one", "two")
+        group.until_all_move()
+        group.until_all_move()
+        group.finish()
+    finally:
+        group.close()
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+def test_one_process_stores_a_trade_once_that_comes_in_two_topics(endpoints: Endpoints, exchange: str) -> None:
+    profile, topic = empty_market(endpoints, exchange, dedup=shared_dedup("feeds"))
+    _, other = empty_market(endpoints, f"{exchange}b")
+    spread = SpreadTrades([(name, partition) for name in (topic, other) for partition in range(PARTITIONS)], 0.3)
+    spread.send(endpoints, 5_000)
+    spread.send_the_rest(endpoints)
+    TopicConsumers(endpoints, ConsumerPlan(profile, until_caught_up=True), [topic, other]).run(
+        threading.Event(), lambda _: None, lambda _: None
+    )
+    stored = times_stored(endpoints)
+    assert (len(stored), max(stored.values())) == (spread.trades, 1)
