@@ -19,6 +19,7 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.profiles.foreign import of_others
 from tests.made_trades import PARTITIONS, make_trades, partition_of_made, produce_values, quick_profile
 from tests.support.cli import called
+from tests.support.feed_files import everything
 from tests.support.platforms import catch_up
 
 embedded = pytest.mark.parametrize("stack", ["embedded"], indirect=True)
@@ -211,6 +212,65 @@ def test_lines_that_cannot_be_compared_are_refused_with_what_to_type(
         assert (code, said in err) == (ExitCode.USAGE, True), err
     assert main(["gaps", "--line", f"A={topics['A']}", "--line", "B=not-there"]) == ExitCode.FAILED
     assert "not-there" in capsys.readouterr().err
+
+
+def numbered(trades: np.ndarray) -> np.ndarray:
+    """In the order of time, each symbol's from 1 on, received 200 µs later and more."""
+    trades = trades.take(np.argsort(trades["event_ns"], kind="stable"))
+    for symbol in np.unique(trades["symbol"]):
+        own = trades["symbol"] == symbol
+        trades["source_sequence"][own] = np.arange(1, own.sum() + 1)
+    return trades
+
+
+@local
+@pytest.mark.slow
+def test_real_trades_on_two_lines_with_drops_and_jitter_are_compared_exactly(
+    endpoints: Endpoints, topics: dict[str, str], ask: Ask, asx: Path
+) -> None:
+    trades, draw = numbered(everything(asx, "asx").trades), np.random.default_rng(7)
+    count = len(trades)
+    there, got = {}, {}
+    for line, dropped, mean_ns in (("A", 0.002, 40_000), ("B", 0.004, 60_000)):
+        # Half of what is dropped goes in bursts of a hundred.
+        burst = np.repeat(draw.random(-(-count // 100)) < dropped / 2, 100)[:count]
+        there[line] = (draw.random(count) >= dropped / 2) & ~burst
+        got[line] = trades["event_ns"] + 200_000 + draw.exponential(mean_ns, count).astype(np.int64)
+        sent = trades[there[line]]
+        sent["received_ns"] = got[line][there[line]]
+        sent = sent.take(np.argsort(sent["received_ns"], kind="stable"))
+        partition = (np.unique(sent["symbol"], return_inverse=True)[1] % PARTITIONS).tolist()
+        for number in range(PARTITIONS):
+            values = frames(sent[np.array(partition) == number], 50)
+            produce_values(endpoints, topics[line], ((number, value) for value in values))
+    report = ask()
+    either, both = there["A"] | there["B"], there["A"] & there["B"]
+    assert (report["trades"], report["on_all"]) == (either.sum(), both.sum())
+    assert of(report, "missing") == [(either & ~there[line]).sum() for line in topics]
+    later_ns = got["B"] - got["A"]
+    assert of(report, "first") == [(both & (later_ns > 0)).sum(), (both & (later_ns < 0)).sum()]
+    for name, share in (("skew_p50_us", 0.5), ("skew_p99_us", 0.99)):
+        late = [np.sort(-later_ns[both & (later_ns < 0)]), np.sort(later_ns[both & (later_ns > 0)])]
+        assert of(report, name) == [of_line[int(np.ceil(share * len(of_line))) - 1] / 1000 for of_line in late]
+    nowhere, lacking = lacked(trades, either), {line: lacked(trades, there[line]) for line in topics}
+    for line, found in zip(topics, of(report, "gaps"), strict=True):
+        assert found["numbers"] == len(lacking[line])
+        assert found["filled_numbers"] == len(lacking[line] - nowhere)
+    within = {symbol: numbers_of(trades[either], symbol) for symbol in np.unique(trades["symbol"]).tolist()}
+    assert report["missing_on_all"]["numbers"] == sum(
+        min(within[symbol]) < number < max(within[symbol]) for symbol, number in nowhere
+    )
+
+
+def numbers_of(trades: np.ndarray, symbol: bytes) -> list[int]:
+    found: list[int] = trades["source_sequence"][trades["symbol"] == symbol].tolist()
+    return found
+
+
+def lacked(trades: np.ndarray, there: np.ndarray) -> set[tuple[bytes, int]]:
+    """The symbol and number of each trade that is not there."""
+    lost = trades[~there]
+    return set(zip(lost["symbol"].tolist(), lost["source_sequence"].tolist(), strict=True))
 
 
 @local
