@@ -4,6 +4,7 @@ import codecs
 import errno
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
@@ -128,6 +129,22 @@ def _drop_output() -> None:
                 stream.flush()
             except OSError:
                 os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def require_reader() -> None:
+    """For a command that may write nothing for a long time: whoever reads its output may be gone meanwhile.
+
+    Raises:
+        BrokenPipeError: so it is.
+    """
+    try:
+        looked = select.poll()
+        looked.register(sys.stdout.fileno(), 0)
+        is_gone = any(event & select.POLLERR for _, event in looked.poll(0))
+    except (OSError, ValueError):  # no file, or closed
+        return
+    if is_gone:
+        raise BrokenPipeError
 
 
 def last_words(work: Callable[[], int]) -> int:

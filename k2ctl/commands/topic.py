@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from k2ctl import known_names
+from k2ctl.ending import require_reader
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, StackProfileOption, group
 
@@ -182,6 +183,7 @@ def _follow(records: "Iterator[list[SeenRecord]]", raw: Raw | None, *, decoded: 
 
     with suppress(KeyboardInterrupt):
         for part in records:
+            require_reader()
             for record in part:
                 if as_json:
                     print_json(record_document(record, raw))
