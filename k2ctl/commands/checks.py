@@ -57,6 +57,9 @@ def verify(
     against_kafka: Annotated[
         bool, typer.Option("--against-kafka", help="Account for every record that Kafka still holds, whoever sent it.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the consumers that run have backfilled what was deferred.")
+    ] = False,
     engine: Annotated[
         Literal["duckdb", "spark"],
         typer.Option("--engine", help="spark: only the lake, every row of it, on a Spark cluster."),
@@ -71,35 +74,42 @@ def verify(
     number. Trades of other producers are counted, and are no error: --against-kafka accounts for theirs. With
     --engine spark the lake alone: each row once, and as many as the checkpoints count.
 
+    A consumer that runs backfills what is deferred by itself; --wait waits for it.
+
     Example:  k2ctl verify --against-kafka
     """
     at_most_one({"--all-epochs": all_epochs, "--against-kafka": against_kafka}, "Kafka holds only the epoch of now.")
     if engine == "spark":
-        at_most_one({"--engine spark": True, "--all-epochs": all_epochs, "--against-kafka": against_kafka})
+        others = {"--all-epochs": all_epochs, "--against-kafka": against_kafka, "--wait": wait}
+        at_most_one({"--engine spark": True, **others})
         _verify_on_spark(master, conf or [], as_json=as_json)
         return
     if against_kafka:
-        _verify_against_kafka(as_json=as_json)
+        _verify_against_kafka(wait=wait, as_json=as_json)
         return
     from dataclasses import asdict
 
     from k2ctl.checks.verify.verification import failed
     from k2ctl.checks.verify.verification import verify as hold_to_acknowledged_log
+    from k2ctl.checks.verify.waiting import running, until_backfilled
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
+    from k2ctl.load.acknowledged_log import recorded
     from k2ctl.views.stack import progress
     from k2ctl.views.verify import verify_panel
 
     endpoints = require_endpoints(Home.of_user())
     with progress("k2ctl verify", quiet=as_json) as say:
+        if wait:
+            until_backfilled(endpoints, {log.run.topic for log in recorded(endpoints.home)}, say)
         results = hold_to_acknowledged_log(endpoints, say, every_epoch=all_epochs)
     if as_json:
         for result in results:
             print_json({**asdict(result), "holds": result.holds})
     else:
         out().print(verify_panel(results))
-    error = failed(results)
+    error = failed(results, lambda topics: running(endpoints, topics))
     if error is not None:
         raise error
 
@@ -134,11 +144,12 @@ def _verify_on_spark(master: str, conf: list[str], *, as_json: bool) -> None:
         raise error
 
 
-def _verify_against_kafka(*, as_json: bool) -> None:
+def _verify_against_kafka(*, wait: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
     from k2ctl.checks.verify.accounted import failed
     from k2ctl.checks.verify.against_kafka import account
+    from k2ctl.checks.verify.waiting import until_backfilled
     from k2ctl.console import out, print_json
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
@@ -148,6 +159,8 @@ def _verify_against_kafka(*, as_json: bool) -> None:
 
     endpoints = require_endpoints(Home.of_user())
     with progress("k2ctl verify", quiet=as_json) as say:
+        if wait:
+            until_backfilled(endpoints, None, say)
         results = account(endpoints, load_profile(endpoints.profile), say)
     if as_json:
         for result in results:

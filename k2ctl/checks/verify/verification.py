@@ -7,7 +7,7 @@
 5. Compare: slots that are empty, full twice, or should be empty; checksums of stretches; the order in Kafka.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,8 +26,10 @@ from k2ctl.checks.verify.slots import (
     Slots,
 )
 from k2ctl.checks.verify.sources import TradeSources
+from k2ctl.checks.verify.waiting import hint_of
 from k2ctl.clock import SystemClock
 from k2ctl.demo.checks import DemoCheck
+from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import WireFormat
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
@@ -115,8 +117,13 @@ class Verified:
         self.findings += [Finding(fault, *stretch) for stretch in stretches[: FINDINGS_KEPT - len(self.findings)]]
 
 
-def failed(results: Sequence[Verified]) -> CheckFailed | None:
-    """The error that the results end in, if they do; of several faults, the worst decides what is to be done."""
+def failed(
+    results: Sequence[Verified], running: Callable[[Collection[str]], Sequence[ConsumerStatus]] = lambda _: ()
+) -> CheckFailed | None:
+    """The error that the results end in, if they do; of several faults, the worst decides what is to be done.
+
+    running: the consumers of some topics, asked where something is deferred.
+    """
     if all(result.holds for result in results):
         return None
     damaged = sorted({path for result in results for path in result.damaged})
@@ -130,9 +137,9 @@ def failed(results: Sequence[Verified]) -> CheckFailed | None:
             "The table and the tail do not hold exactly what was acknowledged.", "What is affected: k2ctl verify --json"
         )
     if outstanding:
-        return CheckFailed(
-            f"{outstanding:,} trades are deferred and not in the table yet.", "Backfill them: k2ctl backfill"
-        )
+        topics = {result.topic for result in results if result.faults["deferred"]}
+        hint = hint_of(running(topics))
+        return CheckFailed(f"{outstanding:,} trades are deferred and not in the table yet.", hint)
     topic = next(result.topic for result in results if result.faults["dead-lettered"])
     return CheckFailed(
         f"{dead:,} trades were refused as impossible, and are dead letters.",
