@@ -6,11 +6,13 @@ from typing import Final
 
 from k2ctl.clock import Clock
 from k2ctl.dedup.shared.claim_stores import open_claims
+from k2ctl.dedup.shared.healing import Healer
 from k2ctl.dedup.shared.plan import plan_shared
 from k2ctl.dedup.shared.settlement import Settlement
 from k2ctl.dedup.shared.waiting import patience_of
 from k2ctl.domain.checkpoint import Checkpoints, OffsetDelta, TopicPartition
 from k2ctl.domain.rows import Rows
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import LakeUnanswered, ProfileError, StateError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
@@ -58,6 +60,7 @@ class CommittedTable:
 
 
 def open_settlement(
+    endpoints: Endpoints,
     settings: ConsumerSettings,
     url: str,
     platform: str,
@@ -89,4 +92,5 @@ def open_settlement(
         plan.require_room(store.server())
     except StateError as error:  # the guarantee is reduced until it answers
         LOG.warning("the memory of the claims is not known: %s", first_line(error))
-    return Settlement(store, table, consumer, among, clock, patience_of(settings.commit_interval_s))
+    healer = Healer(Lake.at(endpoints), store, among, plan.window_s, consumer, clock)
+    return Settlement(store, table, consumer, among, clock, patience_of(settings.commit_interval_s), healer)

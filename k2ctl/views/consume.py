@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from k2ctl.domain.dedup_status import TierStatus, all_dedup
 from k2ctl.domain.status import ConsumerStatus
-from k2ctl.domain.status_parts import REDUCED, SequenceCounts
+from k2ctl.domain.status_parts import REDUCED, SHARED, SequenceCounts
 from k2ctl.domain.texts import instant_text
 from k2ctl.views.style import LEVEL_STYLES, Cell, count, counted, facts, listing, marked, seconds, size
 
@@ -38,7 +39,17 @@ def status_text(status: ConsumerStatus) -> Text:
         (f"  {clock_line(status.clock_behind_s)}", "yellow") if status.clock_behind_s else "",
         (f"  state {REDUCED}: {state.why}", "yellow") if state and state.is_reduced else "",
         "  state damaged by another program, and replaced" if state and state.damaged else "",
+        f"  dedup {SHARED}" if status.dedup.tier.guarantee == SHARED else "",
+        *((f"  {trouble}", "yellow") for trouble in dedup_troubles(status.dedup.tier)),
     )
+
+
+def dedup_troubles(tier: TierStatus) -> list[str]:
+    """What reduces the guarantee of deduplication, and whom trades wait for."""
+    return [
+        *([f"dedup {REDUCED}: {tier.why}"] if tier.guarantee == REDUCED else []),
+        *([f"{tier.waiting:,} trades wait for {tier.waits_for}"] if tier.waiting else []),
+    ]
 
 
 def statuses_text(statuses: Sequence[ConsumerStatus]) -> Text:
@@ -54,6 +65,7 @@ def statuses_text(statuses: Sequence[ConsumerStatus]) -> Text:
         f"  stored {sum(status.counts.stored for status in statuses):,}",
         f"  pending {count(sum(status.pending for status in statuses))}",
         (f"  waiting: {waiting}", "yellow") if waiting else "",
+        *((f"  {trouble}", "yellow") for trouble in dedup_troubles(all_dedup([one.dedup for one in statuses]).tier)),
     )
 
 

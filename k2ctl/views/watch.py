@@ -13,9 +13,9 @@ from rich.text import Text
 
 from k2ctl.domain.overview import Overview
 from k2ctl.domain.status import ConsumerStatus
-from k2ctl.domain.status_parts import REDUCED, LadderLevel
+from k2ctl.domain.status_parts import OWN, REDUCED, SHARED, LadderLevel
 from k2ctl.views.chart import LABEL_WIDTH, Threshold, log_chart
-from k2ctl.views.consume import clock_line
+from k2ctl.views.consume import clock_line, dedup_troubles
 from k2ctl.views.style import ACTION_SIGNS, LEVEL_STYLES, bar, count, seconds, size
 
 HISTORY_TICKS: Final = 2400
@@ -75,6 +75,7 @@ def pressure_view(overview: Overview, history: LagHistory, width: int, height: i
 
 def watch_line(overview: Overview) -> str:
     """One line, for logs and pipes."""
+    tier = overview.dedup.tier
     clock = time.strftime("%H:%M:%S", time.gmtime(overview.at_us / 1e6))
     return (
         f"{clock} {overview.level} lag {_lag_text(overview)} in {count(overview.rate_in)}/s "
@@ -84,6 +85,8 @@ def watch_line(overview: Overview) -> str:
         + (f" filtered {overview.filtered:,}" if overview.filtered else "")
         + (f" state {overview.state.guarantee}" if overview.state else "")
         + (f" ({overview.state.why})" if overview.state and overview.state.why else "")
+        + (f" dedup {tier.guarantee}" if tier.guarantee != OWN else "")
+        + (f" ({tier.why})" if tier.why else "")
     )
 
 
@@ -210,9 +213,14 @@ def _identity(overview: Overview) -> Panel:
     gaps = f"{count(missing)} trades" if sequence.open_gaps or sequence.lost_trades else ""
     table.add_row("open gaps", Text(f"{sequence.open_gaps:,}", style="yellow" if sequence.open_gaps else ""), gaps)
     title = f"of {overview.seen + overview.pending:,} trades"
-    if overview.state and overview.state.is_reduced:
-        return _panel(table, f"state {REDUCED}; {title}", FIGURES_HEIGHT, "yellow")
-    return _panel(table, title, FIGURES_HEIGHT)
+    tier = overview.dedup.tier
+    reduced = [
+        *(["state"] if overview.state and overview.state.is_reduced else []),
+        *(["dedup"] if tier.guarantee == REDUCED else []),
+    ]
+    if reduced:
+        return _panel(table, f"{', '.join(reduced)} {REDUCED}; {title}", FIGURES_HEIGHT, "yellow")
+    return _panel(table, f"dedup {SHARED}; {title}" if tier.guarantee == SHARED else title, FIGURES_HEIGHT)
 
 
 def _priorities(overview: Overview) -> Panel:
@@ -298,6 +306,7 @@ def _troubles(status: ConsumerStatus) -> list[str]:
     return [
         *([f"no committer has answered for {seconds(unanswered_s)}"] if unanswered_s > UNANSWERED_S else []),
         *([f"state {REDUCED}: {state.why}"] if state and state.is_reduced else []),
+        *dedup_troubles(status.dedup.tier),
         *([f"waiting: {status.waiting}"] if status.waiting else []),
         *([clock_line(status.clock_behind_s)] if status.clock_behind_s else []),
         *([f"maintenance fails: {status.maintenance_error}"] if status.maintenance_error else []),

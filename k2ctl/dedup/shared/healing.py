@@ -109,10 +109,11 @@ class Healer:
         self._wake.set()
 
     def close(self) -> None:
-        """Stop after the batch under way."""
+        """Stop after the batch under way, and close the lake."""
         self._ended.set()
         self._wake.set()
         self._thread.join()
+        self._lake.close()
 
     def _run(self) -> None:
         while not self._ended.is_set():

@@ -26,14 +26,18 @@ import numpy as np
 
 from k2ctl.clock import Clock
 from k2ctl.dedup.shared.claims import ClaimBatch, Claimed, ClaimStore, Covered, GenerationLost, Ticket, tickets_of
+from k2ctl.dedup.shared.coverage import uncovered
+from k2ctl.dedup.shared.healing import Healer
 from k2ctl.dedup.shared.settled import Settled, Unsettled
 from k2ctl.dedup.shared.waiting import LEAST_PATIENCE_S, ClaimWaiter, SettledTable, SettlementTotals, moved_by
-from k2ctl.domain.checkpoint import RETIRED_PARTITION, Checkpoints, OffsetDelta, TopicPartition
+from k2ctl.domain.checkpoint import Checkpoints, OffsetDelta, TopicPartition
 from k2ctl.domain.dedup_status import TierStatus
 from k2ctl.domain.rows import Rows
 from k2ctl.domain.status_parts import REDUCED, SHARED
 from k2ctl.errors import LakeUnanswered, StateError, first_line
 from k2ctl.lake.written_offer import Committed
+
+UNHEALED: Final = "claims of stored trades are missing"
 
 LOG: Final = logging.getLogger("k2ctl.dedup")
 
@@ -53,13 +57,15 @@ class Settlement:
         topic: str | None,
         clock: Clock,
         patience_s: float = LEAST_PATIENCE_S,
+        healer: Healer | None = None,
     ) -> None:
-        """topic: the scope; None for all topics of the table."""
+        """topic: the scope; None for all topics of the table. healer: adds claims that are missing."""
         self._store = store
         self._table = table
         self._consumer = consumer
         self._topic = topic
         self._clock = clock
+        self._healer = healer
         self._ask_again_s = 0.0
         self._failures = 0
         self._verified = ""
@@ -149,10 +155,12 @@ class Settlement:
 
     def status(self) -> TierStatus:
         """How it goes. From any thread."""
-        guarantee = REDUCED if self.why_reduced else SHARED
+        why, progress = self.why_reduced, self._healer.progress if self._healer is not None else None
+        if progress is not None:
+            why = f"{UNHEALED}: healing {progress.percent} %"
         return TierStatus(
-            guarantee=guarantee,
-            why=self.why_reduced,
+            guarantee=REDUCED if why else SHARED,
+            why=why,
             waiting=self._waiter.waiting,
             waits_for=self._waiter.waits_for,
             **vars(self.totals),
@@ -160,6 +168,9 @@ class Settlement:
 
     def close(self) -> None:
         """No batch is settled any more."""
+        if self._healer is not None:
+            self._healer.close()
+        self._table.close()
         self._store.close()
 
     # The store.
@@ -196,25 +207,11 @@ class Settlement:
                 return first_line(error)
         missing = uncovered(covered, table, self._topic)
         if missing:
-            return f"{len(missing)} of {len(in_scope(table, self._topic))} partitions are not healed yet"
+            if self._healer is not None:
+                self._healer.wake()
+            return UNHEALED
         self._verified = covered.generation
         return ""
-
-
-def in_scope(table: Checkpoints, topic: str | None) -> list[TopicPartition]:
-    """The partitions of a topic, or of all; without epochs that are gone."""
-    return [at for at in table.by_partition if topic in (None, at.topic) and at.partition != RETIRED_PARTITION]
-
-
-def uncovered(covered: Covered, table: Checkpoints, topic: str | None) -> list[TopicPartition]:
-    """The partitions of which a row may be stored and not claimed, as far as `table` has them."""
-    missing = []
-    for at in in_scope(table, topic):
-        known, stands = covered.by_partition.get(at), table.by_partition[at]
-        is_newer = known is not None and not known.since and known.sequence_number >= table.sequence_number
-        if known is None or not (is_newer or known.reaches(stands.commit_id)):
-            missing.append(at)
-    return missing
 
 
 def _others(holders: np.ndarray, ticket: Ticket) -> np.ndarray:

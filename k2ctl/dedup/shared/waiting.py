@@ -65,6 +65,10 @@ class SettledTable(Protocol):
         """Whether it is waited for as long as it takes, where it does not answer."""
         ...
 
+    def close(self) -> None:
+        """It is asked nothing more."""
+        ...
+
 
 @dataclass
 class SettlementTotals:

@@ -170,9 +170,11 @@ FOUND_AT = {
     takes_suspects_for_copies: 0,
     takes_suspects_for_new: 0,
     takes_all_for_covered: 0,
+    asks_an_old_table: 10,
     takes_over_from_anybody: 25,
     compares_no_generation: 126,
     takes_every_claim_on_an_own_partition_for_decided: 403,
+    forgets_void_batches: 1_656,
     forgets_who_else_may_commit: 1_832,
 }
 """The seed from which on a wrong rule is looked for: some are found in one world of a thousand."""
