@@ -144,8 +144,10 @@ def store_unseen(endpoints: Endpoints, profile: Profile) -> None:
 
 
 def test_what_is_spilled_and_shed_is_deferred_until_it_is_backfilled(
-    embedded_stack: Endpoints, endpoints: Endpoints, exchange: str
+    embedded_stack: Endpoints, endpoints: Endpoints, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("k2ctl.feeds.stretches.STRETCH_TRADES", 15_000)
+    monkeypatch.setattr("k2ctl.feeds.stretches.READ_RECORDS", 6_000)
     profile = pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)
     plan = plan_load(profile, rate=45_000, duration_s=1.0)
     run_load(plan, endpoints, threading.Event())
