@@ -9,8 +9,9 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from k2ctl.dedup.shared.claim_records import PART_IDS
 from k2ctl.dedup.shared.claims import Coverage, GenerationLost
-from k2ctl.dedup.shared.redis_claims import PART_IDS, RedisClaims
+from k2ctl.dedup.shared.redis_claims import RedisClaims
 from k2ctl.errors import StateError
 from k2ctl.sequence.state_store import namespace_of
 from tests.support.claims import FIRST, NOON_US, batch, claim, random_ids, rows

@@ -16,22 +16,19 @@ written.
 
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.dedup.shared import claim_scripts
+from k2ctl.dedup.shared.claim_records import BUCKETS, ClaimRecords, batch_of, covered_of, field_of, record_of
 from k2ctl.dedup.shared.claims import (
     PLACE_BITS,
     STORED,
     ClaimBatch,
     Claimed,
-    ClaimedPartition,
     ClaimStatistics,
     Coverage,
     Covered,
@@ -46,70 +43,15 @@ T = TypeVar("T")
 
 LOG: Final = logging.getLogger("k2ctl.dedup")
 
-MINUTE_US: Final = 60_000_000
-BUCKETS: Final = 256
-PART_IDS: Final = 10_000
-"""Claims of one script, which holds up Redis for some 20 ms."""
 LOCK_MS: Final = 2_000
 BUSY_S: Final = 1.0
 BUSY_STEP_S: Final = 0.005
 DAMAGES_KEPT: Final = 3
 SAMPLED: Final = 200
 
-_RECORD: Final = np.dtype([("id", "V16"), ("place", "<u2"), ("expected", "V6")])
-_OTHER: Final = np.dtype([("at", "<u4"), ("place", "<u2"), ("ticket", "<u4")])
-_FACTORS: Final = np.array([0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93], np.uint64)
-
 
 class _Again(Exception):
     """The call is to be made again: another consumer is claiming, or a new generation has begun."""
-
-
-@dataclass(frozen=True)
-class _Records:
-    """n claims in the order of their keys, as a script takes them."""
-
-    # int64[n]: where each was.
-    order: np.ndarray
-    # `_RECORD`[n]
-    records: np.ndarray
-    # int64[n]: minute and bucket.
-    keys: np.ndarray
-
-    @classmethod
-    def of(
-        cls, ids: np.ndarray, times_us: np.ndarray, places: np.ndarray, expected: np.ndarray | None = None
-    ) -> "_Records":
-        records = np.zeros(len(ids), _RECORD)
-        records["id"], records["place"] = ids, places
-        if expected is not None:
-            records["expected"] = expected.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :6].copy().view("V6").ravel()
-        words = np.ascontiguousarray(ids).view(np.uint64).reshape(-1, 2)
-        buckets = ((words * _FACTORS).sum(axis=1, dtype=np.uint64) * _FACTORS[1]) >> np.uint64(56)
-        keys = (times_us // MINUTE_US) * BUCKETS + buckets.astype(np.int64)
-        order = np.argsort(keys, kind="stable")
-        return cls(order, records[order], keys[order])
-
-    def parts(self) -> Iterator[tuple[list[int], list[bytes]]]:
-        """Per script the keys, and the records of each; one without any where there are no claims."""
-        for first in range(0, max(1, len(self.keys)), PART_IDS):
-            keys = self.keys[first : first + PART_IDS]
-            text = self.records[first : first + PART_IDS].tobytes()
-            begins = np.flatnonzero(np.diff(keys, prepend=-1))
-            cuts = [*begins.tolist(), len(keys)]
-            size = _RECORD.itemsize
-            yield keys[begins].tolist(), [text[size * one : size * other] for one, other in pairwise(cuts)]
-
-    def holders(self, found: list[bytes]) -> np.ndarray:
-        """int64[n]: the holders that the scripts have met, where the claims were; 0 for our own."""
-        sorted_holders = np.zeros(len(self.keys), np.int64)
-        for number, text in enumerate(found):
-            others = np.frombuffer(text, _OTHER)
-            holders = others["ticket"].astype(np.int64) << PLACE_BITS | others["place"]
-            sorted_holders[number * PART_IDS + others["at"]] = holders
-        holders = np.zeros_like(sorted_holders)
-        holders[self.order] = sorted_holders
-        return holders
 
 
 class RedisClaims:
@@ -133,7 +75,7 @@ class RedisClaims:
         return "redis"
 
     def claim(self, batch: ClaimBatch, ids: np.ndarray, times_us: np.ndarray, places: np.ndarray) -> Claimed:
-        return self._claimed(_Records.of(ids, times_us, places), record=_record(batch))
+        return self._claimed(ClaimRecords.of(ids, times_us, places), record=record_of(batch))
 
     def batches(self, numbers: Collection[int]) -> Mapping[int, ClaimBatch]:
         wanted = sorted(set(numbers) - {STORED >> PLACE_BITS})
@@ -141,18 +83,18 @@ class RedisClaims:
             return {}
         with self._connection.talking():
             found: Any = self._client.mget([f"{self._prefix}:batch:{number}" for number in wanted])
-        read = {number: _batch(text) for number, text in zip(wanted, found, strict=True) if text}
+        read = {number: batch_of(text) for number, text in zip(wanted, found, strict=True) if text}
         return {number: batch for number, batch in read.items() if batch}
 
     def take_over(
         self, ticket: Ticket, ids: np.ndarray, times_us: np.ndarray, places: np.ndarray, expected: np.ndarray
     ) -> np.ndarray:
-        return self._claimed(_Records.of(ids, times_us, places, expected), ticket=ticket).holders
+        return self._claimed(ClaimRecords.of(ids, times_us, places, expected), ticket=ticket).holders
 
     def confirm(self, ticket: Ticket, moved: Mapping[TopicPartition, Coverage]) -> bool:
         arguments = [ticket.generation, self._window_s]
         for partition, to in moved.items():
-            arguments += [_field(partition), to.commit_id, to.sequence_number]
+            arguments += [field_of(partition), to.commit_id, to.sequence_number]
         try:
             self._again(lambda: self._run(claim_scripts.CONFIRM, [self._batch_key(ticket)], arguments))
         except GenerationLost:
@@ -161,10 +103,10 @@ class RedisClaims:
 
     def covered(self) -> Covered:
         answer = self._again(lambda: self._run(claim_scripts.COVERED, [], []))
-        return _covered(answer[1].decode(), answer[3])
+        return covered_of(answer[1].decode(), answer[3])
 
     def add_stored(self, generation: str, ids: np.ndarray, times_us: np.ndarray) -> None:
-        records = _Records.of(ids, times_us, np.zeros(len(ids), np.uint16))
+        records = ClaimRecords.of(ids, times_us, np.zeros(len(ids), np.uint16))
         number = STORED >> PLACE_BITS
         self._again(lambda: self._put(records, generation=generation, token="", number=number, record=b""))
 
@@ -175,7 +117,7 @@ class RedisClaims:
         for partition, to in healed.items():
             known = before.get(partition)
             was = ["1", known.since, known.commit_id] if known else ["", "", ""]
-            arguments += [_field(partition), to.commit_id, to.sequence_number, *was]
+            arguments += [field_of(partition), to.commit_id, to.sequence_number, *was]
         self._again(lambda: self._run(claim_scripts.COVER, [], arguments))
 
     def take_turn(self, consumer: str, for_s: float) -> bool:
@@ -216,7 +158,7 @@ class RedisClaims:
     def close(self) -> None:
         self._connection.close()
 
-    def _claimed(self, records: _Records, *, record: bytes = b"", ticket: Ticket | None = None) -> Claimed:
+    def _claimed(self, records: ClaimRecords, *, record: bytes = b"", ticket: Ticket | None = None) -> Claimed:
         """Put claims of a new ticket or a known one, under the lock."""
         token = secrets.token_hex(8)
         generation, number = ticket or ("", None)
@@ -228,9 +170,11 @@ class RedisClaims:
         name, given = answers[0][1].decode(), answers[0][3]
         self._seen = (name, given)
         holders = records.holders([answer[4] for answer in answers])
-        return Claimed(Ticket(name, given), holders, _covered(name, answers[-1][5]))
+        return Claimed(Ticket(name, given), holders, covered_of(name, answers[-1][5]))
 
-    def _put(self, records: _Records, *, generation: str, token: str, number: int | None, record: bytes) -> list[Any]:
+    def _put(
+        self, records: ClaimRecords, *, generation: str, token: str, number: int | None, record: bytes
+    ) -> list[Any]:
         """The answers of all parts, in one round trip."""
         era, parts = self._era or self._known_era(), list(records.parts())
         with self._connection.talking():
@@ -304,38 +248,3 @@ class RedisClaims:
 
     def _batch_key(self, ticket: Ticket) -> str:
         return f"{self._prefix}:batch:{ticket.number}"
-
-
-def _record(batch: ClaimBatch) -> bytes:
-    parts = ["1" if batch.confirmed else "0", batch.consumer.replace("\t", " ")]
-    for partition, base in batch.partitions:
-        parts += [_field(partition), base]
-    return "\t".join(parts).encode()
-
-
-def _batch(record: bytes) -> ClaimBatch | None:
-    """None for a record that another program has written; `confirm` takes it for none, too."""
-    try:
-        confirmed, consumer, *parts = record.decode().split("\t")
-        partitions = [
-            ClaimedPartition(TopicPartition(topic, epoch, int(partition)), base)
-            for topic, epoch, partition, base in zip(*(parts[at::4] for at in range(4)), strict=True)
-        ]
-    except ValueError:
-        return None
-    return ClaimBatch(consumer, tuple(partitions), confirmed == "1")
-
-
-def _field(partition: TopicPartition) -> str:
-    return "\t".join(map(str, partition))
-
-
-def _covered(generation: str, answer: list[bytes]) -> Covered:
-    """What cannot be read is not covered."""
-    by_partition = {}
-    for field, value in zip(answer[::2], answer[1::2], strict=True):
-        with suppress(ValueError):
-            topic, epoch, partition = field.decode().split("\t")
-            since, commit_id, number, on = value.decode().split("\t")
-            by_partition[TopicPartition(topic, epoch, int(partition))] = Coverage(since, commit_id, int(number), on)
-    return Covered(generation, by_partition)
