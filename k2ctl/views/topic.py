@@ -1,7 +1,8 @@
 """Topics, and the records that lie in one."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -22,36 +23,33 @@ SHOWN_TRADES: Final = 3
 
 def record_document(record: SeenRecord, raw: str | None = None) -> dict[str, Any]:
     """A record for scripts. raw: `text` or `hex`: with its whole value, and without trades."""
-    if raw:
-        place = {"partition": record.partition, "offset": record.offset, "at": record.at, "key": record.key}
-        return {
-            **place,
-            "bytes": len(record.value),
-            "value": _raw(record, raw).replace(" ", "") if raw == "hex" else _raw(record, raw),
-        }
-    return {
+    document = {
         "partition": record.partition,
         "offset": record.offset,
         "at": record.at,
         "key": record.key,
         "bytes": len(record.value),
-        "text": record.text,
-        "trades": [trade_of(trade) for trade in record.trades],
-        "reasons": record.reasons,
+        "headers": record.headers,
     }
+    if raw:
+        return {**document, "value": record.value.hex() if raw == "hex" else _raw(record, raw)}
+    trades = [trade_of(trade) for trade in record.trades]
+    return {**document, "text": record.text, "trades": trades, "reasons": record.reasons}
 
 
 def topics_panel(topics: Sequence[TopicSummary]) -> RenderableType:
     """All topics, with what their records are."""
     if not topics:
         return Text("There is no topic.")
-    table = listing(
-        topics,
+    columns: list[tuple[str, Callable[[TopicSummary], str]]] = [
         ("topic", lambda one: one.topic),
         (">partitions", lambda one: f"{one.partitions:,}"),
         (">records", lambda one: f"{one.records:,}"),
         ("feed", lambda one: one.feed),
-    )
+    ]
+    if any(one.dead_letters for one in topics):
+        columns.insert(3, (">dead letters", lambda one: f"{one.dead_letters:,}" if one.dead_letters else ""))
+    table = listing(topics, *columns)
     return Group(table, Text(), Text("Its newest records: k2ctl topic tail TOPIC"))
 
 
@@ -91,5 +89,9 @@ def _what_it_is(record: SeenRecord, *, decoded: bool) -> Iterator[RenderableType
         yield Padding(Text(f"… and {counted(len(record.trades) - SHOWN_TRADES, 'more trade')}"), (0, 0, 0, 2))
     if decoded and not record.trades and not record.reasons:
         yield Padding(Text("– no trade: the feed leaves it out", style="dim"), (0, 0, 0, 2))
-    for reason in record.reasons[:SHOWN_TRADES]:
+    dead = record.headers.get("k2-reason")
+    if dead:
+        was = "{k2-partition}:{k2-offset} of {k2-topic}".format_map(defaultdict(str, record.headers))
+        yield Padding(Text(f"✗ a dead letter, {was}: {dead}", style="red"), (0, 0, 0, 2))
+    for reason in record.reasons[:SHOWN_TRADES] if not dead else ():
         yield Padding(Text(f"✗ {reason}", style="red"), (0, 0, 0, 2))

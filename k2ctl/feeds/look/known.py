@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.domain.recorded_feeds import RecordedFeed
-from k2ctl.domain.topics import topics_named
+from k2ctl.domain.topics import dead_letter_topic, topics_named
 from k2ctl.endpoints import Endpoints
 from k2ctl.feeds.records import Decoder
 from k2ctl.feeds.topics import TopicFeeds
@@ -27,6 +27,8 @@ class TopicSummary:
     records: int
     # The name of its feed; empty where none is known.
     feed: str
+    # In its dead-letter topic, for as long as that keeps them.
+    dead_letters: int
 
 
 def known_feeds(endpoints: Endpoints, profile: Profile) -> TopicFeeds:
@@ -43,13 +45,15 @@ def summaries(endpoints: Endpoints, feeds: TopicFeeds) -> list[TopicSummary]:
     Raises:
         BrokerError: Kafka does not answer.
     """
-    found = []
     with BrokerAdmin(endpoints) as admin:
-        for topic, partitions in sorted(admin.topics().items()):
-            marks = admin.watermarks(topic).values()
-            records = sum(mark.high - mark.low for mark in marks)
-            found.append(TopicSummary(topic, partitions, records, feed_name(feeds, topic)))
-    return found
+        partitions = admin.topics()
+        records = {name: sum(one.high - one.low for one in admin.watermarks(name).values()) for name in partitions}
+    return [
+        TopicSummary(
+            topic, partitions[topic], records[topic], feed_name(feeds, topic), records.get(dead_letter_topic(topic), 0)
+        )
+        for topic in sorted(partitions)
+    ]
 
 
 def feed_name(feeds: TopicFeeds, topic: str) -> str:

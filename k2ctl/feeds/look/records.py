@@ -1,7 +1,7 @@
 """Records of a topic, and the trades that they are: the newest, those from a place on, and those that still come."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -37,6 +37,8 @@ class SeenRecord:
     trades: Sequence[np.void]
     # Why it, or a trade of it, is none.
     reasons: Sequence[str]
+    # Name → value, as text; the last one of a name.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _seen(fetched: Fetched, decoder: Decoder | None, now_us: int) -> list[SeenRe
             trades.setdefault(record, []).append(trade)
         for record, reason in [*part.broken, *((one.record, one.reason) for one in part.refused)]:
             reasons.setdefault(record, []).append(reason)
-    keys, times = fetched.beside.get("kafka_key", []), fetched.beside.get("kafka_timestamp", [])
+    keys, times, headers = (fetched.beside.get(name, []) for name in ("kafka_key", "kafka_timestamp", "kafka_headers"))
     found = [
         SeenRecord(
             int(fetched.partition[at]),
@@ -148,6 +150,7 @@ def _seen(fetched: Fetched, decoder: Decoder | None, now_us: int) -> list[SeenRe
             shown_by(decoder, value),
             trades.get(at, []),
             reasons.get(at, []),
+            {name: text_of(content or b"") for name, content in headers[at] or ()},
         )
         for at, value in enumerate(fetched.values)
     ]

@@ -10,9 +10,10 @@ import pytest
 
 from k2ctl.clock import SystemClock
 from k2ctl.domain.texts import instant_text
-from k2ctl.domain.topics import CONSUMER_GROUP
+from k2ctl.domain.topics import CONSUMER_GROUP, dead_letter_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.dead_letters import DeadLetter, DeadLetters
 from k2ctl.kafka.reader import Reader
 from tests.made_trades import frames, make_trades, produce_values
 from tests.support.cli import called
@@ -168,7 +169,7 @@ def test_a_topic_is_described_with_who_has_read_it(
     produce_values(endpoints, topic, [(0, fill(1)), (0, fill(2)), (1, fill(3))])
     with Reader(endpoints, topic, CONSUMER_GROUP) as reader:
         reader.assign({0: 0, 1: 0})
-        reader.advise({0: 1})
+        reader.advise({0: 1}, {})
     code, out, _ = called(capsys, "topic", "describe", topic, "--json")
     assert code == 0
     described = json.loads(out)
@@ -183,6 +184,24 @@ def test_a_topic_is_described_with_who_has_read_it(
     assert code == 0
     assert f"group {CONSUMER_GROUP}" in out
     assert f"k2ctl feed guess {topic}" in " ".join(out.split())
+
+
+def test_dead_letters_are_shown_beside_their_topic_and_with_their_reasons(
+    endpoints: Endpoints, topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with BrokerAdmin(endpoints) as admin:
+        admin.create_topic(dead_letter_topic(topic), 1)
+    DeadLetters(endpoints, topic, "epoch").publish([DeadLetter(1, 7, None, "price is cheap", b"raw")])
+    code, out, _ = called(capsys, "topic", "tail", dead_letter_topic(topic))
+    assert code == 0
+    assert f"✗ a dead letter, 1:7 of {topic}: price is cheap" in " ".join(out.split())
+    _, out, _ = called(capsys, "topic", "tail", dead_letter_topic(topic), "--raw", "text", "--json")
+    (record,) = json.loads(out)
+    assert (record["value"], record["headers"]["k2-reason"]) == ("raw", "price is cheap")
+    _, out, _ = called(capsys, "topic", "list", "--json")
+    assert {one["topic"]: one["dead_letters"] for one in json.loads(out)}[topic] == 1
+    _, out, _ = called(capsys, "topic", "describe", topic)
+    assert f"k2ctl dead-letters list --topic {topic}" in " ".join(out.split())
 
 
 def test_what_comes_is_followed_line_by_line(endpoints: Endpoints, topic: str, feed: str) -> None:
