@@ -73,7 +73,7 @@ def embedded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoin
 @pytest.fixture(scope="session")
 def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     """Apache Kafka and Redis, running; skips with the reason, or fails where CI demands it."""
-    from k2ctl.stack.local import kafka_libraries
+    from k2ctl.stack.kafka_jars import kafka_libraries
 
     try:
         kafka_libraries(lambda _: None)

@@ -1,10 +1,8 @@
 """The local engine: Apache Kafka as one Java process from its published jars, and Redis beside it."""
 
 import os
-import shutil
 import socket
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,12 +11,11 @@ from typing import Final
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
-from k2ctl.home import cache_dir, shipped
+from k2ctl.home import shipped
+from k2ctl.stack.kafka_jars import java_program, kafka_libraries
 from k2ctl.stack.processes import end, last_lines, start_detached
 from k2ctl.stack.redis_server import private_arguments, redis_answers, socket_url
 
-KAFKA_VERSION: Final = "4.3.1"
-FETCH_TIMEOUT_S: Final = 600
 FORMAT_TIMEOUT_S: Final = 120
 HEAP: Final = "1g"
 OWN_SETTINGS: Final = """\
@@ -28,65 +25,6 @@ advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 """
-
-
-def kafka_source() -> str:
-    """Where Kafka's jars would come from: a folder that has them, or Maven.
-
-    Raises:
-        StackError: there is no Java, or the jars cannot be had.
-    """
-    if shutil.which("java") is None:
-        raise StackError("The local engine needs Java 17 or newer.", "Install it: apt install openjdk-17-jre-headless")
-    home = os.environ.get("KAFKA_HOME")
-    if home:
-        if not list((Path(home) / "libs").glob("kafka_*.jar")):
-            raise StackError(f"KAFKA_HOME is {home}, but there are no Kafka jars in its libs.", "Correct KAFKA_HOME.")
-        return str(Path(home) / "libs")
-    cached = cache_dir() / f"kafka-{KAFKA_VERSION}" / "libs"
-    if not cached.is_dir() and shutil.which("mvn") is None:
-        raise StackError("Kafka's jars are fetched by Maven, which is not there.", "Install it, or set KAFKA_HOME.")
-    return str(cached) if cached.is_dir() else "Maven, once"
-
-
-def kafka_libraries(say: Callable[[str], None]) -> Path:
-    """The folder with Kafka's jars: `KAFKA_HOME/libs`, or fetched once by Maven into the cache.
-
-    Raises:
-        StackError: there is no Java, or the jars cannot be had.
-    """
-    source = kafka_source()
-    if os.environ.get("KAFKA_HOME"):
-        return Path(source)
-    cached = cache_dir() / f"kafka-{KAFKA_VERSION}" / "libs"
-    if not cached.is_dir():
-        say(f"fetching Apache Kafka {KAFKA_VERSION} (54 MB, once)")
-        _fetch(cached)
-    return cached
-
-
-def _fetch(target: Path) -> None:
-    """Let Maven copy Kafka's jars into a folder beside, and move it in place when it is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        pom = Path(folder) / "pom.xml"
-        shutil.copy(shipped("stack") / "kafka" / "pom.xml", pom)
-        command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
-        try:
-            done = subprocess.run(
-                [*command, f"-DoutputDirectory={folder}/libs"],
-                capture_output=True,
-                text=True,
-                timeout=FETCH_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise StackError(f"Maven took longer than {FETCH_TIMEOUT_S} s.", "Try again, or set KAFKA_HOME.") from error
-        if done.returncode:
-            reason = next((line for line in done.stdout.splitlines() if "ERROR" in line), done.stderr[-200:])
-            raise StackError(f"Maven could not fetch Kafka: {reason}", "Check the network, or set KAFKA_HOME.")
-        if not target.is_dir():
-            (Path(folder) / "libs").rename(target)
 
 
 def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
@@ -102,7 +40,7 @@ def start(base: Endpoints, say: Callable[[str], None]) -> Endpoints:
     unpacked = folder / "unpacked"
     unpacked.mkdir(mode=0o700, exist_ok=True)
     options = [f"-Xmx{HEAP}", "-XX:+UseG1GC", f"-Djava.io.tmpdir={unpacked.absolute()}"]
-    java = ["java", *options, "-cp", class_path, "kafka.Kafka", str(configuration)]
+    java = [java_program(), *options, "-cp", class_path, "kafka.Kafka", str(configuration)]
     kafka, _ = start_detached("kafka", java, home=home)
     try:
         redis_socket = home.socket("redis.sock")
@@ -134,7 +72,7 @@ def _format(class_path: str, configuration: Path) -> None:
     arguments = ["format", "--standalone", "-t", cluster_id, "-c", str(configuration)]
     try:
         done = subprocess.run(
-            ["java", "-Xmx256m", "-cp", class_path, "kafka.tools.StorageTool", *arguments],
+            [java_program(), "-Xmx256m", "-cp", class_path, "kafka.tools.StorageTool", *arguments],
             capture_output=True,
             text=True,
             timeout=FORMAT_TIMEOUT_S,

@@ -24,7 +24,7 @@ from k2ctl.stack.docker.client import docker_address, our_containers
 from k2ctl.stack.docker.create import image_id
 from k2ctl.stack.docker.instance import Instance, compose_file, port_names
 from k2ctl.stack.engine import Wanted
-from k2ctl.stack.local import kafka_source
+from k2ctl.stack.kafka_jars import kafka_source
 from k2ctl.stack.redis_server import redis_server_binary
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def state_directory() -> Check:
 
 
 def local_engine() -> Check:
-    """What `--engine local` needs: Java, Kafka's jars or Maven to fetch them, a Redis server."""
+    """What `--engine local` needs: Java, Kafka's jars or where they come from, a Redis server."""
     try:
         found = f"{kafka_source()}; {redis_server_binary()}"
         return ok("engine local", found)

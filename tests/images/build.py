@@ -20,7 +20,7 @@ import docker
 import yaml
 from docker.errors import ImageNotFound
 
-from k2ctl.stack.local import KAFKA_VERSION, kafka_libraries
+from k2ctl.stack.kafka_jars import KAFKA_VERSION, kafka_libraries
 from tests.images.programs import CannotBuild, run, versitygw
 
 ROOT: Final = Path(__file__).parent.parent.parent

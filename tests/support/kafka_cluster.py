@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from k2ctl.errors import StackError
 from k2ctl.home import shipped
-from k2ctl.stack.local import kafka_libraries
+from k2ctl.stack.kafka_jars import kafka_libraries
 from tests.support.place import Place
 from tests.support.polling import until
 from tests.support.postgres_server import Missing

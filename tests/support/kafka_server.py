@@ -12,7 +12,8 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, StackError
 from k2ctl.home import shipped
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.stack.local import free_port, kafka_libraries
+from k2ctl.stack.kafka_jars import kafka_libraries
+from k2ctl.stack.local import free_port
 from tests.support.postgres_server import Missing
 
 ADMIN: Final = "admin"

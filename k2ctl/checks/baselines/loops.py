@@ -25,7 +25,7 @@ from k2ctl.lake.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
 from k2ctl.lake.snapshots import TableFollower
 from k2ctl.query.history import Asked, History
 from k2ctl.query.seam import planned
-from k2ctl.stack.local import kafka_libraries
+from k2ctl.stack.kafka_jars import java_program, kafka_libraries
 
 
 def bare_produce_s(endpoints: Endpoints, topic: str, values_by_partition: list[list[bytes]]) -> float:
@@ -182,7 +182,7 @@ class KafkaTools:
             raise CheckFailed(f"kafka-consumer-perf-test said no rate: {said[-200:]!r}", _HINT) from error
 
     def _run(self, tool: str, *arguments: str) -> str:
-        command = ["java", "-Xmx1g", "-cp", f"{self.libraries}/*", f"org.apache.kafka.tools.{tool}", *arguments]
+        command = [java_program(), "-Xmx1g", "-cp", f"{self.libraries}/*", f"org.apache.kafka.tools.{tool}", *arguments]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired as error:

@@ -124,7 +124,7 @@ def _require(engine: str) -> None:
     """
     try:
         if engine == "local":
-            from k2ctl.stack.local import kafka_libraries
+            from k2ctl.stack.kafka_jars import kafka_libraries
 
             kafka_libraries(lambda _: None)
         elif engine == "docker":
