@@ -58,8 +58,10 @@ POINTS = {
 }
 
 
-def die_at(point: str, call: int, points: dict[str, tuple[str, str, str]] = POINTS) -> None:
-    """Make this process kill itself at the n-th passage of a point."""
+def die_at(
+    point: str, call: int, points: dict[str, tuple[str, str, str]] = POINTS, number: int = signal.SIGKILL
+) -> None:
+    """Make this process kill itself at the n-th passage of a point, or send itself another signal."""
     module_name, name, when = points[point]
     holder: Any = __import__(module_name, fromlist=["x"])
     *path, last = name.split(".")
@@ -72,10 +74,10 @@ def die_at(point: str, call: int, points: dict[str, tuple[str, str, str]] = POIN
         nonlocal passages
         passages += 1
         if passages == call and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         result = original(*args, **kwargs)
-        if passages == call:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if passages == call and when == "after":
+            os.kill(os.getpid(), number)
         return result
 
     setattr(holder, last, staticmethod(wrapped) if name == "SqlCatalog._write_metadata" else wrapped)

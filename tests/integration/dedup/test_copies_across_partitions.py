@@ -7,33 +7,10 @@ import pytest
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.topic_consumers import TopicConsumers
 from k2ctl.endpoints import Endpoints
-from k2ctl.lake.catalog import Lake
-from k2ctl.lake.checkpoints import checkpoints_of
 from tests.made_trades import PARTITIONS
-from tests.support.groups import Group
 from tests.support.platforms import empty_market
 from tests.support.redis_server import RedisServer
-from tests.support.spread import SpreadTrades, shared_dedup, times_stored
-
-
-class SpreadGroup(Group):
-    """A group whose topic is fed with trades of random ids, in any partition, 5 % of them twice."""
-
-    def _feed(self) -> None:
-        self.spread = SpreadTrades([(self.topic, partition) for partition in range(self.partitions)], 0.05)
-        while not self._stop.wait(0.05):
-            self.spread.send(self.endpoints, 500)
-        self.spread.send_the_rest(self.endpoints)
-
-    def finish(self) -> None:
-        """As in a group; every trade is stored once, and each copy is counted."""
-        self.end_of_all()
-        stored = times_stored(self.endpoints)
-        with Lake.at(self.endpoints) as lake:
-            total = checkpoints_of(lake.table()).total()
-        assert total.balanced
-        assert (max(stored.values()), len(stored)) == (1, self.spread.trades)
-        assert total.duplicate == self.spread.copies
+from tests.support.spread import SpreadGroup, SpreadTrades, shared_dedup, times_stored
 
 
 @pytest.mark.parametrize("stack", ["embedded"], indirect=True)
