@@ -1,4 +1,4 @@
-"""`k2ctl gaps`: what is missing from the table, by symbol and day; `k2ctl state`: what the state store holds."""
+"""`k2ctl gaps`: what is missing from the table, by symbol and day; `k2ctl state`: what is remembered of the trades."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +17,13 @@ app = group(no_args_is_help=True)
 
 @app.callback()
 def state() -> None:
-    """The state store: sequence state per partition, which a consumer that takes over goes on from.
+    """What is remembered: sequence state in the store, which a consumer that takes over goes on from; ids of trades.
 
     Example:  k2ctl state stats
     """
 
 
-@app.command(short_help="Symbols, bytes, fences and memory of the store.")
+@app.command(short_help="What the state store holds, and how deduplication goes.")
 def stats(
     store: Annotated[
         str, typer.Option("--state", metavar="URL", help="The store: redis://HOST:PORT/0", show_default="the stack's")
@@ -43,22 +43,31 @@ def stats(
 ) -> None:
     """How many symbols the store holds in each partition, up to which commit, how much memory they take, how long for.
 
+    Of deduplication, as running consumers report it: what was suspected and what became of it, how often Bloom chunks
+    err against the plan, look-ups in the lake and their time, memory against the plan.
+
     Example:  k2ctl state stats --json
     """
+    from dataclasses import asdict
 
     from k2ctl.console import out, print_json
+    from k2ctl.dedup.report import reported
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.profiles import chosen, state_address
     from k2ctl.sequence.store_view import view_store
+    from k2ctl.views.dedup import dedup_panel
     from k2ctl.views.lake import store_panel
 
     endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
     view = view_store(endpoints, wanted, state_address(store), topic)
+    report = reported(endpoints, view.topic)
     if as_json:
-        print_json(view)
+        print_json({**asdict(view), "dedup": report})
     else:
         out().print(store_panel(view))
+        out().print()
+        out().print(dedup_panel(report))
 
 
 def gaps(

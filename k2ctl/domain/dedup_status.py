@@ -26,6 +26,9 @@ GUARANTEES_OF_DEDUP: Final = {
 }
 """Each guarantee of deduplication with its meaning."""
 
+EXPECTED_AT_LEAST: Final = 20
+"""False positives that the plan must let expect before more of them are trouble; the alert has the same number."""
+
 
 def _count(meaning: str, *metrics: Any) -> Any:
     """A number that only grows, and is added up over consumers."""
@@ -195,6 +198,12 @@ class DedupStatus(Judged):
         "Memory that it may take by plan.", gauge("k2_dedup_planned_memory_bytes", TOPIC), combine=sum, default=0
     )
     tier: TierStatus = figure("How the shared tier goes.", combine=_tiers, default=TierStatus())
+
+    @property
+    def errs_beyond_plan(self) -> bool:
+        """Whether the measured rate is beyond twice the plan, of so many ids that this is no chance."""
+        planned, rate = self.planned_error_rate, self.false_positive_rate
+        return rate is not None and rate > 2 * planned and self.new_ids_tested * planned > EXPECTED_AT_LEAST
 
 
 def all_dedup(found: Sequence[DedupStatus]) -> DedupStatus:

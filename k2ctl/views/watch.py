@@ -12,10 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from k2ctl.domain.overview import Overview
-from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.status_parts import OWN, REDUCED, SHARED, LadderLevel
 from k2ctl.views.chart import LABEL_WIDTH, Threshold, log_chart
-from k2ctl.views.consume import clock_line, dedup_troubles
+from k2ctl.views.consumer_lines import consumer_lines
 from k2ctl.views.style import ACTION_SIGNS, LEVEL_STYLES, bar, count, seconds, size
 
 HISTORY_TICKS: Final = 2400
@@ -26,8 +25,6 @@ LEAST_CHART: Final = 4
 MORE_FROM_HEIGHT: Final = 34
 WIDE_FROM: Final = 120
 RETENTION_WORTH_SAYING_S: Final = 7200.0
-UNANSWERED_S: Final = 10.0
-"""An author announces again after a second or two; a committer that is gone is followed by another within ten."""
 
 
 class LagHistory:
@@ -204,7 +201,8 @@ def _identity(overview: Overview) -> Panel:
     commit = f"in {overview.commit_ms:.0f} ms" if overview.commit_ms else ""
     table.add_row("pending", f"{overview.pending:,}", commit)
     table.add_row("deferred", Text(f"{deferred:,}", style="yellow" if deferred else ""), back)
-    table.add_row("duplicate", f"{overview.duplicate:,}", "")
+    tier = overview.dedup.tier
+    table.add_row("duplicate", f"{overview.duplicate:,}", f"{count(tier.waiting)} waiting" if tier.waiting else "")
     filtered = f"{count(overview.filtered)} filtered" if overview.filtered else ""
     table.add_row("dead", f"{overview.dead_lettered:,}", filtered)
     table.add_row("lost", Text(f"{overview.lost:,}", style="bold red" if overview.lost else ""), "")
@@ -213,7 +211,6 @@ def _identity(overview: Overview) -> Panel:
     gaps = f"{count(missing)} trades" if sequence.open_gaps or sequence.lost_trades else ""
     table.add_row("open gaps", Text(f"{sequence.open_gaps:,}", style="yellow" if sequence.open_gaps else ""), gaps)
     title = f"of {overview.seen + overview.pending:,} trades"
-    tier = overview.dedup.tier
     reduced = [
         *(["state"] if overview.state and overview.state.is_reduced else []),
         *(["dedup"] if tier.guarantee == REDUCED else []),
@@ -269,7 +266,7 @@ def _transitions(overview: Overview, height: int) -> Panel:
 
 def _consumers(overview: Overview, height: int) -> Panel:
     """Each consumer with its partitions, as far as there is room."""
-    lines = [line for status in overview.consumers for line in _consumer(status)]
+    lines = [line for status in overview.consumers for line in consumer_lines(status)]
     room = height - 2
     if len(lines) > room:
         lines = [
@@ -277,38 +274,3 @@ def _consumers(overview: Overview, height: int) -> Panel:
             Text(f"… {len(lines) - room + 1} more; all of them: k2ctl watch --json", style="dim"),
         ]
     return _panel(Group(*lines) if lines else Text("none reports on k2.telemetry", style="dim"), "consumers", height)
-
-
-def _consumer(status: ConsumerStatus) -> list[Text]:
-    """One line for the consumer, one for each trouble, one for each partition."""
-    first = Text.assemble(
-        (f"{status.id} ", "bold"),
-        (status.level, LEVEL_STYLES[status.level]),
-        f"  {len(status.partitions)} partitions  commit {status.commit_ms:.0f} ms",
-        ("  commits for all", "green") if status.group_commit.is_committer else "",
-    )
-    troubles = [Text(f"  {line}", style="yellow", no_wrap=True, overflow="ellipsis") for line in _troubles(status)]
-    worst = max((part.behind for part in status.partitions), default=0)
-    partitions = [
-        Text.assemble(
-            (f"{part.partition:>4} ", "dim"),
-            bar(part.behind / worst if worst else 0.0, 20),
-            f" {count(part.behind)} records",
-        )
-        for part in status.partitions
-    ]
-    return [first, *troubles, *partitions]
-
-
-def _troubles(status: ConsumerStatus) -> list[str]:
-    """What a consumer reports that somebody has to look at."""
-    state, unanswered_s = status.state, status.group_commit.announcement_age_s or 0.0
-    return [
-        *([f"no committer has answered for {seconds(unanswered_s)}"] if unanswered_s > UNANSWERED_S else []),
-        *([f"state {REDUCED}: {state.why}"] if state and state.is_reduced else []),
-        *dedup_troubles(status.dedup.tier),
-        *([f"waiting: {status.waiting}"] if status.waiting else []),
-        *([clock_line(status.clock_behind_s)] if status.clock_behind_s else []),
-        *([f"maintenance fails: {status.maintenance_error}"] if status.maintenance_error else []),
-        *([f"dedup state is not saved: {status.dedup_save_error}"] if status.dedup_save_error else []),
-    ]

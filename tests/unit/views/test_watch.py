@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from k2ctl.domain.dedup_status import DedupStatus, TierStatus
 from k2ctl.domain.overview import Overview
 from k2ctl.domain.status_parts import GroupCommitStatus, StateSyncStatus
 from k2ctl.errors import UsageError
@@ -129,6 +130,17 @@ def test_a_background_task_that_fails_is_seen_beside_its_consumer() -> None:
     screen = "\n".join(lines(replace(made(0), consumers=[status]), 160, 50))
     assert "maintenance fails: OSError: no space left" in screen
     assert "dedup state is not saved: the folder is read-only" in screen
+
+
+def test_chunks_that_err_beyond_their_plan_and_claims_are_seen() -> None:
+    erring = DedupStatus(ids_tested=60_000, hits_confirmed=10_000, hits_false=150, planned_error_rate=0.001)
+    few = replace(erring, ids_tested=20_000)
+    waiting = DedupStatus(tier=TierStatus(waiting=12_000, guarantee="REDUCED", why="Redis is away"))
+    consumers = [a_status(name, dedup=dedup) for name, dedup in (("a", erring), ("b", few), ("c", waiting))]
+    screen = "\n".join(lines(replace(made(0), consumers=consumers, dedup=waiting), 160, 50))
+    assert screen.count("Bloom chunks err: 0.30%, planned 0.10%") == 1
+    assert screen.count("dedup REDUCED: Redis is away") == 1
+    assert screen.count("12k waiting") == 1
 
 
 def test_the_committer_is_seen_and_so_is_that_there_is_none() -> None:
