@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,16 +72,17 @@ class Observed:
         return float(series["value"][1])
 
 
-def load_with_trouble(endpoints: Endpoints, market: SyntheticMarket, topic: str) -> None:
-    """60,000 trades, half with random ids; 300 more never come, 500 come twice, and a record is no trade."""
+def load_with_trouble(endpoints: Endpoints, market: SyntheticMarket, topic: str) -> Callable[[], None]:
+    """60,500 trades, half with random ids, 300 that never come, a record that is none; returns what sends 500 again."""
     producer, now_us = BatchProducer(endpoints, topic, 1), time.time_ns() // 1000
     first, missing, last = (market.take(count, now_us - 1_000_000, now_us) for count in (30_000, 300, 30_000))
     again = market.take(500, now_us - 1_000_000, now_us)
     assert len(missing.trades) == 300
     last.trades["message_id"] = np.frombuffer(np.random.default_rng(1).bytes(16 * len(last.trades)), "V16")
-    for batch in (first, last, again, again):
+    for batch in (first, last, again):
         producer.send_all(batch.trades, batch.per_partition)
     produce_values(endpoints, topic, [(0, b"not a trade")])
+    return lambda: producer.send_all(again.trades, again.per_partition)
 
 
 @pytest.fixture(scope="module")
@@ -96,14 +97,14 @@ def observed(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory
     topic = topic_of(profile)
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(topic, profile.topic.partitions)
-    load_with_trouble(endpoints, SyntheticMarket(Universe(profile), new_run_id()), topic)
+    send_again = load_with_trouble(endpoints, SyntheticMarket(Universe(profile), new_run_id()), topic)
     exporter = Exporter(port := free_port())
     with serving(endpoints, topic, Settings(port=0)) as service:
         targets = {"k2-consumer": f"127.0.0.1:{port}", "k2-api": service.url.removeprefix("http://")}
         prometheus = PrometheusServer(folder, shipped("stack") / "prometheus" / "rules.yml", targets)
         found = Observed(prometheus, set(QUESTIONS), {})
         try:
-            consume_and_look(endpoints, profile, exporter, service, found)
+            consume_and_look(endpoints, profile, exporter, service, found, send_again)
             yield found
         finally:
             prometheus.stop()
@@ -111,15 +112,28 @@ def observed(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory
 
 
 def consume_and_look(
-    endpoints: Endpoints, profile: object, exporter: Exporter, service: Service, found: Observed
+    endpoints: Endpoints,
+    profile: object,
+    exporter: Exporter,
+    service: Service,
+    found: Observed,
+    send_again: Callable[[], None],
 ) -> None:
     """Consume in the background; ask the service and Prometheus until everything is stored and backfilled."""
     consumer = threading.Thread(
-        target=run_until, args=(endpoints, profile, all_stored), kwargs={"telemetry": _Into(exporter)}
+        target=run_until,
+        args=(endpoints, profile, lambda status: status.counts.duplicate == 500 and all_stored(status)),
+        kwargs={"telemetry": _Into(exporter)},
     )
     consumer.start()
     symbols: list[dict[str, str]] = []
+    is_sent_again = False
     while consumer.is_alive():
+        if not is_sent_again and any(
+            series["value"][1] == "60500" for series in found.prometheus.query('sum(k2_trades{term="stored"})')
+        ):
+            send_again()
+            is_sent_again = True
         symbols = symbols or service.client.get("/v1/symbols").json()["rows"]
         if symbols:
             service.client.get("/v1/trades/recent", params={"symbol": symbols[0]["symbol"]})

@@ -209,6 +209,23 @@ CASES = [
         "In the last hour c:9464 took 0.3% of the new ids of t for seen, and looked them up in the lake.",
     ),
     Case(
+        "K2DedupForgetsEarly",
+        "20m",
+        {of("k2_dedup_chunks_forgotten_early_total", CONSUMED): "0x30 2x60"},
+        {of("k2_dedup_chunks_forgotten_early_total", CONSUMED): "2x90"},
+        "t: more ids come than deduplication may remember",
+        "c:9464 has dropped Bloom chunks before their window was over: trades of their time are looked up in the lake, "
+        "each of them.",
+    ),
+    Case(
+        "K2DedupReduced",
+        "3m",
+        {of("k2_dedup_tier_reduced", CONSUMED): "1x40"},
+        {of("k2_dedup_tier_reduced", CONSUMED): "1x4 0x40"},
+        "t: copies across consumers may be stored",
+        "c:9464 cannot claim ids of t, so that it finds copies in its own partitions only.",
+    ),
+    Case(
         "K2ApiNotReady",
         "2m",
         {of("k2_api_ready", API): "0x40"},
