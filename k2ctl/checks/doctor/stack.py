@@ -3,6 +3,7 @@
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
+from k2ctl.checks.doctor.embedded_room import embedded_room
 from k2ctl.clock import SystemClock
 from k2ctl.cost.fit import faults_of
 from k2ctl.dedup.shared.claim_stores import open_claims
@@ -42,7 +43,8 @@ def which_stack(running: str | None, endpoints: Endpoints | None, wanted: str) -
         return [_wrong("stack", f"`up` of the {running} engine was not finished", f"k2ctl stack up --engine {running}")]
     if wanted and wanted != running:
         return [_note("stack", f"the {running} engine is up, and only one can be", "k2ctl stack down")]
-    return [ok("stack", f"{running}, profile {endpoints.profile}"), *profile_fit(endpoints.profile)]
+    room = [embedded_room(endpoints.profile)] if running == "embedded" else []
+    return [ok("stack", f"{running}, profile {endpoints.profile}"), *profile_fit(endpoints.profile), *room]
 
 
 def profile_fit(name_or_path: str) -> list[Check]:
