@@ -15,7 +15,8 @@ from k2ctl.log import LogSettings
 from tests.support.platforms import with_lake
 from tests.support.polling import until
 
-ONE_LONG_CALL = "SELECT length(regexp_replace(repeat('ab', 20000000), '(a|b)*c', 'x', 'g'))"
+ONE_LONG_CALL = "SELECT length(regexp_replace(repeat('ab', 200000000), '(a|b)*c', 'x', 'g'))"
+"""DuckDB does not look at its limits for seconds."""
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +25,7 @@ def stack(embedded_stack: Endpoints, home: Path) -> None:
 
 
 def question(text: str, seconds: float = 60.0, **parameters: str) -> AskedQuery:
-    return AskedQuery(text, "json", None, parameters, seconds, 1024)
+    return AskedQuery(text, "json", None, parameters, seconds, 4096)
 
 
 def worker() -> psutil.Process:
