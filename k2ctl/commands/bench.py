@@ -23,7 +23,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "commits": (),
     "group": ("--engine", "--consumers"),
     "sequence": ("--repeat",),
-    "dedup": ("--entries",),
+    "dedup": ("--entries", "--scope", "--engine"),
     "query": ("--engine", "--rows", "--rate", "--frame", "--queries"),
 }
 """In the order in which they run → the options that mean something to it, beside those for all of them."""
@@ -66,6 +66,16 @@ def bench(
     entries: Annotated[
         int | None,
         typer.Option(parser=parse_count, metavar="COUNT", help="dedup: random ids, 1M to 1G.", show_default="1M"),
+    ] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            "--scope",
+            metavar="partition|topic",
+            help="dedup: a consumer's memory, or the claims that consumers share.",
+            show_default="partition",
+            autocompletion=known_names.one_of("partition", "topic"),
+        ),
     ] = None,
     rows: Annotated[
         int | None,
@@ -117,7 +127,8 @@ def bench(
     group     commits of many consumers of one table, against those of one
     sequence  checks in memory, against a loop over a dict, and through Redis
     dedup     random ids into Bloom chunks, against pybloom-live's own add;
-              1G takes some ten minutes and 2 GB of memory
+              1G takes some ten minutes and 2 GB of memory. --scope topic: claims
+              in Redis, and a backlog with them against one without
     query     15-minute windows of one symbol while load arrives: the server,
               against DuckDB alone on the same files
 
@@ -130,7 +141,10 @@ def bench(
     if markdown and as_json:
         raise UsageError("--markdown and --json exclude each other.", "Ask for one at a time.")
     given = {"--engine": engine, "--repeat": repeat, "--trades": trades, "--entries": entries, "--rows": rows,
-             "--rate": rate, "--frame": frame, "--queries": queries, "--consumers": consumers}  # fmt: skip
+             "--rate": rate, "--frame": frame, "--queries": queries, "--consumers": consumers,
+             "--scope": scope}  # fmt: skip
+    if scope not in (None, "partition", "topic"):
+        raise UsageError(f"There is no scope '{scope}' here.", "Example: k2ctl bench dedup --scope topic")
     said = {option: value for option, value in given.items() if value is not None}
     chosen = _chosen(names, said)
     size = "--quick" if quick else "--full" if full else ""
@@ -184,7 +198,8 @@ def _sizes(chosen: Sequence[str], size: str, said: Mapping[str, object]) -> "Siz
     if list(chosen) == ["query"] and not size:
         base = replace(base, query_rows=ALONE_ROWS)
     fields = {"--repeat": "repeat", "--trades": "naive", "--entries": "dedup", "--rows": "query_rows",
-              "--rate": "query_rate", "--frame": "query_frame", "--queries": "queries"}  # fmt: skip
+              "--rate": "query_rate", "--frame": "query_frame", "--queries": "queries",
+              "--scope": "dedup_scope"}  # fmt: skip
     changes: dict[str, Any] = {fields[option]: value for option, value in said.items() if option in fields}
     if "--consumers" in said:
         changes |= dict.fromkeys(("group_authors", "group_consumers"), said["--consumers"])

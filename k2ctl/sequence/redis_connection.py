@@ -29,11 +29,14 @@ class RedisConnection:
             raise StateError(
                 f"'{without_password(url)}' is no address of a Redis: {error}", "Write it as redis://HOST:PORT/0"
             ) from error
+        # Calls that were begun.
+        self.round_trips = 0
         self._shown = url.rpartition("@")[2].removeprefix("redis://")
 
     @contextmanager
     def talking(self) -> Iterator[None]:
-        """Turns what may go wrong on the way into a StateError."""
+        """One round trip; turns what may go wrong on the way into a StateError."""
+        self.round_trips += 1
         try:
             yield
         except redis.TimeoutError as error:

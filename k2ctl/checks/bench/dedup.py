@@ -36,6 +36,10 @@ BIG: Final = 100_000_000
 
 def bench_dedup(bench: Bench) -> list[Figure]:
     """As a consumer of the profile remembers ids, with as many as the sizes say."""
+    if bench.sizes.dedup_scope == "topic":
+        from k2ctl.checks.bench.shared_dedup import bench_shared
+
+        return bench_shared(bench)
     settings = bench.profile.consumer.dedup
     return DedupBench(bench.sizes.dedup, settings.chunk_ids, settings.error_rate, bench.say).run()
 

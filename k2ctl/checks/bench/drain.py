@@ -29,12 +29,12 @@ class Spent:
     cpu_s: float
 
 
-def through_k2ctl(endpoints: Endpoints, profile: Profile) -> Spent:
-    """Drain a backlog with k2ctl's consumer.
+def through_k2ctl(endpoints: Endpoints, profile: Profile, *, state: str = "") -> Spent:
+    """Drain a backlog with k2ctl's consumer. state: another store of state than the stack's.
 
     On a ladder within reach a backlog defers trades after two seconds, and what is measured is not a drain.
     """
-    plan = ConsumerPlan(unhurried(profile), until_caught_up=True)
+    plan = ConsumerPlan(unhurried(profile), until_caught_up=True, state=state)
     cpu_s, started_s = time.process_time(), time.perf_counter()
     totals = Consumer(endpoints, plan).run(threading.Event())
     return Spent(totals.stored, time.perf_counter() - started_s, time.process_time() - cpu_s)

@@ -40,6 +40,8 @@ class Sizes:
     naive: int = 300_000
     commits: int = 1_000
     dedup: int = 1_000_000
+    # `topic`: the claims that consumers share, in place of a consumer's own memory.
+    dedup_scope: str = "partition"
     query_rows: int = 2_000_000
     # Trades a second that arrive meanwhile, and trades to a record of them.
     query_rate: int = 20_000

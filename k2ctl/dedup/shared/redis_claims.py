@@ -74,6 +74,11 @@ class RedisClaims:
     def kind(self) -> str:
         return "redis"
 
+    @property
+    def round_trips(self) -> int:
+        """Calls of Redis since the start."""
+        return self._connection.round_trips
+
     def claim(self, batch: ClaimBatch, ids: np.ndarray, times_us: np.ndarray, places: np.ndarray) -> Claimed:
         return self._claimed(ClaimRecords.of(ids, times_us, places), record=record_of(batch))
 
