@@ -41,6 +41,7 @@ def test_every_benchmark_can_be_run() -> None:
         ("all --full --repeat 2", list(BENCHMARKS), Sizes(**{**vars(FULL), "repeat": 2})),
         ("naive load --trades 100k --engine local", ["load", "naive"], Sizes(naive=100_000)),
         ("dedup --entries 10M", ["dedup"], Sizes(dedup=10_000_000)),
+        ("dedup --scope topic", ["dedup"], Sizes(dedup_scope="topic")),
         ("query", ["query"], Sizes(query_rows=20_000_000)),
         (
             "query --rows 2M --rate 10k --frame 10 --queries 50",
@@ -67,6 +68,8 @@ def test_what_was_said_is_run_and_can_be_typed_again(
         ("commits --engine local", "--engine is not for commits"),
         ("commits sequence --entries 1M", "--entries is not for commits and sequence"),
         ("dedup --entries 0", "at least 1"),
+        ("dedup --scope all", "no scope 'all'"),
+        ("query --scope topic", "--scope is not for query"),
         ("all --quick --full", "exclude each other"),
         ("load --json --markdown", "exclude each other"),
     ],
