@@ -44,7 +44,8 @@ def stats(
     """How many symbols the store holds in each partition, up to which commit, how much memory they take, how long for.
 
     Of deduplication, as running consumers report it: what was suspected and what became of it, how often Bloom chunks
-    err against the plan, look-ups in the lake and their time, memory against the plan.
+    err against the plan, look-ups in the lake and their time, memory against the plan. Of the claims that consumers
+    share: ids, memory against the plan, partitions that are covered.
 
     Example:  k2ctl state stats --json
     """
@@ -52,22 +53,27 @@ def stats(
 
     from k2ctl.console import out, print_json
     from k2ctl.dedup.report import reported
+    from k2ctl.dedup.shared.claims_view import view_claims
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.profiles import chosen, state_address
     from k2ctl.sequence.store_view import view_store
+    from k2ctl.views.claims import claims_panel
     from k2ctl.views.dedup import dedup_panel
     from k2ctl.views.lake import store_panel
 
     endpoints, wanted = chosen(require_endpoints(Home.of_user()), profile)
     view = view_store(endpoints, wanted, state_address(store), topic)
-    report = reported(endpoints, view.topic)
+    claims, report = view_claims(endpoints, wanted, state_address(store), topic), reported(endpoints, view.topic)
     if as_json:
-        print_json({**asdict(view), "dedup": report})
+        print_json({**asdict(view), "dedup": report, "claims": claims})
     else:
         out().print(store_panel(view))
         out().print()
         out().print(dedup_panel(report))
+        if claims is not None:
+            out().print()
+            out().print(claims_panel(claims))
 
 
 def gaps(

@@ -76,15 +76,21 @@ class SharedPlan:
         return f"fit it: {shorter}shared_ids_per_s {rate:,}"
 
 
-def plan_shared(settings: Dedup) -> SharedPlan | None:
-    """The claims that a profile plans; None where its consumers share none.
-
-    Raises:
-        ProfileError: they do not fit into its budget.
-    """
+def planned_claims(settings: Dedup) -> SharedPlan | None:
+    """The claims that a profile plans; None where its consumers share none."""
     if settings.scope == "partition":
         return None
     rate = settings.shared_ids_per_s or settings.ids_per_s
-    plan = SharedPlan(settings.scope, settings.shared_window_minutes * 60, rate)
-    plan.require_budget(settings.shared_budget_mb)
+    return SharedPlan(settings.scope, settings.shared_window_minutes * 60, rate)
+
+
+def plan_shared(settings: Dedup) -> SharedPlan | None:
+    """The same, compared with the budget.
+
+    Raises:
+        ProfileError: they do not fit.
+    """
+    plan = planned_claims(settings)
+    if plan is not None:
+        plan.require_budget(settings.shared_budget_mb)
     return plan

@@ -1,22 +1,28 @@
 """Claims of stored rows, added from a real table to a store that has lost them."""
 
+import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console, RenderableType
 
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.dedup.shared.claims import STORED, ClaimStore, Coverage, GenerationLost
+from k2ctl.dedup.shared.claims_view import claims_of
 from k2ctl.dedup.shared.coverage import uncovered
 from k2ctl.dedup.shared.healing import Healer, HealingProgress, heal
 from k2ctl.dedup.shared.memory_claims import MemoryClaims
+from k2ctl.dedup.shared.plan import SharedPlan
 from k2ctl.dedup.shared.redis_claims import RedisClaims
 from k2ctl.domain.checkpoint import Checkpoints, Counts, OffsetDelta, TopicPartition
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.writer import TableWriter
+from k2ctl.views.claims import claims_panel
 from tests.made_trades import make_rows, make_trades
 from tests.support.claims import batch
 from tests.support.leases import of_this_machine
@@ -66,6 +72,14 @@ class World:
         return uncovered(self.store.covered(), self.checkpoints, topic)
 
 
+def shown(panel: RenderableType) -> str:
+    """As a terminal of 80 columns shows it."""
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(panel)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
 @pytest.fixture
 def lake(tmp_path: Path) -> Iterator[Lake]:
     opened = Lake(f"sqlite:///{tmp_path}/catalog.db", f"file://{tmp_path}/warehouse")
@@ -99,6 +113,21 @@ def test_rows_of_the_window_are_added_to_a_redis_and_their_partitions_covered(
     assert world.missing() == []
     assert world.round() == []
     assert world.known(0, 200) == 150
+    world.store.close()
+
+
+def test_what_is_claimed_and_covered_can_be_seen(lake: Lake, redis_server: RedisServer) -> None:
+    clock, uuid = ManualClock(SystemClock().now_us()), lake.table().metadata.table_uuid
+    world = World(lake, clock, RedisClaims(redis_server.url, f"k2:{{{uuid}:t}}", WINDOW_S))
+    world.commit(0, 100)
+    plan = SharedPlan("topic", WINDOW_S, 1000)
+    before = claims_of(lake, world.store, plan, "t")
+    assert (before.ids, before.partitions, before.uncovered) == (0, 1, ("t, partition 0",))
+    assert "not covered" in shown(claims_panel(before))
+    world.round()
+    after = claims_of(lake, world.store, plan, "t")
+    assert (after.ids, after.uncovered, after.planned_bytes) == (100, (), plan.bytes)
+    assert re.search(r"covered +1 of 1 partition\n", shown(claims_panel(after)))
     world.store.close()
 
 
