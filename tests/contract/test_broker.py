@@ -22,6 +22,9 @@ from k2ctl.kafka.watermarks import LogEnds
 from k2ctl.profiles import load_profile
 from tests.support.polling import until
 
+SENT_MS = time.time_ns() // 1_000_000 - 60_000
+"""Of this day: Kafka deletes by these times, whenever it looks."""
+
 
 @pytest.fixture
 def topic(stack: Endpoints, exchange: str) -> str:
@@ -128,7 +131,7 @@ def test_the_ends_of_a_kafka_that_is_gone_are_an_error(stack: Endpoints, monkeyp
 
 
 def test_keys_headers_and_timestamps_are_kept(stack: Endpoints, topic: str) -> None:
-    produce(stack, topic, 1, key="BHP", headers={"k2-reason": "why"}, timestamp=1_394_409_600_123)
+    produce(stack, topic, 1, key="BHP", headers={"k2-reason": "why"}, timestamp=SENT_MS)
     consumer = Consumer(consumer_config(stack, **{"group.id": "contract"}))
     consumer.assign([TopicPartition(topic, 0, 0)])
     message = consumer.poll(20)
@@ -136,22 +139,22 @@ def test_keys_headers_and_timestamps_are_kept(stack: Endpoints, topic: str) -> N
     assert (message.key(), message.headers(), message.timestamp()[1]) == (
         b"BHP",
         [("k2-reason", b"why")],
-        1_394_409_600_123,
+        SENT_MS,
     )
     consumer.close()
 
 
 def test_what_a_record_has_beside_its_value_is_read_where_it_is_asked_for(stack: Endpoints, topic: str) -> None:
-    produce(stack, topic, 2, key="BHP", headers={"venue": "ASX"}, timestamp=1_394_409_600_123)
-    produce(stack, topic, 1, partition=1, timestamp=1_394_409_600_124)
+    produce(stack, topic, 2, key="BHP", headers={"venue": "ASX"}, timestamp=SENT_MS)
+    produce(stack, topic, 1, partition=1, timestamp=SENT_MS + 1)
     fetched, _, _ = read_between(stack, topic, {0: (0, 2), 1: (0, 1)}, 20, 10, tuple(BESIDE))
     by_partition = {
         partition: {name: column[at] for name, column in fetched.beside.items()}
         for at, partition in enumerate(fetched.partition.tolist())
     }
     assert by_partition == {
-        0: {"kafka_timestamp": 1_394_409_600_123, "kafka_key": b"BHP", "kafka_headers": [("venue", b"ASX")]},
-        1: {"kafka_timestamp": 1_394_409_600_124, "kafka_key": None, "kafka_headers": None},
+        0: {"kafka_timestamp": SENT_MS, "kafka_key": b"BHP", "kafka_headers": [("venue", b"ASX")]},
+        1: {"kafka_timestamp": SENT_MS + 1, "kafka_key": None, "kafka_headers": None},
     }
     assert read_between(stack, topic, {0: (0, 2)}, 20, 10)[0].beside == {}
 
