@@ -1,31 +1,20 @@
-"""Work with a limit of time and memory: it runs in a child process, which is killed at the limit.
-
-DuckDB checks its limits between two vectors: one function call can run for minutes, and take gigabytes that DuckDB does
-not count, before that.
-"""
+"""Work with a limit of time and memory: it runs in a child process, which is killed at the limit."""
 
 import os
 import select
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import typer
 
 from k2ctl.ending import concluded, last_words
-from k2ctl.errors import K2Error, TooLarge, TooLong
+from k2ctl.endurance import GRACE_S, LOOK_EVERY_S, Endurance
+from k2ctl.errors import K2Error
 from k2ctl.signals import end_with
-
-GRACE_S: Final = 0.5
-"""Time beyond the limit for work that ends by itself and reports why."""
-_LOOK_EVERY_S: Final = 0.02
-SPARE_MB: Final = 128
 
 
 @dataclass(frozen=True)
@@ -93,12 +82,9 @@ class _Watched:
         """The child's exit code."""
         try:
             if not self._ends_within(None):
-                begun_s, held = time.monotonic(), resident_mb(self._child)
-                while not self._ends_within(_LOOK_EVERY_S):
-                    if time.monotonic() - begun_s > self._bounds.seconds + GRACE_S:
-                        raise TooLong
-                    if resident_mb(self._child) - held > self._bounds.memory_mb + SPARE_MB:
-                        raise TooLarge
+                endurance = Endurance(self._child, self._bounds.seconds, self._bounds.memory_mb)
+                while not self._ends_within(LOOK_EVERY_S):
+                    endurance.check()
         except KeyboardInterrupt:
             # On a terminal the child gets the signal too, and reports it itself.
             if not self._ends_within(GRACE_S):
@@ -139,10 +125,3 @@ class _Watched:
 def _threads() -> int:
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.exists() else threading.active_count()
-
-
-def resident_mb(process: int) -> float:
-    """Memory of a process; 0 where the system does not show it, or the process has just ended."""
-    with suppress(OSError):
-        return int(Path(f"/proc/{process}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return 0.0

@@ -2,24 +2,19 @@
 
 import multiprocessing
 import queue
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from typing import Final
 
-import psutil
-
 from k2ctl.api.problems import Refused
-from k2ctl.errors import K2Error, TooLarge, TooLong
+from k2ctl.endurance import LOOK_EVERY_S, Endurance
+from k2ctl.errors import K2Error
 from k2ctl.flight.worker import AskedSql, Computed, Failed, QueriedStack, run_queries
 from k2ctl.signals import ENDING, held_back
 
 _START_S: Final = 60.0
-_LOOK_EVERY_S: Final = 0.02
-_GRACE_S: Final = 0.5
-_SPARE_MB: Final = 128
 
 
 class Cancelled(Exception):
@@ -113,23 +108,14 @@ class SqlWorker:
     def answer(self, cancelled: Callable[[], bool]) -> Computed | Failed:
         """What the query gives that it took. See `SqlWorkers.answer`."""
         try:
-            begun_s, held_mb = time.monotonic(), self._resident_mb()
-            while not self._pipe.poll(_LOOK_EVERY_S):
+            endurance = Endurance(self._process.pid or 0, self._limits.seconds, self._limits.sql_memory_mb)
+            while not self._pipe.poll(LOOK_EVERY_S):
                 if cancelled():
                     raise Cancelled
-                if time.monotonic() - begun_s > self._limits.seconds + _GRACE_S:
-                    raise TooLong
-                if self._resident_mb() - held_mb > self._limits.sql_memory_mb + _SPARE_MB:
-                    raise TooLarge
+                endurance.check()
             answer: Computed | Failed = self._pipe.recv()
             return answer
         except (EOFError, OSError) as error:
             raise K2Error(
                 "The process of the query was ended.", "The machine may be short of memory: a query that holds less."
             ) from error
-
-    def _resident_mb(self) -> float:
-        try:
-            return float(psutil.Process(self._process.pid).memory_info().rss) / 2**20
-        except psutil.Error:
-            return 0.0

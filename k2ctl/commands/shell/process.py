@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
-from k2ctl.bounded import GRACE_S, SPARE_MB, resident_mb
 from k2ctl.commands.shell.completion import KnownNames
 from k2ctl.commands.shell.worker import Answered, AskedQuery, AskNames, QueryBegun, answer_all
 from k2ctl.console import err
+from k2ctl.endurance import Endurance
 from k2ctl.errors import ExitCode, K2Error, TooLarge, TooLong
 from k2ctl.log import LogSettings
 from k2ctl.signals import ENDING, held_back
@@ -94,21 +94,20 @@ class Answering:
             ) from None
 
     def _answer(self, question: AskedQuery) -> Answered:
-        begun_s, held_mb = None, 0.0
+        endurance: Endurance | None = None
         while True:
             if self._pipe.poll(_LOOK_EVERY_S):
                 reply = self._received()
                 if isinstance(reply, Answered):
                     return reply
                 if isinstance(reply, QueryBegun):
-                    begun_s, held_mb = time.monotonic(), resident_mb(self._process.pid or 0)
-            elif begun_s is not None:
-                if time.monotonic() - begun_s > question.seconds + GRACE_S:
+                    endurance = Endurance(self._process.pid or 0, question.seconds, question.memory_mb)
+            elif endurance is not None:
+                try:
+                    endurance.check()
+                except (TooLong, TooLarge):
                     self._again()
-                    raise TooLong
-                if resident_mb(self._process.pid or 0) - held_mb > question.memory_mb + SPARE_MB:
-                    self._again()
-                    raise TooLarge
+                    raise
 
     def _received(self) -> Any:
         reply = self._pipe.recv()
