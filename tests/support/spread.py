@@ -12,17 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
+from k2ctl.checks.verify.against_kafka import account
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
+from k2ctl.consume.report import StatusReporter
 from k2ctl.dedup.shared import waiting
 from k2ctl.domain.dedup_status import TierStatus
 from k2ctl.domain.status_parts import SHARED
 from k2ctl.domain.trade import frames
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.telemetry import TelemetryWriter
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile, load_profile
+from k2ctl.timing import Every
 from tests.made_trades import make_trades, produce_values
 from tests.support.consumers import CONTEXT, die_at
 from tests.support.groups import Group
@@ -122,14 +126,25 @@ SETTLING_POINTS = {
 """Where a consumer may die or stand still between claim and confirmation, as `consumers.die_at` takes them."""
 
 
-def _consume(endpoints: Endpoints, profile: Profile, state: str, point: str | None, call: int, number: int) -> None:
+def _consume(
+    endpoints: Endpoints,
+    profile: Profile,
+    state: str,
+    point: str | None,
+    call: int,
+    number: int,
+    patience_s: float,
+) -> None:
     os.environ["K2CTL_HOME"] = str(Path(endpoints.warehouse.removeprefix("file://")).parent)
-    waiting.LEAST_PATIENCE_S = PATIENCE_S  # type: ignore[misc]
+    waiting.LEAST_PATIENCE_S = patience_s  # type: ignore[misc]
     if point is not None:
         die_at(point, call, SETTLING_POINTS, number)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    Consumer(endpoints, ConsumerPlan(profile, state=state)).run(stop)
+    consumer, telemetry = Consumer(endpoints, ConsumerPlan(profile, state=state)), TelemetryWriter(endpoints)
+    reporter, every = StatusReporter(consumer), Every(0.1)
+    consumer.run(stop, lambda: telemetry.publish(reporter.status()) if every.due() else None)
+    telemetry.close()
 
 
 PATIENCE_S = 1.5
@@ -143,9 +158,10 @@ def start_consumer(
     point: str | None = None,
     call: int = 2,
     number: int = signal.SIGKILL,
+    patience_s: float = PATIENCE_S,
 ) -> BaseProcess:
     """A consumer of a topic in a process of its own, until SIGTERM. Its second claim is the first with trades."""
-    process = CONTEXT.Process(target=_consume, args=(endpoints, profile, state, point, call, number))
+    process = CONTEXT.Process(target=_consume, args=(endpoints, profile, state, point, call, number, patience_s))
     process.start()
     return process
 
@@ -168,6 +184,8 @@ class SpreadGroup(Group):
         assert total.balanced
         assert (max(stored.values()), len(stored)) == (1, self.spread.trades)
         assert total.duplicate == self.spread.copies
+        (accounted,) = account(self.endpoints, self.profile, lambda _: None)
+        assert accounted.holds, accounted
 
 
 class FilledGroup(Group):

@@ -4,9 +4,14 @@ import threading
 
 import pytest
 
+from k2ctl.checks.verify.against_kafka import account
+from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.topic_consumers import TopicConsumers
 from k2ctl.endpoints import Endpoints
+from k2ctl.errors import ProfileError
+from k2ctl.lake.catalog import Lake
+from k2ctl.lake.checkpoints import checkpoints_of
 from tests.made_trades import PARTITIONS
 from tests.support.platforms import empty_market
 from tests.support.redis_server import RedisServer
@@ -42,3 +47,16 @@ def test_one_process_stores_a_trade_once_that_comes_in_two_topics(endpoints: End
     )
     stored = times_stored(endpoints)
     assert (len(stored), max(stored.values())) == (spread.trades, 1)
+    with Lake.at(endpoints) as lake:
+        total = checkpoints_of(lake.table()).total()
+    assert total.balanced
+    assert total.duplicate == spread.copies
+    accounted = account(endpoints, profile, lambda _: None)
+    assert {result.topic: result.holds for result in accounted} == {topic: True, other: True}
+
+
+@pytest.mark.parametrize("stack", ["embedded"], indirect=True)
+def test_a_group_without_a_store_that_it_shares_is_refused(endpoints: Endpoints, exchange: str) -> None:
+    profile, _ = empty_market(endpoints, exchange, dedup=shared_dedup("topic"))
+    with pytest.raises(ProfileError, match="share no store of claims"):
+        Consumer(endpoints, ConsumerPlan(profile, group=True, state="memory"))

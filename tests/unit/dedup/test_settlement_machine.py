@@ -51,7 +51,7 @@ def test_no_trade_is_lost_and_no_copy_is_stored_that_is_not_counted() -> None:
 
 @pytest.mark.slow
 def test_no_trade_is_lost_and_no_copy_is_stored_that_is_not_counted_at_length() -> None:
-    run_worlds(range(1_000, 2_200))
+    run_worlds(range(1_000, 1_600))
 
 
 Broken = Callable[[pytest.MonkeyPatch], Any]
