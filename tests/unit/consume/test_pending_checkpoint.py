@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
-from k2ctl.domain.checkpoint import Counts
+from k2ctl.deferred.backfill import Backfilled
+from k2ctl.domain.checkpoint import Counts, Tally, TopicPartition
 from k2ctl.kafka.reader import Fetched, Hole
+from tests.made_trades import make_rows, make_trades
 
 
 def fetched(*offsets: int) -> Fetched:
@@ -46,3 +48,23 @@ def test_offsets_that_never_come_are_passed_and_are_no_trades() -> None:
     assert pending.note_read(fetched(15), {0: 13, 1: 9}, {0: 16, 1: 9}, [], None) == {0: (13, 16)}
     assert (pending.start, pending.end) == ({0: 10, 1: 5}, {0: 16, 1: 9})
     assert pending.tally.of(0) == pending.tally.of(1) == Counts()
+
+
+def test_what_turns_out_to_be_a_copy_is_counted_as_one_and_no_longer_as_stored() -> None:
+    tally = Tally()
+    tally.add("stored", np.array([0, 0, 2], np.int32))
+    tally.move("stored", "duplicate", np.array([0, 2], np.int32))
+    assert [tally.of(partition) for partition in range(3)] == [
+        Counts(stored=1, duplicate=1),
+        Counts(),
+        Counts(duplicate=1),
+    ]
+
+
+def test_of_backfilled_rows_copies_are_counted_where_the_rows_were_read() -> None:
+    rows = make_rows(make_trades(4))
+    at = TopicPartition("t", "e", 0)
+    part = Backfilled(rows, (), {at: Counts(stored=4, shed=-4)})
+    left = part.without(np.array([True, False, True, False]))
+    assert left.rows.offset.tolist() == [1, 3]
+    assert left.counts == {at: Counts(stored=2, duplicate=2, shed=-4)}

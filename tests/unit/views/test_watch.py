@@ -149,3 +149,16 @@ def test_the_committer_is_seen_and_so_is_that_there_is_none() -> None:
     screen = "\n".join(lines(replace(made(0), consumers=[committer, alone]), 160, 50))
     assert screen.count("commits for all") == 1
     assert screen.count("no committer has answered for 12.0 s") == 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50)])
+def test_copies_that_may_be_stored_are_said_with_the_reason(width: int, height: int) -> None:
+    tier = TierStatus(guarantee="REDUCED", why="Redis does not answer", waiting=3, waits_for="one")
+    overview = Overview.of([a_status("c", dedup=DedupStatus(tier=tier))])
+    screen = "\n".join(lines(overview, width, height))
+    assert "dedup REDUCED" in screen
+    assert max(map(len, screen.split("\n"))) <= width
+    assert watch_line(overview).endswith("dedup REDUCED (Redis does not answer)")
+    if width == 160:
+        assert "dedup REDUCED: Redis does not answer" in screen
+        assert "3 trades wait for one" in screen
