@@ -1,9 +1,7 @@
 """Arrow Flight SQL over the service's engine: statements and views, read only, and nothing kept between two calls."""
 
-import base64
-import binascii
+import socket as sockets
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +11,9 @@ import pyarrow as pa
 from pyarrow import flight
 
 from k2ctl.api.engine import WarmEngine
-from k2ctl.api.settings import Keys, Settings, address_of
+from k2ctl.api.settings import Settings
 from k2ctl.errors import UsageError
+from k2ctl.flight.access import Calls, KeyCheck, NoHandshake
 from k2ctl.flight.catalog import SCHEMAS, answer_of, schema_of
 from k2ctl.flight.messages import NotFlightSql, Statement, bare, packed, unpacked
 from k2ctl.flight.refusals import as_flight_errors, flight_error, read_only
@@ -53,21 +52,22 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]
         UsageError: the port is taken.
         """
         host = "127.0.0.1" if settings.host == "localhost" else settings.host
-        shown = f"[{host}]" if ":" in host else host
+        taken = UsageError(
+            f"{settings.host}:{settings.flight_port} cannot be listened on for Flight SQL.",
+            "Choose another: --flight-port N, or --no-flight",
+        )
         try:
+            _try_to_listen(host, settings.flight_port or 0)
             super().__init__(
-                f"grpc://{shown}:{settings.flight_port or 0}",
-                auth_handler=_NoHandshake(),
-                middleware={"key": _KeyCheck(settings.keys)},
+                f"grpc://{f'[{host}]' if ':' in host else host}:{settings.flight_port or 0}",
+                auth_handler=NoHandshake(),
+                middleware={"key": KeyCheck(settings.keys)},
             )
-        except pa.ArrowException as error:
-            raise UsageError(
-                f"{settings.host}:{settings.flight_port} cannot be listened on for Flight SQL.",
-                "Choose another: --flight-port N, or --no-flight",
-            ) from error
+        except (OSError, pa.ArrowException) as error:
+            raise taken from error
         self._engine = engine
         self._workers = SqlWorkers(QueriedStack(engine.endpoints, settings.limits, engine.topic))
-        self._calls = _Calls(settings)
+        self._calls = Calls(settings)
 
     def close(self) -> None:
         """End the processes, and the calls with them; what a client does not take is not waited for."""
@@ -159,6 +159,13 @@ class FlightSqlServer(flight.FlightServerBase):  # type: ignore[misc]
         return found
 
 
+def _try_to_listen(host: str, port: int) -> None:
+    """Fail as a socket does: gRPC would write lines of its own to stderr."""
+    with sockets.socket(sockets.AF_INET6 if ":" in host else sockets.AF_INET) as socket:
+        socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        socket.bind((host, port))
+
+
 _STATEMENTS: Final[Mapping[str, Callable[[Any], bytes]]] = {
     "CommandStatementQuery": lambda command: Statement(command.query).handle(),
     "CommandPreparedStatementQuery": lambda command: command.prepared_statement_handle,
@@ -185,95 +192,3 @@ def _one_row(reader: Any) -> pa.RecordBatch:
     if rows is None or len(rows) != 1:
         raise flight_error("invalid-request", "A statement takes one row of values.", "Run it once for each row.")
     return rows
-
-
-class _Calls:
-    """How many calls run, and how many may: as many as over HTTP, in all and of one address. Thread-safe."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._limits = settings.limits
-        self._lock = threading.Lock()
-        self._running: Counter[str] = Counter()
-
-    @contextmanager
-    def counted(self, context: Any) -> Iterator[None]:
-        """One more call, while the block lasts."""
-        address = _address(context)
-        self._enter(address)
-        try:
-            yield
-        finally:
-            self._leave(address)
-
-    def sent(self, context: Any, rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Rows, which are a call for as long as the client takes them."""
-        with self.counted(context):
-            yield from rows
-
-    def _enter(self, address: str) -> None:
-        with self._lock:
-            limits = self._limits
-            if self._running[address] >= limits.per_address or self._running.total() >= limits.requests:
-                raise flight_error("too-many", "As many calls run already as may run at once.", "Try again.")
-            self._running[address] += 1
-
-    def _leave(self, address: str) -> None:
-        with self._lock:
-            self._running[address] -= 1
-            if not self._running[address]:
-                del self._running[address]
-
-
-def _address(context: Any) -> str:
-    """Whose a call is: of `ipv4:127.0.0.1:40000` or `ipv6:[::1]:40000` the address."""
-    host, _, _ = context.peer().partition(":")[2].rpartition(":")
-    return address_of((host.replace("%5B", "[").replace("%5D", "]").strip("[]"), 0))
-
-
-class _NoHandshake(flight.ServerAuthHandler):  # type: ignore[misc]
-    """Lets the handshake through in which drivers send name and password: a key is in the headers of every call."""
-
-    def authenticate(self, outgoing: Any, incoming: Any) -> None:
-        """Nothing is exchanged."""
-
-    def is_valid(self, token: bytes) -> bytes:
-        """Nobody has a name here."""
-        return b""
-
-
-class _KeyCheck(flight.ServerMiddlewareFactory):  # type: ignore[misc]
-    """Every call has a key, as a bearer token or as the password of a name."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-
-    def start_call(self, info: Any, headers: Mapping[str, list[Any]]) -> "flight.ServerMiddleware":
-        given = next((values[0] for name, values in headers.items() if name.lower() == "authorization"), "")
-        key = _key_of(given.decode("utf-8", "replace") if isinstance(given, bytes) else given)
-        if not self._keys.allow(key):
-            raise flight_error("no-key", "A key is needed.", "Send it as a bearer token, or as the password of a name.")
-        return _KeyAsToken(key) if info.method == flight.FlightMethod.HANDSHAKE else None
-
-
-class _KeyAsToken(flight.ServerMiddleware):  # type: ignore[misc]
-    """Ends a handshake with the key as its token; without keys, any text is one."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-
-    def sending_headers(self) -> dict[str, str]:
-        key = self._key.decode("utf-8", "replace")
-        return {"authorization": f"Bearer {key if key.isascii() and key.isprintable() else ''}"}
-
-
-def _key_of(header: str) -> bytes:
-    scheme, _, given = header.partition(" ")
-    if scheme.lower() == "bearer":
-        return given.strip().encode()
-    if scheme.lower() == "basic":
-        try:
-            bare_text = given.strip().rstrip("=")  # some drivers leave the padding out
-            return base64.b64decode(bare_text + "=" * (-len(bare_text) % 4), validate=True).partition(b":")[2]
-        except binascii.Error:
-            return b""
-    return b""

@@ -11,7 +11,10 @@ import pytest
 from adbc_driver_flightsql import DatabaseOptions, dbapi
 from pyarrow import flight
 
+from k2ctl.api.settings import Settings
+from k2ctl.errors import UsageError
 from k2ctl.flight.messages import packed
+from k2ctl.flight.server import FlightSqlServer
 from k2ctl.query.proof import evidence_in
 from tests.support.api import WHOLE, Service
 from tests.support.flight import BEARER, KEY, LIMITS, address, answer, asking, taken
@@ -191,3 +194,19 @@ def test_what_is_no_command_is_refused_in_a_line(served: Service, content: bytes
 def test_the_service_says_where_it_answers_in_sql(served: Service) -> None:
     status = served.client.get("/v1/status", headers={"Authorization": f"Bearer {KEY}"}).json()
     assert status["flight_port"] == served.flight_port
+
+
+def test_a_port_that_is_taken_is_one_line(served: Service, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError, match="cannot be listened on for Flight SQL") as taken:
+        FlightSqlServer(served.engine, Settings(flight_port=served.flight_port))
+    assert "--flight-port" in taken.value.hint
+    assert capfd.readouterr().err == ""
+
+
+def test_it_listens_on_ipv6_too(served: Service) -> None:
+    server = FlightSqlServer(served.engine, Settings(host="::1", flight_port=0))
+    try:
+        with flight.connect(f"grpc://[::1]:{server.port}") as client:
+            assert next(action.type for action in client.list_actions()) == "CreatePreparedStatement"
+    finally:
+        server.close()
