@@ -72,7 +72,8 @@ def claims_room(endpoints: Endpoints) -> list[Check]:
         return []
     with closing(open_claims(endpoints.state_url, "doctor", None, plan.window_s, SystemClock())) as store:
         plan.require_room(store.server())
-    return [ok("claims", f"{plan.bytes / 1e6:,.0f} MB are planned, and Redis has room")]
+    where = "Redis has room" if store.kind == "redis" else "they are in the memory of one process"
+    return [ok("claims", f"{plan.bytes / 1e6:,.0f} MB are planned, and {where}")]
 
 
 def service_checks(engine: str, services: list[ServiceStatus]) -> list[Check]:
