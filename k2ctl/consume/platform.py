@@ -233,7 +233,16 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     platform = str(table.metadata.table_uuid)
     settled, url = CommittedTable(lake, writer, clock), plan.state or endpoints.state_url
     settlement = open_settlement(
-        endpoints, profile.consumer, url, platform, topic, settled, plan.consumer_id, clock, is_member=plan.group
+        endpoints,
+        profile.consumer,
+        url,
+        platform,
+        topic,
+        settled,
+        plan.consumer_id,
+        clock,
+        is_member=plan.group,
+        lines=profile.topic.lines,
     )
     targets = CommitTargets(
         DeadLetters(endpoints, topic, start.epoch),

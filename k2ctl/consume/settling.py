@@ -20,6 +20,7 @@ from k2ctl.lake.stored_lookup import Stored, SuspectLookup
 from k2ctl.lake.writer import TableWriter
 from k2ctl.lake.written_offer import Committed
 from k2ctl.profiles.model import ConsumerSettings
+from k2ctl.sequence.lines.totals import LineTotals
 
 LOG: Final = logging.getLogger("k2ctl.consume")
 
@@ -70,10 +71,12 @@ def open_settlement(
     clock: Clock,
     *,
     is_member: bool,
+    lines: Mapping[str, str],
 ) -> Settlement | None:
     """None where each consumer looks for copies in its own partitions alone.
 
     url: where state is kept. platform: the table's uuid. is_member: it shares the topic with other processes.
+    lines: topic by name, of those of the profile.
 
     Raises:
         ProfileError: the claims do not fit into the store, or cannot be shared. UsageError: `url` is no address.
@@ -93,4 +96,5 @@ def open_settlement(
     except StateError as error:  # the guarantee is reduced until it answers
         LOG.warning("the memory of the claims is not known: %s", first_line(error))
     healer = Healer(Lake.at(endpoints), store, among, plan.window_s, consumer, clock)
-    return Settlement(store, table, consumer, among, clock, patience_of(settings.commit_interval_s), healer)
+    totals = LineTotals(lines if plan.scope == "feeds" else {}, topic)
+    return Settlement(store, table, consumer, among, clock, patience_of(settings.commit_interval_s), healer, totals)

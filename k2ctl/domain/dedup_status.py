@@ -17,6 +17,7 @@ from k2ctl.domain.figure import (
     largest,
     merged,
 )
+from k2ctl.domain.line_status import METRICS_OF_LINES, LineCounts, all_lines
 from k2ctl.domain.status_parts import OWN, REDUCED, SHARED
 
 GUARANTEES_OF_DEDUP: Final = {
@@ -77,6 +78,12 @@ class TierStatus:
     )
     round_trips: int = _count(
         "Calls of the store that the tier is in.", counter("k2_dedup_tier_round_trips_total", TOPIC)
+    )
+    lines: dict[str, LineCounts] = figure(
+        "Lines of one market, by name, where the profile names them and the scope is feeds.",
+        *METRICS_OF_LINES,
+        combine=all_lines,
+        default_factory=dict,
     )
 
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from itertools import accumulate
 from typing import Any, Final, TypeVar
 
 COMMIT_BOUNDS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -30,11 +31,19 @@ class Durations:
         counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
         return replace(self, counts=counts, total_s=self.total_s + seconds)
 
+    def quantile_s(self, share: float) -> float | None:
+        """The upper bound of the cell that has the quantile; None where there is none, or it is beyond all bounds."""
+        ends = [*accumulate(self.counts)]
+        place = bisect_left(ends, share * ends[-1])
+        return self.bounds_s[place] if ends[-1] and place < len(self.bounds_s) else None
+
 
 def merged(found: Sequence[Durations]) -> Durations:
     """All durations of several, with the same bounds, as one."""
-    counts = zip(*(one.counts for one in (Durations(), *found)), strict=True)
-    return Durations(counts=tuple(map(sum, counts)), total_s=sum(one.total_s for one in found))
+    if not found:
+        return Durations()
+    counts = zip(*(one.counts for one in found), strict=True)
+    return Durations(found[0].bounds_s, tuple(map(sum, counts)), sum(one.total_s for one in found))
 
 
 Number = float | Durations | None
@@ -67,9 +76,9 @@ def counter(name: str, *labels: str, **declared: Any) -> Metric:
     return Metric(name, "counter", labels, **declared, across="sum")
 
 
-def histogram(name: str, *labels: str, meaning: str = "") -> Metric:
-    """A metric of `Durations`."""
-    return Metric(name, "histogram", labels, meaning, across="sum")
+def histogram(name: str, *labels: str, **declared: Any) -> Metric:
+    """A metric of `Durations`. declared: meaning, read."""
+    return Metric(name, "histogram", labels, **declared, across="sum")
 
 
 def flag(wanted: Callable[[Any], object]) -> Callable[[Any], Series]:

@@ -40,7 +40,8 @@ RANGES_IN_PLAN: Final = 24
 
 _QUERY: Final = """
     SELECT s.at AS at, f.kafka_topic AS topic, f.kafka_epoch AS epoch, f.kafka_partition AS partition,
-           f.kafka_offset AS offset, f.kafka_index AS index, {copies} AS copies
+           f.kafka_offset AS offset, f.kafka_index AS index, {copies} AS copies,
+           epoch_us(f.ingestion_timestamp) * 1000 + coalesce(f.ingestion_timestamp_nanos, 0) AS received_ns
     FROM (SELECT *, {printed} FROM {source}) f JOIN (SELECT *, {printed} FROM suspects) s ON {same}
     WHERE f.timestamp BETWEEN make_timestamptz($since_us) AND make_timestamptz($until_us)
 """
@@ -59,6 +60,16 @@ class Stored:
     itself: np.ndarray
     # A row of the same trade was printed otherwise.
     reprinted: np.ndarray
+    # The rows that are elsewhere; None where nobody asked.
+    rows: "StoredRows | None" = None
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Of n trades that are stored elsewhere, one of these rows: its topic (object[n]) and its receive time."""
+
+    topic: np.ndarray
+    received_ns: np.ndarray
 
 
 class SuspectLookup:
@@ -97,7 +108,9 @@ class SuspectLookup:
             raise damaged("A data file of the table", error) from error
 
     def _found(self, rows: Rows) -> Stored:
-        found = Stored(*(np.zeros(len(rows), np.bool_) for _ in range(3)))
+        where = StoredRows(np.full(len(rows), "", object), np.zeros(len(rows), np.int64))
+        elsewhere, itself, reprinted = (np.zeros(len(rows), np.bool_) for _ in range(3))
+        found = Stored(elsewhere, itself, reprinted, where)
         if not len(rows):
             return found
         scan = TableScan.newest(self._lake.table(), _bounds(rows.trades), deletes_ignored=True)
@@ -127,14 +140,16 @@ class SuspectLookup:
     @staticmethod
     def _mark(found: Stored, rows: Rows, matches: pa.Table) -> None:
         at = matches["at"].to_numpy()
-        same = np.ones(len(at), np.bool_)
+        same, topics = np.ones(len(at), np.bool_), np.array(matches["topic"].to_pylist(), object)
         for name, ours in (("partition", rows.partition), ("offset", rows.offset), ("index", rows.index)):
             same &= matches[name].to_numpy() == ours[at]
-        for name, our_name in (("topic", rows.topic), ("epoch", rows.epoch)):
-            same &= np.array(matches[name].to_pylist(), object) == our_name
+        same &= (topics == rows.topic) & (np.array(matches["epoch"].to_pylist(), object) == rows.epoch)
         copies = matches["copies"].to_numpy(zero_copy_only=False).astype(np.bool_)
         found.itself[at[same]] = True
         found.elsewhere[at[~same & copies]] = True
+        if found.rows is not None:
+            found.rows.topic[at[~same & copies]] = topics[~same & copies]
+            found.rows.received_ns[at[~same & copies]] = matches["received_ns"].to_numpy()[~same & copies]
         found.reprinted[at[~same & ~copies]] = True
 
 

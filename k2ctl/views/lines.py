@@ -1,4 +1,4 @@
-"""What `k2ctl gaps --lines` shows."""
+"""What `k2ctl gaps --lines` shows, and `k2ctl watch` of lines."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from k2ctl.domain.figure import Durations
+from k2ctl.domain.line_status import LineCounts
 from k2ctl.domain.texts import instant_text
 from k2ctl.sequence.lines.report import LineFigures, LinesReport
 from k2ctl.views.style import count, counted, listing, marked, seconds
@@ -135,3 +136,11 @@ def _of_line(line: LineFigures, report: LinesReport) -> Iterator[str]:
             f"{line.line}: silent since {instant_text(line.last_received_us * 1000)}, "
             f"{seconds((newest - line.last_received_us) / 1e6)} before the last trade of another line."
         )
+
+
+def line_text(name: str, line: LineCounts) -> Text:
+    """One line as consumers report it: how often it came first, and how far it was behind else."""
+    behind_s = line.skew.quantile_s(0.99)
+    first = f"first {line.first / line.compared:.1%}" if line.compared else "nothing to compare yet"
+    behind = f"  p99 behind ≤ {_skew(behind_s * 1e6)}" if behind_s else ""
+    return Text(f"line {name}  {count(line.trades)} trades  {first}{behind}", no_wrap=True, overflow="ellipsis")

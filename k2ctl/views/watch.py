@@ -15,6 +15,7 @@ from k2ctl.domain.overview import Overview
 from k2ctl.domain.status_parts import OWN, REDUCED, SHARED, LadderLevel
 from k2ctl.views.chart import LABEL_WIDTH, Threshold, log_chart
 from k2ctl.views.consumer_lines import consumer_lines
+from k2ctl.views.lines import line_text
 from k2ctl.views.style import ACTION_SIGNS, LEVEL_STYLES, bar, count, seconds, size
 
 HISTORY_TICKS: Final = 2400
@@ -267,6 +268,7 @@ def _transitions(overview: Overview, height: int) -> Panel:
 def _consumers(overview: Overview, height: int) -> Panel:
     """Each consumer with its partitions, as far as there is room."""
     lines = [line for status in overview.consumers for line in consumer_lines(status)]
+    lines = [*(line_text(name, line) for name, line in overview.dedup.tier.lines.items()), *lines]
     room = height - 2
     if len(lines) > room:
         lines = [

@@ -10,6 +10,7 @@ from k2ctl.dedup.shared.claims import ClaimBatch, ClaimedPartition, Ticket
 from k2ctl.domain.checkpoint import Checkpoints, OffsetDelta, TopicPartition
 from k2ctl.domain.rows import Rows
 from k2ctl.lake.stored_lookup import Stored
+from k2ctl.sequence.lines.totals import Copied
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class SettledPart:
     rows: Rows
     # bool[n], of the part as it was: which rows are copies.
     copies: np.ndarray
+    # Those rows, and which they are copies of.
+    copied: Copied
 
     @property
     def has_changed(self) -> bool:
@@ -62,6 +65,8 @@ class Unsettled:
         self.places = _joined([_places(rows, at, base) for rows in self.parts], np.uint16)
         self._copies = np.zeros(len(self.ids), np.bool_)
         self._reprints = np.zeros(len(self.ids), np.bool_)
+        self._stored_topic = np.full(len(self.ids), "", object)
+        self._stored_received_ns = np.zeros(len(self.ids), np.int64)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,6 +97,9 @@ class Unsettled:
                 stored = find(rows.take(here - start))
                 self._copies[here] = stored.elsewhere & ~stored.itself
                 self._reprints[here] = stored.reprinted & ~self._copies[here]
+                if stored.rows is not None:
+                    self._stored_topic[here] = stored.rows.topic
+                    self._stored_received_ns[here] = stored.rows.received_ns
         return np.asarray(at[~self._copies[at]])
 
     def settled(self, ticket: Ticket | None, why_reduced: str) -> Settled:
@@ -103,7 +111,9 @@ class Unsettled:
         here = slice(*self._starts[number : number + 2])
         copies = self._copies[here]
         marked = rows.with_reprints(self._reprints[here])
-        return SettledPart(marked.take(~copies) if copies.any() else marked, copies)
+        stored = (self._stored_topic[here][copies], self._stored_received_ns[here][copies])
+        copied = Copied(rows.trades["received_ns"][copies], *stored)
+        return SettledPart(marked.take(~copies) if copies.any() else marked, copies, copied)
 
 
 def _joined(columns: Sequence[np.ndarray], kind: DTypeLike) -> np.ndarray:

@@ -36,6 +36,7 @@ from k2ctl.domain.rows import Rows
 from k2ctl.domain.status_parts import REDUCED, SHARED
 from k2ctl.errors import LakeUnanswered, StateError, first_line
 from k2ctl.lake.written_offer import Committed
+from k2ctl.sequence.lines.totals import LineTotals
 
 UNHEALED: Final = "claims of stored trades are missing"
 
@@ -58,8 +59,11 @@ class Settlement:
         clock: Clock,
         patience_s: float = LEAST_PATIENCE_S,
         healer: Healer | None = None,
+        lines: LineTotals | None = None,
     ) -> None:
-        """topic: the scope; None for all topics of the table. healer: adds claims that are missing."""
+        """topic: the scope; None for all topics of the table. healer: adds claims that are missing. lines: take note of
+        what is stored, and of copies.
+        """
         self._store = store
         self._table = table
         self._consumer = consumer
@@ -69,6 +73,7 @@ class Settlement:
         self._ask_again_s = 0.0
         self._failures = 0
         self._verified = ""
+        self._lines = lines or LineTotals({})
         self.totals = SettlementTotals()
         self._waiter = ClaimWaiter(store, table, consumer, clock, patience_s, self.totals)
         # Why copies may pass now; empty while none can.
@@ -149,6 +154,9 @@ class Settlement:
             if not is_whole and not why:
                 why = "claims were lost while they were committed"
         self.why_reduced = why
+        if moved:
+            for part in settled.parts:
+                self._lines.note(len(part.rows), part.copied)
         if committed.snapshot_id is not None and why:
             self.totals.stored_reduced += settled.rows
             self.totals.unclaimed += settled.rows if settled.ticket is None else 0
@@ -163,6 +171,7 @@ class Settlement:
             why=why,
             waiting=self._waiter.waiting,
             waits_for=self._waiter.waits_for,
+            lines=self._lines.status(),
             **vars(self.totals),
         )
 

@@ -6,11 +6,17 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.figure import SKEW_BOUNDS_S, Durations
+from k2ctl.domain.figure import SKEW_BOUNDS_S, Durations, merged
 
 _CHUNK: Final = 1_000_000
 _DIGITS: Final = 16
 _BOUNDS_NS: Final = np.array([round(bound * 1e9) for bound in SKEW_BOUNDS_S], np.int64)
+
+
+def cells(values_ns: np.ndarray) -> Durations:
+    """int64[n] nanoseconds as a histogram."""
+    counts = np.bincount(np.searchsorted(_BOUNDS_NS, values_ns), minlength=len(_BOUNDS_NS) + 1)
+    return Durations(SKEW_BOUNDS_S, tuple(counts.tolist()), int(values_ns.sum()) / 1e9)
 
 
 class Skews:
@@ -18,8 +24,7 @@ class Skews:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._cells = np.zeros(len(_BOUNDS_NS) + 1, np.int64)
-        self._total_ns = 0
+        self.histogram = cells(np.zeros(0, np.int64))
         self.count = 0
 
     def add(self, values_ns: np.ndarray) -> None:
@@ -27,13 +32,7 @@ class Skews:
         with self._path.open("ab") as file:
             values_ns.astype(np.int64).tofile(file)
         self.count += len(values_ns)
-        self._total_ns += int(values_ns.sum())
-        self._cells += np.bincount(np.searchsorted(_BOUNDS_NS, values_ns), minlength=len(self._cells))
-
-    @property
-    def histogram(self) -> Durations:
-        """All of them in cells."""
-        return Durations(SKEW_BOUNDS_S, tuple(self._cells.tolist()), self._total_ns / 1e9)
+        self.histogram = merged([self.histogram, cells(values_ns)])
 
     def quantile_us(self, share: float) -> float | None:
         """The smallest value that so large a share of all does not exceed; None where there is none.
