@@ -140,6 +140,25 @@ _PANELS: Final = (
         meaning="REDUCED: the store of claims is away, and copies across consumers may pass until they are healed.",
         width=8,
     ),
+    Panel(
+        "Lines: who came first",
+        [series("k2_line_first_total", "{{line}}")],
+        meaning="Trades a second that a line received before another one, of feeds of one market on several topics.",
+        width=8,
+        custom=STACKED,
+    ),
+    Panel(
+        "Lines: trades",
+        [series("k2_line_trades_total", "{{line}}"), series("k2_line_copies_total", "{{line}}, stored from another")],
+        meaning="A second, each once. Lines of one market have as many: one that has fewer lacks some.",
+        width=8,
+    ),
+    Panel(
+        "Lines: p99 behind",
+        [quantile("k2_line_skew_seconds", 0.99, "{{line}}")],
+        meaning="How long after another line a line received a trade, where it came second.",
+        width=8,
+    ),
 )
 
 DEDUPLICATION: Final = Dashboard(

@@ -7,7 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from k2ctl.domain.checkpoint import Counts
+from k2ctl.domain.dedup_status import DedupStatus, TierStatus
 from k2ctl.domain.figure import Durations
+from k2ctl.domain.line_status import LineCounts
 from k2ctl.domain.status_parts import MaintenanceTotals, PartitionStatus, StateSyncStatus
 from k2ctl.errors import UsageError
 from k2ctl.metrics import METRICS, Exporter, samples
@@ -19,7 +21,7 @@ STATUS = a_status(
     state=StateSyncStatus("redis", "REDUCED", "away", behind_symbols=3, failures=1),
     partitions=[PartitionStatus(0, 5, 3, 9)], transitions_total={"NORMAL>SOFT": 2},
     commit_times=Durations().plus(0.05).plus(0.3).plus(60), maintenance=MaintenanceTotals(compactions=2),
-    maintenance_error="OSError: full",
+    maintenance_error="OSError: full", dedup=DedupStatus(tier=TierStatus(lines={"A": LineCounts(3, 1, 1)})),
 )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ UNDECODABLE = of("k2_undecodable_records", CONSUMED)
 OUTSTANDING, GAPS = of("k2_trades_outstanding", CONSUMED), of("k2_open_gaps", CONSUMED)
 TESTED, PLANNED = (of(f"k2_dedup_{name}", CONSUMED) for name in ("ids_tested_total", "planned_false_positive_ratio"))
 CONFIRMED, FALSE = (of("k2_dedup_bloom_hits_total", CONSUMED, verdict=verdict) for verdict in ("confirmed", "false"))
+TRADES_OF_A, TRADES_OF_B = (of("k2_line_trades_total", CONSUMED, line=line) for line in "AB")
+COPIES_OF_B = of("k2_line_copies_total", CONSUMED, line="B")
 WAITED = {"job": "k2-api", "instance": "a:8700", "route": "/v1/ohlcv"}
 
 
@@ -224,6 +226,24 @@ CASES = [
         {of("k2_dedup_tier_reduced", CONSUMED): "1x4 0x40"},
         "t: copies across consumers may be stored",
         "c:9464 cannot claim ids of t, so that it finds copies in its own partitions only.",
+    ),
+    Case(
+        "K2LineSilent",
+        "20m",
+        {TRADES_OF_A: "0+100x200", TRADES_OF_B: "0+100x40 4000x160"},
+        {TRADES_OF_A: "0+100x40 4000x160", TRADES_OF_B: "0+100x40 4000x160"},
+        "Line B is silent",
+        "No trade of line B was stored for minutes, while others bring some.",
+        {"line": "B"},
+    ),
+    Case(
+        "K2LineMissing",
+        "30m",
+        {TRADES_OF_A: "0+1000x200", TRADES_OF_B: "0+980x200", COPIES_OF_B: "0+980x200"},
+        {TRADES_OF_A: "0+1000x200", TRADES_OF_B: "0+995x200", COPIES_OF_B: "0+995x200"},
+        "Line B lacks trades that other lines have",
+        "In the last ten minutes 2% of all trades did not come on line B.",
+        {"line": "B"},
     ),
     Case(
         "K2ApiNotReady",
