@@ -169,7 +169,9 @@ class Group:
         """Member → what it said last."""
         reported = self.telemetry.poll(0.05).consumers
         said = {name: reported[name] for name in self.members if name in reported}
-        return {name: status for name, status in said.items() if status.topic == self.topic}
+        # What a member that was killed said last is not of the one that has its name now.
+        pids = {name: process.pid for name, process in self.members.items()}
+        return {name: found for name, found in said.items() if found.topic == self.topic and found.pid == pids[name]}
 
     def assigned(self) -> dict[str, set[int]]:
         """Member → the partitions that it says it holds."""
