@@ -7,9 +7,11 @@ stored outlives it, so whoever is assigned these partitions next takes those tra
 import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
+from k2ctl.consume.backfill_turns import BackfillTurns
 from k2ctl.consume.commit_thread import Finished, fenced_error, rolled_back_error
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
@@ -25,32 +27,8 @@ from k2ctl.domain.topics import CONSUMER_GROUP
 from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.kafka.watermarks import Silence
 from k2ctl.lake.written_offer import Committed
-from k2ctl.timing import Every
 
 LOG: Final = logging.getLogger("k2ctl.consume")
-
-LOOK_FOR_PRESSING_S: Final = 0.1
-
-
-@dataclass(frozen=True)
-class AssignmentSnapshot:
-    """Figures of one moment, pulled from the running consumer; None means unknown."""
-
-    # Of the balance, for this topic and epoch, as committed.
-    counts: Counts
-    # The sequence number of the table's newest commit that this consumer knows.
-    table_sequence: int
-    # Rows in memory that are not committed, and the earliest record timestamps among them.
-    pending_rows: int
-    oldest_ms: int | None
-    oldest_critical_ms: int | None
-    # Records not read yet, and how far behind now it reads.
-    lag_records: int | None
-    age_s: float | None
-    critical_age_s: float | None
-    partitions: list[PartitionStatus]
-    # Records between the committed offsets and the watermarks.
-    behind_records: int | None
 
 
 class Assignment:
@@ -85,10 +63,7 @@ class Assignment:
         self.committed_offsets = dict(offsets)
         self._state = state
         self._reader = reader
-        self._backfill = backfill
-        self._may_backfill = Every(0.0, platform.clock)
-        self._look_for_pressing = Every(LOOK_FOR_PRESSING_S, platform.clock)
-        self._presses = False
+        self._turns = BackfillTurns(platform, backfill)
         # Per partition the first offset that Kafka holds a deferred trade at, as last committed to the group.
         self._advised_shed: dict[int, int] = {}
         self._processor = BatchProcessor(platform, reader, state)
@@ -148,8 +123,8 @@ class Assignment:
 
     @property
     def must_backfill(self) -> bool:
-        """True if Kafka is about to delete deferred trades, and the profile's rate allows to backfill some now."""
-        return self._presses and self._may_backfill.is_due
+        """As `BackfillTurns.must_backfill`."""
+        return self._turns.must_backfill
 
     @property
     def _ledger_is_known(self) -> bool:
@@ -172,48 +147,22 @@ class Assignment:
     def follow_pressure(self) -> None:
         """Choose the level by lag, memory and whether rows can be spilled; note what Kafka holds and must keep."""
         platform, records = self._platform, self._reader.lag_records()
-        self._follow_retention()
+        self._turns.follow(self._outstanding(), self._reader.high_watermarks(), self.committed_offsets)
         lag_trades = None if records is None else round(records * platform.totals.trades_per_record)
         age_s, trouble = self._reader.age_at_position_s(critical=False), platform.spiller.trouble
         every_s = platform.commit_thread.every_s()
         platform.pressure.update(lag_trades, age_s, self._state.deduplicator.statistics(), trouble, every_s)
 
-    def _follow_retention(self) -> None:
-        retention = self._platform.retention
-        if retention.room is not None:
-            shed = self._outstanding().first_in_kafka(self._platform.epoch)
-            needed_from = {p: min(offset, shed.get(p, offset)) for p, offset in self.committed_offsets.items()}
-            retention.room.follow(self._reader.high_watermarks(), needed_from)
-        if self._look_for_pressing.due():
-            self._presses = retention.presses(self._outstanding())
-
     def backfill_if_due(self) -> None:
-        """Resolve a part of the ledger: at NORMAL, when Kafka is about to delete it, or for `k2ctl backfill`.
+        """Take a part of the ledger that is due into the pending checkpoint.
 
-        Only between commits, so that the ledger is known; at most the rows of a full commit at once, and the next only
-        when the profile's rate allows it.
+        Only between commits, so that the ledger is known.
         """
-        platform = self._platform
-        if not self._ledger_is_known or not self.ledger.entries:
+        if not self._ledger_is_known:
             return
-        outstanding = self._outstanding()
-        if not (platform.plan.backfill or platform.pressure.number == 0 or self._presses):
-            return
-        if not (platform.plan.backfill or self._may_backfill.is_due):
-            return
-        profile = platform.plan.profile
-        per_s = profile.degradation.deferral.backfill_per_s
-        wanted = min(profile.consumer.commit_rows, round(per_s * profile.consumer.commit_interval_s))
-        resolved = stored = records = 0
-        for part in self._backfill.parts(outstanding, wanted, platform.clock.now_us()):
-            enriched = part.enriched(platform.references.table.step) if platform.pressure.level.enrich else part
-            self._pending.add_backfilled(enriched)
+        for part in self._turns.due(self._outstanding()):
+            self._pending.add_backfilled(part)
             self._state.note_backfilled(part)
-            resolved, stored = resolved + part.resolved_trades, stored + len(part.rows)
-            records += max(len(part.rows), part.records)
-        self._may_backfill.restart(records / per_s)
-        if resolved:
-            LOG.info("backfill", extra={"resolved": resolved, "stored": stored, "outstanding": outstanding.count})
 
     def submit_if_due(self, *, at_once: bool) -> None:
         """Begin a commit when the interval has passed or enough rows are pending; at_once: whatever there is."""

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 from typing import Final
 
-from k2ctl.consume.assignment import AssignmentSnapshot
+from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
 from k2ctl.consume.consumer import Consumer
 from k2ctl.deferred.admission import ACTIONS
 from k2ctl.domain.status import ConsumerStatus
