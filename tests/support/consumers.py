@@ -178,6 +178,12 @@ def pressed(profile: Profile, endpoints: Endpoints, exchange: str, *, cooldown_s
     return profile.model_copy(update={"market": market, "degradation": degradation})
 
 
+def spilling(profile: Profile) -> Profile:
+    """The profile with nothing left in the embedded Kafka: what is deferred there is spilled."""
+    deferral = profile.degradation.deferral.model_copy(update={"embedded_shed_fraction": 0.0})
+    return profile.model_copy(update={"degradation": profile.degradation.model_copy(update={"deferral": deferral})})
+
+
 def one_platform(stack: Endpoints, home: Path, exchange: str) -> tuple[Endpoints, Profile]:
     endpoints = with_lake(stack, home)
     profile = pressed(quick_profile(commit_interval_s=0.2), endpoints, exchange)

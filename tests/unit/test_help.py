@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from k2ctl.console import out
 from k2ctl.views.manual import manual
 from tests.support.cli import called
 from tests.support.examples import contexts, examples_of
@@ -34,7 +33,6 @@ def test_every_command_has_an_example() -> None:
 
 @pytest.mark.parametrize("names", [[], ["load"], ["query", "recent"]])
 def test_help_of_a_command_is_what_it_says_by_itself(capsys: pytest.CaptureFixture[str], names: list[str]) -> None:
-    out.cache_clear()
     assert called(capsys, "help", *names) == called(capsys, *names, "--help")
 
 

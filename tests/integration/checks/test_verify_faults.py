@@ -29,7 +29,7 @@ from k2ctl.load.replay import replay_plan
 from k2ctl.profiles import Profile, load_profile
 from k2ctl.stack import lifecycle
 from tests.made_trades import quick_profile
-from tests.support.consumers import pressed, run_until, spill_files, topic_of
+from tests.support.consumers import pressed, run_until, spill_files, spilling, topic_of
 from tests.support.feed_files import everything
 from tests.support.polling import until
 from tests.support.verified import consumed, loaded, only, rewrite
@@ -67,7 +67,7 @@ def numbers_in(rows: pa.Table) -> list[tuple[str, int]]:
 
 def test_what_is_deferred_is_named_until_backfill_has_given_it_back(endpoints: Endpoints, profile: Profile) -> None:
     """Spilled to files on both engines; on real Kafka shed, too: then Kafka holds it before the offsets."""
-    sheds = endpoints.engine != "embedded"
+    sheds, profile = endpoints.engine != "embedded", spilling(profile)
     plan = plan_load(profile, rate=90_000 if sheds else 45_000, duration_s=1.0)
     sent = run_load(plan, endpoints, threading.Event()).trades_acknowledged
     run_until(

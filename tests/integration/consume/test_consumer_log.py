@@ -7,7 +7,7 @@ import pytest
 
 from k2ctl.endpoints import Endpoints
 from tests.made_trades import PARTITIONS, make_trades, produce_trades, produce_values
-from tests.support.consumers import all_stored, backlog, one_platform, run_until
+from tests.support.consumers import all_stored, backlog, one_platform, run_until, spilling
 from tests.support.platforms import catch_up, empty_market
 
 
@@ -62,9 +62,10 @@ def test_dead_letters_are_counted_by_cause_with_the_first_of_each(
 def test_a_change_of_level_what_is_spilled_and_what_is_backfilled_are_logged(
     embedded_stack: Endpoints, home: Path, exchange: str, lines: pytest.LogCaptureFixture
 ) -> None:
-    endpoints, profile = one_platform(embedded_stack, home, exchange)
+    endpoints, pressed_profile = one_platform(embedded_stack, home, exchange)
+    profile = spilling(pressed_profile)
     backlog(endpoints, profile, 40_000)
-    run_until(endpoints, profile, lambda status: status.outstanding > 0)
+    run_until(endpoints, profile, lambda status: status.outstanding_spilled > 0)
     run_until(endpoints, profile, all_stored, budget=None)
     said = [line.getMessage() for line in lines.records]
     assert any(text.startswith("level NORMAL → ") and "lag" in text for text in said)

@@ -10,7 +10,6 @@ import numpy as np
 import orjson
 import pytest
 
-from k2ctl import console
 from k2ctl.cli import main
 from k2ctl.domain.trade import frames
 from k2ctl.endpoints import Endpoints, save_endpoints
@@ -113,7 +112,6 @@ def test_a_screen_of_eighty_columns_says_all_of_it(
 ) -> None:
     fill(endpoints, topics)
     monkeypatch.setenv("COLUMNS", "80")
-    console.out.cache_clear()
     code, out, _ = called(capsys, "gaps", *(f"--line={line}={topic}" for line, topic in topics.items()))
     assert code == ExitCode.OK
     assert max(map(len, out.splitlines())) <= 80
