@@ -22,8 +22,7 @@ ELSEWHERE = (
     *("query follow", "query shell", "topic tail market.equities.trades.asx -f"),
     "dead-letters show",
 )
-"""They start a stack, take long, do not end by themselves, or find what others left on the stack: each command has tests
-of its own."""
+"""They start a stack, take long, do not end by themselves, or find what others left: each has tests of its own."""
 REFUSED = {
     "stack render --kubernetes": 2,  # there is no ./prod.yaml
     "query recent BHP --window all --as-of": 1,  # the table is younger
