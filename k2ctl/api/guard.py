@@ -13,16 +13,17 @@ import prometheus_client as prometheus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from k2ctl.api.pages import OPEN_PAGES
 from k2ctl.api.problems import problem
 from k2ctl.api.settings import Settings, address_of
 from k2ctl.metrics import API_METRICS
 
 CORRELATION: Final = "X-Correlation-ID"
-OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz"})
-"""What needs no key: health, and the page, which has no data in it and asks for the key of the events."""
-
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
 """Always has a place: it is answered at once, and its connection is closed then."""
+
+OPEN_PATHS: Final = HEALTH | OPEN_PAGES
+"""What needs no key: health, and pages, which have no data in them."""
 
 EVENTS: Final = "/v1/events"
 _PUNCTUATION: Final = len(": \r\n")
@@ -31,8 +32,8 @@ _FIXED: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
-    " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+    " img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
 
 

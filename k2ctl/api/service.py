@@ -4,19 +4,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Any, Final
 
 import orjson
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k2ctl import __version__
 from k2ctl.api.engine import WarmEngine
 from k2ctl.api.guard import Guard, Meters
+from k2ctl.api.pages import pages_router
 from k2ctl.api.problems import PROBLEMS, Refused, add_problems, problem, request_id
 from k2ctl.api.routes import Symbol, router
 from k2ctl.api.settings import Limits, Settings
@@ -48,6 +48,7 @@ def application(engine: WarmEngine, settings: Settings, on_stop: Callable[[], No
         lifespan=life,
     )
     app.include_router(router(engine, settings))
+    app.include_router(pages_router())
     app.include_router(events_router(engine, settings.limits, meters))
     _add_health(app, engine, meters)
     add_problems(app)
@@ -88,14 +89,9 @@ _COLUMNS: Final = ("timestamp", "symbol", "price", "quantity", "side")
 
 
 def events_router(engine: WarmEngine, limits: Limits, meters: Meters) -> APIRouter:
-    """`GET /` and `GET /v1/events`."""
+    """`GET /v1/events`."""
     api = APIRouter()
-    page = files("k2ctl.api").joinpath("page.html").read_text("utf-8")
     streams = _Streams(limits.streams, meters)
-
-    @api.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def live_page() -> Response:
-        return HTMLResponse(page)
 
     @api.get("/v1/events", include_in_schema=False)
     async def events(request: Request, symbol: Symbol | None = None) -> Response:

@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 import httpx
 import pytest
 
+from k2ctl.api.pages import OPEN_PAGES
 from k2ctl.api.settings import Limits, Settings
 from k2ctl.endpoints import Endpoints
 from tests.made_trades import make_trades, produce_trades
@@ -20,7 +21,7 @@ PATHS = ["/", "/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/
          "/openapi.json", "/nothing"]  # fmt: skip
 
 
-def test_without_a_key_only_health_and_the_empty_page_are_given(fresh: Service) -> None:
+def test_without_a_key_only_health_and_pages_without_data_are_given(fresh: Service) -> None:
     for path in PATHS[1:]:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic " + "k" * 20}):
             answer = fresh.client.get(path, headers=headers)
@@ -28,7 +29,8 @@ def test_without_a_key_only_health_and_the_empty_page_are_given(fresh: Service) 
             assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert fresh.client.get(path, params={"key": "k" * 20}).status_code == 401
     assert fresh.client.get("/healthz").status_code == 200
-    assert fresh.client.get("/").status_code == 200
+    for path in OPEN_PAGES:
+        assert fresh.client.get(path).status_code == 200
     assert fresh.client.get("/v1/status", headers=KEY).status_code == 200
 
 

@@ -1,34 +1,3 @@
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>K2</title>
-<link rel="icon" href="data:,">
-<style>
-:root{color-scheme:light dark;--line:#8884;--dim:#888;--bad:#d33;--warn:#c80;--good:#2a7;--ink:#48c}
-*{box-sizing:border-box}body{font:14px/1.45 system-ui,sans-serif;margin:0 auto;padding:16px;max-width:1080px}
-h1{font-size:18px;margin:0}h2{font-size:12px;text-transform:uppercase;letter-spacing:.08em;color:var(--dim);margin:0 0 8px}
-header{display:flex;gap:12px;align-items:baseline;justify-content:space-between;margin-bottom:12px}
-.grid{display:grid;grid-template-columns:1fr 2fr;gap:12px}section{border:1px solid var(--line);border-radius:8px;padding:12px}
-.wide{grid-column:1/-1}.rates{display:flex;flex-wrap:wrap;gap:8px 28px}.rates b{display:block;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
-.rates span{color:var(--dim);font-size:12px}ol{list-style:none;margin:0;padding:0}li{display:flex;justify-content:space-between;padding:4px 8px;border-radius:4px;color:var(--dim)}
-li.on{background:var(--good);color:#fff;font-weight:600}li.on.l1,li.on.l2{background:var(--warn)}li.on.l3,li.on.l4{background:var(--bad)}
-svg{width:100%;height:150px;display:block}table{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{text-align:left;padding:2px 8px 2px 0;font-weight:400}th{color:var(--dim);font-size:12px}.r{text-align:right}
-input{font:inherit;width:9em;padding:2px 6px}.dim{color:var(--dim)}.bad{color:var(--bad)}.good{color:var(--good)}
-form{border:1px solid var(--line);border-radius:8px;padding:12px;margin-bottom:12px}form input{width:22em;max-width:100%}button{font:inherit}
-@media(max-width:700px){.grid{grid-template-columns:1fr}}
-</style></head><body>
-<header><h1>K2</h1><span id="state" class="dim" role="status">connecting…</span></header>
-<form id="door" hidden><label for="key">Key</label> <input id="key" type="password" autocomplete="off" spellcheck="false" required>
-<button>Open</button> <span id="refusal" role="alert"></span><div class="dim">Kept in this tab until it is closed; sent only in a header.</div></form>
-<div class="grid">
-<section><h2>Level</h2><ol id="ladder"></ol><p id="reason" class="dim"></p></section>
-<section><h2>Lag, trades, the last three minutes</h2><svg id="chart" viewBox="0 0 600 150" preserveAspectRatio="none" role="img" aria-label="Lag over time"></svg><div id="scale" class="dim"></div></section>
-<section class="wide"><h2>Rates</h2><div class="rates" id="rates"></div></section>
-<section class="wide"><h2>Recent trades of <input id="symbol" value="BHP" maxlength="32" aria-label="Symbol" spellcheck="false"></h2>
-<table><thead><tr><th>time (UTC)</th><th class="r">price</th><th class="r">quantity</th><th>side</th></tr></thead><tbody id="trades"></tbody></table>
-<p id="proof" class="dim"></p></section>
-</div>
-<script>
 "use strict";
 const $ = id => document.getElementById(id), lags = [], KEPT = 180;
 const whole = n => n == null ? "–" : Math.round(n).toLocaleString("en");
@@ -123,4 +92,3 @@ $("door").addEventListener("submit", event => {
 });
 $("symbol").addEventListener("change", follow);
 follow();
-</script></body></html>
