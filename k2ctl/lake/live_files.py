@@ -127,34 +127,67 @@ def parse_hour(text: str) -> int:
 
 
 FULL_FILE_ROWS: Final = 16_777_216
-"""A file of this many rows (200 to 500 MB) is not merged again."""
+"""A merge writes files of this many rows at most (200 to 500 MB)."""
+
+LARGE_FILE_ROWS: Final = FULL_FILE_ROWS // 4
+"""A file of this many rows is not merged again: what a reader gains then is less than what it costs."""
+
+LIKE_SIZE: Final = 4
+"""Files whose sizes differ by this factor at most are of one tier."""
+
+MOST_FILES: Final = 3
+"""An hour with this many times the files of a tier is merged although no tier is complete: its sizes are odd."""
 
 QUIET_MS: Final = 600_000
 """An hour that nothing was added to for ten minutes is finished, and is merged however few its files are."""
 
 
+def tier_due(files: Sequence[LiveFile], tier_files: int) -> list[LiveFile]:
+    """The files of an hour that make up a tier of `tier_files` or more, the largest such tier; empty without one.
+
+    A tier becomes one file of the next, so a row is rewritten once a tier: log(files of the hour) to the base of
+    `tier_files` times, and `tier_files` less one stay of each tier at most. The largest goes first: where commits
+    complete the smallest tier in every step, the others would never come.
+    """
+    found: list[LiveFile] = []
+    tier: list[LiveFile] = []
+    for file in _by_size(files):
+        if tier and file.bytes > LIKE_SIZE * tier[0].bytes:
+            tier = []
+        tier.append(file)
+        if len(tier) >= tier_files:
+            found = tier
+    return found
+
+
 def of_like_size(files: Sequence[LiveFile]) -> list[LiveFile]:
     """The files of an hour to merge into one, smallest first; empty when that would be no gain.
 
-    A file that is larger than all smaller ones together is left alone. So each merge at least doubles what a
-    row's file holds, a row is rewritten log2(files) times at most, and as many large files remain beside.
+    A file that is larger than all smaller ones together is left alone.
     """
-    chosen = sorted((file for file in files if file.rows < FULL_FILE_ROWS), key=lambda file: file.bytes)
+    chosen = _by_size(files)
     while len(chosen) > 1 and chosen[-1].bytes > sum(file.bytes for file in chosen[:-1]):
         chosen.pop()
     return chosen if len(chosen) > 1 else []
 
 
-def due(files: Sequence[LiveFile], after_files: int, now_ms: int) -> list[list[LiveFile]]:
+def _by_size(files: Sequence[LiveFile]) -> list[LiveFile]:
+    """Those that may be merged, smallest first."""
+    return sorted((file for file in files if file.rows < LARGE_FILE_ROWS), key=lambda file: file.bytes)
+
+
+def due(files: Sequence[LiveFile], tier_files: int, now_ms: int, quiet_ms: int = QUIET_MS) -> list[list[LiveFile]]:
     """What to merge, hour by hour, the hour with the most files first.
 
-    An hour is due with `after_files` files, or as soon as it is quiet.
+    An hour is due with `tier_files` files of like size, or as soon as it is quiet.
     """
     found = []
     for members in by_hour(files).values():
         last_ms = max(file.added_ms or 0 for file in members)
-        if len(members) >= after_files or now_ms - last_ms >= QUIET_MS:
-            found.append(of_like_size(members))
+        chosen = tier_due(members, tier_files)
+        if not chosen and (now_ms - last_ms >= quiet_ms or len(members) >= MOST_FILES * tier_files):
+            chosen = of_like_size(members)
+        found.append(chosen)
     return sorted(filter(None, found), key=len, reverse=True)
 
 

@@ -8,6 +8,7 @@ or no longer gives the reason.
 | `Transaction._updates`, `_table` | `QuickTransaction` | `table_metadata` copies the metadata at every access |
 | `update._apply_table_update` and its context | `QuickTransaction` | `update_table_metadata` ends with a deep copy |
 | `Transaction._requirements` | `QuickTransaction` | no requirement of schema and spec can be stated |
+| `update.snapshot._OverwriteFiles`, its `_summary` | `ReplacedFiles` | no API makes a `replace` snapshot |
 | `Transaction._stage` | `stage_removal`, `stage_tag` | expiry, and a tag, cannot ride along with an append |
 | a `ValueError` of a removed snapshot | `QuickTransaction` | two expiries at once are a conflict |
 | `avro.file.BinaryEncoder`, its `_output_stream` | `QuickEncoder` | a commit of many files spends its time there |
@@ -46,6 +47,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update import (
     AssertCurrentSchemaId,
     AssertDefaultSpecId,
@@ -55,6 +57,8 @@ from pyiceberg.table.update import (
     _apply_table_update,
     _TableMetadataUpdateContext,
 )
+from pyiceberg.table.update.snapshot import _OverwriteFiles
+from pyiceberg.typedef import EMPTY_DICT
 from requests import HTTPError, PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
 from sqlalchemy import Engine
@@ -117,6 +121,20 @@ class QuickTransaction(Transaction):
 def stage_removal(transaction: Transaction, snapshot_ids: Collection[int]) -> None:
     """Add the removal of snapshots to a transaction."""
     transaction._stage((RemoveSnapshotsUpdate.model_validate({"snapshot-ids": list(snapshot_ids)}),))
+
+
+class ReplacedFiles(_OverwriteFiles):
+    """Files that take the place of others and hold the same rows: a snapshot of the operation `replace`.
+
+    Readers that follow a table by increments pass over it; at an `overwrite` Spark's and Flink's streams stop.
+    """
+
+    def __init__(self, transaction: Transaction, summary: dict[str, str]) -> None:
+        super().__init__(Operation.OVERWRITE, transaction, transaction._table.io, snapshot_properties=summary)
+
+    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
+        """pyiceberg adds up totals for other operations only."""
+        return super()._summary(snapshot_properties).model_copy(update={"operation": Operation.REPLACE})
 
 
 def _zigzag(integer: int) -> bytes:

@@ -206,7 +206,7 @@ class LakeSettings(Section):
     # Of the trades: a feed of its own profile may have a table of its own.
     table: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", max_length=128)] = TABLE
     expire: Expire
-    # Live files of one hour before they are merged.
+    # Files of like size in one hour before they are merged into one.
     compact_after_files: Annotated[int, Field(ge=2)]
     # The age at which unreachable files are removed.
     orphans_after_s: PositiveFloat

@@ -58,7 +58,7 @@ class SparkPlan:
 
     retention: SnapshotRetention
     # Live files of an hour that still gets trades, before they are merged.
-    compact_after_files: int = 20
+    compact_after_files: int = 12
     target_bytes: int = TARGET_BYTES
     # How many hours are rewritten together, and committed together.
     hours_at_once: int = HOURS_AT_ONCE

@@ -24,6 +24,7 @@ from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 from pyiceberg.table import Table, Transaction
+from pyiceberg.table.snapshots import Operation, Summary, update_snapshot_summaries
 from pyiceberg.table.update import AssertTableUUID, RemoveSnapshotsUpdate, update_table_metadata
 from pyiceberg.types import IntegerType, LongType, MapType
 
@@ -34,6 +35,7 @@ from k2ctl.lake.pyiceberg_overrides import (
     QuickEncoder,
     QuickMapWriter,
     QuickTransaction,
+    ReplacedFiles,
     of_kind,
     stage_removal,
     stage_tag,
@@ -58,6 +60,22 @@ def test_a_transaction_still_copies_its_metadata_at_every_access_and_ours_does_n
     assert theirs.table_metadata is not theirs.table_metadata
     assert ours.table_metadata is ours.table_metadata
     assert ours.table_metadata.properties == theirs.table_metadata.properties
+
+
+def test_pyiceberg_still_adds_up_no_totals_of_a_replace_snapshot_and_ours_has_them(table: Table) -> None:
+    with pytest.raises(ValueError, match="not implemented"):
+        update_snapshot_summaries(Summary(Operation.REPLACE))
+    table.append(table.schema().as_arrow().empty_table())
+    with QuickTransaction(table) as transaction, ReplacedFiles(transaction, {"ours": "1"}):
+        pass
+    theirs, ours = (snapshot.summary for snapshot in table.metadata.snapshots)
+    assert theirs is not None
+    assert ours is not None
+    assert ours.operation is Operation.REPLACE
+    assert ours["ours"] == "1"
+    totals = {name for name in theirs.additional_properties if name.startswith("total-")}
+    assert totals
+    assert totals <= set(ours.additional_properties)
 
 
 def test_metadata_with_updates_is_still_copied_deeply_and_says_the_same_as_ours(table: Table) -> None:

@@ -17,7 +17,7 @@ from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, layout_of
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides import QuickTransaction, ReplacedFiles
 from k2ctl.lake.second_copy import copy_of, move_tag
 
 LOG: Final = logging.getLogger("k2ctl.lake")
@@ -66,13 +66,11 @@ def swap(
         if layout_of(table) != layout:
             raise _Outdated
         with QuickTransaction(table) as transaction:
-            with transaction.update_snapshot(
-                snapshot_properties={SUMMARY_COMPACTION_ID: compaction_id, **copy_of(table)}
-            ).overwrite() as overwrite:
+            with ReplacedFiles(transaction, {SUMMARY_COMPACTION_ID: compaction_id, **copy_of(table)}) as replaced:
                 for file in old:
-                    overwrite.delete_data_file(file)
+                    replaced.delete_data_file(file)
                 for file in new:
-                    overwrite.append_data_file(file)
+                    replaced.append_data_file(file)
             move_tag(transaction)
         require_kept(lake, "a compaction", lambda now: _is_committed(now.metadata, compaction_id))
         return one.number

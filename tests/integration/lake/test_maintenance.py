@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation
 
 from k2ctl.clock import ManualClock, SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
@@ -98,6 +99,9 @@ def test_a_compaction_keeps_every_row_and_the_offsets_and_sorts(lake: Lake) -> N
     table = lake.table()
     assert rows_of(table).equals(before)
     assert checkpoints_of(table) == checkpoints
+    summary = table.metadata.snapshots[-1].summary
+    assert summary is not None
+    assert summary.operation is Operation.REPLACE
     stored = table.scan().to_arrow()
     order = pc.sort_indices(stored, sort_keys=[(name, "ascending") for name in SORTED_BY])
     assert stored.take(order).equals(stored)
