@@ -1,22 +1,19 @@
 """The warm engine behind the service: metadata and tail at hand, a few sessions, the platform's state."""
 
-import logging
 import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
+from k2ctl.api.platform import Platform
 from k2ctl.api.problems import Refused
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
-from k2ctl.domain.overview import Overview
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.kafka.telemetry import OverviewReader
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import TableFollower
 from k2ctl.profiles import load_profile
@@ -27,8 +24,6 @@ from k2ctl.query.stream import KafkaStreams
 from k2ctl.query.tail import TailLimits
 from k2ctl.query.warm import WarmStreams
 
-LOOK_EVERY_S: Final = 0.5
-_LOG: Final = logging.getLogger("k2ctl.api")
 Result = TypeVar("Result")
 
 
@@ -51,11 +46,7 @@ class WarmEngine:
         self._sessions.put(first)
         for _ in range(limits.queries - 1):
             self._sessions.put(self._session(first))
-        self._overview: Overview | None = None
-        self._overview_problem = "no consumer or load has reported yet"
-        self._stop = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="k2-overview", daemon=True)
-        self._watcher.start()
+        self.platform = Platform(endpoints)
 
     def _follow(self) -> None:
         """Follow the topics that the table has by now."""
@@ -73,10 +64,9 @@ class WarmEngine:
 
     def close(self) -> None:
         """End the threads and close the connections."""
-        self._stop.set()
+        self.platform.close()
         self.tail.close()
         self._deadlines.close()
-        self._watcher.join(5.0)
         while not self._sessions.empty():
             self._sessions.get_nowait().close()
         self._lake.close()
@@ -138,10 +128,6 @@ class WarmEngine:
             "snapshot_age_seconds": max(0.0, (SystemClock().now_us() - pinned.committed_at_us) / 1e6),
         }
 
-    def overview(self) -> dict[str, Any] | None:
-        """What `k2ctl watch --json` shows; None until a consumer or load has reported."""
-        return None if self._overview is None else asdict(self._overview)
-
     def status(self) -> dict[str, Any]:
         """The service and the platform."""
         pinned = self._table.pin()
@@ -153,31 +139,9 @@ class WarmEngine:
             "tail_trades": self.tail.held_trades,
             "tail_problem": self.tail.problem,
             "queries_running": self.running,
-            "platform": self.overview(),
-            "platform_problem": self._overview_problem,
+            "platform": self.platform.overview,
+            "platform_problem": self.platform.problem,
         }
-
-    def _watch(self) -> None:
-        """Follow telemetry; an error is shown, logged, and tried again."""
-        while not self._stop.is_set():
-            try:
-                reader = OverviewReader(self.endpoints)
-            except K2Error as error:
-                self._note_problem(error)
-                self._stop.wait(2.0)
-                continue
-            try:
-                while not self._stop.wait(LOOK_EVERY_S):
-                    self._overview, self._overview_problem = reader.poll(0.05), ""
-            except K2Error as error:
-                self._note_problem(error)
-            finally:
-                reader.close()
-
-    def _note_problem(self, error: K2Error) -> None:
-        if str(error) != self._overview_problem:
-            _LOG.warning("telemetry is not followed: %s", error)
-        self._overview_problem = str(error)
 
 
 _LOOK_EVERY_S: Final = 0.05

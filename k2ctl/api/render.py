@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 from starlette.responses import Response, StreamingResponse
 
-from k2ctl.api.problems import Refused
+from k2ctl.api.problems import PROBLEMS, Refused
 from k2ctl.query.answer import Answer
 from k2ctl.query.formats import csv_header, csv_lines, json_objects, write_arrow, write_arrow_stream
 from k2ctl.query.proof import evidence_document, with_evidence
@@ -20,6 +20,22 @@ CSV: Final = "text/csv"
 ARROW: Final = "application/vnd.apache.arrow.stream"
 ARROW_FILE: Final = "application/vnd.apache.arrow.file"
 _PART_ROWS: Final = 5_000
+
+_MEDIA: dict[str, dict[str, Any]] = {
+    JSON: {"type": "object", "required": ["rows", "next", "evidence"]},
+    CSV: {"type": "string"},
+    ARROW: {"type": "string", "format": "binary"},
+    ARROW_FILE: {"type": "string", "format": "binary"},
+}
+ROWS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Rows, with what shows that they are all there are",
+        "content": {media: {"schema": schema} for media, schema in _MEDIA.items()},
+    },
+    304: {"description": "As the client has it"},
+    **PROBLEMS,
+}
+"""What an endpoint with rows may answer, for its description."""
 
 
 def representation(accept: str) -> str:
@@ -65,6 +81,13 @@ def rendered(answer: Answer, media: str, headers: dict[str, str], cursor: str | 
     if len(answer.table) <= _PART_ROWS:
         return Response(b"".join(parts), headers=headers, media_type=media)
     return StreamingResponse(parts, headers=headers, media_type=media)
+
+
+def tagged(answer: Answer, media: str, tag: str, known: str, cursor: str | None = None) -> Response:
+    """The answer with its tag, or without a body where the client has it."""
+    if tag in known:
+        return Response(status_code=304, headers={"ETag": tag, "Vary": "Accept"})
+    return rendered(answer, media, {"ETag": tag, "Cache-Control": "private, no-cache"}, cursor)
 
 
 def _content(answer: Answer, media: str, cursor: str | None) -> Iterator[bytes]:

@@ -158,6 +158,7 @@ class OverviewReader:
         self._highs: dict[str, dict[int, int]] = {}
         self._clock = SystemClock()
         self._offsets_every = Every(OFFSETS_EVERY_S, self._clock)
+        self._check_every = Every(OFFSETS_EVERY_S, self._clock)
 
     def poll(self, timeout_s: float = 0.1) -> Overview:
         """The platform as it stands."""
@@ -175,6 +176,15 @@ class OverviewReader:
             except BrokerError as error:  # the lag is unknown, and shown as such
                 if self._highs.pop(topic, None) is not None:
                     LOG.warning("the watermarks of %s cannot be read: %s", topic, first_line(error))
+
+    def check(self) -> None:
+        """Whether nobody reports, or nobody can be heard.
+
+        Raises:
+            BrokerError: Kafka does not answer.
+        """
+        if self._check_every.due():
+            self._admin.watermarks(TELEMETRY)
 
     def close(self) -> None:
         """Leave the broker."""

@@ -11,7 +11,8 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.support.api import Service
 
-PATHS = ("/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/status", "/healthz", "/readyz")
+PATHS = ("/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/status", "/v1/history", "/healthz",
+         "/readyz")  # fmt: skip
 CHECKS = [content_type_conformance, response_headers_conformance, response_schema_conformance, status_code_conformance]
 
 

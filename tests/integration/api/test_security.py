@@ -17,8 +17,8 @@ from tests.made_trades import make_trades, produce_trades
 from tests.support.api import SPAN, WHOLE, Service, platform, serving
 
 KEY = {"Authorization": "Bearer " + "k" * 20}
-PATHS = ["/", "/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/status", "/v1/events", "/metrics",
-         "/openapi.json", "/nothing"]  # fmt: skip
+PATHS = ["/", "/v1/trades/recent", "/v1/ohlcv", "/v1/symbols", "/v1/gaps", "/v1/status", "/v1/events", "/v1/history",
+         "/metrics", "/openapi.json", "/nothing"]  # fmt: skip
 
 
 def test_without_a_key_only_health_and_pages_without_data_are_given(fresh: Service) -> None:

@@ -57,7 +57,7 @@ def test_bars_symbols_gaps_and_status(service: Service) -> None:
     assert "k2_lake_rows 600.0" in metrics
     assert "k2_lake_snapshots 1.0" in metrics
     assert service.client.get("/healthz").json() == {"status": "ok"}
-    assert "v1/events" in service.client.get("/").text
+    assert "<title>K2" in service.client.get("/").text
 
 
 def test_pages_are_exact_while_trades_go_on_arriving(fresh: Service) -> None:
