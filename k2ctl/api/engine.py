@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from k2ctl.api.platform import Platform
+from k2ctl.api.platform import FollowedPlatform
 from k2ctl.api.problems import Refused
 from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
@@ -46,7 +46,7 @@ class WarmEngine:
         self._sessions.put(first)
         for _ in range(limits.queries - 1):
             self._sessions.put(self._session(first))
-        self.platform = Platform(endpoints)
+        self.platform = FollowedPlatform(endpoints)
 
     def _follow(self) -> None:
         """Follow the topics that the table has by now."""

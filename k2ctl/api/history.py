@@ -51,7 +51,7 @@ _OF_CONSUMERS: Final[dict[str, Callable[[Overview], Number]]] = {
 SERIES: Final = ("rate_loaded", *_OF_CONSUMERS)
 
 
-class History:
+class PlatformHistory:
     """One look every two seconds, for an hour, and the changes of level of that hour. Thread-safe.
 
     A step without a look is a hole in every series: the service stood still, or Kafka did not answer. So is what was

@@ -4,7 +4,7 @@ import logging
 import threading
 from typing import Final
 
-from k2ctl.api.history import History
+from k2ctl.api.history import PlatformHistory
 from k2ctl.clock import SystemClock
 from k2ctl.domain.overview import Overview
 from k2ctl.endpoints import Endpoints
@@ -16,12 +16,12 @@ _RETRY_S: Final = 2.0
 _LOG: Final = logging.getLogger("k2ctl.api")
 
 
-class Platform:
+class FollowedPlatform:
     """Follows telemetry until `close`. Thread-safe: what it shows is replaced as a whole."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self.history = History(SystemClock())
+        self.history = PlatformHistory(SystemClock())
         # What `k2ctl watch --json` shows; None while nothing is known, and `problem` says why.
         self.overview: Overview | None = None
         self.problem = "no consumer or load has reported yet"

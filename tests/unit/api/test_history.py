@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from k2ctl.api.history import SERIES, STEP_S, History
+from k2ctl.api.history import SERIES, STEP_S, PlatformHistory
 from k2ctl.clock import ManualClock
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.overview import Overview
@@ -22,17 +22,17 @@ def clock() -> ManualClock:
     return ManualClock(START_US)
 
 
-def look(history: History, clock: ManualClock, *consumers: ConsumerStatus) -> None:
+def look(history: PlatformHistory, clock: ManualClock, *consumers: ConsumerStatus) -> None:
     history.note(Overview.of(consumers, highs={"t": {}}, at_us=clock.now_us()))
 
 
-def lags(history: History, minutes: int = 60) -> list[int | None]:
+def lags(history: PlatformHistory, minutes: int = 60) -> list[int | None]:
     found: list[int | None] = history.document(minutes)["series"]["lag_trades"]
     return found
 
 
 def test_every_series_has_a_figure_for_each_step(clock: ManualClock) -> None:
-    history = History(clock)
+    history = PlatformHistory(clock)
     status = a_status(
         level_number=3, memory_share=0.25, sequence=SequenceCounts(open_gaps=7), outstanding=9, rate_in=5.04,
         counts=Counts(seen=40, stored=30, duplicate=4, lost=3, dead_lettered=2), intake="closed", retention_left_s=60.0,
@@ -51,7 +51,7 @@ def test_every_series_has_a_figure_for_each_step(clock: ManualClock) -> None:
 
 
 def test_of_a_step_the_first_look_is_kept_and_the_next_step_has_its_own(clock: ManualClock) -> None:
-    history = History(clock)
+    history = PlatformHistory(clock)
     for lag in (1, 2, 3, 4, 5, 6, 7, 8):
         look(history, clock, a_status(lag_trades=lag))
         clock.advance(0.5)
@@ -59,7 +59,7 @@ def test_of_a_step_the_first_look_is_kept_and_the_next_step_has_its_own(clock: M
 
 
 def test_a_step_that_was_not_looked_at_is_a_hole(clock: ManualClock) -> None:
-    history = History(clock)
+    history = PlatformHistory(clock)
     for lag, then_s in ((1, 2), (2, 8), (3, 2)):
         look(history, clock, a_status(lag_trades=lag))
         clock.advance(then_s)
@@ -71,26 +71,26 @@ def test_a_step_that_was_not_looked_at_is_a_hole(clock: ManualClock) -> None:
 
 
 def test_what_was_before_the_service_began_is_a_hole(clock: ManualClock) -> None:
-    before, joined = History(clock), []
+    before, joined = PlatformHistory(clock), []
     for _ in range(3):
         look(before, clock, a_status(lag_trades=1))
         clock.advance(2)
     joined += lags(before)
     clock.advance(30)
-    after = History(clock)
+    after = PlatformHistory(clock)
     look(after, clock, a_status(lag_trades=2))
     assert after.document()["at_us"][0] > before.document()["at_us"][3]
     assert [*joined, *lags(after)] == [None, 1, 1, 1, None, 2]
 
 
 def test_without_a_consumer_nothing_is_known_of_one(clock: ManualClock) -> None:
-    history = History(clock)
+    history = PlatformHistory(clock)
     look(history, clock)
     assert {name: column[-1] for name, column in history.document()["series"].items()} == dict.fromkeys(SERIES)
 
 
 def test_an_hour_is_kept_and_no_more(clock: ManualClock) -> None:
-    history = History(clock)
+    history = PlatformHistory(clock)
     seen = Overview.of([a_status()])
     for number in range(9_000):
         moves = [Transition(clock.now_us(), "NORMAL", "SOFT", str(number))]
@@ -107,7 +107,7 @@ def test_an_hour_is_kept_and_no_more(clock: ManualClock) -> None:
 
 
 def test_a_long_silence_leaves_only_holes(clock: ManualClock) -> None:
-    history = History(clock)
+    history = PlatformHistory(clock)
     look(history, clock, a_status())
     clock.advance(86_400)
     assert set(lags(history)) == {None}
@@ -115,7 +115,7 @@ def test_a_long_silence_leaves_only_holes(clock: ManualClock) -> None:
 
 
 def test_changes_of_level_are_kept_once_with_their_reason(clock: ManualClock) -> None:
-    history = History(clock)
+    history = PlatformHistory(clock)
     moves = [Transition(START_US - age_us, "NORMAL", "SOFT", f"lag {age_us}") for age_us in (4_000_000_000, 5, 3)]
     for _ in range(3):
         look(history, clock, a_status("a", transitions=moves), a_status("b", transitions=moves[1:]))
@@ -126,7 +126,7 @@ def test_changes_of_level_are_kept_once_with_their_reason(clock: ManualClock) ->
 
 
 def test_a_clock_that_is_set_back_begins_again_from_there(clock: ManualClock) -> None:
-    history = History(clock)
+    history = PlatformHistory(clock)
     for lag in (1, 2, 3):
         look(history, clock, a_status(lag_trades=lag))
         clock.advance(2)
