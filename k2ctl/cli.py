@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
+from typer._click.globals import get_current_context  # Typer carries Click
 from typer.core import TyperCommand, TyperGroup
 
 from k2ctl.commands.completion import QUESTION, answered
@@ -63,6 +64,12 @@ COMMANDS: dict[str, CommandEntry] = {
 """Commands in the order of the help. A module is imported when its command runs, not before."""
 
 
+def _is_no_json() -> bool:
+    """--json says the format of the command that is being parsed."""
+    context = get_current_context(silent=True)
+    return context is None or not context.params.get("as_json")
+
+
 class LazyGroup(TyperGroup):
     """Shows every command without importing any, so that `k2ctl --help` stays quick."""
 
@@ -76,7 +83,7 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if command is None:
             return name, command, rest
-        ctx.default_map = {name: defaults_of(str(name))}
+        ctx.default_map = {name: defaults_of(str(name), _is_no_json)}
         return name, COMMANDS[str(name)].load(), rest
 
     def _click_resolve_command(self, ctx: Any, args: list[str]) -> Any:

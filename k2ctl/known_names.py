@@ -1,4 +1,4 @@
-"""Names that a shell completes: profiles and feeds, topics and symbols, consumers.
+"""Names that a shell completes: profiles and feeds, topics with their partitions and symbols, columns, consumers.
 
 Nothing here may take long or fail. Topics and symbols are those of the stack when they were last looked up, which a
 process of its own does: the shell waits for it only where nothing is known yet.
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import typer
 
 if TYPE_CHECKING:
     from k2ctl.endpoints import Endpoints
@@ -57,6 +59,54 @@ def symbol_list(incomplete: str) -> list[str]:
     return [f"{before}{comma}{symbol}" for symbol in symbols(last)]
 
 
+def values_of_parameters(incomplete: str) -> list[str]:
+    """`symbol=BHP`: of a parameter of a query."""
+    name, equals, symbol = incomplete.partition("=")
+    return [f"{name}={one}" for one in symbols(symbol)] if equals and name == "symbol" else []
+
+
+def lines_of_topics(incomplete: str) -> list[str]:
+    """`A=TOPIC`: a line, by whatever name."""
+    name, equals, topic = incomplete.partition("=")
+    return [f"{name}={one}" for one in topics(topic)] if equals else []
+
+
+def places(context: typer.Context, incomplete: str) -> list[str]:
+    """`start`, or where each partition of the topic that was typed begins."""
+    firsts = _looked_up("places").get(context.params.get("topic"), {})
+    return _beginning(incomplete, ["start", *(f"{partition}:{first}" for partition, first in firsts.items())])
+
+
+def columns(incomplete: str) -> list[str]:
+    """The columns of trades, for the last word of a condition or a list."""
+    from k2ctl.domain.rows import arrow_schema
+
+    before, begun = _last_word(incomplete)
+    return [before + column for column in _beginning(begun, arrow_schema().names)]
+
+
+def _last_word(text: str) -> tuple[str, str]:
+    at = max(map(text.rfind, " ,(")) + 1
+    return text[:at], text[at:]
+
+
+def settings(incomplete: str) -> list[str]:
+    """What is set once."""
+    from k2ctl.settings import SETTINGS
+
+    return _beginning(incomplete, SETTINGS)
+
+
+def values_of_setting(context: typer.Context, incomplete: str) -> list[str]:
+    """What the setting that was typed may be."""
+    from k2ctl.settings import SETTINGS
+
+    setting = SETTINGS.get(context.params.get("name") or "")
+    if setting is None or setting.name == "profile":
+        return profiles(incomplete)
+    return _beginning(incomplete, setting.choices)
+
+
 def consumers(incomplete: str) -> list[str]:
     """The consumers in the background."""
     from k2ctl.endpoints import load_endpoints
@@ -98,14 +148,14 @@ def _shipped(folder: str) -> list[str]:
     return sorted(path.stem for path in shipped(folder).glob("*.yaml"))
 
 
-def _looked_up(kind: str) -> list[str]:
-    """Topics or symbols of the stack, as they were last looked up; a look-up begins where that was long ago."""
+def _looked_up(kind: str) -> Any:
+    """Topics, places or symbols of the stack, as they were last looked up; a look-up begins where that was long ago."""
     from k2ctl.endpoints import load_endpoints
     from k2ctl.home import Home
 
     endpoints = load_endpoints(Home.of_user())
     if endpoints is None:
-        return []
+        return {}
     kept = _kept(endpoints)
     if kept is None or time.time() - kept["at_s"] > STALE_S:
         _look_up_beside(endpoints)
@@ -113,7 +163,7 @@ def _looked_up(kind: str) -> list[str]:
     while kept is None and time.monotonic() < until_s:
         time.sleep(_LOOK_EVERY_S)
         kept = _kept(endpoints)
-    return [str(name) for name in (kept or {}).get(kind, [])]
+    return (kept or {}).get(kind) or {}
 
 
 def _stack_of(endpoints: "Endpoints") -> str:
@@ -147,7 +197,7 @@ def _look_up_beside(endpoints: "Endpoints") -> None:
 
 
 def look_up(endpoints: "Endpoints") -> None:
-    """Take down the topics and symbols that there are; of a part that does not answer, none.
+    """Take down topics, where their partitions begin, and symbols; of a part that does not answer, none.
 
     Raises:
         OSError: the state directory cannot be written.
@@ -158,9 +208,12 @@ def look_up(endpoints: "Endpoints") -> None:
     from k2ctl.kafka.admin import BrokerAdmin
     from k2ctl.query.session import Session
 
-    found: dict[str, Any] = {"stack": _stack_of(endpoints), "at_s": time.time(), "topics": [], "symbols": []}
+    found: dict[str, Any] = {"stack": _stack_of(endpoints), "at_s": time.time()}
     with suppress(Exception), BrokerAdmin(endpoints) as admin:
         found["topics"] = sorted(admin.topics())
+        found["places"] = {
+            topic: {p: log.low for p, log in admin.watermarks(topic).items()} for topic in found["topics"]
+        }
     with suppress(Exception), Session.at(endpoints) as session:
         found["symbols"] = session.symbols().table["symbol"].to_pylist()
     write_atomically(Path(endpoints.home.path) / FILE, json.dumps(found))

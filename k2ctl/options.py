@@ -186,7 +186,11 @@ _PARAMETER = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 ParamOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--param", metavar="NAME=VALUE", help="The value of $NAME in the query; repeatable.", show_default="none"
+        "--param",
+        metavar="NAME=VALUE",
+        help="The value of $NAME in the query; repeatable.",
+        show_default="none",
+        autocompletion=known_names.values_of_parameters,
     ),
 ]
 

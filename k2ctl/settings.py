@@ -1,7 +1,11 @@
-"""What a person sets once: engine, profile and format. A flag comes first, then the environment, then the file."""
+"""What a person sets once: engine, profile and format. A flag comes first, then the environment, then the file.
+
+A fault of the file stops whoever needs what it says there, and nobody else.
+"""
 
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -38,10 +42,15 @@ class Setting:
         """Raises:
         UsageError: it is none of the choices.
         """
-        if self.choices and value not in self.choices:
-            raise UsageError(
-                f"{where}: there is no {self.name} '{value[:40]}'.", f"There are: {', '.join(self.choices)}"
-            )
+        refusal = self.refusal(value)
+        if refusal:
+            raise UsageError(f"{where}: {refusal}.", f"There are: {', '.join(self.choices)}" if self.choices else "")
+
+    def refusal(self, value: object) -> str:
+        """Why it cannot have this value; empty where it can."""
+        if not isinstance(value, str) or not value:
+            return f"{self.name} is a text, in quotes"
+        return f"there is no {self.name} '{value[:40]}'" if self.choices and value not in self.choices else ""
 
 
 SETTINGS: Final = {
@@ -60,7 +69,10 @@ SETTINGS: Final = {
             "K2CTL_FORMAT",
             "table",
             ("table", "json", "csv"),
-            tuple(OptionPlace("query", command, "form") for command in ("recent", "ohlcv", "sql")),
+            (
+                *(OptionPlace("query", command, "form") for command in ("recent", "follow", "ohlcv", "sql")),
+                OptionPlace("query", "shell", "mode"),
+            ),
         ),
     )
 }
@@ -70,11 +82,34 @@ class Value(NamedTuple):
     """A setting as it holds now."""
 
     name: str
-    value: str
+    # None where the file does not say it rightly.
+    value: str | None
     # The variable, the file, or "default".
     source: str
     # The commands whose default it is.
     used_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the file says."""
+
+    values: Mapping[str, str]
+    # By name: what is wrong with the value of a setting.
+    faults: Mapping[str, UsageError]
+    # Names that are no settings; a setting may be meant.
+    unknown: tuple[str, ...] = ()
+    # What is wrong with the rest of it: any setting that has no value may be meant.
+    fault: UsageError | None = None
+
+    def fault_of(self, name: str) -> UsageError | None:
+        """Why it cannot be said what the file makes of a setting."""
+        return self.faults.get(name) or (None if name in self.values else self.fault)
+
+    @property
+    def first_fault(self) -> UsageError | None:
+        """One of its faults, if there are any."""
+        return next(iter(self.faults.values()), self.fault)
 
 
 def path() -> Path:
@@ -87,85 +122,127 @@ def path() -> Path:
     return platformdirs.user_config_path("k2ctl") / "config.toml"
 
 
-def in_file() -> dict[str, str]:
-    """What the file sets.
-
-    Raises:
-        UsageError: it cannot be read, is no TOML, or sets what there is not.
-    """
+def in_file() -> Written:
+    """What the file sets, and what is wrong with it."""
     at = path()
+    again = "Set it again, which keeps this file beside the new one: k2ctl config set engine embedded"
     try:
         text = at.read_bytes()[:_LARGEST_BYTES].decode()
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return Written({}, {})
     except (OSError, ValueError) as error:
-        raise _wrong(at, f"cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+        why = f"cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}"
+        return Written({}, {}, (), _wrong(at, why, again))
     import tomllib
 
     try:
         found = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise _wrong(at, f"not TOML: {error}") from error
-    for name, value in found.items():
-        if name not in SETTINGS:
-            raise _wrong(at, f"there is no setting '{name[:40]}'; there are {', '.join(SETTINGS)}")
-        if not isinstance(value, str) or not value:
-            raise _wrong(at, f"{name} is a text, in quotes")
-        SETTINGS[name].check(value, str(at))
-    return found
+        return Written({}, {}, (), _wrong(at, f"not TOML: {error}", again))
+    known = {name: value for name, value in found.items() if name in SETTINGS}
+    unknown = tuple(name for name in found if name not in known)
+    faults = {
+        name: _wrong(at, refusal, f"Set it: k2ctl config set {name} {SETTINGS[name].default}")
+        for name, value in known.items()
+        if (refusal := SETTINGS[name].refusal(value))
+    }
+    fault = _unknown(at, unknown[0]) if unknown else None
+    return Written({name: value for name, value in known.items() if name not in faults}, faults, unknown, fault)
 
 
-def _wrong(at: Path, what: str) -> UsageError:
-    return UsageError(f"{at}: {what}.", f"Correct or delete it: {at}")
+def _unknown(at: Path, name: str) -> UsageError:
+    what = f"there is no setting '{name[:40]}'; there are {', '.join(SETTINGS)}"
+    return _wrong(at, what, f"Take it out: k2ctl config unset {shlex.quote(name)}")
 
 
-def save(values: Mapping[str, str]) -> None:
-    """Write the file, with a folder for it when missing.
+def _wrong(at: Path, what: str, hint: str) -> UsageError:
+    return UsageError(f"{at}: {what}.", hint)
+
+
+def save(values: Mapping[str, str]) -> Path | None:
+    """Write the file, with a folder for it when missing. What it says that k2ctl did not write is kept beside it.
+
+    Returns: where that is.
 
     Raises:
         UsageError: it cannot be written.
     """
-    import json
-
     from k2ctl.files import write_atomically
 
     at = path()
-    # A basic string of TOML is written as one of JSON.
-    text = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
     try:
         at.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(at, text)
+        kept = _moved_away(at)
+        write_atomically(at, _text(values))
     except OSError as error:
         raise UsageError(
             f"{at} cannot be written: {error.strerror}.", f"Name another: export {PATH_VARIABLE}=FILE"
         ) from error
+    return kept
+
+
+def _moved_away(at: Path) -> Path | None:
+    """Move the file away, if it says more than its settings: comments, or what is wrong."""
+    written = in_file()
+    if not at.exists() or (at.is_file() and at.read_bytes() == _text(written.values).encode()):
+        return None
+    kept = at.with_name(f"{at.name}.before")
+    return at.replace(kept)
+
+
+def _text(values: Mapping[str, str]) -> str:
+    import json
+
+    # A basic string of TOML is written as one of JSON.
+    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
 
 
 def values() -> list[Value]:
-    """Each setting as it holds, and where that comes from.
-
-    Raises:
-        UsageError: as `in_file`.
-    """
+    """Each setting as it holds, and where that comes from."""
     written, found = in_file(), []
     for one in SETTINGS.values():
         said = os.environ.get(one.variable)
-        source = one.variable if said else str(path()) if one.name in written else "default"
+        fault = written.fault_of(one.name)
+        of_file = one.name in written.values or fault
+        source = one.variable if said else str(path()) if of_file else "default"
         used_by = tuple(f"{place.group} {place.command}" for place in one.places)
-        found.append(Value(one.name, said or written.get(one.name, one.default), source, used_by))
+        value = said or (None if fault else written.values.get(one.name, one.default))
+        found.append(Value(one.name, value, source, used_by))
     return found
 
 
-def defaults_of(group: str) -> dict[str, dict[str, Any]]:
-    """What the file makes of the defaults of a group's commands, by command and parameter.
+def value_of(name: str) -> str:
+    """A setting as it holds, for what has no option of its own.
 
     Raises:
-        UsageError: as `in_file`.
+        UsageError: the file does not say it rightly.
+    """
+    written = in_file()
+    fault = written.fault_of(name)
+    said = os.environ.get(SETTINGS[name].variable)
+    if fault and not said:
+        raise fault
+    return said or written.values.get(name, SETTINGS[name].default)
+
+
+def defaults_of(group: str, is_needed: Callable[[], bool]) -> dict[str, dict[str, Any]]:
+    """What the file makes of the defaults of a group's commands, by command and parameter.
+
+    One that the file does not say rightly is a function that raises if the default `is_needed`, which is asked then.
     """
     places = [(one, place) for one in SETTINGS.values() for place in one.places if place.group == group]
-    written = in_file() if places else {}
+    written = in_file() if places else Written({}, {})
     defaults: dict[str, dict[str, Any]] = {}
     for one, place in places:
-        if one.name in written:
-            defaults.setdefault(place.command, {})[place.parameter] = written[one.name]
+        fault, value = written.fault_of(one.name), written.values.get(one.name)
+        if fault or value:
+            defaults.setdefault(place.command, {})[place.parameter] = _raising(fault, is_needed) if fault else value
     return defaults
+
+
+def _raising(fault: UsageError, is_needed: Callable[[], bool]) -> Callable[[], None]:
+    def default() -> None:
+        if is_needed():
+            raise fault
+
+    return default

@@ -33,6 +33,9 @@ _EXAMPLE_TIMES = "Write 2014-03-10 or 2014-03-10T00:15:00."
 
 Format = Literal["table", "json", "csv", "parquet", "arrow", "arrows"]
 
+Lines = Literal["table", "json", "csv"]
+"""Of what is shown as it comes."""
+
 BINARY = ("parquet", "arrow", "arrows")
 
 Symbols = Annotated[
@@ -98,6 +101,10 @@ def _unless_json(context: typer.Context, parameter: typer.CallbackParam, value: 
 FormatOption = Annotated[
     Format,
     typer.Option("--format", help="How to print the rows.", envvar=SETTINGS["format"].variable, callback=_unless_json),
+]
+LinesOption = Annotated[
+    Lines,
+    typer.Option("--format", help="How to print them.", envvar=SETTINGS["format"].variable, callback=_unless_json),
 ]
 JsonFormatOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 OutputOption = Annotated[

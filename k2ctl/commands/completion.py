@@ -134,7 +134,9 @@ class _Question(ShellComplete):
     def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
         from typer._click.shell_completion import _resolve_context, _resolve_incomplete
 
-        context = _resolve_context(self.cli, self.ctx_args, self.prog_name, args)
+        # An option whose value is asked for would end the walk, and with it what the words before it say.
+        whole = args[:-1] if args and args[-1].startswith("-") else args
+        context = _resolve_context(self.cli, self.ctx_args, self.prog_name, whole)
         asked, incomplete = _resolve_incomplete(context, args, incomplete)
         metavar = getattr(asked, "metavar", None) or ""
         described = getattr(asked, "type_descriptor", None)

@@ -8,6 +8,8 @@ from k2ctl import known_names
 from k2ctl.options import JsonOption, group
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from k2ctl.settings import Setting
 
 app = group(
@@ -21,14 +23,15 @@ NameArgument = Annotated[
     typer.Argument(
         metavar="engine|profile|format",
         help="The setting.",
-        autocompletion=known_names.one_of("engine", "profile", "format"),
+        autocompletion=known_names.settings,
     ),
 ]
 
 
 @app.command(short_help="Each setting, and where it comes from.")
 def show(as_json: JsonOption = False) -> None:
-    """Each setting as it holds now, and where it comes from: the environment, the file, or the default.
+    """Each setting as it holds now, and where it comes from: the environment, the file, or the default. A file that is
+    not as it should be is named, with the command that mends it.
 
     Example:  k2ctl config show
     """
@@ -42,17 +45,22 @@ def show(as_json: JsonOption = False) -> None:
     else:
         columns = (
             ("=setting", lambda one: one.name),
-            ("value", lambda one: one.value),
+            ("value", lambda one: "?" if one.value is None else one.value),
             ("comes from", lambda one: one.source),
             ("is the default of", lambda one: ", ".join(one.used_by)),
         )
         out().print(listing(found, *columns))
+    fault = settings.in_file().first_fault
+    if fault:
+        raise fault
 
 
 @app.command("set", short_help="Write a setting to the file.")
 def set_(
     name: NameArgument,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="What it shall be.")],
+    value: Annotated[
+        str, typer.Argument(metavar="VALUE", help="What it shall be.", autocompletion=known_names.values_of_setting)
+    ],
 ) -> None:
     """Write a setting to the file: engine and profile are those of k2ctl stack up, format is that of queries.
 
@@ -68,9 +76,9 @@ def set_(
 
         load_profile(value)
         value = lasting_name(value)
-    settings.save({**settings.in_file(), name: value})
+    _save({**settings.in_file().values, name: value})
     say(f"{name} is {value}, in {settings.path()}.")
-    _say_overruled(one)
+    _say_overruled(name)
 
 
 @app.command(short_help="Take a setting out of the file.")
@@ -82,14 +90,18 @@ def unset(name: NameArgument) -> None:
     from k2ctl import settings
     from k2ctl.console import say
 
-    one = _setting(name)
     written = settings.in_file()
-    if written.pop(name, None) is None:
+    if name in written.unknown:
+        _save(written.values)
+        say(f"{settings.path()} does not say {name} any more.")
+        return
+    one = _setting(name)
+    if name not in written.values and written.fault_of(name) is None:
         say(f"{settings.path()} does not set {name}; its default is {one.default}.")
         return
-    settings.save(written)
+    _save({other: value for other, value in written.values.items() if other != name})
     say(f"{name} is {one.default} again, the default.")
-    _say_overruled(one)
+    _say_overruled(name)
 
 
 @app.command(short_help="Where the file is.")
@@ -116,10 +128,21 @@ def _setting(name: str) -> "Setting":
     return settings.SETTINGS[name]
 
 
-def _say_overruled(one: "Setting") -> None:
-    import os
-
+def _save(values: "Mapping[str, str]") -> None:
+    from k2ctl import settings
     from k2ctl.console import say
 
-    if os.environ.get(one.variable):
-        say(f"In this shell {one.variable}={os.environ[one.variable]} comes before it.")
+    kept = settings.save(values)
+    if kept is not None:
+        say(f"What the file said before is kept: {kept}")
+
+
+def _say_overruled(name: str) -> None:
+    import os
+
+    from k2ctl import settings
+    from k2ctl.console import say
+
+    variable = settings.SETTINGS[name].variable
+    if os.environ.get(variable):
+        say(f"In this shell {variable}={os.environ[variable]} comes before it.")

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def keys() -> Iterator[Callable[[], str] | None]:
-    """Yields `pressed()`, the next key or an empty text; None where nobody can press one.
+    """Yields `pressed()`, the next key or an empty text; None where nobody can press one, or a pager has the keys.
 
     Ctrl-C is a signal as ever. The terminal is as it was when the block ends.
     """
-    if not (sys.stdin and sys.stdin.isatty() and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()):
+    on_terminal = sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()
+    if not (on_terminal and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()):
         yield None
         return
     terminal = sys.stdin.fileno()

@@ -2,27 +2,24 @@
 
 import sys
 import time
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import typer
 
 from k2ctl import known_names
-from k2ctl.ending import require_reader
+from k2ctl.commands.answers import JsonFormatOption, LinesOption, format_of
 from k2ctl.errors import UsageError
 from k2ctl.options import parse_count, parse_span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pyarrow import Table
 
     from k2ctl.query.follow import Follower
 
 _WAIT_S: Final = 0.1
-_HELD_TRADES: Final = 100_000
-"""While paused; of more the oldest are not shown."""
 _SHOWN_AT_ONCE: Final = 200
 """On a terminal: nobody reads more in a tenth of a second, and it would fall behind."""
 
@@ -35,21 +32,28 @@ def follow(
         ),
     ] = None,
     where: Annotated[
-        str, typer.Option("--where", metavar="CONDITION", help="Only those, in SQL.", show_default="all")
+        str,
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help="Only those, in SQL.",
+            show_default="all",
+            autocompletion=known_names.columns,
+        ),
     ] = "",
     window: Annotated[
         str,
         typer.Option("--window", metavar="DURATION", help="Begin with what came in the last 1m.", show_default="now"),
     ] = "",
     limit: Annotated[str, typer.Option("--limit", metavar="N", help="End after N trades.", show_default="none")] = "",
-    form: Annotated[Literal["table", "json"], typer.Option("--format", help="Lines to read, or JSON.")] = "table",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    form: LinesOption = "table",
+    as_json: JsonFormatOption = False,
 ) -> None:
     """Trades as they arrive in Kafka, a line each, until Ctrl-C: before a consumer has stored them.
 
     What comes is shown as it was printed: copies, corrections and cancellations are lines of their own. The condition
     is one over the columns of trades. On a terminal the space bar pauses and goes on, and q ends; with --format json
-    each line is an object with all columns.
+    each line is an object with all columns, with --format csv a row below the names of the columns.
 
     Examples:
 
@@ -73,7 +77,7 @@ def follow(
     named(symbols or None)
     endpoints = require_endpoints(Home.of_user())
     profile = load_profile(endpoints.profile)
-    shown: _Shown = _JsonLines() if as_json or form == "json" else _LinesOfTrades()
+    shown = _SHOWN[format_of(form, as_json)]()
     with Follower(endpoints, profile, SystemClock(), symbols or (), where, back_s) as follower:
         _say_strange(symbols or [])
         _follow(follower, shown, most)
@@ -103,84 +107,46 @@ def _say_strange(symbols: list[str]) -> None:
 
 def _follow(follower: "Follower", shown: "_Shown", most: int | None) -> None:
     """Until the limit, q or Ctrl-C, which is how it ends."""
-    from k2ctl.commands.keys import keys
+    from k2ctl.commands.paused import as_they_come
     from k2ctl.console import say
     from k2ctl.views.follow import ended
 
-    begun_s, number, left_out, paused = time.monotonic(), 0, 0, _Paused()
-    with suppress(KeyboardInterrupt), keys() as pressed:
-        shown.begin(with_keys=pressed is not None)
-        while most is None or number < most:
-            require_reader()
-            arrived = follower.fetch(_WAIT_S)
-            left_out += arrived.left_out
-            if arrived.lost:
-                say(f"{arrived.lost:,} records were deleted by retention before they were read.")
-            if not paused.takes(arrived.trades, pressed):
+    begun_s, number, arrivals = time.monotonic(), 0, _Arrivals(follower)
+    with suppress(KeyboardInterrupt):
+        shown.begin()
+        for trades in as_they_come(arrivals, "trade"):
+            part = trades if most is None else trades.slice(0, most - number)
+            if len(part):
+                shown.trades(part)
+            number += len(part)
+            if number == most:
                 break
-            for trades in paused.released():
-                part = trades if most is None else trades.slice(0, most - number)
-                if len(part):
-                    shown.trades(part)
-                number += len(part)
-    paused.clear()
-    if not isinstance(shown, _JsonLines) or left_out:
-        say(ended(number, left_out, time.monotonic() - begun_s))
+    if isinstance(shown, _LinesOfTrades) or arrivals.left_out:
+        say(ended(number, arrivals.left_out, time.monotonic() - begun_s))
 
 
-class _Paused:
-    """What waits while the reader does."""
+class _Arrivals:
+    """The trades of a follower, and how many it has left out."""
 
-    def __init__(self) -> None:
-        self._held: deque[Table] = deque()
-        self._dropped = 0
-        self._is_paused = False
+    def __init__(self, follower: "Follower") -> None:
+        self._follower = follower
+        self.left_out = 0
 
-    def takes(self, trades: "Table", pressed: "Callable[[], str] | None") -> bool:
-        """Take what has come, and the keys that were pressed; False when it is to end."""
-        if len(trades):
-            self._held.append(trades)
-        while pressed is not None and (key := pressed()):
-            if key in "qQ":
-                return False
-            if key in " pP":
-                self._is_paused = not self._is_paused
-                self.clear()
-        if self._is_paused:
-            from k2ctl.views.style import counted
-
-            waiting = sum(map(len, self._held))
-            while waiting > _HELD_TRADES and len(self._held) > 1:
-                self._dropped += len(self._held[0])
-                waiting -= len(self._held.popleft())
-            sys.stderr.write(
-                f"\r\x1b[Kpaused, {counted(waiting + self._dropped, 'trade')} waiting; the space bar goes on"
-            )
-            sys.stderr.flush()
-        return True
-
-    def released(self) -> "list[Table]":
-        """What is to be shown now."""
+    def __iter__(self) -> "Iterator[Table]":
         from k2ctl.console import say
 
-        if self._is_paused:
-            return []
-        if self._dropped:
-            say(f"{self._dropped:,} trades came while it was paused that are not shown.")
-        found, self._held, self._dropped = list(self._held), deque(), 0
-        return found
-
-    def clear(self) -> None:
-        """Take the line away that says how many wait."""
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        while True:
+            arrived = self._follower.fetch(_WAIT_S)
+            self.left_out += arrived.left_out
+            if arrived.lost:
+                say(f"{arrived.lost:,} records were deleted by retention before they were read.")
+            yield arrived.trades
 
 
 class _Shown(Protocol):
     """Where trades go."""
 
-    def begin(self, *, with_keys: bool) -> None: ...
+    def begin(self) -> None: ...
 
     def trades(self, trades: "Table") -> None: ...
 
@@ -188,12 +154,10 @@ class _Shown(Protocol):
 class _LinesOfTrades:
     """Lines for people."""
 
-    def begin(self, *, with_keys: bool) -> None:
-        from k2ctl.console import out, say
+    def begin(self) -> None:
+        from k2ctl.console import out
         from k2ctl.views.follow import HEADING
 
-        if with_keys:
-            say("The space bar pauses, q ends.")
         out().print(HEADING, style="bold", soft_wrap=True)
 
     def trades(self, trades: "Table") -> None:
@@ -210,13 +174,37 @@ class _LinesOfTrades:
 class _JsonLines:
     """JSON for programs, an object a line, at once."""
 
-    def begin(self, *, with_keys: bool) -> None:
+    def begin(self) -> None:
         pass
 
     def trades(self, trades: "Table") -> None:
         from k2ctl.query.formats import json_objects
         from k2ctl.query.texts import with_nanoseconds
 
-        sys.stdout.flush()
-        sys.stdout.buffer.write(json_objects(with_nanoseconds(trades), b"\n") + b"\n")
-        sys.stdout.buffer.flush()
+        _write(json_objects(with_nanoseconds(trades), b"\n") + b"\n")
+
+
+class _CsvLines:
+    """CSV for programs, a row a line, at once."""
+
+    def begin(self) -> None:
+        from k2ctl.domain.rows import arrow_schema
+        from k2ctl.query.formats import csv_header
+        from k2ctl.query.texts import with_nanoseconds
+
+        _write(csv_header(with_nanoseconds(arrow_schema().empty_table()).schema))
+
+    def trades(self, trades: "Table") -> None:
+        from k2ctl.query.formats import csv_lines
+        from k2ctl.query.texts import with_nanoseconds
+
+        _write(csv_lines(with_nanoseconds(trades)))
+
+
+def _write(lines: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()
+
+
+_SHOWN: "Final[dict[str, Callable[[], _Shown]]]" = {"table": _LinesOfTrades, "json": _JsonLines, "csv": _CsvLines}

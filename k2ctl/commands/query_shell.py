@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from k2ctl.commands.answers import LimitOption, limit_of
+from k2ctl.commands.answers import LimitOption, Lines, limit_of
 from k2ctl.commands.query_sql import MemoryOption, TimeoutOption, limits_of
 from k2ctl.errors import ExitCode
 from k2ctl.options import ParamOption, parameters_said
+from k2ctl.settings import SETTINGS
 
 if TYPE_CHECKING:
     from k2ctl.commands.shell.loop import Shell
@@ -21,7 +22,13 @@ HISTORY = "shell-history"
 
 def shell(
     mode: Annotated[
-        str, typer.Option("--mode", metavar="table|json|csv", help="How rows are shown; \\mode changes it.")
+        Lines,
+        typer.Option(
+            "--mode",
+            "--format",
+            help="How rows are shown; \\mode changes it.",
+            envvar=SETTINGS["format"].variable,
+        ),
     ] = "table",
     limit: LimitOption = None,
     param: ParamOption = None,
@@ -46,14 +53,14 @@ def shell(
     parameters, (memory_mb, seconds) = parameters_said(param), limits_of(memory, timeout)
     limit_of(limit, "table")
 
-    from k2ctl.commands.shell.loop import Shell, ShellSettings, form_of
+    from k2ctl.commands.shell.loop import Shell, ShellSettings
     from k2ctl.commands.shell.process import Answering
     from k2ctl.endpoints import require_endpoints
     from k2ctl.home import Home
     from k2ctl.log import configured
     from k2ctl.signals import on_signals
 
-    settings = ShellSettings(form_of(mode), limit, False, parameters, seconds, memory_mb)
+    settings = ShellSettings(mode, limit, False, parameters, seconds, memory_mb)
     home = Home.of_user()
     require_endpoints(home)
     with on_signals(_end, signal.SIGTERM, signal.SIGHUP), Answering(configured()) as answering:

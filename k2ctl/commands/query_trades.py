@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from k2ctl import known_names
 from k2ctl.commands.answers import (
     BINARY,
     AsOfOption,
@@ -44,7 +45,11 @@ def recent(
     fields: Annotated[
         str | None,
         typer.Option(
-            "--fields", metavar="NAME,...", help="Only these columns, in this order.", show_default="those of a trade"
+            "--fields",
+            metavar="NAME,...",
+            help="Only these columns, in this order.",
+            show_default="those of a trade",
+            autocompletion=known_names.columns,
         ),
     ] = None,
     form: FormatOption = "table",
@@ -130,7 +135,13 @@ def _of_fields(trades: "Table", names: list[str], form: Format) -> "Table":
 def ohlcv(
     symbols: Symbols,
     bar: Annotated[
-        str, typer.Option("--bar", metavar="LENGTH", help="The length of a bar: 1m, 1h, 1d, 1w, 1mo.")
+        str,
+        typer.Option(
+            "--bar",
+            metavar="LENGTH",
+            help="The length of a bar: 1m, 1h, 1d, 1w, 1mo.",
+            autocompletion=known_names.one_of("1m", "5m", "15m", "1h", "1d", "1w", "1mo"),
+        ),
     ] = "1m",
     zone: ZoneOption = None,
     session_of: SessionOption = None,

@@ -105,7 +105,11 @@ def gaps(
     line: Annotated[
         list[str] | None,
         typer.Option(
-            "--line", metavar="NAME=TOPIC", help="A line to compare; repeatable.", show_default="the profile's"
+            "--line",
+            metavar="NAME=TOPIC",
+            help="A line to compare; repeatable.",
+            show_default="the profile's",
+            autocompletion=known_names.lines_of_topics,
         ),
     ] = None,
     settle: Annotated[

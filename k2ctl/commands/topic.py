@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from k2ctl import known_names
-from k2ctl.ending import require_reader
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, StackProfileOption, group
 
@@ -84,7 +83,13 @@ def tail(
     following: Annotated[bool, typer.Option("--follow", "-f", help="Go on with those that come.")] = False,
     start: Annotated[
         str,
-        typer.Option("--from", metavar="PARTITION:OFFSET|TIME|start", help="From here on.", show_default="the newest"),
+        typer.Option(
+            "--from",
+            metavar="PARTITION:OFFSET|TIME|start",
+            help="From here on.",
+            show_default="the newest",
+            autocompletion=known_names.places,
+        ),
     ] = "",
     feed: TopicFeedOption = "",
     raw: Annotated[
@@ -94,7 +99,8 @@ def tail(
     as_json: JsonOption = False,
 ) -> None:
     """The newest records of a topic with the trades that they are, or why they are none; with --from the first ones
-    from a place or a time on. --follow goes on until Ctrl-C, with --json one record a line.
+    from a place or a time on. --follow goes on until Ctrl-C, with --json one record a line; on a terminal the space bar
+    pauses, and q ends.
 
     Examples:
 
@@ -177,13 +183,13 @@ def _decoder(feeds: "TopicFeeds", topic: str, feed: str) -> "Decoder | None":
 
 
 def _follow(records: "Iterator[list[SeenRecord]]", raw: Raw | None, *, decoded: bool, as_json: bool) -> None:
-    """Until Ctrl-C, which is how it ends."""
+    """Until q or Ctrl-C, which is how it ends."""
+    from k2ctl.commands.paused import as_they_come
     from k2ctl.console import out, print_json
     from k2ctl.views.topic import record_document, record_panel
 
     with suppress(KeyboardInterrupt):
-        for part in records:
-            require_reader()
+        for part in as_they_come(records, "record"):
             for record in part:
                 if as_json:
                     print_json(record_document(record, raw))

@@ -12,6 +12,7 @@ from k2ctl.domain.topics import trades_topic
 from k2ctl.endpoints import Endpoints, save_endpoints
 from k2ctl.kafka.admin import BrokerAdmin
 from tests.made_trades import make_trades, produce_trades
+from tests.support.cli import called
 from tests.support.platforms import with_lake
 from tests.support.terminal import Terminal
 
@@ -69,3 +70,28 @@ def test_the_space_bar_pauses_and_q_ends(stack: Endpoints) -> None:
     terminal.types("q")
     terminal.shows("3 trades in")
     assert terminal.ends() == 0
+
+
+def test_the_tail_of_a_topic_pauses_by_the_same_keys(stack: Endpoints) -> None:
+    terminal = Terminal("topic", "tail", TOPIC, "-f", "-n", "0")
+    terminal.shows("The space bar pauses, q ends.")
+    terminal.types(" ")
+    terminal.shows("paused, 0 records")
+    send(stack, "S503", 500, 2)
+    assert "S503 " not in terminal.shows("paused, 2 records")
+    terminal.types(" ")
+    terminal.shows("S503")
+    terminal.types("q")
+    assert terminal.ends() == 0
+
+
+def test_a_symbol_in_lower_case_is_the_one_that_is_stored(stack: Endpoints, capsys: pytest.CaptureFixture[str]) -> None:
+    send(stack, "S504", 600, 2)
+    for command in (["recent"], ["ohlcv", "--bar", "1h"], ["explain"]):
+        code, shown, _ = called(capsys, "query", *command[:1], "s504", *command[1:], "--window", "all")
+        assert (code, "S504" in shown or "2 rows" in shown) == (0, True)
+    rows = json.loads(called(capsys, "query", "recent", "s504", "--window", "all", "--json")[1])
+    assert {row["symbol"] for row in rows} == {"S504"}
+    following = ["query", "follow", "s504", "--window", "1h", "--limit", "1", "--format", "csv"]
+    heading, row = called(capsys, *following)[1].splitlines()
+    assert row.split(",")[heading.split(",").index("symbol")] == "S504"

@@ -62,6 +62,13 @@ def stack_with_trades(embedded_stack: Endpoints, home: Path) -> Endpoints:
         (["load", "--shape", "s"], ["step", "spike", "sine"]),
         (["query", "recent", "BHP", "--format", "a"], ["arrow", "arrows"]),
         (["config", "set", "en"], ["engine"]),
+        (["config", "set", "engine", "em"], ["embedded"]),
+        (["query", "shell", "--mode", "c"], ["csv"]),
+        (["query", "follow", "--format", "j"], ["json"]),
+        (["query", "follow", "--where", "price > 5 AND si"], ["price > 5 AND side"]),
+        (["query", "recent", "BHP", "--fields", "symbol,pri"], ["symbol,price"]),
+        (["query", "ohlcv", "BHP", "--bar", "1m"], ["1m", "1mo"]),
+        (["topic", "tail", "--raw", ""], ["text", "hex"]),
         (["help", "query", "rec"], ["recent"]),
         (["nonsense", "--x", "sta"], ["stack", "state"]),
         (["query", "recent", "BH"], []),  # there is no stack
@@ -87,6 +94,11 @@ def test_symbols_and_topics_are_those_of_the_stack(
     assert words(capsys, "gaps", "--symbol", "a") == ["a1", "a2"]
     assert words(capsys, "load", "--replay", "x.csv", "--symbols", "A1,A") == ["A1,A1", "A1,A2"]
     assert TOPIC in words(capsys, "consume", "--topic", "market.")
+    assert words(capsys, "topic", "tail", "market.equities.trades.a") == [TOPIC]
+    assert words(capsys, "topic", "tail", TOPIC, "--from", "") == ["start", "0:0", "1:0", "2:0", "3:0"]
+    assert words(capsys, "query", "follow", "a") == ["a1", "a2"]
+    assert words(capsys, "query", "shell", "--param", "symbol=A") == ["symbol=A1", "symbol=A2"]
+    assert f"A={TOPIC}" in words(capsys, "gaps", "--line", "A=market.")
 
 
 def test_the_first_question_looks_them_up_and_later_ones_are_quick(stack_with_trades: Endpoints, home: Path) -> None:

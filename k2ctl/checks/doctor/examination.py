@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
+from k2ctl import settings
 from k2ctl.checks.doctor import stack
 from k2ctl.checks.doctor.stack import lake_checks
 from k2ctl.endpoints import Endpoints, load_endpoints
@@ -28,7 +29,17 @@ def machine_checks(judged: str) -> list[Check]:
         preflight.disk(),
         preflight.memory(needed_bytes),
         preflight.endpoints_file(),
+        configuration(),
     ]
+
+
+def configuration() -> Check:
+    """What the user has set once."""
+    fault = settings.in_file().first_fault
+    if fault is not None:
+        return wrong("configuration", fault)
+    said = [f"{one.name} {one.value} by {one.source}" for one in settings.values() if one.source != "default"]
+    return ok("configuration", ", ".join(said) or f"nothing is set; the file would be {settings.path()}")
 
 
 def engine_requirements(judged: str, *, alone: bool) -> list[Check]:
@@ -96,7 +107,7 @@ def examine(engine: str = "") -> list[Check]:
         running, endpoints = running_engine(Home.of_user()), load_endpoints(Home.of_user())
     except StackError:
         running, endpoints = None, None  # `endpoints_file` says why
-    judged = engine or running or "embedded"
+    judged = engine or running or _engine_set()
     with ThreadPoolExecutor() as pool:
         parts = [
             pool.submit(machine_checks, judged),
@@ -104,6 +115,14 @@ def examine(engine: str = "") -> list[Check]:
             pool.submit(_stack, running, endpoints, engine),
         ]
         return [check for part in parts for check in part.result()]
+
+
+def _engine_set() -> str:
+    """The engine that `up` would take; that of the default where `configuration` says what is wrong."""
+    try:
+        return settings.value_of("engine")
+    except UsageError:
+        return settings.SETTINGS["engine"].default
 
 
 def _stack(running: str | None, endpoints: Endpoints | None, wanted: str) -> list[Check]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from k2ctl.commands.answers import Format, limit_of
+from k2ctl.commands.answers import Lines, limit_of
 from k2ctl.commands.shell.commands import COMMANDS, ShellCommand, known
 from k2ctl.commands.shell.pieces import Command, Piece, WholeQuery, pieces
 from k2ctl.commands.shell.process import Answering
@@ -17,7 +17,7 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import parameters_said, parse_duration
 from k2ctl.views.shell import VIEWS_SAID, help_panel, views_panel
 
-_FORMS: Final[tuple[Format, ...]] = ("table", "json", "csv")
+_FORMS: Final[tuple[Lines, ...]] = ("table", "json", "csv")
 _WATCH_S: Final = 2.0
 
 
@@ -29,7 +29,7 @@ class Ended(Exception):
 class ShellSettings:
     """What the shell's commands change."""
 
-    form: Format = "table"
+    form: Lines = "table"
     # As it is written: a count or `all`; None: as many as the format shows by itself.
     limit: str | None = None
     timing: bool = False
@@ -116,7 +116,7 @@ class Shell:
 
     def _mode(self, command: Command) -> int:
         if command.argument:
-            self.settings.form = form_of(command.argument)
+            self.settings.form = _form_of(command.argument)
         say(f"Rows are shown as {self.settings.form}.")
         return ExitCode.OK
 
@@ -183,7 +183,7 @@ class Shell:
         raise Ended
 
 
-def form_of(text: str) -> Format:
+def _form_of(text: str) -> Lines:
     """Raises:
     UsageError: there is no such mode.
     """
