@@ -22,6 +22,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "naive": ("--engine", "--repeat", "--trades"),
     "commits": (),
     "group": ("--engine", "--consumers"),
+    "growth": ("--engine",),
     "sequence": ("--repeat",),
     "dedup": ("--entries", "--scope", "--engine"),
     "query": ("--engine", "--rows", "--rate", "--frame", "--queries"),
@@ -125,6 +126,7 @@ def bench(
     naive     one backlog record by record, and through k2ctl's consumer
     commits   a thousand on one table: the last hundred against the first
     group     commits of many consumers of one table, against those of one
+    growth    a commit, a plan and a trade, as hours and rates grow: two curves
     sequence  checks in memory, against a loop over a dict, and through Redis
     dedup     random ids into Bloom chunks, against pybloom-live's own add;
               1G takes some ten minutes and 2 GB of memory. --scope topic: claims
@@ -234,7 +236,7 @@ def _keep(results: "Results") -> None:
 def _show(results: "Results", *, markdown: bool, as_json: bool) -> None:
 
     from k2ctl.console import out, print_json
-    from k2ctl.views.checks import figures_markdown, figures_table
+    from k2ctl.views.checks import curves, figures_markdown, figures_table
 
     if as_json:
         for figure in results.figures:
@@ -243,6 +245,9 @@ def _show(results: "Results", *, markdown: bool, as_json: bool) -> None:
         out().print(figures_markdown(results), soft_wrap=True)
     else:
         out().print(figures_table(results.figures))
+        drawn = curves(results.figures)
+        if drawn is not None:
+            out().print(drawn)
 
 
 def _hold_against(before: "Results", after: "Results", *, as_json: bool) -> None:

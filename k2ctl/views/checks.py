@@ -149,6 +149,25 @@ def figures_table(figures: Sequence[Figure]) -> Table:
     return listing(figures, *FIGURE_COLUMNS, ("", _mark))
 
 
+CURVE_WIDTH: Final = 30
+
+
+def curves(figures: Sequence[Figure]) -> Table | None:
+    """The benchmark `growth` as bars, a group of them for each metric; None where it was not run."""
+    grown = [figure for figure in figures if figure.benchmark == "growth"]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for metric in dict.fromkeys(figure.metric for figure in grown):
+        points = [figure for figure in grown if figure.metric == metric]
+        most = max(figure.value for figure in points) or 1.0
+        table.add_row(Text(metric, style="bold"))
+        for figure in points:
+            value = Text(f"{_number(figure.value)} {figure.unit}", justify="right")
+            table.add_row(
+                Text(f"  {figure.case}"), Text("█" * round(CURVE_WIDTH * figure.value / most), style="cyan"), value
+            )
+    return table if grown else None
+
+
 def figures_markdown(results: "Results") -> str:
     """A line that says when, where and with what, and a table of what has a goal or something to compare with."""
     compared = [figure for figure in results.figures if figure.goal is not None or figure.ratio is not None]

@@ -7,6 +7,7 @@ from k2ctl.checks.bench.consume import bench_commits, bench_consume, bench_naive
 from k2ctl.checks.bench.dedup import bench_dedup
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.group_commit import bench_group
+from k2ctl.checks.bench.growth import bench_growth
 from k2ctl.checks.bench.load import bench_load
 from k2ctl.checks.bench.query import bench_query
 from k2ctl.checks.bench.sequence import bench_sequence
@@ -18,6 +19,7 @@ BY_NAME: Final[dict[str, Callable[[Bench], list[Figure]]]] = {
     "naive": bench_naive,
     "commits": bench_commits,
     "group": bench_group,
+    "growth": bench_growth,
     "sequence": bench_sequence,
     "dedup": bench_dedup,
     "query": bench_query,

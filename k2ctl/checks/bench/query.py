@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import numpy as np
@@ -20,11 +20,12 @@ import orjson
 
 from k2ctl.checks.baselines.loops import BareScan
 from k2ctl.checks.bench.figures import Figure
+from k2ctl.checks.bench.processes import BEGIN_S, loading, running, sent_by_load
 from k2ctl.checks.bench.suite import Bench, Say, bench_stack, rows_of
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.trade import Window
-from k2ctl.endpoints import Endpoints, ProcessId
+from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Home
 from k2ctl.kafka.producer import BatchProducer
@@ -35,7 +36,7 @@ from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
 from k2ctl.retry import wait_until
-from k2ctl.stack.processes import end, is_alive, start_detached
+from k2ctl.stack.processes import is_alive
 
 WINDOW_US: Final = 900_000_000
 HISTORY_US: Final = 4 * 3_600_000_000
@@ -44,7 +45,6 @@ LIMIT: Final = 1_000
 WARM_UP: Final = 20
 COLD_RUNS: Final = 3
 VISIBLE_TRADES: Final = 100
-_BEGIN_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def bench_query(bench: Bench) -> list[Figure]:
         now_us = time.time_ns() // 1000
         _fill(endpoints, profile, rows, now_us - HISTORY_US, now_us, say)
         home = endpoints.home
-        with _process(home, "consume"), _server(home) as port, _load(home, rate, frame):
+        with running(home, "consume"), _server(home) as port, loading(home, rate, frame):
             say(f"query: {queries} windows, {rate:,} trades/s arriving")
             found = _measure(endpoints, profile, port, now_us, queries)
             say(f"query: {VISIBLE_TRADES} trades sent, and asked for as soon as they are acknowledged")
@@ -126,7 +126,7 @@ def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, que
     stages: dict[str, list[float]] = {}
     incomplete = 0
     arrivals = TelemetryReader(endpoints)
-    first = _sent(arrivals)
+    first = sent_by_load(arrivals)
     for number in range(WARM_UP + queries):
         symbol, live = rng.choice(names), number % 2 == 0
         until_us = time.time_ns() // 1000 if live else now_us - rng.randrange(HISTORY_US - WINDOW_US)
@@ -151,28 +151,12 @@ def _measure(endpoints: Endpoints, profile: Profile, port: int, now_us: int, que
             stages.setdefault(stage, []).append(ms)
         if live and evidence["stream_rows"]:
             ages.append((evidence["asked_at_us"] - evidence["newest_us"]) / 1000)
-    last = _sent(arrivals)
+    last = sent_by_load(arrivals)
     arrived = (last.trades - first.trades) / max(1e-6, (last.at_us - first.at_us) / 1e6)
     arrivals.close()
     connection.close()
     scan.close()
     return _Measured(served, bare, ages or [0.0], stages, incomplete, arrived)
-
-
-class _Sent(NamedTuple):
-    at_us: int
-    trades: int
-
-
-def _sent(telemetry: TelemetryReader) -> _Sent:
-    """What the load reports that it has sent; records do not show it: of a slow symbol none is full.
-
-    Raises:
-        CheckFailed: no load reports, so that nothing is known to arrive.
-    """
-    if not wait_until(lambda: bool(telemetry.poll(1.0).loaders), within_s=_BEGIN_S):
-        raise CheckFailed("The load did not begin.", "Try again: k2ctl bench query")
-    return max(_Sent(status.at_us, status.sent) for status in telemetry.poll(0.0).loaders.values())
 
 
 def _visible_ms(endpoints: Endpoints, profile: Profile, port: int) -> list[float]:
@@ -223,22 +207,12 @@ def _cold_s(home: Home) -> float:
 
 
 @contextmanager
-def _process(home: Home, *arguments: str) -> Iterator[ProcessId]:
-    """A k2ctl process for as long as the block runs."""
-    process, _ = start_detached(f"bench-{arguments[0]}", [sys.executable, "-m", "k2ctl", *arguments], home=home)
-    try:
-        yield process
-    finally:
-        end([process])
-
-
-@contextmanager
 def _server(home: Home) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    with _process(home, "api", "--port", str(port)) as process:
-        if not wait_until(lambda: not is_alive(process) or _serves(port), within_s=_BEGIN_S) or not is_alive(process):
+    with running(home, "api", "--port", str(port)) as process:
+        if not wait_until(lambda: not is_alive(process) or _serves(port), within_s=BEGIN_S) or not is_alive(process):
             raise CheckFailed("The server did not begin.", "See what it says: k2ctl api")
         yield port
 
@@ -248,14 +222,6 @@ def _serves(port: int) -> bool:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == 200
     return False
-
-
-@contextmanager
-def _load(home: Home, rate: int, frame: int) -> Iterator[None]:
-    """Load that arrives until the block ends; it is given four seconds to begin."""
-    with _process(home, "load", "--rate", str(rate), "--frame", str(frame), "--duration", "3600"):
-        time.sleep(4.0)
-        yield
 
 
 def _iso(moment_us: int) -> str:

@@ -52,6 +52,10 @@ class Sizes:
     group_authors: int = 32
     group_consumers: int = 16
     group_s: float = 30.0
+    # Hours in the table, and trades a second, at which costs are measured; and how long each rate is.
+    growth_hours: tuple[int, ...] = (1, 10, 100, 1_000)
+    growth_rates: tuple[int, ...] = (1_000, 10_000, 100_000, 500_000)
+    growth_s: float = 15.0
     repeat: int = 3
     warm_ups: int = 1
 
@@ -72,6 +76,9 @@ QUICK: Final = Sizes(
     group_authors=16,
     group_consumers=4,
     group_s=8.0,
+    growth_hours=(1, 10, 100),
+    growth_rates=(1_000, 10_000, 100_000),
+    growth_s=5.0,
     repeat=2,
 )
 FULL: Final = Sizes(dedup=100_000_000, query_rows=20_000_000, query_rate=100_000, repeat=5)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from k2ctl.checks.baselines.loops import read_csv_s
-from k2ctl.checks.bench import query
+from k2ctl.checks.bench import processes
 from k2ctl.checks.bench.consume import bench_consume, bench_naive, send_backlog
 from k2ctl.checks.bench.drain import through_k2ctl
+from k2ctl.checks.bench.growth import bench_growth
 from k2ctl.checks.bench.load import write_archive
 from k2ctl.checks.bench.suite import Bench, Sizes, bench_stack
 from k2ctl.errors import CheckFailed
@@ -26,6 +27,17 @@ def test_the_naive_consumer_and_ours_take_the_same_backlog() -> None:
     assert {figure.unit for figure in figures} == {"trades/s", "trades/CPU s"}
     held = [figure for figure in figures if figure.ratio is not None]
     assert [figure.metric for figure in held] == ["k2ctl, against naive JSON", "k2ctl, against naive SBE"] * 2
+
+
+@pytest.mark.slow
+def test_a_commit_and_a_plan_take_no_more_in_an_old_table_and_a_trade_no_more_at_a_high_rate() -> None:
+    sizes = Sizes(growth_hours=(1, 200), growth_rates=(1_000, 20_000), growth_s=4.0)
+    figures = bench_growth(Bench(load_profile("laptop"), "embedded", lambda _: None, sizes))
+    costs = [figure.value for figure in figures if figure.metric == "consumer, a trade"]
+    assert costs[1] < costs[0]
+    by_age = {figure.metric: figure.ratio for figure in figures if figure.case == "200 h"}
+    assert set(by_age) == {"commit, p95", "a window planned", "metadata"}
+    assert all(ratio is not None and ratio < 3 for ratio in by_age.values())  # the goal is 1.5, on a quiet machine
 
 
 def test_no_trade_of_a_backlog_is_deferred_by_a_ladder_within_reach() -> None:
@@ -61,10 +73,10 @@ def test_the_archive_that_is_replayed_is_one_of_binance(tmp_path: Path) -> None:
 
 
 def test_without_a_load_that_reports_nothing_is_said_to_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query, "_BEGIN_S", 0.0)
+    monkeypatch.setattr(processes, "BEGIN_S", 0.0)
     with (
         bench_stack("embedded", load_profile("laptop")) as endpoints,
         closing(TelemetryReader(endpoints)) as telemetry,
         pytest.raises(CheckFailed, match="The load did not begin"),
     ):
-        query._sent(telemetry)
+        processes.sent_by_load(telemetry)
