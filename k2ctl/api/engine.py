@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from k2ctl.api.names import KnownSymbols
 from k2ctl.api.platform import FollowedPlatform
 from k2ctl.api.problems import Refused
 from k2ctl.api.settings import Limits
@@ -15,6 +16,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.references import reference_symbols
 from k2ctl.lake.snapshots import TableFollower
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.foreign import of_others
@@ -46,6 +48,7 @@ class WarmEngine:
         self._sessions.put(first)
         for _ in range(limits.queries - 1):
             self._sessions.put(self._session(first))
+        self.symbols = KnownSymbols(lambda: self.ask(_every_symbol), lambda: self.tail.symbols, SystemClock())
         self.platform = FollowedPlatform(endpoints)
 
     def _follow(self) -> None:
@@ -142,6 +145,12 @@ class WarmEngine:
             "platform": self.platform.overview,
             "platform_problem": self.platform.problem,
         }
+
+
+def _every_symbol(session: Session) -> set[str]:
+    """Those that either side has seen, and those of reference data."""
+    seen: list[str] = session.symbols().table.column("symbol").to_pylist()
+    return reference_symbols(session.seam.lake).union(seen)
 
 
 _LOOK_EVERY_S: Final = 0.05

@@ -21,21 +21,33 @@ ARROW: Final = "application/vnd.apache.arrow.stream"
 ARROW_FILE: Final = "application/vnd.apache.arrow.file"
 _PART_ROWS: Final = 5_000
 
-_MEDIA: dict[str, dict[str, Any]] = {
-    JSON: {"type": "object", "required": ["rows", "next", "evidence"]},
-    CSV: {"type": "string"},
-    ARROW: {"type": "string", "format": "binary"},
-    ARROW_FILE: {"type": "string", "format": "binary"},
+_ROWS: Final[dict[str, Any]] = {"type": "object", "required": ["rows", "next", "evidence"]}
+_NAMES: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["symbols", "complete"],
+    "properties": {"symbols": {"type": "array", "items": {"type": "string"}}, "complete": {"type": "boolean"}},
 }
-ROWS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Rows, with what shows that they are all there are",
-        "content": {media: {"schema": schema} for media, schema in _MEDIA.items()},
-    },
-    304: {"description": "As the client has it"},
-    **PROBLEMS,
+_OTHERS: Final[dict[str, dict[str, Any]]] = {
+    CSV: {"schema": {"type": "string"}},
+    ARROW: {"schema": {"type": "string", "format": "binary"}},
+    ARROW_FILE: {"schema": {"type": "string", "format": "binary"}},
 }
-"""What an endpoint with rows may answer, for its description."""
+
+
+def _described(*documents: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return {
+        200: {
+            "description": "Rows, with what shows that they are all there are",
+            "content": {JSON: {"schema": {"anyOf": documents}}, **_OTHERS},
+        },
+        304: {"description": "As the client has it"},
+        **PROBLEMS,
+    }
+
+
+ROWS: Final = _described(_ROWS)
+SYMBOLS: Final = _described(_ROWS, _NAMES)
+"""What an endpoint with rows may answer, for its description; that of symbols also names alone."""
 
 
 def representation(accept: str) -> str:

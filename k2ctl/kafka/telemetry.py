@@ -178,7 +178,7 @@ class OverviewReader:
                     LOG.warning("the watermarks of %s cannot be read: %s", topic, first_line(error))
 
     def check(self) -> None:
-        """Whether nobody reports, or nobody can be heard.
+        """Ask whether Kafka answers: where nobody reports, there may be no consumer, or no way to it.
 
         Raises:
             BrokerError: Kafka does not answer.

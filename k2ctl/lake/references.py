@@ -57,6 +57,15 @@ def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
     return True
 
 
+def reference_symbols(lake: Lake) -> set[str]:
+    """The symbols of the reference table; none before a consumer has made it."""
+    table = lake.find_table(REFERENCE_TABLE)
+    if table is None:
+        return set()
+    scan = TableScan.newest(table)
+    return {symbol for file in scan.listed() for symbol in scan.read(file, ["symbol"]).column(0).to_pylist()}
+
+
 def _columns(entries: np.ndarray) -> pa.Table:
     columns: dict[str, Any] = {
         "symbol": texts(entries["symbol"]),

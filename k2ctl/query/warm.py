@@ -258,6 +258,12 @@ class WarmStreams:
         return sum(warm.held_trades for warm in tuple(self._warm.values()))
 
     @property
+    def symbols(self) -> set[str]:
+        """Those of the trades in memory."""
+        parts = (part for warm in tuple(self._warm.values()) for part in tuple(warm._received))
+        return {symbol for part in parts for symbol in part.symbols}
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """The topics that are followed."""
         return tuple(self._warm)

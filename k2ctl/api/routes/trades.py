@@ -1,13 +1,14 @@
 """Trades, bars and gaps: rows, each answer with the evidence that they are all there are."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from k2ctl.api.engine import WarmEngine
 from k2ctl.api.problems import Refused
-from k2ctl.api.render import ROWS, etag_of, rendered, representation, tagged
+from k2ctl.api.render import ROWS, SYMBOLS, etag_of, rendered, representation, tagged
 from k2ctl.api.routes.parameters import (
     Accept,
     AllPrints,
@@ -35,6 +36,8 @@ from k2ctl.domain.trade import Window
 from k2ctl.query.answer import Answer
 from k2ctl.query.page import Page, Place
 from k2ctl.query.session import Session
+
+_NAMES_SHOWN: Final = 20
 
 
 def add_trades(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
@@ -120,10 +123,23 @@ def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
 
 
 def _add_symbols(api: APIRouter, engine: WarmEngine) -> None:
-    @api.get("/symbols", responses=ROWS, response_class=Response)
-    def symbols_known(accept: Accept = "*/*", if_none_match: Known = "") -> Response:
-        """All symbols that were ever seen, by name."""
+    @api.get("/symbols", responses=SYMBOLS, response_class=Response)
+    def symbols_known(
+        prefix: Annotated[str | None, Query(max_length=64, description="Only those that begin so.")] = None,
+        limit: Annotated[Count | None, Query(ge=1, le=1_000, description="Of `prefix`, so many; default 20.")] = None,
+        accept: Accept = "*/*",
+        if_none_match: Known = "",
+    ) -> Response:
+        """All symbols that were ever seen, by name, as rows with their proof.
+
+        With `prefix`, in upper or lower case, names to choose from while one types: at once, also those of reference
+        data that have no trade yet; what is new in the table is among them after half a minute.
+        """
         media = representation(accept)
+        if prefix is not None:
+            return JSONResponse(asdict(engine.symbols.beginning_with(prefix, limit or _NAMES_SHOWN)))
+        if limit is not None:
+            raise Refused("invalid-request", "`limit` is of the names that begin with `prefix`.")
         answer = engine.ask(Session.symbols)
         tag = etag_of(media, answer.table.column("symbol").to_pylist(), answer.evidence.missing)
         return tagged(answer, media, tag, if_none_match)

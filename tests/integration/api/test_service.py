@@ -143,3 +143,12 @@ def test_a_mistake_is_a_problem_that_says_what(service: Service, path: str, stat
     assert problem["instance"] == "urn:k2:request:mine-17"
     assert answer.headers["X-Correlation-ID"] == "mine-17"
     assert words in json.dumps(problem)
+
+
+def test_symbols_by_their_beginning_are_names_of_lake_and_stream(service: Service) -> None:
+    found = service.client.get("/v1/symbols", params={"prefix": "s0"}).json()
+    assert found == {"symbols": [symbol for symbol in EVERY if symbol.startswith("S0")], "complete": True}
+    some = service.client.get("/v1/symbols", params={"prefix": "", "limit": 3}).json()
+    assert some == {"symbols": EVERY[:3], "complete": False}
+    for wrong in ({"limit": 3}, {"prefix": "S", "limit": 0}, {"prefix": "S" * 65}):
+        assert service.client.get("/v1/symbols", params=wrong).status_code == 422
