@@ -135,6 +135,11 @@ class Assignment:
         """Read a batch, and take it through the steps into the pending checkpoint."""
         self._processor.read_into(self._pending)
 
+    @property
+    def had_little(self) -> bool:
+        """True if the last batch was a small one, and all that there was."""
+        return self._processor.had_little
+
     def wait(self, timeout_s: float) -> bool:
         """True as soon as there is something to read; waits at most `timeout_s`."""
         return self._reader.wait(timeout_s)
@@ -169,12 +174,20 @@ class Assignment:
         thread, pending = self._platform.commit_thread, self._pending
         if thread.is_busy or pending.is_empty:
             return
-        settings = self._platform.plan.profile.consumer
+        full = pending.held >= self._platform.plan.profile.consumer.commit_rows
+        if self.until_commit_s <= 0 or full or at_once:
+            self._submit(urgent=at_once)
+
+    @property
+    def until_commit_s(self) -> float:
+        """How long it is until the interval has passed, not below 0; endless while a commit is under way."""
+        thread = self._platform.commit_thread
+        if thread.is_busy:
+            return math.inf
         # Who commits directly leaves the table as much time as it takes of it.
         least_s = 2 * thread.typical_s() if self._commits_directly else 0.0
-        full = pending.held >= settings.commit_rows
-        if thread.since_submit_s >= max(settings.commit_interval_s, least_s) or full or at_once:
-            self._submit(urgent=at_once)
+        interval_s = max(self._platform.plan.profile.consumer.commit_interval_s, least_s)
+        return max(0.0, interval_s - thread.since_submit_s)
 
     def collect(self, *, wait_s: float | None = 0.0) -> None:
         """Note a commit that has finished. wait_s: how long to wait for one; None: until it has.

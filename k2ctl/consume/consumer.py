@@ -35,6 +35,10 @@ IDLE_S: Final = 0.005
 IDLE_AFTER_S: Final = 2.0
 """Without anything to do for so long, a consumer waits for the next record, and does the rest once a second."""
 
+GATHER_S: Final = 0.1
+"""Behind a small batch the next trades gather for so long, but not beyond the next commit: they would wait for that in
+any case, and a batch of few costs as much as one of a thousand."""
+
 REST_S: Final = 1.0
 REST_STEP_S: Final = 0.25
 """How late an idle consumer may notice what its group or a signal says."""
@@ -70,7 +74,7 @@ class Consumer:
     def run(self, stop: threading.Event, on_tick: Callable[[], None] | None = None) -> ConsumerTotals:
         """Consume until `stop` is set or the goal is reached; ends with everything read committed.
 
-        on_tick is called on every pass of the loop (some 20 times a second and more) and must be quick.
+        on_tick is called on every pass of the loop (some ten times a second and more) and must be quick.
 
         Raises:
             FencedError: another consumer has taken over; nothing was stored twice.
@@ -130,6 +134,7 @@ class Consumer:
         assignment = self.assignment
         assignment.follow_pressure()
         if may_read and self._may_read(assignment):
+            self._let_gather(assignment)
             assignment.read_and_process()
         elif may_read:
             self.clock.sleep(IDLE_S)
@@ -141,6 +146,11 @@ class Consumer:
             assignment.submit_if_due(at_once=at_once)
         if self._look_for_waiting.due():
             self._log_waiting()
+
+    def _let_gather(self, assignment: Assignment) -> None:
+        """Behind a small batch, wait a moment for the next one to become larger."""
+        if assignment.had_little and self.plan.runs_on and not self.pressure.number:
+            self.clock.sleep(min(GATHER_S, assignment.until_commit_s))
 
     def _may_read(self, assignment: Assignment) -> bool:
         nothing_to_read = self.plan.backfill or not assignment.partitions or not self.assignments.is_current

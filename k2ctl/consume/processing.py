@@ -34,6 +34,7 @@ from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.written_offer import Committed
 from k2ctl.profiles.model import SequenceSettings
 from k2ctl.sequence.channels import Gap, Priorities, is_deferred
+from k2ctl.sequence.gathered import GatheredSteps
 from k2ctl.sequence.state_sync import SequenceCut, StateSync, fences_at, fences_moved
 from k2ctl.sequence.store_view import open_store
 from k2ctl.sequence.symbol_state import rebuild
@@ -58,7 +59,7 @@ class TradeState:
 
     topic: str
     epoch: str
-    tracker: SequenceTracker
+    numbers: GatheredSteps
     state_sync: StateSync
     deduplicator: HybridDeduplicator
     dedup_saver: DedupSaver
@@ -94,9 +95,13 @@ class TradeState:
         deduplicator = HybridDeduplicator(restored.memory, suspects, clock)
         who = () if member is None else (platform.plan.consumer_id, member)
         saver = DedupSaver(restored.folder, topic, platform.chunks, restored.checkpoints, clock, *who)
-        return cls(
-            topic, epoch, tracker, state_sync, deduplicator, saver, suspects, restored.rows, platform.chunks, clock
-        )
+        numbers, rows, chunks = GatheredSteps(tracker), restored.rows, platform.chunks
+        return cls(topic, epoch, numbers, state_sync, deduplicator, saver, suspects, rows, chunks, clock)
+
+    @property
+    def tracker(self) -> SequenceTracker:
+        """Follows the venue's numbers; it has followed all trades by now."""
+        return self.numbers.tracker
 
     def begin(self) -> None:
         """Start publishing: what is known now is what is committed."""
@@ -106,6 +111,7 @@ class TradeState:
     def seal(self) -> SequenceCut:
         """A checkpoint is about to be committed: returns what its trades changed in the sequence state."""
         self.deduplicator.seal()
+        self.numbers.follow()
         return self.state_sync.cut()
 
     def publish(self, sequence_cut: SequenceCut, committed: Committed, *, has_backfill: bool) -> dict[int, int]:
@@ -184,6 +190,9 @@ def _followed(declared: SequenceSettings | None, member: Collection[int] | None)
 BATCH_TRADES: Final = 50_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""
 
+SMALL_BATCH: Final = 2_000
+"""Records, and trades, below which what a batch costs is mostly for the batch."""
+
 LEAST_BATCH_RECORDS: Final = 100
 """The size of the first batch, and the smallest: how many trades a record holds is not known before it."""
 
@@ -217,6 +226,8 @@ class BatchProcessor:
         self._state = state
         self.batch_records = LEAST_BATCH_RECORDS
         """Records to read next, by the trades that the last ones held."""
+        self.had_little = False
+        """True if the last batch was a small one, and all that there was."""
         self._held: Read | None = None
         self._ask_again = Every(ASK_AGAIN_S, platform.clock)
         self.unanswered: RegistryUnanswered | None = None
@@ -260,6 +271,7 @@ class BatchProcessor:
             self._platform.plan.profile.consumer.fetch_batch,
             critical_first=self._platform.pressure.number >= CRITICAL_FIRST_FROM,
         )
+        self.had_little = len(fetched) < min(self.batch_records, SMALL_BATCH)
         if self._platform.retention.room is not None:
             self._platform.retention.room.note_read(fetched)
         return Read(fetched, before, reader.positions, reader.holes(), reader.oldest_critical_ms)
@@ -274,7 +286,7 @@ class BatchProcessor:
         with timed("dedup"):
             rows = self._state.deduplicator.step(admitted.process, checkpoint.tally)
         with timed("sequence"):
-            self._state.tracker.step(rows.trades, rows.partition)
+            self._state.numbers.step(rows.trades, rows.partition)
         if platform.pressure.level.enrich:
             with timed("enrich"):
                 rows = platform.references.table.step(rows)
@@ -319,6 +331,7 @@ class BatchProcessor:
         # A record in which nothing can be decoded weighs like one that holds a trade.
         wanted = pressure.batch_limit(BATCH_TRADES) * records / max(records, trades)
         self.batch_records = max(LEAST_BATCH_RECORDS, round(wanted))
+        self.had_little &= trades < SMALL_BATCH
         totals.records += records
         totals.trades += trades
         totals.by_priority += np.asarray(admitted.counts)

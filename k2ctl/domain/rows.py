@@ -28,6 +28,11 @@ _WHOLE: Final = np.dtype((np.void, TRADE.message.itemsize))
 """A trade as so many bytes: numpy copies it as one piece, where it would copy the trade field by field."""
 
 
+def joined_trades(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Several arrays of trades (dtype `TRADE.message`) as one."""
+    return np.concatenate([part.view(_WHOLE) for part in parts]).view(TRADE.message)
+
+
 @cache
 def arrow_schema() -> pa.Schema:
     """The columns of `market_data.trades`, in order; nullable only where a value may be absent.
@@ -152,7 +157,7 @@ class Rows:
         return Rows(
             parts[0].topic,
             parts[0].epoch,
-            np.concatenate([part.trades.view(_WHOLE) for part in parts]).view(TRADE.message),
+            joined_trades([part.trades for part in parts]),
             np.concatenate([part.partition for part in parts]),
             np.concatenate([part.offset for part in parts]),
             np.concatenate([part.index for part in parts]),

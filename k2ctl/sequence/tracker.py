@@ -232,7 +232,8 @@ class SequenceTracker:
         if partition is not None:
             self.channels.partition[present] = partition[order[ends]]
         self.channels.dirty[present] = True
-        self.channels.seen_us[present] = np.maximum(self.channels.seen_us[present], batch.sent_us[ends])
+        sent_us = np.maximum.reduceat(batch.sent_us, starts)
+        self.channels.seen_us[present] = np.maximum(self.channels.seen_us[present], sent_us)
         if self._settings.has_sessions:
             self._begin_sessions(batch, starts)
         self._sort_out(batch, starts)

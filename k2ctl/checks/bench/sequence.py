@@ -18,18 +18,20 @@ from k2ctl.home import Home
 from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
+from k2ctl.sequence.gathered import GatheredSteps
 from k2ctl.sequence.redis_store import RedisStateStore
 from k2ctl.sequence.state_store import Fence, Update
 from k2ctl.sequence.symbol_state import cut
 from k2ctl.sequence.tracker import SequenceTracker
 from k2ctl.stack.redis_server import private_redis
 
-BATCHES: Final = {1: 300, 100: 100, 1_000: 50, 10_000: 20}
+BATCHES: Final = {1: 2_000, 100: 200, 1_000: 50, 10_000: 20}
 """Trades in a batch → batches that are measured."""
 
 FLOOR_MS: Final = 100.0
 GOAL_MS: Final = 15.0
 MEMORY_GOAL: Final = 2.5
+SMALL_GOAL: Final = 1.0
 ONE_BY_ONE_GOAL: Final = 10.0
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -63,10 +65,10 @@ def _in_memory(universe: Universe, size: int, repeat: int, say: Say) -> Figure:
     for run in range(repeat):
         say(f"sequence: memory, batches of {size:,}, run {run + 1} of {repeat}")
         batches = _batches(universe, size)
-        tracker, total = SequenceTracker(SystemClock()), size * len(batches)
-        ours.append(total / _seconds(lambda: _follow(tracker, batches)))  # noqa: B023
+        steps, total = GatheredSteps(SequenceTracker(SystemClock())), size * len(batches)
+        ours.append(total / _seconds(lambda: _follow(steps, batches)))  # noqa: B023
         loops.append(total / _seconds(lambda: _dict_loop(batches)))  # noqa: B023
-    goal = MEMORY_GOAL if size >= 10_000 else None
+    goal = MEMORY_GOAL if size >= 10_000 else SMALL_GOAL
     return against("sequence", f"memory, {size:,}", "checks", ours, "trades/s", loops, goal)
 
 
@@ -121,9 +123,10 @@ class _Publisher:
             raise AssertionError("a publication of our own was refused")
 
 
-def _follow(tracker: SequenceTracker, batches: list[Batch]) -> None:
+def _follow(steps: GatheredSteps, batches: list[Batch]) -> None:
     for batch in batches:
-        tracker.step(*batch)
+        steps.step(*batch)
+    steps.follow()
 
 
 def _dict_loop(batches: list[Batch]) -> int:
