@@ -43,7 +43,7 @@ Row = dict[str, Any]
 def play(stage: Stage) -> None:
     """No consumer runs at first, so that the trade is in Kafka alone; then one batch goes through."""
     stage.step(f"{ROWS_BEFORE:,} trades into Kafka; no consumer runs yet")
-    window = stage.start_load(stage.plan(ROWS_BEFORE // 2, 2.0))
+    window = stage.start_load(stage.plan(ROWS_BEFORE, 1.0))
     stage.finish_load()
     before = stage.readings.query(SYMBOL, window, 1)
     trade = before.table.to_pylist()[0]
@@ -168,9 +168,10 @@ def seam_grid(trade: Row, before: Answer, after: Answer) -> Grid:
 def _while_it_flows(stage: Stage) -> None:
     """Queries while trades arrive and commits happen: each has to be complete."""
     stage.start_consumer()
+    stage.prepare_load(stage.plan(FLOW_RATE, stage.pacing.last(30, 4), duplicates=0.01))
     stage.watch(lambda tick: bool(tick.overview.consumers), 30)
     stage.step(f"{FLOW_RATE:,} trades a second arrive and are committed; {SYMBOL} is queried all the while")
-    window = stage.start_load(stage.plan(FLOW_RATE, stage.pacing.last(30, 5), duplicates=0.01))
+    window = stage.begin_load()
     asked = []
     with Session.at(stage.endpoints) as session:
         while stage.loading:
@@ -180,7 +181,7 @@ def _while_it_flows(stage: Stage) -> None:
     answer, _ = asked[-1]
     stage.check(complete_answer(f"a query of {SYMBOL} while data flows is complete", answer))
     stage.check(stayed_complete([answer for answer, _ in asked], statistics.median(took for _, took in asked)))
-    stage.stop_process()
+    stage.stop_processes()
 
 
 def _ask(session: Session, window: Window) -> tuple[Answer, float]:

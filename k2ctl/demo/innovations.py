@@ -44,7 +44,10 @@ BUDGET: Final = 20_000
 RATE: Final = 45_000
 DUPLICATES: Final = 0.01
 GONE_S: Final = 5.0
-"""How long the killed consumer stays away: until its last word is too old to be shown."""
+"""How long the killed consumer stays away for an audience: until its last word is too old to be shown."""
+
+CLIMBS_WITHIN_S: Final = 3.0
+"""How long the new consumer is given to say that it meets what came while nobody read."""
 
 FAULTY_RATE, FAULTY_GAPS = 4_000, 0.003
 
@@ -55,25 +58,26 @@ def play(stage: Stage) -> None:
     stage.step("C H N L: CRITICAL to LOW symbols.  ● processed  ▪ put on disk  ○ left in Kafka")
     stage.step(f"A consumer that may process {BUDGET:,} trades a second meets {RATE:,}; 1 in 100 is sent twice")
     stage.start_consumer(BUDGET)
+    stage.prepare_load(stage.plan(RATE, stage.pacing.last(45, 9), duplicates=DUPLICATES))
     stage.watch(lambda tick: bool(tick.overview.consumers), 30)
-    window = stage.start_load(stage.plan(RATE, stage.pacing.last(45, 9), duplicates=DUPLICATES))
+    window = stage.begin_load()
     stage.watch(lambda tick: seen.note(tick) or "CIRCUIT_BREAK" in seen.levels)
     stage.moment("act-3")
     stage.step("CIRCUIT_BREAK: the intake is closed, and the load waits. What do queries say now?")
     _ask_in_the_middle(stage, window)
-    hold_s = stage.pacing.last(20, 1)
+    hold_s = stage.pacing.read(20)
     stage.watch(lambda tick: seen.note(tick) or tick.sample.at_s > 30 + hold_s, hold_s)
     returned_us = _kill_and_return(stage, seen, window)
-    stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
-    stage.finish_load()
-    if not any(at_us > returned_us for at_us in seen.moves):
+    _load_to_the_end(stage, seen)
+    if not stage.watch(lambda tick: seen.note(tick) or seen.has_moved_since(returned_us), CLIMBS_WITHIN_S):
         # The load was nearly over: only a level that was entered can be left.
         stage.step(f"Another burst of {RATE:,} trades a second, for the new consumer to climb")
         stage.start_load(stage.plan(RATE, stage.pacing.last(15, 9)))
-        stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
-        stage.finish_load()
+        _load_to_the_end(stage, seen)
     stage.step("The load has ended: down again, one level at a time, and everything deferred is backfilled")
     done = stage.watch(lambda tick: seen.note(tick) or has_backfilled(stage, tick))
+    # Its last figures are published a moment after its last commit; meanwhile the next load's workers start.
+    stage.prepare_load(stage.plan(FAULTY_RATE, stage.pacing.last(5, 1), gaps=FAULTY_GAPS))
     stage.watch(lambda tick: seen.note(tick), 1.0)
     stage.check(ladder_climbed(seen.levels))
     stage.check(ladder_descended(seen.moves))
@@ -83,7 +87,12 @@ def play(stage: Stage) -> None:
     stage.check(backfilled(counts, deferred.deferred, deferred.returned, f"cooldown {stage.pacing.cooldown_s:.0f} s"))
     stage.check(caught_up(stage.acknowledged - counts.seen, done))
     _faulty_feed(stage)
-    stage.stop_process()
+    stage.stop_processes()
+
+
+def _load_to_the_end(stage: Stage, seen: "Seen") -> None:
+    stage.watch(lambda tick: seen.note(tick) or not stage.loading, 300)
+    stage.finish_load()
 
 
 class DeferredTotals(NamedTuple):
@@ -116,6 +125,14 @@ class Seen:
             self.shed = max(self.shed, sum(cell["shed"] for cell in status.by_priority.values()))
             self.spilled = max(self.spilled, sum(cell["spill"] for cell in status.by_priority.values()))
         return False
+
+    def has_moved_since(self, at_us: int) -> bool:
+        """Whether a level has changed after that time, in µs UTC."""
+        return any(moved_us > at_us for moved_us in self.moves)
+
+    def is_replaced(self, tick: Tick) -> bool:
+        """Whether a consumer reports that is not the killed one, whose last word may still be shown."""
+        return any(status.id not in self._killed for status in tick.overview.consumers)
 
     def take(self, consumer: str, totals: DeferredTotals) -> None:
         """What a consumer reports; the last report of a killed one does not count any more."""
@@ -167,11 +184,11 @@ def _kill_and_return(stage: Stage, seen: Seen, window: Window) -> int:
             f"a query of {SYMBOL} is complete while the consumer is dead", stage.readings.query(SYMBOL, window)
         )
     )
-    stage.watch_for(GONE_S)
+    stage.watch_for(stage.pacing.last(GONE_S, 1))
     stage.step("A new consumer starts; the table knows where to go on")
     returned_us = time.time_ns() // 1000
     stage.start_consumer(BUDGET)
-    stage.watch(lambda tick: seen.note(tick) or bool(tick.overview.consumers), 30)
+    stage.watch(lambda tick: seen.note(tick) or seen.is_replaced(tick), 30)
     return returned_us
 
 
@@ -185,9 +202,9 @@ def has_backfilled(stage: Stage, tick: Tick) -> bool:
 
 
 def _faulty_feed(stage: Stage) -> None:
-    """Numbers that never come: the table shows the holes."""
+    """Numbers that never come: the table shows the holes. The load is prepared."""
     stage.step("Another feed, with holes: some trades are numbered and never sent")
-    window = stage.start_load(stage.plan(FAULTY_RATE, stage.pacing.last(5, 2), gaps=FAULTY_GAPS))
+    window = stage.begin_load()
     sent = stage.finish_load()
     caught = stage.watch(lambda _: stage.readings.counts().seen >= stage.acknowledged)
     with Session.at(stage.endpoints) as session:

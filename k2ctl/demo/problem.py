@@ -4,7 +4,7 @@ from typing import Final
 
 from k2ctl.demo.checks import critical_flowed, naive_waited
 from k2ctl.demo.result import Billing, Facts, Tick
-from k2ctl.demo.stage import CONSUMER, NAIVE, Stage
+from k2ctl.demo.stage import Stage
 
 BILLING: Final = Billing(
     1,
@@ -22,9 +22,9 @@ BILLING: Final = Billing(
     ),
 )
 
-BUDGET: Final = 20_000
+BUDGET: Final = 15_000
 QUIET_RATE, BURST_RATE = 5_000, 45_000
-FULL_S, QUICK_S = 50.0, 15.0
+FULL_S, QUICK_S = 50.0, 10.0
 """Of the load; the middle fifth of it is the burst."""
 
 
@@ -33,11 +33,12 @@ def play(stage: Stage) -> None:
     stage.step(f"Two consumers start; each may process {BUDGET:,} trades a second, on purpose")
     stage.start_naive(BUDGET)
     stage.start_consumer(BUDGET)
-    stage.watch(lambda tick: tick.naive is not None and bool(tick.overview.consumers), 30)
     seconds = stage.pacing.last(FULL_S, QUICK_S)
-    stage.step(f"{QUIET_RATE:,} trades a second, then the open: {BURST_RATE:,} a second for {seconds / 5:.0f} s")
     # An exchange does not ask whether the intake is open, and is not stopped by it.
-    stage.start_load(stage.plan(QUIET_RATE, seconds, ramp_to=BURST_RATE, shape="spike", ignore_intake=True))
+    stage.prepare_load(stage.plan(QUIET_RATE, seconds, ramp_to=BURST_RATE, shape="spike", ignore_intake=True))
+    stage.watch(lambda tick: tick.naive is not None and bool(tick.overview.consumers), 30)
+    stage.step(f"{QUIET_RATE:,} trades a second, then the open: {BURST_RATE:,} a second for {seconds / 5:.0f} s")
+    stage.begin_load()
     worst = Worst()
     stage.watch(lambda tick: worst.note(tick, stage) or not stage.loading, 600)
     stage.finish_load()
@@ -56,8 +57,7 @@ def play(stage: Stage) -> None:
     )
     stage.check(naive_waited(worst.naive_s))
     stage.check(critical_flowed(worst.ours_s, worst.naive_s))
-    stage.stop_process(NAIVE)
-    stage.stop_process(CONSUMER)
+    stage.stop_processes()
 
 
 class Worst:

@@ -38,14 +38,21 @@ class DemoProcess:
         """kill -9."""
         end([self._process], signal.SIGKILL)
 
-    def stop(self) -> None:
+    def interrupt(self) -> None:
         """Ctrl-C: it commits what it has read, and ends.
+
+        Raises:
+            CheckFailed: it ended before.
+        """
+        self.require_running()
+        send(self._process, signal.SIGINT)
+
+    def require_stopped(self) -> None:
+        """Wait until it has ended after an interrupt.
 
         Raises:
             CheckFailed: it did not end, or with an error.
         """
-        self.require_running()
-        send(self._process, signal.SIGINT)
         self._wait(STOP_PATIENCE_S, ExitCode.OK, ExitCode.INTERRUPTED)
 
     def finish(self, patience_s: float) -> None:
@@ -83,12 +90,13 @@ class SentTotals:
 
 
 class LoadProcess:
-    """A load on a thread of its own."""
+    """A load on a thread of its own. Its workers start at once; they send from `begin` on."""
 
     def __init__(self, plan: LoadPlan, endpoints: Endpoints) -> None:
         self.plan = plan
         self._home = endpoints.home
         self._stop = threading.Event()
+        self._begun = threading.Event()
         self._summary: LoadSummary | None = None
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, args=(endpoints,), daemon=True)
@@ -96,9 +104,13 @@ class LoadProcess:
 
     def _run(self, endpoints: Endpoints) -> None:
         try:
-            self._summary = run_load(self.plan, endpoints, self._stop)
+            self._summary = run_load(self.plan, endpoints, self._stop, when_ready=self._begun.wait)
         except Exception as error:
             self._error = error  # raised where the load is watched
+
+    def begin(self) -> None:
+        """Let the workers send, as soon as they are ready."""
+        self._begun.set()
 
     @property
     def running(self) -> bool:
@@ -113,6 +125,7 @@ class LoadProcess:
     def end(self) -> None:
         """Stop it, and wait until its workers are gone."""
         self._stop.set()
+        self._begun.set()
         self._thread.join(STOP_PATIENCE_S)
 
     def sent(self) -> SentTotals:

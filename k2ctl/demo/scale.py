@@ -36,7 +36,7 @@ BILLING: Final = Billing(
 
 DRAINS: Final = 3
 BACKLOG: Final = 200_000
-BACKLOG_RATE: Final = 100_000
+BACKLOG_RATE: Final = 200_000
 SCALES: Final = ("10K", "1M", "10M")
 
 WHAT_WHEN: Final = (

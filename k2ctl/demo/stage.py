@@ -172,9 +172,14 @@ class Stage:
         process.require_running()
         process.kill()
 
-    def stop_process(self, name: str = CONSUMER) -> None:
-        """End one in an orderly way."""
-        self._processes.pop(name).stop()
+    def stop_processes(self) -> None:
+        """End all that run, in an orderly way and at the same time."""
+        stopping = list(self._processes.values())
+        for process in stopping:
+            process.interrupt()
+        for process in stopping:
+            process.require_stopped()
+        self._processes.clear()
 
     def catch_up(self) -> None:
         """Run a consumer until everything that is in Kafka now is in the table."""
@@ -186,20 +191,32 @@ class Stage:
         faults = Faults(more.pop("duplicates", 0.0), more.pop("gaps", 0.0))
         return plan_load(self.profile, rate=rate, duration_s=duration_s, faults=faults, **more)
 
-    def start_load(self, plan: LoadPlan) -> Window:
-        """Begin a load; returns the window of its trades."""
-        began_us = time.time_ns() // 1000
+    def prepare_load(self, plan: LoadPlan) -> None:
+        """Start a load's workers while something else starts; nothing is sent before `begin_load`."""
         self._load = LoadProcess(plan, self.endpoints)
+
+    def begin_load(self) -> Window:
+        """Let the prepared load send; returns the window of its trades."""
+        began_us = time.time_ns() // 1000
+        self._required_load().begin()
         return Window(since_us=began_us)
+
+    def start_load(self, plan: LoadPlan) -> Window:
+        """Prepare a load and begin it at once."""
+        self.prepare_load(plan)
+        return self.begin_load()
 
     def finish_load(self) -> SentTotals:
         """Watch until the load has ended."""
         self.watch(lambda _: not self.loading, limit_s=600)
-        if self._load is None:
-            raise RuntimeError("no load was started")
-        self.sent.append(self._load.sent())
+        self.sent.append(self._required_load().sent())
         self._load = None
         return self.sent[-1]
+
+    def _required_load(self) -> LoadProcess:
+        if self._load is None:
+            raise RuntimeError("no load was started")
+        return self._load
 
     @property
     def loading(self) -> bool:

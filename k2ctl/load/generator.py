@@ -89,10 +89,12 @@ def run_load(
     endpoints: Endpoints,
     stop: threading.Event,
     on_snapshot: Callable[[LoadSnapshot], None] = lambda _: None,
+    when_ready: Callable[[], object] = lambda: None,
 ) -> LoadSummary:
     """Run a load to its end, or until `stop` is set; what was sent by then is flushed either way.
 
-    on_snapshot is called about ten times a second. A KeyboardInterrupt ends it at once, with what is known then.
+    on_snapshot is called about ten times a second. when_ready is called when the workers have been started; they send
+    once it has returned. A KeyboardInterrupt ends the load at once, with what is known then.
 
     Raises:
         LoadFailed: something ended it early: Kafka does not take the load, nobody reads what the embedded engine cannot
@@ -122,6 +124,7 @@ def run_load(
 
         try:
             workers.start()
+            when_ready()
             workers.begin()
             failure = _drive(workers, gates, stop, on_pass)
         except K2Error as error:
