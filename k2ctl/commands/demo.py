@@ -25,7 +25,7 @@ def demo(
         list[int] | None,
         typer.Option("--act", metavar="1-4", help="Play this act alone; repeatable.", show_default="all four"),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="All four acts in under 90 seconds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="All four acts in about a minute.")] = False,
     pause: Annotated[bool, typer.Option("--pause", help="Wait for Enter after each act.")] = False,
     pace: Annotated[
         float, typer.Option(min=0.1, max=10, metavar="FACTOR", help="2: everything takes twice as long to watch.")

@@ -98,15 +98,15 @@ def duel_view(tick: Tick, samples: Sequence[Sample], width: int, height: int) ->
     table.add_column(ratio=1)
     half, naive, overview = width // 2, tick.naive or {}, tick.overview
     theirs = _side(
-        "naive: one queue",
+        "naive: one queue" if naive else "naive: one queue, not there yet",
         [sample.naive_critical_s for sample in samples],
         f"{count(_number(naive.get('lag_records')))} trades wait, {count(_number(naive.get('rate')))}/s handled",
         (half, height, "red"),
     )
     ours = _side(
-        f"K2: priorities, level {overview.level}",
+        f"K2: priorities, level {overview.level}" if overview.consumers else "K2: priorities, not there yet",
         [sample.critical_s for sample in samples],
-        f"{count(overview.lag_trades or 0)} trades wait, {count(overview.outstanding)} deferred for later",
+        f"{count(overview.lag_trades or 0)} trades wait, {count(overview.outstanding)} deferred",
         (width - half, height, "green"),
     )
     table.add_row(theirs, ours)
@@ -116,7 +116,7 @@ def duel_view(tick: Tick, samples: Sequence[Sample], width: int, height: int) ->
 def _side(title: str, values: Sequence[float | None], line: str, shape: tuple[int, int, str]) -> Panel:
     width, height, style = shape
     now = next((value for value in reversed(values[-4:]) if value is not None), None)
-    waits = "unknown" if now is None else seconds(now)
+    waits = "not known yet" if now is None else seconds(now)
     figure = Text.assemble("CRITICAL trades wait ", (waits, f"bold {style}"))
     chart = log_chart(values, LINES, width - 4, max(1, height - FRAME), style)
     return Panel(

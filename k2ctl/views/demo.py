@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from k2ctl.demo.checks import DemoCheck
@@ -20,6 +21,7 @@ from k2ctl.demo.story import ACTS
 from k2ctl.log import held_while_on_screen
 from k2ctl.views.acts import duel_view, finding_lines, finding_panel
 from k2ctl.views.live import MAX_HZ, save_picture
+from k2ctl.views.program import program_view
 from k2ctl.views.style import seconds
 from k2ctl.views.watch import LagHistory, pressure_view
 
@@ -46,12 +48,12 @@ class Screen(Audience):
         self._leave = leave
         self._pictures = pictures
         self._wait = wait
-        self._act: ActResult | None = None
+        self._acts: list[ActResult] = []
         self._history = LagHistory()
         self._tick: Tick | None = None
         self._finding: Finding_ | None = None
         self._said: deque[Text] = deque(maxlen=SAID_LINES)
-        self._has_reported = False
+        self._has_reported = self._has_ended = False
         self._display = ExitStack()
         self._live = (
             Live(console=console, get_renderable=self._fitted, refresh_per_second=MAX_HZ, screen=True)
@@ -71,9 +73,10 @@ class Screen(Audience):
         self._display.close()
 
     def begins(self, act: ActResult) -> None:
-        self._act, self._tick, self._finding, self._history = act, None, None, LagHistory()
+        self._acts.append(act)
+        self._tick, self._finding, self._history = None, None, LagHistory()
         self._said.clear()
-        self._has_reported = False
+        self._has_reported = self._has_ended = False
         if self._live is None:
             self._print(Text(f"\n{title_of(act)}"), Text(act.billing.headline))
 
@@ -100,6 +103,7 @@ class Screen(Audience):
             save_picture(self.view(*PICTURE_SIZE), PICTURE_SIZE, self._pictures / f"{name}.svg", "k2ctl demo")
 
     def ends(self, act: ActResult) -> None:
+        self._has_ended = True
         if self._wait is not None and act.billing.number:
             self._say(Text("Press Enter to go on.", style="bold"))
             self._wait()
@@ -127,6 +131,11 @@ class Screen(Audience):
         body = height - HEADER_HEIGHT - len(said)
         return Group(self._header(), self._body(width, body), *said)
 
+    @property
+    def _act(self) -> ActResult | None:
+        """The act that is being played, or was played last."""
+        return self._acts[-1] if self._acts else None
+
     def _header(self) -> Panel:
         act = self._act
         title = title_of(act) if act else "k2ctl demo"
@@ -144,23 +153,28 @@ class Screen(Audience):
     def _body(self, width: int, height: int) -> RenderableType:
         if self._finding is not None:
             return _padded(finding_panel(self._finding), height, self._console, width)
-        if self._tick is None or self._act is None:
-            return _blank(height)
-        if self._act.billing.number == 1:
-            return duel_view(self._tick, self._act.samples, width, height)
-        if not self._has_reported:
-            # Before an act's first consumer there is no level; later its silence is part of the story.
-            return _blank(height)
-        return pressure_view(self._tick.overview, self._history, width, height)
+        act, tick = self._act, self._tick
+        if act is not None and tick is not None and act.billing.number == 1:
+            return duel_view(tick, act.samples, width, height)
+        if tick is not None and self._has_reported:
+            return pressure_view(tick.overview, self._history, width, height)
+        # Before an act's first consumer there is no level; later its silence is part of the story.
+        return _padded(program_view(self._acts, tick, ended=self._has_ended), height, self._console, width)
 
     def _said_text(self, width: int) -> list[Text]:
-        """The last lines said, as many as fit; the newest whole."""
-        lines = [line for text in self._said for line in text.wrap(self._console, width - 2)]
-        return [*lines[-SAID_LINES:], *[Text("")] * max(0, SAID_LINES - len(lines))]
+        """What was said last, as much as fits, each whole."""
+        lines: list[Text] = []
+        for text in reversed(self._said):
+            more = hanging(text, self._console, width - 1)
+            if lines and len(more) + len(lines) > SAID_LINES:
+                break
+            lines = [*more, *lines]
+        return [*lines[:SAID_LINES], *[Text("")] * (SAID_LINES - len(lines))]
 
 
-def _blank(height: int) -> Group:
-    return Group(*[Text("")] * height)
+def hanging(text: Text, console: Console, width: int) -> list[Text]:
+    """A text in lines of a width; all but the first are indented."""
+    return [Text("    " if at else "") + line for at, line in enumerate(text.wrap(console, width - 4))]
 
 
 def _padded(content: RenderableType, height: int, console: Console, width: int) -> RenderableType:
@@ -180,8 +194,25 @@ def title_of(act: ActResult) -> str:
 
 def check_text(check: DemoCheck) -> Text:
     """A green or a red line."""
-    mark, style = ("✓", "green") if check.held else ("✗", "bold red")
-    return Text.assemble((f"  {mark} {check.claim}", style), (f": {check.measured}", ""))
+    return Text.assemble("  ", _mark(check), " ", _said(check))
+
+
+def _mark(check: DemoCheck) -> Text:
+    return Text("✓", "green") if check.held else Text("✗", "bold red")
+
+
+def _said(check: DemoCheck) -> Text:
+    return Text.assemble((check.claim, "green" if check.held else "bold red"), f": {check.measured}")
+
+
+def _checks(checks: Sequence[DemoCheck]) -> Table:
+    """The same below each other, where a terminal breaks them."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=2, justify="right")
+    table.add_column(overflow="fold")
+    for check in checks:
+        table.add_row(_mark(check), _said(check))
+    return table
 
 
 def verdict(result: DemoResult, *, recall: bool) -> RenderableType:
@@ -189,7 +220,7 @@ def verdict(result: DemoResult, *, recall: bool) -> RenderableType:
     lines: list[RenderableType] = []
     for act in result.acts if recall else ():
         lines.append(Text(f"{act.billing.title}, {seconds(act.seconds)}", style="bold"))
-        lines += map(check_text, act.checks)
+        lines.append(_checks(act.checks))
     count = len(result.checks)
     if result.held:
         lines.append(Text(f"All {count} checks held, in {seconds(result.seconds)}.", style="bold green"))

@@ -24,7 +24,7 @@ def test_the_quick_demo_holds_in_four_acts_and_leaves_nothing_behind(home: Path)
     assert reported["held"]
     assert [len(act["checks"]) for act in reported["acts"]] == [2, 4, 10, 2, 4]
     assert reported["trades"] > 500_000
-    assert reported["seconds"] < 150, "90 s where nothing else runs"
+    assert reported["seconds"] < 120, "60 s where nothing else runs"
     assert list(home.iterdir()) == []
 
 
