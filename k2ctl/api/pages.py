@@ -13,8 +13,12 @@ from fastapi import APIRouter, Header
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-PAGE_FILES: Final = ("page/page.css", "page/page.js")
-"""The live page's own, beside `page/index.html`."""
+_MODULES: Final = (
+    "page", "connection", "elements", "format", "history", "platform", "platform_charts", "chart", "bands", "consumers",
+    "symbol", "market",
+)  # fmt: skip
+PAGE_FILES: Final = ("page/page.css", "page/uplot.css", "page/uplot.js", *(f"page/{name}.js" for name in _MODULES))
+"""The live page's own, beside `page/index.html`: its modules, and the library that draws its charts."""
 
 STATIC: Final = "/static/"
 ASSETS: Final = {PurePosixPath(path).name: path for path in PAGE_FILES}

@@ -19,6 +19,9 @@ _QUIET = (
     " --no-first-run --remote-debugging-pipe --window-size=1100,1000"
 )
 
+_KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+_NARROW = 600
+
 
 class Page:
     """One tab. events: those of the protocol, in the order in which they came."""
@@ -72,17 +75,38 @@ class Page:
 
     def type(self, selector: str, text: str) -> None:
         """Type into a field, and Enter."""
-        self.value(f"document.querySelector('{selector}').select()")
-        self.ask("Input.insertText", text=text)
-        for kind in ("keyDown", "keyUp"):
-            self.ask(
-                "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
-            )
+        self.write(selector, text)
+        self.press("Enter")
 
-    def screenshot(self, file: Path) -> None:
-        """The whole page as a PNG."""
-        image = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
-        file.write_bytes(base64.b64decode(image))
+    def write(self, selector: str, text: str) -> None:
+        """Type into a field, in the place of what it has."""
+        self.value(f"document.querySelector('{selector}').focus(); document.querySelector('{selector}').select()")
+        self.ask("Input.insertText", text=text)
+
+    def press(self, key: str, times: int = 1) -> None:
+        """Press a key of `_KEYS`, and let it go."""
+        for kind in ("keyDown", "keyUp") * times:
+            text = {"text": "\r"} if key == "Enter" else {}
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key], **text)
+
+    def become(self, width: int, height: int, scheme: str) -> None:
+        """A window of this size, a phone's where it is narrow, in light or dark."""
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=width < _NARROW,
+        )  # fmt: skip
+        self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def screenshot(self, file: Path, **options: Any) -> None:
+        """The whole page as a PNG, or as `options` of `Page.captureScreenshot` say."""
+        whole = {"format": "png", "captureBeyondViewport": True, **options}
+        file.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot", **whole)["data"]))
+
+    def complaints(self) -> list[str]:
+        """Errors of scripts and of the content policy; a refused request, which is told of too, is none."""
+        found = [str(event["params"]) for event in self.events if event.get("method") == "Runtime.exceptionThrown"]
+        entries = [event["params"]["entry"] for event in self.events if event.get("method") == "Log.entryAdded"]
+        return found + [entry["text"] for entry in entries if entry["source"] != "network"]
 
 
 @contextmanager

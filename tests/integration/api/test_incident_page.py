@@ -1,0 +1,134 @@
+"""The live page while the platform is in trouble: what it says is what was reported, on opening and by keyboard."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from k2ctl.api.settings import Settings
+from k2ctl.domain.checkpoint import Counts
+from k2ctl.domain.status_parts import PartitionStatus, SequenceCounts, Transition
+from k2ctl.endpoints import Endpoints
+from tests.made_trades import make_trades
+from tests.support.api import WHOLE, Service, platform, serving
+from tests.support.browser import Page, browser
+from tests.support.polling import until
+from tests.support.reporting import Reporting, reporting
+
+LIVE = "document.querySelector('#state').textContent.startsWith('live')"
+WHY = "lag 1,234,567 ≥ 1,000,000 trades, +4,321/s"
+
+
+@dataclass
+class Incident:
+    """A page that is open on a platform at AGGRESSIVE."""
+
+    page: Page
+    service: Service
+    consumer: Reporting
+    began_us: int
+
+    def text(self, selector: str) -> str:
+        return str(self.page.value(f"document.querySelector('{selector}').innerText"))
+
+    def figure(self, name: str) -> str:
+        boxes = "[...document.querySelectorAll('#figures div')]"
+        return str(
+            self.page.value(f"{boxes}.find(box => box.children[0].textContent === '{name}').children[1].textContent")
+        )
+
+
+@pytest.fixture(scope="module")
+def incident(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Incident]:
+    """The consumer reports before the page is opened, so that there is a history."""
+    folder = tmp_path_factory.mktemp("incident")
+    endpoints, topic = platform(embedded_stack, folder, "PAGE1")
+    began_us = time.time_ns() // 1000
+    moves = [
+        Transition(began_us - 60_000_000, "NORMAL", "SOFT", "lag 100,001 ≥ 100,000 trades"),
+        Transition(began_us - 20_000_000, "SOFT", "AGGRESSIVE", WHY),
+    ]
+    figures = {
+        "level": "AGGRESSIVE", "level_number": 3, "level_reason": WHY, "transitions": moves, "cooldown_left_s": 9.0,
+        "lag_trades": 1_234_567, "lag_seconds": 123.4, "pending": 4_213, "outstanding": 7_600, "memory_share": 0.84,
+        "counts": Counts(seen=100_000, stored=92_000, shed=8_000), "backfilled": 400, "intake": "open",
+        "sequence": SequenceCounts(open_gaps=12, missing_trades=345),
+        "by_priority": {"CRITICAL": {"process": 900, "spill": 0, "shed": 0}, "LOW": {"spill": 250, "shed": 750}},
+        "partitions": [PartitionStatus(0, 50, 40, 60), PartitionStatus(7, 50, 10, 60)],
+    }  # fmt: skip
+    recent = make_trades(40, start=WHOLE)
+    recent["event_ns"] += time.time_ns() - 60_000_000_000 - recent["event_ns"].max()
+    with (
+        reporting(endpoints, "c-of-page", **figures) as consumer,
+        serving(endpoints, topic, Settings(port=0)) as service,
+        browser(folder) as page,
+    ):
+        service.produce(recent)
+        until(lambda: [lag for lag in service.client.get("/v1/history").json()["series"]["lag_trades"] if lag][2:], 20)
+        page.ask("Page.navigate", url=service.url + "/")
+        page.until(LIVE)
+        page.until("document.querySelector('#level').textContent === 'AGGRESSIVE'")
+        yield Incident(page, service, consumer, began_us)
+        assert page.complaints() == []
+
+
+def test_it_says_first_how_it_is_since_when_why_and_what_to_do(incident: Incident) -> None:
+    since = time.strftime("%H:%M:%S", time.gmtime(incident.began_us / 1e6 - 20))
+    assert incident.text("#since").startswith(f"since {since} UTC, for ")
+    assert incident.text("#why") == WHY
+    assert "LOW left in Kafka" in incident.text("#handling")
+    assert incident.page.value("document.querySelector('#ladder [aria-current=step] b').textContent") == "AGGRESSIVE"
+    assert incident.page.value("document.title") == "AGGRESSIVE · K2"
+
+
+def test_its_figures_are_those_that_were_reported(incident: Incident) -> None:
+    shown = {name: incident.figure(name) for name in ("lag", "pending", "deferred", "memory", "gaps", "intake", "lost")}
+    assert shown == {
+        "lag": "1,234,567", "pending": "4,213", "deferred": "7,600", "memory": "84 %", "gaps": "12", "intake": "open",
+        "lost": "0",
+    }  # fmt: skip
+    balance = incident.text("#balance").replace("\t", " ")
+    assert "seen 104,213" in balance
+    assert "stored 92,000" in balance
+    assert "deferred 8,000 400 backfilled by now" in balance
+    assert "LOW 0 250 750 100 %" in incident.text("#priorities").replace("\t", " ")
+    assert [WHY in incident.text("#moves"), "lag 100,001" in incident.text("#moves")] == [True, True]
+    assert "2 partitions, the slowest 7: 50 records behind" in incident.text("#consumers")
+
+
+def test_the_history_is_there_on_opening_and_can_be_read_as_a_table_and_by_arrow_keys(incident: Incident) -> None:
+    page = incident.page
+    page.until("document.querySelector('#chart-lag .canvas').ariaLabel.includes('Now 1,234,567, at most 1,234,567')")
+    page.value("document.querySelector('#chart-lag summary').click()")
+    page.until("document.querySelectorAll('#chart-lag tbody tr').length > 2")
+    page.value("document.querySelector('#chart-lag .canvas').focus()")
+    page.press("ArrowLeft", 2)
+    page.until("document.querySelector('#chart-lag .canvas').getAttribute('aria-valuetext').includes('lag 1,234,567')")
+    assert "AGGRESSIVE" in incident.text("#chart-lag .when")
+    page.press("Escape")
+    assert incident.text("#chart-lag .when") == ""
+
+
+def test_a_change_of_level_is_announced_and_a_tick_is_not(incident: Incident) -> None:
+    page = incident.page
+    page.value(
+        "window.said = []; new MutationObserver(() => said.push(news.textContent)).observe(news, {childList: true})"
+    )
+    seen = page.value("document.querySelector('#state').textContent")
+    page.until(f"document.querySelector('#state').textContent !== '{seen}'")
+    incident.consumer.say(level="GRACEFUL", level_number=2, level_reason="lag 600,000 ≥ 500,000 trades")
+    page.until("said.length === 1")
+    assert page.value("said[0]") == "Level GRACEFUL. lag 600,000 ≥ 500,000 trades"
+    incident.consumer.say(level="AGGRESSIVE", level_number=3, level_reason=WHY)
+    page.until("document.querySelector('#level').textContent === 'AGGRESSIVE'")
+
+
+def test_decimals_stand_under_each_other(incident: Incident) -> None:
+    aligned = incident.page.ask(
+        "Runtime.evaluate",
+        expression="import('/static/format.js').then(m => m.aligned(['1042.5', '7', '42.505']))",
+        awaitPromise=True,
+        returnByValue=True,
+    )["result"]["value"]
+    assert aligned == ["1,042.5\u2007\u2007", "7\u2008\u2007\u2007\u2007", "42.505"]
