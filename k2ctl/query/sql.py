@@ -83,7 +83,7 @@ def sql(
         with stages.timed("start"), as_errors():
             rows = tables.run(text, parameters)
         notes = (ROUNDED,) if tables.places == DOUBLES else ()
-        evidence = evidence_of(sources, session.outstanding(sources), tail_rows=tables.fresh_rows, notes=notes)
+        evidence = evidence_of(sources, session.sides.outstanding(sources), tail_rows=tables.fresh_rows, notes=notes)
         with stages.timed("rows"), as_errors():
             yield SqlAnswer(rows, evidence)
     finally:
