@@ -2,7 +2,7 @@
 
     same_as_kept(plain(watch_screen(…), 80, 24), Path(__file__).parent / "screens" / "watch-80x24.txt")
 
-A screen that is meant to be another one now is written anew with K2CTL_KEEP_SCREENS=1, and looked at in the commit.
+A screen that is meant to be another one now is written again with K2CTL_KEEP_SCREENS=1, and looked at in the commit.
 """
 
 import difflib

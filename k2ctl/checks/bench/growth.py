@@ -123,7 +123,7 @@ class _GrowingTable:
         return float(np.median(taken))
 
     def metadata_bytes(self) -> float:
-        """The metadata file and the manifest list, which every commit writes anew."""
+        """The metadata file and the manifest list, which every commit writes again."""
         table = self._lake.table()
         snapshot = table.metadata.current_snapshot()
         written = [table.metadata_location, snapshot.manifest_list if snapshot else ""]
