@@ -11,7 +11,7 @@ from typer._click.globals import get_current_context  # Typer carries Click
 from typer.core import TyperCommand, TyperGroup
 
 from k2ctl.commands.completion import QUESTION, answered
-from k2ctl.ending import accept_any_text, concluded, in_utf8
+from k2ctl.ending import accept_any_text, begin_quickly, concluded, end_quickly, in_utf8
 from k2ctl.log import FORMAT_VARIABLE, LEVEL_VARIABLE, LogFormat, LogLevel, LogSettings, configure
 from k2ctl.options import group
 from k2ctl.settings import defaults_of
@@ -145,9 +145,17 @@ def root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    if argv is None:
-        in_utf8()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is not None:
+        return _main(list(argv))
+    in_utf8()
+    begin_quickly()
+    try:
+        return _main(sys.argv[1:])
+    finally:
+        end_quickly()
+
+
+def _main(arguments: list[str]) -> int:
     if arguments[:1] == [QUESTION]:
         return answered(typer.main.get_command(app), NAME, arguments[1:])
     accept_any_text()

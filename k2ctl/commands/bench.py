@@ -26,6 +26,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "sequence": ("--repeat",),
     "dedup": ("--entries", "--scope", "--engine"),
     "query": ("--engine", "--rows", "--rate", "--frame", "--queries"),
+    "start": ("--engine", "--repeat"),
 }
 """In the order in which they run → the options that mean something to it, beside those for all of them."""
 
@@ -133,6 +134,7 @@ def bench(
               in Redis, and a backlog with them against one without
     query     15-minute windows of one symbol while load arrives: the server,
               against DuckDB alone on the same files
+    start     the help, a query and a consumer from the moment that they are typed
 
     Example:  k2ctl bench consume --engine local
 

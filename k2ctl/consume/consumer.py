@@ -49,6 +49,9 @@ table."""
 
 WAITING_LOGGED_S: Final = 1.0
 
+FIRST_READ: Final = "the first records are read"
+"""What it logs as soon as they are."""
+
 
 class Consumer:
     """One consumer of one topic."""
@@ -135,7 +138,7 @@ class Consumer:
         assignment.follow_pressure()
         if may_read and self._may_read(assignment):
             self._let_gather(assignment)
-            assignment.read_and_process()
+            self._read(assignment)
         elif may_read:
             self.clock.sleep(IDLE_S)
         if self.assignments.is_current:
@@ -146,6 +149,12 @@ class Consumer:
             assignment.submit_if_due(at_once=at_once)
         if self._look_for_waiting.due():
             self._log_waiting()
+
+    def _read(self, assignment: Assignment) -> None:
+        before = self.totals.records
+        assignment.read_and_process()
+        if not before and self.totals.records:
+            LOG.info(FIRST_READ)
 
     def _let_gather(self, assignment: Assignment) -> None:
         """Behind a small batch, wait a moment for the next one to become larger."""

@@ -1,6 +1,7 @@
 """The catalog and the table: connect, check, create with K2's properties, load fresh."""
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,24 +22,27 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
 from pyiceberg.transforms import HourTransform, IdentityTransform
-from sqlalchemy.exc import IntegrityError
 
 from k2ctl.domain.corrected_symbols import CORRECTED_PROPERTY, NONE_CORRECTED
 from k2ctl.domain.rows import SORTED_BY, arrow_schema
 from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError, UnknownTable
-from k2ctl.lake.database import DatabaseCatalog, is_gone, make_tables
+from k2ctl.lake.addresses import GLUE, file_of, is_gone, is_rest
+from k2ctl.lake.library_errors import taken_errors
 from k2ctl.lake.opened import check_readable, damaged
 from k2ctl.lake.place import is_strange, last_commit, metadata_files, strangers
-from k2ctl.lake.pyiceberg_overrides import REST_CAPABILITIES
-from k2ctl.lake.rest_service import RestServiceCatalog, is_rest, open_service
+from k2ctl.lake.sqlite_file import FileCatalog
 from k2ctl.lake.storage import IO_CLASS
-from k2ctl.lake.trouble import TROUBLE, trouble_of
+from k2ctl.lake.trouble import trouble, trouble_of
 from k2ctl.retry import RetryPolicy, retry
 
 if TYPE_CHECKING:
+    from k2ctl.lake.database import DatabaseCatalog
     from k2ctl.lake.glue_service import GlueServiceCatalog
+    from k2ctl.lake.rest_service import RestServiceCatalog
+
+    AnyCatalog = FileCatalog | DatabaseCatalog | RestServiceCatalog | GlueServiceCatalog
 
 CATALOG_NAME: Final = "k2"
 TABLE_PROPERTIES: Final = {
@@ -54,8 +58,6 @@ TABLE_PROPERTIES: Final = {
     CORRECTED_PROPERTY: NONE_CORRECTED,
     "read.parquet.vectorization.enabled": "false",  # Spark's vectorised reader does not know our delta encodings
 }
-
-GLUE: Final = "glue://"
 
 _OF_COLUMN: Final = "write.metadata.metrics.column."
 
@@ -104,16 +106,15 @@ class Lake:
         with self.answering():
             self.catalog = self._opened(access)
 
-    def _opened(self, access: Mapping[str, str]) -> "DatabaseCatalog | RestServiceCatalog | GlueServiceCatalog":
+    def _opened(self, access: Mapping[str, str]) -> "AnyCatalog":
         properties = {**self.storage, PY_IO_IMPL: IO_CLASS, "uri": self.catalog_uri, "warehouse": self.warehouse}
         if is_rest(self.catalog_uri):
+            from k2ctl.lake.rest_service import open_service
+
             return open_service(CATALOG_NAME, self.catalog_uri, properties, access)
         if self.catalog_uri.startswith(GLUE):
             return _glue(self.catalog_uri, properties)
-        # Its tables are made apart, so that many processes may open a new catalog at once.
-        database = DatabaseCatalog(CATALOG_NAME, **properties, pool_pre_ping="true", init_catalog_tables="false")
-        make_tables(database)
-        return database
+        return _in_database(self.catalog_uri, properties)
 
     @classmethod
     def at(cls, endpoints: Endpoints, *, trusting: bool = False) -> "Lake":
@@ -174,7 +175,7 @@ class Lake:
             if name not in self._trusted:
                 self._require_nothing_at(name)
             return None
-        except TROUBLE as error:
+        except trouble() as error:
             if isinstance(error, FileNotFoundError):
                 self._require_named_file(name)
             raise self._trouble(error) from error
@@ -255,7 +256,7 @@ class Lake:
         """A block in which an error of the catalog or the warehouse is a `LakeUnanswered` that names it."""
         try:
             yield
-        except TROUBLE as error:
+        except trouble() as error:
             raise self._trouble(error) from error
 
     def _trouble(self, error: Exception) -> LakeError:
@@ -296,7 +297,7 @@ class Lake:
         namespace = name.rpartition(".")[0]
         if not self.catalog.namespace_exists(namespace):
             # Two processes that make it at once: the second row is refused, which is harmless.
-            with suppress(NamespaceAlreadyExistsError, IntegrityError):
+            with suppress(NamespaceAlreadyExistsError, *taken_errors()):
                 self.catalog.create_namespace(namespace)
         try:
             return self.catalog.create_table(
@@ -323,6 +324,25 @@ def require_kept(lake: Lake, what: str, is_kept: Callable[[Table], bool]) -> Non
     """
     if lake.catalog.reads_back and not is_kept(lake.table()):
         raise CommitStateUnknownException(f"The catalog has confirmed {what}, and does not have it")
+
+
+def _in_database(uri: str, properties: Mapping[str, str]) -> "FileCatalog | DatabaseCatalog":
+    """A file of SQLite that has a catalog's tables is read as it is."""
+
+    def whole() -> "DatabaseCatalog":
+        from k2ctl.lake.database import open_database
+
+        return open_database(CATALOG_NAME, properties)
+
+    file = file_of(uri)
+    if file is None or not file.is_file():
+        return whole()
+    try:
+        return FileCatalog(CATALOG_NAME, properties, file, whole)
+    except sqlite3.OperationalError as error:
+        if "no such" not in str(error):  # table, or column of the newer layout
+            raise
+        return whole()
 
 
 def _glue(uri: str, properties: Mapping[str, str]) -> "GlueServiceCatalog":
@@ -353,6 +373,6 @@ def list_catalog(endpoints: Endpoints) -> list[str]:
         LakeError: it does not answer.
     """
     with Lake.at(endpoints) as lake, lake.answering():
-        if isinstance(lake.catalog, RestServiceCatalog) and not lake.catalog.can(REST_CAPABILITIES.V1_LIST_NAMESPACES):
+        if not lake.catalog.lists_namespaces:
             return []
         return [".".join(namespace) for namespace in lake.catalog.list_namespaces()]

@@ -23,7 +23,7 @@ from k2ctl.errors import LakeError, RolledBack
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import called
 from k2ctl.lake.commit import Try, commit_optimistically
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction
 from k2ctl.lake.second_copy import check_copies, has_copy, read_copy
 from k2ctl.lake.side_folder import ledger_of
 

@@ -23,12 +23,11 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.table import Transaction
 from pyiceberg.table.metadata import TableMetadata
-from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.clock import Clock
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
-from k2ctl.lake.aws_errors import AWS_ERRORS
-from k2ctl.lake.pyiceberg_overrides import stage_removal
+from k2ctl.lake.library_errors import aws_errors, database_errors
+from k2ctl.lake.pyiceberg_overrides.transaction import stage_removal
 from k2ctl.profiles.model import Expire
 from k2ctl.retry import RetryPolicy, retry
 
@@ -41,19 +40,14 @@ FIRST_PAUSE_S: Final = 0.04
 LONGEST_PAUSE_S: Final = 2.0
 
 CONFLICTS: Final = (CommitFailedException,)
-UNCERTAIN: Final[tuple[type[Exception], ...]] = (
-    SQLAlchemyError,
+_UNCERTAIN: Final = (
     OSError,
     CommitStateUnknownException,
     ServerError,
     ServiceUnavailableError,
     TooManyRequestsError,
     AuthorizationExpiredError,
-    *AWS_ERRORS,
 )
-"""Errors of the transport to catalog or warehouse: the swap may have happened."""
-
-_ANY: Final[tuple[type[Exception], ...]] = (LakeUnanswered, *CONFLICTS, *UNCERTAIN)
 
 Done = TypeVar("Done")
 
@@ -66,6 +60,16 @@ class Try:
     number: int
     # True: the outcome of an earlier try is unknown.
     uncertain: bool
+
+
+def _uncertain() -> tuple[type[Exception], ...]:
+    """Errors of the transport to catalog or warehouse: the swap may have happened."""
+    return (*_UNCERTAIN, *database_errors(), *aws_errors())
+
+
+def _ended_by() -> tuple[type[Exception], ...]:
+    """Errors with which a commit ends that was tried for too long."""
+    return (LakeUnanswered, *CONFLICTS, *_uncertain())
 
 
 def commit_optimistically(
@@ -102,7 +106,7 @@ def commit_optimistically(
         if isinstance(error, CONFLICTS):
             LOG.info("%s met a conflict and is tried again", what, extra={"attempt": number})
             return now_s - answers_since_s < within_s
-        if isinstance(error, (LakeUnanswered, *UNCERTAIN)):
+        if isinstance(error, (LakeUnanswered, *_uncertain())):
             # `LakeUnanswered` comes before the swap: nothing was stored.
             uncertain = uncertain or not isinstance(error, LakeUnanswered)
             LOG.warning("%s is tried again", what, extra={"attempt": number, "error": first_line(error)})
@@ -114,7 +118,7 @@ def commit_optimistically(
     try:
         policy = RetryPolicy(math.inf, FIRST_PAUSE_S, longest_pause_s, jitter=True)
         return retry(once, policy=policy, again=again, clock=clock)
-    except _ANY as error:
+    except _ended_by() as error:
         raise LakeError(
             f"{what} did not go through in {clock.monotonic_s() - started_s:.0f} s and {number} tries: "
             f"{first_line(error)}",

@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,19 +11,14 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO, load_file_io
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
-from sqlalchemy import URL, ColumnElement, Engine, event, make_url, select, update
-from sqlalchemy.exc import (
-    DatabaseError,
-    DisconnectionError,
-    IntegrityError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-)
+from sqlalchemy import ColumnElement, Engine, event, select, update
+from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from k2ctl.errors import first_line
+from k2ctl.lake.addresses import file_of
 from k2ctl.lake.place import read_all
-from k2ctl.lake.pyiceberg_overrides import TABLE_ROWS, HookedCatalog, catalog_tables
+from k2ctl.lake.pyiceberg_overrides.database import TABLE_ROWS, HookedCatalog, catalog_tables
+from k2ctl.lake.sqlite_file import identity, set_up
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 
@@ -34,13 +29,15 @@ class DatabaseCatalog(HookedCatalog):
     reads_back: Final = False
     """A swap that the database has confirmed is there."""
 
+    lists_namespaces: Final = True
+
     side_suffix: Final = "-k2"
     """The folder for other files is beside the table, where no tool looks that deletes unreachable files."""
 
     def prepare(self, engine: Engine) -> None:
         if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _set_up_sqlite)
-            file = _file_of(engine.url)
+            event.listen(engine, "connect", lambda connection, _: set_up(connection))
+            file = file_of(str(engine.url))
             if file is not None:
                 _follow_file(engine, file)
         elif engine.dialect.driver == "psycopg":
@@ -97,6 +94,14 @@ class DatabaseCatalog(HookedCatalog):
         )
 
 
+def open_database(name: str, properties: Mapping[str, str]) -> DatabaseCatalog:
+    """Open a catalog; its tables are made apart, so that many processes may open a new one at once."""
+    settings: dict[str, str] = {**properties, "pool_pre_ping": "true", "init_catalog_tables": "false"}
+    opened = DatabaseCatalog(name, **settings)
+    make_tables(opened)
+    return opened
+
+
 def make_tables(catalog: SqlCatalog) -> None:
     """The catalog's own tables, where missing. Of two that make one at once the second fails, and finds it then."""
     for _ in catalog_tables():
@@ -116,38 +121,14 @@ _ROWS: Final = select(
 )
 
 
-def is_gone(catalog_uri: str) -> bool:
-    """Whether a catalog is a file that is not there."""
-    file = _file_of(make_url(catalog_uri))
-    return file is not None and not file.exists()
-
-
-def is_folder(catalog_uri: str) -> bool:
-    """Whether a folder is where the file of a catalog should be."""
-    file = _file_of(make_url(catalog_uri))
-    return file is not None and file.is_dir()
-
-
-def is_damaged(error: Exception) -> bool:
-    """Whether SQLite says that a catalog's file is none of its own, which stays so however often it is asked."""
-    return isinstance(error, DatabaseError) and type(error.orig) is sqlite3.DatabaseError
-
-
-def _file_of(url: URL) -> Path | None:
-    """The file of a catalog in SQLite; None for a server's, and for one in memory."""
-    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
-        return None
-    return Path(str(url.database))
-
-
 def _follow_file(engine: Engine, file: Path) -> None:
     """Use no connection to a file that was deleted or replaced: what is written there nobody would find again."""
 
     def note(_: Any, record: Any) -> None:
-        record.info["file"] = _identity(file)
+        record.info["file"] = identity(file)
 
     def compare(_: Any, record: Any, __: Any) -> None:
-        now = _identity(file)
+        now = identity(file)
         if now is None:
             gone = sqlite3.OperationalError(f"the file {file} is gone")
             raise OperationalError("connect", {}, gone)
@@ -156,23 +137,3 @@ def _follow_file(engine: Engine, file: Path) -> None:
 
     event.listen(engine, "connect", note)
     event.listen(engine, "checkout", compare)
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    """Let readers pass a writer, wait for a lock rather than fail at once, and have each commit on the disk."""
-    connection.execute("PRAGMA busy_timeout=5000")
-    # With NORMAL a power cut takes the last commits, rows and offsets together. But files that those had replaced are
-    # deleted by then: spill files that were backfilled, old metadata. The table would lead to files that are gone.
-    connection.execute("PRAGMA synchronous=FULL")
-    # Two that open a new file at once both want to change its mode, and SQLite fails one of them without waiting. The
-    # mode is the file's, so whoever comes first sets it for all.
-    with suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA journal_mode=WAL")

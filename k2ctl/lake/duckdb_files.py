@@ -9,28 +9,21 @@ dataset 160 to 250 ms each time.
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlparse
 
 import duckdb
-from fsspec import AbstractFileSystem
-from pyiceberg.io import FileIO
 
 from k2ctl.errors import DamagedFile
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import literal
-from k2ctl.lake.data_files import FILES_KEPT, RESTORE, StoredFile
+from k2ctl.lake.data_files import RESTORE
 
 ASK_AGAIN: Final = "Ask again; if that does not help, restore the file from a backup. See: k2ctl doctor"
 """What helps when a file is gone, which a merge may have replaced after it was planned."""
-
-_UNCHANGED: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""Data files never change, so what DuckDB has kept of them is always valid."""
 
 _DAMAGED: Final = re.compile(r"DamagedFile: (.+)$", re.MULTILINE)
 _GONE: Final = re.compile(r'(?:No files found that match the pattern|Cannot access file) "([^"]+?)(?:/\*\*/[^"/]*)?"')
@@ -42,8 +35,10 @@ def open_duckdb(lake: Lake, config: Mapping[str, Any] = MappingProxyType({})) ->
     connection = _in_utc(silent(duckdb.connect(config=dict(config))))
     scheme = urlparse(lake.warehouse).scheme
     if scheme != "file":
+        from k2ctl.lake.stored_files import StoredFiles
+
         # Where a REST service decides on the place, the warehouse is a name.
-        connection.register_filesystem(_StoredFiles(scheme or "s3", lake.file_io))
+        connection.register_filesystem(StoredFiles(scheme or "s3", lake.file_io))
     return connection
 
 
@@ -131,30 +126,3 @@ def refuse_damage(error: Exception) -> None:
     raised = _DAMAGED.search(str(error))
     if raised:
         raise DamagedFile(raised[1], RESTORE) from error
-
-
-class _StoredFiles(AbstractFileSystem):  # type: ignore[misc]
-    """The part of a file system that DuckDB needs to read files by their full location. Thread-safe."""
-
-    cachable = False
-
-    def __init__(self, scheme: str, io: Callable[[], FileIO]) -> None:
-        super().__init__()
-        self.protocol = scheme
-        self._io = io
-        self._size = lru_cache(FILES_KEPT)(lambda path: len(io().new_input(path)))
-
-    def glob(self, path: str, **_: Any) -> list[str]:
-        """No patterns: the file itself."""
-        return [path]
-
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
-        return {"name": path, "size": self._size(path), "type": "file"}
-
-    def modified(self, path: str) -> datetime:  # noqa: ARG002
-        return _UNCHANGED
-
-    def open(self, path: str, mode: str = "rb", **_: Any) -> StoredFile:
-        if mode != "rb":
-            raise PermissionError(f"{path} is only read")
-        return StoredFile(self._io(), path, self._size(path))

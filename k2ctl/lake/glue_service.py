@@ -20,6 +20,8 @@ class GlueServiceCatalog(GlueCatalog):
     reads_back: Final = True
     """Whether Glue gives every reader the newest entry is not known here."""
 
+    lists_namespaces: Final = True
+
     side_suffix: Final = "-k2"
     """The folder for other files is beside the table: the machine's own keys open the whole warehouse."""
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -18,7 +19,7 @@ from k2ctl.domain.rows import HOUR_US, TRADE_COLUMNS, Rows, arrow_schema, identi
 from k2ctl.errors import DamagedFile, LakeError, LakeUnanswered
 from k2ctl.lake.data_files import Listed, reading
 from k2ctl.lake.live_files import by_stretch, live_files_of
-from k2ctl.lake.scan import TableScan, instant
+from k2ctl.lake.scan import EXPRESSIONS, TableScan, instant
 from k2ctl.lake.seal import SEAL_END, length_of_seal
 from k2ctl.lake.snapshots import Pinned
 
@@ -51,9 +52,8 @@ def recent_rows(table: Table, since_us: int, topic: str, partitions: Collection[
     """
     if not partitions:
         return
-    numbers = ", ".join(map(str, sorted(partitions)))
-    since = instant(since_us)
-    wanted = f"(ingestion_timestamp >= '{since}' or timestamp >= '{since}') and kafka_partition in ({numbers})"
+    since = (EXPRESSIONS.GreaterThanOrEqual(name, instant(since_us)) for name in ("ingestion_timestamp", "timestamp"))
+    wanted = EXPRESSIONS.And(EXPRESSIONS.Or(*since), EXPRESSIONS.In("kafka_partition", sorted(partitions)))
     scan = TableScan.newest(table, wanted, deletes_ignored=True)
     offset_field = table.metadata.schema().find_field("kafka_offset").field_id
     earliest = pa.scalar(since_us, pa.timestamp("us", "UTC"))
@@ -182,11 +182,16 @@ def stored_between(
                 yield Rows.of(topic, epoch, trades_of(part), *places)
 
 
-def _pruned(ranges: Mapping[int, tuple[int, int]]) -> str:
-    return " or ".join(
-        f"(kafka_partition == {partition} and kafka_offset >= {start} and kafka_offset < {end})"
-        for partition, (start, end) in ranges.items()
-    )
+def _pruned(ranges: Mapping[int, tuple[int, int]]) -> BooleanExpression:
+    wanted: BooleanExpression = AlwaysFalse()
+    for partition, (start, end) in ranges.items():
+        inside = EXPRESSIONS.And(
+            EXPRESSIONS.EqualTo("kafka_partition", partition),
+            EXPRESSIONS.GreaterThanOrEqual("kafka_offset", start),
+            EXPRESSIONS.LessThan("kafka_offset", end),
+        )
+        wanted = EXPRESSIONS.Or(wanted, inside)
+    return wanted
 
 
 def _any_of(ranges: Mapping[int, tuple[int, int]]) -> pc.Expression:

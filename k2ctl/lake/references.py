@@ -22,7 +22,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import SnapshotRetention, Try, commit_optimistically
 from k2ctl.lake.files import delete_files, write_file
 from k2ctl.lake.opened import check_writable
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction
 from k2ctl.lake.scan import TableScan
 
 LOG: Final = logging.getLogger("k2ctl.lake")

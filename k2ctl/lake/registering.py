@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
-from sqlalchemy.exc import IntegrityError
 
 from k2ctl.domain.topics import REFERENCE_TABLE
 from k2ctl.errors import LakeError, UsageError
 from k2ctl.lake.catalog import CATALOG_NAME, Lake
+from k2ctl.lake.library_errors import taken_errors
 from k2ctl.lake.place import MetadataFile, metadata_files, same_file
 from k2ctl.lake.side_folder import SideFolder
 
@@ -130,7 +130,7 @@ def register(lake: Lake, one: Registration) -> None:
     """
     with lake.answering():
         if one.instead_of is None:
-            with suppress(NamespaceAlreadyExistsError, IntegrityError):  # another process has made it
+            with suppress(NamespaceAlreadyExistsError, *taken_errors()):  # another process has made it
                 lake.catalog.create_namespace(one.name.rpartition(".")[0])
             try:
                 lake.catalog.register_table(one.name, one.chosen.location)

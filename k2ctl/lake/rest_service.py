@@ -24,7 +24,7 @@ from pyiceberg.typedef import Identifier
 
 from k2ctl.endpoints import without_password
 from k2ctl.errors import LakeError, first_line
-from k2ctl.lake.pyiceberg_overrides import REST_CAPABILITIES, BoundedRestCatalog
+from k2ctl.lake.pyiceberg_overrides.rest import REST_CAPABILITIES, BoundedRestCatalog
 
 CONNECT_WITHIN_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 20.0
@@ -55,11 +55,6 @@ _OF_USE: Final = {
     "register a table (k2ctl lake register)": REST_CAPABILITIES.V1_REGISTER_TABLE,
     "drop a table (what was only tried stays)": REST_CAPABILITIES.V1_DELETE_TABLE,
 }
-
-
-def is_rest(catalog_uri: str) -> bool:
-    """Whether an address is that of a REST service."""
-    return catalog_uri.startswith(("http://", "https://"))
 
 
 class RestServiceCatalog(BoundedRestCatalog):
@@ -135,6 +130,11 @@ class RestServiceCatalog(BoundedRestCatalog):
                     f"Drop {name} there without its files (no purge), then: k2ctl lake register --metadata {location}",
                 ) from error
         return True
+
+    @property
+    def lists_namespaces(self) -> bool:
+        """Whether the service tells its namespaces."""
+        return self.can(REST_CAPABILITIES.V1_LIST_NAMESPACES)
 
     def lacks(self) -> list[str]:
         """What the service does not offer, in words.

@@ -15,7 +15,7 @@ from k2ctl.errors import LakeError, OffsetsDiffer
 from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import history_may_contain, recorded_checkpoints
 from k2ctl.lake.commit import Try, commit_optimistically
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction, stage_tag
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction, stage_tag
 from k2ctl.lake.second_copy import TAG, Copy, check_copies, newest_copy, read_copy, write_offsets
 
 

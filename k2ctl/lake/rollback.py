@@ -28,7 +28,7 @@ from k2ctl.lake.checkpoints import (
     snapshot_of_commit,
 )
 from k2ctl.lake.commit import Try, commit_optimistically
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction
 from k2ctl.lake.second_copy import write_offsets
 
 GIVEN_UP: Final = "k2.given-up"

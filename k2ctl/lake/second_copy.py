@@ -26,7 +26,7 @@ from k2ctl.domain.checked_file import body_of, framed
 from k2ctl.domain.checkpoint import PROPERTY, SUMMARY_OFFSETS_FILE, Checkpoints
 from k2ctl.domain.ledger import LEDGER_PROPERTY, Ledger
 from k2ctl.errors import LakeError, LakeUnanswered, OffsetsDiffer
-from k2ctl.lake.pyiceberg_overrides import stage_tag
+from k2ctl.lake.pyiceberg_overrides.transaction import stage_tag
 from k2ctl.lake.side_folder import OFFSETS, SideFolder, ledger_file, ledger_text
 
 TAG: Final = "k2-offsets"

@@ -16,7 +16,7 @@ from pyiceberg.io.pyarrow import PyArrowFile, PyArrowLocalFileSystem
 
 from k2ctl.errors import first_line
 from k2ctl.lake.opened import damaged
-from k2ctl.lake.pyiceberg_overrides import HookedFileIO, of_kind, with_delayed_open
+from k2ctl.lake.pyiceberg_overrides.files import HookedFileIO, of_kind, with_delayed_open
 from k2ctl.lake.seal import Broken, hold, is_metadata, sealed
 
 LOG: Final = logging.getLogger("k2ctl.lake")

@@ -20,7 +20,7 @@ from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.files import layout_of
 from k2ctl.lake.ledger_files import LedgerFiles
 from k2ctl.lake.opened import check_writable
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction
 from k2ctl.lake.second_copy import write_offsets
 
 EXPIRE_EVERY: Final = 20

@@ -17,10 +17,11 @@ from pyiceberg.types import LongType, NestedField
 from k2ctl.domain.topics import TABLE
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError, first_line
+from k2ctl.lake.addresses import is_rest
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction, stage_tag
-from k2ctl.lake.rest_service import ASK, RestServiceCatalog, is_rest
-from k2ctl.lake.trouble import TROUBLE
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction, stage_tag
+from k2ctl.lake.rest_service import ASK, RestServiceCatalog
+from k2ctl.lake.trouble import trouble
 
 PREFIX: Final = "k2_trial_"
 _PROPERTY: Final = "k2.trial"
@@ -133,7 +134,7 @@ def _dropped(lake: Lake, name: str) -> list[str]:
     for drop, left in ways:
         try:
             drop(name)
-        except TROUBLE:
+        except trouble():
             continue
         return [left] if left else []
     return [f"the table {name}, which was only tried"]

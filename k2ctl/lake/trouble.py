@@ -6,24 +6,12 @@ from typing import Final
 
 from pydantic import ValidationError
 from pyiceberg.exceptions import RESTError
-from requests import RequestException, Timeout
-from sqlalchemy.exc import SQLAlchemyError
 
 from k2ctl.endpoints import without_password
 from k2ctl.errors import LakeError, LakeUnanswered, UnknownTable, first_line
-from k2ctl.lake.aws_errors import AWS_ERRORS
-from k2ctl.lake.database import is_damaged, is_folder
-from k2ctl.lake.rest_service import ASK, PASSING, is_rest, refusal
-
-TROUBLE: Final[tuple[type[Exception], ...]] = (
-    SQLAlchemyError,
-    OSError,
-    RESTError,
-    NotImplementedError,
-    ValidationError,
-    *AWS_ERRORS,
-)
-"""Errors of libraries that `trouble_of` puts into words."""
+from k2ctl.lake.addresses import is_folder, is_rest
+from k2ctl.lake.library_errors import aws_errors, database_errors, request_errors
+from k2ctl.lake.sqlite_file import is_damaged
 
 _STATUS: Final = "See: k2ctl stack status"
 _REFUSED: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
@@ -31,15 +19,20 @@ _REFUSED: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.
 _CAUSE: Final = re.compile(r"\[(?:Errno|SSL)[^]]*\] [^'\")]+|Failed to resolve '[^']*'")
 
 
+def trouble() -> tuple[type[Exception], ...]:
+    """Errors of libraries that `trouble_of` puts into words."""
+    return (*database_errors(), OSError, RESTError, NotImplementedError, ValidationError, *aws_errors())
+
+
 def trouble_of(error: Exception, catalog_uri: str, warehouse: str) -> LakeError:
     """The error to raise; `LakeUnanswered` where the same may work when it is asked again."""
-    if isinstance(error, OSError) and not isinstance(error, RequestException):
+    if isinstance(error, OSError) and not isinstance(error, request_errors()):
         state = "cannot be used" if error.errno in _REFUSED else "does not answer"
         return LakeUnanswered(f"The warehouse {warehouse} {state}: {first_line(error)}", _STATUS)
     if is_rest(catalog_uri):
         return _of_service(error, catalog_uri)
     uri = without_password(catalog_uri)
-    if isinstance(error, AWS_ERRORS):
+    if isinstance(error, aws_errors()):
         return LakeUnanswered(f"The catalog {uri} does not do what it is asked: {first_line(error)}", _STATUS)
     if is_damaged(error):
         return UnknownTable(
@@ -55,6 +48,10 @@ def trouble_of(error: Exception, catalog_uri: str, warehouse: str) -> LakeError:
 
 
 def _of_service(error: Exception, catalog_uri: str) -> LakeError:
+    from requests import RequestException, Timeout
+
+    from k2ctl.lake.rest_service import ASK, PASSING, refusal
+
     uri = without_password(catalog_uri)
     if isinstance(error, Timeout):
         return LakeUnanswered(f"The catalog {uri} does not answer in time.", _STATUS)

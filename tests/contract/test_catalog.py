@@ -17,6 +17,7 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import RETIRED_PARTITION, Counts, OffsetDelta, TopicPartition
 from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError, UnknownTable
+from k2ctl.lake.addresses import is_rest
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
@@ -24,9 +25,8 @@ from k2ctl.lake.database import DatabaseCatalog
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import remove_orphans
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction
 from k2ctl.lake.registering import plan, register
-from k2ctl.lake.rest_service import is_rest
 from k2ctl.lake.snapshots import TableFollower, pin
 from k2ctl.lake.writer import TableWriter
 from k2ctl.lake.written_offer import Committed

@@ -19,7 +19,7 @@ from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import remove_orphans
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction
 from k2ctl.lake.registering import plan, register
 from k2ctl.lake.snapshots import TableFollower
 from k2ctl.lake.writer import TableWriter

@@ -30,16 +30,14 @@ from pyiceberg.types import IntegerType, LongType, MapType
 
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.psycopg_overrides import BoundedConnection
-from k2ctl.lake.pyiceberg_overrides import (
+from k2ctl.lake.pyiceberg_overrides.encoder import QuickEncoder, QuickMapWriter
+from k2ctl.lake.pyiceberg_overrides.files import of_kind, with_delayed_open
+from k2ctl.lake.pyiceberg_overrides.transaction import (
     FOREVER_MS,
-    QuickEncoder,
-    QuickMapWriter,
     QuickTransaction,
     ReplacedFiles,
-    of_kind,
     stage_removal,
     stage_tag,
-    with_delayed_open,
 )
 from k2ctl.lake.storage import StorageIO
 from tests.support.rest_server import CREDENTIAL, RestServer

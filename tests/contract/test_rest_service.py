@@ -27,7 +27,7 @@ from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.maintenance.orphans import orphans, remove_orphans
 from k2ctl.lake.place import same_file
-from k2ctl.lake.pyiceberg_overrides import REST_CAPABILITIES
+from k2ctl.lake.pyiceberg_overrides.rest import REST_CAPABILITIES
 from k2ctl.lake.registering import plan, register
 from k2ctl.lake.rest_service import RestServiceCatalog
 from k2ctl.lake.side_folder import SPILL, SideFolder

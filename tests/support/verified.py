@@ -12,7 +12,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import write_file
 from k2ctl.lake.live_files import live_files
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import Faults
 from k2ctl.load.plan import plan_load

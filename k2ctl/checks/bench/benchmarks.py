@@ -11,6 +11,7 @@ from k2ctl.checks.bench.growth import bench_growth
 from k2ctl.checks.bench.load import bench_load
 from k2ctl.checks.bench.query import bench_query
 from k2ctl.checks.bench.sequence import bench_sequence
+from k2ctl.checks.bench.start import bench_start
 from k2ctl.checks.bench.suite import Bench
 
 BY_NAME: Final[dict[str, Callable[[Bench], list[Figure]]]] = {
@@ -23,6 +24,7 @@ BY_NAME: Final[dict[str, Callable[[Bench], list[Figure]]]] = {
     "sequence": bench_sequence,
     "dedup": bench_dedup,
     "query": bench_query,
+    "start": bench_start,
 }
 
 

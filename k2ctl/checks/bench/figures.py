@@ -83,11 +83,13 @@ def against(
     unit: str,
     baselines: Sequence[float],
     goal: float | None,
+    *,
+    at_most: bool = False,
 ) -> Figure:
     """A figure of several repetitions, each compared with its baseline in the same one; medians of all."""
     value, baseline = middle(values), middle(baselines)
     ratio = middle([ours / its for ours, its in zip(values, baselines, strict=True)])
-    return Figure(benchmark, case, metric, value, unit, baseline, ratio, goal, False, *_range(values))
+    return Figure(benchmark, case, metric, value, unit, baseline, ratio, goal, at_most, *_range(values))
 
 
 def beside(figure: Figure, tool: str, rates: list[float], goal: float | None) -> Figure:

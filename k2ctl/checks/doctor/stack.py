@@ -173,7 +173,7 @@ def catalog_limits(endpoints: Endpoints) -> list[Check]:
     Raises:
         LakeError: it does not answer, or lacks what k2ctl cannot do without.
     """
-    from k2ctl.lake.rest_service import is_rest
+    from k2ctl.lake.addresses import is_rest
     from k2ctl.lake.trial import limits_of  # pyiceberg takes a second to import
 
     if not is_rest(endpoints.catalog_uri):

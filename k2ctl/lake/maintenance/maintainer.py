@@ -18,7 +18,7 @@ from k2ctl.lake.live_files import LiveFile, by_hour, due, hour_name, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor, mergeable
 from k2ctl.lake.maintenance.lease import Lease, LeaseOf
 from k2ctl.lake.maintenance.orphans import remove_orphans
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction, stage_removal
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction, stage_removal
 from k2ctl.profiles.model import LakeSettings as LakeProfile
 from k2ctl.timing import Every
 

@@ -17,7 +17,7 @@ from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import ancestors, checkpoints_of
 from k2ctl.lake.commit import Try, commit_optimistically
 from k2ctl.lake.files import delete_files, layout_of
-from k2ctl.lake.pyiceberg_overrides import QuickTransaction, ReplacedFiles
+from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction, ReplacedFiles
 from k2ctl.lake.second_copy import copy_of, move_tag
 
 LOG: Final = logging.getLogger("k2ctl.lake")

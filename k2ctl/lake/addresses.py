@@ -1,0 +1,31 @@
+"""What the address of a catalog says: which kind it is, and where its file is."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+GLUE: Final = "glue://"
+_FILE: Final = re.compile(r"sqlite(?:\+\w+)?:///([^?]+)(.*)")
+
+
+def is_rest(catalog_uri: str) -> bool:
+    """Whether an address is that of a REST service."""
+    return catalog_uri.startswith(("http://", "https://"))
+
+
+def file_of(catalog_uri: str) -> Path | None:
+    """The file of a catalog in SQLite; None for a server's, and for one in memory."""
+    found = _FILE.fullmatch(catalog_uri)
+    return None if found is None or found[1] == ":memory:" else Path(found[1])
+
+
+def is_gone(catalog_uri: str) -> bool:
+    """Whether a catalog is a file that is not there."""
+    file = file_of(catalog_uri)
+    return file is not None and not file.exists()
+
+
+def is_folder(catalog_uri: str) -> bool:
+    """Whether a folder is where the file of a catalog should be."""
+    file = file_of(catalog_uri)
+    return file is not None and file.is_dir()
