@@ -73,4 +73,5 @@ def version(as_json: JsonOption = False) -> None:
         print_json({"k2ctl": __version__, "python": python, **libraries})
         return
     out().print(f"k2ctl {__version__}")
-    out().print(", ".join(f"{name} {number}" for name, number in {"Python": python, **libraries}.items()))
+    libraries_said = ", ".join(f"{name} {number}" for name, number in {"Python": python, **libraries}.items())
+    out().print(libraries_said, soft_wrap=not out().is_terminal)

@@ -35,6 +35,8 @@ _ENDING = (
     "0 fine, 1 failed, 2 usage, 3 unhealthy or a check fell short, 130 interrupted, 141 nobody reads the output.",
     ".SH FILES",
     "The state directory: K2CTL_HOME, else the user's state directory by the XDG rules.",
+    ".PP",
+    "What is set once: K2CTL_CONFIG, else k2ctl/config.toml in the user's configuration directory by the XDG rules.",
 )
 
 
