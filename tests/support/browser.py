@@ -103,10 +103,15 @@ class Page:
         file.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot", **whole)["data"]))
 
     def complaints(self) -> list[str]:
-        """Errors of scripts and of the content policy; a refused request, which is told of too, is none."""
+        """Errors of scripts and of the content policy; a refused request, of which the browser writes too, is none."""
         found = [str(event["params"]) for event in self.events if event.get("method") == "Runtime.exceptionThrown"]
         entries = [event["params"]["entry"] for event in self.events if event.get("method") == "Log.entryAdded"]
         return found + [entry["text"] for entry in entries if entry["source"] != "network"]
+
+    def urls(self) -> list[str]:
+        """What the browser has asked for."""
+        sent = [event["params"] for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        return [request["request"]["url"] for request in sent]
 
 
 @contextmanager

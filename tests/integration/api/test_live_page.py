@@ -5,16 +5,11 @@ from pathlib import Path
 
 from tests.made_trades import make_trades
 from tests.support.api import WHOLE, Service
-from tests.support.browser import Page, browser
+from tests.support.browser import browser
 
 KEY = "k" * 20
 LIVE = "document.querySelector('#state').textContent.startsWith('live')"
 CLOSED = "!document.querySelector('#door').hidden"
-
-
-def urls(page: Page) -> list[str]:
-    sent = [event["params"] for event in page.events if event.get("method") == "Network.requestWillBeSent"]
-    return [request["request"]["url"] for request in sent]
 
 
 def test_the_page_asks_for_the_key_and_follows_with_it(fresh: Service, tmp_path: Path) -> None:
@@ -45,7 +40,7 @@ def test_the_page_asks_for_the_key_and_follows_with_it(fresh: Service, tmp_path:
         assert not page.value(CLOSED)
         assert page.value("localStorage.length + document.cookie.length") == 0
         assert page.value("document.querySelector('#key').value") == ""
-        asked = urls(page)
+        asked = page.urls()
         assert any("/v1/events?symbol=S03" in url for url in asked)
         assert all(url.startswith((fresh.url, "data:")) and KEY not in url for url in asked)
         assert page.complaints() == []

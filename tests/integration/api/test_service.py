@@ -129,7 +129,7 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(service: Service) -> N
         ("/v1/ohlcv?symbol=S03&window=31d&bar=1s", 422, "bars"),
         ("/v1/ohlcv?symbol=S03&bar=0s", 422, "`bar` is between 1ms and 31d"),
         ("/v1/sql?q=SELECT+1", 404, "Not Found"),
-        ("/docs", 404, "Not Found"),
+        ("/redoc", 404, "Not Found"),
         ("/..%2f..%2fetc/passwd", 404, "Not Found"),
     ],
 )
