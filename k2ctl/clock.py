@@ -53,3 +53,8 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass."""
         self._elapsed_s += seconds
+
+
+def clock_text(at_us: int) -> str:
+    """The time of day, in UTC: 22:13:20."""
+    return time.strftime("%H:%M:%S", time.gmtime(at_us / 1e6))

@@ -1,5 +1,6 @@
 """The two consoles: data goes to stdout, messages go to stderr."""
 
+import io
 import logging
 import re
 import sys
@@ -24,16 +25,21 @@ def out() -> "Console":
 
     Text is shown as it is: a path or a trade with square brackets is no markup, and a control code in it is escaped.
     """
-    return _console(to_stderr=False)
+    return _console()
 
 
 @cache
 def err() -> "Console":
     """Progress and messages."""
-    return _console(to_stderr=True)
+    return _console(stderr=True)
 
 
-def _console(*, to_stderr: bool) -> "Console":
+def canvas(width: int, height: int, **options: Any) -> "Console":
+    """One that draws into memory what `out` would show in so many columns and lines. options: those of Rich's."""
+    return _console(width=width, height=height, file=io.StringIO(), **options)
+
+
+def _console(**options: Any) -> "Console":
     from rich.console import Console
     from rich.segment import Segment
 
@@ -54,7 +60,7 @@ def _console(*, to_stderr: bool) -> "Console":
             """Rich would end the process; where errors end, it is known what a closed pipe means."""
             raise BrokenPipeError
 
-    return Ours(stderr=to_stderr, highlight=False, markup=False)
+    return Ours(highlight=False, markup=False, **options)
 
 
 def visible(text: str, *, layout: bool = False) -> str:

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -99,11 +99,11 @@ class StderrHandler(logging.Handler):
             self.handleError(record)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep the newest lines while the block runs, and write them at its end."""
+    def held(self) -> Iterator[Collection[str]]:
+        """Keep the newest lines while the block runs, and write them at its end; yields them."""
         self._held = deque(maxlen=HELD_LINES)
         try:
-            yield
+            yield self._held
         finally:
             lines, self._held = self._held, None
             sys.stderr.writelines(f"{line}\n" for line in lines)
@@ -186,11 +186,11 @@ def speaks_json() -> bool:
 
 
 @contextmanager
-def held_while_on_screen() -> Iterator[None]:
-    """Keep lines for stderr while a display has the whole screen; they are written when it is gone."""
+def held_while_on_screen() -> Iterator[Collection[str]]:
+    """Keep lines for stderr while a display has the whole screen; they are written when it is gone. Yields them."""
     handler = next((one for one in logging.getLogger().handlers if isinstance(one, StderrHandler)), None)
     if handler is None:
-        yield
+        yield ()
         return
-    with handler.held():
-        yield
+    with handler.held() as lines:
+        yield lines

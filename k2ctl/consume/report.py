@@ -6,7 +6,9 @@ from typing import Final
 
 from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
 from k2ctl.consume.consumer import Consumer
-from k2ctl.deferred.admission import ACTIONS
+from k2ctl.deferred.admission import ACTIONS, SHED, SPILL
+from k2ctl.domain.figure import cell_by_cell
+from k2ctl.domain.ledger import DeferredRange, Ledger
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.timing import SlidingWindow, rate
@@ -70,6 +72,7 @@ class StatusReporter:
             retention_left_s=consumer.retention.left_s(max(ages, default=None)),
             outstanding=ledger.count,
             outstanding_spilled=sum(entry.count for entry in ledger.entries if entry.spill),
+            outstanding_of=_by_priorities(ledger),
             backfilled=totals.backfilled,
             by_priority={
                 priority: dict(zip(ACTIONS, row, strict=True))
@@ -110,3 +113,16 @@ class StatusReporter:
         self._window.add((totals.trades, totals.stored))
         (trades, stored), span_s = self._window.oldest, self._window.span_s
         return rate(trades, totals.trades, span_s), rate(stored, totals.stored, span_s)
+
+
+def _by_priorities(ledger: Ledger) -> dict[str, dict[str, int]]:
+    """What is outstanding: names of the priorities of its ranges → action → trades."""
+    tables = (
+        {"+".join(name for bit, name in enumerate(PRIORITIES) if entry.holds(bit)): {_action(entry): entry.count}}
+        for entry in ledger.entries
+    )
+    return cell_by_cell(list(tables))
+
+
+def _action(entry: DeferredRange) -> str:
+    return ACTIONS[SPILL if entry.spill else SHED]

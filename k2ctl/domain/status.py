@@ -157,6 +157,12 @@ class Figures(PressureFigures):
         "Trades deferred and not backfilled yet.", gauge("k2_trades_outstanding", TOPIC), combine=sum, of_table=True
     )
     outstanding_spilled: int = figure("Those of them that are spilled.", combine=sum, of_table=True)
+    outstanding_of: dict[str, dict[str, int]] = figure(
+        "The same by priorities and place: `LOW` or `HIGH+NORMAL` → `shed` (in Kafka) or `spill` (on disk) → trades.",
+        combine=cell_by_cell,
+        of_table=True,
+        default_factory=dict,
+    )
     backfilled: int = figure(
         "Trades that were deferred and are in the table now.", counter("k2_trades_backfilled_total"), combine=sum
     )

@@ -143,6 +143,10 @@ def exit_code(process: ProcessId) -> int | None:
     return code
 
 
+TAIL_BYTES: Final = 200_000
+"""Of a log, to find its newest lines; a file has up to 10 MB."""
+
+
 def log_path(service: str, home: Home) -> Path:
     """Where a service writes its log."""
     return home.folder("logs") / f"{service}.log"
@@ -171,9 +175,22 @@ def log_lines(service: str, home: Home, *, follow: bool) -> Iterator[str]:
 def last_lines(service: str, home: Home, count: int = 3) -> str:
     """The end of a service's log, on one line."""
     try:
-        return " / ".join(log_path(service, home).read_text(errors="replace").splitlines()[-count:])
+        return " / ".join(newest_lines(service, home, count))
     except OSError:
         return "it wrote no log"
+
+
+def newest_lines(service: str, home: Home, count: int) -> list[str]:
+    """The newest lines of a service's log, of what stands in the last `TAIL_BYTES` of its file; oldest first.
+
+    Raises:
+        OSError: there is none.
+    """
+    with log_path(service, home).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    return lines[1 if size > TAIL_BYTES else 0 :][-count:]
 
 
 def _followed(path: Path) -> Iterator[str]:

@@ -21,6 +21,8 @@ class Threshold:
     value: float
     label: str
     style: str
+    # Seen also where something is drawn, and where another line would be in the same row.
+    stands_out: bool = False
 
 
 def log_chart(
@@ -43,15 +45,28 @@ def log_chart(
             for dot in range(scale.dot(value) + 1):
                 row, within = divmod(height * 4 - 1 - dot, 4)
                 cells[row][column] |= DOTS[within][side]
-    lines = {height - 1 - scale.dot(line.value) // 4: line for line in thresholds if bottom <= line.value <= top}
+    lines = _in_rows([line for line in thresholds if bottom <= line.value <= top], scale, height)
     return [_row(cells[row], lines.get(row), style) for row in range(height)]
+
+
+def _in_rows(thresholds: Sequence[Threshold], scale: "_Scale", height: int) -> dict[int, Threshold]:
+    """Row → its line. Of two that stand out and fall into one row, the lower one is a row further down."""
+    lines: dict[int, Threshold] = {}
+    for line in sorted(thresholds, key=lambda line: (line.stands_out, -line.value)):
+        row = height - 1 - scale.dot(line.value) // 4
+        if line.stands_out and row in lines and lines[row].stands_out:
+            row = min(row + 1, height - 1)
+        lines[row] = line
+    return lines
 
 
 def _row(cells: Sequence[int], line: Threshold | None, style: str) -> Text:
     """One line of the chart. A threshold shows where nothing is drawn over it, and by its label."""
     text = Text(no_wrap=True)
-    for cell in cells:
-        if cell == EMPTY:
+    for column, cell in enumerate(cells):
+        if line and line.stands_out and (cell == EMPTY or column % 2):
+            text.append("─", style=line.style)
+        elif cell == EMPTY:
             text.append("╌" if line else " ", style=f"{line.style} dim" if line else "")
         else:
             text.append(chr(cell), style=style)

@@ -23,7 +23,8 @@ from k2ctl.views.acts import duel_view, finding_lines, finding_panel
 from k2ctl.views.live import MAX_HZ, save_picture
 from k2ctl.views.program import program_view
 from k2ctl.views.style import seconds
-from k2ctl.views.watch import LagHistory, pressure_view
+from k2ctl.views.watch.history import LagHistory
+from k2ctl.views.watch.ladder import pressure_view
 
 HEADER_HEIGHT: Final = 4
 SAID_LINES: Final = 4

@@ -3,7 +3,6 @@
 A display refreshes in place on a terminal, and prints a line per second elsewhere.
 """
 
-import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,7 +13,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from k2ctl.console import err, say
+from k2ctl.console import canvas, err, say
 from k2ctl.log import held_while_on_screen, is_detailed, speaks_json
 from k2ctl.timing import Every
 
@@ -74,15 +73,11 @@ _FONT_FACES: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 def save_picture(screen: RenderableType, size: tuple[int, int], path: Path, title: str) -> None:
     """Write a screen of (columns, lines) as an SVG, or as HTML by its path; its folder is made when missing."""
     width, height = size
-    canvas = Console(
-        record=True, width=width, height=height, file=io.StringIO(), force_terminal=True, color_system="truecolor",
-        highlight=False,
-        markup=False,
-    )  # fmt: skip
-    canvas.print(screen)
+    drawn = canvas(width, height, record=True, force_terminal=True, color_system="truecolor")
+    drawn.print(screen)
     if path.suffix == ".html":
-        text = canvas.export_html()
+        text = drawn.export_html()
     else:
-        text = _FONT_FACES.sub("", canvas.export_svg(title=title)).replace("Fira Code", "ui-monospace, Menlo, Consolas")
+        text = _FONT_FACES.sub("", drawn.export_svg(title=title)).replace("Fira Code", "ui-monospace, Menlo, Consolas")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

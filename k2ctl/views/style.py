@@ -21,10 +21,10 @@ ACTION_SIGNS: Final = {"process": ("●", "green"), "spill": ("▪", "yellow"), 
 """Priority × action as one sign and a colour; the sign alone is enough where there is no colour."""
 
 
-def bar(share: float, width: int) -> Text:
-    """A share from 0 to 1 as a bar."""
+def bar(share: float, width: int, style: str = "") -> Text:
+    """A share from 0 to 1 as a bar; where no style is given, a share of something that should not be used up."""
     filled = min(width, max(0, round(share * width)))
-    style = "red" if share >= 0.9 else "yellow" if share >= 0.7 else "green"
+    style = style or ("red" if share >= 0.9 else "yellow" if share >= 0.7 else "green")
     return Text.assemble(("█" * filled, style), ("░" * (width - filled), "dim"))
 
 

@@ -6,12 +6,13 @@ A screen that is meant to be another one now is written again with K2CTL_KEEP_SC
 """
 
 import difflib
-import io
 import os
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
+
+from k2ctl.console import canvas
 
 SIZES: Final = ((80, 24), (160, 50), (220, 60))
 """Columns and lines at which screens are kept: the smallest, a usual and a wide one."""
@@ -21,9 +22,9 @@ _KEEP: Final = "K2CTL_KEEP_SCREENS"
 
 def plain(content: RenderableType, width: int, height: int = 100) -> str:
     """What is shown in so many columns, without colour, and without spaces at the ends of lines."""
-    canvas = Console(width=width, height=height, file=io.StringIO(), highlight=False, markup=False, color_system=None)
-    with canvas.capture() as captured:
-        canvas.print(content)
+    console = canvas(width, height, color_system=None)
+    with console.capture() as captured:
+        console.print(content)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from k2ctl.errors import NotRunning, StackError, UsageError
 from k2ctl.home import Home
-from k2ctl.stack.docker.client import CONSUMER, Container, docker_client, our_containers
+from k2ctl.stack.docker.client import CONSUMER, Container, docker_client, last_log_lines, our_containers
 from k2ctl.stack.docker.create import create_container, ensure_networks, ensure_volumes, image_id
 from k2ctl.stack.docker.engine import read_stack, remove_containers
 from k2ctl.stack.docker.instance import Instance, load_instance
@@ -57,6 +57,12 @@ def list_consumers(home: Home) -> list[ConsumerContainer]:
     """All of them by number, ended ones too."""
     with _our_docker(home) as (client, instance):
         return [_shown(client, one) for one in _consumers(client, instance)]
+
+
+def consumer_logs(home: Home, count: int) -> dict[int, list[str]]:
+    """Number of each → the newest lines of its log."""
+    with _our_docker(home) as (client, instance):
+        return {one.number: last_log_lines(client, one.id, count) for one in _consumers(client, instance)}
 
 
 def stop_consumers(home: Home, names: Sequence[str]) -> None:

@@ -13,7 +13,9 @@ from k2ctl.domain.status_parts import GroupCommitStatus, StateSyncStatus
 from k2ctl.errors import UsageError
 from k2ctl.kafka.telemetry import paced, read_recording
 from k2ctl.views.chart import Threshold, log_chart
-from k2ctl.views.watch import LagHistory, watch_line, watch_screen
+from k2ctl.views.watch.history import LagHistory
+from k2ctl.views.watch.line import watch_line
+from k2ctl.views.watch.overview import watch_screen
 from tests.support.overviews import LEVELS, made
 from tests.support.statuses import a_status
 
