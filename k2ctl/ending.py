@@ -14,6 +14,7 @@ from typing import Any, Final
 import typer
 
 from k2ctl.errors import ExitCode, K2Error
+from k2ctl.garbage import collect_rarely
 from k2ctl.log import speaks_json
 
 _WHERE: Final = "Where in the program: the same command as k2ctl --debug …"
@@ -178,8 +179,8 @@ def accept_any_text() -> None:
 
 
 def begin_quickly() -> None:
-    """For a process of ours: what it imports stays, so that looking for garbage in it again and again is in vain."""
-    gc.set_threshold(50_000, 20, 100)
+    """For a process of ours: no look for garbage in what it imports, and no question to installed packages."""
+    collect_rarely()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it asks every installed package for one
 
 

@@ -7,7 +7,6 @@ it, of the address that has the most.
 
 import asyncio
 import contextlib
-import gc
 import json
 import math
 import resource
@@ -26,6 +25,7 @@ from k2ctl.api.problems import MEDIA_TYPE, TITLES
 from k2ctl.api.service import application
 from k2ctl.api.settings import Limits, Settings, address_of
 from k2ctl.errors import UsageError
+from k2ctl.garbage import spare_what_is_there
 
 ACCEPTED_AT_ONCE: Final = 128
 """asyncio takes so many connections before it reads from one; far fewer than may wait, so that each is read once."""
@@ -88,8 +88,7 @@ def server(engine: WarmEngine, settings: Settings) -> uvicorn.Server:
 def serve(engine: WarmEngine, settings: Settings, socket: sockets.socket) -> None:
     """Serve until SIGINT or SIGTERM; for a process that does nothing else."""
     sys.setswitchinterval(TURN_S)
-    gc.collect()
-    gc.freeze()  # what start-up made is looked through no more
+    spare_what_is_there()
     with contextlib.suppress(KeyboardInterrupt):
         server(engine, settings).run([socket])
 

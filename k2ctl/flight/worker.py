@@ -14,6 +14,7 @@ from k2ctl.api.problems import UNFORESEEN, kind_of
 from k2ctl.api.settings import Limits
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
+from k2ctl.garbage import spare_what_is_there
 from k2ctl.lake.catalog import Lake
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.foreign import of_others
@@ -83,6 +84,7 @@ def run_queries(place: QueriedStack, pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with(getppid())
     with place.session() as session:
+        spare_what_is_there()
         pipe.send(None)
         while True:
             try:

@@ -158,8 +158,6 @@ class Worker:
         Whatever ends it, what was sent is flushed, written down and reported.
         """
         # Collections would stop the pacing for tens of milliseconds; nothing here makes cycles.
-        gc.collect()
-        gc.freeze()
         gc.disable()
         if self._replay is None:
             self._time.begin(start_s)

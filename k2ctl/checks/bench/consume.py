@@ -20,6 +20,7 @@ from k2ctl.checks.bench.suite import Bench, bench_stack, made_trades, rows_as_re
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
 from k2ctl.endpoints import Endpoints
+from k2ctl.garbage import spare_what_is_there
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
@@ -164,8 +165,7 @@ def bench_commits(bench: Bench) -> list[Figure]:
         lake = Lake(f"sqlite:///{home.path}/catalog.db", f"file://{home.path}/warehouse")
         writer = TableWriter(lake, SystemClock(), SnapshotRetention.from_profile(profile.lake.expire))
         trades, _ = made_trades(profile, 1_000)
-        gc.collect()
-        gc.freeze()  # as the consumer does
+        spare_what_is_there()  # as the consumer does
         for number in range(commits):
             if number % 100 == 0:
                 bench.say(f"commits: {number} of {commits}")

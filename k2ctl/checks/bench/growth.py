@@ -18,6 +18,7 @@ from k2ctl.domain.rows import HOUR_US
 from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints, ProcessId
 from k2ctl.errors import CheckFailed
+from k2ctl.garbage import spare_what_is_there
 from k2ctl.home import Home
 from k2ctl.kafka.lease import FileLease
 from k2ctl.kafka.telemetry import TelemetryReader
@@ -62,8 +63,7 @@ def by_hours(home: Home, profile: Profile, hours: tuple[int, ...], say: Say) -> 
         say(f"growth: {WARM_UPS} commits, so that the first age has its snapshots too")
         for _ in range(WARM_UPS):
             table.commit(np.zeros(ROWS_AN_HOUR, np.int64))
-        gc.collect()
-        gc.freeze()  # as the consumer does
+        spare_what_is_there()  # as the consumer does
         measured = []
         for age in hours:
             say(f"growth: {age:,} hours")

@@ -112,6 +112,7 @@ class _Worker:
 
     def _opened(self) -> "Session":
         from k2ctl.endpoints import require_endpoints
+        from k2ctl.garbage import spare_what_is_there
         from k2ctl.home import Home
         from k2ctl.query.session import Session
 
@@ -119,6 +120,7 @@ class _Worker:
         if self._session is None or endpoints != self._endpoints:
             self._leave()
             self._session, self._endpoints = Session.at(endpoints), endpoints
+            spare_what_is_there()
         return self._session
 
     def _leave(self) -> None:
