@@ -173,8 +173,6 @@ def run_topics(several: "TopicConsumers", done: Done | None = None, *, as_json: 
 @contextmanager
 def _measured(consumers: "Collection[Consumer]", done: Done | None) -> Iterator[None]:
     """Takes down what the consumers have done, and what it cost."""
-    from k2ctl.cost import measured
-
     cpu_from_s = time.process_time()
     try:
         yield
@@ -186,6 +184,8 @@ def _measured(consumers: "Collection[Consumer]", done: Done | None) -> Iterator[
         sum(getattr(one, name) for one in totals) for name in ("trades", "stored", "written_bytes")
     )
     deferred = sum(int(one.by_priority[:, 1:].sum()) for one in totals)
+    from k2ctl.cost import measured
+
     for home in {one.endpoints.home.path: one.endpoints.home for one in consumers}.values():
         measured.record_consume(home, trades, stored, written, cpu_s, deferred)
 

@@ -102,7 +102,7 @@ class Consumer:
             self._finish(hurry=stop.is_set())
         finally:
             gc.unfreeze()
-            self._platform.references.stop()
+            self._platform.references.stop(hurry=stop.is_set())
             self.maintenance.stop()
             self._platform.commit_thread.close()
             self.assignments.close()

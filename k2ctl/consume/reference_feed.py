@@ -25,6 +25,8 @@ LOG: Final = logging.getLogger("k2ctl.consume")
 
 EVERY_S: Final = 10.0
 ENDS_WITHIN_S: Final = 1.0
+STORED_AFTER_S: Final = 0.5
+STORED_WITHIN_S: Final = 20.0
 LIMIT_RECORDS: Final = 1_000_000
 
 
@@ -101,23 +103,29 @@ class ReferenceFeed:
         self.table = ReferenceTable()
 
     def start(self) -> None:
-        """Take in what is there, then follow what comes."""
-        self.refresh()
+        """Take in what is there, then follow what comes. It is stored a little later: trades are waiting."""
+        self._take_in()
         if self._topic is not None:
             self._thread.start()
 
     def _run(self) -> None:
+        self._stop.wait(STORED_AFTER_S)
+        self._store()
         while not self._stop.wait(EVERY_S):
             self.refresh()
 
-    def stop(self) -> None:
+    def stop(self, *, hurry: bool) -> None:
         """Follow no more; one that waits for an answer is left to itself."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(ENDS_WITHIN_S)
+            self._thread.join(ENDS_WITHIN_S if hurry else STORED_WITHIN_S)
 
     def refresh(self) -> None:
-        """Take in what has come since the last time; cheap to call often."""
+        """Take in and store what has come since the last time; cheap to call often."""
+        self._take_in()
+        self._store()
+
+    def _take_in(self) -> None:
         if self._topic is None or not self._every.due():
             return
         try:
@@ -135,6 +143,8 @@ class ReferenceFeed:
         if len(fetched):
             self.table.update(fetched)
             self._unstored = len(self.table.entries) > 0
+
+    def _store(self) -> None:
         if self._unstored:
             self._unstored = not store_references(self._lake, self.table.entries, self._clock.now_us())
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+import psutil
+
 from k2ctl.checks.bench.figures import Figure, against, measured
 from k2ctl.checks.bench.suite import Bench, bench_stack, made_trades
 from k2ctl.consume.consumer import FIRST_READ
@@ -42,14 +44,15 @@ def bench_start(bench: Bench) -> list[Figure]:
             bare_s, help_s = _done(_BARE, home)[1], _done(_HELP, home)[1]
             query_s, query_cpu_s = _done(_QUERY, home)
             _send(endpoints, bench.profile, UNREAD)
-            return bare_s, help_s, query_s, query_cpu_s, _first_read_s(home)
+            return bare_s, help_s, query_s, query_cpu_s, *_first_read(home)
 
-        bare_s, help_s, query_s, query_cpu_s, read_s = bench.repeated(once, "start")
+        bare_s, help_s, query_s, query_cpu_s, read_s, read_cpu_s = bench.repeated(once, "start")
     return [
         against("start", "--help", "processor time", help_s, "s", bare_s, 1.3, at_most=True),
         measured("start", "query recent, cold", "whole process", query_s, "s", 0.6, at_most=True),
         measured("start", "query recent, cold", "processor time", query_cpu_s, "s"),
         measured("start", "consume", "to its first record", read_s, "s", 0.8, at_most=True),
+        measured("start", "consume", "processor time to there", read_cpu_s, "s"),
     ]
 
 
@@ -72,8 +75,8 @@ def _children_cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _first_read_s(home: Home) -> float:
-    """From the start of a consumer to the line of its log that says that it has read."""
+def _first_read(home: Home) -> tuple[float, float]:
+    """From the start of a consumer to the line of its log that says that it has read: seconds, and of a processor."""
     started_s = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, *_CONSUME], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=home.environment()
@@ -81,7 +84,8 @@ def _first_read_s(home: Home) -> float:
         try:
             for line in process.stderr or ():
                 if FIRST_READ.encode() in line:
-                    return time.perf_counter() - started_s
+                    used = psutil.Process(process.pid).cpu_times()
+                    return time.perf_counter() - started_s, used.user + used.system
         finally:
             process.terminate()
     raise CheckFailed("The consumer ended before it had read anything.", "See what it says: k2ctl consume")
