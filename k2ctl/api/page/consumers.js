@@ -36,7 +36,7 @@ function updateConsumer(box, c, now_us) {
   attribute(level, "class", "level " + LEVELS[c.level_number]);
   facts(box, [["lag", whole(c.lag_trades)], ["read", perSecond(c.rate_in)], ["committed", perSecond(c.rate_committed)], ["commit", duration(c.commit_ms / 1000)],
     ["last", c.last_commit_at_us ? age((now_us - c.last_commit_at_us) / 1e6) + " ago" : "none yet"],
-    ["memory", `${percent(c.memory_share)}, ${size(c.memory_bytes)}`], ["pid", String(c.pid)]]);
+    ["memory", `${percent(c.memory_share)}, ${size(c.memory_bytes)}`]]);
   keyed(troubles, troublesOf(c), text => text, text => element("li", {}, text), () => {});
   partitions(details, c.partitions.map(one => ({...one, behind: Math.max(0, one.high_watermark - one.committed)})));
 }

@@ -11,9 +11,9 @@ const price = value => value === null || value === undefined ? UNKNOWN : String(
 export class Market {
   constructor() {
     const ohlc = name => ({label: name, colour: "none", format: price, of: {scale: "y", show: name === "close", width: 0, points: {show: false}}});
-    this.step_s = 60;
+    this.step_s = 15;
     this.chart = new Chart($("chart-bars"), {
-      title: "Price and volume", unit: "bars of 1 min", format: price, sentence: () => this.sentence(),
+      title: "Price and volume", unit: "bars of 15 s", format: price, sentence: () => this.sentence(),
       series: [ohlc("open"), ohlc("high"), ohlc("low"), ohlc("close"), {label: "volume", colour: "none", format: whole, of: {scale: "volume", width: 0, points: {show: false}}}],
       scales: {y: {range: () => this.#prices()}, volume: {range: () => [0, Math.max(1, ...this.chart.data[5]) / VOLUME_SHARE]}},
       axes: [{scale: "y", values: (_, splits) => splits.map(at => at < this.lowest ? "" : price(at))},

@@ -3,7 +3,7 @@
 import {$} from "./elements.js";
 import {Chart, lines} from "./chart.js";
 import {LEVELS, drawBands, stretches} from "./bands.js";
-import {age, percent, perSecond, short, whole} from "./format.js";
+import {age, counted, percent, short, whole} from "./format.js";
 import {spoken} from "./platform.js";
 
 const LINEAR = 100; // lags below it are drawn linearly, above it by powers of ten
@@ -63,9 +63,9 @@ export class PlatformCharts {
   #ofLag(chart) {
     const known = chart.data[1].filter(value => value !== null);
     if (!known.length) return "Nothing was seen in this time.";
-    const worst = Math.max(...(this.levels ?? []).filter(level => level !== null)), holes = stretches(this.levels).filter(([level]) => level === null).length;
+    const worst = Math.max(...(this.levels ?? []).filter(level => level !== null)), holes = stretches(this.levels).filter(([level, first]) => level === null && first > 0).length;
     return `Now ${whole(known.at(-1))}, at most ${whole(known.reduce((a, b) => Math.max(a, b)))} in the last ${age(this.lag.span[1] - this.lag.span[0])}; the worst level was ${spoken(this.ladder[worst]?.name ?? "unknown")}.`
-      + (holes ? ` ${holes} holes, in which nobody saw it.` : "");
+      + (holes ? ` ${counted(holes, "hole")}, in which nobody saw it.` : "");
   }
 }
 
