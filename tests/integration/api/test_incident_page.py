@@ -17,6 +17,7 @@ from tests.support.polling import until
 from tests.support.reporting import Reporting, reporting
 
 LIVE = "document.querySelector('#state').textContent.startsWith('live')"
+SHUT = "document.querySelector('#found').hidden"
 WHY = "lag 1,234,567 ≥ 1,000,000 trades, +4,321/s"
 
 
@@ -28,6 +29,7 @@ class Incident:
     service: Service
     consumer: Reporting
     began_us: int
+    opened_us: int
 
     def text(self, selector: str) -> str:
         return str(self.page.value(f"document.querySelector('{selector}').innerText"))
@@ -65,11 +67,12 @@ def incident(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory
         browser(folder) as page,
     ):
         service.produce(recent)
-        until(lambda: [lag for lag in service.client.get("/v1/history").json()["series"]["lag_trades"] if lag][2:], 20)
+        until(lambda: [lag for lag in service.client.get("/v1/history").json()["series"]["lag_trades"] if lag][1:], 20)
+        opened_us = time.time_ns() // 1000
         page.ask("Page.navigate", url=service.url + "/")
         page.until(LIVE)
         page.until("document.querySelector('#level').textContent === 'AGGRESSIVE'")
-        yield Incident(page, service, consumer, began_us)
+        yield Incident(page, service, consumer, began_us, opened_us)
         assert page.complaints() == []
 
 
@@ -101,7 +104,9 @@ def test_the_history_is_there_on_opening_and_can_be_read_as_a_table_and_by_arrow
     page = incident.page
     page.until("document.querySelector('#chart-lag .canvas').ariaLabel.includes('Now 1,234,567, at most 1,234,567')")
     page.value("document.querySelector('#chart-lag summary').click()")
-    page.until("document.querySelectorAll('#chart-lag tbody tr').length > 2")
+    page.until("document.querySelectorAll('#chart-lag tbody tr').length > 1")
+    oldest = incident.text("#chart-lag tbody tr:last-child th")
+    assert oldest < time.strftime("%H:%M:%S", time.gmtime(incident.opened_us / 1e6))
     page.value("document.querySelector('#chart-lag .canvas').focus()")
     page.press("ArrowLeft", 2)
     page.until("document.querySelector('#chart-lag .canvas').getAttribute('aria-valuetext').includes('lag 1,234,567')")
@@ -122,6 +127,30 @@ def test_a_change_of_level_is_announced_and_a_tick_is_not(incident: Incident) ->
     assert page.value("said[0]") == "Level GRACEFUL. lag 600,000 ≥ 500,000 trades"
     incident.consumer.say(level="AGGRESSIVE", level_number=3, level_reason=WHY)
     page.until("document.querySelector('#level').textContent === 'AGGRESSIVE'")
+
+
+def test_a_symbol_is_found_by_keyboard_and_shown_with_bars_and_aligned_trades(incident: Incident) -> None:
+    page = incident.page
+    page.write("#symbol", "S0")
+    page.until("document.querySelectorAll('#found [role=option]').length > 3")
+    page.press("ArrowDown", 4)
+    marked = page.value("document.getElementById(symbol.getAttribute('aria-activedescendant')).textContent")
+    page.press("Escape")
+    assert page.value(SHUT)
+    page.press("ArrowDown")
+    page.until(f"!{SHUT}")
+    page.press("Escape")
+    page.write("#symbol", marked)
+    page.until("document.querySelectorAll('#found [role=option]').length === 1")
+    page.press("ArrowDown")
+    page.press("Enter")
+    assert page.value(SHUT)
+    page.until("document.querySelectorAll('#trades .buy, #trades .sell').length === 2")
+    assert incident.text("#proof").startswith("complete")
+    answer = incident.service.client.get("/v1/ohlcv", params={"symbol": marked, "bar": "1m", "window": "1h"}).json()
+    volume = sum(float(bar["volume"]) for bar in answer["rows"])
+    page.until(f"document.querySelector('#chart-bars .canvas').ariaLabel.includes('{marked}: from')")
+    assert f"; {volume:,.0f} traded." in page.value("document.querySelector('#chart-bars .canvas').ariaLabel")
 
 
 def test_decimals_stand_under_each_other(incident: Incident) -> None:
