@@ -234,8 +234,26 @@ def show_footer(evidence: "Evidence", cut: list[str], rows: int | None = None) -
     from k2ctl.console import err
     from k2ctl.views.query import footer
 
-    for line in footer(evidence, rows, cut):
+    for line in footer(with_reasons_of_now(evidence), rows, cut):
         err().print(line, soft_wrap=not err().is_terminal)
+
+
+def with_reasons_of_now(evidence: "Evidence") -> "Evidence":
+    """The evidence, and whether a consumer is at work on what is deferred."""
+    if evidence.complete:
+        return evidence
+
+    from dataclasses import replace
+
+    from k2ctl.checks.verify.waiting import as_of_now
+    from k2ctl.endpoints import require_endpoints
+    from k2ctl.home import Home
+
+    try:
+        missing = as_of_now(evidence.missing, require_endpoints(Home.of_user()), evidence.topics)
+    except K2Error:  # the answer is there, whatever has happened to Kafka since
+        return evidence
+    return replace(evidence, missing=missing)
 
 
 def part_of(output: Path) -> Path:

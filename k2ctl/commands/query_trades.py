@@ -28,6 +28,7 @@ from k2ctl.commands.answers import (
     limit_of,
     show,
     window_of,
+    with_reasons_of_now,
 )
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption
@@ -238,4 +239,4 @@ def explain(
         document = {**asdict(answer.evidence), "complete": answer.evidence.complete, "rows": len(answer.table)}
         print_json(document)
     else:
-        out().print(plan_table(answer.evidence, len(answer.table)))
+        out().print(plan_table(with_reasons_of_now(answer.evidence), len(answer.table)))

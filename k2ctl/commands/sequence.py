@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k2ctl import known_names
-from k2ctl.commands.answers import SessionOption, UntilOption, ZoneOption, time_of
+from k2ctl.commands.answers import SessionOption, UntilOption, ZoneOption, time_of, with_reasons_of_now
 from k2ctl.errors import UsageError
 from k2ctl.options import JsonOption, StackProfileOption, at_most_one, group, parse_duration, parse_span
 
@@ -162,7 +162,7 @@ def gaps(
         print_json({**asdict(report), "missing_reasons": evidence.missing})
         return
     out().print(gaps_panel(report))
-    for reason in evidence.missing:
+    for reason in with_reasons_of_now(evidence).missing:
         err().print(f"Not all that there is: {reason}", style="yellow", highlight=False)
 
 

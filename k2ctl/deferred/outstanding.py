@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from k2ctl.domain.ledger import DeferredRange, Ledger
 from k2ctl.domain.trade import Window
@@ -11,6 +12,9 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import PRIORITIES, Universe
+
+BY_HAND: Final = "; backfill them with: k2ctl backfill"
+"""How a reason ends that says what is deferred."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def outstanding_reasons(
         return ()
     names = ", ".join(name for number, name in enumerate(PRIORITIES) if any(entry.holds(number) for entry in met))
     outstanding = sum(entry.count for entry in met)
-    return (f"{outstanding:,} trades of {names} symbols are deferred; backfill them with: k2ctl backfill",)
+    return (f"{outstanding:,} trades of {names} symbols are deferred{BY_HAND}",)
 
 
 def _in_window(entry: DeferredRange, window: Window) -> bool:

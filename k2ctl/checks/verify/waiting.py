@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from k2ctl.deferred.outstanding import BY_HAND
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.telemetry import TelemetryReader
@@ -39,6 +40,19 @@ def hint_of(consumers: Sequence[ConsumerStatus]) -> str:
         return "Backfill them: k2ctl backfill"
     names, verb = ", ".join(sorted(one.id for one in at_work)), "backfills" if len(at_work) == 1 else "backfill"
     return f"{names} {verb} them{_until_normal(at_work)}. Wait for it: k2ctl verify --wait"
+
+
+def as_of_now(reasons: Sequence[str], endpoints: Endpoints, topics: Topics) -> tuple[str, ...]:
+    """Why rows are missing from an answer. What a consumer is backfilling already, nobody has to backfill by hand."""
+    if not any(reason.endswith(BY_HAND) for reason in reasons):
+        return tuple(reasons)
+    consumers = running(endpoints, topics)
+    if not _at_work(consumers):
+        return tuple(reasons)
+    return tuple(
+        f"{reason.removesuffix(BY_HAND)}; {hint_of(consumers)}" if reason.endswith(BY_HAND) else reason
+        for reason in reasons
+    )
 
 
 def _at_work(consumers: Sequence[ConsumerStatus]) -> list[ConsumerStatus]:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from k2ctl.checks.verify.verification import failed
-from k2ctl.checks.verify.waiting import hint_of, running, until_backfilled
+from k2ctl.checks.verify.waiting import as_of_now, hint_of, running, until_backfilled
 from k2ctl.clock import SystemClock
+from k2ctl.deferred.outstanding import BY_HAND
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.telemetry import TelemetryWriter
@@ -28,10 +29,17 @@ def test_it_waits_until_a_running_consumer_has_backfilled_everything(
     error = failed([only(endpoints)], lambda wanted: running(endpoints, wanted))
     assert error is not None
     assert error.hint == "Backfill them: k2ctl backfill"
+    deferred = "5 trades of LOW symbols are deferred"
+    reasons = ("a hole", f"{deferred}{BY_HAND}")
+    assert as_of_now(reasons, endpoints, topics) == reasons
     assert_a_consumer_at_work_is_named(said[-1])
 
     enough, lines, telemetry = threading.Event(), list[str](), TelemetryWriter(endpoints)
-    telemetry.publish(replace(said[-1], at_us=SystemClock().now_us()))  # as one that was killed this moment
+    publish_now(telemetry, said[-1])
+    at_work = hint_of(running(endpoints, topics))
+    assert "Wait for it" in at_work
+    assert as_of_now(reasons, endpoints, topics) == ("a hole", f"{deferred}; {at_work}")
+    publish_now(telemetry, said[-1])
     consumer = threading.Thread(
         target=run_until,
         args=(endpoints, profile, lambda _: enough.is_set()),
@@ -47,6 +55,11 @@ def test_it_waits_until_a_running_consumer_has_backfilled_everything(
     assert not result.faults["deferred"]
     assert result.holds
     assert "trades are deferred" in lines[0]
+
+
+def publish_now(telemetry: TelemetryWriter, status: ConsumerStatus) -> None:
+    """As a consumer that was killed this moment."""
+    telemetry.publish(replace(status, at_us=SystemClock().now_us()))
 
 
 def assert_a_consumer_at_work_is_named(status: ConsumerStatus) -> None:
