@@ -15,16 +15,12 @@ from k2ctl.api.settings import Limits
 from k2ctl.clock import SystemClock
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
-from k2ctl.lake.catalog import Lake
 from k2ctl.lake.references import reference_symbols
-from k2ctl.lake.snapshots import TableFollower
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.foreign import of_others
-from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session
-from k2ctl.query.stream import KafkaStreams
 from k2ctl.query.tail import TailLimits
-from k2ctl.query.warm import WarmStreams
+from k2ctl.query.warm_sessions import WarmSessions
 
 Result = TypeVar("Result")
 
@@ -37,42 +33,26 @@ class WarmEngine:
         profile = of_others(profile, topic=topic) if topic else profile
         self.endpoints, self.topic = endpoints, topic
         self._limits = limits
-        self._lake = Lake.at(endpoints)
-        self._table = TableFollower(self._lake)
-        self.tail = WarmStreams(KafkaStreams(endpoints, profile), self._table.pin)
-        self._follow()
+        # A cold read, where memory does not have the tail, is kept short: the answer is then marked as cut.
+        self._warm = WarmSessions(endpoints, profile, TailLimits(500_000, limits.seconds / 2))
+        self._table, self.tail = self._warm.table, self._warm.tail
+        self._warm.follow()
         self._deadlines = Deadlines()
         self._sessions: queue.Queue[Session] = queue.Queue()
-        self._universe = Universe(profile)
-        first = self._session()
+        first = self._warm.session()
         self._sessions.put(first)
         for _ in range(limits.queries - 1):
-            self._sessions.put(self._session(first))
+            self._sessions.put(self._warm.session(first))
         self.symbols = KnownSymbols(lambda: self.ask(_every_symbol), lambda: self.tail.symbols, SystemClock())
         self.platform = FollowedPlatform(endpoints)
-
-    def _follow(self) -> None:
-        """Follow the topics that the table has by now."""
-        try:
-            pinned = self._table.pin()
-        except K2Error:  # `problems` asks the same, and reports why
-            pinned = None
-        self.tail(pinned)
-
-    def _session(self, beside: Session | None = None) -> Session:
-        # A cold read, where memory does not have the tail, is kept short: the answer is then marked as cut.
-        tail = TailLimits(500_000, self._limits.seconds / 2)
-        lake = Lake.at(self.endpoints)
-        return Session(lake, self.tail, SystemClock(), tail, self._universe, self._table.pin, beside)
 
     def close(self) -> None:
         """End the threads and close the connections."""
         self.platform.close()
-        self.tail.close()
         self._deadlines.close()
         while not self._sessions.empty():
             self._sessions.get_nowait().close()
-        self._lake.close()
+        self._warm.close()
 
     @property
     def running(self) -> int:

@@ -18,6 +18,7 @@ from k2ctl.signals import end_with, interrupt, leave_to_parent, on_signals
 if TYPE_CHECKING:
     from k2ctl.endpoints import Endpoints
     from k2ctl.query.session import Session
+    from k2ctl.query.warm_sessions import WarmSessions
 
 _COLUMNS: Final = "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns() GROUP BY ALL"
 
@@ -72,11 +73,15 @@ def answer_all(pipe: Connection, log: LogSettings, parent: int) -> None:
 
 
 class _Worker:
-    """A session that lasts as long as the stack's endpoints are the same, and no query of it was ended."""
+    """A session that lasts as long as the stack's endpoints are the same, and no query of it was ended.
+
+    The tail is followed in memory from the first answer or the first Tab on: a script of one query reads Kafka once.
+    """
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._endpoints: Endpoints | None = None
+        self._warm: WarmSessions | None = None
         self._session: Session | None = None
 
     def answered(self, asked: AskedQuery) -> Answered:
@@ -106,22 +111,41 @@ class _Worker:
             cut = write_limited(found.rows, asked.limit, asked.form, None)
         if asked.footer:
             show_footer(found.evidence, cut)
+        self._follow()
 
     def _say_begun(self) -> None:
         self._pipe.send(QueryBegun())
 
     def _opened(self) -> "Session":
         from k2ctl.endpoints import require_endpoints
-        from k2ctl.garbage import spare_what_is_there
         from k2ctl.home import Home
-        from k2ctl.query.session import Session
 
         endpoints = require_endpoints(Home.of_user())
-        if self._session is None or endpoints != self._endpoints:
-            self._leave()
-            self._session, self._endpoints = Session.at(endpoints), endpoints
-            spare_what_is_there()
+        if self._warm is None or endpoints != self._endpoints:
+            self._warm, self._endpoints = self._begun(endpoints), endpoints
+        if self._session is None:
+            self._session = self._warm.session()
         return self._session
+
+    def _begun(self, endpoints: "Endpoints") -> "WarmSessions":
+        from k2ctl.garbage import spare_what_is_there
+        from k2ctl.profiles import load_profile
+        from k2ctl.query.warm_sessions import WarmSessions
+
+        self.close()
+        begun = WarmSessions(endpoints, load_profile(endpoints.profile))
+        spare_what_is_there()
+        return begun
+
+    def _follow(self) -> None:
+        if self._warm is not None:
+            self._warm.follow()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._leave()
+        if self._warm is not None:
+            self._warm.close()
 
     def _leave(self) -> None:
         if self._session is not None:
@@ -142,6 +166,7 @@ class _Worker:
         from k2ctl.query.sql import sql
 
         session = self._opened()
+        self._follow()
         with sql(session, _COLUMNS) as found:
             columns = dict(zip(*found.rows.read_all().to_pydict().values(), strict=True))
         symbols = session.symbols().table["symbol"].to_pylist() if asked.symbols else None
