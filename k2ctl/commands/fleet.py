@@ -117,13 +117,15 @@ def _report_ended(ended: "Sequence[Member]", *, as_json: bool) -> None:
 
 def _show(found: "Sequence[Member]", *, as_json: bool) -> None:
 
+    import time
+
     from k2ctl.console import out, print_json, say
     from k2ctl.views.consume import fleet_table
 
     if as_json:
         print_json(list(found))
     elif found:
-        out().print(fleet_table(found))
+        out().print(fleet_table(found, time.time()))
         for member in found:
             if member.why:
                 say(f"{member.name} is {member.state}: {member.why}")

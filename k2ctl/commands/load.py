@@ -172,8 +172,8 @@ def load(
     from k2ctl.load.replayed import destination
     from k2ctl.profiles import load_profile
     from k2ctl.signals import closing_pipes
-    from k2ctl.views.consume import progress_text, summary_table
     from k2ctl.views.live import live_line
+    from k2ctl.views.load import progress_text, summary_table
 
     endpoints = require_endpoints(Home.of_user())
     chosen = load_profile(profile or endpoints.profile)

@@ -146,7 +146,7 @@ def _platforms(priced: Sequence[Priced], book: PriceBook) -> Grid:
     rows.append(line("USD a million", lambda found: f"{found.usd_per_million_messages:.4f}"))
     return Grid(
         "a platform's month: as just measured | as its profile assumes",
-        ("trades a second", *SCALES),
+        ("trades/s", *SCALES),
         tuple(rows),
         f"Extrapolated. List prices of {book.collected}, {book.region}. Line by line: k2ctl cost --scale 1M --measured",
     )

@@ -1,7 +1,7 @@
 """What an act of the demo shows: its findings, two consumers side by side, a presenter's talking points."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -78,7 +78,10 @@ def _grid(grid: Grid) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     numeric = all(cell.replace(",", "").replace(".", "").isdigit() for row in grid.rows for cell in row[1:])
     for number, name in enumerate(grid.header):
-        table.add_column(name, style="cyan" if not number else "", justify="right" if number and numeric else "left")
+        justify: Literal["left", "right"] = "right" if number and numeric else "left"
+        table.add_column(
+            name, style="cyan" if not number else "", justify=justify, no_wrap=number < len(grid.header) - 1
+        )
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table

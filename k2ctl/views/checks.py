@@ -10,7 +10,8 @@ from rich.text import Text
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.validate.targets import Result, Step, TargetVerdict
 from k2ctl.stack.preflight import Check, Verdict
-from k2ctl.views.style import listing, seconds, size
+from k2ctl.views.forms import Grouped, Widest
+from k2ctl.views.style import Cell, listing, seconds, size
 
 if TYPE_CHECKING:
     from k2ctl.checks.bench.results import Compared, Machine, Results
@@ -31,7 +32,7 @@ _WORST_FIRST: Final = (TargetVerdict.SHORT, TargetVerdict.NOT_MEASURED, TargetVe
 
 def checks_panel(checks: Sequence[Check]) -> Group:
     """A row per check, what helps below what is not well, and what it all comes to."""
-    table = Table.grid(padding=(0, 1))
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=1)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -144,9 +145,19 @@ FIGURE_COLUMNS: Final[tuple[tuple[str, Callable[[Figure], str]], ...]] = (
 """Of a figure, on screen and in Markdown."""
 
 
-def figures_table(figures: Sequence[Figure]) -> Table:
-    """One row per figure: value, spread, its baseline, ratio, goal."""
-    return listing(figures, *FIGURE_COLUMNS, ("", _mark))
+def figures_table(figures: Sequence[Figure]) -> Widest:
+    """One row per figure: value, spread, its baseline, ratio, goal; below their benchmarks where it is narrow."""
+    columns = dict(FIGURE_COLUMNS)
+    against = columns[">against"]
+
+    def measured(figure: Figure) -> Text:
+        return Text.assemble(figure.metric, (f"\nagainst {against(figure)}" if against(figure) else "", "dim"))
+
+    whole = [(name, columns[name]) for name in (">value", ">spread", ">ratio", ">goal")]
+    return Widest(
+        listing(figures, *FIGURE_COLUMNS, ("", _mark)),
+        Grouped(figures, columns["benchmark"], ("measured", measured), *whole, ("=", _mark)),
+    )
 
 
 CURVE_WIDTH: Final = 30
@@ -199,23 +210,25 @@ def busy_warning(machine: "Machine") -> Text:
     )
 
 
-def comparison_table(compared: "Sequence[Compared]") -> Table:
+def comparison_table(compared: "Sequence[Compared]") -> Widest:
     """Before and after, the change, what of it is noise, and the verdict."""
     styles = {"worse": "bold red", "better": "green", "same": "dim"}
 
     def value(pair: "Compared", figure: Figure) -> str:
         return f"{_number(figure.measured)} {pair.after.unit if pair.after.ratio is None else '×'}"
 
-    return listing(
-        compared,
-        ("benchmark", lambda pair: f"{pair.after.benchmark}, {pair.after.case}"),
+    def benchmark(pair: "Compared") -> str:
+        return f"{pair.after.benchmark}, {pair.after.case}"
+
+    columns: list[tuple[str, Callable[[Compared], Cell]]] = [
         ("measured", lambda pair: pair.after.metric),
         (">before", lambda pair: value(pair, pair.before)),
         (">after", lambda pair: value(pair, pair.after)),
         (">change", lambda pair: f"{pair.change:+.0%}"),
         (">noise", lambda pair: f"±{pair.band:.0%}"),
-        ("", lambda pair: Text(pair.verdict, style=styles[pair.verdict])),
-    )
+        ("=", lambda pair: Text(pair.verdict, style=styles[pair.verdict])),
+    ]
+    return Widest(listing(compared, ("benchmark", benchmark), *columns), Grouped(compared, benchmark, *columns))
 
 
 def _mark(figure: Figure) -> Text:

@@ -1,25 +1,23 @@
-"""What `k2ctl load`, `consume` with its `status` and `stop`, and `backfill` show."""
+"""What `k2ctl consume` with its `status` and `stop`, and `backfill` show."""
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from k2ctl.domain.dedup_status import TierStatus, all_dedup
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.status_parts import REDUCED, SHARED, SequenceCounts
-from k2ctl.domain.texts import instant_text
-from k2ctl.views.style import LEVEL_STYLES, Cell, count, counted, facts, listing, marked, seconds, size
+from k2ctl.views.forms import Grouped
+from k2ctl.views.style import LEVEL_STYLES, Cell, count, counted, listing, marked, seconds
 
 if TYPE_CHECKING:
     from k2ctl.consume.platform import ConsumerTotals
     from k2ctl.deferred.outstanding import OutstandingRange
     from k2ctl.domain.checkpoint import Counts
-    from k2ctl.load.generator import LoadSummary
-    from k2ctl.load.workers import LoadSnapshot
     from k2ctl.stack.fleet import Member
 
 
@@ -122,20 +120,20 @@ def summary(totals: "ConsumerTotals", counts: "Counts", sequence: SequenceCounts
 _STATE_STYLES = {"running": "green", "starting": "yellow"}
 
 
-def fleet_table(found: "Sequence[Member]") -> Table:
-    """A row for each consumer."""
+def fleet_table(found: "Sequence[Member]", now_s: float) -> Table:
+    """A row for each consumer. now_s: seconds since the epoch."""
 
     def up(member: "Member") -> str:
         if member.started_at_us is None or member.state == "exited":
             return ""
-        return seconds(time.time() - member.started_at_us / 1e6)
+        return " ".join(seconds(now_s - member.started_at_us / 1e6).split()[:2])  # the larger unit
 
     return listing(
         found,
         ("=consumer", lambda member: member.name),
         ("=state", lambda member: Text(member.state, _STATE_STYLES.get(member.state, "bold red"))),
-        ("=runs as", lambda member: member.container or f"process {member.pid}"),
-        ("partitions", _assigned),
+        ("=runs as", lambda member: member.container or f"pid {member.pid}"),
+        ("assigned", _assigned),
         ("=level", lambda member: Text(member.level or "", LEVEL_STYLES.get(member.level or "", ""))),
         (">lag", lambda member: "" if member.lag_trades is None else count(member.lag_trades)),
         (">read/s", lambda member: "" if member.rate_in is None else count(member.rate_in)),
@@ -170,24 +168,22 @@ def ended_line(member: "Member") -> str:
     return f"{member.name} has ended: {done['stored']:,} trades stored in {done['commits']:,} commits{left}."
 
 
-def outstanding_table(ranges: "Sequence[OutstandingRange]") -> Table | Text:
+def outstanding_table(ranges: "Sequence[OutstandingRange]") -> RenderableType:
     """Each range with where its trades are; one that is gone is red."""
     if not ranges:
         return Text("Nothing is outstanding: every trade that was deferred has been backfilled.")
     several = len({found.topic for found in ranges}) > 1
-    table = listing(
-        ranges,
+    columns: list[tuple[str, Callable[[OutstandingRange], Cell]]] = [
         (">partition", lambda found: str(found.partition)),
         (">offsets", lambda found: f"{found.start:,} – {found.end:,}"),
         (">trades", lambda found: f"{found.count:,}"),
         ("priorities", lambda found: ", ".join(found.priorities)),
         ("defers at", lambda found: found.level),
         ("is in", lambda found: marked(found.where, "bold red", found.gone_records)),
-        heading=lambda found: found.topic if several else "",
-    )
-    table.add_section()
-    table.add_row("", "", f"{sum(found.count for found in ranges):,}")
-    return table
+    ]
+    total = Text(f"{counted(sum(found.count for found in ranges), 'trade')} in all")
+    shown = Grouped(ranges, lambda found: found.topic, *columns) if several else listing(ranges, *columns)
+    return Group(shown, total)
 
 
 def progress_line(statuses: Sequence[ConsumerStatus]) -> str:
@@ -196,84 +192,3 @@ def progress_line(statuses: Sequence[ConsumerStatus]) -> str:
     level = max(statuses, key=lambda status: status.level_number).level if statuses else "unknown"
     waiting = "" if level == "NORMAL" else f"; waits for NORMAL, it is {level}"
     return f"{count(back)} trades backfilled, {count(outstanding)} outstanding{waiting}"
-
-
-BAR_WIDTH = 12
-
-
-def progress_text(snapshot: "LoadSnapshot") -> Text:
-    """How far, how fast, and whether it waits: one line of 80 columns, and what it waits for on the next ones."""
-    text = Text()
-    if snapshot.duration_s:
-        filled = min(BAR_WIDTH, round(BAR_WIDTH * snapshot.elapsed_s / snapshot.duration_s))
-        text.append("█" * filled, style="green").append("░" * (BAR_WIDTH - filled), style="dim")
-        text.append(f"  {seconds(snapshot.elapsed_s)} of {seconds(snapshot.duration_s)}")
-    else:
-        at = "" if snapshot.reached_ns is None else f", at {instant_text(snapshot.reached_ns)[:19]}"
-        text.append(f"replaying for {seconds(snapshot.elapsed_s)}{at}")
-    target = f" of {count(snapshot.target_rate)}/s" if snapshot.target_rate else ""
-    text.append(f"  {count(snapshot.rate)}/s{target}  sent {snapshot.sent:,}")
-    text.append(f"  in flight {count(snapshot.in_flight_records)}")
-    if snapshot.paused_why:
-        text.append(f"  PAUSED: {snapshot.paused_why}", style="yellow")
-    return text
-
-
-_SHOWN_BROKEN = 10
-
-
-def summary_table(summary: "LoadSummary") -> Table:
-    """The figures of a load that has ended."""
-    return facts(_summarised(summary), title=_verdict(summary), numbers=True)
-
-
-def _summarised(summary: "LoadSummary") -> Iterator[tuple[str, Cell]]:
-    least = "" if summary.exact else "at least "
-    yield "trades acknowledged", f"{least}{summary.trades_acknowledged:,}"
-    yield "records acknowledged", f"{summary.records_acknowledged:,}"
-    if summary.trades_failed:
-        yield "trades not acknowledged", Text(f"{summary.trades_failed:,}", style="bold red")
-        yield from ((f"  {reason}", f"{trades:,}") for reason, trades in summary.failed_by.items())
-        yield "  where Kafka has them not, numbers are missing", "k2ctl gaps"
-    if summary.target_rate:
-        yield "target rate", f"{summary.target_rate:,.0f} trades/s"
-    yield "reached rate", f"{summary.reached_rate:,.0f} trades/s"
-    yield "in", seconds(summary.seconds)
-    if summary.paused_s:
-        yield "and paused, for a consumer", seconds(summary.paused_s)
-    if summary.worst_second:
-        yield "worst second, off by", f"{summary.worst_second:.1%}"
-    for name, figures in (("acknowledged after", summary.ack_ms), ("handed over after", summary.publish_delay_ms)):
-        if figures:
-            yield name, ", ".join(f"{key} {value:.1f} ms" for key, value in figures.items()).replace("p100", "max")
-    yield "partitions", f"{summary.partitions:,}"
-    yield "on the wire", f"{size(summary.wire_bytes)}, {counted(summary.workers, 'worker')}"
-    yield from _of_files(summary)
-
-
-def _of_files(summary: "LoadSummary") -> Iterator[tuple[str, Cell]]:
-    """What a replay found in its files."""
-    if summary.files:
-        yield "files", f"{summary.files:,}"
-    if summary.filtered:
-        yield "no trades by the feed", f"{summary.filtered:,}"
-    if summary.late:
-        yield "too late in their file, sent late", Text(f"{summary.late:,}", style="yellow")
-    if summary.broken_lines:
-        yield "broken lines, left out", Text(f"{summary.broken_lines:,}", style="yellow")
-        shown = summary.first_broken[:_SHOWN_BROKEN]
-        yield from ((f"  {line['file']}:{line['line']}", str(line["reason"])) for line in shown)
-
-
-def _verdict(summary: "LoadSummary") -> Text:
-    if summary.interrupted and summary.exact and not summary.trades_failed:
-        return Text("Interrupted; what was sent is acknowledged.", style="bold yellow")
-    if not summary.exact:
-        return Text("Ended before every worker could say what it sent.", style="bold red")
-    if summary.trades_failed:
-        return Text("Kafka did not acknowledge everything.", style="bold red")
-    if summary.failure:
-        return Text("Ended early; what was sent is acknowledged.", style="bold yellow")
-    if summary.saturated:
-        return Text("Saturated: this machine could not follow the schedule.", style="bold yellow")
-    return Text("Loaded.", style="bold green")

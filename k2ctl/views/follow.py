@@ -10,11 +10,11 @@ from k2ctl.query.formats import text_column
 from k2ctl.query.texts import with_nanoseconds
 from k2ctl.views.style import counted
 
-HEADING: Final = f"{'time (UTC)':<26}  {'symbol':<8} {'price':>12}      {'quantity':>10}     side exchange"
+HEADING: Final = f"{'time (UTC)':<26}  {'symbol':<10} {'price':>8}{'':7}{'quantity':>8}{'':5}side exchange"
 _SIDES: Final = {"BUY": "green", "SELL": "red"}
 _PRINTED: Final = "NEW"
 """The action of a trade that neither corrects nor cancels another."""
-_PLACES: Final = {"price": (9, 6), "quantity": (8, 4)}
+_PLACES: Final = {"price": (8, 5), "quantity": (8, 3)}
 """Cells before and behind the decimal point."""
 
 
@@ -29,7 +29,7 @@ def trade_lines(trades: pa.Table) -> list[Text]:
 def _line(at: str, symbol: str, price: str, quantity: str, side: str, exchange: str, action: str) -> Text:
     time = at.removesuffix("Z").replace("T", " ")
     numbers = f"{_at_point(price, *_PLACES['price'])} {_at_point(quantity, *_PLACES['quantity'])}"
-    line = Text(f"{time:<26}  {symbol:<8} {numbers} ", no_wrap=True)
+    line = Text(f"{time:<26}  {symbol:<10} {numbers} ", no_wrap=True)
     line.append(f"{side:<4}", style=_SIDES.get(side, ""))
     line.append(f" {exchange}")
     if action != _PRINTED:

@@ -16,6 +16,7 @@ from k2ctl.profiles.model import NUMBERS
 from k2ctl.sequence.gap_report import GapReport, incomplete
 from k2ctl.sequence.store_view import StoreView
 from k2ctl.spark.maintain import Maintained
+from k2ctl.views.forms import Grouped
 from k2ctl.views.style import count, counted, listing, marked, seconds, size
 
 _HOURS_SHOWN: Final = 12
@@ -62,10 +63,11 @@ def _hours(hours: Sequence[HourStatus]) -> Table:
     )
 
 
-def _partitions(partitions: Sequence[PartitionCheckpoint]) -> Table:
-    return listing(
+def _partitions(partitions: Sequence[PartitionCheckpoint]) -> Grouped:
+    return Grouped(
         partitions,
-        ("partition", lambda one: f"  ended: {one.epoch}" if one.partition is None else f"  {one.partition}"),
+        lambda one: one.topic,
+        ("partition", lambda one: f"ended: {one.epoch}" if one.partition is None else str(one.partition)),
         (">offset", lambda one: f"{one.next_offset:,}"),
         (">seen", lambda one: f"{one.counts.seen:,}"),
         (">stored", lambda one: f"{one.counts.stored:,}"),
@@ -75,7 +77,6 @@ def _partitions(partitions: Sequence[PartitionCheckpoint]) -> Table:
         (">dead", lambda one: count(one.counts.dead_lettered)),
         (">undec.", lambda one: count(one.counts.undecodable)),
         ("", lambda one: Text("" if one.balanced else "does not add up", style="bold red")),
-        heading=lambda one: one.topic,
     )
 
 

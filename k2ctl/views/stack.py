@@ -17,6 +17,7 @@ from k2ctl.console import err
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.stack.engine import FINISHED, Board, Event, Phase, Row, ServiceStatus, Up, note
 from k2ctl.timing import Every
+from k2ctl.views.forms import Widest
 from k2ctl.views.live import LINE_EVERY_S, MAX_HZ
 from k2ctl.views.style import Cell, bar, facts, listing, seconds, size
 
@@ -198,18 +199,23 @@ _WEB: Final = {
 """service → name, page, how to get in; the folder of the secrets is filled in."""
 
 
-def status_table(endpoints: Endpoints | None, services: list[ServiceStatus]) -> Table:
-    """One row per service."""
+def status_table(endpoints: Endpoints | None, services: list[ServiceStatus]) -> RenderableType:
+    """One row per service; where it is narrow, the endpoints below."""
     title = f"{endpoints.engine} stack, profile {endpoints.profile}" if endpoints else "a stack that is not ready"
-    return listing(
-        services,
-        ("service", lambda service: service.service),
-        ("state", lambda service: service.state),
+    columns: list[tuple[str, Callable[[ServiceStatus], Cell]]] = [
+        ("=service", lambda service: service.service),
+        ("=state", lambda service: service.state),
         ("health", lambda service: Text(service.health, style="green" if service.fine else "red")),
-        ("endpoint", lambda service: without_password(service.endpoint)),
         (">pid", lambda service: str(service.pid or "")),
-        ("uptime", lambda service: "" if service.uptime_s is None else seconds(service.uptime_s)),
+        (">uptime", lambda service: "" if service.uptime_s is None else seconds(service.uptime_s)),
         (">CPU", lambda service: "" if service.cpu_share is None else f"{service.cpu_share:.0%}"),
         (">memory", lambda service: "" if service.memory_bytes is None else size(service.memory_bytes)),
-        title=title,
+    ]
+    addresses = [(service.service, without_password(service.endpoint)) for service in services]
+    return Group(
+        Text(title, style="italic"),
+        Widest(
+            listing(services, *columns, ("endpoint", lambda service: without_password(service.endpoint))),
+            Group(listing(services, *columns), Text(), Text("endpoint", style="bold"), facts(addresses)),
+        ),
     )

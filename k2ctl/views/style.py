@@ -65,23 +65,17 @@ def listing(
     rows: Iterable[Row],
     *columns: tuple[str, Callable[[Row], Cell]],
     title: Cell = "",
-    heading: Callable[[Row], str] = lambda _: "",
 ) -> Table:
     """A line for each of `rows`. A column is a title and what it shows of a row.
 
     A title that begins with `>` is of numbers, set to the right; these columns, and those that begin with `=`, are
-    whole where the terminal is narrow. Where the heading of a row is another one than that of the row before, it is a
-    line of its own.
+    whole where the terminal is narrow.
     """
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name, _ in columns:
         justify: Literal["left", "right"] = "right" if name.startswith(">") else "left"
         table.add_column(name.lstrip(">="), justify=justify, no_wrap=name.startswith((">", "=")), overflow="fold")
-    last = ""
     for row in rows:
-        if heading(row) != last:
-            last = heading(row)
-            table.add_row(Text(last, style="cyan", overflow="fold"))
         table.add_row(*(cell(row) for _, cell in columns))
     return table
 

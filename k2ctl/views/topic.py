@@ -12,7 +12,8 @@ from rich.text import Text
 from k2ctl.feeds.look.known import TopicSummary
 from k2ctl.feeds.look.records import SeenRecord
 from k2ctl.views.feed import cut, trade_line, trade_of
-from k2ctl.views.style import counted, listing, size
+from k2ctl.views.forms import Grouped, Widest
+from k2ctl.views.style import Cell, counted, listing, size
 
 _BYTES: Final = re.compile(r"([0-9a-f]{2} ){8}")
 """What a record looks like that is no text; where its trades are shown, it says no more."""
@@ -41,15 +42,16 @@ def topics_panel(topics: Sequence[TopicSummary]) -> RenderableType:
     """All topics, with what their records are."""
     if not topics:
         return Text("There is no topic.")
-    columns: list[tuple[str, Callable[[TopicSummary], str]]] = [
-        ("topic", lambda one: one.topic),
+    figures: list[tuple[str, Callable[[TopicSummary], Cell]]] = [
         (">partitions", lambda one: f"{one.partitions:,}"),
         (">records", lambda one: f"{one.records:,}"),
-        ("feed", lambda one: one.feed),
     ]
     if any(one.dead_letters for one in topics):
-        columns.insert(3, (">dead letters", lambda one: f"{one.dead_letters:,}" if one.dead_letters else ""))
-    table = listing(topics, *columns)
+        figures.append((">dead letters", lambda one: f"{one.dead_letters:,}" if one.dead_letters else ""))
+    columns = [*figures, ("=feed", lambda one: one.feed)]
+    table = Widest(
+        listing(topics, ("=topic", lambda one: one.topic), *columns), Grouped(topics, lambda one: one.topic, *columns)
+    )
     return Group(table, Text(), Text("Its newest records: k2ctl topic tail TOPIC"))
 
 

@@ -1,13 +1,13 @@
 """What `k2ctl verify` shows: held to what loads wrote down, and held to what Kafka has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from k2ctl.views.style import counted, listing
+from k2ctl.views.style import Cell, counted, listing
 
 if TYPE_CHECKING:
     from k2ctl.checks.verify.accounted import Accounted
@@ -100,18 +100,26 @@ def _figures(result: "Verified") -> Text:
     return Text("\n".join(lines))
 
 
-def _findings(findings: "Sequence[Finding]", *, in_kafka: bool = False) -> Table:
-    """in_kafka: first and last are offsets of a partition."""
-    return listing(
-        findings[:FINDINGS_SHOWN],
-        ("fault", lambda one: Text(one.fault, style="yellow" if one.fault == "deferred" else "red")),
+def _findings(findings: "Sequence[Finding]", *, in_kafka: bool = False) -> Iterator[Table]:
+    """Stretches of numbers, then trades whose ids hold none. in_kafka: first and last are offsets of a partition."""
+    shown = findings[:FINDINGS_SHOWN]
+    what: list[tuple[str, Callable[[Finding], Cell]]] = [
+        ("=fault", lambda one: Text(one.fault, style="yellow" if one.fault == "deferred" else "red")),
         *([(">partition", lambda one: f"{one.partition}")] if in_kafka else []),
-        ("symbol", lambda one: one.symbol),
-        ("column", lambda one: one.column),
-        (">first", lambda one: one.message_id or f"{one.first:,}"),
-        (">last", lambda one: "" if one.message_id else f"{one.last:,}"),
-        (">trades", lambda one: f"{one.trades:,}"),
-    )
+        ("=symbol", lambda one: one.symbol),
+        ("=column", lambda one: one.column),
+    ]
+    numbered, named = [one for one in shown if not one.message_id], [one for one in shown if one.message_id]
+    if numbered:
+        yield listing(
+            numbered,
+            *what,
+            (">first", lambda one: f"{one.first:,}"),
+            (">last", lambda one: f"{one.last:,}"),
+            (">trades", lambda one: f"{one.trades:,}"),
+        )
+    if named:
+        yield listing(named, *what, ("message_id", lambda one: one.message_id))
 
 
 def _listed(findings: "Sequence[Finding]", command: str, *, in_kafka: bool = False) -> list[RenderableType]:
@@ -120,7 +128,8 @@ def _listed(findings: "Sequence[Finding]", command: str, *, in_kafka: bool = Fal
         return []
     more = len(findings) - FINDINGS_SHOWN
     rest = [Text(f"… and {more:,} more: {command} --json", style="dim")] if more > 0 else []
-    return [Text(), _findings(findings, in_kafka=in_kafka), *rest]
+    tables = (part for table in _findings(findings, in_kafka=in_kafka) for part in (Text(), table))
+    return [*tables, *rest]
 
 
 def accounted_panel(results: "Sequence[Accounted]") -> RenderableType:

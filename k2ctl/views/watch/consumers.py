@@ -1,6 +1,6 @@
 """Consumers and their partitions: in a panel as far as there is room, and each on a page of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +14,9 @@ from k2ctl.domain.overview import Overview
 from k2ctl.domain.status import ConsumerStatus, LoadStatus
 from k2ctl.domain.status_parts import REDUCED, PartitionStatus
 from k2ctl.views.consume import clock_line, dedup_troubles
+from k2ctl.views.forms import Grouped
 from k2ctl.views.lines import line_text
-from k2ctl.views.style import LEVEL_STYLES, bar, count, counted, listing, marked, seconds
+from k2ctl.views.style import LEVEL_STYLES, Cell, bar, count, counted, listing, marked, seconds
 from k2ctl.views.watch.frame import panel
 
 UNANSWERED_S: Final = 10.0
@@ -111,8 +112,7 @@ def partitions_page(overview: Overview, width: int, *, worst_first: bool) -> Ren
         rows.sort(key=lambda row: -row.part.behind)
     worst = max(row.part.behind for row in rows)
     several = len({row.consumer.topic for row in rows}) > 1
-    return listing(
-        rows,
+    columns: list[tuple[str, Callable[[_Assigned], Cell]]] = [
         (">partition", lambda row: str(row.part.partition)),
         ("=consumer", lambda row: row.consumer.id),
         (">read to", lambda row: f"{row.part.position:,}"),
@@ -120,8 +120,10 @@ def partitions_page(overview: Overview, width: int, *, worst_first: bool) -> Ren
         (">end", lambda row: _end(row.part)),
         (">behind", lambda row: marked(f"{row.part.behind:,}", "yellow", row.part.behind)),
         *([("=", lambda row: bar(row.part.behind / worst if worst else 0.0, 20, _COMPARED))] if width > 100 else []),
-        heading=lambda row: row.consumer.topic if several and not worst_first else "",
-    )
+    ]
+    if several and not worst_first:
+        return Grouped(rows, lambda row: row.consumer.topic, *columns)
+    return listing(rows, *columns)
 
 
 def _end(part: PartitionStatus) -> str:

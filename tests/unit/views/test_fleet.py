@@ -27,7 +27,7 @@ def test_partitions_are_written_short(partitions: tuple[int, ...], shown: str) -
 def test_of_several_topics_the_partitions_are_counted() -> None:
     canvas = Console(width=80, file=io.StringIO())
     with canvas.capture() as captured:
-        canvas.print(fleet_table([Member("consumer-1", "running", 1, partitions=(0, 0, 1), topics=("a", "b"))]))
+        canvas.print(fleet_table([Member("consumer-1", "running", 1, partitions=(0, 0, 1), topics=("a", "b"))], 0.0))
     assert "3 of 2 topics" in captured.get()
 
 
@@ -40,9 +40,9 @@ def test_the_table_fits_eighty_columns_and_names_process_or_container() -> None:
     ]
     canvas = Console(width=80, file=io.StringIO())
     with canvas.capture() as captured:
-        canvas.print(fleet_table(found))
+        canvas.print(fleet_table(found, 100.0))
     text = captured.get()
-    assert "process 123456" in text
+    assert "pid 123456" in text
     assert "k2-consumer-2" in text
     assert max(map(len, text.splitlines())) <= 80
 

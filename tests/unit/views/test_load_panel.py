@@ -11,7 +11,7 @@ from k2ctl.commands.load import _beside_others
 from k2ctl.kafka.producer import NOT_IN_TIME
 from k2ctl.load.generator import LoadSummary
 from k2ctl.load.workers import LoadSnapshot
-from k2ctl.views.consume import progress_text, summary_table
+from k2ctl.views.load import progress_text, summary_table
 
 WHY = "a partition holds 82% of its 5 MiB unread; waiting for a consumer"
 LATENCY = {"p50": 1.0, "p99": 2.0, "p99.9": 3.0, "p100": 4.0}
@@ -39,9 +39,9 @@ def test_what_a_load_waits_for_is_not_cut(duration_s: float) -> None:
 def test_the_time_of_a_load_is_distinguished_from_the_time_it_was_paused() -> None:
     summary = LoadSummary(200_545, 200_545, 0, 0.0, 738_885.0, False, 0.271, 0.0, 4.2, 5_480_000, 1, LATENCY, LATENCY)
     shown = [" ".join(line.split()) for line in lines(summary_table(summary))]
-    at = shown.index("in 271 ms")
-    assert shown[at + 1] == "and paused, for a consumer 4.2 s"
-    assert shown[-1] == "on the wire 5.48 MB, 1 worker"
+    at = shown.index("sent in 271 ms")
+    assert shown[at + 1] == "paused for a consumer 4.2 s"
+    assert shown[-1] == "sent to Kafka 5.48 MB"
 
 
 def test_a_load_beside_another_says_what_that_does_to_gaps(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
