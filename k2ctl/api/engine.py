@@ -44,7 +44,7 @@ class WarmEngine:
         for _ in range(limits.queries - 1):
             self._sessions.put(self._warm.session(first))
         self.symbols = KnownSymbols(lambda: self.ask(_every_symbol), lambda: self.tail.symbols, SystemClock())
-        self.platform = FollowedPlatform(endpoints)
+        self.platform = FollowedPlatform(endpoints, self.problems)
 
     def close(self) -> None:
         """End the threads and close the connections."""
@@ -124,6 +124,7 @@ class WarmEngine:
             "queries_running": self.running,
             "platform": self.platform.overview,
             "platform_problem": self.platform.problem,
+            "runbook": self.platform.alerts.found,
         }
 
 

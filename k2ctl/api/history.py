@@ -1,7 +1,8 @@
 """The platform's figures over the last hour, for a page that opens; taken down also while no page is open."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import Any, Final
 
 from k2ctl.clock import Clock
@@ -40,6 +41,7 @@ _OF_CONSUMERS: Final[dict[str, Callable[[Overview], Number]]] = {
     "memory_bytes": lambda seen: seen.memory_bytes,
     "gaps": lambda seen: seen.sequence.open_gaps,
     "missing_trades": lambda seen: seen.sequence.missing_trades,
+    "gap_trades_lost": lambda seen: seen.sequence.lost_trades,
     "stored": lambda seen: seen.stored,
     "duplicate": lambda seen: seen.duplicate,
     "dead_lettered": lambda seen: seen.dead_lettered,
@@ -66,15 +68,17 @@ class PlatformHistory:
         self._looks: dict[int, tuple[int, tuple[Number, ...]]] = {}
         self._transitions: dict[Transition, None] = {}
 
-    def note(self, seen: Overview) -> None:
-        """Keep the first look of each step."""
+    def note(self, seen: Overview) -> bool:
+        """Keep the first look of each step; whether this one was kept."""
         step = seen.at_us // _STEP_US
         with self._lock:
-            if step not in self._looks:
+            taken = step in self._looks
+            if not taken:
                 self._forget(step)
                 self._looks[step] = (seen.at_us, _figures(seen))
             oldest_us = (step - _KEPT_STEPS + 1) * _STEP_US
             self._transitions |= {move: None for move in seen.transitions if move.at_us >= oldest_us}
+            return not taken
 
     def _forget(self, step: int) -> None:
         """What is too old, and what was taken down before the clock was set back."""
@@ -84,6 +88,23 @@ class PlatformHistory:
         moves = [move for move in self._transitions if move.at_us >= oldest * _STEP_US]
         self._transitions = dict.fromkeys(sorted(moves, key=lambda move: move.at_us)[-_MOST_TRANSITIONS:])
         self._first = min(max(self._first, oldest), step)
+
+    def gained(self, name: str, minutes: int) -> float:
+        """By how much a total has grown over the last so many minutes, or since it is known."""
+        known = [value for _, value in self._known(name, minutes)]
+        return max(0.0, known[0] - known[-1]) if known else 0.0
+
+    def is_above_zero(self, name: str) -> bool:
+        """Whether a figure has been above zero over the whole time that is kept."""
+        above = [step for step, _ in takewhile(lambda known: known[1] > 0, self._known(name, KEPT_MINUTES))]
+        return bool(above) and above[0] - above[-1] >= _KEPT_STEPS - 2
+
+    def _known(self, name: str, minutes: int) -> Iterator[tuple[int, float]]:
+        """(step, figure) of the last so many minutes, where it is known; newest first."""
+        place, first = SERIES.index(name), self._clock.now_us() // _STEP_US - minutes * 60 // STEP_S
+        with self._lock:
+            found = [*takewhile(lambda look: look[0] > first, reversed(self._looks.items()))]
+        return ((step, figure) for step, (_, figures) in found if (figure := figures[place]) is not None)
 
     def document(self, minutes: int = KEPT_MINUTES) -> dict[str, Any]:
         """The last so many minutes: columns of one length, a row each step; null is what is not known."""

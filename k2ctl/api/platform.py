@@ -2,8 +2,10 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
+from k2ctl.api.alerts import Alerts, Look, shipped_rules
 from k2ctl.api.history import PlatformHistory
 from k2ctl.clock import SystemClock
 from k2ctl.domain.overview import Overview
@@ -19,9 +21,13 @@ _LOG: Final = logging.getLogger("k2ctl.api")
 class FollowedPlatform:
     """Follows telemetry until `close`. Thread-safe: what it shows is replaced as a whole."""
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    def __init__(self, endpoints: Endpoints, not_ready: Callable[[], list[str]]) -> None:
+        """not_ready: why the service cannot answer, if it cannot."""
         self._endpoints = endpoints
-        self.history = PlatformHistory(SystemClock())
+        self._not_ready = not_ready
+        self._clock = SystemClock()
+        self.history = PlatformHistory(self._clock)
+        self.alerts = Alerts(shipped_rules())
         # What `k2ctl watch --json` shows; None while nothing is known, and `problem` says why.
         self.overview: Overview | None = None
         self.problem = "no consumer or load has reported yet"
@@ -43,6 +49,7 @@ class FollowedPlatform:
                 if str(error) != self.problem:
                     _LOG.warning("telemetry is not followed: %s", error)
                 self.overview, self.problem = None, str(error)
+                self.alerts.look(self._clock.now_us(), None, self._not_ready())
             self._stop.wait(_RETRY_S)
 
     def _follow(self) -> None:
@@ -52,7 +59,9 @@ class FollowedPlatform:
                 seen = reader.poll(0.05)
                 if not seen.consumers:
                     reader.check()
-                self.history.note(seen)
+                kept = self.history.note(seen)
                 self.overview, self.problem = seen, ""
+                if kept:
+                    self.alerts.look(seen.at_us, Look(seen, self.history), self._not_ready())
         finally:
             reader.close()

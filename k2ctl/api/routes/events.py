@@ -95,6 +95,7 @@ def _tick(engine: WarmEngine, symbol: str | None) -> dict[str, Any]:
         "at_us": SystemClock().now_us(),
         "platform": engine.platform.overview,
         "platform_problem": engine.platform.problem,
+        "runbook": engine.platform.alerts.found,
         "tail_trades": engine.tail.held_trades,
         "tail_problem": engine.tail.problem,
         "queries_running": engine.running,

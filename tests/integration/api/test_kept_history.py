@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+import orjson
+
 from k2ctl.kafka.telemetry import TelemetryWriter
 from tests.support.api import Service
 from tests.support.polling import until
@@ -37,3 +39,19 @@ def test_what_a_consumer_reports_is_in_the_history_and_nothing_before_or_after_i
     assert document["at_us"] == sorted(set(document["at_us"]))
     assert document["at_us"][0] > began_us - 60_000_000
     assert len(history(fresh, minutes=1)["at_us"]) <= 30
+
+
+def test_what_a_consumer_reports_as_wrong_leads_to_its_runbook(fresh: Service) -> None:
+    writer = TelemetryWriter(fresh.endpoints)
+
+    def wrong() -> list[dict[str, Any]]:
+        writer.publish(a_status("of-wrong", at_us=time.time_ns() // 1000, maintenance_error="no room"))
+        with fresh.client.stream("GET", "/v1/events", headers=KEY) as events:
+            found: list[dict[str, Any]] = orjson.loads(next(events.iter_lines()).removeprefix("data: "))["runbook"]
+        return [one for one in found if one["runbook"] == "runbook#k2maintenancefailing"]
+
+    until(lambda: bool(wrong()), 15)
+    (found,) = wrong()
+    assert found["what"] == "Maintenance of the table fails on of-wrong"
+    assert found["since_us"] is None or found["since_us"] <= time.time_ns() // 1000
+    writer.close()
