@@ -92,10 +92,12 @@ class AcknowledgedLog:
 
 
 class AcknowledgedLogWriter:
-    """Adds up what one worker sends. `sessions`: all that it may send, with their symbols."""
+    """Adds up what one worker sends."""
 
-    def __init__(self, run: Run, sessions: Mapping[int, bytes], home: Home) -> None:
+    def __init__(self, run: Run, sessions: Mapping[int, bytes], home: Home, alike: int | None = None) -> None:
+        """sessions: all that it may send, with their symbols. alike: of all its trades, as of `checksums`."""
         self._run = run
+        self._alike = alike
         self._sessions = np.zeros(len(sessions), SENT)
         self._sessions["session"] = np.fromiter(sessions, np.uint64, len(sessions))
         self._sessions["symbol"] = list(sessions.values())
@@ -126,7 +128,7 @@ class AcknowledgedLogWriter:
         part = np.empty(len(starts), INTERVAL)
         part["session"], part["low"] = session[starts], number[starts]
         part["high"] = number[np.append(breaks, len(number)) - 1]
-        hashes = checksums(trades)
+        hashes = checksums(trades, self._alike)
         part["sum"] = np.add.reduceat(hashes, starts)
         part["times"] = np.add.reduceat(times_sent(trades, hashes), starts)
         self._parts.append(part)

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from k2ctl.domain.copies import alike_from
 from k2ctl.domain.decimals import DECIMAL_ONE, of_int64
 from k2ctl.domain.trade import ASSET_CLASSES, CANCEL, CORRECT, REFERENCE, TRADE
 from k2ctl.profiles.universe import Universe
@@ -89,6 +90,13 @@ class SyntheticMarket:
     def sessions(self) -> dict[int, bytes]:
         """Every feed session that trades may come from, with its symbol."""
         return dict(zip(self._sessions.tolist(), self._symbols.tolist(), strict=True))
+
+    @property
+    def alike(self) -> int | None:
+        """From which word on all trades are the same, as `checksums` asks; None where some correct or cancel others."""
+        if self._faults.corrections or self._faults.cancels:
+            return None
+        return alike_from(max(map(len, self._symbols.tolist())))
 
     def sample_symbol(self) -> bytes:
         """The symbol whose acknowledgements are timed: one in about two hundred trades."""

@@ -112,13 +112,13 @@ class Worker:
         self._schedule: Any = plan.schedule
         self._source: Any
         self._replay: ReplaySource | None = None
-        sample, sessions = b"", dict[int, bytes]()
+        sample, sessions, alike = b"", dict[int, bytes](), None
         if plan.replay is not None:
             replayed = open_replay(plan.replay, plan.profile, endpoints)
             self._replay = self._source = self._schedule = ReplaySource(replayed, universe, plan.replay)
         else:
             market = SyntheticMarket(universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults)
-            self._source, sample, sessions = market, market.sample_symbol(), market.sessions()
+            self._source, sample, sessions, alike = market, market.sample_symbol(), market.sessions(), market.alike
         topic, decoder = plan.profile.trades_topic, own_decoder(plan.profile, plan.profile.topic.format)
         self._producer = BatchProducer(
             endpoints,
@@ -143,7 +143,7 @@ class Worker:
             0,
             finished=False,
         )
-        self._acknowledged_log = AcknowledgedLogWriter(run, sessions, endpoints.home)
+        self._acknowledged_log = AcknowledgedLogWriter(run, sessions, endpoints.home, alike)
         self._frame = plan.frame
         self._delay = new_histogram()
         self._made = 0

@@ -102,7 +102,7 @@ def _processor_seconds(
     market = SyntheticMarket(Universe(profile), new_run_id())
     producer = BatchProducer(endpoints, topic, frame)
     run = Run(new_run_id(), 0, topic, "bench", "sbe", time.time_ns() // 1000, 0, 0, finished=False)
-    log = AcknowledgedLogWriter(run, market.sessions(), home=Home.of_user())
+    log = AcknowledgedLogWriter(run, market.sessions(), Home.of_user(), market.alike)
     made, report, recorder_ns, started_ns = 0, Every(REPORT_EVERY_S), 0, time.process_time_ns()
     while made < trades:
         count, now_us = min(CHUNK_TRADES, trades - made), time.time_ns() // 1000

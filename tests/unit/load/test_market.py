@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from k2ctl.domain.copies import checksums
 from k2ctl.domain.decimals import DECIMAL_ONE, as_int
 from k2ctl.domain.trade import CANCEL, CORRECT, NEW, NO_ID
 from k2ctl.domain.validity import invalid
@@ -105,3 +106,23 @@ def test_corrections_and_cancellations_refer_to_earlier_ids_of_their_symbol() ->
     assert (own[:, 0] == referred[:, 0]).all()
     assert ((referred[:, 1] >= 1) & (referred[:, 1] < own[:, 1])).all()
     assert (trades["refers_to"][trades["action"] == NEW] == NO_ID).all()
+
+
+@pytest.mark.parametrize("exchange", ["ASX", "A-LONG-NAME-OF-A-VENUE"])
+def test_what_trades_of_a_market_have_in_common_is_hashed_once_for_all_of_them(exchange: str) -> None:
+    profile = load_profile("laptop")
+    market = profile.market.model_copy(update={"exchange": exchange})
+    universe = Universe(profile.model_copy(update={"market": market}))
+    source = SyntheticMarket(universe, "run", faults=Faults(duplicates=0.1, gaps=0.1, out_of_order=0.1))
+    trades = source.take(5_000, NOW_US, NOW_US + 1_000_000).trades
+    assert source.alike is not None
+    assert (checksums(trades, source.alike) == checksums(trades)).all()
+    altered = trades.copy()
+    altered["symbol"][7] = b"OTHER"
+    assert (np.flatnonzero(checksums(altered, source.alike) != checksums(trades)) == [7]).all()
+
+
+def test_trades_among_which_some_correct_others_have_less_in_common() -> None:
+    universe = Universe(load_profile("laptop"))
+    assert SyntheticMarket(universe, "run", faults=Faults(corrections=0.1)).alike is None
+    assert SyntheticMarket(universe, "run", faults=Faults(cancels=0.1)).alike is None
