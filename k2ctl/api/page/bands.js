@@ -35,6 +35,6 @@ export function drawBands(plot, times, levels, names) {
   ctx.font = "600 " + 11 * ratio + "px system-ui, sans-serif";
   band(null, left, place(times[0])); // before the first row nobody was there
   for (const [level, first, last] of stretches(levels))
-    band(level, place(times[level === null ? Math.max(0, first - 1) : first]), place(times[Math.min(times.length - 1, last + 1)]));
+    band(level, place(times[first]), place(times[Math.min(times.length - 1, last + 1)]));
   ctx.restore();
 }

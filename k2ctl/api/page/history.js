@@ -54,13 +54,14 @@ export class History {
     return this.#rows.at(-1);
   }
 
-  // Since when the level has been this one, as far as anybody saw: {at_us, whole}, whole if its beginning was seen.
+  // Since when the level has been this one, or for null since when nobody reports one; `whole` if that was seen to begin.
   since(level, number) {
     const move = this.moves[0];
-    if (move && move.to === level) return {at_us: move.at_us, whole: true};
-    let first = null;
-    for (let n = this.#rows.length - 1; n >= 0 && this.#rows[n].level_number === number; n--) first = this.#rows[n].at;
-    return first === null ? null : {at_us: first * 1e6, whole: false};
+    if (number !== null && move?.to === level) return {at_us: move.at_us, whole: true};
+    let n = this.#rows.length;
+    while (n > 0 && this.#rows[n - 1].level_number === number) n--;
+    if (number === null) return n ? {at_us: this.#rows[n - 1].at * 1e6, whole: true} : null;
+    return n < this.#rows.length ? {at_us: this.#rows[n].at * 1e6, whole: false} : null;
   }
 
   // Columns of the last minutes: times in seconds, then each series; between rows that are far apart a row of nothing.

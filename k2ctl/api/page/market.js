@@ -18,7 +18,7 @@ export class Market {
       scales: {y: {range: () => this.#prices()}, volume: {range: () => [0, Math.max(1, ...this.chart.data[5]) / VOLUME_SHARE]}},
       axes: [{scale: "y", values: (_, splits) => splits.map(at => at < this.lowest ? "" : price(at))},
         {scale: "volume", side: 1, size: 50, grid: {show: false}, values: (plot, splits) => splits.map(at => at > plot.scales.volume.max * VOLUME_SHARE * 1.05 ? "" : short(at))}],
-      under: plot => this.#draw(plot),
+      over: plot => this.#draw(plot),
     });
   }
 

@@ -17,7 +17,7 @@ function show(event) {
   const p = event.platform, at_us = event.at_us;
   if (p?.ladder.length) ladder = p.ladder;
   history.add(at_us, p);
-  showVerdict(p, ladder, event.runbook ?? [], history.since(p?.level, p?.level_number), at_us);
+  showVerdict(event, ladder, history.since(p?.level, p?.ladder.length ? p.level_number : null), at_us);
   showFigures(p);
   showMoves(history.moves, at_us);
   showTrades(p);

@@ -11,20 +11,20 @@ export const spoken = name => name.replace("_", " ");
 let announced = null;
 
 // What the first three seconds are for.
-export function showVerdict(p, ladder, advice, since, now_us) {
+export function showVerdict({platform: p, platform_problem, runbook: advice}, ladder, since, now_us) {
   const known = Boolean(p?.ladder.length), number = known ? p.level_number : null;
   attribute(document.documentElement, "data-level", known ? LEVELS[number] : "unknown");
   say($("level"), known ? spoken(p.level) : "UNKNOWN");
   const ago = since && age((now_us - since.at_us) / 1e6);
-  say($("since"), known && since ? `since ${since.whole ? "" : "at least "}${clock(since.at_us, now_us)} UTC, for ${ago}` : "\u00a0");
-  say($("why"), !p ? "No consumer and no load has reported yet." : number === 0 ? "Every trade is stored as it comes." : p.level_reason);
+  say($("since"), since ? `since ${since.whole ? "" : "at least "}${clock(since.at_us, now_us)} UTC, for ${ago}` : "\u00a0");
+  say($("why"), !p ? platform_problem : number === 0 ? "Every trade is stored as it comes." : p.level_reason);
   say($("handling"), known ? handling(p) : "Trades in Kafka wait for a consumer; queries still read them from there.");
   document.title = (known ? spoken(p.level) : "UNKNOWN") + " · K2";
   showAdvice(advice, number, now_us);
   showLadder(ladder, number);
   const news = known ? `Level ${spoken(p.level)}. ${number ? p.level_reason : ""}` : "No consumer reports.";
-  if (announced !== null && announced !== (p?.level ?? null)) say($("news"), news);
-  announced = p?.level ?? "";
+  if (announced !== null && announced !== (number ?? -1)) say($("news"), news);
+  announced = number ?? -1;
 }
 
 function handling(p) {
@@ -41,15 +41,17 @@ function handling(p) {
 
 function showAdvice(advice, number, now_us) {
   const calm = number === null ? "Start a consumer: k2ctl consume" : number ? "Nothing by hand: what is deferred is backfilled at NORMAL." : "Nothing: nothing is wrong.";
-  const items = advice.length ? advice : [{what: calm}];
-  say($("advice-title"), advice.length > 1 ? `What to do (${advice.length})` : "What to do");
-  keyed($("advice"), items, one => one.what, () => element("li", {}, element("span"), element("a")), (li, {what, since_us, runbook}) => {
-    const since = since_us ? ` (since ${clock(since_us, now_us)} UTC)` : "";
-    say(li.children[0], what + since);
+  const items = advice.length ? [...advice].sort((a, b) => b.firing - a.firing) : [{what: calm}];
+  const many = advice.length > 1 ? ` (${advice.length})` : "";
+  say($("advice-title"), "What to do" + many);
+  keyed($("advice"), items, ({alert}, at) => alert + " " + at, () => element("li", {}, element("span"), element("a")), (li, {what, since_us, firing, runbook}) => {
+    const since = since_us ? `since ${clock(since_us, now_us)} UTC` : "", early = firing === false ? "not long enough to alert" : "";
+    const when = [since, early].filter(Boolean).join(", ");
+    say(li.children[0], what + (when ? ` (${when})` : ""));
     say(li.children[1], runbook ? "Runbook" : "");
     attribute(li.children[1], "href", runbook);
     attribute(li.children[1], "aria-label", runbook ? "Runbook: " + what : null);
-    attribute(li, "class", advice.length ? "wrong" : "fine");
+    attribute(li, "class", !advice.length ? "fine" : firing ? "wrong" : "wrong early");
   });
 }
 
@@ -62,17 +64,17 @@ function showLadder(ladder, number) {
   });
 }
 
-export function showFigures(p) {
-  const s = p?.sequence, missing = s && s.missing_trades + s.lost_trades;
+export function showFigures(seen) {
+  const p = seen?.ladder.length ? seen : null, s = p?.sequence, missing = s && s.missing_trades + s.lost_trades;
   const figures = [
     ["lag", whole(p?.lag_trades), "trades" + (p?.lag_seconds ? ", " + duration(p.lag_seconds) + " old" : "")],
     ["CRITICAL lag", duration(p?.critical_lag_seconds), p?.lag_trades && p.drain_s ? "all gone in " + duration(p.drain_s) : "age of the oldest"],
-    ["loaded", perSecond(p?.rate_loaded), p?.loaders?.length ? counted(p.loaders.length, "load") : "no load reports"],
+    ["loaded", perSecond(seen?.rate_loaded), seen?.loaders.length ? counted(seen.loaders.length, "load") : "no load reports"],
     ["read", perSecond(p?.rate_in), p?.budget ? "held to " + perSecond(p.budget) : p?.lag_slope > 0 ? "lag +" + perSecond(p.lag_slope) : "trades"],
     ["committed", perSecond(p?.rate_committed), p?.snapshot_age_s == null ? "no commit yet" : "last one " + duration(p.snapshot_age_s) + " ago"],
     ["pending", whole(p?.pending), "read, not stored yet"],
     ["deferred", whole(p?.outstanding), p?.outstanding_spilled ? short(p.outstanding_spilled) + " of them on disk" : "not backfilled yet", p?.outstanding > 0 && "graceful"],
-    ["intake", p?.ladder.length ? p.intake : UNKNOWN, p?.intake === "closed" ? "producers are to wait" : p?.ladder.length ? "producers may send" : "not known", p?.intake === "closed" && "circuit-break"],
+    ["intake", p?.intake ?? UNKNOWN, p?.intake === "closed" ? "producers are to wait" : p ? "producers may send" : "not known", p?.intake === "closed" && "circuit-break"],
     ["memory", percent(p?.memory_share), p ? size(p.memory_bytes) + " in all" : "of its limit"],
     ["gaps", whole(s?.open_gaps), missing ? short(missing) + " trades missing" : "open", s?.open_gaps > 0 && "graceful"],
     ["dead letters", whole(p?.dead_lettered), "records and trades", p?.dead_lettered > 0 && "graceful"],

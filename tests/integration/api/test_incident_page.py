@@ -20,6 +20,8 @@ LIVE = "document.querySelector('#state').textContent.startsWith('live')"
 SHUT = "document.querySelector('#found').hidden"
 WHY = "lag 1,234,567 ≥ 1,000,000 trades, +4,321/s"
 
+_LOW = {"process": 0, "spill": 250, "shed": 750}
+
 
 @dataclass
 class Incident:
@@ -56,7 +58,7 @@ def incident(embedded_stack: Endpoints, tmp_path_factory: pytest.TempPathFactory
         "lag_trades": 1_234_567, "lag_seconds": 123.4, "pending": 4_213, "outstanding": 7_600, "memory_share": 0.84,
         "counts": Counts(seen=100_000, stored=92_000, shed=8_000), "backfilled": 400, "intake": "open",
         "sequence": SequenceCounts(open_gaps=12, missing_trades=345),
-        "by_priority": {"CRITICAL": {"process": 900, "spill": 0, "shed": 0}, "LOW": {"spill": 250, "shed": 750}},
+        "by_priority": {"CRITICAL": {"process": 900, "spill": 0, "shed": 0}, "LOW": _LOW},
         "partitions": [PartitionStatus(0, 50, 40, 60), PartitionStatus(7, 50, 10, 60)],
     }  # fmt: skip
     recent = make_trades(40, start=WHOLE)
@@ -83,6 +85,17 @@ def test_it_says_first_how_it_is_since_when_why_and_what_to_do(incident: Inciden
     assert "LOW left in Kafka" in incident.text("#handling")
     assert incident.page.value("document.querySelector('#ladder [aria-current=step] b').textContent") == "AGGRESSIVE"
     assert incident.page.value("document.title") == "AGGRESSIVE · K2"
+
+
+def test_what_is_wrong_leads_to_its_runbook(incident: Incident) -> None:
+    page = incident.page
+    page.until("document.querySelectorAll('#advice .wrong a').length > 0")
+    links = page.value("[...document.querySelectorAll('#advice a')].map(link => link.getAttribute('href'))")
+    for link in links:
+        path, _, anchor = link.partition("#")
+        assert f'id="{anchor}"' in incident.service.client.get("/" + path).text
+    for path in page.value("[...document.querySelectorAll('nav a')].map(link => link.getAttribute('href'))"):
+        assert path.startswith("#") or incident.service.client.get("/" + path).status_code == 200
 
 
 def test_its_figures_are_those_that_were_reported(incident: Incident) -> None:
