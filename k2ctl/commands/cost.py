@@ -17,55 +17,63 @@ if TYPE_CHECKING:
 CURVE_MONTHS_MOST = 120
 DEFAULT_SCALE = "1M"
 
+ScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        metavar="10K|1M|10M|PATH|RATE",
+        help="A profile, or a bare rate such as 250k.",
+        show_default=DEFAULT_SCALE,
+        autocompletion=known_names.profiles,
+    ),
+]
+CompareOption = Annotated[
+    str, typer.Option(metavar="A,B,C", help="Profiles or rates side by side.", show_default="none")
+]
+DiffOption = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="A B", help="Line against line; a saved --json works too.", show_default="none"),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="What if: retention.hot_days=90. Repeatable.",
+        show_default="as the profile says",
+    ),
+]
+ExplainOption = Annotated[
+    str, typer.Option(metavar="LINE", help="Formula, source, date of one line or component.", show_default="none")
+]
+MonthsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=CURVE_MONTHS_MOST,
+        help="The first months, while retention fills.",
+        show_default="a month, all retention filled",
+    ),
+]
+PricesOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Prices of your own, before the book's.", show_default="the book's alone"),
+]
+
 
 def cost(
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            "--scale",
-            metavar="10K|1M|10M|PATH|RATE",
-            help="A profile, or a bare rate such as 250k.",
-            show_default=DEFAULT_SCALE,
-            autocompletion=known_names.profiles,
-        ),
-    ] = None,
-    compare: Annotated[
-        str, typer.Option(metavar="A,B,C", help="Profiles or rates side by side.", show_default="none")
-    ] = "",
-    diff: Annotated[
-        tuple[str, str] | None,
-        typer.Option(metavar="A B", help="Line against line; a saved --json works too.", show_default="none"),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="What if: retention.hot_days=90. Repeatable.",
-            show_default="as the profile says",
-        ),
-    ] = None,
+    scale: ScaleOption = None,
+    compare: CompareOption = "",
+    diff: DiffOption = None,
+    settings: SetOption = None,
     sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Which inputs move the total most.")] = False,
-    explain: Annotated[
-        str, typer.Option(metavar="LINE", help="Formula, source, date of one line or component.", show_default="none")
-    ] = "",
-    months: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=CURVE_MONTHS_MOST,
-            help="The first months, while retention fills.",
-            show_default="a month, all retention filled",
-        ),
-    ] = None,
+    explain: ExplainOption = "",
+    months: MonthsOption = None,
     policy: Annotated[bool, typer.Option("--policy", help="Everything at peak, against shed and catch up.")] = False,
     lines: Annotated[bool, typer.Option("--lines", help="Every line, not only the components.")] = False,
     measured: Annotated[bool, typer.Option("--measured", help="The last load's and consumer's own figures.")] = False,
     region: Annotated[str, typer.Option(metavar="NAME", help="The price book's region.")] = "us-east-1",
-    prices: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Prices of your own, before the book's.", show_default="the book's alone"),
-    ] = None,
+    prices: PricesOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table as CSV on stdout.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="A table as Markdown on stdout.")] = False,

@@ -36,6 +36,16 @@ from k2ctl.options import JsonOption
 if TYPE_CHECKING:
     from pyarrow import Table
 
+BarOption = Annotated[
+    str,
+    typer.Option(
+        "--bar",
+        metavar="LENGTH",
+        help="The length of a bar: 1m, 1h, 1d, 1w, 1mo.",
+        autocompletion=known_names.one_of("1m", "5m", "15m", "1h", "1d", "1w", "1mo"),
+    ),
+]
+
 
 def recent(
     symbols: Symbols,
@@ -135,15 +145,7 @@ def _of_fields(trades: "Table", names: list[str], form: Format) -> "Table":
 
 def ohlcv(
     symbols: Symbols,
-    bar: Annotated[
-        str,
-        typer.Option(
-            "--bar",
-            metavar="LENGTH",
-            help="The length of a bar: 1m, 1h, 1d, 1w, 1mo.",
-            autocompletion=known_names.one_of("1m", "5m", "15m", "1h", "1d", "1w", "1mo"),
-        ),
-    ] = "1m",
+    bar: BarOption = "1m",
     zone: ZoneOption = None,
     session_of: SessionOption = None,
     all_prints: Annotated[

@@ -12,6 +12,44 @@ from k2ctl.options import JsonOption, StackProfileOption, at_most_one, group, pa
 if TYPE_CHECKING:
     from k2ctl.domain.trade import Window
 
+OneSymbolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--symbol",
+        metavar="SYMBOL",
+        help="Only this symbol.",
+        show_default="all symbols",
+        autocompletion=known_names.symbols,
+    ),
+]
+GapsSinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="TIME|DURATION",
+        help="From this ISO time on (UTC), or so far back: 24h, 7d.",
+        show_default="all",
+    ),
+]
+GapsWindowOption = Annotated[
+    str | None,
+    typer.Option("--window", metavar="DURATION", help="As --since with a duration: 15m, 24h.", show_default="all"),
+]
+CompareLinesOption = Annotated[bool, typer.Option("--lines", help="Compare the lines that the profile names.")]
+LineOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--line",
+        metavar="NAME=TOPIC",
+        help="A line to compare; repeatable.",
+        show_default="the profile's",
+        autocompletion=known_names.lines_of_topics,
+    ),
+]
+SettleOption = Annotated[
+    str, typer.Option("--settle", metavar="DURATION", help="How long a line may take, until a trade is missing.")
+]
+
 app = group(no_args_is_help=True)
 
 
@@ -77,44 +115,13 @@ def stats(
 
 
 def gaps(
-    symbol: Annotated[
-        str | None,
-        typer.Option(
-            "--symbol",
-            metavar="SYMBOL",
-            help="Only this symbol.",
-            show_default="all symbols",
-            autocompletion=known_names.symbols,
-        ),
-    ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since",
-            metavar="TIME|DURATION",
-            help="From this ISO time on (UTC), or so far back: 24h, 7d.",
-            show_default="all",
-        ),
-    ] = None,
+    symbol: OneSymbolOption = None,
+    since: GapsSinceOption = None,
     until: UntilOption = None,
-    window: Annotated[
-        str | None,
-        typer.Option("--window", metavar="DURATION", help="As --since with a duration: 15m, 24h.", show_default="all"),
-    ] = None,
-    lines: Annotated[bool, typer.Option("--lines", help="Compare the lines that the profile names.")] = False,
-    line: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--line",
-            metavar="NAME=TOPIC",
-            help="A line to compare; repeatable.",
-            show_default="the profile's",
-            autocompletion=known_names.lines_of_topics,
-        ),
-    ] = None,
-    settle: Annotated[
-        str, typer.Option("--settle", metavar="DURATION", help="How long a line may take, until a trade is missing.")
-    ] = "5s",
+    window: GapsWindowOption = None,
+    lines: CompareLinesOption = False,
+    line: LineOption = None,
+    settle: SettleOption = "5s",
     lake_only: Annotated[bool, typer.Option("--lake-only", help="Only what the table holds.")] = False,
     zone: ZoneOption = None,
     session_of: SessionOption = None,

@@ -12,49 +12,55 @@ from k2ctl.errors import ExitCode, UsageError
 from k2ctl.options import JsonOption, YesOption, check_writable, confirm, group, parse_duration
 from k2ctl.settings import SETTINGS
 
+SetEngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="embedded, local, docker or external.",
+        envvar=SETTINGS["engine"].variable,
+        autocompletion=known_names.engines,
+    ),
+]
+SetProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        metavar="NAME|PATH",
+        help="A shipped profile by name, or a YAML file.",
+        envvar=SETTINGS["profile"].variable,
+        autocompletion=known_names.profiles,
+    ),
+]
+ServiceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="Only this service and what it needs; may be repeated.", show_default="all services"
+    ),
+]
+WithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="All but this service; may be repeated.", show_default="none is left out"),
+]
+PortOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=PORT",
+        help="kafka=19092, kafka=auto, or auto for free ports; may be repeated.",
+        show_default="those of stack/compose.yaml",
+    ),
+]
+
 app = group(no_args_is_help=True, help="Start, inspect and stop the stack.\n\nExample:  k2ctl stack up --engine local")
 
 
 @app.command(short_help="Start the stack and wait until it really works.")
 def up(
-    engine: Annotated[
-        str,
-        typer.Option(
-            "--engine",
-            metavar="NAME",
-            help="embedded, local, docker or external.",
-            envvar=SETTINGS["engine"].variable,
-            autocompletion=known_names.engines,
-        ),
-    ] = SETTINGS["engine"].default,
-    profile: Annotated[
-        str,
-        typer.Option(
-            "--profile",
-            metavar="NAME|PATH",
-            help="A shipped profile by name, or a YAML file.",
-            envvar=SETTINGS["profile"].variable,
-            autocompletion=known_names.profiles,
-        ),
-    ] = SETTINGS["profile"].default,
-    service: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="Only this service and what it needs; may be repeated.", show_default="all services"
-        ),
-    ] = None,
-    without: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="All but this service; may be repeated.", show_default="none is left out"),
-    ] = None,
-    port: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PORT",
-            help="kafka=19092, kafka=auto, or auto for free ports; may be repeated.",
-            show_default="those of stack/compose.yaml",
-        ),
-    ] = None,
+    engine: SetEngineOption = SETTINGS["engine"].default,
+    profile: SetProfileOption = SETTINGS["profile"].default,
+    service: ServiceOption = None,
+    without: WithoutOption = None,
+    port: PortOption = None,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="How long it may take.")] = "180s",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until every service works.")] = True,
     build: Annotated[bool, typer.Option("--build", help="Build the images that are made from this project.")] = False,
