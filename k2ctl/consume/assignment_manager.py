@@ -21,8 +21,8 @@ from k2ctl.consume.assignment import Assignment
 from k2ctl.consume.platform import Platform
 from k2ctl.errors import BrokerError, BrokerUnanswered, LakeUnanswered, first_line
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.clients import session_timeout_s
-from k2ctl.kafka.group import GroupMember, join_within_s
+from k2ctl.kafka.group import GroupMember
+from k2ctl.kafka.patience import Patience
 from k2ctl.timing import Every
 
 LOG: Final = logging.getLogger("k2ctl.consume")
@@ -59,6 +59,7 @@ class AssignmentManager:
         # True while one is opened: what deduplication remembers may take minutes to restore.
         self.is_opening = False
         plan = platform.plan
+        self._patience = Patience(platform.endpoints, platform.clock)
         self.assignment = Assignment.open(platform, () if plan.group else None)
         self._unassigned_since_s = platform.clock.monotonic_s()
         self._member: GroupMember | None = self._join() if plan.group else None
@@ -71,7 +72,7 @@ class AssignmentManager:
         name = plan.consumer_id if plan.named else ""
         self._unassigned_since_s = platform.clock.monotonic_s()
         LOG.info("joining group %s%s", group, f" as {name}" if name else "")
-        return GroupMember(platform.endpoints, platform.topic, group, name, self._revoke)
+        return GroupMember(platform.endpoints, platform.topic, group, name, self._revoke, self._patience)
 
     @property
     def waiting(self) -> str:
@@ -109,7 +110,7 @@ class AssignmentManager:
                 self._open(None)
             return
         self._member.poll()
-        self._join_again_if_forgotten()
+        self._join_again_if_forgotten(self._member)
         is_current = self.is_current
         if self._was_current and not is_current:
             self._still_since_s = self._platform.clock.monotonic_s()
@@ -163,13 +164,15 @@ class AssignmentManager:
         self._still_since_s = self._platform.clock.monotonic_s()
         return self.assignment.flush()
 
-    def _join_again_if_forgotten(self) -> None:
-        """A broker under load may lose a join request, and the member would wait without end."""
-        group, clock = self._member, self._platform.clock
-        if group is None or group.settled:
-            self._unassigned_since_s = clock.monotonic_s()
-        elif clock.monotonic_s() - self._unassigned_since_s >= join_within_s(self._platform.endpoints):
-            LOG.warning("%s: joins again", self.waiting)
+    def _join_again_if_forgotten(self, group: GroupMember) -> None:
+        """A broker under load may lose a join request, and the member would wait without end. Who was taken for gone
+        is given more time."""
+        now_s = self._platform.clock.monotonic_s()
+        if group.settled:
+            self._unassigned_since_s = now_s
+        if group.was_lost or now_s - self._unassigned_since_s >= self._patience.join_within_s:
+            self._patience.note_lost()
+            LOG.warning("%s: joins again, with a session of %.0f s", self.waiting, self._patience.session_s)
             group.close()
             self._member = self._join()
 
@@ -222,7 +225,7 @@ class AssignmentManager:
             return
         assignment = self.assignment
         self._still_since_s, self._was_current = self._platform.clock.monotonic_s(), False
-        is_flushed = assignment.flush(REVOKE_FRACTION * session_timeout_s(self._platform.endpoints), patient=False)
+        is_flushed = assignment.flush(REVOKE_FRACTION * self._patience.session_s, patient=False)
         if is_flushed and not assignment.is_stale:
             # The next owner then reads no rows of these partitions from the table.
             assignment.save()

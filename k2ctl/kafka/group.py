@@ -7,28 +7,14 @@ number, so that every member gets as many of the CRITICAL ones, which come first
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, TopicPartition
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError, FencedError
 from k2ctl.kafka.clients import CLIENT_LOG, LOG, consumer_config
-
-AWAY_AFTER_S: Final = 120.0
-"""A member whose loop stands still for so long has left: longer than a commit is retried."""
-
-EMBEDDED_AWAY_AFTER_S: Final = 10.0
-"""The embedded engine does not answer a member that joins during an assignment; librdkafka asks again once this and
-three seconds are over."""
-
-
-JOIN_MARGIN_S: Final = 30.0
-
-
-def join_within_s(endpoints: Endpoints) -> float:
-    """How long a group may take to assign its topic: a member that stands still, and some time for the others."""
-    return JOIN_MARGIN_S + (EMBEDDED_AWAY_AFTER_S if endpoints.control_socket else AWAY_AFTER_S)
+from k2ctl.kafka.patience import Patience
 
 
 class GroupMember:
@@ -41,6 +27,7 @@ class GroupMember:
         group: str,
         name: str,
         revoke: Callable[[], None],
+        patience: Patience | None = None,
         *,
         away_after_s: float = 0.0,
         client: str = "",
@@ -52,7 +39,8 @@ class GroupMember:
                 none: others get the partitions as soon as this member leaves.
             revoke: Called before partitions are revoked, to commit what is pending of them; others wait for it, at
                 most for a session.
-            away_after_s: How long it may go without a `poll`; 0 for what fits a consumer.
+            patience: How long it may be silent and go without a `poll`; None for the usual times.
+            away_after_s: How long it may go without a `poll`, if not as `patience` says.
             client: What others see of it.
         """
         self._group = group
@@ -61,11 +49,14 @@ class GroupMember:
         self.partitions: frozenset[int] = frozenset()
         # True while the partitions are assigned; False before the first assignment and during a rebalance.
         self.settled = False
-        usual_s = EMBEDDED_AWAY_AFTER_S if endpoints.control_socket else AWAY_AFTER_S
+        # True once the group has taken this member for gone.
+        self.was_lost = False
+        patience = patience or Patience(endpoints)
         config: dict[str, Any] = {
             "group.id": group,
             "partition.assignment.strategy": "roundrobin",
-            "max.poll.interval.ms": round(1000 * (away_after_s or usual_s)),
+            "session.timeout.ms": round(1000 * patience.session_s),
+            "max.poll.interval.ms": round(1000 * (away_after_s or patience.away_after_s)),
             "queued.min.messages": 1,
             "queued.max.messages.kbytes": 64,
         }
@@ -121,7 +112,7 @@ class GroupMember:
         """The session ran out: others may have the partitions already."""
         LOG.warning("partitions lost: the session ran out", extra={"group": self._group})
         self.partitions = frozenset()
-        self.settled = False
+        self.settled, self.was_lost = False, True
         consumer.unassign()
 
     def close(self) -> None:

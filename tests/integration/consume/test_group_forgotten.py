@@ -12,7 +12,9 @@ from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.clients import session_timeout_s
 from k2ctl.kafka.group import GroupMember
+from k2ctl.kafka.patience import Patience
 from tests.made_trades import PARTITIONS, make_trades, produce_trades
 from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.platforms import empty_market, with_lake
@@ -38,7 +40,7 @@ def test_a_member_without_an_answer_joins_again_and_reads_on(
                 super().poll()
 
     monkeypatch.setattr(assignments, "GroupMember", Forgotten)
-    monkeypatch.setattr(assignments, "join_within_s", lambda _: 0.5 if len(joined) == 1 else 60.0)
+    monkeypatch.setattr(Patience, "join_within_s", property(lambda _: 0.5 if len(joined) == 1 else 60.0))
     produce_trades(endpoints, topic, make_trades(200))
     consumer = Consumer(endpoints, ConsumerPlan(profile, group=True, named=named, consumer_id="one"))
     assert "its group has assigned it no partitions" in consumer.waiting
@@ -52,6 +54,36 @@ def test_a_member_without_an_answer_joins_again_and_reads_on(
     consumer.run(stop, stop_when_stored)
     assert len(joined) == 2
     assert waiting == [""]
+    assert_stored_once(Sources.of(endpoints), topic)
+
+
+def test_a_member_that_was_taken_for_gone_comes_back_with_a_longer_session(
+    embedded_stack: Endpoints, exchange: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoints = with_lake(embedded_stack, home)
+    profile, topic = empty_market(endpoints, exchange)
+    sessions_s = list[float]()
+
+    class Lost(GroupMember):
+        """Twice its session runs out at once, as on a machine that has no time for it."""
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            sessions_s.append(arguments[-1].session_s)
+            self._runs_out = len(sessions_s) <= 2
+
+        def poll(self) -> None:
+            super().poll()
+            if self._runs_out and self.settled:
+                self._lost(self._consumer, [])
+
+    monkeypatch.setattr(assignments, "GroupMember", Lost)
+    produce_trades(endpoints, topic, make_trades(200))
+    consumer, stop = Consumer(endpoints, ConsumerPlan(profile, group=True, consumer_id="one")), threading.Event()
+    threading.Timer(60, stop.set).start()
+    consumer.run(stop, lambda: stop.set() if consumer.totals.stored == 200 else None)
+    first_s = session_timeout_s(endpoints)
+    assert sessions_s == [first_s, 2 * first_s, 4 * first_s]
     assert_stored_once(Sources.of(endpoints), topic)
 
 
