@@ -95,7 +95,7 @@ class _Seen:
 def _show(stack: ExitStack, seen: _Seen, replay: Path | None, *, once: bool, as_json: bool) -> None:
     from k2ctl.console import out
 
-    if once or as_json or not out().is_terminal:
+    if once or as_json or not out().is_terminal or out().is_dumb_terminal:
         ticks = _ticks(stack, replay, once=once, every_s=1.0 if as_json else 0.1)
         _print(ticks, seen, once=once, as_json=as_json)
     else:

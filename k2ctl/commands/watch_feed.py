@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 from k2ctl.domain.overview import Overview
@@ -37,10 +38,9 @@ class Wake:
 
     def clear(self) -> None:
         """It is awake."""
-        try:
-            os.read(self._read, 4096)
-        except BlockingIOError:
-            return
+        with suppress(BlockingIOError):
+            while os.read(self._read, 65_536):
+                pass
 
 
 class Pace:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rich.console import Console
+from rich.segment import Segment
 
 from k2ctl.clock import clock_text
 from k2ctl.commands.keys import Keyboard, keys
@@ -26,6 +27,9 @@ from k2ctl.views.watch.screen import WatchPage, WatchScreen, screen_view
 
 FRAME_S: Final = 0.5
 """The screen is drawn so often as figures come, and at once for a key."""
+
+REDRAW: Final = "\x0c"
+"""Ctrl-L, where something else has written on the terminal."""
 
 SILENT_S: Final = 3.0
 """Nothing has come for so long: that is said."""
@@ -75,6 +79,8 @@ class _Live:
         self._latest_s = time.monotonic()
         self._paused_at_us: int | None = None
         self._suspended = self._resized = False
+        # As they were drawn last: what is the same is not sent again.
+        self._lines: list[list[Segment]] = []
 
     def run(self) -> None:
         """Draw, wait for something new, and again."""
@@ -150,6 +156,8 @@ class _Live:
                 return None
             if key == " ":
                 self._pause()
+            elif key == REDRAW:
+                self._resized = True
             else:
                 self._screen = after_key(self._screen, key)
         return pressed
@@ -166,11 +174,18 @@ class _Live:
     def _draw(self) -> None:
         if self._resized:
             self._resized = False
+            self._lines = []
             self._console.clear()
         if self._newest is not None and self._paused_at_us is None:
             self._screen = replace(self._screen, overview=self._newest)
         self._screen = replace(self._beside(), said=self._said())
-        self._console.update_screen(screen_view(self._screen, *self._console.size))
+        width, height = self._console.size
+        options = self._console.options.update_dimensions(width, height)
+        lines = self._console.render_lines(screen_view(self._screen, width, height), options)
+        for number, line in enumerate(lines[:height]):
+            if number >= len(self._lines) or line != self._lines[number]:
+                self._console.update_screen_lines([line], 0, number)
+        self._lines = lines
 
     def _said(self) -> str:
         """What a person has to know of what is shown."""

@@ -38,7 +38,7 @@ def live(
     if quiet:
         yield lambda _: None
         return
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         lines = Every(LOGGED_LINE_EVERY_S if is_detailed() else LINE_EVERY_S)
 
         def print_line(state: State) -> None:

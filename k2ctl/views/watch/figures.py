@@ -23,6 +23,8 @@ EXACT_FROM: Final = 60
 RETENTION_WORTH_SAYING_S: Final = 7200.0
 _PRIORITIES: Final = ("CRITICAL", "HIGH", "NORMAL", "LOW")
 _ACTION_TITLES: Final = (("process", "done"), ("spill", "disk"), ("shed", "Kafka"))
+_GROUPS: Final = 3
+"""Sets of priorities that were deferred together and are named; there is room for two lines."""
 _NUMBER_LEAST: Final = len("999,999,999")
 _Row = tuple[str, Text, str]
 
@@ -97,7 +99,10 @@ def _where(place: str, action: str, deferred: Mapping[str, Mapping[str, int]], *
     if not exact:
         found = {name for priorities in of for name in priorities.split("+")}
         return f"{place}: {''.join(name[0] for name in _PRIORITIES if name in found)}"
-    return f"{place}: {', '.join(f'{number:,} {priorities}' for priorities, number in of.items())}"
+    largest = sorted(of.items(), key=lambda one: -one[1])
+    shown = [f"{number:,} {priorities}" for priorities, number in largest[:_GROUPS]]
+    others = sum(number for _, number in largest[_GROUPS:])
+    return f"{place}: {', '.join([*shown, *([f'{others:,} others'] if others else [])])}"
 
 
 def _title(overview: Overview) -> tuple[str, str]:

@@ -38,7 +38,7 @@ def transitions_panel(overview: Overview, height: int) -> Panel:
         text.append(f"{clock_text(move.at_us)} ", style="dim")
         if several:
             text.append(f"{consumer} ", style="bold")
-        text.append(f"{move.to_level:<13} ", style=LEVEL_STYLES[move.to_level]).append(f"{move.reason}\n")
+        text.append(f"{move.to_level:<13} ", style=LEVEL_STYLES.get(move.to_level, "")).append(f"{move.reason}\n")
     return panel(text if moves else Text("none yet", style="dim"), "changes of level (UTC)", height)
 
 

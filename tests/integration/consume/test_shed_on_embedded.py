@@ -131,6 +131,7 @@ def test_what_is_shed_leaves_the_embedded_kafka_before_that_ends(endpoints: Endp
     feed, topic = Feed(endpoints, profile, TURNS_TRADES), topic_of(profile)
     said, _ = run_until(endpoints, profile, feed.until(lambda s: s.outstanding > 100), budget=BUDGET)
     assert said[-1].outstanding > said[-1].outstanding_spilled == 0
+    assert said[-1].outstanding_of == {"LOW": {"shed": said[-1].outstanding}}
     with BrokerAdmin(endpoints) as admin:
         needed, committed = admin.needed_from(topic, CONSUMER_GROUP)[1], admin.committed(topic, CONSUMER_GROUP)[1]
         assert needed is not None
