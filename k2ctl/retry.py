@@ -6,11 +6,14 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from k2ctl.clock import Clock, SystemClock
 
 Result = TypeVar("Result")
+
+_RANDOM: Final = random.Random()
+"""To seed one takes as long as an attempt that succeeds at once."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def retry(
     Raises:
         Exception: the last error, as it came: one that `again` refuses, or any after `policy.within_s`.
     """
-    clock, rng, number = clock or SystemClock(), rng or random.Random(), 0
+    clock, rng, number = clock or SystemClock(), rng or _RANDOM, 0
     started_s = clock.monotonic_s()
     while True:
         number += 1

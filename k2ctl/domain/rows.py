@@ -215,6 +215,16 @@ class Rows:
         return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
+def as_declared(trades: pa.Table) -> pa.Table:
+    """The same rows, each column of the type that `arrow_schema()` declares; most have it already."""
+    schema = arrow_schema()
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(trades.columns, schema, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def _joined_references(parts: Sequence[Rows]) -> tuple[np.ndarray, list[np.ndarray]]:
     """One reference table for several batches. Batches mostly share one table, which is then kept as it is."""
     tables: list[np.ndarray] = []

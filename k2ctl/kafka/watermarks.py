@@ -130,8 +130,8 @@ class LogEnds:
         wanted = [TopicPartition(topic, partition, _LATEST) for partition in partitions]
 
         def ask() -> tuple[int, dict[int, int]]:
-            listed = self._consumer.list_topics(timeout=ANSWER_TIMEOUT_S).topics.get(topic)
-            return (len(listed.partitions), self._asked(wanted)) if listed else (0, {})
+            listed = self._consumer.list_topics(topic, ANSWER_TIMEOUT_S).topics[topic]
+            return (len(listed.partitions), self._asked(wanted)) if listed.partitions else (0, {})
 
         try:
             return retry(ask, policy=LEADER_POLICY, again=has_no_leader_yet)

@@ -191,12 +191,28 @@ def json_objects(table: pa.Table, separator: bytes) -> bytes:
     if not len(table) or not table.num_columns:
         return separator.join([b"{}"] * len(table))
     pieces: list[pa.Array | str] = []
-    opening = "{"
+    text = "{"
     for name, column in zip(table.schema.names, table.columns, strict=True):
-        pieces += [opening + orjson.dumps(name).decode() + ":", json_values(whole(column))]
-        opening = ","
-    lines = pc.binary_join_element_wise(*pieces, "}" + separator.decode(), "")
-    return content_of(lines)[: -len(separator)]
+        text += orjson.dumps(name).decode() + ":"
+        values = _alike(column) or json_values(whole(column))
+        if isinstance(values, str):
+            text += values + ","
+        else:
+            pieces += [text, values]
+            text = ","
+    text = text.removesuffix(",") + "}" + separator.decode()
+    content = content_of(pc.binary_join_element_wise(*pieces, text, "")) if pieces else text.encode() * len(table)
+    return content[: -len(separator)]
+
+
+def _alike(column: pa.ChunkedArray) -> str | None:
+    """The value of all rows, as JSON, where it is one and that shows quickly; of a symbol's trades many columns do."""
+    if column.null_count == len(column):
+        return _ABSENT
+    if column.null_count or not pa.types.is_string(column.type):
+        return None
+    first = column[0]
+    return orjson.dumps(first.as_py()).decode() if pc.all(pc.equal(column, first)).as_py() else None
 
 
 def content_of(lines: pa.Array) -> bytes:

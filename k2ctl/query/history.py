@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from k2ctl.domain.corrections import CHANGES_SCHEMA, EVENT_COLUMNS, EVENTS_SCHEMA, NO_EVENTS
-from k2ctl.domain.rows import arrow_schema
+from k2ctl.domain.rows import arrow_schema, as_declared
 from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.errors import LakeError, TooLong
 from k2ctl.lake.catalog import Lake
@@ -75,7 +75,7 @@ class History:
         query = f"{source} ORDER BY {NEWEST_FIRST}"
         if limit is not None:
             query += f" LIMIT {int(limit)}"
-        return self._read(query, parameters).cast(arrow_schema())
+        return as_declared(self._read(query, parameters))
 
     def newest_corrected(
         self, plan: ScanPlan, asked: Asked, limit: int | None, page: Page | None, fresh: pa.Table, changes: pa.Table
@@ -94,7 +94,7 @@ class History:
         with self._registered(tail=fresh, changes=changes):
             found = self._read(query, parameters)
         from_tail = found["from_tail"].to_numpy().astype(np.bool_)
-        return found.drop_columns("from_tail").cast(arrow_schema()), from_tail
+        return as_declared(found.drop_columns("from_tail")), from_tail
 
     def events(self, plan: ScanPlan, asked: Asked, page: Page | None = None) -> pa.Table:
         """The corrections and cancellations of the files, whatever their time, as `EVENTS_SCHEMA`."""
@@ -142,7 +142,7 @@ class History:
 
         A copy or reprint has the time of its trade, so only that time of the lake is searched.
         """
-        whole = tail.cast(arrow_schema())
+        whole = as_declared(tail)
         if not len(whole):
             return whole
         columns, parameters = ", ".join(arrow_schema().names), dict[str, Any]()
@@ -157,7 +157,7 @@ class History:
             found = self._read(NEW_TRADES.format(columns=columns, unless=unless), parameters)
             if len(found) < len(whole):  # some are known already, so it is worth while to compare what was printed
                 found = self._read(NEW_PRINTS.format(columns=columns, stored=stored), parameters)
-        return found.cast(arrow_schema())
+        return as_declared(found)
 
     def bars(
         self, plan: ScanPlan, fresh: pa.Table, asked: Asked, rules: BarRules, changes: pa.Table | None

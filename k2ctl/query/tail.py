@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from k2ctl.domain.checkpoint import Checkpoints, TopicPartition
 from k2ctl.domain.corrections import alike_of, are_alike
-from k2ctl.domain.rows import Rows, arrow_schema
+from k2ctl.domain.rows import Rows, arrow_schema, as_declared
 from k2ctl.domain.trade import NEW, Window
 from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.watermarks import open_transaction
@@ -72,7 +72,7 @@ class Tail:
 
 def rows_table(parts: Sequence[Rows]) -> pa.Table:
     """Rows of some topics as one table, as `arrow_schema()` says."""
-    tables = [rows.to_arrow().cast(arrow_schema()) for rows in parts]
+    tables = [as_declared(rows.to_arrow()) for rows in parts if len(rows)]
     return pa.concat_tables(tables) if tables else arrow_schema().empty_table()
 
 
@@ -155,6 +155,8 @@ def read_tail(
 
 def valid(rows: Rows, now_us: int, decoder: Decoder) -> Rows:
     """Without those that the consumer dead-letters."""
+    if not len(rows):
+        return rows
     bad = decoder.invalid(rows.trades, now_us)
     return rows.take(np.delete(np.arange(len(rows)), list(bad))) if bad else rows
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from k2ctl.domain.copies import key_numbers, print_numbers
-from k2ctl.domain.rows import Rows, arrow_schema, nanoseconds
+from k2ctl.domain.rows import Rows, as_declared, nanoseconds
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def unite(lake: pa.Table, tails: Sequence[Rows], count: int | None = None) -> Un
     from_us = _whole_from_us(lake, tails, count)
     if from_us is not None:
         tails = [rows.take(rows.trades["event_ns"] // 1000 >= from_us) for rows in tails]
-    newest = pa.concat_tables([lake, *(rows.to_arrow().cast(arrow_schema()) for rows in tails)]).combine_chunks()
+    newest = pa.concat_tables([lake, *(as_declared(rows.to_arrow()) for rows in tails if len(rows))]).combine_chunks()
     return _one_of_each(newest, len(lake), from_us)
 
 
@@ -81,7 +81,9 @@ def _one_of_each(whole: pa.Table, lake_rows: int, whole_from_us: int | None) -> 
     last = (_topics(whole)[kept], -index[kept], -offset[kept], partition[kept])
     newest_first = np.lexsort((*last, -_nanoseconds(whole)[kept]))
     chosen = kept[newest_first]
-    return United(whole.take(pa.array(chosen)), from_tail[chosen], count - len(chosen), reprints, whole_from_us)
+    if not np.array_equal(chosen, np.arange(count)):  # of a past window the lake alone has rows, and these in order
+        whole = whole.take(pa.array(chosen))
+    return United(whole, from_tail[chosen], count - len(chosen), reprints, whole_from_us)
 
 
 def _first_of_each(numbers: Sequence[np.ndarray], precedence: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
