@@ -123,6 +123,12 @@ def group(**settings: Any) -> typer.Typer:
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **settings)
 
 
+def typed(context: typer.Context) -> set[str]:
+    """The options that somebody typed, as `--they-are`: neither defaults nor what the environment says."""
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    return {f"--{name.replace('_', '-')}" for name, source in sources if source and source.name == "COMMANDLINE"}
+
+
 def at_most_one(given: Mapping[str, object], hint: str = "Leave one of them out.") -> None:
     """Raises:
     UsageError: several of the options were given.

@@ -3,32 +3,16 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
-from k2ctl import known_names
+from k2ctl.commands import bench_options as options
+from k2ctl.commands.bench_options import BENCHMARKS
 from k2ctl.errors import UsageError
-from k2ctl.options import JsonOption, ProfileOption, group, parse_count
+from k2ctl.options import JsonOption, ProfileOption, group
 
 if TYPE_CHECKING:
     from k2ctl.checks.bench.results import Results
     from k2ctl.checks.bench.suite import Sizes
-
-BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
-    "load": ("--engine", "--repeat"),
-    "consume": ("--engine", "--repeat"),
-    "naive": ("--engine", "--repeat", "--trades"),
-    "commits": (),
-    "group": ("--engine", "--consumers"),
-    "growth": ("--engine",),
-    "sequence": ("--repeat",),
-    "dedup": ("--entries", "--scope", "--engine"),
-    "query": ("--engine", "--rows", "--rate", "--frame", "--queries"),
-    "start": ("--engine", "--repeat"),
-}
-"""In the order in which they run → the options that mean something to it, beside those for all of them."""
 
 ALONE_ROWS: Final = 20_000_000
 """Of `bench query` by itself: as many as the goal asks. Among others it takes fewer."""
@@ -38,85 +22,22 @@ app = group()
 
 @app.command(no_args_is_help=True)
 def bench(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="all|NAME...",
-            help=f"{', '.join(BENCHMARKS)}; or all.",
-            autocompletion=known_names.one_of(*BENCHMARKS, "all"),
-        ),
-    ],
-    quick: Annotated[bool, typer.Option("--quick", help="Small: a few minutes, to compare with itself.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Large: for figures that are published.")] = False,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            "--engine",
-            metavar="NAME",
-            help="embedded, local or docker.",
-            show_default="embedded",
-            autocompletion=known_names.own_engines,
-        ),
-    ] = None,
-    repeat: Annotated[
-        int | None,
-        typer.Option(min=1, max=20, help="Repetitions; the median is shown.", show_default="3; --quick 2, --full 5"),
-    ] = None,
-    trades: Annotated[
-        int | None, typer.Option(parser=parse_count, metavar="COUNT", help="naive: the backlog.", show_default="300k")
-    ] = None,
-    entries: Annotated[
-        int | None,
-        typer.Option(parser=parse_count, metavar="COUNT", help="dedup: random ids, 1M to 1G.", show_default="1M"),
-    ] = None,
-    scope: Annotated[
-        str | None,
-        typer.Option(
-            "--scope",
-            metavar="partition|topic",
-            help="dedup: a consumer's memory, or the claims that consumers share.",
-            show_default="partition",
-            autocompletion=known_names.one_of("partition", "topic"),
-        ),
-    ] = None,
-    rows: Annotated[
-        int | None,
-        typer.Option(
-            parser=parse_count,
-            metavar="COUNT",
-            help="query: trades in the lake, of four hours.",
-            show_default="20M alone, else 2M",
-        ),
-    ] = None,
-    rate: Annotated[
-        int | None,
-        typer.Option(
-            parser=parse_count,
-            metavar="COUNT",
-            help="query: trades a second that arrive meanwhile.",
-            show_default="20k",
-        ),
-    ] = None,
-    frame: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="query: of these, trades to a record.", show_default="1")
-    ] = None,
-    consumers: Annotated[
-        int | None,
-        typer.Option(min=2, max=64, help="group: processes, and threads that commit.", show_default="16 and 32"),
-    ] = None,
-    queries: Annotated[
-        int | None, typer.Option(min=20, max=100_000, help="query: windows asked for.", show_default="400")
-    ] = None,
+    names: options.Names,
+    quick: options.Quick = False,
+    full: options.Full = False,
+    engine: options.Engine = None,
+    repeat: options.Repeat = None,
+    trades: options.Trades = None,
+    entries: options.Entries = None,
+    scope: options.Scope = None,
+    rows: options.Rows = None,
+    rate: options.Rate = None,
+    frame: options.Frame = None,
+    consumers: options.Consumers = None,
+    queries: options.Queries = None,
     profile: ProfileOption = "laptop",
-    compare: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Results of before; exit code 3 when it is worse, beyond the noise.",
-            show_default="none",
-        ),
-    ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="A table for a README on stdout.")] = False,
+    compare: options.Compare = None,
+    markdown: options.Markdown = False,
     as_json: JsonOption = False,
 ) -> None:
     """Benchmarks, each in a stack of its own, as ratios to baselines measured in the same run.

@@ -15,35 +15,40 @@ from k2ctl.signals import ENDING, closing_pipes, interrupt, on_signals
 
 NOTES_EVERY_S: Final = 0.3
 
+ActOption = Annotated[
+    list[int] | None,
+    typer.Option("--act", metavar="1-4", help="Play this act alone; repeatable.", show_default="all four"),
+]
+QuickOption = Annotated[bool, typer.Option("--quick", help="All four acts in about a minute.")]
+PauseOption = Annotated[bool, typer.Option("--pause", help="Wait for Enter after each act.")]
+PaceOption = Annotated[
+    float, typer.Option(min=0.1, max=10, metavar="FACTOR", help="2: everything takes twice as long to watch.")
+]
+ScreensOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Save each act's best moment as an SVG picture.", show_default="none are saved"),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write curves, figures and assertions as one page.",
+        show_default="none is written",
+    ),
+]
+
 app = group()
 
 
 @app.callback(invoke_without_command=True)
 def demo(
     context: typer.Context,
-    act: Annotated[
-        list[int] | None,
-        typer.Option("--act", metavar="1-4", help="Play this act alone; repeatable.", show_default="all four"),
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="All four acts in about a minute.")] = False,
-    pause: Annotated[bool, typer.Option("--pause", help="Wait for Enter after each act.")] = False,
-    pace: Annotated[
-        float, typer.Option(min=0.1, max=10, metavar="FACTOR", help="2: everything takes twice as long to watch.")
-    ] = 1.0,
-    screens: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Save each act's best moment as an SVG picture.", show_default="none are saved"
-        ),
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.html",
-            help="Write curves, figures and assertions as one page.",
-            show_default="none is written",
-        ),
-    ] = None,
+    act: ActOption = None,
+    quick: QuickOption = False,
+    pause: PauseOption = False,
+    pace: PaceOption = 1.0,
+    screens: ScreensOption = None,
+    report: ReportOption = None,
     engine: EngineOption = "embedded",
     profile: ProfileOption = "laptop",
     as_json: JsonOption = False,

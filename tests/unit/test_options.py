@@ -8,7 +8,7 @@ import typer
 
 from k2ctl.cli import main
 from k2ctl.commands.answers import as_of, time_of
-from k2ctl.commands.load import _speed
+from k2ctl.commands.replaying import speed_of
 from k2ctl.errors import UsageError
 from k2ctl.options import parse_count, parse_duration, parse_span
 
@@ -93,7 +93,7 @@ def test_what_is_neither_a_snapshot_nor_a_time_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["nan", "nanx", "inf", "1e400", "-1x", "0x", "", "9" * 5000])
 def test_a_speed_is_a_number_above_zero(text: str) -> None:
     with pytest.raises(UsageError, match="is not a speed"):
-        _speed(text)
+        speed_of(text)
 
 
 @pytest.mark.parametrize(
