@@ -1,4 +1,4 @@
-"""The benchmarks, and what `k2ctl bench` can be told of them."""
+"""The benchmarks, and the options of `k2ctl bench`."""
 
 from pathlib import Path
 from typing import Annotated, Final

@@ -1,4 +1,4 @@
-"""What `k2ctl load` can be told, and what of it excludes each other."""
+"""The options of `k2ctl load`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What `k2ctl load` is told of a replay: which trades, how fast, and what means nothing to it."""
+"""The options of a replay: which trades, how fast, and what means nothing to it."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
