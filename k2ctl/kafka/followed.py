@@ -15,6 +15,8 @@ from k2ctl.kafka.telemetry import OverviewReader
 from k2ctl.timing import Every
 
 LOOK_EVERY_S: Final = 1.0
+DOWN: Final = "The stack is down"
+SILENT: Final = "Kafka does not answer"
 
 
 class StackFollower:
@@ -31,7 +33,8 @@ class StackFollower:
         self._endpoints: Endpoints | None = require_endpoints(home)
         self._reader: OverviewReader | None = OverviewReader(self._endpoints)
         self._look_every = Every(LOOK_EVERY_S, self._clock, first_s=LOOK_EVERY_S)
-        self._trouble = ""
+        # What is wrong, and the sentence that says so.
+        self._noted = self._trouble = ""
 
     def poll(self, timeout_s: float = 0.1) -> Overview:
         """The platform as it stands."""
@@ -60,14 +63,17 @@ class StackFollower:
 
     def _note(self, trouble: str) -> None:
         """Keep since when something is wrong; one line in the log for each change."""
+        if trouble == self._noted:
+            return
+        self._noted = trouble
         if not trouble:
-            if self._trouble:
-                LOG.warning("the stack answers again")
             self._trouble = ""
-        elif not self._trouble.startswith(trouble.rstrip(".")):
-            since = clock_text(self._clock.now_us())
-            self._trouble = f"{trouble.rstrip('.')} since {since} UTC; this goes on when it is back"
-            LOG.warning("%s", self._trouble)
+            LOG.warning("the stack answers again")
+            return
+        since = clock_text(self._clock.now_us())
+        what = f"{trouble} since {since} UTC" if trouble in (DOWN, SILENT) else f"Since {since} UTC: {trouble}"
+        self._trouble = f"{what.rstrip('.')}; this goes on when it is back"
+        LOG.warning("%s", self._trouble)
 
     def _drop(self) -> None:
         if self._reader is not None:
@@ -81,5 +87,5 @@ class StackFollower:
 
 def _named(error: K2Error) -> str:
     if isinstance(error, NotRunning):
-        return "The stack is down"
-    return "Kafka does not answer" if isinstance(error, BrokerUnanswered) else first_line(error)
+        return DOWN
+    return SILENT if isinstance(error, BrokerUnanswered) else first_line(error)

@@ -15,7 +15,6 @@ from tests.support.overviews import AT_US, three_consumers
 from tests.support.polling import until
 from tests.support.terminal import Terminal
 
-SHOWN = "\x1b[?1049h"
 LEFT = "\x1b[?25h\x1b[?1049l"
 """The cursor is shown, and what was on the screen before is there again."""
 
@@ -39,7 +38,7 @@ def terminal(recorded: Path) -> Iterator[Terminal]:
         found.ends()
 
 
-def test_each_key_shows_its_page_and_q_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+def test_each_key_shows_its_page_at_any_size_and_q_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
     for key, wanted in [
         ("p", "stored to"),
         ("s", "63  consumer-1"),
@@ -57,40 +56,21 @@ def test_each_key_shows_its_page_and_q_leaves_the_terminal_as_it_was(terminal: T
     ]:
         terminal.types(key)
         terminal.shows(wanted)
+    for columns, lines, wanted in [(160, 50, "on disk: 9,000,000 NORMAL"), (220, 60, "4 min 36 s to now")]:
+        terminal.has_size(columns, lines)
+        terminal.shows(wanted)
     assert not terminal.echoes
     terminal.types("q")
-    assert LEFT in terminal.rest()
-    assert terminal.echoes
-    assert terminal.ends() == 0
+    assert_left(terminal)
 
 
-def test_another_size_is_another_arrangement_at_once(terminal: Terminal) -> None:
-    terminal.has_size(160, 50)
-    terminal.shows("on disk: 9,000,000 NORMAL")
-    terminal.has_size(220, 60)
-    terminal.shows("2 min 18 s to now")
-
-
-def test_the_end_of_a_recording_is_said_and_the_screen_stays(tmp_path: Path) -> None:
+def test_the_end_of_a_recording_is_said_and_the_screen_stays_until_ctrl_c(tmp_path: Path) -> None:
     file = tmp_path / "short.jsonl"
     file.write_bytes(orjson.dumps(three_consumers()))
     terminal = Terminal("watch", "--replay", str(file), size=(80, 24))
     terminal.shows("the recording has ended")
-    terminal.types("q")
-    assert terminal.ends() == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_the_terminal_as_it_was(terminal: Terminal, number: int) -> None:
-    if number == signal.SIGINT:
-        terminal.types("\x03")
-    else:
-        terminal.process.send_signal(number)
-    said = terminal.rest()
-    assert said.endswith(LEFT)
-    assert "Traceback" not in said
-    assert terminal.echoes
-    assert terminal.ends() == 0
+    terminal.types("\x03")
+    assert_left(terminal)
 
 
 def test_a_terminal_that_goes_away_ends_it_in_silence(terminal: Terminal) -> None:
@@ -98,7 +78,7 @@ def test_a_terminal_that_goes_away_ends_it_in_silence(terminal: Terminal) -> Non
     assert terminal.process.wait(10) in (0, 141)
 
 
-def test_ctrl_z_gives_the_shell_its_terminal_and_fg_shows_the_screen_again(terminal: Terminal) -> None:
+def test_after_ctrl_z_the_shell_has_its_terminal_and_fg_shows_the_screen_until_a_signal(terminal: Terminal) -> None:
     process = psutil.Process(terminal.process.pid)
     terminal.types("\x1a")
     until(lambda: process.status() == psutil.STATUS_STOPPED, 10)
@@ -106,7 +86,16 @@ def test_ctrl_z_gives_the_shell_its_terminal_and_fg_shows_the_screen_again(termi
     process.send_signal(signal.SIGCONT)
     terminal.shows("degradation")
     terminal.shows("? help")
-    terminal.types("q")
+    process.send_signal(signal.SIGTERM)
+    assert_left(terminal)
+
+
+def assert_left(terminal: Terminal) -> None:
+    """It has ended well, and the terminal is as it was."""
+    said = terminal.rest()
+    assert said.endswith(LEFT)
+    assert "Traceback" not in said
+    assert terminal.echoes
     assert terminal.ends() == 0
 
 
