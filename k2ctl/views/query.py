@@ -58,10 +58,11 @@ def rows_table(rows: pa.Table, width: int) -> Drawn:
     table = Table(box=None, pad_edge=False, header_style="bold")
     used, cut = 0, list[str]()
     cells: list[list[str]] = []
-    for field, column in zip(rows.schema, texts, strict=True):
-        name = visible(field.name)
+    names = [visible(field.name) for field in rows.schema]
+    fit = sum(map(_width, names, texts)) - _GAP <= width
+    for field, name, column in zip(rows.schema, names, texts, strict=True):
         used += _width(name, column)
-        if used > width - 10 and cells:
+        if used > width - 10 and cells and not fit:
             left_out = len(texts) - len(cells)
             table.add_column(f"+ {left_out} more", style="dim", no_wrap=True)
             cells.append([""] * len(rows))

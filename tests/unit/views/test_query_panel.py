@@ -37,6 +37,11 @@ def test_a_row_is_a_line_and_what_does_not_fit_is_counted(width: int) -> None:
     assert "…" not in heading
 
 
+def test_columns_that_fit_to_the_last_cell_are_all_shown() -> None:
+    rows = pa.table({"timestamp": ["x" * 27], "symbol": ["APA"], "note": ["y" * 33], "exchange": ["ASX"]})
+    assert lines(80, rows)[0].split() == rows.column_names
+
+
 def test_prices_have_the_same_number_of_digits() -> None:
     assert [row.split()[1] for row in lines(80)[1:]] == ["4.00", "4.18"]
 
