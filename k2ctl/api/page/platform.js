@@ -45,7 +45,7 @@ function showAdvice(advice, number, now_us) {
   const many = advice.length > 1 ? ` (${advice.length})` : "";
   say($("advice-title"), "What to do" + many);
   keyed($("advice"), items, ({alert}, at) => alert + " " + at, () => element("li", {}, element("span"), element("a")), (li, {what, since_us, firing, runbook}) => {
-    const since = since_us ? `since ${clock(since_us, now_us)} UTC` : "", early = firing === false ? "not long enough to alert" : "";
+    const since = since_us ? `since ${clock(since_us, now_us)}` : "", early = firing === false ? "may alert soon" : "";
     const when = [since, early].filter(Boolean).join(", ");
     say(li.children[0], what + (when ? ` (${when})` : ""));
     say(li.children[1], runbook ? "Runbook" : "");
