@@ -7,8 +7,7 @@ from typing import Final
 from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
 from k2ctl.consume.consumer import Consumer
 from k2ctl.deferred.admission import ACTIONS, SHED, SPILL
-from k2ctl.domain.figure import cell_by_cell
-from k2ctl.domain.ledger import DeferredRange, Ledger
+from k2ctl.domain.ledger import Ledger
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.profiles.universe import PRIORITIES
 from k2ctl.timing import SlidingWindow, rate
@@ -117,12 +116,12 @@ class StatusReporter:
 
 def _by_priorities(ledger: Ledger) -> dict[str, dict[str, int]]:
     """What is outstanding: names of the priorities of its ranges → action → trades."""
-    tables = (
-        {"+".join(name for bit, name in enumerate(PRIORITIES) if entry.holds(bit)): {_action(entry): entry.count}}
-        for entry in ledger.entries
-    )
-    return cell_by_cell(list(tables))
-
-
-def _action(entry: DeferredRange) -> str:
-    return ACTIONS[SPILL if entry.spill else SHED]
+    counts: dict[tuple[int, str], int] = {}
+    for entry in ledger.entries:
+        key = entry.priorities, ACTIONS[SPILL if entry.spill else SHED]
+        counts[key] = counts.get(key, 0) + entry.count
+    found: dict[str, dict[str, int]] = {}
+    for (mask, action), count in counts.items():
+        names = "+".join(name for bit, name in enumerate(PRIORITIES) if mask >> bit & 1)
+        found.setdefault(names, {})[action] = count
+    return found
