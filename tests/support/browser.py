@@ -63,8 +63,9 @@ class Page:
         return document
 
     def value(self, script: str) -> Any:
-        """What an expression has as its value in the page."""
-        return self.ask("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+        """What an expression has as its value in the page, a promise what it is kept with."""
+        asked = {"expression": script, "returnByValue": True, "awaitPromise": True}
+        return self.ask("Runtime.evaluate", **asked)["result"].get("value")
 
     def until(self, script: str, timeout_s: float = 20.0) -> None:
         """Wait until an expression is true in the page."""

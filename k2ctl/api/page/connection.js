@@ -3,7 +3,7 @@
 import {$, attribute, say} from "./elements.js";
 import {clock} from "./format.js";
 
-const KEY = "k2-key", AGAIN_MS = 2000, SILENT_MS = 10000;
+const KEY = "k2-key", AGAIN_MS = 2000, NEXT_MS = 100, SILENT_MS = 10000;
 
 // fetch and not EventSource, which cannot send a header: the key must not be in a URL.
 async function* events(body, seen) {
@@ -38,7 +38,7 @@ export class Connection {
       try { again = await this.#connect(signal); }
       catch { if (!signal.aborted) this.#lost("The service does not answer"); }
       if (!again) return;
-      if (this.lost) await new Promise(done => setTimeout(done, AGAIN_MS));
+      await new Promise(done => setTimeout(done, this.lost ? AGAIN_MS : NEXT_MS));
     }
   }
 

@@ -167,10 +167,21 @@ def test_a_symbol_is_found_by_keyboard_and_shown_with_bars_and_aligned_trades(in
 
 
 def test_decimals_stand_under_each_other(incident: Incident) -> None:
-    aligned = incident.page.ask(
-        "Runtime.evaluate",
-        expression="import('/static/format.js').then(m => m.aligned(['1042.5', '7', '42.505']))",
-        awaitPromise=True,
-        returnByValue=True,
-    )["result"]["value"]
-    assert aligned == ["1,042.5\u2007\u2007", "7\u2008\u2007\u2007\u2007", "42.505"]
+    aligned = "import('/static/format.js').then(format => format.aligned(['1042.5', '7', '42.505']))"
+    assert incident.page.value(aligned) == ["1,042.5\u2007\u2007", "7\u2008\u2007\u2007\u2007", "42.505"]
+
+
+def test_what_nobody_saw_is_a_hole(incident: Incident) -> None:
+    script = """import('/static/history.js').then(({History}) => {
+      const kept = {step_s: 2, at_us: [0, 2e6], series: {level_number: [0, 0], lag_trades: [1, 2]}, transitions: []};
+      const history = new History();
+      history.load(kept);
+      history.add(60e6, {transitions: [], ladder: [{}], level_number: 1, lag_trades: 9});
+      history.load({...kept, at_us: [120e6, 122e6], series: {level_number: [null, 2], lag_trades: [null, 7]}});
+      return history.columns(5, ['level_number', 'lag_trades']);
+    })"""
+    assert incident.page.value(script) == [
+        [0, 2, 4, 60, 62, 120, 122],
+        [0, 0, None, 1, None, None, 2],
+        [1, 2, None, 9, None, None, 7],
+    ]
