@@ -12,7 +12,7 @@ from k2ctl.demo.pacing import unhurried
 from k2ctl.demo.result import Bars, Billing, Facts, Grid
 from k2ctl.demo.stage import SYMBOL, Stage
 from k2ctl.domain.checkpoint import TopicPartition
-from k2ctl.domain.trade import Window
+from k2ctl.domain.trade import TRADE, Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.catalog import Lake
@@ -27,7 +27,8 @@ BILLING: Final = Billing(
     "and after: the same row.",
     (
         "Everything on the screen is read from the running platform; nothing is drawn.",
-        "On the wire a trade is one SBE message of 112 bytes. A batch of any size decodes with a single numpy call.",
+        f"On the wire a trade is one SBE message of {TRADE.message.itemsize} bytes. A batch of any size decodes with a "
+        "single numpy call.",
         "Rows and Kafka offsets go into the table in ONE Iceberg transaction. So a consumer that dies stores nothing "
         "twice and loses nothing: the table itself says where to go on.",
         "The seam: a query pins a snapshot and its offsets, and reads Kafka from exactly there on. No guess at times.",
@@ -94,12 +95,17 @@ def record_of(endpoints: Endpoints, trade: Row) -> bytes:
 
 
 def hex_lines(value: bytes) -> tuple[tuple[str, str], ...]:
-    """Sixteen bytes to a line, with what of them is text."""
-    lines = []
+    """Sixteen bytes to a line, with what of them is text; `*` in place of lines that are like the one before."""
+    lines: list[tuple[str, str]] = []
+    before = b""
     for at in range(0, len(value), 16):
         part = value[at : at + 16]
         text = "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in part)
-        lines.append((f"{at:04x}", f"{part.hex(' '):<47}  {text}"))
+        if part != before:
+            lines.append((f"{at:04x}", f"{part.hex(' '):<47}  {text}"))
+        elif lines[-1][0] != "*":
+            lines.append(("*", ""))
+        before = part
     return tuple(lines)
 
 

@@ -42,9 +42,9 @@ SCALES: Final = ("10K", "1M", "10M")
 WHAT_WHEN: Final = (
     ("to try it", "embedded: only Python"),
     ("one machine, real Kafka", "k2ctl stack up --engine local, or docker"),
-    ("bursts over capacity", "nothing: the ladder is on; set the tiers in the profile"),
-    ("a second consumer", "Redis for sequence state; both are in one Kafka group"),
-    ("a second machine", "tables in S3, catalog in PostgreSQL or a REST service"),
+    ("bursts over capacity", "nothing: the ladder is on; tiers are in the profile"),
+    ("a second consumer", "Redis for sequence state; one Kafka group for both"),
+    ("a second machine", "tables in S3, catalog in PostgreSQL or REST"),
     ("many consumers", "nothing: what they write is committed together; on a cluster, k2ctl stack render --kubernetes"),
     ("ids that are random", "nothing: Bloom filters take over; give them memory in the profile"),
 )

@@ -75,7 +75,7 @@ def _bars(bars: Bars) -> Table:
 
 
 def _grid(grid: Grid) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     numeric = all(cell.replace(",", "").replace(".", "").isdigit() for row in grid.rows for cell in row[1:])
     for number, name in enumerate(grid.header):
         justify: Literal["left", "right"] = "right" if number and numeric else "left"

@@ -11,7 +11,7 @@ from rich.text import Text
 from k2ctl.domain.dedup_status import TierStatus, all_dedup
 from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.status_parts import REDUCED, SHARED, SequenceCounts
-from k2ctl.views.forms import Grouped
+from k2ctl.views.forms import Grouped, Widest
 from k2ctl.views.style import LEVEL_STYLES, Cell, count, counted, listing, marked, seconds
 
 if TYPE_CHECKING:
@@ -178,12 +178,19 @@ def outstanding_table(ranges: "Sequence[OutstandingRange]") -> RenderableType:
         (">offsets", lambda found: f"{found.start:,} – {found.end:,}"),
         (">trades", lambda found: f"{found.count:,}"),
         ("priorities", lambda found: ", ".join(found.priorities)),
-        ("defers at", lambda found: found.level),
-        ("is in", lambda found: marked(found.where, "bold red", found.gone_records)),
+        ("=defers at", lambda found: found.level),
     ]
+    where: tuple[str, Callable[[OutstandingRange], Cell]] = (
+        "=is in", lambda found: marked(found.where, "bold red", found.gone_records)
+    )  # fmt: skip
+
+    def place(found: "OutstandingRange") -> str:
+        return (f"{found.topic}  " if several else "") + f"is in  {found.where}"
+
     total = Text(f"{counted(sum(found.count for found in ranges), 'trade')} in all")
-    shown = Grouped(ranges, lambda found: found.topic, *columns) if several else listing(ranges, *columns)
-    return Group(shown, total)
+    by_topic = Grouped(ranges, lambda found: found.topic, *columns, where)
+    wide = by_topic if several else listing(ranges, *columns, where)
+    return Group(Widest(wide, Grouped(ranges, place, *columns)), total)
 
 
 def progress_line(statuses: Sequence[ConsumerStatus]) -> str:

@@ -48,6 +48,13 @@ class Grouped:
             yield Text(name, style="cyan", overflow="fold")
             yield Padding(table, (0, 0, 0, _INDENT))
 
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """As wide as its columns are, or a heading."""
+        self._align(_BOUNDLESS)
+        columns = [cell for column in self._titles.columns for cell in (column.width or 0, _GAP)]
+        widest = max(_INDENT + sum(columns[:-1]), *(cell_len(name) for name, _ in self._groups), 0)
+        return Measurement(widest, widest)
+
     def _align(self, width: int) -> None:
         """Columns that are whole are as wide as their widest cell; the others share what is left."""
         tables = [self._titles, *(table for _, table in self._groups)]

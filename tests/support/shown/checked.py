@@ -6,6 +6,7 @@ from rich.console import RenderableType
 
 from k2ctl.checks.validate.targets import Target
 from k2ctl.checks.validate.validation import Validation
+from k2ctl.checks.verify.accounted import Accounted
 from k2ctl.checks.verify.verification import FAULTS, Finding, Verified
 from k2ctl.commands import cost_views
 from k2ctl.cost.price_book import load_book
@@ -24,7 +25,7 @@ from k2ctl.views.checks import checks_panel, validate_panel
 from k2ctl.views.dedup import dedup_panel
 from k2ctl.views.feed import check_panel, feeds_panel
 from k2ctl.views.lake import gaps_panel, status_panel, store_panel
-from k2ctl.views.verify import verify_panel
+from k2ctl.views.verify import accounted_panel, verify_panel
 from tests.made_trades import make_trades
 from tests.support.shown import Shown
 from tests.support.shown.asked import TOPIC
@@ -54,6 +55,14 @@ VERIFIED: Final = Verified(
 HOLDS: Final = Verified(
     TOPIC, "2JT3xQ", 1, 0, symbols=510, acknowledged=29_999_981, expected=29_999_981, in_lake=29_999_981
 )
+ACCOUNTED: Final = Accounted(
+    TOPIC, "2JT3xQ", 1_262_184, 1_262_172, 1_257_969, 4_200, 4_584, 3, 1, 12, 900,
+    {"missing": 72, "altered": 3}, [
+        Finding("missing", "BHP", 1_123_456, 1_123_520, 65, partition=3),
+        Finding("altered", "6AH6 C0105.5", 12, 12, 3, "quantity", partition=11),
+    ],
+    12_345, not_judged={"sector": 17}, counts_differ={3: {"dead_lettered": (4, 3)}},
+)  # fmt: skip
 GAPS: Final = GapReport(
     (
         SymbolDay("ASX", "BHP", "2014-03-10", 91_631, 17, 12, 3, 2, 99.981),
@@ -130,6 +139,7 @@ SCREENS: Final[dict[str, Shown]] = {
     "doctor": lambda *_: checks_panel(CHECKS),
     "validate": _validation,
     "verify": lambda *_: verify_panel([HOLDS, VERIFIED]),
+    "verify-against-kafka": lambda *_: accounted_panel([ACCOUNTED]),
     "gaps": lambda *_: gaps_panel(GAPS),
     "lake-status": lambda *_: status_panel(TABLE),
     "state-store": lambda *_: store_panel(STORE),

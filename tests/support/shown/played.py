@@ -14,7 +14,7 @@ from k2ctl.demo.scale import WHAT_WHEN
 from k2ctl.demo.story import ACTS, FINALE
 from k2ctl.domain.overview import Overview
 from k2ctl.domain.status import LoadStatus
-from k2ctl.views.acts import finding_panel, notes_view
+from k2ctl.views.acts import notes_view
 from k2ctl.views.demo import Screen, verdict
 from tests.support.overviews import made
 from tests.support.shown import Shown
@@ -32,8 +32,8 @@ _CHECKS: Final = (
 _LOAD: Final = LoadStatus("load-1", _AT_US, "t", 198_765.0, 200_000.0, 123_456, 0.0, "")
 FINDINGS: Final[dict[str, Finding_]] = {
     "bytes": Facts(
-        "market.equities.trades.asx, partition 0, offset 57,649", hex_lines(bytes(range(112))),
-        "112 bytes of SBE: a header of 8, then the trade. No text to parse.",
+        "market.equities.trades.asx, partition 0, offset 57,649", hex_lines(bytes(range(40, 152)) + bytes(88)),
+        "200 bytes of SBE: a header of 8, then the trade. No text to parse.",
     ),
     "steps": Bars(
         "20,000 trades through the pipeline",
@@ -119,7 +119,14 @@ def _ended(width: int, height: int) -> RenderableType:
 
 
 def _found(name: str) -> Shown:
-    return lambda *_: finding_panel(FINDINGS[name])
+    def shown(width: int, height: int) -> RenderableType:
+        screen = _screen(1, 2)
+        screen.step("What was found, and what was said before it")
+        screen.show(FINDINGS[name])
+        screen.check(_CHECKS[-1])
+        return screen.view(width, height - 1)
+
+    return shown
 
 
 SCREENS: Final[dict[str, Shown]] = {

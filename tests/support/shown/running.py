@@ -8,6 +8,7 @@ from rich.console import Group
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.results import Compared
 from k2ctl.consume.platform import ConsumerTotals
+from k2ctl.deferred.outstanding import OutstandingRange
 from k2ctl.domain.checkpoint import Counts
 from k2ctl.domain.status_parts import SequenceCounts
 from k2ctl.endpoints import Endpoints
@@ -16,7 +17,7 @@ from k2ctl.load.workers import LoadSnapshot
 from k2ctl.stack.engine import Board, Event, Phase, ServiceStatus, Up
 from k2ctl.stack.fleet import Member
 from k2ctl.views.checks import comparison_table, figures_table
-from k2ctl.views.consume import fleet_table, status_text, summary
+from k2ctl.views.consume import fleet_table, outstanding_table, status_text, summary
 from k2ctl.views.load import progress_text, summary_table
 from k2ctl.views.stack import board_panel, status_table, up_panel
 from tests.support.shown import Shown
@@ -74,6 +75,19 @@ MEMBERS: Final = [
 ]
 
 
+OUTSTANDING: Final = [
+    OutstandingRange(topic, "2JT3xQ", 3 * at, 1_234_567, 1_299_999, 65_432, priorities, level, where, gone)
+    for at, (topic, priorities, level, where, gone) in enumerate(
+        (
+            ("market.equities.trades.asx", ("LOW",), "GRACEFUL", "Kafka", 0),
+            ("market.equities.trades.asx", ("HIGH", "NORMAL"), "CIRCUIT_BREAK",
+             "f627b6fb-ccd1-4174-9175-e8eac3e6a99c.k2spill", 0),
+            ("market.crypto.trades.binance", ("NORMAL", "LOW"), "AGGRESSIVE", "Kafka, which has deleted 12 of it", 12),
+        )
+    )
+]  # fmt: skip
+
+
 def _bars_of_a_load(width: int, height: int) -> Group:
     why = "a partition holds 82% of its 5 MiB unread; waiting for a consumer"
     return Group(progress_text(LOADING), progress_text(replace(LOADING, rate=0.0, paused_s=4.0, paused_why=why)))
@@ -117,5 +131,6 @@ SCREENS: Final[dict[str, Shown]] = {
     "load-summary-stopped": lambda *_: summary_table(STOPPED),
     "consume": _consuming,
     "consume-summary": _consumed,
+    "backfill": lambda *_: outstanding_table(OUTSTANDING),
     "consume-status": lambda *_: fleet_table(MEMBERS, 93_785.0),
 }

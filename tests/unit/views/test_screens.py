@@ -56,6 +56,12 @@ def test_nothing_is_wider_than_the_terminal_and_no_word_is_broken(name: str, wid
 
 
 @sizes
+@pytest.mark.parametrize("name", [name for name in played.SCREENS if name not in ("demo-result", "demo-notes")])
+def test_the_screen_of_the_demo_has_always_one_height(name: str, width: int, height: int) -> None:
+    assert len(drawn(name, width, height).splitlines()) == height - 1
+
+
+@sizes
 @screens
 def test_a_figure_and_its_unit_stay_on_one_line(name: str, width: int, height: int) -> None:
     shown = [" ".join(line.split()) for line in drawn(name, width, height).splitlines()]
