@@ -55,14 +55,20 @@ def _router(engine: WarmEngine, settings: Settings, meters: Meters) -> APIRouter
 
 
 def _add_health(app: FastAPI, engine: WarmEngine, meters: Meters) -> None:
-    @app.get("/healthz", response_model=None)
+    @app.get("/healthz", tags=["Service"], summary="Whether the process answers", response_model=None)
     async def healthz() -> dict[str, str]:
         """The process answers."""
         return {"status": "ok"}
 
     threads = CapacityLimiter(2)  # of its own: the others may all wait for a query to end
 
-    @app.get("/readyz", response_class=PlainTextResponse, responses={503: PROBLEMS[503]})
+    @app.get(
+        "/readyz",
+        tags=["Service"],
+        summary="Whether queries can be answered",
+        response_class=PlainTextResponse,
+        responses={503: PROBLEMS[503]},
+    )
     async def readyz(request: Request) -> Response:
         """Queries can be answered from memory: the catalog answers and the stream is followed."""
         found = await to_thread.run_sync(engine.problems, limiter=threads)
@@ -70,7 +76,7 @@ def _add_health(app: FastAPI, engine: WarmEngine, meters: Meters) -> None:
             return problem("stream-unavailable", "; ".join(found), request_id(request), {"Retry-After": "1"})
         return PlainTextResponse("ready\n")
 
-    @app.get("/metrics", response_class=PlainTextResponse)
+    @app.get("/metrics", tags=["Service"], summary="Figures for Prometheus", response_class=PlainTextResponse)
     def metrics() -> Response:
         """The service's own figures, for Prometheus."""
         meters.set("k2_api_queries_running", engine.running)

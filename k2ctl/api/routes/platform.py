@@ -44,12 +44,18 @@ _HISTORY: Final[dict[int | str, dict[str, Any]]] = {
 def add_platform(api: APIRouter, engine: WarmEngine, settings: Settings) -> None:
     """`GET /v1/status` and `GET /v1/history`."""
 
-    @api.get("/status", response_model=None)
+    @api.get("/status", tags=["Platform"], summary="The service and the platform", response_model=None)
     def status() -> dict[str, Any]:
         """The service, and the platform as `k2ctl watch --json` shows it."""
         return {**engine.status(), "flight_port": settings.flight_port}
 
-    @api.get("/history", responses=_HISTORY, response_class=Response)
+    @api.get(
+        "/history",
+        tags=["Platform"],
+        summary="The platform over the last hour",
+        responses=_HISTORY,
+        response_class=Response,
+    )
     def history(
         minutes: Annotated[Count, Query(ge=1, le=KEPT_MINUTES, description="How far back from now.")] = KEPT_MINUTES,
     ) -> Response:

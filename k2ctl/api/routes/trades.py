@@ -49,7 +49,7 @@ def add_trades(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
 
 
 def _add_recent(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
-    @api.get("/trades/recent", responses=ROWS, response_class=Response)
+    @api.get("/trades/recent", tags=["Trades"], summary="The newest trades", responses=ROWS, response_class=Response)
     def trades_recent(
         symbols: Symbols,
         window: Duration = None,
@@ -88,7 +88,7 @@ def _add_recent(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
 
 
 def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
-    @api.get("/ohlcv", responses=ROWS, response_class=Response)
+    @api.get("/ohlcv", tags=["Trades"], summary="Bars", responses=ROWS, response_class=Response)
     def ohlcv(
         symbols: Symbols,
         bar: Bar = "1m",
@@ -123,7 +123,7 @@ def _add_bars(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
 
 
 def _add_symbols(api: APIRouter, engine: WarmEngine) -> None:
-    @api.get("/symbols", responses=SYMBOLS, response_class=Response)
+    @api.get("/symbols", tags=["Trades"], summary="Symbols", responses=SYMBOLS, response_class=Response)
     def symbols_known(
         prefix: Annotated[str | None, Query(max_length=64, description="Only those that begin so.")] = None,
         limit: Annotated[Count | None, Query(ge=1, le=1_000, description="Of `prefix`, so many; default 20.")] = None,
@@ -146,7 +146,7 @@ def _add_symbols(api: APIRouter, engine: WarmEngine) -> None:
 
 
 def _add_gaps(api: APIRouter, engine: WarmEngine, limits: Limits) -> None:
-    @api.get("/gaps", responses=ROWS, response_class=Response)
+    @api.get("/gaps", tags=["Trades"], summary="Missing numbers", responses=ROWS, response_class=Response)
     def gaps(
         symbols: Symbols,
         window: Duration = None,

@@ -6,7 +6,7 @@ from tests.support.api import Service
 from tests.support.browser import browser
 
 KEY = "k" * 20
-TRIED = ("#operations-default-status_v1_status_get .opblock-summary-control", ".try-out__btn", ".execute")
+TRIED = ("#operations-Platform-status_v1_status_get .opblock-summary-control", ".try-out__btn", ".execute")
 STATUS = "document.querySelector('.live-responses-table tbody .response-col_status')"
 
 

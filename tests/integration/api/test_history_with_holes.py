@@ -2,10 +2,6 @@
 
 import os
 import signal
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +9,13 @@ import pytest
 
 from k2ctl.api.alerts import NOT_READY
 from k2ctl.api.settings import Settings
-from k2ctl.endpoints import Endpoints
 from k2ctl.home import Home
-from k2ctl.kafka.telemetry import TelemetryWriter
 from k2ctl.stack import lifecycle
 from tests.support.api import Service, serving
 from tests.support.polling import until
-from tests.support.statuses import a_status
+from tests.support.reporting import reporting
 
 LAG = 4_321
-
-
-@contextmanager
-def reporting(endpoints: Endpoints) -> Iterator[None]:
-    """A consumer that reports twice a second."""
-    writer, stop = TelemetryWriter(endpoints), threading.Event()
-
-    def report() -> None:
-        while not stop.wait(0.5):
-            writer.publish(a_status("reports", at_us=time.time_ns() // 1000, lag_trades=LAG))
-
-    thread = threading.Thread(target=report)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        writer.close()
 
 
 def history(service: Service) -> dict[str, Any]:
@@ -61,7 +36,7 @@ def test_kafka_that_is_away_and_a_service_that_was_not_there_are_holes(
     endpoints = lifecycle.up("embedded", "laptop", lambda _: None, home=Home.of_user()).endpoints
     kafka = endpoints.processes["kafka"].pid
     try:
-        with reporting(endpoints):
+        with reporting(endpoints, "reports", lag_trades=LAG):
             with serving(endpoints, None, Settings(port=0)) as service:
                 platform = service.engine.platform
                 until(lambda: lags(service)[-3:] == [LAG] * 3, 30)
