@@ -56,7 +56,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "bench": CommandEntry("bench:app", "Benchmarks, as ratios to baselines measured in the same run."),
     "doctor": CommandEntry("checks:doctor", "Faults of machine, stack and lake, and the repair."),
     "demo": CommandEntry("demo:app", "The platform's promise, live, with checks on live figures."),
-    "config": CommandEntry("config:app", "What is set once: engine, profile and format."),
+    "config": CommandEntry("config:app", "What is set once: engine, profile, format and service."),
     "completion": CommandEntry("completion:completion", "A script for your shell, so that Tab completes."),
     "help": CommandEntry("about:help_of", "The help of a command; all of it as a manual page."),
     "version": CommandEntry("about:version", "The version of k2ctl, and of the libraries that it uses."),

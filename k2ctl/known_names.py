@@ -102,9 +102,9 @@ def values_of_setting(context: typer.Context, incomplete: str) -> list[str]:
     from k2ctl.settings import SETTINGS
 
     setting = SETTINGS.get(context.params.get("name") or "")
-    if setting is None or setting.name == "profile":
-        return profiles(incomplete)
-    return _beginning(incomplete, setting.choices)
+    if setting is None:
+        return []
+    return profiles(incomplete) if setting.name == "profile" else _beginning(incomplete, setting.choices)
 
 
 def consumers(incomplete: str) -> list[str]:

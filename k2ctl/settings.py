@@ -1,4 +1,4 @@
-"""What a person sets once: engine, profile and format. A flag comes first, then the environment, then the file.
+"""What a person sets once: engine, profile, format, service. A flag comes first, then the environment, then the file.
 
 A fault of the file stops whoever needs what it says there, and nobody else.
 """
@@ -37,6 +37,13 @@ class Setting:
     choices: tuple[str, ...]
     # Whose default it is.
     places: tuple[OptionPlace, ...]
+    # Who takes it without an option.
+    others: tuple[str, ...] = ()
+
+    @property
+    def used_by(self) -> tuple[str, ...]:
+        """Whose default it is, as a person types it."""
+        return (*(f"{place.group} {place.command}" for place in self.places), *self.others)
 
     def check(self, value: str, where: str) -> None:
         """Raises:
@@ -74,6 +81,7 @@ SETTINGS: Final = {
                 OptionPlace("query", "shell", "mode"),
             ),
         ),
+        Setting("api_url", "K2CTL_API_URL", "", (), (), ("k2ctl.client",)),
     )
 }
 
@@ -86,7 +94,7 @@ class Value(NamedTuple):
     value: str | None
     # The variable, the file, or "default".
     source: str
-    # The commands whose default it is.
+    # Whose default it is.
     used_by: tuple[str, ...]
 
 
@@ -142,7 +150,7 @@ def in_file() -> Written:
     known = {name: value for name, value in found.items() if name in SETTINGS}
     unknown = tuple(name for name in found if name not in known)
     faults = {
-        name: _wrong(at, refusal, f"Set it: k2ctl config set {name} {SETTINGS[name].default}")
+        name: _wrong(at, refusal, f"Take it out: k2ctl config unset {name}")
         for name, value in known.items()
         if (refusal := SETTINGS[name].refusal(value))
     }
@@ -205,9 +213,8 @@ def values() -> list[Value]:
         fault = written.fault_of(one.name)
         of_file = one.name in written.values or fault
         source = one.variable if said else str(path()) if of_file else "default"
-        used_by = tuple(f"{place.group} {place.command}" for place in one.places)
         value = said or (None if fault else written.values.get(one.name, one.default))
-        found.append(Value(one.name, value, source, used_by))
+        found.append(Value(one.name, value, source, one.used_by))
     return found
 
 

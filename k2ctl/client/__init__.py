@@ -6,8 +6,9 @@
     k2.bars(["BHP", "RIO"], "1h", "2d").to_polars()
     k2.sql("SELECT symbol, count(*) FROM trades WHERE quantity > $least GROUP BY symbol", {"least": 1000})
 
-They ask the stack of this machine, as `k2ctl query` does; or the service that `K2CTL_API_URL` names, with the key in
-`K2CTL_API_KEY`. `connect("http://host:8700", key="…")` gives a client with the same functions for another one.
+They ask the stack of this machine, as `k2ctl query` does; or the service that `K2CTL_API_URL` or
+`k2ctl config set api_url` names, with the key in `K2CTL_API_KEY`. `connect("http://host:8700", key="…")` gives
+a client with the same functions for another one.
 Whatever goes wrong is a `K2Error`, whose `hint` says what to do.
 """
 
@@ -17,20 +18,20 @@ from typing import Any, Final
 from k2ctl.client.answer import ClientAnswer
 from k2ctl.client.asking import Client, Moment, Parameters, Symbols
 from k2ctl.errors import K2Error
+from k2ctl.settings import value_of
 
 __all__ = ["Client", "ClientAnswer", "K2Error", "bars", "connect", "recent", "sql", "symbols"]
 
-URL_VARIABLE: Final = "K2CTL_API_URL"
 KEY_VARIABLE: Final = "K2CTL_API_KEY"
 _opened: dict[tuple[str, str], Client] = {}
 
 
 def connect(url: str | None = None, key: str | None = None) -> Client:
-    """A client of the service at a URL; without one of that in `K2CTL_API_URL`, or of the stack of this machine.
+    """A client of the service at a URL; without one of that which is set, or of the stack of this machine.
 
     key: of the service, where it needs one; else that in `K2CTL_API_KEY`.
     """
-    url = url or os.environ.get(URL_VARIABLE, "")
+    url = url or value_of("api_url")
     key = key or os.environ.get(KEY_VARIABLE, "")
     if url:
         from k2ctl.client.service import ServiceSource
@@ -43,7 +44,7 @@ def connect(url: str | None = None, key: str | None = None) -> Client:
 
 def _default() -> Client:
     """One for each service that was configured: connections are kept."""
-    configured = (os.environ.get(URL_VARIABLE, ""), os.environ.get(KEY_VARIABLE, ""))
+    configured = (value_of("api_url"), os.environ.get(KEY_VARIABLE, ""))
     if configured not in _opened:
         _opened[configured] = connect()
     return _opened[configured]

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 app = group(
     no_args_is_help=True,
-    help="What is set once: engine, profile and format. A flag comes first, then the environment, then the file.\n\n"
+    help="What is set once: engine, profile, format and service. A flag comes first, then the environment, then the "
+    "file.\n\n"
     "Example:  k2ctl config set engine local",
 )
 
 NameArgument = Annotated[
     str,
     typer.Argument(
-        metavar="engine|profile|format",
+        metavar="engine|profile|format|api_url",
         help="The setting.",
         autocompletion=known_names.settings,
     ),
@@ -62,7 +63,8 @@ def set_(
         str, typer.Argument(metavar="VALUE", help="What it shall be.", autocompletion=known_names.values_of_setting)
     ],
 ) -> None:
-    """Write a setting to the file: engine and profile are those of k2ctl stack up, format is that of queries.
+    """Write a setting to the file: engine and profile are those of k2ctl stack up, format is that of queries, and
+    api_url the service that notebooks ask.
 
     Example:  k2ctl config set engine local
     """
@@ -97,10 +99,10 @@ def unset(name: NameArgument) -> None:
         return
     one = _setting(name)
     if name not in written.values and written.fault_of(name) is None:
-        say(f"{settings.path()} does not set {name}; its default is {one.default}.")
+        say(f"{settings.path()} does not set {name}; its default is {one.default or 'none'}.")
         return
     _save({other: value for other, value in written.values.items() if other != name})
-    say(f"{name} is {one.default} again, the default.")
+    say(f"{name} is {one.default or 'not set'} again, the default.")
     _say_overruled(name)
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import k2ctl.client as k2
 from k2ctl import settings
 from k2ctl.checks.doctor.examination import configuration
 from k2ctl.cli import COMMANDS, main
+from k2ctl.errors import K2Error
 from k2ctl.settings import SETTINGS
 from k2ctl.stack.preflight import Verdict
 from tests.support.cli import called
@@ -96,10 +98,10 @@ def test_what_cannot_be_set_is_refused(capsys: pytest.CaptureFixture[str], argum
 
 
 BROKEN = [
-    ("engine = 5", "engine is a text, in quotes", "config set engine embedded"),
-    ("engine = ''", "engine is a text, in quotes", "config set engine embedded"),
-    ("engine = 'toaster'", "there is no engine 'toaster'", "config set engine embedded"),
-    ("[engine]\nname = 'local'", "engine is a text", "config set engine embedded"),
+    ("engine = 5", "engine is a text, in quotes", "config unset engine"),
+    ("engine = ''", "engine is a text, in quotes", "config unset engine"),
+    ("engine = 'toaster'", "there is no engine 'toaster'", "config unset engine"),
+    ("[engine]\nname = 'local'", "engine is a text", "config unset engine"),
     ("engine", "not TOML", "config set engine embedded"),
     ("engine = 'local'\nengine = 'local'", "not TOML", "config set engine embedded"),
     ("\xff", "it is no text", "config set engine embedded"),
@@ -153,14 +155,14 @@ def test_doctor_names_what_is_set_and_what_is_wrong_with_it(capsys: pytest.Captu
     assert configuration().found == f"engine local by {settings.path()}"
     write("engine = 'toaster'")
     assert configuration().verdict is Verdict.WRONG
-    assert configuration().help == "Set it: k2ctl config set engine embedded"
+    assert configuration().help == "Take it out: k2ctl config unset engine"
 
 
 def test_show_shows_what_holds_and_names_what_does_not(capsys: pytest.CaptureFixture[str]) -> None:
     write("engine = 'toaster'\nformat = 'csv'")
     code, shown, said = called(capsys, "config", "show", "--json")
     found = {one["name"]: one["value"] for one in json.loads(shown)}
-    assert (code, found) == (2, {"engine": None, "profile": "laptop", "format": "csv"})
+    assert (code, found) == (2, {"engine": None, "profile": "laptop", "format": "csv", "api_url": ""})
     assert "there is no engine 'toaster'" in said
     assert "csv" in called(capsys, "config", "show")[1]
 
@@ -187,6 +189,20 @@ def test_the_file_is_where_other_programs_have_theirs(monkeypatch: pytest.Monkey
     monkeypatch.delenv("K2CTL_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert settings.path() == tmp_path / "k2ctl" / "config.toml"
+
+
+def test_notebooks_ask_the_service_that_is_set_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.value_of("api_url") == ""
+    assert main(["config", "set", "api_url", "http://127.0.0.1:1"]) == 0
+    with pytest.raises(K2Error, match=r"127\.0\.0\.1:1"):
+        k2.recent("BHP")
+    monkeypatch.setenv("K2CTL_API_URL", "http://127.0.0.1:2")
+    with pytest.raises(K2Error, match=r"127\.0\.0\.1:2"):
+        k2.recent("BHP")
+    monkeypatch.delenv("K2CTL_API_URL")
+    write("api_url = 5")
+    with pytest.raises(K2Error, match="api_url is a text"):
+        k2.recent("BHP")
 
 
 @pytest.mark.parametrize("command", ["recent", "follow", "ohlcv", "sql", "shell"])
