@@ -35,14 +35,14 @@ def loading(home: Home, rate: int, frame: int) -> Iterator[None]:
         yield
 
 
-class Sent(NamedTuple):
+class SentSoFar(NamedTuple):
     """How many trades a load has sent, and when it said so."""
 
     at_us: int
     trades: int
 
 
-def sent_by_load(telemetry: TelemetryReader) -> Sent:
+def sent_by_load(telemetry: TelemetryReader) -> SentSoFar:
     """What the load reports that it has sent; records do not show it: of a slow symbol none is full.
 
     Raises:
@@ -50,4 +50,4 @@ def sent_by_load(telemetry: TelemetryReader) -> Sent:
     """
     if not wait_until(lambda: bool(telemetry.poll(1.0).loaders), within_s=BEGIN_S):
         raise CheckFailed("The load did not begin.", "Try again: k2ctl bench")
-    return max(Sent(status.at_us, status.sent) for status in telemetry.poll(0.0).loaders.values())
+    return max(SentSoFar(status.at_us, status.sent) for status in telemetry.poll(0.0).loaders.values())
