@@ -90,6 +90,12 @@ class Page:
             text = {"text": "\r"} if key == "Enter" else {}
             self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key], **text)
 
+    def point(self, selector: str, across: float) -> None:
+        """The pointer on an element, so far across it."""
+        of = f"document.querySelector('{selector}').getBoundingClientRect()"
+        x, y = self.value(f"(b => [b.x + b.width * {across}, b.y + b.height / 2])({of})")
+        self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def become(self, width: int, height: int, scheme: str) -> None:
         """A window of this size, a phone's where it is narrow, in light or dark."""
         self.ask(

@@ -22,9 +22,10 @@ export function showVerdict({platform: p, platform_problem, runbook: advice}, la
   document.title = (known ? spoken(p.level) : "UNKNOWN") + " · K2";
   showAdvice(advice, number, now_us);
   showLadder(ladder, number);
-  const news = known ? `Level ${spoken(p.level)}. ${number ? p.level_reason : ""}` : "No consumer reports.";
-  if (announced !== null && announced !== (number ?? -1)) say($("news"), news);
-  announced = number ?? -1;
+  if (!p) return; // a service that has just begun has not looked yet
+  const now = number ?? -1;
+  if (announced !== null && announced !== now) say($("news"), known ? `Level ${spoken(p.level)}. ${number ? p.level_reason : ""}` : "No consumer reports.");
+  announced = now;
 }
 
 function handling(p) {

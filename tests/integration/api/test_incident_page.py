@@ -128,6 +128,17 @@ def test_the_history_is_there_on_opening_and_can_be_read_as_a_table_and_by_arrow
     assert incident.text("#chart-lag .when") == ""
 
 
+def test_the_pointer_reads_all_charts_at_one_time(incident: Incident) -> None:
+    page = incident.page
+    page.value("document.querySelector('#chart-lag').scrollIntoView()")
+    page.point("#chart-lag .u-over", 0.995)
+    page.until("document.querySelector('#chart-lag .when').textContent.endsWith(', AGGRESSIVE')")
+    times = page.value("[...document.querySelectorAll('#platform .when')].map(one => one.textContent.slice(0, 8))")
+    assert (len(times), len(set(times))) == (4, 1)
+    assert incident.text("#chart-memory .keys") == "memory 84 %"
+    page.point("h1", 0.5)
+
+
 def test_a_change_of_level_is_announced_and_a_tick_is_not(incident: Incident) -> None:
     page = incident.page
     page.value(
