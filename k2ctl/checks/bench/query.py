@@ -86,9 +86,9 @@ def bench_query(bench: Bench) -> list[Figure]:
     bare95, visible99 = float(np.percentile(bare, 95)), float(np.percentile(visible_ms, 99))
     return [
         Figure("query", case, "server, p50", p50, "ms", float(np.percentile(bare, 50))),
-        Figure("query", case, "server, p95", p95, "ms", bare95, p95 / bare95, 1.5, at_most=True),
+        Figure("query", case, "server, p95", p95, "ms", bare95, p95 / bare95, 1.3, at_most=True),
         Figure("query", case, "server, p99", p99, "ms", goal=500.0, at_most=True),
-        Figure("query", case, "server, p99, aim", p99, "ms", goal=100.0, at_most=True),
+        Figure("query", case, "server, p99, aim", p99, "ms", goal=50.0, at_most=True),
         *(
             Figure("query", case, f"stage {name}, {quantile}", float(np.percentile(ms, int(quantile[1:]))), "ms")
             for name, ms in found.stages_ms.items()
