@@ -187,7 +187,7 @@ def _followed(declared: SequenceSettings | None, member: Collection[int] | None)
     return SequenceSettings(numbers="ordered", session=declared.session)
 
 
-BATCH_TRADES: Final = 50_000
+BATCH_TRADES: Final = 30_000
 """Trades that go through the steps together, about: enough to make numpy's fixed costs small."""
 
 SMALL_BATCH: Final = 2_000
