@@ -50,7 +50,7 @@ Status = TypeVar("Status")
 
 def _by_action(action: str, *reason: str) -> Any:
     """The series of one action: one number for each priority."""
-    return lambda table: [((priority, *reason), cells[action]) for priority, cells in table.items()]
+    return lambda table: [((priority, *reason), cells.get(action, 0)) for priority, cells in table.items()]
 
 
 def _worst_state(states: Sequence[StateSyncStatus | None]) -> StateSyncStatus | None:

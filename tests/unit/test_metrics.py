@@ -2,6 +2,7 @@
 
 import re
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -33,6 +34,12 @@ def test_every_sample_is_declared_with_its_labels() -> None:
     assert ("k2_dedup_save_failing", ("t",), 0.0) in found
     for name, labels, _ in found:
         assert len(labels) == len(METRICS[name].labels), name
+
+
+def test_a_consumer_that_tells_nothing_of_an_action_has_done_none_of_it() -> None:
+    found = list(samples(replace(STATUS, by_priority={"LOW": {"process": 3}})))
+    assert ("k2_messages_processed_total", ("LOW",), 3.0) in found
+    assert ("k2_messages_shed_total", ("LOW", "degradation"), 0.0) in found
 
 
 def test_names_follow_prometheus_conventions() -> None:

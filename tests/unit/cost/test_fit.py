@@ -123,7 +123,7 @@ def test_the_next_step_helps(settings: tuple[str, ...], key: str, of_step: str) 
 def test_a_query_may_read_what_the_service_lets_it_read() -> None:
     assert Limits().seconds / 2 == QUERY_LIMIT_S
     service = (ROOT / "k2ctl" / "api" / "engine.py").read_text()
-    assert f"TailLimits({QUERY_LIMIT_RECORDS:_}, self._limits.seconds / 2)" in service
+    assert f"TailLimits({QUERY_LIMIT_RECORDS:_}, limits.seconds / 2)" in service
 
 
 @pytest.mark.parametrize("interval_s", [0.5, 1.0, 5.0])
