@@ -10,7 +10,7 @@ from k2ctl.api.history import PlatformHistory
 from k2ctl.clock import SystemClock
 from k2ctl.domain.overview import Overview
 from k2ctl.endpoints import Endpoints
-from k2ctl.errors import K2Error
+from k2ctl.errors import K2Error, first_line
 from k2ctl.kafka.telemetry import OverviewReader
 
 LOOK_EVERY_S: Final = 0.5
@@ -45,10 +45,12 @@ class FollowedPlatform:
         while not self._stop.is_set():
             try:
                 self._follow()
-            except K2Error as error:
-                if str(error) != self.problem:
-                    _LOG.warning("telemetry is not followed: %s", error)
-                self.overview, self.problem = None, str(error)
+            except Exception as error:  # what others report is no reason to follow nothing for ever
+                foreseen = isinstance(error, K2Error)
+                problem = str(error) if foreseen else f"{type(error).__name__}: {first_line(error)}"
+                if problem != self.problem:
+                    _LOG.warning("telemetry is not followed: %s", problem, exc_info=None if foreseen else error)
+                self.overview, self.problem = None, problem
                 self.alerts.look(self._clock.now_us(), None, self._not_ready())
             self._stop.wait(_RETRY_S)
 
