@@ -1,5 +1,6 @@
 """Real services for the tests: an embedded stack, and a local one with Apache Kafka and Redis, once per session."""
 
+import gc
 import itertools
 import os
 import signal
@@ -38,6 +39,7 @@ settings.load_profile("k2ctl")
 ASX = Path(__file__).parent.parent.parent / "shared" / "data" / "asx"
 """Real trades, beside the project; not part of it."""
 
+_THRESHOLDS = gc.get_threshold()
 _exchanges = itertools.count(os.getpid() % 1000 * 100)
 
 
@@ -49,6 +51,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("K2CTL_HOME", str(path))
     monkeypatch.setenv("K2CTL_CONFIG", str(tmp_path / "config.toml"))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _garbage_of_one_test() -> Iterator[None]:
+    """Commands, consumers and services spare what is there while their process lasts, which here many tests share."""
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*_THRESHOLDS)
 
 
 @pytest.fixture(autouse=True)

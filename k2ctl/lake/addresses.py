@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 GLUE: Final = "glue://"
 _FILE: Final = re.compile(r"sqlite(?:\+\w+)?:///([^?]+)(.*)")
@@ -14,9 +15,10 @@ def is_rest(catalog_uri: str) -> bool:
 
 
 def file_of(catalog_uri: str) -> Path | None:
-    """The file of a catalog in SQLite; None for a server's, and for one in memory."""
+    """The file of a catalog in SQLite, as SQLAlchemy reads it; None for a server's, and for one in memory."""
     found = _FILE.fullmatch(catalog_uri)
-    return None if found is None or found[1] == ":memory:" else Path(found[1])
+    name = unquote(found[1]) if found else ":memory:"
+    return None if name == ":memory:" else Path(name)
 
 
 def is_gone(catalog_uri: str) -> bool:

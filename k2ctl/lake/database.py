@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Engine, event, select, update
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from k2ctl.errors import first_line
-from k2ctl.lake.addresses import file_of
 from k2ctl.lake.place import read_all
 from k2ctl.lake.pyiceberg_overrides.database import TABLE_ROWS, HookedCatalog, catalog_tables
 from k2ctl.lake.sqlite_file import identity, set_up
@@ -37,9 +36,8 @@ class DatabaseCatalog(HookedCatalog):
     def prepare(self, engine: Engine) -> None:
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", lambda connection, _: set_up(connection))
-            file = file_of(str(engine.url))
-            if file is not None:
-                _follow_file(engine, file)
+            if engine.url.database not in (None, "", ":memory:"):
+                _follow_file(engine, Path(str(engine.url.database)))
         elif engine.dialect.driver == "psycopg":
             from k2ctl.lake.psycopg_overrides import bound_waits
 

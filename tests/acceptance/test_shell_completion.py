@@ -90,14 +90,15 @@ def test_symbols_and_topics_are_those_of_the_stack(
     capsys: pytest.CaptureFixture[str], stack_with_trades: Endpoints
 ) -> None:
     known_names.look_up(stack_with_trades)
-    assert {"A1", "A2"} <= {*words(capsys, "query", "recent", "BHP", "")}  # others may have trades on the same stack
-    assert words(capsys, "gaps", "--symbol", "a") == ["a1", "a2"]
-    assert words(capsys, "load", "--replay", "x.csv", "--symbols", "A1,A") == ["A1,A1", "A1,A2"]
+    # Others may have trades on the same stack.
+    assert {"A1", "A2"} <= {*words(capsys, "query", "recent", "BHP", "")}
+    assert {"a1", "a2"} <= {*words(capsys, "gaps", "--symbol", "a")}
+    assert {"A1,A1", "A1,A2"} <= {*words(capsys, "load", "--replay", "x.csv", "--symbols", "A1,A")}
     assert TOPIC in words(capsys, "consume", "--topic", "market.")
     assert words(capsys, "topic", "tail", "market.equities.trades.a") == [TOPIC]
     assert words(capsys, "topic", "tail", TOPIC, "--from", "") == ["start", "0:0", "1:0", "2:0", "3:0"]
-    assert words(capsys, "query", "follow", "a") == ["a1", "a2"]
-    assert words(capsys, "query", "shell", "--param", "symbol=A") == ["symbol=A1", "symbol=A2"]
+    assert {"a1", "a2"} <= {*words(capsys, "query", "follow", "a")}
+    assert {"symbol=A1", "symbol=A2"} <= {*words(capsys, "query", "shell", "--param", "symbol=A")}
     assert f"A={TOPIC}" in words(capsys, "gaps", "--line", "A=market.")
 
 
@@ -106,7 +107,7 @@ def test_the_first_question_looks_them_up_and_later_ones_are_quick(stack_with_tr
         line = [PROGRAM, QUESTION, "query", "recent", "A"]
         return subprocess.run(line, capture_output=True, text=True, check=True, timeout=60).stdout
 
-    until(lambda: asked() == f"{WORDS}\nA1\nA2\n", 30, lambda: "no symbols")
+    until(lambda: {"A1", "A2"} <= {*asked().splitlines()}, 30, lambda: "no symbols")
     assert {"A1", "A2"} <= {*json.loads((home / known_names.FILE).read_text())["symbols"]}
 
 

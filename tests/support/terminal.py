@@ -25,6 +25,7 @@ class Terminal:
         environment = {**os.environ, "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm", "COLUMNS": "80"}
         if size is not None:
             del environment["COLUMNS"]
+            environment.pop("LINES", None)  # whoever imports readline has it set
             self.has_size(*size)
         self.process = subprocess.Popen([*opened, *arguments], start_new_session=True, env=environment)
         self._shown = ""

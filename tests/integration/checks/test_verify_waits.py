@@ -45,9 +45,14 @@ def test_it_waits_until_a_running_consumer_has_backfilled_everything(
         args=(endpoints, profile, lambda _: enough.is_set()),
         kwargs={"budget": None, "telemetry": telemetry},
     )
-    consumer.start()
+
+    def say(line: str) -> None:
+        if not lines:
+            consumer.start()
+        lines.append(line)
+
     try:
-        until_backfilled(endpoints, topics, lines.append)
+        until_backfilled(endpoints, topics, say)
         result = only(endpoints)
     finally:
         enough.set()

@@ -58,3 +58,13 @@ def test_a_catalog_of_the_older_layout_is_left_to_pyiceberg(place: Path) -> None
     with opened(place) as lake:
         assert isinstance(lake.catalog, DatabaseCatalog)
         assert lake.table().name() == ("market_data", "trades")
+
+
+@pytest.mark.parametrize("name", ["a b:c#d", "a%20b"])
+def test_both_ways_open_the_same_file_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "a b").mkdir(exist_ok=True)
+    for _ in range(2):  # the first has no catalog yet, so that the other way makes it
+        with Lake(f"sqlite:///{tmp_path / name}/catalog.db", f"file://{tmp_path}/warehouse") as lake:
+            lake.ensure_table()
+            assert lake.table().metadata_location
