@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +18,12 @@ LOG: Final = logging.getLogger("k2ctl.consume")
 
 CADENCE_COMMITS: Final = 5
 """Times between commits of which the median counts: one pause without trades does not move it."""
+
+MANY_ROWS: Final = 10_000
+"""A commit of so many takes longer for each of them."""
+
+USUAL_RATE: Final = 50_000.0
+"""Rows a second of a commit, before one of many rows was seen; a sixth of what two cores write."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ class CommitThread:
             return finished
         taken_s = max(0.01, finished.seconds - (self._linger_s if self._is_held else 0.0))
         self._durations_s.append(taken_s)
-        if finished.checkpoint.rows:
+        if finished.checkpoint.rows >= MANY_ROWS:
             self._rows_s.append(finished.checkpoint.rows / taken_s)
         return finished
 
@@ -147,13 +153,22 @@ class CommitThread:
         return between_s[len(between_s) // 2] if between_s else 0.0
 
     def expected_s(self, rows: int) -> float:
-        """How long a commit of so many rows takes, by the rate of the last ones; 0 before the first."""
-        ordered = sorted(self._rows_s)
-        return max(self.typical_s(), rows / ordered[len(ordered) // 2]) if ordered else 0.0
+        """How long a commit of so many rows takes; 0 before the first."""
+        return expected_s(rows, self.typical_s(), self._rows_s) if self._durations_s else 0.0
 
     def close(self) -> None:
         """Let the thread end."""
         self._thread.shutdown(wait=True)
+
+
+def expected_s(rows: int, typical_s: float, rates: Collection[float]) -> float:
+    """How long a commit of so many rows takes: as long as usual, or longer for more rows than usual.
+
+    rates: rows a second of the last commits that had `MANY_ROWS` or more. What a commit of few rows takes is no measure
+    of it, because most of that does not depend on its rows.
+    """
+    rate = sorted(rates)[len(rates) // 2] if rates else USUAL_RATE
+    return max(typical_s, rows / rate)
 
 
 def fenced_error(committed: Committed, known: Mapping[int, int], topic: str) -> FencedError:

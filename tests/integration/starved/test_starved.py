@@ -62,6 +62,7 @@ def answer(endpoints: Endpoints, topic: str, pipe: Connection) -> None:
             pipe.send(tails_s)
 
 
+@pytest.mark.by_hand  # beside nothing else: other tests take from the same processors
 def test_a_tail_takes_ten_times_as_long_at_most_beside_six_busy_programs(endpoints: Endpoints, exchange: str) -> None:
     _, topic = empty_market(endpoints, exchange)
     produce_trades(endpoints, topic, make_trades(TAIL_RECORDS))
