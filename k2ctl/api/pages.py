@@ -23,12 +23,19 @@ _MODULES: Final = (
 )  # fmt: skip
 PAGE_FILES: Final = ("page/page.css", "page/uplot.css", "page/uplot.js", *(f"page/{name}.js" for name in _MODULES))
 """The live page's own, beside `page/index.html`: its modules, and the library that draws its charts."""
-DOCS_FILES: Final = ("docs/docs.css", "docs/docs.js", "docs/swagger-ui.css", "docs/swagger-ui-bundle.js")
-"""Of the pages to read; Swagger UI shows the OpenAPI document."""
+DOCS_FILES: Final = ("docs/docs.css", "docs/docs.js")
+"""Of the pages to read."""
+
+SWAGGER: Final = "fastapi_swagger.resources"
+SWAGGER_FILES: Final = ("swagger-ui.css", "swagger-ui-bundle.js")
+"""Swagger UI shows the OpenAPI document; that package carries its release."""
 
 STATIC: Final = "/static/"
-ASSETS: Final = {PurePosixPath(path).name: path for path in (*PAGE_FILES, *DOCS_FILES)}
-"""Name below `/static/` → the shipped file. What is not listed is not served."""
+ASSETS: Final = {
+    **{PurePosixPath(path).name: ("k2ctl.api", path) for path in (*PAGE_FILES, *DOCS_FILES)},
+    **{name: (SWAGGER, name) for name in SWAGGER_FILES},
+}
+"""Name below `/static/` → a package, and a file of it. What is not listed is not served."""
 
 PAGES: Final = frozenset({"/", "/docs", "/runbook"})
 OPEN_PAGES: Final = PAGES | {STATIC + name for name in ASSETS}
@@ -49,9 +56,9 @@ class Asset:
     media_type: str
 
     @classmethod
-    def shipped(cls, path: str) -> "Asset":
-        """The file at a path below this package."""
-        return cls(files("k2ctl.api").joinpath(path).read_bytes(), _TYPES[PurePosixPath(path).suffix])
+    def shipped(cls, path: str, package: str = "k2ctl.api") -> "Asset":
+        """The file at a path below a package."""
+        return cls(files(package).joinpath(path).read_bytes(), _TYPES[PurePosixPath(path).suffix])
 
     @cached_property
     def etag(self) -> str:
@@ -76,7 +83,7 @@ class Asset:
 def pages_router() -> APIRouter:
     """`GET /`, `GET /docs`, `GET /runbook` and `GET /static/NAME`."""
     api = APIRouter(include_in_schema=False)
-    assets = {name: Asset.shipped(path) for name, path in ASSETS.items()}
+    assets = {name: Asset.shipped(path, package) for name, (package, path) in ASSETS.items()}
     index, docs = Asset.shipped("page/index.html"), Asset.shipped("docs/index.html")
     runbook = Asset(runbook_page().encode(), _TYPES[".html"])
 
