@@ -2,13 +2,13 @@
 
 Layout, with `<ns>` as `k2:{<table uuid>:<topic>}`:
 
-    <ns>:sequence:<partition>   hash   exchange/symbol → packed state (`k2ctl.sequence.symbol_state`: 40 bytes, 40 more
+    <ns>:sequence:<partition>   hash   exchange/symbol → packed state (`k2ctl.sequence.symbol_state`: 66 bytes, 40 more
     per gap)
                                        @fence          → epoch, offset, commit id and time of the last publication
 
 A hash is forgotten seven days after its last publication; its symbols are not forgotten one by one. Measured on Redis
-6.2 with `MEMORY USAGE`: 126 bytes a symbol without gaps (10,000 symbols in 64 partitions: 1.26 MB), some 32 to 48 more
-for each open gap (which makes 158 with one); 73 bytes a symbol in hashes of up to 32.
+7.0 with `MEMORY USAGE`: 140 bytes a symbol without gaps (10,000 symbols in 64 partitions: 1.40 MB), 32 to 48 more for
+each gap (172 with one, 220 with two); 131 to 134 bytes in hashes of up to 32.
 
 A publication of 10,000 trades over 500 symbols took 3 to 9 ms, on a machine that others shared.
 

@@ -1,6 +1,6 @@
 """The tracker's state of single symbols, out of its columns and back, or rebuilt from the rows of the table.
 
-Packed, it takes 40 bytes, and 40 for each open gap.
+Packed, it takes 66 bytes, and 40 for each gap.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,38 +17,45 @@ from k2ctl.lake.readers import recent_rows, rows_in
 from k2ctl.sequence.channels import Gap
 from k2ctl.sequence.tracker import SequenceTracker
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 SYMBOL: Final = np.dtype(
     [
         ("format", "<u2"),
         ("gaps", "<u2"),
+        ("past_gaps", "<u2"),
         ("run", "<u4"),
         ("first", "<i8"),
         ("highest", "<i8"),
         ("latest_us", "<i8"),
         ("seen_us", "<i8"),
+        ("begun_us", "<i8"),
+        ("past_highest", "<i8"),
+        ("past_latest_us", "<i8"),
     ]
 )
 """run: how often the counter has restarted. first, highest: numbers of this run. latest_us: the latest exchange time
-in it. seen_us: when its last trade was sent to us. All times are µs UTC."""
+in it. seen_us: when its last trade was sent to us. begun_us: when this run began; past: of the run before. Behind it
+come the gaps of this run and those of the run before. All times are µs UTC."""
 
 _GAP: Final = np.dtype(
     [("start", "<i8"), ("after", "<i8"), ("opened_us", "<i8"), ("before_us", "<i8"), ("event_us", "<i8")]
 )
 
 
-def pack(headers: np.ndarray, gaps: Sequence[Sequence[Gap]]) -> list[bytes]:
-    """n states as bytes. headers: structured array (dtype `SYMBOL`); gaps: the open gaps of each, in order."""
+def pack(headers: np.ndarray, gaps: Sequence[Sequence[Gap]], past_gaps: Sequence[Sequence[Gap]]) -> list[bytes]:
+    """n states as bytes. headers: structured array (dtype `SYMBOL`); the gaps of each, in order, and of its run before."""
     headers = headers.copy()
     headers["format"] = FORMAT
     headers["gaps"] = [len(own) for own in gaps]
+    headers["past_gaps"] = [len(own) for own in past_gaps]
     packed: list[bytes] = headers.view(f"V{SYMBOL.itemsize}").tolist()
-    return [head + np.array(own, np.int64).tobytes() if own else head for head, own in zip(packed, gaps, strict=True)]
+    both = [[*own, *past] for own, past in zip(gaps, past_gaps, strict=True)]
+    return [head + np.array(own, np.int64).tobytes() if own else head for head, own in zip(packed, both, strict=True)]
 
 
-def unpack(values: Sequence[bytes]) -> tuple[np.ndarray, list[list[Gap]]]:
-    """The headers and the gaps of n states.
+def unpack(values: Sequence[bytes]) -> tuple[np.ndarray, list[list[Gap]], list[list[Gap]]]:
+    """The headers, the gaps and those of the run before, of n states.
 
     Raises:
         StateError: a value is damaged, or of a format that is not ours.
@@ -58,16 +65,18 @@ def unpack(values: Sequence[bytes]) -> tuple[np.ndarray, list[list[Gap]]]:
     headers = np.frombuffer(b"".join(value[: SYMBOL.itemsize] for value in values), SYMBOL)
     if len(headers) and not (headers["format"] == FORMAT).all():
         raise StateError("A symbol's state is of an unknown format.")
-    found = []
-    for value, count in zip(values, headers["gaps"].tolist(), strict=True):
-        if len(value) != SYMBOL.itemsize + count * _GAP.itemsize:
+    found, past_found = [], []
+    for value, count, past in zip(values, headers["gaps"].tolist(), headers["past_gaps"].tolist(), strict=True):
+        if len(value) != SYMBOL.itemsize + (count + past) * _GAP.itemsize:
             raise StateError("A symbol's state has another length than its header says.")
-        rows = np.frombuffer(value, _GAP, count, SYMBOL.itemsize).tolist() if count else []
-        found.append([Gap(*row) for row in rows])
-    return headers, found
+        rows = np.frombuffer(value, _GAP, count + past, SYMBOL.itemsize).tolist() if count + past else []
+        gaps = [Gap(*row) for row in rows]
+        found.append(gaps[:count])
+        past_found.append(gaps[count:])
+    return headers, found, past_found
 
 
-_COLUMNS = ("run", "first", "highest", "latest_us", "seen_us")
+_COLUMNS = ("run", "first", "highest", "latest_us", "seen_us", "begun_us", "past_highest", "past_latest_us")
 
 
 def cut(tracker: SequenceTracker) -> dict[int, dict[bytes, bytes]]:
@@ -79,7 +88,8 @@ def cut(tracker: SequenceTracker) -> dict[int, dict[bytes, bytes]]:
     for name in _COLUMNS:
         headers[name] = getattr(channels, name)[changed]
     numbers = changed.tolist()
-    packed = pack(headers, [tracker.gaps.of(number) for number in numbers])
+    gaps, past_gaps = ([kept.of(number) for number in numbers] for kept in (tracker.gaps, tracker.past_gaps))
+    packed = pack(headers, gaps, past_gaps)
     result: dict[int, dict[bytes, bytes]] = {}
     for number, partition, value in zip(numbers, channels.partition[changed].tolist(), packed, strict=True):
         result.setdefault(partition, {})[channels.names[number]] = value
@@ -96,7 +106,7 @@ def restore(tracker: SequenceTracker, partition: int, values: Mapping[bytes, byt
     """
     if not values:
         return
-    headers, gaps = unpack(list(values.values()))
+    headers, gaps, past_gaps = unpack(list(values.values()))
     channels = tracker.channels
     numbers = channels.number_all(list(values))
     further = (headers["run"] > channels.run[numbers]) | (
@@ -108,6 +118,8 @@ def restore(tracker: SequenceTracker, partition: int, values: Mapping[bytes, byt
     channels.partition[numbers] = partition
     for number, at in zip(numbers.tolist(), np.flatnonzero(further).tolist(), strict=True):
         tracker.gaps.restore(number, gaps[at])
+        tracker.past_gaps.restore(number, past_gaps[at])
+    tracker.has_restarts |= bool(headers["run"].any())
 
 
 TOGETHER_ROWS: Final = 1_000_000

@@ -103,8 +103,8 @@ class SequenceTracker:
         self._explained = 0
         self._explained_gaps = OpenGaps()
         # Of the run before the present one, by channel: what its restart has explained.
-        self._past_gaps = OpenGaps()
-        self._has_restarts = False
+        self.past_gaps = OpenGaps()
+        self.has_restarts = False
         self._is_outstanding: Callable[[int, Gap], bool] = lambda _channel, _gap: False
 
     def step(self, trades: np.ndarray, partition: np.ndarray | None = None) -> None:
@@ -260,7 +260,7 @@ class SequenceTracker:
         """Channels in which no number falls go on together; the others one by one."""
         before = self._high_before(batch)
         falls = batch.number <= before if self._settings.is_dense else batch.number < before
-        if self._has_restarts:
+        if self.has_restarts:
             falls |= batch.time_us < self.channels.begun_us[batch.channel]
         if not falls.any():
             self._note_rising(batch, before, starts)
@@ -281,7 +281,7 @@ class SequenceTracker:
         return (
             later_us <= 0
             or number > self.channels.past_highest[channel]
-            or (self._past_gaps.holds(channel, number) and later_us < self._rules.new_session_s * 1e6)
+            or (self.past_gaps.holds(channel, number) and later_us < self._rules.new_session_s * 1e6)
         )
 
     def _note_past(self, channel: int, number: int, time_us: int) -> None:
@@ -291,15 +291,16 @@ class SequenceTracker:
         if not self._settings.is_dense:
             totals.out_of_order += 1
             return
-        if self._past_gaps.holds(channel, number):
-            self._past_gaps.fill(channel, number)
-            totals.explained_by_reset -= 1
+        if self.past_gaps.holds(channel, number):
+            self.past_gaps.fill(channel, number)
+            # One that another process has explained is not among the totals.
+            totals.explained_by_reset = max(0, totals.explained_by_reset - 1)
         elif number <= highest:
             totals.duplicates += 1
             return
         elif number > highest + 1:
             gap = Gap(highest + 1, number, self._clock.now_us(), int(channels.past_latest_us[channel]), time_us)
-            self._past_gaps.open(channel, gap)
+            self.past_gaps.open(channel, gap)
             totals.explained_by_reset += gap.missing
         totals.out_of_order += 1
         channels.past_highest[channel] = max(highest, number)
@@ -449,9 +450,9 @@ class SequenceTracker:
 
     def _begin_run(self, channel: int, batch: _Batch, at: int) -> None:
         """The trade at a position is the first of a new run."""
-        self._has_restarts = True
+        self.has_restarts = True
         left = self.gaps.clear(channel)
-        self._past_gaps.restore(channel, left)
+        self.past_gaps.restore(channel, left)
         self._totals.resets += 1
         self._totals.explained_by_reset += sum(gap.missing for gap in left)
         self._explained += sum(gap.missing for gap in self._explained_gaps.clear(channel))

@@ -106,6 +106,24 @@ def test_a_session_goes_on_from_the_state_that_another_consumer_has_published() 
     assert missing_of(second) == {}
 
 
+@pytest.mark.parametrize("settings", [SequenceSettings(), BY_SESSION, BY_EXCHANGE, ORDERED], ids=str)
+@given(arrivals=st.lists(ARRIVAL, min_size=2, max_size=12), pause=st.integers(1, 11))
+def test_a_consumer_goes_on_from_published_state_as_if_it_had_read_all_itself(
+    settings: SequenceSettings, arrivals: list[tuple[str, int, int, int]], pause: int
+) -> None:
+    """Restarts of the count among them: what is known of the run before decides which late trades are of it."""
+    symbols, sessions, numbers, times = (list(column) for column in zip(*arrivals, strict=True))
+    trades, places = trades_of(symbols, numbers, times, sessions), np.zeros(len(arrivals), np.int32)
+    alone, first, second = follower(settings), follower(settings), follower(settings)
+    for part in (slice(pause), slice(pause, None)):
+        alone.step(trades[part], places[part])
+    first.step(trades[:pause], places[:pause])
+    published = cut(first)
+    restore(second, 0, published[0])
+    second.step(trades[pause:], places[pause:])
+    assert {**published[0], **cut(second).get(0, {})} == cut(alone)[0]
+
+
 CHANNEL = st.lists(st.tuples(st.sampled_from(["A", "B"]), st.integers(0, 1)), min_size=2, max_size=40)
 
 
