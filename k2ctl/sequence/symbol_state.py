@@ -44,7 +44,7 @@ _GAP: Final = np.dtype(
 
 
 def pack(headers: np.ndarray, gaps: Sequence[Sequence[Gap]], past_gaps: Sequence[Sequence[Gap]]) -> list[bytes]:
-    """n states as bytes. headers: structured array (dtype `SYMBOL`); the gaps, in order, and those of the run before."""
+    """n states as bytes. headers: structured array (dtype `SYMBOL`); gaps in order, then those of the run before."""
     headers = headers.copy()
     headers["format"] = FORMAT
     headers["gaps"] = [len(own) for own in gaps]
