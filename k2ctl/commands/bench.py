@@ -49,6 +49,8 @@ def bench(
     commits   a thousand on one table: the last hundred against the first
     group     commits of many consumers of one table, against those of one
     growth    a commit, a plan and a trade, as hours and rates grow: two curves
+    day       24 hours of commits and maintenance in two minutes: what grows by
+              the hour in the table, on disk and in the consumer
     sequence  checks in memory, against a loop over a dict, and through Redis
     dedup     random ids into Bloom chunks, against pybloom-live's own add;
               1G takes some ten minutes and 2 GB of memory. --scope topic: claims

@@ -15,6 +15,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "commits": (),
     "group": ("--engine", "--consumers"),
     "growth": ("--engine",),
+    "day": ("--engine",),
     "sequence": ("--repeat",),
     "dedup": ("--entries", "--scope", "--engine"),
     "query": ("--engine", "--rows", "--rate", "--frame", "--queries"),

@@ -67,7 +67,7 @@ class Consumer:
         self.pressure, self.kafka_time = platform.pressure, platform.kafka_time
         self.retention, self.admission = platform.retention, platform.admission
         self.maintenance = BackgroundMaintenance(
-            lambda: Lake.at(endpoints), plan.profile.lake, self.clock, lease_of(endpoints)
+            lambda: Lake.at(endpoints), plan.profile.lake, self.clock, lease_of(endpoints), pace=plan.pace
         )
         self.assignments = AssignmentManager(platform)
         self._goal = self.assignment.highs if plan.until_caught_up else None

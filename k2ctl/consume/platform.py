@@ -76,6 +76,8 @@ class ConsumerPlan:
     """How many topics this process reads, each with a consumer and commits of its own."""
     maintains: bool = True
     """Whether this consumer keeps the table small; one of a process is enough."""
+    pace: float = 1.0
+    """How many times as fast as usual maintenance's ages and intervals pass: a day in minutes, to be measured."""
 
     @property
     def runs_on(self) -> bool:
@@ -212,7 +214,7 @@ def _open(endpoints: Endpoints, plan: ConsumerPlan, clock: Clock, lake: Lake) ->
     profile, chunks = plan.profile, plan_chunks(plan.profile.consumer)
     lake.find_table(REFERENCE_TABLE)  # refused here, not where reference data comes in
     decoder = decoder_of(profile) if plan.feed is None else recorded_decoder(profile, plan.feed)
-    retained = SnapshotRetention.from_profile(profile.lake.expire)
+    retained = SnapshotRetention.from_profile(profile.lake.expire, plan.pace)
     writer = TableWriter(lake, clock, retained, {profile.trades_topic: to_record(decoder)})
     with BrokerAdmin(endpoints) as admin:
         topic, reference = make_topics(admin, profile)

@@ -139,10 +139,15 @@ class SnapshotRetention:
     # The ages up to which one of each minute stays, and then one of each hour.
     one_a_minute_for_ms: int
     one_an_hour_for_ms: int
+    # How long such a minute and such an hour are.
+    minute_ms: int = MINUTE_MS
+    hour_ms: int = HOUR_MS
 
     @classmethod
-    def from_profile(cls, expire: Expire) -> "SnapshotRetention":
-        return cls(expire.keep_last, round(expire.one_a_minute_for_s * 1000), round(expire.one_an_hour_for_s * 1000))
+    def from_profile(cls, expire: Expire, pace: float = 1.0) -> "SnapshotRetention":
+        """pace: how many times as fast as usual all ages pass."""
+        ages_s = (expire.one_a_minute_for_s, expire.one_an_hour_for_s, MINUTE_MS / 1000, HOUR_MS / 1000)
+        return cls(expire.keep_last, *(round(age_s * 1000 / pace) for age_s in ages_s))
 
     def expired(self, metadata: TableMetadata, now_ms: int) -> list[int]:
         """Ids of the snapshots to drop. The newest of each branch and tagged snapshots always stay.
@@ -167,9 +172,9 @@ class SnapshotRetention:
         """The minute or hour of which one snapshot stays; None when it is too old for either."""
         age_ms = now_ms - timestamp_ms
         if age_ms < self.one_a_minute_for_ms:
-            return (MINUTE_MS, timestamp_ms // MINUTE_MS)
+            return (self.minute_ms, timestamp_ms // self.minute_ms)
         if age_ms < self.one_an_hour_for_ms:
-            return (HOUR_MS, timestamp_ms // HOUR_MS)
+            return (self.hour_ms, timestamp_ms // self.hour_ms)
         return None
 
     def stage(self, transaction: Transaction, now_ms: int) -> int:

@@ -161,11 +161,13 @@ def figures_table(figures: Sequence[Figure]) -> Widest:
 
 
 CURVE_WIDTH: Final = 30
+CURVES: Final = ("growth", "day")
+"""The benchmarks whose figures are points of curves."""
 
 
 def curves(figures: Sequence[Figure]) -> Table | None:
-    """The benchmark `growth` as bars, a group of them for each metric; None where it was not run."""
-    grown = [figure for figure in figures if figure.benchmark == "growth"]
+    """The benchmarks `growth` and `day` as bars, a group of them for each metric; None where neither was run."""
+    grown = [figure for figure in figures if figure.benchmark in CURVES and figure.unit != "share"]
     table = Table.grid(padding=(0, 2, 0, 0))
     for metric in dict.fromkeys(figure.metric for figure in grown):
         points = [figure for figure in grown if figure.metric == metric]

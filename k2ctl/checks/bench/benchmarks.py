@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from k2ctl.checks.bench.consume import bench_commits, bench_consume, bench_naive
+from k2ctl.checks.bench.day import bench_day
 from k2ctl.checks.bench.dedup import bench_dedup
 from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.group_commit import bench_group
@@ -21,6 +22,7 @@ BY_NAME: Final[dict[str, Callable[[Bench], list[Figure]]]] = {
     "commits": bench_commits,
     "group": bench_group,
     "growth": bench_growth,
+    "day": bench_day,
     "sequence": bench_sequence,
     "dedup": bench_dedup,
     "query": bench_query,

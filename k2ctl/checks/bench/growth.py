@@ -2,6 +2,7 @@
 
 import gc
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -147,19 +148,35 @@ def by_rate(endpoints: Endpoints, rates: tuple[int, ...], seconds: float, say: S
 
     rates: trades a second, ascending, one trade to a record.
     """
-    figures: list[Figure] = []
+    spent = []
     with running(endpoints.home, "consume") as consumer:
         for rate in rates:
             say(f"growth: {rate:,} trades/s for {seconds:.0f} s")
             with loading(endpoints.home, rate, 1):
                 stored, cpu_us = _spent(endpoints, consumer, seconds)
-            cost, first = cpu_us / stored, figures[0].value if figures else cpu_us / stored
-            case = f"{rate:,}/s"
-            figures.append(Figure("growth", case, "consumer, a trade", cost, "µs", first, cost / first, 1.0, True))
-            figures.append(Figure("growth", case, "consumer, cores", cpu_us / seconds / 1e6, "cores"))
-    return [
-        figure for metric in ("consumer, a trade", "consumer, cores") for figure in figures if figure.metric == metric
-    ]
+            spent.append((stored / seconds, cpu_us / seconds))
+    fixed_us = fixed_of(spent)
+    first, cases = spent[0][1] / spent[0][0], [f"{rate:,}/s" for rate in rates]
+    figures = []
+    for case, (rate_per_s, cpu_us) in zip(cases, spent, strict=True):
+        cost, share = cpu_us / rate_per_s, min(1.0, fixed_us / cpu_us)
+        figures += [
+            Figure("growth", case, "consumer, a trade", cost, "µs", first, cost / first, 1.0, True),
+            Figure("growth", case, "consumer, fixed a second, of a trade", share * cost, "µs", cost, share),
+            Figure("growth", case, "consumer, cores", cpu_us / 1e6, "cores"),
+        ]
+    return sorted(figures, key=lambda figure: figure.metric)
+
+
+def fixed_of(spent: Sequence[tuple[float, float]]) -> float:
+    """Of points (trades a second, microseconds of processor time a second), what no trades at all would take.
+
+    It is where the line through the two lowest rates begins: at higher ones commits and batches are full.
+    """
+    (low, low_us), (high, high_us) = (*spent[:2], *spent[:1])[:2]
+    if high <= low:
+        return low_us
+    return min(low_us, max(0.0, low_us - low * (high_us - low_us) / (high - low)))
 
 
 def _spent(endpoints: Endpoints, consumer: ProcessId, seconds: float) -> tuple[int, float]:

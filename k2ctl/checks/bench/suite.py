@@ -56,6 +56,8 @@ class Sizes:
     growth_hours: tuple[int, ...] = (1, 10, 100, 1_000)
     growth_rates: tuple[int, ...] = (1_000, 10_000, 100_000, 500_000)
     growth_s: float = 15.0
+    # How long an hour of the compressed day is.
+    day_hour_s: float = 5.0
     repeat: int = 3
     warm_ups: int = 1
 
@@ -79,6 +81,7 @@ QUICK: Final = Sizes(
     growth_hours=(1, 10, 100),
     growth_rates=(1_000, 10_000, 100_000),
     growth_s=5.0,
+    day_hour_s=2.0,
     repeat=2,
 )
 FULL: Final = Sizes(dedup=100_000_000, query_rows=20_000_000, query_rate=100_000, repeat=5)

@@ -14,7 +14,7 @@ from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention, Try, commit_optimistically
-from k2ctl.lake.live_files import LiveFile, by_hour, due, hour_name, live_files
+from k2ctl.lake.live_files import QUIET_MS, LiveFile, by_hour, due, hour_name, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor, mergeable
 from k2ctl.lake.maintenance.lease import Lease, LeaseOf
 from k2ctl.lake.maintenance.orphans import remove_orphans
@@ -28,6 +28,9 @@ STEP_EVERY_S: Final = 5.0
 
 BUSY_STEP_EVERY_S: Final = 1.0
 """After a step that found work: with four commits a second an hour has a tier of twelve files every three seconds."""
+
+LEAST_STEP_S: Final = 0.25
+"""However fast ages pass: commits come no sooner for that."""
 
 EXPIRE_EVERY_S: Final = 60.0
 REMOVE_ORPHANS_EVERY_S: Final = 600.0
@@ -45,15 +48,19 @@ class Maintainer:
         clock: Clock,
         lease_of: LeaseOf,
         stop: threading.Event | None = None,
+        pace: float = 1.0,
     ) -> None:
+        """pace: how many times as fast as usual all its ages and intervals pass."""
         self._lake = lake
         self._profile = profile
         self._clock = clock
         self._lease_of = lease_of
         self._stop = stop
-        self._expiry_due = Every(EXPIRE_EVERY_S, clock, first_s=EXPIRE_EVERY_S)
-        self._orphans_due = Every(REMOVE_ORPHANS_EVERY_S, clock, first_s=REMOVE_ORPHANS_EVERY_S)
-        self._look_again = Every(LOOK_EVERY_S, clock)
+        self._retention = SnapshotRetention.from_profile(profile.expire, pace)
+        self._orphans_after_s, self._quiet_ms = profile.orphans_after_s / pace, round(QUIET_MS / pace)
+        self._expiry_due = Every(EXPIRE_EVERY_S / pace, clock, first_s=EXPIRE_EVERY_S / pace)
+        self._orphans_due = Every(REMOVE_ORPHANS_EVERY_S / pace, clock, first_s=REMOVE_ORPHANS_EVERY_S / pace)
+        self._look_again = Every(LOOK_EVERY_S / pace, clock)
         # The metadata file in which nothing was due.
         self._idle_at: str | None = None
 
@@ -87,8 +94,7 @@ class Maintainer:
     def _is_expiry_due(self, table: Table) -> bool:
         if not self._expiry_due.is_due:
             return False
-        retention = SnapshotRetention.from_profile(self._profile.expire)
-        if not retention.expired(table.metadata, self._clock.now_us() // 1000):
+        if not self._retention.expired(table.metadata, self._clock.now_us() // 1000):
             self._expiry_due.restart()
         return self._expiry_due.is_due
 
@@ -103,12 +109,13 @@ class Maintainer:
             return False
 
     def _due_hours(self, table: Table) -> list[list[LiveFile]]:
-        return due(live_files(table), self._profile.compact_after_files, self._clock.now_us() // 1000)
+        now_ms = self._clock.now_us() // 1000
+        return due(live_files(table), self._profile.compact_after_files, now_ms, self._quiet_ms)
 
     def _expiry(self) -> MaintenanceTotals | None:
         if not self._expiry_due.due():
             return None
-        expired = expire(self._lake, SnapshotRetention.from_profile(self._profile.expire), self._clock)
+        expired = expire(self._lake, self._retention, self._clock)
         return MaintenanceTotals(snapshots_expired=expired) if expired else None
 
     def _compaction(self, lease: Lease) -> MaintenanceTotals | None:
@@ -129,7 +136,7 @@ class Maintainer:
     def _orphan_removal(self) -> MaintenanceTotals | None:
         if not self._orphans_due.due():
             return None
-        removed = remove_orphans(self._lake, self._profile.orphans_after_s, self._clock)
+        removed = remove_orphans(self._lake, self._orphans_after_s, self._clock)
         return MaintenanceTotals(orphans_removed=removed.files) if removed.files else None
 
 
@@ -198,12 +205,13 @@ class BackgroundMaintenance:
         clock: Clock,
         lease_of: LeaseOf,
         every_s: float = STEP_EVERY_S,
+        pace: float = 1.0,
     ) -> None:
         self._open_lake = open_lake
         self._lease_of = lease_of
         self._profile = profile
         self._clock = clock
-        self._every_s = every_s
+        self._every_s, self._pace = max(every_s / pace, min(every_s, LEAST_STEP_S)), pace
         self._stop = threading.Event()
         self._totals = MaintenanceTotals()
         # Why the last step failed; empty while maintenance works.
@@ -227,9 +235,12 @@ class BackgroundMaintenance:
         while not self._stop.wait(self._every_s):
             try:
                 with self._open_lake() as lake:
-                    self._maintain(Maintainer(lake, self._profile, self._clock, self._lease_of, self._stop))
+                    self._maintain(self._maintainer(lake))
             except Exception as error:  # the catalog was away when it was opened; the consumer goes on
                 self._note(error)
+
+    def _maintainer(self, lake: Lake) -> Maintainer:
+        return Maintainer(lake, self._profile, self._clock, self._lease_of, self._stop, self._pace)
 
     def _maintain(self, maintainer: Maintainer) -> None:
         while not self._stop.is_set():
