@@ -242,21 +242,36 @@ def _joined_references(parts: Sequence[Rows]) -> tuple[np.ndarray, list[np.ndarr
 
 
 def symbol_order(rows: Rows) -> np.ndarray:
-    """int64[n]: the order of hour and `SORTED_BY` in which files of the table are written; equals stay in order.
+    """int64[n]: the order of hour and `SORTED_BY` in which files of the table are written; equals stay in order."""
+    return np.concatenate([np.zeros(0, np.int64), *hours_in_order(rows)])
+
+
+def hours_in_order(rows: Rows) -> list[np.ndarray]:
+    """Of each hour of `timestamp` the positions of its rows, by `SORTED_BY`; equals stay in order.
 
     A symbol's trades mostly come in order of time, and then sorting by hour and symbol is all there is to do.
     """
+    if not len(rows):
+        return []
     codes, names = codes_of(rows.trades["symbol"])
+    time_ns = np.ascontiguousarray(rows.trades["event_ns"])
+    first, last = int(time_ns.min()) // HOUR_NS, int(time_ns.max()) // HOUR_NS
     rank = np.empty(len(names), np.int64)
     rank[np.argsort(names)] = np.arange(len(names))
-    time_ns = np.ascontiguousarray(rows.trades["event_ns"])
-    hours = time_ns // HOUR_NS
-    major = (hours - hours.min(initial=0)) * max(1, len(names)) + rank[codes]
     # numpy sorts numbers of up to two bytes by radix, seven times as fast.
-    major = major.astype(np.min_scalar_type(major.max(initial=0)))
+    kind = np.min_scalar_type((last - first + 1) * len(names))
+    if first == last:
+        return [_sorted(rank.astype(kind)[codes], time_ns)]
+    hours = time_ns // HOUR_NS - first
+    order = _sorted((hours * len(names) + rank[codes]).astype(kind), time_ns)
+    return np.split(order, np.flatnonzero(np.diff(hours[order])) + 1)
+
+
+def _sorted(major: np.ndarray, time_ns: np.ndarray) -> np.ndarray:
+    """int64[n]: the order of `major` and time; equals stay in order."""
     order = np.argsort(major, kind="stable")
-    falls = np.diff(time_ns[order]) < 0
-    if (falls & (np.diff(major[order]) == 0)).any():
+    falls = np.flatnonzero(np.diff(time_ns[order]) < 0)
+    if (major[order[falls]] == major[order[falls + 1]]).any():
         by_time = np.argsort(time_ns, kind="stable")
         order = by_time[np.argsort(major[by_time], kind="stable")]
     return order

@@ -46,7 +46,7 @@ def codes_of(column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if all_alike(column[:: 1 + len(column) // _SAMPLES]) and all_alike(column):
         return np.zeros(len(column), np.int32), column[:1]
     words = _words(column)
-    if words is not None and not words[:, 1:].any():
+    if words is not None and not any(words[:, at].any() for at in range(1, words.shape[1])):
         encoded = pa.array(np.ascontiguousarray(words[:, 0])).dictionary_encode()
         distinct = np.zeros((len(encoded.dictionary), words.shape[1]), _WORD)
         distinct[:, 0] = encoded.dictionary.to_numpy()
@@ -61,8 +61,10 @@ def all_alike(column: np.ndarray) -> bool:
     if not len(column):
         return False
     words = _words(column)
-    compared = column if words is None else words
-    return bool((compared == compared[0]).all())
+    if words is None:
+        return bool((column == column[0]).all())
+    # Word by word: numpy compares a column in one go, and rows of two words one by one.
+    return all(bool((words[:, at] == words[0, at]).all()) for at in range(words.shape[1]))
 
 
 def fixed_binary(column: np.ndarray) -> pa.Array:

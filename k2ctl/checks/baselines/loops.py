@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from k2ctl.domain.rows import Rows, symbol_order
+from k2ctl.domain.rows import Rows, hours_in_order
 from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed, StackError
 from k2ctl.kafka.admin import Watermarks
 from k2ctl.kafka.clients import consumer_config, producer_config
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
+from k2ctl.lake.files import ROW_GROUP_ROWS, parquet_options, row_groups
 from k2ctl.lake.snapshots import TableFollower
 from k2ctl.query.history import Asked, History
 from k2ctl.query.seam import planned
@@ -91,8 +91,10 @@ def sorted_write_s(rows: Rows, rows_per_file: int, folder: Path) -> float:
     for start in range(0, len(rows), rows_per_file):
         part = rows.take(np.arange(start, min(len(rows), start + rows_per_file)))
         started_s = time.perf_counter()
-        columns = part.take(symbol_order(part)).to_arrow()
-        pq.write_table(columns, target, row_group_size=ROW_GROUP_ROWS, **PARQUET_OPTIONS)
+        for order in hours_in_order(part):
+            columns = pa.concat_tables(row_groups(part, order, 0))
+            options = parquet_options(columns.schema)
+            pq.write_table(columns, target, row_group_size=ROW_GROUP_ROWS, **options)
         seconds += time.perf_counter() - started_s
         target.unlink()
     return seconds
