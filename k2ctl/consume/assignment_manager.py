@@ -5,7 +5,9 @@ In a group, a rebalance goes like this:
 
 1. Before partitions are revoked, what was read of them is committed, if that is quick; else it is dropped.
 2. Nothing is read until the group has assigned partitions again. The same ones, with nothing dropped, are read on.
-3. Otherwise the commit under way is waited for, and the new assignment opened from the table as it stands then.
+3. Otherwise the commit under way is waited for, and the new assignment opened from the table as it stands then. The
+   group is followed meanwhile. Else a rebalance would wait for the member that opens, or go on without it; then the
+   member joins again, others that open are left out in their turn, and all open again and again.
 
 A partly fenced commit does the same: what is remembered includes dropped rows, so the assignment is opened again.
 
@@ -15,11 +17,14 @@ answers.
 
 import logging
 from collections.abc import Collection
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from k2ctl.consume.assignment import Assignment
 from k2ctl.consume.platform import Platform
-from k2ctl.errors import BrokerError, BrokerUnanswered, LakeUnanswered, first_line
+from k2ctl.errors import BrokerError, BrokerUnanswered, K2Error, LakeUnanswered, first_line
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.group import GroupMember
 from k2ctl.kafka.patience import Patience
@@ -37,12 +42,15 @@ that runs on waits for them as long as it takes."""
 LEAVE_AFTER_S: Final = 15.0
 """How long the table may not answer until a consumer leaves its partitions to others, who may reach it."""
 
+FOLLOW_EVERY_S: Final = 0.02
+"""How often the group is followed while partitions are opened."""
+
 LOOK_EVERY_S: Final = 5.0
 """How often it is asked whether the topic has more partitions."""
 
 
 class AssignmentManager:
-    """Owns the assignment. Everything happens on the consumer's thread, in `follow`."""
+    """Owns the assignment. Everything happens in `follow`, on the consumer's thread, which waits for one that opens."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
@@ -185,25 +193,42 @@ class AssignmentManager:
             return  # the group is followed meanwhile
         # Each may take all of the plan's memory, so the one is freed before the other is opened.
         before.release()
-        self.is_opening = True
-        try:
-            opened = Assignment.open(self._platform, partitions)
-        except (BrokerError, LakeUnanswered) as error:
-            self._note_failure(error)
-            self._is_table_away = isinstance(error, LakeUnanswered)
-            waits = self._platform.plan.runs_on and isinstance(error, (BrokerUnanswered, LakeUnanswered))
+        opened = self._tried(partitions)
+        if isinstance(opened, K2Error):
+            self._note_failure(opened)
+            self._is_table_away = isinstance(opened, LakeUnanswered)
+            waits = self._platform.plan.runs_on and isinstance(opened, (BrokerUnanswered, LakeUnanswered))
             if self._failing_s > OPEN_WITHIN_S and not waits:
-                raise
+                raise opened
             return
-        finally:
-            self.is_opening = False
         self._failing_since_s, self._trouble = None, ""
         opened.count_on(before)
-        self.assignment, self._was_current = opened, True
+        self.assignment = opened
         before.close()
         self.opened += 1
+        if not self.is_current:
+            return  # a rebalance has begun meanwhile
+        self._was_current = True
         self.still_s = clock.monotonic_s() - self._still_since_s
         LOG.info("reads on", extra={"partitions": sorted(opened.partitions), "stood_still_s": round(self.still_s, 3)})
+
+    def _tried(self, partitions: Collection[int] | None) -> Assignment | BrokerError | LakeUnanswered:
+        """An assignment of these partitions, or why it cannot be opened now. The group is followed meanwhile."""
+        self.is_opening = True
+        with ThreadPoolExecutor(1, "k2-opening") as thread:
+            opening = thread.submit(Assignment.open, self._platform, partitions)
+            try:
+                while not futures.wait([opening], FOLLOW_EVERY_S).done:
+                    if self._member is not None:
+                        self._member.poll()
+            except BaseException:
+                with suppress(Exception):
+                    opening.result().close()
+                raise
+            finally:
+                self.is_opening = False
+        error = opening.exception()
+        return error if isinstance(error, (BrokerError, LakeUnanswered)) else opening.result()
 
     @property
     def _failing_s(self) -> float:

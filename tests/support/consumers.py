@@ -278,6 +278,11 @@ class RunningConsumer:
         """What it has done."""
         return self._consumer.totals
 
+    @property
+    def assigned(self) -> frozenset[int]:
+        """The partitions that it reads."""
+        return self._consumer.assignment.partitions
+
     def has_left(self) -> bool:
         """Whether it has left its group to others."""
         return self._consumer.assignments.is_apart
