@@ -173,6 +173,21 @@ class Decoded:
     filtered: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
+def merged(some: Decoded, others: Decoded, records: np.ndarray) -> Decoded:
+    """Two parts of a batch in the order of its records. records: int64[k], those of `others` in the batch."""
+    record = np.concatenate([some.record, records[others.record]])
+    index = np.concatenate([some.index, others.index])
+    order = np.lexsort((index, record))
+    return Decoded(
+        np.concatenate([some.trades, others.trades])[order],
+        record[order],
+        index[order],
+        [*some.broken, *((int(records[at]), reason) for at, reason in others.broken)],
+        [*some.refused, *(RefusedTrade(int(records[one.record]), one.index, one.reason) for one in others.refused)],
+        np.concatenate([some.filtered, records[others.filtered]]),
+    )
+
+
 def frames(trades: np.ndarray, per_frame: int) -> list[bytes]:
     """Cut an array of messages into record values of `per_frame` trades, the last one perhaps shorter."""
     raw = trades.tobytes()

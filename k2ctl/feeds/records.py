@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final, Protocol
 
 import numpy as np
@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from k2ctl.domain.corrections import CANCEL_CODES, by_condition
 from k2ctl.domain.topics import WireFormat
-from k2ctl.domain.trade import Decoded, decode, messages_of
+from k2ctl.domain.trade import Decoded, decode, merged, messages_of
 from k2ctl.domain.validity import EARLIEST_US, invalid
+from k2ctl.feeds.formats.flat_json import FlatJson
+from k2ctl.feeds.formats.flat_plan import plan_of
 from k2ctl.feeds.formats.json_records import JsonRecords
 from k2ctl.feeds.formats.registry_records import RegistryRecords
 from k2ctl.feeds.formats.sbe_records import SbeRecords
@@ -159,16 +161,39 @@ class Foreign:
 
     def decode(self, fetched: Fetched) -> Decoded:
         """See `Decoder`."""
+        decoded = self._decoded(fetched)
+        if self.declared.feed.trade.ingestion_timestamp is None:
+            decoded.trades["received_ns"] = _times_ns(fetched)[decoded.record]
+        return _with_cancels(decoded, self._cancels)
+
+    def _decoded(self, fetched: Fetched) -> Decoded:
+        """The flat records of JSON at once, all others exactly."""
+        if self._flat is None:
+            return self._exact(fetched)
+        flat, is_read = self._flat.read(fetched.values)
+        if is_read.all():
+            return flat
+        if not is_read.any():
+            return self._exact(fetched)
+        return merged(flat, self._exact(fetched.where(~is_read)), np.flatnonzero(~is_read))
+
+    def _exact(self, fetched: Fetched) -> Decoded:
+        """By the feed's SELECT."""
         columns = {name: _OF_RECORDS[name](fetched) for name in self._wanted}
         parts = self._records.prepare(fetched.values, columns)
         mapped = in_order([self._mapping.trades(prepared) for prepared in parts.prepared])
-        trades = mapped.trades
-        if self.declared.feed.trade.ingestion_timestamp is None:
-            trades["received_ns"] = _times_ns(fetched)[mapped.record]
         broken = [*parts.broken, *((int(at), self._records.why_bad(fetched.values[at])) for at in mapped.bad)]
         filtered = np.concatenate([mapped.filtered, parts.filtered])
-        decoded = Decoded(trades, mapped.record, mapped.index, broken, [*parts.refused, *mapped.refused], filtered)
-        return _with_cancels(decoded, self._cancels)
+        refused = [*parts.refused, *mapped.refused]
+        return Decoded(mapped.trades, mapped.record, mapped.index, broken, refused, filtered)
+
+    @cached_property
+    def _flat(self) -> FlatJson | None:
+        """What reads flat objects of JSON; None where a feed has none, or needs more of a record than its value."""
+        if not isinstance(self._records, JsonRecords) or self._wanted:
+            return None
+        plan = plan_of(self.declared.feed, self._mapping.bind(self._records.sample("", {})).bound)
+        return None if plan is None else FlatJson(plan, lambda values: self._exact(Fetched.of_values(list(values))))
 
     def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:
         """See `Decoder`."""

@@ -57,19 +57,25 @@ def without_reference(trades: np.ndarray) -> None:
 
 def _ids(name: str, result: Selected, trades: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """V16[n], and bool[n]: which there are."""
-    words = np.zeros((len(trades), 2), np.uint64)
     numbered = np.zeros(len(trades), np.bool_)
+    ids = np.zeros(len(trades), "V16")
     if f"{name}_number" in result:
         numbered = ~result.nulls(f"{name}_number")
         if numbered.any():
-            words[:, 0] = _sessions(trades).byteswap()
-            words[:, 1] = result.integers(f"{name}_number").astype(np.uint64).byteswap()
+            ids = numbered_ids(trades, result.integers(f"{name}_number").astype(np.uint64))
     if numbered.all():
-        return words.view("V16")[:, 0], numbered
+        return ids, numbered
     digests = result.column(f"{name}_digest")
     digested = ~result.nulls(f"{name}_digest")
-    hashed = _version_8(ids_of(digests))
-    return np.where(numbered, words.view("V16")[:, 0], hashed), numbered | digested
+    return np.where(numbered, ids, _version_8(ids_of(digests))), numbered | digested
+
+
+def numbered_ids(trades: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """V16[n] of trades with a number each (uint64[n]), whose exchange and symbol are there."""
+    words = np.empty((len(trades), 2), np.uint64)
+    words[:, 0] = _sessions(trades).byteswap()
+    words[:, 1] = numbers.byteswap()
+    return np.asarray(words.view("V16")[:, 0])
 
 
 def _version_8(digests: np.ndarray) -> np.ndarray:
