@@ -109,6 +109,14 @@ def consumer_config(endpoints: Endpoints, **overrides: Any) -> dict[str, Any]:
     }
 
 
+def prompt_config(endpoints: Endpoints) -> dict[str, Any]:
+    """For a consumer whose records are waited for: the embedded broker holds a fetch for its whole time.
+
+    That costs 0.4 % of a core more than 10 ms; a real broker answers as soon as there is something.
+    """
+    return {"fetch.wait.max.ms": 5} if endpoints.engine == "embedded" else {}
+
+
 def admin_client(endpoints: Endpoints, on_error: Callable[[KafkaError], object] = lambda _: None) -> AdminClient:
     """A client for topics and offsets. on_error: called, when the client is polled, for connections that failed.
 

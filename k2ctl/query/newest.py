@@ -25,16 +25,16 @@ _SPARE: Final = 64
 
 
 class NewestTrades:
-    """Answers `recent`. Not thread-safe; has a thread of its own for scans until `close`."""
+    """Answers `recent`. Not thread-safe; has a thread of its own for the stream until `close`."""
 
     def __init__(self, sides: Sides) -> None:
         self._sides = sides
         self._history = sides.history
-        self._scans = ThreadPoolExecutor(1, "k2-scan")
+        self._beside = ThreadPoolExecutor(1, "k2-beside")
 
     def close(self) -> None:
         """End the thread."""
-        self._scans.shutdown()
+        self._beside.shutdown()
 
     def answer(self, question: Question, stages: Stopwatch, *, again: bool) -> Answer:
         """1. Take both sides, and the lake's newest rows meanwhile.
@@ -75,20 +75,23 @@ class NewestTrades:
         return Answer(rows, evidence)
 
     def _sides_and_rows(self, question: Question, stages: Stopwatch) -> tuple[Sources, pa.Table]:
-        """Both sides, and the lake's newest rows: the pinned files are scanned while the stream is read."""
-        seam = self._sides.seam
+        """Both sides, and the lake's newest rows: the pinned files are scanned while the stream is read.
+
+        Of a stream that is followed the watermarks are asked for first: it takes a fraction of a millisecond, and
+        several while a scan has all cores.
+        """
+        seam, count = self._sides.seam, _first_count(question)
         pinned = seam.pin(question, stages)
-        scan = self._scans.submit(self._newest, pinned, _first_count(question))
+        is_followed = all(stream.is_followed for stream in pinned.streams.values())
+        if is_followed:
+            pinned = seam.bounded(pinned)
+        reading = self._beside.submit(seam.read if is_followed else seam.beside, pinned)
         try:
-            sources = seam.beside(pinned)
-        except BaseException:
-            self._history.interrupt()
-            raise
+            rows = self._newest(pinned, count)
         finally:
-            wait([scan])  # its connection is the next query's
-        if sources.pinned is not pinned.pinned:
-            return sources, self._newest(sources, _first_count(question))
-        return sources, scan.result()
+            wait([reading])  # its streams are the next query's
+        sources = reading.result()
+        return sources, rows if sources.pinned is pinned.pinned else self._newest(sources, count)
 
     def _newest(self, sources: Sources, count: int | None) -> pa.Table:
         with sources.stages.timed("scan"):

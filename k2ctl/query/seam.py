@@ -1,6 +1,7 @@
 """The seam: a snapshot with its offsets, the stream from there to the watermarks, and what was deferred before."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -143,12 +144,15 @@ class Seam:
         return Sources(question, stages, pinned, plan, streams, {}, NOTHING_READ)
 
     def beside(self, sources: Sources) -> Sources:
+        """The stream's side: `bounded`, then `read`."""
+        return self.read(self.bounded(sources))
+
+    def bounded(self, sources: Sources) -> Sources:
         """3. Take the watermarks: whatever was acknowledged before this call is before them.
-        4. Read the stream from the offsets to the watermarks.
 
         What retention deleted since the pin may have been stored since: then it pins again.
         """
-        question, stages = sources.question, sources.stages
+        question = sources.question
         if question.as_of is not None:
             return _without_stream(sources, "the table as it was then; the stream was not read")
         if question.known_at_us is not None:
@@ -156,17 +160,22 @@ class Seam:
         if question.lake_only:
             self.lake.table()
             return _without_stream(sources, LAKE_ONLY)
-        try:
+        with _of_kafka():
             spans = _spans(sources)
             if any(span.holes for span in spans.values()):
-                sources = self.pin(question, stages)
+                sources = self.pin(question, sources.stages)
                 spans = _spans(sources)
-            asked = (question.symbols, question.window, self._limits, question.asked_at_us)
-            with stages.timed("tail"):
-                tails = {topic: read_tail(sources.streams[topic], span, *asked) for topic, span in spans.items()}
-        except BrokerError as error:
-            raise BrokerError(str(error), f"{error.hint}. What the lake has alone: --lake-only") from error
-        return replace(sources, spans=spans, tail=joined(tails))
+        return replace(sources, spans=spans)
+
+    def read(self, sources: Sources) -> Sources:
+        """4. Read the stream from the offsets to the watermarks; nothing where it was left out."""
+        if not sources.spans:
+            return sources
+        question = sources.question
+        asked = (question.symbols, question.window, self._limits, question.asked_at_us)
+        with _of_kafka(), sources.stages.timed("tail"):
+            tails = {topic: read_tail(sources.streams[topic], span, *asked) for topic, span in sources.spans.items()}
+        return replace(sources, tail=joined(tails))
 
     def deferred(self, sources: Sources, ranges: Sequence[DeferredRange]) -> tuple[list[Rows], tuple[str, ...]]:
         """The valid rows of the question in deferred ranges, of one epoch each, and why some may be missing.
@@ -210,6 +219,15 @@ class Seam:
         whole = not holes and reached.get(one.partition, one.start) >= one.end
         newest_us = max((part.newest_us for part in received), default=0)
         return Rows.concatenate(rows or [Rows.empty(one.topic, one.epoch)]), whole, newest_us
+
+
+@contextmanager
+def _of_kafka() -> Iterator[None]:
+    """A block that asks Kafka; its errors say what there is without it."""
+    try:
+        yield
+    except BrokerError as error:
+        raise BrokerError(str(error), f"{error.hint}. What the lake has alone: --lake-only") from error
 
 
 def _spans(sources: Sources) -> dict[str, OffsetSpan]:

@@ -97,6 +97,8 @@ class Stream(Protocol):
 
     topic: str
     decoder: Decoder
+    # True if it comes into memory by itself, whatever is asked.
+    is_followed: bool
 
     def epoch(self) -> str:
         """The incarnation of the topic."""
@@ -130,6 +132,8 @@ Streams = Callable[[Pinned | None], Sequence[Stream]]
 
 class KafkaStream:
     """A topic of the running stack."""
+
+    is_followed = False
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from k2ctl.profiles.universe import Universe
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStreams, Stream
 from k2ctl.query.tail import TailLimits
-from k2ctl.query.warm import WarmStreams
+from k2ctl.query.warm_streams import WarmStreams
 
 
 class WarmSessions:

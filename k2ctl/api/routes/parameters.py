@@ -73,7 +73,7 @@ KnownAt = Annotated[
 Cursor = Annotated[str | None, Query(max_length=8192, description="From `next` of the page before.")]
 
 
-def only_known(request: Request) -> None:
+async def only_known(request: Request) -> None:
     """Every parameter of a request is one of its endpoint's, and each is given once, but for symbols.
 
     A parameter that is passed over would have another question answered than the one that was asked.

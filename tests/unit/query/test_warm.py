@@ -25,6 +25,8 @@ AT_ONCE = 5
 class Log:
     """A topic as a script: records per partition, where each begins, and whether Kafka answers."""
 
+    engine = "scripted"
+
     def __init__(self, count: int) -> None:
         self.epoch = "first"
         self.records = {0: list(frames(make_trades(count), 1))}
@@ -70,8 +72,14 @@ class ScriptedReader:
     def assign(self, offsets: Mapping[int, int]) -> None:
         self.positions = dict(offsets)
 
-    def fetch(self, _: int, timeout_s: float) -> Fetched:
+    def wait(self, timeout_s: float) -> bool:
         self._log.answers()
+        if any(self._log.high(partition) > position for partition, position in self.positions.items()):
+            return True
+        time.sleep(timeout_s)
+        return False
+
+    def fetch(self, _: int, __: float) -> Fetched:
         for partition, position in self.positions.items():
             low = self._log.low[partition]
             if position < low:
@@ -81,7 +89,6 @@ class ScriptedReader:
             if len(fetched):
                 self.positions[partition] = position + len(fetched)
                 return fetched
-        time.sleep(timeout_s)
         return self._log.fetched(0, 0, 0)
 
     def holes(self) -> list[Hole]:
@@ -255,7 +262,7 @@ def test_a_tail_whose_thread_has_ended_is_reported_and_waited_for_no_more(
     def unforeseen(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(ScriptedReader, "fetch", unforeseen)
+    monkeypatch.setattr(ScriptedReader, "wait", unforeseen)
     until(lambda: following.problem == "the thread that follows it has ended")
     log.records[0] = list(frames(make_trades(30), 1))
     monkeypatch.setattr(warm, "_WAIT_S", 60.0)
@@ -263,3 +270,17 @@ def test_a_tail_whose_thread_has_ended_is_reported_and_waited_for_no_more(
     assert asked(following) == (list(range(30)), ())
     assert stream.cold == 1
     assert time.monotonic() - started_s < warm._WAIT_S
+
+
+def test_a_query_takes_what_has_come_itself_and_waits_for_no_thread(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm, "_TAKE_EVERY_S", 30.0)
+    log = Log(10)
+    following, stream = begin(log)
+    until(lambda: following.problem == "")
+    log.records[0] = list(frames(make_trades(40), 1))
+    started_s = time.monotonic()
+    assert asked(following) == (list(range(40)), ())
+    assert stream.cold == 0
+    assert time.monotonic() - started_s < 10
