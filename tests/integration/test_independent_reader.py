@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.files import write_file
 from tests.made_trades import make_trades, produce_trades
-from tests.support import independent_reader
+from tests.support import independent_columns, independent_reader
 from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.platforms import catch_up, empty_market
 
@@ -94,8 +95,10 @@ def test_an_altered_value_is_found(stored: tuple[Endpoints, str], column: str, c
         assert_stored_once(Sources.of(stored[0]), stored[1])
 
 
-def test_it_imports_nothing_of_k2ctl() -> None:
-    tree = ast.parse(Path(independent_reader.__file__).read_text())
+@pytest.mark.parametrize("module", [independent_reader, independent_columns])
+def test_it_imports_nothing_of_k2ctl(module: ModuleType) -> None:
+    tree = ast.parse(Path(str(module.__file__)).read_text())
     names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    assert not [name for name in names if name.startswith(("k2ctl", "tests"))]
+    found = [name for name in names if name.startswith(("k2ctl", "tests"))]
+    assert set(found) <= {"tests.support.independent_columns"}

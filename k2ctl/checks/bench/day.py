@@ -173,8 +173,8 @@ class CompressedDay:
                 taken.append(commits.recv())
         if not taken:
             raise CheckFailed("The consumer committed nothing in an hour.", "Try again: k2ctl bench day")
-        most = (float(max(column)) for column in zip(*looks, strict=True))
-        return Hour(float(np.percentile(taken, 95)) * 1000, *most, *self._on_disk())
+        values = [float(np.percentile(taken, 95)) * 1000, *map(max, zip(*looks, strict=True)), *self._on_disk()]
+        return Hour(*map(float, values))
 
     def _look(self) -> tuple[float, ...]:
         table = self._lake.table()
