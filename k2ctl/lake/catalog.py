@@ -29,6 +29,7 @@ from k2ctl.domain.topics import REFERENCE_TABLE, TABLE
 from k2ctl.endpoints import Endpoints, without_password
 from k2ctl.errors import LakeError, UnknownTable
 from k2ctl.lake.addresses import GLUE, file_of, is_gone, is_rest
+from k2ctl.lake.known_metadata import KnownMetadata
 from k2ctl.lake.library_errors import taken_errors
 from k2ctl.lake.opened import check_readable, damaged
 from k2ctl.lake.place import is_strange, last_commit, metadata_files, strangers
@@ -329,16 +330,18 @@ def require_kept(lake: Lake, what: str, is_kept: Callable[[Table], bool]) -> Non
 def _in_database(uri: str, properties: Mapping[str, str]) -> "FileCatalog | DatabaseCatalog":
     """A file of SQLite that has a catalog's tables is read as it is."""
 
+    known = KnownMetadata()
+
     def whole() -> "DatabaseCatalog":
         from k2ctl.lake.database import open_database
 
-        return open_database(CATALOG_NAME, properties)
+        return open_database(CATALOG_NAME, properties, known)
 
     file = file_of(uri)
     if file is None or not file.is_file():
         return whole()
     try:
-        return FileCatalog(CATALOG_NAME, properties, file, whole)
+        return FileCatalog(CATALOG_NAME, properties, file, known, whole)
     except sqlite3.OperationalError as error:
         if "no such" not in str(error):  # table, or column of the newer layout
             raise

@@ -11,10 +11,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO, load_file_io
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from sqlalchemy import ColumnElement, Engine, event, select, update
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from k2ctl.errors import first_line
+from k2ctl.lake.known_metadata import KnownMetadata
 from k2ctl.lake.place import read_all
 from k2ctl.lake.pyiceberg_overrides.database import TABLE_ROWS, HookedCatalog, catalog_tables
 from k2ctl.lake.sqlite_file import identity, set_up
@@ -32,6 +34,16 @@ class DatabaseCatalog(HookedCatalog):
 
     side_suffix: Final = "-k2"
     """The folder for other files is beside the table, where no tool looks that deletes unreachable files."""
+
+    def __init__(self, name: str, known: KnownMetadata, **properties: str) -> None:
+        self._known = known
+        super().__init__(name, **properties)
+
+    def read_metadata(self, io: FileIO, location: str) -> TableMetadata:
+        return self._known.read(io, location)
+
+    def note_written(self, location: str, metadata: TableMetadata) -> None:
+        self._known.note(location, metadata)
 
     def prepare(self, engine: Engine) -> None:
         if engine.dialect.name == "sqlite":
@@ -92,10 +104,13 @@ class DatabaseCatalog(HookedCatalog):
         )
 
 
-def open_database(name: str, properties: Mapping[str, str]) -> DatabaseCatalog:
-    """Open a catalog; its tables are made apart, so that many processes may open a new one at once."""
+def open_database(name: str, properties: Mapping[str, str], known: KnownMetadata) -> DatabaseCatalog:
+    """Open a catalog; its tables are made apart, so that many processes may open a new one at once.
+
+    known: the metadata of its tables that is in memory.
+    """
     settings: dict[str, str] = {**properties, "pool_pre_ping": "true", "init_catalog_tables": "false"}
-    opened = DatabaseCatalog(name, **settings)
+    opened = DatabaseCatalog(name, known, **settings)
     make_tables(opened)
     return opened
 

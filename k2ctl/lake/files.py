@@ -3,6 +3,7 @@
 import itertools
 import uuid
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -71,6 +72,8 @@ FIELD_ID: Final = "PARQUET:field_id"
 _BOUNDS_THAT_PRUNE: Final = {"write.metadata.metrics.column.timestamp": "full"}
 """The partition value comes from them, whatever statistics the table's properties ask for."""
 
+_METRICS: Final = "write.metadata.metrics."
+
 
 def parquet_options(columns: pa.Schema) -> dict[str, Any]:
     """How columns are written, for `ParquetWriter`. zstd is of level 1, Arrow's own choice."""
@@ -125,8 +128,7 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
 
     columns: of the chunks. They are columns of the table by their names; the file has the table's ids and types.
     """
-    schema = table.metadata.schema()
-    stored = _as_in_table(columns, schema)
+    stored = _as_in_table(columns, _Same(table.metadata.schema()))
     path = f"{table.location()}/data/{uuid.uuid4()}.parquet"  # a new name, so no check whether it exists
     output, options = table.io.new_output(path), parquet_options(stored)
     footers: list[pq.FileMetaData] = []
@@ -159,11 +161,10 @@ def describe(table: Table, path: str) -> DataFile:
 
 
 def _described(table: Table, path: str, size: int, footer: pq.FileMetaData) -> DataFile:
-    schema = table.metadata.schema()
+    wanted = {**table.metadata.properties, **_BOUNDS_THAT_PRUNE}
+    metrics = tuple((name, text) for name, text in wanted.items() if name.startswith(_METRICS))
     statistics = data_file_statistics_from_parquet_metadata(
-        footer,
-        compute_statistics_plan(schema, {**table.metadata.properties, **_BOUNDS_THAT_PRUNE}),
-        parquet_path_to_id_mapping(schema),
+        footer, *_statistics_plan(_Same(table.metadata.schema()), metrics)
     )
     return DataFile.from_args(
         content=DataFileContent.DATA,
@@ -179,14 +180,34 @@ def _described(table: Table, path: str, size: int, footer: pq.FileMetaData) -> D
     )
 
 
-def _as_in_table(columns: pa.Schema, schema: Schema) -> pa.Schema:
+class _Same:
+    """A schema as a key: equal to itself only. A table keeps its schema over many commits, and what follows from it."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.schema is other.schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+
+@lru_cache(8)
+def _statistics_plan(of: _Same, metrics: tuple[tuple[str, str], ...]) -> tuple[dict[int, Any], dict[str, int]]:
+    """What statistics each column of a file gets, by the table's properties for that; and the columns' ids by path."""
+    return compute_statistics_plan(of.schema, dict(metrics)), parquet_path_to_id_mapping(of.schema)
+
+
+@lru_cache(8)
+def _as_in_table(columns: pa.Schema, of: _Same) -> pa.Schema:
     """Columns with the field ids that the table has for their names, and with the types that it has promoted ours to.
 
-    The ids are read each time: those of a column that was dropped and added again have changed.
+    The ids are those of the loaded schema: those of a column that was dropped and added again have changed.
     """
     stored = []
     for column in columns:
-        field, kind = schema.find_field(column.name), column.type
+        field, kind = of.schema.find_field(column.name), column.type
         if pa.types.is_decimal(kind) or pa.types.is_integer(kind):
             kind = schema_to_pyarrow(field.field_type)
         stored.append(pa.field(column.name, kind, column.nullable, {FIELD_ID: str(field.field_id)}))

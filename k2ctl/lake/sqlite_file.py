@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import load_file_io
-from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
+
+from k2ctl.lake.known_metadata import KnownMetadata
 
 _LOCATION: Final = """
     SELECT metadata_location FROM iceberg_tables
@@ -27,7 +28,7 @@ _LOCATION: Final = """
 class FileCatalog:
     """The same as `database.DatabaseCatalog`, quick to open. Thread-safe.
 
-    whole: opens that one, for all that is not done here.
+    known: the metadata that both have read. whole: opens that one, for all that is not done here.
 
     Raises:
         sqlite3.Error: the file is none of SQLite's, or its tables are not there, or of an older layout.
@@ -37,9 +38,11 @@ class FileCatalog:
     lists_namespaces: Final = True
     side_suffix: Final = "-k2"
 
-    def __init__(self, name: str, properties: Mapping[str, str], file: Path, whole: Callable[[], Any]) -> None:
+    def __init__(
+        self, name: str, properties: Mapping[str, str], file: Path, known: KnownMetadata, whole: Callable[[], Any]
+    ) -> None:
         self.name, self.properties, self._file = name, dict(properties), file
-        self._open_whole = whole
+        self._known, self._open_whole = known, whole
         self._lock = threading.Lock()
         self._connected: tuple[sqlite3.Connection, tuple[int, int]] | None = None
         self.location_of("k2.none")
@@ -54,7 +57,7 @@ class FileCatalog:
         location = self.location_of(whole)
         if location is None:
             raise NoSuchTableError(f"Table does not exist: {whole}")
-        metadata = FromInputFile.table_metadata(load_file_io(self.properties, location).new_input(location))
+        metadata = self._known.read(load_file_io(self.properties, location), location)
         files = load_file_io({**self.properties, **metadata.properties}, location)
         return Table(tuple(whole.split(".")), metadata, location, files, self)  # type: ignore[arg-type]
 

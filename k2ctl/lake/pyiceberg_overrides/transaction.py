@@ -35,9 +35,11 @@ class QuickTransaction(Transaction):
     """
 
     def __init__(self, table: Table) -> None:
-        super().__init__(table)
         # pyiceberg's own retry would append a zombie's rows to fresh metadata without comparing offsets.
-        table.metadata.properties["commit.retry.num-retries"] = "0"
+        if table.metadata.properties.get("commit.retry.num-retries") != "0":
+            properties = {**table.metadata.properties, "commit.retry.num-retries": "0"}
+            table.metadata = table.metadata.model_copy(update={"properties": properties})
+        super().__init__(table)
         self._staged: tuple[Any, TableMetadata] | None = None
         self._requirements = (
             *self._requirements,
