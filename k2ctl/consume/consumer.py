@@ -36,7 +36,7 @@ IDLE_S: Final = 0.005
 IDLE_AFTER_S: Final = 2.0
 """Without anything to do for so long, a consumer waits for the next record, and does the rest once a second."""
 
-GATHER_S: Final = 0.1
+GATHER_S: Final = 0.25
 """Behind a small batch the next trades gather for so long, but not beyond the next commit: they would wait for that in
 any case, and a batch of few costs as much as one of a thousand."""
 

@@ -1,9 +1,10 @@
-"""What the address of a catalog says: which kind it is, and where its file is."""
+"""What addresses say: of a catalog which kind it is, and where its file is; where a file of the table is."""
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlparse
 
 GLUE: Final = "glue://"
 _FILE: Final = re.compile(r"sqlite(?:\+\w+)?:///([^?]+)(.*)")
@@ -31,3 +32,10 @@ def is_folder(catalog_uri: str) -> bool:
     """Whether a folder is where the file of a catalog should be."""
     file = file_of(catalog_uri)
     return file is not None and file.is_dir()
+
+
+@lru_cache(65_536)
+def local_path(location: str) -> Path | None:
+    """The path of a file on a local disk; None when it is in an object store."""
+    parsed = urlparse(location)
+    return Path(f"{parsed.netloc}{parsed.path}") if parsed.scheme in {"file", ""} else None

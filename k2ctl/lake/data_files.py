@@ -26,8 +26,8 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import DataFile
 
 from k2ctl.errors import DamagedFile, LakeUnanswered, first_line
+from k2ctl.lake.addresses import local_path
 from k2ctl.lake.seal import BLOCK, Broken, Seal, length_of_seal, parse_seal
-from k2ctl.lake.storage import local_path
 
 ReadAt = Callable[[int, int], bytes]
 """Offset and count → bytes."""

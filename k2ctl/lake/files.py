@@ -18,7 +18,6 @@ from pyiceberg.io.pyarrow import (
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionSpec
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.sorting import SortDirection
 from pyiceberg.transforms import VoidTransform
@@ -26,6 +25,7 @@ from pyiceberg.typedef import Record
 
 from k2ctl.domain.offers import Layout
 from k2ctl.domain.rows import SORTED_BY, Rows, hours_in_order
+from k2ctl.lake.pyiceberg_overrides.avro_schemas import SameObject
 from k2ctl.lake.seal import Sealing
 from k2ctl.lake.storage import delete_or_leave
 
@@ -128,7 +128,7 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
 
     columns: of the chunks. They are columns of the table by their names; the file has the table's ids and types.
     """
-    stored = _as_in_table(columns, _Same(table.metadata.schema()))
+    stored = _as_in_table(columns, SameObject(table.metadata.schema()))
     path = f"{table.location()}/data/{uuid.uuid4()}.parquet"  # a new name, so no check whether it exists
     output, options = table.io.new_output(path), parquet_options(stored)
     footers: list[pq.FileMetaData] = []
@@ -164,7 +164,7 @@ def _described(table: Table, path: str, size: int, footer: pq.FileMetaData) -> D
     wanted = {**table.metadata.properties, **_BOUNDS_THAT_PRUNE}
     metrics = tuple((name, text) for name, text in wanted.items() if name.startswith(_METRICS))
     statistics = data_file_statistics_from_parquet_metadata(
-        footer, *_statistics_plan(_Same(table.metadata.schema()), metrics)
+        footer, *_statistics_plan(SameObject(table.metadata.schema()), metrics)
     )
     return DataFile.from_args(
         content=DataFileContent.DATA,
@@ -180,34 +180,21 @@ def _described(table: Table, path: str, size: int, footer: pq.FileMetaData) -> D
     )
 
 
-class _Same:
-    """A schema as a key: equal to itself only. A table keeps its schema over many commits, and what follows from it."""
-
-    def __init__(self, schema: Schema) -> None:
-        self.schema = schema
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.schema is other.schema
-
-    def __hash__(self) -> int:
-        return id(self.schema)
-
-
 @lru_cache(8)
-def _statistics_plan(of: _Same, metrics: tuple[tuple[str, str], ...]) -> tuple[dict[int, Any], dict[str, int]]:
+def _statistics_plan(of: SameObject, metrics: tuple[tuple[str, str], ...]) -> tuple[dict[int, Any], dict[str, int]]:
     """What statistics each column of a file gets, by the table's properties for that; and the columns' ids by path."""
-    return compute_statistics_plan(of.schema, dict(metrics)), parquet_path_to_id_mapping(of.schema)
+    return compute_statistics_plan(of.it, dict(metrics)), parquet_path_to_id_mapping(of.it)
 
 
 @lru_cache(8)
-def _as_in_table(columns: pa.Schema, of: _Same) -> pa.Schema:
+def _as_in_table(columns: pa.Schema, of: SameObject) -> pa.Schema:
     """Columns with the field ids that the table has for their names, and with the types that it has promoted ours to.
 
     The ids are those of the loaded schema: those of a column that was dropped and added again have changed.
     """
     stored = []
     for column in columns:
-        field, kind = of.schema.find_field(column.name), column.type
+        field, kind = of.it.find_field(column.name), column.type
         if pa.types.is_decimal(kind) or pa.types.is_integer(kind):
             kind = schema_to_pyarrow(field.field_type)
         stored.append(pa.field(column.name, kind, column.nullable, {FIELD_ID: str(field.field_id)}))

@@ -11,7 +11,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 
-from k2ctl.lake.storage import local_path
+from k2ctl.lake.addresses import local_path
 
 TABLES_KEPT: Final = 4
 

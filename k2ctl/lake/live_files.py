@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile
@@ -19,6 +19,24 @@ from k2ctl.lake.scan import TableScan
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR: Final = timedelta(hours=1)
 _ANY_HOUR: Final = (0, 1 << 32)
+
+
+class SizedFile(Protocol):
+    """What decides whether a data file is merged; see `LiveFile`."""
+
+    @property
+    def hour(self) -> int: ...
+    @property
+    def more_hours(self) -> int: ...
+    @property
+    def added_ms(self) -> int | None: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+
+File = TypeVar("File", bound=SizedFile)
 
 
 @dataclass(frozen=True)
@@ -67,13 +85,16 @@ def live_files_of(scan: TableScan) -> list[LiveFile]:
     found = []
     for entry in scan.all_entries():
         added_ms = times.get(entry.snapshot_id) if entry.snapshot_id is not None else None
-        first, last = _hours(entry.data_file, timestamp)
+        first, last = hours_of(entry.data_file, timestamp)
         found.append(LiveFile(entry.data_file, first, added_ms, last - first))
     return found
 
 
-def _hours(file: DataFile, timestamp: int) -> tuple[int, int]:
-    """The first and the last hour of a file's timestamps; all hours where its manifest has no bounds."""
+def hours_of(file: DataFile, timestamp: int) -> tuple[int, int]:
+    """The first and the last hour of a file's timestamps; all hours where its manifest has no bounds.
+
+    timestamp: the id of that column.
+    """
     first, last = (file.lower_bounds or {}).get(timestamp), (file.upper_bounds or {}).get(timestamp)
     if first is None or last is None:
         return _ANY_HOUR
@@ -84,9 +105,9 @@ def _hour_of(bound: bytes) -> int:
     return int(from_bytes(TimestamptzType(), bound)) // HOUR_US
 
 
-def by_hour(files: Iterable[LiveFile]) -> dict[int, list[LiveFile]]:
+def by_hour(files: Iterable[File]) -> dict[int, list[File]]:
     """Files of one hour each, by hour, the oldest first; those of others that hold several hours are left out."""
-    hours: dict[int, list[LiveFile]] = defaultdict(list)
+    hours: dict[int, list[File]] = defaultdict(list)
     for file in files:
         if not file.more_hours:
             hours[file.hour].append(file)
@@ -142,15 +163,15 @@ QUIET_MS: Final = 600_000
 """An hour that nothing was added to for ten minutes is finished, and is merged however few its files are."""
 
 
-def tier_due(files: Sequence[LiveFile], tier_files: int) -> list[LiveFile]:
+def tier_due(files: Sequence[File], tier_files: int) -> list[File]:
     """The files of an hour that make up a tier of `tier_files` or more, the largest such tier; empty without one.
 
     A tier becomes one file of the next, so a row is rewritten once a tier: log(files of the hour) to the base of
     `tier_files` times, and `tier_files` less one stay of each tier at most. The largest goes first: where commits
     complete the smallest tier in every step, the others would never come.
     """
-    found: list[LiveFile] = []
-    tier: list[LiveFile] = []
+    found: list[File] = []
+    tier: list[File] = []
     for file in _by_size(files):
         if tier and file.bytes > LIKE_SIZE * tier[0].bytes:
             tier = []
@@ -160,7 +181,7 @@ def tier_due(files: Sequence[LiveFile], tier_files: int) -> list[LiveFile]:
     return found
 
 
-def of_like_size(files: Sequence[LiveFile]) -> list[LiveFile]:
+def of_like_size(files: Sequence[File]) -> list[File]:
     """The files of an hour to merge into one, smallest first; empty when that would be no gain.
 
     A file that is larger than all smaller ones together is left alone.
@@ -171,12 +192,12 @@ def of_like_size(files: Sequence[LiveFile]) -> list[LiveFile]:
     return chosen if len(chosen) > 1 else []
 
 
-def _by_size(files: Sequence[LiveFile]) -> list[LiveFile]:
+def _by_size(files: Sequence[File]) -> list[File]:
     """Those that may be merged, smallest first."""
     return sorted((file for file in files if file.rows < LARGE_FILE_ROWS), key=lambda file: file.bytes)
 
 
-def due(files: Sequence[LiveFile], tier_files: int, now_ms: int, quiet_ms: int = QUIET_MS) -> list[list[LiveFile]]:
+def due(files: Sequence[File], tier_files: int, now_ms: int, quiet_ms: int = QUIET_MS) -> list[list[File]]:
     """What to merge, hour by hour, the hour with the most files first.
 
     An hour is due with `tier_files` files of like size, or as soon as it is quiet.

@@ -25,6 +25,7 @@ from k2ctl.lake.columns import Columns, check_ids, never_changed, our_columns
 from k2ctl.lake.data_files import Listed, checked, open_data_file
 from k2ctl.lake.files import FIELD_ID
 from k2ctl.lake.opened import RESTORE, damaged
+from k2ctl.lake.pyiceberg_overrides import avro_schemas  # noqa: F401  # of the manifests that are read
 
 
 @contextmanager

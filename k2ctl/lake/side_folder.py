@@ -26,7 +26,8 @@ from k2ctl.domain.checked_file import body_of, framed
 from k2ctl.domain.checkpoint import SUMMARY_OFFSETS_FILE
 from k2ctl.domain.ledger import INLINE_ENTRIES, LEDGER_PROPERTY, Ledger
 from k2ctl.errors import LakeError, LakeUnanswered, first_line
-from k2ctl.lake.storage import delete_or_leave, local_path, make_folder, sync_folder
+from k2ctl.lake.addresses import local_path
+from k2ctl.lake.storage import delete_or_leave, make_folder, sync_folder
 
 SPILL: Final = "spill"
 LEDGER: Final = "ledger"

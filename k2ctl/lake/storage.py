@@ -5,10 +5,8 @@ import logging
 import os
 import re
 import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlparse
 
 from pyarrow.fs import FileSystem
 from pyiceberg.io import FileIO, InputStream, OutputStream
@@ -128,13 +126,6 @@ class _SyncedFile(io.FileIO):
         finally:
             super().close()
         sync_folder(Path(os.fsdecode(self.name)).parent)
-
-
-@lru_cache(65_536)
-def local_path(location: str) -> Path | None:
-    """The path of a file on a local disk; None when it is in an object store."""
-    parsed = urlparse(location)
-    return Path(f"{parsed.netloc}{parsed.path}") if parsed.scheme in {"file", ""} else None
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:

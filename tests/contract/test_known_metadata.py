@@ -1,4 +1,4 @@
-"""What a writer has in memory of the metadata is what the catalog's file says, after whatever commit, on each catalog."""
+"""What a writer has in memory of the metadata is what the file says, after whatever commit, on each catalog."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from pyiceberg.types import LongType
 
 from k2ctl.clock import SystemClock
 from k2ctl.errors import DamagedFile
+from k2ctl.lake.addresses import local_path
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.maintenance.maintainer import compact_now, expire, whole_hours
 from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction, stage_tag
-from k2ctl.lake.storage import local_path
 from k2ctl.lake.writer import TableWriter
 from tests.support.lake_commits import Opener, commit
 from tests.support.leases import of_this_machine

@@ -14,8 +14,9 @@ from k2ctl.errors import LakeError, first_line
 from k2ctl.lake.catalog import Lake, require_kept
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.lake.commit import SnapshotRetention, Try, commit_optimistically
-from k2ctl.lake.live_files import QUIET_MS, LiveFile, by_hour, due, hour_name, live_files
+from k2ctl.lake.live_files import QUIET_MS, File, LiveFile, by_hour, due, hour_name, live_files
 from k2ctl.lake.maintenance.compaction import Compaction, Compactor, mergeable
+from k2ctl.lake.maintenance.known_files import KnownFiles
 from k2ctl.lake.maintenance.lease import Lease, LeaseOf
 from k2ctl.lake.maintenance.orphans import remove_orphans
 from k2ctl.lake.pyiceberg_overrides.transaction import QuickTransaction, stage_removal
@@ -61,6 +62,7 @@ class Maintainer:
         self._expiry_due = Every(EXPIRE_EVERY_S / pace, clock, first_s=EXPIRE_EVERY_S / pace)
         self._orphans_due = Every(REMOVE_ORPHANS_EVERY_S / pace, clock, first_s=REMOVE_ORPHANS_EVERY_S / pace)
         self._look_again = Every(LOOK_EVERY_S / pace, clock)
+        self._files = KnownFiles()
         # The metadata file in which nothing was due.
         self._idle_at: str | None = None
 
@@ -89,7 +91,7 @@ class Maintainer:
 
     def _is_anything_due(self, table: Table) -> bool:
         """Whether the lease is worth asking for; what is done then is decided under it."""
-        return self._is_expiry_due(table) or self._orphans_due.is_due or bool(self._due_hours(table))
+        return self._is_expiry_due(table) or self._orphans_due.is_due or bool(self._due_hours(self._files.of(table)))
 
     def _is_expiry_due(self, table: Table) -> bool:
         if not self._expiry_due.is_due:
@@ -108,9 +110,9 @@ class Maintainer:
         except NoSuchTableError:
             return False
 
-    def _due_hours(self, table: Table) -> list[list[LiveFile]]:
+    def _due_hours(self, files: Sequence[File]) -> list[list[File]]:
         now_ms = self._clock.now_us() // 1000
-        return due(live_files(table), self._profile.compact_after_files, now_ms, self._quiet_ms)
+        return due(files, self._profile.compact_after_files, now_ms, self._quiet_ms)
 
     def _expiry(self) -> MaintenanceTotals | None:
         if not self._expiry_due.due():
@@ -121,7 +123,7 @@ class Maintainer:
     def _compaction(self, lease: Lease) -> MaintenanceTotals | None:
         """One hour's compaction. An hour that fails keeps no other from it; it is raised when no other is due."""
         compactor, failed = Compactor(self._lake, self._clock, lease, self._stop), None
-        for chosen in self._due_hours(self._lake.table()):
+        for chosen in self._due_hours(live_files(self._lake.table())):
             try:
                 done = compactor.compact(chosen)
             except LakeError as error:

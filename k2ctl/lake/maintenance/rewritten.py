@@ -11,6 +11,7 @@ from pyiceberg.table import Table
 from k2ctl.clock import Clock
 from k2ctl.domain.offers import Layout
 from k2ctl.errors import LakeError, first_line
+from k2ctl.lake.addresses import local_path
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.data_files import Listed, checked
 from k2ctl.lake.files import describe, layout_of
@@ -18,7 +19,7 @@ from k2ctl.lake.live_files import LiveFile, live_files
 from k2ctl.lake.maintenance.compaction import mergeable
 from k2ctl.lake.maintenance.swap import swap
 from k2ctl.lake.place import without_scheme
-from k2ctl.lake.storage import delete_or_leave, local_path, sync_folder
+from k2ctl.lake.storage import delete_or_leave, sync_folder
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta
 from k2ctl.domain.trade import Window
 from k2ctl.endpoints import Endpoints
+from k2ctl.lake.addresses import local_path
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.snapshots import pin
-from k2ctl.lake.storage import local_path
 from k2ctl.lake.writer import TableWriter
 from k2ctl.query.history import Asked, History
 from k2ctl.spark.maintain import SparkPlan, maintain
