@@ -24,13 +24,13 @@ HOUR_NS: Final = HOUR_US * 1000
 SORTED_BY: Final = ("symbol", "timestamp", "timestamp_nanos")
 """The order of rows in a file."""
 
-_WHOLE: Final = np.dtype((np.void, TRADE.message.itemsize))
+WHOLE_TRADE: Final = np.dtype((np.void, TRADE.message.itemsize))
 """A trade as so many bytes: numpy copies it as one piece, where it would copy the trade field by field."""
 
 
 def joined_trades(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Several arrays of trades (dtype `TRADE.message`) as one."""
-    return np.concatenate([part.view(_WHOLE) for part in parts]).view(TRADE.message)
+    return np.concatenate([part.view(WHOLE_TRADE) for part in parts]).view(TRADE.message)
 
 
 @cache

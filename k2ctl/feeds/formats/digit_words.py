@@ -32,9 +32,13 @@ FIRST: Final = np.array([(1 << 8 * kept) - 1 for kept in range(_WORD + 1)], np.u
 
 _LAST: Final = ~FIRST[::-1]
 _ZEROS: Final = _each(0x30)
+_POINTS: Final = _each(ord("."))
+_ONES, _SIXES, _LOW_HALVES, _HIGH_HALVES = _each(1), _each(6), _each(0x0F), _each(0xF0)
+_HIGH_BITS, _LOWER_CASE = _each(0x80), _each(0x20)
 _POWERS: Final = np.array([10**power for power in range(19)], np.uint64)
 _LIMIT_WHOLE: Final = np.uint64(DECIMAL_LIMIT // DECIMAL_ONE)
 _WHOLE_DIGITS: Final = 19
+_PAIRS, _FOURS = np.uint64(0x00FF_00FF_00FF_00FF), np.uint64(0x0000_FFFF_0000_FFFF)
 _SHIFT: Final = np.uint64(32)
 _LOW: Final = np.uint64(0xFFFF_FFFF)
 _DATE, _SECONDS, _CLOCK = 10, 19, 8
@@ -88,7 +92,7 @@ class PlacedTexts:
         words = max(1, -(-min(int(length.max(initial=0)), most) // _WORD))
         found = self.within.words(self.start, words).copy() if words > 1 else self.within.word(self.start)[:, None]
         for at in range(words):
-            found[:, at] &= FIRST[np.clip(length - at * _WORD, 0, _WORD)]
+            found[:, at] &= FIRST.take(length - at * _WORD, mode="clip")
         return found.view(f"S{words * _WORD}")[:, 0], length <= most
 
     def first(self) -> bytes:
@@ -141,7 +145,7 @@ def iso_instants(texts: PlacedTexts) -> tuple[np.ndarray, np.ndarray]:
     read &= (places == -1) | (within.bytes[start + _SECONDS] == ord("."))
     day, day_read = _days(within, start)
     seconds, seconds_read = _clocks(within.word(start + _DATE + 1))
-    kept = FIRST[np.clip(places, 0, _WORD)]
+    kept = FIRST.take(places, mode="clip")
     digits = (within.word(start + _SECONDS + 1) ^ _ZEROS) & kept
     ninth = np.where(places == _FINEST, within.bytes[start + _SECONDS + _FINEST] ^ ord("0"), 0)
     read &= day_read & seconds_read & _are_digits(digits) & (ninth <= _FINEST)
@@ -175,7 +179,7 @@ def _digits(within: ByteWords, end: np.ndarray, length: np.ndarray, most: int) -
     """uint64[n]: the number that so many digits before `end` are, and bool[n]: which are digits, `most` at most."""
     total, read = np.zeros(len(end), np.uint64), np.asarray(length <= most)
     for at in range(-(-min(int(length.max(initial=0)), most) // _WORD)):
-        kept = _LAST[np.clip(length - at * _WORD, 0, _WORD)]
+        kept = _LAST.take(length - at * _WORD, mode="clip")
         word = (within.word(end - (at + 1) * _WORD) ^ _ZEROS) & kept
         read &= _are_digits(word)
         total += _of_eight(word) * _POWERS[at * _WORD]
@@ -184,13 +188,13 @@ def _digits(within: ByteWords, end: np.ndarray, length: np.ndarray, most: int) -
 
 def _are_digits(word: np.ndarray) -> np.ndarray:
     """bool[n]: whether all bytes are 0 to 9."""
-    return np.asarray((word + _each(6) | word) & _each(0xF0) == 0)
+    return np.asarray((word + _SIXES | word) & _HIGH_HALVES == 0)
 
 
 def _of_eight(word: np.ndarray) -> np.ndarray:
     """The number of eight digits, each a byte of 0 to 9: pairs, then fours, then all of them together."""
-    pairs = word * np.uint64(10 * (1 << 8) + 1) >> np.uint64(8) & np.uint64(0x00FF_00FF_00FF_00FF)
-    fours = pairs * np.uint64(100 * (1 << 16) + 1) >> np.uint64(16) & np.uint64(0x0000_FFFF_0000_FFFF)
+    pairs = word * np.uint64(10 * (1 << 8) + 1) >> np.uint64(8) & _PAIRS
+    fours = pairs * np.uint64(100 * (1 << 16) + 1) >> np.uint64(16) & _FOURS
     return np.asarray(fours * np.uint64(10_000 * (1 << 32) + 1) >> np.uint64(32))
 
 
@@ -199,8 +203,8 @@ def _points(texts: PlacedTexts) -> np.ndarray:
     length = texts.length
     point = np.zeros(len(length), np.int64)
     for at in range(-(-min(int(length.max(initial=0)), 4 * _WORD) // _WORD)):
-        word = texts.within.word(texts.start + at * _WORD) ^ _each(ord("."))
-        zero = (word - _each(1)) & ~word & _each(0x80)
+        word = texts.within.word(texts.start + at * _WORD) ^ _POINTS
+        zero = (word - _ONES) & ~word & _HIGH_BITS
         # What is below the lowest bit that is set; of none all eight bytes are.
         before = np.bitwise_count((zero & (~zero + np.uint64(1))) - np.uint64(1)) >> 3
         point += np.where(point == at * _WORD, before, 0)
@@ -253,10 +257,10 @@ def _clocks(word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _of_hex(word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """uint64[n]: the four bytes that eight hexadecimal digits are, and bool[n]: which are such digits."""
-    nibbles = (word & _each(0x0F)) + (word >> np.uint64(6) & _each(1)) * np.uint64(9)
-    alphabetic = nibbles + _each(6) >> np.uint64(4) & _each(1)
-    read = nibbles + _ZEROS + alphabetic * np.uint64(ord("a") - ord("0") - 10) == word | _each(0x20)
-    read &= nibbles & _each(0xF0) == 0
-    both = nibbles * np.uint64((1 << 12) + 1) >> np.uint64(8) & np.uint64(0x00FF_00FF_00FF_00FF)
-    both = (both | both >> np.uint64(8)) & np.uint64(0x0000_FFFF_0000_FFFF)
+    nibbles = (word & _LOW_HALVES) + (word >> np.uint64(6) & _ONES) * np.uint64(9)
+    alphabetic = nibbles + _SIXES >> np.uint64(4) & _ONES
+    read = nibbles + _ZEROS + alphabetic * np.uint64(ord("a") - ord("0") - 10) == word | _LOWER_CASE
+    read &= nibbles & _HIGH_HALVES == 0
+    both = nibbles * np.uint64((1 << 12) + 1) >> np.uint64(8) & _PAIRS
+    both = (both | both >> np.uint64(8)) & _FOURS
     return (both | both >> np.uint64(16)) & _LOW, np.asarray(read)

@@ -11,18 +11,20 @@ A record that this does not read exactly is left to the exact path: `k2ctl.feeds
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.domain.rows import joined_trades
+from k2ctl.domain.rows import WHOLE_TRADE, joined_trades
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, Decoded, refer
 from k2ctl.feeds.formats.digit_words import PlacedTexts, decimals, iso_instants, numbered_instants, uuids, wholes
-from k2ctl.feeds.formats.flat_layout import FlatLayout, FlatRecords, layout_of
+from k2ctl.feeds.formats.flat_layout import FlatLayout, FlatRecords, layout_of, values_of
 from k2ctl.feeds.formats.flat_plan import DECIMALS, INSTANTS, FlatPlan
 from k2ctl.feeds.mapping.identity import numbered_ids
 
@@ -38,6 +40,8 @@ _NEW_LAYOUTS: Final = 4
 _REMEMBERED: Final = 50_000
 """Sets of texts with what is made of them."""
 
+_SAMPLES: Final = 32
+_SLICE_BYTES: Final = 1 << 20
 _LONGEST_TEXT: Final = 32
 _FEW: Final = 64
 _LITERALS: Final = (b"null", b"true", b"false", b"[]")
@@ -72,7 +76,9 @@ class _Examples:
 class _FlatBatch:
     """Those records of a batch that have one layout, n of them."""
 
-    def __init__(self, records: FlatRecords, layout: FlatLayout, at: np.ndarray, marks: np.ndarray) -> None:
+    def __init__(
+        self, records: FlatRecords, layout: FlatLayout, at: np.ndarray, marks: Mapping[int, np.ndarray]
+    ) -> None:
         self.records = records
         self.layout = layout
         self.at = at
@@ -80,10 +86,10 @@ class _FlatBatch:
         self._wholes: dict[str, _Read] = {}
 
     def texts(self, key: str) -> PlacedTexts:
-        return self.layout.texts(self.records.within, self._marks, self.layout.place[key])
+        return self.layout.texts(self.records.within, self._marks, key)
 
     def is_text(self, key: str) -> bool:
-        return self.layout.values[self.layout.place[key]].is_text
+        return key in self.layout.quoted
 
     def wholes(self, key: str) -> _Read:
         if key not in self._wholes:
@@ -119,8 +125,18 @@ class _LayoutReader:
         self._plan, self._exact = plan, exact
         self._where = _Examples(())
         read = {*plan.by_digits.values(), *(key for keys in plan.by_example for key in keys), *(plan.where or ())}
-        self._unread = [one.key for one in layout.values if not one.is_text and one.key not in read]
+        self._bare = tuple(layout.place.keys() - layout.quoted)
+        self._unread = tuple(key for key in self._bare if key not in read)
         self._examples = {keys: _Examples(fields) for keys, fields in plan.by_example.items()}
+
+    def batch(self, records: FlatRecords, wanted: np.ndarray) -> _FlatBatch:
+        """The wanted records (bool[n]) that have this layout."""
+        at = records.with_quotes(wanted, self.layout.quotes)
+        marks = records.marks(at, self.layout)
+        fits = self.layout.fits(records.within, marks)
+        if not fits.all():
+            at, marks = at[fits], {mark: places[fits] for mark, places in marks.items()}
+        return _FlatBatch(records, self.layout, at, marks)
 
     @staticmethod
     def can_read(layout: FlatLayout, plan: FlatPlan) -> bool:
@@ -128,9 +144,9 @@ class _LayoutReader:
         wanted = {key for name, key in plan.by_digits.items() if name != "source_sequence"}
         return wanted | ({plan.number} if plan.number else set()) <= layout.place.keys()
 
-    def read(self, batch: _FlatBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """TRADE[n], and bool[n] twice: which are trades read exactly, and which are filtered."""
-        trades, sound = TRADE.empty(len(batch.at)), self._are_json(batch)
+    def read(self, batch: _FlatBatch, trades: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fill TRADE[n]. Returns bool[n] twice: which are trades that are read exactly, and which are filtered."""
+        sound = self._are_json(batch, self._unread)
         trades["source_sequence"] = NO_SEQUENCE
         kept, known = self._kept(batch)
         good = sound & kept & known
@@ -150,12 +166,13 @@ class _LayoutReader:
             numbers, read = batch.wholes(self._plan.number)
             good &= read
             trades["message_id"] = numbered_ids(trades, numbers)
-        return trades, good, sound & known & ~kept
+        filtered = known & ~kept
+        return good, filtered & self._are_json(batch, self._bare) if filtered.any() else filtered
 
-    def _are_json(self, batch: _FlatBatch) -> np.ndarray:
-        """bool[n]: which have nothing but JSON where neither digits nor examples are read, and no reference."""
+    def _are_json(self, batch: _FlatBatch, keys: Sequence[str]) -> np.ndarray:
+        """bool[n]: which have nothing but JSON as the values of some keys that have no quotes, and no reference."""
         sound = np.ones(len(batch.at), np.bool_)
-        for key in self._unread:
+        for key in keys:
             texts = batch.texts(key)
             literal = np.logical_or.reduce([texts.are(one) for one in _LITERALS])
             sound &= literal if literal.all() else literal | decimals(texts)[1]
@@ -231,49 +248,95 @@ class FlatJson:
             return self._read(values)
 
     def _read(self, values: Sequence[bytes]) -> tuple[Decoded, np.ndarray]:
-        is_read, found = np.zeros(len(values), np.bool_), list[tuple[np.ndarray, np.ndarray]]()
-        filtered = [np.zeros(0, np.int64)]
-        if self._readers or (len(values) and self._reader_of(values[0]) is not None):
-            records = FlatRecords(values)
-            for batch, reader in self._by_layout(records):
-                trades, good, left_out = reader.read(batch)
-                found.append((batch.at, trades) if good.all() else (batch.at[good], trades[good]))
-                filtered.append(batch.at[left_out])
-                is_read[batch.at[good | left_out]] = True
-        trades = joined_trades([TRADE.empty(0), *(trades for _, trades in found)]) if len(found) != 1 else found[0][1]
-        record = np.concatenate([np.zeros(0, np.int64), *(at for at, _ in found)])
-        if len(found) > 1:
-            order = np.argsort(record)
-            trades, record = trades[order], record[order]
-        return Decoded(trades, record, np.zeros(len(record), np.int32), [], [], np.concatenate(filtered)), is_read
+        parts = _FlatParts(len(values))
+        left = np.arange(len(values))
+        if self._readers:
+            left = np.concatenate([left[:0], *(self._by_one(values, at, parts) for at in _slices(values))])
+        if len(left) and (self._readers or values_of(values[0])):
+            self._by_several(FlatRecords([values[at] for at in left.tolist()]), left, parts)
+        return parts.decoded(), parts.good | parts.filtered
 
-    def _by_layout(self, records: FlatRecords) -> Iterator[tuple[_FlatBatch, _LayoutReader]]:
-        """The records of each layout, those that are known first."""
-        left, known, tried = records.plain.copy(), list(self._readers), 0
-        while left.any():
+    def _by_one(self, values: Sequence[bytes], at: slice, parts: "_FlatParts") -> np.ndarray:
+        """Read the records of a slice that have the layout which most have. Returns those that have not, int64[k]."""
+        records, reader = FlatRecords(values[at]), self._readers[-1]
+        batch = reader.batch(records, records.plain)
+        if len(batch.at):
+            parts.add(batch.at + at.start, partial(reader.read, batch))
+        left = np.ones(len(records.values), np.bool_)
+        left[batch.at] = False
+        return np.asarray(np.flatnonzero(left) + at.start)
+
+    def _by_several(self, records: FlatRecords, at: np.ndarray, parts: "_FlatParts") -> None:
+        """Read the records of each layout, those that are known first, and go on with the one that most have."""
+        left, known, tried, most = records.plain.copy(), self._readers.copy(), 0, -1
+        while left.any() and (known or tried < _NEW_LAYOUTS):
             if known:
                 reader: _LayoutReader | None = known.pop()
-            elif tried < _NEW_LAYOUTS:
-                tried, first = tried + 1, int(left.argmax())
-                left[first], reader = False, self._reader_of(records.values[first])
-                left[first] = reader is not None
             else:
-                return
+                tried, first = tried + 1, int(left.argmax())
+                reader = self._reader_of(records.values[first], self._alike(records, left))
+                left[first] = reader is not None
             if reader is None:
                 continue
-            at = records.with_quotes(left, reader.layout.quotes)
-            marks = records.marks(at, reader.layout.quotes)
-            fits = reader.layout.fits(records.within, marks)
-            if not fits.all():
-                at, marks = at[fits], marks[:, fits]
-            left[at] = False
-            if len(at):
-                yield _FlatBatch(records, reader.layout, at, marks), reader
+            batch = reader.batch(records, left)
+            left[batch.at] = False
+            if len(batch.at):
+                parts.add(at[batch.at], partial(reader.read, batch))
+            if len(batch.at) > max(most, len(records.values) // 2):
+                most = len(batch.at)
+                self._readers.remove(reader)
+                self._readers.append(reader)
 
-    def _reader_of(self, record: bytes) -> _LayoutReader | None:
+    def _alike(self, records: FlatRecords, left: np.ndarray) -> Collection[str]:
+        """The keys, of those that are not read by their digits, whose values are the same in a sample of records."""
+        at = np.flatnonzero(left)
+        at = at[:: 1 + len(at) // _SAMPLES]
+        if len(at) < _SAMPLES // 2:
+            return ()
+        found, sample = set[tuple[str, bytes]](), [records.values[one] for one in at.tolist()]
+        for number, record in enumerate(sample):
+            values = values_of(record) or {}
+            texts = {(key, record[start:end]) for key, (start, end, *_) in values.items()}
+            found = found & texts if number else texts
+        digits = {*self._plan.by_digits.values(), self._plan.number, *self._plan.absent}
+        return {key for key, _ in found} - digits
+
+    def _reader_of(self, record: bytes, fixed: Collection[str]) -> _LayoutReader | None:
         """A reader of a record's layout, which is remembered; None if it is not flat or lacks what a trade needs."""
-        layout = layout_of(record)
+        layout = layout_of(record, fixed)
         if layout is None or not _LayoutReader.can_read(layout, self._plan):
             return None
         self._readers = [*self._readers[1 - _LAYOUTS :], _LayoutReader(layout, self._plan, self._exact)]
         return self._readers[-1]
+
+
+class _FlatParts:
+    """What is read of n records."""
+
+    def __init__(self, count: int) -> None:
+        # bool[n]: which are trades, and which are filtered.
+        self.good, self.filtered = np.zeros((2, count), np.bool_)
+        self._trades = TRADE.empty(count)
+
+    def add(self, at: np.ndarray, read: Callable[[np.ndarray], _Read]) -> None:
+        """Some records, int64[k] in order. read: fills TRADE[k]; returns which are trades and which are filtered."""
+        stand_together = int(at[-1] - at[0]) == len(at) - 1
+        trades = self._trades[at[0] : at[-1] + 1] if stand_together else TRADE.empty(len(at))
+        self.good[at], self.filtered[at] = read(trades)
+        if not stand_together:
+            self._trades.view(WHOLE_TRADE)[at] = trades.view(WHOLE_TRADE)
+
+    def decoded(self) -> Decoded:
+        """The trades in the order of the records."""
+        record = np.flatnonzero(self.good)
+        trades = self._trades
+        if len(record) < len(trades):
+            trades = trades.view(WHOLE_TRADE)[record].view(TRADE.message)
+        return Decoded(trades, record, np.zeros(len(record), np.int32), [], [], np.flatnonzero(self.filtered))
+
+
+def _slices(values: Sequence[bytes]) -> list[slice]:
+    """Some values in slices that stay in the processor's cache."""
+    count = max(1, round(sum(map(len, values)) / _SLICE_BYTES))
+    ends = [len(values) * at // count for at in range(count + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]

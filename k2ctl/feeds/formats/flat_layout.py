@@ -4,16 +4,17 @@ A layout is seen in one record and held against the others byte by byte, so that
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 import numpy as np
+import orjson
 
 from k2ctl.feeds.formats.digit_words import FIRST, ByteWords, PlacedTexts
 
-PADDING: Final = bytes(512)
+PADDING: Final = bytes(1024)
 """Around the records, so that words before and behind them can be read."""
 
 _OPENED: Final = re.compile(rb" *\{ *")
@@ -24,17 +25,6 @@ _NEXT: Final = re.compile(rb" *, *")
 _CLOSED: Final = re.compile(rb" *\} *")
 _QUOTE: Final = ord('"')
 _WORD: Final = 8
-
-
-@dataclass(frozen=True)
-class LayoutValue:
-    """A value of a layout: it ends where the bytes behind it begin."""
-
-    key: str
-    # True if it stands in quotes.
-    is_text: bool
-    # True if it is a list.
-    is_list: bool
 
 
 @dataclass(frozen=True)
@@ -50,30 +40,29 @@ class LayoutBytes:
 
 @dataclass(frozen=True)
 class FlatLayout:
-    """k values with k + 1 runs around them."""
+    """k values with k + 1 runs of the same bytes around them. A value ends where the bytes behind it begin."""
 
     quotes: int
-    values: Sequence[LayoutValue]
+    # The number of each value by its key, in order; without those that are part of a run.
+    place: Mapping[str, int]
+    # The keys of those that stand in quotes.
+    quoted: frozenset[str]
     runs: Sequence[LayoutBytes]
 
-    @cached_property
-    def place(self) -> dict[str, int]:
-        """The number of each key's value."""
-        return {value.key: at for at, value in enumerate(self.values)}
-
-    def starts(self, marks: np.ndarray, at: int) -> np.ndarray:
+    def starts(self, marks: Mapping[int, np.ndarray], at: int) -> np.ndarray:
         """int64[n]: where a run begins in each record."""
         run = self.runs[at]
-        return np.asarray(marks[run.mark] + run.offset)
+        return np.asarray(marks[run.mark] + run.offset if run.offset else marks[run.mark])
 
-    def texts(self, within: ByteWords, marks: np.ndarray, at: int) -> PlacedTexts:
+    def texts(self, within: ByteWords, marks: Mapping[int, np.ndarray], key: str) -> PlacedTexts:
         """The texts of a value in each record."""
+        at = self.place[key]
         return PlacedTexts(within, self.starts(marks, at) + len(self.runs[at].text), self.starts(marks, at + 1))
 
-    def fits(self, within: ByteWords, marks: np.ndarray) -> np.ndarray:
-        """bool[n]: which records have this layout. marks: int64[quotes + 2, n]."""
+    def fits(self, within: ByteWords, marks: Mapping[int, np.ndarray]) -> np.ndarray:
+        """bool[n]: which records have this layout. marks: as `FlatRecords.marks`."""
         last = len(self.runs) - 1
-        differs = (self.starts(marks, last) + len(self.runs[last].text) - marks[-1]).astype(np.uint64)
+        differs = (self.starts(marks, last) + len(self.runs[last].text) - marks[self.quotes + 1]).astype(np.uint64)
         for at, run in enumerate(self.runs):
             start, count = self.starts(marks, at), -(-len(run.text) // _WORD)
             expected = np.frombuffer(run.text.ljust(count * _WORD, b"\0"), np.uint64)
@@ -81,42 +70,59 @@ class FlatLayout:
             for word in range(count):
                 differs |= (found[:, word] ^ expected[word]) & FIRST[min(_WORD, len(run.text) - word * _WORD)]
         fit = differs == 0
-        for at, value in enumerate(self.values):
-            if not value.is_text:
-                texts = self.texts(within, marks, at)
-                fit &= texts.end > texts.start
+        for key in self.place.keys() - self.quoted:
+            texts = self.texts(within, marks, key)
+            fit &= texts.end > texts.start
         return np.asarray(fit)
 
 
-def layout_of(record: bytes) -> FlatLayout | None:
-    """The layout of a record; None if it is not flat, or has a key twice."""
-    opened = _OPENED.match(record)
-    if opened is None:
-        return None
-    values, runs, at, begun, quotes = list[LayoutValue](), list[LayoutBytes](), opened.end(), 0, 0
-    mark = offset = 0
-    while True:
+def values_of(record: bytes) -> dict[str, tuple[int, int, int, int]] | None:
+    """The values of a flat object by key: where each begins and ends, where the next key begins, and the quotes so far.
+
+    A text is what stands between its quotes. None if the record is no flat object, has a key twice, or bytes that a
+    layout cannot be seen in.
+    """
+    opened, found, quotes = _OPENED.match(record), dict[str, tuple[int, int, int, int]](), 0
+    at = opened.end() if opened is not None and _is_json(record) else len(record)
+    while at < len(record):
         key = _KEY.match(record, at)
         value = _VALUE.match(record, key.end()) if key else None
-        if key is None or value is None:
+        behind = (_NEXT.match(record, value.end()) or _CLOSED.match(record, value.end())) if value else None
+        if key is None or value is None or behind is None or key[1].decode() in found:
             return None
-        is_text = value[1] is not None
-        start = value.start(1) if is_text else value.start()
-        values.append(LayoutValue(key[1].decode(), is_text, record[start : start + 1] == b"[" and not is_text))
-        runs.append(LayoutBytes(mark, offset, record[begun:start]))
-        begun = value.end(1) if is_text else value.end()
         quotes += 2 + record[value.start() : value.end()].count(b'"')
-        behind = _NEXT.match(record, value.end()) or _CLOSED.match(record, value.end())
-        if behind is None:
-            return None
-        # Behind a text stands its quote; anything else ends so far before the next quote, or the record's end.
-        mark, offset = (quotes, 0) if is_text else (quotes + 1, begun - behind.end())
         at = behind.end()
+        found[key[1].decode()] = (*value.span(0 if value[1] is None else 1), at, quotes)
         if b"}" in behind[0]:
-            runs.append(LayoutBytes(mark, offset, record[begun:at]))
-            is_known = at == len(record) and len({one.key for one in values}) == len(values)
-            is_short = max(len(run.text) for run in runs) <= len(PADDING) // 2
-            return FlatLayout(quotes, values, runs) if is_known and is_short else None
+            return found if at == len(record) else None
+    return None
+
+
+def layout_of(record: bytes, fixed: Collection[str] = ()) -> FlatLayout | None:
+    """The layout of a record; None if it has none. fixed: keys whose values are part of the layout."""
+    values, runs, place, quoted = values_of(record), list[LayoutBytes](), dict[str, int](), set[str]()
+    mark = offset = begun = quotes = 0
+    for key, (start, end, following, quotes) in (values or {}).items():
+        if key in fixed:
+            continue
+        place[key] = len(runs)
+        runs.append(LayoutBytes(mark, offset, record[begun:start]))
+        # Behind a text stands its quote; anything else ends so far before the next quote, or the record's end.
+        begun, mark, offset = end, quotes + 1, end - following
+        if record[start - 1 : start] == b'"':
+            quoted.add(key)
+            mark, offset = quotes, 0
+    runs.append(LayoutBytes(mark, offset, record[begun:]))
+    is_short = max(len(run.text) for run in runs) <= len(PADDING) // 2
+    return FlatLayout(quotes, place, frozenset(quoted), runs) if values and is_short else None
+
+
+def _is_json(record: bytes) -> bool:
+    try:
+        orjson.loads(record)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 class FlatRecords:
@@ -155,12 +161,8 @@ class FlatRecords:
         """int64[k]: those of the wanted records (bool[n]) that have so many quotes."""
         return np.flatnonzero(wanted & (np.diff(self._first) == count))
 
-    def marks(self, at: np.ndarray, quotes: int) -> np.ndarray:
-        """int64[quotes + 2, k]: where some records begin, have their quotes, and end."""
-        made = np.empty((quotes + 2, len(at)), np.int64)
-        made[0], made[-1] = self._start[at], self._start[at + 1]
-        if quotes * len(self.values) == len(self._quote) and len(at) == len(self.values):
-            made[1:-1] = self._quote.reshape(-1, quotes).T
-        else:
-            made[1:-1] = self._quote[self._first[at] + np.arange(quotes)[:, None]]
-        return made
+    def marks(self, at: np.ndarray, layout: FlatLayout) -> dict[int, np.ndarray]:
+        """Mark → int64[k]: where some records begin, have those quotes that runs stand at, and end."""
+        first = self._first[at]
+        found = {run.mark: self._quote[first + (run.mark - 1)] for run in layout.runs if 0 < run.mark <= layout.quotes}
+        return {**found, 0: self._start[at], layout.quotes + 1: self._start[at + 1]}

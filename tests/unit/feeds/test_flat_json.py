@@ -141,6 +141,17 @@ def test_records_of_several_layouts_keep_their_order() -> None:
     assert read_at_once(vendor(), values).all()
 
 
+def test_a_text_that_is_nearly_always_the_same_may_differ() -> None:
+    values = [record(t=at, M=at != 70, s="ethusdt" if at == 50 else "btcusdt") for at in range(100)]
+    assert read_at_once(vendor(), values).all()
+
+
+def test_a_filtered_record_that_is_no_json_is_broken() -> None:
+    filtered = record(e="quote")
+    values = [record(), filtered, filtered.replace(b'"m": true', b'"m": tru'), filtered.replace(b": 7", b": 7.")]
+    assert read_at_once(vendor(), values).tolist() == [True, True, False, False]
+
+
 def test_what_is_filtered_is_known_by_its_text() -> None:
     assert read_at_once(vendor(), [record(e="quote" if at % 2 else "trade", t=at) for at in range(40)]).all()
 
