@@ -20,6 +20,7 @@ from k2ctl.kafka.producer import publish
 from k2ctl.kafka.reader import BESIDE, Hole, Reader, read_between
 from k2ctl.kafka.watermarks import LogEnds
 from k2ctl.profiles import load_profile
+from tests.made_trades import producer_of
 from tests.support.polling import until
 
 SENT_MS = time.time_ns() // 1_000_000 - 60_000
@@ -37,7 +38,8 @@ def topic(stack: Endpoints, exchange: str) -> str:
 
 def produce(stack: Endpoints, topic: str, count: int, partition: int = 0, **options: object) -> None:
     """`count` records whose values are their numbers."""
-    producer = Producer(producer_config(stack))
+    producer = producer_of(stack)
+    producer.list_topics(topic, timeout=10)
     for number in range(count):
         producer.produce(topic, str(number).encode(), partition=partition, **options)
     assert producer.flush(20) == 0

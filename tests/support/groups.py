@@ -132,7 +132,7 @@ class Group:
         self._feeder.start()
 
     def _feed(self) -> None:
-        while not self._stop.wait(0.05):
+        while not self._stop.wait(0.1):
             trades = varied_trades(200, self._fed)
             produce_trades(self.endpoints, self.topic, trades, 5, self.partitions)
             if self._fed % 600 == 0:
