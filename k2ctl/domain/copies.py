@@ -1,4 +1,4 @@
-"""What makes one trade a copy of another, what makes it another print of the same trade; and checksums of trades.
+"""What makes one trade a copy of another, and what makes it another print of the same trade.
 
 A trade is known by its message_id, symbol, exchange and time. Sent again with the same price, quantity, action and
 reference it is a copy, and is stored once. Sent again with others it is a reprint: the venue corrects a trade by
@@ -11,14 +11,14 @@ index) only distinguishes a row that was read again from a copy that was sent ag
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from k2ctl.domain.decimals import from_arrow
 from k2ctl.domain.rows import ids_of, nanoseconds
-from k2ctl.domain.trade import CANCEL, LATEST_ALIKE, NEW, NO_ID, TRADE
+from k2ctl.domain.trade import CANCEL, LATEST_ALIKE, NEW, NO_ID
 
 TRADE_KEY: Final = ("message_id", "symbol", "exchange", "timestamp", "timestamp_nanos")
 """What a trade is known by, in the table; on the wire the time is one field."""
@@ -35,6 +35,7 @@ _FACTORS: Final = np.array(
 """Odd numbers, one for each word of `_KEY_FIELDS`."""
 
 _HALF: Final = np.uint64(32)
+_ALIKE_WORD: Final = np.frombuffer(LATEST_ALIKE.tobytes(), np.uint64)[0]
 
 
 def are_same_trade(some: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -178,87 +179,12 @@ def _codes(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(encoded.indices.to_numpy(zero_copy_only=False))
 
 
-_WORDS: Final = TRADE.message.itemsize // 8
-"""Checksums: a trade's number and content as a number that adds up, so that a million trades are compared by one sum.
-
-A 64-bit hash of each trade, summed modulo 2^64, so that the order does not matter. Every 8-byte word of a trade is
-multiplied by an odd constant of its place, and the sum is mixed by a bijection: a change of one word always changes the
-trade's hash, and neither several changes nor fields that two trades exchanged leave the total as it was, but for one
-chance in some 2^64. When a trade was received (`received_ns`) has a sum of its own, for a file that is replayed
-again sends the same trades at another time. Header and session are left out: sums are kept by session. About 6 ns a
-trade, most of it the multiplications."""
-
-_PLACES: Final[Any] = TRADE.message.fields
-_REFERRED: Final = _PLACES["refers_to"][1] // 8
-_SESSION: Final = _PLACES["message_id"][1] // 8
-_NUMBER: Final = _SESSION + 1
-"""The two words of the message id. What stands before the number is not hashed."""
-
-_ALIKE_WORD: Final = np.frombuffer(LATEST_ALIKE.tobytes(), np.uint64)[0]
-
-_SYMBOL: Final = _PLACES["symbol"][1] // 8
-"""Behind it, up to the last word but one, stands what trades of one market have in common."""
-
-_SENT_AT: Final = _PLACES["received_ns"][1] // 8
-
-_IN_LAST_WORD: Final = np.uint64((1 << 8 * (_PLACES["action"][1] + 1 - 8 * (_WORDS - 1))) - 1)
-"""The bytes of the last word that the table holds; the others are reserved."""
-
-
-def _multipliers() -> np.ndarray:
-    """uint64[words from the number on]: odd constants, the same everywhere."""
-    state, mask, drawn = 0x6B32_7472_7574_6801, (1 << 64) - 1, []
-    for _ in range(_NUMBER, _WORDS):  # splitmix64
-        state = (state + 0x9E3779B97F4A7C15) & mask
-        mixed = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & mask
-        drawn.append(mixed ^ (mixed >> 31) | 1)
-    constants = np.array(drawn, np.uint64)
-    constants[_SENT_AT - _NUMBER] = 0
-    return constants
-
-
-_MULTIPLIERS: Final = _multipliers()
-_MIX: Final = np.uint64(0xD6E8FEB86659FD93)
-_ONE: Final = np.uint64(1)
-
-
-def _words_of(trades: np.ndarray) -> np.ndarray:
-    """uint64[n, words]: a view of contiguous trades (dtype `TRADE.message`)."""
-    return np.asarray(np.ascontiguousarray(trades).view(np.uint64).reshape(len(trades), _WORDS))
-
-
-def alike_from(longest_symbol: int) -> int:
-    """For `checksums` of new prints of one market, which differ up to their symbols. longest_symbol: in bytes."""
-    return int(_SYMBOL + -(-longest_symbol // 8))
-
-
-def checksums(trades: np.ndarray, alike: int | None = None) -> np.ndarray:
-    """uint64[n]: the hash of each trade, as it was sent.
-
-    alike: the word from which on, up to the last but one, all trades are the same and without marks, as the caller
-    knows. Hashed once for all, those words take no time. Where it is not so, hashes are wrong, and `verify` says so.
-    """
-    words = _words_of(without_marks(trades) if alike is None else trades)
-    until = _WORDS - 1 if alike is None else alike
-    hashed = np.vecdot(words[:, _NUMBER:until], _MULTIPLIERS[: until - _NUMBER])
-    hashed += np.vecdot(words[:1, until:-1], _MULTIPLIERS[until - _NUMBER : -1])
-    last = words[:, -1] & _IN_LAST_WORD
-    last *= _MULTIPLIERS[-1]
-    hashed += last
-    hashed ^= np.right_shift(hashed, _HALF, out=last)
-    hashed *= _MIX
-    hashed ^= np.right_shift(hashed, _HALF, out=last)
-    return np.asarray(hashed)
-
-
 def without_marks(trades: np.ndarray) -> np.ndarray:
     """The trades without the marks of reprints and of cancellations by condition, which the consumer sets."""
-    words = _words_of(trades)
-    low, high = words[:, _REFERRED], words[:, _REFERRED + 1]
+    session, number, low, high = _words(trades, ("message_id", "refers_to"))
     if not (low | high).any():
         return trades
-    marked = (low == words[:, _SESSION]) & (high == words[:, _NUMBER]) & (trades["action"] == NEW)
+    marked = (low == session) & (high == number) & (trades["action"] == NEW)
     marked |= ((low & high) == _ALIKE_WORD) & (trades["action"] == CANCEL)
     if not marked.any():
         return trades
@@ -267,22 +193,7 @@ def without_marks(trades: np.ndarray) -> np.ndarray:
     return sent
 
 
-def times_sent(trades: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-    """uint64[n]: the time of sending of each trade times an odd number of its own, made of its `checksums`."""
-    return np.asarray(_words_of(trades)[:, _SENT_AT] * (hashes | _ONE))
-
-
 def sessions_and_numbers(trades: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """uint64[n] each: the halves of the message ids; of a feed or a replay they are a session and a number in it."""
-    halves = _words_of(trades)[:, _SESSION : _NUMBER + 1].T.copy().byteswap(inplace=True)
+    halves = trades["message_id"][:, None].view(np.uint64).T.copy().byteswap(inplace=True)
     return halves[0], halves[1]
-
-
-def _label() -> str:
-    """The checksum of a made-up trade."""
-    sample = np.arange(1, _WORDS + 1, dtype=np.uint64).view(TRADE.message)
-    return f"{int(checksums(sample)[0]):016x}"
-
-
-LABEL: Final = _label()
-"""Changes when a trade's layout or its hash does: sums of another label say nothing about trades of today."""

@@ -11,9 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.copies import alike_from
+from k2ctl.domain.checksums import weighted
 from k2ctl.domain.decimals import DECIMAL_ONE, of_int64
 from k2ctl.domain.trade import ASSET_CLASSES, CANCEL, CORRECT, REFERENCE, TRADE
+from k2ctl.load.sent_intervals import KnownTrades, SentRuns
 from k2ctl.profiles.universe import Universe
 
 DRAWS: Final = 65_536
@@ -49,6 +50,8 @@ class Batch:
     trades: np.ndarray
     # int64[partitions]: how many trades each partition has.
     per_partition: np.ndarray
+    # None where there are faults.
+    known: KnownTrades | None = None
 
 
 class SyntheticMarket:
@@ -86,17 +89,13 @@ class SyntheticMarket:
         self._constants = TRADE.empty(1)
         self._constants["exchange"], self._constants["currency"] = market.exchange, market.currency
         self._constants["asset_class"] = ASSET_CLASSES.index(market.asset_class)
+        in_common = np.repeat(self._constants, len(ranks))
+        in_common["symbol"] = self._symbols
+        self._in_common = weighted(in_common)
 
     def sessions(self) -> dict[int, bytes]:
         """Every feed session that trades may come from, with its symbol."""
         return dict(zip(self._sessions.tolist(), self._symbols.tolist(), strict=True))
-
-    @property
-    def alike(self) -> int | None:
-        """From which word on all trades are the same, as `checksums` asks; None where some correct or cancel others."""
-        if self._faults.corrections or self._faults.cancels:
-            return None
-        return alike_from(max(map(len, self._symbols.tolist())))
 
     def sample_symbol(self) -> bytes:
         """The symbol whose acknowledgements are timed: one in about two hundred trades."""
@@ -113,23 +112,46 @@ class SyntheticMarket:
         counts = np.bincount(code, minlength=len(self._symbols))
         ends = np.cumsum(counts)
         trades = np.repeat(self._constants, count)
-        due_us = from_us + (order * ((to_us - from_us) / max(1, count))).astype(np.int64)
-        trades["event_ns"] = trades["received_ns"] = due_us * 1000
+        due_ns = (from_us + (order * ((to_us - from_us) / max(1, count))).astype(np.int64)) * 1000
+        trades["event_ns"] = trades["received_ns"] = due_ns
         trades["symbol"] = self._symbols[code]
         sequence = self._sequence[code] + (np.arange(count) - (ends - counts)[code]).astype(np.uint64)
         trades["source_sequence"] = sequence
         ids = np.empty((count, 2), ">u8")
         ids[:, 0], ids[:, 1] = self._sessions[code], sequence
         trades["message_id"] = ids.view("V16")[:, 0]
-        trades["trade_id"] = np.arange(self._trade_id, self._trade_id + count)
-        trades["price"] = of_int64(self._walk(code, counts, ends))
-        trades["quantity"] = of_int64(self._lots[code] * self._rng.integers(1, 21, count, dtype=np.int64))
-        trades["side"] = self._rng.integers(0, 2, count, dtype=np.uint8)
+        trades["trade_id"] = trade_id = np.arange(self._trade_id, self._trade_id + count)
+        price = self._walk(code, counts, ends)
+        quantity = self._lots[code] * self._rng.integers(1, 21, count, dtype=np.int64)
+        trades["price"], trades["quantity"] = of_int64(price), of_int64(quantity)
+        trades["side"] = side = self._rng.integers(0, 2, count, dtype=np.uint8)
         self._sequence += counts.astype(np.uint64)
         self._trade_id += count
-        if self._faults.corrections or self._faults.cancels:
-            self._add_events(trades, ids)
-        return self._with_faults(trades, code)
+        if self._faults != Faults():
+            if self._faults.corrections or self._faults.cancels:
+                self._add_events(trades, ids)
+            return self._with_faults(trades, code)
+        columns = {
+            **dict.fromkeys(("event_ns", "received_ns"), due_ns.view(np.uint64)),
+            "message_id": ids.view(np.uint64)[:, 1],
+            "source_sequence": sequence,
+            "trade_id": trade_id.view(np.uint64),
+            "price": price.view(np.uint64),
+            "quantity": quantity.view(np.uint64),
+            "side": side,
+        }
+        return Batch(trades, self._per_partition(code), self._known(counts, ends, columns))
+
+    def _known(self, counts: np.ndarray, ends: np.ndarray, columns: dict[str, np.ndarray]) -> KnownTrades:
+        """Of trades that were just numbered."""
+        traded = np.flatnonzero(counts)
+        counts, ends = counts[traded], ends[traded]
+        first = self._sequence[traded] - counts.view(np.uint64)
+        runs = SentRuns(self._sessions[traded].astype(np.uint64), first, ends - counts, ends)
+        return KnownTrades(runs, self._in_common[traded], columns)
+
+    def _per_partition(self, code: np.ndarray) -> np.ndarray:
+        return np.bincount(self._partition[code], minlength=self._partitions)
 
     def _add_events(self, trades: np.ndarray, ids: np.ndarray) -> None:
         """Make some of the trades corrections and cancellations of earlier ones."""
@@ -164,7 +186,7 @@ class SyntheticMarket:
             copies[self._rng.random(count) < faults.gaps] = 0
         if faults.duplicates or faults.gaps:
             trades, code = np.repeat(trades, copies), np.repeat(code, copies)
-        return Batch(trades, np.bincount(self._partition[code], minlength=self._partitions))
+        return Batch(trades, self._per_partition(code))
 
 
 def _session(run_id: str, symbol: bytes) -> int:

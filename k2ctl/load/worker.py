@@ -16,7 +16,8 @@ from k2ctl.feeds.records import own_decoder
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer, new_histogram
 from k2ctl.kafka.reader import Fetched
-from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run
+from k2ctl.load.acknowledged_log import Run
+from k2ctl.load.acknowledged_log_writer import AcknowledgedLogWriter
 from k2ctl.load.intake import LOOK_AFTER_TRADES, UnreadGuard
 from k2ctl.load.market import SyntheticMarket
 from k2ctl.load.plan import LoadPlan
@@ -112,13 +113,13 @@ class Worker:
         self._schedule: Any = plan.schedule
         self._source: Any
         self._replay: ReplaySource | None = None
-        sample, sessions, alike = b"", dict[int, bytes](), None
+        sample, sessions = b"", dict[int, bytes]()
         if plan.replay is not None:
             replayed = open_replay(plan.replay, plan.profile, endpoints)
             self._replay = self._source = self._schedule = ReplaySource(replayed, universe, plan.replay)
         else:
             market = SyntheticMarket(universe, plan.run_id, worker=number, workers=plan.workers, faults=plan.faults)
-            self._source, sample, sessions, alike = market, market.sample_symbol(), market.sessions(), market.alike
+            self._source, sample, sessions = market, market.sample_symbol(), market.sessions()
         topic, decoder = plan.profile.trades_topic, own_decoder(plan.profile, plan.profile.topic.format)
         self._producer = BatchProducer(
             endpoints,
@@ -143,7 +144,7 @@ class Worker:
             0,
             finished=False,
         )
-        self._acknowledged_log = AcknowledgedLogWriter(run, sessions, endpoints.home, alike)
+        self._acknowledged_log = AcknowledgedLogWriter(run, sessions, endpoints.home)
         self._frame = plan.frame
         self._delay = new_histogram()
         self._made = 0
@@ -227,7 +228,7 @@ class Worker:
         if self._replay is not None:
             self._acknowledged_log.add_foreign(batch.trades)
         else:
-            self._acknowledged_log.add(batch.trades)
+            self._acknowledged_log.add(batch.trades, batch.known)
         self._producer.send(batch.trades, batch.per_partition, to_us)
         self._newest_to_one = int(batch.per_partition.max(initial=0))
         self._made += count

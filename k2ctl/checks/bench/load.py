@@ -16,7 +16,8 @@ from k2ctl.domain.trade import TRADE, frames
 from k2ctl.endpoints import Endpoints
 from k2ctl.home import Home
 from k2ctl.kafka.producer import BatchProducer
-from k2ctl.load.acknowledged_log import AcknowledgedLogWriter, Run
+from k2ctl.load.acknowledged_log import Run
+from k2ctl.load.acknowledged_log_writer import AcknowledgedLogWriter
 from k2ctl.load.generator import run_load
 from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.load.plan import plan_load
@@ -102,14 +103,14 @@ def _processor_seconds(
     market = SyntheticMarket(Universe(profile), new_run_id())
     producer = BatchProducer(endpoints, topic, frame)
     run = Run(new_run_id(), 0, topic, "bench", "sbe", time.time_ns() // 1000, 0, 0, finished=False)
-    log = AcknowledgedLogWriter(run, market.sessions(), Home.of_user(), market.alike)
+    log = AcknowledgedLogWriter(run, market.sessions(), Home.of_user())
     made, report, recorder_ns, started_ns = 0, Every(REPORT_EVERY_S), 0, time.process_time_ns()
     while made < trades:
         count, now_us = min(CHUNK_TRADES, trades - made), time.time_ns() // 1000
         batch = market.take(count, now_us - 1000, now_us)
         made += count
         before_ns = time.thread_time_ns()
-        log.add(batch.trades)
+        log.add(batch.trades, batch.known)
         if report.due():
             log.save_if_due(made, 0)
             report.restart()

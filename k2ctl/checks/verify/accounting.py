@@ -10,7 +10,7 @@ from k2ctl.checks.verify.other_programs import altered_columns
 from k2ctl.checks.verify.stored_prints import StoredPrints
 from k2ctl.deferred.spill_files import read_spilled
 from k2ctl.domain.checkpoint import Counts, Tally
-from k2ctl.domain.copies import checksums
+from k2ctl.domain.checksums import checksums
 from k2ctl.domain.ledger import DeferredRange
 from k2ctl.domain.rows import Rows, identity_numbers
 from k2ctl.domain.texts import codes_of
@@ -97,7 +97,7 @@ class Accounting:
         times = np.zeros(len(rows), np.int64)
         if self._pinned is None:
             return times > 0
-        hashes = checksums(rows.trades)
+        hashes = checksums(rows.trades).content
         damage = result.damaged.setdefault
         for stored in stored_between(self._pinned, result.topic, result.epoch, stretch.ranges, damage):
             at, there = np.zeros(len(stored), np.int64), np.zeros(len(stored), np.bool_)
@@ -123,7 +123,7 @@ class Accounting:
 
     def _compare(self, stored: Rows, sent: Rows, hashes: np.ndarray) -> None:
         """Rows with the trades that Kafka has at their places."""
-        differs = checksums(stored.trades) != hashes
+        differs = checksums(stored.trades).content != hashes
         for name in ("message_id", "received_ns"):
             differs |= stored.trades[name] != sent.trades[name]
         if differs.any():

@@ -7,9 +7,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
+from k2ctl.domain.checksums import checksums
+from k2ctl.domain.copies import sessions_and_numbers
 from k2ctl.lake.readers import Placed
-from k2ctl.load.acknowledged_log import DIGESTS_FROM, SENT, AcknowledgedLog, breaks_of, joined
+from k2ctl.load.acknowledged_log import SENT, AcknowledgedLog
+from k2ctl.load.sent_intervals import DIGESTS_FROM, breaks_of, joined
 
 SLOTS_A_PASS: Final = 16_000_000
 """Some 12 bytes each are in memory at once."""
@@ -278,11 +280,10 @@ class Slots:
         starts = np.append(0, breaks_of(*sessions_and_numbers(trades)))
         ends = np.append(starts[1:], len(slots)) - 1
         owner, owner_of_last = (np.searchsorted(self._starts, slots[of], side="right") - 1 for of in (starts, ends))
-        hashes = checksums(trades)
         whole = bool((owner == owner_of_last).all())
         if not whole:
             owner = np.searchsorted(self._starts, slots, side="right") - 1
-        for sums, values in ((self._sums, hashes), (self._times, times_sent(trades, hashes))):
+        for sums, values in zip((self._sums, self._times), checksums(trades), strict=True):
             np.add.at(sums, owner, np.add.reduceat(values, starts) if whole else values)
 
     def _note_outside(self, at: np.ndarray, number: np.ndarray) -> None:

@@ -13,7 +13,8 @@ import pytest
 from k2ctl.checks.verify import slots as slots_module
 from k2ctl.checks.verify.slots import IN_TAIL, Interval, Sessions, Slots
 from k2ctl.checks.verify.verification import failed, verify
-from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
+from k2ctl.domain.checksums import checksums
+from k2ctl.domain.copies import sessions_and_numbers
 from k2ctl.domain.rows import trades_of
 from k2ctl.domain.trade import decode
 from k2ctl.endpoints import Endpoints
@@ -23,10 +24,11 @@ from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.reader import read_between
 from k2ctl.lake.readers import Placed
-from k2ctl.load.acknowledged_log import FAILED, INTERVAL, SENT, AcknowledgedLog, Run, acknowledged_log_dir, read, write
+from k2ctl.load.acknowledged_log import FAILED, SENT, AcknowledgedLog, Run, acknowledged_log_dir, read, write
 from k2ctl.load.generator import run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.load.replay import replay_plan
+from k2ctl.load.sent_intervals import INTERVAL
 from k2ctl.profiles import Profile
 from tests.made_trades import make_trades, quick_profile
 from tests.support.platforms import with_lake
@@ -181,8 +183,7 @@ def note_as_failed(trades: np.ndarray) -> None:
     log = read(path)
     failures = np.empty(len(trades), FAILED)
     failures["session"], failures["number"] = sessions_and_numbers(trades)
-    failures["sum"] = checksums(trades)
-    failures["times"] = times_sent(trades, failures["sum"])
+    failures["sum"], failures["times"] = checksums(trades)
     write(path, replace(log, failed=failures), durable=False)
 
 
@@ -240,8 +241,7 @@ def sent_of(trades: np.ndarray) -> np.ndarray:
 
 def interval_of(trades: np.ndarray) -> np.ndarray:
     session, number = sessions_and_numbers(trades)
-    hashes = checksums(trades)
-    sums = hashes.sum(), times_sent(trades, hashes).sum()
+    sums = (values.sum() for values in checksums(trades))
     return np.array([(session[0], number[0], number[-1], *sums)], INTERVAL)
 
 

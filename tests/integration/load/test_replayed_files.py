@@ -16,7 +16,7 @@ from k2ctl.domain.trade import nanos_of
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
 from k2ctl.feeds.files.reading import WantedTrades
-from k2ctl.load import acknowledged_log
+from k2ctl.load import acknowledged_log, acknowledged_log_writer
 from k2ctl.load.generator import LoadSummary, run_load
 from k2ctl.load.plan import plan_load
 from k2ctl.load.replay import ReplayPlan, replay_plan
@@ -132,9 +132,9 @@ def test_of_many_digests_a_load_writes_down_some_and_says_how_many_not(
 ) -> None:
     (tmp_path / "ABC.csv").write_text("".join(f"03/10/2014,10:00:{at:02d}.000,1,1,0,,\n" for at in range(30)))
     trades = everything(tmp_path / "ABC.csv", "asx").trades
-    monkeypatch.setattr(acknowledged_log, "MOST_DIGESTS", 10)
+    monkeypatch.setattr(acknowledged_log_writer, "MOST_DIGESTS", 10)
     run = acknowledged_log.Run("run", 0, profile.trades_topic, "", "sbe", 1, 0, 0, finished=False)
-    writer = acknowledged_log.AcknowledgedLogWriter(run, {}, endpoints.home)
+    writer = acknowledged_log_writer.AcknowledgedLogWriter(run, {}, endpoints.home)
     for part in np.split(trades, [4, 20]):
         writer.add_foreign(part)
     writer.finish(30, 30)

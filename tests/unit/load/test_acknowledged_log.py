@@ -7,25 +7,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2ctl.domain.checked_file import body_of, framed
-from k2ctl.domain.copies import checksums, sessions_and_numbers, times_sent
+from k2ctl.domain.checksums import checksums
+from k2ctl.domain.copies import sessions_and_numbers
 from k2ctl.errors import CheckFailed, K2Error
 from k2ctl.home import Home
-from k2ctl.load import acknowledged_log as module
+from k2ctl.load import acknowledged_log_writer as module
 from k2ctl.load.acknowledged_log import (
-    BLOCK,
     MAGIC,
     AcknowledgedLog,
-    AcknowledgedLogWriter,
     Run,
     acknowledged_log_dir,
-    joined,
     read,
     recorded,
 )
+from k2ctl.load.acknowledged_log_writer import AcknowledgedLogWriter
+from k2ctl.load.market import Faults, SyntheticMarket
+from k2ctl.load.sent_intervals import BLOCK, joined
+from k2ctl.profiles import load_profile
+from k2ctl.profiles.universe import Universe
 from tests.made_trades import SYMBOLS, make_trades
 
 RUN = Run("run", 0, "topic", "epoch", "sbe", 0, 0, 0, finished=False)
@@ -44,8 +47,8 @@ def written(recorder: AcknowledgedLogWriter) -> AcknowledgedLog:
 
 
 def sums_of(trades: np.ndarray) -> tuple[int, int]:
-    hashes = checksums(trades)
-    return int(hashes.sum()), int(times_sent(trades, hashes).sum())
+    content, times = checksums(trades)
+    return int(content.sum()), int(times.sum())
 
 
 def in_symbol_order(trades: np.ndarray) -> np.ndarray:
@@ -72,6 +75,47 @@ def test_however_trades_come_in_batches_the_intervals_say_the_same(
         for low, high in ((1, BLOCK - 1), (BLOCK, 2 * BLOCK - 1), (2 * BLOCK, 2500))
     ]
     assert found.tolist() == [tuple(np.array(row, np.uint64).tolist()) for row in expected]
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.sampled_from([1, 2, 40, 3_000, 9_000]), min_size=1, max_size=8),
+    st.sampled_from([1, 2, 500]),
+    st.sampled_from([1, 5_000, 100_000]),
+)
+def test_what_the_sender_knows_of_its_trades_makes_the_log_that_their_ids_make(
+    batches: list[int], symbols: int, add_up_after: int
+) -> None:
+    """One symbol has runs of several blocks; five hundred have runs of a few trades."""
+    market = market_of(symbols)
+    known, read_from_ids = (
+        AcknowledgedLogWriter(replace(RUN, worker=at), market.sessions(), Home.of_user()) for at in (0, 1)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ADD_UP_AFTER", add_up_after)
+        for count in batches:
+            batch = market.take(count, 0, 1_000)
+            assert batch.known is not None
+            known.add(batch.trades, batch.known)
+            read_from_ids.add(batch.trades)
+    for recorder in (known, read_from_ids):
+        recorder.finish(0, 0)
+    first, second = recorded(Home.of_user())
+    assert np.array_equal(joined(first.intervals), joined(second.intervals))
+    assert np.array_equal(first.sessions, second.sessions)
+
+
+@pytest.mark.parametrize(
+    "faults", [Faults(duplicates=0.1), Faults(gaps=0.1), Faults(out_of_order=0.1), Faults(corrections=0.1)]
+)
+def test_of_trades_that_were_sent_with_faults_nothing_is_taken_for_known(faults: Faults) -> None:
+    assert market_of(3, faults).take(100, 0, 1_000).known is None
+
+
+def market_of(symbols: int, faults: Faults | None = None) -> SyntheticMarket:
+    profile = load_profile("laptop")
+    market = profile.market.model_copy(update={"symbols": symbols})
+    return SyntheticMarket(Universe(profile.model_copy(update={"market": market})), "run", faults=faults)
 
 
 @given(

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from k2ctl.domain.copies import checksums
+from k2ctl.domain.checksums import checksums
 from k2ctl.domain.decimals import DECIMAL_ONE, as_int
-from k2ctl.domain.trade import CANCEL, CORRECT, NEW, NO_ID
+from k2ctl.domain.trade import CANCEL, CORRECT, NEW, NO_ID, TRADE
 from k2ctl.domain.validity import invalid
 from k2ctl.load.market import Faults, SyntheticMarket, reference_data
 from k2ctl.profiles import load_profile
@@ -109,20 +109,21 @@ def test_corrections_and_cancellations_refer_to_earlier_ids_of_their_symbol() ->
 
 
 @pytest.mark.parametrize("exchange", ["ASX", "A-LONG-NAME-OF-A-VENUE"])
-def test_what_trades_of_a_market_have_in_common_is_hashed_once_for_all_of_them(exchange: str) -> None:
+def test_the_checksums_of_what_a_market_knows_of_its_trades_are_those_of_the_trades(exchange: str) -> None:
     profile = load_profile("laptop")
     market = profile.market.model_copy(update={"exchange": exchange})
-    universe = Universe(profile.model_copy(update={"market": market}))
-    source = SyntheticMarket(universe, "run", faults=Faults(duplicates=0.1, gaps=0.1, out_of_order=0.1))
-    trades = source.take(5_000, NOW_US, NOW_US + 1_000_000).trades
-    assert source.alike is not None
-    assert (checksums(trades, source.alike) == checksums(trades)).all()
-    altered = trades.copy()
-    altered["symbol"][7] = b"OTHER"
-    assert (np.flatnonzero(checksums(altered, source.alike) != checksums(trades)) == [7]).all()
+    source = SyntheticMarket(Universe(profile.model_copy(update={"market": market})), "run", worker=1, workers=2)
+    for count in (1, 5_000):
+        batch = source.take(count, NOW_US, NOW_US + 1_000_000)
+        assert batch.known is not None
+        assert np.array_equal(batch.known.checksums(), checksums(batch.trades))
 
 
-def test_trades_among_which_some_correct_others_have_less_in_common() -> None:
-    universe = Universe(load_profile("laptop"))
-    assert SyntheticMarket(universe, "run", faults=Faults(corrections=0.1)).alike is None
-    assert SyntheticMarket(universe, "run", faults=Faults(cancels=0.1)).alike is None
+@pytest.mark.parametrize("field", ["message_id", "symbol", "price", "side", "event_ns", "received_ns", "currency"])
+def test_a_trade_that_was_made_otherwise_than_a_market_knows_has_another_checksum(field: str) -> None:
+    batch = SyntheticMarket(Universe(load_profile("laptop")), "run").take(100, NOW_US, NOW_US + 1_000_000)
+    assert batch.known is not None
+    at = (TRADE.message.fields or {})[field][1] + 8 * (field == "message_id")
+    batch.trades.view(np.uint8).reshape(100, -1)[7, at] ^= 1
+    pairs = zip(batch.known.checksums(), checksums(batch.trades), strict=True)
+    assert np.flatnonzero(np.any([meant != made for meant, made in pairs], axis=0)).tolist() == [7]
