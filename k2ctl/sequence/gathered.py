@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.rows import joined_trades
+from k2ctl.domain.trade import TRADE
 from k2ctl.sequence.tracker import SequenceTracker
 
 GATHERED_MOST: Final = 8_192
@@ -27,7 +27,11 @@ class GatheredSteps:
         """As `SequenceTracker.step`. Neither array may change any more."""
         self._waiting.append((trades, partition))
         self._count += len(trades)
-        if self._count >= GATHERED_MOST:
+        if len(trades) >= GATHERED_MOST:
+            last = self._waiting.pop()
+            self.follow()
+            self._tracker.step(*last)
+        elif self._count >= GATHERED_MOST:
             self.follow()
 
     @property
@@ -43,4 +47,6 @@ class GatheredSteps:
             self._tracker.step(*waiting[0])
         elif waiting:
             trades, partitions = zip(*waiting, strict=True)
-            self._tracker.step(joined_trades(trades), np.concatenate(partitions))
+            # Bytes are joined five times as fast as arrays are where these have a few trades each.
+            content = bytearray().join([np.ascontiguousarray(part) for part in trades])  # type: ignore[misc]  # buffers
+            self._tracker.step(np.frombuffer(content, TRADE.message), np.concatenate(partitions))

@@ -1,4 +1,4 @@
-"""`k2ctl bench growth`: what a commit takes as the table grows by hours, and a trade as more come a second."""
+"""`k2ctl bench growth`: what a commit takes as the table grows by hours, and a trade as more come a second or none."""
 
 import gc
 import time
@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from k2ctl.checks.bench.figures import Figure
-from k2ctl.checks.bench.processes import loading, running, sent_by_load
+from k2ctl.checks.bench.processes import BEGIN_S, loading, running, sent_by_load
 from k2ctl.checks.bench.suite import Bench, Say, bench_stack, made_trades, rows_of
 from k2ctl.clock import SystemClock
 from k2ctl.domain.checkpoint import Counts, OffsetDelta, TopicPartition
@@ -31,6 +31,7 @@ from k2ctl.lake.snapshots import TableFollower
 from k2ctl.lake.writer import TableWriter
 from k2ctl.profiles import Profile
 from k2ctl.query.seam import planned
+from k2ctl.retry import wait_until
 from k2ctl.timing import Stopwatch
 
 PARTITION: Final = TopicPartition("growth", "e", 0)
@@ -41,6 +42,10 @@ COMMITS: Final = 60
 PLANS: Final = 40
 FLAT: Final = 1.5
 """How much more than at the beginning of the curve its end may take."""
+
+IDLE_CORES: Final = 0.01
+CORES: Final = {5_000: 0.1}
+"""What a consumer may take of the processor while it waits, and by trades a second."""
 
 SETTLED_S: Final = 3.0
 """Load and consumer have begun, and their first seconds are not measured."""
@@ -143,6 +148,9 @@ class _GrowingTable:
         self._offset += count
 
 
+_CORES: Final = "consumer, cores"
+
+
 def by_rate(endpoints: Endpoints, rates: tuple[int, ...], seconds: float, say: Say) -> list[Figure]:
     """Processor time of the consumer for each trade that it stores, with trades arriving at each rate.
 
@@ -150,6 +158,8 @@ def by_rate(endpoints: Endpoints, rates: tuple[int, ...], seconds: float, say: S
     """
     spent = []
     with running(endpoints.home, "consume") as consumer:
+        say(f"growth: no trades for {seconds:.0f} s")
+        idle = _cores_idle(endpoints, consumer, seconds)
         for rate in rates:
             say(f"growth: {rate:,} trades/s for {seconds:.0f} s")
             with loading(endpoints.home, rate, 1):
@@ -157,13 +167,14 @@ def by_rate(endpoints: Endpoints, rates: tuple[int, ...], seconds: float, say: S
             spent.append((stored / seconds, cpu_us / seconds))
     fixed_us = fixed_of(spent)
     first, cases = spent[0][1] / spent[0][0], [f"{rate:,}/s" for rate in rates]
-    figures = []
-    for case, (rate_per_s, cpu_us) in zip(cases, spent, strict=True):
+    figures = [Figure("growth", "no trades", _CORES, idle, "cores", goal=IDLE_CORES, at_most=True)]
+    for rate, case, (rate_per_s, cpu_us) in zip(rates, cases, spent, strict=True):
+        goal = CORES.get(rate)
         cost, share = cpu_us / rate_per_s, min(1.0, fixed_us / cpu_us)
         figures += [
             Figure("growth", case, "consumer, a trade", cost, "µs", first, cost / first, 1.0, True),
             Figure("growth", case, "consumer, fixed a second, of a trade", share * cost, "µs", cost, share),
-            Figure("growth", case, "consumer, cores", cpu_us / 1e6, "cores"),
+            Figure("growth", case, _CORES, cpu_us / 1e6, "cores", goal=goal, at_most=goal is not None),
         ]
     return sorted(figures, key=lambda figure: figure.metric)
 
@@ -177,6 +188,27 @@ def fixed_of(spent: Sequence[tuple[float, float]]) -> float:
     if high <= low:
         return low_us
     return min(low_us, max(0.0, low_us - low * (high_us - low_us) / (high - low)))
+
+
+def _cores_idle(endpoints: Endpoints, consumer: ProcessId, seconds: float) -> float:
+    """What a consumer takes of the processor that waits for trades, from its first commit on.
+
+    Raises:
+        CheckFailed: it did not begin.
+    """
+    process = psutil.Process(consumer.pid)
+    with Lake.at(endpoints) as lake:
+
+        def has_begun() -> bool:
+            table = lake.find_table()
+            return table is not None and bool(checkpoints_of(table).by_partition)
+
+        if not wait_until(has_begun, within_s=BEGIN_S):
+            raise CheckFailed("The consumer did not begin.", "Try again: k2ctl bench growth")
+    time.sleep(SETTLED_S)
+    before_s = sum(process.cpu_times()[:2])
+    time.sleep(seconds)
+    return (sum(process.cpu_times()[:2]) - before_s) / seconds
 
 
 def _spent(endpoints: Endpoints, consumer: ProcessId, seconds: float) -> tuple[int, float]:

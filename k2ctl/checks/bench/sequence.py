@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.checks.bench.figures import Figure, against, measured, middle
+from k2ctl.checks.bench.figures import Figure, against, measured, middle, repeated
 from k2ctl.checks.bench.suite import Bench, Say
 from k2ctl.clock import SystemClock
 from k2ctl.home import Home
@@ -61,13 +61,13 @@ def _batches(universe: Universe, size: int) -> list[Batch]:
 
 def _in_memory(universe: Universe, size: int, repeat: int, say: Say) -> Figure:
     """The tracker against a loop over a dict, trade by trade."""
-    ours, loops = [], []
-    for run in range(repeat):
-        say(f"sequence: memory, batches of {size:,}, run {run + 1} of {repeat}")
+
+    def once() -> tuple[float, float]:
         batches = _batches(universe, size)
         steps, total = GatheredSteps(SequenceTracker(SystemClock())), size * len(batches)
-        ours.append(total / _seconds(lambda: _follow(steps, batches)))  # noqa: B023
-        loops.append(total / _seconds(lambda: _dict_loop(batches)))  # noqa: B023
+        return total / _seconds(lambda: _follow(steps, batches)), total / _seconds(lambda: _dict_loop(batches))
+
+    ours, loops = repeated(once, repeat, 1, lambda run: say(f"sequence: memory, batches of {size:,}, {run}"))
     goal = MEMORY_GOAL if size >= 10_000 else SMALL_GOAL
     return against("sequence", f"memory, {size:,}", "checks", ours, "trades/s", loops, goal)
 

@@ -54,7 +54,7 @@ class Sizes:
     group_s: float = 30.0
     # Hours in the table, and trades a second, at which costs are measured; and how long each rate is.
     growth_hours: tuple[int, ...] = (1, 10, 100, 1_000)
-    growth_rates: tuple[int, ...] = (1_000, 10_000, 100_000, 500_000)
+    growth_rates: tuple[int, ...] = (1_000, 5_000, 10_000, 100_000, 500_000)
     growth_s: float = 15.0
     # How long an hour of the compressed day is.
     day_hour_s: float = 5.0
@@ -79,7 +79,7 @@ QUICK: Final = Sizes(
     group_consumers=4,
     group_s=8.0,
     growth_hours=(1, 10, 100),
-    growth_rates=(1_000, 10_000, 100_000),
+    growth_rates=(1_000, 5_000, 10_000, 100_000),
     growth_s=5.0,
     day_hour_s=2.0,
     repeat=2,

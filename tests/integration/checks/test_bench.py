@@ -31,10 +31,13 @@ def test_the_naive_consumer_and_ours_take_the_same_backlog() -> None:
 
 @pytest.mark.slow
 def test_a_commit_and_a_plan_take_no_more_in_an_old_table_and_a_trade_no_more_at_a_high_rate() -> None:
-    sizes = Sizes(growth_hours=(1, 200), growth_rates=(1_000, 20_000), growth_s=4.0)
+    sizes = Sizes(growth_hours=(1, 200), growth_rates=(5_000, 20_000), growth_s=4.0)
     figures = bench_growth(Bench(load_profile("laptop"), "embedded", lambda _: None, sizes))
     costs = [figure.value for figure in figures if figure.metric == "consumer, a trade"]
     assert costs[1] < costs[0]
+    cores = {figure.case: figure for figure in figures if figure.metric == "consumer, cores"}
+    assert (cores["no trades"].goal, cores["5,000/s"].goal) == (0.01, 0.1)
+    assert 0 < cores["no trades"].value < cores["20,000/s"].value
     by_age = {figure.metric: figure.ratio for figure in figures if figure.case == "200 h"}
     assert set(by_age) == {"commit, p95", "a window planned", "metadata"}
     assert all(ratio is not None and ratio < 3 for ratio in by_age.values())  # the goal is 1.5, on a quiet machine

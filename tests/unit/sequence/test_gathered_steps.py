@@ -67,3 +67,24 @@ def test_no_more_trades_wait_than_the_limit() -> None:
     assert not tracker.counts().in_order
     steps.step(trades[-1:], np.zeros(1, np.int32))
     assert tracker.counts().in_order == len(trades)
+
+
+def test_a_large_batch_is_followed_as_it_is_behind_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, large = ManualClock(), gathered.GATHERED_MOST + 100
+    steps, tracker, trades = GatheredSteps(SequenceTracker(clock)), SequenceTracker(clock), make_trades(large + 3)
+    where, stepped, step = np.zeros(len(trades), np.int32), list[int](), SequenceTracker.step
+    tracker.step(trades, where)
+    monkeypatch.setattr(SequenceTracker, "step", lambda of, some, at: stepped.append(len(some)) or step(of, some, at))
+    for some in (slice(0, 1), slice(1, 3), slice(3, None)):
+        steps.step(trades[some], where[some])
+    assert stepped == [3, large]
+    assert cut(steps.tracker) == cut(tracker)
+
+
+def test_trades_that_are_not_one_behind_the_other_in_memory_are_followed_too() -> None:
+    clock, trades = ManualClock(), make_trades(20)
+    steps, tracker, where = GatheredSteps(SequenceTracker(clock)), SequenceTracker(clock), np.zeros(10, np.int32)
+    for some in (trades[::2], trades[1::2]):
+        steps.step(some, where)
+        tracker.step(some.copy(), where)
+    assert cut(steps.tracker) == cut(tracker)
