@@ -66,6 +66,13 @@ class GlueServiceCatalog(GlueCatalog):
         )
 
 
+RETRIES: Final = 3
+"""Of one request: some four seconds. With the client's ten, a Glue that does not answer was named after half a minute;
+commits and maintenance try again by themselves."""
+
+
 def open_glue(name: str, uri: str, properties: Mapping[str, str]) -> GlueServiceCatalog:
     """The catalog of a region."""
-    return GlueServiceCatalog(name, **{**properties, "glue.region": uri.partition("://")[2]})
+    return GlueServiceCatalog(
+        name, **{"glue.max-retries": RETRIES, **properties, "glue.region": uri.partition("://")[2]}
+    )

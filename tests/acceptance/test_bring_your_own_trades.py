@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 
 from k2ctl.endpoints import load_endpoints
 from k2ctl.home import Home
-from tests.support.cli import run
+from tests.support.cli import run, stack_is_down
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("## Bring your own trades")[2].partition("\n## ")[0]
@@ -32,7 +32,7 @@ def _in_an_empty_folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(folder)
     yield
     run("consume", "stop")
-    run("stack", "down")
+    stack_is_down()
 
 
 def typed(line: str) -> str:

@@ -20,7 +20,7 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.checkpoints import checkpoints_of
 from k2ctl.stack import fleet
 from k2ctl.stack.replicas import records
-from tests.support.cli import run
+from tests.support.cli import run, stack_is_down
 from tests.support.independent_reader import Sources, assert_stored_once
 from tests.support.polling import until
 
@@ -31,7 +31,7 @@ PARTITIONS = 12
 def _stack_up_and_down(home: Path) -> object:
     assert run("stack", "up").returncode == 0
     yield
-    run("stack", "down")
+    stack_is_down()
     assert not any(record.alive for record in records(Home.of_user()))
 
 

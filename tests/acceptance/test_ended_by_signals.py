@@ -18,7 +18,7 @@ from k2ctl.endpoints import require_endpoints
 from k2ctl.errors import ExitCode
 from k2ctl.home import Home
 from k2ctl.load.acknowledged_log import recorded
-from tests.support.cli import run
+from tests.support.cli import run, stack_is_down
 from tests.support.polling import until
 
 K2CTL = [sys.executable, "-m", "k2ctl"]
@@ -32,7 +32,7 @@ def _stack_up_and_down(home: Path) -> Iterator[None]:
     while STARTED:
         with STARTED.pop() as left, suppress(ProcessLookupError):
             os.killpg(left.pid, signal.SIGKILL)
-    run("stack", "down")
+    stack_is_down()
 
 
 STARTED: list[subprocess.Popen[str]] = []

@@ -14,7 +14,7 @@ from k2ctl.kafka.producer import BatchProducer
 from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.universe import Universe
-from tests.support.cli import run
+from tests.support.cli import run, stack_is_down
 
 ALWAYS_LATE = (
     "boto3", "botocore", "docker", "exchange_calendars", "fastapi", "fsspec", "pandas", "prompt_toolkit", "psycopg",
@@ -47,7 +47,7 @@ def stack() -> Iterator[None]:
     assert run("stack", "up").returncode == 0
     assert run("consume", "--until-caught-up").returncode == 0  # makes topics and table
     yield
-    run("stack", "down")
+    stack_is_down()
 
 
 def test_the_help_imports_no_library_of_a_command() -> None:

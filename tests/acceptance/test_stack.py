@@ -15,14 +15,14 @@ import pytest
 from k2ctl.endpoints import ProcessId, load_endpoints
 from k2ctl.home import Home
 from k2ctl.stack.processes import is_alive
-from tests.support.cli import run
+from tests.support.cli import run, stack_is_down
 from tests.support.other_user import CONNECT, READ, as_nobody, reachable
 
 
 @pytest.fixture(autouse=True)
 def _stack_is_down_afterwards(home: Path) -> object:
     yield
-    run("stack", "down")
+    stack_is_down()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from k2ctl.endpoints import require_endpoints
 from k2ctl.errors import ExitCode
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
-from tests.support.cli import run
+from tests.support.cli import run, stack_is_down
 from tests.support.polling import until
 
 TOPIC = trades_topic("crypto", "BINANCE")
@@ -26,7 +26,7 @@ TOPIC = trades_topic("crypto", "BINANCE")
 @pytest.fixture(autouse=True)
 def _stack_is_down_afterwards(home: Path) -> Iterator[None]:
     yield
-    run("stack", "down")
+    stack_is_down()
 
 
 @pytest.fixture

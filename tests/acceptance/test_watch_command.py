@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.support.cli import run
+from tests.support.cli import run, stack_is_down
 from tests.support.overviews import made
 
 
@@ -43,4 +43,4 @@ def test_backfill_with_nothing_outstanding_says_so() -> None:
         done = json.loads(run("backfill", "--json").stdout.splitlines()[-1])
         assert (done["backfilled"], done["outstanding"]) == (0, 0)
     finally:
-        run("stack", "down")
+        stack_is_down()

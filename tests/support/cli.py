@@ -26,6 +26,11 @@ def run(*arguments: str, within_s: float = 120, **environment: str) -> subproces
     )
 
 
+def stack_is_down() -> None:
+    """`k2ctl stack down`, for a test that is over: in this process, which spares the start of another."""
+    main(["stack", "down"])
+
+
 def least_cpu_s(*commands: list[str]) -> list[float]:
     """Of each command the least processor time of five runs, in turns: what else the machine does adds little to it."""
     best = [math.inf] * len(commands)

@@ -323,7 +323,7 @@ def test_answers_are_those_of_a_dict_of_events(market: Market) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.by_hand) for seed in (2, 3, 4))])
 def test_a_thousand_answers_are_those_of_a_dict_of_events(market: Market, seed: int) -> None:
     market.rng.seed(seed)
     run(market, 1_000)
