@@ -13,6 +13,7 @@ from typing import Final
 from k2ctl.consume.assignment_snapshot import AssignmentSnapshot
 from k2ctl.consume.backfill_turns import BackfillTurns
 from k2ctl.consume.commit_thread import Finished, fenced_error, rolled_back_error
+from k2ctl.consume.degradation import lag_window_s
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
@@ -118,8 +119,20 @@ class Assignment:
     @property
     def is_full(self) -> bool:
         """True while no more may be read: the commits do not follow, or what Kafka is about to delete comes first."""
-        full = self._pending.held >= self._platform.plan.profile.consumer.pending_limit_rows
+        full = self._pending.held >= self._read_ahead_rows
         return full or (self.must_backfill and not self._ledger_is_known)
+
+    @property
+    def _read_ahead_rows(self) -> int:
+        """Rows that may be pending: while a commit takes its usual time, as many as the next one has.
+
+        More would fill memory and make nothing quicker. Behind a commit that stands still reading goes on before the
+        lag counts as one (`LagWindow`): its trades would be deferred.
+        """
+        settings, thread = self._platform.plan.profile.consumer, self._platform.commit_thread
+        if thread.is_busy and thread.since_submit_s < lag_window_s(thread.every_s()) / 2:
+            return min(settings.commit_rows, settings.pending_limit_rows)
+        return settings.pending_limit_rows
 
     @property
     def must_backfill(self) -> bool:

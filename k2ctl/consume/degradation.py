@@ -139,6 +139,11 @@ LAG_WINDOW_MOST_S: Final = 10.0
 """A burst is over sooner; an overload is seen that soon, however seldom commits are made."""
 
 
+def lag_window_s(commits_every_s: float) -> float:
+    """How long a lag is none yet. commits_every_s: as `LagWindow.add`."""
+    return min(LAG_WINDOW_MOST_S, max(LAG_WINDOW_LEAST_S, 2 * commits_every_s))
+
+
 class LagWindow:
     """The minimum lag over two commits, so that neither a burst nor a stall of one commit is an overload."""
 
@@ -151,7 +156,7 @@ class LagWindow:
         commits_every_s: as measured; 0 while it is not known.
         """
         self._window.add(lag_trades, replaces=lambda kept: kept >= lag_trades)
-        seconds = min(LAG_WINDOW_MOST_S, max(LAG_WINDOW_LEAST_S, 2 * commits_every_s))
+        seconds = lag_window_s(commits_every_s)
         return self._window.oldest_within(seconds) if self._window.covers(seconds) else None
 
 

@@ -215,7 +215,7 @@ class PendingCheckpoint:
         spilled = targets.spiller.spill(self.spilled, self.level, self.spilled_priorities, self.tally)
         # 5. The transaction. From here on the rows are held once, and not as parts and as a whole.
         if self.parts:
-            self.parts = [Rows.concatenate(self.parts)]
+            self.parts = [Rows.joined(self.parts)]
         change = self._ledger_change(spilled)
         through = targets.writer if directly or targets.author is None else targets.author
         is_whole = whole or settled is not None

@@ -8,7 +8,7 @@ from typing import Final
 
 from k2ctl.clock import Clock, SystemClock
 from k2ctl.endpoints import Endpoints
-from k2ctl.kafka.reader import AT_ENDS, Fetched, Hole, Reader, concatenate
+from k2ctl.kafka.reader import AT_ENDS, Fetched, Hole, Reader, concatenate, prefetch
 from k2ctl.kafka.watermarks import Silence, WatermarkFollower, open_transaction
 
 FIRST_WAIT_S: Final = 0.02
@@ -58,7 +58,8 @@ class PriorityReader:
         self._readers: list[Reader] = []
         for part in parts:
             if part:
-                reader = Reader(endpoints, topic, group, beside, **AT_ENDS, **_fetching(endpoints))
+                settings = {**AT_ENDS, **_fetching(endpoints), **prefetch(len(part))}
+                reader = Reader(endpoints, topic, group, beside, **settings)
                 reader.assign(part)
                 self._readers.append(reader)
         self._beside = tuple(beside)

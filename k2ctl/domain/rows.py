@@ -151,19 +151,28 @@ class Rows:
     @staticmethod
     def concatenate(parts: Sequence["Rows"]) -> "Rows":
         """Several batches as one; the newest reference table serves them all."""
+        return Rows.joined(list(parts))
+
+    @staticmethod
+    def joined(parts: list["Rows"]) -> "Rows":
+        """The same of batches that nobody else holds: each is dropped as soon as it is copied, so that rows are held
+        once. The list is empty then."""
         if len(parts) == 1:
-            return parts[0]
-        references, shifted = _joined_references(parts)
-        return Rows(
-            parts[0].topic,
-            parts[0].epoch,
-            joined_trades([part.trades for part in parts]),
-            np.concatenate([part.partition for part in parts]),
-            np.concatenate([part.offset for part in parts]),
-            np.concatenate([part.index for part in parts]),
-            np.concatenate(shifted),
-            references,
-        )
+            return parts.pop()
+        references, bases = _joined_references(parts)
+        count, at = sum(map(len, parts)), 0
+        partition, index, reference = (np.empty(count, np.int32) for _ in range(3))
+        trades, offset = np.empty(count, TRADE.message), np.empty(count, np.int64)
+        whole = Rows(parts[0].topic, parts[0].epoch, trades, partition, offset, index, reference, references)
+        parts.reverse()
+        for base in bases:
+            part = parts.pop()
+            to = slice(at, at + len(part))
+            at = to.stop
+            trades.view(WHOLE_TRADE)[to] = part.trades.view(WHOLE_TRADE)
+            partition[to], offset[to], index[to] = part.partition, part.offset, part.index
+            reference[to] = np.where(part.reference >= 0, part.reference + base, part.reference)
+        return whole
 
     def to_arrow(self, committed_us: int | None = None) -> pa.Table:
         """The rows as `arrow_schema()` says, texts dictionary-encoded.
@@ -225,20 +234,20 @@ def as_declared(trades: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _joined_references(parts: Sequence[Rows]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """One reference table for several batches. Batches mostly share one table, which is then kept as it is."""
+def _joined_references(parts: Sequence[Rows]) -> tuple[np.ndarray, list[int]]:
+    """One reference table for several batches, and by batch where its own begins in it. Batches mostly share one table,
+    which is then kept as it is."""
     tables: list[np.ndarray] = []
     bases: list[int] = []
-    shifted = []
+    found = []
     for part in parts:
         at = next((i for i, table in enumerate(tables) if table is part.references), None)
         if at is None:
             at = len(tables)
+            bases.append(sum(map(len, tables)))
             tables.append(part.references)
-            bases.append(sum(map(len, tables[:-1])))
-        base = bases[at]
-        shifted.append(np.where(part.reference >= 0, part.reference + base, part.reference).astype(np.int32))
-    return (tables[0] if len(tables) == 1 else np.concatenate(tables)), shifted
+        found.append(bases[at])
+    return (tables[0] if len(tables) == 1 else np.concatenate(tables)), found
 
 
 def symbol_order(rows: Rows) -> np.ndarray:

@@ -97,8 +97,8 @@ def write_rows(table: Table, rows: Rows, committed_us: int) -> list[DataFile]:
     try:
         for order in hours_in_order(rows):
             groups = row_groups(rows, order, committed_us)
-            first = next(groups)
-            files.append(write_chunks(table, first.schema, itertools.chain([first], groups)))
+            first = [next(groups)]
+            files.append(write_chunks(table, first[0].schema, itertools.chain(_taken_out(first), groups)))
     except BaseException:
         delete_files(table, files)
         raise
@@ -116,6 +116,12 @@ def row_groups(rows: Rows, order: np.ndarray, committed_us: int) -> Iterator[pa.
         parts = (whole[at : at + _CONVERTED_AT_ONCE] for at in range(0, len(whole), _CONVERTED_AT_ONCE))
         columns = pa.concat_tables(rows.take(part).to_arrow(committed_us) for part in parts)
         yield columns.unify_dictionaries()
+
+
+def _taken_out(chunks: list[pa.Table]) -> Iterator[pa.Table]:
+    """The chunks of a list, which holds none of them any longer."""
+    while chunks:
+        yield chunks.pop(0)
 
 
 def write_file(table: Table, columns: pa.Table) -> DataFile:
@@ -142,6 +148,7 @@ def write_chunks(table: Table, columns: pa.Schema, chunks: Iterable[pa.Table]) -
                 for chunk in chunks:
                     same = chunk.schema.equals(stored)
                     writer.write_table(chunk if same else chunk.cast(stored), row_group_size=ROW_GROUP_ROWS)
+                    del chunk  # or it would be held while the next one is made
             size = sealing.finish(footers[0].num_rows)
     except BaseException:
         delete_or_leave(table.io, path)

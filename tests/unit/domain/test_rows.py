@@ -1,6 +1,7 @@
 """Rows: the order of the table's files, and copies that are the same."""
 
 import io
+import weakref
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,13 @@ def test_rows_that_are_joined_and_taken_are_the_same_bytes(parts: list[int], dat
     for taken in (rows.take(mask), rows.take(np.flatnonzero(mask))):
         assert taken.trades.tobytes() == trades[mask].tobytes()
         assert taken.offset.tolist() == np.flatnonzero(mask).tolist()
+
+
+def test_batches_that_are_joined_are_held_no_longer() -> None:
+    parts = [make_rows(make_trades(3)), make_rows(make_trades(2))]
+    gone = [weakref.ref(part.trades) for part in parts]
+    joined = Rows.joined(parts)
+    assert (len(joined), parts, [ref() for ref in gone]) == (5, [], [None, None])
 
 
 def test_every_column_of_a_file_has_its_field_id_and_the_elements_of_lists_too() -> None:

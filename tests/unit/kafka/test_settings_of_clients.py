@@ -4,6 +4,7 @@ import pytest
 
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.clients import consumer_config, producer_config, session_timeout_s
+from k2ctl.kafka.reader import prefetch
 
 
 def of(engine: str) -> Endpoints:
@@ -26,3 +27,9 @@ def test_a_member_learns_of_a_rebalance_within_half_a_second_and_has_several_hea
     interval_ms = consumer_config(of(engine))["heartbeat.interval.ms"]
     assert interval_ms <= 500
     assert session_timeout_s(of(engine)) * 1000 >= 3 * interval_ms
+
+
+def test_a_reader_of_many_partitions_holds_no_more_ahead_than_one_of_a_few() -> None:
+    few, many = prefetch(2), prefetch(64)
+    assert {name: 32 * value for name, value in many.items()} == few
+    assert min(prefetch(100_000).values()) > 0
