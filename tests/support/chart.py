@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from kubernetes_validate import utils
 
 from k2ctl.home import shipped
 from tests.images.programs import CannotBuild, kubernetes_client, module
 from tests.support.postgres_server import Missing
+
+utils.schema_contents, utils.all_versions = cache(utils.schema_contents), cache(utils.all_versions)
+"""For each resource it reads a schema, and all definitions of that version of Kubernetes, again."""
 
 CHART: Final = shipped("stack") / "kubernetes"
 RELEASE: Final = "k2"
