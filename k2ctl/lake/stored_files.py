@@ -8,7 +8,7 @@ from typing import Any, Final
 from fsspec import AbstractFileSystem
 from pyiceberg.io import FileIO
 
-from k2ctl.lake.data_files import FILES_KEPT, StoredFile
+from k2ctl.lake.data_files import FILES_KEPT, StoredFile, listed_bytes
 
 _UNCHANGED: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """Data files never change, so what DuckDB has kept of them is always valid."""
@@ -23,7 +23,12 @@ class StoredFiles(AbstractFileSystem):  # type: ignore[misc]
         super().__init__()
         self.protocol = scheme
         self._io = io
-        self._size = lru_cache(FILES_KEPT)(lambda path: len(io().new_input(path)))
+        self._asked_size = lru_cache(FILES_KEPT)(lambda path: len(io().new_input(path)))
+
+    def _size(self, path: str) -> int:
+        """By the manifest, where it was planned from one: to ask the store is a request more."""
+        known = listed_bytes(path)
+        return int(self._asked_size(path)) if known is None else known
 
     def glob(self, path: str, **_: Any) -> list[str]:
         """No patterns: the file itself."""

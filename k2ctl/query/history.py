@@ -14,6 +14,7 @@ from k2ctl.domain.corrections import CHANGES_SCHEMA, EVENT_COLUMNS, EVENTS_SCHEM
 from k2ctl.domain.rows import arrow_schema, as_declared
 from k2ctl.domain.trade import WHOLE_HISTORY, Window
 from k2ctl.errors import LakeError, TooLong
+from k2ctl.lake.addresses import local_path
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.columns import literal
 from k2ctl.lake.duckdb_files import ASK_AGAIN, another, open_duckdb, refuse_damage, unreadable
@@ -215,6 +216,14 @@ class History:
         query = f"SELECT epoch_us(max(timestamp)) AS last FROM {_rows(plan)} WHERE symbol = $symbol"  # noqa: S608
         last: int | None = self._read(query, {"files": plan.paths, "symbol": symbol}).column("last")[0].as_py()
         return last
+
+    def open_ahead(self, plan: ScanPlan, *, whole: bool) -> None:
+        """Have DuckDB keep what it needs of the files: where columns are, or of a store with `whole` also all bytes."""
+        if not plan.paths:
+            return
+        of_store = whole and any(local_path(path) is None for path in plan.paths)
+        what = "max(hash(f))" if of_store else "count(symbol)"
+        self._read(f"SELECT {what} FROM {_rows(plan)} f", {"files": plan.paths})  # noqa: S608
 
     def symbols(self, plan: ScanPlan) -> set[str]:
         """All symbols in the files."""

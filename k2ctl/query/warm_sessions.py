@@ -9,6 +9,8 @@ from k2ctl.lake.catalog import Lake
 from k2ctl.lake.snapshots import Pinned, TableFollower
 from k2ctl.profiles import Profile
 from k2ctl.profiles.universe import Universe
+from k2ctl.query.ahead import LookAhead
+from k2ctl.query.history import History
 from k2ctl.query.session import Session
 from k2ctl.query.stream import KafkaStreams, Stream
 from k2ctl.query.tail import TailLimits
@@ -29,6 +31,8 @@ class WarmSessions:
         self._cold = KafkaStreams(endpoints, profile)
         self.tail = WarmStreams(self._cold, self.table.pin)
         self._is_followed = False
+        self._ahead: LookAhead | None = None
+        self._first: Session | None = None
 
     def follow(self) -> None:
         """From now on follow the topics that the table has."""
@@ -40,16 +44,28 @@ class WarmSessions:
         except K2Error:  # the next question says why
             pinned = None
         self.tail(pinned)
+        self._look_ahead()
 
     def session(self, beside: Session | None = None) -> Session:
         """Another session; see there."""
         lake, clock = Lake.at(self._endpoints), SystemClock()
-        return Session(lake, self._streams, clock, self._limits, self._universe, self.table.pin, beside)
+        session = Session(lake, self._streams, clock, self._limits, self._universe, self.table.pin, beside)
+        self._first = self._first or session
+        self._look_ahead()
+        return session
+
+    def _look_ahead(self) -> None:
+        """Once there is a session, whose caches are filled, and the stream is followed."""
+        if self._ahead is None and self._first is not None and self._is_followed:
+            history = History(self._lake, self._first.sides.history)
+            self._ahead = LookAhead(self.table.pin, history)
 
     def _streams(self, pinned: Pinned | None) -> Sequence[Stream]:
         return (self.tail if self._is_followed else self._cold)(pinned)
 
     def close(self) -> None:
         """End the following. Sessions are closed by who has them."""
+        if self._ahead is not None:
+            self._ahead.close()
         self.tail.close()
         self._lake.close()
