@@ -4,6 +4,7 @@ It is small and derived: every writer stores the newest entry of each symbol, so
 writer, a repeated write or a conflict has left.
 """
 
+import hashlib
 import logging
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import pyarrow_to_schema
+from pyiceberg.table.snapshots import Snapshot
 
 from k2ctl.clock import SystemClock
 from k2ctl.domain.decimals import to_arrow
@@ -29,17 +31,26 @@ LOG: Final = logging.getLogger("k2ctl.lake")
 
 RETENTION: Final = SnapshotRetention(10, 0, 0)
 
+_CONTENT: Final = "k2.reference-entries"
+"""In the summary of a snapshot: a digest of its entries, in the order of their symbols."""
+
 
 def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
-    """Replace the table's rows by `entries` (dtype `REFERENCE.message`); False when it could not."""
+    """Replace the table's rows by `entries` (dtype `REFERENCE.message`), one of a symbol; False when it could not.
+
+    Nothing is written where the last snapshot is of the same entries: each consumer stores them as it begins.
+    """
+    content = hashlib.blake2b(np.sort(entries, order="symbol").tobytes(), digest_size=16).hexdigest()
 
     def once(_: Try) -> None:
         table = lake.ensure(REFERENCE_TABLE, pyarrow_to_schema(reference_schema()))
         check_writable(REFERENCE_TABLE, table)
+        if _content_of(table.metadata.current_snapshot()) == content:
+            return
         written = write_file(table, _columns(entries))
         try:
             with QuickTransaction(table) as transaction:
-                with transaction.update_snapshot().overwrite() as overwrite:
+                with transaction.update_snapshot({_CONTENT: content}).overwrite() as overwrite:
                     for file in TableScan.newest(table).files():
                         overwrite.delete_data_file(file)
                     overwrite.append_data_file(written)
@@ -55,6 +66,12 @@ def store_references(lake: Lake, entries: np.ndarray, now_us: int) -> bool:
         LOG.warning("reference data is not stored and is tried again", extra={"error": first_line(error)})
         return False
     return True
+
+
+def _content_of(snapshot: Snapshot | None) -> str | None:
+    return (
+        None if snapshot is None or snapshot.summary is None else snapshot.summary.additional_properties.get(_CONTENT)
+    )
 
 
 def reference_symbols(lake: Lake) -> set[str]:

@@ -12,6 +12,7 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
 from k2ctl.kafka.admin import BrokerAdmin
 from k2ctl.lake.catalog import Lake
+from k2ctl.lake.references import reference_symbols
 from tests.made_trades import produce_values
 from tests.support.polling import until
 
@@ -79,3 +80,25 @@ def test_the_reference_table_keeps_ten_snapshots(
         assert table is not None
         assert len(table.metadata.snapshots) == 10
         assert len(table.scan().to_arrow()) == 15
+
+
+def test_entries_that_are_stored_are_not_written_again_by_the_next_consumer_and_others_are(
+    feed: tuple[ReferenceFeed, ManualClock, str], endpoints: Endpoints
+) -> None:
+    following, clock, topic = feed
+    produce_values(endpoints, topic, [entry(b"BHP"), entry(b"ANZ")])
+    following.refresh()
+    with Lake.at(endpoints) as lake:
+
+        def snapshots() -> int:
+            table = lake.find_table(REFERENCE_TABLE)
+            return 0 if table is None else len(table.metadata.snapshots)
+
+        assert snapshots() == 1
+        ReferenceFeed(endpoints, topic, lake, ManualClock()).refresh()
+        assert snapshots() == 1
+        produce_values(endpoints, topic, [entry(b"CBA")])
+        clock.advance(EVERY_S)
+        following.refresh()
+        assert snapshots() == 2
+        assert reference_symbols(lake) == {"ANZ", "BHP", "CBA"}
