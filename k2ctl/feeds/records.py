@@ -14,7 +14,7 @@ from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import Decoded, decode, merged, messages_of
 from k2ctl.domain.validity import EARLIEST_US, invalid
 from k2ctl.feeds.formats.flat_json import FlatJson
-from k2ctl.feeds.formats.flat_plan import plan_of
+from k2ctl.feeds.formats.flat_plan import bound_by_name, plan_of
 from k2ctl.feeds.formats.json_records import JsonRecords
 from k2ctl.feeds.formats.registry_records import RegistryRecords
 from k2ctl.feeds.formats.sbe_records import SbeRecords
@@ -150,6 +150,8 @@ class Foreign:
 
     def check(self, topic: str) -> None:
         """See `Decoder`. With the registry away nothing is known: what does not fit is refused with the first batch."""
+        if isinstance(self._records, JsonRecords) and bound_by_name(self.declared.feed) is not None:
+            return
         columns = {name: _OF_RECORDS[name](concatenate([], tuple(self.beside))) for name in self._wanted}
         try:
             prepared = self._records.sample(topic, columns)
@@ -192,7 +194,8 @@ class Foreign:
         """What reads flat objects of JSON; None where a feed has none, or needs more of a record than its value."""
         if not isinstance(self._records, JsonRecords) or self._wanted:
             return None
-        plan = plan_of(self.declared.feed, self._mapping.bind(self._records.sample("", {})).bound)
+        feed = self.declared.feed
+        plan = plan_of(feed, bound_by_name(feed) or self._mapping.bind(self._records.sample("", {})).bound)
         return None if plan is None else FlatJson(plan, lambda values: self._exact(Fetched.of_values(list(values))))
 
     def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:

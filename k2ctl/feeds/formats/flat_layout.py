@@ -25,6 +25,8 @@ _NEXT: Final = re.compile(rb" *, *")
 _CLOSED: Final = re.compile(rb" *\} *")
 _QUOTE: Final = ord('"')
 _WORD: Final = 8
+_LARGEST_BYTES: Final = 1 << 20
+"""Of a record. A larger one has next to nothing in common with others."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,10 @@ class FlatLayout:
     quotes: int
     # The number of each value by its key, in order; without those that are part of a run.
     place: Mapping[str, int]
-    # The keys of those that stand in quotes.
+    # The keys of all that stand in quotes.
     quoted: frozenset[str]
+    # The values that are part of a run, by their key.
+    fixed: Mapping[str, bytes]
     runs: Sequence[LayoutBytes]
 
     def starts(self, marks: Mapping[int, np.ndarray], at: int) -> np.ndarray:
@@ -100,21 +104,20 @@ def values_of(record: bytes) -> dict[str, tuple[int, int, int, int]] | None:
 
 def layout_of(record: bytes, fixed: Collection[str] = ()) -> FlatLayout | None:
     """The layout of a record; None if it has none. fixed: keys whose values are part of the layout."""
-    values, runs, place, quoted = values_of(record), list[LayoutBytes](), dict[str, int](), set[str]()
+    values, runs, place = values_of(record) or {}, list[LayoutBytes](), dict[str, int]()
+    quoted = frozenset(key for key, (start, *_) in values.items() if record[start - 1 : start] == b'"')
     mark = offset = begun = quotes = 0
-    for key, (start, end, following, quotes) in (values or {}).items():
+    for key, (start, end, following, quotes) in values.items():
         if key in fixed:
             continue
         place[key] = len(runs)
         runs.append(LayoutBytes(mark, offset, record[begun:start]))
         # Behind a text stands its quote; anything else ends so far before the next quote, or the record's end.
-        begun, mark, offset = end, quotes + 1, end - following
-        if record[start - 1 : start] == b'"':
-            quoted.add(key)
-            mark, offset = quotes, 0
+        begun, mark, offset = (end, quotes, 0) if key in quoted else (end, quotes + 1, end - following)
     runs.append(LayoutBytes(mark, offset, record[begun:]))
     is_short = max(len(run.text) for run in runs) <= len(PADDING) // 2
-    return FlatLayout(quotes, place, frozenset(quoted), runs) if values and is_short else None
+    texts = {key: record[start:end] for key, (start, end, *_) in values.items() if key in fixed}
+    return FlatLayout(quotes, place, quoted, texts, runs) if values and is_short else None
 
 
 def _is_json(record: bytes) -> bool:
@@ -148,8 +151,8 @@ class FlatRecords:
 
     @cached_property
     def plain(self) -> np.ndarray:
-        """bool[n]: which are printable ASCII without a backslash, so that a quote is one wherever it stands."""
-        data, known = self.within.data, np.ones(len(self.values), np.bool_)
+        """bool[n]: which are short, printable ASCII without a backslash: a quote is one wherever it stands."""
+        data, known = self.within.data, np.diff(self._start) <= _LARGEST_BYTES
         inner = self.within.bytes[len(PADDING) : -len(PADDING)]
         if data.isascii() and b"\\" not in data and (not len(inner) or inner.min() >= ord(" ")):
             return known

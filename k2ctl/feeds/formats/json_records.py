@@ -11,8 +11,10 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -121,12 +123,22 @@ class JsonRecords:
         self._is_one = source.trades == "$"
         self._trades = None if self._is_one else source.trades
         self._lock = threading.Lock()
-        self._connection = connect(source)
-        self._of_trades = KeyReader(self._connection, source.paths.values())
-        around = [] if self._trades is None else [self._trades, *source.record.values()]
-        self._of_records = KeyReader(self._connection, around) if around else self._of_trades
+        self._source = source
         self._parts_sql = _parts_sql(self._trades, source.record)
         self._sql = _columns_sql(source.paths)
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        return connect(self._source)
+
+    @cached_property
+    def _of_trades(self) -> KeyReader:
+        return KeyReader(self._connection, self._source.paths.values())
+
+    @cached_property
+    def _of_records(self) -> KeyReader:
+        around = [] if self._trades is None else [self._trades, *self._source.record.values()]
+        return KeyReader(self._connection, around) if around else self._of_trades
 
     def prepare(self, values: Sequence[bytes], columns: dict[str, pa.Array]) -> Parts:
         """The columns of n record values. columns: of the records, n each."""

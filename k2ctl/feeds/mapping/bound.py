@@ -123,7 +123,7 @@ def bind(connection: duckdb.DuckDBPyConnection, declared: DeclaredFeed, source: 
     feed, bound = declared.feed, dict[str, Bound]()
     known = connection.sql(f"SELECT * FROM {source}").columns  # noqa: S608
     for key, text in feed.expressions():
-        bound[_name(key)] = _bound(connection, declared, source, key, text, known)
+        bound[name_of(key)] = _bound(connection, declared, source, key, text, known)
     apart = _apart(feed, known)
     selected = [*INNER, *_ids(feed, bound, apart)]
     for name, one in bound.items():
@@ -136,13 +136,13 @@ def bind(connection: duckdb.DuckDBPyConnection, declared: DeclaredFeed, source: 
     return Select(f"SELECT {', '.join(selected)} FROM (SELECT {', '.join(inner)} FROM {source})", bound)  # noqa: S608
 
 
-def _name(key: Key) -> str:
+def name_of(key: Key) -> str:
     """The name that an expression has in the query."""
     return str(key[-1]) if key[0] == "trade" else "_".join(map(str, key))
 
 
 def _key(name: str, feed: Feed) -> Key:
-    return next(key for key, _ in feed.expressions() if _name(key) == name)
+    return next(key for key, _ in feed.expressions() if name_of(key) == name)
 
 
 def _bound(

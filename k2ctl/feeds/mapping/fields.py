@@ -214,7 +214,7 @@ def texts(name: str, column: pa.Array, made: Made) -> None:
     """
     encoded = column.dictionary_encode()
     kind = TRADE.message[name]
-    read = [_read(name, text) for text in [*encoded.dictionary.to_pylist(), None]]
+    read = [text_value(name, text) for text in [*encoded.dictionary.to_pylist(), None]]
     good = np.array([isinstance(value, str) is False for value in read], np.bool_)
     values = np.zeros(len(read), kind)
     for at, value in enumerate(read):
@@ -227,7 +227,7 @@ def texts(name: str, column: pa.Array, made: Made) -> None:
 
 
 @lru_cache(65_536)
-def _read(name: str, text: str | None) -> bytes | int | str:
+def text_value(name: str, text: str | None) -> bytes | int | str:
     """The value of a field, or, as a text, why it has none."""
     if name == "trade_conditions":
         return _conditions(text)

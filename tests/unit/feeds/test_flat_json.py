@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from k2ctl.domain.trade import Decoded
 from k2ctl.domain.wire import JSON
 from k2ctl.feeds.formats.flat_layout import layout_of
-from k2ctl.feeds.records import Foreign
+from k2ctl.feeds.records import Foreign, own_decoder
 from k2ctl.kafka.reader import Fetched
+from k2ctl.profiles import load_profile
 from k2ctl.profiles.feed import feed_of
 from tests.made_trades import make_trades
 from tests.support.any_trades import any_trades
@@ -150,6 +151,14 @@ def test_a_filtered_record_that_is_no_json_is_broken() -> None:
     filtered = record(e="quote")
     values = [record(), filtered, filtered.replace(b'"m": true', b'"m": tru'), filtered.replace(b": 7", b": 7.")]
     assert read_at_once(vendor(), values).tolist() == [True, True, False, False]
+
+
+def test_own_records_are_read_without_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in ("formats.json_records", "mapping.mapping"):
+        monkeypatch.setattr(f"k2ctl.feeds.{room}.connect", lambda _: pytest.fail("DuckDB is asked"))
+    feed, trades = own_decoder(load_profile("laptop"), "json"), make_trades(50)
+    feed.check("topic")
+    assert feed.decode(Fetched.of_values(JSON.encode(trades, 1))).trades.tobytes() == trades.tobytes()
 
 
 def test_what_is_filtered_is_known_by_its_text() -> None:

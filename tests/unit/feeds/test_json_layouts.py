@@ -191,9 +191,9 @@ def test_batches_of_other_columns_do_not_disturb_each_other() -> None:
 
 def test_a_record_that_is_too_large_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("k2ctl.feeds.formats.json_records._LARGEST_BYTES", 100)
-    found = decoded(FLAT, flat(1), flat(2, x='"' + "x" * 100 + '"'), flat(3))
+    found = decoded(FLAT, flat(1), flat(2, x='["' + "x" * 100 + '"]'), flat(3))
     assert found.record.tolist() == [0, 2]
-    assert reasons(found) == [(1, None, "148 bytes of JSON, more than 100")]
+    assert reasons(found) == [(1, None, "150 bytes of JSON, more than 100")]
 
 
 def test_no_records_are_no_trades() -> None:
