@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.domain.texts import codes_of
+from k2ctl.domain.texts import Texts, codes_of
 from k2ctl.domain.trade import CONDITION_BYTES, CONDITION_CODES, TRADE
 
 CONDITIONS_TYPE = pa.list_(pa.field("element", pa.string(), nullable=False))
@@ -33,11 +33,11 @@ def unpack(field: bytes) -> list[str]:
     return [part.decode("ascii", "replace") for part in parts if part]
 
 
-def lists(column: np.ndarray) -> pa.ListArray:
+def lists(column: np.ndarray | Texts) -> pa.ListArray:
     """The fields of n trades as lists of texts."""
     codes, distinct = codes_of(column)
     if len(distinct) == 1 and not distinct[0]:
-        return pa.ListArray.from_arrays(np.zeros(len(column) + 1, np.int32), pa.array([], pa.string()), CONDITIONS_TYPE)
+        return pa.ListArray.from_arrays(np.zeros(len(codes) + 1, np.int32), pa.array([], pa.string()), CONDITIONS_TYPE)
     known = pa.array([unpack(field) for field in distinct.tolist()], CONDITIONS_TYPE)
     return known.take(pa.array(codes))
 

@@ -22,6 +22,8 @@ DECIMAL_LIMIT: Final = 10**15 * DECIMAL_ONE
 DECIMAL: Final = np.dtype([("low", "<u8"), ("high", "<i8")])
 """A mantissa: two's complement in two words."""
 
+_PIECE: Final = np.dtype((np.void, DECIMAL.itemsize))
+
 DECIMAL_TYPE: Final = pa.decimal128(38, DECIMAL_SCALE)
 
 _WORD: Final = 1 << 64
@@ -99,16 +101,16 @@ def as_text(value: np.void) -> str:
     return f"{as_decimal(value):f}".rstrip("0").rstrip(".")
 
 
-def negative(column: np.ndarray) -> np.ndarray:
-    """bool[n]: which of DECIMAL[n] are below zero."""
-    return np.asarray(column["high"] < 0)
+def negative(words: np.ndarray) -> np.ndarray:
+    """bool[n]: which mantissas are below zero. words: uint64[2, n], the fields of DECIMAL."""
+    return np.asarray(words[1].view(np.int64) < 0)
 
 
-def beyond_limit(column: np.ndarray) -> np.ndarray:
-    """bool[n]: which of DECIMAL[n] are above 10^15 by their absolute value."""
-    low, high = column["low"], column["high"]
+def beyond_limit(words: np.ndarray) -> np.ndarray:
+    """bool[n]: which mantissas are above 10^15 by their absolute value. words: as of `negative`."""
+    low, high = words[0], words[1].view(np.int64)
     if not high.any():
-        return np.zeros(len(column), np.bool_)
+        return np.zeros(len(high), np.bool_)
     return np.asarray(_above(low, high, DECIMAL_LIMIT) | ~_above(low, high, -DECIMAL_LIMIT - 1))
 
 
@@ -121,7 +123,9 @@ def _above(low: np.ndarray, high: np.ndarray, limit: int) -> np.ndarray:
 def to_arrow(column: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
     """DECIMAL[n] as decimal128(38, 12); null where `missing`."""
     validity = None if missing is None else pa.array(~missing).buffers()[1]
-    return pa.Array.from_buffers(DECIMAL_TYPE, len(column), [validity, pa.py_buffer(np.ascontiguousarray(column))])
+    # As one piece of 16 bytes; numpy copies a pair of numbers one by one, which takes four times as long.
+    pieces = np.ascontiguousarray(column.view(_PIECE))
+    return pa.Array.from_buffers(DECIMAL_TYPE, len(column), [validity, pa.py_buffer(pieces)])
 
 
 def from_arrow(column: pa.Array) -> np.ndarray:

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from k2ctl.domain.columns import TradeColumns
 from k2ctl.domain.conditions import CONDITIONS_TYPE, lists, packed
 from k2ctl.domain.decimals import DECIMAL_TYPE, from_arrow, to_arrow
-from k2ctl.domain.texts import codes_of, fixed_binary
+from k2ctl.domain.texts import Texts, codes_of, fixed_binary
 from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, NEW, NO_ID, NO_SEQUENCE, REFERENCE, SIDES, TRADE, refer
 
 NOT_IN_REFERENCE: Final = -1
@@ -179,28 +180,28 @@ class Rows:
 
         committed_us: the time of their commit; None while they are in Kafka alone.
         """
-        trades, count = self.trades, len(self)
+        trades, count, fields = self.trades, len(self), TradeColumns(self.trades)
         known = self.reference >= 0
         found = self.references[np.where(known, self.reference, 0)] if len(self.references) else None
-        sequence = trades["source_sequence"]
-        event, event_nanos = _instants(trades["event_ns"])
-        received, received_nanos = _instants(trades["received_ns"])
+        sequence = fields.number("source_sequence")
+        event, event_nanos = _instants(fields.number("event_ns"))
+        received, received_nanos = _instants(fields.number("received_ns"))
         columns: dict[str, Any] = {
             "message_id": _uuids(trades["message_id"]),
-            "trade_id": pa.array(trades["trade_id"].view(np.int64) if count else [], pa.int64()),
-            "symbol": texts(trades["symbol"]),
-            "exchange": texts(trades["exchange"]),
-            "asset_class": _named(trades["asset_class"], ASSET_CLASSES),
+            "trade_id": pa.array(fields.number("trade_id").astype(np.int64)),
+            "symbol": texts(fields.text("symbol")),
+            "exchange": texts(fields.text("exchange")),
+            "asset_class": _named(fields.code("asset_class"), ASSET_CLASSES),
             "timestamp": event,
             "timestamp_nanos": event_nanos,
             "ingestion_timestamp": received,
             "ingestion_timestamp_nanos": received_nanos,
             "price": to_arrow(trades["price"]),
             "quantity": to_arrow(trades["quantity"]),
-            "currency": texts(trades["currency"]),
-            "side": _named(trades["side"], SIDES),
-            "trade_conditions": lists(trades["trade_conditions"]),
-            "action": _named(trades["action"], ACTIONS),
+            "currency": texts(fields.text("currency")),
+            "side": _named(fields.code("side"), SIDES),
+            "trade_conditions": lists(fields.text("trade_conditions")),
+            "action": _named(fields.code("action"), ACTIONS),
             "refers_to": _referred(trades),
             "source_sequence": pa.array(sequence.astype(np.int64), mask=sequence == NO_SEQUENCE),
             "kafka_topic": _constant(self.topic, count),
@@ -286,7 +287,7 @@ def _sorted(major: np.ndarray, time_ns: np.ndarray) -> np.ndarray:
     return order
 
 
-def texts(column: np.ndarray, missing: np.ndarray | None = None) -> pa.DictionaryArray:
+def texts(column: np.ndarray | Texts, missing: np.ndarray | None = None) -> pa.DictionaryArray:
     """Fixed-width UTF-8, zero-padded, as a dictionary of strings; null where `missing`."""
     codes, distinct = codes_of(column)
     values = pa.array([text.decode("utf-8", "replace") for text in distinct.tolist()], pa.string())

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from k2ctl.domain.columns import TradeColumns
 from k2ctl.domain.conditions import pack, unpack
 from k2ctl.domain.decimals import as_text, beyond_limit, negative
-from k2ctl.domain.texts import codes_of, instant_text
-from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES, TRADE, refer
+from k2ctl.domain.texts import Texts, codes_of, instant_text
+from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, CANCEL, NEW, NO_SEQUENCE, SIDES, TRADE
 
 NUMBER_MOST: Final = (1 << 63) - 1
 """The wire's numbers are unsigned, and the table's signed: of the same 64 bits, the table holds the lower half."""
@@ -41,28 +42,34 @@ def invalid(trades: np.ndarray, now_us: int, earliest_us: int = EARLIEST_US) -> 
 
 
 def _checks(trades: np.ndarray, now_us: int, earliest_us: int) -> Iterator[_Check]:
+    columns = TradeColumns(trades)
     for name in ("symbol", "exchange", "currency"):
-        yield _texts_fail(trades[name], required=name != "currency"), _said(name, _text, _text_limit(name))
-    yield _conditions_fail(trades["trade_conditions"]), lambda trade: _conditions_reason(trade["trade_conditions"])
+        yield _texts_fail(columns.text(name), required=name != "currency"), _said(name, _text, _text_limit(name))
+    conditions = columns.text("trade_conditions")
+    yield _conditions_fail(conditions), lambda trade: _conditions_reason(trade["trade_conditions"])
     for name, known in (("asset_class", ASSET_CLASSES), ("side", SIDES), ("action", ACTIONS)):
-        yield trades[name] >= len(known), _said(name, int, f"none of {', '.join(known)}")
+        yield columns.code(name) >= len(known), _said(name, int, f"none of {', '.join(known)}")
     latest_ns, earliest_ns = (now_us + FUTURE_TOLERANCE_US) * 1000, earliest_us * 1000
     for field, name in (("event_ns", "timestamp"), ("received_ns", "ingestion_timestamp")):
-        yield trades[field] < earliest_ns, _said(name, instant_text, f"before {instant_text(earliest_ns)}", field)
-        yield trades[field] > latest_ns, _said(name, instant_text, AHEAD, field)
-    yield _negative_price(trades), _said("price", as_text, "negative, which its asset class has not")
+        time_ns = columns.number(field)
+        yield time_ns < earliest_ns, _said(name, instant_text, f"before {instant_text(earliest_ns)}", field)
+        yield time_ns > latest_ns, _said(name, instant_text, AHEAD, field)
+    price, quantity = columns.words("price"), columns.words("quantity")
+    below = _negative_price(price, columns.code("asset_class"))
+    yield below, _said("price", as_text, "negative, which its asset class has not")
     # A venue may cancel by the negative of what was traded.
-    yield negative(trades["quantity"]) & (trades["action"] != CANCEL), _said("quantity", as_text, "negative")
-    for name in ("price", "quantity"):
-        yield beyond_limit(trades[name]), _said(name, as_text, "beyond 10^15")
-    yield trades["trade_id"] > NUMBER_MOST, lambda trade: above_limit("trade_id", int(trade["trade_id"]))
-    sequence = trades["source_sequence"]
+    action = columns.code("action")
+    yield negative(quantity) & (action != CANCEL), _said("quantity", as_text, "negative")
+    for name, column in (("price", price), ("quantity", quantity)):
+        yield beyond_limit(column), _said(name, as_text, "beyond 10^15")
+    yield columns.number("trade_id") > NUMBER_MOST, lambda trade: above_limit("trade_id", int(trade["trade_id"]))
+    sequence = columns.number("source_sequence")
     yield (
         (sequence > NUMBER_MOST) & (sequence != NO_SEQUENCE),
         lambda trade: above_limit("source_sequence", int(trade["source_sequence"])),
     )
-    named = refer(trades)
-    new = trades["action"] == NEW
+    first, second = columns.words("refers_to")
+    named, new = (first | second) != 0, action == NEW
     if named.any() or not new.all():
         yield ~new & ~named, lambda _: "refers_to is missing"
         yield new & named, _said("refers_to", _id, "though action is NEW, which refers to no trade")
@@ -85,12 +92,12 @@ def _id(value: np.void) -> str:
     return str(uuid.UUID(bytes=value.tobytes()))
 
 
-def _negative_price(trades: np.ndarray) -> np.ndarray:
-    below = negative(trades["price"])
+def _negative_price(price: np.ndarray, asset_class: np.ndarray) -> np.ndarray:
+    below = negative(price)
     if not below.any():
         return below
-    known = trades["asset_class"] < len(ASSET_CLASSES)
-    return np.asarray(below & ~_NEGATIVE_PRICES[np.where(known, trades["asset_class"], 0)])
+    known = asset_class < len(ASSET_CLASSES)
+    return np.asarray(below & ~_NEGATIVE_PRICES[np.where(known, asset_class, 0)])
 
 
 def _text_limit(name: str) -> str:
@@ -98,11 +105,11 @@ def _text_limit(name: str) -> str:
     return f"not {least} to {most} bytes of printable UTF-8 without spaces around"
 
 
-def _texts_fail(column: np.ndarray, *, required: bool) -> np.ndarray:
+def _texts_fail(column: Texts, *, required: bool) -> np.ndarray:
     """bool[n]: not printable UTF-8, or with spaces around it, or empty though `required`."""
     codes, distinct = codes_of(column)
     failed = np.array([not _good_text(text, required=required) for text in distinct.tolist()], np.bool_)
-    return failed[codes] if failed.any() else np.zeros(len(column), np.bool_)
+    return failed[codes] if failed.any() else np.zeros(len(codes), np.bool_)
 
 
 @lru_cache(65_536)
@@ -122,10 +129,10 @@ def symbol_reason(symbol: str) -> str:
     return f"symbol is {_text(raw)[:_CUT]}, {_text_limit('symbol')}"
 
 
-def _conditions_fail(column: np.ndarray) -> np.ndarray:
+def _conditions_fail(column: Texts) -> np.ndarray:
     codes, distinct = codes_of(column)
     failed = np.array([bool(_conditions_reason(field)) for field in distinct.tolist()], np.bool_)
-    return failed[codes] if failed.any() else np.zeros(len(column), np.bool_)
+    return failed[codes] if failed.any() else np.zeros(len(codes), np.bool_)
 
 
 def _conditions_reason(field: bytes) -> str:
