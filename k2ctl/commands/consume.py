@@ -24,6 +24,7 @@ from k2ctl.commands.consume_options import (
     UntilCaughtUpOption,
 )
 from k2ctl.errors import UsageError
+from k2ctl.memory import keep_one_heap
 from k2ctl.options import JsonOption, StackProfileOption, group, parse_duration
 
 EXAMPLE_METRICS: Final = "k2ctl consume --metrics-port 9464"
@@ -78,6 +79,7 @@ def consume(
         fleet.detach(replicas, [str(part) for o, v in passed_on.items() if v for part in (o, v)], as_json=as_json)
         return
     _refuse_several(name, replicas, in_group=group)
+    keep_one_heap()
 
     from k2ctl.commands.consuming import At, run_plan
     from k2ctl.consume.platform import ConsumerPlan, unique_id

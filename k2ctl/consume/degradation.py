@@ -1,22 +1,20 @@
 """The pressure on a consumer, the level that it asks for, and when a better level may be entered again."""
 
-import ctypes
 import logging
 import math
-import sys
 from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import psutil
-import pyarrow as pa
 
 from k2ctl.clock import Clock
 from k2ctl.deferred.admission import ACTIONS, Admission
 from k2ctl.domain.dedup_status import DedupStatus
 from k2ctl.domain.status import TRANSITIONS_SHOWN, PressureFigures
 from k2ctl.domain.status_parts import LadderLevel, Transition
+from k2ctl.memory import release_freed
 from k2ctl.profiles import Profile
 from k2ctl.profiles.model import Degradation, Level
 from k2ctl.profiles.universe import PRIORITIES
@@ -95,15 +93,6 @@ class Budget:
     def exhausted(self) -> bool:
         """Whether what was processed is not paid for yet."""
         return self.per_s is not None and self._clock.monotonic_s() < self._paid_until_s
-
-
-def release_freed() -> None:
-    """Return freed memory to the system. glibc keeps it per thread: 900 MB of it after a drain, measured."""
-    pa.default_memory_pool().release_unused()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def _cgroup_limit() -> int:

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 
 from k2ctl.clock import Clock
-from k2ctl.consume.degradation import release_freed
 from k2ctl.consume.pending_checkpoint import PendingCheckpoint
 from k2ctl.consume.platform import Platform
 from k2ctl.consume.priority_lanes import PriorityReader
@@ -32,6 +31,7 @@ from k2ctl.kafka.reader import Fetched, Hole
 from k2ctl.kafka.registry import RegistryUnanswered
 from k2ctl.lake.stored_lookup import SuspectLookup
 from k2ctl.lake.written_offer import Committed
+from k2ctl.memory import release_freed
 from k2ctl.profiles.model import SequenceSettings
 from k2ctl.sequence.channels import Gap, Priorities, is_deferred
 from k2ctl.sequence.gathered import GatheredSteps
