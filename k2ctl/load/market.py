@@ -132,8 +132,8 @@ class SyntheticMarket:
                 self._add_events(trades, ids)
             return self._with_faults(trades, code)
         columns = {
-            **dict.fromkeys(("event_ns", "received_ns"), due_ns.view(np.uint64)),
-            "message_id": ids.view(np.uint64)[:, 1],
+            "event_ns": due_ns.view(np.uint64),
+            "message_id": sequence,
             "source_sequence": sequence,
             "trade_id": trade_id.view(np.uint64),
             "price": price.view(np.uint64),
@@ -148,7 +148,7 @@ class SyntheticMarket:
         counts, ends = counts[traded], ends[traded]
         first = self._sequence[traded] - counts.view(np.uint64)
         runs = SentRuns(self._sessions[traded].astype(np.uint64), first, ends - counts, ends)
-        return KnownTrades(runs, self._in_common[traded], columns)
+        return KnownTrades(runs, self._in_common[traded], columns, columns["event_ns"])
 
     def _per_partition(self, code: np.ndarray) -> np.ndarray:
         return np.bincount(self._partition[code], minlength=self._partitions)

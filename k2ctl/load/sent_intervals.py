@@ -53,16 +53,18 @@ class SentRuns(NamedTuple):
 class KnownTrades(NamedTuple):
     """What the maker of trades knows of them, so that nobody has to read it from them.
 
-    others: uint64[runs], of the trades of each run; columns: each as `checksums_by_column` asks.
+    others: uint64[runs], of the trades of each run; columns, sent_at: each as `checksums_by_column` asks.
     """
 
     runs: SentRuns
     others: np.ndarray
     columns: Mapping[str, np.ndarray]
+    sent_at: np.ndarray
 
     def checksums(self) -> Checksums:
         """Those of the trades that were meant."""
-        return checksums_by_column(np.repeat(self.others, self.runs.ends - self.runs.starts), self.columns)
+        others = np.repeat(self.others, self.runs.ends - self.runs.starts)
+        return checksums_by_column(others, self.columns, self.sent_at)
 
 
 def intervals_of(runs: SentRuns, sums: Checksums) -> np.ndarray:
