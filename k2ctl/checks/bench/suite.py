@@ -66,7 +66,6 @@ NORMAL: Final = Sizes()
 QUICK: Final = Sizes(
     produce=300_000,
     produce_framed=1_000_000,
-    log=1_000_000,
     archive=1_000_000,
     drain=400_000,
     drain_framed=800_000,
