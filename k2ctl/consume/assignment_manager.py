@@ -42,8 +42,9 @@ that runs on waits for them as long as it takes."""
 LEAVE_AFTER_S: Final = 15.0
 """How long the table may not answer until a consumer leaves its partitions to others, who may reach it."""
 
-FOLLOW_EVERY_S: Final = 0.02
-"""How often the group is followed while partitions are opened."""
+FOLLOW_EVERY_S: Final = 0.1
+"""How often the group is followed while partitions are opened: seldom, because each time takes the interpreter from the
+one that opens."""
 
 LOOK_EVERY_S: Final = 5.0
 """How often it is asked whether the topic has more partitions."""

@@ -10,8 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
+
+from k2ctl.endpoints import Endpoints
 
 GROUPS = Path("/sys/fs/cgroup/cpu")
 """Control groups of version 1; version 2 has `cpu.max` in their place."""
@@ -19,6 +22,9 @@ GROUPS = Path("/sys/fs/cgroup/cpu")
 PERIOD_US = 10_000
 SHARE = 0.6
 """Of one processor, for all of them together."""
+
+AS_TWENTY_ON_TWO: Final = 5
+"""So many busy programs leave a tenth of a processor to one that is put beside them, as twenty do on two processors."""
 
 
 class StarvedGroup:
@@ -30,6 +36,12 @@ class StarvedGroup:
     def put(self, pid: int) -> None:
         """A process and all its threads, as they are now, share the time with the busy ones."""
         (self._folder / "cgroup.procs").write_text(str(pid))
+
+    def put_beside(self, endpoints: Endpoints, *pids: int | None) -> None:
+        """Kafka and some processes."""
+        for pid in (*(process.pid for process in endpoints.processes.values()), *pids):
+            assert pid is not None
+            self.put(pid)
 
 
 @contextlib.contextmanager
