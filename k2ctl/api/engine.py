@@ -39,10 +39,8 @@ class WarmEngine:
         self._warm.follow()
         self._deadlines = Deadlines()
         self._sessions: queue.Queue[Session] = queue.Queue()
-        first = self._warm.session()
-        self._sessions.put(first)
-        for _ in range(limits.queries - 1):
-            self._sessions.put(self._warm.session(first))
+        for _ in range(limits.queries):
+            self._sessions.put(self._warm.session())
         self.symbols = KnownSymbols(lambda: self.ask(_every_symbol), lambda: self.tail.symbols, SystemClock())
         self.platform = FollowedPlatform(endpoints, self.problems)
 

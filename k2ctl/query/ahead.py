@@ -38,6 +38,7 @@ class LookAhead:
     def close(self) -> None:
         """End the following."""
         self._stop.set()
+        self._history.interrupt()
         self._thread.join(5.0)
         self._history.close()
 

@@ -38,8 +38,7 @@ _TRIES: Final = 3
 class Session:
     """Answers queries over one lake and its topics. Not thread-safe; keeps connections until `close`.
 
-    streams: one topic, or those of the table. beside: a session of the same lake for another thread, whose DuckDB both
-    share.
+    streams: one topic, or those of the table. beside: one of the same lake, whose DuckDB is shared.
     """
 
     def __init__(
@@ -50,12 +49,12 @@ class Session:
         limits: TailLimits | None = None,
         universe: Universe | None = None,
         pinner: Pinner | None = None,
-        beside: "Session | None" = None,
+        beside: History | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
         every: Streams = streams if callable(streams) else lambda _: (streams,)
         self.seam = Seam(lake, every, self._clock, limits or TailLimits(), pinner)
-        self._history: History = History(lake, beside._history if beside else None)
+        self._history: History = History(lake, beside)
         self.sides = Sides(self.seam, self._history, universe)
         self._newest = NewestTrades(self.sides)
         self._gaps = Gaps(self.sides, self._go_on)

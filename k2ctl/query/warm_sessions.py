@@ -32,7 +32,7 @@ class WarmSessions:
         self.tail = WarmStreams(self._cold, self.table.pin)
         self._is_followed = False
         self._ahead: LookAhead | None = None
-        self._first: Session | None = None
+        self._shared: History | None = None  # the DuckDB of all sessions, and of what is opened ahead
 
     def follow(self) -> None:
         """From now on follow the topics that the table has."""
@@ -46,19 +46,18 @@ class WarmSessions:
         self.tail(pinned)
         self._look_ahead()
 
-    def session(self, beside: Session | None = None) -> Session:
-        """Another session; see there."""
+    def session(self) -> Session:
+        """Another session, to be closed before these sessions are; all share one DuckDB."""
+        self._shared = self._shared or History(self._lake)
         lake, clock = Lake.at(self._endpoints), SystemClock()
-        session = Session(lake, self._streams, clock, self._limits, self._universe, self.table.pin, beside)
-        self._first = self._first or session
+        session = Session(lake, self._streams, clock, self._limits, self._universe, self.table.pin, self._shared)
         self._look_ahead()
         return session
 
     def _look_ahead(self) -> None:
-        """Once there is a session, whose caches are filled, and the stream is followed."""
-        if self._ahead is None and self._first is not None and self._is_followed:
-            history = History(self._lake, self._first.sides.history)
-            self._ahead = LookAhead(self.table.pin, history)
+        """Once there is a session, and the stream is followed."""
+        if self._ahead is None and self._shared is not None and self._is_followed:
+            self._ahead = LookAhead(self.table.pin, History(self._lake, self._shared))
 
     def _streams(self, pinned: Pinned | None) -> Sequence[Stream]:
         return (self.tail if self._is_followed else self._cold)(pinned)
@@ -67,5 +66,6 @@ class WarmSessions:
         """End the following. Sessions are closed by who has them."""
         if self._ahead is not None:
             self._ahead.close()
+        self._shared = None  # not closed: DuckDB refuses that while a query of a session still runs
         self.tail.close()
         self._lake.close()
