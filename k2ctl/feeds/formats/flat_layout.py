@@ -102,6 +102,11 @@ def values_of(record: bytes) -> dict[str, tuple[int, int, int, int]] | None:
     return None
 
 
+def is_one_value(text: bytes) -> bool:
+    """Whether a text without quotes around it is one value: where a list may be, two and a key may also be."""
+    return b'"' not in text or _VALUE.fullmatch(text) is not None
+
+
 def layout_of(record: bytes, fixed: Collection[str] = ()) -> FlatLayout | None:
     """The layout of a record; None if it has none. fixed: keys whose values are part of the layout."""
     values, runs, place = values_of(record) or {}, list[LayoutBytes](), dict[str, int]()

@@ -11,7 +11,7 @@ from k2ctl.domain.rows import joined_trades
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, Decoded, refer
 from k2ctl.feeds.formats.digit_words import PlacedTexts, decimals, iso_instants, numbered_instants, uuids, wholes
-from k2ctl.feeds.formats.flat_layout import FlatLayout, FlatRecords
+from k2ctl.feeds.formats.flat_layout import FlatLayout, FlatRecords, is_one_value
 from k2ctl.feeds.formats.flat_plan import DECIMALS, INSTANTS, FlatPlan
 from k2ctl.feeds.mapping.fields import text_value
 from k2ctl.feeds.mapping.identity import numbered_ids
@@ -78,16 +78,18 @@ class _FlatBatch:
         return self._wholes[key]
 
     def coded(self, keys: Sequence[str]) -> tuple[np.ndarray, list[tuple[bytes, ...]], np.ndarray]:
-        """int[n] codes, the sets of texts that they are codes of, and bool[n]: which are short enough to tell."""
+        """int[n] codes, the sets of texts they are codes of, and bool[n]: which are short and one value each."""
         count = len(self.at)
-        codes, sets, short = np.zeros(count, np.int64), list[tuple[bytes, ...]]([()]), np.ones(count, np.bool_)
+        codes, sets, known = np.zeros(count, np.int64), list[tuple[bytes, ...]]([()]), np.ones(count, np.bool_)
         for key in keys:
             if key not in self.layout.place:
                 continue
             texts, fits = self.texts(key).fixed(_LONGEST_TEXT)
-            short &= fits
+            known &= fits
             code, distinct = codes_of(texts)
             words = distinct.tolist()
+            if not self.is_text(key):
+                known &= np.array([is_one_value(word) for word in words], np.bool_)[code]
             if len(sets) == 1 or len(words) == 1:
                 codes = code if len(sets) == 1 else codes
                 sets = [(*one, word) for one in sets for word in words]
@@ -95,7 +97,7 @@ class _FlatBatch:
                 pairs = pa.array(codes.astype(np.int64) * len(words) + code).dictionary_encode()
                 codes = pairs.indices.to_numpy(zero_copy_only=False)
                 sets = [(*sets[pair // len(words)], words[pair % len(words)]) for pair in pairs.dictionary.to_pylist()]
-        return codes, sets, short
+        return codes, sets, known
 
 
 class LayoutReader:
@@ -190,12 +192,12 @@ class LayoutReader:
 
     def _asked(self, batch: _FlatBatch, keys: Sequence[str], examples: _Examples, wanted: np.ndarray) -> np.ndarray:
         """int64[n]: the example of each record, also of those that are new; -1 where there is none."""
-        codes, sets, short = batch.coded(keys)
+        codes, sets, known = batch.coded(keys)
         numbers = examples.numbers(sets)
         if (numbers < 0).any():
-            self._learn(batch, examples, sets, np.where(wanted & short & (numbers < 0)[codes], codes, -1))
+            self._learn(batch, examples, sets, np.where(wanted & known & (numbers < 0)[codes], codes, -1))
             numbers = examples.numbers(sets)
-        return np.where(short, numbers[codes], -1)
+        return np.where(known, numbers[codes], -1)
 
     def _learn(
         self, batch: _FlatBatch, examples: _Examples, sets: Sequence[tuple[bytes, ...]], codes: np.ndarray

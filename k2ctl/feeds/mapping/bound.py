@@ -184,11 +184,20 @@ def _expression(connection: duckdb.DuckDBPyConnection, text: str) -> dict[str, A
     for inner in _nodes(node["select_list"][0]):
         if inner.get("class") in _BEYOND_ONE_RECORD:
             raise ValueError(f"{_BEYOND_ONE_RECORD[inner['class']]}: an expression sees one record at a time")
+        said = inner.get("function_name") or (inner.get("column_names") or [""])[0]
+        if said.lower() in _OF_THE_MOMENT or (said.lower() == "age" and len(inner["arguments"]) == 1):
+            raise ValueError(f"{said}: it is another each time that a record is read; say it of the record")
     found: dict[str, Any] = node["select_list"][0]
     return found
 
 
 _BEYOND_ONE_RECORD: Final = {"WINDOW": "a window function", "SUBQUERY": "a subquery", "STAR": "*"}
+
+
+_OF_THE_MOMENT: Final = {
+    "now", "today", "current_date", "current_time", "current_timestamp", "current_localtime", "current_localtimestamp",
+    "localtime", "localtimestamp", "get_current_time", "get_current_timestamp", "transaction_timestamp", "txid_current",
+}  # fmt: skip
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

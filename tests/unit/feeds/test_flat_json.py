@@ -189,6 +189,17 @@ def test_an_odd_record_is_left_to_the_exact_path_and_the_others_are_not(odd: byt
     assert is_read.tolist() == [True, False, True]
 
 
+def test_a_list_that_is_shorter_by_a_key_and_its_text_is_not_taken_for_a_longer_one() -> None:
+    """Both records have as many quotes, and the same bytes around what stands where the list does."""
+    mapped = VENDOR.replace("is_maker: $.m}", "is_maker: $.m, codes: $.c}")
+    mapped = mapped.replace("  trade_id: number\n", "  trade_id: number\n  trade_conditions: codes\n")
+    template = b'{"e":"trade","s":"btcusdt","p":"1","q":"2","T":1700000000123,"c":%s,"t":%d}'
+    lists = [b'["a","b","c"]'] * 20 + [b'["a"],"m":"BUY"']
+    values = [template % (one, at) for at, one in enumerate(lists)]
+    feed = Foreign(feed_of("vendor", "vendor.yaml", mapped), ())
+    assert read_at_once(feed, values).tolist() == [True] * 20 + [False]
+
+
 def test_texts_that_never_repeat_are_left_to_the_exact_path() -> None:
     values = [record(s=f"s{at}", t=at) for at in range(300)]
     assert not read_at_once(vendor(), values).any()
