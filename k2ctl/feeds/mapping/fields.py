@@ -221,7 +221,8 @@ def texts(name: str, column: pa.Array, made: Made) -> None:
         if not isinstance(value, str):
             values[at] = value
     codes = encoded.indices.fill_null(len(read) - 1).to_numpy(zero_copy_only=False)
-    made.trades[name] = values[codes]
+    # One text in all of them, which exchange and currency mostly are, is copied and not looked up.
+    made.trades[name] = values[codes[0]] if len(codes) and (codes == codes[0]).all() else values[codes]
     if not good.all():
         made.refuse(~good[codes], lambda at: str(read[codes[at]]))
 
