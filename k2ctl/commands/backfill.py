@@ -118,7 +118,7 @@ def _watch_running_consumer(endpoints: "Endpoints", topic: str) -> bool:
 
     telemetry = TelemetryReader(endpoints)
     try:
-        alive = _consumers(telemetry.poll(1.5).consumers, topic)
+        alive = _consumers(telemetry.look(1.5).consumers, topic)
         if not alive:
             return False
         say(f"{alive[0].id} runs and backfills by itself; this only watches. Ctrl-C ends the watching.")

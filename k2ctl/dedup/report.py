@@ -64,7 +64,7 @@ def reported(endpoints: Endpoints, topic: str, wait_s: float = FIRST_WORD_S) -> 
     except BrokerError as error:
         return DedupReport(topic, {}, DedupFigures.of(DedupStatus()), first_line(error))
     try:
-        found = reader.poll(wait_s).consumers
+        found = reader.look(wait_s).consumers
     finally:
         reader.close()
     counts = {name: status.dedup for name, status in sorted(found.items()) if status.topic == topic}

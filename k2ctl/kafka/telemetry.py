@@ -27,6 +27,9 @@ IDLE_PUBLISH_EVERY_S: Final = 1.9
 STALE_AFTER_S: Final = 5.0
 """A worker that has reported nothing for so long is gone."""
 
+LOOKS_AT_MOST: Final = 10
+"""A machine that has no time may need so many times the usual time for the reports that lie in Kafka already."""
+
 READ_PARTITION: Final = 0
 """All statuses are in one partition, also where somebody's client has made the topic, and with more of them."""
 
@@ -98,8 +101,17 @@ class TelemetryReader:
         self._reader = Reader(endpoints, TELEMETRY, "k2ctl-watch")
         self._reader.assign({READ_PARTITION: max(marks.low, marks.high - history_records)})
         self._clock = SystemClock()
+        self._there = marks.high
         self._newest: dict[str, _Any] = {}
         self._refused: set[str] = set()
+
+    def look(self, timeout_s: float) -> Reported:
+        """As `poll`, for who looks once: some times as long while there is more of what lay in Kafka at the start."""
+        for _ in range(LOOKS_AT_MOST):
+            reported = self.poll(timeout_s)
+            if self._reader.positions.get(READ_PARTITION, 0) >= self._there:
+                break
+        return reported
 
     def poll(self, timeout_s: float = 0.1) -> Reported:
         """The newest status of each worker that still reports."""

@@ -97,7 +97,7 @@ def look(endpoints: Endpoints, wait_s: float = FIRST_WORD_S) -> list[Member]:
 def _reported(endpoints: Endpoints, wait_s: float) -> Mapping[str, ConsumerStatus]:
     telemetry = TelemetryReader(endpoints)
     try:
-        return telemetry.poll(wait_s).consumers
+        return telemetry.look(wait_s).consumers
     finally:
         telemetry.close()
 

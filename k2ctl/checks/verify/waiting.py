@@ -69,7 +69,7 @@ def _reports(endpoints: Endpoints, topics: Topics) -> Iterator[Callable[[float],
     reader = TelemetryReader(endpoints)
     try:
         yield lambda within_s: [
-            one for one in reader.poll(within_s).consumers.values() if topics is None or one.topic in topics
+            one for one in reader.look(within_s).consumers.values() if topics is None or one.topic in topics
         ]
     finally:
         reader.close()

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from k2ctl.domain.status import ConsumerStatus
 from k2ctl.domain.topics import TELEMETRY
 from k2ctl.endpoints import Endpoints
 from k2ctl.kafka.producer import publish
+from k2ctl.kafka.reader import Fetched, Reader
 from k2ctl.kafka.telemetry import TelemetryReader, TelemetryWriter
 from tests.support.statuses import a_status
 
@@ -37,6 +39,25 @@ def test_a_status_comes_back_as_the_value_that_was_published(endpoints: Endpoint
     writer.publish(alive)
     writer.close()
     assert reader.poll(2.0).consumers["alive"] == alive
+    reader.close()
+
+
+def test_who_looks_once_sees_what_lay_in_kafka_although_that_comes_late(
+    endpoints: Endpoints, alive: ConsumerStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that has no time: `verify --wait` and `backfill` would take a consumer at work for gone."""
+    writer = TelemetryWriter(endpoints)
+    writer.publish(alive)
+    writer.close()
+    reader, fetch = TelemetryReader(endpoints), Reader.fetch
+    from_s = time.monotonic() + 1.2
+
+    def late(*of: Any) -> Fetched:
+        time.sleep(0.05)
+        return fetch(*of) if time.monotonic() > from_s else Fetched.of([])
+
+    monkeypatch.setattr(Reader, "fetch", late)
+    assert "alive" in reader.look(0.5).consumers
     reader.close()
 
 
