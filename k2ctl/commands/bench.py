@@ -58,6 +58,7 @@ def bench(
     query     15-minute windows of one symbol while load arrives: the server,
               against DuckDB alone on the same files
     start     the help, a query and a consumer from the moment that they are typed
+    memory    the most that a consumer holds while it drains a backlog
 
     Example:  k2ctl bench consume --engine local
 

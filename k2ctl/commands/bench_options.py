@@ -20,6 +20,7 @@ BENCHMARKS: Final[dict[str, tuple[str, ...]]] = {
     "dedup": ("--entries", "--scope", "--engine"),
     "query": ("--engine", "--rows", "--rate", "--frame", "--queries"),
     "start": ("--engine", "--repeat"),
+    "memory": ("--engine", "--repeat"),
 }
 """In the order in which they run → the options that mean something to it, beside those for all of them."""
 

@@ -10,6 +10,7 @@ from k2ctl.checks.bench.figures import Figure
 from k2ctl.checks.bench.group_commit import bench_group
 from k2ctl.checks.bench.growth import bench_growth
 from k2ctl.checks.bench.load import bench_load
+from k2ctl.checks.bench.memory import bench_memory
 from k2ctl.checks.bench.query import bench_query
 from k2ctl.checks.bench.sequence import bench_sequence
 from k2ctl.checks.bench.start import bench_start
@@ -27,6 +28,7 @@ BY_NAME: Final[dict[str, Callable[[Bench], list[Figure]]]] = {
     "dedup": bench_dedup,
     "query": bench_query,
     "start": bench_start,
+    "memory": bench_memory,
 }
 
 
