@@ -1,4 +1,4 @@
-"""Readers and writers of manifests are made once for each schema: pyiceberg makes them anew for each file.
+"""Readers and writers of manifests are made once for each schema: pyiceberg makes them again for each file.
 
 The schema in a manifest's header is the same text in each that one program writes. To parse it, and to resolve it with
 the schema that is asked for, took most of the time of reading a manifest of a few files. What is made has no state of

@@ -41,7 +41,7 @@ def test_each_field_is_that_of_the_trades(count: int, step: int, seed: int) -> N
     found=st.lists(st.sampled_from([b"", b"A", b"AB", b"12345678", b"123456789", b"ZZZZZZZZZZZZZZZZZ"]), max_size=4),
     copies=st.sampled_from([1, 16, 65, 300]),
 )
-def test_texts_are_told_apart_word_by_word_as_they_are_in_trades(found: list[bytes], copies: int) -> None:
+def test_texts_are_kept_apart_word_by_word_as_they_are_in_trades(found: list[bytes], copies: int) -> None:
     texts = found * copies
     trades = TRADE.empty(len(texts))
     trades["symbol"] = texts

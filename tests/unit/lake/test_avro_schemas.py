@@ -1,4 +1,4 @@
-"""Manifests are read and written with what was made for another file of their schema, as if it had been made anew."""
+"""Manifests are read and written with what was made for another file of their schema, as if it had been made for it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ def entries(lake: Lake) -> list[ManifestEntry]:
     return [*TableScan.newest(lake.table()).all_entries()]
 
 
-def told(entry: ManifestEntry) -> str:
+def in_words(entry: ManifestEntry) -> str:
     """All that a manifest says of a file."""
     file = entry.data_file
     said = [file[at] for at in range(len(file))]
@@ -38,19 +38,19 @@ def test_manifests_of_two_specs_are_read_alike_with_and_without_what_is_kept(
             update.remove_field("timestamp_hour")
             update.add_field("timestamp", DayTransform(), "timestamp_day")
         commit(writer, 100)
-        kept = [told(entry) for entry in entries(lake)]
+        kept = [in_words(entry) for entry in entries(lake)]
         assert len({entry.data_file.spec_id for entry in entries(lake)}) == 2
         made = 0
         for name in ("_schema_of", "_reader"):
             inner = getattr(avro_schemas, name).__wrapped__
 
-            def anew(*arguments: object, inner: object = inner) -> object:
+            def made_again(*arguments: object, inner: object = inner) -> object:
                 nonlocal made
                 made += 1
                 return inner(*arguments)  # type: ignore[operator]
 
-            monkeypatch.setattr(avro_schemas, name, anew)
-        assert [told(entry) for entry in entries(lake)] == kept
+            monkeypatch.setattr(avro_schemas, name, made_again)
+        assert [in_words(entry) for entry in entries(lake)] == kept
         assert made
 
 
