@@ -114,7 +114,8 @@ def bench_day(bench: Bench) -> list[Figure]:
     with bench_stack(bench.engine, bench.profile) as endpoints:
         day = CompressedDay(endpoints, bench.profile, bench.sizes.day_hour_s)
         hours = day.hours(bench.say)
-    figures = [figure for field, metric in METRICS.items() for figure in _grown(hours, field, *metric)]
+    by_metric = [_grown(hours, field, *metric) for field, metric in METRICS.items()]
+    figures = [figure for of_case in zip(*by_metric, strict=True) for figure in of_case]
     rewritten = Figure(
         "day", f"{HOURS} hours", "rewritten, of a byte stored", day.rewritten, "bytes", None, None, 3.0, True
     )

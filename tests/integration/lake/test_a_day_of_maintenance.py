@@ -20,7 +20,8 @@ def test_after_a_day_nothing_has_grown_but_the_hours() -> None:
     assert adds("consumer, memory") <= 0.015
     assert adds("consumer, handles") <= 0.01
     assert adds("consumer, threads") <= 0.01
-    assert adds("metadata file") <= 0.03
+    a_snapshot = [by_case["metadata file", hour] / by_case["snapshots", hour] for hour in ("hour 12", "hour 24")]
+    assert a_snapshot[1] <= 1.1 * a_snapshot[0]
     assert adds("files on disk") <= 0.08  # of each hour stay its merged file and one snapshot, with its own files
     # A hundred snapshots, those of the last hour, and one of each other hour.
     assert by_case["snapshots", "hour 24"] <= 100 + 60 + 24
