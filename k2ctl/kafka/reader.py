@@ -45,10 +45,10 @@ BESIDE: Final[Mapping[str, Callable[[Message], Any]]] = {
 bytes, the headers as (name, bytes) in their order; each may be None."""
 
 PREFETCHED_RECORDS: Final = 64_000
-PREFETCHED_BYTES: Final = 24 << 20
-FETCHED_BYTES: Final = 4 << 20
+PREFETCHED_BYTES: Final = 16 << 20
+FETCHED_BYTES: Final = 2 << 20
 """Of all partitions of a reader together, compressed: twice or three times as much in memory."""
-LEAST_FETCHED_BYTES: Final = 64 << 10
+LEAST_FETCHED_BYTES: Final = 32 << 10
 
 
 def prefetch(partitions: int) -> dict[str, int]:
