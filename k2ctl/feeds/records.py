@@ -14,18 +14,20 @@ from k2ctl.domain.topics import WireFormat
 from k2ctl.domain.trade import Decoded, decode, merged, messages_of
 from k2ctl.domain.validity import EARLIEST_US, invalid
 from k2ctl.feeds.formats.flat_json import FlatJson
-from k2ctl.feeds.formats.flat_plan import bound_by_name, plan_of
+from k2ctl.feeds.formats.flat_plan import plan_of
 from k2ctl.feeds.formats.json_records import JsonRecords
 from k2ctl.feeds.formats.registry_records import RegistryRecords
 from k2ctl.feeds.formats.sbe_records import SbeRecords
 from k2ctl.feeds.formats.sbe_schema import SbeMessage, read_schema
+from k2ctl.feeds.mapping.bound import Bound
+from k2ctl.feeds.mapping.by_name import bound_by_name
 from k2ctl.feeds.mapping.mapping import Mapping, Parts, Prepared, in_order
 from k2ctl.kafka.reader import BESIDE, Fetched, concatenate
 from k2ctl.kafka.registry import RegistryUnanswered, SchemaRegistry
 from k2ctl.profiles import Profile
 from k2ctl.profiles.conditions import conditions_of
 from k2ctl.profiles.external import with_secrets
-from k2ctl.profiles.feed import DeclaredFeed, load_feed, text_of
+from k2ctl.profiles.feed import DeclaredFeed, Feed, load_feed, text_of
 
 LOG: Final = logging.getLogger("k2ctl.feeds")
 
@@ -150,7 +152,7 @@ class Foreign:
 
     def check(self, topic: str) -> None:
         """See `Decoder`. With the registry away nothing is known: what does not fit is refused with the first batch."""
-        if isinstance(self._records, JsonRecords) and bound_by_name(self.declared.feed) is not None:
+        if isinstance(self._records, JsonRecords) and _json_by_name(self.declared.feed) is not None:
             return
         columns = {name: _OF_RECORDS[name](concatenate([], tuple(self.beside))) for name in self._wanted}
         try:
@@ -159,7 +161,7 @@ class Foreign:
             LOG.warning("%s; the feed is looked at once it does", error)
             return
         if prepared is not None:
-            self._mapping.bind(prepared)
+            self._mapping.check(prepared)
 
     def decode(self, fetched: Fetched) -> Decoded:
         """See `Decoder`."""
@@ -195,7 +197,7 @@ class Foreign:
         if not isinstance(self._records, JsonRecords) or self._wanted:
             return None
         feed = self.declared.feed
-        plan = plan_of(feed, bound_by_name(feed) or self._mapping.bind(self._records.sample("", {})).bound)
+        plan = plan_of(feed, _json_by_name(feed) or self._mapping.bind(self._records.sample("", {})).bound)
         return None if plan is None else FlatJson(plan, lambda values: self._exact(Fetched.of_values(list(values))))
 
     def invalid(self, trades: np.ndarray, now_us: int) -> dict[int, str]:
@@ -230,6 +232,11 @@ def _records_of(declared: DeclaredFeed) -> Records:
     if source.format == "sbe":
         return SbeRecords(_sbe_message(declared))
     return JsonRecords(source)
+
+
+def _json_by_name(feed: Feed) -> dict[str, Bound] | None:
+    """The expressions of a feed of JSON, whose columns are texts, if it only names them."""
+    return bound_by_name(feed, dict.fromkeys(feed.source.paths, "VARCHAR"))
 
 
 def _sbe_message(declared: DeclaredFeed) -> SbeMessage:

@@ -3,7 +3,7 @@
 Most records of a topic have one layout, and texts such as a symbol or a side come over and over. So:
 
 1. The records are held against the layouts that are known, and one that is not is seen in a record.
-2. Digits are read by themselves (`k2ctl.feeds.formats.digit_words`).
+2. Digits are read by themselves (`k2ctl.feeds.mapping.digit_words`).
 3. What a feed makes of other texts is asked of the exact path once, by the first record that has them, and known then:
    an expression sees its own record only, and says the same each time.
 

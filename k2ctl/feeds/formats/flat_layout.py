@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import orjson
 
-from k2ctl.feeds.formats.digit_words import FIRST, ByteWords, PlacedTexts
+from k2ctl.feeds.mapping.digit_words import FIRST, ByteWords, PlacedTexts
 
 PADDING: Final = bytes(1024)
 """Around the records, so that words before and behind them can be read."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from k2ctl.feeds.formats.json_parts import steps_of
-from k2ctl.feeds.mapping.bound import Bound, name_of
+from k2ctl.feeds.mapping.bound import Bound
 from k2ctl.profiles.feed import Feed
 
 DECIMALS: Final = ("price", "quantity")
@@ -73,20 +73,3 @@ def plan_of(feed: Feed, bound: Mapping[str, Bound]) -> FlatPlan | None:
         tuple(keys[one.columns[0]] for name, one in bound.items() if name.startswith("refers_to_")),
         source.time_unit,
     )
-
-
-def bound_by_name(feed: Feed) -> dict[str, Bound] | None:
-    """The expressions of a feed of JSON, each of which is a column or what stands there if a feed says nothing.
-
-    DuckDB has nothing to find out of them, and takes a tenth of a second to be asked. None of any other feed.
-    """
-    found = dict[str, Bound]()
-    for key, text in feed.expressions():
-        constant = _DEFAULTS.get((name_of(key), text))
-        if feed.where is not None or (constant is None and text not in feed.source.paths):
-            return None
-        found[name_of(key)] = Bound(text, () if constant is not None else (text,), "VARCHAR", constant)
-    return found
-
-
-_DEFAULTS: Final = {("currency", "''"): "", ("side", "'UNKNOWN'"): "UNKNOWN", ("action", "'NEW'"): "NEW"}

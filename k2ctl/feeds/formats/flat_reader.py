@@ -10,9 +10,9 @@ import pyarrow as pa
 from k2ctl.domain.rows import joined_trades
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, Decoded, refer
-from k2ctl.feeds.formats.digit_words import PlacedTexts, decimals, iso_instants, numbered_instants, uuids, wholes
 from k2ctl.feeds.formats.flat_layout import FlatLayout, FlatRecords, is_one_value
 from k2ctl.feeds.formats.flat_plan import DECIMALS, INSTANTS, FlatPlan
+from k2ctl.feeds.mapping.digit_words import PlacedTexts, decimals, iso_instants, numbered_instants, uuids, wholes
 from k2ctl.feeds.mapping.fields import text_value
 from k2ctl.feeds.mapping.identity import numbered_ids
 

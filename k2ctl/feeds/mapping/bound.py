@@ -185,7 +185,7 @@ def _expression(connection: duckdb.DuckDBPyConnection, text: str) -> dict[str, A
         if inner.get("class") in _BEYOND_ONE_RECORD:
             raise ValueError(f"{_BEYOND_ONE_RECORD[inner['class']]}: an expression sees one record at a time")
         said = inner.get("function_name") or (inner.get("column_names") or [""])[0]
-        if said.lower() in _OF_THE_MOMENT or (said.lower() == "age" and len(inner["arguments"]) == 1):
+        if said.lower() in OF_THE_MOMENT or (said.lower() == "age" and len(inner["arguments"]) == 1):
             raise ValueError(f"{said}: it is another each time that a record is read; say it of the record")
     found: dict[str, Any] = node["select_list"][0]
     return found
@@ -194,7 +194,7 @@ def _expression(connection: duckdb.DuckDBPyConnection, text: str) -> dict[str, A
 _BEYOND_ONE_RECORD: Final = {"WINDOW": "a window function", "SUBQUERY": "a subquery", "STAR": "*"}
 
 
-_OF_THE_MOMENT: Final = {
+OF_THE_MOMENT: Final = {
     "now", "today", "current_date", "current_time", "current_timestamp", "current_localtime", "current_localtimestamp",
     "localtime", "localtimestamp", "get_current_time", "get_current_timestamp", "transaction_timestamp", "txid_current",
 }  # fmt: skip
@@ -269,11 +269,11 @@ def _whole(name: str, kind: str) -> list[str]:
 
 def _instant(name: str, kind: str) -> list[str]:
     if kind == "TIMESTAMP WITH TIME ZONE":
-        return [f"epoch_us({name}) * 1000 AS {name}"]
+        return [f"TRY(epoch_us({name}) * 1000) AS {name}"]
     if kind == "TIMESTAMPTZ_NS":
         return [f"epoch_ns({name}) AS {name}"]
     if kind in _ZONELESS:
-        return [f"of_timestamp({name}) AS {name}"]
+        return [f"TRY(of_timestamp({name})) AS {name}"]
     if kind in _WHOLE:
         return [f"TRY(of_number(CAST({name} AS BIGINT))) AS {name}"]
     if kind == "VARCHAR":

@@ -11,15 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, RefusedTrade
-from k2ctl.feeds.mapping.bound import Bound, Select, bind, connect
+from k2ctl.feeds.mapping.bound import Select, bind, connect
+from k2ctl.feeds.mapping.by_name import TEXTS, ByName
 from k2ctl.feeds.mapping.fields import Made, Selected, decimals, instants, shown, texts, uuids, wholes
 from k2ctl.feeds.mapping.identity import identify, refer
 from k2ctl.profiles.feed import DeclaredFeed
 
 RECORDS: Final = "records"
 """The name that the query has for what a source hands over."""
-
-_TEXTS: Final = ("symbol", "exchange", "currency", "asset_class", "side", "action", "trade_conditions")
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,20 @@ class Mapping:
         self.feed = declared.feed
         self._lock = threading.Lock()
         self._selects: dict[tuple[pa.Schema, str], Select] = {}
+        self._named: dict[pa.Schema, ByName | None] = {}
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
         return connect(self.feed.source)
+
+    def check(self, prepared: Prepared) -> None:
+        """Look for mistakes; the rows do not matter.
+
+        Raises:
+            ProfileError: an expression does not fit the source's columns.
+        """
+        if self._by_name(prepared) is None:
+            self.bind(prepared)
 
     def bind(self, prepared: Prepared) -> Select:
         """The query over what a source hands over; the rows do not matter.
@@ -128,9 +137,36 @@ class Mapping:
         with self._lock:
             return self._trades(prepared)
 
+    def _by_name(self, prepared: Prepared) -> ByName | None:
+        """What reads the columns of a source where a feed only names them; None if DuckDB has to."""
+        schema = prepared.table.schema
+        if prepared.sql != RECORDS:
+            return None
+        if schema not in self._named:
+            self._named[schema] = ByName.of(self.feed, schema)
+        return self._named[schema]
+
     def _trades(self, prepared: Prepared) -> Mapped:
+        by_name = self._by_name(prepared)
+        if by_name is None:
+            return self._selected(prepared)
+        table, known = by_name.read(prepared.table)
+        if not known.all():
+            left = replace(prepared, table=prepared.table.filter(pa.array(~known)))
+            if not known.any():
+                return self._selected(left)
+            prepared = replace(prepared, table=prepared.table.filter(pa.array(known)))
+            plain = self._mapped(Select("", by_name.bound), prepared, Selected(table.filter(pa.array(known))))
+            return in_order([plain, self._selected(left)])
+        return self._mapped(Select("", by_name.bound), prepared, Selected(table))
+
+    def _selected(self, prepared: Prepared) -> Mapped:
+        """By the feed's SELECT, whatever it is."""
         select = self.bind(prepared)
-        result = Selected(self._connection.sql(select.sql).to_arrow_table())
+        return self._mapped(select, prepared, Selected(self._connection.sql(select.sql).to_arrow_table()))
+
+    def _mapped(self, select: Select, prepared: Prepared, result: Selected) -> Mapped:
+        """The trades of what the SELECT gave."""
         made = self._made(select, result)
         record, index = result.integers("_record"), result.integers("_index").astype(np.int32)
         bad = result.mask("_bad")
@@ -150,7 +186,7 @@ class Mapping:
         trades = TRADE.empty(count)
         made = Made(trades, np.ones(count, np.bool_))
         trades["source_sequence"] = NO_SEQUENCE
-        for name in _TEXTS:
+        for name in TEXTS:
             one = bound.get(name)
             if one is None:
                 continue
@@ -198,15 +234,14 @@ class Mapping:
             return []
         reasons = {int(at): made.reasons[int(at)] for at in refused}
         fields = {reason.partition(" ")[0] for reason in reasons.values()}
-        made_of = {name: _expressions(select, name) for name in fields}
-        wanted = sorted({column for several in made_of.values() for one in several for column in one.columns})
+        made_of = {name: _columns_of(select, name) for name in fields}
+        wanted = sorted({column for several in made_of.values() for column in several})
         values = self._columns(prepared, np.unique(record[refused]), wanted) if wanted else {}
         found = []
         for at, reason in reasons.items():
             place = (int(record[at]), int(index[at]))
-            parts = [one for one in made_of[reason.partition(" ")[0]] if not one.is_column]
-            columns = dict.fromkeys(column for one in parts for column in one.columns)
-            of = [f"{column} = {shown(values[place][column])}" for column in columns if place in values]
+            columns = made_of[reason.partition(" ")[0]] if place in values else ()
+            of = [f"{column} = {shown(values[place][column])}" for column in columns]
             found.append(RefusedTrade(*place, f"{reason} ({', '.join(of)})" if of else reason))
         return found
 
@@ -221,6 +256,7 @@ class Mapping:
         return {(row[0], row[1]): dict(zip(names, row[2:], strict=True)) for row in rows}
 
 
-def _expressions(select: Select, name: str) -> list[Bound]:
-    """What a field is made of."""
-    return [one for key, one in select.bound.items() if key == name or key.startswith(f"{name}_")]
+def _columns_of(select: Select, name: str) -> tuple[str, ...]:
+    """The columns that a field is made of, but one that it is."""
+    parts = [one for key, one in select.bound.items() if key == name or key.startswith(f"{name}_")]
+    return tuple(dict.fromkeys(column for one in parts if not one.is_column for column in one.columns))

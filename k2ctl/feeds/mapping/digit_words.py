@@ -127,12 +127,16 @@ def decimals(texts: PlacedTexts) -> tuple[np.ndarray, np.ndarray]:
 def numbered_instants(texts: PlacedTexts, unit: str) -> tuple[np.ndarray, np.ndarray]:
     """int64[n] nanoseconds of whole numbers of a unit; auto goes by their size."""
     values, read = wholes(texts)
-    number = values.astype(np.int64)
+    made, fits = instants_of(values.astype(np.int64), unit)
+    return made, read & fits
+
+
+def instants_of(number: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    """int64[n] nanoseconds of numbers of a unit, and bool[n]: which are no more than fit. number: int64[n], from 0."""
+    factor: np.ndarray | int = _FACTORS.get(unit, 1)
     if unit == "auto":
         factor = np.select([number < 10**11, number < 10**14, number < 10**17], [10**9, 10**6, 10**3], 1)
-        read &= number <= NUMBER_MOST // factor
-        return number * factor, read
-    return number * _FACTORS[unit], read & (number <= NUMBER_MOST // _FACTORS[unit])
+    return number * factor, number <= NUMBER_MOST // factor
 
 
 def iso_instants(texts: PlacedTexts) -> tuple[np.ndarray, np.ndarray]:
