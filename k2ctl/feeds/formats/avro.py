@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from k2ctl.feeds.formats.avro_fields import (
@@ -53,7 +52,7 @@ class Avro:
 
     def read(self, cursor: Cursor) -> dict[str, pa.Array]:
         """The columns of all records; those that are none have failed."""
-        rows, root = np.arange(len(cursor)), self._root
+        rows, root = cursor.every, self._root
         found = root.values(cursor, rows) if isinstance(root, AvroRecord) else [root.read(cursor, rows)]
         over = rows[cursor.at < cursor.end]
         if len(over):

@@ -23,6 +23,9 @@ _SEVENS: Final = (
     (np.uint64(0x000000000FFFFFFF), np.uint64(0x0FFFFFFF00000000), np.uint64(4)),
 )
 _ONE: Final = np.uint64(1)
+_MORE: Final = 0x80
+"""What a byte of a varint is at least that is not its last."""
+
 _IN_A_WORD: Final = 8
 _LONGEST: Final = 10
 """Bytes of the longest varint: 64 bits in sevens."""
@@ -32,6 +35,7 @@ class Cursor:
     """Where each of n records is read next.
 
     at, end: int64[n], positions in the bytes of all.
+    every: int64[n], the numbers of all records. A step with just this array needs no look-ups.
     failed: bool[n]; reasons: why, by record.
     items: int64[n], items of lists that were met.
     """
@@ -45,12 +49,15 @@ class Cursor:
         self._begin()
 
     def _begin(self) -> None:
+        self.every = np.arange(len(self.at))
         self.failed = np.zeros(len(self.at), np.bool_)
         self.reasons: dict[int, str] = {}
         self.items = np.zeros(len(self.at), np.int64)
 
     def of(self, rows: np.ndarray) -> "Cursor":
         """Some of the records, from where they are read next."""
+        if rows is self.every:
+            return self.between(self.at, self.end)
         return self.between(self.at[rows], self.end[rows])
 
     def between(self, begins: np.ndarray, ends: np.ndarray) -> "Cursor":
@@ -77,20 +84,27 @@ class Cursor:
 
     def take(self, rows: np.ndarray, sizes: np.ndarray | int, what: str) -> np.ndarray:
         """The positions before a step of so many bytes; int64[n]. Those that have fewer fail."""
-        before, sizes = self.at[rows], np.broadcast_to(np.asarray(sizes, np.int64), rows.shape)
-        left = self.end[rows] - before
-        short = (sizes > left) | (sizes < 0)
+        is_every = rows is self.every
+        before, end = (self.at, self.end) if is_every else (self.at[rows], self.end[rows])
+        after: np.ndarray = before + np.asarray(sizes, np.int64)
+        short = (after > end) | (after < before)
         if short.any():
             self.fail(rows[short], f"{what}: the record ends before it does")
-            sizes = np.where(short, 0, sizes)
-            before = np.where(short, self.end[rows], before)
-        self.at[rows] = before + sizes
+            before, after = np.where(short, end, before), np.where(short, end, after)
+        if is_every:
+            self.at = after
+        else:
+            self.at[rows] = after
         positions: np.ndarray = before
         return positions
 
     def varints(self, rows: np.ndarray, what: str) -> np.ndarray:
         """uint64[n]: numbers in bytes of seven bits, the last without its eighth."""
-        at = self.at[rows]
+        at = self.at if rows is self.every else self.at[rows]
+        first = self.raw[at]
+        if not len(first) or first.max() < _MORE:
+            self.take(rows, 1, what)
+            return np.asarray(first, np.uint64)
         word = self.words(at)
         stop = ~word & _STOPS
         last = stop & (~stop + _ONE)
@@ -127,7 +141,7 @@ class Cursor:
     def spans(self, rows: np.ndarray, lengths: np.ndarray | int, what: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps over so many bytes; returns where they begin and end."""
         before = self.take(rows, lengths, what)
-        return before, self.at[rows]
+        return before, self.at.copy() if rows is self.every else self.at[rows]
 
     def binary(self, begins: np.ndarray, ends: np.ndarray) -> pa.Array:
         """The bytes of n spans that follow one another, with gaps or none between them."""

@@ -51,6 +51,7 @@ _WRAPPERS: Final = tuple(
     f"google.protobuf.{name}Value"
     for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
 )
+_TAG_MOST: Final = np.uint64((1 << 32) - 1)
 _SECONDS_MOST: Final = 9_223_372_035
 """Of a timestamp, in nanoseconds that fit."""
 
@@ -297,9 +298,9 @@ def _skip(cursor: Cursor, rows: np.ndarray, tags: np.ndarray, what: str) -> None
     """Step over fields that the schema does not have."""
     written = (tags & np.uint64(7)).astype(np.int64)
     for one in (_VARINT, _EIGHT, _BYTES, _FOUR):
-        chosen = rows[(written == one) & (tags >= np.uint64(8))]
+        chosen = rows[(written == one) & (tags >= np.uint64(8)) & (tags <= _TAG_MOST)]
         if len(chosen):
             _value(cursor, chosen, one, what)
-    bad = ~np.isin(written, (_VARINT, _EIGHT, _BYTES, _FOUR)) | (tags < np.uint64(8))
+    bad = ~np.isin(written, (_VARINT, _EIGHT, _BYTES, _FOUR)) | (tags < np.uint64(8)) | (tags > _TAG_MOST)
     for at in np.flatnonzero(bad):
         cursor.fail(rows[[at]], f"{what}: tag {int(tags[at])} begins no field")

@@ -114,17 +114,19 @@ class RegistryRecords:
             RegistryUnanswered: a schema is needed that the registry does not give now.
         """
         whole = Cursor(values)
-        rows = np.arange(len(values))
         heads = whole.words(whole.at).view(_HEADS)
         framed = (heads["magic"] == 0) & (whole.end - whole.at >= _HEAD)
         broken = [(at, _why_unframed(values[at])) for at in np.flatnonzero(~framed).tolist()]
-        whole.take(rows[framed], _HEAD, "the number of a schema")
+        rows = whole.every if not broken else np.flatnonzero(framed)
+        whole.take(rows, _HEAD, "the number of a schema")
         prepared, filtered = list[Prepared](), [np.zeros(0, np.int64)]
-        numbers = np.unique(heads["number"][framed]).tolist()
+        of_schema = heads["number"][rows]
+        alike = len(of_schema) and (of_schema == of_schema[0]).all()
+        numbers = of_schema[:1].tolist() if alike else np.unique(of_schema).tolist()
         for number in numbers:  # all of them first: what one has, the others are given
             self._learn(number)
         for number in numbers:
-            of_it, schema = rows[framed & (heads["number"] == number)], self._schemas.get(number)
+            of_it, schema = rows if alike else rows[of_schema == number], self._schemas.get(number)
             if schema is None or isinstance(schema, Unreadable):
                 reason = f"schema {number}: {schema.reason}" if schema else f"the registry knows no schema {number}"
                 broken += [(at, reason) for at in of_it.tolist()]
@@ -232,7 +234,7 @@ def _schema(found: Registered) -> "Avro | ProtobufSchema | Unreadable":
 def _parts(schema: "Avro | ProtobufSchema", cursor: Cursor) -> Iterator[tuple[RecordSchema, np.ndarray]]:
     """What records of a schema are, and which of them."""
     if isinstance(schema, Avro):
-        yield schema, np.arange(len(cursor))
+        yield schema, cursor.every
     else:
         yield from schema.parts(cursor)
 

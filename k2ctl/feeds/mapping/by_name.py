@@ -16,7 +16,7 @@ from k2ctl.domain.texts import fixed_binary
 from k2ctl.domain.validity import NUMBER_MOST
 from k2ctl.feeds.mapping import digit_words
 from k2ctl.feeds.mapping.bound import INNER, OF_THE_MOMENT, Bound, name_of
-from k2ctl.feeds.mapping.digit_words import ByteWords, PlacedTexts
+from k2ctl.feeds.mapping.digit_words import PlacedTexts
 from k2ctl.profiles.feed import Feed
 
 DECIMALS: Final = ("price", "quantity")
@@ -46,8 +46,6 @@ _Read = tuple[pa.Array, np.ndarray]
 
 _Reader = Callable[[pa.Array], _Read]
 _MOST_US: Final = NUMBER_MOST // 1000
-_PADDING: Final = bytes(64)
-"""Around texts, so that words before and behind them can be read."""
 
 
 def bound_by_name(feed: Feed, types: Mapping[str, str]) -> dict[str, Bound] | None:
@@ -208,34 +206,22 @@ def _instants(values: np.ndarray, read: np.ndarray, unit: str) -> tuple[np.ndarr
 
 
 def _whole_texts(column: pa.Array) -> _Read:
-    values, read = digit_words.wholes(_placed(column))
+    values, read = digit_words.wholes(PlacedTexts.of(column))
     return _plain(column, np.where(read, values, 0).astype(np.int64), read)
 
 
 def _decimal_texts(column: pa.Array) -> _Read:
-    values, read = digit_words.decimals(_placed(column))
+    values, read = digit_words.decimals(PlacedTexts.of(column))
     return to_arrow(values), read & ~_nulls(column)
 
 
 def _instant_texts(column: pa.Array, unit: str) -> _Read:
-    texts = _placed(column)
+    texts = PlacedTexts.of(column)
     if len(column) and b"-" in texts.first():
         return _plain(column, *digit_words.iso_instants(texts))
     return _plain(column, *digit_words.numbered_instants(texts, unit))
 
 
 def _uuids(column: pa.Array) -> _Read:
-    ids, read = digit_words.uuids(_placed(column))
+    ids, read = digit_words.uuids(PlacedTexts.of(column))
     return pa.ExtensionArray.from_storage(pa.uuid(), fixed_binary(ids)), read & ~_nulls(column)
-
-
-def _placed(column: pa.Array) -> PlacedTexts:
-    """The texts of a column; those of nulls are any."""
-    _, offsets, data = column.buffers()
-    kind = np.int64 if pa.types.is_large_string(column.type) else np.int32
-    if not len(column):
-        return PlacedTexts(ByteWords(2 * _PADDING), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    ends = np.frombuffer(offsets, kind)[column.offset : column.offset + len(column) + 1].astype(np.int64)
-    raw = memoryview(data)[ends[0] : ends[-1]] if data is not None else b""
-    ends += len(_PADDING) - ends[0]
-    return PlacedTexts(ByteWords(b"".join([_PADDING, raw, _PADDING])), ends[:-1], ends[1:])

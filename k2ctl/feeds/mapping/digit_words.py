@@ -10,12 +10,15 @@ from datetime import date
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from k2ctl.domain.decimals import DECIMAL, DECIMAL_LIMIT, DECIMAL_ONE, DECIMAL_SCALE
 from k2ctl.domain.texts import codes_of
 from k2ctl.domain.validity import NUMBER_MOST
 
 _WORD: Final = 8
+_PADDING: Final = bytes(64)
+"""Around the texts of a column, so that words before and behind them can be read."""
 
 
 def _word(text: bytes) -> np.uint64:
@@ -64,6 +67,9 @@ class ByteWords:
 
     def word(self, at: np.ndarray) -> np.ndarray:
         """uint64[n]: the word that begins at each place."""
+        step = _step_of(at)
+        if step:
+            return np.ndarray(len(at), "<u8", self.data, int(at[0]), (step,)).copy()
         return np.asarray(self._views[1][at])
 
     def words(self, at: np.ndarray, count: int) -> np.ndarray:
@@ -73,6 +79,14 @@ class ByteWords:
         return np.asarray(self._views[count][at].view(np.uint64).reshape(-1, count))
 
 
+def _step_of(at: np.ndarray) -> int:
+    """By how much each place is behind the one before it, as in columns of UUIDs; 0 if that differs."""
+    if len(at) <= _WORD or at[1] <= at[0] or at[-1] - at[0] != (at[1] - at[0]) * (len(at) - 1):
+        return 0
+    step = int(at[1] - at[0])
+    return step if (np.diff(at) == step).all() else 0
+
+
 @dataclass(frozen=True)
 class PlacedTexts:
     """n texts in some bytes."""
@@ -80,6 +94,18 @@ class PlacedTexts:
     within: ByteWords
     start: np.ndarray
     end: np.ndarray
+
+    @staticmethod
+    def of(column: pa.Array) -> "PlacedTexts":
+        """Those of a column of texts; of nulls any."""
+        _, offsets, data = column.buffers()
+        if not len(column):
+            return PlacedTexts(ByteWords(2 * _PADDING), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        kind = np.int64 if pa.types.is_large_string(column.type) else np.int32
+        ends = np.frombuffer(offsets, kind)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+        raw = b"" if data is None else memoryview(data)[ends[0] : ends[-1]]
+        ends += len(_PADDING) - ends[0]
+        return PlacedTexts(ByteWords(b"".join([_PADDING, raw, _PADDING])), ends[:-1], ends[1:])
 
     @property
     def length(self) -> np.ndarray:
@@ -94,6 +120,11 @@ class PlacedTexts:
         for at in range(words):
             found[:, at] &= FIRST.take(length - at * _WORD, mode="clip")
         return found.view(f"S{words * _WORD}")[:, 0], length <= most
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether a byte from the first text to the last is zero."""
+        return bool(len(self.start)) and self.within.data.find(b"\0", int(self.start[0]), int(self.end[-1])) >= 0
 
     def first(self) -> bytes:
         """The first of them."""

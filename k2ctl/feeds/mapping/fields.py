@@ -18,11 +18,16 @@ import pyarrow as pa
 from k2ctl.domain.conditions import pack
 from k2ctl.domain.decimals import DECIMAL, DECIMAL_SCALE, exact_words, from_arrow
 from k2ctl.domain.rows import ids_of
+from k2ctl.domain.texts import codes_of
 from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, SIDES, TRADE
 from k2ctl.domain.validity import NUMBER_MOST
+from k2ctl.feeds.mapping.digit_words import PlacedTexts
 
 MISSING: Final = "is missing"
 _CUT: Final = 40
+_SHORT: Final = 8
+"""Bytes of a text that is read as a number."""
+
 _BETWEEN_CODES: Final = re.compile(r"[ ,;\x1f]+")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NAMES: Final = {"asset_class": ASSET_CLASSES, "side": SIDES, "action": ACTIONS}
@@ -212,19 +217,35 @@ def texts(name: str, column: pa.Array, made: Made) -> None:
 
     Work is done once per distinct text.
     """
-    encoded = column.dictionary_encode()
+    codes, distinct = _coded(column)
     kind = TRADE.message[name]
-    read = [text_value(name, text) for text in [*encoded.dictionary.to_pylist(), None]]
+    read = [text_value(name, text) for text in [*distinct, None]]
     good = np.array([isinstance(value, str) is False for value in read], np.bool_)
     values = np.zeros(len(read), kind)
     for at, value in enumerate(read):
         if not isinstance(value, str):
             values[at] = value
-    codes = encoded.indices.fill_null(len(read) - 1).to_numpy(zero_copy_only=False)
     # One text in all of them, which exchange and currency mostly are, is copied and not looked up.
     made.trades[name] = values[codes[0]] if len(codes) and (codes == codes[0]).all() else values[codes]
     if not good.all():
         made.refuse(~good[codes], lambda at: str(read[codes[at]]))
+
+
+def _coded(column: pa.Array) -> tuple[np.ndarray, list[str]]:
+    """int[n] codes, and the texts that they are codes of; that of null is one more than the last.
+
+    Many texts are short, and in all rows the same: those are held against each other as numbers.
+    """
+    if not column.null_count and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        texts = PlacedTexts.of(column)
+        if not texts.has_zeros:
+            short, fit = texts.fixed(_SHORT)
+            if fit.all():
+                codes, distinct = codes_of(short)
+                return codes, [text.decode() for text in distinct.tolist()]
+    encoded = column.dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    return encoded.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False), distinct
 
 
 @lru_cache(65_536)

@@ -147,6 +147,12 @@ def damaged(value: bytes, how: str, number: int) -> bytes:
     return random.Random(number).randbytes(number % 60)
 
 
+def test_a_tag_of_more_than_32_bits_begins_no_field(schema: ProtobufSchema) -> None:
+    _, reasons = read(schema, [b"", bytes.fromhex("b08ab297f5d16b0000"), b""])
+    assert list(reasons) == [1]
+    assert reasons[1].endswith("begins no field")
+
+
 def test_messages_in_one_another_are_structs(compiled: Compiled, schema: ProtobufSchema) -> None:
     trade = compiled.message("org.venue.Trade")
     full = trade(inner={"code": "A", "parts": [{"x": 1}, {}]}, text="t", wrapped={"value": 5})
