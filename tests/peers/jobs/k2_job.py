@@ -6,8 +6,12 @@ from collections.abc import Callable
 from threading import Event
 
 from k2ctl.cli import main
-from k2ctl.consume.consumer import Consumer
-from k2ctl.consume.platform import ConsumerTotals
+from k2ctl.memory import keep_one_heap
+
+keep_one_heap()  # as the command does before it imports what it needs
+
+from k2ctl.consume.consumer import Consumer  # noqa: E402
+from k2ctl.consume.platform import ConsumerTotals  # noqa: E402
 
 _run = Consumer.run
 
