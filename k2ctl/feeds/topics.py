@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from k2ctl.domain.recorded_feeds import RecordedFeed
 from k2ctl.domain.topics import topics_named
-from k2ctl.feeds.records import Decoder, Foreign, decoder_of, own_decoder
+from k2ctl.feeds.records import Decoder, decoder_of, foreign, own_decoder
 from k2ctl.profiles import Profile
 from k2ctl.profiles.conditions import ConditionTable, conditions_in, conditions_of, text_of_file
 from k2ctl.profiles.feed import DeclaredFeed, feed_of
@@ -67,7 +67,7 @@ def recorded_decoder(profile: Profile, recorded: RecordedFeed) -> Decoder:
     Raises:
         ProfileError: the feed or its table of conditions cannot be used here.
     """
-    return Foreign(_declared(recorded), _conditions(profile, recorded).cancels)
+    return foreign(_declared(recorded), _conditions(profile, recorded).cancels)
 
 
 def to_record(decoder: Decoder) -> RecordedFeed | None:

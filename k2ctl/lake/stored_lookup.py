@@ -7,47 +7,34 @@ compares what makes a copy or a reprint (`k2ctl.domain.copies`).
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from pyiceberg.expressions import AlwaysFalse, BooleanExpression
 
 from k2ctl.clock import Clock
-from k2ctl.domain.copies import PRINT_SQL, TRADE_KEY
 from k2ctl.domain.rows import HOUR_US, Rows
 from k2ctl.errors import LakeUnanswered, first_line
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.columns import Columns
-from k2ctl.lake.duckdb_files import open_duckdb, refuse_damage, unreadable
-from k2ctl.lake.opened import damaged
 from k2ctl.lake.scan import EXPRESSIONS, TableScan, instant
 from k2ctl.retry import RetryPolicy, retry
+
+if TYPE_CHECKING:
+    from k2ctl.lake.stored_query import StoredQuery
 
 GIVE_UP_AFTER_S: Final = 60.0
 """How long a look-up is repeated: a catalog or a store may restart, and a compaction may remove a planned file."""
 
 LOG: Final = logging.getLogger("k2ctl.lake")
 _POLICY: Final = RetryPolicy(GIVE_UP_AFTER_S, 0.1)
-_AGAIN: Final = (duckdb.IOException, duckdb.HTTPException, OSError, LakeUnanswered)
+_AGAIN: Final = (OSError, LakeUnanswered)
 """Errors that another attempt may not meet."""
 
 SYMBOLS_IN_PLAN: Final = 200
 """Beyond so many, pyiceberg compares a list with no statistics."""
 
 RANGES_IN_PLAN: Final = 24
-
-_QUERY: Final = """
-    SELECT s.at AS at, f.kafka_topic AS topic, f.kafka_epoch AS epoch, f.kafka_partition AS partition,
-           f.kafka_offset AS offset, f.kafka_index AS index, {copies} AS copies,
-           epoch_us(f.ingestion_timestamp) * 1000 + coalesce(f.ingestion_timestamp_nanos, 0) AS received_ns
-    FROM (SELECT *, {printed} FROM {source}) f JOIN (SELECT *, {printed} FROM suspects) s ON {same}
-    WHERE f.timestamp BETWEEN make_timestamptz($since_us) AND make_timestamptz($until_us)
-"""
-_PRINTED: Final = ", ".join(f"{column} AS printed{at}" for at, column in enumerate(PRINT_SQL))
-_COPIES: Final = " AND ".join(f"f.printed{at} IS NOT DISTINCT FROM s.printed{at}" for at in range(len(PRINT_SQL)))
-_SAME: Final = " AND ".join(f"f.{name} = s.{name}" for name in TRADE_KEY)
 
 
 @dataclass(frozen=True)
@@ -73,12 +60,12 @@ class StoredRows:
 
 
 class SuspectLookup:
-    """Asks one table, with a DuckDB connection of its own. Not thread-safe."""
+    """Asks one table. Not thread-safe. DuckDB, with its 13 MiB, comes with the first suspect; most drains have none."""
 
     def __init__(self, lake: Lake, clock: Clock) -> None:
         self._lake = lake
         self._clock = clock
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._query: StoredQuery | None = None
 
     def find(self, rows: Rows) -> Stored:
         """What the newest snapshot holds of `rows`.
@@ -90,10 +77,8 @@ class SuspectLookup:
 
         def again(error: Exception) -> bool:
             nonlocal logged
-            refuse_damage(error)
             if isinstance(error, _AGAIN) and not logged:
-                said = unreadable(error) or first_line(error)
-                LOG.warning("a look-up of suspected copies is tried again", extra={"error": said})
+                LOG.warning("a look-up of suspected copies is tried again", extra={"error": first_line(error)})
                 logged = True
             return isinstance(error, _AGAIN)
 
@@ -101,11 +86,9 @@ class SuspectLookup:
             return retry(lambda: self._found(rows), policy=_POLICY, again=again, clock=self._clock)
         except _AGAIN as error:
             raise LakeUnanswered(
-                f"Suspected copies cannot be looked up: {unreadable(error) or first_line(error)}",
+                f"Suspected copies cannot be looked up: {first_line(error)}",
                 "Nothing is lost: what is not judged is not stored. See: k2ctl lake status",
             ) from error
-        except duckdb.Error as error:
-            raise damaged("A data file of the table", error) from error
 
     def _found(self, rows: Rows) -> Stored:
         where = StoredRows(np.full(len(rows), "", object), np.zeros(len(rows), np.int64))
@@ -116,26 +99,16 @@ class SuspectLookup:
         scan = TableScan.newest(self._lake.table(), _bounds(rows.trades), deletes_ignored=True)
         paths = scan.paths()
         if paths:
-            self._mark(found, rows, self._matches(rows, paths, scan.columns()))
+            if self._query is None:
+                from k2ctl.lake.stored_query import StoredQuery
+
+                self._query = StoredQuery(self._lake)
+            self._mark(found, rows, self._query.matches(rows, paths, scan.columns()))
         return found
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
-    def _matches(self, rows: Rows, files: list[str], columns: Columns) -> pa.Table:
-        if self._connection is None:
-            self._connection = open_duckdb(self._lake)
-        times = rows.trades["event_ns"] // 1000
-        numbered = rows.to_arrow().select([*TRADE_KEY, "price", "quantity", "action", "refers_to"])
-        suspects = numbered.append_column("at", pa.array(np.arange(len(rows))))
-        self._connection.register("suspects", suspects)
-        try:
-            query = _QUERY.format(source=columns.source("$files"), copies=_COPIES, printed=_PRINTED, same=_SAME)
-            bounds = {"since_us": int(times.min()), "until_us": int(times.max())}
-            return self._connection.sql(query, params={"files": files, **bounds}).to_arrow_table()
-        finally:
-            self._connection.unregister("suspects")
+        if self._query is not None:
+            self._query.close()
 
     @staticmethod
     def _mark(found: Stored, rows: Rows, matches: pa.Table) -> None:

@@ -24,9 +24,10 @@ from k2ctl.errors import DamagedFile, LakeError, UsageError, first_line
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.commit import SnapshotRetention
 from k2ctl.lake.live_files import LiveFile, closed_hours, hour_name, in_more_files, live_files
-from k2ctl.lake.maintenance.compaction import ORDER, mergeable
+from k2ctl.lake.maintenance.compaction import mergeable
 from k2ctl.lake.maintenance.lease import Lease, LeaseOf
 from k2ctl.lake.maintenance.maintainer import expire
+from k2ctl.lake.maintenance.merge import ORDER
 from k2ctl.lake.maintenance.orphans import OrphansRemoved, remove_listed
 from k2ctl.lake.maintenance.rewritten import Rewritten, intact, swap_in
 from k2ctl.spark.meanwhile import Meanwhile

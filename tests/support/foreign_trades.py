@@ -8,7 +8,7 @@ from k2ctl.domain.conditions import unpack
 from k2ctl.domain.decimals import as_text
 from k2ctl.domain.texts import instant_text
 from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, NEW, NO_SEQUENCE, SIDES, Decoded
-from k2ctl.feeds.records import Foreign
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles.feed import load_feed
 

@@ -9,7 +9,7 @@ from k2ctl.feeds.check.check import FeedCheck
 from k2ctl.feeds.check.checked import Checked
 from k2ctl.feeds.check.file_parts import file_parts
 from k2ctl.feeds.check.topic_parts import newest, topic_parts
-from k2ctl.feeds.records import Foreign
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.feeds.target import files_of, names_files, stack_of, unreadable
 from k2ctl.profiles.conditions import load_conditions
 from k2ctl.profiles.feed import DeclaredFeed

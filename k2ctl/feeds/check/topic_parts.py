@@ -10,7 +10,8 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import UsageError
 from k2ctl.feeds.check.check import Part
 from k2ctl.feeds.check.checked import Origin
-from k2ctl.feeds.records import Decoder, Foreign
+from k2ctl.feeds.foreign import Foreign
+from k2ctl.feeds.records import Decoder
 from k2ctl.kafka.admin import BrokerAdmin, Watermarks
 from k2ctl.kafka.reader import Fetched, read_between
 

@@ -12,11 +12,11 @@ from k2ctl.feeds.check.check import Part
 from k2ctl.feeds.check.file_parts import file_parts, format_of
 from k2ctl.feeds.check.topic_parts import newest, part_of
 from k2ctl.feeds.files.found import FeedFile, find_files
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.feeds.guess.document import FeedSample, NoTrades, document_of
 from k2ctl.feeds.guess.file_sample import sample_of_file
 from k2ctl.feeds.guess.shipped import Fitting, fitting, resembling
 from k2ctl.feeds.guess.topic_sample import sample_of_topic
-from k2ctl.feeds.records import Foreign
 from k2ctl.feeds.target import files_of, names_files, stack_of, storage_of_stack, unreadable
 from k2ctl.kafka.reader import BESIDE
 from k2ctl.profiles.feed import OF_FILES, DeclaredFeed, Source, feed_of

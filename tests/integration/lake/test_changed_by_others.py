@@ -52,7 +52,7 @@ from k2ctl.domain.topics import TABLE
 from k2ctl.errors import LakeError
 from k2ctl.lake import writer
 from k2ctl.lake.catalog import Lake
-from k2ctl.lake.maintenance import compaction
+from k2ctl.lake.maintenance import merge as merging
 from k2ctl.lake.maintenance.compaction import Compaction
 from k2ctl.lake.maintenance.maintainer import compact_now, whole_hours
 from k2ctl.lake.maintenance.status import status_of
@@ -352,14 +352,14 @@ def test_a_spec_that_changes_during_a_merge_costs_the_merge_and_nothing_else(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Appender(lake).append(3)
-    real = compaction.merge
+    real = merging.merge
 
     def slow(*arguments: Any) -> Any:
         merged = real(*arguments)
         respecified({"timestamp": DayTransform()})(raw(lake))
         return merged
 
-    monkeypatch.setattr(compaction, "merge", slow)
+    monkeypatch.setattr(merging, "merge", slow)
     with pytest.raises(LakeError, match="during a merge"):
         compact(lake)
     assert len(list(raw(lake).scan().plan_files())) == 3

@@ -163,7 +163,7 @@ def test_of_two_compactors_of_the_same_files_one_wins_and_the_other_leaves_nothi
 
 def test_a_merge_that_loses_rows_is_thrown_away(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     Appender(lake).append(5)
-    from k2ctl.lake.maintenance import compaction as merging
+    from k2ctl.lake.maintenance import merge as merging
 
     original = merging._sorted_chunks
     monkeypatch.setattr(merging, "_sorted_chunks", lambda *a: (chunk.slice(1) for chunk in original(*a)))
@@ -195,7 +195,7 @@ def test_a_swap_whose_answer_is_lost_is_recognised(lake: Lake, monkeypatch: pyte
 
 def test_a_disk_that_is_full_in_the_middle_of_a_merge_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     Appender(lake).append(5)
-    from k2ctl.lake.maintenance import compaction as merging
+    from k2ctl.lake.maintenance import merge as merging
 
     def full(*_: object) -> object:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -232,7 +232,7 @@ def test_a_stopped_merge_leaves_nothing_behind(lake: Lake) -> None:
 
 
 def test_a_large_hour_becomes_several_full_files(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from k2ctl.lake.maintenance import compaction as merging
+    from k2ctl.lake.maintenance import merge as merging
 
     Appender(lake).append(4)
     monkeypatch.setattr(merging, "ROW_GROUP_ROWS", 40)

@@ -13,7 +13,7 @@ from k2ctl.errors import ProfileError
 from k2ctl.feeds.check.check import FeedCheck
 from k2ctl.feeds.check.checked import Checked
 from k2ctl.feeds.check.topic_parts import part_of, text_of
-from k2ctl.feeds.records import Foreign
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles.feed import DeclaredFeed, feed_of
 from k2ctl.views.feed import check_document, check_panel

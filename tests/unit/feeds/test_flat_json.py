@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from k2ctl.domain.trade import Decoded
 from k2ctl.domain.wire import JSON
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.feeds.formats.flat_layout import layout_of
-from k2ctl.feeds.records import Foreign, own_decoder
+from k2ctl.feeds.records import own_decoder
 from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles import load_profile
 from k2ctl.profiles.feed import feed_of

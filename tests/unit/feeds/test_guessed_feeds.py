@@ -8,11 +8,11 @@ import pytest
 
 from k2ctl.domain.texts import instant_text
 from k2ctl.domain.wire import JSON
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.feeds.guess.columns import SampleColumn
 from k2ctl.feeds.guess.document import Concluded, FeedSample, NoTrades, document_of
 from k2ctl.feeds.guess.json_layout import layout_of
 from k2ctl.feeds.guess.topic_sample import sample_of_topic
-from k2ctl.feeds.records import Foreign
 from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles.feed import Feed, feed_of
 

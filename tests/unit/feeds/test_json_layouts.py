@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from k2ctl.domain.conditions import unpack
 from k2ctl.domain.decimals import as_decimal
 from k2ctl.domain.trade import Decoded
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.feeds.formats.json_parts import parts_of, steps_of
 from k2ctl.feeds.formats.json_texts import by_digits, joined
-from k2ctl.feeds.records import Foreign
 from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles.feed import feed_of
 

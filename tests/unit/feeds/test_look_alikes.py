@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.feeds.mapping.mapping import Mapping, Prepared
-from k2ctl.feeds.records import Foreign
 from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles.feed import DeclaredFeed, feed_of
 

@@ -12,9 +12,9 @@ import pytest
 from k2ctl.domain.decimals import as_text
 from k2ctl.domain.trade import SIDES, frames
 from k2ctl.errors import ProfileError
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.feeds.formats.sbe_records import SbeRecords
 from k2ctl.feeds.formats.sbe_schema import read_schema
-from k2ctl.feeds.records import Foreign
 from k2ctl.home import shipped
 from k2ctl.kafka.reader import Fetched
 from k2ctl.profiles.feed import feed_of

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from k2ctl.feeds.records import Foreign
+from k2ctl.feeds.foreign import Foreign
 from k2ctl.profiles.feed import load_feed
 from tests.support.foreign_trades import decoded, lines
 
