@@ -16,7 +16,18 @@ from k2ctl.domain.columns import TradeColumns
 from k2ctl.domain.conditions import CONDITIONS_TYPE, lists, packed
 from k2ctl.domain.decimals import DECIMAL_TYPE, from_arrow, to_arrow
 from k2ctl.domain.texts import Texts, codes_of, fixed_binary
-from k2ctl.domain.trade import ACTIONS, ASSET_CLASSES, NEW, NO_ID, NO_SEQUENCE, REFERENCE, SIDES, TRADE, refer
+from k2ctl.domain.trade import (
+    ACTIONS,
+    ASSET_CLASSES,
+    NEW,
+    NO_ID,
+    NO_SEQUENCE,
+    REFERENCE,
+    SIDES,
+    TRADE,
+    WHOLE_TRADE,
+    refer,
+)
 
 NOT_IN_REFERENCE: Final = -1
 ENRICHMENT_SKIPPED: Final = -2
@@ -24,14 +35,6 @@ HOUR_US: Final = 3_600_000_000
 HOUR_NS: Final = HOUR_US * 1000
 SORTED_BY: Final = ("symbol", "timestamp", "timestamp_nanos")
 """The order of rows in a file."""
-
-WHOLE_TRADE: Final = np.dtype((np.void, TRADE.message.itemsize))
-"""A trade as so many bytes: numpy copies it as one piece, where it would copy the trade field by field."""
-
-
-def joined_trades(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Several arrays of trades (dtype `TRADE.message`) as one."""
-    return np.concatenate([part.view(WHOLE_TRADE) for part in parts]).view(TRADE.message)
 
 
 @cache

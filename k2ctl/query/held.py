@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from k2ctl.domain.trade import joined_trades
 from k2ctl.kafka.reader import Hole
 from k2ctl.query.stream import Ranges, TailRecords, symbols_of
 
@@ -129,7 +130,7 @@ def merged(parts: Sequence[TailRecords]) -> list[TailRecords]:
     """Many small parts as one, so that a query looks through few."""
     if not parts:
         return []
-    trades = np.concatenate([part.trades for part in parts])
+    trades = joined_trades([part.trades for part in parts])
     return [
         TailRecords(
             trades,

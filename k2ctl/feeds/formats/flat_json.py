@@ -18,8 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from k2ctl.domain.rows import WHOLE_TRADE
-from k2ctl.domain.trade import TRADE, Decoded
+from k2ctl.domain.trade import TRADE, WHOLE_TRADE, Decoded
 from k2ctl.feeds.formats.flat_layout import FlatRecords, layout_of, values_of
 from k2ctl.feeds.formats.flat_plan import FlatPlan
 from k2ctl.feeds.formats.flat_reader import Exact, LayoutReader

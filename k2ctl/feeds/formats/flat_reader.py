@@ -7,9 +7,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.domain.rows import joined_trades
 from k2ctl.domain.texts import codes_of
-from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, Decoded, refer
+from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, Decoded, joined_trades, refer
 from k2ctl.feeds.formats.flat_layout import FlatLayout, FlatRecords, is_one_value
 from k2ctl.feeds.formats.flat_plan import DECIMALS, INSTANTS, FlatPlan
 from k2ctl.feeds.mapping.digit_words import PlacedTexts, decimals, iso_instants, numbered_instants, uuids, wholes

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, RefusedTrade
+from k2ctl.domain.trade import NEW, NO_SEQUENCE, TRADE, RefusedTrade, joined_trades
 from k2ctl.feeds.mapping.bound import Select, bind, connect
 from k2ctl.feeds.mapping.by_name import TEXTS, ByName
 from k2ctl.feeds.mapping.fields import Made, Selected, decimals, instants, shown, texts, uuids, wholes
@@ -77,13 +77,15 @@ def in_order(parts: Sequence[Mapped]) -> Mapped:
     if not parts:
         return Mapped(TRADE.empty(0), np.zeros(0, np.int64), np.zeros(0, np.int32))
     record, index = (np.concatenate([getattr(part, name) for part in parts]) for name in ("record", "index"))
-    order: np.ndarray | slice = slice(None)
+    trades = joined_trades([part.trades for part in parts])
     if (np.diff(record) < 0).any():
         order = np.lexsort((index, record))
+        # `take` copies a trade in one piece, where indexing copies it field by field.
+        trades, record, index = trades.take(order), record[order], index[order]
     return Mapped(
-        np.concatenate([part.trades for part in parts])[order],
-        record[order],
-        index[order],
+        trades,
+        record,
+        index,
         sorted((one for part in parts for one in part.refused), key=lambda one: (one.record, one.index)),
         np.concatenate([part.bad for part in parts]),
         np.concatenate([part.filtered for part in parts]),
