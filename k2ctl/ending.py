@@ -72,6 +72,9 @@ def _reported(error: Exception, program: str) -> int:
         return _report("Interrupted.", "", ExitCode.INTERRUPTED)
     if isinstance(error, RuntimeError) and str(error) == _DUCKDB_INTERRUPTED:
         return _report("Interrupted.", "", ExitCode.INTERRUPTED)
+    if isinstance(error, SystemError) and isinstance(error.__cause__, KeyboardInterrupt):
+        # A signal's handler raised within a function of C that does not look, such as librdkafka's end of a client.
+        return _report("Interrupted.", "", ExitCode.INTERRUPTED)
     if isinstance(error, UnicodeEncodeError):
         return _report("What was typed is not valid UTF-8.", "Type it in UTF-8, or see: locale", ExitCode.USAGE)
     if isinstance(error, OSError):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -40,6 +41,7 @@ ASX = Path(__file__).parent.parent.parent / "shared" / "data" / "asx"
 """Real trades, beside the project; not part of it."""
 
 _THRESHOLDS = gc.get_threshold()
+DESCRIPTORS_LEFT = 250
 _exchanges = itertools.count(os.getpid() % 1000 * 100)
 
 
@@ -59,6 +61,9 @@ def _garbage_of_one_test() -> Iterator[None]:
     yield
     gc.unfreeze()
     gc.set_threshold(*_THRESHOLDS)
+    # Kafka's clients have callbacks into who holds them, so that one that is left is open until it is collected.
+    if psutil.Process().num_fds() > DESCRIPTORS_LEFT:
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

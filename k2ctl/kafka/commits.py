@@ -14,8 +14,9 @@ from k2ctl.clock import Clock
 from k2ctl.domain.topics import COMMITS
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import BrokerError
-from k2ctl.kafka.admin import BrokerAdmin
+from k2ctl.kafka.admin import LEADER_POLICY, BrokerAdmin, has_no_leader_yet
 from k2ctl.kafka.clients import consumer_config, producer_config
+from k2ctl.retry import retry
 
 ANNOUNCEMENTS: Final = 0
 ANSWERS: Final = 1
@@ -121,7 +122,7 @@ class CommitReader:
                 self._consumer = Consumer(consumer_config(self._endpoints, **self._settings()))
             has_rested_s = self._clock.monotonic_s() - self._rests_since_s
             if is_new or back_s or has_rested_s >= SHORT_REST_S:
-                self._position = self._first(self._consumer, back_s)
+                self._position = self._first(self._consumer, back_s, is_new=is_new)
             self._consumer.assign([Place(COMMITS, self._partition, self._position)])
         except KafkaException as error:
             broken = self._broken(str(error))
@@ -139,9 +140,16 @@ class CommitReader:
             "fetch.wait.max.ms": 20 if self._endpoints.engine == "embedded" else 500,
         }
 
-    def _first(self, consumer: Consumer, back_s: float) -> int:
-        """The offset to read from."""
-        low, high = consumer.get_watermark_offsets(Place(COMMITS, self._partition), timeout=OFFSET_WITHIN_S)
+    def _first(self, consumer: Consumer, back_s: float, *, is_new: bool) -> int:
+        """The offset to read from. is_new: the topic may just have been made, and its leaders are not elected yet."""
+
+        def ask() -> tuple[int, int]:
+            found: tuple[int, int] = consumer.get_watermark_offsets(
+                Place(COMMITS, self._partition), timeout=OFFSET_WITHIN_S
+            )
+            return found
+
+        low, high = retry(ask, policy=LEADER_POLICY, again=lambda error: is_new and has_no_leader_yet(error))
         if not back_s:
             return int(high)
         if self._endpoints.engine == "embedded":

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import time
@@ -17,6 +16,7 @@ from typing import Any, Final
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import K2Error
 from k2ctl.spark.settings import SparkPlace, python_of_spark, require_java, start_of
+from k2ctl.stack.processes import is_readable
 
 PROGRAM: Final = Path(__file__).with_name("driver.py")
 END_WITHIN_S: Final = 15.0
@@ -142,8 +142,7 @@ class SparkProcess:
     def _next(self) -> Document | None:
         """The next line of the driver; None when it says nothing for a moment."""
         if not self._lines:
-            ready, _, _ = select.select([self._pipe], [], [], TICK_S)
-            if not ready:
+            if not is_readable(self._pipe, TICK_S):
                 return None
             content = os.read(self._pipe, 1 << 20)
             if not content:
@@ -182,7 +181,7 @@ class SparkProcess:
         """Wait for the end; what it still says is dropped, so that it never waits for a reader."""
         until_s = time.monotonic() + END_WITHIN_S
         while process.poll() is None and time.monotonic() < until_s:
-            if select.select([self._pipe], [], [], 0.05)[0]:
+            if is_readable(self._pipe, 0.05):
                 os.read(self._pipe, 1 << 20)
 
 

@@ -87,8 +87,14 @@ def _first_line(process: subprocess.Popen[bytes]) -> str:
     if process.stdout is None:
         return ""
     with process.stdout as pipe:
-        written, _, _ = select.select([pipe], [], [], READY_WITHIN_S)
-        return pipe.readline().decode() if written else ""
+        return pipe.readline().decode() if is_readable(pipe.fileno(), READY_WITHIN_S) else ""
+
+
+def is_readable(descriptor: int, within_s: float) -> bool:
+    """True once something can be read, or its end. `select` takes no descriptor of a process with 1,024 open ones."""
+    looked = select.poll()
+    looked.register(descriptor, select.POLLIN)
+    return bool(looked.poll(round(within_s * 1000)))
 
 
 def is_alive(process: ProcessId) -> bool:

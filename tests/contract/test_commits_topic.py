@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from k2ctl.clock import SystemClock
 from k2ctl.domain.topics import COMMITS
@@ -59,6 +59,23 @@ def test_records_as_large_as_they_may_be_come_in_their_order(
     reader.begin()
     sender.send(ANNOUNCEMENTS, table, records, 10.0)
     assert received(reader, 8) == records
+
+
+def test_a_topic_that_was_just_made_has_no_leader_for_a_moment(
+    reader: CommitReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.NOT_LEADER_FOR_PARTITION]
+
+    class Early(Consumer):
+        def get_watermark_offsets(self, *asked: object, **how: object) -> tuple[int, int]:
+            if answers:
+                raise KafkaException(KafkaError(answers.pop()))
+            found: tuple[int, int] = super().get_watermark_offsets(*asked, **how)
+            return found
+
+    monkeypatch.setattr("k2ctl.kafka.commits.Consumer", Early)
+    reader.begin()
+    assert not answers
 
 
 def test_who_begins_reads_what_comes_and_who_looks_back_what_came(

@@ -76,7 +76,8 @@ class FlatLayout:
         fit = differs == 0
         for key in self.place.keys() - self.quoted:
             texts = self.texts(within, marks, key)
-            fit &= texts.end > texts.start
+            # A text in the place of a list has as many quotes, and a layout of its own.
+            fit &= (texts.end > texts.start) & (within.bytes[texts.start] != _QUOTE)
         return np.asarray(fit)
 
 

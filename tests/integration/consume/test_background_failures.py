@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize("stack", ["embedded"], indirect=True)
 def often(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Background work is due all the time."""
     monkeypatch.setattr("k2ctl.dedup.saved_state.SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(BackgroundMaintenance.__init__, "__defaults__", (0.05,))
+    monkeypatch.setattr(BackgroundMaintenance.__init__, "__defaults__", (0.05, 1.0))
     caplog.set_level(logging.WARNING, "k2ctl")
 
 

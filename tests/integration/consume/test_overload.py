@@ -84,7 +84,7 @@ def test_all_five_levels_up_and_down_under_load_and_every_trade_is_stored_once(
     """Load at three times what the consumer may process, with the intake open and closed by it."""
     loaded = threading.Event()
     telemetry = TelemetryWriter(endpoints)
-    plan = plan_load(profile, rate=36_000, duration_s=3.5, faults=Faults(corrections=0.01, cancels=0.01))
+    plan = plan_load(profile, rate=36_000, duration_s=5, faults=Faults(corrections=0.01, cancels=0.01))
     summaries = []
 
     def load() -> None:

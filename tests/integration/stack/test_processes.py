@@ -1,5 +1,7 @@
 """Programs in the background: one that never gets ready is ended, and so is one that nobody will know of."""
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from k2ctl.endpoints import ProcessId
 from k2ctl.errors import StackError
 from k2ctl.home import Home
 from k2ctl.stack import processes
-from k2ctl.stack.processes import end, ended_within, exit_code, start_detached
+from k2ctl.stack.processes import end, ended_within, exit_code, is_readable, start_detached
 from tests.support.polling import until
 
 
@@ -32,6 +34,18 @@ def test_one_that_never_says_that_it_is_ready_is_ended(monkeypatch: pytest.Monke
             home=Home.of_user(),
         )
     assert ours("never-ready") == []
+
+
+def test_a_pipe_is_looked_at_also_in_a_process_that_has_many_open() -> None:
+    ours, theirs = os.pipe()
+    high = fcntl.fcntl(ours, fcntl.F_DUPFD, 1_024)
+    try:
+        assert not is_readable(high, 0.0)
+        os.write(theirs, b"x")
+        assert is_readable(high, 5.0)
+    finally:
+        for one in (ours, theirs, high):
+            os.close(one)
 
 
 def test_one_that_is_given_up_while_it_starts_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,6 +201,14 @@ def test_a_list_that_is_shorter_by_a_key_and_its_text_is_not_taken_for_a_longer_
     assert read_at_once(feed, values).tolist() == [True] * 20 + [False]
 
 
+def test_a_text_is_not_read_by_the_layout_of_a_list_in_its_place() -> None:
+    feed = Foreign(feed_of("vendor", "vendor.yaml", VENDOR), ())
+    lists, texts = [record(s=["a"])], [record(e="quote", t=at) for at in range(4)]
+    feed.decode(Fetched.of_values([*texts, *lists]))
+    feed.decode(Fetched.of_values(lists))
+    assert read_at_once(feed, texts).all()
+
+
 def test_texts_that_never_repeat_are_left_to_the_exact_path() -> None:
     values = [record(s=f"s{at}", t=at) for at in range(300)]
     assert not read_at_once(vendor(), values).any()
