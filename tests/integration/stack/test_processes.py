@@ -52,7 +52,7 @@ def test_one_that_is_given_up_while_it_starts_is_ended(monkeypatch: pytest.Monke
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("k2ctl.stack.processes.select.select", interrupted)
+    monkeypatch.setattr("k2ctl.stack.processes.is_readable", interrupted)
     with pytest.raises(KeyboardInterrupt):
         start_detached(
             "slow",
