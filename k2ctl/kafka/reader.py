@@ -44,9 +44,9 @@ BESIDE: Final[Mapping[str, Callable[[Message], Any]]] = {
 """What a record has beside its value, by the name that expressions have for it: the time in milliseconds, the key as
 bytes, the headers as (name, bytes) in their order; each may be None."""
 
-PREFETCHED_RECORDS: Final = 32_000
-PREFETCHED_BYTES: Final = 2 << 20
-FETCHED_BYTES: Final = 512 << 10
+PREFETCHED_RECORDS: Final = 64_000
+PREFETCHED_BYTES: Final = 16 << 20
+FETCHED_BYTES: Final = 2 << 20
 """Of all partitions of a reader together, compressed: many times as much in memory."""
 LEAST_FETCHED_BYTES: Final = 32 << 10
 
