@@ -283,7 +283,7 @@ class Feeder:
         self.acknowledged = 0
 
     def run(self, stop: threading.Event) -> None:
-        while not stop.wait(0.05) and self.begun < 60_000:
+        while not stop.wait(0.01) and self.begun < 60_000:
             start = self.begun
             self.begun += 200
             self.platform.produce(make_trades(200, start), frame=5)
