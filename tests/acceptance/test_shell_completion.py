@@ -96,7 +96,7 @@ def test_symbols_and_topics_are_those_of_the_stack(
     assert {"A1,A1", "A1,A2"} <= {*words(capsys, "load", "--replay", "x.csv", "--symbols", "A1,A")}
     assert TOPIC in words(capsys, "consume", "--topic", "market.")
     assert TOPIC in words(capsys, "topic", "tail", "market.equities.trades.a")
-    assert words(capsys, "topic", "tail", TOPIC, "--from", "") == ["start", "0:0", "1:0", "2:0", "3:0"]
+    assert words(capsys, "topic", "tail", TOPIC, "--from", "")[:5] == ["start", "0:0", "1:0", "2:0", "3:0"]
     assert {"a1", "a2"} <= {*words(capsys, "query", "follow", "a")}
     assert {"symbol=A1", "symbol=A2"} <= {*words(capsys, "query", "shell", "--param", "symbol=A")}
     assert f"A={TOPIC}" in words(capsys, "gaps", "--line", "A=market.")
