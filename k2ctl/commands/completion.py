@@ -126,7 +126,8 @@ class _Question(ShellComplete):
         return {}
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        raise NotImplementedError
+        """No words by themselves: who asks brings them along."""
+        return [], ""
 
     def format_completion(self, item: Any) -> str:
         return f"{item.value}\t{_shortened(item.help)}" if item.help else str(item.value)

@@ -2,6 +2,7 @@
 
 import re
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Source:
     registry: str = ""
 
 
-class Peer:
+class Peer(ABC):
     """One way to bring a topic into a table. Its name says the form of the records: `connect-avro`."""
 
     def __init__(self, name: str, form: Form, folder: Path, source: Source) -> None:
@@ -42,9 +43,9 @@ class Peer:
         """Write its settings and make its table."""
         return make_table(self.folder)
 
+    @abstractmethod
     def command(self, *, drain: bool) -> tuple[Sequence[str], Mapping[str, str]]:
         """What starts it, and in which environment. drain: it ends by itself after a backlog, if it can."""
-        raise NotImplementedError
 
     @property
     def drains(self) -> bool:

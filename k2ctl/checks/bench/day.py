@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -21,6 +21,7 @@ import numpy as np
 import psutil
 
 from k2ctl.checks.bench.figures import Figure
+from k2ctl.checks.bench.processes import trades_coming
 from k2ctl.checks.bench.suite import Bench, Say, bench_stack
 from k2ctl.clock import SystemClock
 from k2ctl.consume.consumer import Consumer
@@ -30,15 +31,12 @@ from k2ctl.demo.pacing import unhurried
 from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryWriter
 from k2ctl.lake.catalog import Lake
 from k2ctl.lake.live_files import live_files
 from k2ctl.lake.maintenance.orphans import orphans
 from k2ctl.lake.scan import all_manifests
-from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
-from k2ctl.profiles.universe import Universe
 from k2ctl.signals import end_with
 from k2ctl.timing import Every
 
@@ -211,32 +209,17 @@ class CompressedDay:
             process.join(20)
             process.kill()
 
-    @contextmanager
-    def _trading(self) -> Iterator[None]:
+    def _trading(self) -> AbstractContextManager[None]:
         """A block in which trades come in, whose times are of a day of last month."""
-        stop, clock = threading.Event(), SystemClock()
-        producer = BatchProducer(self._endpoints, self._profile.trades_topic, 1)
-        market = SyntheticMarket(Universe(self._profile), new_run_id())
-        start_us = clock.now_us()
+        start_us = SystemClock().now_us()
         day_us = start_us - round(AGO_S * 1e6)
-
-        def send() -> None:
-            before_us = start_us
-            while not stop.wait(SEND_EVERY_S):
-                now_us = clock.now_us()
-                first_us, last_us = (day_us + round((at - start_us) * self.pace) for at in (before_us, now_us))
-                batch = market.take(round(TRADES_PER_S * (now_us - before_us) / 1e6), first_us, last_us)
-                producer.send(batch.trades, batch.per_partition, now_us)
-                before_us = now_us
-
-        thread = threading.Thread(target=send, name="bench-load")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-            producer.finish(10.0)
+        return trades_coming(
+            self._endpoints,
+            self._profile,
+            TRADES_PER_S,
+            SEND_EVERY_S,
+            lambda sent_us: day_us + round((sent_us - start_us) * self.pace),
+        )
 
 
 def _path(location: str) -> Path:

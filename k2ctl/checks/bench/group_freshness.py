@@ -6,13 +6,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-from k2ctl.clock import SystemClock
+from k2ctl.checks.bench.processes import trades_coming
 from k2ctl.consume.consumer import Consumer
 from k2ctl.consume.platform import ConsumerPlan
 from k2ctl.consume.report import StatusReporter
@@ -22,11 +21,8 @@ from k2ctl.endpoints import Endpoints
 from k2ctl.errors import CheckFailed
 from k2ctl.home import Home
 from k2ctl.kafka.admin import BrokerAdmin
-from k2ctl.kafka.producer import BatchProducer
 from k2ctl.kafka.telemetry import TelemetryReader, TelemetryWriter
-from k2ctl.load.market import SyntheticMarket, new_run_id
 from k2ctl.profiles import Profile
-from k2ctl.profiles.universe import Universe
 from k2ctl.retry import wait_until
 from k2ctl.signals import end_with
 from k2ctl.timing import Every
@@ -126,31 +122,6 @@ class Group:
         self._telemetry.close()
 
 
-@contextmanager
-def _loaded(endpoints: Endpoints, profile: Profile) -> Iterator[None]:
-    """A block in which trades come in, some every moment."""
-    stop = threading.Event()
-    producer = BatchProducer(endpoints, profile.trades_topic, 1)
-    market, clock = SyntheticMarket(Universe(profile), new_run_id()), SystemClock()
-
-    def load() -> None:
-        before_us = clock.now_us()
-        while not stop.wait(LOAD_EVERY_S):
-            now_us = clock.now_us()
-            batch = market.take(round(TRADES_PER_S * (now_us - before_us) / 1e6), before_us, now_us)
-            producer.send(batch.trades, batch.per_partition, now_us)
-            before_us = now_us
-
-    thread = threading.Thread(target=load, name="bench-load")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        producer.finish(10.0)
-
-
 def freshness_of(
     endpoints: Endpoints, profile: Profile, consumers: int, seconds: float, interval_s: float
 ) -> Freshness:
@@ -159,7 +130,7 @@ def freshness_of(
     profile = unhurried(profile.model_copy(update={"consumer": settings}))
     with BrokerAdmin(endpoints) as admin:
         admin.create_topic(profile.trades_topic, profile.topic.partitions)
-    with closing(Group(endpoints, profile)) as group, _loaded(endpoints, profile):
+    with closing(Group(endpoints, profile)) as group, trades_coming(endpoints, profile, TRADES_PER_S, LOAD_EVERY_S):
         for _ in range(consumers):
             group.start()
         group.require_shared()

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import orjson
 
+from k2ctl.feeds.formats.json_parts import is_json
 from k2ctl.feeds.mapping.digit_words import FIRST, ByteWords, PlacedTexts
 
 PADDING: Final = bytes(1024)
@@ -88,7 +88,7 @@ def values_of(record: bytes) -> dict[str, tuple[int, int, int, int]] | None:
     layout cannot be seen in.
     """
     opened, found, quotes = _OPENED.match(record), dict[str, tuple[int, int, int, int]](), 0
-    at = opened.end() if opened is not None and _is_json(record) else len(record)
+    at = opened.end() if opened is not None and is_json(record) else len(record)
     while at < len(record):
         key = _KEY.match(record, at)
         value = _VALUE.match(record, key.end()) if key else None
@@ -124,14 +124,6 @@ def layout_of(record: bytes, fixed: Collection[str] = ()) -> FlatLayout | None:
     is_short = max(len(run.text) for run in runs) <= len(PADDING) // 2
     texts = {key: record[start:end] for key, (start, end, *_) in values.items() if key in fixed}
     return FlatLayout(quotes, place, quoted, texts, runs) if values and is_short else None
-
-
-def _is_json(record: bytes) -> bool:
-    try:
-        orjson.loads(record)
-    except orjson.JSONDecodeError:
-        return False
-    return True
 
 
 class FlatRecords:

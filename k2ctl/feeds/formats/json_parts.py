@@ -49,11 +49,11 @@ def steps_of(path: str) -> list[PathStep]:
 def lines_of(value: bytes) -> list[bytes]:
     """The lines of a record that is an object a line; none of any other record."""
     text = value.strip()
-    if not text.startswith(b"{") or b"\n" not in text or _is_json(text):
+    if not text.startswith(b"{") or b"\n" not in text or is_json(text):
         return []
     lines = [line.strip() for line in text.split(b"\n")]
     lines = [line for line in lines if line]
-    return lines if any(line.startswith(b"{") and line.endswith(b"}") and _is_json(line) for line in lines) else []
+    return lines if any(line.startswith(b"{") and line.endswith(b"}") and is_json(line) for line in lines) else []
 
 
 def parts_of(value: bytes, trades: str | None) -> list[bytes] | None:
@@ -101,7 +101,8 @@ def _cut(text: str) -> str:
     return json.dumps(text[:_CUT], ensure_ascii=False) + ("…" if len(text) > _CUT else "")
 
 
-def _is_json(text: bytes) -> bool:
+def is_json(text: bytes) -> bool:
+    """Whether a text is JSON."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,6 +1,7 @@
 """Manifests are read and written with what was made for another file of their schema, as if it had been made for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,20 @@ def in_words(entry: ManifestEntry) -> str:
     return repr([entry.status, entry.snapshot_id, entry.sequence_number, *fields])
 
 
-def test_manifests_of_two_specs_are_read_alike_with_and_without_what_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Lake(f"sqlite:///{tmp_path}/catalog.db", f"file://{tmp_path}/warehouse") as lake:
+@contextmanager
+def two_commits(folder: Path) -> Iterator[tuple[Lake, TableWriter]]:
+    """A table after them, and its writer."""
+    with Lake(f"sqlite:///{folder}/catalog.db", f"file://{folder}/warehouse") as lake:
         writer = TableWriter(lake, SystemClock())
         commit(writer, 0)
         commit(writer, 50)
+        yield lake, writer
+
+
+def test_manifests_of_two_specs_are_read_alike_with_and_without_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with two_commits(tmp_path) as (lake, writer):
         with lake.table().update_spec() as update:
             update.remove_field("timestamp_hour")
             update.add_field("timestamp", DayTransform(), "timestamp_day")
@@ -57,10 +65,7 @@ def test_manifests_of_two_specs_are_read_alike_with_and_without_what_is_kept(
 def test_a_manifest_is_written_alike_with_and_without_what_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Lake(f"sqlite:///{tmp_path}/catalog.db", f"file://{tmp_path}/warehouse") as lake:
-        writer = TableWriter(lake, SystemClock())
-        commit(writer, 0)
-        commit(writer, 50)
+    with two_commits(tmp_path) as (lake, writer):
         for name in ("_writer", "_in_avro", "_entry_schema"):
             monkeypatch.setattr(avro_schemas, name, getattr(avro_schemas, name).__wrapped__)
         commit(writer, 100)
